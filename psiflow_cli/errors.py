@@ -1,0 +1,81 @@
+"""Every error a user can see: one message, one hint, one exit code."""
+
+from __future__ import annotations
+
+# Exit codes follow sysexits.h where it has one; see the EXIT STATUS section of psiflow(1).
+FAILED_FRAMES = 1
+USAGE = 2
+BAD_DATA = 65
+NO_INPUT = 66
+NO_RESOURCES = 69
+BUG = 70
+CANNOT_CREATE = 73
+IO_ERROR = 74
+STOPPED = 75
+BAD_CONFIG = 78
+INTERRUPTED = 130
+
+
+class PsiflowError(Exception):
+    """An error with a cause a user can mend; `main` prints it and exits with `exit_code`."""
+
+    exit_code = BUG
+
+    def __init__(self, message: str, hint: str = "", exit_code: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if exit_code is not None:
+            self.exit_code = exit_code
+
+
+class UsageError(PsiflowError):
+    """The options contradict each other or miss something."""
+
+    exit_code = USAGE
+
+
+class BadData(PsiflowError):
+    """A file's contents are wrong; the message starts with `file:line: `."""
+
+    exit_code = BAD_DATA
+
+
+class NoInput(PsiflowError):
+    """An input is missing or unreadable."""
+
+    exit_code = NO_INPUT
+
+
+class NoResources(PsiflowError):
+    """No worker came, or too many were lost."""
+
+    exit_code = NO_RESOURCES
+
+
+class CannotCreate(PsiflowError):
+    """An output cannot be made, or making it would destroy something."""
+
+    exit_code = CANNOT_CREATE
+
+
+class Stopped(PsiflowError):
+    """Stopped before the end, or another run holds the output: run the same command again."""
+
+    exit_code = STOPPED
+
+
+class BadConfig(PsiflowError):
+    """A site file or a configuration is wrong: `file: [table] key: what`."""
+
+    exit_code = BAD_CONFIG
+
+
+def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
+    """A hint that names the known names nearest to `name`, or all of them."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "known: " + ", ".join(sorted(known))

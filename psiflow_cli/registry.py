@@ -1,0 +1,43 @@
+"""Back ends by folder: the file list is the registry, and names are read without importing."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from psiflow_cli.errors import NoInput, UsageError, nearest
+
+KINDS = ("models", "references", "samplers")
+
+
+def names(kind: str) -> list[str]:
+    """Names of the back ends of one kind (`models`, `references`, `samplers`), sorted."""
+    folder = Path(__file__).with_name(kind)
+    return sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_"))
+
+
+def load(kind: str, name: str) -> ModuleType:
+    """Import a back end by name, or a user's own file by its path.
+
+    Raises `UsageError` for a name nobody has and `NoInput` for a file that is not there.
+    """
+    if name.endswith(".py"):
+        return _load_file(Path(name))
+    known = names(kind)
+    if name not in known:
+        raise UsageError(f"unknown {kind[:-1]} {name!r}", nearest(name, known))
+    return importlib.import_module(f"psiflow_cli.{kind}.{name}")
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise NoInput(f"{path}: no such file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise NoInput(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

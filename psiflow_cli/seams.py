@@ -1,0 +1,93 @@
+"""What a back end looks like: the Protocols that its module satisfies, and what crosses the wire.
+
+A back end is a module whose top imports only the standard library and `psiflow_cli.worker`/`errors`; heavy imports
+live inside functions. Functions marked *worker* run in the worker's environment and are called by name through
+`psiflow_cli.worker.guard`; only builtins (str, int, float, bool, None, list, dict) cross, both ways.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+Wire = dict[str, Any]
+"""A dict of builtins.
+
+A *frame* on the wire is
+    {"id": 16 hex digits, "symbols": [str], "positions": [[x, y, z] in Å], "cell": [[3] * 3] in Å or None,
+     "pbc": [bool] * 3, "charge": int, "multiplicity": int}      (the last two only where the input gives them)
+
+The *context* of a task is
+    {"scratch": folder for temporary files, "logs": folder for logs to keep, "device": "cpu" | "cuda",
+     "dtype": "float32" | "float64" | None (the model's own), "cores": int, "ranks": int, "threads": int,
+     "gpus": int, "memory": MB or None, "walltime": seconds or None, "launch": template or "", "executable": name or "",
+     "env": {name: value}, "cpus": [int] or None}
+
+A *label* is {"energy": eV, "forces": [[x, y, z]] eV/Å, "stress": [xx, yy, zz, yz, xz, xy] eV/Å³ or None, "code": "CP2K 2023.1"},
+a *failure* {"failure": class, "message": str, "log": path or ""}; the classes are `worker.guard.FAILURES`.
+"""
+
+
+class Reference(Protocol):
+    """A method that labels frames. One file in `references/`."""
+
+    SUMMARY: str
+    REQUIRES: tuple[str, ...]
+    """Python packages that its `label` imports in the worker."""
+    FRAME_INPUTS: tuple[str, ...]
+    """Which of `charge`, `multiplicity` it reads from a frame (they are part of the frame's `psiflow_id`)."""
+    DEFAULT_TASK_SECONDS: float
+    """How long one task should take: frames are grouped until they fill it (0: one frame a task)."""
+
+    def settings(self, input_file: Path | None, options: dict[str, str]) -> Wire:
+        """Read and check the user's input, in the command's process.
+
+        `options` are the `--set key=value` pairs. Returns what `label` needs and nothing that differs between equal
+        methods: its canonical JSON is hashed into `psiflow_reference`. Raises BadData, NoInput or UsageError.
+        """
+
+    def check(self, settings: Wire, elements: set[str]) -> None:
+        """Raise BadData if these elements cannot be labelled with these settings."""
+
+    def label(self, frames: list[Wire], settings: Wire, context: Wire) -> list[Wire]:
+        """*worker*: a label or a failure for each frame, in order. `Fatal` ends the whole run."""
+
+
+class Model(Protocol):
+    """A family of potentials. One file in `models/`."""
+
+    SUMMARY: str
+    REQUIRES: tuple[str, ...]
+
+    def plan(self, config: dict[str, Any], options: dict[str, str], summary: Wire) -> Wire:
+        """The trainer's full configuration, in the trainer's own names, in the command's process.
+
+        `config` is the user's file, `options` the `--set` pairs (they win), `summary` describes the data:
+        {"elements": [str], "frames": int, "valid_frames": int, "stress": bool, "periodic": bool, "e0s": {Z: eV} or "average"}.
+        """
+
+    def train(self, job: Wire, context: Wire) -> Wire:
+        """*worker*: run the trainer in `job["workdir"]` and go on from what an earlier run left there.
+
+        job: {"workdir", "train", "valid" (extended XYZ with energy, forces, stress), "config": from `plan`, "seed": int}.
+        Returns {"weights": [paths], "trainer": "mace-torch 0.3.16", "cutoff": Å, "elements": [...], "dtype": ..., "atomic_energies": {...}}.
+        """
+
+    def progress(self, workdir: Path) -> list[Wire]:
+        """The finished epochs so far, read from the trainer's own files: [{"epoch": int, "loss": float, …}]."""
+
+    def predict(self, frames: list[Wire], members: list[str], context: Wire) -> list[list[Wire]]:
+        """*worker*: for each member, a label (without "code") for each frame, batched."""
+
+    def calculator(self, member: str, context: Wire) -> Any:
+        """*worker*: an ASE calculator on one member's weights folder."""
+
+
+class Sampler(Protocol):
+    """An engine for molecular dynamics. One file in `samplers/`."""
+
+    SUMMARY: str
+    REQUIRES: tuple[str, ...]
+
+    def advance(self, job: Wire, context: Wire) -> Wire:
+        """*worker*: move one walker from its last checkpoint by `job["block"]` steps at most."""

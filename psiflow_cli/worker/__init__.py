@@ -1,0 +1,1 @@
+"""What runs in the worker's environment: standard library only at the top, everything else inside functions."""

@@ -1,0 +1,81 @@
+"""The one function that Parsl runs: it calls a back end by name and never lets an exception cross the wire.
+
+A worker that raises an exception class which the command's process cannot import kills Parsl's result thread, and the
+command would hang; so every outcome is a plain dict, and every exception becomes text.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import time
+import traceback
+from typing import Any
+
+FAILURES = (
+    "unconverged",
+    "crashed",
+    "timeout",
+    "out-of-memory",
+    "inconsistent",
+    "invalid-input",
+    "worker-lost",
+)
+MACHINE_FAILURES = ("worker-lost", "timeout", "out-of-memory")
+"""Failures that are the machine's fault, not the frame's: the next run tries them again."""
+
+
+class Fatal(Exception):
+    """Nothing in this run can work (no such executable, a wrong keyword): ends the stage with `exit_code`."""
+
+    def __init__(self, message: str, hint: str = "", exit_code: int = 78) -> None:
+        super().__init__(message)
+        self.message, self.hint, self.exit_code = message, hint, exit_code
+
+
+def failure(kind: str, message: str, log: str = "") -> dict[str, Any]:
+    """A failed frame as it crosses the wire."""
+    if kind not in FAILURES:
+        raise ValueError(f"unknown failure class {kind!r}")
+    return {"failure": kind, "message": " ".join(message.split())[:500], "log": log}
+
+
+def call(target: str, payload: dict[str, Any]) -> dict[str, Any]:
+    """Call `module:function` (or `/path/file.py:function`) with the payload's items as keyword arguments.
+
+    Returns {"value": ..., "seconds": float, "host": str} or, with the same last two,
+    {"fatal": text, "hint": text, "exit_code": int} or {"error": text, "traceback": text}.
+    """
+    start = time.perf_counter()
+    outcome: dict[str, Any]
+    try:
+        outcome = {"value": _resolve(target)(**payload)}
+    except Fatal as error:
+        outcome = {"fatal": error.message, "hint": error.hint, "exit_code": error.exit_code}
+    except MemoryError:
+        outcome = {"error": "out of memory", "traceback": ""}
+    except Exception as error:
+        outcome = {
+            "error": f"{type(error).__name__}: {error}",
+            "traceback": traceback.format_exc(),
+        }
+    outcome["seconds"] = time.perf_counter() - start
+    outcome["host"] = os.uname().nodename
+    return outcome
+
+
+def _resolve(target: str) -> Any:
+    name, _, function = target.rpartition(":")
+    if not name.endswith(".py"):
+        return getattr(importlib.import_module(name), function)
+    module = sys.modules.get(name)
+    if module is None:
+        spec = importlib.util.spec_from_file_location(name, name)
+        if spec is None or spec.loader is None:
+            raise ImportError(name)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return getattr(module, function)
