@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Set up and pass the tests, from a fresh clone on a bare machine: needs a Python >= 3.10 and a network, nothing else.
+#     tests/run.sh            lint, types, format, and the tests
+#     tests/run.sh --full     the long tests too; other arguments go to pytest
+# With root and apt it also installs what it can: python3-venv, shellcheck, CP2K. A test that misses something says so.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+exec </dev/null
+unset PYTHONPATH PYTHONHOME PSIFLOW_SITE
+# One thread: the test machine may be small, and with one thread results repeat to the last bit.
+export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+. recipes/environment.sh
+use_environment .venv "$PWD" mace,xtb,dev
+command -v cp2k.psmp >/dev/null || apt_install cp2k cp2k-data openmpi-bin || true
+command -v shellcheck >/dev/null || apt_install shellcheck || true
+
+status=0
+check() {
+    say "$*"
+    "$@" || status=1
+}
+check ruff check .
+check ruff format --check .
+check mypy
+if command -v shellcheck >/dev/null; then
+    check shellcheck -x .ci/run tests/run.sh recipes/*.sh
+else
+    say "no shellcheck: the shell scripts are not checked"
+fi
+check python -m pytest -q -rs "$@"
+exit "$status"
