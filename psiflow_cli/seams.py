@@ -23,8 +23,9 @@ The *context* of a task is
      "gpus": int, "memory": MB or None, "walltime": seconds or None, "launch": template or "", "executable": name or "",
      "env": {name: value}, "cpus": [int] or None}
 
-A *label* is {"energy": eV, "forces": [[x, y, z]] eV/Å, "stress": [xx, yy, zz, yz, xz, xy] eV/Å³ or None, "code": "CP2K 2023.1"},
-a *failure* {"failure": class, "message": str, "log": path or ""}; the classes are `worker.guard.FAILURES`.
+A *label* is {"energy": eV, "forces": [[x, y, z]] eV/Å, "stress": [xx, yy, zz, yz, xz, xy] eV/Å³ or None,
+"code": "CP2K 2023.1"}, a *failure* {"failure": class, "message": str, "log": path or ""}; the classes are
+`worker.guard.FAILURES`.
 """
 
 
@@ -63,15 +64,21 @@ class Model(Protocol):
         """The trainer's full configuration, in the trainer's own names, in the command's process.
 
         `config` is the user's file, `options` the `--set` pairs (they win), `summary` describes the data:
-        {"elements": [str], "frames": int, "valid_frames": int, "stress": bool, "periodic": bool, "e0s": {Z: eV} or "average"}.
+        {"elements": [str], "frames": int, "valid_frames": int, "stress": bool, "periodic": bool,
+         "e0s": {symbol: eV} or "average", "dtype": "float32" | "float64" (only if the site asks for one)}.
         """
 
     def train(self, job: Wire, context: Wire) -> Wire:
         """*worker*: run the trainer in `job["workdir"]` and go on from what an earlier run left there.
 
-        job: {"workdir", "train", "valid" (extended XYZ with energy, forces, stress), "config": from `plan`, "seed": int}.
-        Returns {"weights": [paths], "trainer": "mace-torch 0.3.16", "cutoff": Å, "elements": [...], "dtype": ..., "atomic_energies": {...}}.
+        job: {"workdir", "train", "valid" (extended XYZ with energy, forces, stress), "config": from `plan`,
+        "seed": int}.
+        Returns {"weights": [paths], "logs": [paths], "metrics": {...}, "trainer": "mace-torch 0.3.16", "cutoff": Å,
+        "elements": [...], "dtype": ..., "atomic_energies": {...}}.
         """
+
+    def epochs(self, config: Wire) -> int:
+        """How many epochs a configuration from `plan` asks for."""
 
     def progress(self, workdir: Path) -> list[Wire]:
         """The finished epochs so far, read from the trainer's own files: [{"epoch": int, "loss": float, …}]."""

@@ -1,0 +1,1 @@
+"""The only place that imports Parsl: sessions, run directories, journals, locks and signals."""

@@ -1,0 +1,1 @@
+"""Site files: how and where stages run, kept apart from the science."""

@@ -49,9 +49,12 @@ def call(target: str, payload: dict[str, Any]) -> dict[str, Any]:
     {"fatal": text, "hint": text, "exit_code": int} or {"error": text, "traceback": text}.
     """
     start = time.perf_counter()
+    context = payload.get("context")
+    if context is not None:
+        payload = {**payload, "context": _here(context)}
     outcome: dict[str, Any]
     try:
-        outcome = {"value": _resolve(target)(**payload)}
+        outcome = {"value": resolve(target)(**payload)}
     except Fatal as error:
         outcome = {"fatal": error.message, "hint": error.hint, "exit_code": error.exit_code}
     except MemoryError:
@@ -66,7 +69,17 @@ def call(target: str, payload: dict[str, Any]) -> dict[str, Any]:
     return outcome
 
 
-def _resolve(target: str) -> Any:
+def _here(context: dict[str, Any]) -> dict[str, Any]:
+    """The context with what only the worker knows: its CPUs, its scratch folder."""
+    import tempfile
+
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    scratch = os.path.expandvars(context["scratch"]) or tempfile.gettempdir()
+    return {**context, "cpus": cpus, "scratch": scratch}
+
+
+def resolve(target: str) -> Any:
+    """The function that `module:function` or `/path/file.py:function` names."""
     name, _, function = target.rpartition(":")
     if not name.endswith(".py"):
         return getattr(importlib.import_module(name), function)

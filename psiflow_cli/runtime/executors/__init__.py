@@ -1,0 +1,1 @@
+"""How tasks are run, one file per kind of Parsl executor."""

@@ -1,0 +1,96 @@
+"""Model bundles: a directory with `model.toml` and the weights of each member in the trainer's native format."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import toml
+from psiflow_cli.errors import BadData, NoInput
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model as `psiflow train` left it."""
+
+    path: Path
+    facts: dict[str, Any]
+    """The contents of model.toml."""
+
+    @property
+    def family(self) -> str:
+        return str(self.facts["family"])
+
+    @property
+    def elements(self) -> list[str]:
+        return list(self.facts["elements"])
+
+    @property
+    def members(self) -> list[str]:
+        """Absolute paths of the members' folders."""
+        return [str((self.path / f"member-{i}").absolute()) for i in range(self.facts["members"])]
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over the weights of every member."""
+        weights = "\n".join(f"{name} {digest}" for name, digest in sorted(self.facts["weights"].items()))
+        return hashlib.sha256(weights.encode()).hexdigest()[:16]
+
+
+def load(name: str) -> Bundle:
+    """Open a bundle and check every weight file against its sha256; nothing of it is run.
+
+    Raises NoInput if there is none, BadData if it is broken or its weights are not those it was made with.
+    """
+    path = Path(name)
+    if not path.exists():
+        raise NoInput(f"{name}: no such model bundle", "psiflow train makes one")
+    try:
+        facts = toml.loads((path / "model.toml").read_text())
+        bundle = Bundle(path, facts)
+        weights: dict[str, str] = facts["weights"]
+        complete = all(key in facts for key in ("family", "elements", "members"))
+    except (OSError, KeyError, ValueError):
+        raise BadData(f"{name}: not a model bundle", "a bundle is a directory with a model.toml in it") from None
+    if not complete:
+        raise BadData(f"{name}/model.toml: family, elements or members is missing", "train it again")
+    for file, digest in weights.items():
+        if not (path / file).is_file():
+            raise BadData(f"{name}/{file}: missing from the bundle", "copy the whole directory")
+        if hashlib.sha256((path / file).read_bytes()).hexdigest() != digest:
+            raise BadData(
+                f"{name}/{file}: not the weights that model.toml names (sha256)",
+                "a model file is a program; do not run what you do not trust",
+            )
+    return bundle
+
+
+def to_toml(facts: dict[str, Any]) -> str:
+    """Text of a model.toml: plain keys first, then one level of tables."""
+    plain = [f"{_key(k)} = {_value(v)}" for k, v in facts.items() if not isinstance(v, dict)]
+    tables = [
+        "\n".join([f"\n[{_key(k)}]", *(f"{_key(i)} = {_value(j)}" for i, j in v.items() if j is not None)])
+        for k, v in facts.items()
+        if isinstance(v, dict)
+    ]
+    return "\n".join([*plain, *tables]) + "\n"
+
+
+def _key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else _value(key)
+
+
+def _value(value: Any) -> str:
+    import json
+
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }"
+    return json.dumps(str(value), ensure_ascii=False)  # a JSON string is a TOML basic string

@@ -1,0 +1,124 @@
+"""How a command runs its stage: open the workspace, stop early if it is up to date, say what happened."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from psiflow_cli import options
+from psiflow_cli.console import note, problem
+from psiflow_cli.errors import FAILED_FRAMES, UsageError
+
+if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wait for them
+    from psiflow_cli.stages.workspace import Job, Workspace
+
+
+def job(
+    command: str,
+    family: str | None,
+    operation: str,
+    frames: tuple[str, ...],
+    output: str,
+    common: options.Common,
+    settings: dict[str, Any],
+    other_inputs: tuple[str, ...] = (),
+    other_outputs: tuple[str, ...] = (),
+    run_dir: str | None = None,
+) -> Job:
+    """A job with its site resolved: which executor, with which resources, on this machine.
+
+    `family` None means that the stage needs no worker.
+    """
+    from psiflow_cli.site import detect, load, resolve
+    from psiflow_cli.stages.workspace import Job
+
+    if common.json and output == "-":
+        raise UsageError("--json and frames on stdout exclude each other", "give an --output")
+    if frames.count("-") > 1:
+        raise UsageError("stdin can be read once", "name `-` once")
+    target = (family and resolve.target(load.load(common.site), family, operation, detect.machine())) or None
+    site = (target and {"executor": target.label, "workers": target.workers, "resources": target.context}) or {}
+    return Job(
+        command=command,
+        frames=frames,
+        output=output,
+        settings=settings,
+        target=target,
+        other_inputs=other_inputs,
+        other_outputs=other_outputs,
+        run_dir=common.run_dir or run_dir,
+        overwrite=common.overwrite,
+        deadline=common.deadline,
+        site={"name": common.site, **site},
+    )
+
+
+def perform(
+    job: Job,
+    common: options.Common,
+    run: Callable[[Workspace], dict[str, Any]],
+    say: Callable[[dict[str, Any]], str],
+    plan: Callable[[Workspace], dict[str, Any]],
+    limit: options.Limit | None = None,
+    force: bool = False,
+) -> None:
+    """Run a stage and exit with its code.
+
+    `run` returns the summary (`total`, `failed`, `retry`, …), `plan` says what would be done, `force` asks for work
+    although an equal invocation has finished.
+    """
+    from psiflow_cli.stages.workspace import Workspace
+
+    with Workspace(job) as space:
+        earlier = None if force else space.run.up_to_date()
+        if common.dry_run:
+            _tell(common, {"command": job.command, "up_to_date": bool(earlier), **({} if earlier else plan(space))})
+            return
+        if earlier:
+            note(f"{job.output if job.output != '-' else job.folder} is up to date")
+            summary = earlier["summary"]
+        else:
+            summary = run(space)
+        failed = summary.get("failed", 0)
+        code = FAILED_FRAMES if limit is not None and failed > limit.of(summary["total"]) else 0
+        if earlier:
+            code = earlier["exit_code"]
+        else:
+            space.run.end(code, summary, finished=True, retry=bool(summary.get("retry")))
+            note(say(summary))
+        if failed:
+            _say_failures(summary)
+        space.emit()
+        _tell_json(common, {"command": job.command, "exit_code": code, "up_to_date": bool(earlier), **summary})
+    sys.exit(code)
+
+
+def _say_failures(summary: dict[str, Any]) -> None:
+    classes = ", ".join(f"{n} {kind}" for kind, n in sorted(summary["failures"].items()))
+    where = f" -> {summary['failed_output']}" if summary.get("failed_output") else ""
+    problem(f"{summary['failed']} of {summary['total']} failed: {classes}{where}", summary.get("failed_hint", ""))
+
+
+def _tell(common: options.Common, plan: dict[str, Any]) -> None:
+    if common.json:
+        click.echo(json.dumps(plan))
+        return
+    for key, value in plan.items():
+        click.echo(f"{key.replace('_', ' ')}: {value}")
+
+
+def _tell_json(common: options.Common, summary: dict[str, Any]) -> None:
+    if common.json:
+        click.echo(json.dumps(summary))
+
+
+def say_notes(module: Any, input_file: str | None) -> None:
+    """What a back end wants to be said about the user's input, such as what of it is replaced."""
+    notes = getattr(module, "notes", None)
+    if notes is not None and input_file:
+        for line in notes(input_file):
+            note(line)

@@ -1,0 +1,62 @@
+"""psiflow evaluate: predictions, an error table and a parity plot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from psiflow_cli import options
+from psiflow_cli.commands import _stage
+
+if TYPE_CHECKING:
+    from psiflow_cli.stages.workspace import Workspace
+
+
+@click.command("evaluate", cls=options.StageCommand)
+@options.frames
+@options.model
+@options.keys
+@click.option("--plot", metavar="FILE.png", help="Draw predictions against labels.")
+@options.max_failed
+@options.common
+def command(
+    frames: tuple[str, ...],
+    model: str | None,
+    keys: str | None,
+    plot: str | None,
+    max_failed: options.Limit,
+    common: options.Common,
+) -> None:
+    """Predict FRAMES with a model, beside whatever labels they have, and print the errors.
+
+    Predictions are model_energy, model_forces and model_stress in the output; labels stay as they are.
+
+    \b
+    Example:
+      psiflow evaluate test.xyz --model water.model --plot parity.png -o evaluated.xyz
+    """
+    name = options.required(model, "--model")
+    from psiflow_cli import bundle, extxyz, registry
+    from psiflow_cli.stages import evaluate
+
+    loaded = bundle.load(name)
+    family = registry.load("models", loaded.family).__name__
+    output = common.output or options.beside(frames, "evaluated")
+    job = _stage.job(
+        "evaluate", loaded.family, "evaluate", frames, output, common,
+        settings={"model": loaded.fingerprint, "keys": keys, "plot": plot},
+        other_outputs=(plot,) if plot else (),
+    )  # fmt: skip
+    evaluation = evaluate.Evaluation(job, loaded, family, extxyz.parse_keys(keys) if keys else None, plot)
+
+    def plan(space: Workspace) -> dict[str, object]:
+        seen, _, needed = evaluate.survey(evaluation, space)
+        return {"total": len(seen), "todo": len(needed)}
+
+    def say(summary: dict[str, object]) -> str:
+        table = f"errors\n{summary['table']}" if summary["table"] else "no labels to compare with"
+        plotted = f", {summary['plot']}" if summary["plot"] else ""
+        return f"{summary['total']} frames evaluated -> {summary['output']}{plotted}; {table}"
+
+    _stage.perform(job, common, plan=plan, run=lambda space: evaluate.run(evaluation, space), limit=max_failed, say=say)

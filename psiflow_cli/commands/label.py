@@ -1,0 +1,90 @@
+"""psiflow label: energies, forces and stress of every frame from a reference method."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from psiflow_cli import options, registry
+from psiflow_cli.commands import _stage
+
+if TYPE_CHECKING:
+    from psiflow_cli.stages.workspace import Workspace
+
+
+@click.command("label", cls=options.StageCommand)
+@options.frames
+@click.option("--reference", metavar="NAME|FILE.py", help="One of: " + ", ".join(registry.names("references")) + ".")
+@click.option("--input", "input_file", metavar="FILE", help="The reference's own input, without coordinates.")
+@options.settings
+@click.option(
+    "--failed", metavar="FILE", help="Where failed frames go [default: OUTPUT with .failed before the suffix]."
+)
+@options.max_failed
+@click.option("--retry-failed", is_flag=True, help="Try again what failed for the frame's own reasons, too.")
+@options.common
+def command(
+    frames: tuple[str, ...],
+    reference: str | None,
+    input_file: str | None,
+    settings: dict[str, str],
+    failed: str | None,
+    max_failed: options.Limit,
+    retry_failed: bool,
+    common: options.Common,
+) -> None:
+    """Compute energies, forces and stress of FRAMES with a reference method.
+
+    Frames that fail go to a file of their own, with the class and the reason of the failure. Run the same command again
+    to go on where it stopped; frames that are new in FRAMES are computed, the others are not.
+
+    \b
+    Examples:
+      psiflow label data.xyz --reference xtb
+      psiflow label data.xyz --reference cp2k --input cp2k.inp --site hortense.toml -o labelled.xyz
+    """
+    name = options.required(reference, "--reference")
+    from psiflow_cli.stages import label
+
+    module = registry.load("references", name)
+    method = module.settings(Path(input_file) if input_file else None, settings)
+    _stage.say_notes(module, input_file)
+    output = common.output or options.beside(frames, "labelled")
+    failed_output = failed or _failed_beside(output, frames)
+    job = _stage.job(
+        "label", Path(name).stem, "label", frames, output, common,
+        settings={"reference": Path(name).stem, "settings": method, "failed": failed_output},
+        other_outputs=(failed_output,),
+    )  # fmt: skip
+    labelling = label.Labelling(
+        job=job,
+        name=name,
+        module=module,
+        worker=str(Path(name).absolute()) if name.endswith(".py") else module.__name__,
+        settings=method,
+        failed=failed_output,
+        retry_failed=retry_failed,
+    )
+
+    def plan(space: Workspace) -> dict[str, object]:
+        _, _, _, planned = label.survey(labelling, space)
+        return dataclasses.asdict(planned)
+
+    _stage.perform(
+        job, common,
+        plan=plan,
+        run=lambda space: label.run(labelling, space),
+        limit=max_failed,
+        force=retry_failed,
+        say=lambda s: f"{s['labelled']} of {s['total']} labelled ({s['computed']} computed now) -> {s['output']}",
+    )  # fmt: skip
+
+
+def _failed_beside(output: str, frames: tuple[str, ...]) -> str:
+    """`OUT` with `.failed` before its suffix; beside the first file, or in the working directory, for stdout."""
+    if output == "-":
+        return options.beside(frames, "failed") if frames[0] != "-" else "stdin.failed.xyz"
+    return options.beside((output,), "failed")

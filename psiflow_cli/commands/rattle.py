@@ -1,0 +1,51 @@
+"""psiflow rattle: distorted copies to start from."""
+
+from __future__ import annotations
+
+import click
+
+from psiflow_cli import options
+from psiflow_cli.commands import _stage
+
+
+@click.command("rattle", cls=options.StageCommand)
+@options.frames
+@click.option("-n", "copies", type=click.IntRange(1), default=10, show_default=True, help="Copies of each frame.")
+@click.option(
+    "--amplitude",
+    type=click.FloatRange(0),
+    default=0.05,
+    show_default=True,
+    metavar="Å",
+    help="Standard deviation of each Cartesian displacement.",
+)
+@click.option(
+    "--strain",
+    type=click.FloatRange(0, 0.5),
+    default=0.0,
+    show_default=True,
+    help="Standard deviation of each strain component, for periodic frames.",
+)
+@options.seed
+@options.common
+def command(
+    frames: tuple[str, ...], copies: int, amplitude: float, strain: float, seed: int, common: options.Common
+) -> None:
+    """Make distorted copies of FRAMES: normally distributed displacements, and strains of periodic cells.
+
+    \b
+    Example:
+      psiflow rattle water.xyz -n 100 --amplitude 0.08 --strain 0.02 -o rattled.xyz
+    """
+    from psiflow_cli.stages import rattle
+
+    output = common.output or options.beside(frames, "rattled")
+    settings = {"copies": copies, "amplitude": amplitude, "strain": strain, "seed": seed}
+    job = _stage.job("rattle", None, "rattle", frames, output, common, settings)
+    rattling = rattle.Rattling(job, copies, amplitude, strain, seed)
+    _stage.perform(
+        job, common,
+        plan=lambda space: {"copies": sum(1 for _ in space.frames()) * copies},
+        run=lambda space: rattle.run(rattling, space),
+        say=lambda s: f"{s['total']} distorted copies -> {s['output']}",
+    )  # fmt: skip

@@ -1,0 +1,138 @@
+"""psiflow train: fit a model, or several, to labelled frames."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from psiflow_cli import options, registry
+from psiflow_cli.commands import _stage
+from psiflow_cli.errors import BadConfig, NoInput, UsageError
+
+if TYPE_CHECKING:
+    from psiflow_cli.stages.workspace import Workspace
+
+
+def _valid(_ctx: click.Context, _param: click.Parameter, value: Any) -> str:
+    text = str(value)
+    try:
+        share = float(text)
+    except ValueError:
+        return text
+    if not 0 < share < 1:
+        raise click.BadParameter(f"{text} is neither a file nor a share between 0 and 1")
+    return text
+
+
+@click.command("train", cls=options.StageCommand)
+@options.frames
+@click.option("--arch", metavar="FAMILY", help="One of: " + ", ".join(registry.names("models")) + ".")
+@click.option(
+    "--valid", default="0.1", show_default=True, callback=_valid, metavar="FILE|SHARE", help="Validation data."
+)
+@click.option(
+    "--e0s",
+    metavar="FILE|DICT|average",
+    help="Energies of isolated atoms (eV) [default: those of one-atom frames in the data].",
+)
+@click.option("--config", metavar="FILE", help="The trainer's own configuration, YAML or TOML.")
+@options.settings
+@options.keys
+@click.option("--members", type=click.IntRange(1), default=1, show_default=True, help="Models in the committee.")
+@options.seed
+@options.common
+def command(
+    frames: tuple[str, ...],
+    arch: str | None,
+    valid: str,
+    e0s: str | None,
+    config: str | None,
+    settings: dict[str, str],
+    keys: str | None,
+    members: int,
+    seed: int,
+    common: options.Common,
+) -> None:
+    """Train a model on FRAMES with the family's own trainer, and write a model bundle.
+
+    Single settings (--set) win over --config, both in the trainer's own names. Run the same command again to go on from
+    the last checkpoint.
+
+    \b
+    Example:
+      psiflow train train.xyz atoms.xyz --valid valid.xyz --arch mace --set r_max=5.0 -o water.model
+    """
+    family = options.required(arch, "--arch")
+    module = registry.load("models", family)
+    from psiflow_cli import extxyz
+    from psiflow_cli.stages import dataset, train
+
+    try:
+        energies = dataset.parse_e0s(e0s) if e0s else None
+    except ValueError as error:
+        raise UsageError(f"--e0s: {error}") from None
+    output = common.output or options.beside(frames, "", ".model")
+    if output == "-":
+        raise UsageError("a model bundle is a directory and cannot go to stdout", "name it with --output")
+    is_file = not valid.replace(".", "", 1).isdigit()
+    job = _stage.job(
+        "train", family, "train", frames, os.path.normpath(output), common,
+        settings={
+            "arch": family, "valid": valid, "e0s": energies, "config": _read(config), "set": settings, "keys": keys,
+            "members": members, "seed": seed,
+        },
+        other_inputs=(valid,) if is_file else (),
+    )  # fmt: skip
+    training = train.Training(
+        job=job,
+        family=family,
+        module=module,
+        worker=module.__name__,
+        config=_read(config),
+        options=settings,
+        valid=valid,
+        e0s=energies,
+        keys=extxyz.parse_keys(keys) if keys else None,
+        members=members,
+        seed=seed,
+    )
+
+    def plan(space: Workspace) -> dict[str, object]:
+        prepared = train.prepare(training, space)
+        counts = {part: prepared.data.count(part) for part in ("train", "valid")}
+        return {**counts, "atomic_energies": prepared.e0s, "configuration": prepared.config}
+
+    _stage.perform(
+        job, common, plan=plan, run=lambda space: train.run(training, space),
+        say=lambda s: f"trained {s['total']} model(s) for {s['epochs']} epochs -> {s['output']}",
+    )  # fmt: skip
+
+
+def _read(config: str | None) -> dict[str, Any]:
+    """The trainer's configuration file, YAML or TOML by suffix."""
+    if config is None:
+        return {}
+    path = Path(config)
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise NoInput(f"{config}: {error.strerror}") from None
+    try:
+        if path.suffix == ".toml":
+            from psiflow_cli import toml
+
+            data: Any = toml.loads(text)
+        else:
+            import yaml
+
+            data = yaml.safe_load(text)
+    except Exception as error:
+        raise BadConfig(
+            f"{config}: not valid {'TOML' if path.suffix == '.toml' else 'YAML'}: {' '.join(str(error).split())}"
+        ) from None
+    if not isinstance(data, dict):
+        raise BadConfig(f"{config}: not a table of settings", "one `name: value` a line, in the trainer's own names")
+    return data

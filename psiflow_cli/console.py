@@ -1,0 +1,81 @@
+"""What a person sees while a command runs: notes and progress, all on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+import click
+
+
+class Verbosity:
+    """How much to say; set once by the options of a command."""
+
+    quiet = False
+    verbose = 0
+    debug = False
+
+
+def note(text: str) -> None:
+    """One line, unless --quiet."""
+    if not Verbosity.quiet:
+        click.echo(f"psiflow: {text}", err=True)
+
+
+def detail(text: str) -> None:
+    """One line with --verbose."""
+    if Verbosity.verbose:
+        click.echo(f"psiflow: {text}", err=True)
+
+
+def problem(message: str, hint: str = "") -> None:
+    """An error as the contract shows it: what and where, then what to do."""
+    click.echo(f"psiflow: {message}", err=True)
+    if hint:
+        click.echo(f"  hint: {hint}", err=True)
+
+
+class Progress:
+    """A bar on a terminal, a line every 30 s otherwise; `update` is cheap enough to call for every unit."""
+
+    EVERY_S = 30.0
+
+    def __init__(self, total: int, what: str, done: int = 0) -> None:
+        self._total, self._what, self._done, self._failed = total, what, done, 0
+        self._first = done
+        self._start = self._said = time.monotonic()
+        self._bar = None
+        if sys.stderr.isatty() and not Verbosity.quiet:
+            self._bar = click.progressbar(length=total, label=what, file=sys.stderr, show_eta=True, show_pos=True)
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None:
+            self._bar.__enter__()
+            self._bar.update(self._done)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(kind, error, trace)
+
+    def update(self, done: int = 1, failed: int = 0) -> None:
+        """Count finished units; `failed` of them failed."""
+        self._done += done
+        self._failed += failed
+        if self._bar is not None:
+            self._bar.update(done)
+        self.tick()
+
+    def tick(self) -> None:
+        """Say how far it is, if it is time to."""
+        now = time.monotonic()
+        if self._bar is not None or now - self._said < self.EVERY_S:
+            return
+        self._said = now
+        rate = (self._done - self._first) / (now - self._start)
+        failed = f", {self._failed} failed" if self._failed else ""
+        left = f", {(self._total - self._done) / rate:.0f} s left" if rate > 0 else ""
+        note(f"{self._what} {self._done}/{self._total}{failed}{left}")

@@ -1,0 +1,91 @@
+"""The `psiflow` command: the one place where an error becomes text and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from psiflow_cli import __version__, errors
+from psiflow_cli.commands import evaluate, label, rattle, sample, site, split, status, train
+from psiflow_cli.console import Verbosity, problem
+
+
+class Psiflow(click.Group):
+    """The group; runs a command and maps whatever it raises to the exit codes of the contract."""
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        extra.pop("standalone_mode", None)
+        Verbosity.quiet, Verbosity.verbose, Verbosity.debug = False, 0, False
+        try:
+            code = super().main(args=args, prog_name=prog_name or "psiflow", standalone_mode=False, **extra)
+            sys.stdout.flush()
+        except (click.exceptions.Exit, SystemExit) as end:
+            code = end.exit_code if isinstance(end, click.exceptions.Exit) else end.code
+        except BaseException as error:
+            if Verbosity.debug:
+                import traceback
+
+                traceback.print_exc()
+            code = explain(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise errors.UsageError(f"no command {args[0]!r}", errors.nearest(args[0], self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+
+def explain(error: BaseException) -> int:
+    """Print an error in one or two lines and return its exit code."""
+    if isinstance(error, errors.PsiflowError):
+        problem(error.message, error.hint)
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        ctx = getattr(error, "ctx", None)
+        problem(error.format_message().replace("\n", " "), f"{ctx.command_path} --help" if ctx else "psiflow --help")
+        return errors.USAGE
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        problem("interrupted")
+        return errors.INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        # the reader of our stdout has gone; what a shell reports for SIGPIPE
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    if isinstance(error, OSError):
+        return _explain_os(error)
+    problem(f"a bug in psiflow: {type(error).__name__}: {error}", "--debug shows the traceback; please report it")
+    return errors.BUG
+
+
+def _explain_os(error: OSError) -> int:
+    where = f"{error.filename}: " if error.filename else ""
+    what = error.strerror or str(error)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        problem(f"{where}{what}", "check the permissions, or name another --output or --run-dir")
+        return errors.CANNOT_CREATE
+    hint = "make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    problem(f"{where}{what}", hint or "the journal is intact: run the same command again")
+    return errors.IO_ERROR
+
+
+@click.group(cls=Psiflow, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="psiflow")
+def main() -> None:
+    """Make machine-learned interatomic potentials: label, train, sample, repeat.
+
+    Each command reads files, runs one stage on the resources of a site file, writes files and exits. Running the same
+    command again goes on where it stopped.
+    """
+
+
+for module in (rattle, label, split, train, evaluate, sample, status, site):
+    main.add_command(module.command)

@@ -1,0 +1,238 @@
+"""Options that commands share, and where their defaults come from: command line, ./psiflow.toml, the site file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from psiflow_cli.console import Verbosity
+from psiflow_cli.errors import BadConfig, UsageError, nearest
+
+PROJECT_FILE = "psiflow.toml"
+
+
+class Common(NamedTuple):
+    """The options every stage has."""
+
+    output: str | None
+    site: str
+    run_dir: str | None
+    overwrite: bool
+    deadline: float | None
+    """Seconds since the epoch."""
+    dry_run: bool
+    json: bool
+
+
+class StageCommand(click.Command):
+    """A command whose options take defaults from ./psiflow.toml and from the site."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if not {"-h", "--help"} & set(args):
+            extra["default_map"] = self._defaults(args)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def _defaults(self, args: list[str]) -> dict[str, Any]:
+        project = _project_defaults(self)
+        name = _site_named(args) or project.get("site") or os.environ.get("PSIFLOW_SITE") or "local"
+        from psiflow_cli.site import load
+
+        path = load.find(name)
+        site = self._known(load.parse(path).defaults.get(self.name or "", {}), f"{path}: [defaults.{self.name}]")
+        return {**site, **project, "site": name}
+
+    def _known(self, table: dict[str, Any], place: str) -> dict[str, Any]:
+        """The table with parameter names for keys; an unknown key is an error."""
+        names = {o.lstrip("-"): p.name for p in self.params for o in p.opts if o.startswith("--")}
+        for key in table:
+            if key not in names:
+                raise BadConfig(f"{place} {key}: unknown option", nearest(key, list(names)))
+        return {names[key]: value for key, value in table.items() if names[key]}
+
+
+def _project_defaults(command: StageCommand) -> dict[str, Any]:
+    """This command's table of ./psiflow.toml, if there is such a file."""
+    if not os.path.isfile(PROJECT_FILE):
+        return {}
+    from psiflow_cli import toml
+
+    try:
+        data = toml.loads(Path(PROJECT_FILE).read_text(encoding="utf-8"))
+    except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{PROJECT_FILE}: not valid TOML: {error}") from None
+    from psiflow_cli.main import main
+
+    for key in data:
+        if key not in main.commands:
+            raise BadConfig(f"{PROJECT_FILE}: [{key}]: no such command", nearest(key, list(main.commands)))
+    table = data.get(command.name or "", {})
+    if not isinstance(table, dict):
+        raise BadConfig(f"{PROJECT_FILE}: {command.name}: must be a table, [{command.name}]")
+    return command._known(table, f"{PROJECT_FILE}: [{command.name}]")
+
+
+def _site_named(args: list[str]) -> str | None:
+    for arg, following in zip(args, [*args[1:], ""], strict=True):
+        if arg == "--site":
+            return following
+        if arg.startswith("--site="):
+            return arg[len("--site=") :]
+    return None
+
+
+def _deadline(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    from psiflow_cli.runtime.signals import slurm_deadline
+
+    if value is None:
+        return slurm_deadline()
+    from psiflow_cli import duration
+
+    try:
+        return float(duration.parse_deadline(value, time.time()))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _say(_ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    if value:
+        setattr(Verbosity, str(param.name), value)
+
+
+def talk(function: Callable[..., Any]) -> Callable[..., Any]:
+    """-q, -v and --debug."""
+    for option in (
+        click.option(
+            "--debug", is_flag=True, expose_value=False, is_eager=True, callback=_say, help="Show tracebacks."
+        ),
+        click.option("-v", "--verbose", count=True, expose_value=False, callback=_say, help="Say more."),
+        click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_say, help="Only errors on stderr."),
+    ):
+        function = option(function)
+    return function
+
+
+def common(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a stage, handed to the command as one `common`."""
+
+    @wraps(function)
+    def command(*args: Any, **options: Any) -> Any:
+        given = Common(**{name: options.pop(name) for name in Common._fields})
+        return function(*args, common=given, **options)
+
+    decorated: Callable[..., Any] = talk(command)
+    for option in (
+        click.option("--json", is_flag=True, help="One JSON object on stdout about what happened."),
+        click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing."),
+        click.option(
+            "--deadline", callback=_deadline, metavar="DURATION|TIME",
+            help="Stop in order by then, with exit code 75 [default: the end of the SLURM job, if any].",
+        ),
+        click.option("--overwrite", is_flag=True, help="Replace an output that psiflow did not write."),
+        click.option("--run-dir", metavar="DIR", help="Where the run is kept [default: OUTPUT.run]."),
+        click.option(
+            "--site", metavar="NAME|FILE", envvar="PSIFLOW_SITE", default="local", show_default=True,
+            help="Where and how to run.",
+        ),
+        click.option("-o", "--output", metavar="FILE", help="Where the result goes [default: named after the input]."),
+    ):  # fmt: skip
+        decorated = option(decorated)
+    return decorated
+
+
+def frames(function: Callable[..., Any]) -> Callable[..., Any]:
+    """One or more inputs; `-` is stdin."""
+    return click.argument("frames", nargs=-1, required=True, metavar="FRAMES...")(function)
+
+
+def settings(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--set key=value, as often as needed."""
+    return click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=_pairs,
+        help="A single setting, in its own name.",
+    )(function)
+
+
+def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals or not key.strip():
+            raise click.BadParameter(f"{value!r} is not KEY=VALUE")
+        pairs[key.strip()] = text.strip()
+    return pairs
+
+
+seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of every random choice.")
+model = click.option("--model", metavar="BUNDLE", help="A model bundle, as `psiflow train` makes.")
+keys = click.option(
+    "--keys",
+    metavar="NAME=KEY,...",
+    help="Where the labels are: energy=REF_energy,forces=REF_forces,stress=REF_stress.",
+)
+
+
+class Limit(NamedTuple):
+    """How many units may fail: a share of all, or a number."""
+
+    value: float
+    is_share: bool
+
+    def of(self, total: int) -> int:
+        """The number of units out of `total`."""
+        return int(self.value * total) if self.is_share else int(self.value)
+
+
+def _limit(_ctx: click.Context, _param: click.Parameter, value: Any) -> Limit:
+    """`0.05` or `5%` (a share), `3` (a number)."""
+    text = str(value).strip()
+    if text.isdigit():
+        return Limit(int(text), False)
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise click.BadParameter(f"{text!r} is neither a share such as 0.05 or 5% nor a whole number")
+    return Limit(share, True)
+
+
+max_failed = click.option(
+    "--max-failed", default="0", show_default=True, metavar="SHARE|NUMBER", callback=_limit,
+    help="How many may fail before the exit code is 1.",
+)  # fmt: skip
+
+
+def required(value: str | None, option: str) -> str:
+    """The value of an option that a defaults file may give, too."""
+    if not value:
+        raise UsageError(f"missing option {option}", f"give it, or put it into ./{PROJECT_FILE}")
+    return value
+
+
+def beside(frames: tuple[str, ...], word: str, suffix: str = ".xyz") -> str:
+    """The default output: named after the first input, `data.xyz` -> `data.labelled.xyz`; `-` for stdin."""
+    first = frames[0]
+    if first == "-":
+        return "-"
+    path = Path(first)
+    name, tail = path.name, ""
+    for packed in (".gz", ".zst"):
+        if name.endswith(packed):
+            name, tail = name[: -len(packed)], packed
+    for known in (".xyz", ".extxyz"):
+        if name.endswith(known):
+            own = known + tail if suffix == ".xyz" else suffix
+            return str(path.with_name(name[: -len(known)] + f".{word}{own}" if word else name[: -len(known)] + own))
+    return str(path.with_name(f"{path.stem if path.suffix else path.name}{'.' + word if word else ''}{suffix}"))

@@ -1,0 +1,70 @@
+"""Parsl's HighThroughputExecutor: encrypted, by absolute paths, on a leash, and quick to start."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.runtime import lock
+from psiflow_cli.site.resolve import Target
+from psiflow_cli.worker import leash
+
+# One missed heartbeat period of a dead interchange must not outlive a killed command by more than 10 s.
+HEARTBEAT_S = 3
+DEAD_AFTER_S = 9
+
+
+def build(target: Target, provider: Any, folder: Path) -> Any:
+    """An executor whose processes end with this one; `folder` has a name that needs no quoting in a shell."""
+    from parsl.executors import HighThroughputExecutor
+    from parsl.executors.high_throughput import executor as htex
+
+    leash_file = folder / f"{target.label}.leash.json"
+    leash_file.write_text(json.dumps(_leash(target, folder)))
+    pool = Path(target.python).with_name("process_worker_pool.py")
+    start = " ".join(shlex.quote(p) for p in (target.python, leash.__file__, str(leash_file), target.python, str(pool)))
+    words = htex.DEFAULT_LAUNCH_CMD.split(" ", 1)[1]
+    return HighThroughputExecutor(
+        label=target.label,
+        provider=provider,
+        address="127.0.0.1" if target.nodes == 1 else _address(),
+        loopback_address="127.0.0.1",
+        interchange_launch_cmd=[
+            sys.executable, leash.__file__, str(leash_file), sys.executable, _beside_python("interchange.py"),
+        ],
+        launch_cmd=start.replace("{", "{{").replace("}", "}}") + " " + words,
+        worker_logdir_root=str(folder),
+        max_workers_per_node=target.workers_per_node,
+        cores_per_worker=1e-6,  # the number of workers is ours; Parsl only caps it by cores
+        cpu_affinity="block" if hasattr(os, "sched_setaffinity") else "none",
+        available_accelerators=list(target.gpus),
+        heartbeat_period=HEARTBEAT_S,
+        heartbeat_threshold=DEAD_AFTER_S,
+        prefetch_capacity=0,
+        encrypted=True,
+    )  # fmt: skip
+
+
+def _leash(target: Target, folder: Path) -> dict[str, Any]:
+    threads = str(target.context["threads"])
+    env = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+    env.update(PYTHONUNBUFFERED="1", **target.context["env"])
+    pid = os.getpid()
+    host = os.uname().nodename
+    return {"host": host, "pid": pid, "started": lock.started(pid), "cwd": str(folder), "env": env}
+
+
+def _beside_python(script: str) -> str:
+    """A script of the environment psiflow runs in, by absolute path: PATH may lack it (cron, `env -i`)."""
+    return str(Path(sys.executable).with_name(script))
+
+
+def _address() -> str:
+    """An address of this host that the other nodes of the allocation reach."""
+    from parsl.addresses import address_by_hostname
+
+    return str(address_by_hostname())

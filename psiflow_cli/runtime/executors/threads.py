@@ -1,0 +1,15 @@
+"""Parsl's ThreadPoolExecutor: tasks in this process, for light work only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.site.resolve import Target
+
+
+def build(target: Target, provider: Any, folder: Path) -> Any:
+    """As many threads as tasks fit on this machine."""
+    from parsl.executors.threads import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(label=target.label, max_threads=target.workers_per_node, working_dir=str(folder))

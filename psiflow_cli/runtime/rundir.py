@@ -1,0 +1,266 @@
+"""The run directory: run.json says what was asked, the journal what is done, logs/ keeps what the tools said.
+
+Everything here is 0700/0600. Outputs are made beside their final place and renamed, after their checksum is in the
+journal: that is how a later run knows its own files from the user's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import __version__
+from psiflow_cli.errors import BUG, CannotCreate, PsiflowError
+from psiflow_cli.runtime.journal import Journal, records
+from psiflow_cli.runtime.lock import Lock
+
+_USER_UMASK = os.umask(0o077)
+os.umask(_USER_UMASK)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one invocation asks for."""
+
+    command: str
+    settings: dict[str, Any]
+    """All that decides the result, in builtins; equal settings and inputs mean equal outputs."""
+    inputs: list[str]
+    outputs: list[str]
+    overwrite: bool = False
+    spooled: dict[str, str] = field(default_factory=dict)
+    """Where an input that is not a file (stdin) has been stored: name -> path."""
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over command and settings."""
+        return fingerprint({"command": self.command, "settings": self.settings})
+
+
+def fingerprint(data: Any) -> str:
+    """16 hex digits of the sha256 of canonical JSON."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, or of a directory's names and contents."""
+    if path.is_dir():
+        whole = hashlib.sha256()
+        for part in sorted(p for p in path.rglob("*") if p.is_file()):
+            whole.update(f"{part.relative_to(path)}\0{sha256(part)}\0".encode())
+        return whole.hexdigest()
+    with path.open("rb") as stream:
+        if sys.version_info >= (3, 11):
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+        whole = hashlib.sha256()
+        while chunk := stream.read(1 << 20):
+            whole.update(chunk)
+        return whole.hexdigest()
+
+
+class Run:
+    """An open run directory: locked, its journal open, its request written down."""
+
+    def __init__(self, folder: Path, request: Request, site: Any) -> None:
+        self.folder = folder
+        self.request = request
+        make_folder(folder)
+        self._lock = Lock(folder / "lock")
+        try:
+            self.previous = read_json(folder / "run.json")
+            self.journal_path = folder / "journal.jsonl"
+            self._refuse_foreign_outputs()
+            self._site = site
+        except BaseException:
+            self._lock.release()
+            raise
+        self.journal: Journal
+
+    def _refuse_foreign_outputs(self) -> None:
+        """Raise CannotCreate for an output that psiflow did not write, or that was edited since."""
+        if self.request.overwrite:
+            return
+        there = [Path(o) for o in self.request.outputs if os.path.lexists(o)]
+        if not there:
+            return
+        own = {r["sha256"] for _, r in records(self.journal_path) if r.get("kind") == "output"}
+        for path in there:
+            if sha256(path) not in own:
+                raise CannotCreate(
+                    f"{path}: exists, and is not (or no longer) what psiflow wrote there",
+                    "--overwrite replaces it, or name another --output",
+                )
+
+    def up_to_date(self) -> dict[str, Any] | None:
+        """The result of an earlier, equal and finished invocation whose outputs still stand, else None."""
+        result = self.previous.get("result")
+        if not result or self.previous.get("fingerprint") != self.request.fingerprint or result.get("retry"):
+            return None
+        if self.request.overwrite or result["exit_code"] not in (0, 1):
+            return None
+        if [i["sha256"] for i in self.previous["inputs"]] != [i["sha256"] for i in self._inputs()]:
+            return None
+        for path, digest in result["outputs"].items():
+            if not os.path.lexists(path) or sha256(Path(path)) != digest:
+                return None
+        if {os.path.abspath(o) for o in self.request.outputs if os.path.lexists(o)} - result["outputs"].keys():
+            return None
+        return dict(result)
+
+    def _inputs(self) -> list[dict[str, Any]]:
+        listed = []
+        for name in self.request.inputs:
+            path = Path(self.request.spooled.get(name, name))
+            listed.append({"path": name, "sha256": sha256(path), "size": path.stat().st_size if path.is_file() else 0})
+        return listed
+
+    def begin(self, total: int) -> None:
+        """Write run.json and open the journal: from here on this is the run's current invocation of `total` units."""
+        from importlib.metadata import version
+
+        self._started = time.time()
+        self._record: dict[str, Any] = {
+            "run": str(self.folder.absolute()),
+            "command": self.request.command,
+            "argv": sys.argv,
+            "cwd": os.getcwd(),
+            "fingerprint": self.request.fingerprint,
+            "settings": self.request.settings,
+            "inputs": self._inputs(),
+            "outputs": [os.path.abspath(o) for o in self.request.outputs],
+            "site": self._site,
+            "versions": {"psiflow": __version__, "python": sys.version.split()[0], "parsl": version("parsl")},
+            "host": os.uname().nodename,
+            "pid": os.getpid(),
+            "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
+            "started": self._started,
+            "total": total,
+        }
+        write_json(self.folder / "run.json", self._record)
+        self.journal = Journal(self.journal_path)
+        begin = {k: self._record[k] for k in ("host", "pid", "slurm_job_id", "fingerprint", "total")}
+        self.journal.append({"kind": "begin", "t": self._started, **begin})
+
+    def units(self, fingerprint: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(offset, head) of every finished unit of these settings, oldest first."""
+        for offset, record in records(self.journal_path):
+            if record.get("kind") == "unit" and record.get("of") == fingerprint:
+                yield offset, record
+
+    def publish(self, temporary: Path, output: str) -> None:
+        """Put a finished file or directory in its place, whole or not at all."""
+        final = Path(output)
+        self.journal.append({"kind": "output", "path": str(final.absolute()), "sha256": sha256(temporary)})
+        give_user_mode(temporary)
+        if temporary.is_dir() and final.exists():
+            aside = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+            os.rename(final, aside / final.name)
+            os.rename(temporary, final)
+            shutil.rmtree(aside)
+        else:
+            os.replace(temporary, final)
+
+    def remove_own(self, output: str) -> None:
+        """Remove an output of an earlier invocation that no longer holds (it was checked to be ours)."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(output)
+
+    def end(self, exit_code: int, summary: dict[str, Any], finished: bool, retry: bool = False) -> None:
+        """Say in run.json how this invocation ended; `retry` asks the next one to go on although this one finished."""
+        outputs = {os.path.abspath(o): sha256(Path(o)) for o in self.request.outputs if finished and os.path.exists(o)}
+        result = {
+            "exit_code": exit_code,
+            "ended": time.time(),
+            "finished": finished,
+            "outputs": outputs,
+            "retry": retry,
+        }
+        write_json(self.folder / "run.json", {**self._record, "result": {**result, "summary": summary}})
+
+    @contextlib.contextmanager
+    def guard_end(self) -> Iterator[None]:
+        """Note in run.json how an invocation that raises came to its end."""
+        try:
+            yield
+        except BaseException as error:
+            code = error.exit_code if isinstance(error, PsiflowError) else BUG
+            with contextlib.suppress(OSError):
+                self.end(code, {"error": str(error)}, finished=False)
+            raise
+
+    def close(self) -> None:
+        """Give the lock back."""
+        if hasattr(self, "journal"):
+            self.journal.close()
+        self._lock.release()
+
+    def temporary(self, output: str) -> Path:
+        """A name beside an output, for making it."""
+        final = Path(output)
+        return final.with_name(f".{final.name}.{os.getpid()}.tmp")
+
+
+def make_folder(folder: Path) -> None:
+    """A 0700 folder, with its parents."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise CannotCreate(f"{folder}: {error.strerror}", "choose another --run-dir or --output") from None
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Replace a JSON file whole, on disk before it takes its name."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "w") as stream:
+        json.dump(data, stream, indent=1)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, empty if the file is not there or not whole."""
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def give_user_mode(path: Path) -> None:
+    """The permissions the user's umask would have given: outputs are theirs, run directories are private."""
+    for part in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        os.chmod(part, (0o777 if part.is_dir() else 0o666) & ~_USER_UMASK)
+
+
+def check_outputs(outputs: Iterable[str], inputs: Iterable[str]) -> None:
+    """Raise CannotCreate where an output is an input, or has no folder to go to."""
+    named = {os.path.realpath(i): i for i in inputs}
+    for output in outputs:
+        if os.path.realpath(output) in named:
+            raise CannotCreate(f"{output}: is an input of this command", "name another --output")
+        parent = Path(output).absolute().parent
+        if not parent.is_dir():
+            raise CannotCreate(f"{output}: no folder {parent}", "create it, or name another --output")
+        if not os.access(parent, os.W_OK):
+            raise CannotCreate(f"{output}: no permission to write in {parent}", "name another --output")
+
+
+def describe(target: Any) -> dict[str, Any]:
+    """A dataclass or struct as builtins, for run.json."""
+    import msgspec
+
+    data = msgspec.to_builtins(target) if not hasattr(target, "__dataclass_fields__") else asdict(target)
+    return dict(data)

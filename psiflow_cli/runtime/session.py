@@ -1,0 +1,186 @@
+"""One Parsl-backed stage: start the executors, submit tasks, hand out their outcomes, stop in order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.errors import NoResources, PsiflowError
+from psiflow_cli.runtime.signals import StopSignals
+from psiflow_cli.seams import Wire
+from psiflow_cli.site.resolve import Target
+from psiflow_cli.worker import guard
+
+FIRST_WORKER_S = 120.0
+"""How long a running block may take to show its first worker."""
+_TICK_S = 0.5
+
+
+@dataclass
+class Task:
+    """One call on a worker: `target` is `module:function`, `payload` its keyword arguments, `note` the caller's own."""
+
+    target: str
+    payload: Wire
+    note: Any = None
+    tries: int = 1
+
+
+@dataclass
+class Outcome:
+    """What became of a task: a value, an error's text, or lost with its worker."""
+
+    value: Any = None
+    error: str = ""
+    traceback: str = ""
+    lost: str = ""
+    seconds: float = 0.0
+
+
+class Session:
+    """Context manager around one executor; use from the main thread."""
+
+    def __init__(
+        self, target: Target, folder: Path, deadline: float | None = None, tick: Callable[[], None] | None = None
+    ) -> None:
+        self.target = target
+        self._folder = folder
+        self._tick = tick or (lambda: None)
+        self._done: queue.SimpleQueue[tuple[Task, Any] | None] = queue.SimpleQueue()
+        self._signals = StopSignals(deadline, lambda: self._done.put(None))
+        self._dfk: Any = None
+        self.pending = 0
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Session:
+        self._stack.enter_context(self._signals)
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self) -> None:
+        import parsl
+        from parsl.config import Config
+
+        folder = shell_safe(self._folder / "parsl")
+        provider = import_module(f"psiflow_cli.runtime.providers.{self.target.provider.type}").build(self.target)
+        executor = import_module(f"psiflow_cli.runtime.executors.{self.target.executor.type}").build(
+            self.target, provider, folder
+        )
+        self._executor = executor
+        config = Config(
+            executors=[executor],
+            run_dir=str(folder),
+            strategy="none",
+            strategy_period=_TICK_S,
+            usage_tracking=0,
+            initialize_logging=False,
+        )
+        self._dfk = parsl.dataflow.dflow.DataFlowKernel(config)
+        self._app = parsl.python_app(data_flow_kernel=self._dfk, executors=[self.target.label], cache=False)(guard.call)
+        self._started = time.monotonic()
+        self._connected = False
+
+    def __exit__(self, *_: object) -> None:
+        if self._dfk is not None:
+            self._close()
+        self._stack.close()
+
+    def _close(self) -> None:
+        """End the blocks first, so that no task runs on; Parsl's own order would wait for the interchange."""
+        with contextlib.suppress(Exception):
+            self._dfk.cleanup()
+        self._dfk = None
+
+    def room(self) -> int:
+        """How many more tasks keep every worker busy without queueing far ahead."""
+        return max(0, 2 * self.target.workers + 1 - self.pending)
+
+    def remaining(self) -> float:
+        """Seconds to the deadline."""
+        return self._signals.remaining()
+
+    def submit(self, task: Task) -> None:
+        """Queue one task."""
+        self._signals.check()
+        self.pending += 1
+        future = self._app(task.target, task.payload)
+        future.add_done_callback(lambda done, task=task: self._done.put((task, done)))
+
+    def next(self) -> tuple[Task, Outcome]:
+        """Wait for one task's outcome.
+
+        Raises Stopped on a signal or at the deadline, NoResources when no worker comes, and what a `Fatal` says.
+        """
+        while True:
+            self._signals.check()
+            self._tick()
+            try:
+                item = self._done.get(timeout=min(_TICK_S, max(0.01, self.remaining())))
+            except queue.Empty:
+                self._watch()
+                continue
+            if item is not None:
+                break
+        task, future = item
+        self.pending -= 1
+        return task, self._outcome(future)
+
+    def _outcome(self, future: Any) -> Outcome:
+        error = future.exception()
+        if error is not None:
+            return self._lost(error)
+        self._connected = True
+        raw = future.result()
+        if "fatal" in raw:
+            raise PsiflowError(raw["fatal"], raw["hint"], raw["exit_code"])
+        return Outcome(raw.get("value"), raw.get("error", ""), raw.get("traceback", ""), "", raw["seconds"])
+
+    def _lost(self, error: BaseException) -> Outcome:
+        kind = type(error).__name__
+        if kind in ("WorkerLost", "ManagerLost"):
+            self._connected = True
+            return Outcome(lost=str(error))
+        if kind == "BadStateException":
+            raise NoResources("no worker could be started: " + self._why(str(error)), f"logs: {self._folder / 'parsl'}")
+        raise PsiflowError(f"a task could not be run: {kind}: {error}", f"logs: {self._folder / 'parsl'}")
+
+    def _watch(self) -> None:
+        """Give up on a local block whose workers never connect."""
+        if self._connected or not self.pending or self.target.executor.type != "htex":
+            return
+        if time.monotonic() - self._started > FIRST_WORKER_S:
+            if self._executor.connected_managers():
+                self._connected = True
+                return
+            raise NoResources(
+                f"no worker connected within {FIRST_WORKER_S:.0f} s" + self._why(""), f"logs: {self._folder / 'parsl'}"
+            )
+
+    def _why(self, text: str) -> str:
+        """The last telling line of a block's stderr, else the last line of `text`."""
+        errors = sorted(self._folder.glob("parsl/**/*.sh.err"))
+        said = errors[-1].read_text(errors="replace").strip() if errors else ""
+        last = (said or text.strip() or "no reason given").splitlines()[-1]
+        return f": {last[:300]}"
+
+
+def shell_safe(folder: Path) -> Path:
+    """`folder`, or another of the user's own if its name would need quoting: Parsl pastes it into shell scripts."""
+    folder = folder.absolute()
+    if not re.fullmatch(r"[A-Za-z0-9_./+,=@:%-]+", str(folder)):
+        folder = Path(tempfile.mkdtemp(prefix="psiflow-", dir="/tmp" if os.path.isdir("/tmp") else None))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder

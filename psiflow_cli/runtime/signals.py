@@ -1,0 +1,73 @@
+"""Reasons to stop before the end: signals and deadlines."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from psiflow_cli.errors import INTERRUPTED, STOPPED, Stopped
+
+SLURM_MARGIN_S = 30.0
+
+
+class StopSignals:
+    """While entered, SIGTERM, SIGUSR1 and Ctrl-C are noted instead of killing the process."""
+
+    def __init__(self, deadline: float | None, wake: Callable[[], None]) -> None:
+        self._deadline = deadline
+        self._wake = wake
+        self._received: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
+            self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._received = number
+        self._wake()
+
+    def remaining(self) -> float:
+        """Seconds to the deadline, infinite without one."""
+        return float("inf") if self._deadline is None else self._deadline - time.time()
+
+    def check(self) -> None:
+        """Raise Stopped if it is time to stop."""
+        if self._received is not None:
+            code = INTERRUPTED if self._received == signal.SIGINT else STOPPED
+            name = signal.Signals(self._received).name
+            raise Stopped(f"stopped by {name}", "nothing finished is lost: run the same command again", code)
+        if self.remaining() <= 0:
+            raise Stopped("stopped at the deadline", "nothing finished is lost: run the same command again")
+
+
+def slurm_deadline() -> float | None:
+    """When the enclosing SLURM job ends, less a margin to stop in order; None outside one."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job:
+        return None
+    end = os.environ.get("SLURM_JOB_END_TIME", "")
+    if end.isdigit():
+        return int(end) - SLURM_MARGIN_S
+    try:
+        left = subprocess.run(
+            ["squeue", "-h", "-j", job, "-o", "%L"], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    from psiflow_cli import duration
+
+    try:
+        return time.time() + duration.parse(left.stdout.strip()) - SLURM_MARGIN_S
+    except ValueError:
+        return None  # UNLIMITED, or a job that squeue no longer knows

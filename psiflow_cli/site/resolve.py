@@ -1,0 +1,102 @@
+"""From a site's words to one executor's numbers: `all` and `auto` replaced by what the machine has."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from psiflow_cli import duration
+from psiflow_cli.errors import BadConfig
+from psiflow_cli.seams import Wire
+from psiflow_cli.site import schema
+from psiflow_cli.site.detect import Machine
+
+
+@dataclass(frozen=True)
+class Target:
+    """Everything that running one operation needs to know."""
+
+    label: str
+    executor: schema.Executor
+    provider: schema.Provider
+    python: str
+    environment: schema.Environment
+    workers_per_node: int
+    nodes: int
+    gpus: tuple[str, ...]
+    cores: int
+    context: Wire = field(default_factory=dict)
+
+    @property
+    def workers(self) -> int:
+        """Tasks that run at once in one block."""
+        return self.workers_per_node * self.nodes
+
+
+def target(site: schema.Site, family: str, operation: str, machine: Machine) -> Target:
+    """The executor of one operation with its resources in numbers; see `psiflow_cli.seams` for the context."""
+    label = site.executor_for(family, operation)
+    executor = site.executors[label]
+    resources = site.resources[executor.resources]
+    environment = site.environments.get(executor.environment, schema.Environment())
+    device = resources.device if resources.device != "auto" else ("cuda" if machine.gpus else "cpu")
+    gpus = resources.gpus if resources.gpus is not None else int(device == "cuda")
+    cores = (
+        machine.cores if resources.cores == "all" else max(resources.cores, resources.ranks * (resources.threads or 1))
+    )
+    if cores > machine.cores:
+        raise BadConfig(
+            f"[resources.{executor.resources}] cores: {cores} asked for, but this process may use {machine.cores}",
+            "ask for fewer cores, or run inside a larger allocation",
+        )
+    if gpus > len(machine.gpus):
+        raise BadConfig(
+            f"[resources.{executor.resources}] gpus: {gpus} asked for, but {len(machine.gpus)} visible",
+            'device = "cpu" runs without one',
+        )
+    memory = _megabytes(resources.memory, executor.resources)
+    fits = [machine.cores // cores]
+    if gpus:
+        fits.append(len(machine.gpus) // gpus)
+    if memory:
+        fits.append(machine.memory_mb // memory)
+    if executor.tasks_per_node:
+        fits.append(executor.tasks_per_node)
+    context: Wire = {
+        "device": device,
+        "dtype": resources.dtype or None,
+        "cores": cores,
+        "ranks": resources.ranks,
+        "threads": resources.threads or max(1, cores // resources.ranks),
+        "gpus": gpus,
+        "memory": memory,
+        "walltime": float(duration.parse(resources.walltime)) if resources.walltime else None,
+        "launch": resources.launch,
+        "executable": resources.executable,
+        "env": dict(resources.env),
+        "scratch": resources.scratch,
+        "cpus": None,
+    }
+    return Target(
+        label=label,
+        executor=executor,
+        provider=site.providers[executor.provider],
+        python=str(Path(environment.prefix).expanduser() / "bin" / "python") if environment.prefix else sys.executable,
+        environment=environment,
+        workers_per_node=max(1, min(fits)),
+        nodes=site.providers[executor.provider].nodes or machine.nodes,
+        gpus=machine.gpus if gpus else (),
+        cores=cores,
+        context=context,
+    )
+
+
+def _megabytes(text: str, name: str) -> int | None:
+    if not text:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT])i?B?\s*", text)
+    if not match:
+        raise BadConfig(f"[resources.{name}] memory: {text!r} is not an amount of memory", 'as in "4 GB" or "500 MB"')
+    return max(1, int(float(match[1]) * {"k": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}[match[2]]))

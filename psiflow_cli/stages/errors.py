@@ -1,0 +1,87 @@
+"""How far predictions are from labels: RMSE, MAE and maximum, over all and by element and `config_type`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+
+class Tally:
+    """Running sums over differences."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._squares = self._absolutes = self._largest = 0.0
+
+    def add(self, differences: Iterable[float]) -> None:
+        """Count differences, in one unit."""
+        for d in differences:
+            self.count += 1
+            self._squares += d * d
+            self._absolutes += abs(d)
+            self._largest = max(self._largest, abs(d))
+
+    def result(self) -> dict[str, float | int]:
+        """RMSE, MAE and maximum in the unit of what was added."""
+        return {
+            "rmse": math.sqrt(self._squares / self.count),
+            "mae": self._absolutes / self.count,
+            "max": self._largest,
+            "count": self.count,
+        }
+
+
+UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "MPa"}
+_SCALE = {"energy": 1e3, "forces": 1e3, "stress": 160217.6634}
+"""From eV, eV/Å and eV/Å³; 1 eV/Å³ is 160.2176634 GPa (CODATA 2018)."""
+
+
+class ErrorTable:
+    """Errors of energy per atom, force components and stress components."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str, str], Tally] = {}
+
+    def add(self, label: dict[str, Any], prediction: dict[str, Any], symbols: list[str], config_type: str) -> None:
+        """Compare one frame; what its label lacks is not compared."""
+        if label["energy"] is not None:
+            difference = (prediction["energy"] - label["energy"]) / len(symbols) * _SCALE["energy"]
+            self._add("energy", "", config_type, [difference])
+        if label["forces"] is not None:
+            for symbol, a, b in zip(symbols, label["forces"], prediction["forces"], strict=True):
+                self._add(
+                    "forces", symbol, config_type, [(y - x) * _SCALE["forces"] for x, y in zip(a, b, strict=True)]
+                )
+        if label["stress"] is not None and prediction["stress"] is not None:
+            pairs = zip(label["stress"], prediction["stress"], strict=True)
+            self._add("stress", "", config_type, [(y - x) * _SCALE["stress"] for x, y in pairs])
+
+    def _add(self, quantity: str, element: str, config_type: str, differences: list[float]) -> None:
+        places = [(quantity, "all", "")]
+        if element:
+            places.append((quantity, "element", element))
+        if config_type:
+            places.append((quantity, "config_type", config_type))
+        for place in places:
+            self._tallies.setdefault(place, Tally()).add(differences)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per quantity and group: overall first, then by element, then by `config_type`."""
+        order = ("all", "element", "config_type")
+        keys = sorted(self._tallies, key=lambda k: (list(UNITS).index(k[0]), order.index(k[1]), k[2]))
+        return [
+            {"quantity": q, "unit": UNITS[q], "by": by, "group": group, **self._tallies[q, by, group].result()}
+            for q, by, group in keys
+        ]
+
+
+def as_text(rows: list[dict[str, Any]]) -> str:
+    """The table as a person reads it, at most 80 columns wide."""
+    lines = [f"{'':24}{'RMSE':>10}{'MAE':>10}{'max':>11}{'number':>9}  unit"]
+    for row in rows:
+        name = row["quantity"] if row["by"] == "all" else f"  {row['group']}"
+        lines.append(
+            f"{name[:23]:24}{row['rmse']:10.3f}{row['mae']:10.3f}{row['max']:11.3f}{row['count']:9d}  {row['unit']}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,152 @@
+"""Energies, forces and stress of every frame from a reference method."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import extxyz
+from psiflow_cli.console import note
+from psiflow_cli.runtime.rundir import fingerprint
+from psiflow_cli.seams import Reference, Wire
+from psiflow_cli.stages.framewise import Results, Survey, Work, compute
+from psiflow_cli.stages.workspace import Job, Workspace
+from psiflow_cli.worker.guard import MACHINE_FAILURES
+
+LABELS = ("energy", "forces", "stress")
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Which reference, with which settings, and where failures go."""
+
+    job: Job
+    name: str
+    module: Reference
+    worker: str
+    """How a worker finds the reference: a module's name or a file's path."""
+    settings: Wire
+    failed: str
+    retry_failed: bool
+
+    @property
+    def reference(self) -> str:
+        """The fingerprint that goes into the frames."""
+        return f"{Path(self.name).stem}-{fingerprint([Path(self.name).stem, self.settings])[:12]}"
+
+    @property
+    def work(self) -> Work:
+        return Work(
+            target=f"{self.worker}:label",
+            payload={"settings": self.settings},
+            of=self.reference,
+            inputs=self.module.FRAME_INPUTS,
+            task_seconds=self.module.DEFAULT_TASK_SECONDS,
+            verb="labelling",
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a labelling would do, for --dry-run and for the summary."""
+
+    total: int
+    distinct: int
+    known: int
+    todo: int
+
+
+def survey(labelling: Labelling, space: Workspace) -> tuple[Survey, Results, set[int], Plan]:
+    """Check every frame and find out what is still to be computed; nothing is submitted yet."""
+    work = labelling.work
+    seen = Survey(space.frames(), work.inputs, lambda frame: None)
+    labelling.module.check(labelling.settings, seen.elements)
+    results = Results(space, work)
+    needed = results.needed(seen.ids, labelling.retry_failed)
+    distinct = set(seen.ids)
+    plan = Plan(len(seen), len(distinct), len(distinct) - len(needed), len(needed))
+    return seen, results, needed, plan
+
+
+def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
+    """Label every frame; returns the summary, whose `failures` counts frames by class."""
+    seen, results, needed, plan = survey(labelling, space)
+    space.run.begin(plan.total)
+    with space.run.guard_end():
+        compute(space, labelling.work, seen, results, needed)
+        if len(results.codes) > 1:
+            note("warning: labels of " + " and ".join(sorted(results.codes)) + " are mixed in the output")
+        _write(labelling, space, seen, results)
+    failures = Counter(results.failures[k] for k in seen.ids if k in results.failures)
+    failed = sum(failures.values())
+    return {
+        "total": plan.total,
+        "labelled": plan.total - failed,
+        "computed": plan.todo,
+        "failed": failed,
+        "failures": dict(failures),
+        "reference": labelling.reference,
+        "output": labelling.job.output,
+        "failed_output": labelling.failed if failed else None,
+        "retry": any(f in MACHINE_FAILURES for f in failures),
+    }
+
+
+def _write(labelling: Labelling, space: Workspace, seen: Survey, results: Results) -> None:
+    """Good frames to the output, failed ones to their own file, which goes when none are left."""
+    failed = {k for k in seen.ids if k in results.failures}
+    space.publish(_labelled(labelling, space, seen.ids, results, failed))
+    if not failed:
+        space.run.remove_own(labelling.failed)
+        return
+    space.publish(_failed(labelling, space, seen.ids, results, failed), labelling.failed)
+
+
+def _labelled(
+    labelling: Labelling, space: Workspace, ids: array[int], results: Results, failed: set[int]
+) -> Iterator[str]:
+    replaced = 0
+    for key, frame in zip(ids, space.frames(), strict=True):
+        if key in failed:
+            continue
+        label = results.of(key)
+        old = extxyz.label_names(frame)
+        replaced += bool(old)
+        yield extxyz.render(
+            frame,
+            set_info={
+                "energy": label["energy"],
+                **({"stress": extxyz.voigt_to_matrix(label["stress"])} if label["stress"] else {}),
+                "psiflow_id": f"{key:016x}",
+                "psiflow_reference": labelling.reference,
+                "psiflow_code": label["code"],
+            },
+            set_columns={"forces": ("R", label["forces"])},
+            drop=tuple(
+                name for name in (*old, "failure", "failure_message") if name not in LABELS or label.get(name) is None
+            ),
+        )
+    if replaced:
+        note(f"{replaced} frames came with labels; they are replaced in the output")
+
+
+def _failed(
+    labelling: Labelling, space: Workspace, ids: array[int], results: Results, failed: set[int]
+) -> Iterator[str]:
+    for key, frame in zip(ids, space.frames(), strict=True):
+        if key in failed:
+            result = results.of(key)
+            yield extxyz.render(
+                frame,
+                set_info={
+                    "psiflow_id": f"{key:016x}",
+                    "psiflow_reference": labelling.reference,
+                    "failure": result["failure"],
+                    "failure_message": result["message"],
+                },
+                drop=extxyz.label_names(frame),
+            )
