@@ -15,21 +15,23 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "psiflow_cli"
 
 # What every layer but the lowest may use: no click, no Parsl, no state of a run.
-COMMON = {"errors", "seams", "duration", "extxyz", "registry", "console"}
+COMMON = {"errors", "seams", "duration", "extxyz", "registry", "console", "bundle", "toml"}
 # A layer, and the parts of psiflow_cli that its files may import: a part covers what lies below it.
 ALLOWED = {
     "main": {"commands", "errors", "console"},
     "options": {"main", "site", "runtime", *COMMON},
     "commands": {"commands", "options", "stages", "site", "runtime", "worker.guard", *COMMON},
-    "stages": {"stages", "runtime", "site.schema", "site.resolve", "worker.guard", *COMMON},
+    "stages": {"stages", "runtime", "site.schema", "site.resolve", "worker.guard", "worker.convert", "worker.walker", *COMMON},
     "runtime": {"runtime", "site.schema", "site.resolve", "worker.guard", "worker.leash", *COMMON},
-    "site": {"site", "errors", "seams", "duration"},
+    "site": {"site", "errors", "seams", "duration", "toml"},
     "models": {"worker", "errors"},
     "references": {"worker", "errors"},
     "samplers": {"worker", "errors"},
     "worker": {"worker"},
     "registry": {"errors"},
     "extxyz": {"extxyz", "errors"},
+    "bundle": {"errors", "extxyz", "toml"},
+    "toml": set(),
     "errors": set(),
     "duration": set(),
     "seams": set(),
