@@ -27,8 +27,6 @@ class Environment(Table, frozen=True, kw_only=True):
 
     prefix: str = ""
     """A virtual or conda environment; empty: the one psiflow itself runs in."""
-    modules: list[str] = field(default_factory=list)
-    source: list[str] = field(default_factory=list)
 
 
 class Resources(Table, frozen=True, kw_only=True):
