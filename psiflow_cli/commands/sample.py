@@ -37,9 +37,9 @@ from psiflow_cli.commands import _stage
 @click.option(
     "--friction",
     type=click.FloatRange(0, min_open=True),
-    default=0.01,
+    default=10.0,
     show_default=True,
-    metavar="1/fs",
+    metavar="1/ps",
     help="Of the Langevin thermostat.",
 )
 @click.option("--walkers", type=click.IntRange(1), default=1, show_default=True, help="Walkers from each frame.")

@@ -65,7 +65,7 @@ def void(_: object) -> None:
 def run(evaluation: Evaluation, space: Workspace) -> dict[str, Any]:
     """Predict every frame; returns the summary with the error table."""
     seen, results, needed = survey(evaluation, space)
-    space.run.begin(len(seen))
+    space.run.begin(len(set(seen.ids)))
     with space.run.guard_end():
         compute(space, evaluation.work, seen, results, needed)
         table = ErrorTable()

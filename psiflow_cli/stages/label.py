@@ -75,7 +75,7 @@ def survey(labelling: Labelling, space: Workspace) -> tuple[Survey, Results, set
 def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
     """Label every frame; returns the summary, whose `failures` counts frames by class."""
     seen, results, needed, plan = survey(labelling, space)
-    space.run.begin(plan.total)
+    space.run.begin(plan.distinct)
     with space.run.guard_end():
         compute(space, labelling.work, seen, results, needed)
         if len(results.codes) > 1:

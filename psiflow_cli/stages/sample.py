@@ -17,6 +17,7 @@ from psiflow_cli.runtime.rundir import fingerprint
 from psiflow_cli.runtime.session import Outcome, Session, Task
 from psiflow_cli.seams import Wire
 from psiflow_cli.stages.workspace import Job, Workspace
+from psiflow_cli.worker.walker import TRAJECTORY
 
 FIRST_BLOCK = 20
 """Steps of a walker's first block: enough to time one."""
@@ -53,6 +54,8 @@ class Walker:
     folder: Path
     start: Wire
     step: int = 0
+    bytes: int = 0
+    """Length of the trajectory that the last checkpoint counts."""
     stopped: dict[str, Any] | None = None
     tries: int = 0
     block: int = FIRST_BLOCK
@@ -84,7 +87,7 @@ def run(sampling: Sampling, space: Workspace) -> dict[str, Any]:
         known[int(record["id"].rpartition("-")[2])] = record
     for walker in walkers:
         if unit := known.get(walker.index):
-            walker.step, walker.stopped = unit["at"], unit.get("stopped")
+            walker.step, walker.bytes, walker.stopped = unit["at"], unit["bytes"], unit.get("stopped")
             walker.done = walker.step >= sampling.steps or walker.stopped is not None
     space.run.begin(len(walkers) * sampling.steps)
     with space.run.guard_end():
@@ -152,7 +155,7 @@ def _learn(sampling: Sampling, walker: Walker, outcome: Outcome) -> None:
     value = outcome.value
     moved = value["step"] - walker.step
     walker.tries = 0
-    walker.step, walker.stopped = value["step"], value["stopped"]
+    walker.step, walker.bytes, walker.stopped = value["step"], value["bytes"], value["stopped"]
     walker.done = walker.step >= sampling.steps or walker.stopped is not None
     if moved > 0:
         fits = int(BLOCK_S * moved / max(outcome.seconds, 1e-3))
@@ -161,15 +164,18 @@ def _learn(sampling: Sampling, walker: Walker, outcome: Outcome) -> None:
 
 def _journal(space: Workspace, walker: Walker, outcome: Outcome, of: str, session: Session) -> None:
     unit = {"kind": "unit", "id": f"walker-{walker.index}", "of": of, "ok": walker.stopped is None}
-    unit.update(t=round(time.time(), 3), s=round(outcome.seconds, 3), cores=session.target.cores, at=walker.step)
+    unit.update(t=round(time.time(), 3), s=round(outcome.seconds, 3), cores=session.target.cores)
+    unit.update(at=walker.step, bytes=walker.bytes)
     if walker.stopped:
         unit.update(failure=walker.stopped["kind"], stopped=walker.stopped)
     space.run.journal.append(unit)
 
 
 def _trajectory(walkers: list[Walker]) -> Iterator[str]:
-    """Every recorded frame, walker after walker."""
-    from psiflow_cli.worker import walker as files
-
+    """Every frame that a checkpoint counts, walker after walker."""
     for walker in walkers:
-        yield from files.frames(walker.folder)
+        if walker.bytes:
+            with (walker.folder / TRAJECTORY).open("rb") as stream:
+                while stream.tell() < walker.bytes:
+                    count = stream.readline()
+                    yield b"".join([count, *(stream.readline() for _ in range(int(count) + 1))]).decode()

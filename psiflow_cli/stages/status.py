@@ -36,14 +36,16 @@ def describe(folder: Path) -> dict[str, Any]:
     alive = lock.is_held(folder / "lock")
     state = _state(result, alive)
     rate = units.rate()
-    left = max(0, run.get("total", 0) - units.done)
+    finished = bool(result and result["finished"])
+    done = run["total"] if finished and not units.counted else units.done  # a stage without units is done at once
+    left = max(0, run.get("total", 0) - done)
     ended = result["ended"] if result else None
     return {
         "run": str(folder),
         "command": run.get("command"),
         "state": state,
         "total": run.get("total", 0),
-        "done": units.done,
+        "done": done,
         "failed": units.failed,
         "started": _iso(run.get("started")),
         "updated": _iso(max(filter(None, [units.updated, ended, run.get("started")]), default=None)),
@@ -93,6 +95,11 @@ class _Units:
         self.updated = record["t"]
         self.core_seconds += record["s"] * record["cores"]
         self.info = record.get("info", {})
+
+    @property
+    def counted(self) -> bool:
+        """Whether there was any unit."""
+        return bool(self._last)
 
     @property
     def done(self) -> int:

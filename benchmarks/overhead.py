@@ -1,0 +1,84 @@
+"""P2 and P3: `label` with a reference that does nothing, against plain Parsl (HTEX as its documentation configures it).
+
+P2 is the time from a cold start to one labelled frame on disk; P3 the rate of 4,000 frames, journalled and fsynced,
+against one Parsl task per frame on a warm executor of the same kind.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from pairs import compare, seconds
+
+PSIFLOW = str(Path(sys.executable).with_name("psiflow"))
+NOOP = str(Path(__file__).with_name("noop.py").absolute())
+FRAMES = 4000
+COLD = """
+import parsl, sys
+from parsl.config import Config
+from parsl.executors import HighThroughputExecutor
+from parsl.providers import LocalProvider
+@parsl.python_app
+def nothing(): return 0
+with parsl.load(Config(executors=[HighThroughputExecutor(label="htex", cores_per_worker=1, provider=LocalProvider())])):
+    nothing().result()
+"""
+WARM = """
+import parsl, sys, time
+from parsl.config import Config
+from parsl.executors import HighThroughputExecutor
+from parsl.providers import LocalProvider
+@parsl.python_app
+def nothing(frame): return {"energy": 0.0, "forces": [[0.0] * 3] * 3}
+frame = {"symbols": ["O", "H", "H"], "positions": [[0.0] * 3] * 3}
+with parsl.load(Config(executors=[HighThroughputExecutor(label="htex", cores_per_worker=1, max_workers_per_node=2,
+                                                         provider=LocalProvider())])):
+    nothing(frame).result()
+    start = time.perf_counter()
+    for future in [nothing(frame) for _ in range(int(sys.argv[1]))]: future.result()
+    print(time.perf_counter() - start)
+"""
+
+
+def water(count: int) -> str:
+    return "".join(f"3\n\nO 0 0 {i * 1e-4!r}\nH 0.96 0 0\nH -0.24 0.93 0\n" for i in range(count))
+
+
+def cold_label(folder: Path) -> float:
+    shutil.rmtree(folder / "one.labelled.xyz.run", ignore_errors=True)
+    (folder / "one.labelled.xyz").unlink(missing_ok=True)
+    return seconds([PSIFLOW, "label", "one.xyz", "--reference", NOOP], cwd=str(folder))
+
+
+def many(folder: Path) -> float:
+    """Seconds per frame for 4,000 frames, the cold start left out."""
+    shutil.rmtree(folder / "many.labelled.xyz.run", ignore_errors=True)
+    (folder / "many.labelled.xyz").unlink(missing_ok=True)
+    whole = seconds([PSIFLOW, "label", "many.xyz", "--reference", NOOP], cwd=str(folder))
+    return (whole - cold_label(folder)) / (FRAMES - 1)
+
+
+def parsl_cold(folder: Path) -> float:
+    return seconds([sys.executable, "-c", COLD], cwd=str(folder))
+
+
+def parsl_many(folder: Path) -> float:
+    command = [sys.executable, "-c", WARM, str(FRAMES)]
+    return float(subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout) / FRAMES
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "one.xyz").write_text(water(1))
+        (folder / "many.xyz").write_text(water(FRAMES))
+        compare("P2 first label, s", lambda: cold_label(folder), lambda: parsl_cold(folder), "<= 0.45")
+        compare("P3 seconds per frame", lambda: many(folder), lambda: parsl_many(folder), "<= 0.333", repeats=3)
+        start = time.perf_counter()
+        seconds([PSIFLOW, "label", "many.xyz", "--reference", NOOP], cwd=name)
+        print(f"a finished run of {FRAMES} frames again: {time.perf_counter() - start:.3f} s")
