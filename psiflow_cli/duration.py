@@ -1,9 +1,8 @@
-"""Durations and deadlines as people and batch systems write them, to and from seconds."""
+"""Lengths of time as people and SLURM write them, in seconds; and moments, in seconds since 1970."""
 
 from __future__ import annotations
 
 import re
-import time
 from datetime import datetime, timedelta
 
 _UNITS = {
@@ -11,64 +10,110 @@ _UNITS = {
     "m": 60, "min": 60, "mins": 60, "minute": 60, "minutes": 60,
     "h": 3600, "hr": 3600, "hrs": 3600, "hour": 3600, "hours": 3600,
     "d": 86400, "day": 86400, "days": 86400,
+    "w": 604800, "week": 604800, "weeks": 604800,
 }  # fmt: skip
-_CLOCK = re.compile(r"(?:(\d+)-)?(\d+):(\d{1,2})(?::(\d{1,2}))?")
-_TERM = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
+_NUMBER = r"[0-9]{1,12}(?:\.[0-9]*)?|\.[0-9]+"
+_PLAIN = re.compile(_NUMBER)
+_PIECE = re.compile(rf"\s*({_NUMBER})\s*([A-Za-z]+)\s*")
+_CLOCK = re.compile(r"(?:([0-9]{1,7})-)?([0-9]{1,9})((?::[0-9]{1,2}){0,2})")
+_TIME_OF_DAY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
+_LIKE = 'as in "1-12:00:00", "12:00:00", "90 min" or "2h"'
 
 
 def parse(text: str) -> float:
-    """Seconds of `1-12:00:00`, `12:00:00`, `MM:SS`, `90 min`, `1h 30min`, or plain seconds; ValueError for others.
+    """Seconds in `1-12:00:00`, `12:00:00`, `90 min`, `2h`, `1h 30min`, `1.5 days`, or a plain number of seconds.
 
-    Two numbers are minutes and seconds, or with days hours and minutes, as in sbatch(1).
+    As in SLURM `12:34` is minutes and seconds, `1-12` days and hours, `1-12:34` days, hours and minutes. Raises
+    ValueError for anything else.
     """
-    given = text.strip()
-    if re.fullmatch(r"\d+(\.\d+)?", given):
-        return _positive(float(given), text)
-    if clock := _CLOCK.fullmatch(given):
-        days, first, second, third = (int(part) if part else None for part in clock.groups())
-        assert first is not None  # the expression has them
-        assert second is not None
-        if third is None:
-            parts = (first, second, 0) if days is not None else (0, first, second)
-        else:
-            parts = (first, second, third)
-        return _positive((days or 0) * 86400.0 + parts[0] * 3600 + parts[1] * 60 + parts[2], text)
-    if given and _TERM.sub("", given) == "":
-        terms = _TERM.findall(given)
-        unknown = [unit for _, unit in terms if unit.lower() not in _UNITS]
-        if unknown:
-            raise ValueError(f"{text!r}: {unknown[0]!r} is no unit of time (s, min, h, d)")
-        return _positive(sum(float(number) * _UNITS[unit.lower()] for number, unit in terms), text)
-    raise ValueError(f"{text!r} is not a duration such as '12:00:00', '1-12:00:00', '90 min' or '2h'")
+    text = text.strip()
+    if _PLAIN.fullmatch(text):
+        return float(text)
+    clock = _CLOCK.fullmatch(text)
+    return _clock(text, clock) if clock else _pieces(text)
 
 
-def _positive(seconds: float, text: str) -> float:
-    if seconds <= 0:
-        raise ValueError(f"{text!r} is no time at all")
-    return seconds
+def _clock(text: str, match: re.Match[str]) -> float:
+    fields = [int(match[2]), *map(int, match[3].split(":")[1:])]
+    scales = (60, 1) if match[1] is None and len(fields) == 2 else (3600, 60, 1)
+    limits = (float("inf") if match[1] is None else 24, 60, 60)
+    for field, limit in zip(fields, limits, strict=False):
+        if field >= limit:
+            raise ValueError(f"{text!r} is no duration: {field} is too large in its place")
+    days = int(match[1] or 0)
+    return float(86400 * days + sum(f * s for f, s in zip(fields, scales, strict=False)))
 
 
-def parse_deadline(text: str, now: float | None = None) -> float:
-    """Seconds since the epoch of a duration from now, or of a date and time in ISO 8601; ValueError for others."""
-    now = time.time() if now is None else now
-    given = text.strip()
+def _pieces(text: str) -> float:
+    """Numbers with units, largest unit first, each unit once."""
+    total, last, end = 0.0, None, 0
+    while end < len(text):
+        match = _PIECE.match(text, end)
+        if match is None:
+            raise ValueError(f"{text!r} is no duration, {_LIKE}")
+        unit = _UNITS.get(match[2].lower())
+        if unit is None:
+            raise ValueError(f"{text!r} is no duration: unknown unit {match[2]!r}; known: s, min, h, days, weeks")
+        if last is not None and unit >= last:
+            raise ValueError(f"{text!r} is no duration: {match[2]!r} after a smaller or equal unit")
+        total, last, end = total + float(match[1]) * unit, unit, match.end()
+    if last is None:
+        raise ValueError(f"an empty text is no duration, {_LIKE}")
+    return total
+
+
+def format(seconds: float) -> str:
+    """`12:00:00` or `1-12:00:00`, to the second; what SLURM and `parse` read."""
+    if seconds < 0:
+        raise ValueError(f"a duration of {seconds} s")
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return f"{days}-{hour:02}:{minute:02}:{second:02}" if days else f"{hour:02}:{minute:02}:{second:02}"
+
+
+def human(seconds: float) -> str:
+    """A short text for a person: `0.4 s`, `45 s`, `3 min 20 s`, `2 h 5 min`, `1 d 12 h`."""
+    if seconds < 0:
+        return "-" + human(-seconds)
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, small, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            large, rest = divmod(round(whole / small), size // small)
+            return f"{large} {unit} {rest} {small_unit}" if rest else f"{large} {unit}"
+    return f"{whole} s"
+
+
+def parse_deadline(text: str, now: float) -> float:
+    """Seconds since 1970 of a deadline: a duration from `now`, the next `18:30`, or an ISO date and time.
+
+    Times without a zone are local. Raises ValueError for anything else, and for what is past.
+    """
+    text = text.strip()
+    if time_of_day := _TIME_OF_DAY.fullmatch(text):
+        return _next(int(time_of_day[1]), int(time_of_day[2]), now)
+    if not _DATE.match(text):
+        try:
+            return now + parse(text)
+        except ValueError:
+            raise ValueError(
+                f'{text!r} is neither a duration, {_LIKE}, nor a time, as in "18:30" or "2030-01-31 18:30"'
+            ) from None
     try:
-        return now + parse(given)
-    except ValueError as reason:
-        if not re.match(r"\d{4}-\d\d-\d\d", given):
-            raise ValueError(f"{reason}, nor a time such as '2031-05-17T08:00'") from None
-    try:
-        moment = datetime.fromisoformat(given)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a time such as '2031-05-17T08:00'") from None
-    if moment.timestamp() <= now:
-        raise ValueError(f"{text!r} is in the past")
-    return moment.timestamp()
+        # Python 3.10 does not know Z
+        end = datetime.fromisoformat(text[:-1] + "+00:00" if text[-1] in "zZ" else text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f'{text!r} is no date and time, as in "2030-01-31 18:30"') from None
+    if end <= now:
+        raise ValueError(f"{text!r} is past")
+    return end
 
 
-def clock(seconds: float) -> str:
-    """`1-12:00:00`, as batch systems want it."""
-    whole = timedelta(seconds=round(seconds))
-    hours, rest = divmod(whole.seconds, 3600)
-    days = f"{whole.days}-" if whole.days else ""
-    return f"{days}{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"
+def _next(hour: int, minute: int, now: float) -> float:
+    """The next moment at which local clocks show this time."""
+    today = datetime.fromtimestamp(now).replace(hour=hour, minute=minute, second=0, microsecond=0)
+    end = today.timestamp()
+    return end if end > now else (today + timedelta(days=1)).timestamp()

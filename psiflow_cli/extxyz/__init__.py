@@ -1,0 +1,40 @@
+"""Extended XYZ as text, in constant memory and without numpy: read, check, hash, label, change, write.
+
+The units are Å, eV, eV/Å and eV/Å³. The format: https://github.com/libAtoms/extxyz; where it leaves room, what
+`ase.io` reads and writes decides.
+"""
+
+from psiflow_cli.extxyz.elements import SYMBOLS
+from psiflow_cli.extxyz.frame import Frame
+from psiflow_cli.extxyz.identity import frame_id, wire
+from psiflow_cli.extxyz.labels import (
+    PREDICTIONS,
+    PROVENANCE,
+    label_names,
+    labels,
+    matrix_to_voigt,
+    parse_keys,
+    voigt_to_matrix,
+)
+from psiflow_cli.extxyz.reader import read
+from psiflow_cli.extxyz.stream import open_bytes, write
+from psiflow_cli.extxyz.writer import new_frame, render
+
+__all__ = [
+    "PREDICTIONS",
+    "PROVENANCE",
+    "SYMBOLS",
+    "Frame",
+    "frame_id",
+    "label_names",
+    "labels",
+    "matrix_to_voigt",
+    "new_frame",
+    "open_bytes",
+    "parse_keys",
+    "read",
+    "render",
+    "voigt_to_matrix",
+    "wire",
+    "write",
+]

@@ -1,0 +1,89 @@
+"""A frame's lines, taken apart and checked."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import BinaryIO, NamedTuple
+
+from psiflow_cli.errors import BadData
+from psiflow_cli.extxyz import comment
+from psiflow_cli.extxyz.columns import Place, Words
+from psiflow_cli.extxyz.comment import Malformed, Pair
+from psiflow_cli.extxyz.frame import STRUCTURE
+from psiflow_cli.extxyz.layout import PLAIN, Cell, Layout, parse_cell, parse_layout, parse_pbc
+
+# A wrong count must not make us hold a whole file: the columns of so many lines are checked before more are read.
+_BLOCK = 8192
+_MARK = b"\0"
+_SPELLING = {name.lower(): name for name in STRUCTURE}
+
+
+class Head(NamedTuple):
+    """What a comment line says of the structure."""
+
+    pairs: list[Pair]
+    layout: Layout
+    lattice: Cell | None
+    periodic: tuple[bool, bool, bool]
+
+
+def parse_comment(text: str, place: Place) -> Head:
+    """Take a comment line apart."""
+    try:
+        pairs = comment.split(text)
+        given = {}
+        for key, _, value in pairs:
+            if key.lower() in _SPELLING and value is not None:
+                if key not in STRUCTURE:
+                    raise ValueError(f"{key}= is spelled {_SPELLING[key.lower()]}=")
+                given[key] = comment.text(value)
+        lattice = parse_cell(given["Lattice"]) if "Lattice" in given else None
+        layout = parse_layout(given.get("Properties", PLAIN))
+        some = lattice is not None
+        periodic = parse_pbc(given["pbc"]) if "pbc" in given else (some, some, some)
+    except Malformed as error:
+        raise place.error(str(error), "is every quote and bracket closed, and every key there once?", 1) from None
+    except ValueError as error:
+        hint = 'as in Lattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3 pbc="T T T"'
+        raise place.error(str(error), hint, 1) from None
+    if lattice is None and any(periodic):
+        raise place.error("periodic, but without a Lattice", 'add Lattice="…", or write pbc="F F F"', 1)
+    return Head(pairs, layout, lattice, periodic)
+
+
+def read_atoms(stream: BinaryIO, natoms: int, layout: Layout, place: Place) -> tuple[list[bytes], Words, bool]:
+    """The lines of the atoms, their words, and whether any of these is not plain ASCII or has an underscore."""
+    lines: list[bytes] = []
+    words: Words = []
+    foreign = False
+    while len(lines) < natoms:
+        block = list(islice(stream, min(_BLOCK, natoms - len(lines))))
+        if not block:
+            hint = "the file is cut off, or the atom count wrong"
+            raise place.error(f"ends after {len(lines)} of {natoms} atoms", hint, 1 + len(lines))
+        # One split of everything is faster than one of each line; the marks show whether the words are where they
+        # should be.
+        text = (_MARK + b" ").join(block)
+        of_block = text.split()
+        marks = of_block[layout.width :: layout.width + 1]
+        right = len(of_block) == len(block) * (layout.width + 1) - 1
+        if not right or len(marks) != marks.count(_MARK) or text.count(_MARK) != len(marks):
+            raise _wrong_width(block, layout, place, len(lines))
+        words += [_MARK, *of_block] if words else of_block
+        lines += block
+        foreign = foreign or b"_" in text or not text.isascii()
+    return lines, words, foreign
+
+
+def _wrong_width(block: list[bytes], layout: Layout, place: Place, before: int) -> BadData:
+    rows = list(map(bytes.split, block))
+    at = next((i for i, row in enumerate(rows) if len(row) != layout.width or _MARK in block[i]), 0)
+    atom, row = before + at + 1, rows[at]
+    if _MARK in block[at]:
+        return place.error(f"atom {atom}: a NUL byte", "is this a text file?", 1 + atom)
+    hint = f"the atom count of frame {place.index} may be wrong, or the file cut off"
+    if len(row) == 1 and row[0].isdigit():
+        hint = f"the atom count of frame {place.index} looks too large"
+    elif len(row) > layout.width:
+        hint = "name the further columns in Properties=species:S:1:pos:R:3:…"
+    return place.error(f"atom {atom}: {len(row)} columns, expected {layout.width}", hint, 1 + atom)

@@ -1,0 +1,54 @@
+"""The chemical elements by atomic number, and what a name that is none of them may have meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_TABLE = """
+    H He
+    Li Be B C N O F Ne
+    Na Mg Al Si P S Cl Ar
+    K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr
+    Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe
+    Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn
+    Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og
+"""
+SYMBOLS = tuple(_TABLE.split())
+"""Element symbols; that of atomic number Z is at Z - 1."""
+
+_KNOWN = {symbol.encode(): symbol for symbol in SYMBOLS}
+
+
+def symbols_of(species: Sequence[bytes]) -> list[str]:
+    """Element symbols from a column of symbols (in any case, as ASE has it) or of atomic numbers.
+
+    Raises KeyError with the first name that is no element.
+    """
+    try:
+        return list(map(_KNOWN.__getitem__, species))
+    except KeyError:
+        return list(map(_symbol, species))
+
+
+def _symbol(name: bytes) -> str:
+    if name.isdigit() and len(name) <= 3 and 1 <= int(name) <= len(SYMBOLS):
+        return SYMBOLS[int(name) - 1]
+    known = _KNOWN.get(name.capitalize())
+    if known is None:
+        raise KeyError(name)
+    return known
+
+
+def suggestion(name: str) -> str:
+    """A hint for a name that is no element."""
+    if name.upper() == "X":
+        return "X is a dummy; every atom must be of an element"
+    if name in ("D", "T"):
+        return "write H; isotopes differ in mass only"
+    letters = re.match(r"[A-Za-z]*", name)
+    for length in (2, 1):
+        guess = letters[0][:length].capitalize() if letters else ""
+        if guess in SYMBOLS:
+            return f"did you mean {guess!r}?"
+    return "the first column holds element symbols, such as H, C or Fe"

@@ -1,0 +1,83 @@
+"""The name of a structure: equal for texts that parse to equal numbers, on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+from psiflow_cli.errors import BadData
+from psiflow_cli.extxyz.frame import Frame
+
+INPUTS = ("charge", "multiplicity")
+_DIGITS = 16
+_NEGATIVE_ZERO = struct.pack("<d", -0.0)
+# A name of digits alone, or as in 12e4, would be a number to those who read the frame back.
+_NUMBER = re.compile(r"[0-9]+(?:[de][0-9]+)?")
+
+
+def frame_id(frame: Frame, inputs: Iterable[str] = INPUTS) -> str:
+    """16 hex digits of the sha256 of what a method reads; an input that the frame lacks changes nothing.
+
+    Hashed, in this order: the symbols, joined by spaces, and a line end; every x, every y, every z (Å) as
+    little-endian float64; `cell` and its nine float64, row by row, or `none`; `T` or `F` for each direction of pbc;
+    for each input in alphabetical order `;name=integer`. -0.0 counts as 0.0. Of the digest the first 16 digits in a
+    row are taken that do not read as a number, nearly always the very first.
+    """
+    digest = hashlib.sha256(" ".join(frame.symbols).encode())
+    digest.update(b"\n")
+    x, y, z = frame.xyz
+    digest.update(_float64([*x, *y, *z]))
+    if frame.lattice is None:
+        digest.update(b"none")
+    else:
+        digest.update(b"cell" + struct.pack("<9d", *chain.from_iterable(frame.lattice)))
+    digest.update("".join("T" if flag else "F" for flag in frame.periodic).encode())
+    for name, value in given_inputs(frame, inputs).items():
+        digest.update(f";{name}={value}".encode())
+    return _digits(digest.hexdigest())
+
+
+def _float64(numbers: list[float]) -> bytes:
+    kind = f"<{len(numbers)}d"
+    packed = struct.pack(kind, *numbers)
+    if _NEGATIVE_ZERO in packed:  # or across two numbers, which then does no harm
+        packed = struct.pack(kind, *[number + 0.0 for number in numbers])
+    return packed
+
+
+def _digits(digest: str) -> str:
+    return next(name for start in range(len(digest)) if not _NUMBER.fullmatch(name := digest[start : start + _DIGITS]))
+
+
+def given_inputs(frame: Frame, inputs: Iterable[str]) -> dict[str, int]:
+    """Those of the inputs that the comment gives, alphabetically; raises BadData for one that is no integer."""
+    present = {pair.key for pair in frame.pairs}
+    return {name: _integer(frame, name) for name in sorted(inputs) if name in present}
+
+
+def _integer(frame: Frame, name: str) -> int:
+    value = frame.info[name]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise BadData(f"{frame.where}: {name}={str(value)[:40]} is no integer", f"as in {name}=1")
+    if name == "multiplicity" and value < 1:
+        raise BadData(f"{frame.where}: multiplicity={value} is less than 1", "it is 2S+1: 1 for a singlet")
+    return value
+
+
+def wire(frame: Frame, inputs: Iterable[str] = INPUTS) -> dict[str, Any]:
+    """The frame as it goes to a worker, in builtins; see `psiflow_cli.seams`."""
+    names = tuple(inputs)
+    return {
+        "id": frame_id(frame, names),
+        "symbols": frame.symbols,
+        "positions": frame.positions,
+        "cell": frame.cell,
+        "pbc": frame.pbc,
+        **given_inputs(frame, names),
+    }

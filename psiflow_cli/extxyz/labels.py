@@ -1,0 +1,149 @@
+"""Energy, forces and stress of a frame, under the names that programs give them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psiflow_cli.errors import BadData, UsageError, nearest
+from psiflow_cli.extxyz.frame import Frame
+
+LABELS = ("energy", "forces", "stress")
+CANDIDATES = {label: (label, f"REF_{label}", f"dft_{label}") for label in LABELS}
+"""The names under which each label is looked for, unless it is said which to take."""
+
+# Results that belong to the labels: beside new ones, or on a structure that was moved, they would be wrong.
+_COMPANIONS = (
+    "free_energy", "energies", "virial", "stresses", "dipole", "magmom", "magmoms",
+    "REF_virial", "REF_virials", "dft_virial", "dft_virials", "dft_force", "REF_force",
+)  # fmt: skip
+PREDICTIONS = ("model_energy", "model_forces", "model_stress", "model_energy_std", "model_forces_std")
+"""What `evaluate` writes."""
+PROVENANCE = ("psiflow_id", "psiflow_reference", "psiflow_code", "failure", "failure_message")
+"""What `label` writes beside the labels."""
+
+# Printed with few digits, or made by a plane-wave code, a stress is symmetric to about so much of its largest part.
+_ASYMMETRY = 1e-3
+
+
+def parse_keys(text: str) -> dict[str, str]:
+    """`energy=REF_energy,forces=REF_forces` as a dict; raises UsageError."""
+    keys: dict[str, str] = {}
+    for part in text.split(","):
+        label, equals, name = (word.strip() for word in part.partition("="))
+        if not equals or not name:
+            raise UsageError(
+                f"--keys {text!r}: {part!r} is not LABEL=NAME", "as in energy=REF_energy,forces=REF_forces"
+            )
+        if label not in LABELS:
+            raise UsageError(f"--keys {text!r}: {label!r} is no label", nearest(label, LABELS))
+        if label in keys:
+            raise UsageError(f"--keys {text!r}: {label} twice")
+        keys[label] = name
+    return keys
+
+
+def labels(frame: Frame, keys: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """{"energy": eV, "forces": [natoms][3] eV/Å, "stress": [xx, yy, zz, yz, xz, xy] eV/Å³}, None for what is not there.
+
+    `keys` says under which names; what it does not mention is looked for under the standard names. Raises BadData
+    for a label with two candidates, for one that `keys` names and the frame lacks (an isolated atom needs no forces,
+    and a frame without a Lattice no stress), and for one that is no finite number of the right shape.
+    """
+    energy, forces, stress = (_name(frame, label, keys or {}) for label in LABELS)
+    return {
+        "energy": _energy(frame, energy) if energy else None,
+        "forces": _forces(frame, forces) if forces else None,
+        "stress": _stress(frame, stress) if stress else None,
+    }
+
+
+def label_names(frame: Frame, keys: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The keys and columns of this frame that hold labels or belong to them."""
+    present = _present(frame)
+    names = (*(name for names in CANDIDATES.values() for name in names), *(keys or {}).values(), *_COMPANIONS)
+    return tuple(name for name in dict.fromkeys(names) if name in present)
+
+
+def _present(frame: Frame) -> set[str]:
+    return {pair.key for pair in frame.pairs} | {column.name for column in frame.layout.columns}
+
+
+def _name(frame: Frame, label: str, keys: Mapping[str, str]) -> str | None:
+    """The key or column that holds this label."""
+    if label == "forces":
+        present = {column.name for column in frame.layout.columns}
+    else:
+        present = {pair.key for pair in frame.pairs if pair.value is not None}
+    if label in keys:
+        name = keys[label]
+        if name in present:
+            return name
+        if (label == "forces" and frame.natoms == 1) or (label == "stress" and frame.lattice is None):
+            return None
+        what = "column" if label == "forces" else "key"
+        raise BadData(f"{frame.where}: no {what} {name!r} for the {label}", _known(name, present))
+    found = [name for name in CANDIDATES[label] if name in present]
+    if len(found) > 1:
+        raise BadData(
+            f"{frame.where}: {' and '.join(found)} could both be the {label}", f"say which: --keys {label}={found[1]}"
+        )
+    return found[0] if found else None
+
+
+def _known(name: str, present: set[str]) -> str:
+    return nearest(name, sorted(present)) if present else "the frame has none"
+
+
+def _energy(frame: Frame, name: str) -> float:
+    value = frame.info[name]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise BadData(f"{frame.where}: {name}={str(value)[:40]!r} is no number")
+    return _finite(frame, name, [float(value)])[0]
+
+
+def _forces(frame: Frame, name: str) -> list[list[float]]:
+    column = frame.layout.find(name)
+    if column is None or column.kind not in ("R", "I") or column.size != 3:
+        raise BadData(f"{frame.where}: the column {name} is not {name}:R:3")
+    rows = [list(map(float, row)) for row in frame.column(name)]
+    _finite(frame, name, [x for row in rows for x in row])
+    return rows
+
+
+def _stress(frame: Frame, name: str) -> list[float]:
+    value = frame.info[name]
+    rows = value if isinstance(value, list) else [value]
+    flat = [x for row in rows for x in (row if isinstance(row, list) else [row])]
+    if len(flat) not in (6, 9) or not all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in flat):
+        raise BadData(f"{frame.where}: {name} is not nine numbers, nor six (xx, yy, zz, yz, xz, xy)")
+    numbers = _finite(frame, name, list(map(float, flat)))
+    if len(numbers) == 6:
+        return numbers
+    matrix = [numbers[i : i + 3] for i in (0, 3, 6)]
+    size = max(map(abs, numbers))
+    if any(abs(matrix[i][j] - matrix[j][i]) > _ASYMMETRY * size for i in range(3) for j in range(i)):
+        raise BadData(f"{frame.where}: {name} is no symmetric matrix", "a stress has nine numbers, row by row")
+    return matrix_to_voigt(matrix)
+
+
+def _finite(frame: Frame, name: str, numbers: Sequence[float]) -> list[float]:
+    if not all(map(math.isfinite, numbers)):
+        raise BadData(f"{frame.where}: a label is not a finite number: {name}", "remove the frame, or label it again")
+    return list(numbers)
+
+
+def matrix_to_voigt(matrix: Sequence[Sequence[float]]) -> list[float]:
+    """[xx, yy, zz, yz, xz, xy] of a symmetric matrix (the mean, where rounding made the halves differ)."""
+    diagonal = [matrix[i][i] for i in range(3)]
+    return diagonal + [
+        matrix[i][j] if matrix[i][j] == matrix[j][i] else (matrix[i][j] + matrix[j][i]) / 2
+        for i, j in ((1, 2), (0, 2), (0, 1))
+    ]
+
+
+def voigt_to_matrix(voigt: Sequence[float]) -> list[list[float]]:
+    """The 3x3 matrix of [xx, yy, zz, yz, xz, xy]."""
+    xx, yy, zz, yz, xz, xy = voigt
+    return [[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]

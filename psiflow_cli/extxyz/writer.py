@@ -1,0 +1,156 @@
+"""The text of a frame with keys and columns set; every float64 reads back bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from psiflow_cli.extxyz.comment import written
+from psiflow_cli.extxyz.frame import Frame
+from psiflow_cli.extxyz.layout import Column, Layout, layout_of
+
+Columns = Mapping[str, tuple[str, Sequence[Any]]]
+"""(kind S, R, I or L; for each atom a value or a list of values) by name."""
+
+
+def render(
+    frame: Frame,
+    set_info: Mapping[str, Any] | None = None,
+    set_columns: Columns | None = None,
+    drop: Collection[str] = (),
+) -> str:
+    """The frame's text with these keys and columns replaced or added, and those in `drop` left out.
+
+    What is not named stays as it is written, in its order; what is new follows in the order given. Values are
+    builtins. A plain XYZ frame becomes an extended one if anything changes.
+    """
+    info, columns = dict(set_info or {}), dict(set_columns or {})
+    wanted = {**_named_atoms(frame), **columns}
+    gone = {c.name for c in frame.layout.columns if c.name in drop and c.name not in wanted}
+    keys_gone = {pair.key for pair in frame.pairs if pair.key in drop and pair.key not in info}
+    if not (info or wanted or gone or keys_gone):
+        return "\n".join([str(frame.natoms), frame.comment, *frame.lines, ""])
+    layout, lines = _atoms(frame, wanted, gone)
+    return f"{frame.natoms}\n{_comment(frame, info, keys_gone, layout)}\n{lines}"
+
+
+def _named_atoms(frame: Frame) -> dict[str, tuple[str, Sequence[Any]]]:
+    """Symbols for a species column that was written as atomic numbers, which other programs do not read."""
+    species = frame.layout.find("species")
+    if species is None or not any(map(bytes.isdigit, set(frame.words[species.start :: frame.layout.width + 1]))):
+        return {}
+    return {"species": ("S", frame.symbols)}
+
+
+def _comment(frame: Frame, info: dict[str, Any], gone: Collection[str], layout: Layout) -> str:
+    changed = {key: written(key, value) for key, value in info.items()}
+    is_plain = not any(pair.key == "Properties" and pair.value is not None for pair in frame.pairs)
+    pairs = [(pair.key, pair.raw) for pair in frame.pairs]
+    front = []
+    if is_plain:
+        pairs = _tidy(frame)
+        front = [f"Properties={layout}"]
+    elif layout.columns != frame.layout.columns:
+        changed["Properties"] = f"Properties={layout}"
+    kept = [changed.pop(key, raw) for key, raw in pairs if key not in gone]
+    return " ".join([*front, *kept, *changed.values()])
+
+
+def _tidy(frame: Frame) -> list[tuple[str, str]]:
+    """The comment of a plain XYZ frame as pairs that every reader takes apart; its free text becomes one of them."""
+    pairs = [(pair.key, written(pair.key, frame.info[pair.key])) for pair in frame.pairs if pair.key in frame.info]
+    lattice = [(pair.key, pair.raw) for pair in frame.pairs if pair.key not in frame.info]
+    words = {pair.key for pair in frame.pairs if pair.value is None}
+    text = " ".join(pair.key for pair in frame.pairs if pair.value is None) if frame.pairs else frame.comment.strip()
+    free = [("comment", written("comment", text))] if text and not any(p.key == "comment" for p in frame.pairs) else []
+    return lattice + [pair for pair in pairs if pair[0] not in words] + free
+
+
+def _atoms(frame: Frame, wanted: Columns, gone: Collection[str]) -> tuple[Layout, str]:
+    """The layout with these columns set and left out, and the text of the atoms."""
+    old = frame.layout.columns
+    shapes = [_shape(column, wanted) for column in old if column.name not in gone]
+    parts = [frame.lines]
+    if gone or any(column.name in wanted for column in old):
+        parts = _replaced(frame, wanted, gone)
+    for name, (kind, rows) in wanted.items():
+        if frame.layout.find(name) is None:
+            parts.append(_texts(kind, rows))
+            shapes.append((name, kind, _width(rows)))
+    return layout_of(shapes), _joined(parts)
+
+
+def _replaced(frame: Frame, wanted: Columns, gone: Collection[str]) -> list[list[str]]:
+    """The frame's columns as text, with some of them replaced or left out."""
+    rows = list(map(str.split, frame.lines))
+    parts: list[list[str]] = []
+    start = 0
+    for column in frame.layout.columns:
+        if column.name in wanted or column.name in gone:
+            parts += _kept(rows, start, column.start)
+            start = column.start + column.size
+        if column.name in wanted:
+            parts.append(_texts(*wanted[column.name]))
+    return parts + _kept(rows, start, frame.layout.width)
+
+
+def _joined(parts: list[list[str]]) -> str:
+    return "\n".join(map(" ".join, zip(*parts, strict=True))) + "\n"
+
+
+def _kept(rows: list[list[str]], start: int, end: int) -> list[list[str]]:
+    return [[" ".join(row[start:end]) for row in rows]] if end > start else []
+
+
+def _shape(column: Column, wanted: Columns) -> tuple[str, str, int]:
+    if column.name not in wanted:
+        return column[:3]
+    kind, rows = wanted[column.name]
+    return column.name, kind, _width(rows)
+
+
+def _width(rows: Sequence[Any]) -> int:
+    return len(rows[0]) if isinstance(rows[0], (list, tuple)) else 1
+
+
+def _texts(kind: str, rows: Sequence[Any]) -> list[str]:
+    """The text of each atom's values; raises ValueError for rows of unequal length."""
+    if not isinstance(rows[0], (list, tuple)):
+        return [_word(kind, value) for value in rows]
+    count = len(rows[0])
+    if any(len(row) != count for row in rows):
+        raise ValueError("rows of unequal length")
+    if kind == "R" and count == 3:
+        return [f"{float(x)!r} {float(y)!r} {float(z)!r}" for x, y, z in rows]
+    return [" ".join([_word(kind, value) for value in row]) for row in rows]
+
+
+def _word(kind: str, value: Any) -> str:
+    if kind == "R":
+        return repr(float(value))
+    if kind == "I":
+        return repr(int(value))
+    if kind == "L":
+        return "T" if value else "F"
+    if not isinstance(value, str) or not value or value.split() != [value]:
+        raise ValueError(f"{value!r} is no word for a column")
+    return value
+
+
+def new_frame(
+    symbols: Sequence[str],
+    positions: Sequence[Sequence[float]],
+    cell: Sequence[Sequence[float]] | None,
+    pbc: Sequence[bool],
+    info: Mapping[str, Any] | None = None,
+    columns: Columns | None = None,
+) -> str:
+    """The text of a frame; `positions` and the rows of `cell` in Å, `info` and `columns` as for `render`."""
+    named: Columns = {"species": ("S", symbols), "pos": ("R", positions), **(columns or {})}
+    layout = layout_of((name, kind, _width(rows)) for name, (kind, rows) in named.items())
+    pairs = [] if cell is None else [written("Lattice", [list(map(float, row)) for row in cell])]
+    pairs.append(f"Properties={layout}")
+    pairs += [written(key, value) for key, value in (info or {}).items()]
+    pairs.append(written("pbc", [bool(flag) for flag in pbc]))
+    lines = _joined([_texts(kind, rows) for kind, rows in named.values()])
+    return f"{len(symbols)}\n{' '.join(pairs)}\n{lines}"
