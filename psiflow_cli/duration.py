@@ -25,13 +25,17 @@ def parse(text: str) -> float:
     """Seconds in `1-12:00:00`, `12:00:00`, `90 min`, `2h`, `1h 30min`, `1.5 days`, or a plain number of seconds.
 
     As in SLURM `12:34` is minutes and seconds, `1-12` days and hours, `1-12:34` days, hours and minutes. Raises
-    ValueError for anything else.
+    ValueError for anything else, and for no time at all.
     """
     text = text.strip()
-    if _PLAIN.fullmatch(text):
-        return float(text)
     clock = _CLOCK.fullmatch(text)
-    return _clock(text, clock) if clock else _pieces(text)
+    if _PLAIN.fullmatch(text):
+        seconds = float(text)
+    else:
+        seconds = _clock(text, clock) if clock else _pieces(text)
+    if not seconds:
+        raise ValueError(f"{text!r} is no duration: it is zero")
+    return seconds
 
 
 def _clock(text: str, match: re.Match[str]) -> float:
