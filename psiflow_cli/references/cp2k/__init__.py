@@ -1,0 +1,148 @@
+"""CP2K (Quickstep): an input without coordinates in, energies, forces and stresses out.
+
+Each frame gets a fresh process in a fresh folder, so that no label depends on another one. Everything is read in atomic
+units and converted once, with ASE's constants.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.errors import NoInput, UsageError
+from psiflow_cli.references.cp2k import launch, method, output
+from psiflow_cli.references.cp2k.kept import Kept
+from psiflow_cli.references.cp2k.periodicity import Impossible
+from psiflow_cli.references.cp2k.single_point import build
+from psiflow_cli.worker import frames as wire
+from psiflow_cli.worker import subprocesses
+from psiflow_cli.worker.guard import Fatal, failure
+
+SUMMARY = "density functional theory with CP2K (Quickstep)"
+REQUIRES = ("ase",)
+FRAME_INPUTS = ("charge", "multiplicity")
+DEFAULT_TASK_SECONDS = 0.0
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where settings came from; kept beside them, as equal methods in different files are equal."""
+
+    where: str
+    lines: dict[str, int]
+
+
+_origins: dict[str, _Origin] = {}
+
+
+def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
+    """The template in canonical form, without what psiflow controls, and the text of the files beside it."""
+    if input_file is None:
+        raise UsageError("the reference cp2k needs a CP2K input", "name it with --input cp2k.inp")
+    if not input_file.is_file():
+        raise NoInput(f"{input_file}: no such file")
+    found, root, _ = method.load(input_file, options)
+    lines = {s.name: s.line.number for s in root.walk() if s.line.source == str(input_file) and s.line.text}
+    _origins[json.dumps(found, sort_keys=True)] = _Origin(str(input_file), lines)
+    return found
+
+
+def replaced(input_file: Path) -> list[str]:
+    """What is left out of a template, because the frame or psiflow decides it: `&MOTION`, `GLOBAL/RUN_TYPE`, …"""
+    return method.load(input_file, {})[2]
+
+
+def check(settings: dict[str, Any], elements: set[str]) -> None:
+    """Raise BadData, with the template's name, for an element without a &KIND."""
+    origin = _origins.get(json.dumps(settings, sort_keys=True), _Origin("the CP2K template", {}))
+    method.check(settings, elements, origin.where, origin.lines)
+
+
+def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+    """*worker*: a label or a failure for each frame, in order."""
+    return [_label(frame, settings, context) for frame in frames]
+
+
+def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+    reason = wire.invalid(frame)
+    if reason:
+        return failure("invalid-input", reason)
+    try:
+        text, stress = build(frame, settings)
+    except Impossible as error:
+        return failure("invalid-input", str(error))
+    scratch = Path(context["scratch"])
+    scratch.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="cp2k-", dir=scratch))
+    try:
+        outcome, log = _run(folder, text, settings["files"], context)
+        kept = Kept(Path(context["logs"]), frame["id"], text, log)
+        if outcome.returncode != 0 and not (outcome.timed_out or outcome.out_of_memory):
+            _raise_fatal(log, kept, context.get("executable") or launch.EXECUTABLE)
+        return _judge(frame, outcome, log, stress, kept)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(folder: Path, text: str, files: dict[str, str], context: dict[str, Any]) -> tuple[subprocesses.Outcome, str]:
+    """Run CP2K in `folder`, with relative names only: it truncates long paths."""
+    argv = launch.command(context, "psiflow.inp")
+    (folder / "psiflow.inp").write_text(text)
+    for name, contents in files.items():
+        (folder / name).write_text(contents, encoding="utf-8")
+    try:
+        outcome = subprocesses.run(
+            argv,
+            folder / "psiflow.out",
+            cwd=folder,
+            env=launch.environment(context),
+            seconds=context.get("walltime"),
+            memory=context.get("memory"),
+            cpus=context.get("cpus"),
+        )
+    except OSError as error:
+        raise launch.missing(
+            argv[0], "launch" if context.get("launch") else "executable", str(error.strerror)
+        ) from None
+    return outcome, (folder / "psiflow.out").read_text(errors="replace")
+
+
+def _judge(frame: dict[str, Any], outcome: subprocesses.Outcome, log: str, stress: bool, kept: Kept) -> dict[str, Any]:
+    """A label or a failure from what CP2K left behind."""
+    if outcome.timed_out:
+        return failure("timeout", f"CP2K was still running after {outcome.seconds:.3g} s", kept.write(failed=True))
+    if outcome.out_of_memory:
+        return failure("out-of-memory", "CP2K went over the memory of its task", kept.write(failed=True))
+    problem = output.failed(log, outcome.returncode)
+    if problem:
+        return failure(*problem, kept.write(failed=True))
+    try:
+        found = output.results(log, len(frame["symbols"]), stress)
+    except output.Unreadable as error:
+        return failure("inconsistent", str(error), kept.write(failed=True))
+    made = _converted(frame, found, f"CP2K {output.version(log)}")
+    path = kept.write(failed="failure" in made)
+    return {**made, "log": path} if "failure" in made else made
+
+
+def _raise_fatal(log: str, kept: Kept, executable: str) -> None:
+    """Raise Fatal for what would fail every frame."""
+    reason, complaint = output.never_started(log), output.bad_template(log)
+    if reason:
+        raise launch.missing(executable, "executable", f"{reason} (see {kept.write(failed=True)})")
+    if complaint:
+        hint = f"mend the file given with --input; CP2K's log is {kept.write(failed=True)}"
+        raise Fatal(f"CP2K rejects the template: {complaint}", hint, exit_code=65)
+
+
+def _converted(frame: dict[str, Any], found: output.Results, code: str) -> dict[str, Any]:
+    """Atomic units to eV and Å; CP2K's stress is a pressure, so its sign turns."""
+    from ase.units import Bohr, Hartree
+
+    stress = None if found.stress is None else [-x * Hartree / Bohr**3 for x in wire.voigt(found.stress)]
+    forces = [[x * Hartree / Bohr for x in row] for row in found.forces]
+    return wire.label(frame, found.energy * Hartree, forces, stress, code)

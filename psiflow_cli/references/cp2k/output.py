@@ -1,0 +1,152 @@
+"""What a CP2K log says: energy, forces, stress, and above all whether they may be believed.
+
+Written for 2023.1 and for the newer labels (`[hartree]`, `FORCES|`, `[bar]`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_NUMBER = r"([-+]?\d+\.\d*(?:[EDed][-+]?\d+)?)"
+_VERSION = re.compile(r"^ CP2K\| version string:\s+CP2K version (.+?)\s*$", re.M)
+_ENERGY = re.compile(
+    rf"^ ENERGY\| Total FORCE_EVAL \( \w+ \) energy [\[(](?:a\.u\.|hartree)[\])]:?\s+{_NUMBER}\s*$", re.M
+)
+_FORCES = re.compile(r"^ (?:ATOMIC FORCES in \[a\.u\.\]|FORCES\| Atomic forces \[hartree/bohr\])\s*$", re.M)
+_OLD_FORCE = re.compile(rf"^\s+\d+\s+\d+\s+\w+\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s*$")
+_NEW_FORCE = re.compile(rf"^ FORCES\|\s+\d+\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s*$")
+_STRESS = re.compile(r"^ STRESS\| (?:Analytical|Numerical) stress tensor \[(\w+)\]\s*$", re.M)
+_STRESS_ROW = re.compile(rf"^ STRESS\|\s+[xyz]\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s*$", re.M)
+_ATOMIC_PRESSURE = re.compile(rf"^ \[a\.u\.\] -> \[Pa\]\s+{_NUMBER}\s*$", re.M)
+_SCF_ENDS = re.compile(r"^.*(SCF run converged|Leaving inner SCF loop).*$", re.M)
+_UNCONVERGED = re.compile(r"SCF run NOT\s+converged|outer SCF loop FAILED to converge")
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|oom[-_ ]kill|cannot allocate memory|insufficient virtual memory|std::bad_alloc|"
+    r"allocation would exceed memory|exited on signal 9|error allocating",
+    re.I,
+)
+_NOT_STARTED = re.compile(
+    r"unable to find the specified executable|error while loading shared libraries|execve\(\)|execvp error|"
+    r"command not found|failed to start|no such file or directory|not enough slots",
+    re.I,
+)
+_BOX = re.compile(r"^ \*{79}\n((?: \*.*\*\n)+?) \*{79}$", re.M)
+_ART = re.compile(r"^\s*(?:___|/   \\|\[ABORT\]|\\___/|O/\||/\| \||/ \\|\|)(?=\s|$)")
+_BAD_TEMPLATE = re.compile(r"^input/|was not found in the|cannot be opened|No &KIND section")
+_BAD_FRAME = re.compile(
+    r"odd number of electrons|multiplicity|too few electrons|GEOMETRY wrong|EMAX_SPLINE|Degenerate cell|"
+    r"number of electrons|Illegal combination of periodicity",
+    re.I,
+)
+GPA_PER_ATOMIC_PRESSURE = 29421.0107994716
+"""CP2K's own conversion (CODATA 2006), for logs that do not print it."""
+
+
+class Unreadable(Exception):
+    """The log of a run that ended well lacks a number it should hold."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Energy in Ha, forces in Ha/bohr, stress in Ha/bohr³ with CP2K's sign (compression positive)."""
+
+    energy: float
+    forces: list[list[float]]
+    stress: list[list[float]] | None
+
+
+def version(log: str) -> str:
+    """Such as `2023.1`, or "" if CP2K never started."""
+    found = _VERSION.search(log)
+    return found[1] if found else ""
+
+
+def aborts(log: str) -> list[str]:
+    """The text of each [ABORT] box: `place in the source: message`."""
+    texts = []
+    for box in _BOX.finditer(log):
+        if "[ABORT]" not in box[1]:
+            continue
+        rows = [_ART.sub("", row.strip()[1:-1]).strip() for row in box[1].splitlines()]
+        *message, place = [row for row in rows if row]
+        texts.append(f"{place}: {' '.join(message)}")
+    return texts
+
+
+def never_started(log: str) -> str:
+    """The line that says why the program could not be started, or ""."""
+    if "CP2K|" in log or aborts(log):
+        return ""
+    return next((line.strip() for line in log.splitlines() if _NOT_STARTED.search(line)), "")
+
+
+def bad_template(log: str) -> str:
+    """CP2K's complaint about the template itself, or ""."""
+    for text in aborts(log):
+        place, _, message = text.partition(": ")
+        if _BAD_TEMPLATE.search(place) or _BAD_TEMPLATE.search(message):
+            return message
+    return ""
+
+
+def failed(log: str, returncode: int) -> tuple[str, str] | None:
+    """The class and the message of a failure, or None for a run that ended well with a converged SCF."""
+    complaints = [text.partition(": ")[2] for text in aborts(log)]
+    if _UNCONVERGED.search(log):
+        return "unconverged", "the SCF did not converge"
+    for text in complaints:
+        if _BAD_FRAME.search(text):
+            return "invalid-input", text
+    if returncode in (-9, 137) or _OUT_OF_MEMORY.search(log):
+        return "out-of-memory", "killed, as the kernel does when memory runs out"
+    if returncode != 0 or "PROGRAM ENDED AT" not in log:
+        how = f"ended by signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
+        return "crashed", f"{complaints[-1] if complaints else 'CP2K ended early'} ({how})"
+    ends = _SCF_ENDS.findall(log)
+    if not ends or ends[-1] != "SCF run converged":
+        return "unconverged", "the log shows no converged SCF"
+    return None
+
+
+def results(log: str, atoms: int, stress: bool) -> Results:
+    """The numbers of a run that did not fail. Raises Unreadable."""
+    energies = _ENERGY.findall(log)
+    if not energies:
+        raise Unreadable("the log has no energy")
+    forces = _forces(log)
+    if len(forces) != atoms:
+        raise Unreadable(f"the log has {len(forces)} forces for {atoms} atoms")
+    return Results(_float(energies[-1]), forces, _stress(log) if stress else None)
+
+
+def _float(text: str) -> float:
+    return float(text.replace("D", "E").replace("d", "e"))
+
+
+def _forces(log: str) -> list[list[float]]:
+    blocks = list(_FORCES.finditer(log))
+    if not blocks:
+        raise Unreadable("the log has no forces in atomic units")
+    rows: list[list[float]] = []
+    for line in log[blocks[-1].end() :].splitlines():
+        row = _OLD_FORCE.match(line) or _NEW_FORCE.match(line)
+        if row:
+            rows.append([_float(row[i]) for i in (1, 2, 3)])
+        elif rows:
+            break
+    return rows
+
+
+def _stress(log: str) -> list[list[float]]:
+    headers = list(_STRESS.finditer(log))
+    if not headers:
+        raise Unreadable("the log has no stress")
+    rows = _STRESS_ROW.findall(log[headers[-1].end() :])[:3]
+    printed = _ATOMIC_PRESSURE.search(log)
+    per_gpa = 1e9 / _float(printed[1]) if printed else 1 / GPA_PER_ATOMIC_PRESSURE
+    units = {"gpa": per_gpa, "bar": per_gpa * 1e-4}
+    unit = headers[-1][1].lower()
+    if len(rows) != 3 or unit not in units:
+        raise Unreadable(f"the stress in the log, in {unit}, cannot be read")
+    return [[_float(x) * units[unit] for x in row] for row in rows]

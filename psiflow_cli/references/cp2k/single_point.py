@@ -1,0 +1,85 @@
+"""One frame's CP2K input: the method, with the frame's cell, atoms, charge and multiplicity put into it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psiflow_cli.references.cp2k import method, template
+from psiflow_cli.references.cp2k.periodicity import Impossible, box
+from psiflow_cli.references.cp2k.template import Keyword, Section
+
+PROJECT = "psiflow"
+UKS = ("UKS", "UNRESTRICTED_KOHN_SHAM", "LSD", "SPIN_POLARIZED")
+ROKS = ("ROKS", "RESTRICTED_OPEN_KOHN_SHAM")
+SOLVER = ("POISSON_SOLVER", "POISSON", "PSOLVER")
+DIGITS = "14"
+
+
+def build(frame: dict[str, Any], settings: dict[str, Any]) -> tuple[str, bool]:
+    """The input's text, and whether it asks for a stress. Raises Impossible."""
+    root = template.parse(settings["template"], "template")
+    force_eval = template.only(root, "FORCE_EVAL")
+    _run(root)
+    _electrons(frame, force_eval.ensure("DFT"))
+    _structure(frame, force_eval, settings.get("box"))
+    stress = _prints(force_eval, all(frame.get("pbc") or [False]))
+    return root.render(), stress
+
+
+def _run(root: Section) -> None:
+    if not root.sections("GLOBAL"):
+        root.items.insert(0, Section("GLOBAL", "", root.line))
+    run = root.ensure("GLOBAL")
+    run.put("PRINT_LEVEL", "MEDIUM")  # below it the log does not say whether the SCF converged
+    run.put("RUN_TYPE", "ENERGY_FORCE")
+    run.put("PROJECT", PROJECT)
+
+
+def _electrons(frame: dict[str, Any], dft: Section) -> None:
+    """Charge and multiplicity of the frame over those of the template.
+
+    CP2K ignores a multiplicity in a restricted calculation without a word, so one above 1 turns UKS on.
+    """
+    if frame.get("charge") is not None:
+        dft.put("CHARGE", str(int(frame["charge"])))
+    if frame.get("multiplicity") is not None:
+        dft.put("MULTIPLICITY", str(int(frame["multiplicity"])), "MULTIP")
+    if int(dft.get("MULTIPLICITY", "MULTIP") or 0) > 1 and not dft.flag(*UKS) and not dft.flag(*ROKS):
+        dft.put("UKS", "T", *UKS)
+
+
+def _structure(frame: dict[str, Any], force_eval: Section, edge: float | None) -> None:
+    poisson = force_eval.ensure("DFT/POISSON")
+    solver = poisson.get(*SOLVER)
+    pbc = [bool(x) for x in frame.get("pbc") or [False] * 3]
+    found = box(frame["positions"], frame.get("cell"), pbc, solver.upper() if solver else None, edge)
+    poisson.put("POISSON_SOLVER", found.solver, *SOLVER)
+    poisson.put("PERIODIC", found.periodic)
+    subsys = force_eval.ensure("SUBSYS")
+    cell = subsys.ensure("CELL")
+    cell.put("PERIODIC", found.periodic)
+    for name, vector in zip("CBA", reversed(found.cell), strict=True):
+        cell.put(name, _numbers(vector))
+    names = method.kinds(force_eval)
+    coord = Section("COORD", "", subsys.line)
+    for symbol, row in zip(frame["symbols"], found.positions, strict=True):
+        coord.items.append(Keyword(names.get(symbol, symbol), _numbers(row), subsys.line))
+    subsys.items.append(coord)
+
+
+def _numbers(row: list[float]) -> str:
+    return " ".join(repr(float(x)) for x in row)
+
+
+def _prints(force_eval: Section, periodic: bool) -> bool:
+    """Ask for forces in full digits, and for the stress where there is one; a template that says NONE gets none."""
+    stress = (force_eval.get("STRESS_TENSOR") or "ANALYTICAL").upper() if periodic else "NONE"
+    force_eval.put("STRESS_TENSOR", stress)
+    force_eval.ensure("PRINT/FORCES").parameter = "ON"
+    force_eval.ensure("PRINT/FORCES").put("NDIGITS", DIGITS)
+    if stress != "NONE":
+        force_eval.ensure("PRINT/STRESS_TENSOR").parameter = "ON"
+    return stress != "NONE"
+
+
+__all__ = ["PROJECT", "Impossible", "build"]

@@ -1,0 +1,141 @@
+"""CP2K input as a tree: parsed with the line of every mistake, edited, and written in one canonical form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from psiflow_cli.errors import BadData
+from psiflow_cli.references.cp2k.preprocess import Line, Preprocessor
+
+
+@dataclass
+class Keyword:
+    """A keyword, its name in capitals and its value as written."""
+
+    name: str
+    value: str
+    line: Line
+
+
+@dataclass
+class Section:
+    """A section, its name in capitals, its parameter as written, its items in order."""
+
+    name: str
+    parameter: str
+    line: Line
+    items: list[Section | Keyword] = field(default_factory=list)
+
+    def sections(self, name: str = "") -> list[Section]:
+        """The subsections with this name, or all of them."""
+        return [i for i in self.items if isinstance(i, Section) and name in ("", i.name)]
+
+    def find(self, path: str) -> Section | None:
+        """The first section at a path such as `DFT/SCF`."""
+        here: Section | None = self
+        for name in path.split("/"):
+            here = next(iter(here.sections(name)), None) if here else None
+        return here
+
+    def ensure(self, path: str) -> Section:
+        """The first section at a path, made where it is missing."""
+        here = self
+        for name in path.split("/"):
+            found = next(iter(here.sections(name)), None)
+            if found is None:
+                found = Section(name, "", here.line)
+                here.items.append(found)
+            here = found
+        return here
+
+    def get(self, *names: str) -> str | None:
+        """The value of the last keyword with one of these names."""
+        values = [i.value for i in self.items if isinstance(i, Keyword) and i.name in names]
+        return values[-1] if values else None
+
+    def flag(self, *names: str) -> bool:
+        """Whether a logical keyword is on; alone it is."""
+        value = self.get(*names)
+        return value is not None and value.strip(".").upper()[:1] in ("", "T", "Y", "O", "1") and value.upper() != "OFF"
+
+    def put(self, name: str, value: str, *aliases: str) -> None:
+        """Set a keyword once, in place of what it or its aliases were."""
+        self.drop(name, *aliases)
+        self.items.insert(0, Keyword(name, value, self.line))
+
+    def drop(self, *names: str) -> list[Section | Keyword]:
+        """Remove and return the keywords and sections with these names."""
+        dropped = [i for i in self.items if i.name in names]
+        self.items = [i for i in self.items if i.name not in names]
+        return dropped
+
+    def walk(self) -> Iterator[Section]:
+        """This section and all below it."""
+        yield self
+        for section in self.sections():
+            yield from section.walk()
+
+    def render(self, depth: int = 0) -> str:
+        """The section's text; of the root only its items."""
+        if self.name == "":
+            return "".join(i.render() for i in self.sections())
+        pad = " " * depth
+        body = "".join(
+            i.render(depth + 1) if isinstance(i, Section) else f"{pad} {f'{i.name} {i.value}'.rstrip()}\n"
+            for i in self.items
+        )
+        return f"{pad}&{f'{self.name} {self.parameter}'.rstrip()}\n{body}{pad}&END {self.name}\n"
+
+
+def parse(text: str, source: str, preprocessor: Preprocessor | None = None) -> Section:
+    """The tree of an input file. Raises BadData with the line of the first mistake."""
+    stack = [Section("", "", Line(source, 1, ""))]
+    for line in (preprocessor or Preprocessor(None)).lines(text, source):
+        if not line.text.startswith("&"):
+            stack[-1].items.append(_keyword(line, stack))
+            continue
+        words = line.text[1:].split(maxsplit=1)
+        name = words[0].upper() if words else ""
+        if name == "END":
+            _close(line, words[1:], stack)
+        elif not name:
+            raise line.error("a section without a name")
+        else:
+            section = Section(name, " ".join("".join(words[1:]).split()), line)
+            stack[-1].items.append(section)
+            stack.append(section)
+    if len(stack) > 1:
+        raise stack[-1].line.error(f"the section &{stack[-1].name} is never closed", f"add &END {stack[-1].name}")
+    return stack[0]
+
+
+def _keyword(line: Line, stack: list[Section]) -> Keyword:
+    name, *rest = line.text.split(maxsplit=1)
+    if len(stack) == 1:
+        raise line.error(f"{name} stands outside of any section", "a CP2K input is made of &SECTION … &END blocks")
+    value = rest[0] if rest else ""
+    quoted = '"' in value or "'" in value
+    return Keyword(name.upper(), value.strip() if quoted else " ".join(value.split()), line)
+
+
+def _close(line: Line, words: list[str], stack: list[Section]) -> None:
+    if len(stack) == 1:
+        raise line.error("&END without a section that is open")
+    ended = words[0].split()[0].upper().lstrip("&") if words and words[0].strip() else ""
+    section = stack.pop()
+    if ended and ended != section.name:
+        opened = f"&{section.name}, opened on line {section.line.number}"
+        raise line.error(f"&END {ended} closes {opened}", f"add &END {section.name} before it")
+
+
+def only(root: Section, name: str) -> Section:
+    """The one section with this name at the top. Raises BadData if there is none or more than one."""
+    found = root.sections(name)
+    if not found:
+        raise BadData(f"{root.line.source}:1: there is no &{name} section", "is this a CP2K input?")
+    if len(found) > 1:
+        raise found[1].line.error(
+            f"a second &{name} section", f"a template has one; the first is on line {found[0].line.number}"
+        )
+    return found[0]

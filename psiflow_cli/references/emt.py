@@ -1,0 +1,53 @@
+"""ASE's effective medium theory: a toy potential that labels in a millisecond, to try a workflow with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.errors import BadData, UsageError
+from psiflow_cli.worker import frames as wire
+from psiflow_cli.worker.guard import failure
+
+SUMMARY = "effective medium theory of ASE (Al Cu Ag Au Ni Pd Pt, roughly H C N O), for trials"
+REQUIRES = ("ase",)
+FRAME_INPUTS: tuple[str, ...] = ()
+DEFAULT_TASK_SECONDS = 1.0
+
+ELEMENTS = ("Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt", "H", "C", "N", "O")
+
+
+def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
+    """EMT has nothing to set."""
+    if input_file is not None:
+        raise UsageError("the reference emt reads no input file", "leave --input out")
+    for key in options:
+        raise UsageError(f"unknown option {key!r} of the reference emt", "it has no options")
+    return {"method": "EMT"}
+
+
+def check(settings: dict[str, Any], elements: set[str]) -> None:
+    """Raise BadData for elements without EMT parameters."""
+    for element in sorted(elements - set(ELEMENTS)):
+        raise BadData(f"EMT has no parameters for the element {element}", "it knows " + " ".join(ELEMENTS))
+
+
+def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+    """*worker*: a label or a failure for each frame, in order."""
+    return [_label(frame) for frame in frames]
+
+
+def _label(frame: dict[str, Any]) -> dict[str, Any]:
+    import ase
+    from ase.calculators.emt import EMT
+
+    reason = wire.invalid(frame)
+    if reason:
+        return failure("invalid-input", reason)
+    for element in sorted(set(frame["symbols"]) - set(ELEMENTS)):
+        return failure("invalid-input", f"EMT has no parameters for the element {element}")
+    system = wire.atoms(frame)
+    system.calc = EMT()  # type: ignore[no-untyped-call]
+    energy, forces = float(system.get_potential_energy()), system.get_forces().tolist()
+    stress = [float(x) for x in system.get_stress()] if all(system.pbc) else None
+    return wire.label(frame, energy, forces, stress, f"ASE {ase.__version__} EMT")

@@ -1,0 +1,138 @@
+"""Semi-empirical tight binding (GFN1-xTB and kin) through the tblite library."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.errors import BadData, UsageError, nearest
+from psiflow_cli.worker import frames as wire
+from psiflow_cli.worker.guard import failure
+
+SUMMARY = "GFN1-xTB, GFN2-xTB or IPEA1-xTB tight binding with tblite"
+REQUIRES = ("tblite", "ase")
+FRAME_INPUTS = ("charge", "multiplicity")
+DEFAULT_TASK_SECONDS = 1.0
+
+METHODS = ("GFN1-xTB", "GFN2-xTB", "IPEA1-xTB")
+PERIODIC_METHODS = ("GFN1-xTB",)
+OPTIONS = ("method", "accuracy", "electronic_temperature", "max_iterations")
+SYMBOLS = (
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb "
+    "Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au "
+    "Hg Tl Pb Bi Po At Rn"
+)
+"""The elements that tblite has parameters for, in order."""
+
+
+def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
+    """The method and its parameters: accuracy (1.0), electronic temperature (300 K), SCF iterations (250)."""
+    if input_file is not None:
+        raise UsageError("the reference xtb reads no input file", "leave --input out and use --set method=GFN1-xTB")
+    for key in options:
+        if key not in OPTIONS:
+            raise UsageError(f"unknown option {key!r} of the reference xtb", nearest(key, OPTIONS))
+    method = options.get("method", METHODS[0])
+    named = {m.lower(): m for known in METHODS for m in (known, known.removesuffix("-xTB"))}
+    if method.lower() not in named:
+        raise UsageError(f"unknown method {method!r} of the reference xtb", nearest(method, METHODS))
+    canonical = named[method.lower()]
+    return {
+        "method": canonical if canonical in METHODS else f"{canonical}-xTB",
+        "accuracy": _positive(options, "accuracy", 1.0),
+        "electronic_temperature": _positive(options, "electronic_temperature", 300.0),
+        "max_iterations": int(_positive(options, "max_iterations", 250.0)),
+    }
+
+
+def _positive(options: dict[str, str], key: str, default: float) -> float:
+    try:
+        value = float(options.get(key, default))
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"{key}={options[key]} of the reference xtb is not a positive number")
+    return value
+
+
+def check(settings: dict[str, Any], elements: set[str]) -> None:
+    """Raise BadData for elements beyond radon, which no xTB method knows."""
+    for element in sorted(elements - set(SYMBOLS.split())):
+        raise BadData(f"{settings['method']} has no parameters for the element {element}", "it goes from H to Rn")
+
+
+def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+    """*worker*: a label or a failure for each frame, in order."""
+    # tblite's threads are fixed when it is loaded, and more than one makes its numbers vary in the last digits.
+    os.environ.setdefault("OMP_NUM_THREADS", str(context.get("threads") or 1))
+    return [_label(frame, settings) for frame in frames]
+
+
+def _label(frame: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    import numpy as np
+    from ase.units import Bohr, Hartree, kB
+    from tblite.exceptions import TBLiteRuntimeError
+    from tblite.interface import Calculator
+
+    pbc = frame.get("pbc") or [False] * 3
+    reason = wire.invalid(frame) or _unsupported(pbc, settings["method"])
+    if reason:
+        return failure("invalid-input", reason)
+    system = wire.atoms(frame)
+    charge, unpaired = frame.get("charge") or 0, (frame.get("multiplicity") or 1) - 1
+    try:
+        calculator = Calculator(
+            settings["method"],
+            system.numbers,
+            system.positions / Bohr,
+            charge=float(charge),
+            uhf=unpaired,
+            lattice=system.cell.array / Bohr if any(pbc) else None,
+            periodic=system.pbc if any(pbc) else None,
+        )
+        calculator.set("verbosity", 0)
+        calculator.set("accuracy", settings["accuracy"])
+        calculator.set("temperature", settings["electronic_temperature"] * kB / Hartree)
+        calculator.set("max-iter", settings["max_iterations"])
+        result = calculator.singlepoint()
+    except TBLiteRuntimeError as error:
+        return _failed(str(error))
+    reason = _miscounted(result, charge, unpaired, "multiplicity" in frame)
+    if reason:
+        return failure("invalid-input", reason)
+    stress = None
+    if any(pbc):
+        # The virial is the derivative of the energy with respect to the strain: ASE's sign once over the volume.
+        stress = wire.voigt(np.asarray(result.get("virial")) * Hartree / system.get_volume())
+    forces = -np.asarray(result.get("gradient")) * Hartree / Bohr
+    energy = float(result.get("energy")) * Hartree
+    return wire.label(frame, energy, forces.tolist(), stress, f"tblite {version('tblite')}")
+
+
+def _unsupported(pbc: list[bool], method: str) -> str:
+    if any(pbc) and not all(pbc):
+        return "tblite knows periodicity in three directions or in none"
+    if all(pbc) and method not in PERIODIC_METHODS:
+        return f"{method} is for molecules only: use --set method=GFN1-xTB for periodic frames"
+    return ""
+
+
+def _failed(message: str) -> dict[str, Any]:
+    if "not converged" in message:
+        return failure("unconverged", message)
+    if "not compatible" in message:
+        return failure("invalid-input", message)
+    return failure("crashed", message)
+
+
+def _miscounted(result: Any, charge: int, unpaired: int, stated: bool) -> str:
+    """What is wrong with charge or multiplicity, or "": tblite itself silently occupies what it can."""
+    electrons = round(float(result.get("orbital-occupations").sum()))
+    if abs(float(result.get("charges").sum()) - charge) > 1e-3:
+        return f"charge {charge} takes more electrons away than there are"
+    if stated and (unpaired > electrons or (electrons - unpaired) % 2):
+        return f"multiplicity {unpaired + 1} is impossible for {electrons} valence electrons"
+    return ""
