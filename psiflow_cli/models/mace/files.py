@@ -1,0 +1,14 @@
+"""Names of the files in the folder of a training."""
+
+from __future__ import annotations
+
+CONFIG = "mace.yaml"
+"""The trainer's whole configuration; `mace_run_train --config` takes it."""
+JOB = "job.json"
+LOG = "trainer.log"
+"""What the last process said; MACE's own log of all of them is in `logs/`."""
+MODELS = "models"
+WEIGHTS = "weights/mace.model"
+"""The result: there only when the training is finished."""
+FACTS = "facts.json"
+RESULTS = "results"

@@ -1,0 +1,58 @@
+"""Training data with the labels under the keys that MACE is safe with.
+
+MACE 0.3.16 takes a missing `stress` or `forces` for zeros with full weight, and the energy of an isolated atom for
+zero, when the keys are ASE's own names; with `REF_*` keys it leaves a missing label out of the loss.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TextIO
+
+_TOKEN = re.compile(r"""(?:[^\s"']|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')+""")
+_LABELS = ("energy", "stress")
+
+
+def relabel(source: Path, target: Path) -> int:
+    """Copy extended XYZ with `energy`, `forces`, `stress` renamed to `REF_*`; the number of frames written.
+
+    One-atom frames with `config_type=IsolatedAtom` stay out: the atomic energies are in the configuration.
+    Every number is copied as it is written.
+    """
+    frames = 0
+    temporary = target.with_name(target.name + ".tmp")
+    with source.open(encoding="utf-8") as lines, temporary.open("w", encoding="utf-8") as output:
+        while first := lines.readline():
+            if first.strip():
+                frames += _copy(int(first), lines, output)
+    temporary.replace(target)
+    return frames
+
+
+def _copy(size: int, lines: TextIO, output: TextIO) -> bool:
+    comment = lines.readline()
+    atoms = [lines.readline() for _ in range(size)]
+    tokens = _TOKEN.findall(comment)
+    if size == 1 and any(token.replace('"', "") == "config_type=IsolatedAtom" for token in tokens):
+        return False
+    output.write(f"{size}\n{' '.join(_renamed(token) for token in tokens)}\n")
+    output.writelines(atoms)
+    return True
+
+
+def _renamed(token: str) -> str:
+    key, sign, value = token.partition("=")
+    name = key.strip("\"'")
+    if name == "Properties":
+        fields = value.strip("\"'").split(":")
+        fields[::3] = [_label(field, ("forces",)) for field in fields[::3]]
+        return f"Properties={':'.join(fields)}"
+    return _label(name, _LABELS) + sign + value if name in _LABELS or name.startswith("REF_") else token
+
+
+def _label(name: str, labels: tuple[str, ...]) -> str:
+    """`REF_` before the labels; what already begins so is another's and must not be taken for them."""
+    if name in labels:
+        return f"REF_{name}"
+    return f"input_{name}" if name.startswith("REF_") else name

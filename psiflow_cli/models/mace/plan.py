@@ -1,0 +1,159 @@
+"""The trainer's configuration: good small defaults, then the user's file, then the user's `--set`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psiflow_cli.errors import BadData, UsageError, nearest
+from psiflow_cli.models.mace.options import KINDS, OLD_NAMES, OWNED
+
+Wire = dict[str, Any]
+
+STEPS = 20_000
+"""How many optimiser steps a training takes by default; on one core of 2023 and 3BPA, about half an hour."""
+_SYMBOLS = """
+    H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo
+    Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl
+    Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og
+""".split()  # noqa: SIM905
+
+
+def plan(config: Wire, options: dict[str, str], summary: Wire) -> Wire:
+    """The configuration of `mace_run_train` that decides the model, in MACE's own names.
+
+    `config` is the user's file, `options` the `--set` pairs, which win; see `seams.Model.plan` for `summary`, whose
+    `dtype`, if it has one, is that of the resources. Files, folders, seed and device are filled in where the training
+    runs. Raises UsageError and, for an element without atomic energy, BadData.
+    """
+    chosen = {_name(key): _checked(key, value) for key, value in config.items()}
+    chosen |= {_name(key): _parsed(key, text) for key, text in options.items()}
+    full = {**_defaults(summary, chosen), **chosen, "E0s": _e0s(summary)}
+    full.setdefault("default_dtype", summary.get("dtype") or "float64")
+    if "hidden_irreps" in chosen:  # MACE would overrule it by these two
+        for key in {"num_channels", "max_L"} - set(chosen):
+            del full[key]
+    if full.get("amsgrad") is False:
+        raise UsageError("amsgrad: false is not possible, MACE's trainer always uses it", "use optimizer: schedulefree")
+    batch = full["batch_size"] or 10  # the latter is MACE's own default
+    if batch > summary["frames"]:
+        raise UsageError(
+            f"batch_size {batch} is larger than the training set ({summary['frames']} frames)",
+            "MACE drops incomplete batches: nothing would be trained",
+        )
+    return {key: full[key] for key in sorted(full) if full[key] is not None}
+
+
+def epochs(config: Wire) -> int:
+    """How many epochs a configuration asks for."""
+    return int(config.get("max_num_epochs", 2048))
+
+
+def _defaults(summary: Wire, chosen: Wire) -> Wire:
+    """Small enough for a laptop: two layers of 32 scalar channels, the energies brought in at the end."""
+    frames = summary["frames"]
+    batch = chosen.get("batch_size") or max(min(2, frames), min(16, frames // 90))
+    epochs = chosen.get("max_num_epochs") or max(20, min(400, STEPS * batch // max(1, frames)))
+    two_stages = chosen.get("swa", "start_swa" in chosen or epochs >= 20)
+    defaults = {
+        "model": "MACE",
+        "r_max": 5.0,
+        "num_channels": 32,
+        "max_L": 0,
+        "num_interactions": 2,
+        "correlation": 3,
+        "max_ell": 3,
+        "scaling": "rms_forces_scaling",
+        "loss": "weighted",
+        "energy_weight": 1.0,
+        "forces_weight": 100.0,
+        "batch_size": batch,
+        "valid_batch_size": 2 * batch,
+        "max_num_epochs": epochs,
+        "optimizer": "adam",
+        "lr": 0.01,
+        "amsgrad": True,
+        "ema": True,
+        "ema_decay": 0.99,
+        "scheduler": "ReduceLROnPlateau",
+        "scheduler_patience": max(5, epochs // 20),
+        "swa": two_stages,
+        "plot": False,  # the bundle has its own figures
+        "save_cpu": True,
+    }
+    if two_stages:
+        defaults |= {"start_swa": max(1, epochs * 3 // 4), "swa_energy_weight": 1000.0, "swa_forces_weight": 100.0}
+    if summary["stress"] and chosen.get("loss", "stress") == "stress":
+        # Errors of stress are some meV/Å³, of forces some ten meV/Å: this weight makes the two comparable.
+        defaults |= {"loss": "stress", "stress_weight": 1000.0, "swa_stress_weight": 1000.0}
+    return defaults
+
+
+def _e0s(summary: Wire) -> str:
+    """The atomic energies as MACE reads them, a dict's text by atomic number, or `average`."""
+    given = summary["e0s"]
+    if given == "average":
+        return "average"
+    energies = {_number(key): float(value) for key, value in given.items()}
+    missing = [symbol for symbol in summary["elements"] if _number(symbol) not in energies]
+    if missing:
+        raise BadData(
+            f"no atomic energy for {', '.join(missing)}",
+            "add one-atom frames of these elements (psiflow atomic-energies makes them), or give --e0s",
+        )
+    return "{" + ", ".join(f"{number}: {energies[number]!r}" for number in sorted(energies)) + "}"
+
+
+def _number(element: str | int) -> int:
+    text = str(element)
+    return int(text) if text.isdigit() else _SYMBOLS.index(text) + 1
+
+
+def _name(key: str) -> str:
+    """The option's name as psiflow writes it; UsageError if there is none or it is not the user's to set."""
+    if key in OWNED:
+        raise UsageError(f"{key}: psiflow sets this option of the trainer itself", OWNED[key])
+    if key not in KINDS:
+        raise UsageError(
+            f"{key}: MACE's trainer has no such option", nearest(key, [k for k in KINDS if k not in OWNED])
+        )
+    return OLD_NAMES.get(key, key)
+
+
+def _checked(key: str, value: Any) -> Any:
+    """A value from a file, of the kind that the option takes; None stands for the trainer's own default."""
+    kind = KINDS[key]
+    if key == "clip_grad" and value in (None, "None"):
+        return "None"  # here it means: do not clip
+    if value is None:
+        return None
+    if kind == "text":
+        return value if isinstance(value, str) else repr(value)
+    if kind == "float" and isinstance(value, str):
+        return _parsed(key, value)  # YAML takes 1e-3 for a word
+    accepted: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "list": (list,)}
+    right = isinstance(value, accepted[kind]) and (kind == "bool" or not isinstance(value, bool))
+    if not right:
+        raise UsageError(f"{key}: {value!r} is not {_A[kind]}")
+    return float(value) if kind == "float" else value
+
+
+def _parsed(key: str, text: str) -> Any:
+    """A value from `--set`, read as the kind that the option takes."""
+    kind = KINDS[key]
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1]
+    if text in ("null", "None", "~", ""):
+        return _checked(key, None)
+    if kind == "list":
+        return [word.strip() for word in text.strip("[]").split(",")]
+    try:
+        if kind == "bool":
+            return _TRUTH[text.lower()]
+        return int(text) if kind == "int" else float(text) if kind == "float" else text
+    except (KeyError, ValueError):
+        raise UsageError(f"{key}: {text!r} is not {_A[kind]}") from None
+
+
+_A = {"bool": "true or false", "int": "an integer", "float": "a number", "list": "a list"}
+_TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
