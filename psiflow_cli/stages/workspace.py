@@ -72,8 +72,8 @@ class Workspace:
         rundir.check_outputs(outputs, [i for i in inputs if i != "-"])
         spooled = {"-": str(job.folder / "stdin.xyz")} if "-" in inputs else {}
         request = rundir.Request(job.command, job.settings, inputs, outputs, job.overwrite, spooled)
-        self.run = rundir.Run(job.folder, request, job.site)
         try:
+            self.run = rundir.Run(job.folder, request, job.site)
             for name in job.frames:
                 self.sources.append((name, self._as_text(name)))
         except BaseException:
@@ -88,7 +88,8 @@ class Workspace:
 
     def close(self) -> None:
         """Let go of the run; a run directory in which nothing began is removed again."""
-        self.run.close()
+        if hasattr(self, "run"):
+            self.run.close()
         self._converted.cleanup()
         if self._is_new and not (self.job.folder / "run.json").exists():
             shutil.rmtree(self.job.folder, ignore_errors=True)

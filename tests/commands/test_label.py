@@ -14,7 +14,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import PSIFLOW, alive, copper
+
+from tests.commands.inputs import PSIFLOW, alive, copper
 
 ase_io = pytest.importorskip("ase.io", reason="the emt reference needs ase")
 SLOW = Path(__file__).with_name("slow_reference.py")
@@ -177,7 +178,7 @@ def test_pipes_json_and_compression(psiflow):
         stream.write(copper(2))
     said = json.loads(psiflow("label", "in.xyz.gz", "--reference", "emt", "--json").stdout)
     assert said["labelled"] == 2
-    assert gzip.open("in.labelled.xyz.gz", "rt").read() == piped.stdout
+    assert gzip.decompress(Path("in.labelled.xyz.gz").read_bytes()).decode() == piped.stdout
     Path("POSCAR").write_text("Cu\n1.0\n3.6 0 0\n0 3.6 0\n0 0 3.6\nCu\n4\nDirect\n0 0 0\n.5 .5 0\n.5 0 .5\n0 .5 .5\n")
     psiflow("label", "POSCAR", "--reference", "emt", "-o", "poscar.xyz")
     assert len(ase_io.read("poscar.xyz")) == 4
@@ -256,13 +257,13 @@ WATER = "O 0.0 0.0 0.0\nH 0.96 0.0 0.0\nH -0.24 0.93 0.0\n"
 @pytest.mark.parametrize(
     ("text", "where", "what"),
     [
-        ("", "in.xyz", "empty"),
+        ("", "in.xyz", "no frames"),
         (f"3\n\n{WATER}3\n\nO 0 0 0\n", "in.xyz:8", "frame 2"),
         (f"2\n\n{WATER}3\n\n{WATER}", "in.xyz:5", "frame"),
         (f"3\n\n{WATER}".replace("0.96", "nan"), "in.xyz:4", "frame 1"),
         (f"3\n\n{WATER}".replace("O ", "Qq "), "in.xyz:3", "Qq"),
         ('1\nLattice="1 0 0" Properties=species:S:1:pos:R:3\nH 0 0 0\n', "in.xyz:2", "Lattice"),
-        ("one\n\nH 0 0 0\n", "in.xyz:1", "count"),
+        ("one\n\nH 0 0 0\n", "in.xyz:1", "number of atoms"),
     ],
 )
 def test_broken_frames_are_named_before_anything_is_submitted(psiflow, text, where, what):
@@ -316,7 +317,8 @@ def test_an_unreadable_input(psiflow):
 def test_help_imports_nothing_heavy():
     code = (
         "import sys; from click.testing import CliRunner; from psiflow_cli.main import main\n"
-        "for args in (['--help'], ['label', '--help'], ['status']): assert CliRunner().invoke(main, args).exit_code == 0\n"
+        "for args in (['--help'], ['label', '--help'], ['status']):\n"
+        "    assert CliRunner().invoke(main, args).exit_code == 0\n"
         "print(sorted({'parsl', 'numpy', 'ase', 'torch'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
