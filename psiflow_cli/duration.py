@@ -28,14 +28,15 @@ def parse(text: str) -> float:
     ValueError for anything else, and for no time at all.
     """
     text = text.strip()
-    clock = _CLOCK.fullmatch(text)
-    if _PLAIN.fullmatch(text):
-        seconds = float(text)
-    else:
-        seconds = _clock(text, clock) if clock else _pieces(text)
+    seconds = float(text) if _PLAIN.fullmatch(text) else _with_units(text)
     if not seconds:
         raise ValueError(f"{text!r} is no duration: it is zero")
     return seconds
+
+
+def _with_units(text: str) -> float:
+    match = _CLOCK.fullmatch(text)
+    return _clock(text, match) if match else _pieces(text)
 
 
 def _clock(text: str, match: re.Match[str]) -> float:

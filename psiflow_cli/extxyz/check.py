@@ -86,4 +86,5 @@ def _wrong_width(block: list[bytes], layout: Layout, place: Place, before: int) 
         hint = f"the atom count of frame {place.index} looks too large"
     elif len(row) > layout.width:
         hint = "name the further columns in Properties=species:S:1:pos:R:3:…"
-    return place.error(f"atom {atom}: {len(row)} columns, expected {layout.width}", hint, 1 + atom)
+    columns = "1 column" if len(row) == 1 else f"{len(row)} columns"
+    return place.error(f"atom {atom}: {columns}, expected {layout.width}", hint, 1 + atom)

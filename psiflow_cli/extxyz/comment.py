@@ -18,6 +18,7 @@ _PARTS = re.compile(rf"\\(.)|({_QUOTED})|({_BRACED}|{_BRACKETED})")
 _EXTENDED = re.compile(r"(?:^|\s)(?:Properties|Lattice)\s*=")
 _WORDS = re.compile(r"[^\s,]+")
 _ROWS = re.compile(r"\[([^\[\]]*)\]")
+_SPECIAL = re.compile(r"""["'\\{\[]""")
 _ESCAPE = re.compile(r"\\(.)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _BARE = re.compile(r"""[^\s"'={}\[\]\\,]+""")
@@ -84,7 +85,7 @@ def _unescaped(match: re.Match[str]) -> str:
 
 def text(raw: str) -> str:
     """A value as text: without quotes, braces, brackets and escapes."""
-    return _text(raw) if raw[0] in "\"'{[" or "\\" in raw else raw
+    return _text(raw) if _SPECIAL.search(raw) else raw
 
 
 def value(raw: str) -> Any:

@@ -23,11 +23,11 @@ def read(path: str | Path, name: str = "") -> Iterator[Frame]:
     Raises BadData at the first thing that is wrong, NoInput for a file that cannot be opened.
     """
     name = name or ("<stdin>" if str(path) == "-" else str(path))
-    with open_bytes(path, name) as stream:
-        try:
+    try:
+        with open_bytes(path, name) as stream:
             yield from _frames(stream, name)
-        except (EOFError, zlib.error, gzip.BadGzipFile):
-            raise BadData(f"{name}: the gzip file is damaged or cut off", "copy or write it again") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise BadData(f"{name}: the gzip file is damaged or cut off", "copy or write it again") from None
 
 
 def _frames(stream: BinaryIO, source: str) -> Iterator[Frame]:
