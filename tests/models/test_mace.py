@@ -298,7 +298,7 @@ def test_killed_at_any_epoch_it_ends_with_the_same_weights(trained: tuple[Wire, 
     saved = [entry["epoch"] for entry in lines if entry["mode"] == "eval" and entry["epoch"] is not None]
     assert all(saved.count(epoch) <= 2 for epoch in range(8))
     assert len(saved) <= 8 + 2
-    assert same(weights(again["weights"][0]), weights(trained[1]["weights"][0]))
+    assert Path(again["weights"][0]).read_bytes() == Path(trained[1]["weights"][0]).read_bytes()
     assert mace.progress(tmp_path / "work") == mace.progress(Path(trained[0]["workdir"]))
     assert again["metrics"] == trained[1]["metrics"]
 
