@@ -114,11 +114,3 @@ def _tell(common: options.Common, plan: dict[str, Any]) -> None:
 def _tell_json(common: options.Common, summary: dict[str, Any]) -> None:
     if common.json:
         click.echo(json.dumps(summary))
-
-
-def say_notes(module: Any, input_file: str | None) -> None:
-    """What a back end wants to be said about the user's input, such as what of it is replaced."""
-    notes = getattr(module, "notes", None)
-    if notes is not None and input_file:
-        for line in notes(input_file):
-            note(line)

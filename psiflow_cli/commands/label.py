@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from psiflow_cli import options, registry
 from psiflow_cli.commands import _stage
+from psiflow_cli.console import note
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.workspace import Workspace
@@ -51,7 +52,7 @@ def command(
 
     module = registry.load("references", name)
     method = module.settings(Path(input_file) if input_file else None, settings)
-    _stage.say_notes(module, input_file)
+    _say_replaced(module, input_file)
     output = common.output or options.beside(frames, "labelled")
     failed_output = failed or _failed_beside(output, frames)
     job = _stage.job(
@@ -65,6 +66,7 @@ def command(
         module=module,
         worker=str(Path(name).absolute()) if name.endswith(".py") else module.__name__,
         settings=method,
+        input_file=input_file or "",
         failed=failed_output,
         retry_failed=retry_failed,
     )
@@ -81,6 +83,13 @@ def command(
         force=retry_failed,
         say=lambda s: f"{s['labelled']} of {s['total']} labelled ({s['computed']} computed now) -> {s['output']}",
     )  # fmt: skip
+
+
+def _say_replaced(module: Any, input_file: str | None) -> None:
+    """What of the user's input does not count, because the frame or psiflow decides it."""
+    replaced = module.replaced(Path(input_file)) if input_file and hasattr(module, "replaced") else []
+    if replaced:
+        note(f"{input_file}: not used, since the frame or psiflow decides it: {', '.join(replaced)}")
 
 
 def _failed_beside(output: str, frames: tuple[str, ...]) -> str:

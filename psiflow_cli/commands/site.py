@@ -70,6 +70,4 @@ def show(name: str, as_json: bool) -> None:
         context = target.context
         use = f"{family}.{operation}" if operation else family
         each = f"{target.cores} core(s), {context['gpus']} GPU(s), device {context['device']}"
-        click.echo(
-            f"# {use}: executor {target.label}: {target.workers} task(s) at once, each {each}"
-        )
+        click.echo(f"# {use}: executor {target.label}: {target.workers} task(s) at once, each {each}")

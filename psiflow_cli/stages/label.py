@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 from psiflow_cli import extxyz
 from psiflow_cli.console import note
+from psiflow_cli.errors import BAD_DATA, BadData, PsiflowError
 from psiflow_cli.runtime.rundir import fingerprint
 from psiflow_cli.seams import Reference, Wire
 from psiflow_cli.stages.framewise import Results, Survey, Work, compute
@@ -30,6 +32,7 @@ class Labelling:
     worker: str
     """How a worker finds the reference: a module's name or a file's path."""
     settings: Wire
+    input_file: str
     failed: str
     retry_failed: bool
 
@@ -77,7 +80,8 @@ def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
     seen, results, needed, plan = survey(labelling, space)
     space.run.begin(plan.distinct)
     with space.run.guard_end():
-        compute(space, labelling.work, seen, results, needed)
+        with _naming(labelling.input_file):
+            compute(space, labelling.work, seen, results, needed)
         if len(results.codes) > 1:
             note("warning: labels of " + " and ".join(sorted(results.codes)) + " are mixed in the output")
         _write(labelling, space, seen, results)
@@ -94,6 +98,17 @@ def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
         "failed_output": labelling.failed if failed else None,
         "retry": any(f in MACHINE_FAILURES for f in failures),
     }
+
+
+@contextlib.contextmanager
+def _naming(input_file: str) -> Iterator[None]:
+    """Put the input's name before what the code says of it: a worker does not know it."""
+    try:
+        yield
+    except PsiflowError as error:
+        if error.exit_code == BAD_DATA and input_file:
+            raise BadData(f"{input_file}: {error.message}", error.hint) from None
+        raise
 
 
 def _write(labelling: Labelling, space: Workspace, seen: Survey, results: Results) -> None:
