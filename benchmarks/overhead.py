@@ -6,6 +6,7 @@ against one Parsl task per frame on a warm executor of the same kind.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,7 @@ def parsl_many(folder: Path) -> float:
 
 
 if __name__ == "__main__":
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where plain Parsl looks for its scripts
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "one.xyz").write_text(water(1))

@@ -13,7 +13,7 @@ BIN = Path(sys.executable).parent
 PSIFLOW = str(BIN / "psiflow")
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed psiflow has its bytecode
     with tempfile.TemporaryDirectory() as empty:
 
         def psiflow(*arguments: str) -> float:

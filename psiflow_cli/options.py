@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
@@ -65,7 +64,8 @@ def _project_defaults(command: StageCommand) -> dict[str, Any]:
     from psiflow_cli import toml
 
     try:
-        data = toml.loads(Path(PROJECT_FILE).read_text(encoding="utf-8"))
+        with open(PROJECT_FILE, encoding="utf-8") as stream:
+            data = toml.loads(stream.read())
     except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfig(f"{PROJECT_FILE}: not valid TOML: {error}") from None
     from psiflow_cli.main import main
@@ -226,13 +226,13 @@ def beside(frames: tuple[str, ...], word: str, suffix: str = ".xyz") -> str:
     first = frames[0]
     if first == "-":
         return "-"
-    path = Path(first)
-    name, tail = path.name, ""
+    folder, name = os.path.split(first)
+    tail = ""
     for packed in (".gz", ".zst"):
         if name.endswith(packed):
             name, tail = name[: -len(packed)], packed
-    for known in (".xyz", ".extxyz"):
-        if name.endswith(known):
-            own = known + tail if suffix == ".xyz" else suffix
-            return str(path.with_name(name[: -len(known)] + f".{word}{own}" if word else name[: -len(known)] + own))
-    return str(path.with_name(f"{path.stem if path.suffix else path.name}{'.' + word if word else ''}{suffix}"))
+    stem, dot, ending = name.rpartition(".")
+    if not stem:
+        stem, dot, ending = name, "", ""
+    own = dot + ending + tail if ending in ("xyz", "extxyz") and suffix == ".xyz" else suffix
+    return os.path.join(folder, ".".join(filter(None, (stem, word))) + own)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import pkgutil
-from pathlib import Path
+import os
 from types import ModuleType
 
 from psiflow_cli.errors import NoInput, UsageError, nearest
@@ -15,8 +13,8 @@ KINDS = ("models", "references", "samplers")
 
 def names(kind: str) -> list[str]:
     """Names of the back ends of one kind (`models`, `references`, `samplers`), sorted."""
-    folder = Path(__file__).with_name(kind)
-    return sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_"))
+    entries = os.listdir(os.path.join(os.path.dirname(__file__), kind))
+    return sorted(e.removesuffix(".py") for e in entries if e.endswith(".py") or "." not in e if not e.startswith("_"))
 
 
 def load(kind: str, name: str) -> ModuleType:
@@ -25,17 +23,19 @@ def load(kind: str, name: str) -> ModuleType:
     Raises `UsageError` for a name nobody has and `NoInput` for a file that is not there.
     """
     if name.endswith(".py"):
-        return _load_file(Path(name))
+        return _load_file(name)
     known = names(kind)
     if name not in known:
         raise UsageError(f"unknown {kind[:-1]} {name!r}", nearest(name, known))
     return importlib.import_module(f"psiflow_cli.{kind}.{name}")
 
 
-def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
+def _load_file(path: str) -> ModuleType:
+    import importlib.util
+
+    if not os.path.isfile(path):
         raise NoInput(f"{path}: no such file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(os.path.basename(path).removesuffix(".py"), path)
     if spec is None or spec.loader is None:
         raise NoInput(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)

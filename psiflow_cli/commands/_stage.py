@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -71,9 +70,10 @@ def perform(
     `run` returns the summary (`total`, `failed`, `retry`, …), `plan` says what would be done, `force` asks for work
     although an equal invocation has finished.
     """
+    from psiflow_cli.runtime.signals import stoppable
     from psiflow_cli.stages.workspace import Workspace
 
-    with Workspace(job) as space:
+    with stoppable(), Workspace(job) as space:
         earlier = None if force else space.run.up_to_date()
         if common.dry_run:
             _tell(common, {"command": job.command, "up_to_date": bool(earlier), **({} if earlier else plan(space))})
@@ -105,6 +105,8 @@ def _say_failures(summary: dict[str, Any]) -> None:
 
 def _tell(common: options.Common, plan: dict[str, Any]) -> None:
     if common.json:
+        import json
+
         click.echo(json.dumps(plan))
         return
     for key, value in plan.items():
@@ -113,4 +115,6 @@ def _tell(common: options.Common, plan: dict[str, Any]) -> None:
 
 def _tell_json(common: options.Common, summary: dict[str, Any]) -> None:
     if common.json:
+        import json
+
         click.echo(json.dumps(summary))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,6 +46,9 @@ def command(
       psiflow label data.xyz --reference cp2k --input cp2k.inp --site hortense.toml -o labelled.xyz
     """
     name = options.required(reference, "--reference")
+    import dataclasses
+    from pathlib import Path
+
     from psiflow_cli.stages import label
 
     module = registry.load("references", name)
@@ -87,6 +88,8 @@ def command(
 
 def _say_replaced(module: Any, input_file: str | None) -> None:
     """What of the user's input does not count, because the frame or psiflow decides it."""
+    from pathlib import Path
+
     replaced = module.replaced(Path(input_file)) if input_file and hasattr(module, "replaced") else []
     if replaced:
         note(f"{input_file}: not used, since the frame or psiflow decides it: {', '.join(replaced)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any
 
 import click
@@ -14,20 +14,22 @@ _COLOURS = {"running": "cyan", "done": "green", "partial": "yellow", "failed": "
 
 
 @click.command("status")
-@click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path())
 @click.option("--state", type=click.Choice(list(_COLOURS)), help="Only runs in this state.")
 @click.option("--failures", is_flag=True, help="List the failed frames by class, with their logs.")
 @click.option("--watch", is_flag=True, help="Show it again every 2 s, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list on stdout.")
 @options.talk
-def command(runs: tuple[Path, ...], state: str | None, failures: bool, watch: bool, as_json: bool) -> None:
+def command(runs: tuple[str, ...], state: str | None, failures: bool, watch: bool, as_json: bool) -> None:
     """Show the state of every run at or below RUN (or the working directory).
 
     An output may be named in place of its run directory. Only files are read, so it works anywhere the files are seen.
     """
+    from pathlib import Path
+
     from psiflow_cli.stages import status
 
-    places = [_place(run) for run in runs] or [Path()]
+    places = [Path(_place(run)) for run in runs] or [Path()]
     while True:
         listed = [r for r in map(status.describe, status.find(places)) if state in (None, r["state"])]
         if watch and not as_json:
@@ -40,17 +42,19 @@ def command(runs: tuple[Path, ...], state: str | None, failures: bool, watch: bo
         time.sleep(2)
 
 
-def _place(run: Path) -> Path:
+def _place(run: str) -> str:
     """The run directory of an output, or the folder itself."""
-    beside = run.with_name(run.name + ".run")
-    if beside.is_dir():
+    beside = run.rstrip("/") + ".run"
+    if os.path.isdir(beside):
         return beside
-    if not run.is_dir():
+    if not os.path.isdir(run):
         raise NoInput(f"{run}: no such run", "psiflow status lists every run below the working directory")
     return run
 
 
 def _show(listed: list[dict[str, Any]], with_failures: bool, as_json: bool) -> None:
+    from pathlib import Path
+
     from psiflow_cli.stages import status
 
     if with_failures:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -115,6 +114,8 @@ def _read(config: str | None) -> dict[str, Any]:
     """The trainer's configuration file, YAML or TOML by suffix."""
     if config is None:
         return {}
+    from pathlib import Path
+
     path = Path(config)
     try:
         text = path.read_text()

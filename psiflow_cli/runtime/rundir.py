@@ -22,6 +22,7 @@ from typing import Any
 from psiflow_cli import __version__
 from psiflow_cli.errors import BUG, CannotCreate, PsiflowError
 from psiflow_cli.runtime.journal import Journal, records
+from psiflow_cli.runtime.jsonfile import read_json, write_json
 from psiflow_cli.runtime.lock import Lock
 
 _USER_UMASK = os.umask(0o077)
@@ -217,26 +218,6 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise CannotCreate(f"{folder}: {error.strerror}", "choose another --run-dir or --output") from None
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Replace a JSON file whole, on disk before it takes its name."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "w") as stream:
-        json.dump(data, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, empty if the file is not there or not whole."""
-    try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
 
 
 def give_user_mode(path: Path) -> None:

@@ -154,7 +154,7 @@ class Session:
             self._connected = True
             return Outcome(lost=str(error))
         if kind == "BadStateException":
-            raise NoResources("no worker could be started: " + self._why(str(error)), f"logs: {self._folder / 'parsl'}")
+            raise NoResources("no worker could be started" + self._why(str(error)), f"logs: {self._folder / 'parsl'}")
         raise PsiflowError(f"a task could not be run: {kind}: {error}", f"logs: {self._folder / 'parsl'}")
 
     def _watch(self) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
 from psiflow_cli.errors import INTERRUPTED, STOPPED, Stopped
 
 SLURM_MARGIN_S = 30.0
+"""How long before the end of a SLURM job to stop."""
+AGAIN = "nothing finished is lost: run the same command again"
+_STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 
 
 class StopSignals:
@@ -25,7 +29,7 @@ class StopSignals:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
+        for number in _STOPPING:
             self._previous[number] = signal.signal(number, self._note)
         return self
 
@@ -44,11 +48,29 @@ class StopSignals:
     def check(self) -> None:
         """Raise Stopped if it is time to stop."""
         if self._received is not None:
-            code = INTERRUPTED if self._received == signal.SIGINT else STOPPED
-            name = signal.Signals(self._received).name
-            raise Stopped(f"stopped by {name}", "nothing finished is lost: run the same command again", code)
+            raise _stopped(self._received)
         if self.remaining() <= 0:
-            raise Stopped("stopped at the deadline", "nothing finished is lost: run the same command again")
+            raise Stopped("stopped at the deadline", AGAIN)
+
+
+def _stopped(number: int) -> Stopped:
+    code = INTERRUPTED if number == signal.SIGINT else STOPPED
+    return Stopped(f"stopped by {signal.Signals(number).name}", AGAIN, code)
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Where no task runs, a signal to stop takes effect at once, as an exception."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise _stopped(number)
+
+    previous = {number: signal.signal(number, stop) for number in _STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def slurm_deadline() -> float | None:

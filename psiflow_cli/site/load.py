@@ -91,7 +91,7 @@ def _invalid(path: Path, text: str, data: dict[str, Any]) -> BadConfig:
     place = f"[{name}] " if name else ""
     if unknown:
         return BadConfig(f"{path}: {place}{unknown[1]}: unknown key", nearest(unknown[1], _known(parts)))
-    hint = 'durations are quoted strings, as in "12:00:00"' if "walltime" in key else ""
+    hint = 'durations are quoted strings, as in "12:00:00"' if "walltime" in key else "see psiflow-site(5)"
     missing = re.search(r"missing required field `(.+?)`", what)
     if missing:
         return BadConfig(f"{path}: {place}{missing[1]}: required, but missing", "site.d/local.toml is a whole example")

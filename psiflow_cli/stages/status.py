@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.runtime import journal, lock
-from psiflow_cli.runtime.rundir import read_json
+from psiflow_cli.runtime.jsonfile import read_json
 
 _SKIPPED = {".git", "node_modules", "__pycache__"}
 
