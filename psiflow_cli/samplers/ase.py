@@ -5,9 +5,10 @@ nothing puts it back, so 3N - 3 degrees of freedom carry the temperature, and th
 energy is distributed as it should be.
 
 NVT is Langevin in the BAOAB splitting (Leimkuhler and Matthews, J. Chem. Phys. 138, 174102 (2013)), whose positions
-are exact for harmonic forces at any stable timestep; the price is a kinetic temperature that reads low by a fraction
-(timestep * frequency)² / 4. The centre of mass takes part, so all 3N degrees of freedom are canonical and
-temperature = 2 Ekin / (3 N kB).
+are exact for harmonic forces at any stable timestep. The momenta between two steps are too cold by a fraction
+(timestep * frequency)² / 4, so the temperature is taken from those after the next half kick, p + F timestep / 2, which
+for harmonic forces are canonical, too: their variance gains (k timestep / 2)² kT / k. The centre of mass takes part, so
+all 3N degrees of freedom are canonical and temperature = 2 Ekin / (3 N kB).
 
 The noise is Philox keyed by (seed, walker), and its state is in the checkpoint: how a trajectory is cut into blocks
 leaves no trace in it, as long as the model's forces depend on the positions alone. A calculator that remembers
@@ -109,8 +110,11 @@ def _block(job: Wire, context: Wire, folder: Path, state: walker.State | None) -
 
 def _move(atoms: Any, job: Wire, rng: Any, begin: int, record: Callable[[Wire], None]) -> tuple[int, Wire | None]:
     """Move one block; the step reached and why the walker stopped there, or None."""
+    from ase import units
+
     end = min(begin + job["block"], job["steps"])
     bounds, dof = job["limits"], _degrees_of_freedom(atoms, job["ensemble"])
+    half = 0.5 * job["timestep"] * units.fs if job["ensemble"] == "nvt" else 0.0
     step = begin
     try:
         md = _integrator(atoms, job, rng)
@@ -121,7 +125,7 @@ def _move(atoms: Any, job: Wire, rng: Any, begin: int, record: Callable[[Wire], 
             elif begin > 0:
                 continue  # the block before this one has judged and recorded it
             energy, forces = _results(atoms)
-            temperature = _temperature(atoms, dof)
+            temperature = _temperature(atoms, dof, forces * half)
             recorded = step > 0 and step % job["every"] == 0
             wrong = limits.fault(bounds, energy, atoms.positions, forces, temperature)
             if wrong is None and (recorded or step == 0):
@@ -192,10 +196,12 @@ def _degrees_of_freedom(atoms: Any, ensemble: str) -> int:
     return 3 * len(atoms) - (3 if ensemble == "nve" and len(atoms) > 1 else 0)
 
 
-def _temperature(atoms: Any, dof: int) -> float:
+def _temperature(atoms: Any, dof: int, kick: Any) -> float:
+    """From the momenta after a kick (Å·sqrt(u·eV)), in K."""
     from ase import units
 
-    return float(2.0 * atoms.get_kinetic_energy() / (dof * units.kB))
+    momenta = atoms.get_momenta() + kick
+    return float((momenta**2 / atoms.get_masses()[:, None]).sum() / (dof * units.kB))
 
 
 def _generator(seed: int, number: int) -> Any:
