@@ -33,10 +33,12 @@ def parse_comment(text: str, place: Place) -> Head:
         pairs = comment.split(text)
         given = {}
         for key, _, value in pairs:
-            if key.lower() in _SPELLING and value is not None:
-                if key not in STRUCTURE:
-                    raise ValueError(f"{key}= is spelled {_SPELLING[key.lower()]}=")
+            if value is None:
+                continue
+            if key in STRUCTURE:
                 given[key] = comment.text(value)
+            elif key.lower() in _SPELLING:
+                raise ValueError(f"{key}= is spelled {_SPELLING[key.lower()]}=")
         lattice = parse_cell(given["Lattice"]) if "Lattice" in given else None
         layout = parse_layout(given.get("Properties", PLAIN))
         some = lattice is not None
@@ -61,13 +63,12 @@ def read_atoms(stream: BinaryIO, natoms: int, layout: Layout, place: Place) -> t
         if not block:
             hint = "the file is cut off, or the atom count wrong"
             raise place.error(f"ends after {len(lines)} of {natoms} atoms", hint, 1 + len(lines))
-        # One split of everything is faster than one of each line; the marks show whether the words are where they
-        # should be.
-        text = (_MARK + b" ").join(block)
-        of_block = text.split()
+        text = b"".join(block)
+        # One split of everything is faster than one of each line; marks show whether the words are where they belong.
+        of_block = (_MARK + b" ").join(block).split()
         marks = of_block[layout.width :: layout.width + 1]
-        right = len(of_block) == len(block) * (layout.width + 1) - 1
-        if not right or len(marks) != marks.count(_MARK) or text.count(_MARK) != len(marks):
+        right = len(of_block) == len(block) * (layout.width + 1) - 1 and len(marks) == marks.count(_MARK)
+        if not right or _MARK in text:
             raise _wrong_width(block, layout, place, len(lines))
         words += [_MARK, *of_block] if words else of_block
         lines += block

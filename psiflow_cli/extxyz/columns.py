@@ -38,7 +38,13 @@ class Place:
 
     def error(self, what: str, hint: str = "", offset: int = 0) -> BadData:
         """An error at line `offset` of this frame: 0 is the count, 1 the comment, 2 the first atom."""
-        return BadData(f"{self.source}:{self.line + offset}: frame {self.index}: {what}", hint)
+        where = f"{self.source}:{self.line + offset}: frame {self.index}"
+        return BadData(_printable(f"{where}: {what}"), _printable(hint))
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would obey: the text may quote a broken file."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def parts_of(words: Words, layout: Layout, column: Column) -> list[list[bytes]]:
@@ -95,16 +101,18 @@ def _readable(word: bytes, kind: str) -> bool:
 
 def elements(words: Words, layout: Layout, place: Place) -> list[str]:
     """The element of each atom, from `species` or `Z`; they must not contradict each other."""
-    given = [
-        _symbols(words[column.start :: layout.width + 1], place)
-        for column in (layout.find("species"), layout.find("Z"))
-        if column and column[1:3] in (("S", 1), ("I", 1))
-    ]
-    if given[0] != given[-1]:
-        at = next(i for i, (a, b) in enumerate(zip(*given, strict=True)) if a != b)
-        what = f"atom {at + 1}: its species is {given[0][at]}, but its Z {SYMBOLS.index(given[1][at]) + 1}"
-        raise place.error(what, "correct the one that is wrong", 2 + at)
-    return given[0]
+    species, numbers = layout.find("species"), layout.find("Z")
+    if species is None:
+        assert numbers is not None  # parse_layout sees to it
+        return _symbols(words[numbers.start :: layout.width + 1], place)
+    symbols = _symbols(words[species.start :: layout.width + 1], place)
+    if numbers is not None and numbers[1:3] == ("I", 1):
+        others = _symbols(words[numbers.start :: layout.width + 1], place)
+        for at, (one, other) in enumerate(zip(symbols, others, strict=True)):
+            if one != other:
+                what = f"atom {at + 1}: its species is {one}, but its Z {SYMBOLS.index(other) + 1}"
+                raise place.error(what, "correct the one that is wrong", 2 + at)
+    return symbols
 
 
 def _symbols(words: Sequence[bytes], place: Place) -> list[str]:

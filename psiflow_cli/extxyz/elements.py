@@ -26,7 +26,7 @@ def symbols_of(species: Sequence[bytes]) -> list[str]:
     Raises KeyError with the first name that is no element.
     """
     try:
-        return list(map(_KNOWN.__getitem__, species))
+        return [_KNOWN[name] for name in species]
     except KeyError:
         return list(map(_symbol, species))
 

@@ -46,7 +46,7 @@ class Frame:
     @property
     def lines(self) -> list[str]:
         """The atoms' lines as text, without line ends."""
-        return [line.decode().rstrip() for line in self.raw]
+        return [line.rstrip().decode() for line in self.raw]
 
     @property
     def info(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
-from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz.frame import Frame
 
 INPUTS = ("charge", "multiplicity")
@@ -27,18 +26,14 @@ def frame_id(frame: Frame, inputs: Iterable[str] = INPUTS) -> str:
     for each input in alphabetical order `;name=integer`. -0.0 counts as 0.0. Of the digest the first 16 digits in a
     row are taken that do not read as a number, nearly always the very first.
     """
-    digest = hashlib.sha256(" ".join(frame.symbols).encode())
-    digest.update(b"\n")
     x, y, z = frame.xyz
-    digest.update(_float64([*x, *y, *z]))
-    if frame.lattice is None:
-        digest.update(b"none")
-    else:
-        digest.update(b"cell" + struct.pack("<9d", *chain.from_iterable(frame.lattice)))
-    digest.update("".join("T" if flag else "F" for flag in frame.periodic).encode())
+    cell = b"none" if frame.lattice is None else b"cell" + struct.pack("<9d", *chain.from_iterable(frame.lattice))
+    tail = "".join(["T" if flag else "F" for flag in frame.periodic])
     for name, value in given_inputs(frame, inputs).items():
-        digest.update(f";{name}={value}".encode())
-    return _digits(digest.hexdigest())
+        tail += f";{name}={value}"
+    symbols = " ".join(frame.symbols).encode()
+    hashed = b"".join([symbols, b"\n", _float64([*x, *y, *z]), cell, tail.encode()])
+    return _digits(hashlib.sha256(hashed).hexdigest())
 
 
 def _float64(numbers: list[float]) -> bytes:
@@ -50,13 +45,16 @@ def _float64(numbers: list[float]) -> bytes:
 
 
 def _digits(digest: str) -> str:
-    return next(name for start in range(len(digest)) if not _NUMBER.fullmatch(name := digest[start : start + _DIGITS]))
+    for start in range(len(digest) - _DIGITS + 1):
+        name = digest[start : start + _DIGITS]
+        if not _NUMBER.fullmatch(name):
+            return name
+    return digest[:_DIGITS]
 
 
 def given_inputs(frame: Frame, inputs: Iterable[str]) -> dict[str, int]:
     """Those of the inputs that the comment gives, alphabetically; raises BadData for one that is no integer."""
-    present = {pair.key for pair in frame.pairs}
-    return {name: _integer(frame, name) for name in sorted(inputs) if name in present}
+    return {name: _integer(frame, name) for name in sorted({pair.key for pair in frame.pairs}.intersection(inputs))}
 
 
 def _integer(frame: Frame, name: str) -> int:
@@ -64,9 +62,9 @@ def _integer(frame: Frame, name: str) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise BadData(f"{frame.where}: {name}={str(value)[:40]} is no integer", f"as in {name}=1")
+        raise frame.place.error(f"{name}={str(value)[:40]} is no integer", f"as in {name}=1")
     if name == "multiplicity" and value < 1:
-        raise BadData(f"{frame.where}: multiplicity={value} is less than 1", "it is 2S+1: 1 for a singlet")
+        raise frame.place.error(f"multiplicity={value} is less than 1", "it is 2S+1: 1 for a singlet")
     return value
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from psiflow_cli.errors import BadData, UsageError, nearest
+from psiflow_cli.errors import UsageError, nearest
 from psiflow_cli.extxyz.frame import Frame
 
 LABELS = ("energy", "forces", "stress")
@@ -83,11 +83,11 @@ def _name(frame: Frame, label: str, keys: Mapping[str, str]) -> str | None:
         if (label == "forces" and frame.natoms == 1) or (label == "stress" and frame.lattice is None):
             return None
         what = "column" if label == "forces" else "key"
-        raise BadData(f"{frame.where}: no {what} {name!r} for the {label}", _known(name, present))
+        raise frame.place.error(f"no {what} {name!r} for the {label}", _known(name, present))
     found = [name for name in CANDIDATES[label] if name in present]
     if len(found) > 1:
-        raise BadData(
-            f"{frame.where}: {' and '.join(found)} could both be the {label}", f"say which: --keys {label}={found[1]}"
+        raise frame.place.error(
+            f"{' and '.join(found)} could both be the {label}", f"say which: --keys {label}={found[1]}"
         )
     return found[0] if found else None
 
@@ -99,14 +99,14 @@ def _known(name: str, present: set[str]) -> str:
 def _energy(frame: Frame, name: str) -> float:
     value = frame.info[name]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise BadData(f"{frame.where}: {name}={str(value)[:40]!r} is no number")
+        raise frame.place.error(f"{name}={str(value)[:40]!r} is no number")
     return _finite(frame, name, [float(value)])[0]
 
 
 def _forces(frame: Frame, name: str) -> list[list[float]]:
     column = frame.layout.find(name)
     if column is None or column.kind not in ("R", "I") or column.size != 3:
-        raise BadData(f"{frame.where}: the column {name} is not {name}:R:3")
+        raise frame.place.error(f"the column {name} is not {name}:R:3")
     rows = [list(map(float, row)) for row in frame.column(name)]
     _finite(frame, name, [x for row in rows for x in row])
     return rows
@@ -117,20 +117,20 @@ def _stress(frame: Frame, name: str) -> list[float]:
     rows = value if isinstance(value, list) else [value]
     flat = [x for row in rows for x in (row if isinstance(row, list) else [row])]
     if len(flat) not in (6, 9) or not all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in flat):
-        raise BadData(f"{frame.where}: {name} is not nine numbers, nor six (xx, yy, zz, yz, xz, xy)")
+        raise frame.place.error(f"{name} is not nine numbers, nor six (xx, yy, zz, yz, xz, xy)")
     numbers = _finite(frame, name, list(map(float, flat)))
     if len(numbers) == 6:
         return numbers
     matrix = [numbers[i : i + 3] for i in (0, 3, 6)]
     size = max(map(abs, numbers))
     if any(abs(matrix[i][j] - matrix[j][i]) > _ASYMMETRY * size for i in range(3) for j in range(i)):
-        raise BadData(f"{frame.where}: {name} is no symmetric matrix", "a stress has nine numbers, row by row")
+        raise frame.place.error(f"{name} is no symmetric matrix", "a stress has nine numbers, row by row")
     return matrix_to_voigt(matrix)
 
 
 def _finite(frame: Frame, name: str, numbers: Sequence[float]) -> list[float]:
     if not all(map(math.isfinite, numbers)):
-        raise BadData(f"{frame.where}: a label is not a finite number: {name}", "remove the frame, or label it again")
+        raise frame.place.error(f"a label is not a finite number: {name}", "remove the frame, or label it again")
     return list(numbers)
 
 

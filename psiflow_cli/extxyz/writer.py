@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from psiflow_cli.extxyz.comment import written
 from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.extxyz.layout import Column, Layout, layout_of
+from psiflow_cli.extxyz.spelling import written
 
 Columns = Mapping[str, tuple[str, Sequence[Any]]]
 """(kind S, R, I or L; for each atom a value or a list of values) by name."""
@@ -70,9 +70,8 @@ def _atoms(frame: Frame, wanted: Columns, gone: Collection[str]) -> tuple[Layout
     """The layout with these columns set and left out, and the text of the atoms."""
     old = frame.layout.columns
     shapes = [_shape(column, wanted) for column in old if column.name not in gone]
-    parts = [frame.lines]
-    if gone or any(column.name in wanted for column in old):
-        parts = _replaced(frame, wanted, gone)
+    changed = bool(gone) or any(column.name in wanted for column in old)
+    parts = _replaced(frame, wanted, gone) if changed else [frame.lines]
     for name, (kind, rows) in wanted.items():
         if frame.layout.find(name) is None:
             parts.append(_texts(kind, rows))
@@ -82,24 +81,28 @@ def _atoms(frame: Frame, wanted: Columns, gone: Collection[str]) -> tuple[Layout
 
 def _replaced(frame: Frame, wanted: Columns, gone: Collection[str]) -> list[list[str]]:
     """The frame's columns as text, with some of them replaced or left out."""
-    rows = list(map(str.split, frame.lines))
     parts: list[list[str]] = []
     start = 0
     for column in frame.layout.columns:
         if column.name in wanted or column.name in gone:
-            parts += _kept(rows, start, column.start)
+            parts += _kept(frame, start, column.start)
             start = column.start + column.size
         if column.name in wanted:
             parts.append(_texts(*wanted[column.name]))
-    return parts + _kept(rows, start, frame.layout.width)
+    return parts + _kept(frame, start, frame.layout.width)
 
 
 def _joined(parts: list[list[str]]) -> str:
     return "\n".join(map(" ".join, zip(*parts, strict=True))) + "\n"
 
 
-def _kept(rows: list[list[str]], start: int, end: int) -> list[list[str]]:
-    return [[" ".join(row[start:end]) for row in rows]] if end > start else []
+def _kept(frame: Frame, start: int, end: int) -> list[list[str]]:
+    """Neighbouring columns of text as they are written, or nothing."""
+    if end == start:
+        return []
+    words = frame.words
+    lines = [b" ".join(words[at + start : at + end]) for at in range(0, len(words), frame.layout.width + 1)]
+    return [b"\n".join(lines).decode().split("\n")]
 
 
 def _shape(column: Column, wanted: Columns) -> tuple[str, str, int]:
