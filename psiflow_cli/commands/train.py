@@ -40,6 +40,7 @@ def _valid(_ctx: click.Context, _param: click.Parameter, value: Any) -> str:
 @click.option("--config", metavar="FILE", help="The trainer's own configuration, YAML or TOML.")
 @options.settings
 @options.keys
+@click.option("--init", metavar="BUNDLE", help="Start from this model, of the same family.")
 @click.option("--members", type=click.IntRange(1), default=1, show_default=True, help="Models in the committee.")
 @options.seed
 @options.common
@@ -51,6 +52,7 @@ def command(
     config: str | None,
     settings: dict[str, str],
     keys: str | None,
+    init: str | None,
     members: int,
     seed: int,
     common: options.Common,
@@ -66,8 +68,12 @@ def command(
     """
     family = options.required(arch, "--arch")
     module = registry.load("models", family)
-    from psiflow_cli import extxyz
+    from psiflow_cli import bundle, extxyz
     from psiflow_cli.stages import dataset, train
+
+    first = bundle.load(init) if init else None
+    if first and first.family != family:
+        raise UsageError(f"{init} is a model of {first.family}, not of {family}", f"give --arch {first.family}")
 
     try:
         energies = dataset.parse_e0s(e0s) if e0s else None
@@ -97,6 +103,7 @@ def command(
         keys=extxyz.parse_keys(keys) if keys else None,
         members=members,
         seed=seed,
+        init=first,
     )
 
     def plan(space: Workspace) -> dict[str, object]:

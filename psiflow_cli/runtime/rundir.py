@@ -25,7 +25,9 @@ from psiflow_cli.runtime.journal import Journal, records
 from psiflow_cli.runtime.jsonfile import read_json, write_json
 from psiflow_cli.runtime.lock import Lock
 
-_USER_UMASK = os.umask(0o077)
+PRIVATE = 0o077
+"""The umask of everything in a run directory."""
+_USER_UMASK = os.umask(PRIVATE)
 os.umask(_USER_UMASK)
 
 
@@ -162,7 +164,8 @@ class Run:
         """Put a finished file or directory in its place, whole or not at all."""
         final = Path(output)
         self.journal.append({"kind": "output", "path": str(final.absolute()), "sha256": sha256(temporary)})
-        give_user_mode(temporary)
+        if not final.absolute().is_relative_to(self.folder.absolute()):
+            give_user_mode(temporary)
         if temporary.is_dir() and final.exists():
             aside = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
             os.rename(final, aside / final.name)
@@ -214,7 +217,7 @@ class Run:
 def make_folder(folder: Path) -> None:
     """A 0700 folder, with its parents."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise CannotCreate(f"{folder}: {error.strerror}", "choose another --run-dir or --output") from None

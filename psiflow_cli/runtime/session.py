@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -74,7 +73,7 @@ class Session:
         import parsl
         from parsl.config import Config
 
-        folder = shell_safe(self._folder / "parsl")
+        folder = self._stack.enter_context(shell_safe(self._folder / "parsl"))
         provider = import_module(f"psiflow_cli.runtime.providers.{self.target.provider.type}").build(self.target)
         executor = import_module(f"psiflow_cli.runtime.executors.{self.target.executor.type}").build(
             self.target, provider, folder
@@ -177,10 +176,15 @@ class Session:
         return f": {last[:300]}"
 
 
-def shell_safe(folder: Path) -> Path:
-    """`folder`, or another of the user's own if its name would need quoting: Parsl pastes it into shell scripts."""
+@contextlib.contextmanager
+def shell_safe(folder: Path) -> Iterator[Path]:
+    """`folder`, made, under a name that needs no quoting: Parsl pastes it into shell scripts."""
     folder = folder.absolute()
-    if not re.fullmatch(r"[A-Za-z0-9_./+,=@:%-]+", str(folder)):
-        folder = Path(tempfile.mkdtemp(prefix="psiflow-", dir="/tmp" if os.path.isdir("/tmp") else None))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
+    if re.fullmatch(r"[A-Za-z0-9_./+,=@:%-]+", str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="psiflow-", dir="/tmp") as elsewhere:
+        link = Path(elsewhere) / "parsl"
+        link.symlink_to(folder)
+        yield link

@@ -87,6 +87,8 @@ def _block(job: Wire, context: Wire, folder: Path, state: walker.State | None) -
     start = job["start"]
 
     def record(info: Wire) -> None:
+        # a label of this frame must be of the same charge and multiplicity as the start
+        info |= {key: start[key] for key in ("charge", "multiplicity") if key in start}
         trajectory.append(frame_text(start["symbols"], atoms.positions.tolist(), start["cell"], start["pbc"], info))
 
     trajectory = walker.Trajectory(folder, length, count)

@@ -101,7 +101,7 @@ def _predicted(
             continue
         label = extxyz.labels(frame, evaluation.keys)
         table.add(label, prediction, frame.symbols, str(frame.info.get("config_type", "")))
-        info = {"psiflow_id": f"{key:016x}", "model_energy": prediction["energy"]}
+        info = {"model_energy": prediction["energy"]}
         columns = {"model_forces": ("R", prediction["forces"])}
         if prediction["stress"] is not None:
             info["model_stress"] = extxyz.voigt_to_matrix(prediction["stress"])

@@ -72,7 +72,7 @@ def starts(sampling: Sampling, space: Workspace) -> list[Wire]:
                 f"{frame.where}: the model does not know {', '.join(sorted(foreign))}",
                 f"{sampling.model.path} was trained on {', '.join(sampling.model.elements)}",
             )
-        wires += [extxyz.wire(frame, ())] * sampling.walkers
+        wires += [extxyz.wire(frame, ("charge", "multiplicity"))] * sampling.walkers
     return wires
 
 

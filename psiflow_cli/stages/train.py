@@ -39,6 +39,8 @@ class Training:
     keys: dict[str, str] | None
     members: int
     seed: int
+    init: bundle.Bundle | None = None
+    """A model to start from, of the same family."""
 
     @property
     def valid_file(self) -> str | None:
@@ -61,6 +63,9 @@ def prepare(training: Training, space: Workspace) -> Prepared:
     for part in ("train", "valid"):
         if not data.count(part):
             raise BadData(f"{training.job.frames[0]}: no frames to {part} on", "give more data, or --valid FILE|SHARE")
+    if training.init and data.elements - set(training.init.elements):
+        unknown = ", ".join(sorted(data.elements - set(training.init.elements)))
+        raise BadData(f"{training.init.path}: cannot be the start, it does not know {unknown}", "train without --init")
     e0s = dataset.atomic_energies(data, training.e0s)
     summary = {
         "elements": sorted(data.elements),
@@ -88,7 +93,8 @@ def run(training: Training, space: Workspace) -> dict[str, Any]:
     space.run.begin(epochs * training.members)
     with space.run.guard_end():
         files = _write_data(training, space, prepared)
-        of = fingerprint([prepared.config, files["sha256"], training.seed, training.members])
+        init = training.init.fingerprint if training.init else None
+        of = fingerprint([prepared.config, files["sha256"], training.seed, training.members, init])
         members = [space.job.folder / "work" / of / f"member-{i}" for i in range(training.members)]
         with _Watch(training, space, members, of, epochs) as watch, space.session(watch.tick) as session:
             trained = _train(training, session, space, prepared, files, members)
@@ -132,6 +138,7 @@ def _train(
                 "valid": files["valid"],
                 "config": prepared.config,
                 "seed": training.seed + index,
+                **({"init": training.init.members[index % len(training.init.members)]} if training.init else {}),
             }
             session.submit(Task(f"{training.worker}:train", {"job": job, "context": space.context()}, note=index))
         task, outcome = session.next()

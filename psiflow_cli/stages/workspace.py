@@ -63,7 +63,15 @@ class Workspace:
         """(name as the user wrote it, extended XYZ file) of each input."""
 
     def __enter__(self) -> Workspace:
-        job = self.job
+        self._umask = os.umask(rundir.PRIVATE)
+        try:
+            self._open(self.job)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _open(self, job: Job) -> None:
         for name in (*job.frames, *job.other_inputs):
             if name != "-":
                 _readable(name)
@@ -72,14 +80,9 @@ class Workspace:
         rundir.check_outputs(outputs, [i for i in inputs if i != "-"])
         spooled = {"-": str(job.folder / "stdin.xyz")} if "-" in inputs else {}
         request = rundir.Request(job.command, job.settings, inputs, outputs, job.overwrite, spooled)
-        try:
-            self.run = rundir.Run(job.folder, request, job.site)
-            for name in job.frames:
-                self.sources.append((name, self._as_text(name)))
-        except BaseException:
-            self.close()
-            raise
-        return self
+        self.run = rundir.Run(job.folder, request, job.site)
+        for name in job.frames:
+            self.sources.append((name, self._as_text(name)))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -90,6 +93,7 @@ class Workspace:
         """Let go of the run; a run directory in which nothing began is removed again."""
         if hasattr(self, "run"):
             self.run.close()
+        os.umask(self._umask)
         self._converted.cleanup()
         if self._is_new and not (self.job.folder / "run.json").exists():
             shutil.rmtree(self.job.folder, ignore_errors=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.worker import frames as wire
+from psiflow_cli.worker.calculators import same_digits
 from psiflow_cli.worker.guard import Fatal, failure
 
 Wire = dict[str, Any]
@@ -83,6 +84,8 @@ def _keep(member: str, context: Wire) -> Any:
         while len(_loaded) >= _LOADED_MODELS:
             del _loaded[next(iter(_loaded))]
         _loaded[key] = calculator(member, context)
+        if context.get("device") != "cuda":
+            same_digits()
     return _loaded[key]
 
 
