@@ -87,7 +87,7 @@ def command(
         "train", family, "train", frames, os.path.normpath(output), common,
         settings={
             "arch": family, "valid": valid, "e0s": energies, "config": _read(config), "set": settings, "keys": keys,
-            "members": members, "seed": seed,
+            "members": members, "seed": seed, "init": first.fingerprint if first else None,
         },
         other_inputs=(valid,) if is_file else (),
     )  # fmt: skip

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from typing import NamedTuple
 
 import pytest
 
-from tests.commands.inputs import PSIFLOW
+from tests.commands.inputs import ATOMS, BOX, PSIFLOW, SMALL, WATER
 
 
 @pytest.fixture
@@ -44,3 +45,41 @@ def start(tmp_path, monkeypatch):
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+class Trained(NamedTuple):
+    """A small model of water, made with the commands, and what it was made from."""
+
+    model: str
+    train: str
+    test: str
+    """Labelled molecules without and boxes with periodicity."""
+    arguments: tuple[str, ...]
+    """Of `psiflow train`."""
+    said: str
+    """By it, on stderr."""
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Rattle, label with xTB, split and train; about 20 s, once for all tests."""
+    pytest.importorskip("mace", reason="mace-torch is not installed")
+    pytest.importorskip("tblite", reason="the xtb reference needs tblite")
+    folder = tmp_path_factory.mktemp("trained")
+
+    def run(*args):
+        done = subprocess.run([PSIFLOW, *map(str, args)], cwd=folder, capture_output=True, text=True, timeout=280)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    for name, text in (("water.xyz", WATER), ("box.xyz", BOX), ("atoms.xyz", ATOMS)):
+        (folder / name).write_text(text)
+    run("rattle", "water.xyz", "-n", 40, "--amplitude", 0.06, "--seed", 1, "-o", "waters.xyz")
+    run("rattle", "box.xyz", "-n", 16, "--amplitude", 0.05, "--strain", 0.02, "--seed", 2, "-o", "boxes.xyz")
+    run("label", "waters.xyz", "boxes.xyz", "atoms.xyz", "--reference", "xtb", "-o", "data.xyz")
+    run("split", "data.xyz", "--parts", "train=0.8,test=0.2")
+    data = ("data.train.xyz", "--valid", "data.test.xyz", "--arch", "mace")
+    arguments = ("train", *data, *SMALL, "--set", "max_num_epochs=30", "-o", "water.model")
+    said = run(*arguments)
+    files = (str(folder / name) for name in ("water.model", "data.train.xyz", "data.test.xyz"))
+    return Trained(*files, arguments, said)

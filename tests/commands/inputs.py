@@ -8,6 +8,35 @@ from pathlib import Path
 
 PSIFLOW = str(Path(sys.executable).with_name("psiflow"))
 
+WATER = """3
+Properties=species:S:1:pos:R:3 pbc="F F F"
+O 0.0 0.0 0.0
+H 0.96 0.0 0.0
+H -0.24 0.93 0.0
+"""
+BOX = """6
+Lattice="5.0 0.0 0.0 0.0 5.2 0.0 0.0 0.0 5.5" Properties=species:S:1:pos:R:3 pbc="T T T"
+O 0.0 0.0 0.0
+H 0.96 0.0 0.0
+H -0.24 0.93 0.0
+O 2.6 2.4 2.7
+H 3.5 2.5 2.9
+H 2.3 3.3 2.6
+"""
+ATOMS = """1
+Properties=species:S:1:pos:R:3 config_type=IsolatedAtom multiplicity=2 pbc="F F F"
+H 0.0 0.0 0.0
+1
+Properties=species:S:1:pos:R:3 config_type=IsolatedAtom multiplicity=3 pbc="F F F"
+O 0.0 0.0 0.0
+"""
+SMALL = tuple(
+    word
+    for setting in "num_channels=8 max_L=0 max_ell=2 correlation=2 r_max=4.0 batch_size=4 lr=0.03 energy_weight=10 swa=no".split()
+    for word in ("--set", setting)
+)
+"""Settings of a MACE model that learns water in seconds, well enough to move it."""
+
 
 def copper(count, spread=0.05):
     """Distinct periodic frames of four copper atoms."""
