@@ -278,6 +278,16 @@ def test_compressed(tmp_path: Path) -> None:
         frames_of(tmp_path, bytes(broken), "data.xyz.zst")
 
 
+def test_a_file_that_compresses_well_stays_small(tmp_path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    path = tmp_path / "data.xyz.zst"
+    path.write_bytes(zstandard.compress(GOOD.encode() * 200_000))
+    tracemalloc.start()
+    assert sum(1 for _, frame in zip(range(1000), extxyz.read(path), strict=False) if frame.natoms == 2) == 1000
+    assert tracemalloc.get_traced_memory()[1] < 30e6
+    tracemalloc.stop()
+
+
 def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO((GOOD + "x\n").encode()))))
     frames = extxyz.read("-")

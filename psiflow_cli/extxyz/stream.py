@@ -15,6 +15,7 @@ from psiflow_cli.errors import BadData, NoInput
 
 _GZIP, _ZSTD, _BOM = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xef\xbb\xbf"
 _CHUNK = 1 << 17
+_PIECE = 256
 
 
 @contextmanager
@@ -61,30 +62,35 @@ class _Unzstd(io.RawIOBase):
         self._raw, self._name = raw, name
         self._zstd = zstandard(name)
         self._frame = self._zstd.ZstdDecompressor().decompressobj()
-        self._fresh, self._left, self._ready = True, b"", b""
+        self._begun, self._packed, self._ready = False, b"", b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         while not self._ready:
-            if self._frame.eof:
-                self._left = self._frame.unused_data
-                self._frame, self._fresh = self._zstd.ZstdDecompressor().decompressobj(), True
-            data = self._left or self._raw.read(_CHUNK)
-            self._left = b""
-            if not data:
-                if self._fresh:
-                    return 0
-                raise BadData(f"{self._name}: the zstandard file is cut off", "copy or write it again")
-            try:
-                self._ready = self._frame.decompress(data)
-            except self._zstd.ZstdError:
-                raise BadData(f"{self._name}: the zstandard file is damaged", "copy or write it again") from None
-            self._fresh = False
+            if not self._packed:
+                self._packed = self._raw.read(_CHUNK // 16)
+            if not self._packed:
+                if self._begun:
+                    raise BadData(f"{self._name}: the zstandard file is cut off", "copy or write it again")
+                return 0
+            self._unpack()
         size = min(len(buffer), len(self._ready))
         buffer[:size], self._ready = self._ready[:size], self._ready[size:]
         return size
+
+    def _unpack(self) -> None:
+        """Decompress so little that even a file of zeros stays small."""
+        piece, self._packed = self._packed[:_PIECE], self._packed[_PIECE:]
+        try:
+            self._ready = self._frame.decompress(piece)
+        except self._zstd.ZstdError:
+            raise BadData(f"{self._name}: the zstandard file is damaged", "copy or write it again") from None
+        self._begun = not self._frame.eof
+        if self._frame.eof:
+            self._packed = self._frame.unused_data + self._packed
+            self._frame = self._zstd.ZstdDecompressor().decompressobj()
 
 
 def zstandard(name: str) -> Any:
