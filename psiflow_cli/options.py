@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -80,7 +81,7 @@ def _project_defaults(command: StageCommand) -> dict[str, Any]:
 
 
 def _site_named(args: list[str]) -> str | None:
-    for arg, following in zip(args, [*args[1:], ""], strict=True):
+    for arg, following in itertools.pairwise([*args, ""]):
         if arg == "--site":
             return following
         if arg.startswith("--site="):

@@ -19,7 +19,7 @@ def _parts(_ctx: click.Context, _param: click.Parameter, value: str) -> dict[str
             number = float(share)
         except ValueError:
             number = -1.0
-        if not equals or not name.isidentifier() or number <= 0:
+        if not equals or not name.isidentifier() or not number > 0:
             raise click.BadParameter(f"{item!r} is not NAME=SHARE with a share above 0")
         if name in parts:
             raise click.BadParameter(f"{name!r} is named twice")
