@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.commands.inputs import ATOMS, BOX, PSIFLOW, SMALL, WATER
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -55,9 +56,9 @@ class Trained(NamedTuple):
     test: str
     """Labelled molecules without and boxes with periodicity."""
     arguments: tuple[str, ...]
-    """Of `psiflow train`."""
-    said: str
-    """By it, on stderr."""
+    """Of `psiflow`, less the output."""
+    site: str
+    """A site file whose trainings have one core each: two equal ones give equal bytes."""
 
 
 @pytest.fixture(scope="session")
@@ -74,12 +75,16 @@ def trained(tmp_path_factory):
 
     for name, text in (("water.xyz", WATER), ("box.xyz", BOX), ("atoms.xyz", ATOMS)):
         (folder / name).write_text(text)
+    site = folder / "one.toml"
+    shipped = (ROOT / "site.d" / "local.toml").read_text()
+    assert 'cores = "all"' in shipped
+    site.write_text(shipped.replace('cores = "all"', "cores = 1"))
     run("rattle", "water.xyz", "-n", 40, "--amplitude", 0.06, "--seed", 1, "-o", "waters.xyz")
     run("rattle", "box.xyz", "-n", 16, "--amplitude", 0.05, "--strain", 0.02, "--seed", 2, "-o", "boxes.xyz")
     run("label", "waters.xyz", "boxes.xyz", "atoms.xyz", "--reference", "xtb", "-o", "data.xyz")
     run("split", "data.xyz", "--parts", "train=0.8,test=0.2")
-    data = ("data.train.xyz", "--valid", "data.test.xyz", "--arch", "mace")
-    arguments = ("train", *data, *SMALL, "--set", "max_num_epochs=30", "-o", "water.model")
-    said = run(*arguments)
-    files = (str(folder / name) for name in ("water.model", "data.train.xyz", "data.test.xyz"))
-    return Trained(*files, arguments, said)
+    model, train, test = (str(folder / name) for name in ("water.model", "data.train.xyz", "data.test.xyz"))
+    data = (train, "--valid", test, "--arch", "mace", "--site", str(site))
+    arguments = ("train", *data, *SMALL, "--set", "max_num_epochs=30")
+    run(*arguments, "-o", model)
+    return Trained(model, train, test, arguments, str(site))

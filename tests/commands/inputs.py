@@ -30,11 +30,11 @@ H 0.0 0.0 0.0
 Properties=species:S:1:pos:R:3 config_type=IsolatedAtom multiplicity=3 pbc="F F F"
 O 0.0 0.0 0.0
 """
-SMALL = tuple(
-    word
-    for setting in "num_channels=8 max_L=0 max_ell=2 correlation=2 r_max=4.0 batch_size=4 lr=0.03 energy_weight=10 swa=no".split()
-    for word in ("--set", setting)
-)
+_SETTINGS = {
+    "num_channels": 8, "max_L": 0, "max_ell": 2, "correlation": 2, "r_max": 4.0,
+    "batch_size": 4, "lr": 0.03, "energy_weight": 10, "swa": False,
+}  # fmt: skip
+SMALL = tuple(word for key, value in _SETTINGS.items() for word in ("--set", f"{key}={value}"))
 """Settings of a MACE model that learns water in seconds, well enough to move it."""
 
 
