@@ -97,6 +97,11 @@ def perform(
     sys.exit(code)
 
 
+def name(output: str) -> str:
+    """An output as a person calls it."""
+    return "stdout" if output == "-" else output
+
+
 def _say_failures(summary: dict[str, Any]) -> None:
     classes = ", ".join(f"{n} {kind}" for kind, n in sorted(summary["failures"].items()))
     where = f" -> {summary['failed_output']}" if summary.get("failed_output") else ""

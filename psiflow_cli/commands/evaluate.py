@@ -57,6 +57,6 @@ def command(
     def say(summary: dict[str, object]) -> str:
         table = f"errors\n{summary['table']}" if summary["table"] else "no labels to compare with"
         plotted = f", {summary['plot']}" if summary["plot"] else ""
-        return f"{summary['total']} frames evaluated -> {summary['output']}{plotted}; {table}"
+        return f"{summary['total']} frames evaluated -> {_stage.name(summary['output'])}{plotted}; {table}"
 
     _stage.perform(job, common, plan=plan, run=lambda space: evaluate.run(evaluation, space), limit=max_failed, say=say)

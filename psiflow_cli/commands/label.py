@@ -82,7 +82,7 @@ def command(
         run=lambda space: label.run(labelling, space),
         limit=max_failed,
         force=retry_failed,
-        say=lambda s: f"{s['labelled']} of {s['total']} labelled ({s['computed']} computed now) -> {s['output']}",
+        say=lambda s: f"{s['labelled']} of {s['total']} labelled ({s['computed']} computed now) -> {_stage.name(s['output'])}",
     )  # fmt: skip
 
 

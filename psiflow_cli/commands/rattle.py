@@ -47,5 +47,5 @@ def command(
         job, common,
         plan=lambda space: {"copies": sum(1 for _ in space.frames()) * copies},
         run=lambda space: rattle.run(rattling, space),
-        say=lambda s: f"{s['total']} distorted copies -> {s['output']}",
+        say=lambda s: f"{s['total']} distorted copies -> {_stage.name(s['output'])}",
     )  # fmt: skip

@@ -137,5 +137,5 @@ def command(
         plan=lambda space: {"walkers": len(sample.starts(sampling, space)), "steps": steps},
         run=lambda space: sample.run(sampling, space),
         limit=max_failed,
-        say=lambda s: f"{s['total']} walkers, {s['steps']} steps: {s['frames']} frames -> {s['output']}",
+        say=lambda s: f"{s['total']} walkers, {s['steps']} steps: {s['frames']} frames -> {_stage.name(s['output'])}",
     )  # fmt: skip

@@ -113,7 +113,7 @@ def command(
 
     _stage.perform(
         job, common, plan=plan, run=lambda space: train.run(training, space),
-        say=lambda s: f"trained {s['total']} model(s) for {s['epochs']} epochs -> {s['output']}",
+        say=lambda s: f"trained {s['total']} model(s) for {s['epochs']} epochs -> {_stage.name(s['output'])}",
     )  # fmt: skip
 
 
