@@ -10,9 +10,10 @@ import click
 
 from psiflow_cli import options
 from psiflow_cli.console import note, problem
-from psiflow_cli.errors import FAILED_FRAMES, UsageError
+from psiflow_cli.errors import FAILED_FRAMES, BadConfig, UsageError
 
 if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wait for them
+    from psiflow_cli.site.resolve import Target
     from psiflow_cli.stages.workspace import Job, Workspace
 
 
@@ -32,14 +33,13 @@ def job(
 
     `family` None means that the stage needs no worker.
     """
-    from psiflow_cli.site import detect, load, resolve
     from psiflow_cli.stages.workspace import Job
 
     if common.json and output == "-":
         raise UsageError("--json and frames on stdout exclude each other", "give an --output")
     if frames.count("-") > 1:
         raise UsageError("stdin can be read once", "name `-` once")
-    target = (family and resolve.target(load.load(common.site), family, operation, detect.machine())) or None
+    target = _target(common.site, family, operation) if family else None
     site = (target and {"executor": target.label, "workers": target.workers, "resources": target.context}) or {}
     return Job(
         command=command,
@@ -54,6 +54,17 @@ def job(
         deadline=common.deadline,
         site={"name": common.site, **site},
     )
+
+
+def _target(name: str, family: str, operation: str) -> Target:
+    from psiflow_cli.site import detect, load, resolve
+
+    path = load.find(name)
+    site = load.parse(path)
+    try:
+        return resolve.target(site, family, operation, detect.machine())
+    except BadConfig as error:
+        raise BadConfig(f"{path}: {error.message}", error.hint) from None
 
 
 def perform(

@@ -76,13 +76,17 @@ def command(
         _, _, _, planned = label.survey(labelling, space)
         return dataclasses.asdict(planned)
 
+    def say(summary: dict[str, Any]) -> str:
+        counts = f"{summary['labelled']} of {summary['total']} labelled ({summary['computed']} computed now)"
+        return f"{counts} -> {_stage.name(summary['output'])}"
+
     _stage.perform(
         job, common,
         plan=plan,
         run=lambda space: label.run(labelling, space),
         limit=max_failed,
         force=retry_failed,
-        say=lambda s: f"{s['labelled']} of {s['total']} labelled ({s['computed']} computed now) -> {_stage.name(s['output'])}",
+        say=say,
     )  # fmt: skip
 
 
