@@ -42,11 +42,13 @@ class StageCommand(click.Command):
 
     def _defaults(self, args: list[str]) -> dict[str, Any]:
         project = _project_defaults(self)
-        name = _site_named(args) or project.get("site") or os.environ.get("PSIFLOW_SITE") or "local"
+        name = _site_named(args) or os.environ.get("PSIFLOW_SITE") or project.get("site") or "local"
         from psiflow_cli.site import load
 
         path = load.find(name)
-        site = self._known(load.parse(path).defaults.get(self.name or "", {}), f"{path}: [defaults.{self.name}]")
+        tables = load.parse(path).defaults
+        _check_commands(tables, f"{path}: [defaults.")
+        site = self._known(tables.get(self.name or "", {}), f"{path}: [defaults.{self.name}]")
         return {**site, **project, "site": name}
 
     def _known(self, table: dict[str, Any], place: str) -> dict[str, Any]:
@@ -66,18 +68,26 @@ def _project_defaults(command: StageCommand) -> dict[str, Any]:
 
     try:
         with open(PROJECT_FILE, encoding="utf-8") as stream:
-            data = toml.loads(stream.read())
-    except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadConfig(f"{PROJECT_FILE}: not valid TOML: {error}") from None
-    from psiflow_cli.main import main
-
-    for key in data:
-        if key not in main.commands:
-            raise BadConfig(f"{PROJECT_FILE}: [{key}]: no such command", nearest(key, list(main.commands)))
+            text = stream.read()
+        data = toml.loads(text)
+    except UnicodeDecodeError as error:
+        raise BadConfig(f"{PROJECT_FILE}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
+    except toml.TOMLDecodeError as error:
+        raise BadConfig(*toml.explain(PROJECT_FILE, text, error)) from None
+    _check_commands(data, f"{PROJECT_FILE}: [")
     table = data.get(command.name or "", {})
     if not isinstance(table, dict):
         raise BadConfig(f"{PROJECT_FILE}: {command.name}: must be a table, [{command.name}]")
     return command._known(table, f"{PROJECT_FILE}: [{command.name}]")
+
+
+def _check_commands(tables: dict[str, Any], place: str) -> None:
+    """Every table is named after a command."""
+    from psiflow_cli.main import main
+
+    for key in tables:
+        if key not in main.commands:
+            raise BadConfig(f"{place}{key}]: no such command", nearest(key, list(main.commands)))
 
 
 def _site_named(args: list[str]) -> str | None:

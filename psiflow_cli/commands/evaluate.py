@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -54,7 +54,7 @@ def command(
         seen, _, needed = evaluate.survey(evaluation, space)
         return {"total": len(seen), "todo": len(needed)}
 
-    def say(summary: dict[str, object]) -> str:
+    def say(summary: dict[str, Any]) -> str:
         table = f"errors\n{summary['table']}" if summary["table"] else "no labels to compare with"
         plotted = f", {summary['plot']}" if summary["plot"] else ""
         return f"{summary['total']} frames evaluated -> {_stage.name(summary['output'])}{plotted}; {table}"

@@ -38,11 +38,11 @@ def list_(as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("name", default="local")
+@click.argument("name", envvar="PSIFLOW_SITE", default="local")
 @click.option("--json", "as_json", is_flag=True, help="The checked site, and what this machine has, as JSON.")
 @options.talk
 def show(name: str, as_json: bool) -> None:
-    """Show a site file, checked, with what it means on this machine."""
+    """Show a site file, checked, with what it means on this machine [default: $PSIFLOW_SITE, or local]."""
     import msgspec
 
     from psiflow_cli.errors import BadConfig
@@ -62,12 +62,12 @@ def show(name: str, as_json: bool) -> None:
         ("default", ""),
         *((f, o) for f, u in site.use.items() if isinstance(u, dict) for o in u),
     ):
+        use = f"{family}.{operation}" if operation else family
         try:
             target = resolve.target(site, family, operation, machine)
         except BadConfig as error:
-            click.echo(f"# {family}.{operation}: {error.message}")
+            click.echo(f"# {use}: {error.message}")
             continue
         context = target.context
-        use = f"{family}.{operation}" if operation else family
         each = f"{target.cores} core(s), {context['gpus']} GPU(s), device {context['device']}"
         click.echo(f"# {use}: executor {target.label}: {target.workers} task(s) at once, each {each}")

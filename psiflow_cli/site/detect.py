@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -44,13 +45,30 @@ def _read(path: str) -> str:
         return ""
 
 
+def _cgroup(controller: str, *files: str) -> list[str]:
+    """What these files of one controller say in this process's cgroup and in those above it (v2, or v1)."""
+    found = []
+    for line in _read("/proc/self/cgroup").splitlines() or ["0::/"]:
+        _, controllers, place = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = f"/sys/fs/cgroup/{controller}" if controllers else "/sys/fs/cgroup"
+        steps = [part for part in place.split("/") if part and part != ".."]
+        for depth in range(len(steps) + 1):
+            folder = "/".join([root, *steps[:depth]])
+            found += [" ".join(filter(None, (_read(f"{folder}/{file}") for file in files)))]
+    return [text for text in found if text]
+
+
 def _cores() -> int:
-    """CPUs of the affinity mask, capped by the cgroup's quota and by SLURM's CPUs on this node."""
+    """CPUs of the affinity mask, capped by the cgroups' quotas and by SLURM's CPUs on this node."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limits = [cores]
-    quota = _read("/sys/fs/cgroup/cpu.max").split()  # cgroup v2: "max 100000" or "200000 100000"
-    if len(quota) == 2 and quota[0] != "max":
-        limits.append(int(quota[0]) // int(quota[1]))
+    quotas = [*_cgroup("cpu", "cpu.max"), *_cgroup("cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us")]
+    for quota in quotas:  # "max 100000" or "200000 100000"; v1 has -1 for no limit
+        words = quota.split()
+        if len(words) == 2 and words[0].isdigit() and int(words[1]):
+            limits.append(int(words[0]) // int(words[1]))
     slurm = _integer(os.environ.get("SLURM_CPUS_ON_NODE"))
     if os.environ.get("SLURM_JOB_ID") and slurm:
         limits.append(slurm)
@@ -58,19 +76,20 @@ def _cores() -> int:
 
 
 def _memory_mb() -> int:
-    """The least of the machine's memory, the cgroup's limit and SLURM's share of this node, in MB."""
+    """The least of the machine's memory, the cgroups' limits and SLURM's share of this node, in MB."""
     limits = []
     total = re.search(r"MemTotal:\s+(\d+) kB", _read("/proc/meminfo"))
     if total:
         limits.append(int(total[1]) // 1024)
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        limit = _integer(_read(path))
+    for text in (*_cgroup("memory", "memory.max"), *_cgroup("memory", "memory.limit_in_bytes")):
+        limit = _integer(text)
         if limit:
             limits.append(limit // 1024**2)
     if os.environ.get("SLURM_JOB_ID"):
         per_node = _integer(os.environ.get("SLURM_MEM_PER_NODE"))
-        if per_node:
-            limits.append(per_node)
+        per_core = _integer(os.environ.get("SLURM_MEM_PER_CPU"))
+        cores = _integer(os.environ.get("SLURM_CPUS_ON_NODE"))
+        limits += [mb for mb in (per_node, per_core and cores and per_core * cores) if mb]
     return min(limits, default=1024)
 
 
@@ -78,11 +97,12 @@ def _gpus() -> tuple[str, ...]:
     """Identifiers of the GPUs that CUDA would show this process."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return tuple(g.strip() for g in visible.split(",") if g.strip() not in ("", "-1", "NoDevFiles"))
+        named = (g.strip() for g in visible.split(","))
+        return tuple(itertools.takewhile(lambda g: g not in ("", "-1", "NoDevFiles"), named))  # as CUDA reads it
     if not Path("/proc/driver/nvidia/gpus").is_dir():
         return ()
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    return tuple(str(i) for i, line in enumerate(listed.splitlines()) if line.startswith("GPU "))
+    return tuple(re.findall(r"^GPU (\d+):", listed, re.MULTILINE))

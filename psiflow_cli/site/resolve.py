@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from dataclasses import dataclass, field
@@ -56,7 +57,13 @@ def target(site: schema.Site, family: str, operation: str, machine: Machine) -> 
             f"[resources.{executor.resources}] gpus: {gpus} asked for, but {len(machine.gpus)} visible",
             'device = "cpu" runs without one',
         )
-    memory = _megabytes(resources.memory, executor.resources)
+    memory = megabytes(resources.memory) if resources.memory else None
+    if memory and memory > machine.memory_mb:
+        raise BadConfig(
+            f"[resources.{executor.resources}] memory: {resources.memory} asked for, "
+            f"but this process may use {machine.memory_mb} MB",
+            "ask for less memory, or run inside a larger allocation",
+        )
     fits = [machine.cores // cores]
     if gpus:
         fits.append(len(machine.gpus) // gpus)
@@ -83,7 +90,7 @@ def target(site: schema.Site, family: str, operation: str, machine: Machine) -> 
         label=label,
         executor=executor,
         provider=site.providers[executor.provider],
-        python=str(Path(environment.prefix).expanduser() / "bin" / "python") if environment.prefix else sys.executable,
+        python=_python(environment, executor.environment),
         environment=environment,
         workers_per_node=max(1, min(fits)),
         nodes=site.providers[executor.provider].nodes or machine.nodes,
@@ -93,10 +100,19 @@ def target(site: schema.Site, family: str, operation: str, machine: Machine) -> 
     )
 
 
-def _megabytes(text: str, name: str) -> int | None:
-    if not text:
-        return None
+def megabytes(text: str) -> int:
+    """`4 GB`, `500 MB`, `1.5 GiB` in MB of 1024² bytes, as SLURM counts; raises ValueError."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT])i?B?\s*", text)
     if not match:
-        raise BadConfig(f"[resources.{name}] memory: {text!r} is not an amount of memory", 'as in "4 GB" or "500 MB"')
+        raise ValueError(f"{text!r} is not an amount of memory")
     return max(1, int(float(match[1]) * {"k": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}[match[2]]))
+
+
+def _python(environment: schema.Environment, name: str) -> str:
+    """The Python of an environment; nodes of this machine can be looked at before anything is submitted."""
+    if not environment.prefix:
+        return sys.executable
+    python = Path(os.path.expandvars(environment.prefix)).expanduser().absolute() / "bin" / "python"
+    if not python.is_file():
+        raise BadConfig(f"[environments.{name}] prefix: no {python}", "name a virtual or conda environment")
+    return str(python)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import field
+from msgspec import Meta, field
+
+Count = Annotated[int, Meta(ge=1)]
+OPERATIONS = ("label", "train", "evaluate")
+"""What a reference or a model family is used for: the keys of `[use]` below its name."""
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -16,7 +20,7 @@ class Provider(Table, frozen=True, kw_only=True):
     """Where resources come from."""
 
     type: Literal["local"] = "local"
-    nodes: int | None = None
+    nodes: Count | None = None
     """Nodes per block; None: those of the enclosing SLURM job, or 1."""
     worker_init: list[str] = field(default_factory=list)
     """Shell lines that run before a worker starts."""
@@ -32,11 +36,11 @@ class Environment(Table, frozen=True, kw_only=True):
 class Resources(Table, frozen=True, kw_only=True):
     """What one task needs."""
 
-    cores: int | Literal["all"] = 1
-    ranks: int = 1
-    threads: int | None = None
+    cores: Count | Literal["all"] = 1
+    ranks: Count = 1
+    threads: Count | None = None
     """Threads per rank (`OMP_NUM_THREADS`); None: cores / ranks."""
-    gpus: int | None = None
+    gpus: Annotated[int, Meta(ge=0)] | None = None
     """None: one if the device is a GPU, else none."""
     memory: str = ""
     walltime: str = ""
@@ -58,7 +62,7 @@ class Executor(Table, frozen=True, kw_only=True):
     provider: str
     environment: str = ""
     resources: str
-    tasks_per_node: int | None = None
+    tasks_per_node: Count | None = None
     """None: as many as the node's cores, memory and GPUs allow."""
 
 
@@ -75,12 +79,12 @@ class Site(Table, frozen=True, kw_only=True):
     """Default options per command: `[defaults.label] reference = "cp2k"`."""
 
     def executor_for(self, family: str, operation: str) -> str:
-        """The executor that runs one operation (`train`, `evaluate`, `label`) of a model family or a reference code."""
+        """The executor that runs one of `OPERATIONS` of a model family or a reference code."""
         of_family = self.use.get(family)
         if isinstance(of_family, str):
             return of_family
         if of_family and operation in of_family:
             return of_family[operation]
         default = self.use["default"]
-        assert isinstance(default, str)  # load.py has checked it
+        assert isinstance(default, str)  # check.py has checked it
         return default

@@ -1,0 +1,107 @@
+"""Check a site file's tables: every mistake names its file, table and key, and the nearest known name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from psiflow_cli import duration
+from psiflow_cli.errors import BadConfig, nearest
+from psiflow_cli.site import schema
+from psiflow_cli.site.resolve import megabytes
+
+_Table = TypeVar("_Table", bound=schema.Table)
+_KINDS: dict[str, type[schema.Table]] = {
+    "providers": schema.Provider,
+    "environments": schema.Environment,
+    "resources": schema.Resources,
+    "executors": schema.Executor,
+}
+_WORDS = {"object": "table", "array": "list", "str": "text", "int": "whole number", "float": "number"}
+
+
+def check(path: Path, data: dict[str, Any]) -> schema.Site:
+    """The site that the contents of a file describe; raises BadConfig."""
+    for kind, table in _KINDS.items():
+        group = data.get(kind)
+        # One by one: of a mistake in the whole, msgspec does not say in which of the named tables it is.
+        for name, entries in group.items() if isinstance(group, dict) else ():
+            _convert(f"{path}: [{kind}.{name}]", entries, table)
+    site = _convert(f"{path}:", data, schema.Site)
+    _check_names(path, site)
+    _check_amounts(path, site)
+    return site
+
+
+def _convert(place: str, data: Any, table: type[_Table]) -> _Table:
+    try:
+        return msgspec.convert(data, table)
+    except msgspec.ValidationError as error:
+        raise _explain(place, str(error), table) from None
+
+
+def _explain(place: str, text: str, table: type[schema.Table]) -> BadConfig:
+    """`FILE: [table] key: what` from msgspec's ``What - at `$.key` ``."""
+    what, _, at = text.partition(" - at `$")
+    key = next((part for part in re.split(r"[.\[\]`]+", at) if part), "")
+    if unknown := re.search(r"unknown field `(.+?)`", what):
+        return BadConfig(f"{place} {unknown[1]}: unknown key", nearest(unknown[1], list(table.__struct_fields__)))
+    if missing := re.search(r"missing required field `(.+?)`", what):
+        return BadConfig(f"{place} {missing[1]}: required, but missing", "site.d/local.toml is a whole example")
+    allowed = _literals(get_type_hints(table, include_extras=True).get(key))
+    hint = nearest(what.split("'")[1], allowed) if allowed and "'" in what else "see psiflow-site(5)"
+    if key == "walltime":
+        hint = 'durations are quoted strings, as in "12:00:00"'
+    what = re.sub(r"`([^`]+)`", lambda m: " or ".join(_WORDS.get(w, w) for w in m[1].split(" | ")), what)
+    what = what.replace("Invalid enum value", "unknown value").replace("number >= ", "number of at least ")
+    return BadConfig(f"{place} {key + ': ' if key else ''}{what[0].lower() + what[1:]}", hint)
+
+
+def _literals(kind: Any) -> list[str]:
+    """The words that a key of this type may be."""
+    if get_origin(kind) is Literal:
+        return [str(word) for word in get_args(kind) if word]
+    return [word for part in get_args(kind) for word in _literals(part)]
+
+
+def _check_names(path: Path, site: schema.Site) -> None:
+    """Every name that a table mentions exists."""
+
+    def exists(place: str, name: str, known: dict[str, Any]) -> None:
+        if name not in known:
+            raise BadConfig(f"{path}: {place}: nothing is named {name!r}", nearest(name, list(known)))
+
+    for label, executor in site.executors.items():
+        exists(f"[executors.{label}] provider", executor.provider, site.providers)
+        exists(f"[executors.{label}] resources", executor.resources, site.resources)
+        if executor.environment:
+            exists(f"[executors.{label}] environment", executor.environment, site.environments)
+    if not isinstance(site.use.get("default"), str):
+        raise BadConfig(f"{path}: [use] default: required, but missing", 'default = "NAME" names an executor')
+    for family, uses in site.use.items():
+        if isinstance(uses, str):
+            exists(f"[use] {family}", uses, site.executors)
+            continue
+        for operation, name in uses.items():
+            if operation not in schema.OPERATIONS:
+                raise BadConfig(
+                    f"{path}: [use] {family}.{operation}: no such operation", nearest(operation, schema.OPERATIONS)
+                )
+            exists(f"[use] {family}.{operation}", name, site.executors)
+
+
+def _check_amounts(path: Path, site: schema.Site) -> None:
+    """Durations and memory can be read."""
+    for name, resources in site.resources.items():
+        for key, text, read, example in (
+            ("walltime", resources.walltime, duration.parse, 'as in "12:00:00" or "90 min"'),
+            ("memory", resources.memory, megabytes, 'as in "4 GB" or "500 MB"'),
+        ):
+            try:
+                if text:
+                    read(text)
+            except ValueError as error:
+                raise BadConfig(f"{path}: [resources.{name}] {key}: {error}", example) from None

@@ -1,0 +1,110 @@
+"""From the words of a site file to numbers on a machine."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from psiflow_cli.errors import BadConfig
+from psiflow_cli.site import load, resolve
+from tests.site.sites import SITE, machine
+
+
+@pytest.fixture
+def target(tmp_path):
+    """`resolve.target` of cp2k.label, on the table [resources.big] with these lines in place of its own."""
+
+    def make(lines='cores = 2\nranks = 2\nmemory = "2 GB"', on=None, family="cp2k", more=("", "")):
+        path = tmp_path / "mine.toml"
+        old = 'cores = 2\nranks = 2\nthreads = 1\nmemory = "2 GB"\nwalltime = "2h"\n'
+        assert old in SITE
+        path.write_text(SITE.replace(old, lines + "\n").replace(*more))
+        return resolve.target(load.parse(path), family, "label", on or machine())
+
+    return make
+
+
+def test_the_scarcest_resource_decides_how_many_run_at_once(target):
+    assert target("cores = 2").workers == 4
+    assert target('cores = 2\nmemory = "6 GB"', machine(memory_mb=16 * 1024)).workers == 2
+    assert target('device = "cuda"', machine(gpus=("0", "1", "2"))).workers == 3
+    assert target('device = "cuda"\ngpus = 2', machine(gpus=("0", "1", "2"))).workers == 1
+    assert target("cores = 3").workers == 2
+    assert target("cores = 1", more=('type = "htex"', "tasks_per_node = 5")).workers == 5
+    assert target('cores = "all"').workers == 1
+
+
+def test_nodes_multiply(target):
+    assert target("cores = 2", machine(nodes=3)).workers == 12
+    assert target("cores = 2", machine(nodes=3), more=('type = "local"', "nodes = 2")).workers == 8
+
+
+def test_the_context_has_numbers(target):
+    context = target('cores = 8\nranks = 4\nmemory = "1.5 GB"\nwalltime = "90 min"').context
+    assert (context["cores"], context["ranks"], context["threads"]) == (8, 4, 2)
+    assert context["memory"] == 1536
+    assert context["walltime"] == 5400.0
+    assert context["dtype"] is None
+    assert target('cores = "all"', machine(cores=6)).context["threads"] == 6
+    assert target("ranks = 4\nthreads = 2").context["cores"] == 8  # what the ranks need, though cores says 1
+    plain = target("cores = 1").context
+    assert plain["memory"] is None
+    assert plain["walltime"] is None
+
+
+def test_auto_takes_a_gpu_where_there_is_one(target):
+    on_cpu = target('device = "auto"')
+    assert (on_cpu.context["device"], on_cpu.context["gpus"], on_cpu.gpus) == ("cpu", 0, ())
+    on_gpu = target('device = "auto"', machine(gpus=("0", "1")))
+    assert (on_gpu.context["device"], on_gpu.context["gpus"], on_gpu.gpus) == ("cuda", 1, ("0", "1"))
+    assert target('device = "cpu"', machine(gpus=("0",))).gpus == ()
+
+
+def test_what_is_not_named_runs_on_the_default(target):
+    found = target(family="mace")
+    assert found.label == "default"
+    assert found.context["ranks"] == 1
+    assert found.python == sys.executable
+
+
+@pytest.mark.parametrize(
+    ("lines", "what"),
+    [
+        ("cores = 9", r"\[resources.big\] cores: 9 asked for, but this process may use 8"),
+        ("cores = 2\nranks = 5\nthreads = 2", r"\[resources.big\] cores: 10 asked for"),
+        ('device = "cuda"', r"\[resources.big\] gpus: 1 asked for, but 0 visible"),
+        ("gpus = 2", r"\[resources.big\] gpus: 2 asked for, but 0 visible"),
+        ('memory = "1 TB"', r"\[resources.big\] memory: 1 TB asked for, but this process may use 16000 MB"),
+    ],
+)
+def test_more_than_there_is(target, lines, what):
+    with pytest.raises(BadConfig, match=what) as caught:
+        target(lines)
+    assert caught.value.hint
+
+
+def test_environments_have_a_python(target, tmp_path, monkeypatch):
+    python = tmp_path / "envs" / "mine" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    monkeypatch.setenv("MY_ENVS", str(tmp_path / "envs"))
+    assert target(more=('prefix = ""', 'prefix = "$MY_ENVS/mine"')).python == str(python)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert target(more=('prefix = ""', 'prefix = "~/envs/mine"')).python == str(python)
+    with pytest.raises(BadConfig, match=r"\[environments.own\] prefix: no .*/envs/yours/bin/python"):
+        target(more=('prefix = ""', 'prefix = "$MY_ENVS/yours"'))
+
+
+@pytest.mark.parametrize(
+    ("text", "mb"),
+    [("4 GB", 4096), ("4G", 4096), ("500 MB", 500), ("1.5GiB", 1536), ("2 TB", 2 * 1024**2), ("512 kB", 1)],
+)
+def test_memory(text, mb):
+    assert resolve.megabytes(text) == mb
+
+
+@pytest.mark.parametrize("text", ["", "4", "GB", "-1 GB", "4 gigs", "4 GBs", "1e3 GB"])
+def test_no_amount_of_memory(text):
+    with pytest.raises(ValueError, match="memory"):
+        resolve.megabytes(text)
