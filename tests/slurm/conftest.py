@@ -1,0 +1,22 @@
+"""One emulated cluster for all tests of this folder."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.slurm import cluster
+
+
+@pytest.fixture(scope="session")
+def slurm():
+    """The running cluster; skips where none can be started."""
+    if reason := cluster.missing():
+        pytest.skip(reason)
+    # munged runs as a user of its own, who could not enter pytest's private folders
+    with tempfile.TemporaryDirectory(prefix="psiflow-slurm-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        with cluster.Cluster(Path(folder) / "cluster") as running:
+            yield running

@@ -1,0 +1,64 @@
+"""psiflow inside a SLURM job: the default site spans the allocation, and stops before the job's time is up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.commands.inputs import PSIFLOW, copper
+
+SLOW = Path(__file__).parents[1] / "commands" / "slow_reference.py"
+
+
+@pytest.fixture
+def batch(slurm, tmp_path, monkeypatch):
+    """Run a shell command as a batch job on two nodes, to its end; returns what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(command, minutes):
+        job = [
+            "sbatch",
+            "-N",
+            "2",
+            "-n",
+            "2",
+            "-c",
+            "1",
+            "-t",
+            str(minutes),
+            "-o",
+            "job.log",
+            "--wait",
+            "--wrap",
+            command,
+        ]
+        subprocess.run(job, check=True, env={**os.environ, **slurm.environment}, capture_output=True, timeout=250)
+        return Path("job.log").read_text()
+
+    return run
+
+
+def test_the_default_site_spans_the_allocation(batch):
+    Path("in.xyz").write_text(copper(30))
+    said = batch(f"{PSIFLOW} site show && {PSIFLOW} label in.xyz --reference {SLOW} --set seconds=0.1", 5)
+    assert "2 node(s)" in said
+    assert "default: executor default: 2 task(s) at once" in said
+    assert "30 of 30 labelled" in said
+    managers = list(Path("in.labelled.xyz.run/parsl").glob("default/block-0/*/manager.log"))
+    assert len(managers) == 2, "one worker pool per node"
+
+
+@pytest.mark.full
+def test_the_end_of_the_job_stops_the_command_in_order(batch):
+    Path("in.xyz").write_text(copper(40))
+    command = f"{PSIFLOW} label in.xyz --reference {SLOW} --set seconds=3; echo exit code $?"
+    said = batch(command, 1)
+    assert "stopped at the deadline" in said
+    assert "exit code 75" in said
+    done = Path("in.labelled.xyz.run/journal.jsonl").read_text().count('"kind":"unit"')
+    assert 0 < done < 40
+    batch(command.replace("seconds=3", "seconds=3 --deadline 20s"), 1)
+    assert Path("in.labelled.xyz.run/journal.jsonl").read_text().count('"kind":"unit"') > done
