@@ -83,10 +83,11 @@ def command(
     if output == "-":
         raise UsageError("a model bundle is a directory and cannot go to stdout", "name it with --output")
     is_file = not valid.replace(".", "", 1).isdigit()
+    configuration = _read(config)
     job = _stage.job(
         "train", family, "train", frames, os.path.normpath(output), common,
         settings={
-            "arch": family, "valid": valid, "e0s": energies, "config": _read(config), "set": settings, "keys": keys,
+            "arch": family, "valid": valid, "e0s": energies, "config": configuration, "set": settings, "keys": keys,
             "members": members, "seed": seed, "init": first.fingerprint if first else None,
         },
         other_inputs=(valid,) if is_file else (),
@@ -96,7 +97,8 @@ def command(
         family=family,
         module=module,
         worker=module.__name__,
-        config=_read(config),
+        config=configuration,
+        config_file=config or "",
         options=settings,
         valid=valid,
         e0s=energies,
@@ -125,22 +127,34 @@ def _read(config: str | None) -> dict[str, Any]:
 
     path = Path(config)
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise NoInput(f"{config}: {error.strerror}") from None
-    try:
-        if path.suffix == ".toml":
-            from psiflow_cli import toml
-
-            data: Any = toml.loads(text)
-        else:
-            import yaml
-
-            data = yaml.safe_load(text)
-    except Exception as error:
-        raise BadConfig(
-            f"{config}: not valid {'TOML' if path.suffix == '.toml' else 'YAML'}: {' '.join(str(error).split())}"
-        ) from None
+        raise NoInput(f"{config}: {error.strerror}", "check its name and the working directory") from None
+    except UnicodeDecodeError as error:
+        raise BadConfig(f"{config}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
+    data: Any = _parse_toml(config, text) if path.suffix == ".toml" else _parse_yaml(config, text)
     if not isinstance(data, dict):
         raise BadConfig(f"{config}: not a table of settings", "one `name: value` a line, in the trainer's own names")
     return data
+
+
+def _parse_toml(name: str, text: str) -> dict[str, Any]:
+    from psiflow_cli import toml
+
+    try:
+        return toml.loads(text)
+    except toml.TOMLDecodeError as error:
+        what, hint = toml.explain(name, text, error)
+        raise BadConfig(what, hint or "YAML is read from files that do not end in .toml") from None
+
+
+def _parse_yaml(name: str, text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        what = getattr(error, "problem", None) or str(error)
+        place = f"{name}:{mark.line + 1}" if mark else name
+        raise BadConfig(f"{place}: not valid YAML: {' '.join(what.split())}", "TOML is read from *.toml") from None

@@ -145,6 +145,8 @@ def _parse_dict(text: str) -> E0S:
     try:
         data = ast.literal_eval(text.strip())
         pairs = {_symbol(k): float(v) for k, v in data.items()}
+        if not all(map(math.isfinite, pairs.values())):
+            raise ValueError
     except (ValueError, SyntaxError, AttributeError, TypeError):
         raise ValueError(
             f"{text.strip()[:60]!r} is not a dict of atomic numbers (or symbols) and energies in eV"

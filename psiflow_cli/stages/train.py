@@ -15,7 +15,7 @@ from typing import Any
 
 from psiflow_cli import __version__, bundle, extxyz
 from psiflow_cli.console import Progress
-from psiflow_cli.errors import BadData, PsiflowError
+from psiflow_cli.errors import BadConfig, BadData, PsiflowError, UsageError
 from psiflow_cli.runtime.rundir import fingerprint
 from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.seams import Model, Wire
@@ -32,6 +32,8 @@ class Training:
     module: Model
     worker: str
     config: dict[str, Any]
+    config_file: str
+    """Where `config` was read from, or empty."""
     options: dict[str, str]
     valid: str
     """A file, or a share of the data."""
@@ -60,9 +62,11 @@ def prepare(training: Training, space: Workspace) -> Prepared:
     """Read and check all data, and make the trainer's configuration."""
     share = 0.0 if training.valid_file else float(training.valid)
     data = dataset.read(space.frames(), _valid(training), share, training.seed, training.keys)
-    for part in ("train", "valid"):
+    for part, purpose in (("train", "train"), ("valid", "validate")):
         if not data.count(part):
-            raise BadData(f"{training.job.frames[0]}: no frames to {part} on", "give more data, or --valid FILE|SHARE")
+            raise BadData(
+                f"{training.job.frames[0]}: no frames to {purpose} on", "give more data, or --valid FILE|SHARE"
+            )
     if training.init and data.elements - set(training.init.elements):
         unknown = ", ".join(sorted(data.elements - set(training.init.elements)))
         raise BadData(f"{training.init.path}: cannot be the start, it does not know {unknown}", "train without --init")
@@ -76,10 +80,20 @@ def prepare(training: Training, space: Workspace) -> Prepared:
         "e0s": e0s,
     }
     context = training.job.target.context if training.job.target else {}
-    options = dict(training.options)
     if context.get("dtype"):
         summary["dtype"] = context["dtype"]
-    return Prepared(data, training.module.plan(training.config, options, summary), e0s)
+    return Prepared(data, _plan(training, summary), e0s)
+
+
+def _plan(training: Training, summary: Wire) -> Wire:
+    """The trainer's configuration; a mistake in the user's file is said to be there."""
+    try:
+        return training.module.plan(training.config, dict(training.options), summary)
+    except UsageError as error:
+        key = error.message.split()[0].rstrip(":")
+        if key in training.config and key not in training.options:
+            raise BadConfig(f"{training.config_file}: {error.message}", error.hint) from None
+        raise
 
 
 def _valid(training: Training) -> Iterator[extxyz.Frame] | None:

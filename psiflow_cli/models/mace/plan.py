@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from psiflow_cli.errors import BadData, UsageError, nearest
@@ -25,8 +27,7 @@ def plan(config: Wire, options: dict[str, str], summary: Wire) -> Wire:
     `dtype`, if it has one, is that of the resources. Files, folders, seed and device are filled in where the training
     runs. Raises UsageError and, for an element without atomic energy, BadData.
     """
-    chosen = {_name(key): _checked(key, value) for key, value in config.items()}
-    chosen |= {_name(key): _parsed(key, text) for key, text in options.items()}
+    chosen = {**_chosen(config, _checked), **_chosen(options, _parsed)}
     full = {**_defaults(summary, chosen), **chosen, "E0s": _e0s(summary)}
     full.setdefault("default_dtype", summary.get("dtype") or "float64")
     if "hidden_irreps" in chosen:  # MACE would overrule it by these two
@@ -108,6 +109,18 @@ def _number(element: str | int) -> int:
     return int(text) if text.isdigit() else _SYMBOLS.index(text) + 1
 
 
+def _chosen(given: Wire, read: Callable[[str, Any], Any]) -> Wire:
+    """What one source says, under the names that psiflow writes; UsageError for one option under both its names."""
+    chosen: Wire = {}
+    spelt: dict[str, str] = {}
+    for key, value in given.items():
+        name = _name(key)
+        if name in spelt:
+            raise UsageError(f"{key} and {spelt[name]}: two names of one option of MACE's trainer", "give one of them")
+        chosen[name], spelt[name] = read(key, value), key
+    return chosen
+
+
 def _name(key: str) -> str:
     """The option's name as psiflow writes it; UsageError if there is none or it is not the user's to set."""
     if key in OWNED:
@@ -132,8 +145,10 @@ def _checked(key: str, value: Any) -> Any:
         return _parsed(key, value)  # YAML takes 1e-3 for a word
     accepted: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "list": (list,)}
     right = isinstance(value, accepted[kind]) and (kind == "bool" or not isinstance(value, bool))
-    if not right:
-        raise UsageError(f"{key}: {value!r} is not {_A[kind]}")
+    if not right or (kind == "float" and not math.isfinite(value)):
+        raise UsageError(f"{key}: {value!r} is not {_A[kind]}", "see `mace_run_train --help`")
+    if key in ("r_max", "max_num_epochs", "batch_size") and value <= 0:
+        raise UsageError(f"{key}: {value!r} is not above zero", "see `mace_run_train --help`")
     return float(value) if kind == "float" else value
 
 
@@ -150,9 +165,10 @@ def _parsed(key: str, text: str) -> Any:
     try:
         if kind == "bool":
             return _TRUTH[text.lower()]
-        return int(text) if kind == "int" else float(text) if kind == "float" else text
+        value: Any = int(text) if kind == "int" else float(text) if kind == "float" else text
     except (KeyError, ValueError):
-        raise UsageError(f"{key}: {text!r} is not {_A[kind]}") from None
+        raise UsageError(f"{key}: {text!r} is not {_A[kind]}", "see `mace_run_train --help`") from None
+    return _checked(key, value)
 
 
 _A = {"bool": "true or false", "int": "an integer", "float": "a number", "list": "a list"}
