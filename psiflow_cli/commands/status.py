@@ -82,10 +82,10 @@ def _row(run: dict[str, Any]) -> str:
     colour = click.style(f"{run['state']:8}", fg=_COLOURS[run["state"]])
     left = "-" if run["eta_s"] is None else _short(run["eta_s"])
     done = f"{run['done']}/{run['total']}"
-    note = "  " + " ".join(f"{k}={v:.4g}" for k, v in list(run["info"].items())[:4] if isinstance(v, (int, float)))
+    note = " ".join(f"{k}={v:.4g}" for k, v in list(run["info"].items())[:4] if isinstance(v, (int, float)))
     return (
         f"{colour} {run['command'] or '?':9} {done:>13} {run['failed']:>6} {left:>7} {run['core_hours']:>7.3g} "
-        f"{status.age(run['updated']):>6}  {run['run']}{note.rstrip()}"
+        f"{status.age(run['updated']):>6}  {run['run']}" + (f"\n{'':8} {note}" if note else "")
     )
 
 

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 def _valid(_ctx: click.Context, _param: click.Parameter, value: Any) -> str:
     text = str(value)
-    try:
-        share = float(text)
-    except ValueError:
-        return text
-    if not 0 < share < 1:
+    if _is_number(text) and not 0 < float(text) < 1:
         raise click.BadParameter(f"{text} is neither a file nor a share between 0 and 1")
     return text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 @click.command("train", cls=options.StageCommand)
@@ -82,7 +86,6 @@ def command(
     output = common.output or options.beside(frames, "", ".model")
     if output == "-":
         raise UsageError("a model bundle is a directory and cannot go to stdout", "name it with --output")
-    is_file = not valid.replace(".", "", 1).isdigit()
     configuration = _read(config)
     job = _stage.job(
         "train", family, "train", frames, os.path.normpath(output), common,
@@ -90,7 +93,7 @@ def command(
             "arch": family, "valid": valid, "e0s": energies, "config": configuration, "set": settings, "keys": keys,
             "members": members, "seed": seed, "init": first.fingerprint if first else None,
         },
-        other_inputs=(valid,) if is_file else (),
+        other_inputs=() if _is_number(valid) else (valid,),
     )  # fmt: skip
     training = train.Training(
         job=job,
