@@ -8,12 +8,12 @@ from types import ModuleType
 
 from psiflow_cli.errors import NoInput, UsageError, nearest
 
-KINDS = ("models", "references", "samplers")
+KINDS = ("models", "references", "samplers", "runtime.providers", "runtime.executors")
 
 
 def names(kind: str) -> list[str]:
-    """Names of the back ends of one kind (`models`, `references`, `samplers`), sorted."""
-    entries = os.listdir(os.path.join(os.path.dirname(__file__), kind))
+    """Names of the back ends of one kind (see `KINDS`), sorted."""
+    entries = os.listdir(os.path.join(os.path.dirname(__file__), *kind.split(".")))
     return sorted(e.removesuffix(".py") for e in entries if e.endswith(".py") or "." not in e if not e.startswith("_"))
 
 
@@ -26,7 +26,7 @@ def load(kind: str, name: str) -> ModuleType:
         return _load_file(name)
     known = names(kind)
     if name not in known:
-        raise UsageError(f"unknown {kind[:-1]} {name!r}", nearest(name, known))
+        raise UsageError(f"unknown {kind.rpartition('.')[2][:-1]} {name!r}", nearest(name, known))
     return importlib.import_module(f"psiflow_cli.{kind}.{name}")
 
 

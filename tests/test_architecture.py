@@ -21,9 +21,18 @@ ALLOWED = {
     "main": {"commands", "errors", "console"},
     "options": {"main", "site", "runtime", *COMMON},
     "commands": {"commands", "options", "stages", "site", "runtime", "worker.guard", *COMMON},
-    "stages": {"stages", "runtime", "site.schema", "site.resolve", "worker.guard", "worker.convert", "worker.walker", *COMMON},
-    "runtime": {"runtime", "site.schema", "site.resolve", "worker.guard", "worker.leash", *COMMON},
-    "site": {"site", "errors", "seams", "duration", "toml"},
+    "stages": {
+        "stages",
+        "runtime",
+        "site.schema",
+        "site.resolve",
+        "worker.guard",
+        "worker.convert",
+        "worker.walker",
+        *COMMON,
+    },
+    "runtime": {"runtime", "site.schema", "site.resolve", "site.detect", "worker.guard", "worker.leash", *COMMON},
+    "site": {"site", "registry", "errors", "seams", "duration", "toml"},
     "models": {"worker", "errors"},
     "references": {"worker", "errors"},
     "samplers": {"worker", "errors"},
@@ -42,7 +51,7 @@ BACK_ENDS = ("models", "references", "samplers")
 # Packages of the command's own process, by the layers whose files may import them when they are loaded.
 LIGHT = {
     "click": {"main", "options", "commands", "console"},
-    "msgspec": {"site"},
+    "msgspec": {"site", "runtime"},  # each provider has its table
     "tomllib": set(ALLOWED),
     "tomli": set(ALLOWED),
 }

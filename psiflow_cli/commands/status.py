@@ -83,6 +83,9 @@ def _row(run: dict[str, Any]) -> str:
     left = "-" if run["eta_s"] is None else _short(run["eta_s"])
     done = f"{run['done']}/{run['total']}"
     note = " ".join(f"{k}={v:.4g}" for k, v in list(run["info"].items())[:4] if isinstance(v, (int, float)))
+    if run["waiting"]:
+        waited = ", ".join(f"{job} ({_short(seconds)})" for job, seconds in run["waiting"].items())
+        note = f"waits for the queue: {waited} {note}".rstrip()
     return (
         f"{colour} {run['command'] or '?':9} {done:>13} {run['failed']:>6} {left:>7} {run['core_hours']:>7.3g} "
         f"{status.age(run['updated']):>6}  {run['run']}" + (f"\n{'':8} {note}" if note else "")

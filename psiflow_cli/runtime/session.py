@@ -6,21 +6,20 @@ import contextlib
 import queue
 import re
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from psiflow_cli import duration
 from psiflow_cli.errors import NoResources, PsiflowError
+from psiflow_cli.runtime.blocks import Blocks, end_stale
 from psiflow_cli.runtime.signals import StopSignals
 from psiflow_cli.seams import Wire
 from psiflow_cli.site.resolve import Target
 from psiflow_cli.worker import guard
 
-FIRST_WORKER_S = 120.0
-"""How long a running block may take to show its first worker."""
 _TICK_S = 0.5
 
 
@@ -42,6 +41,8 @@ class Outcome:
     error: str = ""
     traceback: str = ""
     lost: str = ""
+    blame: bool = False
+    """Lost alone, and not with its whole node: the task itself may be why."""
     seconds: float = 0.0
 
 
@@ -74,23 +75,25 @@ class Session:
         from parsl.config import Config
 
         folder = self._stack.enter_context(shell_safe(self._folder / "parsl"))
-        provider = import_module(f"psiflow_cli.runtime.providers.{self.target.provider.type}").build(self.target)
+        provider = import_module(f"psiflow_cli.runtime.providers.{self.target.provider.type}").build(
+            self.target.provider, self.target
+        )
         executor = import_module(f"psiflow_cli.runtime.executors.{self.target.executor.type}").build(
             self.target, provider, folder
         )
-        self._executor = executor
+        end_stale(self._folder)
+        self._blocks = Blocks(executor, self.target, self._folder)
         config = Config(
             executors=[executor],
             run_dir=str(folder),
-            strategy="none",
+            strategy="none" if self.target.provider.type == "local" else "htex_auto_scale",
             strategy_period=_TICK_S,
+            max_idletime=float(duration.parse(self.target.executor.idle_time)),
             usage_tracking=0,
             initialize_logging=False,
         )
         self._dfk = parsl.dataflow.dflow.DataFlowKernel(config)
         self._app = parsl.python_app(data_flow_kernel=self._dfk, executors=[self.target.label], cache=False)(guard.call)
-        self._started = time.monotonic()
-        self._connected = False
 
     def __exit__(self, *_: object) -> None:
         if self._dfk is not None:
@@ -102,6 +105,7 @@ class Session:
         with contextlib.suppress(Exception):
             self._dfk.cleanup()
         self._dfk = None
+        self._blocks.forget()
 
     def room(self) -> int:
         """How many more tasks keep every worker busy without queueing far ahead."""
@@ -126,10 +130,10 @@ class Session:
         while True:
             self._signals.check()
             self._tick()
+            self._blocks.look(self.pending)
             try:
                 item = self._done.get(timeout=min(_TICK_S, max(0.01, self.remaining())))
             except queue.Empty:
-                self._watch()
                 continue
             if item is not None:
                 break
@@ -141,39 +145,31 @@ class Session:
         error = future.exception()
         if error is not None:
             return self._lost(error)
-        self._connected = True
+        self._blocks.worked()
         raw = future.result()
         if "fatal" in raw:
             raise PsiflowError(raw["fatal"], raw["hint"], raw["exit_code"])
-        return Outcome(raw.get("value"), raw.get("error", ""), raw.get("traceback", ""), "", raw["seconds"])
+        return Outcome(
+            value=raw.get("value"),
+            error=raw.get("error", ""),
+            traceback=raw.get("traceback", ""),
+            seconds=raw["seconds"],
+        )
 
     def _lost(self, error: BaseException) -> Outcome:
         kind = type(error).__name__
         if kind in ("WorkerLost", "ManagerLost"):
-            self._connected = True
-            return Outcome(lost=str(error))
+            return Outcome(lost=str(error), blame=kind == "WorkerLost")
         if kind == "BadStateException":
             raise NoResources("no worker could be started" + self._why(str(error)), f"logs: {self._folder / 'parsl'}")
         raise PsiflowError(f"a task could not be run: {kind}: {error}", f"logs: {self._folder / 'parsl'}")
-
-    def _watch(self) -> None:
-        """Give up on a local block whose workers never connect."""
-        if self._connected or not self.pending or self.target.executor.type != "htex":
-            return
-        if time.monotonic() - self._started > FIRST_WORKER_S:
-            if self._executor.connected_managers():
-                self._connected = True
-                return
-            raise NoResources(
-                f"no worker connected within {FIRST_WORKER_S:.0f} s" + self._why(""), f"logs: {self._folder / 'parsl'}"
-            )
 
     def _why(self, text: str) -> str:
         """The last telling line of a block's stderr, else the last line of `text`."""
         errors = sorted(self._folder.glob("parsl/**/*.sh.err"))
         said = errors[-1].read_text(errors="replace").strip() if errors else ""
         last = (said or text.strip() or "no reason given").splitlines()[-1]
-        return f": {last[:300]}"
+        return f": {last.strip().removeprefix('STDERR: ')[:300]}"
 
 
 @contextlib.contextmanager

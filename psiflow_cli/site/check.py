@@ -8,14 +8,13 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from psiflow_cli import duration
+from psiflow_cli import duration, registry
 from psiflow_cli.errors import BadConfig, nearest
 from psiflow_cli.site import schema
-from psiflow_cli.site.resolve import megabytes
+from psiflow_cli.site.detect import megabytes
 
 _Table = TypeVar("_Table", bound=schema.Table)
 _KINDS: dict[str, type[schema.Table]] = {
-    "providers": schema.Provider,
     "environments": schema.Environment,
     "resources": schema.Resources,
     "executors": schema.Executor,
@@ -25,15 +24,36 @@ _WORDS = {"object": "table", "array": "list", "str": "text", "int": "whole numbe
 
 def check(path: Path, data: dict[str, Any]) -> schema.Site:
     """The site that the contents of a file describe; raises BadConfig."""
+    providers = {
+        name: _provider(f"{path}: [providers.{name}]", entries) for name, entries in _group(data, "providers").items()
+    }
     for kind, table in _KINDS.items():
         group = data.get(kind)
         # One by one: of a mistake in the whole, msgspec does not say in which of the named tables it is.
         for name, entries in group.items() if isinstance(group, dict) else ():
             _convert(f"{path}: [{kind}.{name}]", entries, table)
-    site = _convert(f"{path}:", data, schema.Site)
+    # a provider's keys depend on its type: the tables made above take the place of what the whole file makes of them
+    plain = {name: {} for name in providers} if "providers" in data else data.get("providers")
+    site = _convert(f"{path}:", {**data, **({} if plain is None else {"providers": plain})}, schema.Site)
+    site = msgspec.structs.replace(site, providers=providers)
     _check_names(path, site)
     _check_amounts(path, site)
     return site
+
+
+def _group(data: dict[str, Any], kind: str) -> dict[str, Any]:
+    group = data.get(kind)
+    return group if isinstance(group, dict) else {}
+
+
+def _provider(place: str, entries: Any) -> schema.Provider:
+    """A provider's table, checked by the file of its type in `runtime/providers/`."""
+    kind = entries.get("type", "local") if isinstance(entries, dict) else "local"
+    known = registry.names("runtime.providers")
+    if kind not in known:
+        raise BadConfig(f"{place} type: unknown provider {kind!r}", nearest(str(kind), known))
+    provider: schema.Provider = _convert(place, entries, registry.load("runtime.providers", kind).Provider)
+    return provider
 
 
 def _convert(place: str, data: Any, table: type[_Table]) -> _Table:
@@ -95,13 +115,17 @@ def _check_names(path: Path, site: schema.Site) -> None:
 
 def _check_amounts(path: Path, site: schema.Site) -> None:
     """Durations and memory can be read."""
-    for name, resources in site.resources.items():
-        for key, text, read, example in (
-            ("walltime", resources.walltime, duration.parse, 'as in "12:00:00" or "90 min"'),
-            ("memory", resources.memory, megabytes, 'as in "4 GB" or "500 MB"'),
-        ):
-            try:
-                if text:
-                    read(text)
-            except ValueError as error:
-                raise BadConfig(f"{path}: [resources.{name}] {key}: {error}", example) from None
+    clock, size = (duration.parse, 'as in "12:00:00" or "90 min"'), (megabytes, 'as in "4 GB" or "500 MB"')
+    for kind in ("providers", "resources", "executors"):
+        for name, table in getattr(site, kind).items():
+            for key, (read, example) in (
+                ("walltime", clock),
+                ("idle_time", clock),
+                ("memory", size),
+                ("memory_per_node", size),
+            ):
+                try:
+                    if text := getattr(table, key, ""):
+                        read(text)
+                except ValueError as error:
+                    raise BadConfig(f"{path}: [{kind}.{name}] {key}: {error}", example) from None

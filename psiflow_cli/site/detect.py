@@ -106,3 +106,11 @@ def _gpus() -> tuple[str, ...]:
     except (OSError, subprocess.TimeoutExpired):
         return ()
     return tuple(re.findall(r"^GPU (\d+):", listed, re.MULTILINE))
+
+
+def megabytes(text: str) -> int:
+    """`4 GB`, `500 MB`, `1.5 GiB` in MB of 1024² bytes, as SLURM counts; raises ValueError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT])i?B?\s*", text)
+    if not match:
+        raise ValueError(f"{text!r} is not an amount of memory")
+    return max(1, int(float(match[1]) * {"k": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}[match[2]]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from psiflow_cli import duration
 from psiflow_cli.errors import BadConfig
 from psiflow_cli.seams import Wire
 from psiflow_cli.site import schema
-from psiflow_cli.site.detect import Machine
+from psiflow_cli.site.detect import Machine, megabytes
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,8 @@ class Target:
 
     @property
     def workers(self) -> int:
-        """Tasks that run at once in one block."""
-        return self.workers_per_node * self.nodes
+        """Tasks that run at once, in all blocks."""
+        return self.workers_per_node * self.nodes * getattr(self.provider, "max_blocks", 1)
 
 
 def target(site: schema.Site, family: str, operation: str, machine: Machine) -> Target:
@@ -41,6 +40,9 @@ def target(site: schema.Site, family: str, operation: str, machine: Machine) -> 
     label = site.executor_for(family, operation)
     executor = site.executors[label]
     resources = site.resources[executor.resources]
+    provider = site.providers[executor.provider]
+    machine = provider.share(machine)
+    has = "this process may use" if provider.type == "local" else f"a node of [providers.{executor.provider}] has"
     environment = site.environments.get(executor.environment, schema.Environment())
     device = resources.device if resources.device != "auto" else ("cuda" if machine.gpus else "cpu")
     gpus = resources.gpus if resources.gpus is not None else int(device == "cuda")
@@ -49,7 +51,7 @@ def target(site: schema.Site, family: str, operation: str, machine: Machine) -> 
     )
     if cores > machine.cores:
         raise BadConfig(
-            f"[resources.{executor.resources}] cores: {cores} asked for, but this process may use {machine.cores}",
+            f"[resources.{executor.resources}] cores: {cores} asked for, but {has} {machine.cores}",
             "ask for fewer cores, or run inside a larger allocation",
         )
     if gpus > len(machine.gpus):
@@ -60,8 +62,7 @@ def target(site: schema.Site, family: str, operation: str, machine: Machine) -> 
     memory = megabytes(resources.memory) if resources.memory else None
     if memory and memory > machine.memory_mb:
         raise BadConfig(
-            f"[resources.{executor.resources}] memory: {resources.memory} asked for, "
-            f"but this process may use {machine.memory_mb} MB",
+            f"[resources.{executor.resources}] memory: {resources.memory} asked for, but {has} {machine.memory_mb} MB",
             "ask for less memory, or run inside a larger allocation",
         )
     fits = [machine.cores // cores]
@@ -71,6 +72,13 @@ def target(site: schema.Site, family: str, operation: str, machine: Machine) -> 
         fits.append(machine.memory_mb // memory)
     if executor.tasks_per_node:
         fits.append(executor.tasks_per_node)
+    walltime = float(duration.parse(resources.walltime)) if resources.walltime else None
+    if walltime and provider.block_walltime and walltime >= provider.block_walltime:
+        raise BadConfig(
+            f"[resources.{executor.resources}] walltime: a task of {resources.walltime} does not fit into a block of "
+            f"[providers.{executor.provider}]",
+            "give the block more time, or the task less",
+        )
     context: Wire = {
         "device": device,
         "dtype": resources.dtype or None,
@@ -79,33 +87,27 @@ def target(site: schema.Site, family: str, operation: str, machine: Machine) -> 
         "threads": resources.threads or max(1, cores // resources.ranks),
         "gpus": gpus,
         "memory": memory,
-        "walltime": float(duration.parse(resources.walltime)) if resources.walltime else None,
+        "walltime": walltime,
         "launch": resources.launch,
         "executable": resources.executable,
         "env": dict(resources.env),
         "scratch": resources.scratch,
         "cpus": None,
+        "modules": list(environment.modules),
+        "source": list(environment.source),
     }
     return Target(
         label=label,
         executor=executor,
-        provider=site.providers[executor.provider],
+        provider=provider,
         python=_python(environment, executor.environment),
         environment=environment,
         workers_per_node=max(1, min(fits)),
-        nodes=site.providers[executor.provider].nodes or machine.nodes,
+        nodes=machine.nodes,
         gpus=machine.gpus if gpus else (),
         cores=cores,
         context=context,
     )
-
-
-def megabytes(text: str) -> int:
-    """`4 GB`, `500 MB`, `1.5 GiB` in MB of 1024² bytes, as SLURM counts; raises ValueError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT])i?B?\s*", text)
-    if not match:
-        raise ValueError(f"{text!r} is not an amount of memory")
-    return max(1, int(float(match[1]) * {"k": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}[match[2]]))
 
 
 def _python(environment: schema.Environment, name: str) -> str:

@@ -7,6 +7,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
+from psiflow_cli import duration
+from psiflow_cli.site.detect import Machine, megabytes
+
+Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.,:/@+=%\[\]-]*$")]
+"""A name that a batch system's command or script may hold as it is: nothing that a shell would read."""
 Count = Annotated[int, Meta(ge=1)]
 OPERATIONS = ("label", "train", "evaluate")
 """What a reference or a model family is used for: the keys of `[use]` below its name."""
@@ -17,13 +22,52 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Provider(Table, frozen=True, kw_only=True):
-    """Where resources come from."""
+    """Where resources come from; each kind adds its own keys in its file in `runtime/providers/`."""
 
-    type: Literal["local"] = "local"
-    nodes: Count | None = None
-    """Nodes per block; None: those of the enclosing SLURM job, or 1."""
+    type: str = "local"
     worker_init: list[str] = field(default_factory=list)
     """Shell lines that run before a worker starts."""
+
+    def share(self, here: Machine) -> Machine:
+        """What a block has on each node, and its number of nodes; `here` is what this process may use."""
+        raise NotImplementedError
+
+    @property
+    def block_walltime(self) -> float | None:
+        """How long a block lives, in s."""
+        return None
+
+
+class BatchProvider(Provider, frozen=True, kw_only=True):
+    """What batch systems have in common."""
+
+    cores_per_node: Count
+    memory_per_node: str = ""
+    gpus_per_node: Annotated[int, Meta(ge=0)] = 0
+    nodes: Count = 1
+    """Nodes of one block."""
+    init_blocks: Annotated[int, Meta(ge=0)] = 1
+    min_blocks: Annotated[int, Meta(ge=0)] = 0
+    max_blocks: Count = 1
+    walltime: str = "1:00:00"
+    """Of one block."""
+    command_timeout: Count = 60
+    """How many seconds the batch system's commands may take."""
+
+    def share(self, here: Machine) -> Machine:
+        memory = megabytes(self.memory_per_node) if self.memory_per_node else 2**40
+        gpus = tuple(str(number) for number in range(self.gpus_per_node))
+        return Machine(self.cores_per_node, memory, gpus, self.nodes, "")
+
+    @property
+    def block_walltime(self) -> float | None:
+        return float(duration.parse(self.walltime))
+
+    @property
+    def clock(self) -> str:
+        """The block's walltime as Parsl wants it, in HH:MM:SS."""
+        minutes, seconds = divmod(int(self.block_walltime or 0), 60)
+        return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
 
 
 class Environment(Table, frozen=True, kw_only=True):
@@ -31,6 +75,10 @@ class Environment(Table, frozen=True, kw_only=True):
 
     prefix: str = ""
     """A virtual or conda environment; empty: the one psiflow itself runs in."""
+    modules: list[str] = field(default_factory=list)
+    """Loaded for the programs that workers launch, in this order."""
+    source: list[str] = field(default_factory=list)
+    """Files that a shell sources, after the modules, for the programs that workers launch."""
 
 
 class Resources(Table, frozen=True, kw_only=True):
@@ -64,6 +112,12 @@ class Executor(Table, frozen=True, kw_only=True):
     resources: str
     tasks_per_node: Count | None = None
     """None: as many as the node's cores, memory and GPUs allow."""
+    address: str = ""
+    """Of the host that psiflow runs on, as workers reach it; empty: all of its addresses are tried."""
+    idle_time: str = "2 min"
+    """A block without tasks is given back after this time."""
+    max_block_failures: Count = 3
+    """So many blocks that end without finishing a task stop the run."""
 
 
 class Site(Table, frozen=True, kw_only=True):

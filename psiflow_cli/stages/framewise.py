@@ -185,8 +185,8 @@ def _judge(task: Task, outcome: Outcome, feeder: _Feeder, count: int) -> list[Wi
         feeder.singly(task, 1)
         return None
     if outcome.lost:
-        if task.tries < TRIES:
-            feeder.singly(task, task.tries + 1)
+        if task.tries < TRIES or not outcome.blame:
+            feeder.singly(task, task.tries + outcome.blame)
             return None
         return [failure("worker-lost", f"{outcome.lost} ({TRIES} times)")]
     if outcome.error == "out of memory":

@@ -146,7 +146,7 @@ def _submit(sampling: Sampling, space: Workspace, session: Session, walker: Walk
 def _learn(sampling: Sampling, walker: Walker, outcome: Outcome) -> None:
     """Take over what a block said; a walker whose worker is lost, or whose code fails, is tried again."""
     if outcome.lost or outcome.error:
-        walker.tries += 1
+        walker.tries += not outcome.lost or outcome.blame
         if walker.tries >= TRIES:
             kind = "worker-lost" if outcome.lost else "crashed"
             walker.stopped = {"kind": kind, "reason": outcome.lost or outcome.error, "step": walker.step}

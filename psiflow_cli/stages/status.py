@@ -55,6 +55,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "host": run.get("host"),
         "pid": run.get("pid"),
         "slurm_job_id": run.get("slurm_job_id"),
+        "waiting": _waiting(folder) if state == "running" else {},
         "exit_code": result["exit_code"] if result else None,
         "info": units.info,
     }
@@ -70,13 +71,20 @@ def _state(result: dict[str, Any] | None, alive: bool) -> str:
     return "partial" if code in (1, 75, 130) else "failed"
 
 
+def _waiting(folder: Path) -> dict[str, float]:
+    """The jobs that are in a batch system's queue, with the seconds each has waited there."""
+    jobs = read_json(folder / "blocks.json").get("jobs", {})
+    return {job: round(time.time() - facts["since"], 1) for job, facts in jobs.items() if facts["state"] == "PENDING"}
+
+
 class _Units:
     """Finished units of the run's present settings, counted from the journal."""
 
     def __init__(self, run: dict[str, Any]) -> None:
         self._of: dict[str, tuple[dict[str, int], set[str]]] = {}
         self._begun = run.get("started", 0.0)
-        self._before = 0
+        self._now = 0
+        """Finished by the present invocation."""
         self._last = ""
         self.updated: float | None = None
         self.core_seconds = 0.0
@@ -84,12 +92,13 @@ class _Units:
 
     def add(self, record: dict[str, Any]) -> None:
         """Count one record."""
-        if record.get("kind") == "begin" and record["t"] >= self._begun:
-            self._before = self.done
+        if record.get("kind") == "begin":
+            self._now = 0
         if record.get("kind") != "unit":
             return
         self._last = record["of"]
         at, failed = self._of.setdefault(self._last, ({}, set()))
+        self._now += record.get("at", 1) - at.get(record["id"], 0)
         at[record["id"]] = record.get("at", 1)
         (failed.discard if record["ok"] else failed.add)(record["id"])
         self.updated = record["t"]
@@ -113,7 +122,7 @@ class _Units:
         """Units per second of the present invocation."""
         if self.updated is None or self.updated <= self._begun:
             return None
-        return round((self.done - self._before) / (self.updated - self._begun), 6) or None
+        return round(self._now / (self.updated - self._begun), 6) or None
 
 
 def failures(folder: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,10 @@ import pytest
 
 from psiflow_cli.runtime import journal
 
-RECORDS = [{"kind": "unit", "id": f"{i:016x}", "ok": True, "value": {"energy": -1.5 * i, "note": 'a "b" {c}'}} for i in range(5)]
+RECORDS = [
+    {"kind": "unit", "id": f"{i:016x}", "ok": True, "value": {"energy": -1.5 * i, "note": 'a "b" {c}'}}
+    for i in range(5)
+]
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def test_every_line_is_json_and_comes_back(written):
 
 
 def test_a_cut_at_any_byte_loses_at_most_one_record(written):
-    path, offsets = written
+    path, _ = written
     data = path.read_bytes()
     for length in range(len(data) + 1):
         path.write_bytes(data[:length])

@@ -31,7 +31,7 @@ def build(target: Target, provider: Any, folder: Path) -> Any:
     return HighThroughputExecutor(
         label=target.label,
         provider=provider,
-        address="127.0.0.1" if target.nodes == 1 else _address(),
+        address=target.executor.address or _address(target),
         loopback_address="127.0.0.1",
         interchange_launch_cmd=[
             sys.executable, leash.__file__, str(leash_file), sys.executable, _beside_python("interchange.py"),
@@ -42,6 +42,7 @@ def build(target: Target, provider: Any, folder: Path) -> Any:
         cores_per_worker=1e-6,  # the number of workers is ours; Parsl only caps it by cores
         cpu_affinity="block" if hasattr(os, "sched_setaffinity") else "none",
         available_accelerators=list(target.gpus),
+        drain_period=_drain_period(target),
         heartbeat_period=HEARTBEAT_S,
         heartbeat_threshold=DEAD_AFTER_S,
         prefetch_capacity=0,
@@ -63,8 +64,19 @@ def _beside_python(script: str) -> str:
     return str(Path(sys.executable).with_name(script))
 
 
-def _address() -> str:
-    """An address of this host that the other nodes of the allocation reach."""
+def _address(target: Target) -> str | None:
+    """Where workers find this host: loopback if they run on it, its own name's address inside a SLURM job.
+
+    None, for a batch system, lets each worker try every address that this host has.
+    """
     from parsl.addresses import address_by_hostname
 
-    return str(address_by_hostname())
+    if target.provider.type != "local":
+        return None
+    return "127.0.0.1" if target.nodes == 1 else str(address_by_hostname())
+
+
+def _drain_period(target: Target) -> int | None:
+    """How old (s) a block may be when a task starts in it, so that the task ends before the block does."""
+    block, task = target.provider.block_walltime, target.context["walltime"]
+    return int(block - task) if block and task else None

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
+from psiflow_cli.site import schema
+from psiflow_cli.site.detect import Machine
 from psiflow_cli.site.resolve import Target
 
 
-def build(target: Target) -> Any:
+class Provider(schema.Provider, frozen=True, kw_only=True):
+    """What this process may use; nothing is queued."""
+
+    type: Literal["local"] = "local"
+    nodes: schema.Count | None = None
+    """None: those of the enclosing SLURM job, or 1."""
+
+    def share(self, here: Machine) -> Machine:
+        return replace(here, nodes=self.nodes or here.nodes)
+
+
+def build(provider: Provider, target: Target) -> Any:
     """Parsl's LocalProvider: one block that holds every node."""
     from parsl.launchers import SingleNodeLauncher, SrunLauncher
     from parsl.providers import LocalProvider
@@ -19,5 +33,5 @@ def build(target: Target) -> Any:
         init_blocks=1,
         min_blocks=1,
         max_blocks=1,
-        worker_init="\n".join(target.provider.worker_init),
+        worker_init="\n".join(provider.worker_init),
     )

@@ -1,0 +1,91 @@
+"""The blocks of a stage: which jobs they are, how long they wait, and whether they die without doing anything.
+
+Parsl counts failed and missing blocks only, and replaces those that end by a time limit or a cancellation for ever; so
+every block that ends without a finished task is counted here.
+"""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.errors import NoResources
+from psiflow_cli.runtime.jsonfile import read_json, write_json
+from psiflow_cli.site.resolve import Target
+
+FILE = "blocks.json"
+FIRST_WORKER_S = 120.0
+"""How long a running block may take to show its first worker."""
+
+
+class Blocks:
+    """Watches an executor's blocks; `look` is cheap and is called twice a second."""
+
+    def __init__(self, executor: Any, target: Target, folder: Path) -> None:
+        self._executor, self._target, self._folder = executor, target, folder
+        self._jobs: dict[str, dict[str, Any]] = {}
+        self._ended: set[str] = set()
+        self._barren = 0
+        """Blocks that ended since the last finished task."""
+        self._connected = False
+
+    def worked(self) -> None:
+        """A task has finished: workers are there, and blocks are worth their time."""
+        self._connected = True
+        self._barren = 0
+
+    def look(self, pending: int) -> None:
+        """Note what became of each block; raises NoResources when there is no hope for the pending tasks."""
+        if not hasattr(self._executor, "status_facade"):
+            return  # threads have no blocks
+        changed = False
+        for block, status in list(self._executor.status_facade.items()):
+            job = str(self._executor.blocks_to_job_id.get(block, block))
+            known = self._jobs.get(job)
+            if known is None or known["state"] != status.state.name:
+                self._jobs[job] = {"state": status.state.name, "since": time.time()}
+                changed = True
+            if status.terminal and block not in self._ended:
+                self._ended.add(block)
+                self._barren += 1
+                self._last_words = (status.stderr_summary or status.message or "").strip()
+        if changed:
+            write_json(self._folder / FILE, {"type": self._target.provider.type, "jobs": self._jobs})
+        if pending:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        limit = self._target.executor.max_block_failures
+        if self._barren >= limit:
+            why = f": {self._last_words.splitlines()[-1][:300]}" if self._last_words else ""
+            raise NoResources(f"{self._barren} blocks ended without finishing a task{why}", self._logs())
+        running = [j["since"] for j in self._jobs.values() if j["state"] == "RUNNING"]
+        if self._connected or not running or time.time() - min(running) < FIRST_WORKER_S:
+            return
+        if self._executor.connected_managers():
+            self._connected = True
+            return
+        addresses = ", ".join(sorted(getattr(self._executor, "all_addresses", ()))) or "no address"
+        raise NoResources(
+            f"a block runs, but no worker connected within {FIRST_WORKER_S:.0f} s to {addresses}",
+            f"[executors.{self._target.label}] address names the one that reaches this host; {self._logs()}",
+        )
+
+    def _logs(self) -> str:
+        return f"logs: {self._folder / 'parsl'}"
+
+    def forget(self) -> None:
+        """Every block has been ended in order."""
+        (self._folder / FILE).unlink(missing_ok=True)
+
+
+def end_stale(folder: Path) -> None:
+    """Cancel what an earlier, killed command left in a queue."""
+    left = read_json(folder / FILE)
+    jobs = [job for job, facts in left.get("jobs", {}).items() if facts["state"] in ("PENDING", "RUNNING", "HELD")]
+    cancel = left and getattr(import_module(f"psiflow_cli.runtime.providers.{left['type']}"), "cancel", None)
+    if cancel and jobs:
+        cancel(jobs)
+    (folder / FILE).unlink(missing_ok=True)

@@ -1,0 +1,74 @@
+"""Jobs of a SLURM cluster, submitted with sbatch."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, field
+
+from psiflow_cli.errors import BadConfig
+from psiflow_cli.site import schema
+from psiflow_cli.site.detect import megabytes
+from psiflow_cli.site.resolve import Target
+
+Line = Annotated[str, Meta(pattern=r"^[^\n\r]*$")]
+
+
+class Provider(schema.BatchProvider, frozen=True, kw_only=True):
+    """In SLURM's own names; see sbatch(1)."""
+
+    type: Literal["slurm"]
+    partition: schema.Word = ""
+    account: schema.Word = ""
+    qos: schema.Word = ""
+    clusters: schema.Word = ""
+    constraint: Line = ""
+    exclusive: bool = False
+    sbatch: list[Line] = field(default_factory=list)
+    """Further lines of the script, such as `--mail-type=FAIL`, each without `#SBATCH`."""
+    status_every: schema.Count = 20
+    """How many seconds from one look at the queue to the next."""
+
+
+def build(provider: Provider, target: Target) -> Any:
+    """Parsl's SlurmProvider, which looks at the queue as often as the site wants."""
+    from parsl.launchers import SingleNodeLauncher, SrunLauncher
+    from parsl.providers import SlurmProvider
+
+    class Slurm(SlurmProvider):  # type: ignore[misc, unused-ignore]
+        @property
+        def status_polling_interval(self) -> int:
+            return provider.status_every
+
+    memory = megabytes(provider.memory_per_node) if provider.memory_per_node else None
+    if memory is not None and memory % 1024:
+        raise BadConfig(
+            f"providers.{target.executor.provider}: memory_per_node: {provider.memory_per_node!r} is not whole GB",
+            "SLURM is asked for whole GB through Parsl",
+        )
+    return Slurm(
+        partition=provider.partition or None,
+        account=provider.account or None,
+        qos=provider.qos or None,
+        constraint=provider.constraint or None,
+        clusters=provider.clusters or None,
+        nodes_per_block=provider.nodes,
+        cores_per_node=provider.cores_per_node,
+        mem_per_node=memory // 1024 if memory else None,
+        gpus_per_node=provider.gpus_per_node or None,
+        init_blocks=provider.init_blocks,
+        min_blocks=provider.min_blocks,
+        max_blocks=provider.max_blocks,
+        walltime=provider.clock,
+        scheduler_options="".join(f"#SBATCH {line}\n" for line in provider.sbatch),
+        worker_init="\n".join(provider.worker_init),
+        cmd_timeout=provider.command_timeout,
+        exclusive=provider.exclusive,
+        launcher=SrunLauncher() if provider.nodes > 1 else SingleNodeLauncher(),
+    )
+
+
+def cancel(jobs: list[str]) -> None:
+    """End jobs of an earlier run that may still wait in the queue; ids that are gone do no harm."""
+    subprocess.run(["scancel", *jobs], capture_output=True, timeout=60, check=False)
