@@ -21,7 +21,8 @@ The *context* of a task is
     {"scratch": folder for temporary files, "logs": folder for logs to keep, "device": "cpu" | "cuda",
      "dtype": "float32" | "float64" | None (the model's own), "cores": int, "ranks": int, "threads": int,
      "gpus": int, "memory": MB or None, "walltime": seconds or None, "launch": template or "", "executable": name or "",
-     "env": {name: value}, "cpus": [int] or None}
+     "env": {name: value}, "cpus": [int] or None,
+     "modules": [names], "source": [files]}
 
 A *label* is {"energy": eV, "forces": [[x, y, z]] eV/Å, "stress": [xx, yy, zz, yz, xz, xy] eV/Å³ or None,
 "code": "CP2K 2023.1"}, a *failure* {"failure": class, "message": str, "log": path or ""}; the classes are

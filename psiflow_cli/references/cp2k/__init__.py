@@ -19,7 +19,7 @@ from psiflow_cli.references.cp2k.kept import Kept
 from psiflow_cli.references.cp2k.periodicity import Impossible
 from psiflow_cli.references.cp2k.single_point import build
 from psiflow_cli.worker import frames as wire
-from psiflow_cli.worker import subprocesses
+from psiflow_cli.worker import modules, subprocesses
 from psiflow_cli.worker.guard import Fatal, failure
 
 SUMMARY = "density functional theory with CP2K (Quickstep)"
@@ -82,6 +82,7 @@ def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, A
         outcome, log = _run(folder, text, settings["files"], context)
         kept = Kept(Path(context["logs"]), frame["id"], text, log)
         if outcome.returncode != 0 and not (outcome.timed_out or outcome.out_of_memory):
+            modules.check(outcome.returncode, log)
             _raise_fatal(log, kept, context.get("executable") or launch.EXECUTABLE)
         return _judge(frame, outcome, log, stress, kept)
     finally:

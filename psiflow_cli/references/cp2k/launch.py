@@ -7,6 +7,7 @@ import shlex
 import shutil
 from typing import Any
 
+from psiflow_cli.worker import modules
 from psiflow_cli.worker.guard import Fatal
 
 EXECUTABLE = "cp2k.psmp"
@@ -25,11 +26,14 @@ def command(context: dict[str, Any], input_name: str) -> list[str]:
         raise Fatal(
             f"launch = {launch!r} cannot be filled in: {error}", "it may hold {ranks}, {threads}, {cpus}"
         ) from None
+    argv = [*prefix, executable, "-i", input_name]
+    if modules.needed(context):
+        return modules.wrap(argv, context)  # what is on PATH then, only that shell knows
     path = environment(context).get("PATH")
     for program, key in ((prefix[0], "launch"),) if prefix else ((executable, "executable"),):
         if shutil.which(program, path=path) is None:
             raise missing(program, key)
-    return [*prefix, executable, "-i", input_name]
+    return argv
 
 
 def missing(program: str, key: str, detail: str = "") -> Fatal:
@@ -43,7 +47,7 @@ def missing(program: str, key: str, detail: str = "") -> Fatal:
 def environment(context: dict[str, Any]) -> dict[str, str]:
     """The worker's environment, the site's over it, and the number of threads."""
     threads = str(context.get("threads") or 1)
-    env = {**os.environ, **(context.get("env") or {}), "OMP_NUM_THREADS": threads}
+    env = {**os.environ, **(context.get("env") or {}), **modules.variables(context), "OMP_NUM_THREADS": threads}
     if os.geteuid() == 0:  # Open MPI refuses to start as root otherwise
         env.setdefault("OMPI_ALLOW_RUN_AS_ROOT", "1")
         env.setdefault("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
