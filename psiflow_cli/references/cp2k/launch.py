@@ -48,6 +48,11 @@ def environment(context: dict[str, Any]) -> dict[str, str]:
     """The worker's environment, the site's over it, and the number of threads."""
     threads = str(context.get("threads") or 1)
     env = {**os.environ, **(context.get("env") or {}), **modules.variables(context), "OMP_NUM_THREADS": threads}
+    if "bind" not in (context.get("launch") or ""):
+        # Open MPI starts binding at core 0 whatever CPUs it was given, and two tasks on a node would share cores;
+        # unbound, the ranks stay on the worker's own CPUs. The second name is that of Open MPI 5.
+        env.setdefault("OMPI_MCA_hwloc_base_binding_policy", "none")
+        env.setdefault("PRTE_MCA_hwloc_default_binding_policy", "none")
     if os.geteuid() == 0:  # Open MPI refuses to start as root otherwise
         env.setdefault("OMPI_ALLOW_RUN_AS_ROOT", "1")
         env.setdefault("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")

@@ -1,0 +1,51 @@
+"""Tasks that share a node get disjoint cores, also under mpirun."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.commands.test_label_cp2k import TEMPLATE, WATER
+
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("cp2k.psmp"), reason="cp2k.psmp is not installed"),
+    pytest.mark.skipif(not shutil.which("mpirun"), reason="mpirun is not installed"),
+    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two tasks at once need two cores"),
+]
+SITE = """
+[providers.here]
+type = "local"
+[resources.singlepoint]
+cores = 1
+launch = "{launch}"
+executable = "{program}"
+[executors.default]
+provider = "here"
+resources = "singlepoint"
+tasks_per_node = 2
+[use]
+default = "default"
+"""
+PROGRAM = """#!/bin/sh
+grep Cpus_allowed_list /proc/$$/status >> {seen}
+exec cp2k.psmp "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    "launch", ["mpirun -np {ranks}", "mpirun -np {ranks} --cpu-list {cpus} --bind-to cpu-list:ordered"]
+)
+def test_two_at_once_share_no_core(psiflow, tmp_path, launch):
+    program, seen = tmp_path / "program", tmp_path / "seen"
+    program.write_text(PROGRAM.format(seen=seen))
+    program.chmod(0o755)
+    Path("site.toml").write_text(SITE.replace("{launch}", launch).replace("{program}", str(program)))
+    Path("cp2k.inp").write_text(TEMPLATE)
+    Path("in.xyz").write_text("".join(WATER.format(x=0.95 + 0.01 * i) for i in range(4)))
+    psiflow("label", "in.xyz", "--reference", "cp2k", "--input", "cp2k.inp", "--site", "site.toml")
+    cores = {line.split()[1] for line in seen.read_text().splitlines()}
+    assert len(cores) == 2, "two workers must have been at work"
+    assert all(core.isdigit() for core in cores), "a task of one core has one core"
