@@ -42,7 +42,7 @@ mkdir -p "$folder"
 cd "$folder"
 say "working in $PWD"
 
-# One ethanol molecule (GFN2-xTB's own minimum), and the three atoms it is made of: their energies are the zero
+# One ethanol molecule, near its minimum, and the three elements it is made of: their atoms' energies are the zero
 # that a model counts from, so that it knows what it takes to pull a molecule apart.
 cat >ethanol.xyz <<'EOF'
 9
