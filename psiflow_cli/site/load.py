@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from psiflow_cli import toml
 from psiflow_cli.errors import BadConfig, nearest
@@ -30,8 +31,8 @@ def available() -> dict[str, Path]:
     return found
 
 
-def find(name: str) -> Path:
-    """The site file of a name or a path; raises BadConfig with the nearest known name."""
+def find(name: str, past: tuple[Path, ...] = ()) -> Path:
+    """The site file of a name or a path, but none of `past`; raises BadConfig with the nearest known name."""
     if os.sep in name:
         path = Path(name)
         if not path.is_file():
@@ -40,9 +41,10 @@ def find(name: str) -> Path:
     stem = name.removesuffix(".toml")
     for folder in folders():
         candidate = folder / f"{stem}.toml"
-        if candidate.is_file():
+        if candidate.is_file() and candidate.resolve() not in past:
             return candidate
-    raise BadConfig(f"no site named {name!r}", nearest(stem, list(available())))
+    others = [known for known, path in available().items() if path.resolve() not in past]
+    raise BadConfig(f"no {'other ' if past else ''}site named {name!r}", nearest(stem, others))
 
 
 def load(name: str) -> schema.Site:
@@ -51,10 +53,40 @@ def load(name: str) -> schema.Site:
 
 
 def parse(path: Path) -> schema.Site:
-    """Read and check one site file."""
+    """Read and check one site file, with those it extends."""
+    return check(path, _extended(path, ()))
+
+
+def _extended(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    """A file's tables over those of the site that it extends."""
+    if path.resolve() in below:
+        raise BadConfig(f"{path}: extends: goes round in a circle", "a site cannot extend itself")
+    data = _read(path)
+    base = data.get("extends")
+    if base is None:
+        return data
+    if not isinstance(base, str):
+        raise BadConfig(f"{path}: extends: must be the name of a site", 'as in extends = "slurm"')
+    above = (*below, path.resolve())
+    beside = path.parent / base
+    # A name is looked up as on the command line, past this file, which may have the same name.
+    found = beside if os.sep in base or (base.endswith(".toml") and beside.is_file()) else find(base, above)
+    return _merged(_extended(found, above), data)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` on top of `base`, table by table."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        data = toml.loads(text)
+        data: dict[str, Any] = toml.loads(text)
     except OSError as error:
         raise BadConfig(f"{path}: {error.strerror or error}", "check its permissions") from None
     except UnicodeDecodeError as error:
@@ -62,4 +94,4 @@ def parse(path: Path) -> schema.Site:
     except toml.TOMLDecodeError as error:
         what, hint = toml.explain(path, text, error)
         raise BadConfig(what, hint or "see psiflow-site(5)") from None
-    return check(path, data)
+    return data

@@ -124,6 +124,8 @@ class Site(Table, frozen=True, kw_only=True):
     """A whole site file."""
 
     description: str = ""
+    extends: str = ""
+    """Another site, whose tables these are put on top of."""
     providers: dict[str, Provider]
     environments: dict[str, Environment] = field(default_factory=dict)
     resources: dict[str, Resources]
