@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 from collections.abc import Callable
@@ -192,6 +193,16 @@ keys = click.option(
     metavar="NAME=KEY,...",
     help="Where the labels are: energy=REF_energy,forces=REF_forces,stress=REF_stress.",
 )
+
+
+class Finite(click.FloatRange):
+    """A number in a range; click lets nan and infinity pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 class Limit(NamedTuple):

@@ -96,9 +96,7 @@ def perform(
             summary = run(space)
         failed = summary.get("failed", 0)
         code = FAILED_FRAMES if limit is not None and failed > limit.of(summary["total"]) else 0
-        if earlier:
-            code = earlier["exit_code"]
-        else:
+        if not earlier:
             space.run.end(code, summary, finished=True, retry=bool(summary.get("retry")))
             note(say(summary))
         if failed:

@@ -13,7 +13,7 @@ from psiflow_cli.commands import _stage
 @click.option("-n", "copies", type=click.IntRange(1), default=10, show_default=True, help="Copies of each frame.")
 @click.option(
     "--amplitude",
-    type=click.FloatRange(0),
+    type=options.Finite(0),
     default=0.05,
     show_default=True,
     metavar="Å",
@@ -21,7 +21,7 @@ from psiflow_cli.commands import _stage
 )
 @click.option(
     "--strain",
-    type=click.FloatRange(0, 0.5),
+    type=options.Finite(0, 0.5),
     default=0.0,
     show_default=True,
     help="Standard deviation of each strain component, for periodic frames.",

@@ -16,7 +16,7 @@ from psiflow_cli.commands import _stage
 )
 @click.option(
     "--temperature",
-    type=click.FloatRange(0),
+    type=options.Finite(0),
     default=300.0,
     show_default=True,
     metavar="K",
@@ -28,7 +28,7 @@ from psiflow_cli.commands import _stage
 )
 @click.option(
     "--timestep",
-    type=click.FloatRange(0, min_open=True),
+    type=options.Finite(0, min_open=True),
     default=0.5,
     show_default=True,
     metavar="fs",
@@ -36,7 +36,7 @@ from psiflow_cli.commands import _stage
 )
 @click.option(
     "--friction",
-    type=click.FloatRange(0, min_open=True),
+    type=options.Finite(0, min_open=True),
     default=10.0,
     show_default=True,
     metavar="1/ps",
@@ -45,7 +45,7 @@ from psiflow_cli.commands import _stage
 @click.option("--walkers", type=click.IntRange(1), default=1, show_default=True, help="Walkers from each frame.")
 @click.option(
     "--max-force",
-    type=click.FloatRange(0, min_open=True),
+    type=options.Finite(0, min_open=True),
     default=100.0,
     show_default=True,
     metavar="eV/Å",
@@ -53,13 +53,13 @@ from psiflow_cli.commands import _stage
 )
 @click.option(
     "--max-temperature",
-    type=click.FloatRange(0, min_open=True),
+    type=options.Finite(0, min_open=True),
     metavar="K",
     help="A hotter walker is stopped [default: ten times --temperature, at least 10000].",
 )
 @click.option(
     "--min-distance",
-    type=click.FloatRange(0),
+    type=options.Finite(0),
     default=0.4,
     show_default=True,
     metavar="Å",

@@ -103,6 +103,8 @@ def test_through_pipes_and_again(psiflow):
         (("in.xyz", "-n", "0"), 2, "-n"),
         (("in.xyz", "--amplitude", "-1"), 2, "--amplitude"),
         (("in.xyz", "--amplitude", "wide"), 2, "--amplitude"),
+        (("in.xyz", "--amplitude", "nan"), 2, "--amplitude"),
+        (("in.xyz", "--amplitude", "inf"), 2, "--amplitude"),
         (("in.xyz", "--strain", "0.9"), 2, "--strain"),
         (("missing.xyz",), 66, "missing.xyz"),
         (("in.xyz", "-o", "in.xyz"), 73, "in.xyz"),
