@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from psiflow_cli import options
+
+if TYPE_CHECKING:
+    from psiflow_cli.site.detect import Machine
+    from psiflow_cli.site.schema import Site
 
 
 @click.group("site")
@@ -40,8 +45,9 @@ def list_(as_json: bool) -> None:
 @command.command("show")
 @click.argument("name", envvar="PSIFLOW_SITE", default="local")
 @click.option("--json", "as_json", is_flag=True, help="The checked site, and what this machine has, as JSON.")
+@click.option("--script", metavar="EXECUTOR", help="The submit script of an executor's blocks; nothing is submitted.")
 @options.talk
-def show(name: str, as_json: bool) -> None:
+def show(name: str, as_json: bool, script: str | None) -> None:
     """Show a site file, checked, with what it means on this machine [default: $PSIFLOW_SITE, or local]."""
     import msgspec
 
@@ -52,6 +58,9 @@ def show(name: str, as_json: bool) -> None:
     path = load.find(name)
     site = load.parse(path)
     machine = detect.machine()
+    if script:
+        _show_script(site, script, machine)
+        return
     if as_json:
         click.echo(json.dumps({"path": str(path), "site": msgspec.to_builtins(site), "machine": describe(machine)}))
         return
@@ -71,3 +80,21 @@ def show(name: str, as_json: bool) -> None:
         context = target.context
         each = f"{target.cores} core(s), {context['gpus']} GPU(s), device {context['device']}"
         click.echo(f"# {use}: executor {target.label}: {target.workers} task(s) at once, each {each}")
+
+
+def _show_script(site: Site, executor: str, machine: Machine) -> None:
+    from psiflow_cli.errors import UsageError, nearest
+    from psiflow_cli.runtime.script import script
+    from psiflow_cli.site import resolve
+
+    if executor not in site.executors:
+        raise UsageError(f"no executor {executor!r} in this site", nearest(executor, list(site.executors)))
+    click.echo(script(resolve.of_executor(site, executor, machine)).rstrip())
+
+
+@command.command("schema")
+def schema_() -> None:
+    """Print the JSON schema of site files, for editors that complete and check TOML."""
+    from psiflow_cli.site.json_schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=1))

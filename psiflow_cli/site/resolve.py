@@ -36,8 +36,12 @@ class Target:
 
 
 def target(site: schema.Site, family: str, operation: str, machine: Machine) -> Target:
-    """The executor of one operation with its resources in numbers; see `psiflow_cli.seams` for the context."""
-    label = site.executor_for(family, operation)
+    """The executor of one operation, with its resources in numbers."""
+    return of_executor(site, site.executor_for(family, operation), machine)
+
+
+def of_executor(site: schema.Site, label: str, machine: Machine) -> Target:
+    """An executor with its resources in numbers; see `psiflow_cli.seams` for the context."""
     executor = site.executors[label]
     resources = site.resources[executor.resources]
     provider = site.providers[executor.provider]

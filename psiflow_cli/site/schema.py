@@ -12,6 +12,8 @@ from psiflow_cli.site.detect import Machine, megabytes
 
 Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.,:/@+=%\[\]-]*$")]
 """A name that a batch system's command or script may hold as it is: nothing that a shell would read."""
+Line = Annotated[str, Meta(pattern=r"^[^\n\r]*$")]
+"""A line of a batch system's own; it cannot become two."""
 Count = Annotated[int, Meta(ge=1)]
 OPERATIONS = ("label", "train", "evaluate")
 """What a reference or a model family is used for: the keys of `[use]` below its name."""

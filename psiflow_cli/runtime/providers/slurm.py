@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from msgspec import Meta, field
+from msgspec import field
 
 from psiflow_cli.errors import BadConfig
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import megabytes
 from psiflow_cli.site.resolve import Target
-
-Line = Annotated[str, Meta(pattern=r"^[^\n\r]*$")]
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -23,9 +21,9 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     account: schema.Word = ""
     qos: schema.Word = ""
     clusters: schema.Word = ""
-    constraint: Line = ""
+    constraint: schema.Line = ""
     exclusive: bool = False
-    sbatch: list[Line] = field(default_factory=list)
+    sbatch: list[schema.Line] = field(default_factory=list)
     """Further lines of the script, such as `--mail-type=FAIL`, each without `#SBATCH`."""
     status_every: schema.Count = 20
     """How many seconds from one look at the queue to the next."""

@@ -1,0 +1,48 @@
+"""Jobs of HTCondor, submitted with condor_submit."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any, Literal
+
+from msgspec import field
+
+from psiflow_cli.site import schema
+from psiflow_cli.site.resolve import Target
+
+
+class Provider(schema.BatchProvider, frozen=True, kw_only=True):
+    """In HTCondor's own names; see condor_submit(1). A slot is a node."""
+
+    type: Literal["condor"]
+    project: schema.Word = ""
+    requirements: schema.Line = ""
+    """Which machines may match, such as `(Arch == "X86_64")`."""
+    directives: list[schema.Line] = field(default_factory=list)
+    """Further lines of the submit description, such as `request_gpus = 1`."""
+
+
+def build(provider: Provider, target: Target) -> Any:
+    """Parsl's CondorProvider."""
+    from parsl.launchers import SingleNodeLauncher
+    from parsl.providers import CondorProvider
+
+    return CondorProvider(
+        project=provider.project,
+        requirements=provider.requirements,
+        cores_per_slot=provider.cores_per_node,
+        scheduler_options="".join(f"{line}\n" for line in provider.directives),
+        nodes_per_block=provider.nodes,
+        init_blocks=provider.init_blocks,
+        min_blocks=provider.min_blocks,
+        max_blocks=provider.max_blocks,
+        walltime=provider.clock,
+        worker_init="\n".join(provider.worker_init),
+        cmd_timeout=provider.command_timeout,
+        launcher=SingleNodeLauncher(),
+    )
+
+
+def cancel(jobs: list[str]) -> None:
+    """End jobs of an earlier run that may still wait in the queue; ids that are gone do no harm."""
+    subprocess.run(["condor_rm", *jobs], capture_output=True, timeout=60, check=False)

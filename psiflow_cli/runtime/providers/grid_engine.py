@@ -1,0 +1,44 @@
+"""Jobs of (Sun, Univa, Altair) Grid Engine, submitted with qsub."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any, Literal
+
+from msgspec import field
+
+from psiflow_cli.site import schema
+from psiflow_cli.site.resolve import Target
+
+
+class Provider(schema.BatchProvider, frozen=True, kw_only=True):
+    """In Grid Engine's own names; see qsub(1)."""
+
+    type: Literal["grid_engine"]
+    queue: schema.Word = ""
+    directives: list[schema.Line] = field(default_factory=list)
+    """Further lines of the script, such as `-pe smp 16`, each without `#$`."""
+
+
+def build(provider: Provider, target: Target) -> Any:
+    """Parsl's GridEngineProvider."""
+    from parsl.launchers import SingleNodeLauncher
+    from parsl.providers import GridEngineProvider
+
+    return GridEngineProvider(
+        queue=provider.queue or None,
+        scheduler_options="".join(f"#$ {line}\n" for line in provider.directives),
+        nodes_per_block=provider.nodes,
+        init_blocks=provider.init_blocks,
+        min_blocks=provider.min_blocks,
+        max_blocks=provider.max_blocks,
+        walltime=provider.clock,
+        worker_init="\n".join(provider.worker_init),
+        cmd_timeout=provider.command_timeout,
+        launcher=SingleNodeLauncher(),
+    )
+
+
+def cancel(jobs: list[str]) -> None:
+    """End jobs of an earlier run that may still wait in the queue; ids that are gone do no harm."""
+    subprocess.run(["qdel", *jobs], capture_output=True, timeout=60, check=False)

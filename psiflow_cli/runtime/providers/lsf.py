@@ -1,0 +1,50 @@
+"""Jobs of IBM Spectrum LSF, submitted with bsub."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any, Literal
+
+from msgspec import field
+
+from psiflow_cli.site import schema
+from psiflow_cli.site.resolve import Target
+
+
+class Provider(schema.BatchProvider, frozen=True, kw_only=True):
+    """In LSF's own names; see bsub(1)."""
+
+    type: Literal["lsf"]
+    queue: schema.Word = ""
+    project: schema.Word = ""
+    redirect: bool = False
+    """Submit the script on bsub's stdin, as some clusters want."""
+    directives: list[schema.Line] = field(default_factory=list)
+    """Further lines of the script, such as `-R "span[ptile=16]"`, each without `#BSUB`."""
+
+
+def build(provider: Provider, target: Target) -> Any:
+    """Parsl's LSFProvider."""
+    from parsl.launchers import JsrunLauncher, SingleNodeLauncher
+    from parsl.providers import LSFProvider
+
+    return LSFProvider(  # type: ignore[no-untyped-call]
+        project=provider.project or None,
+        queue=provider.queue or None,
+        cores_per_node=provider.cores_per_node,
+        bsub_redirection=provider.redirect,
+        scheduler_options="".join(f"#BSUB {line}\n" for line in provider.directives),
+        nodes_per_block=provider.nodes,
+        init_blocks=provider.init_blocks,
+        min_blocks=provider.min_blocks,
+        max_blocks=provider.max_blocks,
+        walltime=provider.clock,
+        worker_init="\n".join(provider.worker_init),
+        cmd_timeout=provider.command_timeout,
+        launcher=JsrunLauncher() if provider.nodes > 1 else SingleNodeLauncher(),
+    )
+
+
+def cancel(jobs: list[str]) -> None:
+    """End jobs of an earlier run that may still wait in the queue; ids that are gone do no harm."""
+    subprocess.run(["bkill", *jobs], capture_output=True, timeout=60, check=False)

@@ -1,0 +1,46 @@
+"""Jobs of TORQUE, submitted with qsub."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any, Literal
+
+from msgspec import field
+
+from psiflow_cli.site import schema
+from psiflow_cli.site.resolve import Target
+
+
+class Provider(schema.BatchProvider, frozen=True, kw_only=True):
+    """In TORQUE's own names; see qsub(1)."""
+
+    type: Literal["torque"]
+    queue: schema.Word = ""
+    account: schema.Word = ""
+    directives: list[schema.Line] = field(default_factory=list)
+    """Further lines of the script, such as `-l mem=64gb`, each without `#PBS`."""
+
+
+def build(provider: Provider, target: Target) -> Any:
+    """Parsl's TorqueProvider."""
+    from parsl.launchers import MpiExecLauncher, SingleNodeLauncher
+    from parsl.providers import TorqueProvider
+
+    return TorqueProvider(  # type: ignore[no-untyped-call]
+        account=provider.account or None,
+        queue=provider.queue or None,
+        scheduler_options="".join(f"#PBS {line}\n" for line in provider.directives),
+        nodes_per_block=provider.nodes,
+        init_blocks=provider.init_blocks,
+        min_blocks=provider.min_blocks,
+        max_blocks=provider.max_blocks,
+        walltime=provider.clock,
+        worker_init="\n".join(provider.worker_init),
+        cmd_timeout=provider.command_timeout,
+        launcher=MpiExecLauncher() if provider.nodes > 1 else SingleNodeLauncher(),
+    )
+
+
+def cancel(jobs: list[str]) -> None:
+    """End jobs of an earlier run that may still wait in the queue; ids that are gone do no harm."""
+    subprocess.run(["qdel", *jobs], capture_output=True, timeout=60, check=False)
