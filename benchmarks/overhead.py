@@ -74,7 +74,8 @@ def parsl_many(folder: Path) -> float:
 
 
 if __name__ == "__main__":
-    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where plain Parsl looks for its scripts
+    # where plain Parsl looks for its scripts
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "one.xyz").write_text(water(1))
