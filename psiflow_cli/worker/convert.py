@@ -57,6 +57,8 @@ def _convert(name: str) -> int:
         return 65
     except OSError as error:
         print(f"{name}: cannot write its frames: {error.strerror}", file=sys.stderr)
+        # what is left in the buffer would fail again at exit, and turn the exit code into 120
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 74
     return 0
 
