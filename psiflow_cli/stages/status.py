@@ -73,7 +73,8 @@ def _state(result: dict[str, Any] | None, alive: bool) -> str:
 
 def _waiting(folder: Path) -> dict[str, float]:
     """The jobs that are in a batch system's queue, with the seconds each has waited there."""
-    jobs = read_json(folder / "blocks.json").get("jobs", {})
+    blocks = read_json(folder / "blocks.json")
+    jobs = blocks.get("jobs", {}) if blocks.get("type") != "local" else {}  # a process of this host is in no queue
     return {job: round(time.time() - facts["since"], 1) for job, facts in jobs.items() if facts["state"] == "PENDING"}
 
 
