@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from psiflow_cli import __version__, errors
-from psiflow_cli.commands import evaluate, label, rattle, sample, site, split, status, train
+from psiflow_cli.commands import env, evaluate, label, rattle, sample, site, split, status, train
 from psiflow_cli.console import Verbosity, problem
 
 
@@ -87,5 +87,5 @@ def main() -> None:
     """
 
 
-for module in (rattle, label, split, train, evaluate, sample, status, site):
+for module in (rattle, label, split, train, evaluate, sample, status, site, env):
     main.add_command(module.command)

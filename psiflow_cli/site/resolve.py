@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from psiflow_cli import duration
+from psiflow_cli import duration, environments
 from psiflow_cli.errors import BadConfig
 from psiflow_cli.seams import Wire
 from psiflow_cli.site import schema
@@ -37,7 +37,10 @@ class Target:
 
 def target(site: schema.Site, family: str, operation: str, machine: Machine) -> Target:
     """The executor of one operation, with its resources in numbers."""
-    return of_executor(site, site.executor_for(family, operation), machine)
+    found = of_executor(site, site.executor_for(family, operation), machine)
+    if found.environment.prefix:
+        return found
+    return replace(found, python=environments.python_for(family, found.executor.type))
 
 
 def of_executor(site: schema.Site, label: str, machine: Machine) -> Target:

@@ -1,0 +1,99 @@
+"""psiflow env: the workers' Python environments, one per model family."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from psiflow_cli import options, registry
+from psiflow_cli.console import note
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+
+
+@click.group("env")
+def command() -> None:
+    """Make, list and remove the workers' Python environments, one per model family.
+
+    The command itself needs no trainer, and two families can seldom share an environment.
+    """
+
+
+@command.command("create")
+@click.argument("family", metavar="|".join(registry.names("models")))
+@click.option("--prefix", metavar="DIR", help="Where it goes, such as a disk that all nodes see [default: see below].")
+@click.option("--name", metavar="NAME", help="What it is called here [default: as the family].")
+@click.option("--python", metavar="PROGRAM", help="The Python to make it with [default: the one psiflow runs on].")
+@click.option(
+    "--with", "more", multiple=True, metavar="REQUIREMENT",
+    help="Install this too, in place of the pinned version, as in torch==2.9.1; may be repeated.",
+)  # fmt: skip
+@_JSON
+@options.talk
+def create(
+    family: str, prefix: str | None, name: str | None, python: str | None, more: tuple[str, ...], as_json: bool
+) -> None:
+    """Make the environment in which the workers of a model family run, with the command's own versions of Python and
+    Parsl.
+
+    It goes to $XDG_DATA_HOME/psiflow/envs/NAME (or ~/.local/share/psiflow/envs/NAME), where sites that name
+    no environment find it. One that is there and fits is left as it is; one that is unfinished, or made for other
+    versions, is made anew. Pip looks where its own configuration says (PIP_INDEX_URL, PIP_FIND_LINKS).
+
+    \b
+    Examples:
+      psiflow env create mace
+      psiflow env create mace --prefix /scratch/me/envs/mace --with torch==2.9.1
+    """
+    from pathlib import Path
+
+    from psiflow_cli.runtime.signals import stoppable
+    from psiflow_cli.stages import env, install
+
+    recipe = install.Recipe(**({"python": python} if python else {}), more=more)
+    with stoppable():
+        made = env.create(family, name or "", Path(prefix) if prefix else None, recipe)
+    if as_json:
+        click.echo(json.dumps({"command": "env create", **made}))
+    state = "is up to date" if made["up_to_date"] else "is ready"
+    note(f"{made['prefix']} {state}: {family}, Python {made['python']}, Parsl {made['parsl']}")
+
+
+@command.command("list")
+@_JSON
+@options.talk
+def list_(as_json: bool) -> None:
+    """List the environments, and whether each fits the command that runs."""
+    from psiflow_cli.stages import env
+
+    rows = env.rows()
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    width = max((len(row["name"]) for row in rows), default=0)
+    for row in rows:
+        click.echo(f"{row['name']:{width}}  {_said(row)}\n{'':{width}}  {row['prefix']}")
+    if not rows:
+        note("no environments; psiflow env create FAMILY makes one")
+
+
+def _said(row: dict[str, Any]) -> str:
+    versions = f", Python {row['python']}, Parsl {row['parsl']}" if row["parsl"] else ""
+    return f"{row['family'] or '?'}{versions}: {row['problem'] or 'fits'}"
+
+
+@command.command("remove")
+@click.argument("name")
+@_JSON
+@options.talk
+def remove(name: str, as_json: bool) -> None:
+    """Remove the environment NAME; only what psiflow made goes."""
+    from psiflow_cli.stages import env
+
+    removed = env.remove(name)
+    if as_json:
+        click.echo(json.dumps({"command": "env remove", **removed}))
+    left = f"; left there, since psiflow did not make it: {', '.join(removed['left'])}" if removed["left"] else ""
+    note(f"removed {removed['prefix']}{left}")

@@ -1,0 +1,164 @@
+"""Workers' Python environments that psiflow made: where they are, what is in them, and which of them fits."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from psiflow_cli import __version__, registry
+from psiflow_cli.errors import BadConfig
+
+MARKER = "psiflow-env.json"
+"""In every environment that psiflow began; it has the key `finished` once all is installed and was tried."""
+DISTRIBUTION = "psiflow-cli"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment, as far as its own folder tells."""
+
+    name: str
+    prefix: Path
+    facts: dict[str, Any]
+    """What the marker says; empty if psiflow did not make this folder."""
+
+    @property
+    def python(self) -> Path:
+        return self.prefix / "bin" / "python"
+
+    def unfit(self, command: dict[str, str]) -> str:
+        """Why it cannot serve the command whose `running()` this is; empty if it can."""
+        if not self.facts:
+            return "not made by psiflow" if self.prefix.is_dir() else "its folder is gone"
+        if not self.facts.get("finished"):
+            return "unfinished"
+        if not os.access(self.python, os.X_OK):
+            return "its Python is gone"
+        for key, word in (("python", "Python"), ("parsl", "Parsl")):
+            if self.facts.get(key) != command[key]:
+                return f"{word} {self.facts.get(key)}, not {command[key]}"
+        return "" if self.facts.get("code") == command["code"] else "made by another psiflow"
+
+
+def running() -> dict[str, str]:
+    """What an environment must share with the command: Python's minor version, Parsl's version, and psiflow itself."""
+    from importlib.metadata import version
+
+    return {
+        "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
+        "parsl": version("parsl"),
+        "psiflow": __version__,
+        "code": _code(),
+    }
+
+
+def checkout() -> Path | None:
+    """The project folder that the running psiflow is read from, if it is not an installed copy."""
+    root = Path(__file__).resolve().parents[1]
+    return root if (root / "pyproject.toml").is_file() else None
+
+
+def _code() -> str:
+    """What tells one psiflow from another: the checkout, or a digest of the installed files (of pip's own record)."""
+    import hashlib
+    from importlib.metadata import distribution
+
+    if root := checkout():
+        return str(root)
+    record = distribution(DISTRIBUTION).read_text("RECORD") or ""
+    files = sorted(
+        line for line in record.splitlines() if line.startswith("psiflow_cli/") and "__pycache__" not in line
+    )
+    return hashlib.sha256("\n".join([__version__, *files]).encode()).hexdigest()[:16]
+
+
+def folder() -> Path:
+    """Where environments are by name, or a link to where they are."""
+    data = os.environ.get("XDG_DATA_HOME", "")
+    if not os.path.isabs(data):  # a relative one counts as unset, says the XDG specification
+        data = os.path.join(os.environ.get("HOME") or _home(), ".local", "share")
+    return Path(data) / "psiflow" / "envs"
+
+
+def _home() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        raise BadConfig("this user has no home directory", "set HOME or XDG_DATA_HOME, or give --prefix") from None
+
+
+def read(prefix: Path, name: str = "") -> Environment:
+    """The environment in a folder."""
+    try:
+        facts = json.loads((prefix / MARKER).read_text())
+    except (OSError, ValueError):
+        facts = {}
+    return Environment(name or prefix.name, prefix, facts if isinstance(facts, dict) and "family" in facts else {})
+
+
+def find(name: str) -> Environment | None:
+    """The environment of a name, also one that is unfinished, gone or not ours."""
+    place = folder() / name
+    return read(target(place), name) if os.path.lexists(place) else None
+
+
+def target(place: Path) -> Path:
+    """The folder that a name stands for, as the user wrote it: the link itself is all that is resolved."""
+    return place.parent / os.readlink(place) if place.is_symlink() else place
+
+
+def available() -> list[Environment]:
+    """Every environment by name."""
+    place = folder()
+    names = sorted(n for n in os.listdir(place) if not n.startswith(".")) if place.is_dir() else []
+    # the logs lie beside the environments that they are about
+    found = [read(target(place / n), n) for n in names if os.path.islink(place / n) or os.path.isdir(place / n)]
+    return [environment for environment in found if environment.facts or os.path.islink(place / environment.name)]
+
+
+def python_for(family: str, executor: str) -> str:
+    """The Python for the workers of a model family or a reference where the site names none.
+
+    The command's own, if it has what the family needs (or is not known to need anything); else that of the environment
+    with the family's name; else that of the first that has it all. Raises BadConfig if there is none.
+    """
+    needs = getattr(_back_end(family), "REQUIRES", ())
+    missing = [name for name in needs if not _has(name)]
+    if not missing:
+        return sys.executable
+    what = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed in {sys.prefix}"
+    if executor == "threads":
+        raise BadConfig(f"{what}, where threads run", 'type = "htex" runs in an environment of its own')
+    command, own = running(), find(family)
+    for candidate in ([own] if own else []) + available():
+        if not candidate.unfit(command) and set(needs) <= set(candidate.facts["modules"]):
+            return str(candidate.python)
+    why = own.unfit(command) if own else ""
+    raise BadConfig(what + (f"; the environment {family}: {why}" if why else ""), _hint(family, missing))
+
+
+def _back_end(family: str) -> ModuleType | None:
+    for kind in ("models", "references"):
+        if family in registry.names(kind):
+            return registry.load(kind, family)
+    return None
+
+
+def _has(module: str) -> bool:
+    """Whether the command's own process could import a package, without doing so."""
+    from importlib.util import find_spec
+
+    return find_spec(module.partition(".")[0]) is not None
+
+
+def _hint(family: str, missing: list[str]) -> str:
+    if family in registry.names("models"):
+        return f"psiflow env create {family}"
+    return f"{sys.executable} -m pip install {' '.join(missing)}, or name an [environments.NAME] that has it"
