@@ -1,0 +1,219 @@
+"""What every reference keeps to. A new one gets a row in ROWS."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from psiflow_cli import registry
+from psiflow_cli.errors import BadData, NoInput, UsageError
+from psiflow_cli.seams import Reference
+from tests.contracts import checks
+from tests.contracts.checks import Wire
+
+HYDROGEN: Wire = {
+    "id": "0123456789abcdef",
+    "symbols": ["H", "H"],
+    "positions": [[0.1, 0.0, 0.2], [0.85, 0.1, 0.15]],
+    "cell": [[4.0, 0.0, 0.0], [0.0, 4.2, 0.0], [0.0, 0.0, 4.5]],
+    "pbc": [True] * 3,
+}
+COPPER: Wire = {
+    "id": "0123456789abcdef",
+    "symbols": ["Cu"] * 4,
+    "positions": [[0.1, 0.0, 0.0], [1.8, 1.85, 0.0], [1.8, 0.0, 1.8], [0.0, 1.8, 1.8]],
+    "cell": [[3.6, 0.0, 0.0], [0.0, 3.6, 0.0], [0.0, 0.0, 3.7]],
+    "pbc": [True] * 3,
+}
+CP2K = """\
+&FORCE_EVAL
+  METHOD QS
+  STRESS_TENSOR ANALYTICAL
+  &DFT
+    BASIS_SET_FILE_NAME BASIS_MOLOPT
+    POTENTIAL_FILE_NAME GTH_POTENTIALS
+    &MGRID
+      CUTOFF 120
+    &END MGRID
+    &SCF
+      EPS_SCF 1e-7
+    &END SCF
+    &XC
+      &XC_FUNCTIONAL PBE
+      &END XC_FUNCTIONAL
+    &END XC
+  &END DFT
+  &SUBSYS
+    &KIND H
+      BASIS_SET SZV-MOLOPT-GTH
+      POTENTIAL GTH-PBE-q1
+    &END KIND
+  &END SUBSYS
+&END FORCE_EVAL
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the suite cannot know of a reference."""
+
+    frame: Wire
+    """Small, periodic, not at rest."""
+    code: str
+    """How `code` begins."""
+    foreign: str
+    """An element that it cannot label."""
+    input_text: str = ""
+    executable: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+    other_options: dict[str, str] | None = None
+    """Options that make another method, if it has any."""
+    exact_stress: bool = True
+    """Whether energies of strained cells are smooth; a grid that follows the cell makes them jump."""
+
+
+ROWS = {
+    "emt": Row(frame=COPPER, code="ASE ", foreign="Fe"),
+    "xtb": Row(frame=HYDROGEN, code="tblite ", foreign="Og", other_options={"accuracy": "0.1"}),
+    "cp2k": Row(
+        frame=HYDROGEN,
+        code="CP2K ",
+        foreign="Fe",
+        input_text=CP2K,
+        executable="cp2k.psmp",
+        exact_stress=False,
+    ),
+}
+
+
+def test_every_reference_has_a_row() -> None:
+    checks.every_name_has_a_row("references", ROWS)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A reference with settings, ready to label."""
+
+    module: Any
+    row: Row
+    settings: Wire
+    input_file: Path | None
+    context: Wire
+
+    def label(self, *frames: Wire) -> list[Wire]:
+        found: list[Wire] = self.module.label(list(frames), self.settings, self.context)
+        assert len(found) == len(frames)
+        return found
+
+
+@pytest.fixture(scope="module", params=sorted(ROWS))
+def method(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, context: Wire) -> Method:
+    row = ROWS[request.param]
+    module = registry.load("references", request.param)
+    checks.needs(module)
+    if row.executable and not shutil.which(row.executable):
+        pytest.skip(f"{row.executable} is not installed")
+    path = tmp_path_factory.mktemp(request.param) / "template.inp" if row.input_text else None
+    if path:
+        path.write_text(row.input_text)
+    return Method(module, row, module.settings(path, row.options), path, context)
+
+
+@pytest.fixture(scope="module")
+def labelled(method: Method) -> Wire:
+    return method.label(method.row.frame)[0]
+
+
+def test_it_satisfies_the_protocol(method: Method) -> None:
+    checks.satisfies(method.module, Reference)
+    assert set(method.module.FRAME_INPUTS) <= {"charge", "multiplicity"}
+    assert method.module.DEFAULT_TASK_SECONDS >= 0
+
+
+def test_settings_are_builtins_and_repeat(method: Method) -> None:
+    checks.is_builtin(method.settings)
+    assert method.module.settings(method.input_file, method.row.options) == method.settings
+    if method.row.other_options is not None:
+        assert method.module.settings(method.input_file, method.row.other_options) != method.settings
+
+
+def test_an_unknown_option_is_wrong_usage(method: Method) -> None:
+    with pytest.raises(UsageError) as caught:
+        method.module.settings(method.input_file, {**method.row.options, "no_such_option": "1"})
+    assert "no_such_option" in caught.value.message
+    assert caught.value.hint
+
+
+def test_the_input_file(method: Method) -> None:
+    if method.input_file is None:
+        with pytest.raises(UsageError, match="reads no input") as caught:
+            method.module.settings(Path(__file__), method.row.options)
+        assert "--input" in caught.value.hint
+        return
+    with pytest.raises(UsageError) as missing:
+        method.module.settings(None, method.row.options)
+    assert "--input" in missing.value.hint
+    with pytest.raises(NoInput):
+        method.module.settings(method.input_file.with_name("none.inp"), method.row.options)
+
+
+def test_elements_are_checked_before_anything_runs(method: Method) -> None:
+    method.module.check(method.settings, set(method.row.frame["symbols"]))
+    with pytest.raises(BadData) as caught:
+        method.module.check(method.settings, {*method.row.frame["symbols"], method.row.foreign})
+    assert method.row.foreign in caught.value.message
+    assert caught.value.hint
+
+
+def test_labels_have_their_shape(method: Method, labelled: Wire) -> None:
+    checks.is_label(labelled, method.row.frame, "code")
+    assert labelled["code"].startswith(method.row.code)
+
+
+def test_a_repeat_gives_the_same_numbers(method: Method, labelled: Wire) -> None:
+    assert method.label(method.row.frame) == [labelled]
+
+
+def test_forces_are_the_slope_of_the_energy(method: Method, labelled: Wire) -> None:
+    """In eV/Å, downhill."""
+    ends = method.label(*(checks.moved(method.row.frame, 0, 0, s * checks.STEP) for s in (1, -1)))
+    force = labelled["forces"][0][0]
+    assert abs(force) > 0.1
+    assert -checks.derivatives([end["energy"] for end in ends]) == pytest.approx(force, rel=0.02)
+
+
+def test_stress_is_the_slope_over_the_volume(method: Method, labelled: Wire) -> None:
+    """In eV/Å³, positive under tension."""
+    if not method.row.exact_stress:
+        pytest.skip("its own tests compare the stress with the code's")
+    frame = method.row.frame
+    for axis in range(3):
+        ends = method.label(*(checks.strained(frame, axis, s * checks.STEP) for s in (1, -1)))
+        slope = checks.derivatives([end["energy"] for end in ends], checks.volume(frame))
+        assert slope == pytest.approx(labelled["stress"][axis], rel=0.01, abs=1e-5)
+
+
+def test_a_bad_frame_fails_alone(method: Method, labelled: Wire) -> None:
+    frame = method.row.frame
+    nan = checks.moved(frame, 1, 2, float("nan"))
+    overlapping = {**frame, "positions": [frame["positions"][0], *frame["positions"][:-1]]}
+    foreign = {**frame, "symbols": ["Qq", *frame["symbols"][1:]]}
+    found = method.label(nan, frame, overlapping, foreign)
+    assert found[1] == labelled
+    for failed in (found[0], *found[2:]):
+        checks.is_failure(failed, "invalid-input")
+    assert "finite" in found[0]["message"]
+    assert "apart" in found[2]["message"]
+
+
+def test_frame_inputs_are_read_and_no_others(method: Method, labelled: Wire) -> None:
+    charged = {**method.row.frame, "charge": 1, "multiplicity": 2}
+    found = method.label(charged)[0]
+    if method.module.FRAME_INPUTS:
+        assert abs(found["energy"] - labelled["energy"]) > 1
+    else:
+        assert found == labelled

@@ -1,0 +1,199 @@
+"""What every engine for molecular dynamics keeps to. A new one gets a row in ROWS."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from psiflow_cli import registry
+from psiflow_cli.seams import Sampler
+from psiflow_cli.worker.walker import TRAJECTORY
+from tests.contracts import checks
+from tests.contracts.checks import Wire
+
+ROWS: dict[str, Wire] = {
+    "ase": {"ensembles": ("nve", "nvt")},
+}
+START: Wire = {
+    "id": "0123456789abcdef",
+    "symbols": ["O", "H", "H"],
+    "positions": [[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]],
+    "cell": [[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 9.0]],
+    "pbc": [True] * 3,
+}
+
+
+def test_every_engine_has_a_row() -> None:
+    checks.every_name_has_a_row("samplers", ROWS)
+
+
+class Engine:
+    """An engine with a model and a place; each call of `run` is one walker in a folder of its own."""
+
+    def __init__(self, module: Any, folder: Path, context: Wire) -> None:
+        self.module, self.folder, self.context = module, folder, context
+        (folder / "member-0").mkdir()
+        (folder / "member-0" / "sites.json").write_text(json.dumps(START["positions"]))
+        self.count = 0
+
+    def job(self, **changes: Any) -> Wire:
+        self.count += 1
+        return {
+            "folder": str(self.folder / f"walker-{self.count}"),
+            "walker": 3,
+            "start": START,
+            "model": {
+                "family": str(Path(__file__).with_name("harmonic.py")),
+                "members": [str(self.folder / "member-0")],
+            },
+            **{"ensemble": "nvt", "temperature": 300.0, "timestep": 0.5, "friction": 20.0},
+            **{"steps": 40, "every": 5, "block": 40, "seed": 7},
+            "limits": {"force": None, "temperature": None, "distance": None},
+            **changes,
+        }
+
+    def run(self, **changes: Any) -> tuple[Wire, bytes]:
+        """Move to the end; the last result and the trajectory that it counts."""
+        job = self.job(**changes)
+        while True:
+            result = self.module.advance(job, self.context)
+            checks.is_builtin(result)
+            assert set(result) == {"step", "frames", "bytes", "stopped", "seconds"}
+            if result["step"] >= job["steps"] or result["stopped"]:
+                return result, self.trajectory(job, result)
+
+    def trajectory(self, job: Wire, result: Wire) -> bytes:
+        path = Path(job["folder"], TRAJECTORY)
+        return path.read_bytes()[: result["bytes"]] if result["bytes"] else b""
+
+
+@pytest.fixture(params=sorted(ROWS))
+def engine(request: pytest.FixtureRequest, tmp_path: Path, context: Wire) -> Engine:
+    module = registry.load("samplers", request.param)
+    checks.needs(module)
+    return Engine(module, tmp_path, context)
+
+
+@pytest.fixture(params=[(name, ensemble) for name, row in sorted(ROWS.items()) for ensemble in row["ensembles"]])
+def ensemble(request: pytest.FixtureRequest, tmp_path: Path, context: Wire) -> tuple[Engine, str]:
+    name, kind = request.param
+    module = registry.load("samplers", name)
+    checks.needs(module)
+    return Engine(module, tmp_path, context), kind
+
+
+def frames(data: bytes, folder: Path) -> list[Any]:
+    from ase.io import read
+
+    path = folder / "read.xyz"
+    path.write_bytes(data)
+    return list(read(path, ":"))
+
+
+def test_it_satisfies_the_protocol(engine: Engine) -> None:
+    checks.satisfies(engine.module, Sampler)
+
+
+def test_what_is_recorded(ensemble: tuple[Engine, str], tmp_path: Path) -> None:
+    engine, kind = ensemble
+    result, data = engine.run(ensemble=kind, every=7)
+    assert (result["step"], result["frames"], result["stopped"]) == (40, 5, None)
+    assert result["bytes"] == len(data)
+    found = frames(data, tmp_path)
+    assert [atoms.info["step"] for atoms in found] == [7, 14, 21, 28, 35]
+    for atoms in found:
+        assert set(atoms.info) == {"walker", "step", "time", "temperature", "model_energy"}
+        assert atoms.info["walker"] == 3
+        assert atoms.info["time"] == 0.5 * atoms.info["step"]
+        assert atoms.info["temperature"] > 0
+        away = atoms.positions - START["positions"]
+        assert atoms.info["model_energy"] == pytest.approx(0.5 * 2.0 * (away**2).sum(), abs=1e-12)
+        assert atoms.get_chemical_symbols() == START["symbols"]
+        assert atoms.cell.array.tolist() == START["cell"]
+        assert atoms.pbc.all()
+
+
+def test_how_it_is_cut_leaves_no_trace(ensemble: tuple[Engine, str]) -> None:
+    engine, kind = ensemble
+    _, whole = engine.run(ensemble=kind)
+    assert engine.run(ensemble=kind, block=10)[1] == whole
+    assert engine.run(ensemble=kind, block=5)[1] == whole
+    assert (
+        engine.run(ensemble=kind, steps=20)[1]
+        == whole[: len(whole) // 2 + 200][: len(engine.run(ensemble=kind, steps=20)[1])]
+    )
+
+
+def test_seed_and_walker_decide(ensemble: tuple[Engine, str]) -> None:
+    engine, kind = ensemble
+    _, first = engine.run(ensemble=kind)
+    assert engine.run(ensemble=kind)[1] == first
+    assert engine.run(ensemble=kind, seed=8)[1] != first
+    other = engine.run(ensemble=kind, walker=4)[1].replace(b"walker=4", b"walker=3")
+    assert other != first
+
+
+def test_a_torn_tail_is_cut_off(engine: Engine) -> None:
+    _, whole = engine.run()
+    job = engine.job(block=20)
+    engine.module.advance(job, engine.context)
+    with Path(job["folder"], TRAJECTORY).open("ab") as stream:
+        stream.write(b"3\ntorn by a kill")
+    result = engine.module.advance(job, engine.context)
+    assert engine.trajectory(job, result) == whole
+    again = engine.module.advance(job, engine.context)  # at the end: nothing more is done
+    assert (again["step"], again["bytes"]) == (result["step"], result["bytes"])
+
+
+def test_energy_is_conserved_where_it_must_be(engine: Engine, tmp_path: Path) -> None:
+    from ase import units
+
+    result, data = engine.run(ensemble="nve", steps=400, every=1, block=100)
+    assert result["frames"] == 400
+    total = [a.info["model_energy"] + 3 * units.kB * a.info["temperature"] for a in frames(data, tmp_path)]
+    assert max(total) - min(total) < 0.02 * (sum(total) / len(total))
+
+
+@pytest.mark.parametrize(
+    ("limits", "changes", "kinds"),
+    [
+        ({"force": 1.0}, {"temperature": 3000.0}, {"force"}),
+        ({"temperature": 800.0}, {"temperature": 3000.0}, {"temperature"}),
+        ({"distance": 0.97}, {}, {"distance"}),
+        ({"temperature": 1e5}, {"timestep": 60.0, "ensemble": "nve"}, {"temperature", "force", "nan"}),
+    ],
+)
+def test_a_walker_that_leaves_its_limits_is_stopped(
+    engine: Engine, tmp_path: Path, limits: Wire, changes: Wire, kinds: set[str]
+) -> None:
+    """Its last step is not recorded, and it does not move again."""
+    bounds = {"force": None, "temperature": None, "distance": None, **limits}
+    job = engine.job(limits=bounds, every=1, **changes)
+    result = engine.module.advance(job, engine.context)
+    stopped = result["stopped"]
+    assert set(stopped) == {"reason", "kind", "step"}
+    assert stopped["kind"] in kinds
+    assert stopped["reason"]
+    assert stopped["step"] == result["step"] < 40
+    recorded = frames(engine.trajectory(job, result), tmp_path) if result["bytes"] else []
+    assert len(recorded) == result["frames"]
+    assert all(atoms.info["step"] < stopped["step"] for atoms in recorded)
+    assert all(atoms.info["temperature"] < (bounds["temperature"] or 1e9) for atoms in recorded)
+    again = engine.module.advance(job, engine.context)
+    assert {**again, "seconds": 0} == {**result, "seconds": 0}
+
+
+@pytest.mark.parametrize("changes", [{"ensemble": "npv"}, {"timestep": 0.0}, {"every": 0}, {"friction": 0.0}])
+def test_a_job_that_makes_no_sense(engine: Engine, changes: Wire) -> None:
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        engine.module.advance(engine.job(**changes), engine.context)
+
+
+def test_a_checkpoint_of_another_job_is_refused(engine: Engine) -> None:
+    job = engine.job(block=10)
+    engine.module.advance(job, engine.context)
+    with pytest.raises(RuntimeError, match="settings"):
+        engine.module.advance({**job, "seed": 8}, engine.context)
