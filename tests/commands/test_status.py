@@ -66,9 +66,9 @@ def test_running_then_dead_then_done(psiflow, start, listed):
     assert running["failed"] == 0
     assert (running["pid"], running["host"]) == (process.pid, os.uname().nodename)
     assert running["slurm_job_id"] is None
-    assert 0.5 < running["rate_per_s"] < 10  # one or two workers, 0.4 s a frame
+    assert 0.1 < running["rate_per_s"] < 10  # a few workers, 0.4 s a frame
     assert running["eta_s"] == pytest.approx((12 - running["done"]) / running["rate_per_s"])
-    assert running["core_hours"] * 3600 == pytest.approx(0.4 * running["done"], rel=0.3)
+    assert 0.4 * running["done"] <= running["core_hours"] * 3600 < 2 * running["done"]
     now = datetime.now(timezone.utc)
     assert timedelta(0) <= now - datetime.fromisoformat(running["started"]) < timedelta(minutes=2)
     assert datetime.fromisoformat(running["updated"]) >= datetime.fromisoformat(running["started"])
