@@ -192,12 +192,10 @@ def test_the_calculator_says_the_same(fitted: Fitted) -> None:
     import ase
 
     calculator = fitted.module.calculator(fitted.member, fitted.context)
-    for frame, label in zip(
-        (fitted.crystal, fitted.molecule), fitted.predict(fitted.crystal, fitted.molecule), strict=True
-    ):
-        atoms = ase.Atoms(
-            frame["symbols"], frame["positions"], cell=frame["cell"], pbc=frame["pbc"], calculator=calculator
-        )
+    frames = (fitted.crystal, fitted.molecule)
+    for frame, label in zip(frames, fitted.predict(*frames), strict=True):
+        atoms = ase.Atoms(frame["symbols"], frame["positions"], cell=frame["cell"], pbc=frame["pbc"])
+        atoms.calc = calculator
         assert atoms.get_potential_energy() == pytest.approx(label["energy"], abs=1e-8)
         assert atoms.get_forces().tolist() == [pytest.approx(row, abs=1e-8) for row in label["forces"]]
         if frame["cell"]:

@@ -121,10 +121,9 @@ def test_how_it_is_cut_leaves_no_trace(ensemble: tuple[Engine, str]) -> None:
     _, whole = engine.run(ensemble=kind)
     assert engine.run(ensemble=kind, block=10)[1] == whole
     assert engine.run(ensemble=kind, block=5)[1] == whole
-    assert (
-        engine.run(ensemble=kind, steps=20)[1]
-        == whole[: len(whole) // 2 + 200][: len(engine.run(ensemble=kind, steps=20)[1])]
-    )
+    _, short = engine.run(ensemble=kind, steps=20)
+    assert whole.startswith(short)
+    assert short.count(b"step=") == 4
 
 
 def test_seed_and_walker_decide(ensemble: tuple[Engine, str]) -> None:
