@@ -133,7 +133,8 @@ def python_for(family: str, executor: str) -> str:
     missing = [name for name in needs if not _has(name)]
     if not missing:
         return sys.executable
-    what = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed in {sys.prefix}"
+    words = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
+    what = f"{words} {'is' if len(missing) == 1 else 'are'} not installed in {sys.prefix}"
     if executor == "threads":
         raise BadConfig(f"{what}, where threads run", 'type = "htex" runs in an environment of its own')
     command, own = running(), find(family)

@@ -28,6 +28,7 @@ ALLOWED = {
         "environments",
         "site.schema",
         "site.resolve",
+        "site.detect",
         "worker.guard",
         "worker.convert",
         "worker.walker",

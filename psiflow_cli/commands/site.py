@@ -92,6 +92,32 @@ def _show_script(site: Site, executor: str, machine: Machine) -> None:
     click.echo(script(resolve.of_executor(site, executor, machine)).rstrip())
 
 
+@command.command("check")
+@click.argument("name", envvar="PSIFLOW_SITE", default="local")
+@click.option("--submit", is_flag=True, help="Also run a tiny real task in a block of every executor.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list of findings on stdout.")
+@options.talk
+def check(name: str, submit: bool, as_json: bool) -> None:
+    """Check a site: names, programs, environments and partitions, and with --submit what its workers see."""
+    from psiflow_cli.errors import BAD_CONFIG
+    from psiflow_cli.runtime.rundir import describe
+    from psiflow_cli.site import detect, load
+    from psiflow_cli.stages import site_check
+
+    site, machine = load.load(name), detect.machine()
+    findings = list(site_check.without_job(site, machine))
+    bad = {finding.executor for finding in findings if finding.problem}
+    if submit and not bad:
+        findings = list(site_check.with_job(site, machine))
+    if as_json:
+        click.echo(json.dumps([describe(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.executor}: {finding.problem or 'good'}")
+    if any(finding.problem for finding in findings):
+        raise click.exceptions.Exit(BAD_CONFIG)
+
+
 @command.command("schema")
 def schema_() -> None:
     """Print the JSON schema of site files, for editors that complete and check TOML."""

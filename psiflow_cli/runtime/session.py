@@ -86,7 +86,9 @@ class Session:
         config = Config(
             executors=[executor],
             run_dir=str(folder),
-            strategy="none" if self.target.provider.type == "local" else "htex_auto_scale",
+            # `htex_auto_scale` counts a block whose workers have not registered yet as idle for ever, and cancels and
+            # resubmits it as long as there are fewer tasks than slots
+            strategy="none" if self.target.provider.type == "local" else "simple",
             strategy_period=_TICK_S,
             max_idletime=float(duration.parse(self.target.executor.idle_time)),
             usage_tracking=0,

@@ -19,7 +19,7 @@ from psiflow_cli.references.cp2k.kept import Kept
 from psiflow_cli.references.cp2k.periodicity import Impossible
 from psiflow_cli.references.cp2k.single_point import build
 from psiflow_cli.worker import frames as wire
-from psiflow_cli.worker import modules, subprocesses
+from psiflow_cli.worker import launcher, modules, subprocesses
 from psiflow_cli.worker.guard import Fatal, failure
 
 SUMMARY = "density functional theory with CP2K (Quickstep)"
@@ -100,7 +100,7 @@ def _run(folder: Path, text: str, files: dict[str, str], context: dict[str, Any]
             argv,
             folder / "psiflow.out",
             cwd=folder,
-            env=launch.environment(context),
+            env=launcher.environment(context),
             seconds=context.get("walltime"),
             memory=context.get("memory"),
             cpus=context.get("cpus"),

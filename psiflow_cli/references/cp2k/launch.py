@@ -1,35 +1,24 @@
-"""How CP2K is started on this machine: the command line, and the environment it runs in."""
+"""How CP2K is started on this machine."""
 
 from __future__ import annotations
 
-import os
-import shlex
 import shutil
 from typing import Any
 
-from psiflow_cli.worker import modules
+from psiflow_cli.worker import launcher, modules
 from psiflow_cli.worker.guard import Fatal
 
 EXECUTABLE = "cp2k.psmp"
-MPIRUN = "mpirun -np {ranks}"
 
 
 def command(context: dict[str, Any], input_name: str) -> list[str]:
     """The argv for one run: the site's launch template, else mpirun if there is more than one rank. Raises Fatal."""
     executable = context.get("executable") or EXECUTABLE
-    ranks, threads = context.get("ranks") or 1, context.get("threads") or 1
-    launch = context.get("launch") or (MPIRUN if ranks > 1 else "")
-    cpus = ",".join(str(cpu) for cpu in context.get("cpus") or [])
-    try:
-        prefix = [word.format(ranks=ranks, threads=threads, cpus=cpus) for word in shlex.split(launch)]
-    except (ValueError, KeyError, IndexError) as error:
-        raise Fatal(
-            f"launch = {launch!r} cannot be filled in: {error}", "it may hold {ranks}, {threads}, {cpus}"
-        ) from None
+    prefix = launcher.prefix(context)
     argv = [*prefix, executable, "-i", input_name]
     if modules.needed(context):
         return modules.wrap(argv, context)  # what is on PATH then, only that shell knows
-    path = environment(context).get("PATH")
+    path = launcher.environment(context).get("PATH")
     for program, key in ((prefix[0], "launch"),) if prefix else ((executable, "executable"),):
         if shutil.which(program, path=path) is None:
             raise missing(program, key)
@@ -42,18 +31,3 @@ def missing(program: str, key: str, detail: str = "") -> Fatal:
         f"{key} {program!r} cannot be started where the reference runs: {detail or 'it was not found'}",
         f"set `{key}` in the site's [resources] for the reference, or the environment that has it",
     )
-
-
-def environment(context: dict[str, Any]) -> dict[str, str]:
-    """The worker's environment, the site's over it, and the number of threads."""
-    threads = str(context.get("threads") or 1)
-    env = {**os.environ, **(context.get("env") or {}), **modules.variables(context), "OMP_NUM_THREADS": threads}
-    if "bind" not in (context.get("launch") or ""):
-        # Open MPI starts binding at core 0 whatever CPUs it was given, and two tasks on a node would share cores;
-        # unbound, the ranks stay on the worker's own CPUs. The second name is that of Open MPI 5.
-        env.setdefault("OMPI_MCA_hwloc_base_binding_policy", "none")
-        env.setdefault("PRTE_MCA_hwloc_default_binding_policy", "none")
-    if os.geteuid() == 0:  # Open MPI refuses to start as root otherwise
-        env.setdefault("OMPI_ALLOW_RUN_AS_ROOT", "1")
-        env.setdefault("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
-    return env

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import subprocess
 from typing import Any, Literal
 
@@ -70,3 +71,31 @@ def build(provider: Provider, target: Target) -> Any:
 def cancel(jobs: list[str]) -> None:
     """End jobs of an earlier run that may still wait in the queue; ids that are gone do no harm."""
     subprocess.run(["scancel", *jobs], capture_output=True, timeout=60, check=False)
+
+
+def problems(provider: Provider) -> list[str]:
+    """What SLURM says against this table: an unknown partition, one that is down, an unknown account."""
+    try:
+        known = _ask("sinfo", "-h", "-o", "%R %a", *([f"--clusters={provider.clusters}"] if provider.clusters else []))
+    except OSError:
+        return ["sinfo is not found: is this a login node of the cluster?"]
+    states = dict(line.split()[:2] for line in known.splitlines() if len(line.split()) >= 2)
+    found = []
+    if provider.partition and provider.partition not in states:
+        found.append(f"no partition {provider.partition!r}: there are {', '.join(sorted(states)) or 'none'}")
+    elif provider.partition and states[provider.partition] != "up":
+        found.append(f"partition {provider.partition!r} is {states[provider.partition]}")
+    if provider.account:
+        try:
+            accounts = set(
+                _ask("sacctmgr", "-n", "-P", "show", "assoc", "format=account", f"user={getpass.getuser()}").split()
+            )
+        except OSError:
+            accounts = set()
+        if accounts and provider.account not in accounts:
+            found.append(f"no account {provider.account!r} of yours: there are {', '.join(sorted(accounts))}")
+    return found
+
+
+def _ask(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout

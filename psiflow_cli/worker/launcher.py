@@ -1,0 +1,48 @@
+"""How a task starts a program: the launch template filled in, and the environment it runs in."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import Any
+
+from psiflow_cli.worker import modules
+from psiflow_cli.worker.guard import Fatal
+
+MPIRUN = "mpirun -np {ranks}"
+
+
+def prefix(context: dict[str, Any]) -> list[str]:
+    """The launch template's words, with numbers filled in; mpirun if there is more than one rank, else nothing.
+
+    Raises Fatal for a template that holds anything but {ranks}, {threads} and {cpus}.
+    """
+    ranks, threads = context.get("ranks") or 1, context.get("threads") or 1
+    launch = context.get("launch") or (MPIRUN if ranks > 1 else "")
+    cpus = ",".join(str(cpu) for cpu in context.get("cpus") or [])
+    try:
+        return [word.format(ranks=ranks, threads=threads, cpus=cpus) for word in shlex.split(launch)]
+    except (ValueError, KeyError, IndexError) as error:
+        raise Fatal(
+            f"launch = {launch!r} cannot be filled in: {error}", "it may hold {ranks}, {threads}, {cpus}"
+        ) from None
+
+
+def environment(context: dict[str, Any]) -> dict[str, str]:
+    """The worker's environment, the site's over it, the number of threads, and what keeps MPI to this task's cores."""
+    threads = str(context.get("threads") or 1)
+    launch = context.get("launch") or ""
+    env = dict(os.environ)
+    if "srun" not in launch:
+        # a block is one SLURM task with many cores: an mpirun that knew of it would find one slot, and refuse
+        env = {name: value for name, value in env.items() if not name.startswith("SLURM_")}
+    env.update({**(context.get("env") or {}), **modules.variables(context), "OMP_NUM_THREADS": threads})
+    if "bind" not in launch:
+        # Open MPI starts binding at core 0 whatever CPUs it was given, and two tasks on a node would share cores;
+        # unbound, the ranks stay on the worker's own CPUs. The second name is that of Open MPI 5.
+        env.setdefault("OMPI_MCA_hwloc_base_binding_policy", "none")
+        env.setdefault("PRTE_MCA_hwloc_default_binding_policy", "none")
+    if os.geteuid() == 0:  # Open MPI refuses to start as root otherwise
+        env.setdefault("OMPI_ALLOW_RUN_AS_ROOT", "1")
+        env.setdefault("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+    return env
