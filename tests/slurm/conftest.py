@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import tempfile
 from pathlib import Path
 
@@ -16,7 +17,11 @@ def slurm():
     if reason := cluster.missing():
         pytest.skip(reason)
     # munged runs as a user of its own, who could not enter pytest's private folders
-    with tempfile.TemporaryDirectory(prefix="psiflow-slurm-", ignore_cleanup_errors=True) as folder:
+    with (
+        Path(tempfile.gettempdir(), "psiflow-emulated-slurm.lock").open("w") as lock,
+        tempfile.TemporaryDirectory(prefix="psiflow-slurm-", ignore_cleanup_errors=True) as folder,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)  # its ports are fixed: one cluster on a host
         Path(folder).chmod(0o755)
         with cluster.Cluster(Path(folder) / "cluster") as running:
             yield running
