@@ -18,10 +18,10 @@ A *frame* on the wire is
      "pbc": [bool] * 3, "charge": int, "multiplicity": int}      (the last two only where the input gives them)
 
 The *context* of a task is
-    {"scratch": folder for temporary files, "logs": folder for logs to keep, "device": "cpu" | "cuda",
-     "dtype": "float32" | "float64" | None (the model's own), "cores": int, "ranks": int, "threads": int,
-     "gpus": int, "memory": MB or None, "walltime": seconds or None, "launch": template or "", "executable": name or "",
-     "env": {name: value}, "cpus": [int] or None,
+    {"scratch": folder for temporary files, "keep_scratch": bool, "logs": folder for logs to keep,
+     "device": "cpu" | "cuda", "dtype": "float32" | "float64" | None (the model's own),
+     "cores": int, "ranks": int, "threads": int, "gpus": int, "memory": MB or None, "walltime": seconds or None,
+     "launch": template or "", "executable": name or "", "env": {name: value}, "cpus": [int] or None,
      "modules": [names], "source": [files]}
 
 A *label* is {"energy": eV, "forces": [[x, y, z]] eV/Å, "stress": [xx, yy, zz, yz, xz, xy] eV/Å³ or None,

@@ -11,13 +11,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from psiflow_cli import duration
 from psiflow_cli.errors import NoResources
 from psiflow_cli.runtime.jsonfile import read_json, write_json
 from psiflow_cli.site.resolve import Target
 
 FILE = "blocks.json"
-FIRST_WORKER_S = 120.0
-"""How long a running block may take to show its first worker."""
 
 
 class Blocks:
@@ -57,19 +56,20 @@ class Blocks:
             self._give_up()
 
     def _give_up(self) -> None:
-        limit = self._target.executor.max_block_failures
+        limit = self._target.run.max_block_failures
         if self._barren >= limit:
             why = f": {self._last_words.splitlines()[-1][:300]}" if self._last_words else ""
             raise NoResources(f"{self._barren} blocks ended without finishing a task{why}", self._logs())
         running = [j["since"] for j in self._jobs.values() if j["state"] == "RUNNING"]
-        if self._connected or not running or time.time() - min(running) < FIRST_WORKER_S:
+        patience = float(duration.parse(self._target.run.first_worker))
+        if self._connected or not running or time.time() - min(running) < patience:
             return
         if self._executor.connected_managers():
             self._connected = True
             return
         addresses = ", ".join(sorted(getattr(self._executor, "all_addresses", ()))) or "no address"
         raise NoResources(
-            f"a block runs, but no worker connected within {FIRST_WORKER_S:.0f} s to {addresses}",
+            f"a block runs, but no worker connected within {duration.human(patience)} to {addresses}",
             f"[executors.{self._target.label}] address names the one that reaches this host; {self._logs()}",
         )
 

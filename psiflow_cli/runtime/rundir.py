@@ -43,6 +43,8 @@ class Request:
     overwrite: bool = False
     spooled: dict[str, str] = field(default_factory=dict)
     """Where an input that is not a file (stdin) has been stored: name -> path."""
+    cache: bool = True
+    """False: nothing that a finished invocation computed is used again."""
 
     @property
     def fingerprint(self) -> str:
@@ -84,6 +86,7 @@ class Run:
             self.journal_path = folder / "journal.jsonl"
             self._refuse_foreign_outputs()
             self._site = site
+            self._round = int(self.previous.get("round", 0)) + bool(self.previous.get("result", {}).get("finished"))
         except BaseException:
             self._lock.release()
             raise
@@ -107,7 +110,12 @@ class Run:
     def up_to_date(self) -> dict[str, Any] | None:
         """The result of an earlier, equal and finished invocation whose outputs still stand, else None."""
         result = self.previous.get("result")
-        if not result or self.previous.get("fingerprint") != self.request.fingerprint or result.get("retry"):
+        if (
+            not self.request.cache
+            or not result
+            or self.previous.get("fingerprint") != self.request.fingerprint
+            or result.get("retry")
+        ):
             return None
         if self.request.overwrite or result["exit_code"] not in (0, 1):
             return None
@@ -148,11 +156,16 @@ class Run:
             "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
             "started": self._started,
             "total": total,
+            "round": self._round,
         }
         write_json(self.folder / "run.json", self._record)
         self.journal = Journal(self.journal_path)
         begin = {k: self._record[k] for k in ("host", "pid", "slurm_job_id", "fingerprint", "total")}
         self.journal.append({"kind": "begin", "t": self._started, **begin})
+
+    def key(self, fingerprint: str) -> str:
+        """What the units of these settings are found by: without a cache, another one after every finished run."""
+        return fingerprint if self.request.cache else f"{fingerprint}.{self._round}"
 
     def units(self, fingerprint: str) -> Iterator[tuple[int, dict[str, Any]]]:
         """(offset, head) of every finished unit of these settings, oldest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import re
 import tempfile
@@ -86,16 +87,26 @@ class Session:
         config = Config(
             executors=[executor],
             run_dir=str(folder),
-            # `htex_auto_scale` counts a block whose workers have not registered yet as idle for ever, and cancels and
-            # resubmits it as long as there are fewer tasks than slots
-            strategy="none" if self.target.provider.type == "local" else "simple",
+            strategy=self._strategy(),
             strategy_period=_TICK_S,
             max_idletime=float(duration.parse(self.target.executor.idle_time)),
             usage_tracking=0,
             initialize_logging=False,
         )
+        if self.target.run.log_level != "off":
+            self._stack.enter_context(_parsl_log(folder / "parsl.log", self.target.run.log_level))
         self._dfk = parsl.dataflow.dflow.DataFlowKernel(config)
         self._app = parsl.python_app(data_flow_kernel=self._dfk, executors=[self.target.label], cache=False)(guard.call)
+
+    def _strategy(self) -> str:
+        """Parsl's name for how blocks come and go.
+
+        `htex_auto_scale` counts a block whose workers have not registered yet as idle for ever, and cancels and
+        resubmits it as long as there are fewer tasks than slots.
+        """
+        if self.target.run.strategy != "auto":
+            return self.target.run.strategy
+        return "none" if self.target.provider.type == "local" else "simple"
 
     def __exit__(self, *_: object) -> None:
         if self._dfk is not None:
@@ -172,6 +183,17 @@ class Session:
         said = errors[-1].read_text(errors="replace").strip() if errors else ""
         last = (said or text.strip() or "no reason given").splitlines()[-1]
         return f": {last.strip().removeprefix('STDERR: ')[:300]}"
+
+
+@contextlib.contextmanager
+def _parsl_log(path: Path, level: str) -> Iterator[None]:
+    from parsl.log_utils import set_file_logger
+
+    close = set_file_logger(str(path), level=logging.getLevelName(level.upper()))
+    try:
+        yield
+    finally:
+        close()
 
 
 @contextlib.contextmanager

@@ -32,6 +32,9 @@ def check(path: Path, data: dict[str, Any]) -> schema.Site:
         # One by one: of a mistake in the whole, msgspec does not say in which of the named tables it is.
         for name, entries in group.items() if isinstance(group, dict) else ():
             _convert(f"{path}: [{kind}.{name}]", entries, table)
+    if isinstance(run := data.get("run"), dict):
+        _convert(f"{path}: [run]", {k: v for k, v in run.items() if k != "retries"}, schema.Run)
+        _convert(f"{path}: [run.retries]", run.get("retries", {}), schema.Retries)
     # a provider's keys depend on its type: the tables made above take the place of what the whole file makes of them
     plain = {name: {} for name in providers} if "providers" in data else data.get("providers")
     site = _convert(f"{path}:", {**data, **({} if plain is None else {"providers": plain})}, schema.Site)
@@ -68,7 +71,9 @@ def _explain(place: str, text: str, table: type[schema.Table]) -> BadConfig:
     what, _, at = text.partition(" - at `$")
     key = next((part for part in re.split(r"[.\[\]`]+", at) if part), "")
     if unknown := re.search(r"unknown field `(.+?)`", what):
-        return BadConfig(f"{place} {unknown[1]}: unknown key", nearest(unknown[1], list(table.__struct_fields__)))
+        return BadConfig(
+            f"{place} {unknown[1]}: unknown key", nearest(unknown[1], list(table.__struct_encode_fields__))
+        )
     if missing := re.search(r"missing required field `(.+?)`", what):
         return BadConfig(f"{place} {missing[1]}: required, but missing", "site.d/local.toml is a whole example")
     allowed = _literals(get_type_hints(table, include_extras=True).get(key))
@@ -115,6 +120,10 @@ def _check_names(path: Path, site: schema.Site) -> None:
 
 def _check_amounts(path: Path, site: schema.Site) -> None:
     """Durations and memory can be read."""
+    try:
+        duration.parse(site.run.first_worker)
+    except ValueError as error:
+        raise BadConfig(f"{path}: [run] first_worker: {error}", 'as in "2 min"') from None
     clock, size = (duration.parse, 'as in "12:00:00" or "90 min"'), (megabytes, 'as in "4 GB" or "500 MB"')
     for kind in ("providers", "resources", "executors"):
         for name, table in getattr(site, kind).items():

@@ -27,12 +27,19 @@ class Target:
     nodes: int
     gpus: tuple[str, ...]
     cores: int
+    run: schema.Run = field(default_factory=schema.Run)
     context: Wire = field(default_factory=dict)
 
     @property
     def workers(self) -> int:
         """Tasks that run at once, in all blocks."""
         return self.workers_per_node * self.nodes * getattr(self.provider, "max_blocks", 1)
+
+    def retries(self, failure: str) -> int:
+        """How often a task that ended with this class of failure is tried again within this run."""
+        if failure == "worker-lost" and self.executor.retries is not None:
+            return self.executor.retries
+        return int(getattr(self.run.retries, failure.replace("-", "_"), 0))
 
 
 def target(site: schema.Site, family: str, operation: str, machine: Machine) -> Target:
@@ -99,6 +106,7 @@ def of_executor(site: schema.Site, label: str, machine: Machine) -> Target:
         "executable": resources.executable,
         "env": dict(resources.env),
         "scratch": resources.scratch,
+        "keep_scratch": site.run.keep_scratch,
         "cpus": None,
         "modules": list(environment.modules),
         "source": list(environment.source),
@@ -113,6 +121,7 @@ def of_executor(site: schema.Site, label: str, machine: Machine) -> Target:
         nodes=machine.nodes,
         gpus=machine.gpus if gpus else (),
         cores=cores,
+        run=site.run,
         context=context,
     )
 

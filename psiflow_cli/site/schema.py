@@ -15,6 +15,7 @@ Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.,:/@+=%\[\]-]*$")]
 Line = Annotated[str, Meta(pattern=r"^[^\n\r]*$")]
 """A line of a batch system's own; it cannot become two."""
 Count = Annotated[int, Meta(ge=1)]
+Amount = Annotated[int, Meta(ge=0)]
 OPERATIONS = ("label", "train", "evaluate")
 """What a reference or a model family is used for: the keys of `[use]` below its name."""
 
@@ -45,11 +46,11 @@ class BatchProvider(Provider, frozen=True, kw_only=True):
 
     cores_per_node: Count
     memory_per_node: str = ""
-    gpus_per_node: Annotated[int, Meta(ge=0)] = 0
+    gpus_per_node: Amount = 0
     nodes: Count = 1
     """Nodes of one block."""
-    init_blocks: Annotated[int, Meta(ge=0)] = 1
-    min_blocks: Annotated[int, Meta(ge=0)] = 0
+    init_blocks: Amount = 1
+    min_blocks: Amount = 0
     max_blocks: Count = 1
     walltime: str = "1:00:00"
     """Of one block."""
@@ -90,7 +91,7 @@ class Resources(Table, frozen=True, kw_only=True):
     ranks: Count = 1
     threads: Count | None = None
     """Threads per rank (`OMP_NUM_THREADS`); None: cores / ranks."""
-    gpus: Annotated[int, Meta(ge=0)] | None = None
+    gpus: Amount | None = None
     """None: one if the device is a GPU, else none."""
     memory: str = ""
     walltime: str = ""
@@ -118,8 +119,35 @@ class Executor(Table, frozen=True, kw_only=True):
     """Of the host that psiflow runs on, as workers reach it; empty: all of its addresses are tried."""
     idle_time: str = "2 min"
     """A block without tasks is given back after this time."""
+    retries: Amount | None = None
+    """How often a task that was lost with its worker is tried again; None: as `[run.retries]` says."""
+
+
+class Retries(Table, frozen=True, kw_only=True, rename="kebab"):
+    """How often a task is tried again within one run, by its class of failure."""
+
+    worker_lost: Amount = 2
+    timeout: Amount = 0
+    out_of_memory: Amount = 0
+    crashed: Amount = 0
+
+
+class Run(Table, frozen=True, kw_only=True):
+    """What holds for a whole run, whatever its executor."""
+
+    retries: Retries = Retries()
+    cache: bool = True
+    """False: the same command after a finished one computes all anew, in place of saying that it is up to date."""
+    strategy: Literal["auto", "none", "simple", "htex_auto_scale"] = "auto"
+    """Parsl's, for starting and ending blocks; auto: none for the local provider, simple for all others."""
+    log_level: Literal["off", "error", "warning", "info", "debug"] = "off"
+    """Of Parsl's own log, parsl.log in the run directory."""
+    keep_scratch: bool = False
+    """Keep what the programs of a task leave in their scratch folder."""
     max_block_failures: Count = 3
     """So many blocks that end without finishing a task stop the run."""
+    first_worker: str = "2 min"
+    """How long a running block may take to show its first worker."""
 
 
 class Site(Table, frozen=True, kw_only=True):
@@ -132,6 +160,7 @@ class Site(Table, frozen=True, kw_only=True):
     environments: dict[str, Environment] = field(default_factory=dict)
     resources: dict[str, Resources]
     executors: dict[str, Executor]
+    run: Run = Run()
     use: dict[str, str | dict[str, str]]
     defaults: dict[str, dict[str, str | int | float | bool]] = field(default_factory=dict)
     """Default options per command: `[defaults.label] reference = "cp2k"`."""

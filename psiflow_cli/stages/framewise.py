@@ -20,7 +20,6 @@ from psiflow_cli.seams import Wire
 from psiflow_cli.stages.workspace import Workspace
 from psiflow_cli.worker.guard import MACHINE_FAILURES, failure
 
-TRIES = 3
 _MOST_FRAMES = 512
 
 
@@ -62,11 +61,11 @@ class Results:
 
     def __init__(self, space: Workspace, work: Work) -> None:
         self._run = space.run
-        self._of = work.of
+        self._of = space.run.key(work.of)
         self.offsets: dict[int, int] = {}
         self.failures: dict[int, str] = {}
         self.codes: set[str] = set()
-        for offset, unit in space.run.units(work.of):
+        for offset, unit in space.run.units(self._of):
             self._note(unit, offset)
 
     def _note(self, unit: dict[str, Any], offset: int) -> None:
@@ -127,10 +126,13 @@ def compute(space: Workspace, work: Work, survey: Survey, results: Results, need
             task, outcome = session.next()
             frames: list[Wire] = task.payload["frames"]
             done = _judge(task, outcome, feeder, len(frames))
-            if done is not None:
-                results.add(frames, done, outcome.seconds, session.target.cores)
-                feeder.learn(len(frames), outcome.seconds)
-                progress.update(len(frames), sum("failure" in r for r in done))
+            if done is None:
+                continue
+            feeder.learn(len(frames), outcome.seconds)
+            kept = feeder.retry(task, done)
+            if kept:
+                results.add([frames[i] for i in kept], [done[i] for i in kept], outcome.seconds, session.target.cores)
+                progress.update(len(kept), sum("failure" in done[i] for i in kept))
 
 
 class _Feeder:
@@ -142,6 +144,7 @@ class _Feeder:
         self._again: list[Task] = []
         self._left = len(needed)
         self._session = session
+        self.target = session.target
         self._size = 1
         self._frames = self._wires(space, survey, set(needed))
 
@@ -173,6 +176,16 @@ class _Feeder:
         """Queue a task's frames again, each on its own."""
         self._again += [self._task([frame], tries) for frame in task.payload["frames"]]
 
+    def retry(self, task: Task, done: list[Wire]) -> list[int]:
+        """Queue again the frames whose failure the site wants tried again; returns the places of all others."""
+        kept = []
+        for place, (frame, result) in enumerate(zip(task.payload["frames"], done, strict=True)):
+            if task.tries <= self.target.retries(result.get("failure", "")):
+                self._again.append(self._task([frame], task.tries + 1))
+            else:
+                kept.append(place)
+        return kept
+
 
 def _judge(task: Task, outcome: Outcome, feeder: _Feeder, count: int) -> list[Wire] | None:
     """A result for each frame of a task, or None if its frames were queued again."""
@@ -185,10 +198,10 @@ def _judge(task: Task, outcome: Outcome, feeder: _Feeder, count: int) -> list[Wi
         feeder.singly(task, 1)
         return None
     if outcome.lost:
-        if task.tries < TRIES or not outcome.blame:
+        if task.tries <= feeder.target.retries("worker-lost") or not outcome.blame:
             feeder.singly(task, task.tries + outcome.blame)
             return None
-        return [failure("worker-lost", f"{outcome.lost} ({TRIES} times)")]
+        return [failure("worker-lost", f"{outcome.lost} ({task.tries} times)")]
     if outcome.error == "out of memory":
         return [failure("out-of-memory", outcome.error)]
     return [failure("crashed", outcome.error)]

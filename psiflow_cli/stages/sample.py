@@ -16,6 +16,7 @@ from psiflow_cli.errors import BadData
 from psiflow_cli.runtime.rundir import fingerprint
 from psiflow_cli.runtime.session import Outcome, Session, Task
 from psiflow_cli.seams import Wire
+from psiflow_cli.site.resolve import Target
 from psiflow_cli.stages.workspace import Job, Workspace
 from psiflow_cli.worker.walker import TRAJECTORY
 
@@ -23,7 +24,6 @@ FIRST_BLOCK = 20
 """Steps of a walker's first block: enough to time one."""
 BLOCK_S = 15.0
 """How long a block should take: what a killed run loses at most, of each walker that was moving."""
-TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,9 @@ def starts(sampling: Sampling, space: Workspace) -> list[Wire]:
 def run(sampling: Sampling, space: Workspace) -> dict[str, Any]:
     """Move every walker to the end, or to where a limit stopped it; returns the summary."""
     wires = starts(sampling, space)
-    of = fingerprint([sampling.settings, sampling.model.fingerprint, [w["id"] for w in wires], sampling.worker])
+    of = space.run.key(
+        fingerprint([sampling.settings, sampling.model.fingerprint, [w["id"] for w in wires], sampling.worker])
+    )
     base = space.job.folder / "walkers" / of
     walkers = [Walker(i, base / f"{i:05d}", wire) for i, wire in enumerate(wires)]
     known: dict[int, dict[str, Any]] = {}
@@ -122,7 +124,7 @@ def _move(sampling: Sampling, space: Workspace, walkers: list[Walker], of: str) 
             task, outcome = session.next()
             walker: Walker = task.note
             before = walker.step
-            _learn(sampling, walker, outcome)
+            _learn(sampling, session.target, walker, outcome)
             if walker.step != before or walker.done:
                 _journal(space, walker, outcome, of, session)
                 progress.update(walker.step - before, int(walker.stopped is not None))
@@ -143,12 +145,12 @@ def _submit(sampling: Sampling, space: Workspace, session: Session, walker: Walk
     session.submit(Task(f"{sampling.worker}:advance", {"job": job, "context": space.context()}, note=walker))
 
 
-def _learn(sampling: Sampling, walker: Walker, outcome: Outcome) -> None:
+def _learn(sampling: Sampling, target: Target, walker: Walker, outcome: Outcome) -> None:
     """Take over what a block said; a walker whose worker is lost, or whose code fails, is tried again."""
     if outcome.lost or outcome.error:
         walker.tries += not outcome.lost or outcome.blame
-        if walker.tries >= TRIES:
-            kind = "worker-lost" if outcome.lost else "crashed"
+        kind = "worker-lost" if outcome.lost else "crashed"
+        if walker.tries > target.retries(kind):
             walker.stopped = {"kind": kind, "reason": outcome.lost or outcome.error, "step": walker.step}
             walker.done = True
         return

@@ -108,7 +108,7 @@ def run(training: Training, space: Workspace) -> dict[str, Any]:
     with space.run.guard_end():
         files = _write_data(training, space, prepared)
         init = training.init.fingerprint if training.init else None
-        of = fingerprint([prepared.config, files["sha256"], training.seed, training.members, init])
+        of = space.run.key(fingerprint([prepared.config, files["sha256"], training.seed, training.members, init]))
         members = [space.job.folder / "work" / of / f"member-{i}" for i in range(training.members)]
         with _Watch(training, space, members, of, epochs) as watch, space.session(watch.tick) as session:
             trained = _train(training, session, space, prepared, files, members)

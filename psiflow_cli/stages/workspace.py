@@ -79,7 +79,8 @@ class Workspace:
         outputs = [o for o in (job.output, *job.other_outputs) if o != "-"]
         rundir.check_outputs(outputs, [i for i in inputs if i != "-"])
         spooled = {"-": str(job.folder / "stdin.xyz")} if "-" in inputs else {}
-        request = rundir.Request(job.command, job.settings, inputs, outputs, job.overwrite, spooled)
+        cache = job.target is None or job.target.run.cache
+        request = rundir.Request(job.command, job.settings, inputs, outputs, job.overwrite, spooled, cache)
         self.run = rundir.Run(job.folder, request, job.site)
         for name in job.frames:
             self.sources.append((name, self._as_text(name)))

@@ -61,7 +61,7 @@ def test_workers_that_never_connect_are_said_with_the_addresses(watched, monkeyp
     executor.set("0", JobState.RUNNING)
     watch.look(pending=1)
     now = blocks.time.time()
-    monkeypatch.setattr(blocks, "time", SimpleNamespace(time=lambda: now + blocks.FIRST_WORKER_S + 1))
+    monkeypatch.setattr(blocks, "time", SimpleNamespace(time=lambda: now + 121))
     with pytest.raises(NoResources, match=r"10\.0\.0\.1, 192\.168\.0\.1"):
         watch.look(pending=1)
 

@@ -50,6 +50,11 @@ def test_the_shipped_files_hold(root):
         ('environment = "own"', 'enviroment = "own"', "[executors.reference] enviroment: unknown key", "'environment'"),
         ('type = "local"', 'partition = "gpu"', "[providers.here] partition: unknown key", "type"),
         ('prefix = ""', 'prefx = ""', "[environments.own] prefx: unknown key", "'prefix'"),
+        ("[use]", "[run]\ncaches = false\n[use]", "[run] caches: unknown key", "'cache'"),
+        ("[use]", "[run.retries]\nworkerlost = 1\n[use]", "[run.retries] workerlost: unknown key", "'worker-lost'"),
+        ("[use]", "[run.retries]\ntimeout = -1\n[use]", "[run.retries] timeout: expected whole number", ""),
+        ("[use]", '[run]\nstrategy = "simpel"\n[use]', "[run] strategy: unknown value 'simpel'", "'simple'"),
+        ("[use]", '[run]\nfirst_worker = "soon"\n[use]', "[run] first_worker: ", "2 min"),
         # wrong types; the first [resources] has the same key with a good value
         ("cores = 2", 'cores = "most"', "[resources.big] cores: unknown value 'most'", "all"),
         ("cores = 2", "cores = 1.5", "[resources.big] cores: expected whole number or text, got number", ""),

@@ -7,8 +7,6 @@ units and converted once, with ASE's constants.
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from psiflow_cli.references.cp2k.kept import Kept
 from psiflow_cli.references.cp2k.periodicity import Impossible
 from psiflow_cli.references.cp2k.single_point import build
 from psiflow_cli.worker import frames as wire
-from psiflow_cli.worker import launcher, modules, subprocesses
+from psiflow_cli.worker import launcher, modules, scratch, subprocesses
 from psiflow_cli.worker.guard import Fatal, failure
 
 SUMMARY = "density functional theory with CP2K (Quickstep)"
@@ -75,18 +73,13 @@ def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, A
         text, stress = build(frame, settings)
     except Impossible as error:
         return failure("invalid-input", str(error))
-    scratch = Path(context["scratch"])
-    scratch.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="cp2k-", dir=scratch))
-    try:
+    with scratch.folder(context, "cp2k") as folder:
         outcome, log = _run(folder, text, settings["files"], context)
         kept = Kept(Path(context["logs"]), frame["id"], text, log)
         if outcome.returncode != 0 and not (outcome.timed_out or outcome.out_of_memory):
             modules.check(outcome.returncode, log)
             _raise_fatal(log, kept, context.get("executable") or launch.EXECUTABLE)
         return _judge(frame, outcome, log, stress, kept)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(folder: Path, text: str, files: dict[str, str], context: dict[str, Any]) -> tuple[subprocesses.Outcome, str]:
