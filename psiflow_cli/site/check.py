@@ -40,6 +40,7 @@ def check(path: Path, data: dict[str, Any]) -> schema.Site:
     site = _convert(f"{path}:", {**data, **({} if plain is None else {"providers": plain})}, schema.Site)
     site = msgspec.structs.replace(site, providers=providers)
     _check_names(path, site)
+    _check_containers(path, site)
     _check_amounts(path, site)
     return site
 
@@ -116,6 +117,17 @@ def _check_names(path: Path, site: schema.Site) -> None:
                     f"{path}: [use] {family}.{operation}: no such operation", nearest(operation, schema.OPERATIONS)
                 )
             exists(f"[use] {family}.{operation}", name, site.executors)
+
+
+def _check_containers(path: Path, site: schema.Site) -> None:
+    """A shell of the host's loads no modules inside an image."""
+    for name, environment in site.environments.items():
+        for key in ("modules", "source"):
+            if environment.container and getattr(environment, key):
+                raise BadConfig(
+                    f"{path}: [environments.{name}] {key}: cannot reach into a container",
+                    "the image holds all that is launched; what apptainer itself needs goes into worker_init",
+                )
 
 
 def _check_amounts(path: Path, site: schema.Site) -> None:

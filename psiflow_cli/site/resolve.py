@@ -45,7 +45,7 @@ class Target:
 def target(site: schema.Site, family: str, operation: str, machine: Machine) -> Target:
     """The executor of one operation, with its resources in numbers."""
     found = of_executor(site, site.executor_for(family, operation), machine)
-    if found.environment.prefix:
+    if found.environment.prefix or found.environment.container:
         return found
     return replace(found, python=environments.python_for(family, found.executor.type))
 
@@ -128,6 +128,8 @@ def of_executor(site: schema.Site, label: str, machine: Machine) -> Target:
 
 def _python(environment: schema.Environment, name: str) -> str:
     """The Python of an environment; nodes of this machine can be looked at before anything is submitted."""
+    if environment.container:  # what is in the image, only the image knows
+        return str(Path(environment.prefix, "bin", "python")) if environment.prefix else "python3"
     if not environment.prefix:
         return sys.executable
     python = Path(os.path.expandvars(environment.prefix)).expanduser().absolute() / "bin" / "python"

@@ -16,6 +16,8 @@ Line = Annotated[str, Meta(pattern=r"^[^\n\r]*$")]
 """A line of a batch system's own; it cannot become two."""
 Count = Annotated[int, Meta(ge=1)]
 Amount = Annotated[int, Meta(ge=0)]
+Bind = Annotated[str, Meta(pattern=r"^[^,\n\r]+$")]
+"""One folder: a comma would begin another."""
 OPERATIONS = ("label", "train", "evaluate")
 """What a reference or a model family is used for: the keys of `[use]` below its name."""
 
@@ -82,6 +84,13 @@ class Environment(Table, frozen=True, kw_only=True):
     """Loaded for the programs that workers launch, in this order."""
     source: list[str] = field(default_factory=list)
     """Files that a shell sources, after the modules, for the programs that workers launch."""
+    container: str = ""
+    """Image in which the workers run, with all that they launch; `prefix` is then a path inside it."""
+    container_command: Literal["apptainer", "singularity"] = "apptainer"
+    gpu_flag: Literal["", "--nv", "--rocm"] = ""
+    """How GPUs get into the container; empty: `--nv` if the device is one."""
+    binds: list[Bind] = field(default_factory=list)
+    """More folders that the container sees, as `SOURCE[:TARGET[:ro]]`; the run directory is always there."""
 
 
 class Resources(Table, frozen=True, kw_only=True):

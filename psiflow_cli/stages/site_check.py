@@ -15,6 +15,7 @@ from pathlib import Path
 
 from psiflow_cli.errors import PsiflowError
 from psiflow_cli.registry import load
+from psiflow_cli.runtime import container
 from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.site import resolve, schema
 from psiflow_cli.site.detect import Machine
@@ -77,7 +78,12 @@ def _environment(target: resolve.Target) -> Iterator[str]:
     """The workers' Python is of the command's minor version and has the command's Parsl: HTEX refuses others."""
     try:
         done = subprocess.run(
-            [target.python, "-c", _ASK], capture_output=True, text=True, timeout=120, cwd="/", check=True
+            [*container.words(target), target.python, "-c", _ASK],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd="/",
+            check=True,
         )
         found = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:

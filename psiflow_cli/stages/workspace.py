@@ -15,9 +15,10 @@ from typing import Any
 
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData, NoInput
-from psiflow_cli.runtime import rundir
+from psiflow_cli.runtime import container, rundir
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.site.resolve import Target
+from psiflow_cli.worker import convert
 
 _TEXT = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz", ".xyz.zst", ".extxyz.zst")
 
@@ -104,8 +105,12 @@ class Workspace:
             return _spool(self.job.folder / "stdin.xyz")
         if name.lower().endswith(_TEXT):
             return Path(name)
-        python = self.job.target.python if self.job.target else sys.executable
-        return _convert(name, Path(self._converted.name) / f"{len(self.sources)}.xyz", python)
+        made = Path(self._converted.name) / f"{len(self.sources)}.xyz"
+        target = self.job.target
+        if target is None:
+            return _convert(name, made, [sys.executable])
+        inside = container.words(target, Path(name).absolute().parent, Path(convert.__file__).parent)
+        return _convert(name, made, [*inside, target.python])
 
     def frames(self) -> Iterator[extxyz.Frame]:
         """Every frame of every input, in order."""
@@ -170,12 +175,10 @@ def _spool(path: Path) -> Path:
     return path
 
 
-def _convert(name: str, path: Path, python: str) -> Path:
+def _convert(name: str, path: Path, python: list[str]) -> Path:
     """Any other format that ASE reads, as extended XYZ: in a process of its own, since ASE is slow to import."""
-    from psiflow_cli.worker import convert
-
     with path.open("wb") as stream:
-        done = subprocess.run([python, convert.__file__, os.path.abspath(name)], stdout=stream, stderr=subprocess.PIPE)
+        done = subprocess.run([*python, convert.__file__, os.path.abspath(name)], stdout=stream, stderr=subprocess.PIPE)
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["cannot be read"]
         said = lines[-1].removeprefix("psiflow: ").replace(os.path.abspath(name), name)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli.runtime import lock
+from psiflow_cli.runtime import container, lock
 from psiflow_cli.site.resolve import Target
 from psiflow_cli.worker import leash
 
@@ -25,8 +25,7 @@ def build(target: Target, provider: Any, folder: Path) -> Any:
 
     leash_file = folder / f"{target.label}.leash.json"
     leash_file.write_text(json.dumps(_leash(target, folder)))
-    pool = Path(target.python).with_name("process_worker_pool.py")
-    start = " ".join(shlex.quote(p) for p in (target.python, leash.__file__, str(leash_file), target.python, str(pool)))
+    start = shlex.join([_host_python(target), leash.__file__, str(leash_file), *_pool(target, folder)])
     words = htex.DEFAULT_LAUNCH_CMD.split(" ", 1)[1]
     return HighThroughputExecutor(
         label=target.label,
@@ -48,6 +47,20 @@ def build(target: Target, provider: Any, folder: Path) -> Any:
         prefetch_capacity=0,
         encrypted=True,
     )  # fmt: skip
+
+
+def _host_python(target: Target) -> str:
+    """The Python that holds the leash: outside a container, where the processes are."""
+    return sys.executable if target.environment.container else target.python
+
+
+def _pool(target: Target, folder: Path) -> list[str]:
+    """How the worker pool is started, without its arguments."""
+    if target.environment.container:
+        # the folder's own name may be a link to one with a name that a shell would read
+        inside = container.words(target, folder, folder.resolve())
+        return [*inside, target.python, "-m", "parsl.executors.high_throughput.process_worker_pool"]
+    return [target.python, str(Path(target.python).with_name("process_worker_pool.py"))]
 
 
 def _leash(target: Target, folder: Path) -> dict[str, Any]:
