@@ -54,6 +54,9 @@ class Reference(Protocol):
     def label(self, frames: list[Wire], settings: Wire, context: Wire) -> list[Wire]:
         """*worker*: a label or a failure for each frame, in order. `Fatal` ends the whole run."""
 
+    def code(self, context: Wire) -> str:
+        """*worker*: the code and its version, as labels carry it."""
+
 
 class Model(Protocol):
     """A family of potentials. One file in `models/`."""

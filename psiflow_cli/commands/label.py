@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 )
 @options.max_failed
 @click.option("--retry-failed", is_flag=True, help="Try again what failed for the frame's own reasons, too.")
+@click.option("--strict-version", is_flag=True, help="Compute anew what another version of the code has labelled.")
 @options.common
 def command(
     frames: tuple[str, ...],
@@ -33,6 +34,7 @@ def command(
     failed: str | None,
     max_failed: options.Limit,
     retry_failed: bool,
+    strict_version: bool,
     common: options.Common,
 ) -> None:
     """Compute energies, forces and stress of FRAMES with a reference method.
@@ -49,16 +51,18 @@ def command(
     import dataclasses
     from pathlib import Path
 
+    from psiflow_cli.runtime.rundir import sha256
     from psiflow_cli.stages import label
 
     module = registry.load("references", name)
     method = module.settings(Path(input_file) if input_file else None, settings)
     _say_replaced(module, input_file)
+    source = sha256(Path(name)) if name.endswith(".py") else ""
     output = common.output or options.beside(frames, "labelled")
     failed_output = failed or _failed_beside(output, frames)
     job = _stage.job(
         "label", Path(name).stem, "label", frames, output, common,
-        settings={"reference": Path(name).stem, "settings": method, "failed": failed_output},
+        settings={"reference": Path(name).stem, "settings": method, "source": source, "failed": failed_output},
         other_outputs=(failed_output,),
     )  # fmt: skip
     labelling = label.Labelling(
@@ -68,8 +72,10 @@ def command(
         worker=str(Path(name).absolute()) if name.endswith(".py") else module.__name__,
         settings=method,
         input_file=input_file or "",
+        source=source,
         failed=failed_output,
         retry_failed=retry_failed,
+        strict_version=strict_version,
     )
 
     def plan(space: Workspace) -> dict[str, object]:
@@ -85,7 +91,7 @@ def command(
         plan=plan,
         run=lambda space: label.run(labelling, space),
         limit=max_failed,
-        force=retry_failed,
+        force=retry_failed or strict_version,
         say=say,
     )  # fmt: skip
 

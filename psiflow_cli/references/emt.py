@@ -37,8 +37,14 @@ def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[
     return [_label(frame) for frame in frames]
 
 
-def _label(frame: dict[str, Any]) -> dict[str, Any]:
+def code(context: dict[str, Any]) -> str:
+    """*worker*: the code and its version, as labels carry it."""
     import ase
+
+    return f"ASE {ase.__version__} EMT"
+
+
+def _label(frame: dict[str, Any]) -> dict[str, Any]:
     from ase.calculators.emt import EMT
 
     reason = wire.invalid(frame)
@@ -50,4 +56,4 @@ def _label(frame: dict[str, Any]) -> dict[str, Any]:
     system.calc = EMT()  # type: ignore[no-untyped-call]
     energy, forces = float(system.get_potential_energy()), system.get_forces().tolist()
     stress = [float(x) for x in system.get_stress()] if all(system.pbc) else None
-    return wire.label(frame, energy, forces, stress, f"ASE {ase.__version__} EMT")
+    return wire.label(frame, energy, forces, stress, code({}))

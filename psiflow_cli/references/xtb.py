@@ -69,9 +69,14 @@ def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[
     return [_label(frame, settings) for frame in frames]
 
 
-def _label(frame: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+def code(context: dict[str, Any]) -> str:
+    """*worker*: the code and its version, as labels carry it."""
     from importlib.metadata import version
 
+    return f"tblite {version('tblite')}"
+
+
+def _label(frame: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
     from ase.units import Bohr, Hartree, kB
     from tblite.exceptions import TBLiteRuntimeError
@@ -109,7 +114,7 @@ def _label(frame: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
         stress = wire.voigt(np.asarray(result.get("virial")) * Hartree / system.get_volume())
     forces = -np.asarray(result.get("gradient")) * Hartree / Bohr
     energy = float(result.get("energy")) * Hartree
-    return wire.label(frame, energy, forces.tolist(), stress, f"tblite {version('tblite')}")
+    return wire.label(frame, energy, forces.tolist(), stress, code({}))
 
 
 def _unsupported(pbc: list[bool], method: str) -> str:

@@ -64,7 +64,6 @@ class Results:
         self._of = space.run.key(work.of)
         self.offsets: dict[int, int] = {}
         self.failures: dict[int, str] = {}
-        self.codes: set[str] = set()
         for offset, unit in space.run.units(self._of):
             self._note(unit, offset)
 
@@ -72,7 +71,6 @@ class Results:
         key = int(unit["id"], 16)
         self.offsets[key] = offset
         if unit["ok"]:
-            self.codes.add(unit["code"])
             self.failures.pop(key, None)
         else:
             self.failures[key] = unit["failure"]
@@ -96,6 +94,11 @@ class Results:
             units.append({**head, **outcome, "value": result})
         for unit, offset in zip(units, self._run.journal.append(*units), strict=True):
             self._note(unit, offset)
+
+    def forget(self, keys: set[int]) -> None:
+        """Take results for not there."""
+        for key in keys:
+            self.offsets.pop(key, None)
 
     def of(self, key: int) -> Wire:
         """The result of a frame."""

@@ -12,8 +12,9 @@ from typing import Any
 
 from psiflow_cli import extxyz
 from psiflow_cli.console import note
-from psiflow_cli.errors import BAD_DATA, BadData, PsiflowError
+from psiflow_cli.errors import BAD_DATA, BadData, PsiflowError, UsageError
 from psiflow_cli.runtime.rundir import fingerprint
+from psiflow_cli.runtime.session import Task
 from psiflow_cli.seams import Reference, Wire
 from psiflow_cli.stages.framewise import Results, Survey, Work, compute
 from psiflow_cli.stages.workspace import Job, Workspace
@@ -33,13 +34,19 @@ class Labelling:
     """How a worker finds the reference: a module's name or a file's path."""
     settings: Wire
     input_file: str
+    source: str
+    """The sha256 of a reference of the user's own, which is part of what it is; empty for a shipped one."""
     failed: str
     retry_failed: bool
+    strict_version: bool = False
+    """Labels of another version of the code than the one that runs now are computed anew."""
 
     @property
     def reference(self) -> str:
         """The fingerprint that goes into the frames."""
-        return f"{Path(self.name).stem}-{fingerprint([Path(self.name).stem, self.settings])[:12]}"
+        stem = Path(self.name).stem
+        source = [self.source] if self.source else []
+        return f"{stem}-{fingerprint([stem, self.settings, *source])[:12]}"
 
     @property
     def work(self) -> Work:
@@ -81,16 +88,19 @@ def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
     space.run.begin(plan.distinct)
     with space.run.guard_end():
         with _naming(labelling.input_file):
+            if labelling.strict_version and plan.known:
+                stale = _of_other_versions(labelling, space) & set(seen.ids)
+                results.forget(stale)
+                needed |= stale
+            todo = len(needed)
             compute(space, labelling.work, seen, results, needed)
-        if len(results.codes) > 1:
-            note("warning: labels of " + " and ".join(sorted(results.codes)) + " are mixed in the output")
         _write(labelling, space, seen, results)
     failures = Counter(results.failures[k] for k in seen.ids if k in results.failures)
     failed = sum(failures.values())
     return {
         "total": plan.total,
         "labelled": plan.total - failed,
-        "computed": plan.todo,
+        "computed": todo,
         "failed": failed,
         "failures": dict(failures),
         "reference": labelling.reference,
@@ -98,6 +108,19 @@ def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
         "failed_output": labelling.failed if failed else None,
         "retry": any(f in MACHINE_FAILURES for f in failures),
     }
+
+
+def _of_other_versions(labelling: Labelling, space: Workspace) -> set[int]:
+    """The labels that are not of the version of the code which the workers have."""
+    if not hasattr(labelling.module, "code"):
+        raise UsageError(f"{labelling.name} cannot say its version", "leave --strict-version out, or give it a code()")
+    with space.session() as session:
+        session.submit(Task(f"{labelling.worker}:code", {"context": space.context()}))
+        _, outcome = session.next()
+    if outcome.lost or outcome.error:
+        raise PsiflowError(f"the version of {labelling.name} cannot be told: {outcome.lost or outcome.error}")
+    codes = {unit["id"]: unit["code"] for _, unit in space.run.units(space.run.key(labelling.reference)) if unit["ok"]}
+    return {int(key, 16) for key, code in codes.items() if code != outcome.value}
 
 
 @contextlib.contextmanager
@@ -125,10 +148,12 @@ def _labelled(
     labelling: Labelling, space: Workspace, ids: array[int], results: Results, failed: set[int]
 ) -> Iterator[str]:
     replaced = 0
+    codes = set()
     for key, frame in zip(ids, space.frames(), strict=True):
         if key in failed:
             continue
         label = results.of(key)
+        codes.add(label["code"])
         old = extxyz.label_names(frame)
         replaced += bool(old)
         yield extxyz.render(
@@ -147,6 +172,9 @@ def _labelled(
         )
     if replaced:
         note(f"{replaced} frames came with labels; they are replaced in the output")
+    if len(codes) > 1:
+        named = " and ".join(sorted(codes))
+        note(f"warning: labels of {named} are mixed in the output; --strict-version computes the old ones anew")
 
 
 def _failed(

@@ -172,6 +172,7 @@ def test_elements_are_checked_before_anything_runs(method: Method) -> None:
 def test_labels_have_their_shape(method: Method, labelled: Wire) -> None:
     checks.is_label(labelled, method.row.frame, "code")
     assert labelled["code"].startswith(method.row.code)
+    assert method.module.code(method.context) == labelled["code"]
 
 
 def test_a_repeat_gives_the_same_numbers(method: Method, labelled: Wire) -> None:

@@ -65,6 +65,17 @@ def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[
     return [_label(frame, settings, context) for frame in frames]
 
 
+def code(context: dict[str, Any]) -> str:
+    """*worker*: the code and its version, as labels carry it."""
+    with scratch.folder(context, "cp2k") as folder:
+        outcome, log = _launch(folder, ["--version"], {**context, "launch": "", "ranks": 1, "memory": None})
+    modules.check(outcome.returncode, log)
+    version = output.version(log)
+    if not version:
+        raise launch.missing(context.get("executable") or launch.EXECUTABLE, "executable", log.strip()[-200:])
+    return f"CP2K {version}"
+
+
 def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
     reason = wire.invalid(frame)
     if reason:
@@ -84,10 +95,15 @@ def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, A
 
 def _run(folder: Path, text: str, files: dict[str, str], context: dict[str, Any]) -> tuple[subprocesses.Outcome, str]:
     """Run CP2K in `folder`, with relative names only: it truncates long paths."""
-    argv = launch.command(context, "psiflow.inp")
     (folder / "psiflow.inp").write_text(text)
     for name, contents in files.items():
         (folder / name).write_text(contents, encoding="utf-8")
+    return _launch(folder, ["-i", "psiflow.inp"], context)
+
+
+def _launch(folder: Path, arguments: list[str], context: dict[str, Any]) -> tuple[subprocesses.Outcome, str]:
+    """CP2K with these arguments in `folder`: how it ended, and what it printed."""
+    argv = launch.command(context, *arguments)
     try:
         outcome = subprocesses.run(
             argv,

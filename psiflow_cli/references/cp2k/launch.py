@@ -11,11 +11,11 @@ from psiflow_cli.worker.guard import Fatal
 EXECUTABLE = "cp2k.psmp"
 
 
-def command(context: dict[str, Any], input_name: str) -> list[str]:
+def command(context: dict[str, Any], *arguments: str) -> list[str]:
     """The argv for one run: the site's launch template, else mpirun if there is more than one rank. Raises Fatal."""
     executable = context.get("executable") or EXECUTABLE
     prefix = launcher.prefix(context)
-    argv = [*prefix, executable, "-i", input_name]
+    argv = [*prefix, executable, *arguments]
     if modules.needed(context):
         return modules.wrap(argv, context)  # what is on PATH then, only that shell knows
     path = launcher.environment(context).get("PATH")

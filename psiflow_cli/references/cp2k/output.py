@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 _NUMBER = r"([-+]?\d+\.\d*(?:[EDed][-+]?\d+)?)"
-_VERSION = re.compile(r"^ CP2K\| version string:\s+CP2K version (.+?)\s*$", re.M)
+_VERSION = re.compile(r"^ (?:CP2K\| version string:\s+)?CP2K version (.+?)\s*$", re.M)
 _ENERGY = re.compile(
     rf"^ ENERGY\| Total FORCE_EVAL \( \w+ \) energy [\[(](?:a\.u\.|hartree)[\])]:?\s+{_NUMBER}\s*$", re.M
 )
