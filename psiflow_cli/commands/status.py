@@ -83,6 +83,8 @@ def _row(run: dict[str, Any]) -> str:
     left = "-" if run["eta_s"] is None else _short(run["eta_s"])
     done = f"{run['done']}/{run['total']}"
     note = " ".join(f"{k}={v:.4g}" for k, v in list(run["info"].items())[:4] if isinstance(v, (int, float)))
+    if run["lost"]:
+        note = f"lost={run['lost']} {note}".rstrip()
     if run["waiting"]:
         waited = ", ".join(f"{job} ({_short(seconds)})" for job, seconds in run["waiting"].items())
         note = f"waits for the queue: {waited} {note}".rstrip()

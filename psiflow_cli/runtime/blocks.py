@@ -1,7 +1,7 @@
 """The blocks of a stage: which jobs they are, how long they wait, and whether they die without doing anything.
 
-Parsl counts failed and missing blocks only, and replaces those that end by a time limit or a cancellation for ever; so
-every block that ends without a finished task is counted here.
+Parsl would give up at the first block that fails, and replace those that end by a time limit or a cancellation for
+ever; so its own watch is off, and every block that ends without a finished task is counted here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli import duration
+from psiflow_cli.console import note
 from psiflow_cli.errors import NoResources
 from psiflow_cli.runtime.jsonfile import read_json, write_json
 from psiflow_cli.site.resolve import Target
@@ -27,11 +28,12 @@ class Blocks:
         self._jobs: dict[str, dict[str, Any]] = {}
         self._ended: set[str] = set()
         self._barren = 0
-        """Blocks that ended since the last finished task."""
+        """Blocks that ended since the last finished task, while tasks waited for them."""
         self._connected = False
+        self._last_words = ""
 
     def worked(self) -> None:
-        """A task has finished: workers are there, and blocks are worth their time."""
+        """A task has finished or got on: workers are there, and blocks are worth their time."""
         self._connected = True
         self._barren = 0
 
@@ -39,8 +41,9 @@ class Blocks:
         """Note what became of each block; raises NoResources when there is no hope for the pending tasks."""
         if not hasattr(self._executor, "status_facade"):
             return  # threads have no blocks
-        changed = False
-        for block, status in list(self._executor.status_facade.items()):
+        changed, now = False, list(self._executor.status_facade.items())
+        live = sum(not status.terminal for _, status in now)
+        for block, status in now:
             job = str(self._executor.blocks_to_job_id.get(block, block))
             known = self._jobs.get(job)
             if known is None or known["state"] != status.state.name:
@@ -48,18 +51,31 @@ class Blocks:
                 changed = True
             if status.terminal and block not in self._ended:
                 self._ended.add(block)
-                self._barren += 1
-                self._last_words = (status.stderr_summary or status.message or "").strip()
+                self._bury(block, (status.stderr_summary or status.message or "").strip(), live, pending)
         if changed:
             write_json(self._folder / FILE, {"type": self._target.provider.type, "jobs": self._jobs})
         if pending:
-            self._give_up()
+            self._give_up(live)
 
-    def _give_up(self) -> None:
+    def _bury(self, block: str, last_words: str, live: int, pending: int) -> None:
+        """Count a block that ended, unless it was refused while others live: there may be a limit to a user's jobs."""
+        refused = block not in self._executor.blocks_to_job_id
+        if refused and live:
+            self._executor.provider.max_blocks = live  # else Parsl would ask again twice a second
+            note(f"no more blocks can be started, going on with {live}{_because(last_words)}")
+        elif pending:
+            self._barren += 1
+            self._last_words = last_words or self._last_words
+
+    def _give_up(self, live: int) -> None:
         limit = self._target.run.max_block_failures
-        if self._barren >= limit:
-            why = f": {self._last_words.splitlines()[-1][:300]}" if self._last_words else ""
-            raise NoResources(f"{self._barren} blocks ended without finishing a task{why}", self._logs())
+        never_again = self._target.run.strategy == "none" and self._ended and not live
+        if self._barren >= limit or never_again:
+            raise NoResources(
+                f"{self._barren} block{'s' * (self._barren != 1)} ended without finishing a task"
+                f"{_because(self._last_words)}",
+                self._logs(),
+            )
         running = [j["since"] for j in self._jobs.values() if j["state"] == "RUNNING"]
         patience = float(duration.parse(self._target.run.first_worker))
         if self._connected or not running or time.time() - min(running) < patience:
@@ -73,12 +89,26 @@ class Blocks:
             f"[executors.{self._target.label}] address names the one that reaches this host; {self._logs()}",
         )
 
+    def epitaph(self, error: Any) -> str:
+        """What a task was lost with: the job whose worker pool HTEX's ManagerLost names, and its host."""
+        pool = error.manager_id.decode(errors="replace")
+        place = self._folder / "parsl" / self._target.label
+        folder = next(place.glob(f"block-*/{pool}"), None)
+        block = folder.parent.name.removeprefix("block-") if folder else ""
+        job = self._executor.blocks_to_job_id.get(block, "?")
+        return f"lost with job {job} on host {error.hostname}"
+
     def _logs(self) -> str:
         return f"logs: {self._folder / 'parsl'}"
 
     def forget(self) -> None:
         """Every block has been ended in order."""
         (self._folder / FILE).unlink(missing_ok=True)
+
+
+def _because(text: str) -> str:
+    lines = text.strip().splitlines()
+    return f": {lines[-1].strip()[:300]}" if lines else ""
 
 
 def end_stale(folder: Path) -> None:

@@ -173,6 +173,10 @@ class Run:
             if record.get("kind") == "unit" and record.get("of") == fingerprint:
                 yield offset, record
 
+    def note_lost(self, ids: list[str], why: str) -> None:
+        """Write down which units were lost with their worker, and so began more than once."""
+        self.journal.append({"kind": "lost", "t": round(time.time(), 3), "ids": ids, "why": why})
+
     def publish(self, temporary: Path, output: str) -> None:
         """Put a finished file or directory in its place, whole or not at all."""
         final = Path(output)

@@ -22,6 +22,8 @@ from psiflow_cli.site.resolve import Target
 from psiflow_cli.worker import guard
 
 _TICK_S = 0.5
+_UNLUCKY = 10
+"""A task that was lost so often with its node is to blame for it."""
 
 
 @dataclass
@@ -32,6 +34,8 @@ class Task:
     payload: Wire
     note: Any = None
     tries: int = 1
+    losses: int = 0
+    """How often it was lost before, with its worker alone or with a whole node."""
 
 
 @dataclass
@@ -43,7 +47,7 @@ class Outcome:
     traceback: str = ""
     lost: str = ""
     blame: bool = False
-    """Lost alone, and not with its whole node: the task itself may be why."""
+    """Lost alone, and not with its whole node, or with too many nodes: the task itself may be why."""
     seconds: float = 0.0
 
 
@@ -104,9 +108,7 @@ class Session:
         `htex_auto_scale` counts a block whose workers have not registered yet as idle for ever, and cancels and
         resubmits it as long as there are fewer tasks than slots.
         """
-        if self.target.run.strategy != "auto":
-            return self.target.run.strategy
-        return "none" if self.target.provider.type == "local" else "simple"
+        return "simple" if self.target.run.strategy == "auto" else self.target.run.strategy
 
     def __exit__(self, *_: object) -> None:
         if self._dfk is not None:
@@ -152,12 +154,16 @@ class Session:
                 break
         task, future = item
         self.pending -= 1
-        return task, self._outcome(future)
+        return task, self._outcome(task, future)
 
-    def _outcome(self, future: Any) -> Outcome:
+    def progressed(self) -> None:
+        """Say that a task which has not ended yet got on: its block was worth its time."""
+        self._blocks.worked()
+
+    def _outcome(self, task: Task, future: Any) -> Outcome:
         error = future.exception()
         if error is not None:
-            return self._lost(error)
+            return self._lost(task, error)
         self._blocks.worked()
         raw = future.result()
         if "fatal" in raw:
@@ -169,10 +175,14 @@ class Session:
             seconds=raw["seconds"],
         )
 
-    def _lost(self, error: BaseException) -> Outcome:
+    def _lost(self, task: Task, error: BaseException) -> Outcome:
         kind = type(error).__name__
-        if kind in ("WorkerLost", "ManagerLost"):
-            return Outcome(lost=str(error), blame=kind == "WorkerLost")
+        if kind == "WorkerLost":
+            task.losses += 1
+            return Outcome(lost=f"its worker on host {getattr(error, 'hostname', '?')} died", blame=True)
+        if kind == "ManagerLost":
+            task.losses += 1
+            return Outcome(lost=self._blocks.epitaph(error), blame=task.losses > _UNLUCKY)
         if kind == "BadStateException":
             raise NoResources("no worker could be started" + self._why(str(error)), f"logs: {self._folder / 'parsl'}")
         raise PsiflowError(f"a task could not be run: {kind}: {error}", f"logs: {self._folder / 'parsl'}")

@@ -128,6 +128,8 @@ def compute(space: Workspace, work: Work, survey: Survey, results: Results, need
                 return
             task, outcome = session.next()
             frames: list[Wire] = task.payload["frames"]
+            if outcome.lost:
+                space.run.note_lost([frame["id"] for frame in frames], outcome.lost)
             done = _judge(task, outcome, feeder, len(frames))
             if done is None:
                 continue
@@ -166,8 +168,9 @@ class _Feeder:
         self._left -= len(frames)
         return self._task(frames) if frames else None
 
-    def _task(self, frames: list[Wire], tries: int = 1) -> Task:
-        return Task(self._work.target, {"frames": frames, "context": self._context, **self._work.payload}, tries=tries)
+    def _task(self, frames: list[Wire], tries: int = 1, losses: int = 0) -> Task:
+        payload = {"frames": frames, "context": self._context, **self._work.payload}
+        return Task(self._work.target, payload, tries=tries, losses=losses)
 
     def learn(self, frames: int, seconds: float) -> None:
         """Fit the size of the next tasks to the time the last one took; grow slowly, shrink at once."""
@@ -177,7 +180,7 @@ class _Feeder:
 
     def singly(self, task: Task, tries: int) -> None:
         """Queue a task's frames again, each on its own."""
-        self._again += [self._task([frame], tries) for frame in task.payload["frames"]]
+        self._again += [self._task([frame], tries, task.losses) for frame in task.payload["frames"]]
 
     def retry(self, task: Task, done: list[Wire]) -> list[int]:
         """Queue again the frames whose failure the site wants tried again; returns the places of all others."""

@@ -58,6 +58,7 @@ class Walker:
     """Length of the trajectory that the last checkpoint counts."""
     stopped: dict[str, Any] | None = None
     tries: int = 0
+    losses: int = 0
     block: int = FIRST_BLOCK
     done: bool = field(default=False)
 
@@ -124,6 +125,9 @@ def _move(sampling: Sampling, space: Workspace, walkers: list[Walker], of: str) 
             task, outcome = session.next()
             walker: Walker = task.note
             before = walker.step
+            if outcome.lost:
+                space.run.note_lost([f"walker-{walker.index}"], outcome.lost)
+                walker.losses = task.losses
             _learn(sampling, session.target, walker, outcome)
             if walker.step != before or walker.done:
                 _journal(space, walker, outcome, of, session)
@@ -142,7 +146,8 @@ def _submit(sampling: Sampling, space: Workspace, session: Session, walker: Walk
         "model": {"family": sampling.family, "members": sampling.model.members},
         "block": walker.block,
     }
-    session.submit(Task(f"{sampling.worker}:advance", {"job": job, "context": space.context()}, note=walker))
+    payload = {"job": job, "context": space.context()}
+    session.submit(Task(f"{sampling.worker}:advance", payload, note=walker, losses=walker.losses))
 
 
 def _learn(sampling: Sampling, target: Target, walker: Walker, outcome: Outcome) -> None:
@@ -156,7 +161,7 @@ def _learn(sampling: Sampling, target: Target, walker: Walker, outcome: Outcome)
         return
     value = outcome.value
     moved = value["step"] - walker.step
-    walker.tries = 0
+    walker.tries = walker.losses = 0
     walker.step, walker.bytes, walker.stopped = value["step"], value["bytes"], value["stopped"]
     walker.done = walker.step >= sampling.steps or walker.stopped is not None
     if moved > 0:

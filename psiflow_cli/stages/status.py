@@ -47,6 +47,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "total": run.get("total", 0),
         "done": done,
         "failed": units.failed,
+        "lost": units.lost,
         "started": _iso(run.get("started")),
         "updated": _iso(max(filter(None, [units.updated, ended, run.get("started")]), default=None)),
         "rate_per_s": rate,
@@ -89,12 +90,16 @@ class _Units:
         self._last = ""
         self.updated: float | None = None
         self.core_seconds = 0.0
+        self.lost = 0
+        """How often a unit was lost with its worker in the present invocation."""
         self.info: dict[str, Any] = {}
 
     def add(self, record: dict[str, Any]) -> None:
         """Count one record."""
         if record.get("kind") == "begin":
-            self._now = 0
+            self._now = self.lost = 0
+        if record.get("kind") == "lost":
+            self.lost += len(record["ids"])
         if record.get("kind") != "unit":
             return
         self._last = record["of"]

@@ -17,7 +17,7 @@ from psiflow_cli import __version__, bundle, extxyz
 from psiflow_cli.console import Progress
 from psiflow_cli.errors import BadConfig, BadData, PsiflowError, UsageError
 from psiflow_cli.runtime.rundir import fingerprint
-from psiflow_cli.runtime.session import Session, Task
+from psiflow_cli.runtime.session import Outcome, Session, Task
 from psiflow_cli.seams import Model, Wire
 from psiflow_cli.stages import dataset
 from psiflow_cli.stages.workspace import Job, Workspace
@@ -111,6 +111,7 @@ def run(training: Training, space: Workspace) -> dict[str, Any]:
         of = space.run.key(fingerprint([prepared.config, files["sha256"], training.seed, training.members, init]))
         members = [space.job.folder / "work" / of / f"member-{i}" for i in range(training.members)]
         with _Watch(training, space, members, of, epochs) as watch, space.session(watch.tick) as session:
+            watch.session = session
             trained = _train(training, session, space, prepared, files, members)
             watch.tick(now=True)
             facts = _facts(training, prepared, trained, files)
@@ -139,31 +140,65 @@ def _train(
     files: dict[str, str],
     members: list[Path],
 ) -> list[Wire]:
-    """Each member as a task of its own; returns what the trainer says of each, in order."""
+    """Each member as a task of its own; returns what the trainer says of each, in order.
+
+    One that is lost with its worker goes on from its last checkpoint.
+    """
     trained: dict[int, Wire] = {}
-    waiting = list(enumerate(members))
+    waiting = [_Member(index, folder) for index, folder in enumerate(members)]
     while len(trained) < len(members):
         while waiting and session.room():
-            index, folder = waiting.pop(0)
-            folder.mkdir(parents=True, exist_ok=True)
-            job = {
-                "workdir": str(folder.absolute()),
-                "train": files["train"],
-                "valid": files["valid"],
-                "config": prepared.config,
-                "seed": training.seed + index,
-                **({"init": training.init.members[index % len(training.init.members)]} if training.init else {}),
-            }
-            session.submit(Task(f"{training.worker}:train", {"job": job, "context": space.context()}, note=index))
+            member = waiting.pop(0)
+            session.submit(_task(training, space, prepared, files, member))
         task, outcome = session.next()
+        member = task.note
+        if outcome.lost:
+            space.run.note_lost([f"member-{member.index}"], outcome.lost)
+            if member.goes_on(training.module, task, outcome, session):
+                waiting.append(member)
+                continue
         if outcome.lost or outcome.error:
             raise PsiflowError(
-                f"training of member {task.note} ended: {outcome.lost or outcome.error}",
-                f"its log: {members[task.note]}; run the same command again to go on from its last checkpoint",
+                f"training of member {member.index} ended: {outcome.lost or outcome.error}",
+                f"its log: {member.folder}; run the same command again to go on from its last checkpoint",
                 69 if outcome.lost else 70,
             )
-        trained[task.note] = outcome.value
+        trained[member.index] = outcome.value
     return [trained[i] for i in range(len(members))]
+
+
+@dataclass
+class _Member:
+    """One training, and how often in a row its worker was lost before it finished an epoch."""
+
+    index: int
+    folder: Path
+    tries: int = 0
+    losses: int = 0
+    epochs: int = 0
+
+    def goes_on(self, module: Model, task: Task, outcome: Outcome, session: Session) -> bool:
+        """Whether a lost training is to be tried again; every finished epoch starts the count anew."""
+        epochs = len(module.progress(self.folder))
+        if epochs > self.epochs:
+            self.epochs, self.tries, task.losses = epochs, 0, 1
+        self.losses = task.losses
+        self.tries += outcome.blame
+        return self.tries <= session.target.retries("worker-lost")
+
+
+def _task(training: Training, space: Workspace, prepared: Prepared, files: dict[str, str], member: _Member) -> Task:
+    member.folder.mkdir(parents=True, exist_ok=True)
+    job = {
+        "workdir": str(member.folder.absolute()),
+        "train": files["train"],
+        "valid": files["valid"],
+        "config": prepared.config,
+        "seed": training.seed + member.index,
+        **({"init": training.init.members[member.index % len(training.init.members)]} if training.init else {}),
+    }
+    payload = {"job": job, "context": space.context()}
+    return Task(f"{training.worker}:train", payload, note=member, losses=member.losses)
 
 
 class _Watch:
@@ -176,6 +211,7 @@ class _Watch:
         self._members = members
         self._seen = [len(self._module.progress(m)) for m in members]
         self._progress = Progress(epochs * len(members), "epochs", sum(self._seen))
+        self.session: Session | None = None
         self._last = 0.0
         self._time = time.time()
         self._cores = training.job.target.cores if training.job.target else 1
@@ -198,6 +234,8 @@ class _Watch:
             if not new:
                 continue
             self._seen[index] = len(epochs)
+            if self.session:
+                self.session.progressed()
             elapsed, self._time = time.time() - self._time, time.time()
             unit = {"kind": "unit", "id": f"member-{index}", "of": self._of, "ok": True, "t": round(time.time(), 3)}
             self._journal.append(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
+import msgspec
 import pytest
+from parsl.executors.high_throughput.errors import ManagerLost
 from parsl.jobs.states import JobState, JobStatus
 
 from psiflow_cli.errors import NoResources
@@ -18,6 +21,7 @@ class Executor:
     all_addresses = ("10.0.0.1", "192.168.0.1")
 
     def __init__(self) -> None:
+        self.provider = SimpleNamespace(max_blocks=4)
         self.status_facade: dict[str, JobStatus] = {}
         self.blocks_to_job_id: dict[str, str] = {}
 
@@ -73,3 +77,37 @@ def test_a_block_that_waits_in_the_queue_is_waited_for(watched, monkeypatch, tmp
     monkeypatch.setattr(blocks, "time", SimpleNamespace(time=lambda: 1e12))
     watch.look(pending=1)
     assert "PENDING" in (tmp_path / blocks.FILE).read_text()
+
+
+def test_a_refused_block_is_no_end_while_others_live(watched, capsys):
+    executor, watch = watched
+    executor.set("0", JobState.RUNNING)
+    for number in range(1, 9):
+        executor.status_facade[str(number)] = JobStatus(JobState.FAILED, "sbatch: error: QOSMaxSubmitJobPerUserLimit")
+        watch.look(pending=1)
+    assert executor.provider.max_blocks == 1, "Parsl would ask for another one twice a second"
+    assert "going on with 1: sbatch: error: QOSMaxSubmitJobPerUserLimit" in capsys.readouterr().err
+
+
+def test_blocks_that_are_given_back_when_nothing_waits_do_not_count(watched):
+    executor, watch = watched
+    for number in range(9):
+        executor.set(str(number), JobState.SCALED_IN)
+    watch.look(pending=0)
+    watch.look(pending=1)
+
+
+def test_a_block_that_is_never_replaced_is_the_end(watched):
+    executor, watch = watched
+    run = msgspec.structs.replace(watch._target.run, strategy="none")
+    watch._target = dataclasses.replace(watch._target, run=run)
+    executor.set("0", JobState.FAILED, "gone")
+    with pytest.raises(NoResources, match="1 block ended without finishing a task: gone"):
+        watch.look(pending=1)
+
+
+def test_a_lost_task_names_its_job_and_host(watched, tmp_path):
+    executor, watch = watched
+    executor.set("3", JobState.RUNNING)
+    (tmp_path / "parsl" / "default" / "block-3" / "abc123").mkdir(parents=True)
+    assert watch.epitaph(ManagerLost(b"abc123", "node7")) == "lost with job job-3 on host node7"

@@ -16,6 +16,8 @@ from psiflow_cli.worker import leash
 # One missed heartbeat period of a dead interchange must not outlive a killed command by more than 10 s.
 HEARTBEAT_S = 3
 DEAD_AFTER_S = 9
+DRAIN_MARGIN_S = 5
+"""What a task may take besides its walltime: to reach its worker, and to be ended."""
 
 
 def build(target: Target, provider: Any, folder: Path) -> Any:
@@ -27,7 +29,7 @@ def build(target: Target, provider: Any, folder: Path) -> Any:
     leash_file.write_text(json.dumps(_leash(target, folder)))
     start = shlex.join([_host_python(target), leash.__file__, str(leash_file), *_pool(target, folder)])
     words = htex.DEFAULT_LAUNCH_CMD.split(" ", 1)[1]
-    return HighThroughputExecutor(
+    made = HighThroughputExecutor(
         label=target.label,
         provider=provider,
         address=target.executor.address or _address(target),
@@ -41,12 +43,14 @@ def build(target: Target, provider: Any, folder: Path) -> Any:
         cores_per_worker=1e-6,  # the number of workers is ours; Parsl only caps it by cores
         cpu_affinity="block" if hasattr(os, "sched_setaffinity") else "none",
         available_accelerators=list(target.gpus),
-        drain_period=_drain_period(target),
+        block_error_handler=False,  # runtime/blocks.py watches
         heartbeat_period=HEARTBEAT_S,
         heartbeat_threshold=DEAD_AFTER_S,
         prefetch_capacity=0,
         encrypted=True,
     )  # fmt: skip
+    made.drain_period = _drain_period(target)  # type: ignore[assignment, unused-ignore]  # Parsl only pastes it
+    return made
 
 
 def _host_python(target: Target) -> str:
@@ -89,7 +93,13 @@ def _address(target: Target) -> str | None:
     return "127.0.0.1" if target.nodes == 1 else str(address_by_hostname())
 
 
-def _drain_period(target: Target) -> int | None:
-    """How old (s) a block may be when a task starts in it, so that the task ends before the block does."""
+def _drain_period(target: Target) -> str | None:
+    """How old (s) a worker pool may be when a task starts in it, so that the task ends before the block does.
+
+    It is shell arithmetic: `SECONDS` is the age of the block's script, whose `worker_init` may have taken its time.
+    """
     block, task = target.provider.block_walltime, target.context["walltime"]
-    return int(block - task) if block and task else None
+    if not block or not task:
+        return None
+    age = max(1, int(block - task - DRAIN_MARGIN_S))
+    return f"$(({age} > SECONDS ? {age} - SECONDS : -1))"  # 0 would be no limit
