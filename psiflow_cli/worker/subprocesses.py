@@ -20,7 +20,7 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _GRACE = 2.0
 """Seconds between SIGTERM, on which a launcher tidies its shared memory up, and SIGKILL."""
-_MEMORY_POLL = 0.2
+MEMORY_POLL = 0.2
 
 
 @dataclass(frozen=True)
@@ -59,27 +59,27 @@ def run(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_in_child(cpus),
+            preexec_fn=in_child(cpus),
         )
     timed_out = out_of_memory = False
     try:
         while process.poll() is None:
             left = None if seconds is None else start + seconds - time.monotonic()
             timed_out = left is not None and left <= 0
-            out_of_memory = memory is not None and _held(process.pid) > memory
+            out_of_memory = memory is not None and held(process.pid) > memory
             if timed_out or out_of_memory:
                 break
-            step = _MEMORY_POLL if memory is not None else left
+            step = MEMORY_POLL if memory is not None else left
             if step is not None and left is not None:
                 step = min(step, left)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(step)
     finally:
-        _end(process)
+        end(process)
     return Outcome(process.returncode, time.monotonic() - start, timed_out, out_of_memory)
 
 
-def _in_child(cpus: Sequence[int] | None) -> Callable[[], None] | None:
+def in_child(cpus: Sequence[int] | None) -> Callable[[], None] | None:
     """What the new process does before the program: ask to die with its parent, and keep to its CPUs."""
     if not sys.platform.startswith("linux"):
         return None
@@ -96,7 +96,7 @@ def _in_child(cpus: Sequence[int] | None) -> Callable[[], None] | None:
     return prepare
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """End whatever is left of the session, politely first, and reap its leader."""
     if process.poll() is None:
         _signal(process, signal.SIGTERM)
@@ -134,7 +134,7 @@ def _members(session: int) -> Iterator[int]:
                 yield int(name)
 
 
-def _held(session: int) -> float:
+def held(session: int) -> float:
     """MB of memory that the session's processes hold, without what they share with others."""
     if not os.path.isdir("/proc/self"):
         return 0.0

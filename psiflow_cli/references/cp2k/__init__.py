@@ -1,7 +1,7 @@
 """CP2K (Quickstep): an input without coordinates in, energies, forces and stresses out.
 
-Each frame gets a fresh process in a fresh folder, so that no label depends on another one. Everything is read in atomic
-units and converted once, with ASE's constants.
+No label depends on another frame, unless the template says SCF_GUESS RESTART. Everything is read in atomic units and
+converted once, with ASE's constants.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.errors import NoInput, UsageError
-from psiflow_cli.references.cp2k import launch, method, output
+from psiflow_cli.references.cp2k import guess, launch, method, output, shell
 from psiflow_cli.references.cp2k.kept import Kept
 from psiflow_cli.references.cp2k.periodicity import Impossible
 from psiflow_cli.references.cp2k.single_point import build
@@ -84,21 +84,38 @@ def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, A
         text, stress = build(frame, settings)
     except Impossible as error:
         return failure("invalid-input", str(error))
+    kept = Kept(Path(context["logs"]), frame["id"], text)
+    group = guess.group(frame, text, settings.get("reuse_uks", False))
+    label, reused = _once(frame, text, settings["files"], group, stress, kept, context)
+    if reused and label.get("failure") == "unconverged":  # a bad guess is no reason: the frame gets one of its own
+        label, _ = _once(frame, text, settings["files"], "", stress, kept, context)
+    return label
+
+
+def _once(
+    frame: dict[str, Any],
+    text: str,
+    files: dict[str, str],
+    group: str,
+    stress: bool,
+    kept: Kept,
+    context: dict[str, Any],
+) -> tuple[dict[str, Any], bool]:
+    """A label or a failure, and whether CP2K began with another frame's wavefunction."""
+    answer = shell.run(text, files, group, context)
+    outcome, log, reused = answer or (*_alone(text, files, context), False)
+    if outcome.returncode != 0 and not (outcome.timed_out or outcome.out_of_memory):
+        modules.check(outcome.returncode, log)
+        _raise_fatal(log, kept, context.get("executable") or launch.EXECUTABLE)
+    return _judge(frame, outcome, log, stress, kept), reused
+
+
+def _alone(text: str, files: dict[str, str], context: dict[str, Any]) -> tuple[subprocesses.Outcome, str]:
+    """CP2K in a process of its own, where it has no shell."""
     with scratch.folder(context, "cp2k") as folder:
-        outcome, log = _run(folder, text, settings["files"], context)
-        kept = Kept(Path(context["logs"]), frame["id"], text, log)
-        if outcome.returncode != 0 and not (outcome.timed_out or outcome.out_of_memory):
-            modules.check(outcome.returncode, log)
-            _raise_fatal(log, kept, context.get("executable") or launch.EXECUTABLE)
-        return _judge(frame, outcome, log, stress, kept)
-
-
-def _run(folder: Path, text: str, files: dict[str, str], context: dict[str, Any]) -> tuple[subprocesses.Outcome, str]:
-    """Run CP2K in `folder`, with relative names only: it truncates long paths."""
-    (folder / "psiflow.inp").write_text(text)
-    for name, contents in files.items():
-        (folder / name).write_text(contents, encoding="utf-8")
-    return _launch(folder, ["-i", "psiflow.inp"], context)
+        for name, contents in {**files, shell.INPUT: text}.items():
+            (folder / name).write_text(contents, encoding="utf-8")
+        return _launch(folder, ["-i", shell.INPUT], context)
 
 
 def _launch(folder: Path, arguments: list[str], context: dict[str, Any]) -> tuple[subprocesses.Outcome, str]:
@@ -107,7 +124,7 @@ def _launch(folder: Path, arguments: list[str], context: dict[str, Any]) -> tupl
     try:
         outcome = subprocesses.run(
             argv,
-            folder / "psiflow.out",
+            folder / shell.LOG,
             cwd=folder,
             env=launcher.environment(context),
             seconds=context.get("walltime"),
@@ -118,24 +135,24 @@ def _launch(folder: Path, arguments: list[str], context: dict[str, Any]) -> tupl
         raise launch.missing(
             argv[0], "launch" if context.get("launch") else "executable", str(error.strerror)
         ) from None
-    return outcome, (folder / "psiflow.out").read_text(errors="replace")
+    return outcome, (folder / shell.LOG).read_text(errors="replace")
 
 
 def _judge(frame: dict[str, Any], outcome: subprocesses.Outcome, log: str, stress: bool, kept: Kept) -> dict[str, Any]:
     """A label or a failure from what CP2K left behind."""
     if outcome.timed_out:
-        return failure("timeout", f"CP2K was still running after {outcome.seconds:.3g} s", kept.write(failed=True))
+        return failure("timeout", f"CP2K was still running after {outcome.seconds:.3g} s", kept.write(log, failed=True))
     if outcome.out_of_memory:
-        return failure("out-of-memory", "CP2K went over the memory of its task", kept.write(failed=True))
+        return failure("out-of-memory", "CP2K went over the memory of its task", kept.write(log, failed=True))
     problem = output.failed(log, outcome.returncode)
     if problem:
-        return failure(*problem, kept.write(failed=True))
+        return failure(*problem, kept.write(log, failed=True))
     try:
         found = output.results(log, len(frame["symbols"]), stress)
     except output.Unreadable as error:
-        return failure("inconsistent", str(error), kept.write(failed=True))
+        return failure("inconsistent", str(error), kept.write(log, failed=True))
     made = _converted(frame, found, f"CP2K {output.version(log)}")
-    path = kept.write(failed="failure" in made)
+    path = kept.write(log, failed="failure" in made)
     return {**made, "log": path} if "failure" in made else made
 
 
@@ -143,9 +160,9 @@ def _raise_fatal(log: str, kept: Kept, executable: str) -> None:
     """Raise Fatal for what would fail every frame."""
     reason, complaint = output.never_started(log), output.bad_template(log)
     if reason:
-        raise launch.missing(executable, "executable", f"{reason} (see {kept.write(failed=True)})")
+        raise launch.missing(executable, "executable", f"{reason} (see {kept.write(log, failed=True)})")
     if complaint:
-        hint = f"mend the file given with --input; CP2K's log is {kept.write(failed=True)}"
+        hint = f"mend the file given with --input; CP2K's log is {kept.write(log, failed=True)}"
         raise Fatal(f"CP2K rejects the template: {complaint}", hint, exit_code=65)
 
 

@@ -14,12 +14,11 @@ class Kept:
     folder: Path
     name: str
     text: str
-    log: str
 
-    def write(self, failed: bool) -> str:
+    def write(self, log: str, failed: bool) -> str:
         """Write both; returns the log's path."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for suffix, contents in ((".inp", self.text), (".out", self.log)):
+        for suffix, contents in ((".inp", self.text), (".out", log)):
             plain, packed = self.folder / f"{self.name}{suffix}", self.folder / f"{self.name}{suffix}.gz"
             if failed:
                 plain.write_text(contents)

@@ -12,7 +12,7 @@ from psiflow_cli.references.cp2k.template import Keyword, Section
 
 _INTEGER = re.compile("[-+]?[0-9]+")
 _LETTERS = re.compile("[A-Za-z]+")
-OPTIONS = ("box",)
+OPTIONS = ("box", "reuse_uks")
 CONTROLLED = {
     "GLOBAL": "RUN_TYPE PROJECT PROJECT_NAME PRINT_LEVEL IOLEVEL PROGRAM PROGRAM_NAME WALLTIME WALLTI ECHO_INPUT",
     "FORCE_EVAL": "PRINT",
@@ -40,6 +40,8 @@ def load(input_file: Path, options: dict[str, str]) -> tuple[dict[str, Any], Sec
     settings: dict[str, Any] = {"template": root.render(), "files": files}
     if "box" in options:
         settings["box"] = _box(options["box"])
+    if _yes(options.get("reuse_uks", "no")):
+        settings["reuse_uks"] = True
     return settings, root, left_out
 
 
@@ -51,6 +53,13 @@ def _box(text: str) -> float:
     if not 0 < edge < 1000:
         raise UsageError(f"box={text} of the reference cp2k is not a length in Å")
     return edge
+
+
+def _yes(text: str) -> bool:
+    words = {"yes": True, "true": True, "no": False, "false": False}
+    if text.lower() not in words:
+        raise UsageError(f"reuse_uks={text} of the reference cp2k is neither yes nor no")
+    return words[text.lower()]
 
 
 def _check_method(force_eval: Section) -> None:

@@ -1,0 +1,131 @@
+"""One CP2K process for many frames: `cp2k --shell`, kept by each worker.
+
+Every frame is a LOAD and a DESTROY of its own, in a folder of its own, so that it is computed as by a fresh process, to
+the last bit; what is saved is the start. Only a template that says SCF_GUESS RESTART reads the wavefunction that the
+last frame of its kind left, which stays in memory between the two.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.references.cp2k import launch
+from psiflow_cli.references.cp2k.single_point import PROJECT
+from psiflow_cli.worker import launcher, scratch
+from psiflow_cli.worker.conversation import Conversation
+from psiflow_cli.worker.subprocesses import Outcome
+
+INPUT, LOG, WAVEFUNCTION = f"{PROJECT}.inp", f"{PROJECT}.out", f"{PROJECT}-RESTART.wfn"
+_PROMPT = "* READY"
+_START_S = 120.0
+"""How long CP2K may take to show its prompt; a launcher that does not pass stdin on never shows it."""
+_MOST_FRAMES = 200
+"""After so many frames a process is replaced: 2023.1 leaks a file descriptor with each."""
+_MOST_GROUPS = 8
+"""Wavefunctions that are kept, each of another kind of frame."""
+_IDENTITY = ("launch", "executable", "ranks", "threads", "env", "cpus", "modules", "source", "scratch")
+"""What of a context decides how CP2K is started."""
+_local = threading.local()
+_without: set[str] = set()
+"""Contexts in which CP2K showed no prompt."""
+
+
+def run(text: str, files: dict[str, str], group: str, context: dict[str, Any]) -> tuple[Outcome, str, bool] | None:
+    """Compute one input; returns how it went, CP2K's log, and whether it began with another frame's wavefunction.
+
+    `group` names the frames whose wavefunction may be used again; empty: none. Returns None if CP2K has no shell here.
+    """
+    shell = _shell(context)
+    return shell.run(text, files, group, context) if shell else None
+
+
+def _shell(context: dict[str, Any]) -> _Shell | None:
+    """This thread's running CP2K, started if need be."""
+    key = json.dumps([context.get(k) for k in _IDENTITY])
+    kept: _Shell | None = getattr(_local, "shell", None)
+    if kept and (kept.key != key or not kept.usable):
+        kept.close()
+        kept = None
+    if kept is None and key not in _without:
+        kept = _started(key, context)
+    _local.shell = kept
+    return kept
+
+
+def _started(key: str, context: dict[str, Any]) -> _Shell | None:
+    Path(context["scratch"]).mkdir(parents=True, exist_ok=True)
+    argv, env = launch.command(context, "--shell"), launcher.environment(context)
+    try:
+        cp2k = Conversation(argv, _PROMPT, cwd=Path(context["scratch"]), env=env, cpus=context.get("cpus"))
+    except OSError:
+        _without.add(key)
+        return None
+    outcome, _ = cp2k.ask("", min(_START_S, context.get("walltime") or _START_S))
+    if outcome.returncode:
+        _without.add(key)
+        return None
+    return _Shell(key, cp2k)
+
+
+class _Shell:
+    """A running CP2K, whose working directory is the scratch folder."""
+
+    def __init__(self, key: str, cp2k: Conversation) -> None:
+        self.key = key
+        self._cp2k = cp2k
+        self._frames = 0
+        self._wavefunctions: dict[str, bytes] = {}
+        """By group, the oldest first."""
+        atexit.register(cp2k.close)
+
+    @property
+    def usable(self) -> bool:
+        return self._cp2k.alive and self._frames < _MOST_FRAMES
+
+    def run(self, text: str, files: dict[str, str], group: str, context: dict[str, Any]) -> tuple[Outcome, str, bool]:
+        """See `run` above."""
+        self._frames += 1
+        guess = self._wavefunctions.pop(group, b"")
+        with scratch.folder(context, "cp2k") as folder:
+            for name, contents in {**files, INPUT: text}.items():
+                (folder / name).write_text(contents, encoding="utf-8")
+            if guess:
+                (folder / WAVEFUNCTION).write_bytes(guess)
+            outcome, said = self._compute(folder.name, context)
+            printed = _read(folder / LOG).decode(errors="replace")
+            if group and outcome.returncode == 0:
+                self._keep(group, _read(folder / WAVEFUNCTION))
+        # of a process that ended, what the launcher and the system said counts too
+        return outcome, printed + said if outcome.returncode else printed, bool(guess)
+
+    def _keep(self, group: str, wavefunction: bytes) -> None:
+        self._wavefunctions[group] = wavefunction
+        if len(self._wavefunctions) > _MOST_GROUPS:
+            del self._wavefunctions[next(iter(self._wavefunctions))]
+
+    def _compute(self, folder: str, context: dict[str, Any]) -> tuple[Outcome, str]:
+        """Load, compute and forget the input in `folder`, within the walltime of one frame.
+
+        All names are short and relative: CP2K cuts long ones off.
+        """
+        limit, used = context.get("walltime"), 0.0
+        for command in (f"CD {folder}", f"LOAD {INPUT} {LOG}", "EVAL_EF", "DESTROY", "CD .."):
+            left = None if limit is None else max(0.01, limit - used)
+            outcome, said = self._cp2k.ask(command, left, context.get("memory"))
+            used += outcome.seconds
+            if outcome.returncode:
+                break
+        return Outcome(outcome.returncode, used, outcome.timed_out, outcome.out_of_memory), said
+
+    def close(self) -> None:
+        """End CP2K."""
+        atexit.unregister(self._cp2k.close)
+        self._cp2k.close()
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
