@@ -5,6 +5,9 @@
 Parsl's interchange and worker pools outlive a killed parent for minutes. The leash file says whose life this one hangs
 on ({"host", "pid", "started"}) and holds what must not pass through a shell: {"cwd", "env"}. On another host, where the
 parent cannot be seen, Parsl's own heartbeats end the workers.
+
+A worker pool whose bookkeeping process (the server of its shared dictionaries, the first that it spawns) is dead would
+send heartbeats for ever and finish no task: it is ended too, so that its tasks run elsewhere.
 """
 
 from __future__ import annotations
@@ -32,10 +35,16 @@ def main(argv: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _frame: stop.append(n))
     child = subprocess.Popen(argv[2:], env={**os.environ, **leash["env"]}, cwd=leash["cwd"])
+    is_pool = any("process_worker_pool" in word for word in argv[2:])
+    books: tuple[int, str] | None = None
     while child.poll() is None:
         if stop or not _parent_lives(leash):
             _end_all()
             return 0
+        books = books or (_first_spawned() if is_pool else None)
+        if books and not _lives(*books):
+            _end_all()
+            return 1
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(POLL_S)
     _end_all()
@@ -43,23 +52,44 @@ def main(argv: list[str]) -> int:
 
 
 def _parent_lives(leash: dict[str, str]) -> bool:
-    if leash["host"] != os.uname().nodename:
-        return True
-    try:
-        with open(f"/proc/{leash['pid']}/stat") as stream:
-            fields = stream.read().rpartition(")")[2].split()
-    except OSError:
+    return leash["host"] != os.uname().nodename or _lives(int(leash["pid"]), leash["started"])
+
+
+def _lives(pid: int, started: str) -> bool:
+    fields = _fields(pid)
+    if not fields:
         return not os.path.exists("/proc/self/stat")
-    return fields[0] != "Z" and fields[19] == leash["started"]
+    return fields[0] != "Z" and fields[19] == started
+
+
+def _fields(pid: int) -> list[str]:
+    """A process as /proc has it, from its state on; empty if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as stream:
+            return stream.read().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _first_spawned() -> tuple[int, str] | None:
+    """(process id, start) of the oldest process below this one that multiprocessing spawned."""
+    found = []
+    for pid in _descendants():
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as stream:
+            if b"multiprocessing.spawn" in stream.read() and (fields := _fields(pid)):
+                found.append((int(fields[19]), pid))
+    if not found:
+        return None
+    start, pid = min(found)
+    return pid, str(start)
 
 
 def _descendants() -> list[int]:
     """Every process below this one, from /proc."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
-        if name.isdigit():
-            with contextlib.suppress(OSError, IndexError), open(f"/proc/{name}/stat") as stream:
-                children.setdefault(int(stream.read().rpartition(")")[2].split()[1]), []).append(int(name))
+        if name.isdigit() and (fields := _fields(int(name))):
+            children.setdefault(int(fields[1]), []).append(int(name))
     found: list[int] = []
     todo = [os.getpid()]
     while todo:

@@ -1,0 +1,136 @@
+"""Blocks, nodes, managers and workers that die: what was in flight runs again elsewhere, and only that."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.commands.inputs import PSIFLOW, alive, copper
+from tests.slurm.test_provider import SITE, folder, label, run, units, wait_for
+
+__all__ = ["folder"]  # a fixture
+
+
+def site(**keys):
+    """The site file with other values; a key that is not there yet is put into the provider's table."""
+    text = SITE
+    for key, value in keys.items():
+        line = f"{key} = {value!r}".replace("'", '"')
+        kept = [old for old in text.splitlines() if not old.startswith(f"{key} ")]
+        kept.insert(kept.index('type = "slurm"') + 1, line)
+        text = "\n".join(kept)
+    Path("slurm.toml").write_text(text)
+
+
+def lost(output):
+    """How often the journal says of each frame that it was lost with its worker, and why."""
+    records = [json.loads(line) for line in Path(f"{output}.run/journal.jsonl").read_text().splitlines()]
+    gone = [record for record in records if record["kind"] == "lost"]
+    return Counter(frame for record in gone for frame in record["ids"]), {record["why"] for record in gone}
+
+
+def begun(output):
+    """How often a worker began with each frame."""
+    return Counter(Path(f"{output}.run/logs/calls").read_text().split())
+
+
+def check_output(output, frames):
+    """Every frame is labelled once, and what was begun twice is what the journal says was lost."""
+    assert Path(output).read_text().count("psiflow_id=") == frames
+    assert len(units(output)) == len(set(units(output))) == frames
+    again, why = lost(output)
+    # a task that was lost on its way to a worker had not begun yet
+    assert all(count - 1 <= again[frame] for frame, count in begun(output).items())
+    assert json.loads(run([PSIFLOW, "status", output, "--json"]).stdout)[0]["lost"] == sum(again.values())
+    return again, why
+
+
+def running(slurm):
+    """Job id -> node of the running blocks, oldest first."""
+    return dict(
+        line.split() for line in slurm.run("squeue", "-h", "-t", "running", "-o", "%i %N", "-S", "i").splitlines()
+    )
+
+
+def pools(output):
+    """The process ids of the worker pools of a run."""
+    return [pid for pid in alive(f"{output}.run") if b"process_worker_pool.py" in argv(pid)[1]]
+
+
+def argv(pid):
+    try:
+        return [*Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"), b"", b""]
+    except OSError:
+        return [b"", b""]
+
+
+def spawned(pool):
+    """The processes of a pool in the order of their starts: first the one that keeps its books, then its workers."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[1]) == pool and b"spawn_main" in (entry / "cmdline").read_bytes():
+                found.append((int(fields[19]), int(entry.name)))
+        except OSError:
+            continue
+    return [pid for _, pid in sorted(found)]
+
+
+@contextmanager
+def started(command):
+    """A command that does not outlive a test which failed."""
+    with subprocess.Popen(command) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_two_hundred_frames_while_blocks_and_a_node_go(slurm, folder):
+    Path("in.xyz").write_text(copper(200))
+    site(max_blocks=4)
+    with started(label("-o", "out.xyz", seconds=0.8)) as command:
+        wait_for(lambda: len(units("out.xyz")) > 20, 90, "no frame was labelled")
+        first, second, *_ = running(slurm).items()
+        slurm.run("scancel", first[0])
+        slurm.run("scontrol", "update", f"nodename={second[1]}", "state=down", "reason=test")
+        try:
+            wait_for(lambda: len(lost("out.xyz")[0]) > 1, 60, "nothing was lost")
+        finally:
+            slurm.run("scontrol", "update", f"nodename={second[1]}", "state=resume")
+        assert command.wait(200) == 0
+    again, why = check_output("out.xyz", 200)
+    assert len(again) <= 8, "more than what two blocks had in flight was lost"
+    assert {f"job {first[0]}", f"job {second[0]}"} <= {" ".join(text.split()[2:4]).rstrip(":,") for text in why}
+
+
+def test_a_killed_worker_and_a_killed_manager_take_their_own_tasks_only(slurm, folder):
+    Path("in.xyz").write_text(copper(60))
+    site(max_blocks=3)
+    with started(label("-o", "out.xyz", seconds=1.5)) as command:
+        wait_for(lambda: len(pools("out.xyz")) == 3 and len(units("out.xyz")) > 3, 60, "no frame was labelled")
+        one, other, third = pools("out.xyz")
+        os.kill(spawned(one)[-1], signal.SIGKILL)
+        os.kill(other, signal.SIGKILL)
+        os.kill(spawned(third)[0], signal.SIGKILL)
+        assert command.wait(120) == 0
+    again, why = check_output("out.xyz", 60)
+    assert 2 <= sum(again.values()) <= 5, "one of the killed worker, two at most of each of the two pools"
+    assert any("its worker" in text for text in why)
+    assert any("lost with job" in text for text in why)
+
+
+def test_a_frame_that_kills_every_worker_is_given_up(slurm, folder):
+    """101 as first coordinate makes the reference kill its worker."""
+    Path("in.xyz").write_text(copper(6) + copper(1).replace("Cu 0.0 0.0 0.0", "Cu 101.0 0.0 0.0"))
+    run(label("-o", "out.xyz", seconds=0.1), code=1)
+    again, _ = lost("out.xyz")
+    assert sorted(again.values()) == [3], "the first try and two more"
+    assert "worker-lost" in Path("out.failed.xyz").read_text()
+    assert set(begun("out.xyz").values()) == {1, 3}
