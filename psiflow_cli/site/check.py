@@ -103,6 +103,8 @@ def _check_names(path: Path, site: schema.Site) -> None:
     for label, executor in site.executors.items():
         exists(f"[executors.{label}] provider", executor.provider, site.providers)
         exists(f"[executors.{label}] resources", executor.resources, site.resources)
+        if executor.on_oom:
+            exists(f"[executors.{label}] on_oom", executor.on_oom, site.executors)
         if executor.environment:
             exists(f"[executors.{label}] environment", executor.environment, site.environments)
     if not isinstance(site.use.get("default"), str):

@@ -29,6 +29,8 @@ class Target:
     cores: int
     run: schema.Run = field(default_factory=schema.Run)
     context: Wire = field(default_factory=dict)
+    on_oom: Target | None = None
+    """Where a task that took too much memory goes."""
 
     @property
     def workers(self) -> int:
@@ -44,7 +46,14 @@ class Target:
 
 def target(site: schema.Site, family: str, operation: str, machine: Machine) -> Target:
     """The executor of one operation, with its resources in numbers."""
-    found = of_executor(site, site.executor_for(family, operation), machine)
+    found = _for_family(of_executor(site, site.executor_for(family, operation), machine), family)
+    if not found.executor.on_oom:
+        return found
+    return replace(found, on_oom=_for_family(of_executor(site, found.executor.on_oom, machine), family))
+
+
+def _for_family(found: Target, family: str) -> Target:
+    """With the Python that has what the family needs, where the site names none."""
     if found.environment.prefix or found.environment.container:
         return found
     return replace(found, python=environments.python_for(family, found.executor.type))

@@ -128,6 +128,8 @@ class Executor(Table, frozen=True, kw_only=True):
     """Of the host that psiflow runs on, as workers reach it; empty: all of its addresses are tried."""
     idle_time: str = "2 min"
     """A block without tasks is given back after this time."""
+    on_oom: str = ""
+    """Another executor, with more memory: a task that was out of memory here is tried there once."""
     retries: Amount | None = None
     """How often a task that was lost with its worker is tried again; None: as `[run.retries]` says."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
-from psiflow_cli.stages.framewise import Survey
+from psiflow_cli.stages.results import Survey
 from psiflow_cli.stages.split import assign, is_isolated_atom
 
 E0S = dict[str, float]

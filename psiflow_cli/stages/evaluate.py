@@ -14,7 +14,8 @@ from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import BadData
 from psiflow_cli.runtime.session import Task
 from psiflow_cli.stages.errors import ErrorTable, as_text
-from psiflow_cli.stages.framewise import Results, Survey, Work, compute
+from psiflow_cli.stages.framewise import Work, compute
+from psiflow_cli.stages.results import Results, Survey
 from psiflow_cli.stages.workspace import Job, Workspace
 from psiflow_cli.worker.guard import MACHINE_FAILURES
 
@@ -54,7 +55,7 @@ def survey(evaluation: Evaluation, space: Workspace) -> tuple[Survey, Results, s
             f"{evaluation.job.frames[0]}: the model knows none of these elements: {', '.join(sorted(foreign))}",
             f"{evaluation.model.path} was trained on {', '.join(evaluation.model.elements)}",
         )
-    results = Results(space, evaluation.work)
+    results = Results(space, evaluation.work.of)
     return seen, results, results.needed(seen.ids, retry_failed=False)
 
 

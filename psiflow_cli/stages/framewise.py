@@ -1,4 +1,4 @@
-"""A worker's function over every frame: each distinct frame once, each result journalled, order kept.
+"""A worker's function over every frame: each distinct frame once, each result journalled.
 
 Frames are grouped so that a task takes about as long as the back end asks for; a group that is lost with its worker is
 tried again frame by frame, so that only the guilty one suffers.
@@ -7,20 +7,30 @@ tried again frame by frame, so that only the guilty one suffers.
 from __future__ import annotations
 
 import itertools
-import time
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from psiflow_cli import extxyz
-from psiflow_cli.console import Progress
+from psiflow_cli.console import Progress, note
+from psiflow_cli.errors import BAD_DATA, NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime.session import Outcome, Session, Task
 from psiflow_cli.seams import Wire
+from psiflow_cli.site.resolve import Target
+from psiflow_cli.stages.results import Results, Survey
 from psiflow_cli.stages.workspace import Workspace
 from psiflow_cli.worker.guard import MACHINE_FAILURES, failure
 
 _MOST_FRAMES = 512
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What the user wants tried with a frame whose SCF did not converge."""
+
+    said: str
+    """The change in the user's words; it goes into the frame."""
+    payload: Wire
+    """What it puts in place of the work's own payload."""
 
 
 @dataclass(frozen=True)
@@ -37,89 +47,32 @@ class Work:
     task_seconds: float = 1.0
     """How long one task should take; 0: one frame a task."""
     verb: str = "frames"
-
-
-class Survey:
-    """The first pass over the inputs: every frame checked and hashed, in 8 bytes a frame."""
-
-    def __init__(
-        self, frames: Iterator[extxyz.Frame], inputs: tuple[str, ...], see: Callable[[extxyz.Frame], None]
-    ) -> None:
-        self.ids = array("Q")
-        self.elements: set[str] = set()
-        for frame in frames:
-            see(frame)
-            self.elements.update(frame.symbols)
-            self.ids.append(int(extxyz.frame_id(frame, inputs), 16))
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-class Results:
-    """Where each frame's result stands in the journal."""
-
-    def __init__(self, space: Workspace, work: Work) -> None:
-        self._run = space.run
-        self._of = space.run.key(work.of)
-        self.offsets: dict[int, int] = {}
-        self.failures: dict[int, str] = {}
-        for offset, unit in space.run.units(self._of):
-            self._note(unit, offset)
-
-    def _note(self, unit: dict[str, Any], offset: int) -> None:
-        key = int(unit["id"], 16)
-        self.offsets[key] = offset
-        if unit["ok"]:
-            self.failures.pop(key, None)
-        else:
-            self.failures[key] = unit["failure"]
-
-    def add(self, frames: list[Wire], results: list[Wire], seconds: float, cores: int) -> None:
-        """Journal a task's results: one write, one wait for the disk."""
-        now, each = round(time.time(), 3), round(seconds / len(frames), 6)
-        units = []
-        for frame, result in zip(frames, results, strict=True):
-            kind = result.get("failure")
-            outcome = {"failure": kind} if kind else {"code": result.get("code", "")}
-            head = {
-                "kind": "unit",
-                "id": frame["id"],
-                "of": self._of,
-                "ok": not kind,
-                "t": now,
-                "s": each,
-                "cores": cores,
-            }
-            units.append({**head, **outcome, "value": result})
-        for unit, offset in zip(units, self._run.journal.append(*units), strict=True):
-            self._note(unit, offset)
-
-    def forget(self, keys: set[int]) -> None:
-        """Take results for not there."""
-        for key in keys:
-            self.offsets.pop(key, None)
-
-    def of(self, key: int) -> Wire:
-        """The result of a frame."""
-        value: Wire = self._run.journal.value(self.offsets[key])
-        return value
-
-    def needed(self, keys: array[int], retry_failed: bool) -> set[int]:
-        """The frames that have no result yet, or a failure that is to be tried again."""
-        return {
-            k for k in keys
-            if k not in self.offsets
-            or (k in self.failures and (retry_failed or self.failures[k] in MACHINE_FAILURES))
-        }  # fmt: skip
+    recovery: tuple[Recovery, ...] = ()
+    """Tried one after the other."""
+    hopeless: int = 0
+    """So many frames that all fail alike, before any succeeds, end the run; 0: none do."""
 
 
 def compute(space: Workspace, work: Work, survey: Survey, results: Results, needed: set[int]) -> None:
-    """Run the worker on every frame in `needed`, and journal what comes back."""
+    """Run the worker on every frame in `needed`, and journal what comes back.
+
+    Frames that took too much memory are tried once more on the executor that the site names for them.
+    """
+    target = space.target
+    _compute(space, work, survey, results, needed, target)
+    if target.on_oom:
+        large = {k for k in needed if results.failures.get(k) == "out-of-memory"}
+        if large:
+            note(f"{len(large)} frames were out of memory; they go to the executor {target.on_oom.label}")
+            _compute(space, work, survey, results, large, target.on_oom)
+
+
+def _compute(space: Workspace, work: Work, survey: Survey, results: Results, needed: set[int], target: Target) -> None:
     if not needed:
         return
     total = len(set(survey.ids))
-    with Progress(total, work.verb, total - len(needed)) as progress, space.session(progress.tick) as session:
+    hope = _Hope(work.hopeless)
+    with Progress(total, work.verb, total - len(needed)) as progress, space.session(progress.tick, target) as session:
         feeder = _Feeder(space, work, survey, needed, session)
         while True:
             while session.room() and (task := feeder.next()):
@@ -138,6 +91,32 @@ def compute(space: Workspace, work: Work, survey: Survey, results: Results, need
             if kept:
                 results.add([frames[i] for i in kept], [done[i] for i in kept], outcome.seconds, session.target.cores)
                 progress.update(len(kept), sum("failure" in done[i] for i in kept))
+                hope.see([done[i] for i in kept])
+
+
+class _Hope:
+    """Ends a run whose first frames all fail alike: the rest would, too."""
+
+    def __init__(self, enough: int) -> None:
+        self._enough = enough
+        self._count = 0
+        self._like: tuple[str, str] | None = None
+
+    def see(self, results: list[Wire]) -> None:
+        """Note results; raises PsiflowError when there have been enough failures and nothing else."""
+        for result in results:
+            like = (result.get("failure", ""), result.get("message", ""))
+            if not like[0] or like != (self._like or like):
+                self._enough = 0
+            self._like = like
+            self._count += 1
+        if self._enough and self._count >= self._enough:
+            kind, message = self._like or ("", "")
+            raise PsiflowError(
+                f"stopped: the first {self._count} frames all failed alike: {kind}: {message}",
+                "mend the cause, or run it again to go on with the other frames; --max-failed says how many may fail",
+                NO_RESOURCES if kind in MACHINE_FAILURES else BAD_DATA,
+            )
 
 
 class _Feeder:
@@ -145,7 +124,7 @@ class _Feeder:
 
     def __init__(self, space: Workspace, work: Work, survey: Survey, needed: set[int], session: Session) -> None:
         self._work = work
-        self._context = space.context()
+        self._context = space.context(session.target)
         self._again: list[Task] = []
         self._left = len(needed)
         self._session = session
@@ -168,9 +147,13 @@ class _Feeder:
         self._left -= len(frames)
         return self._task(frames) if frames else None
 
-    def _task(self, frames: list[Wire], tries: int = 1, losses: int = 0) -> Task:
-        payload = {"frames": frames, "context": self._context, **self._work.payload}
-        return Task(self._work.target, payload, tries=tries, losses=losses)
+    def _task(self, frames: list[Wire], tries: int = 1, losses: int = 0, step: int = 0) -> Task:
+        """A task; `step` counts the recoveries that its frames have needed."""
+        work = self._work
+        payload = work.recovery[step - 1].payload if step else work.payload
+        return Task(
+            work.target, {"frames": frames, "context": self._context, **payload}, step, tries=tries, losses=losses
+        )
 
     def learn(self, frames: int, seconds: float) -> None:
         """Fit the size of the next tasks to the time the last one took; grow slowly, shrink at once."""
@@ -180,16 +163,22 @@ class _Feeder:
 
     def singly(self, task: Task, tries: int) -> None:
         """Queue a task's frames again, each on its own."""
-        self._again += [self._task([frame], tries, task.losses) for frame in task.payload["frames"]]
+        self._again += [self._task([frame], tries, task.losses, task.note) for frame in task.payload["frames"]]
 
     def retry(self, task: Task, done: list[Wire]) -> list[int]:
-        """Queue again the frames whose failure the site wants tried again; returns the places of all others."""
+        """Queue again the frames that user or site want tried again; returns the places of all others."""
         kept = []
+        step, steps = task.note, self._work.recovery
         for place, (frame, result) in enumerate(zip(task.payload["frames"], done, strict=True)):
-            if task.tries <= self.target.retries(result.get("failure", "")):
-                self._again.append(self._task([frame], task.tries + 1))
+            kind = result.get("failure", "")
+            if kind == "unconverged" and step < len(steps):
+                self._again.append(self._task([frame], step=step + 1))
+            elif task.tries <= self.target.retries(kind):
+                self._again.append(self._task([frame], task.tries + 1, step=step))
             else:
                 kept.append(place)
+                if step:
+                    result["recovery"] = steps[step - 1].said
         return kept
 
 

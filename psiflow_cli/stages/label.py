@@ -16,7 +16,8 @@ from psiflow_cli.errors import BAD_DATA, BadData, PsiflowError, UsageError
 from psiflow_cli.runtime.rundir import fingerprint
 from psiflow_cli.runtime.session import Task
 from psiflow_cli.seams import Reference, Wire
-from psiflow_cli.stages.framewise import Results, Survey, Work, compute
+from psiflow_cli.stages.framewise import Work, compute
+from psiflow_cli.stages.results import Results, Survey
 from psiflow_cli.stages.workspace import Job, Workspace
 from psiflow_cli.worker.guard import MACHINE_FAILURES
 
@@ -75,7 +76,7 @@ def survey(labelling: Labelling, space: Workspace) -> tuple[Survey, Results, set
     work = labelling.work
     seen = Survey(space.frames(), work.inputs, lambda frame: None)
     labelling.module.check(labelling.settings, seen.elements)
-    results = Results(space, work)
+    results = Results(space, work.of)
     needed = results.needed(seen.ids, labelling.retry_failed)
     distinct = set(seen.ids)
     plan = Plan(len(seen), len(distinct), len(distinct) - len(needed), len(needed))

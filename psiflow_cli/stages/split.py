@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from psiflow_cli import extxyz
-from psiflow_cli.stages.framewise import Survey
+from psiflow_cli.stages.results import Survey
 from psiflow_cli.stages.workspace import Job, Workspace
 
 

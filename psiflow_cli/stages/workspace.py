@@ -122,18 +122,19 @@ class Workspace:
         """Where the result is made: the output, or a file of the run directory for stdout."""
         return self.job.folder / "output.xyz" if self.job.output == "-" else Path(self.job.output)
 
-    def session(self, tick: Any = None) -> Session:
-        """A Parsl session for this job's executor."""
-        return Session(self._target, self.job.folder, self.job.deadline, tick)
+    def session(self, tick: Any = None, target: Target | None = None) -> Session:
+        """A Parsl session for this job's executor, or for another."""
+        return Session(target or self.target, self.job.folder, self.job.deadline, tick)
 
-    def context(self) -> dict[str, Any]:
+    def context(self, target: Target | None = None) -> dict[str, Any]:
         """The context of this job's tasks; see `psiflow_cli.seams`."""
         logs = self.job.folder / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)
-        return {**self._target.context, "logs": str(logs.absolute())}
+        return {**(target or self.target).context, "logs": str(logs.absolute())}
 
     @property
-    def _target(self) -> Target:
+    def target(self) -> Target:
+        """The executor of this job's tasks."""
         if self.job.target is None:
             raise RuntimeError(f"{self.job.command} has no executor")
         return self.job.target
