@@ -6,16 +6,18 @@ Parsl's interchange and worker pools outlive a killed parent for minutes. The le
 on ({"host", "pid", "started"}) and holds what must not pass through a shell: {"cwd", "env"}. On another host, where the
 parent cannot be seen, Parsl's own heartbeats end the workers.
 
-A worker pool whose bookkeeping process (the server of its shared dictionaries, the first that it spawns) is dead would
-send heartbeats for ever and finish no task: it is ended too, so that its tasks run elsewhere.
+A worker pool that lost a process it cannot do without would send heartbeats for ever and finish no task: it is ended
+too, so that its tasks run elsewhere.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import glob
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +25,7 @@ import time
 
 _PR_SET_CHILD_SUBREAPER = 36
 POLL_S = 0.5
+LOG_POLL_S = 5.0
 
 
 def main(argv: list[str]) -> int:
@@ -35,20 +38,54 @@ def main(argv: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _frame: stop.append(n))
     child = subprocess.Popen(argv[2:], env={**os.environ, **leash["env"]}, cwd=leash["cwd"])
-    is_pool = any("process_worker_pool" in word for word in argv[2:])
-    books: tuple[int, str] | None = None
+    pool = _Pool(argv[2:]) if any("process_worker_pool" in word for word in argv[2:]) else None
     while child.poll() is None:
         if stop or not _parent_lives(leash):
             _end_all()
             return 0
-        books = books or (_first_spawned() if is_pool else None)
-        if books and not _lives(*books):
+        if pool and pool.is_stuck():
             _end_all()
             return 1
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(POLL_S)
     _end_all()
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+class _Pool:
+    """Parsl's worker pool, as far as it shows that it will finish no task any more."""
+
+    def __init__(self, argv: list[str]) -> None:
+        given = dict(word.split("=", 1) for word in argv if word.startswith("--") and "=" in word)
+        folder, block = given.get("--logdir", ""), given.get("--block_id", "")
+        self._logs = os.path.join(glob.escape(folder), f"block-{block}", "*", "manager.log")
+        self._read: dict[str, int] = {}
+        self._books: tuple[int, str] | None = None
+        """The server of its shared dictionaries, the first process that it spawns."""
+        self._next_log = 0.0
+
+    def is_stuck(self) -> bool:
+        """Whether the server is dead, or a worker died while it held the lock of the queue of tasks."""
+        self._books = self._books or _first_spawned()
+        if self._books and not _lives(*self._books):
+            return True
+        if time.monotonic() < self._next_log:
+            return False
+        self._next_log = time.monotonic() + LOG_POLL_S
+        return any(map(self._lost_an_idle_worker, glob.glob(self._logs)))
+
+    def _lost_an_idle_worker(self, path: str) -> bool:
+        """Whether the pool's log says so: one of the idle workers has the lock, and nothing else tells which one."""
+        with contextlib.suppress(OSError), open(path, "rb") as stream:
+            stream.seek(self._read.get(path, 0))
+            text = stream.read()
+            whole = text[: text.rfind(b"\n") + 1]
+            self._read[path] = self._read.get(path, 0) + len(whole)
+            for line in whole.splitlines():
+                writer = re.search(rb"MainProcess-(\d+) ", line)  # pools on other nodes log beside this one
+                if b"was not busy when it died" in line and writer and int(writer[1]) in _descendants():
+                    return True
+        return False
 
 
 def _parent_lives(leash: dict[str, str]) -> bool:
