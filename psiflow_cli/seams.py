@@ -54,6 +54,9 @@ class Reference(Protocol):
     def label(self, frames: list[Wire], settings: Wire, context: Wire) -> list[Wire]:
         """*worker*: a label or a failure for each frame, in order. `Fatal` ends the whole run."""
 
+    def changed(self, settings: Wire, changes: dict[str, str]) -> Wire:
+        """The settings with changes that the user declared. Raises UsageError for what cannot be changed."""
+
     def code(self, context: Wire) -> str:
         """*worker*: the code and its version, as labels carry it."""
 

@@ -23,6 +23,20 @@ if TYPE_CHECKING:
     "--failed", metavar="FILE", help="Where failed frames go [default: OUTPUT with .failed before the suffix]."
 )
 @options.max_failed
+@click.option(
+    "--recover",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change of the input to try with a frame that does not converge; again for the next thing to try "
+    "[default: those of INPUT.recover.toml].",
+)
+@click.option(
+    "--from",
+    "taken_from",
+    multiple=True,
+    metavar="FILE",
+    help="Take labels over from here where frame and reference are the same; may be repeated.",
+)
 @click.option("--retry-failed", is_flag=True, help="Try again what failed for the frame's own reasons, too.")
 @click.option("--strict-version", is_flag=True, help="Compute anew what another version of the code has labelled.")
 @options.common
@@ -33,6 +47,8 @@ def command(
     settings: dict[str, str],
     failed: str | None,
     max_failed: options.Limit,
+    recover: tuple[str, ...],
+    taken_from: tuple[str, ...],
     retry_failed: bool,
     strict_version: bool,
     common: options.Common,
@@ -52,7 +68,7 @@ def command(
     from pathlib import Path
 
     from psiflow_cli.runtime.rundir import sha256
-    from psiflow_cli.stages import label
+    from psiflow_cli.stages import label, recovery
 
     module = registry.load("references", name)
     method = module.settings(Path(input_file) if input_file else None, settings)
@@ -76,6 +92,9 @@ def command(
         failed=failed_output,
         retry_failed=retry_failed,
         strict_version=strict_version,
+        recovery=recovery.steps(module, name, method, recover, input_file or ""),
+        allowed=max_failed.of,
+        taken_from=taken_from,
     )
 
     def plan(space: Workspace) -> dict[str, object]:

@@ -20,7 +20,7 @@ _COMPANIONS = (
 )  # fmt: skip
 PREDICTIONS = ("model_energy", "model_forces", "model_stress", "model_energy_std", "model_forces_std")
 """What `evaluate` writes."""
-PROVENANCE = ("psiflow_id", "psiflow_reference", "psiflow_code", "failure", "failure_message")
+PROVENANCE = ("psiflow_id", "psiflow_reference", "psiflow_code", "psiflow_recovery", "failure", "failure_message")
 """What `label` writes beside the labels."""
 
 # Printed with few digits, or made by a plane-wave code, a stress is symmetric to about so much of its largest part.

@@ -37,6 +37,11 @@ def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[
     return [_label(frame) for frame in frames]
 
 
+def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+    """There is nothing to change."""
+    raise UsageError(f"the reference emt has nothing that could be changed to {', '.join(changes)}", "it never fails so")
+
+
 def code(context: dict[str, Any]) -> str:
     """*worker*: the code and its version, as labels carry it."""
     import ase

@@ -30,6 +30,10 @@ def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]
     """The method and its parameters: accuracy (1.0), electronic temperature (300 K), SCF iterations (250)."""
     if input_file is not None:
         raise UsageError("the reference xtb reads no input file", "leave --input out and use --set method=GFN1-xTB")
+    return _parsed(options)
+
+
+def _parsed(options: dict[str, str]) -> dict[str, Any]:
     for key in options:
         if key not in OPTIONS:
             raise UsageError(f"unknown option {key!r} of the reference xtb", nearest(key, OPTIONS))
@@ -44,6 +48,11 @@ def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]
         "electronic_temperature": _positive(options, "electronic_temperature", 300.0),
         "max_iterations": int(_positive(options, "max_iterations", 250.0)),
     }
+
+
+def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+    """The settings with other parameters."""
+    return {**settings, **{k: v for k, v in _parsed(changes).items() if k in changes}}
 
 
 def _positive(options: dict[str, str], key: str, default: float) -> float:

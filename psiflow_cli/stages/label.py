@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from array import array
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,16 @@ from psiflow_cli.errors import BAD_DATA, BadData, PsiflowError, UsageError
 from psiflow_cli.runtime.rundir import fingerprint
 from psiflow_cli.runtime.session import Task
 from psiflow_cli.seams import Reference, Wire
-from psiflow_cli.stages.framewise import Work, compute
+from psiflow_cli.stages import takeover
+from psiflow_cli.stages.framewise import Recovery, Work, compute
+from psiflow_cli.stages.ids import IdSet
 from psiflow_cli.stages.results import Results, Survey
 from psiflow_cli.stages.workspace import Job, Workspace
 from psiflow_cli.worker.guard import MACHINE_FAILURES
 
+HOPELESS = 10
+"""First frames that fail alike and end the run; more, where more may fail."""
+STALE = ("failure", "failure_message", "psiflow_recovery")
 LABELS = ("energy", "forces", "stress")
 
 
@@ -41,6 +46,11 @@ class Labelling:
     retry_failed: bool
     strict_version: bool = False
     """Labels of another version of the code than the one that runs now are computed anew."""
+    recovery: tuple[Recovery, ...] = ()
+    allowed: Callable[[int], int] = int
+    """How many out of a number of frames may fail."""
+    taken_from: tuple[str, ...] = ()
+    """Files whose labels are taken over where frame and reference are the same."""
 
     @property
     def reference(self) -> str:
@@ -58,6 +68,7 @@ class Labelling:
             inputs=self.module.FRAME_INPUTS,
             task_seconds=self.module.DEFAULT_TASK_SECONDS,
             verb="labelling",
+            recovery=self.recovery,
         )
 
 
@@ -71,15 +82,15 @@ class Plan:
     todo: int
 
 
-def survey(labelling: Labelling, space: Workspace) -> tuple[Survey, Results, set[int], Plan]:
+def survey(labelling: Labelling, space: Workspace) -> tuple[Survey, Results, IdSet, Plan]:
     """Check every frame and find out what is still to be computed; nothing is submitted yet."""
     work = labelling.work
     seen = Survey(space.frames(), work.inputs, lambda frame: None)
     labelling.module.check(labelling.settings, seen.elements)
-    results = Results(space, work.of)
-    needed = results.needed(seen.ids, labelling.retry_failed)
-    distinct = set(seen.ids)
-    plan = Plan(len(seen), len(distinct), len(distinct) - len(needed), len(needed))
+    results = Results(space, work.of, seen.distinct)
+    needed = results.needed(labelling.retry_failed)
+    distinct = len(seen.distinct)
+    plan = Plan(len(seen), distinct, distinct - len(needed), len(needed))
     return seen, results, needed, plan
 
 
@@ -90,11 +101,13 @@ def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
     with space.run.guard_end():
         with _naming(labelling.input_file):
             if labelling.strict_version and plan.known:
-                stale = _of_other_versions(labelling, space) & set(seen.ids)
+                stale = _of_other_versions(labelling, space, seen)
                 results.forget(stale)
                 needed |= stale
+            needed -= takeover.take(labelling.taken_from, labelling.reference, labelling.work.inputs, results, needed)
             todo = len(needed)
-            compute(space, labelling.work, seen, results, needed)
+            work = replace(labelling.work, hopeless=max(HOPELESS, labelling.allowed(plan.total) + 1))
+            compute(space, work, seen, results, needed)
         _write(labelling, space, seen, results)
     failures = Counter(results.failures[k] for k in seen.ids if k in results.failures)
     failed = sum(failures.values())
@@ -111,7 +124,7 @@ def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
     }
 
 
-def _of_other_versions(labelling: Labelling, space: Workspace) -> set[int]:
+def _of_other_versions(labelling: Labelling, space: Workspace, seen: Survey) -> IdSet:
     """The labels that are not of the version of the code which the workers have."""
     if not hasattr(labelling.module, "code"):
         raise UsageError(f"{labelling.name} cannot say its version", "leave --strict-version out, or give it a code()")
@@ -120,8 +133,11 @@ def _of_other_versions(labelling: Labelling, space: Workspace) -> set[int]:
         _, outcome = session.next()
     if outcome.lost or outcome.error:
         raise PsiflowError(f"the version of {labelling.name} cannot be told: {outcome.lost or outcome.error}")
-    codes = {unit["id"]: unit["code"] for _, unit in space.run.units(space.run.key(labelling.reference)) if unit["ok"]}
-    return {int(key, 16) for key, code in codes.items() if code != outcome.value}
+    stale = IdSet(seen.distinct)
+    for _, unit in space.run.units(space.run.key(labelling.reference)):
+        if unit["ok"]:  # the last one of a frame counts
+            (stale.add if unit["code"] != outcome.value else stale.discard)(int(unit["id"], 16))
+    return stale
 
 
 @contextlib.contextmanager
@@ -137,21 +153,18 @@ def _naming(input_file: str) -> Iterator[None]:
 
 def _write(labelling: Labelling, space: Workspace, seen: Survey, results: Results) -> None:
     """Good frames to the output, failed ones to their own file, which goes when none are left."""
-    failed = {k for k in seen.ids if k in results.failures}
-    space.publish(_labelled(labelling, space, seen.ids, results, failed))
-    if not failed:
+    space.publish(_labelled(labelling, space, seen.ids, results))
+    if not results.failures:
         space.run.remove_own(labelling.failed)
         return
-    space.publish(_failed(labelling, space, seen.ids, results, failed), labelling.failed)
+    space.publish(_failed(labelling, space, seen.ids, results), labelling.failed)
 
 
-def _labelled(
-    labelling: Labelling, space: Workspace, ids: array[int], results: Results, failed: set[int]
-) -> Iterator[str]:
+def _labelled(labelling: Labelling, space: Workspace, ids: array[int], results: Results) -> Iterator[str]:
     replaced = 0
     codes = set()
     for key, frame in zip(ids, space.frames(), strict=True):
-        if key in failed:
+        if key in results.failures:
             continue
         label = results.of(key)
         codes.add(label["code"])
@@ -165,11 +178,10 @@ def _labelled(
                 "psiflow_id": f"{key:016x}",
                 "psiflow_reference": labelling.reference,
                 "psiflow_code": label["code"],
+                **({"psiflow_recovery": label["recovery"]} if "recovery" in label else {}),
             },
             set_columns={"forces": ("R", label["forces"])},
-            drop=tuple(
-                name for name in (*old, "failure", "failure_message") if name not in LABELS or label.get(name) is None
-            ),
+            drop=tuple(name for name in (*old, *STALE) if name not in LABELS or label.get(name) is None),
         )
     if replaced:
         note(f"{replaced} frames came with labels; they are replaced in the output")
@@ -178,11 +190,9 @@ def _labelled(
         note(f"warning: labels of {named} are mixed in the output; --strict-version computes the old ones anew")
 
 
-def _failed(
-    labelling: Labelling, space: Workspace, ids: array[int], results: Results, failed: set[int]
-) -> Iterator[str]:
+def _failed(labelling: Labelling, space: Workspace, ids: array[int], results: Results) -> Iterator[str]:
     for key, frame in zip(ids, space.frames(), strict=True):
-        if key in failed:
+        if key in results.failures:
             result = results.of(key)
             yield extxyz.render(
                 frame,

@@ -156,3 +156,19 @@ def test_a_wrong_template_is_said_before_any_frame_is_labelled(psiflow, old, new
     assert where in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 3
     assert not Path("in.labelled.xyz").exists()
+
+
+def test_a_declared_recovery_labels_what_did_not_converge(psiflow):
+    """A stretched O–H, with as many steps as it takes; an ordinary water beside it is as without the recovery."""
+    Path("cp2k.inp").write_text(TEMPLATE)
+    Path("in.xyz").write_text(WATER.format(x=0.95) + WATER.format(x=2.3))
+    arguments = ("label", "in.xyz", "--reference", "cp2k", "--input", "cp2k.inp")
+    psiflow(*arguments, "-o", "strict.xyz", code=1)
+    psiflow(*arguments, "--recover", "FORCE_EVAL/DFT/SCF/MAX_SCF=300", "-o", "out.xyz")
+    ordinary, stretched = ase_io.read("out.xyz", ":")
+    assert stretched.info["psiflow_recovery"] == "FORCE_EVAL/DFT/SCF/MAX_SCF=300"
+    assert "psiflow_recovery" not in ordinary.info
+    assert Path("out.xyz").read_text().startswith(Path("strict.xyz").read_text())
+    Path("cp2k.inp").write_text(TEMPLATE.replace("MAX_SCF 25", "MAX_SCF 300"))
+    psiflow(*arguments, "-o", "patient.xyz")
+    assert ase_io.read("patient.xyz", ":")[1].get_potential_energy() == stretched.get_potential_energy()

@@ -13,6 +13,7 @@ from typing import Any
 
 from psiflow_cli.errors import NoInput, UsageError
 from psiflow_cli.references.cp2k import guess, launch, method, output, shell
+from psiflow_cli.references.cp2k.change import changed
 from psiflow_cli.references.cp2k.kept import Kept
 from psiflow_cli.references.cp2k.periodicity import Impossible
 from psiflow_cli.references.cp2k.single_point import build
@@ -24,6 +25,10 @@ SUMMARY = "density functional theory with CP2K (Quickstep)"
 REQUIRES = ("ase",)
 FRAME_INPUTS = ("charge", "multiplicity")
 DEFAULT_TASK_SECONDS = 0.0
+__all__ = [
+    "DEFAULT_TASK_SECONDS", "FRAME_INPUTS", "REQUIRES", "SUMMARY",
+    "changed", "check", "code", "label", "replaced", "settings",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
