@@ -15,6 +15,7 @@ from psiflow_cli.errors import BadData
 from psiflow_cli.runtime.session import Task
 from psiflow_cli.stages.errors import ErrorTable, as_text
 from psiflow_cli.stages.framewise import Work, compute
+from psiflow_cli.stages.ids import IdSet
 from psiflow_cli.stages.results import Results, Survey
 from psiflow_cli.stages.workspace import Job, Workspace
 from psiflow_cli.worker.guard import MACHINE_FAILURES
@@ -46,7 +47,7 @@ class Evaluation:
         )
 
 
-def survey(evaluation: Evaluation, space: Workspace) -> tuple[Survey, Results, set[int]]:
+def survey(evaluation: Evaluation, space: Workspace) -> tuple[Survey, Results, IdSet]:
     """Check every frame and its labels, and find out what is still to be computed."""
     seen = Survey(space.frames(), (), lambda frame: void(extxyz.labels(frame, evaluation.keys)))
     foreign = seen.elements - set(evaluation.model.elements)
@@ -55,8 +56,8 @@ def survey(evaluation: Evaluation, space: Workspace) -> tuple[Survey, Results, s
             f"{evaluation.job.frames[0]}: the model knows none of these elements: {', '.join(sorted(foreign))}",
             f"{evaluation.model.path} was trained on {', '.join(evaluation.model.elements)}",
         )
-    results = Results(space, evaluation.work.of)
-    return seen, results, results.needed(seen.ids, retry_failed=False)
+    results = Results(space, evaluation.work.of, seen.distinct)
+    return seen, results, results.needed(retry_failed=False)
 
 
 def void(_: object) -> None:
@@ -66,7 +67,7 @@ def void(_: object) -> None:
 def run(evaluation: Evaluation, space: Workspace) -> dict[str, Any]:
     """Predict every frame; returns the summary with the error table."""
     seen, results, needed = survey(evaluation, space)
-    space.run.begin(len(set(seen.ids)))
+    space.run.begin(len(seen.distinct))
     with space.run.guard_end():
         compute(space, evaluation.work, seen, results, needed)
         table = ErrorTable()
@@ -75,7 +76,7 @@ def run(evaluation: Evaluation, space: Workspace) -> dict[str, Any]:
         if evaluation.plot and rows:
             _plot(evaluation, space, seen, results)
     failures = Counter(results.failures[k] for k in seen.ids if k in results.failures)
-    reasons = sorted({results.of(k)["message"] for k in set(seen.ids) if k in results.failures})
+    reasons = sorted({results.of(k)["message"] for k in results.failures})
     return {
         "total": len(seen),
         "computed": len(needed),

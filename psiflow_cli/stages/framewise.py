@@ -16,6 +16,7 @@ from psiflow_cli.errors import BAD_DATA, NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime.session import Outcome, Session, Task
 from psiflow_cli.seams import Wire
 from psiflow_cli.site.resolve import Target
+from psiflow_cli.stages.ids import IdSet
 from psiflow_cli.stages.results import Results, Survey
 from psiflow_cli.stages.workspace import Workspace
 from psiflow_cli.worker.guard import MACHINE_FAILURES, failure
@@ -53,7 +54,7 @@ class Work:
     """So many frames that all fail alike, before any succeeds, end the run; 0: none do."""
 
 
-def compute(space: Workspace, work: Work, survey: Survey, results: Results, needed: set[int]) -> None:
+def compute(space: Workspace, work: Work, survey: Survey, results: Results, needed: IdSet) -> None:
     """Run the worker on every frame in `needed`, and journal what comes back.
 
     Frames that took too much memory are tried once more on the executor that the site names for them.
@@ -61,16 +62,16 @@ def compute(space: Workspace, work: Work, survey: Survey, results: Results, need
     target = space.target
     _compute(space, work, survey, results, needed, target)
     if target.on_oom:
-        large = {k for k in needed if results.failures.get(k) == "out-of-memory"}
+        large = IdSet(survey.distinct, (k for k in needed if results.failures.get(k) == "out-of-memory"))
         if large:
             note(f"{len(large)} frames were out of memory; they go to the executor {target.on_oom.label}")
             _compute(space, work, survey, results, large, target.on_oom)
 
 
-def _compute(space: Workspace, work: Work, survey: Survey, results: Results, needed: set[int], target: Target) -> None:
+def _compute(space: Workspace, work: Work, survey: Survey, results: Results, needed: IdSet, target: Target) -> None:
     if not needed:
         return
-    total = len(set(survey.ids))
+    total = len(survey.distinct)
     hope = _Hope(work.hopeless)
     with Progress(total, work.verb, total - len(needed)) as progress, space.session(progress.tick, target) as session:
         feeder = _Feeder(space, work, survey, needed, session)
@@ -122,7 +123,7 @@ class _Hope:
 class _Feeder:
     """Makes tasks from the frames still needed, sized by how long earlier ones took."""
 
-    def __init__(self, space: Workspace, work: Work, survey: Survey, needed: set[int], session: Session) -> None:
+    def __init__(self, space: Workspace, work: Work, survey: Survey, needed: IdSet, session: Session) -> None:
         self._work = work
         self._context = space.context(session.target)
         self._again: list[Task] = []
@@ -130,9 +131,9 @@ class _Feeder:
         self._session = session
         self.target = session.target
         self._size = 1
-        self._frames = self._wires(space, survey, set(needed))
+        self._frames = self._wires(space, survey, needed.copy())
 
-    def _wires(self, space: Workspace, survey: Survey, needed: set[int]) -> Iterator[Wire]:
+    def _wires(self, space: Workspace, survey: Survey, needed: IdSet) -> Iterator[Wire]:
         for key, frame in zip(survey.ids, space.frames(), strict=True):
             if key in needed:
                 needed.discard(key)  # a structure that comes twice is computed once

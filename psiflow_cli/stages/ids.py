@@ -1,0 +1,122 @@
+"""Sets and tables of frame ids that hold a million in a few bytes each.
+
+All frames are known after the first pass, so their distinct ids are sorted once; a set is then a byte, an offset eight
+bytes, at each id's place. Ids are digests, evenly spread, so that the first bits of one tell where to look for it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, MutableMapping, MutableSet
+
+_BUCKETS = 256
+_SHIFT = 56
+
+
+class Universe:
+    """The distinct ids of a run's frames, each with its place."""
+
+    def __init__(self, ids: Iterable[int]) -> None:
+        buckets = [array("Q") for _ in range(_BUCKETS)]
+        for key in ids:
+            buckets[key >> _SHIFT].append(key)
+        self.ids = array("Q")
+        self._starts = array("Q", [0])
+        for number, bucket in enumerate(buckets):
+            self.ids.extend(sorted(set(bucket)))
+            self._starts.append(len(self.ids))
+            buckets[number] = array("Q")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.ids)
+
+    def place(self, key: object) -> int:
+        """Where an id stands, or -1."""
+        if not isinstance(key, int):
+            return -1
+        first = key >> _SHIFT
+        at = bisect_left(self.ids, key, self._starts[first], self._starts[first + 1])
+        return at if at < len(self.ids) and self.ids[at] == key else -1
+
+
+class IdSet(MutableSet[int]):
+    """Some of the ids of a universe; others cannot be added."""
+
+    def __init__(self, universe: Universe, ids: Iterable[int] = ()) -> None:
+        self._universe = universe
+        self._flags = bytearray(len(universe))
+        self._count = 0
+        for key in ids:
+            self.add(key)
+
+    def copy(self) -> IdSet:
+        """A set of its own with the same ids."""
+        made = IdSet(self._universe)
+        made._flags[:] = self._flags
+        made._count = self._count
+        return made
+
+    def __contains__(self, key: object) -> bool:
+        at = self._universe.place(key)
+        return at >= 0 and bool(self._flags[at])
+
+    def __iter__(self) -> Iterator[int]:
+        return (key for key, flag in zip(self._universe, self._flags, strict=True) if flag)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, value: int) -> None:
+        self._set(value, 1)
+
+    def discard(self, value: int) -> None:
+        self._set(value, 0)
+
+    def _set(self, key: int, flag: int) -> None:
+        at = self._universe.place(key)
+        if at >= 0:
+            self._count += flag - self._flags[at]
+            self._flags[at] = flag
+
+
+class IdTable(MutableMapping[int, int]):
+    """A number (not negative) for some of the ids of a universe; others are passed over."""
+
+    def __init__(self, universe: Universe, code: str) -> None:
+        """`code` is the type of the numbers, as in `array`."""
+        self._universe = universe
+        self._values = array(code, [-1]) * len(universe)
+        self._count = 0
+
+    def __getitem__(self, key: int) -> int:
+        at = self._universe.place(key)
+        if at < 0 or self._values[at] < 0:
+            raise KeyError(key)
+        return int(self._values[at])
+
+    def __setitem__(self, key: int, value: int) -> None:
+        at = self._universe.place(key)
+        if at >= 0:
+            self._count += self._values[at] < 0
+            self._values[at] = value
+
+    def __delitem__(self, key: int) -> None:
+        at = self._universe.place(key)
+        if at < 0 or self._values[at] < 0:
+            raise KeyError(key)
+        self._count -= 1
+        self._values[at] = -1
+
+    def __contains__(self, key: object) -> bool:
+        at = self._universe.place(key)
+        return at >= 0 and bool(self._values[at] >= 0)
+
+    def __iter__(self) -> Iterator[int]:
+        return (key for key, value in zip(self._universe, self._values, strict=True) if value >= 0)
+
+    def __len__(self) -> int:
+        return self._count
