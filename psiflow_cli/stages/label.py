@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from array import array
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,16 @@ from psiflow_cli.errors import BAD_DATA, BadData, PsiflowError, UsageError
 from psiflow_cli.runtime.rundir import fingerprint
 from psiflow_cli.runtime.session import Task
 from psiflow_cli.seams import Reference, Wire
-from psiflow_cli.stages.framewise import Work, compute
+from psiflow_cli.stages import takeover
+from psiflow_cli.stages.framewise import Recovery, Work, compute
 from psiflow_cli.stages.ids import IdSet
 from psiflow_cli.stages.results import Results, Survey
 from psiflow_cli.stages.workspace import Job, Workspace
 from psiflow_cli.worker.guard import MACHINE_FAILURES
 
+HOPELESS = 10
+"""First frames that fail alike and end the run; more, where more may fail."""
+STALE = ("failure", "failure_message", "psiflow_recovery")
 LABELS = ("energy", "forces", "stress")
 
 
@@ -42,6 +46,11 @@ class Labelling:
     retry_failed: bool
     strict_version: bool = False
     """Labels of another version of the code than the one that runs now are computed anew."""
+    recovery: tuple[Recovery, ...] = ()
+    allowed: Callable[[int], int] = int
+    """How many out of a number of frames may fail."""
+    taken_from: tuple[str, ...] = ()
+    """Files whose labels are taken over where frame and reference are the same."""
 
     @property
     def reference(self) -> str:
@@ -59,6 +68,7 @@ class Labelling:
             inputs=self.module.FRAME_INPUTS,
             task_seconds=self.module.DEFAULT_TASK_SECONDS,
             verb="labelling",
+            recovery=self.recovery,
         )
 
 
@@ -94,8 +104,10 @@ def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
                 stale = _of_other_versions(labelling, space, seen)
                 results.forget(stale)
                 needed |= stale
+            needed -= takeover.take(labelling.taken_from, labelling.reference, labelling.work.inputs, results, needed)
             todo = len(needed)
-            compute(space, labelling.work, seen, results, needed)
+            work = replace(labelling.work, hopeless=max(HOPELESS, labelling.allowed(plan.total) + 1))
+            compute(space, work, seen, results, needed)
         _write(labelling, space, seen, results)
     failures = Counter(results.failures[k] for k in seen.ids if k in results.failures)
     failed = sum(failures.values())
@@ -166,11 +178,10 @@ def _labelled(labelling: Labelling, space: Workspace, ids: array[int], results: 
                 "psiflow_id": f"{key:016x}",
                 "psiflow_reference": labelling.reference,
                 "psiflow_code": label["code"],
+                **({"psiflow_recovery": label["recovery"]} if "recovery" in label else {}),
             },
             set_columns={"forces": ("R", label["forces"])},
-            drop=tuple(
-                name for name in (*old, "failure", "failure_message") if name not in LABELS or label.get(name) is None
-            ),
+            drop=tuple(name for name in (*old, *STALE) if name not in LABELS or label.get(name) is None),
         )
     if replaced:
         note(f"{replaced} frames came with labels; they are replaced in the output")
