@@ -39,7 +39,7 @@ def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[
 
 def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
     """There is nothing to change."""
-    raise UsageError(f"the reference emt has nothing that could be changed to {', '.join(changes)}", "it never fails so")
+    raise UsageError(f"the reference emt cannot be changed to {', '.join(changes)}", "it never fails so")
 
 
 def code(context: dict[str, Any]) -> str:
