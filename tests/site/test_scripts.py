@@ -55,7 +55,7 @@ ROWS = {
         ["RequestCpus = 16", 'requirements = (Arch == "X86_64")', "request_gpus = 1"],
     ),
 }  # fmt: skip
-NO_SCRIPT = {"local"}
+NO_SCRIPT = {"local", "kubernetes", "aws", "googlecloud", "azure"}
 
 
 def show(*arguments):

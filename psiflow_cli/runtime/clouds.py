@@ -1,0 +1,84 @@
+"""What the providers of clouds and of Kubernetes share: client packages, and machines that are whole blocks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.errors import BadConfig
+from psiflow_cli.site import schema
+from psiflow_cli.site.detect import Machine, megabytes
+from psiflow_cli.site.resolve import Target
+
+
+class Instances(schema.Provider, frozen=True, kw_only=True):
+    """Virtual machines: one is one block, and what its type has must be said, for Parsl does not know it."""
+
+    cores_per_node: schema.Count
+    memory_per_node: str = ""
+    gpus_per_node: schema.Amount = 0
+    init_blocks: schema.Amount = 1
+    min_blocks: schema.Amount = 0
+    max_blocks: schema.Count = 1
+
+    def share(self, here: Machine) -> Machine:
+        memory = megabytes(self.memory_per_node) if self.memory_per_node else 2**40
+        gpus = tuple(str(number) for number in range(self.gpus_per_node))
+        return Machine(self.cores_per_node, memory, gpus, 1, "")
+
+
+def place(target: Target) -> str:
+    """Where in the site file an error about this provider belongs."""
+    return f"[providers.{target.executor.provider}]"
+
+
+def required(target: Target, key: str, value: str) -> str:
+    """`value`, which a shipped site leaves to its users; raises BadConfig if it is empty."""
+    if not value:
+        raise BadConfig(
+            f"{place(target)} {key}: required, but missing",
+            "a file of your own with extends = ... and this key keeps it out of the shared one",
+        )
+    return value
+
+
+def file(target: Target, key: str, value: str) -> str | None:
+    """The path that a key names, with ~ and $VARIABLES replaced, or None; raises BadConfig if nothing is there."""
+    if not value:
+        return None
+    path = Path(os.path.expandvars(value)).expanduser()
+    if not path.is_file():
+        raise BadConfig(f"{place(target)} {key}: no {path}", "name the file with the credentials")
+    return str(path)
+
+
+def construct(target: Target, modules: tuple[str, ...], extra: str, make: Callable[[], Any]) -> Any:
+    """What `make` makes; raises BadConfig if a client package is missing or refuses.
+
+    `modules` are what Parsl imports for this provider, `extra` is the extra of Parsl that installs them.
+    """
+    missing = [module for module in modules if not _importable(module)]
+    if missing:
+        raise BadConfig(
+            f"{place(target)} type: {target.provider.type} needs {', '.join(missing)}, not installed beside psiflow",
+            f"pip install 'parsl[{extra}]'",
+        )
+    try:
+        return make()
+    except Exception as error:  # each client has exceptions of its own, and all of them are the user's to mend
+        said = " ".join(str(error).split()) or "no reason given"
+        raise BadConfig(
+            f"{place(target)}: {target.provider.type} cannot be used: {type(error).__name__}: {said[:300]}",
+            "check the credentials and names in this table",
+        ) from error
+
+
+def _importable(module: str) -> bool:
+    try:
+        import_module(module)
+    except ImportError:
+        return False
+    return True

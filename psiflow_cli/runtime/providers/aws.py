@@ -1,0 +1,65 @@
+"""Virtual machines of Amazon EC2, one for each block. Untested for real.
+
+It needs a file system that all of them and this process mount at the same path (an EFS volume that `worker_init`
+mounts), with the run directory and the workers' environment on it. A machine ends itself when its workers end.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from psiflow_cli.runtime.clouds import Instances, construct, file
+from psiflow_cli.site import schema
+from psiflow_cli.site.resolve import Target
+
+
+class Provider(Instances, frozen=True, kw_only=True):
+    """In Parsl's own names; Parsl heeds no walltime here, so there is none."""
+
+    type: Literal["aws"]
+    image_id: schema.Word
+    """An AMI of a Debian or Ubuntu: Parsl's start-up script calls apt-get."""
+    key_name: schema.Word
+    instance_type: schema.Word = "t2.small"
+    region: schema.Word = "us-east-2"
+    spot_max_bid: Annotated[float, Meta(ge=0)] = 0
+    key_file: str = ""
+    """JSON with `AWSAccessKeyId` and `AWSSecretKey`; empty: a profile, or `$AWS_ACCESS_KEY_ID` and its companions."""
+    profile: schema.Word = ""
+    iam_instance_profile_arn: schema.Word = ""
+    state_file: str = ""
+    """Where Parsl keeps the ids of the network it makes; empty: awsproviderstate.json in the working directory."""
+    linger: bool = False
+    """Leave the machines on at the end: they cost until you end them."""
+
+
+def build(provider: Provider, target: Target) -> Any:
+    """Parsl's AWSProvider, which makes a network of its own the first time."""
+    from parsl.launchers import SingleNodeLauncher
+    from parsl.providers import AWSProvider
+
+    key_file = file(target, "key_file", provider.key_file)
+
+    def make() -> Any:
+        return AWSProvider(  # type: ignore[no-untyped-call, unused-ignore]
+            image_id=provider.image_id,
+            key_name=provider.key_name,
+            init_blocks=provider.init_blocks,
+            min_blocks=provider.min_blocks,
+            max_blocks=provider.max_blocks,
+            nodes_per_block=1,
+            worker_init="\n".join(provider.worker_init),
+            instance_type=provider.instance_type,
+            region=provider.region,
+            spot_max_bid=provider.spot_max_bid,
+            key_file=key_file,
+            profile=provider.profile or None,
+            iam_instance_profile_arn=provider.iam_instance_profile_arn,
+            state_file=provider.state_file or None,
+            linger=provider.linger,
+            launcher=SingleNodeLauncher(),
+        )
+
+    return construct(target, ("boto3",), "aws", make)

@@ -1,0 +1,84 @@
+"""Virtual machines of Google Compute Engine, one for each block. Untested for real.
+
+It needs a file system that all of them and this process mount at the same path (a Filestore share that `worker_init`
+mounts), with the run directory and the workers' environment on it. Parsl numbers its machines from 0 in every run, so
+one project and zone serve one run at a time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from psiflow_cli.runtime.clouds import Instances, construct, file, required
+from psiflow_cli.site import schema
+from psiflow_cli.site.resolve import Target
+
+
+class Provider(Instances, frozen=True, kw_only=True):
+    """In Parsl's own names."""
+
+    type: Literal["googlecloud"]
+    project_id: schema.Word = ""
+    key_file: str = ""
+    """JSON of a service account's key."""
+    region: schema.Word = "europe-west1"
+    os_project: schema.Word = "debian-cloud"
+    os_family: schema.Word = "debian-12"
+    google_version: Literal["v1", "beta"] = "v1"
+    instance_type: schema.Word = "n1-standard-1"
+
+
+def build(provider: Provider, target: Target) -> Any:
+    """Parsl's GoogleCloudProvider, made to work."""
+    project_id = required(target, "project_id", provider.project_id)
+    key_file = file(target, "key_file", required(target, "key_file", provider.key_file))
+
+    def make() -> Any:
+        return _working(provider)(
+            project_id=project_id,
+            key_file=key_file,
+            region=provider.region,
+            os_project=provider.os_project,
+            os_family=provider.os_family,
+            google_version=provider.google_version,
+            instance_type=provider.instance_type,
+            init_blocks=provider.init_blocks,
+            min_blocks=provider.min_blocks,
+            max_blocks=provider.max_blocks,
+            launcher=_launcher(provider),
+        )
+
+    return construct(target, ("googleapiclient.discovery",), "google_cloud", make)
+
+
+def _working(provider: Provider) -> Any:
+    """Parsl's class, which asks its client for a zone before it has one, and which Parsl's scaling finds incomplete."""
+    from parsl.providers import GoogleCloudProvider
+    from parsl.providers.googlecloud import googlecloud
+
+    module: Any = googlecloud
+
+    class Working(GoogleCloudProvider):  # type: ignore[misc, unused-ignore]
+        nodes_per_block = 1
+
+        def get_zone(self, region: str) -> Any:
+            self.client = module.googleapiclient.discovery.build("compute", provider.google_version)
+            zone = super().get_zone(region)  # type: ignore[no-untyped-call, unused-ignore]
+            if zone is None:
+                raise ValueError(f"no zone of region {region!r} is up")
+            return zone
+
+    return Working
+
+
+def _launcher(provider: Provider) -> Any:
+    """A start-up script with `worker_init`, of which this provider of Parsl's knows nothing."""
+    from parsl.launchers import SingleNodeLauncher
+
+    class Startup(SingleNodeLauncher):  # type: ignore[misc, unused-ignore]
+        def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:
+            wrapped = super().__call__(command, tasks_per_node, nodes_per_block)
+            # whatever ends the script ends the machine, which costs as long as it is on
+            return "\n".join(["#!/bin/bash", "trap 'shutdown -h now' EXIT", *provider.worker_init, wrapped])
+
+    return Startup()

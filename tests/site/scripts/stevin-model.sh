@@ -1,0 +1,57 @@
+#!/bin/bash
+
+#SBATCH --job-name=parsl.model.block-0.TIME
+#SBATCH --output=RUN.run/parsl/parsl.model.block-0.TIME.stdout
+#SBATCH --error=RUN.run/parsl/parsl.model.block-0.TIME.stderr
+#SBATCH --nodes=1
+#SBATCH --time=720
+#SBATCH --ntasks-per-node=1
+
+#SBATCH --clusters=accelgor
+#SBATCH --gpus-per-node=4
+#SBATCH --mem=480g
+#SBATCH --cpus-per-task=48
+
+
+export PARSL_MEMORY_GB=480
+export PARSL_CORES=48
+
+
+export JOBNAME="parsl.model.block-0.TIME"
+
+set -e
+export CORES=$(getconf _NPROCESSORS_ONLN)
+[[ "1" == "1" ]] && echo "Found cores : $CORES"
+WORKERCOUNT=1
+FAILONANY=0
+PIDS=""
+
+CMD() {
+PYTHON PSIFLOW/psiflow_cli/worker/leash.py RUN.run/parsl/model.leash.json PYTHON BIN/process_worker_pool.py  --max_workers_per_node=4 -a ADDRESSES -p 0 -c 1e-06 -m None --poll 10 --port=50000 --cert_dir RUN.run/parsl/certificates --logdir=RUN.run/parsl/model --logconf=None --block_id=0 --hb_period=3  --hb_threshold=9 --drain_period=$((35995 > SECONDS ? 35995 - SECONDS : -1)) --cpu-affinity block  --mpi-launcher=mpiexec --available-accelerators 0 1 2 3
+}
+for COUNT in $(seq 1 1 $WORKERCOUNT); do
+    [[ "1" == "1" ]] && echo "Launching worker: $COUNT"
+    CMD $COUNT &
+    PIDS="$PIDS $!"
+done
+
+ALLFAILED=1
+ANYFAILED=0
+for PID in $PIDS ; do
+    wait $PID
+    if [ "$?" != "0" ]; then
+        ANYFAILED=1
+    else
+        ALLFAILED=0
+    fi
+done
+
+[[ "1" == "1" ]] && echo "All workers done"
+if [ "$FAILONANY" == "1" ]; then
+    exit $ANYFAILED
+else
+    exit $ALLFAILED
+fi
+
+
+# submitted with: sbatch RUN.run/parsl/parsl.model.block-0.TIME
