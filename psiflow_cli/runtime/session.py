@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import re
 import tempfile
@@ -19,7 +20,7 @@ from psiflow_cli.runtime.blocks import Blocks, end_stale
 from psiflow_cli.runtime.signals import StopSignals
 from psiflow_cli.seams import Wire
 from psiflow_cli.site.resolve import Target
-from psiflow_cli.worker import guard
+from psiflow_cli.worker import guard, watchdog
 
 _TICK_S = 0.5
 _UNLUCKY = 10
@@ -36,6 +37,8 @@ class Task:
     tries: int = 1
     losses: int = 0
     """How often it was lost before, with its worker alone or with a whole node."""
+    hang_log: str = ""
+    """Where its worker says where it stood when the walltime was up; empty: nothing ends a task that hangs."""
 
 
 @dataclass
@@ -46,6 +49,8 @@ class Outcome:
     error: str = ""
     traceback: str = ""
     lost: str = ""
+    hung: bool = False
+    """Lost because it took longer than its walltime."""
     blame: bool = False
     """Lost alone, and not with its whole node, or with too many nodes: the task itself may be why."""
     seconds: float = 0.0
@@ -134,7 +139,11 @@ class Session:
         """Queue one task."""
         self._signals.check()
         self.pending += 1
-        future = self._app(task.target, task.payload)
+        # in threads of this process nothing may end the process
+        watched = task.hang_log if self.target.executor.type != "threads" else ""
+        with contextlib.suppress(OSError):
+            os.unlink(watched)  # of an earlier try
+        future = self._app(task.target, task.payload, watched)
         future.add_done_callback(lambda done, task=task: self._done.put((task, done)))
 
     def next(self) -> tuple[Task, Outcome]:
@@ -177,6 +186,8 @@ class Session:
 
     def _lost(self, task: Task, error: BaseException) -> Outcome:
         kind = type(error).__name__
+        if watchdog.found_hanging(task.hang_log):
+            return Outcome(lost=f"still running after {self.target.context['walltime']:g} s", hung=True, blame=True)
         if kind == "WorkerLost":
             task.losses += 1
             return Outcome(lost=f"its worker on host {getattr(error, 'hostname', '?')} died", blame=True)

@@ -7,6 +7,7 @@ tried again frame by frame, so that only the guilty one suffers.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ class Recovery:
     said: str
     """The change in the user's words; it goes into the frame."""
     payload: Wire
-    """What it puts in place of the work's own payload."""
+    """What it changes in the work's own payload."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,14 @@ class _Feeder:
     def _task(self, frames: list[Wire], tries: int = 1, losses: int = 0, step: int = 0) -> Task:
         """A task; `step` counts the recoveries that its frames have needed."""
         work = self._work
-        payload = work.recovery[step - 1].payload if step else work.payload
+        payload = {**work.payload, **(work.recovery[step - 1].payload if step else {})}
         return Task(
-            work.target, {"frames": frames, "context": self._context, **payload}, step, tries=tries, losses=losses
+            work.target,
+            {"frames": frames, "context": self._context, **payload},
+            note=step,
+            tries=tries,
+            losses=losses,
+            hang_log=os.path.join(self._context["logs"], f"{frames[0]['id']}.hang"),
         )
 
     def learn(self, frames: int, seconds: float) -> None:
@@ -193,6 +199,8 @@ def _judge(task: Task, outcome: Outcome, feeder: _Feeder, count: int) -> list[Wi
     if count > 1:
         feeder.singly(task, 1)
         return None
+    if outcome.hung:
+        return [failure("timeout", outcome.lost, task.hang_log)]
     if outcome.lost:
         if task.tries <= feeder.target.retries("worker-lost") or not outcome.blame:
             feeder.singly(task, task.tries + outcome.blame)

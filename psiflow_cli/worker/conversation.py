@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from psiflow_cli.worker import subprocesses
+from psiflow_cli.worker import subprocesses, watchdog
 from psiflow_cli.worker.subprocesses import Outcome
 
 
@@ -47,6 +47,7 @@ class Conversation:
         If the program ends, takes more than `seconds`, or holds more than `memory` MB, it is ended with all its
         processes, and the outcome's return code is not 0.
         """
+        watchdog.extend(seconds)
         start = time.monotonic()
         assert self._process.stdin is not None
         if command:

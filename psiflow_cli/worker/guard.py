@@ -14,6 +14,8 @@ import time
 import traceback
 from typing import Any
 
+from psiflow_cli.worker import watchdog
+
 FAILURES = (
     "unconverged",
     "crashed",
@@ -42,9 +44,10 @@ def failure(kind: str, message: str, log: str = "") -> dict[str, Any]:
     return {"failure": kind, "message": " ".join(message.split())[:500], "log": log}
 
 
-def call(target: str, payload: dict[str, Any]) -> dict[str, Any]:
+def call(target: str, payload: dict[str, Any], hang_log: str = "") -> dict[str, Any]:
     """Call `module:function` (or `/path/file.py:function`) with the payload's items as keyword arguments.
 
+    A task that takes longer than the walltime of its context ends this process, if there is a `hang_log` to tell.
     Returns {"value": ..., "seconds": float, "host": str} or, with the same last two,
     {"fatal": text, "hint": text, "exit_code": int} or {"error": text, "traceback": text}.
     """
@@ -54,12 +57,13 @@ def call(target: str, payload: dict[str, Any]) -> dict[str, Any]:
         payload = {**payload, "context": _here(context)}
     outcome: dict[str, Any]
     try:
-        outcome = {"value": resolve(target)(**payload)}
+        with watchdog.limit((context or {}).get("walltime"), hang_log):
+            outcome = {"value": resolve(target)(**payload)}
     except Fatal as error:
         outcome = {"fatal": error.message, "hint": error.hint, "exit_code": error.exit_code}
     except MemoryError:
         outcome = {"error": "out of memory", "traceback": ""}
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a library that exits must not take the worker with it
         outcome = {
             "error": f"{type(error).__name__}: {error}",
             "traceback": traceback.format_exc(),

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from psiflow_cli.worker import watchdog
+
 _PR_SET_PDEATHSIG = 1
 _GRACE = 2.0
 """Seconds between SIGTERM, on which a launcher tidies its shared memory up, and SIGKILL."""
@@ -49,6 +51,7 @@ def run(
     `cpus` only, where these are given, and on Linux it dies with the thread that called this function. Raises OSError
     (FileNotFoundError, PermissionError) if it cannot be started.
     """
+    watchdog.extend(seconds)
     start = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(

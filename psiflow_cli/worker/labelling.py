@@ -1,0 +1,52 @@
+"""A reference's labels, checked before they leave the worker: a user's own file may return anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.worker import frames as wire
+from psiflow_cli.worker import guard
+
+Wire = dict[str, Any]
+
+
+def label(frames: list[Wire], reference: str, settings: Wire, context: Wire) -> list[Wire]:
+    """A label or a failure for each frame, in builtins; `reference` is a module or the path of a file."""
+    results = guard.resolve(f"{reference}:label")(frames, settings, context)
+    if not isinstance(results, (list, tuple)) or len(results) != len(frames):
+        said = f"{len(results)} results" if isinstance(results, (list, tuple)) else f"a {type(results).__name__}"
+        raise TypeError(f"label() of {Path(reference).name} returned {said} for {len(frames)} frames")
+    return [checked(frame, result, Path(reference).stem) for frame, result in zip(frames, results, strict=True)]
+
+
+def checked(frame: Wire, result: Any, code: str) -> Wire:
+    """A result as it may cross the wire; one that is no label is a failure `inconsistent`."""
+    try:
+        plain = json.loads(json.dumps(result, default=_builtin))
+        if "failure" in plain:
+            return _failure(plain)
+        stress = plain.get("stress")
+        if stress is not None and len(stress) != 6:
+            raise ValueError(f"a stress of {len(stress)} numbers, not xx, yy, zz, yz, xz, xy")
+        numbers = wire.label(frame, plain["energy"], plain["forces"], stress, str(plain.get("code", code)))
+    except KeyError as error:
+        return guard.failure("inconsistent", f"the reference returned no {error.args[0]}")
+    except (TypeError, ValueError, AttributeError) as error:
+        return guard.failure("inconsistent", f"the reference returned no label: {error}")
+    return {**plain, **numbers}
+
+
+def _failure(plain: Wire) -> Wire:
+    kind, message = plain["failure"], str(plain.get("message", ""))
+    if kind not in guard.FAILURES:
+        return guard.failure("crashed", f"{kind}: {message}")
+    return guard.failure(kind, message, str(plain.get("log", "")))
+
+
+def _builtin(value: Any) -> Any:
+    """NumPy's arrays and numbers as Python's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot cross the wire")
