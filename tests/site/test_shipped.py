@@ -15,6 +15,7 @@ import pytest
 from psiflow_cli import toml
 from psiflow_cli.runtime.script import script
 from psiflow_cli.site import load, resolve
+from tests.site.reference_keys import expected as keys
 from tests.site.reference_keys import problems
 from tests.site.sites import machine
 
@@ -130,3 +131,12 @@ def test_the_reference_is_searched_to_the_last_key(reference: str, line: str, in
     changed = re.sub(f"^{line}", instead, reference, count=1, flags=re.MULTILINE)
     assert changed != reference
     assert problems(changed, types(reference)) == [problem]
+
+
+def test_the_manual_page_names_every_key_and_every_shipped_site(reference: str) -> None:
+    page = (ROOT / "man" / "psiflow-site.5").read_text().replace("\\-", "-")
+    bold = set(re.findall(r"\\fB(.+?)\\fP", page))
+    wanted = {key for _, key in keys(types(reference))} - {"use", "defaults"}
+    assert wanted - bold == set()
+    assert {path.stem for path in SHIPPED} - bold == set()
+    assert set(re.findall(r"type = \\\(dq(\w+)", page)) == set(types(reference).values())

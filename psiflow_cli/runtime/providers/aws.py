@@ -26,7 +26,7 @@ class Provider(Instances, frozen=True, kw_only=True):
     region: schema.Word = "us-east-2"
     spot_max_bid: Annotated[float, Meta(ge=0)] = 0
     key_file: str = ""
-    """JSON with `AWSAccessKeyId` and `AWSSecretKey`; empty: a profile, or `$AWS_ACCESS_KEY_ID` and its companions."""
+    """JSON with `aws_access_key_id` and `aws_secret_access_key`; empty: profile, or the variables of these names."""
     profile: schema.Word = ""
     iam_instance_profile_arn: schema.Word = ""
     state_file: str = ""
