@@ -55,13 +55,23 @@ def file(target: Target, key: str, value: str) -> str | None:
     return str(path)
 
 
+def absent(modules: tuple[str, ...]) -> list[str]:
+    """Those of the modules that Parsl imports for a provider which are not installed here."""
+    return [module for module in modules if not _importable(module)]
+
+
+def problems(modules: tuple[str, ...], extra: str) -> list[str]:
+    """What `psiflow site check` says of the packages that a provider needs."""
+    missing = absent(modules)
+    return [f"{', '.join(missing)} not installed beside psiflow: pip install 'parsl[{extra}]'"] if missing else []
+
+
 def construct(target: Target, modules: tuple[str, ...], extra: str, make: Callable[[], Any]) -> Any:
     """What `make` makes; raises BadConfig if a client package is missing or refuses.
 
     `modules` are what Parsl imports for this provider, `extra` is the extra of Parsl that installs them.
     """
-    missing = [module for module in modules if not _importable(module)]
-    if missing:
+    if missing := absent(modules):
         raise BadConfig(
             f"{place(target)} type: {target.provider.type} needs {', '.join(missing)}, not installed beside psiflow",
             f"pip install 'parsl[{extra}]'",

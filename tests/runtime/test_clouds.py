@@ -50,12 +50,7 @@ KUBERNETES = (
     "group_id = 100\nrun_as_non_root = true\n"
 )
 TYPES = {"aws": AWS, "googlecloud": GOOGLE, "azure": AZURE, "kubernetes": KUBERNETES}
-MODULES = {
-    aws: ("boto3",),
-    googlecloud: ("googleapiclient.discovery",),
-    azure: azure._MODULES,
-    kubernetes: ("kubernetes",),
-}
+MODULES = {module: module._MODULES for module in (aws, azure, googlecloud, kubernetes)}
 
 
 @pytest.fixture(autouse=True)
@@ -259,6 +254,14 @@ def test_the_command_line_shows_no_traceback(monkeypatch: pytest.MonkeyPatch) ->
     assert done.exit_code == 78
     assert "Traceback" not in done.output
     assert "pip install 'parsl[kubernetes]'" in done.output
+
+
+def test_site_check_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "googleapiclient.discovery", None)
+    done = CliRunner().invoke(main, ["site", "check", "googlecloud"])
+    assert done.exit_code == 78
+    assert "default: googleapiclient.discovery not installed beside psiflow: pip install" in done.output
+    assert "default: project_id: required, but missing" in done.output
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from psiflow_cli.runtime import clouds
 from psiflow_cli.runtime.clouds import Instances, construct, file
 from psiflow_cli.site import schema
 from psiflow_cli.site.resolve import Target
+
+_MODULES = ("boto3",)
 
 
 class Provider(Instances, frozen=True, kw_only=True):
@@ -62,4 +65,9 @@ def build(provider: Provider, target: Target) -> Any:
             launcher=SingleNodeLauncher(),
         )
 
-    return construct(target, ("boto3",), "aws", make)
+    return construct(target, _MODULES, "aws", make)
+
+
+def problems(provider: Provider) -> list[str]:
+    """What is missing before a machine can be asked for."""
+    return clouds.problems(_MODULES, "aws")

@@ -10,6 +10,7 @@ import os
 from typing import Any, Literal
 
 from psiflow_cli.errors import BadConfig
+from psiflow_cli.runtime import clouds
 from psiflow_cli.runtime.clouds import Instances, construct, file, place
 from psiflow_cli.site import schema
 from psiflow_cli.site.resolve import Target
@@ -81,3 +82,9 @@ def build(provider: Provider, target: Target) -> Any:
         )
 
     return construct(target, _MODULES, "azure", make)
+
+
+def problems(provider: Provider) -> list[str]:
+    """What is missing before a machine can be asked for."""
+    password = [] if os.environ.get(PASSWORD) else [f"${PASSWORD} is not set"]
+    return [*clouds.problems(_MODULES, "azure"), *password]

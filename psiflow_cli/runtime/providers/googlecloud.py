@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from psiflow_cli.runtime import clouds
 from psiflow_cli.runtime.clouds import Instances, construct, file, required
 from psiflow_cli.site import schema
 from psiflow_cli.site.resolve import Target
+
+_MODULES = ("googleapiclient.discovery",)
 
 
 class Provider(Instances, frozen=True, kw_only=True):
@@ -48,7 +51,7 @@ def build(provider: Provider, target: Target) -> Any:
             launcher=_launcher(provider),
         )
 
-    return construct(target, ("googleapiclient.discovery",), "google_cloud", make)
+    return construct(target, _MODULES, "google_cloud", make)
 
 
 def _working(provider: Provider) -> Any:
@@ -82,3 +85,10 @@ def _launcher(provider: Provider) -> Any:
             return "\n".join(["#!/bin/bash", "trap 'shutdown -h now' EXIT", *provider.worker_init, wrapped])
 
     return Startup()
+
+
+def problems(provider: Provider) -> list[str]:
+    """What is missing before a machine can be asked for."""
+    needed = {"project_id": provider.project_id, "key_file": provider.key_file}
+    empty = [f"{key}: required, but missing" for key, value in needed.items() if not value]
+    return [*clouds.problems(_MODULES, "google_cloud"), *empty]

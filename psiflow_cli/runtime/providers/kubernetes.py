@@ -12,11 +12,13 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 
 from psiflow_cli.errors import BadConfig
+from psiflow_cli.runtime import clouds
 from psiflow_cli.runtime.clouds import construct, place, required
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import Machine, megabytes
 from psiflow_cli.site.resolve import Target
 
+_MODULES = ("kubernetes",)
 Cpus = Annotated[float, Meta(gt=0)]
 Memory = Annotated[str, Meta(pattern=r"^\d+(\.\d+)?[MGT]i$")]
 """In Kubernetes' own units, such as `16Gi`."""
@@ -92,7 +94,7 @@ def build(provider: Provider, target: Target) -> Any:
             annotations=provider.annotations or None,
         )
 
-    made = construct(target, ("kubernetes",), "kubernetes", make)
+    made = construct(target, _MODULES, "kubernetes", make)
     _mortal(made.kube_client)
     return made
 
@@ -118,3 +120,8 @@ def _mortal(client: Any) -> None:
             return SimpleNamespace(status=SimpleNamespace(phase="Failed"))
 
     client.create_namespaced_pod, client.read_namespaced_pod = create_once, read_or_gone
+
+
+def problems(provider: Provider) -> list[str]:
+    """What is missing before a pod can be asked for."""
+    return clouds.problems(_MODULES, "kubernetes")
