@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from typing import Any
 
 from psiflow_cli.worker import modules
@@ -26,6 +27,28 @@ def prefix(context: dict[str, Any]) -> list[str]:
         raise Fatal(
             f"launch = {launch!r} cannot be filled in: {error}", "it may hold {ranks}, {threads}, {cpus}"
         ) from None
+
+
+def command(context: dict[str, Any], executable: str, *arguments: str) -> list[str]:
+    """The argv of one run of `executable`, or of the site's: behind its launch template or mpirun. Raises Fatal."""
+    executable = context.get("executable") or executable
+    before = prefix(context)
+    argv = [*before, executable, *arguments]
+    if modules.needed(context):
+        return modules.wrap(argv, context)  # what is on PATH then, only that shell knows
+    path = environment(context).get("PATH")
+    for program, key in ((before[0], "launch"),) if before else ((executable, "executable"),):
+        if shutil.which(program, path=path) is None:
+            raise missing(program, key)
+    return argv
+
+
+def missing(program: str, key: str, detail: str = "") -> Fatal:
+    """The end of the run: this program is not there."""
+    return Fatal(
+        f"{key} {program!r} cannot be started where the reference runs: {detail or 'it was not found'}",
+        f"set `{key}` in the site's [resources] for the reference, or the environment that has it",
+    )
 
 
 def environment(context: dict[str, Any]) -> dict[str, str]:

@@ -1,0 +1,29 @@
+"""The input and the log of every frame, kept in the run's folder."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A frame's input and log in the run's folder: compressed for a label, plain for a failure, which gets read."""
+
+    folder: Path
+    name: str
+    text: str
+
+    def write(self, log: str, failed: bool) -> str:
+        """Write both; returns the log's path."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for suffix, contents in ((".inp", self.text), (".out", log)):
+            plain, packed = self.folder / f"{self.name}{suffix}", self.folder / f"{self.name}{suffix}.gz"
+            if failed:
+                plain.write_text(contents)
+                packed.unlink(missing_ok=True)
+            else:
+                packed.write_bytes(gzip.compress(contents.encode(), mtime=0))
+                plain.unlink(missing_ok=True)
+        return str(self.folder / f"{self.name}.out") + ("" if failed else ".gz")
