@@ -9,8 +9,8 @@ from typing import Any
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Replace a JSON file whole, on disk before it takes its name."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Replace a JSON file whole, on disk before it takes its name; only one process may write it."""
+    temporary = path.with_name(f".{path.name}.new")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "w") as stream:
         json.dump(data, stream, indent=1)

@@ -96,12 +96,13 @@ class Run:
         """Raise CannotCreate for an output that psiflow did not write, or that was edited since."""
         if self.request.overwrite:
             return
-        there = [Path(o) for o in self.request.outputs if os.path.lexists(o)]
-        if not there:
-            return
-        own = {r["sha256"] for _, r in records(self.journal_path) if r.get("kind") == "output"}
-        for path in there:
-            if sha256(path) not in own:
+        finished = set(self.previous.get("result", {}).get("outputs", {}).values())
+        there = {Path(o): sha256(Path(o)) for o in self.request.outputs if os.path.lexists(o)}
+        if finished.issuperset(there.values()):
+            return  # the journal, which is long, need not be asked
+        own = finished | {r["sha256"] for _, r in records(self.journal_path) if r.get("kind") == "output"}
+        for path, digest in there.items():
+            if digest not in own:
                 raise CannotCreate(
                     f"{path}: exists, and is not (or no longer) what psiflow wrote there",
                     "--overwrite replaces it, or name another --output",
@@ -226,9 +227,9 @@ class Run:
         self._lock.release()
 
     def temporary(self, output: str) -> Path:
-        """A name beside an output, for making it."""
+        """A name beside an output, for making it; always the same, so that what a kill left there is not left for ever."""
         final = Path(output)
-        return final.with_name(f".{final.name}.{os.getpid()}.tmp")
+        return final.with_name(f".{final.name}.{fingerprint(str(self.folder.absolute()))[:8]}.tmp")
 
 
 def make_folder(folder: Path) -> None:

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 import time
 import traceback
 from typing import Any
@@ -25,6 +26,7 @@ FAILURES = (
     "invalid-input",
     "worker-lost",
 )
+_loading = threading.RLock()
 MACHINE_FAILURES = ("worker-lost", "timeout", "out-of-memory")
 """Failures that are the machine's fault, not the frame's: the next run tries them again."""
 
@@ -87,12 +89,17 @@ def resolve(target: str) -> Any:
     name, _, function = target.rpartition(":")
     if not name.endswith(".py"):
         return getattr(importlib.import_module(name), function)
-    module = sys.modules.get(name)
-    if module is None:
-        spec = importlib.util.spec_from_file_location(name, name)
-        if spec is None or spec.loader is None:
-            raise ImportError(name)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
+    with _loading:  # tasks may run in threads: none may see a module that is half there
+        module = sys.modules.get(name)
+        if module is None:
+            spec = importlib.util.spec_from_file_location(name, name)
+            if spec is None or spec.loader is None:
+                raise ImportError(name)
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del sys.modules[name]
+                raise
     return getattr(module, function)
