@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from psiflow_cli import __version__, errors
-from psiflow_cli.commands import env, evaluate, label, rattle, sample, site, split, status, train
+from psiflow_cli.commands import atomic_energies, env, evaluate, label, rattle, sample, site, split, status, train
 from psiflow_cli.console import Verbosity, problem
 
 
@@ -87,5 +87,5 @@ def main() -> None:
     """
 
 
-for module in (rattle, label, split, train, evaluate, sample, status, site, env):
+for module in (rattle, label, atomic_energies, split, train, evaluate, sample, status, site, env):
     main.add_command(module.command)

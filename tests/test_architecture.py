@@ -46,12 +46,13 @@ ALLOWED = {
     },
     "site": {"site", "environments", "registry", "errors", "seams", "duration", "toml"},
     "models": {"worker", "errors"},
-    "references": {"worker", "errors"},
+    "references": {"worker", "errors", "inputs"},
     "samplers": {"worker", "errors"},
     "worker": {"worker"},
     "registry": {"errors"},
     "extxyz": {"extxyz", "errors"},
     "bundle": {"errors", "extxyz", "toml"},
+    "inputs": {"errors", "toml"},
     "toml": set(),
     "errors": set(),
     "duration": set(),
@@ -177,7 +178,7 @@ def test_the_version_module_imports_nothing() -> None:
     assert not list(imports(PACKAGE / "__init__.py"))
 
 
-COMMANDS = sorted(path.stem for path in (PACKAGE / "commands").glob("[!_]*.py"))
+COMMANDS = sorted(path.stem.replace("_", "-") for path in (PACKAGE / "commands").glob("[!_]*.py"))
 PROBE = """
 import sys
 from psiflow_cli.main import main

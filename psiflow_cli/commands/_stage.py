@@ -75,33 +75,34 @@ def perform(
     plan: Callable[[Workspace], dict[str, Any]],
     limit: options.Limit | None = None,
     force: bool = False,
+    space: type[Workspace] | None = None,
 ) -> None:
     """Run a stage and exit with its code.
 
     `run` returns the summary (`total`, `failed`, `retry`, …), `plan` says what would be done, `force` asks for work
-    although an equal invocation has finished.
+    although an equal invocation has finished, `space` is the kind of workspace.
     """
     from psiflow_cli.runtime.signals import stoppable
     from psiflow_cli.stages.workspace import Workspace
 
-    with stoppable(), Workspace(job) as space:
-        earlier = None if force else space.run.up_to_date()
+    with stoppable(), (space or Workspace)(job) as opened:
+        earlier = None if force else opened.run.up_to_date()
         if common.dry_run:
-            _tell(common, {"command": job.command, "up_to_date": bool(earlier), **({} if earlier else plan(space))})
+            _tell(common, {"command": job.command, "up_to_date": bool(earlier), **({} if earlier else plan(opened))})
             return
         if earlier:
             note(f"{job.output if job.output != '-' else job.folder} is up to date")
             summary = earlier["summary"]
         else:
-            summary = run(space)
+            summary = run(opened)
         failed = summary.get("failed", 0)
         code = FAILED_FRAMES if limit is not None and failed > limit.of(summary["total"]) else 0
         if not earlier:
-            space.run.end(code, summary, finished=True, retry=bool(summary.get("retry")))
+            opened.run.end(code, summary, finished=True, retry=bool(summary.get("retry")))
             note(say(summary))
         if failed:
             _say_failures(summary)
-        space.emit()
+        opened.emit()
         _tell_json(common, {"command": job.command, "exit_code": code, "up_to_date": bool(earlier), **summary})
     sys.exit(code)
 

@@ -6,17 +6,19 @@ import contextlib
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from psiflow_cli import extxyz
 from psiflow_cli.console import note
 from psiflow_cli.errors import BAD_DATA, BadData, PsiflowError, UsageError
-from psiflow_cli.runtime.rundir import fingerprint
+from psiflow_cli.runtime.rundir import fingerprint, sha256
 from psiflow_cli.runtime.session import Task
 from psiflow_cli.seams import Reference, Wire
 from psiflow_cli.stages import takeover
+from psiflow_cli.stages.estimate import estimate
 from psiflow_cli.stages.framewise import Recovery, Work, compute
 from psiflow_cli.stages.ids import IdSet
 from psiflow_cli.stages.results import Results, Survey
@@ -30,20 +32,44 @@ LABELS = ("energy", "forces", "stress")
 
 
 @dataclass(frozen=True)
+class Method:
+    """A reference with its settings: what decides a label besides the frame."""
+
+    name: str
+    """Of a shipped reference, or the path of the user's own file."""
+    module: Reference
+    settings: Wire
+    input_file: str = ""
+
+    @property
+    def stem(self) -> str:
+        """The reference's short name."""
+        return Path(self.name).stem
+
+    @property
+    def worker(self) -> str:
+        """How a worker finds it: a module's name or a file's path."""
+        return str(Path(self.name).absolute()) if self._own else str(self.module.__name__)  # type: ignore[attr-defined]
+
+    @property
+    def _own(self) -> bool:
+        return self.name.endswith(".py")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What goes into the frames as `psiflow_reference`; a file of the user's own is part of what it is."""
+        source = [sha256(Path(self.name))] if self._own else []
+        return f"{self.stem}-{fingerprint([self.stem, self.settings, *source])[:12]}"
+
+
+@dataclass(frozen=True)
 class Labelling:
-    """Which reference, with which settings, and where failures go."""
+    """Which reference, where failures go, and what is tried again."""
 
     job: Job
-    name: str
-    module: Reference
-    worker: str
-    """How a worker finds the reference: a module's name or a file's path."""
-    settings: Wire
-    input_file: str
-    source: str
-    """The sha256 of a reference of the user's own, which is part of what it is; empty for a shipped one."""
+    method: Method
     failed: str
-    retry_failed: bool
+    retry_failed: bool = False
     strict_version: bool = False
     """Labels of another version of the code than the one that runs now are computed anew."""
     recovery: tuple[Recovery, ...] = ()
@@ -53,20 +79,13 @@ class Labelling:
     """Files whose labels are taken over where frame and reference are the same."""
 
     @property
-    def reference(self) -> str:
-        """The fingerprint that goes into the frames."""
-        stem = Path(self.name).stem
-        source = [self.source] if self.source else []
-        return f"{stem}-{fingerprint([stem, self.settings, *source])[:12]}"
-
-    @property
     def work(self) -> Work:
         return Work(
-            target=f"{self.worker}:label",
-            payload={"settings": self.settings},
-            of=self.reference,
-            inputs=self.module.FRAME_INPUTS,
-            task_seconds=self.module.DEFAULT_TASK_SECONDS,
+            target="psiflow_cli.worker.labelling:label",
+            payload={"reference": self.method.worker, "settings": self.method.settings},
+            of=self.method.fingerprint,
+            inputs=self.method.module.FRAME_INPUTS,
+            task_seconds=self.method.module.DEFAULT_TASK_SECONDS,
             verb="labelling",
             recovery=self.recovery,
         )
@@ -86,7 +105,7 @@ def survey(labelling: Labelling, space: Workspace) -> tuple[Survey, Results, IdS
     """Check every frame and find out what is still to be computed; nothing is submitted yet."""
     work = labelling.work
     seen = Survey(space.frames(), work.inputs, lambda frame: None)
-    labelling.module.check(labelling.settings, seen.elements)
+    labelling.method.module.check(labelling.method.settings, seen.elements)
     results = Results(space, work.of, seen.distinct)
     needed = results.needed(labelling.retry_failed)
     distinct = len(seen.distinct)
@@ -94,30 +113,43 @@ def survey(labelling: Labelling, space: Workspace) -> tuple[Survey, Results, IdS
     return seen, results, needed, plan
 
 
+def plan(labelling: Labelling, space: Workspace) -> dict[str, Any]:
+    """What would be done, at what cost, and the input of the first frame: for --dry-run."""
+    seen, _, needed, planned = survey(labelling, space)
+    found = {**asdict(planned), **estimate(space, seen, needed, labelling.method.fingerprint)}
+    first = next(space.frames(), None)
+    if first is not None and hasattr(labelling.method.module, "render"):
+        wire = extxyz.wire(first, labelling.work.inputs)
+        found["input"] = labelling.method.module.render(wire, labelling.method.settings)
+    return found
+
+
 def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
     """Label every frame; returns the summary, whose `failures` counts frames by class."""
-    seen, results, needed, plan = survey(labelling, space)
-    space.run.begin(plan.distinct)
+    seen, results, needed, planned = survey(labelling, space)
+    space.run.begin(planned.distinct)
     with space.run.guard_end():
-        with _naming(labelling.input_file):
-            if labelling.strict_version and plan.known:
+        with _naming(labelling.method.input_file):
+            if labelling.strict_version and planned.known:
                 stale = _of_other_versions(labelling, space, seen)
                 results.forget(stale)
                 needed |= stale
-            needed -= takeover.take(labelling.taken_from, labelling.reference, labelling.work.inputs, results, needed)
+            needed -= takeover.take(
+                labelling.taken_from, labelling.method.fingerprint, labelling.work.inputs, results, needed
+            )
             todo = len(needed)
-            work = replace(labelling.work, hopeless=max(HOPELESS, labelling.allowed(plan.total) + 1))
+            work = replace(labelling.work, hopeless=max(HOPELESS, labelling.allowed(planned.total) + 1))
             compute(space, work, seen, results, needed)
         _write(labelling, space, seen, results)
     failures = Counter(results.failures[k] for k in seen.ids if k in results.failures)
     failed = sum(failures.values())
     return {
-        "total": plan.total,
-        "labelled": plan.total - failed,
+        "total": planned.total,
+        "labelled": planned.total - failed,
         "computed": todo,
         "failed": failed,
         "failures": dict(failures),
-        "reference": labelling.reference,
+        "reference": labelling.method.fingerprint,
         "output": labelling.job.output,
         "failed_output": labelling.failed if failed else None,
         "retry": any(f in MACHINE_FAILURES for f in failures),
@@ -126,15 +158,17 @@ def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
 
 def _of_other_versions(labelling: Labelling, space: Workspace, seen: Survey) -> IdSet:
     """The labels that are not of the version of the code which the workers have."""
-    if not hasattr(labelling.module, "code"):
-        raise UsageError(f"{labelling.name} cannot say its version", "leave --strict-version out, or give it a code()")
+    if not hasattr(labelling.method.module, "code"):
+        raise UsageError(
+            f"{labelling.method.name} cannot say its version", "leave --strict-version out, or give it a code()"
+        )
     with space.session() as session:
-        session.submit(Task(f"{labelling.worker}:code", {"context": space.context()}))
+        session.submit(Task(f"{labelling.method.worker}:code", {"context": space.context()}))
         _, outcome = session.next()
     if outcome.lost or outcome.error:
-        raise PsiflowError(f"the version of {labelling.name} cannot be told: {outcome.lost or outcome.error}")
+        raise PsiflowError(f"the version of {labelling.method.name} cannot be told: {outcome.lost or outcome.error}")
     stale = IdSet(seen.distinct)
-    for _, unit in space.run.units(space.run.key(labelling.reference)):
+    for _, unit in space.run.units(space.run.key(labelling.method.fingerprint)):
         if unit["ok"]:  # the last one of a frame counts
             (stale.add if unit["code"] != outcome.value else stale.discard)(int(unit["id"], 16))
     return stale
@@ -168,21 +202,8 @@ def _labelled(labelling: Labelling, space: Workspace, ids: array[int], results: 
             continue
         label = results.of(key)
         codes.add(label["code"])
-        old = extxyz.label_names(frame)
-        replaced += bool(old)
-        yield extxyz.render(
-            frame,
-            set_info={
-                "energy": label["energy"],
-                **({"stress": extxyz.voigt_to_matrix(label["stress"])} if label["stress"] else {}),
-                "psiflow_id": f"{key:016x}",
-                "psiflow_reference": labelling.reference,
-                "psiflow_code": label["code"],
-                **({"psiflow_recovery": label["recovery"]} if "recovery" in label else {}),
-            },
-            set_columns={"forces": ("R", label["forces"])},
-            drop=tuple(name for name in (*old, *STALE) if name not in LABELS or label.get(name) is None),
-        )
+        replaced += bool(extxyz.label_names(frame))
+        yield with_label(frame, key, label, labelling.method.fingerprint)
     if replaced:
         note(f"{replaced} frames came with labels; they are replaced in the output")
     if len(codes) > 1:
@@ -190,17 +211,40 @@ def _labelled(labelling: Labelling, space: Workspace, ids: array[int], results: 
         note(f"warning: labels of {named} are mixed in the output; --strict-version computes the old ones anew")
 
 
+def with_label(frame: extxyz.Frame, key: int, label: Wire, reference: str) -> str:
+    """The frame's text with a label and where it comes from, in place of what it had."""
+    return extxyz.render(
+        frame,
+        set_info={
+            "energy": label["energy"],
+            **({"stress": extxyz.voigt_to_matrix(label["stress"])} if label["stress"] else {}),
+            "psiflow_id": f"{key:016x}",
+            "psiflow_reference": reference,
+            "psiflow_code": label["code"],
+            **({"psiflow_recovery": label["recovery"]} if "recovery" in label else {}),
+        },
+        set_columns={"forces": ("R", label["forces"])},
+        drop=tuple(
+            name for name in (*extxyz.label_names(frame), *STALE) if name not in LABELS or label.get(name) is None
+        ),
+    )
+
+
 def _failed(labelling: Labelling, space: Workspace, ids: array[int], results: Results) -> Iterator[str]:
     for key, frame in zip(ids, space.frames(), strict=True):
         if key in results.failures:
-            result = results.of(key)
-            yield extxyz.render(
-                frame,
-                set_info={
-                    "psiflow_id": f"{key:016x}",
-                    "psiflow_reference": labelling.reference,
-                    "failure": result["failure"],
-                    "failure_message": result["message"],
-                },
-                drop=extxyz.label_names(frame),
-            )
+            yield with_failure(frame, key, results.of(key), labelling.method.fingerprint)
+
+
+def with_failure(frame: extxyz.Frame, key: int, result: Wire, reference: str) -> str:
+    """The frame's text with why it has no label."""
+    return extxyz.render(
+        frame,
+        set_info={
+            "psiflow_id": f"{key:016x}",
+            "psiflow_reference": reference,
+            "failure": result["failure"],
+            "failure_message": result["message"],
+        },
+        drop=extxyz.label_names(frame),
+    )

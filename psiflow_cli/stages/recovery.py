@@ -14,8 +14,8 @@ from typing import Any
 
 from psiflow_cli import toml
 from psiflow_cli.errors import BadConfig, UsageError
-from psiflow_cli.seams import Reference, Wire
 from psiflow_cli.stages.framewise import Recovery
+from psiflow_cli.stages.label import Method
 
 _NEXT = re.compile(r",(?=[\w/]+=)")
 
@@ -25,16 +25,19 @@ def side_file(input_file: str) -> Path:
     return Path(input_file).with_suffix(".recover.toml")
 
 
-def steps(module: Reference, name: str, settings: Wire, said: tuple[str, ...], input_file: str) -> tuple[Recovery, ...]:
+def steps(method: Method, said: tuple[str, ...]) -> tuple[Recovery, ...]:
     """The steps of the command line, else those of the file beside the input. Raises UsageError or BadConfig."""
     changes = [dict(_pair(part) for part in _NEXT.split(text)) for text in said]
-    path = side_file(input_file) if input_file else None
+    path = side_file(method.input_file) if method.input_file else None
     if not changes and path and path.is_file():
         changes = _read(path)
-    if changes and not hasattr(module, "changed"):
-        raise UsageError(f"the reference {name} has no input that could be changed", "leave --recover out")
+    if changes and not hasattr(method.module, "changed"):
+        raise UsageError(f"the reference {method.name} has no input that could be changed", "leave --recover out")
     return tuple(
-        Recovery(", ".join(f"{k}={v}" for k, v in change.items()), {"settings": module.changed(settings, change)})
+        Recovery(
+            ", ".join(f"{k}={v}" for k, v in change.items()),
+            {"settings": method.module.changed(method.settings, change)},
+        )
         for change in changes
     )
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli.errors import NoInput, UsageError
-from psiflow_cli.references.cp2k import guess, launch, method, output, shell
+from psiflow_cli.errors import BadData, NoInput, UsageError
+from psiflow_cli.references.cp2k import guess, launch, method, output, shell, template
 from psiflow_cli.references.cp2k.change import changed
 from psiflow_cli.references.cp2k.kept import Kept
 from psiflow_cli.references.cp2k.periodicity import Impossible
-from psiflow_cli.references.cp2k.single_point import build
+from psiflow_cli.references.cp2k.single_point import ROKS, UKS, build
 from psiflow_cli.worker import frames as wire
 from psiflow_cli.worker import launcher, modules, scratch, subprocesses
 from psiflow_cli.worker.guard import Fatal, failure
@@ -27,8 +27,12 @@ FRAME_INPUTS = ("charge", "multiplicity")
 DEFAULT_TASK_SECONDS = 0.0
 __all__ = [
     "DEFAULT_TASK_SECONDS", "FRAME_INPUTS", "REQUIRES", "SUMMARY",
-    "changed", "check", "code", "label", "replaced", "settings",
+    "changed", "check", "code", "isolated", "label", "render", "replaced", "settings",
 ]  # fmt: skip
+
+
+_ATOM_STEPS = 300
+"""SCF steps that an open-shell atom may take; an ordinary structure's limit is often too low for it."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,31 @@ def check(settings: dict[str, Any], elements: set[str]) -> None:
 def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
     """*worker*: a label or a failure for each frame, in order."""
     return [_label(frame, settings, context) for frame in frames]
+
+
+def render(frame: dict[str, Any], settings: dict[str, Any]) -> str:
+    """The input that a frame would get. Raises BadData for a frame that can have none."""
+    try:
+        return build(frame, settings)[0]
+    except Impossible as error:
+        raise BadData(f"the first frame: {error}") from None
+
+
+def isolated(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings for single atoms: neutral, unrestricted, without dispersion and k-points, with a patient SCF."""
+    root = template.parse(settings["template"], "template")
+    force_eval = template.only(root, "FORCE_EVAL")
+    dft = force_eval.ensure("DFT")
+    dft.drop("MULTIPLICITY", "MULTIP", "KPOINTS", *ROKS)
+    dft.put("CHARGE", "0")
+    dft.put("UKS", "T", *UKS)
+    scf = dft.ensure("SCF")
+    steps = scf.get("MAX_SCF") or "50"
+    if steps.isdigit():
+        scf.put("MAX_SCF", str(max(int(steps), _ATOM_STEPS)))
+    for section in dft.sections("XC"):
+        section.drop("VDW_POTENTIAL")
+    return {**settings, "template": root.render()}
 
 
 def code(context: dict[str, Any]) -> str:

@@ -1,0 +1,55 @@
+"""The options that name a reference, and what is read of it before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from psiflow_cli import options, registry
+from psiflow_cli.console import note
+
+if TYPE_CHECKING:
+    from psiflow_cli.stages.label import Method
+
+
+def reference(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--reference, --input and --set."""
+    for option in (
+        options.settings,
+        click.option("--input", "input_file", metavar="FILE", help="The reference's own input, without coordinates."),
+        click.option(
+            "--reference", metavar="NAME|FILE.py", help="One of: " + ", ".join(registry.names("references")) + "."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def failed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--failed FILE."""
+    text = "Where failed frames go [default: OUTPUT with .failed before the suffix]."
+    return click.option("--failed", metavar="FILE", help=text)(function)
+
+
+def method(name: str | None, input_file: str | None, settings: dict[str, str]) -> Method:
+    """The reference with its input read and checked; says what of the input does not count."""
+    name = options.required(name, "--reference")
+    from pathlib import Path
+
+    from psiflow_cli.stages.label import Method
+
+    module = registry.load("references", name)
+    found = module.settings(Path(input_file) if input_file else None, settings)
+    replaced = module.replaced(Path(input_file)) if input_file and hasattr(module, "replaced") else []
+    if replaced:
+        note(f"{input_file}: not used, since the frame or psiflow decides it: {', '.join(replaced)}")
+    return Method(name, module, found, input_file or "")
+
+
+def failed_beside(output: str, frames: tuple[str, ...]) -> str:
+    """`OUT` with `.failed` before its suffix; beside the first file, or in the working directory, for stdout."""
+    if output == "-":
+        return options.beside(frames, "failed") if frames and frames[0] != "-" else "stdin.failed.xyz"
+    return options.beside((output,), "failed")

@@ -1,0 +1,82 @@
+"""psiflow atomic-energies: energies of isolated atoms from the reference that labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from psiflow_cli import options
+from psiflow_cli.commands import _reference, _stage
+from psiflow_cli.errors import UsageError, nearest
+
+
+@click.command("atomic-energies", cls=options.StageCommand)
+@click.argument("frames", nargs=-1, metavar="[FRAMES]...")
+@click.option("--elements", metavar="H,O", default="", help="Elements, beside those of FRAMES.")
+@_reference.reference
+@_reference.failed
+@click.option("--retry-failed", is_flag=True, help="Try again the states that failed.")
+@options.common
+def command(
+    frames: tuple[str, ...],
+    elements: str,
+    reference: str | None,
+    input_file: str | None,
+    settings: dict[str, str],
+    failed: str | None,
+    retry_failed: bool,
+    common: options.Common,
+) -> None:
+    """Compute the energy of each element's isolated atom with a reference method.
+
+    Every multiplicity that could be the lowest is computed, unrestricted and without dispersion, and the lowest energy
+    is kept: one-atom frames with config_type=IsolatedAtom, from which psiflow train takes its atomic energies.
+
+    \b
+    Examples:
+      psiflow atomic-energies data.xyz --reference cp2k --input cp2k.inp -o atoms.xyz
+      psiflow atomic-energies --elements H,O --reference xtb -o atoms.xyz
+    """
+    method = _reference.method(reference, input_file, settings)
+    from dataclasses import replace
+
+    from psiflow_cli.stages import atomic_energies, label
+
+    if hasattr(method.module, "isolated"):
+        method = replace(method, settings=method.module.isolated(method.settings))
+    output = common.output or (options.beside(frames, "atoms") if frames else "atoms.xyz")
+    failed_output = failed or _reference.failed_beside(output, frames)
+    chosen = _elements(elements)
+    job = _stage.job(
+        "atomic-energies", method.stem, "label", frames, output, common,
+        settings={"reference": method.fingerprint, "settings": method.settings, "elements": chosen},
+        other_outputs=(failed_output,),
+    )  # fmt: skip
+    labelling = label.Labelling(job, method, failed_output, retry_failed)
+
+    def say(summary: dict[str, Any]) -> str:
+        states = summary["multiplicities"]
+        rows = [f"  {e:2} {energy:18.8f} eV, 2S+1 = {states[e]}" for e, energy in summary["energies"].items()]
+        return "\n".join([f"{len(rows)} elements -> {_stage.name(summary['output'])}", *rows])
+
+    _stage.perform(
+        job, common,
+        plan=lambda space: label.plan(labelling, space),
+        run=lambda space: atomic_energies.run(labelling, space),
+        limit=options.Limit(0, False),
+        force=retry_failed,
+        say=say,
+        space=atomic_energies.Atoms,
+    )  # fmt: skip
+
+
+def _elements(text: str) -> list[str]:
+    """`H,O` as symbols."""
+    from psiflow_cli.extxyz import SYMBOLS
+
+    chosen = [word.strip() for word in text.split(",") if word.strip()]
+    for symbol in chosen:
+        if symbol not in SYMBOLS:
+            raise UsageError(f"--elements {text}: {symbol!r} is no element", nearest(symbol, list(SYMBOLS)))
+    return sorted(set(chosen))
