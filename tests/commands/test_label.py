@@ -82,7 +82,7 @@ def test_kill_and_the_same_command_again(psiflow, start, tmp_path):
     finished = [json.loads(line)["id"] for line in journal.read_text().splitlines() if '"kind":"unit"' in line]
     assert not Path("killed.xyz").exists()
     deadline = time.monotonic() + 10
-    while alive("killed.xyz.run"):
+    while alive(str(Path.cwd() / "killed.xyz.run")):
         assert time.monotonic() < deadline, "processes are left 10 s after kill -9"
         time.sleep(0.2)
     assert json.loads(psiflow("status", "killed.xyz", "--json").stdout)[0]["state"] == "dead"
@@ -110,7 +110,7 @@ def test_signals_stop_in_order(psiflow, start, number):
     assert number.name in said
     assert not Path("out.xyz").exists()
     assert json.loads(psiflow("status", "out.xyz", "--json").stdout)[0]["state"] == "partial"
-    assert not alive("out.xyz.run")
+    assert not alive(str(Path.cwd() / "out.xyz.run"))
 
 
 def test_the_deadline_stops_in_order(psiflow):

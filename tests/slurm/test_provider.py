@@ -90,7 +90,7 @@ def test_a_killed_command_leaves_no_job_behind(slurm, folder):
     with subprocess.Popen(label("-o", "out.xyz", seconds=2)) as command:
         wait_for(lambda: units("out.xyz"), 60, "no frame was labelled")
         command.send_signal(signal.SIGKILL)
-    wait_for(lambda: not alive("out.xyz.run"), 15, "processes are left")
+    wait_for(lambda: not alive(str(Path.cwd() / "out.xyz.run")), 15, "processes are left")
     wait_for(lambda: not slurm.run("squeue", "-h"), 120, "jobs are left in the queue")
 
 
