@@ -11,7 +11,7 @@ unset PYTHONPATH PYTHONHOME PSIFLOW_SITE
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 . recipes/environment.sh
-use_environment .venv "$PWD" mace,xtb,dev
+use_environment .venv "$PWD" mace,xtb,pyscf,dftd,dev
 command -v cp2k.psmp >/dev/null || apt_install cp2k cp2k-data openmpi-bin || true
 command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ] || apt_install slurm-wlm munge lmod || true
 command -v shellcheck >/dev/null || apt_install shellcheck || true

@@ -69,7 +69,10 @@ LIGHT = {
     "tomli": set(ALLOWED),
 }
 # Packages that may be absent from that process, or take long: the workers', and Parsl.
-HEAVY = ("ase", "e3nn", "mace", "matplotlib", "nequip", "numpy", "parsl", "scipy", "tblite", "torch")
+HEAVY = (
+    *("ase", "dftd3", "dftd4", "e3nn", "gpaw", "mace", "matplotlib", "nequip", "numpy", "parsl", "psi4"),
+    *("pyscf", "scipy", "tblite", "torch"),
+)
 
 
 class Import(NamedTuple):

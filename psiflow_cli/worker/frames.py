@@ -43,6 +43,20 @@ def invalid(frame: dict[str, Any]) -> str:
     return _electrons(frame) or _overlap(frame)
 
 
+def not_a_molecule(frame: dict[str, Any], code: str) -> str:
+    """Why a code for molecules cannot label this frame, or "": periodicity, or a multiplicity that cannot be."""
+    from ase.data import atomic_numbers
+
+    if any(frame.get("pbc") or ()):
+        return f"{code} is used for molecules here, and the frame is periodic"
+    electrons = sum(atomic_numbers[symbol] for symbol in frame["symbols"]) - (frame.get("charge") or 0)
+    multiplicity = frame.get("multiplicity") or 1
+    if (electrons - multiplicity) % 2 == 0 or multiplicity > electrons + 1:
+        stated = f"multiplicity {multiplicity}" if "multiplicity" in frame else "a frame without a multiplicity (1)"
+        return f"{stated} is impossible for {electrons} electrons"
+    return ""
+
+
 def _electrons(frame: dict[str, Any]) -> str:
     from ase.data import atomic_numbers
 

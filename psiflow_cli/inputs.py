@@ -1,0 +1,99 @@
+"""What a user hands to a reference: an input file in the code's own language, or a table of options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import toml
+from psiflow_cli.errors import BadData, NoInput, UsageError, nearest
+
+Kind = type | tuple[str, ...]
+"""Of an option: `str`, `int` or `float` (both above zero), `bool`, `dict` (a text, or a text per element), or names."""
+
+
+def text(path: Path | None, reference: str, example: str) -> str:
+    """The contents of an input file. Raises UsageError if none is named, NoInput or BadData if it cannot be read."""
+    if path is None:
+        raise UsageError(f"the reference {reference} needs an input file", f"name it with --input {example}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise BadData(f"{path}: not a text file", f"--input names an input such as {example}") from None
+    except FileNotFoundError:
+        raise NoInput(f"{path}: no such file") from None
+    except OSError as error:
+        raise NoInput(f"{path}: {error.strerror}") from None
+
+
+def beside(path: Path, name: str, folders: list[Path], line: int) -> str:
+    """The text of a file that an input names, from beside the input or from one of `folders`; latin-1, so lossless."""
+    for folder in (path.parent, *folders):
+        if (folder / name).is_file():
+            return (folder / name).read_bytes().decode("latin-1")
+    looked = ", ".join(map(str, (path.parent, *folders)))
+    raise NoInput(f"{path}:{line}: {name} is in none of {looked}", "put it beside the input")
+
+
+def options(path: Path | None, given: Mapping[str, str], kinds: Mapping[str, Kind], reference: str) -> dict[str, Any]:
+    """The options of a TOML file with the `--set` pairs over them, each of its kind, in the order of their names.
+
+    Only what the user said is in it. Raises UsageError, NoInput or BadData.
+    """
+    found: dict[str, Any] = {}
+    if path is not None:
+        source = text(path, reference, f"{reference}.toml")
+        try:
+            read = toml.loads(source)
+        except toml.TOMLDecodeError as error:
+            raise BadData(*toml.explain(path, source, error)) from None
+        for key, value in read.items():
+            if key not in kinds:
+                raise BadData(f"{path}: unknown option {key!r} of the reference {reference}", nearest(key, [*kinds]))
+            try:
+                found[key] = _of_kind(kinds[key], value)
+            except ValueError as error:
+                raise BadData(f"{path}: {key}: {error}") from None
+    for key, value in given.items():
+        if key not in kinds:
+            raise UsageError(f"unknown option {key!r} of the reference {reference}", nearest(key, [*kinds]))
+        try:
+            found[key] = _of_kind(kinds[key], _word(kinds[key], value))
+        except ValueError as error:
+            raise UsageError(f"--set {key}={value}: {error}") from None
+    return dict(sorted(found.items()))
+
+
+def _word(kind: Kind, value: str) -> Any:
+    """What the text of a `--set` pair stands for; a text that is nothing of its kind stays one."""
+    try:
+        if kind in (int, float):
+            return kind(value)
+    except ValueError:
+        return value
+    return {"true": True, "yes": True, "false": False, "no": False}.get(value.lower(), value) if kind is bool else value
+
+
+def _of_kind(kind: Kind, value: Any) -> Any:
+    """The value in canonical form. Raises ValueError with what it must be."""
+    if isinstance(kind, tuple):
+        if not isinstance(value, str) or value.lower() not in kind:
+            raise ValueError(f"must be one of {', '.join(kind)}, not {value!r}")
+        return value.lower()
+    if kind is dict and isinstance(value, dict):
+        if not value or not all(isinstance(v, str) and v for v in value.values()):
+            raise ValueError("must be a text, or a table of one text per element")
+        return {symbol.capitalize(): value[symbol] for symbol in sorted(value)}
+    if kind in (str, dict):
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError("must be a text" + (", or a table of one text per element" if kind is dict else ""))
+        return value.strip()
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"must be true or false, not {value!r}")
+        return value
+    number: Any = value
+    if isinstance(value, bool) or not isinstance(value, (int, kind)) or not 0 < number < float("inf"):
+        raise ValueError(f"must be a positive {'whole ' if kind is int else ''}number, not {value!r}")
+    return kind(number)
