@@ -79,32 +79,3 @@ def _check_facts(name: str, facts: dict[str, Any]) -> None:
     for found in sorted(file for folder in folders for file in Path(name, folder).glob("*")):
         if found.suffix in suffixes and found.relative_to(name) not in named:
             raise BadData(f"{found}: model.toml does not name these weights", _DISTRUST)
-
-
-def to_toml(facts: dict[str, Any]) -> str:
-    """Text of a model.toml: plain keys first, then one level of tables."""
-    plain = [f"{_key(k)} = {_value(v)}" for k, v in facts.items() if not isinstance(v, dict)]
-    tables = [
-        "\n".join([f"\n[{_key(k)}]", *(f"{_key(i)} = {_value(j)}" for i, j in v.items() if j is not None)])
-        for k, v in facts.items()
-        if isinstance(v, dict)
-    ]
-    return "\n".join([*plain, *tables]) + "\n"
-
-
-def _key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else _value(key)
-
-
-def _value(value: Any) -> str:
-    import json
-
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }"
-    return json.dumps(str(value), ensure_ascii=False)  # a JSON string is a TOML basic string

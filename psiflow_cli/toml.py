@@ -1,14 +1,47 @@
-"""TOML from the standard library, or from tomli before Python 3.11."""
+"""TOML from the standard library, or from tomli before Python 3.11; and the little that it takes to write it."""
 
+from __future__ import annotations
+
+import json
 import re
 import sys
+from typing import Any
 
 if sys.version_info >= (3, 11):
     from tomllib import TOMLDecodeError, loads
 else:
     from tomli import TOMLDecodeError, loads
 
-__all__ = ["TOMLDecodeError", "explain", "loads"]
+__all__ = ["TOMLDecodeError", "dumps", "explain", "key", "loads", "value"]
+
+
+def dumps(table: dict[str, Any], path: str = "") -> str:
+    """TOML text of nested dicts; None, which TOML lacks, is left out."""
+    plain = [f"{key(k)} = {value(v)}\n" for k, v in table.items() if not isinstance(v, dict) and v is not None]
+    tables = {f"{path}.{key(k)}".lstrip("."): v for k, v in table.items() if isinstance(v, dict)}
+    # a table of tables only needs no header of its own
+    headed = path and (plain or not tables)
+    return "".join([f"\n[{path}]\n" if headed else "", *plain, *(dumps(v, k) for k, v in tables.items())])
+
+
+def key(name: str) -> str:
+    """A key as TOML wants it."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else value(name)
+
+
+def value(thing: Any) -> str:
+    """A value as TOML wants it, on one line."""
+    if isinstance(thing, bool):
+        return "true" if thing else "false"
+    if isinstance(thing, (int, float)):
+        return repr(thing)
+    if isinstance(thing, (list, tuple)):
+        return "[" + ", ".join(map(value, thing)) + "]"
+    if isinstance(thing, dict):
+        pairs = ", ".join(f"{key(k)} = {value(v)}" for k, v in thing.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    # a JSON string is a TOML basic string, but for one character
+    return json.dumps(str(thing), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def explain(path: object, text: str, error: TOMLDecodeError) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli import __version__, bundle, extxyz
+from psiflow_cli import __version__, bundle, extxyz, toml
 from psiflow_cli.console import Progress
 from psiflow_cli.errors import BadConfig, BadData, PsiflowError, UsageError
 from psiflow_cli.runtime.rundir import fingerprint
@@ -294,7 +294,7 @@ def _make_bundle(
         }
         (made / "metrics.json").write_text(json.dumps({"metrics": metrics, "curves": curves}, indent=1))
         _draw(session, curves, made / "learning-curve.png")
-        (made / "model.toml").write_text(bundle.to_toml({**facts, "weights": weights}))
+        (made / "model.toml").write_text(toml.dumps({**facts, "weights": weights}))
         bundle.load(str(made))
         space.run.publish(made, training.job.output)
     finally:
