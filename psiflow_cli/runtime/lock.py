@@ -20,6 +20,7 @@ from psiflow_cli.errors import Stopped
 
 BEAT_S = 10.0
 DEAD_AFTER_S = 60.0
+INTRODUCTION_S = 0.3
 
 
 class Lock:
@@ -41,7 +42,7 @@ class Lock:
             alone = True
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise _held(path, read(path)) from None
+                raise _held(path, _introduced(path)) from None
             alone = False  # this file system knows no flock
         holder = read(path)
         if holder and _alive(holder, path, same_host_possible=not alone):
@@ -70,6 +71,14 @@ def read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return holder if isinstance(holder, dict) else {}
+
+
+def _introduced(path: Path) -> dict[str, Any]:
+    """What the holder says of itself; one that has just begun needs a moment to say it."""
+    deadline = time.monotonic() + INTRODUCTION_S
+    while not (holder := read(path)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return holder
 
 
 def is_held(path: Path) -> bool:

@@ -227,7 +227,7 @@ class Run:
         self._lock.release()
 
     def temporary(self, output: str) -> Path:
-        """A name beside an output, for making it; always the same, so that what a kill left there is not left for ever."""
+        """A name beside an output, for making it; always the same, so that what a kill left there is overwritten."""
         final = Path(output)
         return final.with_name(f".{final.name}.{fingerprint(str(self.folder.absolute()))[:8]}.tmp")
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -233,24 +231,6 @@ def test_modules_in_the_working_directory_are_not_imported(psiflow):
     psiflow("label", "in.xyz", "--reference", "emt")
 
 
-@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("mount"), reason="needs root and mount for a full disk")
-def test_a_full_disk_keeps_the_journal(psiflow, tmp_path):
-    small = tmp_path / "small"
-    small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(small)], capture_output=True).returncode:
-        pytest.skip("a tmpfs cannot be mounted here")
-    try:
-        (tmp_path / "in.xyz").write_text(copper(400))
-        arguments = ("label", tmp_path / "in.xyz", "--reference", "emt", "-o", small / "out.xyz")
-        done = psiflow(*arguments, code=74)
-        assert "No space left" in done.stderr
-        subprocess.run(["mount", "-o", "remount,size=40m", str(small)], check=True)
-        psiflow(*arguments)
-        assert len(ase_io.read(small / "out.xyz", ":")) == 400
-    finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
-
-
 WATER = "O 0.0 0.0 0.0\nH 0.96 0.0 0.0\nH -0.24 0.93 0.0\n"
 
 
@@ -303,15 +283,6 @@ def test_wrong_usage(psiflow, arguments, code, what):
     assert what in done.stderr
     assert done.stderr.startswith("psiflow: ")
     assert len(done.stderr.strip().splitlines()) <= 2
-
-
-def test_an_unreadable_input(psiflow):
-    if os.getuid() == 0:
-        Path("in.xyz").mkdir()  # root reads every file
-    else:
-        Path("in.xyz").write_text(copper(1))
-        Path("in.xyz").chmod(0)
-    psiflow("label", "in.xyz", "--reference", "emt", code=66)
 
 
 def test_help_imports_nothing_heavy():
