@@ -14,12 +14,12 @@ from typing import Any
 from psiflow_cli.errors import BadData, NoInput, UsageError
 from psiflow_cli.references.cp2k import guess, launch, method, output, shell, template
 from psiflow_cli.references.cp2k.change import changed
-from psiflow_cli.references.cp2k.kept import Kept
 from psiflow_cli.references.cp2k.periodicity import Impossible
 from psiflow_cli.references.cp2k.single_point import ROKS, UKS, build
 from psiflow_cli.worker import frames as wire
 from psiflow_cli.worker import launcher, modules, scratch, subprocesses
 from psiflow_cli.worker.guard import Fatal, failure
+from psiflow_cli.worker.kept import Kept
 
 SUMMARY = "density functional theory with CP2K (Quickstep)"
 REQUIRES = ("ase",)
