@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from psiflow_cli import __version__, errors
+from psiflow_cli import __version__, errors, registry
 from psiflow_cli.commands import atomic_energies, env, evaluate, label, rattle, sample, site, split, status, train
 from psiflow_cli.console import Verbosity, problem
 
@@ -62,6 +62,10 @@ def explain(error: BaseException) -> int:
         return 141
     if isinstance(error, OSError):
         return _explain_os(error)
+    fault = registry.own_fault(error)
+    if fault:
+        problem(fault.message, fault.hint)
+        return fault.exit_code
     problem(f"a bug in psiflow: {type(error).__name__}: {error}", "--debug shows the traceback; please report it")
     return errors.BUG
 

@@ -6,9 +6,12 @@ import importlib
 import os
 from types import ModuleType
 
-from psiflow_cli.errors import NoInput, UsageError, nearest
+from psiflow_cli.errors import BadData, NoInput, UsageError, nearest
 
 KINDS = ("models", "references", "samplers", "runtime.providers", "runtime.executors")
+NEEDED = ("SUMMARY", "REQUIRES", "FRAME_INPUTS", "DEFAULT_TASK_SECONDS", "settings", "check", "label")
+"""What a reference of the user's own must have; see `psiflow_cli.seams.Reference`."""
+_own_files: set[str] = set()
 
 
 def names(kind: str) -> list[str]:
@@ -39,5 +42,30 @@ def _load_file(path: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise NoInput(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    _own_files.add(path)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise own_fault(error) or BadData(f"{path}:1: {type(error).__name__}: {error}") from error
+    for name in NEEDED:
+        if not hasattr(module, name):
+            raise BadData(f"{path}:1: no {name}", "a reference has " + ", ".join(NEEDED))
     return module
+
+
+def own_fault(error: BaseException) -> BadData | None:
+    """The place in a file of the user's own where an exception came from, or None if it came from none."""
+    import traceback
+
+    hint = "mend the file: psiflow only runs it"
+    if isinstance(error, SyntaxError) and _said(error.filename):
+        return BadData(f"{_said(error.filename)}:{error.lineno or 1}: {error.msg}", hint)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if _said(frame.filename):
+            return BadData(f"{_said(frame.filename)}:{frame.lineno}: {type(error).__name__}: {error}", hint)
+    return None
+
+
+def _said(file: str | None) -> str:
+    """A file of the user's own as the user calls it, or ""."""
+    return next((path for path in _own_files if file and os.path.abspath(path) == os.path.abspath(file)), "")
