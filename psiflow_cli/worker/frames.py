@@ -8,6 +8,8 @@ from typing import Any
 
 from psiflow_cli.worker.guard import failure
 
+BOHR = 0.5291772105638411
+"""Å: ase.units.Bohr, for where there may be no ASE."""
 CLOSEST = 0.1
 """Å: atoms nearer than this are an error in the frame, not chemistry."""
 

@@ -98,7 +98,7 @@ def label(program: Program, ran: Ran, read: Callable[[Ran], Wire], kept: Kept, e
         path = kept.write(ran.log, failed="failure" in made)
         return {**made, "log": path} if "failure" in made else made
     path = kept.write(ran.log, failed=True)
-    unstarted = _first(_NOT_STARTED, ran.log) if not program.started.search(ran.log) else ""
+    unstarted = first(_NOT_STARTED, ran.log) if not program.started.search(ran.log) else ""
     if unstarted and not (ran.outcome.timed_out or ran.outcome.out_of_memory):
         raise launcher.missing(executable or program.executable, "executable", f"{unstarted} (see {path})")
     if problem[0] == "bad-input":
@@ -119,17 +119,30 @@ def failed(program: Program, ran: Ran) -> tuple[str, str] | None:
     if outcome.returncode == 0:
         return None
     for pattern, kind in ((program.bad_frame, "invalid-input"), (program.bad_input, "bad-input")):
-        if said := _first(pattern, log):
+        if said := first(pattern, log):
             return kind, said
     if outcome.returncode in (-9, 137) or _OUT_OF_MEMORY.search(log):
         return "out-of-memory", "killed, as the kernel does when memory runs out"
     ending = f"ended by signal {-outcome.returncode}" if outcome.returncode < 0 else f"exit code {outcome.returncode}"
-    return "crashed", f"{_first(program.last_words, log) or f'{program.name} ended early'} ({ending})"
+    return "crashed", f"{first(program.last_words, log) or f'{program.name} ended early'} ({ending})"
 
 
-def _first(pattern: re.Pattern[str], log: str) -> str:
+def first(pattern: re.Pattern[str], log: str) -> str:
+    """The first match (its first group, if it has one) on one line, or ""."""
     found = pattern.search(log)
-    return " ".join(found[0].split()) if found else ""
+    return " ".join((found[1] if pattern.groups else found[0]).split()) if found else ""
+
+
+def version(
+    program: Program, arguments: Sequence[str], files: Mapping[str, str], context: Wire, pattern: re.Pattern[str]
+) -> str:
+    """The program's name and version as it prints it, from one process. Raises Fatal if it does not."""
+    ran = run(program, arguments, files, {**context, "launch": "", "ranks": 1, "memory": None})
+    found = first(pattern, ran.log)
+    if not found:
+        executable = context.get("executable") or program.executable
+        raise launcher.missing(executable, "executable", ran.log.strip()[-200:])
+    return f"{program.name} {found}"
 
 
 def kept(frame: Wire, text: str, context: Wire) -> Kept:

@@ -36,6 +36,16 @@ conv_tol = 1e-10
 [basis]
 H = "sto-3g"
 """
+NWCHEM = """\
+basis
+  H library sto-3g
+end
+dft
+  xc xpbe96 cpbe96
+  convergence energy 1e-8
+end
+task dft gradient
+"""
 CP2K = """\
 &FORCE_EVAL
   METHOD QS
@@ -87,6 +97,7 @@ ROWS = {
     "emt": Row(frame=COPPER, code="ASE ", foreign="Fe"),
     "xtb": Row(frame=HYDROGEN, code="tblite ", foreign="Og", other_options={"accuracy": "0.1"}),
     "pyscf": Row(frame=MOLECULE, code="PySCF ", foreign="Fe", input_text=PYSCF, other_options={"xc": "blyp"}),
+    "nwchem": Row(frame=MOLECULE, code="NWChem ", foreign="Fe", input_text=NWCHEM, executable="nwchem"),
     "cp2k": Row(
         frame=HYDROGEN,
         code="CP2K ",

@@ -1,0 +1,118 @@
+"""NWChem: an input without a geometry in, energies and forces of molecules out.
+
+Positions go in, and numbers come out, in atomic units; they are read from the file that NWChem's `ecce_print` makes,
+which has all their digits (the log has six of a force), and converted once with ASE's constants.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import inputs
+from psiflow_cli.errors import UsageError
+from psiflow_cli.references.nwchem import template
+from psiflow_cli.references.nwchem.template import render
+from psiflow_cli.worker import frames as wire
+from psiflow_cli.worker import single_run
+from psiflow_cli.worker.guard import failure
+from psiflow_cli.worker.single_run import Program, Ran
+
+SUMMARY = "Hartree-Fock, density functional theory and correlated methods of molecules with NWChem"
+REQUIRES = ("ase",)
+FRAME_INPUTS = ("charge", "multiplicity")
+DEFAULT_TASK_SECONDS = 0.0
+__all__ = [
+    "DEFAULT_TASK_SECONDS", "FRAME_INPUTS", "REQUIRES", "SUMMARY",
+    "changed", "check", "code", "isolated", "label", "render", "replaced", "settings",
+]  # fmt: skip
+
+_SAID = r"(?<=-{72}\n )[^\n]+?(?= {2,}-?\d+\n -{72}\n -{72}\n  current input line"
+PROGRAM = Program(
+    name="NWChem",
+    executable="nwchem",
+    started=re.compile(r"Northwest Computational Chemistry Package"),
+    bad_input=re.compile(_SAID + r"[\s\S]{1,600}There is an error in the )"),
+    bad_frame=re.compile(
+        r"no\. of electrons and multiplicity not compatible|closed-shell electrons is not even|"
+        r"mp2_grad: unknown SCFTYPE"  # no gradient of an open shell unless the template says uhf
+    ),
+    unconverged=re.compile(r"Calculation failed to converge|not reaching convergence criteria|did not converge"),
+    last_words=re.compile(_SAID + ")"),
+)
+_VERSION = re.compile(r"\(NWChem\) (\S+)")
+_INPUT = "psiflow.nw"
+
+
+def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
+    """The template without what psiflow controls, the theory of its task, and its charge."""
+    for key in options:
+        raise UsageError(f"unknown option {key!r} of the reference nwchem", "write it into the file given with --input")
+    text = inputs.text(input_file, "nwchem", "nwchem.nw")
+    return template.read(str(input_file), text)[0]
+
+
+def replaced(input_file: Path) -> list[str]:
+    """What is left out of a template, because the frame or psiflow decides it."""
+    return template.read(str(input_file), inputs.text(input_file, "nwchem", "nwchem.nw"))[1]
+
+
+def check(settings: dict[str, Any], elements: set[str]) -> None:
+    """Raise BadData for an element without a basis, where every line of the basis names its element."""
+    template.check_basis(settings["template"], elements)
+
+
+def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+    """*worker*: a label or a failure for each frame, in order."""
+    return [_label(frame, settings, context) for frame in frames]
+
+
+def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+    """The settings with lines added to blocks, such as `dft/iterations=200`, which count over the template's."""
+    added = ""
+    for path, value in changes.items():
+        block, _, name = path.lower().partition("/")
+        if not name or block not in ("dft", "scf", "mp2", "ccsd", "tce") or name in ("mult", "nopen"):
+            raise UsageError(f"{path!r} cannot be changed", "name a line of a block, as in dft/iterations=200")
+        added += f"{block}\n{name} {value}\nend\n"
+    return {**settings, "template": settings["template"] + added}
+
+
+def isolated(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings for single atoms: neutral, unrestricted, without dispersion."""
+    lines = [line for line in settings["template"].splitlines() if line.lower().split()[0] != "disp"]
+    lines += ["dft", "odft", "end"] if "dft" in settings["theory"] else ["scf", "uhf", "end"]
+    return {**settings, "template": "\n".join(lines) + "\n", "charge": 0}
+
+
+def code(context: dict[str, Any]) -> str:
+    """*worker*: the code and its version, as labels carry it."""
+    return single_run.version(PROGRAM, [_INPUT], {_INPUT: "start psiflow\n"}, context, _VERSION)
+
+
+def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+    charge = frame["charge"] if frame.get("charge") is not None else settings["charge"]
+    reason = wire.invalid(frame) or wire.not_a_molecule({**frame, "charge": charge}, "NWChem")
+    if reason:
+        return failure("invalid-input", reason)
+    text = render(frame, settings)
+    ran = single_run.run(PROGRAM, [_INPUT], {_INPUT: text}, context, (template.NUMBERS,))
+    return single_run.label(PROGRAM, ran, lambda ran: _converted(frame, ran), single_run.kept(frame, text, context))
+
+
+def _converted(frame: dict[str, Any], ran: Ran) -> dict[str, Any]:
+    """A label from the numbers of the task itself, which stand on the lines after their headers."""
+    from ase.units import Bohr, Hartree
+
+    found = {}
+    for name in ("energy", "gradient"):
+        at = ran.files.get(template.NUMBERS, "").rfind(f"task_gradient%begin%total {name}%")
+        if at < 0:
+            return failure("inconsistent", f"NWChem left no {name}")
+        text = ran.files[template.NUMBERS][at:].partition("\n")[2]
+        found[name] = [float(x) for x in text.partition("task_gradient")[0].split()]
+    rows = [found["gradient"][i : i + 3] for i in range(0, len(found["gradient"]), 3)]
+    forces = [[-x * Hartree / Bohr for x in row] for row in rows]
+    version = single_run.first(_VERSION, ran.log)
+    return wire.label(frame, found["energy"][0] * Hartree, forces, None, f"NWChem {version}")
