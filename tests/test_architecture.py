@@ -18,7 +18,7 @@ PACKAGE = ROOT / "psiflow_cli"
 COMMON = {"errors", "seams", "duration", "extxyz", "registry", "console", "bundle", "toml"}
 # A layer, and the parts of psiflow_cli that its files may import: a part covers what lies below it.
 ALLOWED = {
-    "main": {"commands", "errors", "console"},
+    "main": {"commands", "errors", "console", "registry"},
     "options": {"main", "site", "runtime", *COMMON},
     "commands": {"commands", "options", "stages", "site", "runtime", "worker.guard", *COMMON},
     "environments": {"errors", "registry"},
