@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from psiflow_cli.errors import BadData, NoInput, UsageError
 from psiflow_cli.seams import Reference
 from tests.contracts import checks
 from tests.contracts.checks import Wire
+from tests.references import pseudopotential
 
 HYDROGEN: Wire = {
     "id": "0123456789abcdef",
@@ -45,6 +47,17 @@ dft
   convergence energy 1e-8
 end
 task dft gradient
+"""
+ESPRESSO = """\
+&SYSTEM
+  ecutwfc = 20
+/
+&ELECTRONS
+  conv_thr = 1d-9
+/
+ATOMIC_SPECIES
+H 1.008 H.UPF
+K_POINTS gamma
 """
 CP2K = """\
 &FORCE_EVAL
@@ -86,6 +99,8 @@ class Row:
     """An element that it cannot label."""
     input_text: str = ""
     executable: str = ""
+    beside: Callable[[Path], Path] | None = None
+    """Makes what the input needs beside it."""
     options: dict[str, str] = field(default_factory=dict)
     other_options: dict[str, str] | None = None
     """Options that make another method, if it has any."""
@@ -98,6 +113,15 @@ ROWS = {
     "xtb": Row(frame=HYDROGEN, code="tblite ", foreign="Og", other_options={"accuracy": "0.1"}),
     "pyscf": Row(frame=MOLECULE, code="PySCF ", foreign="Fe", input_text=PYSCF, other_options={"xc": "blyp"}),
     "nwchem": Row(frame=MOLECULE, code="NWChem ", foreign="Fe", input_text=NWCHEM, executable="nwchem"),
+    "espresso": Row(
+        frame=HYDROGEN,
+        code="Quantum ESPRESSO ",
+        foreign="Fe",
+        input_text=ESPRESSO,
+        executable="pw.x",
+        beside=pseudopotential.hydrogen,
+        exact_stress=False,
+    ),
     "cp2k": Row(
         frame=HYDROGEN,
         code="CP2K ",
@@ -139,6 +163,8 @@ def method(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     path = tmp_path_factory.mktemp(request.param) / "template.inp" if row.input_text else None
     if path:
         path.write_text(row.input_text)
+    if path and row.beside:
+        row.beside(path.parent)
     return Method(module, row, module.settings(path, row.options), path, context)
 
 

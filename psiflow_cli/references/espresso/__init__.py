@@ -1,0 +1,165 @@
+"""Quantum ESPRESSO's pw.x: an input without atoms in, energies, forces and stresses out.
+
+Everything is read from the XML file, in Hartree atomic units and with all digits, and converted once with ASE's
+constants. pw.x counts compression as positive, so the stress's sign turns.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import inputs
+from psiflow_cli.errors import BadData, UsageError
+from psiflow_cli.references.espresso import template
+from psiflow_cli.references.espresso.template import build
+from psiflow_cli.worker import frames as wire
+from psiflow_cli.worker import single_run
+from psiflow_cli.worker.guard import failure
+from psiflow_cli.worker.single_run import Program, Ran
+
+SUMMARY = "plane-wave density functional theory with Quantum ESPRESSO (pw.x)"
+REQUIRES = ("ase",)
+FRAME_INPUTS = ("charge", "multiplicity")
+DEFAULT_TASK_SECONDS = 0.0
+__all__ = [
+    "DEFAULT_TASK_SECONDS", "FRAME_INPUTS", "REQUIRES", "SUMMARY",
+    "changed", "check", "code", "isolated", "label", "render", "replaced", "settings",
+]  # fmt: skip
+
+_ERROR = r"Error in routine\s+"
+PROGRAM = Program(
+    name="Quantum ESPRESSO",
+    executable="pw.x",
+    started=re.compile(r"Program PWSCF v"),
+    bad_input=re.compile(
+        _ERROR
+        + r"(?:read_namelists|read_cards|card_\w+|readpp|read_pseudo\w*|upf\w*|set_dft_from_name|iosys|setup|input)"
+        r" +\(-?\d+\):\s*\n.*"
+    ),
+    bad_frame=re.compile(
+        _ERROR
+        + r"\S+ +\(-?\d+\):\s*\n.*(?:charge is wrong|tot_magnetization|too few bands|overlap!|fixed occupations).*"
+    ),
+    unconverged=re.compile(r"convergence NOT achieved"),
+    last_words=re.compile(_ERROR + r"\S+ +\(-?\d+\):\s*\n.*"),
+)
+_VERSION = re.compile(r"Program PWSCF v\.?(\S+?)(?:MaX)? +starts")
+_INPUT, _XML = "psiflow.in", f"{template.PREFIX}.xml"
+_BOX = 12.0
+"""Å: edge of the cell of an isolated atom."""
+
+
+def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
+    """The template without what psiflow controls, and the pseudopotentials that it names."""
+    for key in options:
+        raise UsageError(f"unknown option {key!r} of the reference espresso", "write it into the file of --input")
+    text = inputs.text(input_file, "espresso", "pw.in")
+    assert input_file is not None
+    found, folder, _, lines = template.read(input_file, text)
+    folders = [input_file.parent / folder] if folder else []
+    folders += [Path(os.environ["ESPRESSO_PSEUDO"])] if os.environ.get("ESPRESSO_PSEUDO") else []
+    found["files"] = {name: inputs.beside(input_file, name, folders, line) for name, line in lines.items()}
+    return found
+
+
+def replaced(input_file: Path) -> list[str]:
+    """What is left out of a template, because the frame or psiflow decides it."""
+    return template.read(input_file, inputs.text(input_file, "espresso", "pw.in"))[2]
+
+
+def check(settings: dict[str, Any], elements: set[str]) -> None:
+    """Raise BadData for an element without a species."""
+    known = {template.element(label) for label, _, _ in settings["species"]}
+    for missing in sorted(elements - known):
+        raise BadData(f"ATOMIC_SPECIES has no {missing}", f"add a line to it, as in: {missing} 1.0 {missing}.UPF")
+
+
+def render(frame: dict[str, Any], settings: dict[str, Any]) -> str:
+    """The input of one frame. Raises BadData for a frame that can have none."""
+    reason, frame = _unsupported(frame, settings)
+    if reason:
+        raise BadData(f"the first frame: {reason}")
+    return build(frame, settings)
+
+
+def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+    """*worker*: a label or a failure for each frame, in order."""
+    return [_label(frame, settings, context) for frame in frames]
+
+
+def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+    """The settings with keys of namelists set, such as `electrons/mixing_beta=0.3`."""
+    namelists = {name: dict(keys) for name, keys in settings["namelists"].items()}
+    for path, value in changes.items():
+        name, _, key = path.lower().partition("/")
+        if not key or name not in namelists or key.partition("(")[0] in (*template.CONTROLLED.get(name, ()), "ntyp"):
+            raise UsageError(f"{path!r} cannot be changed", "name a namelist's key, as in electrons/mixing_beta=0.3")
+        namelists[name][key] = value
+    return {**settings, "namelists": namelists}
+
+
+def isolated(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings for single atoms: neutral, spin-polarised, without dispersion, in a box and at gamma."""
+    keys = {k: v for k, v in settings["namelists"]["system"].items() if k not in ("vdw_corr", "tot_charge")}
+    namelists = {**settings["namelists"], "system": {**keys, "nspin": "2"}}
+    return {**settings, "namelists": namelists, "cards": {"K_POINTS": "K_POINTS gamma"}, "box": _BOX}
+
+
+def code(context: dict[str, Any]) -> str:
+    """*worker*: the code and its version, as labels carry it."""
+    return single_run.version(PROGRAM, ["-in", _INPUT], {_INPUT: ""}, context, _VERSION)
+
+
+def _unsupported(frame: dict[str, Any], settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Why pw.x cannot compute this frame, or "", and the frame with a cell."""
+    edge = settings.get("box")
+    if edge and frame.get("cell") is None:
+        return "", {**frame, "cell": [[edge, 0.0, 0.0], [0.0, edge, 0.0], [0.0, 0.0, edge]]}
+    alone = "assume_isolated" in settings["namelists"]["system"]
+    if frame.get("cell") is None or not (all(frame.get("pbc") or [False]) or alone):
+        return "pw.x computes frames that are periodic in three directions, or have a cell and assume_isolated", frame
+    return "", frame
+
+
+def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+    reason, boxed = _unsupported(frame, settings)
+    reason = wire.invalid(boxed) or reason
+    if reason:
+        return failure("invalid-input", reason)
+    text = build(boxed, settings)
+    files = {name: contents.encode("latin-1") for name, contents in settings["files"].items()}
+    ran = single_run.run(PROGRAM, ["-in", _INPUT], {**files, _INPUT: text}, context, (_XML,))
+    return single_run.label(PROGRAM, ran, lambda ran: _converted(frame, ran), single_run.kept(frame, text, context))
+
+
+def _converted(frame: dict[str, Any], ran: Ran) -> dict[str, Any]:
+    """A label from the XML file; free energies of a smearing are what the forces belong to."""
+    from xml.etree import ElementTree
+
+    from ase.units import Bohr, Hartree
+
+    try:
+        output = ElementTree.fromstring(ran.files[_XML]).find("output")
+        assert output is not None
+        found = {name: _floats(output, name) for name in ("total_energy/etot", "forces", "stress")}
+    except (KeyError, AssertionError, ElementTree.ParseError, ValueError):
+        return failure("inconsistent", "pw.x left no readable XML file")
+    if (output.findtext("convergence_info/scf_conv/convergence_achieved") or "").strip() != "true":
+        return failure("unconverged", "the SCF did not converge")
+    if not found["total_energy/etot"] or not found["forces"]:
+        return failure("inconsistent", "pw.x left no energy, or no forces")
+    forces = [[x * Hartree / Bohr for x in found["forces"][i : i + 3]] for i in range(0, len(found["forces"]), 3)]
+    stress = None
+    if found["stress"] and all(frame.get("pbc") or [False]):
+        rows = [found["stress"][i : i + 3] for i in (0, 3, 6)]
+        stress = [-x * Hartree / Bohr**3 for x in wire.voigt(rows)]
+    version = single_run.first(_VERSION, ran.log)
+    energy = found["total_energy/etot"][0] * Hartree
+    return wire.label(frame, energy, forces, stress, f"{PROGRAM.name} {version}")
+
+
+def _floats(output: Any, path: str) -> list[float]:
+    return [float(x) for x in (output.findtext(path) or "").split()]

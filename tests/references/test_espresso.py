@@ -1,0 +1,285 @@
+"""Quantum ESPRESSO: equal to pw.x run by hand; which part of a template counts; failures in the right class."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from psiflow_cli.errors import BadData, NoInput, UsageError
+from psiflow_cli.references import espresso as reference
+from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.launcher import environment
+from tests.references import pseudopotential
+
+installed = pytest.mark.skipif(
+    not (shutil.which("pw.x") and shutil.which("ld1.x")), reason="Quantum ESPRESSO is not installed"
+)
+TEMPLATE = """\
+&SYSTEM
+  ecutwfc = 20
+/
+&ELECTRONS
+  conv_thr = 1d-10
+/
+ATOMIC_SPECIES
+H 1.008 H.UPF
+K_POINTS gamma
+"""
+SPIN = TEMPLATE.replace("= 20", "= 20, nspin = 2, starting_magnetization(1) = 1.0, tot_charge = 0")
+HYDROGEN: dict[str, Any] = {
+    "id": "0123456789abcdef",
+    "symbols": ["H", "H"],
+    "positions": [[0.1, 0.0, 0.2], [0.85, 0.1, 0.15]],
+    "cell": [[4.0, 0.0, 0.0], [0.0, 4.2, 0.0], [0.0, 0.0, 4.5]],
+    "pbc": [True] * 3,
+}
+BY_HAND = """\
+&control
+  calculation = 'scf', outdir = './hand', pseudo_dir = './', tprnfor = .true., tstress = .true.
+/
+&system
+  ibrav = 8, A = 4.0, B = 4.2, C = 4.5, nat = 2, ntyp = 1, ecutwfc = 20 {system}
+/
+&electrons
+  conv_thr = 1d-10
+/
+ATOMIC_SPECIES
+H 1.008 H.UPF
+ATOMIC_POSITIONS angstrom
+H 0.1  0.0 0.2
+H 0.85 0.1 0.15
+K_POINTS {points}
+"""
+GRID = "automatic\n2 1 1 0 0 0"
+CHARGED = {"charge": 1, "multiplicity": 2}
+
+
+def read(folder: Path, text: str, pseudo: bool = True) -> dict[str, Any]:
+    path = folder / "pw.in"
+    path.write_text(text)
+    if pseudo and not (folder / "H.UPF").exists():
+        (folder / "H.UPF").write_text("<UPF/>")
+    return reference.settings(path, {})
+
+
+def one(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+    (label,) = reference.label([frame], settings, context)
+    return label
+
+
+@installed
+@pytest.mark.parametrize(
+    ("template", "state", "system", "points"),
+    [
+        (TEMPLATE, {}, "", "gamma"),
+        (TEMPLATE.replace("gamma", GRID), {}, "", GRID),
+        (SPIN, {"multiplicity": 3}, ", nspin = 2, starting_magnetization(1) = 1.0, tot_magnetization = 2", "gamma"),
+        (
+            SPIN,
+            CHARGED,
+            ", tot_charge = 1, nspin = 2, starting_magnetization(1) = 1.0, tot_magnetization = 1",
+            "gamma",
+        ),
+        (
+            TEMPLATE.replace("= 20", "= 20, occupations = 'smearing', smearing = 'fd', degauss = 0.05"),
+            {},
+            ", occupations = 'smearing', smearing = 'fd', degauss = 0.05",
+            "gamma",
+        ),
+    ],
+)
+def test_equals_pw_by_hand(
+    context: Any, tmp_path: Path, template: str, state: dict[str, int], system: str, points: str
+) -> None:
+    """Read by ASE, which knows the units and the sign of the stress on its own."""
+    io = pytest.importorskip("ase.io", reason="ASE is not installed")
+    pseudopotential.hydrogen(tmp_path)
+    task = context()
+    label = one({**HYDROGEN, **state}, read(tmp_path, template), task)
+    (tmp_path / "hand.in").write_text(BY_HAND.format(system=system, points=points))
+    with (tmp_path / "hand.out").open("w") as log:
+        subprocess.run(["pw.x", "-in", "hand.in"], cwd=tmp_path, env=environment(task), stdout=log, check=True)
+    atoms = io.read(tmp_path / "hand.out", format="espresso-out")
+    assert label["energy"] == pytest.approx(
+        atoms.get_potential_energy(force_consistent=True), rel=1.5e-7
+    )  # CODATA 2006
+    assert label["forces"] == [pytest.approx(row, abs=2e-6) for row in atoms.get_forces().tolist()]
+    assert label["stress"] == pytest.approx(atoms.get_stress().tolist(), abs=1e-6)  # eight digits are printed
+    assert abs(label["stress"][0]) > 1e-3
+    assert label["code"].startswith("Quantum ESPRESSO ")
+
+
+@installed
+@pytest.mark.parametrize(
+    ("changes", "template", "kind", "message"),
+    [
+        ({}, TEMPLATE.replace("1d-10", "1d-10, electron_maxstep = 2"), "unconverged", "did not converge"),
+        ({}, TEMPLATE + "\n&", "", ""),
+        ({"charge": 1}, TEMPLATE, "invalid-input", "smearing is needed"),
+        ({"positions": [[0.1, 0.0, 0.2], [0.1, 0.0, 0.21]]}, TEMPLATE, "invalid-input", "Å apart"),
+        ({"cell": None, "pbc": [False] * 3}, TEMPLATE, "invalid-input", "periodic in three directions"),
+        ({"pbc": [True, True, False]}, TEMPLATE, "invalid-input", "periodic in three directions"),
+    ],
+)
+def test_failures(
+    context: Any, tmp_path: Path, changes: dict[str, Any], template: str, kind: str, message: str
+) -> None:
+    pseudopotential.hydrogen(tmp_path)
+    if not kind:
+        with pytest.raises(BadData, match="unknown namelist &"):
+            read(tmp_path, template)
+        return
+    label = one({**HYDROGEN, **changes}, read(tmp_path, template), context())
+    assert label["failure"] == kind, label
+    assert message in label["message"]
+
+
+@installed
+def test_a_molecule_has_no_stress(context: Any, tmp_path: Path) -> None:
+    pseudopotential.hydrogen(tmp_path)
+    settings = read(tmp_path, TEMPLATE.replace("= 20", "= 20, assume_isolated = 'mt'"))
+    assert one({**HYDROGEN, "pbc": [False] * 3}, settings, context())["stress"] is None
+
+
+@installed
+def test_an_isolated_atom(context: Any, tmp_path: Path) -> None:
+    """Half a Hartree, within what the pseudopotential, PBE and the cut-off leave."""
+    pseudopotential.hydrogen(tmp_path)
+    settings = reference.isolated(read(tmp_path, TEMPLATE.replace("gamma", GRID)))
+    atom = {**HYDROGEN, "symbols": ["H"], "positions": [[0.0] * 3], "cell": None, "pbc": [False] * 3, "multiplicity": 2}
+    label = one(atom, {**settings, "box": 6.0}, context())
+    assert label["energy"] == pytest.approx(-13.6, abs=0.3)
+
+
+@installed
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (TEMPLATE.replace("= 20", "= 20, nonsense = 2"), "bad line in namelist &system"),
+        (TEMPLATE.replace("= 20", "= 20, input_dft = 'nonsense'"), "unrecognized dft"),
+        (TEMPLATE.replace("gamma", "nonsense"), "error while reading"),
+    ],
+)
+def test_a_wrong_template_ends_the_run(context: Any, tmp_path: Path, template: str, message: str) -> None:
+    pseudopotential.hydrogen(tmp_path)
+    with pytest.raises(Fatal, match=message) as caught:
+        one(HYDROGEN, read(tmp_path, template), context())
+    assert caught.value.exit_code == 65
+
+
+PRODUCTION = """\
+! as users have it
+&CONTROL
+  calculation = 'vc-relax'   ! with a comment
+  prefix='water', outdir='/scratch/tmp', pseudo_dir = './pseudo/', etot_conv_thr=1e-5
+/
+&system
+  ibrav=1, celldm(1)=10.0, nat=3, ntyp=2,
+  ecutwfc=30, occupations='smearing', degauss=0.01
+  starting_magnetization(1) = 0.5, vdw_corr = 'grimme-d3'
+/
+&ELECTRONS
+  conv_thr=1d-8 /
+&IONS
+/
+&CELL
+  press = 0.0
+/
+ATOMIC_SPECIES
+H_a 1.008 H.UPF
+O   15.999 O.UPF
+ATOMIC_POSITIONS {crystal}
+O 0 0 0
+H_a 0.1 0 0
+H_a 0 0.1 0
+K_POINTS automatic
+2 2 2 0 0 0
+CELL_PARAMETERS
+1 0 0
+"""
+
+
+def test_a_production_input_works_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "pseudo").mkdir()
+    for name in ("H.UPF", "O.UPF"):
+        (tmp_path / "pseudo" / name).write_bytes(f"<UPF {name}/>\xe9".encode("latin-1"))
+    found = read(tmp_path, PRODUCTION, pseudo=False)
+    assert found["namelists"] == {
+        "control": {},
+        "system": {
+            **{"ecutwfc": "30", "occupations": "'smearing'", "degauss": "0.01"},
+            **{"starting_magnetization(1)": "0.5", "vdw_corr": "'grimme-d3'"},
+        },
+        "electrons": {"conv_thr": "1d-8"},
+    }
+    assert found["species"] == [["H_a", "1.008", "H.UPF"], ["O", "15.999", "O.UPF"]]
+    assert found["files"]["O.UPF"].encode("latin-1") == (tmp_path / "pseudo" / "O.UPF").read_bytes()
+    assert {"&IONS", "&CELL", "calculation", "celldm(1)", "CELL_PARAMETERS"} <= set(
+        reference.replaced(tmp_path / "pw.in")
+    )
+    reference.check(found, {"H", "O"})
+    with pytest.raises(BadData, match="has no Fe"):
+        reference.check(found, {"Fe", "O"})
+    lines = reference.render({**HYDROGEN, "charge": 1}, found).splitlines()
+    assert "  tot_charge = 1" in lines
+    assert lines[-1].startswith("H_a 1.606")
+    alone = reference.isolated(found)
+    assert "vdw_corr" not in alone["namelists"]["system"]
+    assert alone["cards"] == {"K_POINTS": "K_POINTS gamma"}
+
+
+def test_changes(tmp_path: Path) -> None:
+    found = read(tmp_path, TEMPLATE)
+    assert reference.changed(found, {"electrons/mixing_beta": "0.3"})["namelists"]["electrons"] == {
+        "conv_thr": "1d-10",
+        "mixing_beta": "0.3",
+    }
+    for path in ("mixing_beta", "system/nat", "ions/x"):
+        with pytest.raises(UsageError, match="cannot be changed"):
+            reference.changed(found, {path: "1"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TEMPLATE.replace("K_POINTS gamma\n", ""), ": there is no card K_POINTS"),
+        (TEMPLATE.replace("H 1.008 H.UPF\n", ""), ": there are no ATOMIC_SPECIES"),
+        (TEMPLATE.replace("H 1.008 H.UPF", "H 1.008"), ":8: H 1.008 is no species"),
+        (TEMPLATE.replace("H.UPF\n", "H.UPF\nH2 2.0 H.UPF\n"), ":9: a second species of H"),
+        (TEMPLATE.replace("ecutwfc = 20", "ecutwfc 20"), ":2: ecutwfc 20 is not KEY = VALUE"),
+        ("&SYSTEM\n ecutwfc = 20\n", ": the namelist &SYSTEM is never closed"),
+        ("nonsense\n" + TEMPLATE, ":1: nonsense is neither"),
+        ("&CONTROL\n calculation = 'bands' /\n" + TEMPLATE, ": calculation = 'bands' gives no forces"),
+    ],
+)
+def test_wrong_templates(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(BadData) as caught:
+        read(tmp_path, text)
+    assert caught.value.message.startswith(f"{tmp_path / 'pw.in'}{message}")
+    assert caught.value.hint
+
+
+def test_a_missing_pseudopotential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NoInput, match=r"pw.in:8: H.UPF is in none of"):
+        read(tmp_path, TEMPLATE, pseudo=False)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "H.UPF").write_text("<UPF/>")
+    monkeypatch.setitem(os.environ, "ESPRESSO_PSEUDO", str(tmp_path / "elsewhere"))
+    assert read(tmp_path, TEMPLATE, pseudo=False)["files"] == {"H.UPF": "<UPF/>"}
+
+
+@installed
+def test_two_ranks(context: Any, tmp_path: Path) -> None:
+    if not shutil.which("mpirun"):
+        pytest.skip("mpirun is not installed")
+    pseudopotential.hydrogen(tmp_path)
+    settings = read(tmp_path, TEMPLATE)
+    alone = one(HYDROGEN, settings, context())
+    both = one(HYDROGEN, settings, context(ranks=2, cores=2, launch="mpirun --oversubscribe -np {ranks}"))
+    assert both["energy"] == pytest.approx(alone["energy"], abs=1e-7)
+    assert both["forces"] == [pytest.approx(row, abs=1e-5) for row in alone["forces"]]
