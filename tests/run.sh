@@ -14,6 +14,7 @@ export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 use_environment .venv "$PWD" mace,xtb,pyscf,dftd,dev
 command -v cp2k.psmp >/dev/null || apt_install cp2k cp2k-data openmpi-bin || true
 command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ] || apt_install slurm-wlm munge lmod || true
+command -v work_queue_worker >/dev/null || apt_install coop-computing-tools python3-workqueue || true
 command -v shellcheck >/dev/null || apt_install shellcheck || true
 
 status=0

@@ -41,6 +41,7 @@ ALLOWED = {
         "site.detect",
         "worker.guard",
         "worker.leash",
+        "worker.slot",
         "worker.watchdog",
         *COMMON,
     },

@@ -54,6 +54,9 @@ class Blocks:
                 self._bury(block, (status.stderr_summary or status.message or "").strip(), live, pending)
         if changed:
             write_json(self._folder / FILE, {"type": self._target.provider.type, "jobs": self._jobs})
+        interchange = getattr(self._executor, "interchange_proc", None)
+        if interchange is not None and interchange.poll() is not None:
+            raise NoResources("the process that hands the tasks to the workers has died", self._logs())
         if pending:
             self._give_up(live)
 
@@ -80,7 +83,8 @@ class Blocks:
         patience = float(duration.parse(self._target.run.first_worker))
         if self._connected or not running or time.time() - min(running) < patience:
             return
-        if self._executor.connected_managers():
+        # Work Queue does not say which workers are there, but theirs give up by themselves
+        if not hasattr(self._executor, "connected_managers") or self._executor.connected_managers():
             self._connected = True
             return
         addresses = ", ".join(sorted(getattr(self._executor, "all_addresses", ()))) or "no address"
@@ -100,6 +104,16 @@ class Blocks:
 
     def _logs(self) -> str:
         return f"logs: {self._folder / 'parsl'}"
+
+    def end(self) -> None:
+        """Cancel every block that lives, and let no other begin."""
+        if not hasattr(self._executor, "status_facade"):
+            return
+        self._executor.provider.max_blocks = 0
+        live = [block for block, status in list(self._executor.status_facade.items()) if not status.terminal]
+        jobs = [self._executor.blocks_to_job_id[block] for block in live if block in self._executor.blocks_to_job_id]
+        if jobs:
+            self._executor.provider.cancel(jobs)
 
     def forget(self) -> None:
         """Every block has been ended in order."""

@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from psiflow_cli import duration
 from psiflow_cli.errors import NoResources, PsiflowError
 from psiflow_cli.runtime.blocks import Blocks, end_stale
+from psiflow_cli.runtime.executors import htex
 from psiflow_cli.runtime.signals import StopSignals
 from psiflow_cli.seams import Wire
 from psiflow_cli.site.resolve import Target
@@ -88,9 +90,12 @@ class Session:
         provider = import_module(f"psiflow_cli.runtime.providers.{self.target.provider.type}").build(
             self.target.provider, self.target
         )
-        executor = import_module(f"psiflow_cli.runtime.executors.{self.target.executor.type}").build(
-            self.target, provider, folder
-        )
+        kind = import_module(f"psiflow_cli.runtime.executors.{self.target.executor.type}")
+        executor = kind.build(self.target, provider, folder)
+        self._explain_loss = getattr(kind, "lost", None)
+        if hasattr(kind, "tidy"):
+            self._stack.callback(kind.tidy, folder)
+        resources = {"parsl_resource_specification": kind.resources(self.target)} if hasattr(kind, "resources") else {}
         end_stale(self._folder)
         self._blocks = Blocks(executor, self.target, self._folder)
         config = Config(
@@ -105,7 +110,10 @@ class Session:
         if self.target.run.log_level != "off":
             self._stack.enter_context(_parsl_log(folder / "parsl.log", self.target.run.log_level))
         self._dfk = parsl.dataflow.dflow.DataFlowKernel(config)
-        self._app = parsl.python_app(data_flow_kernel=self._dfk, executors=[self.target.label], cache=False)(guard.call)
+        if self.target.executor.type == "htex":
+            htex.bound(executor)
+        app = parsl.python_app(data_flow_kernel=self._dfk, executors=[self.target.label], cache=False)(guard.call)
+        self._app = partial(app, **resources)
 
     def _strategy(self) -> str:
         """Parsl's name for how blocks come and go.
@@ -122,8 +130,9 @@ class Session:
 
     def _close(self) -> None:
         """End the blocks first, so that no task runs on; Parsl's own order would wait for the interchange."""
-        with contextlib.suppress(Exception):
-            self._dfk.cleanup()
+        for step in (self._blocks.end, self._dfk.cleanup, *(e.shutdown for e in self._dfk.executors.values())):
+            with contextlib.suppress(Exception):
+                step()
         self._dfk = None
         self._blocks.forget()
 
@@ -196,6 +205,10 @@ class Session:
             return Outcome(lost=self._blocks.epitaph(error), blame=task.losses > _UNLUCKY)
         if kind == "BadStateException":
             raise NoResources("no worker could be started" + self._why(str(error)), f"logs: {self._folder / 'parsl'}")
+        if self._explain_loss and (found := self._explain_loss(error)):
+            said, alone = found
+            task.losses += 1
+            return Outcome(lost=said, blame=alone or task.losses > _UNLUCKY)
         raise PsiflowError(f"a task could not be run: {kind}: {error}", f"logs: {self._folder / 'parsl'}")
 
     def _why(self, text: str) -> str:

@@ -118,7 +118,7 @@ class Resources(Table, frozen=True, kw_only=True):
 class Executor(Table, frozen=True, kw_only=True):
     """How: a Parsl executor that joins a provider, an environment and resources."""
 
-    type: Literal["htex", "threads"] = "htex"
+    type: Literal["htex", "workqueue", "threads"] = "htex"
     provider: str
     environment: str = ""
     resources: str

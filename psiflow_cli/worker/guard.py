@@ -46,10 +46,13 @@ def failure(kind: str, message: str, log: str = "") -> dict[str, Any]:
     return {"failure": kind, "message": " ".join(message.split())[:500], "log": log}
 
 
-def call(target: str, payload: dict[str, Any], hang_log: str = "") -> dict[str, Any]:
+def call(
+    target: str, payload: dict[str, Any], hang_log: str = "", parsl_resource_specification: object = None
+) -> dict[str, Any]:
     """Call `module:function` (or `/path/file.py:function`) with the payload's items as keyword arguments.
 
     A task that takes longer than the walltime of its context ends this process, if there is a `hang_log` to tell.
+    The last argument is for the executor; Parsl hands it through.
     Returns {"value": ..., "seconds": float, "host": str} or, with the same last two,
     {"fatal": text, "hint": text, "exit_code": int} or {"error": text, "traceback": text}.
     """

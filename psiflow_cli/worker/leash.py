@@ -24,6 +24,7 @@ import sys
 import time
 
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG = 1
 POLL_S = 0.5
 LOG_POLL_S = 5.0
 
@@ -31,14 +32,24 @@ LOG_POLL_S = 5.0
 def main(argv: list[str]) -> int:
     with open(argv[1]) as stream:
         leash = json.load(stream)
-    if hasattr(ctypes, "CDLL") and sys.platform == "linux":
+    libc = ctypes.CDLL(None) if hasattr(ctypes, "CDLL") and sys.platform == "linux" else None
+    if libc:
         # orphaned grandchildren become ours, so that all of them can be found and ended
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    is_pool = any("process_worker_pool" in word for word in argv[2:])
+    if not is_pool:
+        with contextlib.suppress(OSError):  # the leader of a group is out of reach already
+            os.setsid()  # Ctrl-C is for psiflow, which still needs its interchange to stop in order
     stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _frame: stop.append(n))
-    child = subprocess.Popen(argv[2:], env={**os.environ, **leash["env"]}, cwd=leash["cwd"])
-    pool = _Pool(argv[2:]) if any("process_worker_pool" in word for word in argv[2:]) else None
+    child = subprocess.Popen(
+        argv[2:],
+        env={**os.environ, **leash["env"]},
+        cwd=leash["cwd"],
+        preexec_fn=(lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)) if libc else None,
+    )
+    pool = _Pool(argv[2:]) if is_pool else None
     while child.poll() is None:
         if stop or not _parent_lives(leash):
             _end_all()

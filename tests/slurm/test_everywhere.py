@@ -103,7 +103,7 @@ def sites(light):
 
 
 def _has_work_queue():
-    return False
+    from psiflow_cli.runtime.executors import workqueue
 
     return not workqueue.missing()
 

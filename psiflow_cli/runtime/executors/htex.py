@@ -16,6 +16,7 @@ from psiflow_cli.worker import leash
 # One missed heartbeat period of a dead interchange must not outlive a killed command by more than 10 s.
 HEARTBEAT_S = 3
 DEAD_AFTER_S = 9
+ANSWER_POLL_MS = 200
 DRAIN_MARGIN_S = 5
 """What a task may take besides its walltime: to reach its worker, and to be ended."""
 
@@ -26,13 +27,13 @@ def build(target: Target, provider: Any, folder: Path) -> Any:
     from parsl.executors.high_throughput import executor as htex
 
     leash_file = folder / f"{target.label}.leash.json"
-    leash_file.write_text(json.dumps(_leash(target, folder)))
-    start = shlex.join([_host_python(target), leash.__file__, str(leash_file), *_pool(target, folder)])
+    leash_file.write_text(json.dumps(leash_facts(target, folder)))
+    start = shlex.join([host_python(target), leash.__file__, str(leash_file), *_pool(target, folder)])
     words = htex.DEFAULT_LAUNCH_CMD.split(" ", 1)[1]
     made = HighThroughputExecutor(
         label=target.label,
         provider=provider,
-        address=target.executor.address or _address(target),
+        address=target.executor.address or local_address(target),
         loopback_address="127.0.0.1",
         interchange_launch_cmd=[
             sys.executable, leash.__file__, str(leash_file), sys.executable, _beside_python("interchange.py"),
@@ -53,7 +54,31 @@ def build(target: Target, provider: Any, folder: Path) -> Any:
     return made
 
 
-def _host_python(target: Target) -> str:
+def bound(executor: Any) -> None:
+    """Let no question to the interchange wait for the answer of one that has died; call it once it has started.
+
+    Parsl asks without a time limit, from its own thread and on its way out.
+    """
+    import zmq
+
+    client = executor.command_client
+
+    def wait(flag: int) -> None:
+        while not client.zmq_socket.poll(ANSWER_POLL_MS, flag):
+            if executor.interchange_proc.poll() is not None:
+                raise OSError("the interchange has ended")
+
+    def run(message: Any, max_retries: int = 3, timeout_s: float | None = None) -> Any:
+        with client._lock:
+            wait(zmq.POLLOUT)
+            client.zmq_socket.send_pyobj(message)
+            wait(zmq.POLLIN)
+            return client.zmq_socket.recv_pyobj()
+
+    client.run = run
+
+
+def host_python(target: Target) -> str:
     """The Python that holds the leash: outside a container, where the processes are."""
     return sys.executable if target.environment.container else target.python
 
@@ -67,7 +92,7 @@ def _pool(target: Target, folder: Path) -> list[str]:
     return [target.python, str(Path(target.python).with_name("process_worker_pool.py"))]
 
 
-def _leash(target: Target, folder: Path) -> dict[str, Any]:
+def leash_facts(target: Target, folder: Path) -> dict[str, Any]:
     threads = str(target.context["threads"])
     env = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     env.update(PYTHONUNBUFFERED="1", **target.context["env"])
@@ -81,7 +106,7 @@ def _beside_python(script: str) -> str:
     return str(Path(sys.executable).with_name(script))
 
 
-def _address(target: Target) -> str | None:
+def local_address(target: Target) -> str | None:
     """Where workers find this host: loopback if they run on it, its own name's address inside a SLURM job.
 
     None, for a batch system, lets each worker try every address that this host has.

@@ -1,0 +1,130 @@
+"""Parsl's WorkQueueExecutor: tasks of different sizes share a node, and workers may come and go.
+
+Each task is a Python process of its own, so it starts slower than under HTEX. The manager and its workers share a
+password made for this run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import secrets
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.errors import BadConfig
+from psiflow_cli.runtime import container
+from psiflow_cli.runtime.executors import htex
+from psiflow_cli.site.resolve import Target
+from psiflow_cli.worker import leash, slot
+
+_DEBIAN = str(Path(__file__).parents[1] / "debian")
+_CONNECT_S = 60
+"""How long a worker looks for its manager before it gives its block back."""
+
+
+def missing() -> str:
+    """Why Work Queue cannot be used from here, or an empty string."""
+    if _DEBIAN not in sys.path:
+        sys.path.append(_DEBIAN)  # passed on to the process that Parsl spawns
+    try:
+        importlib.import_module("ndcctools.work_queue")
+    except ImportError as error:
+        return f"Python cannot import Work Queue: {error}"
+    return ""
+
+
+def build(target: Target, provider: Any, folder: Path) -> Any:
+    """An executor whose workers end with this process; `folder` has a name that needs no quoting in a shell."""
+    if reason := missing():
+        raise BadConfig(
+            f"[executors.{target.label}] type: {reason}",
+            "conda install ndcctools, or on Debian apt-get install coop-computing-tools python3-workqueue",
+        )
+    from parsl.jobs.error_handlers import noop_error_handler
+
+    executor_module = importlib.import_module("parsl.executors.workqueue.executor")
+    if not executor_module._work_queue_enabled:  # Parsl looked for Work Queue before it could be found
+        from parsl.jobs.error_handlers import noop_error_handler
+
+    executor_module = importlib.reload(executor_module)
+
+    leash_file = folder / f"{target.label}.leash.json"
+    leash_file.write_text(json.dumps(htex.leash_facts(target, folder)))
+    password = folder / f"{target.label}.password"
+    with open(os.open(password, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as stream:
+        stream.write(secrets.token_hex(32))
+    worker = [htex.host_python(target), leash.__file__, str(leash_file), _worker(target)]
+    executor = executor_module.WorkQueueExecutor(
+        label=target.label,
+        provider=provider,
+        address=target.executor.address or htex.local_address(target),
+        port=0,
+        project_password_file=str(password),
+        shared_fs=True,
+        full_debug=False,
+        autocategory=False,
+        worker_executable=shlex.join(worker),
+        worker_options=shlex.join(_options(target)),
+        scaling_cores_per_worker=target.workers_per_node * target.cores,
+    )
+    executor.block_error_handler = noop_error_handler  # runtime/blocks.py watches
+    inside = container.words(target, folder, folder.resolve())
+    task = [htex.host_python(target), slot.__file__, str(target.cores), *inside, target.python]
+    words = executor.launch_cmd.removeprefix("{package_prefix}python3 ")
+    executor.launch_cmd = shlex.join(task).replace("{", "{{").replace("}", "}}") + " " + words
+    return executor
+
+
+def resources(target: Target) -> dict[str, Any]:
+    """What Parsl asks Work Queue for with each task; memory and disk in MB, time in s."""
+    wanted = {"cores": target.cores, "memory": target.context["memory"] or 1, "disk": 1}
+    if target.gpus:
+        wanted["gpus"] = target.context["gpus"]
+    if target.context["walltime"] and target.provider.block_walltime:
+        wanted["running_time_min"] = int(target.context["walltime"])
+    return wanted
+
+
+def lost(error: BaseException) -> tuple[str, bool] | None:
+    """What became of a task without a result, and whether it is alone to blame; None for another kind of error."""
+    if type(error).__name__ != "WorkQueueTaskFailure" or getattr(error, "status", None) is not None:
+        return None
+    reason = str(getattr(error, "reason", error)).removeprefix("work queue result: ")
+    if "number of retries" in reason or "not a task error" in reason:
+        return "its Work Queue worker was lost", False
+    trace = reason.partition("Trace:")[2].strip().splitlines()
+    return f"its process died{f': {trace[-1][:300]}' if trace else ''}", True
+
+
+def tidy(folder: Path) -> None:
+    """Remove what was sent and what came back; the journal has it."""
+    for data in folder.glob("*/*/function_data"):
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def _worker(target: Target) -> str:
+    """The worker's program, by absolute path where it is known: beside the environment's Python, or on PATH."""
+    beside = Path(target.python).with_name("work_queue_worker")
+    found = str(beside) if beside.is_file() else shutil.which("work_queue_worker")
+    return found or shutil.which("work_queue_worker", path=os.defpath) or "work_queue_worker"
+
+
+def _options(target: Target) -> list[str]:
+    """One worker has a whole node, and is gone as soon as its manager is."""
+    each = target.context["memory"] or 1
+    options = [
+        "--single-shot",
+        f"--connect-timeout={_CONNECT_S}",
+        f"--idle-timeout={24 * 3600}",  # Parsl decides when a block is idle
+        f"--cores={target.workers_per_node * target.cores}",
+        f"--memory={target.workers_per_node * each}",
+        f"--gpus={len(target.gpus)}",
+    ]
+    if target.provider.block_walltime:
+        options.append(f"--wall-time={int(target.provider.block_walltime)}")
+    return options
