@@ -48,6 +48,13 @@ dft
 end
 task dft gradient
 """
+PSI4 = """\
+basis {
+  assign H sto-3g
+}
+set e_convergence 1e-9
+gradient('pbe')
+"""
 ESPRESSO = """\
 &SYSTEM
   ecutwfc = 20
@@ -113,6 +120,7 @@ ROWS = {
     "xtb": Row(frame=HYDROGEN, code="tblite ", foreign="Og", other_options={"accuracy": "0.1"}),
     "pyscf": Row(frame=MOLECULE, code="PySCF ", foreign="Fe", input_text=PYSCF, other_options={"xc": "blyp"}),
     "nwchem": Row(frame=MOLECULE, code="NWChem ", foreign="Fe", input_text=NWCHEM, executable="nwchem"),
+    "psi4": Row(frame=MOLECULE, code="Psi4 ", foreign="Fe", input_text=PSI4, executable="psi4"),
     "espresso": Row(
         frame=HYDROGEN,
         code="Quantum ESPRESSO ",

@@ -1,0 +1,110 @@
+"""Psi4: options and a method in, energies and forces of molecules out.
+
+Positions go in, and numbers come out, in atomic units and with all digits, and are converted once with ASE's constants.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import inputs
+from psiflow_cli.errors import UsageError
+from psiflow_cli.references.psi4 import template
+from psiflow_cli.references.psi4.template import render
+from psiflow_cli.worker import frames as wire
+from psiflow_cli.worker import single_run
+from psiflow_cli.worker.guard import failure
+from psiflow_cli.worker.single_run import Program, Ran
+
+SUMMARY = "Hartree-Fock, density functional theory and correlated methods of molecules with Psi4"
+REQUIRES = ("ase",)
+FRAME_INPUTS = ("charge", "multiplicity")
+DEFAULT_TASK_SECONDS = 0.0
+__all__ = [
+    "DEFAULT_TASK_SECONDS", "FRAME_INPUTS", "REQUIRES", "SUMMARY",
+    "changed", "check", "code", "isolated", "label", "render", "replaced", "settings",
+]  # fmt: skip
+
+PROGRAM = Program(
+    name="Psi4",
+    executable="psi4",
+    started=re.compile(r"Psi4: An Open-Source|Psi4 started on|psi4/driver"),
+    bad_input=re.compile(
+        r"BasisSet::construct: Unable to find a basis set.*|(?<=Error: )Derivative method 'name' .* are not available|"
+        r".* is not a valid (?:option|choice).*|.*[Oo]ption .* (?:does not exist|not found|is not recognized).*|"
+        r"SyntaxError: .*|NameError: .*"
+    ),
+    bad_frame=re.compile(r"Inconsistent or unspecified chg/mult.*|RHF reference is only for singlets.*"),
+    unconverged=re.compile(r"(?:PsiException|Error): (?:Could not converge|.*did not converge).*|not converge in"),
+    last_words=re.compile(r"(?m)^(?:RuntimeError|\S+Error|\S+Exception|Fatal Error): *\S?.*$"),
+)
+_VERSION = re.compile(r"(?:Psi4 |^)(\d+\.\d\S*)", re.M)
+_INPUT = "psiflow.dat"
+
+
+def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
+    """The template without its molecule, and the method of its one calculation."""
+    for key in options:
+        raise UsageError(f"unknown option {key!r} of the reference psi4", "write it into the file given with --input")
+    return template.read(str(input_file), inputs.text(input_file, "psi4", "psi4.dat"))[0]
+
+
+def replaced(input_file: Path) -> list[str]:
+    """What is left out of a template, because the frame or psiflow decides it."""
+    return template.read(str(input_file), inputs.text(input_file, "psi4", "psi4.dat"))[1]
+
+
+def check(settings: dict[str, Any], elements: set[str]) -> None:
+    """Which elements a basis has, only Psi4 knows; but lines that assign one to each element are read."""
+    template.check_basis(settings["template"], elements)
+
+
+def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+    """*worker*: a label or a failure for each frame, in order."""
+    return [_label(frame, settings, context) for frame in frames]
+
+
+def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+    """The settings with options set, such as `maxiter=200`, which count over the template's."""
+    added = ""
+    for key, value in changes.items():
+        if not re.fullmatch(r"[a-z]\w*", key.lower()) or not re.fullmatch(r"[\w.+-]+", value):
+            raise UsageError(f"{key}={value} is no option of Psi4", "name an option, as in maxiter=200")
+        added += f"set {key.lower()} {value}\n"
+    return {**settings, "template": settings["template"] + added}
+
+
+def isolated(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings for single atoms: unrestricted, without the dispersion in a method's name."""
+    method = re.sub(r"-(?:d\d?\w*|nl)$", "", settings["method"].lower())
+    return {**settings, "method": method, "template": settings["template"] + "set reference uhf\n"}
+
+
+def code(context: dict[str, Any]) -> str:
+    """*worker*: the code and its version, as labels carry it."""
+    return single_run.version(PROGRAM, ["--version"], {}, context, _VERSION)
+
+
+def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+    reason = wire.invalid(frame) or wire.not_a_molecule(frame, "Psi4")
+    if reason:
+        return failure("invalid-input", reason)
+    text = render(frame, settings)
+    threads = str(context.get("threads") or 1)  # Psi4 takes no notice of OMP_NUM_THREADS
+    arguments = ["-i", _INPUT, "-o", "stdout", "-n", threads, "-s", "."]
+    ran = single_run.run(PROGRAM, arguments, {_INPUT: text}, context, (template.NUMBERS,))
+    return single_run.label(PROGRAM, ran, lambda ran: _converted(frame, ran), single_run.kept(frame, text, context))
+
+
+def _converted(frame: dict[str, Any], ran: Ran) -> dict[str, Any]:
+    """A label from the numbers that the input's last lines wrote."""
+    from ase.units import Bohr, Hartree
+
+    if template.NUMBERS not in ran.files:
+        return failure("inconsistent", "Psi4 left no numbers")
+    energy, gradient = json.loads(ran.files[template.NUMBERS])
+    forces = [[-x * Hartree / Bohr for x in row] for row in gradient]
+    return wire.label(frame, energy * Hartree, forces, None, f"Psi4 {single_run.first(_VERSION, ran.log)}")
