@@ -101,6 +101,11 @@ def _check_names(path: Path, site: schema.Site) -> None:
             raise BadConfig(f"{path}: {place}: nothing is named {name!r}", nearest(name, list(known)))
 
     for label, executor in site.executors.items():
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", label):
+            raise BadConfig(
+                f"{path}: [executors.{label}]: a name may hold letters, digits, '_', '-' and '.' only",
+                "it becomes part of the names of jobs and of files",
+            )
         exists(f"[executors.{label}] provider", executor.provider, site.providers)
         exists(f"[executors.{label}] resources", executor.resources, site.resources)
         if executor.on_oom:
