@@ -31,7 +31,15 @@ A *label* is {"energy": eV, "forces": [[x, y, z]] eV/Å, "stress": [xx, yy, zz, 
 
 
 class Reference(Protocol):
-    """A method that labels frames. One file in `references/`."""
+    """A method that labels frames. One file in `references/`.
+
+    It may also have
+        replaced(input_file) -> [str]      what of the input does not count, because the frame or psiflow decides it
+        render(frame, settings) -> str     the input that a frame would get, for --dry-run
+        isolated(settings) -> settings     those for single atoms: neutral, unrestricted, without dispersion
+        identity(settings) -> settings     without what does not decide a label, such as where a file is
+        runs_as(settings) -> (str, str)    the family and the operation by which a site names its executor
+    """
 
     SUMMARY: str
     REQUIRES: tuple[str, ...]

@@ -47,7 +47,7 @@ ALLOWED = {
     },
     "site": {"site", "environments", "registry", "errors", "seams", "duration", "toml"},
     "models": {"worker", "errors"},
-    "references": {"worker", "errors", "inputs"},
+    "references": {"worker", "errors", "inputs", "bundle"},
     "samplers": {"worker", "errors"},
     "worker": {"worker"},
     "registry": {"errors"},

@@ -20,7 +20,9 @@ def reference(function: Callable[..., Any]) -> Callable[..., Any]:
         options.settings,
         click.option("--input", "input_file", metavar="FILE", help="The reference's own input, without coordinates."),
         click.option(
-            "--reference", metavar="NAME|FILE.py", help="One of: " + ", ".join(registry.names("references")) + "."
+            "--reference",
+            metavar="NAME|FILE.py|BUNDLE",
+            help="One of: " + ", ".join(registry.names("references")) + "; a file of your own, or a model bundle.",
         ),
     ):
         function = option(function)
@@ -40,11 +42,15 @@ def method(name: str | None, input_file: str | None, settings: dict[str, str]) -
 
     from psiflow_cli.stages.label import Method
 
+    if Path(name, "model.toml").is_file() and not input_file:  # a bundle is the input of the reference `model`
+        name, input_file = "model", name
     module = registry.load("references", name)
     found = module.settings(Path(input_file) if input_file else None, settings)
     replaced = module.replaced(Path(input_file)) if input_file and hasattr(module, "replaced") else []
     if replaced:
         note(f"{input_file}: not used, since the frame or psiflow decides it: {', '.join(replaced)}")
+    if name == "model" and len(found["members"]) > 1:
+        note(f"{input_file} is a committee: labels are the mean of its {len(found['members'])} members")
     return Method(name, module, found, input_file or "")
 
 

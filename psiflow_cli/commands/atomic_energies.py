@@ -49,8 +49,8 @@ def command(
     failed_output = failed or _reference.failed_beside(output, frames)
     chosen = _elements(elements)
     job = _stage.job(
-        "atomic-energies", method.stem, "label", frames, output, common,
-        settings={"reference": method.fingerprint, "settings": method.settings, "elements": chosen},
+        "atomic-energies", *method.runs_as, frames, output, common,
+        settings={"reference": method.fingerprint, "settings": method.identity, "elements": chosen},
         other_outputs=(failed_output,),
     )  # fmt: skip
     labelling = label.Labelling(job, method, failed_output, retry_failed)

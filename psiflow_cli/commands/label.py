@@ -64,8 +64,8 @@ def command(
     output = common.output or options.beside(frames, "labelled")
     failed_output = failed or _reference.failed_beside(output, frames)
     job = _stage.job(
-        "label", method.stem, "label", frames, output, common,
-        settings={"reference": method.fingerprint, "settings": method.settings, "failed": failed_output},
+        "label", *method.runs_as, frames, output, common,
+        settings={"reference": method.fingerprint, "settings": method.identity, "failed": failed_output},
         other_outputs=(failed_output,),
     )  # fmt: skip
     labelling = label.Labelling(

@@ -55,11 +55,25 @@ class Method:
     def _own(self) -> bool:
         return self.name.endswith(".py")
 
+    @property
+    def identity(self) -> Wire:
+        """The settings as far as they decide a label: where a model lies on the disk does not."""
+        found: Wire = self.module.identity(self.settings) if hasattr(self.module, "identity") else self.settings
+        return found
+
+    @property
+    def runs_as(self) -> tuple[str, str]:
+        """The family and the operation by which a site names the executor."""
+        family, operation = (
+            self.module.runs_as(self.settings) if hasattr(self.module, "runs_as") else (self.stem, "label")
+        )
+        return family, operation
+
     @cached_property
     def fingerprint(self) -> str:
         """What goes into the frames as `psiflow_reference`; a file of the user's own is part of what it is."""
         source = [sha256(Path(self.name))] if self._own else []
-        return f"{self.stem}-{fingerprint([self.stem, self.settings, *source])[:12]}"
+        return f"{self.stem}-{fingerprint([self.stem, self.identity, *source])[:12]}"
 
 
 @dataclass(frozen=True)

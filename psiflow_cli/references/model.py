@@ -1,0 +1,84 @@
+"""A model bundle as a reference, for distillation and for tests: `--reference water.model`.
+
+Its family predicts, where the site lets the family evaluate. A committee labels with the mean of its members.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import bundle
+from psiflow_cli.errors import BadData, UsageError, nearest
+from psiflow_cli.worker import committee
+from psiflow_cli.worker import frames as wire
+
+SUMMARY = "a trained model: --reference water.model; a committee labels with its mean"
+REQUIRES: tuple[str, ...] = ()
+FRAME_INPUTS: tuple[str, ...] = ()
+DEFAULT_TASK_SECONDS = 2.0
+DTYPES = ("float32", "float64")
+
+
+def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
+    """What tells this model from others, and where it is; `dtype` computes in another precision than its own."""
+    for key in options:
+        if key != "dtype":
+            raise UsageError(f"unknown option {key!r} of the reference model", nearest(key, ["dtype"]))
+    dtype = options.get("dtype", "")
+    if dtype not in ("", *DTYPES):
+        raise UsageError(f"dtype={dtype} of the reference model is unknown", f"known: {', '.join(DTYPES)}")
+    if input_file is None:
+        raise UsageError("the reference model needs a model bundle", "--reference water.model, or --input water.model")
+    loaded = bundle.load(str(input_file))
+    return {
+        "model": loaded.fingerprint,
+        "family": loaded.family,
+        "elements": sorted(loaded.elements),
+        "dtype": dtype,
+        "members": loaded.members,
+    }
+
+
+def identity(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings without the bundle's place: a copy gives the same labels."""
+    return {**settings, "members": len(settings["members"])}
+
+
+def runs_as(settings: dict[str, Any]) -> tuple[str, str]:
+    """A site says where this family evaluates, and that holds for its labels too."""
+    return settings["family"], "evaluate"
+
+
+def check(settings: dict[str, Any], elements: set[str]) -> None:
+    """Raise BadData for an element that the model was not trained on."""
+    for element in sorted(elements - set(settings["elements"])):
+        raise BadData(f"the model does not know the element {element}", "it knows " + " ".join(settings["elements"]))
+
+
+def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+    """*worker*: a label or a failure for each frame, in order.
+
+    The precision is the settings', never the site's: it is part of what a label is.
+    """
+    family = settings["family"]
+    module = family if family.endswith(".py") else f"psiflow_cli.models.{family}"
+    own = {**context, "dtype": settings["dtype"] or None}
+    results = committee.evaluate(frames=frames, family=module, members=settings["members"], context=own)
+    return [_label(frame, result, context) for frame, result in zip(frames, results, strict=True)]
+
+
+def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+    """There is nothing to change."""
+    raise UsageError(f"a model cannot be changed to {', '.join(changes)}", "it never fails so")
+
+
+def code(context: dict[str, Any]) -> str:
+    """*worker*: what labels carry; which model it was, their fingerprint tells."""
+    return "psiflow model"
+
+
+def _label(frame: dict[str, Any], result: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+    if "failure" in result:
+        return result
+    return wire.label(frame, result["energy"], result["forces"], result["stress"], code(context))
