@@ -74,11 +74,11 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _introduced(path: Path) -> dict[str, Any]:
-    """What the holder says of itself; one that has just begun needs a moment to say it."""
+    """What the holder says of itself; one that has just begun needs a moment to say it, over the word of a dead one."""
     deadline = time.monotonic() + INTRODUCTION_S
-    while not (holder := read(path)) and time.monotonic() < deadline:
+    while not is_held(path) and time.monotonic() < deadline:
         time.sleep(0.01)
-    return holder
+    return read(path)
 
 
 def is_held(path: Path) -> bool:
