@@ -10,13 +10,15 @@ import click
 from psiflow_cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from psiflow_cli.site.detect import Machine
     from psiflow_cli.site.schema import Site
 
 
 @click.group("site")
 def command() -> None:
-    """List and show site files."""
+    """List, show, check and write site files."""
 
 
 @command.command("list")
@@ -48,12 +50,15 @@ def list_(as_json: bool) -> None:
 @click.option("--script", metavar="EXECUTOR", help="The submit script of an executor's blocks; nothing is submitted.")
 @options.talk
 def show(name: str, as_json: bool, script: str | None) -> None:
-    """Show a site file, checked, with what it means on this machine [default: $PSIFLOW_SITE, or local]."""
+    """Show a site as TOML with what it extends and every default, and what it means on this machine.
+
+    Without a NAME it is that of $PSIFLOW_SITE, or local.
+    """
     import msgspec
 
-    from psiflow_cli.errors import BadConfig
+    from psiflow_cli import toml
     from psiflow_cli.runtime.rundir import describe
-    from psiflow_cli.site import detect, load, resolve
+    from psiflow_cli.site import detect, load
 
     path = load.find(name)
     site = load.parse(path)
@@ -64,9 +69,20 @@ def show(name: str, as_json: bool, script: str | None) -> None:
     if as_json:
         click.echo(json.dumps({"path": str(path), "site": msgspec.to_builtins(site), "machine": describe(machine)}))
         return
-    click.echo(f"# {path}\n{path.read_text().rstrip()}\n")
+    click.echo(f"# {path}" + (f", which extends {site.extends}" if site.extends else ""))
+    # what it extends is in it now, and must not be read once more
+    click.echo(toml.dumps({k: v for k, v in msgspec.to_builtins(site).items() if k != "extends"}))
+    for line in _here(site, machine):
+        click.echo(f"# {line}")
+
+
+def _here(site: Site, machine: Machine) -> Iterator[str]:
+    """What a site means on this machine."""
+    from psiflow_cli.errors import BadConfig
+    from psiflow_cli.site import resolve
+
     gpus = f"GPUs {', '.join(machine.gpus)}" if machine.gpus else "no GPU"
-    click.echo(f"# here: {machine.cores} cores, {machine.memory_mb / 1024:.1f} GB, {gpus}, {machine.nodes} node(s)")
+    yield f"here: {machine.cores} cores, {machine.memory_mb / 1024:.1f} GB, {gpus}, {machine.nodes} node(s)"
     for family, operation in (
         ("default", ""),
         *((f, o) for f, u in site.use.items() if isinstance(u, dict) for o in u),
@@ -75,11 +91,11 @@ def show(name: str, as_json: bool, script: str | None) -> None:
         try:
             target = resolve.target(site, family, operation, machine)
         except BadConfig as error:
-            click.echo(f"# {use}: {error.message}")
+            yield f"{use}: {error.message}"
             continue
         context = target.context
         each = f"{target.cores} core(s), {context['gpus']} GPU(s), device {context['device']}"
-        click.echo(f"# {use}: executor {target.label}: {target.workers} task(s) at once, each {each}")
+        yield f"{use}: executor {target.label}: {target.workers} task(s) at once, each {each}"
 
 
 def _show_script(site: Site, executor: str, machine: Machine) -> None:
@@ -99,15 +115,20 @@ def _show_script(site: Site, executor: str, machine: Machine) -> None:
 @options.talk
 def check(name: str, submit: bool, as_json: bool) -> None:
     """Check a site: names, programs, environments and partitions, and with --submit what its workers see."""
+    from psiflow_cli.console import note
     from psiflow_cli.errors import BAD_CONFIG
     from psiflow_cli.runtime.rundir import describe
     from psiflow_cli.site import detect, load
     from psiflow_cli.stages import site_check
 
-    site, machine = load.load(name), detect.machine()
+    path = load.find(name)
+    site, machine = load.parse(path), detect.machine()
+    note(f"checking {path}")
     findings = list(site_check.without_job(site, machine))
-    bad = {finding.executor for finding in findings if finding.problem}
-    if submit and not bad:
+    bad = any(finding.problem for finding in findings)
+    if submit and bad:
+        note("no job was submitted: this comes first")
+    elif submit:
         findings = list(site_check.with_job(site, machine))
     if as_json:
         click.echo(json.dumps([describe(finding) for finding in findings]))
@@ -124,3 +145,39 @@ def schema_() -> None:
     from psiflow_cli.site.json_schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=1))
+
+
+@command.command("init")
+@click.option(
+    "-o", "--output", default="", metavar="FILE", help="Where it goes; - is stdout [default: ./CLUSTER.toml]."
+)
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout about what was written.")
+@options.talk
+def init(output: str, overwrite: bool, as_json: bool) -> None:
+    """Write a site file to start from: what SLURM says it has or, without SLURM, what this machine has.
+
+    \b
+    Examples:
+      psiflow site init
+      psiflow site init -o ~/.config/psiflow/site.d/mycluster.toml
+    """
+    from psiflow_cli import registry
+    from psiflow_cli.console import note
+    from psiflow_cli.errors import UsageError
+    from psiflow_cli.site import starter, starter_tasks
+
+    if as_json and output == "-":
+        raise UsageError("--json: stdout has the site file already", "name a file with --output")
+    made = starter.make(output, overwrite)
+    if output == "-":
+        click.echo(made["text"], nl=False)
+    if as_json:
+        click.echo(json.dumps({"command": "site init", "path": made["path"], "cluster": made["cluster"]}))
+    if made["no_slurm"]:
+        note(f"no SLURM was found ({made['no_slurm']}): this site is this machine alone")
+    for family in registry.names("models"):
+        if first := starter_tasks.missing(family):
+            note(f"nothing here can run {family}: {first}, then take the # from its lines in [use]")
+    if output != "-":
+        note(f"wrote {made['path']}; next: psiflow site check --submit {made['name']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shlex
 import subprocess
@@ -15,9 +16,12 @@ from psiflow_cli.worker import launcher, modules
 _LAUNCH_S = 60.0
 
 
-def probe(context: dict[str, Any]) -> dict[str, Any]:
-    """{"python", "host", "cpus", "problems": [sentences]}: everything that can be tried without the science."""
-    problems = [*_scratch(context), *_gpu(context), *_launched(context)]
+def probe(context: dict[str, Any], families: dict[str, list[str]] | None = None) -> dict[str, Any]:
+    """{"python", "host", "cpus", "problems": [sentences]}: everything that can be tried without the science.
+
+    `families` are the modules that each model family or reference needs.
+    """
+    problems = [*_scratch(context), *_gpu(context), *_launched(context), *_imported(families or {})]
     cpus = context.get("cpus") or []
     if len(cpus) and len(cpus) < context["cores"]:
         problems.append(f"has {len(cpus)} core(s), {context['cores']} asked for")
@@ -47,6 +51,18 @@ def _gpu(context: dict[str, Any]) -> list[str]:
     except (OSError, subprocess.TimeoutExpired) as error:
         return [f"cannot ask for its GPU with {command!r}: {error}"]
     return [] if done.returncode == 0 and done.stdout.strip() else [f"sees no GPU: {command!r} shows none"]
+
+
+def _imported(families: dict[str, list[str]]) -> list[str]:
+    found = []
+    for family, needs in families.items():
+        for module in needs:
+            try:
+                importlib.import_module(module)
+            except Exception as error:  # whatever a broken package raises
+                found.append(f"{family}: {module} cannot be imported on {os.uname().nodename}: {error}")
+                break
+    return found
 
 
 def _launched(context: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""An emulated SLURM cluster: eight nodes on this host, two partitions, as a laptop can run it."""
+"""An emulated SLURM cluster: eight nodes on this host in two partitions, one with GPUs, as a laptop can run it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+# any device file will do: nothing on this host can tell
+GRES = "".join(f"NodeName=n[7-8] Name=gpu File=/dev/{device}\n" for device in ("null", "zero"))
 NODES = [f"n{number}" for number in range(1, 9)]
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "squeue")
 CONF = """\
@@ -39,7 +41,10 @@ KillWait=5
 MinJobAge=300
 SlurmctldTimeout=30
 SlurmdTimeout=30
-NodeName=n[1-8] NodeHostname={host} NodeAddr=127.0.0.1 Port=[17001-17008] CPUs=16 RealMemory=16000
+GresTypes=gpu
+NodeName=DEFAULT CPUs=16 RealMemory=16000
+NodeName=n[1-6] NodeHostname={host} NodeAddr=127.0.0.1 Port=[17001-17006]
+NodeName=n[7-8] NodeHostname={host} NodeAddr=127.0.0.1 Port=[17007-17008] Gres=gpu:2
 PartitionName=cpu Nodes=n[1-6] Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=n[7-8] MaxTime=INFINITE State=UP
 """
@@ -70,6 +75,7 @@ class Cluster:
         self.folder.chmod(0o755)
         host = os.uname().nodename
         (self.folder / "slurm.conf").write_text(CONF.format(host=host, folder=self.folder))
+        (self.folder / "gres.conf").write_text(GRES)
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)

@@ -40,7 +40,7 @@ class Provider(schema.Provider, frozen=True, kw_only=True):
     max_mem: Memory = "4Gi"
     init_cpu: Cpus | None = None
     """Requested for a pod; None: as much as its limit."""
-    init_mem: Memory = ""
+    init_mem: Annotated[str, Meta(pattern=r"^(\d+(\.\d+)?[MGT]i)?$")] = ""
     """Requested for a pod; empty: as much as its limit."""
     extra_requests: dict[str, str] = field(default_factory=dict)
     extra_limits: dict[str, str] = field(default_factory=dict)

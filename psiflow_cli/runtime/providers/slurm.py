@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from msgspec import field
 
+from psiflow_cli import duration
 from psiflow_cli.errors import BadConfig
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import megabytes
@@ -74,17 +75,23 @@ def cancel(jobs: list[str]) -> None:
 
 
 def problems(provider: Provider) -> list[str]:
-    """What SLURM says against this table: an unknown partition, one that is down, an unknown account."""
+    """What SLURM says against this table: an unknown partition, one that is down or too short, an unknown account."""
     try:
-        known = _ask("sinfo", "-h", "-o", "%R %a", *([f"--clusters={provider.clusters}"] if provider.clusters else []))
+        known = _ask(
+            "sinfo", "-h", "-o", "%R %a %l", *([f"--clusters={provider.clusters}"] if provider.clusters else [])
+        )
     except OSError:
         return ["sinfo is not found: is this a login node of the cluster?"]
-    states = dict(line.split()[:2] for line in known.splitlines() if len(line.split()) >= 2)
+    rows = [line.split() for line in known.splitlines() if len(line.split()) == 3]  # not the name of the cluster
+    states, limits = {row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows}
     found = []
     if provider.partition and provider.partition not in states:
         found.append(f"no partition {provider.partition!r}: there are {', '.join(sorted(states)) or 'none'}")
     elif provider.partition and states[provider.partition] != "up":
         found.append(f"partition {provider.partition!r} is {states[provider.partition]}")
+    limit = limits.get(provider.partition, "")
+    if limit[:1].isdigit() and (provider.block_walltime or 0) > duration.parse(limit):
+        found.append(f"walltime {provider.walltime} is more than partition {provider.partition!r} allows: {limit}")
     if provider.account:
         try:
             accounts = set(
