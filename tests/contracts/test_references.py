@@ -13,7 +13,7 @@ import pytest
 from psiflow_cli import registry
 from psiflow_cli.errors import BadData, NoInput, UsageError
 from psiflow_cli.seams import Reference
-from tests.contracts import checks
+from tests.contracts import checks, emt_family
 from tests.contracts.checks import Wire
 from tests.references import pseudopotential
 
@@ -108,6 +108,8 @@ class Row:
     executable: str = ""
     beside: Callable[[Path], Path] | None = None
     """Makes what the input needs beside it."""
+    makes_input: Callable[[Path], Path] | None = None
+    """Makes an input that is no text."""
     options: dict[str, str] = field(default_factory=dict)
     other_options: dict[str, str] | None = None
     """Options that make another method, if it has any."""
@@ -117,6 +119,13 @@ class Row:
 
 ROWS = {
     "emt": Row(frame=COPPER, code="ASE ", foreign="Fe"),
+    "model": Row(
+        frame=COPPER,
+        code="psiflow model",
+        foreign="Fe",
+        makes_input=lambda folder: emt_family.bundle(folder / "copper.model"),
+        other_options={"dtype": "float64"},
+    ),
     "xtb": Row(frame=HYDROGEN, code="tblite ", foreign="Og", other_options={"accuracy": "0.1"}),
     "pyscf": Row(frame=MOLECULE, code="PySCF ", foreign="Fe", input_text=PYSCF, other_options={"xc": "blyp"}),
     "nwchem": Row(frame=MOLECULE, code="NWChem ", foreign="Fe", input_text=NWCHEM, executable="nwchem"),
@@ -173,6 +182,8 @@ def method(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         path.write_text(row.input_text)
     if path and row.beside:
         row.beside(path.parent)
+    if row.makes_input:
+        path = row.makes_input(tmp_path_factory.mktemp(request.param))
     return Method(module, row, module.settings(path, row.options), path, context)
 
 

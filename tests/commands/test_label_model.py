@@ -1,0 +1,42 @@
+"""psiflow label with a model bundle as the reference."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.commands.inputs import WATER
+from tests.contracts import emt_family
+
+pytest.importorskip("ase", reason="the family of these tests needs ASE")
+COPPER = 'pbc="F F F"'.join(["2\nProperties=species:S:1:pos:R:3 ", "\nCu 0 0 0\nAu 2.4 0.1 0\n"])
+
+
+def test_a_bundle_labels(psiflow, tmp_path):
+    (tmp_path / "in.xyz").write_text(COPPER)
+    emt_family.bundle(tmp_path / "copper.model", (1.0, 2.0))
+    done = psiflow("label", "in.xyz", "--reference", "copper.model", "-o", "out.xyz")
+    assert "copper.model is a committee: labels are the mean of its 2 members" in done.stderr
+    text = (tmp_path / "out.xyz").read_text()
+    assert "psiflow_reference=model-" in text
+    (tmp_path / "copper.model").rename(tmp_path / "moved.model")
+    again = psiflow("label", "in.xyz", "--reference", "moved.model", "-o", "out.xyz")
+    assert "up to date" in again.stderr
+    assert (tmp_path / "out.xyz").read_text() == text
+
+
+def test_an_element_that_the_model_does_not_know(psiflow, tmp_path):
+    (tmp_path / "in.xyz").write_text(WATER)
+    emt_family.bundle(tmp_path / "copper.model")
+    done = psiflow("label", "in.xyz", "--reference", "copper.model", code=65)
+    assert "does not know the element H" in done.stderr
+
+
+def test_labels_are_what_evaluate_predicts(psiflow, trained):
+    ase_io = pytest.importorskip("ase.io")
+    psiflow("label", trained.test, "--reference", trained.model, "--site", trained.site, "-o", "labels.xyz")
+    psiflow("evaluate", trained.test, "--model", trained.model, "--site", trained.site, "-o", "predicted.xyz")
+    for labelled, predicted in zip(ase_io.read("labels.xyz", ":"), ase_io.read("predicted.xyz", ":"), strict=True):
+        assert labelled.get_potential_energy() == predicted.info["model_energy"]
+        assert (labelled.get_forces() == predicted.arrays["model_forces"]).all()
+        if labelled.pbc.all():
+            assert (labelled.get_stress(voigt=False) == predicted.info["model_stress"]).all()
