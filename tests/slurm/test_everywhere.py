@@ -64,9 +64,9 @@ status_every = 2"""
 
 def site(kind):
     """A site file of one kind, with labels and models on providers of their own."""
-    slurm = kind == "slurm"
+    slurm = "slurm" in kind
     labels, models = (SLURM.format(partition=p) if slurm else "" for p in ("cpu", "gpu"))
-    name = "htex" if slurm else kind
+    name = {"slurm": "htex", "workqueue-slurm": "workqueue"}.get(kind, kind)
     more = 'address = "127.0.0.1"' if slurm else ""
     other = "htex" if kind == "threads" else name  # torch does not like several at once in one process
     return SITE.format(labels=labels, models=models, prefix=sys.prefix, type=name, other=other, more=more)
@@ -96,8 +96,9 @@ def sites(light):
     found = {"local": (PSIFLOW, []), "threads": (PSIFLOW, ["--site", "./threads.toml"])}
     found["slurm"] = (light, ["--site", "./slurm.toml"])
     if shutil.which("work_queue_worker") and _has_work_queue():
-        found["workqueue"] = (light, ["--site", "./workqueue.toml"])
-    for kind in ("threads", "slurm", "workqueue"):
+        for kind in ("workqueue", "workqueue-slurm"):
+            found[kind] = (light, ["--site", f"./{kind}.toml"])
+    for kind in ("threads", "slurm", "workqueue", "workqueue-slurm"):
         Path(f"{kind}.toml").write_text(site(kind))
     return found
 
