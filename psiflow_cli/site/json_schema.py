@@ -17,7 +17,8 @@ def json_schema() -> dict[str, Any]:
         [schema.Site, *tables], ref_template="#/$defs/{name}"
     )
     components["Site"]["properties"]["providers"]["additionalProperties"] = {"anyOf": list(providers)}
-    components["Site"]["required"] = []  # what a site extends may have the rest
+    for table in components.values():
+        table.pop("required", None)  # what a site extends may have the rest
     components.pop("psiflow_cli.site.schema.Provider", None)
     draft = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": draft, "title": "psiflow site file", **site, "$defs": components}

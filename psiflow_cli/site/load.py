@@ -27,7 +27,8 @@ def available() -> dict[str, Path]:
     for folder in folders():
         if folder != Path("."):
             for path in sorted(folder.glob("*.toml")) if folder.is_dir() else []:
-                found.setdefault(path.stem, path)
+                if path.is_file():
+                    found.setdefault(path.stem, path)
     return found
 
 
@@ -70,7 +71,13 @@ def _extended(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     above = (*below, path.resolve())
     beside = path.parent / base
     # A name is looked up as on the command line, past this file, which may have the same name.
-    found = beside if os.sep in base or (base.endswith(".toml") and beside.is_file()) else find(base, above)
+    if os.sep in base or (base.endswith(".toml") and beside.is_file()):
+        found = beside
+    else:
+        try:
+            found = find(base, above)
+        except BadConfig as error:
+            raise BadConfig(f"{path}: extends: {error.message}", error.hint) from None
     return _merged(_extended(found, above), data)
 
 
