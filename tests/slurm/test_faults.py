@@ -10,10 +10,14 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.commands.inputs import PSIFLOW, alive, copper
+import pytest
+
+from psiflow_cli import bundle
+from tests.commands.conftest import trained
+from tests.commands.inputs import PSIFLOW, WATER, alive, copper
 from tests.slurm.test_provider import SITE, folder, label, run, units, wait_for
 
-__all__ = ["folder"]  # a fixture
+__all__ = ["folder", "trained"]  # fixtures
 
 
 def site(**keys):
@@ -59,7 +63,7 @@ def running(slurm):
 
 def pools(output):
     """The process ids of the worker pools of a run."""
-    return [pid for pid in alive(f"{output}.run") if b"process_worker_pool.py" in argv(pid)[1]]
+    return [pid for pid in alive(f"{os.getcwd()}/{output}.run") if b"process_worker_pool.py" in argv(pid)[1]]
 
 
 def argv(pid):
@@ -134,3 +138,90 @@ def test_a_frame_that_kills_every_worker_is_given_up(slurm, folder):
     assert sorted(again.values()) == [3], "the first try and two more"
     assert "worker-lost" in Path("out.failed.xyz").read_text()
     assert set(begun("out.xyz").values()) == {1, 3}
+
+
+def test_a_local_pool_that_is_killed_is_started_again(folder):
+    Path("in.xyz").write_text(copper(12))
+    with started(label("-o", "out.xyz", seconds=1, site="local")) as command:
+        wait_for(lambda: len(units("out.xyz")) > 1, 60, "no frame was labelled")
+        (pool,) = pools("out.xyz")
+        os.kill(pool, signal.SIGKILL)
+        assert command.wait(100) == 0
+    check_output("out.xyz", 12)
+
+
+def kill_a_worker(output, seconds=60):
+    """Kill the worker that is busy, with all that it launched, as a kernel without memory does."""
+    wait_for(lambda: pools(output), seconds, "no worker pool")
+    (pool,) = pools(output)
+    for pid in spawned(pool)[1:]:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_training_goes_on_from_its_checkpoint(slurm, folder, trained):
+    """Its worker is killed, then its block; the model is the one of a training that nothing happened to."""
+    site(max_blocks=1)
+
+    words = [word for word in map(str, trained.arguments) if word not in ("--site", trained.site)]
+    with started([PSIFLOW, *words, "--site", "slurm.toml", "-o", "out.model"]) as command:
+        wait_for(lambda: len(units("out.model")) > 1, 100, "no epoch was finished")
+        kill_a_worker("out.model")
+        wait_for(lambda: lost("out.model")[0], 30, "the killed worker was not missed")
+        before = len(units("out.model"))
+        wait_for(lambda: len(units("out.model")) > before, 60, "the training did not go on")
+        slurm.run("scancel", *running(slurm))
+        assert command.wait(150) == 0
+    again, _ = lost("out.model")
+    assert again == {"member-0": 2}
+    whole, out = (bundle.load(name).facts for name in (trained.model, "out.model"))
+    assert out["weights"] == whole["weights"]
+    (results,) = Path("out.model.run").rglob("*_train.txt")
+    finished = [json.loads(line)["epoch"] for line in results.read_text().splitlines() if '"eval"' in line]
+    assert len([epoch for epoch in finished if epoch is not None]) <= 30 + 2 + 1, "more than one epoch lost each time"
+
+
+@pytest.mark.full
+def test_walkers_go_on_from_where_they_were(slurm, folder, trained):
+    site(max_blocks=1)
+    Path("start.xyz").write_text(WATER)
+    words = ["--steps", "1500", "--every", "100", "--walkers", "2", "--temperature", "300", "--seed", "5"]
+    command = [PSIFLOW, "sample", "start.xyz", "--model", trained.model, *words, "--site", "slurm.toml"]
+    with started([*command, "-o", "out.xyz"]) as process:
+        wait_for(lambda: len(units("out.xyz")) > 1, 100, "no block of steps was finished")
+        kill_a_worker("out.xyz")
+        wait_for(lambda: lost("out.xyz")[0], 30, "the killed worker was not missed")
+        slurm.run("scancel", *running(slurm))
+        assert process.wait(150) == 0
+    run([*command, "-o", "whole.xyz"])
+    assert Path("out.xyz").read_bytes() == Path("whole.xyz").read_bytes()
+    assert sum(lost("out.xyz")[0].values()) >= 2
+
+
+@pytest.mark.full
+def test_the_end_of_a_block_loses_what_has_no_walltime_and_nothing_that_has_one(slurm, folder):
+    """Two runs at once, one worker each, in blocks of a minute: what is lost is begun again in the next block."""
+    Path("in.xyz").write_text(copper(5))
+    Path("more.xyz").write_text(copper(11))
+    site(max_blocks=1, cores_per_node=1, walltime="1 min")
+    Path("times.toml").write_text(Path("slurm.toml").read_text())
+    slow_start = '\nworker_init = ["sleep 8"]\n'  # counts against the block, not against the age of the pool
+    text = Path("slurm.toml").read_text().replace("\ncores = 1\n", '\ncores = 1\nwalltime = "20 s"\n')
+    Path("drains.toml").write_text(text.replace('type = "slurm"\n', 'type = "slurm"' + slow_start))
+    with (
+        started(
+            [
+                "more.xyz" if word == "in.xyz" else word
+                for word in label("-o", "times.xyz", seconds=9, site="times.toml")
+            ]
+        ) as times,
+        started(label("-o", "drains.xyz", seconds=9, site="drains.toml")) as drains,
+    ):
+        assert drains.wait(280) == 0
+        assert times.wait(280) == 0
+    assert check_output("drains.xyz", 5)[0] == {}
+    assert set(begun("drains.xyz").values()) == {1}
+    again, why = check_output("times.xyz", 11)
+    assert again
+    assert set(again.values()) == {1}
+    assert begun("times.xyz") == Counter(set(units("times.xyz"))) + again
+    assert all(text.startswith("lost with job") for text in why)
