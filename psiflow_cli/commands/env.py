@@ -13,7 +13,7 @@ from psiflow_cli.console import note
 _JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
 
-@click.group("env")
+@click.group("env", short_help="The workers' Python environments, one per model family")
 def command() -> None:
     """Make, list and remove the workers' Python environments, one per model family.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.workspace import Workspace
 
 
-@click.command("evaluate", cls=options.StageCommand)
+@click.command("evaluate", cls=options.StageCommand, short_help="Predictions of a model, and a table of its errors")
 @options.frames
 @options.model
 @options.keys

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.workspace import Workspace
 
 
-@click.command("label", cls=options.StageCommand)
+@click.command("label", cls=options.StageCommand, short_help="Energies, forces and stress from a reference method")
 @options.frames
 @_reference.reference
 @_reference.failed

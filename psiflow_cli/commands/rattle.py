@@ -8,7 +8,7 @@ from psiflow_cli import options
 from psiflow_cli.commands import _stage
 
 
-@click.command("rattle", cls=options.StageCommand)
+@click.command("rattle", cls=options.StageCommand, short_help="Distorted copies of structures, to start from")
 @options.frames
 @click.option("-n", "copies", type=click.IntRange(1), default=10, show_default=True, help="Copies of each frame.")
 @click.option(

@@ -8,7 +8,7 @@ from psiflow_cli import options, registry
 from psiflow_cli.commands import _stage
 
 
-@click.command("sample", cls=options.StageCommand)
+@click.command("sample", cls=options.StageCommand, short_help="Molecular dynamics of many walkers with a model")
 @options.frames
 @options.model
 @click.option(

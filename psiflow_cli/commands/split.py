@@ -29,7 +29,7 @@ def _parts(_ctx: click.Context, _param: click.Parameter, value: str) -> dict[str
     return parts
 
 
-@click.command("split", cls=options.StageCommand)
+@click.command("split", cls=options.StageCommand, short_help="Parts to train, validate and test on, without leakage")
 @options.frames
 @click.option(
     "--parts",

@@ -13,7 +13,7 @@ from psiflow_cli.errors import NoInput
 _COLOURS = {"running": "cyan", "done": "green", "partial": "yellow", "failed": "red", "dead": "red"}
 
 
-@click.command("status")
+@click.command("status", short_help="What every run below here does, and how far it is")
 @click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path())
 @click.option("--state", type=click.Choice(list(_COLOURS)), help="Only runs in this state.")
 @click.option("--failures", is_flag=True, help="List the failed frames by class, with their logs.")

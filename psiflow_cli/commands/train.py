@@ -30,7 +30,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-@click.command("train", cls=options.StageCommand)
+@click.command("train", cls=options.StageCommand, short_help="Train a model with its family's own trainer")
 @options.frames
 @click.option("--arch", metavar="FAMILY", help="One of: " + ", ".join(registry.names("models")) + ".")
 @click.option(
