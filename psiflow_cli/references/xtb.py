@@ -18,12 +18,8 @@ DEFAULT_TASK_SECONDS = 1.0
 METHODS = ("GFN1-xTB", "GFN2-xTB", "IPEA1-xTB")
 PERIODIC_METHODS = ("GFN1-xTB",)
 OPTIONS = ("method", "accuracy", "electronic_temperature", "max_iterations")
-SYMBOLS = (
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb "
-    "Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au "
-    "Hg Tl Pb Bi Po At Rn"
-)
-"""The elements that tblite has parameters for, in order."""
+LAST = "Rn"
+"""The last element that tblite has parameters for."""
 
 
 def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
@@ -67,7 +63,7 @@ def _positive(options: dict[str, str], key: str, default: float) -> float:
 
 def check(settings: dict[str, Any], elements: set[str]) -> None:
     """Raise BadData for elements beyond radon, which no xTB method knows."""
-    for element in sorted(elements - set(SYMBOLS.split())):
+    for element in wire.beyond(elements, LAST):
         raise BadData(f"{settings['method']} has no parameters for the element {element}", "it goes from H to Rn")
 
 

@@ -10,6 +10,13 @@ from psiflow_cli.worker.guard import failure
 
 BOHR = 0.5291772105638411
 """Å: ase.units.Bohr, for where there may be no ASE."""
+_SYMBOLS = (
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb "
+    "Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au "
+    "Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu"
+)
+ELEMENTS = tuple(_SYMBOLS.split())
+"""From hydrogen to plutonium."""
 CLOSEST = 0.1
 """Å: atoms nearer than this are an error in the frame, not chemistry."""
 
@@ -43,6 +50,11 @@ def invalid(frame: dict[str, Any]) -> str:
     if any(pbc) and (cell is None or not all(math.isfinite(x) for row in cell for x in row)):
         return "the frame is periodic but its cell is missing or not finite"
     return _electrons(frame) or _overlap(frame)
+
+
+def beyond(elements: set[str], last: str) -> list[str]:
+    """Those that are no elements up to `last`, sorted."""
+    return sorted(elements - set(ELEMENTS[: ELEMENTS.index(last) + 1]))
 
 
 def not_a_molecule(frame: dict[str, Any], code: str) -> str:
