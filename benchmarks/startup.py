@@ -12,7 +12,9 @@ from pairs import compare, seconds
 BIN = Path(sys.executable).parent
 PSIFLOW = str(BIN / "psiflow")
 
-if __name__ == "__main__":
+
+def main(full: bool = False) -> None:
+    """Each command that must start at once."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed psiflow has its bytecode
     with tempfile.TemporaryDirectory() as empty:
 
@@ -22,17 +24,24 @@ if __name__ == "__main__":
         for arguments in (["--help"], ["label", "--help"], ["status"]):
             name = " ".join(["psiflow", *arguments])
             compare(
-                f"{name} / python -c pass",
+                f"P1 {name} / python -c pass",
                 lambda a=arguments: psiflow(*a),
                 lambda: seconds([sys.executable, "-c", "pass"]),
                 "<= 5",
-                repeats=15,
+                repeats=25 if full else 15,
             )
         if (BIN / "mace_run_train").exists():
             trainer = [str(BIN / "mace_run_train"), "--help"]
             compare(
-                "psiflow --help / mace_run_train --help", lambda: psiflow("--help"), lambda: seconds(trainer), "<= 0.02"
+                "P1 psiflow --help / mace_run_train --help",
+                lambda: psiflow("--help"),
+                lambda: seconds(trainer),
+                "<= 0.02",
             )
         if (BIN / "janus").exists():
             janus = [str(BIN / "janus"), "--help"]
-            compare("psiflow --help / janus --help", lambda: psiflow("--help"), lambda: seconds(janus), "<= 0.35")
+            compare("P1 psiflow --help / janus --help", lambda: psiflow("--help"), lambda: seconds(janus), "<= 0.35")
+
+
+if __name__ == "__main__":
+    main()
