@@ -36,6 +36,23 @@ def beside(path: Path, name: str, folders: list[Path], line: int) -> str:
     raise NoInput(f"{path}:{line}: {name} is in none of {looked}", "put it beside the input")
 
 
+def table(path: Path | None, reference: str) -> dict[str, Any]:
+    """An input in TOML. Raises UsageError if none is named, NoInput or BadData."""
+    source = text(path, reference, f"{reference}.toml")
+    try:
+        return toml.loads(source)
+    except toml.TOMLDecodeError as error:
+        raise BadData(*toml.explain(path, source, error)) from None
+
+
+def literal(value: str) -> Any:
+    """What the text of a `--set` pair is in TOML, as in kpts=[2,2,2]; a text where it is nothing else."""
+    try:
+        return toml.loads(f"value = {value}")["value"]
+    except toml.TOMLDecodeError:
+        return value
+
+
 def options(path: Path | None, given: Mapping[str, str], kinds: Mapping[str, Kind], reference: str) -> dict[str, Any]:
     """The options of a TOML file with the `--set` pairs over them, each of its kind, in the order of their names.
 
@@ -43,12 +60,7 @@ def options(path: Path | None, given: Mapping[str, str], kinds: Mapping[str, Kin
     """
     found: dict[str, Any] = {}
     if path is not None:
-        source = text(path, reference, f"{reference}.toml")
-        try:
-            read = toml.loads(source)
-        except toml.TOMLDecodeError as error:
-            raise BadData(*toml.explain(path, source, error)) from None
-        for key, value in read.items():
+        for key, value in table(path, reference).items():
             if key not in kinds:
                 raise BadData(f"{path}: unknown option {key!r} of the reference {reference}", nearest(key, [*kinds]))
             try:

@@ -66,6 +66,11 @@ ATOMIC_SPECIES
 H 1.008 H.UPF
 K_POINTS gamma
 """
+GPAW = """\
+mode = {name = "pw", ecut = 300}
+xc = "PBE"
+convergence = {density = 1e-6}
+"""
 CP2K = """\
 &FORCE_EVAL
   METHOD QS
@@ -152,6 +157,7 @@ ROWS = {
         beside=pseudopotential.hydrogen,
         exact_stress=False,
     ),
+    "gpaw": Row(frame=HYDROGEN, code="GPAW ", foreign="Og", input_text=GPAW, executable="gpaw", exact_stress=False),
     "cp2k": Row(
         frame=HYDROGEN,
         code="CP2K ",

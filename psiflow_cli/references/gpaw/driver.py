@@ -1,0 +1,65 @@
+"""What GPAW's own Python runs for one frame, without psiflow: reads job.json, leaves numbers.json."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+
+def main() -> None:
+    """Compute the frame; the energy is the free energy, which the forces are the slope of."""
+    with open("job.json") as stream:
+        job = json.load(stream)
+    from ase.parallel import world
+    from gpaw import GPAW, KohnShamConvergenceError, __version__
+
+    atoms = _atoms(job["frame"], job["vacuum"])
+    atoms.calc = GPAW(txt="-", **_parameters(job["parameters"], job["frame"]))
+    try:
+        energy = atoms.get_potential_energy(force_consistent=True)
+    except KohnShamConvergenceError:
+        print("psiflow: the SCF did not converge", flush=True)
+        sys.exit(1)
+    numbers = {"energy": float(energy), "forces": atoms.get_forces().tolist(), "stress": _stress(atoms)}
+    numbers["version"] = __version__
+    if world.rank == 0:
+        with open("numbers.json", "w") as stream:
+            json.dump(numbers, stream)
+
+
+def _atoms(frame: dict[str, Any], vacuum: float | None) -> Any:
+    from ase import Atoms
+
+    atoms: Any = Atoms(frame["symbols"], frame["positions"], cell=frame.get("cell"), pbc=frame.get("pbc") or False)
+    if frame.get("cell") is None:
+        atoms.center(vacuum=vacuum)
+    if frame.get("multiplicity") is not None:
+        atoms.set_initial_magnetic_moments([(frame["multiplicity"] - 1) / len(atoms)] * len(atoms))
+    return atoms
+
+
+def _parameters(given: dict[str, Any], frame: dict[str, Any]) -> dict[str, Any]:
+    """The user's parameters, with the charge and a fixed total moment of the frame."""
+    found = dict(given)
+    if frame.get("charge") is not None:
+        found["charge"] = frame["charge"]
+    if frame.get("multiplicity") is not None and (frame["multiplicity"] > 1 or found.get("spinpol")):
+        width = 0.1 if any(frame.get("pbc") or ()) else 0.0  # GPAW's own default
+        occupations = found.get("occupations", {"name": "fermi-dirac", "width": width})
+        found.update(spinpol=True, occupations={**occupations, "fixmagmom": True})
+    return found
+
+
+def _stress(atoms: Any) -> Any:
+    """ASE's six components, or None where the mode or the functional has no stress."""
+    if not atoms.pbc.all():
+        return None
+    try:
+        return atoms.get_stress().tolist()
+    except NotImplementedError:
+        return None
+
+
+if __name__ == "__main__":
+    main()
