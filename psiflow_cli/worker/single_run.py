@@ -40,6 +40,8 @@ class Program:
     """A complaint about the frame; the match is the message."""
     unconverged: re.Pattern[str]
     """An SCF that did not converge."""
+    ended: re.Pattern[str] = field(default_factory=lambda: re.compile(""))
+    """In the log of every run that ended well, for a code whose exit code does not tell."""
     last_words: re.Pattern[str] = field(default_factory=lambda: re.compile(r"(?i)^.*\berror\b.*$", re.M))
     """What it says when it crashes."""
 
@@ -116,7 +118,7 @@ def failed(program: Program, ran: Ran) -> tuple[str, str] | None:
         return "out-of-memory", f"{program.name} went over the memory of its task"
     if program.unconverged.search(log):
         return "unconverged", "the SCF did not converge"
-    if outcome.returncode == 0:
+    if outcome.returncode == 0 and program.ended.search(log):
         return None
     for pattern, kind in ((program.bad_frame, "invalid-input"), (program.bad_input, "bad-input")):
         if said := first(pattern, log):

@@ -148,6 +148,8 @@ ROWS = {
     "pyscf": Row(frame=MOLECULE, code="PySCF ", foreign="Fe", input_text=PYSCF, other_options={"xc": "blyp"}),
     "nwchem": Row(frame=MOLECULE, code="NWChem ", foreign="Fe", input_text=NWCHEM, executable="nwchem"),
     "psi4": Row(frame=MOLECULE, code="Psi4 ", foreign="Fe", input_text=PSI4, executable="psi4"),
+    # its own tests play it with a stand-in
+    "orca": Row(frame=MOLECULE, code="ORCA ", foreign="Og", input_text="! PBE STO-3G TightSCF\n", executable="orca"),
     "espresso": Row(
         frame=HYDROGEN,
         code="Quantum ESPRESSO ",

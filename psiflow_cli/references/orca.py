@@ -1,0 +1,182 @@
+"""ORCA: an input without coordinates in, energies and forces of molecules out.
+
+The numbers are read from the `.engrad` file, in atomic units, and converted once with ASE's constants. ORCA starts its
+own processes, so it is given the number of ranks and runs behind no launcher.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import inputs
+from psiflow_cli.errors import BadData, UsageError
+from psiflow_cli.worker import frames as wire
+from psiflow_cli.worker import launcher, single_run
+from psiflow_cli.worker.guard import failure
+from psiflow_cli.worker.single_run import Program, Ran
+
+SUMMARY = "density functional theory and correlated methods of molecules with ORCA"
+REQUIRES = ("ase",)
+FRAME_INPUTS = ("charge", "multiplicity")
+DEFAULT_TASK_SECONDS = 0.0
+
+PROGRAM = Program(
+    name="ORCA",
+    executable="orca",
+    started=re.compile(r"\* O +R +C +A \*|Program Version"),
+    bad_input=re.compile(
+        r"UNRECOGNIZED OR DUPLICATED KEYWORD.*|INPUT ERROR.*|Unknown identifier.*|INVALID .*KEYWORD.*"
+    ),
+    bad_frame=re.compile(r"multiplicity .* impossible.*"),
+    unconverged=re.compile(r"SCF NOT CONVERGED|wavefunction IS NOT CONVERGED|Wavefunction not fully converged", re.I),
+    ended=re.compile(r"ORCA TERMINATED NORMALLY"),
+    last_words=re.compile(r"(?mi)^.*(?:error termination|\berror\b).*$"),
+)
+_VERSION = re.compile(r"Program Version +(\S+)")
+_INPUT, _NUMBERS = "psiflow.inp", "psiflow.engrad"
+_JOBS = (
+    *("sp", "engrad", "opt", "copt", "optts", "looseopt", "tightopt", "verytightopt", "freq", "numfreq", "anfreq"),
+    *("md", "neb", "neb-ts", "irc", "goat"),
+)
+_DROPPED_BLOCKS = ("pal", "coords", "geom", "md", "freq", "neb")
+
+
+def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
+    """The template without its coordinates and its job, and the charge and multiplicity that it states."""
+    for key in options:
+        raise UsageError(f"unknown option {key!r} of the reference orca", "write it into the file given with --input")
+    return _read(str(input_file), inputs.text(input_file, "orca", "orca.inp"))[0]
+
+
+def replaced(input_file: Path) -> list[str]:
+    """What is left out of a template, because the frame or psiflow decides it."""
+    return _read(str(input_file), inputs.text(input_file, "orca", "orca.inp"))[1]
+
+
+def _read(source: str, text: str) -> tuple[dict[str, Any], list[str]]:
+    kept: list[str] = []
+    dropped: list[str] = []
+    state = [0, 1]
+    closing, opened, keep, inner = "", 0, True, 0
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.partition("#")[0].strip()
+        words = line.lower().split()
+        if not words:
+            continue
+        if closing:
+            kept += [line] if keep else []
+            inner += words[0].startswith(("newgto", "newecp", "newaux"))  # these have an end of their own
+            if words[-1] == closing:
+                closing, inner = (closing, inner - 1) if inner else ("", 0)
+        elif line.startswith("!"):
+            jobs = [
+                word for word in line[1:].split() if word.lower() in _JOBS or re.fullmatch(r"(?i)pal\d+|bohrs", word)
+            ]
+            dropped += jobs
+            kept.append("! " + " ".join(word for word in line[1:].split() if word not in jobs))
+        elif line.startswith("*"):
+            state = _state(f"{source}:{number}", words)
+            dropped += ["coordinates"]
+            closing, opened, keep = ("" if "file" in line.lower() else "*"), number, False
+        elif line.startswith("%"):
+            name = words[0][1:]
+            keep = name not in _DROPPED_BLOCKS
+            dropped += [] if keep else [f"%{name}"]
+            kept += [line] if keep else []
+            alone = words[-1] == "end" or (len(words) > 1 and name in ("maxcore", "base", "moinp"))
+            closing, opened = ("" if alone else "end"), number
+        else:
+            raise BadData(
+                f"{source}:{number}: {line.split()[0]} is no part of an ORCA input", "it has !, % and * lines"
+            )
+    if closing:
+        raise BadData(f"{source}:{opened}: what begins here is never closed", f"end it with {closing}")
+    if not any(line.startswith("!") for line in kept):
+        raise BadData(f"{source}:1: there is no line of keywords", "as in: ! PBE def2-SVP")
+    return {"template": "\n".join(kept) + "\n", "charge": state[0], "multiplicity": state[1]}, dropped
+
+
+def _state(where: str, words: list[str]) -> list[int]:
+    """Charge and multiplicity of `* xyz 0 1`."""
+    numbers = [w for w in words[1 if len(words[0]) > 1 else 2 :][:2] if re.fullmatch(r"[+-]?\d+", w)]
+    if len(numbers) != 2:
+        raise BadData(f"{where}: no charge and multiplicity", "as in: * xyz 0 1")
+    return [int(number) for number in numbers]
+
+
+def check(settings: dict[str, Any], elements: set[str]) -> None:
+    """Raise BadData for what is no element; which ones a basis has, only ORCA knows."""
+    for element in wire.beyond(elements, "Pu"):
+        raise BadData(f"ORCA has no {element}", "its basis sets go to plutonium at most")
+
+
+def render(frame: dict[str, Any], settings: dict[str, Any], ranks: int = 1) -> str:
+    """The input of one frame."""
+    atoms = [
+        f"{symbol} " + " ".join(repr(float(x)) for x in row)
+        for symbol, row in zip(frame["symbols"], frame["positions"], strict=True)
+    ]
+    charge, multiplicity = (settings[k] if frame.get(k) is None else frame[k] for k in ("charge", "multiplicity"))
+    parallel = [f"%pal nprocs {ranks} end"] if ranks > 1 else []
+    head = [settings["template"].rstrip(), "! EnGrad NoAutoStart", *parallel, f"* xyz {charge} {multiplicity}"]
+    return "\n".join([*head, *atoms, "*", ""])
+
+
+def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+    """*worker*: a label or a failure for each frame, in order."""
+    return [_label(frame, settings, context) for frame in frames]
+
+
+def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+    """The settings with keywords of blocks set, such as `scf/maxiter=500`, after the template's."""
+    added = ""
+    for path, value in changes.items():
+        block, _, name = path.lower().partition("/")
+        if not name or block in _DROPPED_BLOCKS:
+            raise UsageError(f"{path!r} cannot be changed", "name a keyword of a block, as in scf/maxiter=500")
+        added += f"%{block}\n{name} {value}\nend\n"
+    return {**settings, "template": settings["template"] + added}
+
+
+def isolated(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings for single atoms: neutral, unrestricted, without dispersion."""
+    words = re.compile(r"(?i)(?<!\S)(?:D2|D3|D3BJ|D3ZERO|D4|NL|UKS|UHF|RKS|RHF)(?!\S)")
+    lines = [words.sub("", x) if x.startswith("!") else x for x in settings["template"].splitlines()]
+    hartree_fock = any(re.search(r"(?i)(?<!\S)HF(?!\S)", x) for x in lines if x.startswith("!"))
+    lines.append("! UHF" if hartree_fock else "! UKS")
+    return {**settings, "template": "\n".join(" ".join(x.split()) for x in lines) + "\n", "charge": 0}
+
+
+def code(context: dict[str, Any]) -> str:
+    """*worker*: the code and its version, as labels carry it."""
+    return single_run.version(PROGRAM, [_INPUT], {_INPUT: "! HF STO-3G\n* xyz 0 1\nHe 0 0 0\n*\n"}, context, _VERSION)
+
+
+def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+    state = {key: settings[key] for key in FRAME_INPUTS if frame.get(key) is None}
+    reason = wire.invalid(frame) or wire.not_a_molecule({**frame, **state}, "ORCA")
+    if reason:
+        return failure("invalid-input", reason)
+    text = render(frame, settings, context.get("ranks") or 1)
+    executable = context.get("executable") or PROGRAM.executable
+    # with more than one rank ORCA must be called by its whole path
+    path = shutil.which(executable, path=launcher.environment(context).get("PATH")) or executable
+    alone = {**context, "launch": "", "ranks": 1, "executable": path}
+    ran = single_run.run(PROGRAM, [_INPUT], {_INPUT: text}, alone, (_NUMBERS,))
+    return single_run.label(PROGRAM, ran, lambda ran: _converted(frame, ran), single_run.kept(frame, text, context))
+
+
+def _converted(frame: dict[str, Any], ran: Ran) -> dict[str, Any]:
+    """A label from the numbers of the .engrad file, which stand in the order: atoms, energy, gradient, …"""
+    from ase.units import Bohr, Hartree
+
+    numbers = [x for x in ran.files.get(_NUMBERS, "").splitlines() if x.strip() and not x.strip().startswith("#")]
+    count = len(frame["symbols"])
+    if len(numbers) < 2 + 3 * count or numbers[0].split() != [str(count)]:
+        return failure("inconsistent", "ORCA left no gradient of these atoms")
+    energy, gradient = float(numbers[1]), [float(x) for x in numbers[2 : 2 + 3 * count]]
+    forces = [[-x * Hartree / Bohr for x in gradient[i : i + 3]] for i in range(0, 3 * count, 3)]
+    return wire.label(frame, energy * Hartree, forces, None, f"ORCA {single_run.first(_VERSION, ran.log)}")
