@@ -2,7 +2,7 @@
 # Set up and pass the tests, from a fresh clone on a bare machine: needs a Python >= 3.10 and a network, nothing else.
 #     tests/run.sh            lint, types, format, and the tests
 #     tests/run.sh --full     the long tests too; other arguments go to pytest
-# With root and apt it also installs what it can: python3-venv, shellcheck, CP2K, SLURM. A test that misses something says so.
+# With root and apt it also installs what it can: python3-venv, shellcheck, SLURM, and the codes that label. A test that misses something says so.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
@@ -13,6 +13,10 @@ export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 . recipes/environment.sh
 use_environment .venv "$PWD" mace,xtb,pyscf,dftd,dev
 command -v cp2k.psmp >/dev/null || apt_install cp2k cp2k-data openmpi-bin || true
+command -v nwchem >/dev/null || apt_install nwchem || true
+command -v pw.x >/dev/null || apt_install quantum-espresso || true
+command -v psi4 >/dev/null || apt_install psi4 || true
+command -v gpaw >/dev/null || apt_install gpaw || true
 command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ] || apt_install slurm-wlm munge lmod || true
 command -v work_queue_worker >/dev/null || apt_install coop-computing-tools python3-workqueue || true
 command -v shellcheck >/dev/null || apt_install shellcheck || true
