@@ -83,8 +83,10 @@ def test_the_extras_are_those_promised(wheel: Path) -> None:
         lines = archive.read(metadata).decode().splitlines()
     assert {line.split(": ")[1] for line in lines if line.startswith("Provides-Extra: ")} == {
         "dev",
+        "dftd",
         "mace",
         "nequip",
+        "pyscf",
         "xtb",
     }
     assert "Requires-Python: >=3.10" in lines
