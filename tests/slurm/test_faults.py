@@ -150,8 +150,8 @@ def test_a_local_pool_that_is_killed_is_started_again(folder):
     check_output("out.xyz", 12)
 
 
-def kill_a_worker(output, seconds=60):
-    """Kill the worker that is busy, with all that it launched, as a kernel without memory does."""
+def kill_workers(output, seconds=60):
+    """Kill the workers, busy and idle, as a kernel without memory does."""
     wait_for(lambda: pools(output), seconds, "no worker pool")
     (pool,) = pools(output)
     for pid in spawned(pool)[1:]:
@@ -165,19 +165,20 @@ def test_a_training_goes_on_from_its_checkpoint(slurm, folder, trained):
     words = [word for word in map(str, trained.arguments) if word not in ("--site", trained.site)]
     with started([PSIFLOW, *words, "--site", "slurm.toml", "-o", "out.model"]) as command:
         wait_for(lambda: len(units("out.model")) > 1, 100, "no epoch was finished")
-        kill_a_worker("out.model")
+        kill_workers("out.model")
         wait_for(lambda: lost("out.model")[0], 30, "the killed worker was not missed")
         before = len(units("out.model"))
         wait_for(lambda: len(units("out.model")) > before, 60, "the training did not go on")
         slurm.run("scancel", *running(slurm))
         assert command.wait(150) == 0
     again, _ = lost("out.model")
-    assert again == {"member-0": 2}
+    # once more where the idle worker took the lock of the queue of tasks along: then its pool is given up as well
+    assert again["member-0"] in (2, 3)
     whole, out = (bundle.load(name).facts for name in (trained.model, "out.model"))
     assert out["weights"] == whole["weights"]
     (results,) = Path("out.model.run").rglob("*_train.txt")
     finished = [json.loads(line)["epoch"] for line in results.read_text().splitlines() if '"eval"' in line]
-    assert len([epoch for epoch in finished if epoch is not None]) <= 30 + 2 + 1, "more than one epoch lost each time"
+    assert len([epoch for epoch in finished if epoch is not None]) <= 30 + 3, "more than one epoch lost each time"
 
 
 @pytest.mark.full
@@ -188,7 +189,7 @@ def test_walkers_go_on_from_where_they_were(slurm, folder, trained):
     command = [PSIFLOW, "sample", "start.xyz", "--model", trained.model, *words, "--site", "slurm.toml"]
     with started([*command, "-o", "out.xyz"]) as process:
         wait_for(lambda: len(units("out.xyz")) > 1, 100, "no block of steps was finished")
-        kill_a_worker("out.xyz")
+        kill_workers("out.xyz")
         wait_for(lambda: lost("out.xyz")[0], 30, "the killed worker was not missed")
         slurm.run("scancel", *running(slurm))
         assert process.wait(150) == 0
