@@ -25,8 +25,9 @@ The *context* of a task is
      "modules": [names], "source": [files]}
 
 A *label* is {"energy": eV, "forces": [[x, y, z]] eV/Å, "stress": [xx, yy, zz, yz, xz, xy] eV/Å³ or None,
-"code": "CP2K 2023.1"}, a *failure* {"failure": class, "message": str, "log": path or ""}; the classes are
-`worker.guard.FAILURES`.
+"code": "CP2K 2023.1"}. Where the user's input asks for more it also has "info": {name: number or list of numbers} and
+"arrays": {name: [number of each atom]}, such as a dipole moment (e·Å) and charges (e). A *failure* is
+{"failure": class, "message": str, "log": path or ""}; the classes are `worker.guard.FAILURES`.
 """
 
 

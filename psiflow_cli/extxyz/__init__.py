@@ -8,6 +8,7 @@ from psiflow_cli.extxyz.elements import SYMBOLS
 from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.extxyz.identity import frame_id, wire
 from psiflow_cli.extxyz.labels import (
+    MORE,
     PREDICTIONS,
     PROVENANCE,
     label_names,
@@ -21,6 +22,7 @@ from psiflow_cli.extxyz.stream import open_bytes, write
 from psiflow_cli.extxyz.writer import new_frame, render
 
 __all__ = [
+    "MORE",
     "PREDICTIONS",
     "PROVENANCE",
     "SYMBOLS",

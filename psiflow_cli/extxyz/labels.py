@@ -20,7 +20,11 @@ _COMPANIONS = (
 )  # fmt: skip
 PREDICTIONS = ("model_energy", "model_forces", "model_stress", "model_energy_std", "model_forces_std")
 """What `evaluate` writes."""
-PROVENANCE = ("psiflow_id", "psiflow_reference", "psiflow_code", "psiflow_recovery", "failure", "failure_message")
+MORE = "psiflow_properties"
+"""The key that names what `label` has written besides energy, forces and stress, such as charges."""
+PROVENANCE = (
+    "psiflow_id", "psiflow_reference", "psiflow_code", "psiflow_recovery", MORE, "failure", "failure_message",
+)  # fmt: skip
 """What `label` writes beside the labels."""
 
 # Printed with few digits, or made by a plane-wave code, a stress is symmetric to about so much of its largest part.
@@ -62,7 +66,8 @@ def labels(frame: Frame, keys: Mapping[str, str] | None = None) -> dict[str, Any
 def label_names(frame: Frame, keys: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """The keys and columns of this frame that hold labels or belong to them."""
     present = _present(frame)
-    names = (*(name for names in CANDIDATES.values() for name in names), *(keys or {}).values(), *_COMPANIONS)
+    more = next((str(pair.value).strip('"').split() for pair in frame.pairs if pair.key == MORE), [])
+    names = (*(name for names in CANDIDATES.values() for name in names), *(keys or {}).values(), *_COMPANIONS, *more)
     return tuple(name for name in dict.fromkeys(names) if name in present)
 
 

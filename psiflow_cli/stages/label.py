@@ -27,7 +27,7 @@ from psiflow_cli.worker.guard import MACHINE_FAILURES
 
 HOPELESS = 10
 """First frames that fail alike and end the run; more, where more may fail."""
-STALE = ("failure", "failure_message", "psiflow_recovery")
+STALE = ("failure", "failure_message", "psiflow_recovery", extxyz.MORE)
 LABELS = ("energy", "forces", "stress")
 
 
@@ -124,7 +124,21 @@ def survey(labelling: Labelling, space: Workspace) -> tuple[Survey, Results, IdS
     needed = results.needed(labelling.retry_failed)
     distinct = len(seen.distinct)
     plan = Plan(len(seen), distinct, distinct - len(needed), len(needed))
+    if needed and not plan.known:
+        _try_out(labelling, space)
     return seen, results, needed, plan
+
+
+def _try_out(labelling: Labelling, space: Workspace) -> None:
+    """Have the code itself read the first frame's input, if tasks run on this machine and it can do so."""
+    module, target = labelling.method.module, space.target
+    first = next(space.frames(), None)
+    if first is None or not hasattr(module, "try_out") or target.provider.type != "local":
+        return
+    if not target.environment.container:
+        with _naming(labelling.method):
+            wire = extxyz.wire(first, labelling.work.inputs)
+            module.try_out(wire, labelling.method.settings, target.context)
 
 
 def plan(labelling: Labelling, space: Workspace) -> dict[str, Any]:
@@ -143,7 +157,7 @@ def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
     seen, results, needed, planned = survey(labelling, space)
     space.run.begin(planned.distinct)
     with space.run.guard_end():
-        with _naming(labelling.method.input_file):
+        with _naming(labelling.method):
             if labelling.strict_version and planned.known:
                 stale = _of_other_versions(labelling, space, seen)
                 results.forget(stale)
@@ -189,14 +203,16 @@ def _of_other_versions(labelling: Labelling, space: Workspace, seen: Survey) -> 
 
 
 @contextlib.contextmanager
-def _naming(input_file: str) -> Iterator[None]:
-    """Put the input's name before what the code says of it: a worker does not know it."""
+def _naming(method: Method) -> Iterator[None]:
+    """Put the input's name, and the line where it can be told, before what the code says: a worker knows neither."""
     try:
         yield
     except PsiflowError as error:
-        if error.exit_code == BAD_DATA and input_file:
-            raise BadData(f"{input_file}: {error.message}", error.hint) from None
-        raise
+        if error.exit_code != BAD_DATA or not method.input_file:
+            raise
+        locate = getattr(method.module, "locate", None)
+        place = (locate(method.settings, error.message) if locate else "") or method.input_file
+        raise BadData(f"{place}: {error.message}", error.hint) from None
 
 
 def _write(labelling: Labelling, space: Workspace, seen: Survey, results: Results) -> None:
@@ -227,6 +243,7 @@ def _labelled(labelling: Labelling, space: Workspace, ids: array[int], results: 
 
 def with_label(frame: extxyz.Frame, key: int, label: Wire, reference: str) -> str:
     """The frame's text with a label and where it comes from, in place of what it had."""
+    info, arrays = label.get("info", {}), label.get("arrays", {})
     return extxyz.render(
         frame,
         set_info={
@@ -236,10 +253,14 @@ def with_label(frame: extxyz.Frame, key: int, label: Wire, reference: str) -> st
             "psiflow_reference": reference,
             "psiflow_code": label["code"],
             **({"psiflow_recovery": label["recovery"]} if "recovery" in label else {}),
+            **({extxyz.MORE: " ".join([*info, *arrays])} if info or arrays else {}),
+            **info,
         },
-        set_columns={"forces": ("R", label["forces"])},
+        set_columns={"forces": ("R", label["forces"]), **{name: ("R", values) for name, values in arrays.items()}},
         drop=tuple(
-            name for name in (*extxyz.label_names(frame), *STALE) if name not in LABELS or label.get(name) is None
+            name
+            for name in (*extxyz.label_names(frame), *STALE)
+            if (name not in LABELS or label.get(name) is None) and name not in (*info, *arrays)
         ),
     )
 

@@ -58,4 +58,13 @@ def _label(frame: Frame) -> Wire | None:
     if found["energy"] is None or found["forces"] is None:
         return None
     recovery = {"recovery": frame.info["psiflow_recovery"]} if "psiflow_recovery" in frame.info else {}
-    return {**found, "code": frame.info["psiflow_code"], **recovery}
+    more = str(frame.info.get(extxyz.MORE, "")).split()
+    info = {name: frame.info[name] for name in more if name in frame.info}
+    arrays = {name: frame.column(name) for name in more if name not in info}
+    return {
+        **found,
+        "code": frame.info["psiflow_code"],
+        **recovery,
+        **({"info": info} if info else {}),
+        **({"arrays": arrays} if arrays else {}),
+    }

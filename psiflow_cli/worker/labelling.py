@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,22 @@ def checked(frame: Wire, result: Any, code: str) -> Wire:
         if stress is not None and len(stress) != 6:
             raise ValueError(f"a stress of {len(stress)} numbers, not xx, yy, zz, yz, xz, xy")
         numbers = wire.label(frame, plain["energy"], plain["forces"], stress, str(plain.get("code", code)))
+        _check_more(plain, len(frame["symbols"]))
     except KeyError as error:
         return guard.failure("inconsistent", f"the reference returned no {error.args[0]}")
     except (TypeError, ValueError, AttributeError) as error:
         return guard.failure("inconsistent", f"the reference returned no label: {error}")
     return {**plain, **numbers}
+
+
+def _check_more(label: Wire, atoms: int) -> None:
+    """Raise ValueError if what a label has besides energy, forces and stress is not made of finite numbers."""
+    for name, value in label.get("info", {}).items():
+        if not all(math.isfinite(x) for x in (value if isinstance(value, list) else [value])):
+            raise ValueError(f"{name} is not finite")
+    for name, values in label.get("arrays", {}).items():
+        if len(values) != atoms or not all(map(math.isfinite, values)):
+            raise ValueError(f"{name} is not a finite number for each of {atoms} atoms")
 
 
 def _failure(plain: Wire) -> Wire:

@@ -118,7 +118,7 @@ TEMPLATES: dict[str, tuple[str | bytes, str]] = {
     "unset variable, short": (changed("20", "$STEPS"), ":5: "),
     "IF without an end": ("@IF 1\n" + METHOD, ":1: "),
     "ENDIF without an IF": (METHOD + "@ENDIF\n", ":19: "),
-    "IF within an IF": ("@IF 1\n@IF 1\n@ENDIF\n@ENDIF\n" + METHOD, ":2: "),
+    "IF within an IF, without its end": ("@IF 1\n@IF 1\n@ENDIF\n" + METHOD, ":1: "),
     "SET without a name": ("@SET\n" + METHOD, ":1: "),
     "missing include": ("@INCLUDE nowhere.inc\n" + METHOD, ":1: "),
     "include of nothing": ("@INCLUDE\n" + METHOD, ":1: "),

@@ -132,7 +132,9 @@ BROKEN = {
     "if": ("@IF 1\n" + TEMPLATE, "1: @IF is never closed"),
     "include": ("@INCLUDE 'nope.inc'\n" + TEMPLATE, "1: @INCLUDE 'nope.inc': no such file"),
     "circle": ("@INCLUDE cp2k.inp\n", "goes round in circles"),
-    "directive": ("@XCTYPE BLYP\n" + TEMPLATE, "1: @XCTYPE is not supported"),
+    "no such XC section": ("@XCTYPE nope\n" + TEMPLATE, "1: @XCTYPE 'nope': no such file"),
+    "directive": ("@INCLUD x\n" + TEMPLATE, "1: @INCLUD is no directive of CP2K"),
+    "directive without a blank": ("@IF(1)\n@ENDIF\n" + TEMPLATE, "1: @IF(1) is no directive of CP2K"),
 }
 
 
@@ -191,8 +193,11 @@ def test_missing_kinds(read: Any, tmp_path: Path) -> None:
         cp2k.check(found, {"H", "N"})
     assert caught.value.message.startswith(f"{tmp_path / 'cp2k.inp'}:10: no &KIND N")
     cp2k.check(read(TEMPLATE.replace("&KIND O", "&KIND DEFAULT")), {"H", "N"})
-    cp2k.check(read(TEMPLATE.replace("&MGRID", "&QS\nMETHOD XTB\n&END\n&MGRID")), {"N"})
-    with pytest.raises(BadData, match="no &KIND O"):
+    tight_binding = read(TEMPLATE.replace("&MGRID", "&QS\nMETHOD xTB\n&END\n&MGRID"))
+    cp2k.check(tight_binding, {"H", "N"})
+    with pytest.raises(BadData, match=r":\d+: no &KIND is for N, which the data hold"):
+        cp2k.check(tight_binding, {"N"})
+    with pytest.raises(BadData, match="no &KIND is for O"):
         cp2k.check(read(TEMPLATE.replace("&KIND O", "&KIND O\nGHOST")), {"O"})
 
 

@@ -16,6 +16,6 @@ def group(frame: dict[str, Any], text: str, reuse_uks: bool) -> str:
     used again only where `reuse_uks` says so.
     """
     dft = template.only(template.parse(text, "input"), "FORCE_EVAL").ensure("DFT")
-    if (dft.ensure("SCF").get("SCF_GUESS") or "").upper() != "RESTART" or (dft.flag(*UKS) and not reuse_uks):
+    if dft.ensure("SCF").word("SCF_GUESS") != "RESTART" or (dft.flag(*UKS) and not reuse_uks):
         return ""
     return repr([frame["symbols"], frame.get("pbc"), frame.get("charge"), frame.get("multiplicity")])

@@ -8,17 +8,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_NUMBER = r"([-+]?\d+\.\d*(?:[EDed][-+]?\d+)?)"
+from psiflow_cli.references.cp2k import complaint
+
+NUMBER = r"([-+]?\d+\.\d*(?:[EDed][-+]?\d+)?)"
 _VERSION = re.compile(r"^ (?:CP2K\| version string:\s+)?CP2K version (.+?)\s*$", re.M)
 _ENERGY = re.compile(
-    rf"^ ENERGY\| Total FORCE_EVAL \( \w+ \) energy [\[(](?:a\.u\.|hartree)[\])]:?\s+{_NUMBER}\s*$", re.M
+    rf"^ ENERGY\| Total FORCE_EVAL \( \w+ \) energy [\[(](?:a\.u\.|hartree)[\])]:?\s+{NUMBER}\s*$", re.M
 )
 _FORCES = re.compile(r"^ (?:ATOMIC FORCES in \[a\.u\.\]|FORCES\| Atomic forces \[hartree/bohr\])\s*$", re.M)
-_OLD_FORCE = re.compile(rf"^\s+\d+\s+\d+\s+\w+\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s*$")
-_NEW_FORCE = re.compile(rf"^ FORCES\|\s+\d+\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s*$")
+_OLD_FORCE = re.compile(rf"^\s+(\d+)\s+\d+\s+\w+\s+{NUMBER}\s+{NUMBER}\s+{NUMBER}\s*$")
+_NEW_FORCE = re.compile(rf"^ FORCES\|\s+(\d+)\s+{NUMBER}\s+{NUMBER}\s+{NUMBER}\s+{NUMBER}\s*$")
 _STRESS = re.compile(r"^ STRESS\| (?:Analytical|Numerical) stress tensor \[(\w+)\]\s*$", re.M)
-_STRESS_ROW = re.compile(rf"^ STRESS\|\s+[xyz]\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s*$", re.M)
-_ATOMIC_PRESSURE = re.compile(rf"^ \[a\.u\.\] -> \[Pa\]\s+{_NUMBER}\s*$", re.M)
+_STRESS_ROW = re.compile(rf"^ STRESS\|\s+([xyz])\s+{NUMBER}\s+{NUMBER}\s+{NUMBER}\s*$", re.M)
+_ATOMIC_PRESSURE = re.compile(rf"^ \[a\.u\.\] -> \[Pa\]\s+{NUMBER}\s*$", re.M)
 _SCF_ENDS = re.compile(r"^.*(SCF run converged|Leaving inner SCF loop).*$", re.M)
 _UNCONVERGED = re.compile(r"SCF run NOT\s+converged|outer SCF loop FAILED to converge")
 _OUT_OF_MEMORY = re.compile(
@@ -33,7 +35,10 @@ _NOT_STARTED = re.compile(
 )
 _BOX = re.compile(r"^ \*{79}\n((?: \*.*\*\n)+?) \*{79}$", re.M)
 _ART = re.compile(r"^\s*(?:___|/   \\|\[ABORT\]|\\___/|O/\||/\| \||/ \\|\|)(?=\s|$)")
-_BAD_TEMPLATE = re.compile(r"^input/|was not found in the|cannot be opened|No &KIND section")
+_BAD_TEMPLATE = re.compile(
+    r"^input/|^common/cp_units|was not found in the|cannot be opened|No &KIND section|An invalid potential type"
+)
+_NO_STRESS = re.compile(r"\bnot? .*\bstress|\bstress\b.*\bnot\b", re.I)
 _BAD_FRAME = re.compile(
     r"odd number of electrons|multiplicity|too few electrons|GEOMETRY wrong|EMAX_SPLINE|Degenerate cell|"
     r"number of electrons|Illegal combination of periodicity",
@@ -86,8 +91,13 @@ def bad_template(log: str) -> str:
     for text in aborts(log):
         place, _, message = text.partition(": ")
         if _BAD_TEMPLATE.search(place) or _BAD_TEMPLATE.search(message):
-            return message
+            return complaint.tidy(message)
     return ""
+
+
+def no_stress(log: str) -> str:
+    """CP2K's complaint that it has no stress for this method, or ""."""
+    return next((text.partition(": ")[2] for text in aborts(log) if _NO_STRESS.search(text)), "")
 
 
 def failed(log: str, returncode: int) -> tuple[str, str] | None:
@@ -117,10 +127,11 @@ def results(log: str, atoms: int, stress: bool) -> Results:
     forces = _forces(log)
     if len(forces) != atoms:
         raise Unreadable(f"the log has {len(forces)} forces for {atoms} atoms")
-    return Results(_float(energies[-1]), forces, _stress(log) if stress else None)
+    return Results(number(energies[-1]), forces, _stress(log) if stress else None)
 
 
-def _float(text: str) -> float:
+def number(text: str) -> float:
+    """A number as Fortran writes it. Raises ValueError."""
     return float(text.replace("D", "E").replace("d", "e"))
 
 
@@ -131,8 +142,8 @@ def _forces(log: str) -> list[list[float]]:
     rows: list[list[float]] = []
     for line in log[blocks[-1].end() :].splitlines():
         row = _OLD_FORCE.match(line) or _NEW_FORCE.match(line)
-        if row:
-            rows.append([_float(row[i]) for i in (1, 2, 3)])
+        if row and int(row[1]) == len(rows) + 1:
+            rows.append([number(row[i]) for i in (2, 3, 4)])
         elif rows:
             break
     return rows
@@ -144,9 +155,9 @@ def _stress(log: str) -> list[list[float]]:
         raise Unreadable("the log has no stress")
     rows = _STRESS_ROW.findall(log[headers[-1].end() :])[:3]
     printed = _ATOMIC_PRESSURE.search(log)
-    per_gpa = 1e9 / _float(printed[1]) if printed else 1 / GPA_PER_ATOMIC_PRESSURE
+    per_gpa = 1e9 / number(printed[1]) if printed else 1 / GPA_PER_ATOMIC_PRESSURE
     units = {"gpa": per_gpa, "bar": per_gpa * 1e-4}
     unit = headers[-1][1].lower()
-    if len(rows) != 3 or unit not in units:
+    if [row[0] for row in rows] != ["x", "y", "z"] or unit not in units:
         raise Unreadable(f"the stress in the log, in {unit}, cannot be read")
-    return [[_float(x) * units[unit] for x in row] for row in rows]
+    return [[number(x) * units[unit] for x in row[1:]] for row in rows]

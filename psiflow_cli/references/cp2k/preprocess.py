@@ -1,4 +1,8 @@
-"""CP2K's preprocessor: variables, conditions and included files resolved to plain lines that remember their origin."""
+"""CP2K's preprocessor: variables, conditions and included files resolved to plain lines that remember their origin.
+
+It works line by line, before comments and continuations are looked at, and so do we: a value keeps the comment behind
+it, an `@IF` that is false ends at the first `@ENDIF`, and a line with an `@` in its middle counts for nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from psiflow_cli.errors import BadData, NoInput
+from psiflow_cli.errors import BadData, NoInput, nearest
+from psiflow_cli.references.cp2k import data
 
-_VARIABLE = re.compile(r"\$\{([^}-]*)(?:-([^}]*))?\}|\$(\w+)")
+_BRACED = re.compile(r"\$\{([^}]*)\}")
+_BARE = re.compile(r"\$(\w+)")
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _DEPTH = 20
+_DIRECTIVES = ("@SET", "@IF", "@ENDIF", "@INCLUDE", "@XCTYPE", "@PRINT")
 
 
 @dataclass(frozen=True)
@@ -28,96 +36,135 @@ class Line:
 
 @dataclass
 class Preprocessor:
-    """Reads lines with `@SET`, `@IF`, `@INCLUDE` and `${VARIABLE}` resolved as CP2K does."""
+    """Reads lines with `@SET`, `@IF`, `@INCLUDE`, `@XCTYPE` and `${VARIABLE}` resolved as CP2K does."""
 
     folder: Path | None
     variables: dict[str, str] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+    """Lines that CP2K passes over because of an `@` in their middle."""
 
-    def lines(self, text: str, source: str, depth: int = 0) -> Iterator[Line]:
+    def lines(self, text: str, source: str) -> Iterator[Line]:
         """The logical lines of a text. Raises BadData for directives that cannot be resolved."""
-        condition: tuple[Line, bool] | None = None
-        for line in _logical(text, source):
-            directive = line.text.split(maxsplit=1)[0].upper()
-            if directive == "@ENDIF":
-                if condition is None:
-                    raise line.error("@ENDIF without @IF")
-                condition = None
-            elif directive == "@IF":
-                if condition is not None:
-                    raise line.error("@IF inside @IF", "CP2K does not nest them")
-                condition = (line, _true(self._substitute(line).text[3:].strip()))
-            elif condition is not None and not condition[1]:
+        return joined(self._physical(text, source, 0))
+
+    def _physical(self, text: str, source: str, depth: int) -> Iterator[Line]:
+        opened: list[Line] = []
+        skipping = False
+        for number, raw in enumerate(text.split("\n"), 1):
+            line = Line(source, number, raw.strip())
+            if not line.text or line.text[0] in "!#":
                 continue
-            elif directive.startswith("@"):
-                yield from self._directive(line, directive, depth)
+            tag = _tag(line.text)
+            if tag.startswith("@ENDIF"):
+                if not opened:
+                    raise line.error("@ENDIF without @IF")
+                opened.pop()
+                skipping = False
+            elif tag == "@IF":
+                opened.append(line)
+                skipping = skipping or not self._holds(self._substitute(line))
+            elif skipping:
+                continue
+            elif tag:
+                yield from self._directive(self._substitute(line), tag, depth)
             else:
                 yield self._substitute(line)
-        if condition is not None:
-            raise condition[0].error("@IF is never closed", "add @ENDIF")
+        if opened:
+            raise opened[0].error("@IF is never closed", "add @ENDIF")
 
-    def _directive(self, line: Line, directive: str, depth: int) -> Iterator[Line]:
-        words = line.text.split(maxsplit=2)
-        if directive == "@SET":
-            if len(words) < 2:
-                raise line.error("@SET needs a name and a value")
-            self.variables[words[1]] = self._expand(line, words[2] if len(words) > 2 else "")
-        elif directive == "@INCLUDE":
-            yield from self._include(line, depth)
-        elif directive != "@PRINT":
-            raise line.error(f"{words[0]} is not supported in a template", "write out what it stands for")
+    def _directive(self, line: Line, tag: str, depth: int) -> Iterator[Line]:
+        before, _, rest = line.text.partition("@")
+        rest = rest[len(tag) - 1 :].strip()
+        if before:
+            self.ignored.append(f"line {line.number}, for its @")
+        elif tag == "@SET":
+            name, _, value = rest.replace("\t", " ").partition(" ")
+            if not _NAME.fullmatch(name) or not value.strip():
+                raise line.error("@SET needs a name and a value", "a name has letters, digits and underscores")
+            self.variables[name] = value.strip()
+        elif tag in ("@INCLUDE", "@XCTYPE"):
+            yield from self._include(line, tag, unquoted(uncommented(rest).strip()), depth)
+        elif tag != "@PRINT":
+            raise line.error(f"{tag} is no directive of CP2K", nearest(tag, _DIRECTIVES) or "write a space after @IF")
 
-    def _include(self, line: Line, depth: int) -> Iterator[Line]:
-        name = self._expand(line, line.text[len("@INCLUDE") :]).strip().strip("\"'")
+    def _include(self, line: Line, tag: str, name: str, depth: int) -> Iterator[Line]:
         if depth >= _DEPTH:
-            raise line.error(f"@INCLUDE '{name}' goes round in circles")
-        path = (self.folder or Path()) / name
-        if not name or not path.is_file():
-            raise line.error(f"@INCLUDE '{name}': no such file", "its path is relative to the template's folder")
-        yield from self.lines(read(path), name, depth + 1)
+            raise line.error(f"{tag} '{name}' goes round in circles")
+        here = self.folder or Path()
+        places = [here / name, *data.found(name)]
+        if tag == "@XCTYPE":
+            places = [here / f"{name}.sec", here / "xc_section" / f"{name}.sec", *data.found(f"xc_section/{name}.sec")]
+        path = next((p for p in places if name and p.is_file()), None)
+        if path is None:
+            raise line.error(f"{tag} '{name}': no such file", "its path is relative to the template's folder")
+        yield from self._physical(read(path), f"{here / name}" if here in path.parents else str(path), depth + 1)
+
+    def _holds(self, line: Line) -> bool:
+        """Whether an `@IF` is true: `A == B`, `A /= B`, or a value that is neither empty nor 0."""
+        condition = line.text[line.text.index("@") + 3 :].strip()
+        signs = [sign for sign in ("==", "/=") for _ in range(condition.count(sign))]
+        if not signs:
+            return condition not in ("", "0")
+        left, right = condition.split(signs[0], 1)
+        left, right = left.partition("(")[2] if "(" in left else left, right.partition(")")[0]
+        if len(signs) > 1 or not right.strip():
+            raise line.error("@IF compares two values, as in @IF ${NAME} == VALUE")
+        return (left.strip() == right.strip()) is (signs[0] == "==")
 
     def _substitute(self, line: Line) -> Line:
-        if "$" not in line.text:
-            return line
-        return Line(line.source, line.number, self._expand(line, line.text))
+        """The line with its variables replaced, one after the other, as a default may name another variable."""
+        text = line.text
+        code = text if _tag(text) else uncommented(text)
+        tail = text[len(code) :]
+        for pattern in (_BRACED, _BARE):
+            while found := pattern.search(code):
+                code = code[: found.start()] + self._value(line, found[1]) + code[found.end() :]
+                if len(code) > 10_000:
+                    raise line.error(f"the variable {found[1]} names itself")
+        return Line(line.source, line.number, (code + tail).strip())
 
-    def _expand(self, line: Line, text: str) -> str:
-        def value(match: re.Match[str]) -> str:
-            name, default = match[1] or match[3], match[2]
-            if name not in self.variables and default is None:
-                raise line.error(f"the variable {name} is not set", f"add @SET {name} VALUE before it")
-            return self.variables.get(name, default or "")
-
-        return _VARIABLE.sub(value, text).strip()
+    def _value(self, line: Line, said: str) -> str:
+        name, given, default = said.partition("-")
+        if not _NAME.fullmatch(name):
+            raise line.error(f"{said!r} is no name of a variable", "a name has letters, digits and underscores")
+        if name not in self.variables and not given:
+            raise line.error(f"the variable {name} is not set", f"add @SET {name} VALUE before it")
+        return self.variables.get(name, default)
 
 
 def read(path: Path) -> str:
-    """The text of an input file. Raises NoInput or BadData (not text)."""
+    """The text of an input file, whose comments may be in UTF-8 or Latin-1. Raises NoInput or BadData (not text)."""
     try:
-        return path.read_text(encoding="utf-8", errors="strict")
-    except UnicodeDecodeError as error:
-        raise BadData(f"{path}:1: not a text file (byte {error.start})") from None
+        contents = path.read_bytes()
     except OSError as error:
         raise NoInput(f"{path}: {error.strerror}") from None
+    if b"\0" in contents:
+        raise BadData(f"{path}:1: not a text file (byte {contents.index(0)})")
+    try:
+        return contents.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return contents.decode("latin-1")
 
 
-def _logical(text: str, source: str) -> Iterator[Line]:
-    """Lines without comments and blanks, those that end in a backslash joined with the next."""
-    held, start = "", 0
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = _uncommented(raw).strip()
-        start = start or number
-        if line.endswith("\\"):
-            held += line[:-1] + " "
+def joined(lines: Iterator[Line]) -> Iterator[Line]:
+    """Lines without comments, those that end in a backslash joined with the next."""
+    held, first = "", None
+    for line in lines:
+        code = uncommented(line.text).strip()
+        first = first or line
+        if code.endswith("\\"):
+            held += code[:-1] + " "
             continue
-        line = (held + line).strip()
-        if line:
-            yield Line(source, start, line)
-        held, start = "", 0
-    if held.strip():
-        yield Line(source, start, held.strip())
+        text = (held + code).strip()
+        if text:
+            yield Line(first.source, first.number, text)
+        held, first = "", None
+    if first and held.strip():
+        yield Line(first.source, first.number, held.strip())
 
 
-def _uncommented(line: str) -> str:
+def uncommented(line: str) -> str:
+    """The line up to its comment; what stands in a pair of quotes is none."""
     quote = ""
     for index, char in enumerate(line):
         if quote:
@@ -129,10 +176,14 @@ def _uncommented(line: str) -> str:
     return line
 
 
-def _true(expression: str) -> bool:
-    """CP2K's conditions: `A == B`, `A /= B`, or a value that is neither empty nor 0."""
-    for operator, equal in (("==", True), ("/=", False)):
-        if operator in expression:
-            left, right = (side.strip() for side in expression.split(operator, 1))
-            return (left == right) is equal
-    return expression not in ("", "0")
+def unquoted(text: str) -> str:
+    """The text without the quotes around it."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+def _tag(text: str) -> str:
+    """The directive in a line, in capitals, if it holds an `@` outside of a comment."""
+    before, at, rest = text.partition("@")
+    if not at or "!" in before or "#" in before:
+        return ""
+    return f"@{rest.split(maxsplit=1)[0] if rest.strip() and not rest[0].isspace() else ''}".upper()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from psiflow_cli.references.cp2k import method, template
+from psiflow_cli.references.cp2k import kinds, template
 from psiflow_cli.references.cp2k.periodicity import Impossible, box
 from psiflow_cli.references.cp2k.template import Keyword, Section
 
@@ -15,14 +15,14 @@ SOLVER = ("POISSON_SOLVER", "POISSON", "PSOLVER")
 DIGITS = "14"
 
 
-def build(frame: dict[str, Any], settings: dict[str, Any]) -> tuple[str, bool]:
-    """The input's text, and whether it asks for a stress. Raises Impossible."""
+def build(frame: dict[str, Any], settings: dict[str, Any], stress: bool = True) -> tuple[str, bool]:
+    """The input's text, and whether it asks for a stress, if it may. Raises Impossible."""
     root = template.parse(settings["template"], "template")
     force_eval = template.only(root, "FORCE_EVAL")
     _run(root)
     _electrons(frame, force_eval.ensure("DFT"))
-    _structure(frame, force_eval, settings.get("box"))
-    stress = _prints(force_eval, all(frame.get("pbc") or [False]))
+    _structure(frame, force_eval, settings)
+    stress = _prints(force_eval, stress and all(frame.get("pbc") or [False]))
     return root.render(), stress
 
 
@@ -44,15 +44,15 @@ def _electrons(frame: dict[str, Any], dft: Section) -> None:
         dft.put("CHARGE", str(int(frame["charge"])))
     if frame.get("multiplicity") is not None:
         dft.put("MULTIPLICITY", str(int(frame["multiplicity"])), "MULTIP")
-    if int(dft.get("MULTIPLICITY", "MULTIP") or 0) > 1 and not dft.flag(*UKS) and not dft.flag(*ROKS):
+    if int(dft.word("MULTIPLICITY", "MULTIP") or 0) > 1 and not dft.flag(*UKS) and not dft.flag(*ROKS):
         dft.put("UKS", "T", *UKS)
 
 
-def _structure(frame: dict[str, Any], force_eval: Section, edge: float | None) -> None:
+def _structure(frame: dict[str, Any], force_eval: Section, settings: dict[str, Any]) -> None:
     poisson = force_eval.ensure("DFT/POISSON")
-    solver = poisson.get(*SOLVER)
+    solver = poisson.word(*SOLVER) or None
     pbc = [bool(x) for x in frame.get("pbc") or [False] * 3]
-    found = box(frame["positions"], frame.get("cell"), pbc, solver.upper() if solver else None, edge)
+    found = box(frame["positions"], frame.get("cell"), pbc, solver, settings.get("box"))
     poisson.put("POISSON_SOLVER", found.solver, *SOLVER)
     poisson.put("PERIODIC", found.periodic)
     subsys = force_eval.ensure("SUBSYS")
@@ -60,10 +60,13 @@ def _structure(frame: dict[str, Any], force_eval: Section, edge: float | None) -
     cell.put("PERIODIC", found.periodic)
     for name, vector in zip("CBA", reversed(found.cell), strict=True):
         cell.put(name, _numbers(vector))
-    names = method.kinds(force_eval)
+    try:
+        names = kinds.of_frame(force_eval, frame["symbols"], settings.get("labels") or [])
+    except ValueError as error:
+        raise Impossible(str(error)) from None
     coord = Section("COORD", "", subsys.line)
-    for symbol, row in zip(frame["symbols"], found.positions, strict=True):
-        coord.items.append(Keyword(names.get(symbol, symbol), _numbers(row), subsys.line))
+    for name, row in zip(names, found.positions, strict=True):
+        coord.items.append(Keyword(name, _numbers(row), subsys.line))
     subsys.items.append(coord)
 
 
@@ -71,9 +74,9 @@ def _numbers(row: list[float]) -> str:
     return " ".join(repr(float(x)) for x in row)
 
 
-def _prints(force_eval: Section, periodic: bool) -> bool:
+def _prints(force_eval: Section, stress_too: bool) -> bool:
     """Ask for forces in full digits, and for the stress where there is one; a template that says NONE gets none."""
-    stress = (force_eval.get("STRESS_TENSOR") or "ANALYTICAL").upper() if periodic else "NONE"
+    stress = (force_eval.word("STRESS_TENSOR") or "ANALYTICAL") if stress_too else "NONE"
     force_eval.put("STRESS_TENSOR", stress)
     force_eval.ensure("PRINT/FORCES").parameter = "ON"
     force_eval.ensure("PRINT/FORCES").put("NDIGITS", DIGITS)

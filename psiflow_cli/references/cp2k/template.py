@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from psiflow_cli.errors import BadData
-from psiflow_cli.references.cp2k.preprocess import Line, Preprocessor
+from psiflow_cli.references.cp2k.preprocess import Line, Preprocessor, unquoted
+
+_WORD = re.compile(r"[^\s,:;=]+")
+"""CP2K takes any of these separators for a blank: `CUTOFF=300`, `ABC 5, 5, 5`."""
+_LONGEST = 400
+"""Characters after which a line is continued on the next: CP2K cuts what it cannot hold."""
 
 
 @dataclass
@@ -16,6 +22,12 @@ class Keyword:
     name: str
     value: str
     line: Line
+
+    @property
+    def word(self) -> str:
+        """The value's first word, without quotes."""
+        found = _WORD.search(self.value)
+        return unquoted(found[0]) if found else ""
 
 
 @dataclass
@@ -54,10 +66,16 @@ class Section:
         values = [i.value for i in self.items if isinstance(i, Keyword) and i.name in names]
         return values[-1] if values else None
 
+    def word(self, *names: str) -> str:
+        """The first word, in capitals, of the last keyword with one of these names; empty if there is none."""
+        words = [i.word for i in self.items if isinstance(i, Keyword) and i.name in names]
+        return words[-1].upper() if words else ""
+
     def flag(self, *names: str) -> bool:
         """Whether a logical keyword is on; alone it is."""
-        value = self.get(*names)
-        return value is not None and value.strip(".").upper()[:1] in ("", "T", "Y", "O", "1") and value.upper() != "OFF"
+        if self.get(*names) is None:
+            return False
+        return self.word(*names).strip(".") in ("", "T", "TRUE", "Y", "YES", "ON", "1")
 
     def put(self, name: str, value: str, *aliases: str) -> None:
         """Set a keyword once, in place of what it or its aliases were."""
@@ -82,7 +100,7 @@ class Section:
             return "".join(i.render() for i in self.sections())
         pad = " " * depth
         body = "".join(
-            i.render(depth + 1) if isinstance(i, Section) else f"{pad} {f'{i.name} {i.value}'.rstrip()}\n"
+            i.render(depth + 1) if isinstance(i, Section) else f"{pad} {_wrapped(f'{i.name} {i.value}'.rstrip())}\n"
             for i in self.items
         )
         return f"{pad}&{f'{self.name} {self.parameter}'.rstrip()}\n{body}{pad}&END {self.name}\n"
@@ -95,14 +113,13 @@ def parse(text: str, source: str, preprocessor: Preprocessor | None = None) -> S
         if not line.text.startswith("&"):
             stack[-1].items.append(_keyword(line, stack))
             continue
-        words = line.text[1:].split(maxsplit=1)
-        name = words[0].upper() if words else ""
-        if name == "END":
-            _close(line, words[1:], stack)
-        elif not name:
+        name, rest = _parted(line.text[1:])
+        if line.text[1:2].isspace() or not name:
             raise line.error("a section without a name")
+        if name.upper() == "END":
+            _close(line, [word.upper().lstrip("&") for word in _WORD.findall(rest)], stack)
         else:
-            section = Section(name, " ".join("".join(words[1:]).split()), line)
+            section = Section(name.upper(), unquoted(" ".join(rest.split())), line)
             stack[-1].items.append(section)
             stack.append(section)
     if len(stack) > 1:
@@ -110,23 +127,46 @@ def parse(text: str, source: str, preprocessor: Preprocessor | None = None) -> S
     return stack[0]
 
 
+def _parted(text: str) -> tuple[str, str]:
+    """The first word, and what comes after it and one separator."""
+    found = _WORD.search(text)
+    if not found:
+        return "", ""
+    rest = text[found.end() :].strip()
+    return found[0], rest[1:].strip() if rest[:1] in tuple(",:;=") else rest
+
+
 def _keyword(line: Line, stack: list[Section]) -> Keyword:
-    name, *rest = line.text.split(maxsplit=1)
+    name, value = _parted(line.text)
+    if not name:
+        raise line.error(f"{line.text} is neither a keyword nor a section")
     if len(stack) == 1:
         raise line.error(f"{name} stands outside of any section", "a CP2K input is made of &SECTION … &END blocks")
-    value = rest[0] if rest else ""
     quoted = '"' in value or "'" in value
-    return Keyword(name.upper(), value.strip() if quoted else " ".join(value.split()), line)
+    return Keyword(name.upper(), value if quoted else " ".join(value.split()), line)
 
 
 def _close(line: Line, words: list[str], stack: list[Section]) -> None:
+    """Close the open section: `&END`, `&END NAME` and `&END SECTION NAME` are all in use."""
     if len(stack) == 1:
         raise line.error("&END without a section that is open")
-    ended = words[0].split()[0].upper().lstrip("&") if words and words[0].strip() else ""
     section = stack.pop()
-    if ended and ended != section.name:
+    ended = words[1:] if words[:1] == ["SECTION"] else words
+    if ended and ended[0] != section.name:
         opened = f"&{section.name}, opened on line {section.line.number}"
-        raise line.error(f"&END {ended} closes {opened}", f"add &END {section.name} before it")
+        raise line.error(f"&END {ended[0]} closes {opened}", f"add &END {section.name} before it")
+
+
+def _wrapped(text: str) -> str:
+    """A long line as several, each of which goes on in the next."""
+    if len(text) <= _LONGEST or '"' in text or "'" in text:
+        return text
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) > _LONGEST:
+            lines.append("")
+        lines[-1] += f"{word} "
+    return "\\\n".join(lines).rstrip()
 
 
 def only(root: Section, name: str) -> Section:

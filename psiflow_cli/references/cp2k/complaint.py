@@ -1,0 +1,56 @@
+"""Which line of a template CP2K complains about: it names what it found, of an input that was written anew."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from psiflow_cli.references.cp2k.preprocess import Line
+from psiflow_cli.references.cp2k.template import Keyword, Section
+
+_UNKNOWN = re.compile(r"unknown (?:keyword|subsection) (\S+) (?:in|of) section (\S+)")
+_REPEATED = re.compile(r"Keyword (\S+) in section (\S+) should not repeat")
+_SECTION = re.compile(r"Section (\S+) should not repeat")
+_FOUND = re.compile(
+    r"enumeration: ?(\S+)|found <([^>]+)>|unit: (\S+)|input as \(([^)]+)\)|set <([^>]+)>|potential <([^>]+)>|"
+    r"\(at ([^)]+)\)|number: (\S+)|argument (\S+)|type <([^>]+)>"
+)
+_WORD = re.compile(r"[^\s,:;=\[\]<>&]+")
+_PLACE = re.compile(r"\s*(?: at)?\s*, File: '.*?', Line:.*?(?:Chunk: <(.*)>)?$")
+
+
+def tidy(text: str) -> str:
+    """A complaint without the place in the input that CP2K read, which nobody else has seen."""
+    return _PLACE.sub(lambda found: f" (at {found[1]})" if found[1] else "", text)
+
+
+def place(root: Section, text: str) -> Line | None:
+    """The line of a template's tree that a complaint is about, if it can be told."""
+    sections = list(root.walk())
+    found = _UNKNOWN.search(text) or _REPEATED.search(text)
+    if found:
+        lines = [i.line for s in sections for i in s.items if (i.name, s.name or "__ROOT__") == found.groups()]
+        return lines[-1] if lines else None
+    again = _SECTION.search(text)
+    if again:
+        lines = [s.line for s in sections if s.name == again[1]]
+        return lines[-1] if lines else None
+    for groups in _FOUND.findall(text):
+        said = _WORD.search("".join(groups))
+        for line, words in _words(sections) if said else ():
+            if said and said[0].upper() in words:
+                return line
+    return None
+
+
+def _words(sections: list[Section]) -> Iterator[tuple[Line, list[str]]]:
+    """The words of every line: values and parameters first, as they are more often wrong than names."""
+    for section in sections:
+        yield section.line, _WORD.findall(section.parameter.upper())
+        for item in section.items:
+            if isinstance(item, Keyword):
+                yield item.line, _WORD.findall(item.value.upper())
+    for section in sections:
+        yield section.line, [section.name]
+        for item in section.items:
+            yield item.line, [item.name]
