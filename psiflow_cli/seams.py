@@ -57,8 +57,8 @@ class Reference(Protocol):
         methods: its canonical JSON is hashed into `psiflow_reference`. Raises BadData, NoInput or UsageError.
         """
 
-    def check(self, settings: Wire, elements: set[str]) -> None:
-        """Raise BadData if these elements cannot be labelled with these settings."""
+    def check(self, settings: Wire, elements: set[str]) -> list[str] | None:
+        """Raise BadData if these elements cannot be labelled with these settings; may return notes for the user."""
 
     def label(self, frames: list[Wire], settings: Wire, context: Wire) -> list[Wire]:
         """*worker*: a label or a failure for each frame, in order. `Fatal` ends the whole run."""

@@ -119,7 +119,8 @@ def survey(labelling: Labelling, space: Workspace) -> tuple[Survey, Results, IdS
     """Check every frame and find out what is still to be computed; nothing is submitted yet."""
     work = labelling.work
     seen = Survey(space.frames(), work.inputs, lambda frame: None)
-    labelling.method.module.check(labelling.method.settings, seen.elements)
+    for said in labelling.method.module.check(labelling.method.settings, seen.elements) or ():
+        note(said)
     results = Results(space, work.of, seen.distinct)
     needed = results.needed(labelling.retry_failed)
     distinct = len(seen.distinct)

@@ -66,10 +66,10 @@ def replaced(input_file: Path) -> list[str]:
     return method.load(input_file, {})[2]
 
 
-def check(settings: dict[str, Any], elements: set[str]) -> None:
-    """Raise BadData, with the template's name, for an element without a &KIND."""
+def check(settings: dict[str, Any], elements: set[str]) -> list[str]:
+    """Raise BadData, with the template's name, for an element without a &KIND; returns what else is worth a note."""
     origin = _origin(settings)
-    kinds.check(settings, elements, origin.where, origin.lines)
+    return kinds.check(settings, elements, origin.where, origin.lines)
 
 
 def locate(settings: dict[str, Any], text: str) -> str:

@@ -103,8 +103,11 @@ def of_frame(force_eval: Section, symbols: list[str], labelled: list[str]) -> li
     return [own[label.upper()] if s in unclear else names.get(s, s) for s, label in zip(symbols, labelled, strict=True)]
 
 
-def check(settings: dict[str, Any], elements: set[str], where: str, lines: dict[str, int]) -> None:
-    """Raise BadData for the first element without a &KIND; `where` and `lines` place the template's sections."""
+def check(settings: dict[str, Any], elements: set[str], where: str, lines: dict[str, int]) -> list[str]:
+    """Raise BadData for the first element without a &KIND; returns a note of those that no frame needs.
+
+    `where` and `lines` place the template's sections.
+    """
     force_eval = template.only(template.parse(settings["template"], where), "FORCE_EVAL")
     known = kinds(force_eval)
     place = f"{where}:{lines.get('SUBSYS') or lines.get('FORCE_EVAL') or 1}"
@@ -122,3 +125,5 @@ def check(settings: dict[str, Any], elements: set[str], where: str, lines: dict[
                 f"{place}: {' and '.join(f'&KIND {n}' for n in names)} are all for {element}",
                 "leave one, or give the template a &COORD with the atoms in the frames' order",
             )
+    spare = sorted(set(known) - elements - {DEFAULT})
+    return [f"{where}: no frame needs its &KIND {', '.join(spare)}"] if spare else []

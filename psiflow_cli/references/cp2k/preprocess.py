@@ -1,7 +1,7 @@
 """CP2K's preprocessor: variables, conditions and included files resolved to plain lines that remember their origin.
 
 It works line by line, before comments and continuations are looked at, and so do we: a value keeps the comment behind
-it, an `@IF` that is false ends at the first `@ENDIF`, and a line with an `@` in its middle counts for nothing.
+it, an `@IF` that is false ends at the first `@ENDIF`, and a line with an `@` behind other things counts for nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Preprocessor:
     folder: Path | None
     variables: dict[str, str] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
-    """Lines that CP2K passes over because of an `@` in their middle."""
+    """Lines that CP2K passes over because of an `@` in them, even in their comment."""
 
     def lines(self, text: str, source: str) -> Iterator[Line]:
         """The logical lines of a text. Raises BadData for directives that cannot be resolved."""
@@ -65,19 +65,20 @@ class Preprocessor:
                 skipping = skipping or not self._holds(self._substitute(line))
             elif skipping:
                 continue
-            elif tag:
+            elif tag and line.text.startswith("@"):
                 yield from self._directive(self._substitute(line), tag, depth)
             else:
-                yield self._substitute(line)
+                line = self._substitute(line)
+                if "@" in line.text:
+                    self.ignored.append(f"line {number} (for its @)")
+                else:
+                    yield line
         if opened:
             raise opened[0].error("@IF is never closed", "add @ENDIF")
 
     def _directive(self, line: Line, tag: str, depth: int) -> Iterator[Line]:
-        before, _, rest = line.text.partition("@")
-        rest = rest[len(tag) - 1 :].strip()
-        if before:
-            self.ignored.append(f"line {line.number}, for its @")
-        elif tag == "@SET":
+        rest = line.text[len(tag) :].strip()
+        if tag == "@SET":
             name, _, value = rest.replace("\t", " ").partition(" ")
             if not _NAME.fullmatch(name) or not value.strip():
                 raise line.error("@SET needs a name and a value", "a name has letters, digits and underscores")
