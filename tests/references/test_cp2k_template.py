@@ -164,49 +164,6 @@ def test_usage(tmp_path: Path, read: Any) -> None:
         read(TEMPLATE, {"box": "big"})
 
 
-def test_files_beside_the_template_travel_with_it(read: Any, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "BASIS").write_text("O mine\n")
-    (tmp_path / "kinds.inc").write_text("&KIND N\n&END\n")
-    text = TEMPLATE.replace("BASIS_MOLOPT", "mine/BASIS").replace("&KIND O", "@INCLUDE kinds.inc\n&KIND O", 1)
-    found = read(text)
-    assert found["files"] == {"BASIS": "O mine\n"}
-    assert "BASIS_SET_FILE_NAME BASIS\n" in found["template"]
-    assert "&KIND N" in found["template"]
-    (tmp_path / "mine" / "BASIS").write_text("O other\n")
-    assert read(text) != found
-
-
-def test_two_files_of_one_name(read: Any, tmp_path: Path) -> None:
-    for name in "ab":
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "BASIS").write_text(name)
-    both = "BASIS_SET_FILE_NAME a/BASIS\n BASIS_SET_FILE_NAME b/BASIS"
-    assert read(TEMPLATE.replace("BASIS_SET_FILE_NAME BASIS_MOLOPT", both))["files"] == {"BASIS": "a", "BASIS.2": "b"}
-
-
-def test_missing_kinds(read: Any, tmp_path: Path) -> None:
-    found = read("! first\n" + TEMPLATE)
-    cp2k.check(found, {"H", "O"})
-    cp2k.check(found, {"H"})
-    with pytest.raises(BadData) as caught:
-        cp2k.check(found, {"H", "N"})
-    assert caught.value.message.startswith(f"{tmp_path / 'cp2k.inp'}:10: no &KIND N")
-    cp2k.check(read(TEMPLATE.replace("&KIND O", "&KIND DEFAULT")), {"H", "N"})
-    tight_binding = read(TEMPLATE.replace("&MGRID", "&QS\nMETHOD xTB\n&END\n&MGRID"))
-    cp2k.check(tight_binding, {"H", "N"})
-    with pytest.raises(BadData, match=r":\d+: no &KIND is for N, which the data hold"):
-        cp2k.check(tight_binding, {"N"})
-    with pytest.raises(BadData, match="no &KIND is for O"):
-        cp2k.check(read(TEMPLATE.replace("&KIND O", "&KIND O\nGHOST")), {"O"})
-
-
-@pytest.mark.parametrize("kind", ["&KIND Ox\nELEMENT O", "&KIND O1"])
-def test_a_kind_by_another_name(read: Any, frame: Any, kind: str) -> None:
-    text, _ = build(frame(), read(TEMPLATE.replace("&KIND O", kind)))
-    assert f"\n   {kind.split()[1]} 0.0 0.0 0.1\n" in text
-
-
 def test_the_frames_input(read: Any, frame: Any) -> None:
     text, stress = build(frame(), read(TEMPLATE))
     for line in ("RUN_TYPE ENERGY_FORCE", "STRESS_TENSOR ANALYTICAL", "A 5.0 0.0 0.0", "H -0.77 0.05 0.57"):
