@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ import pytest
 from psiflow_cli import bundle
 from tests.commands.conftest import trained
 from tests.commands.inputs import PSIFLOW, WATER, alive, copper
-from tests.slurm.test_provider import SITE, folder, label, run, units, wait_for
+from tests.slurm.test_provider import SITE, folder, label, run, started, units, wait_for
 
 __all__ = ["folder", "trained"]  # fixtures
 
@@ -84,16 +82,6 @@ def spawned(pool):
         except OSError:
             continue
     return [pid for _, pid in sorted(found)]
-
-
-@contextmanager
-def started(command):
-    """A command that does not outlive a test which failed."""
-    with subprocess.Popen(command) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def test_two_hundred_frames_while_blocks_and_a_node_go(slurm, folder):

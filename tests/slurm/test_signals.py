@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands.inputs import PSIFLOW, alive, copper
-from tests.slurm.test_faults import begun, running, started
-from tests.slurm.test_provider import SLOW, folder, label, run, units, wait_for
+from tests.slurm.test_faults import begun, running
+from tests.slurm.test_provider import SLOW, folder, label, run, started, units, wait_for
 
 __all__ = ["folder"]  # a fixture
 
