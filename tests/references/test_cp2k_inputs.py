@@ -133,3 +133,17 @@ def test_equals_a_run_of_the_users_input_by_hand(tmp_path: Path, context: Any) -
     frame = {**frame_for("r2scan-libxc"), **structure, "cell": cube(12 * Bohr)}
     (label,) = cp2k.label([frame], cp2k.settings(INPUTS / "r2scan-libxc.inp", {}), context())
     assert label["energy"] / Hartree == pytest.approx(float(energy[1]), abs=1e-7)
+
+
+@pytest.mark.parametrize("name", ["xtb-md", "dftb-scc"])
+def test_tight_binding_of_a_molecule_needs_no_lattice_sums(name: str, tmp_path: Path, context: Any) -> None:
+    """The template is for a box of liquid; a molecule has the energy that it has without Ewald sums."""
+    text = (INPUTS / f"{name}.inp").read_text()
+    (tmp_path / "open.inp").write_text(re.sub(r"(?i)(do_ewald +)t", r"\1F", text))
+    frame = {**frame_for(name), "cell": None, "pbc": [False] * 3}
+    labels = [
+        cp2k.label([frame], cp2k.settings(path, {}), context())[0]
+        for path in (INPUTS / f"{name}.inp", tmp_path / "open.inp")
+    ]
+    assert labels[0]["energy"] < 0
+    assert labels[0] == labels[1]

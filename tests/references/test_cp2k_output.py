@@ -68,6 +68,51 @@ def test_both_layouts(log: str, version: str) -> None:
     assert found.stress[1][2] * 29421.0107994716 == pytest.approx(0.230081027227, rel=1e-12)
 
 
+LAYOUTS = {
+    # what changed, and when: 2024.1 ends a run whose SCF does not converge; 2025.1 prints units and tags
+    "2023.2": OLD.replace("2023.1", "2023.2"),
+    "2024.1": OLD.replace("2023.1", "2024.1"),
+    "2024.3": OLD.replace("2023.1", "2024.3").replace("[a.u.]:              -17", "[a.u.]:               -17"),
+    "2025.1": NEW.replace("2025.2", "2025.1"),
+    "2026.1": NEW.replace("2025.2", "2026.1"),
+}
+
+
+@pytest.mark.parametrize("version", LAYOUTS)
+def test_layouts_of_other_versions(version: str) -> None:
+    """They say the same as 2023.1's, number by number."""
+    assert output.version(LAYOUTS[version]) == version
+    assert output.failed(LAYOUTS[version], 0) is None
+    here, there = (output.results(log, 2, True) for log in (OLD, LAYOUTS[version]))
+    assert there.energy == here.energy
+    assert there.forces == here.forces
+    assert here.stress is not None
+    assert there.stress is not None
+    for a, b in zip(here.stress, there.stress, strict=True):
+        assert a == pytest.approx(b, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("there", "instead", "message"),
+    [
+        ("[hartree]  ", "[eV]  ", "no energy"),
+        ("energy [hartree]", "energy [kcalmol]", "no energy"),
+        ("[hartree/bohr]", "[eV/angstrom]", "no forces in atomic units"),
+        ("[bar]", "[kbar]", "the stress in the log, in kbar, cannot be read"),
+        ("[bar]", "[atm]", "in atm"),
+        ("FORCES|      2 ", "FORCES|      3 ", "1 forces for 2 atoms"),
+        ("FORCES|      1 ", "FORCES|      O ", "0 forces|1 forces"),
+        ("E-02 -7.7867740877300E-03", "E-02-7.7867740877300E-03", "1 forces|0 forces"),
+        ("STRESS|      y ", "STRESS|      x ", "cannot be read"),
+        ("-3.56923153013E+03  -1.90273084558E+03", "-3.56923153013E+03", "cannot be read"),
+    ],
+)
+def test_a_layout_that_nobody_knows_gives_no_number(there: str, instead: str, message: str) -> None:
+    assert there in NEW
+    with pytest.raises(output.Unreadable, match=message):
+        output.results(NEW.replace(there, instead, 1), 2, True)
+
+
 @pytest.mark.parametrize("log", [OLD, NEW])
 @pytest.mark.parametrize(
     ("there", "instead", "message"),
@@ -97,6 +142,7 @@ def test_wrong_number_of_forces() -> None:
 CONVERGED = "  *** SCF run converged in     9 steps ***\n"
 LEAVING = "  Leaving inner SCF loop after reaching     3 steps.\n"
 WARNING = "\n *** WARNING in qs_scf.F:601 :: SCF run NOT converged ***\n\n"
+STEADFAST = "\n *** WARNING in qs_scf.F:703 :: SCF run NOT converged, but the program ***\n *** continues ***\n"
 NEWER = box("SCF run NOT converged. To continue the calculation", "regardless, please set IGNORE_CONVERGENCE_FAILURE.")
 
 
@@ -109,6 +155,7 @@ NEWER = box("SCF run NOT converged. To continue the calculation", "regardless, p
         LEAVING,
         "",
         LEAVING + NEWER,
+        LEAVING + STEADFAST,
     ],
 )
 def test_unconverged(scf: str) -> None:
@@ -149,6 +196,12 @@ def test_complaints_about_the_template() -> None:
     basis = box("The requested basis set <A> for element <O> was", "not found in the basis set files <BASIS_MOLOPT>")
     assert "was not found in the basis set files" in output.bad_template(basis)
     assert output.bad_template(box("Use the LSD option")) == ""
+    unit = box("Unknown unit: Rydb", place="common/cp_units.F:363")
+    assert output.bad_template(unit) == "Unknown unit: Rydb"
+    field = box("Stress tensor for periodic E-field not implemented", place="qs_efield_berry.F:330")
+    assert output.no_stress(field) == "Stress tensor for periodic E-field not implemented"
+    assert output.no_stress(box("No stress tensor is implemented for the implicit Poisson solver."))
+    assert output.no_stress(keyword) == ""
 
 
 def test_programs_that_never_started() -> None:

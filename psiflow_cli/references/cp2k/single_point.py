@@ -53,6 +53,8 @@ def _structure(frame: dict[str, Any], force_eval: Section, settings: dict[str, A
     solver = poisson.word(*SOLVER) or None
     pbc = [bool(x) for x in frame.get("pbc") or [False] * 3]
     found = box(frame["positions"], frame.get("cell"), pbc, solver, settings.get("box"))
+    if not any(pbc):
+        _without_lattice_sums(force_eval)
     poisson.put("POISSON_SOLVER", found.solver, *SOLVER)
     poisson.put("PERIODIC", found.periodic)
     subsys = force_eval.ensure("SUBSYS")
@@ -68,6 +70,14 @@ def _structure(frame: dict[str, Any], force_eval: Section, settings: dict[str, A
     for name, row in zip(names, found.positions, strict=True):
         coord.items.append(Keyword(name, _numbers(row), subsys.line))
     subsys.items.append(coord)
+
+
+def _without_lattice_sums(force_eval: Section) -> None:
+    """Tight binding sums over the atoms of a molecule; its Ewald sums crash with a solver for one (2023.1)."""
+    for name in ("XTB", "DFTB"):
+        section = force_eval.find(f"DFT/QS/{name}")
+        if section is not None and section.flag("DO_EWALD"):
+            section.put("DO_EWALD", "F")
 
 
 def _numbers(row: list[float]) -> str:
