@@ -6,6 +6,8 @@ ever; so its own watch is off, and every block that ends without a finished task
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +20,8 @@ from psiflow_cli.runtime.jsonfile import read_json, write_json
 from psiflow_cli.site.resolve import Target
 
 FILE = "blocks.json"
+_NO_ROOM = 1 << 16
+"""Bytes; with less, logs cannot be written."""
 
 
 class Blocks:
@@ -56,7 +60,7 @@ class Blocks:
             write_json(self._folder / FILE, {"type": self._target.provider.type, "jobs": self._jobs})
         interchange = getattr(self._executor, "interchange_proc", None)
         if interchange is not None and interchange.poll() is not None:
-            raise NoResources("the process that hands the tasks to the workers has died", self._logs())
+            raise no_resources(self._folder, "the process that hands the tasks to the workers has died", self._logs())
         if pending:
             self._give_up(live)
 
@@ -74,7 +78,8 @@ class Blocks:
         limit = self._target.run.max_block_failures
         never_again = self._target.run.strategy == "none" and self._ended and not live
         if self._barren >= limit or never_again:
-            raise NoResources(
+            raise no_resources(
+                self._folder,
                 f"{self._barren} block{'s' * (self._barren != 1)} ended without finishing a task"
                 f"{_because(self._last_words)}",
                 self._logs(),
@@ -88,7 +93,8 @@ class Blocks:
             self._connected = True
             return
         addresses = ", ".join(sorted(getattr(self._executor, "all_addresses", ()))) or "no address"
-        raise NoResources(
+        raise no_resources(
+            self._folder,
             f"a block runs, but no worker connected within {duration.human(patience)} to {addresses}",
             f"[executors.{self._target.label}] address names the one that reaches this host; {self._logs()}",
         )
@@ -118,6 +124,14 @@ class Blocks:
     def forget(self) -> None:
         """Every block has been ended in order."""
         (self._folder / FILE).unlink(missing_ok=True)
+
+
+def no_resources(folder: Path, message: str, hint: str) -> Exception:
+    """NoResources; or, where the disk of the run directory is full, which keeps workers from starting, that."""
+    disk = os.statvfs(folder)
+    if disk.f_bavail * disk.f_frsize < _NO_ROOM:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    return NoResources(message, hint)
 
 
 def _because(text: str) -> str:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli import duration
-from psiflow_cli.errors import NoResources, PsiflowError
-from psiflow_cli.runtime.blocks import Blocks, end_stale
+from psiflow_cli.errors import PsiflowError
+from psiflow_cli.runtime.blocks import Blocks, end_stale, no_resources
 from psiflow_cli.runtime.executors import htex
 from psiflow_cli.runtime.signals import StopSignals
 from psiflow_cli.seams import Wire
@@ -204,7 +204,8 @@ class Session:
             task.losses += 1
             return Outcome(lost=self._blocks.epitaph(error), blame=task.losses > _UNLUCKY)
         if kind == "BadStateException":
-            raise NoResources("no worker could be started" + self._why(str(error)), f"logs: {self._folder / 'parsl'}")
+            said = "no worker could be started" + self._why(str(error))
+            raise no_resources(self._folder, said, f"logs: {self._folder / 'parsl'}")
         if self._explain_loss and (found := self._explain_loss(error)):
             said, alone = found
             task.losses += 1
