@@ -115,3 +115,13 @@ def test_a_folder_of_parameters(read: Any, tmp_path: Path) -> None:
     assert read(TEMPLATE.replace("&MGRID", TIGHT_BINDING.format("DFTB/scc")))["files"] == {}
     with pytest.raises(BadData, match="no such folder"):
         read(TEMPLATE.replace("&MGRID", TIGHT_BINDING.format("./nope")))
+
+
+def test_what_a_run_keeps_of_them_is_short(read: Any, tmp_path: Path) -> None:
+    (tmp_path / "BASIS").write_text("O mine\n" * 1000)
+    found = read(TEMPLATE.replace("BASIS_MOLOPT", "BASIS"))
+    kept = cp2k.identity(found)
+    assert len(kept["files"]["BASIS"]) == 64
+    assert kept["template"] == found["template"]
+    (tmp_path / "BASIS").write_text("O mine\n" * 1001)
+    assert cp2k.identity(read(TEMPLATE.replace("BASIS_MOLOPT", "BASIS"))) != kept

@@ -6,6 +6,7 @@ converted once, with ASE's constants.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ FRAME_INPUTS = ("charge", "multiplicity")
 DEFAULT_TASK_SECONDS = 0.0
 __all__ = [
     "DEFAULT_TASK_SECONDS", "FRAME_INPUTS", "REQUIRES", "SUMMARY",
-    "changed", "check", "code", "isolated", "label", "locate", "render", "replaced", "settings", "try_out",
+    "changed", "check", "code", "identity", "isolated", "label", "locate", "render", "replaced", "settings", "try_out",
 ]  # fmt: skip
 
 
@@ -59,6 +60,12 @@ def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]
     lines = {s.name: s.line.number for s in root.walk() if s.line.source == str(input_file) and s.line.text}
     _origins[json.dumps(found, sort_keys=True)] = _Origin(str(input_file), lines, root)
     return found
+
+
+def identity(settings: dict[str, Any]) -> dict[str, Any]:
+    """What decides a label: of the files that go along their sha256, as a table may have megabytes."""
+    files = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in settings["files"].items()}
+    return {**settings, "files": files}
 
 
 def replaced(input_file: Path) -> list[str]:
