@@ -42,7 +42,7 @@ TEMPLATE = """\
     &SCF
       SCF_GUESS {guess}
       EPS_SCF 1.0E-6
-      MAX_SCF 60
+      MAX_SCF 200
       &OT
         MINIMIZER DIIS
         PRECONDITIONER FULL_ALL
