@@ -20,13 +20,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the long tests unless they are asked for."""
+    """Skip the long tests unless they are asked for.
+
+    Tests run side by side (pytest-xdist), a file after the other in each process. Those of the one emulated cluster
+    are one group, and the first, since it takes longest.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("slurm" if _on_cluster(item) else item.path.name))
+    items.sort(key=_on_cluster, reverse=True)
     if config.getoption("--full"):
         return
     skip = pytest.mark.skip(reason="long test: give --full")
     for item in items:
         if "full" in item.keywords:
             item.add_marker(skip)
+
+
+def _on_cluster(item: pytest.Item) -> bool:
+    return "slurm" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")

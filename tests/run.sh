@@ -34,5 +34,6 @@ if command -v shellcheck >/dev/null; then
 else
     say "no shellcheck: the shell scripts are not checked"
 fi
-check python -m pytest -q -rs "$@"
+# Two at a time: most tests wait for a process to start, or to end.
+check python -m pytest -q -rs -n 2 --dist loadgroup "$@"
 exit "$status"

@@ -47,6 +47,7 @@ def main(argv: list[str]) -> int:
         argv[2:],
         env={**os.environ, **leash["env"]},
         cwd=leash["cwd"],
+        stderr=_complaints(leash["cwd"]) if any(word.endswith("interchange.py") for word in argv[2:]) else None,
         preexec_fn=(lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)) if libc else None,
     )
     pool = _Pool(argv[2:]) if is_pool else None
@@ -61,6 +62,14 @@ def main(argv: list[str]) -> int:
             child.wait(POLL_S)
     _end_all()
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def _complaints(folder: str) -> int:
+    """Where the interchange's stderr goes: what Python says of a disk too full for its log is not for a terminal."""
+    try:
+        return os.open(os.path.join(folder, "interchange.err"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError:
+        return subprocess.DEVNULL
 
 
 class _Pool:
