@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,26 +20,28 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "full: takes minutes; runs with --full only")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the long tests unless they are asked for.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where tests run side by side, a file is one group, since its tests share fixtures; so is the emulated cluster."""
+    from xdist.scheduler import LoadFileScheduling
 
-    Tests run side by side (pytest-xdist), a file after the other in each process. Those of the one emulated cluster
-    are one group, and the first, since it takes longest.
-    """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("slurm" if _on_cluster(item) else item.path.name))
-    items.sort(key=_on_cluster, reverse=True)
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "slurm" if file.startswith("tests/slurm/") else file
+
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the long tests unless they are asked for; the cluster's tests take longest and come first."""
+    items.sort(key=lambda item: "slurm" not in item.path.parts)
     if config.getoption("--full"):
         return
     skip = pytest.mark.skip(reason="long test: give --full")
     for item in items:
         if "full" in item.keywords:
             item.add_marker(skip)
-
-
-def _on_cluster(item: pytest.Item) -> bool:
-    return "slurm" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")

@@ -35,5 +35,5 @@ else
     say "no shellcheck: the shell scripts are not checked"
 fi
 # Two at a time: most tests wait for a process to start, or to end.
-check python -m pytest -q -rs -n 2 --dist loadgroup "$@"
+check python -m pytest -q -rs -n 2 --dist loadfile "$@"
 exit "$status"
