@@ -87,10 +87,13 @@ class Model(Protocol):
     def train(self, job: Wire, context: Wire) -> Wire:
         """*worker*: run the trainer in `job["workdir"]` and go on from what an earlier run left there.
 
-        job: {"workdir", "train", "valid" (extended XYZ with energy, forces, stress), "config": from `plan`,
-        "seed": int}.
+        job: {"workdir", "train", "valid" (extended XYZ with energy, forces, stress, config_type, config_weight),
+        "config": from `plan`, "seed": int, "init": a member's folder of a bundle of this family, or a model file of
+        the trainer's own, to start from (only if there is one), "seconds": float or None}.
+        It stops by itself, after a whole epoch, so early that the best model so far is there within `seconds` of the
+        call; one epoch is always trained.
         Returns {"weights": [paths], "logs": [paths], "metrics": {...}, "trainer": "mace-torch 0.3.16", "cutoff": Å,
-        "elements": [...], "dtype": ..., "atomic_energies": {...}}.
+        "elements": [...], "dtype": ..., "atomic_energies": {...}, "finished": False if the time ended it}.
         """
 
     def epochs(self, config: Wire) -> int:

@@ -13,8 +13,11 @@ import io
 import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from psiflow_cli.models.mace.stopping import Enough, Stopping
 
 LAST = "last.pt"
 BEST = ("best.pt", "best-stage-two.pt")
@@ -23,14 +26,22 @@ BEST = ("best.pt", "best-stage-two.pt")
 class Checkpoints:
     """What `mace.cli.run_train` expects of `mace.tools.CheckpointHandler`.
 
-    The epochs whose weights it gave out after the training are noted in `delivered`.
+    The epochs whose weights it gave out after the training are noted in `delivered`; `stopping` ends it early.
     """
 
     def __init__(
-        self, directory: str, tag: str, keep: bool = False, swa_start: int | None = None, *, delivered: list[int]
+        self,
+        directory: str,
+        tag: str,
+        keep: bool = False,
+        swa_start: int | None = None,
+        *,
+        delivered: list[int],
+        stopping: Stopping,
     ) -> None:
         self._folder = Path(directory)
         self._delivered = delivered
+        self._stopping = stopping
         self._swa_start = math.inf if swa_start is None else swa_start
         self._resumed: dict[str, Any] = {}
         self._best = [math.inf, math.inf]
@@ -67,8 +78,13 @@ class Checkpoints:
         return saved
 
     def begin(self, parts: dict[str, Any], start: int) -> None:
-        """Take hold of the trainer's `ema`, `loader`, `scheduler` and `swa`, and put back what MACE's state lacks."""
+        """Take hold of the trainer's `ema`, `loader`, `scheduler` and `swa`, and put back what MACE's state lacks.
+
+        Raises Enough where there is no time, or no reason, for another epoch.
+        """
         self._parts = parts
+        if self._resumed:
+            self._stopping.resume(self._resumed["stopping"])
         saved = self._resumed
         if not saved:
             return
@@ -89,17 +105,25 @@ class Checkpoints:
 
     def see(self, metrics: dict[str, Any]) -> None:
         """Note the validation loss among the trainer's metrics."""
-        if metrics.get("mode") == "eval" and metrics.get("epoch") is not None:
+        if metrics.get("mode") != "eval":
+            return
+        if metrics.get("epoch") is None:  # MACE's look at the model before the first epoch
+            self._stopping.mark()
+        else:
             self._valid_loss = float(metrics["loss"])
 
     def save(self, state: Any, epochs: int, keep_last: bool = False) -> None:
-        """Save the finished epoch; `state` holds the averaged weights if there is an average."""
+        """Save the finished epoch; `state` holds the averaged weights if there is an average.
+
+        Raises Enough where it was the last one that fits.
+        """
         import torch
 
         stage = int(epochs >= self._swa_start)
         improved = self._valid_loss < self._best[stage]
         if improved:
             self._best[stage] = self._valid_loss
+        self._stopping.epoch(improved)
         ema, swa = self._parts["ema"], self._parts["swa"]
         buffer = io.BytesIO()
         content = {
@@ -112,10 +136,12 @@ class Checkpoints:
             "shuffle": self._parts["loader"].generator.get_state(),
             "ema": None if ema is None else ema.state_dict(),
             "swa": None if swa is None else swa.scheduler.state_dict(),
+            "stopping": self._stopping.state(),
         }
         torch.save(content, buffer)
         for name in [BEST[stage]] * improved + [LAST]:
             _replace(self._folder / name, buffer.getbuffer())
+        self._stopping.check(last_stage=swa is None or bool(stage))
 
     def finish(self) -> None:
         """From now on, `load_latest` gives the best weights."""
@@ -129,14 +155,15 @@ def resumable(train: Callable[..., None]) -> Callable[..., None]:
         checkpoints, log = given["checkpoint_handler"], given["logger"].log
         parts = {"ema": given["ema"], "swa": given["swa"]}
         parts |= {"loader": given["train_loader"], "scheduler": given["lr_scheduler"]}
-        checkpoints.begin(parts, given["start_epoch"])
 
         def listen(metrics: dict[str, Any]) -> None:
             checkpoints.see(metrics)
             log(metrics)
 
         given["logger"].log = listen
-        train(**{**given, "save_all_checkpoints": True})
+        with suppress(Enough):
+            checkpoints.begin(parts, given["start_epoch"])
+            train(**{**given, "save_all_checkpoints": True})
         checkpoints.finish()
 
     return run

@@ -19,7 +19,9 @@ _loaded: dict[tuple[str, float, str, str], Any] = {}
 
 
 def weights_file(member: str) -> Path:
-    """The one model file in a member's folder."""
+    """The one model file in a member's folder, or the file that was named in place of one."""
+    if Path(member).is_file():
+        return Path(member)
     found = sorted(Path(member).glob("*.model"))
     if len(found) != 1:
         raise Fatal(f"{member}: {len(found)} files named *.model in it, not one", "is this a model bundle of MACE?", 66)

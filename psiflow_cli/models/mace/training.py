@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,17 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 def train(job: Wire, context: Wire) -> Wire:
     """*worker*: train in `job["workdir"]`, or go on after the last finished epoch; see `seams.Model.train`.
 
-    `job["init"]`, where there is one, is the folder of the weights to begin with. Besides what the seam asks for,
-    returns `logs` (paths) and `metrics` (of the epoch whose weights these are). Raises Fatal if no model can come of
-    it, and with exit code 75 if the time was up and the same job would go on.
+    `job["init"]`, where there is one, is the folder of the weights to begin with, or a file of them. Besides what the
+    seam asks for, returns `logs` (paths) and `metrics` (of the epoch whose weights these are). Raises Fatal if no model
+    can come of it, and with exit code 75 if the time was up before the first epoch and the same job would go on.
     """
+    until = None if job.get("seconds") is None else time.time() + job["seconds"]
     folder = Path(job["workdir"])
     folder.mkdir(parents=True, exist_ok=True)
     _forget_other(folder, job)
-    if not (folder / WEIGHTS).is_file():
+    if not _is_finished(folder):
         _prepare(folder, job, context)
-        _launch(folder, context)
+        _launch(folder, context, until)
     done = progress(folder)
     facts = json.loads((folder / FACTS).read_text())
     metrics = next((epoch for epoch in done if epoch["epoch"] == facts["epoch"]), {})
@@ -45,10 +47,23 @@ def train(job: Wire, context: Wire) -> Wire:
     return {**facts, "weights": [str(folder / WEIGHTS)], "logs": logs, "metrics": metrics}
 
 
+def _is_finished(folder: Path) -> bool:
+    """Whether an earlier run trained to the end; what one that ran out of time delivered is removed."""
+    if not (folder / WEIGHTS).is_file():
+        return False
+    if json.loads((folder / FACTS).read_text())["finished"]:
+        return True
+    (folder / WEIGHTS).unlink()
+    return False
+
+
 def _forget_other(folder: Path, job: Wire) -> None:
     """Start over where the folder holds a training of something else; what it holds is psiflow's own."""
-    same = {key: job.get(key) for key in ("config", "seed", "init")}
-    same |= {name: hashlib.sha256(Path(job[name]).read_bytes()).hexdigest() for name in ("train", "valid")}
+    files = {name: Path(job[name]) for name in ("train", "valid")}
+    if job.get("init"):
+        files["init"] = weights_file(job["init"])
+    same = {key: job[key] for key in ("config", "seed")}
+    same |= {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
     identity, path = json.dumps(same, sort_keys=True), folder / JOB
     if path.is_file() and path.read_text() == identity:
         return
@@ -87,10 +102,10 @@ def _prepare(folder: Path, job: Wire, context: Wire) -> None:
     (folder / CONFIG).write_text("".join(f"{key}: {json.dumps(config[key])}\n" for key in sorted(config)))
 
 
-def _launch(folder: Path, context: Wire) -> None:
+def _launch(folder: Path, context: Wire, until: float | None) -> None:
     threads = str(context.get("threads") or context.get("cores") or 1)
     outcome = subprocesses.run(
-        [sys.executable, "-m", "psiflow_cli.models.mace.trainer"],
+        [sys.executable, "-m", "psiflow_cli.models.mace.trainer", *([] if until is None else [str(until)])],
         folder / LOG,
         cwd=folder,
         env={**os.environ, **dict.fromkeys(_THREADS, threads), **context.get("env", {})},
