@@ -1,0 +1,62 @@
+"""When a training ends before its last epoch: its time is up, or the validation loss falls no more.
+
+MACE 0.3.16 counts epochs without improvement (`patience`) and says that it stops, but goes on unless it is distributed;
+and it forgets the count over a restart. So psiflow counts, too.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+DELIVERY_S = 4.0
+"""What is kept of the time to write the best weights as a model, and to leave."""
+
+
+class Enough(Exception):
+    """Train no further, and deliver the best weights so far."""
+
+
+class Stopping:
+    """Looks at the clock and at the validation loss after every epoch; `until` is in seconds since 1970."""
+
+    def __init__(self, until: float | None = None, patience: int | None = None) -> None:
+        self._until = until
+        self._patience = patience
+        self._mark = time.time()
+        self._worst = 0.0
+        self._stale = 0
+        self.out_of_time = False
+
+    def state(self) -> dict[str, Any]:
+        """What a later process has to know."""
+        return {"worst_epoch_s": self._worst, "stale": self._stale}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on counting; raises Enough where no epoch fits into the time, or none is wanted."""
+        self._worst, self._stale = state["worst_epoch_s"], state["stale"]
+        self._judge(last_stage=True)
+
+    def mark(self) -> None:
+        """An epoch begins now."""
+        self._mark = time.time()
+
+    def epoch(self, improved: bool) -> None:
+        """Note a finished epoch."""
+        self._worst = max(self._worst, time.time() - self._mark)
+        self._stale = 0 if improved else self._stale + 1
+        self.mark()
+
+    def check(self, last_stage: bool) -> None:
+        """Raise Enough where the longest epoch so far would not fit any more, or the patience is at its end.
+
+        Patience ends a training only in its last stage: MACE itself goes over to the next.
+        """
+        self._judge(last_stage)
+
+    def _judge(self, last_stage: bool) -> None:
+        if self._until is not None and time.time() + self._worst + DELIVERY_S > self._until:
+            self.out_of_time = True
+            raise Enough
+        if last_stage and self._patience is not None and self._stale >= self._patience:
+            raise Enough
