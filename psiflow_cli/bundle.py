@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,20 @@ class Bundle:
         return list(self.facts["elements"])
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether it is a trainer's bare model file, of which nothing is known before it is run."""
+        return bool(self.facts.get("foreign"))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether its training was stopped by the clock."""
+        return bool(self.facts.get("unfinished"))
+
+    @property
     def members(self) -> list[str]:
-        """Absolute paths of the members' folders."""
+        """Absolute paths of the members' folders, or of a bare model file."""
+        if self.is_foreign:
+            return [str(self.path.absolute())]
         return [str((self.path / f"member-{i}").absolute()) for i in range(self.facts["members"])]
 
     @property
@@ -37,6 +51,55 @@ class Bundle:
         """16 hex digits over the weights of every member."""
         weights = "\n".join(f"{name} {digest}" for name, digest in sorted(self.facts["weights"].items()))
         return hashlib.sha256(weights.encode()).hexdigest()[:16]
+
+
+def foreign(path: Path, family: str) -> Bundle:
+    """A bare model file as a bundle of one member; its elements are not known, since nothing of it is run."""
+    weights = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    return Bundle(path, {"family": family, "elements": [], "members": 1, "weights": weights, "foreign": True})
+
+
+def pinned(bundle: Bundle, folder: Path) -> Bundle:
+    """A copy below `folder`, by fingerprint, that stays when the bundle is replaced; made whole or not at all.
+
+    The copy's weights are checked: raises BadData where they changed meanwhile.
+    """
+    place = folder / bundle.fingerprint
+    if not place.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=".", dir=folder))
+        try:
+            if bundle.is_foreign:
+                shutil.copyfile(bundle.path, made / bundle.path.name)
+            else:
+                _copy(bundle, made)
+            made.rename(place)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    return foreign(place / bundle.path.name, bundle.family) if bundle.is_foreign else load(str(place))
+
+
+def _copy(bundle: Bundle, made: Path) -> None:
+    for file in ("model.toml", *bundle.facts["weights"], *bundle.facts.get("data", {})):
+        if (bundle.path / file).is_file():
+            (made / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle.path / file, made / file)
+
+
+def training_data(bundle: Bundle) -> dict[str, Path]:
+    """The files of what it was trained on and validated with, as far as it still has them: `train`, `valid`.
+
+    Raises BadData for one that was changed.
+    """
+    files = {}
+    for name, digest in bundle.facts.get("data", {}).items():
+        path = bundle.path / name
+        if not path.is_file():
+            continue  # whoever hands a model on may keep the data
+        if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            raise BadData(f"{path}: not the data that model.toml names (sha256)", "--no-replay trains without them")
+        files[path.name.partition(".")[0]] = path
+    return files
 
 
 def load(name: str) -> Bundle:

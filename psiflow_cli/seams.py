@@ -71,7 +71,11 @@ class Reference(Protocol):
 
 
 class Model(Protocol):
-    """A family of potentials. One file in `models/`."""
+    """A family of potentials. One file in `models/`.
+
+    It may also have
+        FILES: tuple[str, ...]     how the model files of its trainer end, which may be used in place of a bundle
+    """
 
     SUMMARY: str
     REQUIRES: tuple[str, ...]
@@ -80,8 +84,12 @@ class Model(Protocol):
         """The trainer's full configuration, in the trainer's own names, in the command's process.
 
         `config` is the user's file, `options` the `--set` pairs (they win), `summary` describes the data:
-        {"elements": [str], "frames": int, "valid_frames": int, "stress": bool, "periodic": bool,
-         "e0s": {symbol: eV} or "average", "dtype": "float32" | "float64" (only if the site asks for one)}.
+        {"elements": [str], "frames": int, "valid_frames": int, "stress": bool (of every frame),
+         "some_stress": bool (of at least one), "periodic": bool, "e0s": {symbol: eV}, "average" or "init" (those of the
+         model file to start from), "dtype": "float32" | "float64" (only if the site asks for one), "init": the
+         configuration of the model to start from, empty for a model file of which nothing is known (only if there is
+         one)}.
+        Raises UsageError for an option that contradicts the model to start from.
         """
 
     def train(self, job: Wire, context: Wire) -> Wire:

@@ -10,7 +10,7 @@ import click
 
 from psiflow_cli import options
 from psiflow_cli.console import note, problem
-from psiflow_cli.errors import FAILED_FRAMES, BadConfig, UsageError
+from psiflow_cli.errors import FAILED_FRAMES, STOPPED, BadConfig, UsageError
 
 if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wait for them
     from psiflow_cli.site.resolve import Target
@@ -79,8 +79,8 @@ def perform(
 ) -> None:
     """Run a stage and exit with its code.
 
-    `run` returns the summary (`total`, `failed`, `retry`, …), `plan` says what would be done, `force` asks for work
-    although an equal invocation has finished, `space` is the kind of workspace.
+    `run` returns the summary (`total`, `failed`, `retry`, `unfinished`, …), `plan` says what would be done, `force`
+    asks for work although an equal invocation has finished, `space` is the kind of workspace.
     """
     from psiflow_cli.runtime.signals import stoppable
     from psiflow_cli.stages.workspace import Workspace
@@ -97,8 +97,10 @@ def perform(
             summary = run(opened)
         failed = summary.get("failed", 0)
         code = FAILED_FRAMES if limit is not None and failed > limit.of(summary["total"]) else 0
+        unfinished = bool(summary.get("unfinished"))
+        code = STOPPED if unfinished else code
         if not earlier:
-            opened.run.end(code, summary, finished=True, retry=bool(summary.get("retry")))
+            opened.run.end(code, summary, finished=not unfinished, retry=bool(summary.get("retry")))
             note(say(summary))
         if failed:
             _say_failures(summary)

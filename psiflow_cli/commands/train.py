@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from psiflow_cli import options, registry
-from psiflow_cli.commands import _stage
+from psiflow_cli.commands import _model, _stage
 from psiflow_cli.errors import BadConfig, NoInput, UsageError
 
 if TYPE_CHECKING:
@@ -44,8 +44,17 @@ def _is_number(text: str) -> bool:
 @click.option("--config", metavar="FILE", help="The trainer's own configuration, YAML or TOML.")
 @options.settings
 @options.keys
-@click.option("--init", metavar="BUNDLE", help="Start from this model, of the same family.")
+@click.option("--init", metavar="BUNDLE|FILE", help="Start from this model, of the same family.")
+@click.option(
+    "--replay/--no-replay",
+    default=True,
+    show_default=True,
+    help="Whether to train on what the model of --init was trained on, too.",
+)
+@_model.trust
 @click.option("--members", type=click.IntRange(1), default=1, show_default=True, help="Models in the committee.")
+@click.option("--bootstrap", is_flag=True, help="Each member is trained on its own sample, drawn with replacement.")
+@click.option("--mixed-references", is_flag=True, help="Take labels of different methods together.")
 @options.seed
 @options.common
 def command(
@@ -57,14 +66,22 @@ def command(
     settings: dict[str, str],
     keys: str | None,
     init: str | None,
+    replay: bool,
+    trust: bool,
     members: int,
+    bootstrap: bool,
+    mixed_references: bool,
     seed: int,
     common: options.Common,
 ) -> None:
     """Train a model on FRAMES with the family's own trainer, and write a model bundle.
 
     Single settings (--set) win over --config, both in the trainer's own names. Run the same command again to go on from
-    the last checkpoint.
+    the last checkpoint. A training whose time is up (--deadline, or the walltime of its task) stops after an epoch,
+    writes the best model so far, marked as unfinished, and exits with 75.
+
+    With --init, a model is trained further: the energies of isolated atoms and the architecture stay, the learning rate
+    is lower, and the training ends when the validation loss falls no more.
 
     \b
     Example:
@@ -72,26 +89,31 @@ def command(
     """
     family = options.required(arch, "--arch")
     module = registry.load("models", family)
-    from psiflow_cli import bundle, extxyz
-    from psiflow_cli.stages import dataset, train
+    from psiflow_cli import extxyz
+    from psiflow_cli.stages import e0s as energies_of
+    from psiflow_cli.stages import start, train
 
-    first = bundle.load(init) if init else None
+    first = _model.load(init, trust, family) if init else None
     if first and first.family != family:
         raise UsageError(f"{init} is a model of {first.family}, not of {family}", f"give --arch {first.family}")
 
     try:
-        energies = dataset.parse_e0s(e0s) if e0s else None
+        energies = energies_of.parse(e0s) if e0s else None
     except ValueError as error:
         raise UsageError(f"--e0s: {error}") from None
     output = common.output or options.beside(frames, "", ".model")
     if output == "-":
         raise UsageError("a model bundle is a directory and cannot go to stdout", "name it with --output")
     configuration = _read(config)
+    more: dict[str, Any] = {"replay": replay} if first else {}
+    if first and start.is_output(first, output):
+        more["init"] = "the output"  # which is another one after every training
     job = _stage.job(
         "train", family, "train", frames, os.path.normpath(output), common,
         settings={
             "arch": family, "valid": valid, "e0s": energies, "config": configuration, "set": settings, "keys": keys,
-            "members": members, "seed": seed, "init": first.fingerprint if first else None,
+            "members": members, "seed": seed, "bootstrap": bootstrap,
+            "init": first.fingerprint if first else None, **more,
         },
         other_inputs=() if _is_number(valid) else (valid,),
     )  # fmt: skip
@@ -109,17 +131,31 @@ def command(
         members=members,
         seed=seed,
         init=first,
+        replay=replay,
+        bootstrap=bootstrap,
+        mixed=mixed_references,
     )
 
     def plan(space: Workspace) -> dict[str, object]:
         prepared = train.prepare(training, space)
         counts = {part: prepared.data.count(part) for part in ("train", "valid")}
-        return {**counts, "atomic_energies": prepared.e0s, "configuration": prepared.config}
+        notes = {"notes": prepared.notes} if prepared.notes else {}
+        return {**counts, "atomic_energies": prepared.e0s, "configuration": prepared.config, **notes}
 
     _stage.perform(
         job, common, plan=plan, run=lambda space: train.run(training, space),
-        say=lambda s: f"trained {s['total']} model(s) for {s['epochs']} epochs -> {_stage.name(s['output'])}",
+        say=_said,
     )  # fmt: skip
+
+
+def _said(summary: dict[str, Any]) -> str:
+    """One line about what came of it."""
+    trained = "/".join(map(str, dict.fromkeys(summary["trained_epochs"])))
+    where = _stage.name(summary["output"])
+    if not summary["unfinished"]:
+        return f"trained {summary['total']} model(s) for {trained} epochs -> {where}"
+    done = f"time is up after {trained} of {summary['epochs']} epochs: the best so far -> {where}"
+    return f"{done}; run the same command again to go on"
 
 
 def _read(config: str | None) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from typing import Any
 
 from psiflow_cli import __version__
 from psiflow_cli.errors import BUG, CannotCreate, PsiflowError
+from psiflow_cli.runtime.exchange import exchange
 from psiflow_cli.runtime.journal import Journal, records
 from psiflow_cli.runtime.jsonfile import read_json, write_json
 from psiflow_cli.runtime.lock import Lock
@@ -185,10 +185,8 @@ class Run:
         if not final.absolute().is_relative_to(self.folder.absolute()):
             give_user_mode(temporary)
         if temporary.is_dir() and final.exists():
-            aside = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
-            os.rename(final, aside / final.name)
-            os.rename(temporary, final)
-            shutil.rmtree(aside)
+            exchange(temporary, final)
+            shutil.rmtree(temporary)
         else:
             os.replace(temporary, final)
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-import json
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli import __version__, bundle, extxyz, toml
-from psiflow_cli.console import Progress
-from psiflow_cli.errors import BadConfig, BadData, PsiflowError, UsageError
+from psiflow_cli import __version__, bundle, extxyz
+from psiflow_cli.console import Progress, note
+from psiflow_cli.errors import BadConfig, BadData, UsageError
 from psiflow_cli.runtime.rundir import fingerprint
-from psiflow_cli.runtime.session import Outcome, Session, Task
+from psiflow_cli.runtime.session import Session
 from psiflow_cli.seams import Model, Wire
-from psiflow_cli.stages import dataset
+from psiflow_cli.stages import bundling, dataset, e0s, start
+from psiflow_cli.stages.members import Member, train
 from psiflow_cli.stages.workspace import Job, Workspace
 
 
@@ -37,12 +33,18 @@ class Training:
     options: dict[str, str]
     valid: str
     """A file, or a share of the data."""
-    e0s: dataset.E0S | str | None
+    e0s: e0s.E0S | str | None
     keys: dict[str, str] | None
     members: int
     seed: int
     init: bundle.Bundle | None = None
     """A model to start from, of the same family."""
+    replay: bool = True
+    """Whether what that was trained on is trained on again."""
+    bootstrap: bool = False
+    """Whether each member has its own sample of the training frames."""
+    mixed: bool = False
+    """Whether labels of several methods may be taken together."""
 
     @property
     def valid_file(self) -> str | None:
@@ -53,36 +55,79 @@ class Training:
 class Prepared:
     """The data and the trainer's configuration, checked, before anything is submitted."""
 
+    sources: dataset.Sources
     data: dataset.Dataset
     config: Wire
-    e0s: dataset.E0S | str
+    e0s: e0s.E0S | str
+    start: start.Start | None
+    notes: list[str]
 
 
-def prepare(training: Training, space: Workspace) -> Prepared:
-    """Read and check all data, and make the trainer's configuration."""
+def prepare(training: Training, space: Workspace, keep: bool = False) -> Prepared:
+    """Read and check all data, and make the trainer's configuration; with `keep`, copy the model to start from."""
+    begin = start.find(training.init, training.job.output, training.job.folder, keep)
+    sources = dataset.Sources(
+        space.frames,
+        training.keys,
+        (lambda: extxyz.read(Path(training.valid))) if training.valid_file else None,
+        begin.data() if begin else {},
+        training.replay,
+    )
     share = 0.0 if training.valid_file else float(training.valid)
-    data = dataset.read(space.frames(), _valid(training), share, training.seed, training.keys)
+    data = dataset.read(sources, share, training.seed, training.mixed)
     for part, purpose in (("train", "train"), ("valid", "validate")):
         if not data.count(part):
             raise BadData(
                 f"{training.job.frames[0]}: no frames to {purpose} on", "give more data, or --valid FILE|SHARE"
             )
-    if training.init and data.elements - set(training.init.elements):
-        unknown = ", ".join(sorted(data.elements - set(training.init.elements)))
-        raise BadData(f"{training.init.path}: cannot be the start, it does not know {unknown}", "train without --init")
-    e0s = dataset.atomic_energies(data, training.e0s)
+    _check_start(begin, data)
+    energies, drift = _energies(training, data, begin)
+    config = _plan(training, _summary(training, data, energies, begin))
+    notes = [*data.notes, *([drift] if drift else []), *_start_notes(begin, sources, data)]
+    return Prepared(sources, data, config, energies, begin, notes)
+
+
+def _check_start(begin: start.Start | None, data: dataset.Dataset) -> None:
+    """Raise BadData where the model to start from lacks an element of the data."""
+    if begin and begin.model.elements and data.elements - set(begin.model.elements):
+        unknown = ", ".join(sorted(data.elements - set(begin.model.elements)))
+        raise BadData(f"{begin.name}: cannot be the start, it does not know {unknown}", "train without --init")
+
+
+def _energies(training: Training, data: dataset.Dataset, begin: start.Start | None) -> tuple[e0s.E0S | str, str]:
+    """The energies of isolated atoms, and a note on them; those of a bare model file where nobody gives others."""
+    if begin and begin.model.is_foreign and training.e0s is None and data.elements - data.e0s.keys():
+        return "init", "the energies of isolated atoms are those of the model file"
+    return e0s.choose(data.elements, data.e0s, data.crystals_of_one_atom, training.e0s, begin.e0s if begin else None)
+
+
+def _summary(
+    training: Training, data: dataset.Dataset, energies: e0s.E0S | str, begin: start.Start | None
+) -> dict[str, Any]:
+    """What a family has to know of the data; see `seams.Model.plan`."""
     summary = {
         "elements": sorted(data.elements),
         "frames": data.count("train"),
         "valid_frames": data.count("valid"),
-        "stress": data.with_stress == data.count("train") + data.count("valid"),
+        "stress": data.frames == data.with_stress,
+        "some_stress": data.with_stress > 0,
         "periodic": data.periodic > 0,
-        "e0s": e0s,
+        "e0s": energies,
     }
+    if begin:
+        summary["init"] = {} if begin.model.is_foreign else begin.model.facts["configuration"]
     context = training.job.target.context if training.job.target else {}
     if context.get("dtype"):
         summary["dtype"] = context["dtype"]
-    return Prepared(data, _plan(training, summary), e0s)
+    return summary
+
+
+def _start_notes(begin: start.Start | None, sources: dataset.Sources, data: dataset.Dataset) -> list[str]:
+    if begin is None or not sources.replay:
+        return []
+    if "train" not in sources.old:
+        return [f"{begin.name} has no training data with it: only the new frames are trained on"]
+    return [f"{data.replayed} frames that {begin.name} was trained on are replayed"] if data.replayed else []
 
 
 def _plan(training: Training, summary: Wire) -> Wire:
@@ -96,109 +141,78 @@ def _plan(training: Training, summary: Wire) -> Wire:
         raise
 
 
-def _valid(training: Training) -> Iterator[extxyz.Frame] | None:
-    return extxyz.read(Path(training.valid_file)) if training.valid_file else None
-
-
 def run(training: Training, space: Workspace) -> dict[str, Any]:
     """Train every member and make the bundle; returns the summary."""
-    prepared = prepare(training, space)
+    prepared = prepare(training, space, keep=True)
+    for said in prepared.notes:
+        note(said)
     epochs = training.module.epochs(prepared.config)
     space.run.begin(epochs * training.members)
     with space.run.guard_end():
-        files = _write_data(training, space, prepared)
-        init = training.init.fingerprint if training.init else None
-        of = space.run.key(fingerprint([prepared.config, files["sha256"], training.seed, training.members, init]))
-        members = [space.job.folder / "work" / of / f"member-{i}" for i in range(training.members)]
+        files = _write(training, space, prepared, ("train", "valid"))
+        digest = _sha256(files)
+        init = prepared.start.model.fingerprint if prepared.start else None
+        what = [training.worker, prepared.config, digest, training.seed, init, training.bootstrap]
+        # a member does not depend on how many there are
+        folder = space.job.folder / "work" / space.run.key(fingerprint(what))
+        members = [_member(training, space, prepared, files, folder, index) for index in range(training.members)]
+        of = space.run.key(fingerprint([*what, training.members]))
         with _Watch(training, space, members, of, epochs) as watch, space.session(watch.tick) as session:
             watch.session = session
-            trained = _train(training, session, space, prepared, files, members)
+            trained = train(members, training.module, training.worker, session, space.context(), space.run.note_lost)
             watch.tick(now=True)
-            facts = _facts(training, prepared, trained, files)
-            metrics = _make_bundle(training, space, session, facts, trained, members)
-    return {"total": training.members, "failed": 0, "output": training.job.output, "epochs": epochs, "metrics": metrics}
+            facts = _facts(training, prepared, trained, digest)
+            curves = [training.module.progress(member.folder) for member in members]
+            facts |= {"epochs": [len(curve) for curve in curves]}
+            metrics = bundling.publish(space, session, facts, trained, curves, files)
+    return {
+        "total": training.members,
+        "failed": 0,
+        "output": training.job.output,
+        "epochs": epochs,
+        "unfinished": bool(facts.get("unfinished")),
+        "trained_epochs": facts["epochs"],
+        "metrics": metrics,
+    }
 
 
-def _write_data(training: Training, space: Workspace, prepared: Prepared) -> dict[str, str]:
+def _write(training: Training, space: Workspace, prepared: Prepared, parts: tuple[str, ...]) -> dict[str, str]:
     """The trainer's own files, in one spelling of the labels."""
     files: dict[str, str] = {}
-    digest = hashlib.sha256()
-    for part in ("train", "valid"):
-        frames = itertools.chain(space.frames(), _valid(training) or ())
+    for part in parts:
         path = (space.job.folder / f"{part}.xyz").absolute()
-        extxyz.write(path, dataset.render(frames, prepared.data.parts, part, training.keys))
-        digest.update(path.read_bytes())
+        extxyz.write(path, dataset.render(prepared.sources, prepared.data.parts, part))
         files[part] = str(path)
-    return {**files, "sha256": digest.hexdigest()}
+    return files
 
 
-def _train(
-    training: Training,
-    session: Session,
-    space: Workspace,
-    prepared: Prepared,
-    files: dict[str, str],
-    members: list[Path],
-) -> list[Wire]:
-    """Each member as a task of its own; returns what the trainer says of each, in order.
-
-    One that is lost with its worker goes on from its last checkpoint.
-    """
-    trained: dict[int, Wire] = {}
-    waiting = [_Member(index, folder) for index, folder in enumerate(members)]
-    while len(trained) < len(members):
-        while waiting and session.room():
-            member = waiting.pop(0)
-            session.submit(_task(training, space, prepared, files, member))
-        task, outcome = session.next()
-        member = task.note
-        if outcome.lost:
-            space.run.note_lost([f"member-{member.index}"], outcome.lost)
-            if member.goes_on(training.module, task, outcome, session):
-                waiting.append(member)
-                continue
-        if outcome.lost or outcome.error:
-            raise PsiflowError(
-                f"training of member {member.index} ended: {outcome.lost or outcome.error}",
-                f"its log: {member.folder}; run the same command again to go on from its last checkpoint",
-                69 if outcome.lost else 70,
-            )
-        trained[member.index] = outcome.value
-    return [trained[i] for i in range(len(members))]
+def _sha256(files: dict[str, str]) -> str:
+    digest = hashlib.sha256()
+    for path in files.values():
+        digest.update(Path(path).read_bytes())
+    return digest.hexdigest()
 
 
-@dataclass
-class _Member:
-    """One training, and how often in a row its worker was lost before it finished an epoch."""
-
-    index: int
-    folder: Path
-    tries: int = 0
-    losses: int = 0
-    epochs: int = 0
-
-    def goes_on(self, module: Model, task: Task, outcome: Outcome, session: Session) -> bool:
-        """Whether a lost training is to be tried again; every finished epoch starts the count anew."""
-        epochs = len(module.progress(self.folder))
-        if epochs > self.epochs:
-            self.epochs, self.tries, task.losses = epochs, 0, 1
-        self.losses = task.losses
-        self.tries += outcome.blame
-        return self.tries <= session.target.retries("worker-lost")
-
-
-def _task(training: Training, space: Workspace, prepared: Prepared, files: dict[str, str], member: _Member) -> Task:
-    member.folder.mkdir(parents=True, exist_ok=True)
+def _member(
+    training: Training, space: Workspace, prepared: Prepared, files: dict[str, str], folder: Path, index: int
+) -> Member:
+    """One of the models, with its folder and, in a bootstrap, its own training frames."""
+    place = folder / f"member-{index}"
+    place.mkdir(parents=True, exist_ok=True)
+    sample = files["train"]
+    if training.bootstrap:
+        sample = str((place / "bootstrap.xyz").absolute())
+        copies = prepared.data.copies(training.seed, index)
+        extxyz.write(sample, dataset.render(prepared.sources, prepared.data.parts, "train", copies))
     job = {
-        "workdir": str(member.folder.absolute()),
-        "train": files["train"],
+        "workdir": str(place.absolute()),
+        "train": sample,
         "valid": files["valid"],
         "config": prepared.config,
-        "seed": training.seed + member.index,
-        **({"init": training.init.members[member.index % len(training.init.members)]} if training.init else {}),
+        "seed": training.seed + index,
+        **({"init": prepared.start.member(index)} if prepared.start else {}),
     }
-    payload = {"job": job, "context": space.context()}
-    return Task(f"{training.worker}:train", payload, note=member, losses=member.losses)
+    return Member(index, place, job)
 
 
 class _Watch:
@@ -206,15 +220,15 @@ class _Watch:
 
     EVERY_S = 2.0
 
-    def __init__(self, training: Training, space: Workspace, members: list[Path], of: str, epochs: int) -> None:
+    def __init__(self, training: Training, space: Workspace, members: list[Member], of: str, epochs: int) -> None:
         self._module, self._journal, self._of = training.module, space.run.journal, of
-        self._members = members
-        self._seen = [len(self._module.progress(m)) for m in members]
-        self._progress = Progress(epochs * len(members), "epochs", sum(self._seen))
+        self._members = [member.folder for member in members]
+        self._seen = [0] * len(members)
+        self._cores = training.job.target.cores if training.job.target else 1
         self.session: Session | None = None
         self._last = 0.0
         self._time = time.time()
-        self._cores = training.job.target.cores if training.job.target else 1
+        self._progress = Progress(epochs * len(members), "epochs", self._look(0.0))
 
     def __enter__(self) -> _Watch:
         self._progress.__enter__()
@@ -228,82 +242,51 @@ class _Watch:
         if not now and time.monotonic() - self._last < self.EVERY_S:
             return
         self._last = time.monotonic()
+        elapsed = time.time() - self._time
+        if new := self._look(elapsed):
+            self._time += elapsed
+            if self.session:
+                self.session.progressed()
+            self._progress.update(new)
+        self._progress.tick()
+
+    def _look(self, elapsed: float) -> int:
+        """Journal the epochs that are new, which took `elapsed` seconds; returns how many there are."""
+        found = 0
         for index, member in enumerate(self._members):
             epochs = self._module.progress(member)
             new = epochs[self._seen[index] :]
             if not new:
                 continue
+            found += len(new)
             self._seen[index] = len(epochs)
-            if self.session:
-                self.session.progressed()
-            elapsed, self._time = time.time() - self._time, time.time()
             unit = {"kind": "unit", "id": f"member-{index}", "of": self._of, "ok": True, "t": round(time.time(), 3)}
             self._journal.append(
                 {**unit, "s": round(elapsed, 3), "cores": self._cores, "at": len(epochs), "info": new[-1]}
             )
-            self._progress.update(len(new))
-        self._progress.tick()
+        return found
 
 
-def _facts(training: Training, prepared: Prepared, trained: list[Wire], files: dict[str, str]) -> dict[str, Any]:
-    """The contents of model.toml, less the weights' checksums."""
+def _facts(training: Training, prepared: Prepared, trained: list[Wire], digest: str) -> dict[str, Any]:
+    """The contents of model.toml, less the checksums of its files."""
     first = trained[0]
+    begin = prepared.start
     return {
         "family": training.family,
         "members": len(trained),
         "elements": first["elements"],
         "cutoff": first["cutoff"],
         "dtype": first["dtype"],
+        **({} if all(member["finished"] for member in trained) else {"unfinished": True}),
         "trainer": first["trainer"],
         "psiflow": __version__,
-        "data_sha256": files["sha256"],
+        "data_sha256": digest,
         "train_frames": prepared.data.count("train"),
         "valid_frames": prepared.data.count("valid"),
         "seed": training.seed,
+        "bootstrap": training.bootstrap,
+        **({"init": begin.model.fingerprint, "init_weights": begin.model.facts["weights"]} if begin else {}),
+        **({"replayed_frames": prepared.data.replayed} if begin else {}),
         "atomic_energies": first["atomic_energies"],
         "configuration": prepared.config,
     }
-
-
-def _make_bundle(
-    training: Training,
-    space: Workspace,
-    session: Session,
-    facts: dict[str, Any],
-    trained: list[Wire],
-    members: list[Path],
-) -> dict[str, Any]:
-    """Assemble the bundle beside its place, then put it there in one step; returns the last epoch's metrics."""
-    final = Path(training.job.output)
-    made = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.absolute().parent))
-    try:
-        weights = {}
-        for index, member in enumerate(trained):
-            folder = made / f"member-{index}"
-            folder.mkdir()
-            for source in map(Path, member["weights"]):
-                shutil.copyfile(source, folder / source.name)
-                digest = hashlib.sha256((folder / source.name).read_bytes()).hexdigest()
-                weights[f"member-{index}/{source.name}"] = digest
-            for log in map(Path, member["logs"]):
-                shutil.copyfile(log, folder / log.name)
-        curves = [training.module.progress(m) for m in members]
-        metrics = {
-            f"member-{i}": {"epochs": len(c), "last": c[-1] if c else {}, **trained[i].get("metrics", {})}
-            for i, c in enumerate(curves)
-        }
-        (made / "metrics.json").write_text(json.dumps({"metrics": metrics, "curves": curves}, indent=1))
-        _draw(session, curves, made / "learning-curve.png")
-        (made / "model.toml").write_text(toml.dumps({**facts, "weights": weights}))
-        bundle.load(str(made))
-        space.run.publish(made, training.job.output)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-    return metrics
-
-
-def _draw(session: Session, curves: list[list[Wire]], path: Path) -> None:
-    session.submit(Task("psiflow_cli.worker.figures:learning_curve", {"members": curves, "path": str(path.absolute())}))
-    _, outcome = session.next()
-    if outcome.lost or outcome.error:
-        raise PsiflowError(f"the learning curve could not be drawn: {outcome.lost or outcome.error}")

@@ -17,12 +17,12 @@ from psiflow_cli import bundle, toml
 GIVEN = ("--e0s", "{1: -10.5, 'O': -118}")
 
 
-def frames(count=20, energy=" energy={e}", forces=":forces:R:3", tail=" 0.1 0.0 0.0"):
-    """Waters with labels that no method gives."""
+def frames(count=20, energy=" energy={e}", forces=":forces:R:3", tail=" 0.1 0.0 0.0", first=0):
+    """Waters with labels that no method gives; another `first`, and they are other ones."""
     return "".join(
         f'3\nProperties=species:S:1:pos:R:3{forces}{energy.format(e=-157 + i / 10)} pbc="F F F"\n'
         f"O 0.0 0.0 0.0{tail}\nH {0.9 + i / 100} 0.0 0.0{tail}\nH -0.24 0.93 0.0{tail}\n"
-        for i in range(count)
+        for i in range(first, first + count)
     )
 
 
@@ -134,10 +134,10 @@ def test_keys_of_other_programs(plan):
 def test_validation_data(plan):
     assert plan(*GIVEN, "--valid", "0.25")["valid"] == 5
     assert plan(*GIVEN, "--valid", "1e-1")["valid"] == 2
-    Path("valid.xyz").write_text(frames(3))
+    Path("valid.xyz").write_text(frames(3, first=20))
     said = plan(*GIVEN, "--valid", "valid.xyz")
     assert (said["train"], said["valid"]) == (20, 3)
-    Path("valid.xyz").write_text(frames(1) + frames(1, energy=""))
+    Path("valid.xyz").write_text(frames(1, first=20) + frames(1, energy=""))
     assert "valid.xyz:6: frame 2: no energy" in plan(*GIVEN, "--valid", "valid.xyz", code=65)
     assert "none.xyz" in plan(*GIVEN, "--valid", "none.xyz", code=66)
     for share in ("0", "1", "1.5", "-0.1", "nan"):

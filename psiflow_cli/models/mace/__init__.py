@@ -9,5 +9,6 @@ from psiflow_cli.models.mace.training import train
 
 SUMMARY = "MACE: higher-order equivariant message passing"
 REQUIRES = ("mace", "torch", "ase")
+FILES = (".model",)
 
-__all__ = ["REQUIRES", "SUMMARY", "calculator", "describe", "epochs", "plan", "predict", "progress", "train"]
+__all__ = ["FILES", "REQUIRES", "SUMMARY", "calculator", "describe", "epochs", "plan", "predict", "progress", "train"]

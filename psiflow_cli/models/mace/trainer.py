@@ -2,8 +2,8 @@
 
     python -m psiflow_cli.models.mace.trainer [UNTIL]
 
-It reads `mace.yaml`, which `mace_run_train --config` takes as well, and leaves `weights/mace.model` and `facts.json`, by
-UNTIL (seconds since 1970) at the latest if one epoch fits.
+It reads `mace.yaml`, which `mace_run_train --config` takes as well, and leaves `weights/mace.model` and `facts.json`,
+by UNTIL (seconds since 1970) at the latest if one epoch fits.
 """
 
 from __future__ import annotations

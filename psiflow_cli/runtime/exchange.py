@@ -1,0 +1,42 @@
+"""Two files or folders change places in one step, so that a reader finds the one or the other, never nothing.
+
+A folder cannot be renamed onto another; Linux has a call that exchanges two names (`renameat2` with RENAME_EXCHANGE).
+Where the kernel or the file system lacks it (NFS, some parallel ones), the name is away for the time of two renames.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import tempfile
+from pathlib import Path
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two paths of one file system change places."""
+    if not _by_the_kernel(one, other):
+        in_turns(one, other)
+
+
+def _by_the_kernel(one: Path, other: Path) -> bool:
+    """Whether the kernel could do it; what it refuses for another reason, renaming will say."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    done = call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), ctypes.c_uint(_RENAME_EXCHANGE))
+    return int(done) == 0
+
+
+def in_turns(one: Path, other: Path) -> None:
+    """The same by three renames; `other` is missing between two of them."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{other.name}.", dir=other.absolute().parent))
+    try:
+        os.rename(other, aside / other.name)
+        os.rename(one, other)
+        os.rename(aside / other.name, one)
+    finally:
+        if not os.listdir(aside):
+            os.rmdir(aside)

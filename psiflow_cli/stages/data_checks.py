@@ -1,0 +1,105 @@
+"""What can be wrong with training data as a whole, found before anything is submitted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from psiflow_cli import extxyz
+from psiflow_cli.errors import BadData
+from psiflow_cli.extxyz import Frame
+
+WEIGHTS = ("config_weight", "config_energy_weight", "config_forces_weight", "config_stress_weight")
+"""Keys by which a frame, or one of its labels, counts for more or less than others."""
+
+
+@dataclass
+class Levels:
+    """Which methods have labelled the frames, and where each was seen first."""
+
+    keys: Mapping[str, str] | None
+    """Where the user says that the labels are: the fingerprint speaks of those that psiflow writes."""
+    first: dict[str, str] = field(default_factory=dict)
+
+    def see(self, frame: Frame) -> None:
+        """Note the method of one frame."""
+        method = frame.info.get("psiflow_reference")
+        if method is not None and (self.keys or {}).get("energy", "energy") == "energy":
+            code = frame.info.get("psiflow_code", "")
+            self.first.setdefault(f"{method}{f' ({code})' if code else ''}", frame.where)
+
+    def check(self, mixed: bool) -> list[str]:
+        """Raise BadData for labels of more than one method, or with `mixed` only note them."""
+        methods = {name.partition(" ")[0]: name for name in reversed(self.first)}
+        if len(methods) < 2:
+            return []
+        here, there = list(reversed(methods.values()))[:2]
+        what = f"labelled by another method, psiflow_reference={there}, than {here} of {self.first[here]}"
+        if mixed:
+            return [f"{self.first[there]}: {what}"]
+        raise BadData(
+            f"{self.first[there]}: {what}", "label all frames with one; --mixed-references takes them together"
+        )
+
+
+@dataclass
+class Overlap:
+    """Structures that are to be trained on and validated with."""
+
+    valid: dict[int, str]
+    """Where each structure of the validation file is."""
+    common: dict[int, str] = field(default_factory=dict)
+
+    def see(self, key: int, frame: Frame) -> None:
+        """Note one training frame."""
+        if key in self.valid:
+            self.common.setdefault(key, frame.where)
+
+    def check(self, trained: set[int]) -> list[str]:
+        """Raise BadData for a shared structure, unless the two sets are the same: that must be meant."""
+        if not self.common:
+            return []
+        if self.common.keys() == self.valid.keys() == trained:
+            return ["validation data are the training data: their errors say nothing about new structures"]
+        key = next(key for key in self.valid if key in self.common)
+        more = f", and {len(self.common) - 1} more" if len(self.common) > 1 else ""
+        raise BadData(
+            f"{self.valid[key]}: also a training frame ({self.common[key]}{more})",
+            "remove it from one of the files; psiflow split makes parts that share none",
+        )
+
+
+def check_elements(trained: set[str], first: dict[str, str], drawn: bool) -> None:
+    """Raise BadData for an element that no training frame has; `first` says where each was seen first."""
+    for element in sorted(first.keys() - trained):
+        raise BadData(
+            f"{first[element]}: {element} is in no training frame: nothing about it could be learned",
+            "draw other frames with --seed, or give --valid FILE" if drawn else "add frames with it to the others",
+        )
+
+
+def check_weights(frame: Frame) -> None:
+    """Raise BadData for a weight that is none."""
+    for key in WEIGHTS:
+        value: Any = frame.info.get(key, 1.0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+            raise BadData(f"{frame.where}: {key}={str(value)[:40]} is no weight", "a number that is not negative")
+
+
+def stress_note(with_stress: int, periodic: int) -> list[str]:
+    """What to say where only some of the periodic frames have a stress."""
+    if 0 < with_stress < periodic:
+        return [f"{with_stress} of {periodic} periodic frames have a stress: the others count by energy and forces"]
+    return []
+
+
+def about(frame: Frame) -> dict[str, Any]:
+    """What a trainer, or a later training, has to know of a frame: what it is, how much it counts, who labelled it."""
+    return {k: v for k, v in frame.info.items() if k in ("config_type", "psiflow_reference", "psiflow_code", *WEIGHTS)}
+
+
+def frame_key(frame: Frame) -> int:
+    """The structure's identity as a number."""
+    return int(extxyz.frame_id(frame, ()), 16)

@@ -1,0 +1,102 @@
+"""Energies of isolated atoms: from one-atom frames, from the user, or from the model to start from."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import extxyz
+from psiflow_cli.errors import BadData
+
+E0S = dict[str, float]
+SAME_ENERGY_EV = 1e-6
+"""Two energies of one isolated atom that differ by more are a contradiction."""
+DRIFT_EV = 1e-3
+"""What an atom's energy in the data may differ from the one in the model to start from, without a word."""
+
+
+def note_atom(symbol: str, energy: float, where: str, e0s: E0S) -> None:
+    """Take the energy of an isolated atom down; raises BadData if it contradicts an earlier one."""
+    known = e0s.setdefault(symbol, energy)
+    if abs(known - energy) > SAME_ENERGY_EV:
+        raise BadData(
+            f"{where}: an isolated {symbol} atom at {energy} eV, but an earlier one at {known} eV",
+            "keep one per element, or give the energies with --e0s",
+        )
+
+
+def choose(
+    elements: set[str], found: E0S, crystals: set[str], given: E0S | str | None, start: E0S | None
+) -> tuple[E0S | str, str]:
+    """The energies (eV) for these elements and a note: those given, else those of `start`, else those `found` in data.
+
+    `start` is the model to start from, whose energies its weights were fitted with. `crystals` are elements with
+    periodic one-atom frames. An average only if asked for. Raises BadData that names every element without one.
+    """
+    if isinstance(given, str):
+        return given, ""
+    known = {**found, **(start or {}), **(given or {})}
+    missing = sorted(elements - known.keys())
+    if missing:
+        crystal = " (one-atom frames that are periodic count as crystals unless config_type=IsolatedAtom)"
+        note = crystal if crystals & set(missing) else ""
+        raise BadData(
+            f"no energy of an isolated atom for {', '.join(missing)}{note}",
+            "add one-atom frames to the data, or give --e0s FILE, --e0s '{8: -432.1, …}' or --e0s average",
+        )
+    return {e: known[e] for e in sorted(elements)}, _drift(found, start or {}, given or {})
+
+
+def _drift(found: E0S, start: E0S, given: E0S) -> str:
+    """Where the data's isolated atoms are not those of the model to start from, which are used."""
+    far = [e for e in sorted(found.keys() & start.keys() - given.keys()) if abs(found[e] - start[e]) > DRIFT_EV]
+    if not far:
+        return ""
+    each = ", ".join(f"{e} {found[e]:g} eV here, {start[e]:g} eV there" for e in far)
+    return f"isolated atoms differ from those of the model to start from, whose energies are kept (--e0s): {each}"
+
+
+def parse(text: str) -> E0S | str:
+    """`average`, a dict of atomic numbers or symbols, or a file of one-atom frames or with such a dict.
+
+    Raises ValueError for what is none of these.
+    """
+    if text.strip().lower() == "average":
+        return "average"
+    if not text.lstrip().startswith("{"):
+        path = Path(text)
+        if not path.is_file():
+            raise ValueError(f"{text!r} is neither a file nor a dict such as '{{1: -13.6, 8: -432.1}}' nor average")
+        if path.suffix in (".xyz", ".extxyz"):
+            e0s: E0S = {}
+            for frame in extxyz.read(path):
+                energy = extxyz.labels(frame, None)["energy"]
+                if frame.natoms == 1 and energy is not None:
+                    note_atom(frame.symbols[0], energy, frame.where, e0s)
+            return e0s
+        text = path.read_text()
+    return _parse_dict(text)
+
+
+def _parse_dict(text: str) -> E0S:
+    import ast
+
+    try:
+        data = ast.literal_eval(text.strip())
+        pairs = {_symbol(k): float(v) for k, v in data.items()}
+        if not all(map(math.isfinite, pairs.values())):
+            raise ValueError
+    except (ValueError, SyntaxError, AttributeError, TypeError):
+        raise ValueError(
+            f"{text.strip()[:60]!r} is not a dict of atomic numbers (or symbols) and energies in eV"
+        ) from None
+    return pairs
+
+
+def _symbol(key: Any) -> str:
+    if isinstance(key, int) and 1 <= key <= len(extxyz.SYMBOLS):
+        return extxyz.SYMBOLS[key - 1]
+    if isinstance(key, str) and key in extxyz.SYMBOLS:
+        return key
+    raise ValueError(f"{key!r} is no element")
