@@ -47,6 +47,12 @@ class Bundle:
         return [str((self.path / f"member-{i}").absolute()) for i in range(self.facts["members"])]
 
     @property
+    def weights(self) -> dict[str, str]:
+        """The sha256 of every weight file, by absolute path."""
+        place = self.path.parent if self.is_foreign else self.path
+        return {str((place / name).absolute()): digest for name, digest in self.facts["weights"].items()}
+
+    @property
     def fingerprint(self) -> str:
         """16 hex digits over the weights of every member."""
         weights = "\n".join(f"{name} {digest}" for name, digest in sorted(self.facts["weights"].items()))

@@ -187,7 +187,7 @@ def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 
 
 seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of every random choice.")
-model = click.option("--model", metavar="BUNDLE", help="A model bundle, as `psiflow train` makes.")
+model = click.option("--model", metavar="BUNDLE|FILE", help="A model bundle, as `psiflow train` makes.")
 keys = click.option(
     "--keys",
     metavar="NAME=KEY,...",

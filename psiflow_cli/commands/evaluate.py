@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands import _stage
+from psiflow_cli.commands import _model, _stage
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.workspace import Workspace
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 @click.command("evaluate", cls=options.StageCommand, short_help="Predictions of a model, and a table of its errors")
 @options.frames
 @options.model
+@_model.trust
 @options.keys
 @click.option("--plot", metavar="FILE.png", help="Draw predictions against labels.")
 @options.max_failed
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def command(
     frames: tuple[str, ...],
     model: str | None,
+    trust: bool,
     keys: str | None,
     plot: str | None,
     max_failed: options.Limit,
@@ -37,10 +39,10 @@ def command(
       psiflow evaluate test.xyz --model water.model --plot parity.png -o evaluated.xyz
     """
     name = options.required(model, "--model")
-    from psiflow_cli import bundle, extxyz, registry
+    from psiflow_cli import extxyz, registry
     from psiflow_cli.stages import evaluate
 
-    loaded = bundle.load(name)
+    loaded = _model.load(name, trust)
     family = registry.load("models", loaded.family).__name__
     output = common.output or options.beside(frames, "evaluated")
     job = _stage.job(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from psiflow_cli import options, registry
-from psiflow_cli.commands import _stage
+from psiflow_cli.commands import _model, _stage
 
 
 @click.command("sample", cls=options.StageCommand, short_help="Molecular dynamics of many walkers with a model")
 @options.frames
 @options.model
+@_model.trust
 @click.option(
     "--ensemble", type=click.Choice(["nve", "nvt"]), default="nvt", show_default=True, help="What is conserved."
 )
@@ -74,6 +75,7 @@ from psiflow_cli.commands import _stage
 def command(
     frames: tuple[str, ...],
     model: str | None,
+    trust: bool,
     ensemble: str,
     temperature: float,
     steps: int,
@@ -99,10 +101,9 @@ def command(
       psiflow sample start.xyz --model water.model --temperature 330 --walkers 16 --steps 10000 -o traj.xyz
     """
     name = options.required(model, "--model")
-    from psiflow_cli import bundle
     from psiflow_cli.stages import sample
 
-    loaded = bundle.load(name)
+    loaded = _model.load(name, trust)
     module = registry.load("samplers", engine)
     settings = {
         "ensemble": ensemble,

@@ -40,7 +40,7 @@ class Evaluation:
         dtype = (self.job.target.context["dtype"] if self.job.target else None) or "native"
         return Work(
             target="psiflow_cli.worker.committee:evaluate",
-            payload={"family": self.family, "members": self.model.members},
+            payload={"family": self.family, "members": self.model.members, "weights": self.model.weights},
             of=f"{self.model.fingerprint}-{dtype}",
             task_seconds=2.0,
             verb="evaluating",
@@ -51,7 +51,7 @@ def survey(evaluation: Evaluation, space: Workspace) -> tuple[Survey, Results, I
     """Check every frame and its labels, and find out what is still to be computed."""
     seen = Survey(space.frames(), (), lambda frame: void(extxyz.labels(frame, evaluation.keys)))
     foreign = seen.elements - set(evaluation.model.elements)
-    if foreign == seen.elements:
+    if foreign == seen.elements and not evaluation.model.is_foreign:
         raise BadData(
             f"{evaluation.job.frames[0]}: the model knows none of these elements: {', '.join(sorted(foreign))}",
             f"{evaluation.model.path} was trained on {', '.join(evaluation.model.elements)}",

@@ -68,7 +68,7 @@ def starts(sampling: Sampling, space: Workspace) -> list[Wire]:
     wires = []
     for frame in space.frames():
         foreign = set(frame.symbols) - set(sampling.model.elements)
-        if foreign:
+        if foreign and not sampling.model.is_foreign:
             raise BadData(
                 f"{frame.where}: the model does not know {', '.join(sorted(foreign))}",
                 f"{sampling.model.path} was trained on {', '.join(sampling.model.elements)}",
@@ -143,7 +143,11 @@ def _submit(sampling: Sampling, space: Workspace, session: Session, walker: Walk
         "folder": str(walker.folder.absolute()),
         "walker": walker.index,
         "start": walker.start,
-        "model": {"family": sampling.family, "members": sampling.model.members},
+        "model": {
+            "family": sampling.family,
+            "members": sampling.model.members,
+            "weights": sampling.model.weights,
+        },
         "block": walker.block,
     }
     payload = {"job": job, "context": space.context()}

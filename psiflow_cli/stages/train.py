@@ -98,7 +98,8 @@ def _energies(training: Training, data: dataset.Dataset, begin: start.Start | No
     """The energies of isolated atoms, and a note on them; those of a bare model file where nobody gives others."""
     if begin and begin.model.is_foreign and training.e0s is None and data.elements - data.e0s.keys():
         return "init", "the energies of isolated atoms are those of the model file"
-    return e0s.choose(data.elements, data.e0s, data.crystals_of_one_atom, training.e0s, begin.e0s if begin else None)
+    elements = data.elements | set(begin.model.elements if begin else ())
+    return e0s.choose(elements, data.e0s, data.crystals_of_one_atom, training.e0s, begin.e0s if begin else None)
 
 
 def _summary(

@@ -6,6 +6,7 @@ import sys
 import warnings
 from typing import Any
 
+from psiflow_cli.worker import weights
 from psiflow_cli.worker.guard import resolve
 
 Wire = dict[str, Any]
@@ -16,9 +17,11 @@ _loaded: dict[tuple[str, ...], list[Any]] = {}
 def calculator(model: Wire, context: Wire) -> Any:
     """The calculator of `model["members"]` (folders) of `model["family"]` (a name, a module or a file.py).
 
+    `model["weights"]` (path: sha256), where given, must be what is there: raises Fatal where a file was replaced.
     More than one member gives the mean of their energies and forces. The last model is kept, and comes back with no
     memory of earlier positions: a neighbour list that remembers them would change the last digits of the forces.
     """
+    weights.check(model.get("weights", {}))
     family = model["family"]
     key = (family, *model["members"], str(context.get("device")), str(context.get("dtype")))
     if key not in _loaded:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from psiflow_cli.worker import guard
+from psiflow_cli.worker.weights import check
 
 Wire = dict[str, Any]
 
 
-def evaluate(frames: list[Wire], family: str, members: list[str], context: Wire) -> list[Wire]:
+def evaluate(
+    frames: list[Wire], family: str, members: list[str], context: Wire, weights: dict[str, str] | None = None
+) -> list[Wire]:
     """A prediction for each frame; from a committee, the mean over its members.
 
     `energy_std` (eV) and `forces_std` (eV/Å, the norm of the per-component standard deviations of each atom) come
-    with a committee only.
+    with a committee only. `weights` (path: sha256) must be what is there: raises Fatal where a file was replaced.
     """
+    check(weights or {})
     predict = guard.resolve(f"{family}:predict")
     per_member: list[list[Wire]] = predict(frames=frames, members=members, context=context)
     if len(members) == 1:

@@ -8,6 +8,7 @@ from typing import Any
 
 from psiflow_cli.errors import BadData, UsageError, nearest
 from psiflow_cli.models.mace.options import KINDS, OLD_NAMES, OWNED
+from psiflow_cli.models.mace.tuning import tuned
 
 Wire = dict[str, Any]
 
@@ -29,6 +30,8 @@ def plan(config: Wire, options: dict[str, str], summary: Wire) -> Wire:
     """
     chosen = {**_chosen(config, _checked), **_chosen(options, _parsed)}
     full = {**_defaults(summary, chosen), **chosen, "E0s": _e0s(summary)}
+    if "init" in summary:
+        full = tuned(full, chosen, summary["init"])
     full.setdefault("default_dtype", summary.get("dtype") or "float64")
     if "hidden_irreps" in chosen:  # MACE would overrule it by these two
         for key in {"num_channels", "max_L"} - set(chosen):
@@ -83,7 +86,7 @@ def _defaults(summary: Wire, chosen: Wire) -> Wire:
     }
     if two_stages:
         defaults |= {"start_swa": max(1, epochs * 3 // 4), "swa_energy_weight": 1000.0, "swa_forces_weight": 100.0}
-    if summary["stress"] and chosen.get("loss", "stress") == "stress":
+    if (summary.get("some_stress") or summary["stress"]) and chosen.get("loss", "stress") == "stress":
         # Errors of stress are some meV/Å³, of forces some ten meV/Å: this weight makes the two comparable.
         defaults |= {"loss": "stress", "stress_weight": 1000.0, "swa_stress_weight": 1000.0}
     return defaults
@@ -92,8 +95,8 @@ def _defaults(summary: Wire, chosen: Wire) -> Wire:
 def _e0s(summary: Wire) -> str:
     """The atomic energies as MACE reads them, a dict's text by atomic number, or `average`."""
     given = summary["e0s"]
-    if given == "average":
-        return "average"
+    if isinstance(given, str):
+        return {"average": "average", "init": "foundation"}[given]
     energies = {_number(key): float(value) for key, value in given.items()}
     missing = [symbol for symbol in summary["elements"] if _number(symbol) not in energies]
     if missing:

@@ -1,0 +1,47 @@
+"""Defaults of a training that starts from a model: its architecture, and small steps for as long as they help."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psiflow_cli.errors import UsageError
+
+Wire = dict[str, Any]
+
+# What decides the shape of the model: MACE takes it from the model to start from and ignores these without a word.
+ARCHITECTURE = """
+    model r_max num_channels max_L hidden_irreps num_interactions correlation max_ell MLP_irreps gate radial_type
+    radial_MLP num_radial_basis num_cutoff_basis interaction interaction_first distance_transform pair_repulsion
+    edge_irreps apply_cutoff use_reduced_cg use_so3 use_agnostic_product use_edge_irreps_first use_embedding_readout
+    use_last_readout_only avg_num_neighbors compute_avg_num_neighbors mean std scaling embedding_specs
+""".split()  # noqa: SIM905
+LR = 1e-3
+"""A tenth of the rate from scratch: measured, larger steps first undo what was learned."""
+PATIENCE = 20
+"""Epochs without a lower validation loss after which the training ends."""
+
+
+def tuned(full: Wire, chosen: Wire, old: Wire) -> Wire:
+    """The configuration `full` for a model to start from that was made with the configuration `old`.
+
+    `old` is empty where nothing is known of it; `chosen` is what the user asks for. Raises UsageError for what
+    contradicts the model.
+    """
+    for key in ARCHITECTURE:
+        if key in chosen and chosen[key] != old.get(key):
+            has = f"is {old[key]!r} in" if key in old else "is decided by"
+            raise UsageError(
+                f"{key} {chosen[key]!r} cannot be: it {has} the model to start from",
+                "leave it out, or train without --init",
+            )
+    kept = {key: value for key, value in full.items() if key not in ARCHITECTURE}
+    kept |= {key: old[key] for key in ARCHITECTURE if key in old}
+    defaults = {"lr": LR, "patience": PATIENCE, "scheduler_patience": PATIENCE // 4}
+    if "start_swa" not in chosen:
+        defaults["swa"] = False
+    if old:  # no element is forgotten that is not in the new data
+        defaults |= {"default_dtype": old["default_dtype"], "foundation_model_elements": True}
+    kept |= {key: value for key, value in defaults.items() if key not in chosen}
+    if not kept["swa"]:
+        kept = {key: value for key, value in kept.items() if key in chosen or not key.startswith(("swa_", "start_swa"))}
+    return kept
