@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli.models.mace.stopping import Enough, Stopping
+from psiflow_cli.worker import wholefile
+from psiflow_cli.worker.stopping import Enough, Stopping
 
 LAST = "last.pt"
 BEST = ("best.pt", "best-stage-two.pt")
@@ -140,7 +140,7 @@ class Checkpoints:
         }
         torch.save(content, buffer)
         for name in [BEST[stage]] * improved + [LAST]:
-            _replace(self._folder / name, buffer.getbuffer())
+            wholefile.replace(self._folder / name, buffer.getbuffer())
         self._stopping.check(last_stage=swa is None or bool(stage))
 
     def finish(self) -> None:
@@ -167,19 +167,3 @@ def resumable(train: Callable[..., None]) -> Callable[..., None]:
         checkpoints.finish()
 
     return run
-
-
-def _replace(path: Path, content: bytes | memoryview) -> None:
-    """Write a file that is there whole or not at all, and on the disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from psiflow_cli.models.mace.files import RESULTS
+from psiflow_cli.worker.lines import GrowingFile
 
 Wire = dict[str, Any]
 
@@ -27,19 +26,13 @@ _SCALED = {
 class _Reader:
     """What was read of a growing file; it is looked at every few seconds, and read once."""
 
-    offset: int = 0
+    file: GrowingFile
     epochs: dict[int, Wire] = field(default_factory=dict)
     losses: list[float] = field(default_factory=list)
 
-    def read(self, path: Path) -> None:
-        with path.open("rb") as file:
-            file.seek(self.offset)
-            new = file.read()
-        whole = new[: new.rfind(b"\n") + 1]  # the last line may still be on its way
-        self.offset += len(whole)
-        for line in whole.splitlines():
-            with suppress(ValueError):
-                self._take(json.loads(line))
+    def read(self) -> None:
+        for entry in self.file.new():
+            self._take(entry)
 
     def _take(self, entry: Wire) -> None:
         if entry.get("mode") == "opt":
@@ -65,8 +58,8 @@ def progress(workdir: Path) -> list[Wire]:
     epochs: dict[int, Wire] = {}
     for path in sorted(Path(workdir).glob(f"{RESULTS}/*_train.txt")):
         reader = _readers.get(path)
-        if reader is None or path.stat().st_size < reader.offset:
-            reader = _readers[path] = _Reader()
-        reader.read(path)
+        if reader is None or reader.file.shrank():
+            reader = _readers[path] = _Reader(GrowingFile(path))
+        reader.read()
         epochs |= reader.epochs
     return [epochs[number] for number in sorted(epochs)]

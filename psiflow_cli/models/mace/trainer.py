@@ -20,7 +20,8 @@ from typing import Any
 from psiflow_cli.models.mace.checkpoints import Checkpoints, resumable
 from psiflow_cli.models.mace.files import CONFIG, FACTS, MODELS, RESULTS, WEIGHTS
 from psiflow_cli.models.mace.inference import describe
-from psiflow_cli.models.mace.stopping import Stopping
+from psiflow_cli.worker.lines import cut_torn_line
+from psiflow_cli.worker.stopping import Stopping
 
 
 def main(until: float | None) -> int:
@@ -30,7 +31,7 @@ def main(until: float | None) -> int:
     mace: Any = importlib.import_module("mace")
     tools: Any = importlib.import_module("mace.tools")
     for results in Path(RESULTS).glob("*_train.txt"):
-        _cut_torn_line(results)
+        cut_torn_line(results)
     given = tools.build_default_arg_parser().parse_args(["--config", CONFIG, "--restart_latest"])
     best: list[int] = []
     stopping = Stopping(until, given.patience)
@@ -61,15 +62,6 @@ def _deliver_quickly(run_train: Any, stopping: Stopping) -> None:
 
     run_train.jit = SimpleNamespace(compile=compiled)
     run_train.create_error_table = errors
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Drop what a killed trainer wrote of its last line, or the next line would be glued to it."""
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with path.open("r+b") as file:
-            file.truncate(whole)
 
 
 if __name__ == "__main__":
