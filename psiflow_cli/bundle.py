@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -111,8 +112,26 @@ def training_data(bundle: Bundle) -> dict[str, Path]:
 def load(name: str) -> Bundle:
     """Open a bundle and check every weight file against its sha256; nothing of it is run.
 
-    Raises NoInput if there is none, BadData if it is broken or its weights are not those it was made with.
+    One that is replaced meanwhile is read again. Raises NoInput if there is none, BadData if it is broken or its
+    weights are not those it was made with.
     """
+    while True:
+        before = _inode(name)
+        try:
+            return _load(name)
+        except (BadData, NoInput):
+            if _inode(name) == before:
+                raise
+
+
+def _inode(name: str) -> int:
+    try:
+        return os.stat(name).st_ino
+    except OSError:
+        return 0
+
+
+def _load(name: str) -> Bundle:
     path = Path(name)
     if not path.exists():
         raise NoInput(f"{name}: no such model bundle", "psiflow train makes one")
