@@ -46,7 +46,7 @@ ALLOWED = {
         *COMMON,
     },
     "site": {"site", "environments", "registry", "errors", "seams", "duration", "toml"},
-    "models": {"worker", "errors"},
+    "models": {"worker", "errors", "models.nequip"},  # which trains and runs Allegro, too
     "references": {"worker", "errors", "inputs", "bundle"},
     "samplers": {"worker", "errors"},
     "worker": {"worker"},
@@ -71,8 +71,8 @@ LIGHT = {
 }
 # Packages that may be absent from that process, or take long: the workers', and Parsl.
 HEAVY = (
-    *("ase", "dftd3", "dftd4", "e3nn", "gpaw", "mace", "matplotlib", "nequip", "numpy", "parsl", "psi4"),
-    *("pyscf", "scipy", "tblite", "torch"),
+    *("allegro", "ase", "dftd3", "dftd4", "e3nn", "gpaw", "hydra", "lightning", "mace", "matplotlib", "nequip"),
+    *("numpy", "omegaconf", "parsl", "psi4", "pyscf", "scipy", "tblite", "torch"),
 )
 
 

@@ -27,12 +27,26 @@ class Row:
 
 
 ROWS = {
+    "allegro": Row(
+        config={
+            "r_max": 4.0, "l_max": 1, "num_layers": 1, "num_scalar_features": 8, "num_tensor_features": 4,
+            "batch_size": 3, "max_epochs": 3, "model_dtype": "float64",
+        },
+        epochs_key="max_epochs",
+    ),
     "mace": Row(
         config={
             "num_channels": 4, "r_max": 4.0, "max_ell": 1, "correlation": 1, "batch_size": 3, "valid_batch_size": 4,
             "max_num_epochs": 3, "swa": False, "default_dtype": "float64",
         },
         epochs_key="max_num_epochs",
+    ),
+    "nequip": Row(
+        config={
+            "r_max": 4.0, "l_max": 1, "num_layers": 2, "num_features": 4, "radial_mlp_width": 8,
+            "batch_size": 3, "max_epochs": 3, "model_dtype": "float64",
+        },
+        epochs_key="max_epochs",
     ),
 }  # fmt: skip
 

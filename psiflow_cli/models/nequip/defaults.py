@@ -1,0 +1,118 @@
+"""Defaults that train well on one core and on one GPU, after NequIP's own tutorial, for both families."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Wire = dict[str, Any]
+
+STEPS = 20_000
+"""How many optimiser steps a training takes by default."""
+NEQUIP: Wire = {
+    "_target_": "nequip.model.NequIPGNNModel",
+    "r_max": 5.0,
+    "num_layers": 3,
+    "l_max": 1,
+    "parity": False,
+    "num_features": 32,
+    "radial_mlp_depth": 1,
+    "radial_mlp_width": 64,
+}
+ALLEGRO: Wire = {
+    "_target_": "allegro.model.AllegroModel",
+    "r_max": 5.0,
+    "radial_chemical_embed": {"_target_": "allegro.nn.TwoBodyBesselScalarEmbed", "num_bessels": 8},
+    "radial_chemical_embed_dim": 32,
+    "scalar_embed_mlp_hidden_layers_depth": 1,
+    "scalar_embed_mlp_hidden_layers_width": 64,
+    "l_max": 2,
+    "parity": True,
+    "num_layers": 2,
+    "num_scalar_features": 64,
+    "num_tensor_features": 16,
+    "allegro_mlp_hidden_layers_depth": 1,
+    "allegro_mlp_hidden_layers_width": 64,
+    "readout_mlp_hidden_layers_depth": 1,
+    "readout_mlp_hidden_layers_width": 32,
+}
+_MONITOR = "val0_epoch/weighted_sum"
+
+
+def defaults(architecture: Wire, summary: Wire, batch: Any, epochs: Any) -> Wire:
+    """The whole configuration less what depends on where it runs; `batch` and `epochs` are the user's, if given."""
+    frames = summary["frames"]
+    batch = batch or max(min(2, frames), min(16, frames // 90))
+    epochs = epochs or max(20, min(400, STEPS * batch // max(1, frames)))
+    has_stress = bool(summary.get("some_stress", summary["stress"]))
+    loader = "torch.utils.data.DataLoader"
+    return {
+        "run": ["train"],
+        "data": {
+            "_target_": "nequip.data.datamodule.ASEDataModule",
+            "train_dataloader": {"_target_": loader, "batch_size": batch, "shuffle": True, "num_workers": 0},
+            "val_dataloader": {"_target_": loader, "batch_size": 2 * batch, "num_workers": 0},
+            "stats_manager": {
+                "_target_": "nequip.data.CommonDataStatisticsManager",
+                "dataloader_kwargs": {"batch_size": 2 * batch},
+            },
+        },
+        "trainer": {
+            "_target_": "lightning.Trainer",
+            "max_epochs": epochs,
+            "gradient_clip_val": 10.0,
+            "logger": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            "log_every_n_steps": 100,
+        },
+        "training_module": {
+            "_target_": "nequip.train.EMALightningModule",
+            "ema_decay": 0.99,
+            **_losses(has_stress),
+            "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.01, "amsgrad": True},
+            "lr_scheduler": {
+                "scheduler": {
+                    "_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau",
+                    "factor": 0.6,
+                    "patience": max(5, epochs // 20) if isinstance(epochs, int) else 10,
+                    "threshold": 1e-3,
+                    "min_lr": 1e-6,
+                },
+                "monitor": _MONITOR,
+                "interval": "epoch",
+                "frequency": 1,
+            },
+            "model": {**architecture},
+        },
+    }
+
+
+def _losses(has_stress: bool) -> Wire:
+    """Energies per atom, forces, stress: errors of the last are some meV/Å³, of forces some ten meV/Å."""
+    name = "EnergyForceStress" if has_stress else "EnergyForce"
+    ignore = {"ignore_nan": {"stress": True}} if has_stress else {}
+    return {
+        "loss": {
+            "_target_": f"nequip.train.{name}Loss",
+            "per_atom_energy": True,
+            "coeffs": {"total_energy": 1.0, "forces": 1.0, **({"stress": 10.0} if has_stress else {})},
+            **ignore,
+        },
+        "val_metrics": {
+            "_target_": f"nequip.train.{name}Metrics",
+            "coeffs": {
+                "per_atom_energy_rmse": 1.0,
+                "forces_rmse": 1.0,
+                **({"stress_rmse": 1.0} if has_stress else {}),
+            },
+            **ignore,
+        },
+    }
+
+
+FILLED: Wire = {
+    "avg_num_neighbors": "${training_data_stats:num_neighbors_mean}",
+    "per_type_energy_scales": "${training_data_stats:forces_rms}",
+}
+"""What NequIP computes of the training data, in every model that does not say otherwise."""

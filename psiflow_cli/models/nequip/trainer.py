@@ -1,0 +1,91 @@
+"""The process that trains: NequIP's own `nequip-train` with psiflow's checkpoints, in the folder it is started in.
+
+    python -m psiflow_cli.models.nequip.trainer [UNTIL]
+
+It reads `nequip.yaml`, which `nequip-train -cn nequip` takes as well, and leaves `weights/model.nequip.zip`, made by
+`nequip-package`, and `facts.json`, by UNTIL (seconds since 1970) at the latest if one epoch fits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.models.nequip import checkpoints
+from psiflow_cli.models.nequip.files import BEST, CONFIG, EPOCHS, FACTS, HYDRA, LAST, WEIGHTS
+from psiflow_cli.models.nequip.inference import describe
+from psiflow_cli.models.nequip.settings import monitor
+from psiflow_cli.worker.lines import cut_torn_line
+from psiflow_cli.worker.stopping import Enough, Stopping
+
+PACKAGING_S = 10.0
+"""What NequIP takes to build the model again and to pack it; a large one takes about twice as long as a small one."""
+
+
+def main(until: float | None) -> int:
+    """Train, or go on, and deliver the best weights."""
+    config = json.loads(Path(CONFIG).read_text())
+    stopping = Stopping(None if until is None else until - PACKAGING_S)
+    if Path(EPOCHS).is_file():
+        cut_torn_line(Path(EPOCHS))
+    saved = checkpoints.read(Path(LAST)) if Path(LAST).is_file() else None
+    with contextlib.suppress(Enough):
+        if saved is None:
+            _train(config, stopping, math.inf)
+        elif not saved["ended"]:
+            stopping.resume(saved["stopping"])
+            _train(config, stopping, saved["best"])
+    _deliver(config, not stopping.out_of_time)
+    return 0
+
+
+def _train(config: dict[str, Any], stopping: Stopping, best: float) -> None:
+    script: Any = importlib.import_module("nequip.scripts.train")
+    callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
+    instantiate, kind = script.instantiate, type("Checkpoints", (checkpoints.Epochs, callbacks.Checkpoint), {})
+
+    def with_checkpoints(what: Any, *given: Any, **named: Any) -> Any:
+        if "inference_mode" not in named:  # it is not the trainer that NequIP makes
+            return instantiate(what, *given, **named)
+        own = any(each["_target_"].endswith("ModelCheckpoint") for each in what.get("callbacks") or [])
+        trainer = instantiate({"enable_checkpointing": own, **what}, *given, **named)
+        trainer.callbacks.append(kind(monitor(config), stopping, best))
+        return trainer
+
+    script.instantiate = with_checkpoints
+    resume = [f"+ckpt_path={LAST}"] if Path(LAST).is_file() else []
+    sys.argv[1:] = ["-cn", Path(CONFIG).stem, f"hydra.run.dir={HYDRA}", *resume]
+    script.main()
+
+
+def _deliver(config: dict[str, Any], finished: bool) -> None:
+    """Pack the best weights, and note what they are."""
+    importlib.import_module("nequip.utils.global_state").set_global_state()
+    best = BEST if Path(BEST).is_file() else LAST
+    packed = Path(WEIGHTS).with_name("part.nequip.zip")
+    packed.parent.mkdir(exist_ok=True)
+    importlib.import_module("nequip.scripts.package").main(["build", best, str(packed)])
+    facts = {
+        **describe(str(packed)),
+        "trainer": _trainer(config),
+        "epoch": checkpoints.read(Path(best))["metrics"]["epoch"],
+    }
+    Path(FACTS).write_text(json.dumps({**facts, "finished": finished}))
+    packed.replace(WEIGHTS)
+
+
+def _trainer(config: dict[str, Any]) -> str:
+    from importlib.metadata import version
+
+    nequip = f"nequip {version('nequip')}"
+    is_allegro = '"allegro.' in json.dumps(config)
+    return f"nequip-allegro {version('nequip-allegro')} with {nequip}" if is_allegro else nequip
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else None))

@@ -1,0 +1,51 @@
+"""Defaults of a training that starts from a model: its architecture, and small steps for as long as they help."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psiflow_cli.errors import UsageError
+from psiflow_cli.models.nequip import settings
+
+Wire = dict[str, Any]
+
+LR = 1e-3
+"""A tenth of the rate from scratch: larger steps first undo what was learned."""
+PATIENCE = 20
+"""Epochs without a lower validation loss after which the training ends."""
+_OWN = ("compile_mode", "per_type_energy_scales_trainable", "per_type_energy_shifts_trainable")
+"""Keys of the model that a model to start from does not decide."""
+
+
+def check(chosen: Wire, old: Wire) -> None:
+    """Raise UsageError for what contradicts the model to start from, whose configuration is `old`, empty if unknown."""
+    asked = settings.get(chosen, settings.MODEL) or {}
+    known = settings.get(old, settings.MODEL) or {}
+    for key in asked:
+        value, has = settings.resolved(chosen, asked[key]), settings.resolved(old, known.get(key))
+        if key not in _OWN and value != has:
+            what = f"is {has!r} in" if key in known else "is decided by"
+            raise UsageError(
+                f"model.{key} {value!r} cannot be: it {what} the model to start from",
+                "leave it out, or train without --init",
+            )
+
+
+def tuned(full: Wire, chosen: Wire, old: Wire) -> Wire:
+    """The configuration `full` for a model to start from that was made with the configuration `old`."""
+    module = full["training_module"]
+    asked = settings.get(chosen, settings.MODEL) or {}
+    known = dict(settings.get(old, settings.MODEL) or {})
+    known.pop("per_type_energy_shifts", None)
+    kept = {**known, **{key: asked[key] for key in asked if key in _OWN}} if known else module["model"]
+    full = {**full, "training_module": {**module, "model": kept}}
+    if settings.get(chosen, "training_module.optimizer.lr") is None and "lr" in module["optimizer"]:
+        settings.put(full, "training_module.optimizer.lr", LR)
+    if settings.get(chosen, "trainer.callbacks") is None:
+        stop = {
+            "_target_": "lightning.pytorch.callbacks.EarlyStopping",
+            "monitor": settings.monitor(full),
+            "patience": PATIENCE,
+        }
+        settings.put(full, "trainer.callbacks", [stop])
+    return full
