@@ -15,8 +15,10 @@ ARCHITECTURE = """
     edge_irreps apply_cutoff use_reduced_cg use_so3 use_agnostic_product use_edge_irreps_first use_embedding_readout
     use_last_readout_only avg_num_neighbors compute_avg_num_neighbors mean std scaling embedding_specs
 """.split()  # noqa: SIM905
-LR = 1e-3
-"""A tenth of the rate from scratch: measured, larger steps first undo what was learned."""
+WEIGHTS = ("energy_weight", "forces_weight", "stress_weight", "virials_weight")
+"""Of the loss: those of the last stage of the old training, or the energies, then exact, would get worse again."""
+LR = 3e-3
+"""A third of the rate from scratch; larger steps first undo what was learned, smaller ones take as long as that."""
 PATIENCE = 20
 """Epochs without a lower validation loss after which the training ends."""
 
@@ -41,6 +43,8 @@ def tuned(full: Wire, chosen: Wire, old: Wire) -> Wire:
         defaults["swa"] = False
     if old:  # no element is forgotten that is not in the new data
         defaults |= {"default_dtype": old["default_dtype"], "foundation_model_elements": True}
+    stage = {key: (old or full).get(f"swa_{key}", old.get(key)) for key in WEIGHTS}
+    defaults |= {key: value for key, value in stage.items() if value is not None}
     kept |= {key: value for key, value in defaults.items() if key not in chosen}
     if not kept["swa"]:
         kept = {key: value for key, value in kept.items() if key in chosen or not key.startswith(("swa_", "start_swa"))}
