@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from types import ModuleType
 
 from psiflow_cli.errors import BadData, NoInput, UsageError, nearest
@@ -43,10 +44,13 @@ def _load_file(path: str) -> ModuleType:
         raise NoInput(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     _own_files.add(path)
+    keeps_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is left beside the user's file
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise own_fault(error) or BadData(f"{path}:1: {type(error).__name__}: {error}") from error
+    finally:
+        sys.dont_write_bytecode = keeps_bytecode
     for name in NEEDED:
         if not hasattr(module, name):
             raise BadData(f"{path}:1: no {name}", "a reference has " + ", ".join(NEEDED))

@@ -153,6 +153,7 @@ def test_an_isolated_atom(context: Any, tmp_path: Path) -> None:
     settings = reference.isolated(read(tmp_path, TEMPLATE.replace("gamma", GRID)))
     atom = {**HYDROGEN, "symbols": ["H"], "positions": [[0.0] * 3], "cell": None, "pbc": [False] * 3, "multiplicity": 2}
     label = one(atom, {**settings, "box": 6.0}, context())
+    assert "failure" not in label, label
     assert label["energy"] == pytest.approx(-13.6, abs=0.3)
 
 
