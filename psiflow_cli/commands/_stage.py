@@ -40,7 +40,7 @@ def job(
     if frames.count("-") > 1:
         raise UsageError("stdin can be read once", "name `-` once")
     target = _target(common.site, family, operation) if family else None
-    site = (target and {"executor": target.label, "workers": target.workers, "resources": target.context}) or {}
+    site = _resolved(target) if target else {}
     return Job(
         command=command,
         frames=frames,
@@ -54,6 +54,15 @@ def job(
         deadline=common.deadline,
         site={"name": common.site, **site},
     )
+
+
+def _resolved(target: Target) -> dict[str, Any]:
+    """A site as it was resolved, for run.json."""
+    import msgspec
+
+    tables = {name: msgspec.to_builtins(getattr(target, name)) for name in ("provider", "environment", "run")}
+    executor = {"executor": target.label, "workers": target.workers, "python": target.python}
+    return {**executor, "resources": target.context, "executor_table": msgspec.to_builtins(target.executor), **tables}
 
 
 def _target(name: str, family: str, operation: str) -> Target:
