@@ -8,6 +8,8 @@ Wire = dict[str, Any]
 
 STEPS = 20_000
 """How many optimiser steps a training takes by default."""
+LR_FALL = 0.01
+"""The last learning rate over the first."""
 NEQUIP: Wire = {
     "_target_": "nequip.model.NequIPGNNModel",
     "r_max": 5.0,
@@ -35,13 +37,12 @@ ALLEGRO: Wire = {
     "readout_mlp_hidden_layers_depth": 1,
     "readout_mlp_hidden_layers_width": 32,
 }
-_MONITOR = "val0_epoch/weighted_sum"
 
 
 def defaults(architecture: Wire, summary: Wire, batch: Any, epochs: Any) -> Wire:
     """The whole configuration less what depends on where it runs; `batch` and `epochs` are the user's, if given."""
     frames = summary["frames"]
-    batch = batch or max(min(2, frames), min(16, frames // 90))
+    batch = batch if isinstance(batch, int) and batch > 0 else max(min(2, frames), min(16, frames // 90))
     epochs = epochs or max(20, min(400, STEPS * batch // max(1, frames)))
     has_stress = bool(summary.get("some_stress", summary["stress"]))
     loader = "torch.utils.data.DataLoader"
@@ -72,20 +73,18 @@ def defaults(architecture: Wire, summary: Wire, batch: Any, epochs: Any) -> Wire
             **_losses(has_stress),
             "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.01, "amsgrad": True},
             "lr_scheduler": {
-                "scheduler": {
-                    "_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau",
-                    "factor": 0.6,
-                    "patience": max(5, epochs // 20) if isinstance(epochs, int) else 10,
-                    "threshold": 1e-3,
-                    "min_lr": 1e-6,
-                },
-                "monitor": _MONITOR,
+                "scheduler": {"_target_": "torch.optim.lr_scheduler.ExponentialLR", "gamma": _gamma(epochs)},
                 "interval": "epoch",
                 "frequency": 1,
             },
             "model": {**architecture},
         },
     }
+
+
+def _gamma(epochs: Any) -> float:
+    """By what the learning rate falls with every epoch: at any end it is low enough for the energies to settle."""
+    return round(LR_FALL ** (1 / epochs), 6) if isinstance(epochs, int) and epochs > 0 else 0.98
 
 
 def _losses(has_stress: bool) -> Wire:

@@ -47,7 +47,6 @@ def epochs(config: Wire) -> int:
 
 def _fill(planned: Wire, summary: Wire) -> None:
     """What psiflow knows: elements, the energies of their atoms, precision; and what NequIP computes of the data."""
-    planned["run"] = ["train"]
     planned["trainer"].setdefault("enable_progress_bar", False)
     model = settings.model(planned)
     for key, value in FILLED.items():

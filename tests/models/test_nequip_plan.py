@@ -1,0 +1,188 @@
+"""The configuration of NequIP and Allegro, made where neither is installed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from psiflow_cli.errors import BadData, UsageError
+from psiflow_cli.models import allegro, nequip
+from psiflow_cli.models.nequip import settings
+
+Wire = dict[str, Any]
+
+SUMMARY: Wire = {
+    "elements": ["C", "H"], "frames": 450, "valid_frames": 50, "stress": False, "some_stress": False, "periodic": False,
+    "e0s": {"H": -13.6, "C": -1029.5},
+}  # fmt: skip
+TUTORIAL: Wire = {
+    "run": ["train"],
+    "cutoff_radius": 4.5,
+    "num_layers": 2,
+    "names": ["C", "H"],
+    "trainer": {
+        "_target_": "lightning.Trainer",
+        "max_epochs": 12,
+        "callbacks": [
+            {"_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "monitor": "val0_epoch/forces_rmse"},
+        ],
+    },
+    "data": {"train_dataloader": {"_target_": "torch.utils.data.DataLoader", "batch_size": 5, "shuffle": True}},
+    "training_module": {
+        "_target_": "nequip.train.NequIPLightningModule",
+        "optimizer": {"_target_": "torch.optim.AdamW", "lr": "1e-3"},
+        "loss": {"_target_": "nequip.train.EnergyForceLoss", "coeffs": {"total_energy": 1.0, "forces": 1.0}},
+        "val_metrics": {"_target_": "nequip.train.EnergyForceMetrics"},
+        "model": {
+            "_target_": "nequip.model.NequIPGNNModel",
+            "r_max": "${cutoff_radius}",
+            "num_layers": "${num_layers}",
+            "type_names": "${names}",
+            "pair_potential": {
+                "_target_": "nequip.nn.pair_potential.ZBL", "units": "metal", "chemical_species": "${names}",
+            },
+        },
+    },
+}  # fmt: skip
+
+
+def test_defaults_fit_the_data() -> None:
+    plan = nequip.plan({}, {}, SUMMARY)
+    assert plan["run"] == ["train"]
+    model = plan["training_module"]["model"]
+    assert model["_target_"] == "nequip.model.NequIPGNNModel"
+    assert model["type_names"] == ["C", "H"]
+    assert model["per_type_energy_shifts"] == {"C": -1029.5, "H": -13.6}
+    assert model["model_dtype"] == "float32"
+    assert plan["data"]["train_dataloader"]["batch_size"] == 5
+    assert plan["training_module"]["loss"]["_target_"] == "nequip.train.EnergyForceLoss"
+    assert nequip.epochs(plan) == plan["trainer"]["max_epochs"] > 20
+    assert plan == json.loads(json.dumps(plan))
+    for given in ({"stress": True, "some_stress": True}, {"some_stress": True}):
+        module = nequip.plan({}, {}, {**SUMMARY, **given})["training_module"]
+        assert module["loss"]["_target_"] == "nequip.train.EnergyForceStressLoss"
+        assert module["loss"]["ignore_nan"] == module["val_metrics"]["ignore_nan"] == {"stress": True}
+    shifts = "training_module.model.per_type_energy_shifts"
+    assert settings.get(nequip.plan({}, {}, {**SUMMARY, "e0s": "average"}), shifts) == "average"
+    assert settings.get(nequip.plan({}, {}, {**SUMMARY, "e0s": {1: -13.6, "6": -1029.5}}), shifts) == {
+        "C": -1029.5,
+        "H": -13.6,
+    }
+    assert nequip.plan({}, {"model_dtype": "float64"}, {**SUMMARY, "dtype": "float32"}) == nequip.plan(
+        {}, {}, {**SUMMARY, "dtype": "float64"}
+    )
+    assert nequip.plan({}, {}, {**SUMMARY, "frames": 1})["data"]["train_dataloader"]["batch_size"] == 1
+
+
+def test_allegro_has_its_own_architecture() -> None:
+    model = allegro.plan({}, {"num_tensor_features": "4"}, SUMMARY)["training_module"]["model"]
+    assert model["_target_"] == "allegro.model.AllegroModel"
+    assert model["num_tensor_features"] == 4
+    with pytest.raises(UsageError, match=r"num_features: allegro\.model\.AllegroModel takes no such key"):
+        allegro.plan({}, {"num_features": "8"}, SUMMARY)
+
+
+def test_set_wins_over_the_file_and_the_file_over_the_defaults() -> None:
+    plan = nequip.plan(
+        {"r_max": 6, "lr": "1e-3", "training_module": {"ema_decay": 0.9}},
+        {"model.r_max": "4.5", "trainer.deterministic": "true", "loss.coeffs.forces": "3"},
+        SUMMARY,
+    )
+    assert settings.get(plan, "training_module.model.r_max") == 4.5
+    assert settings.get(plan, "training_module.optimizer.lr") == 0.001
+    assert settings.get(plan, "training_module.ema_decay") == 0.9
+    assert plan["trainer"]["deterministic"] is True
+    assert settings.get(plan, "training_module.loss.coeffs") == {"total_energy": 1.0, "forces": 3}
+
+
+def test_a_configuration_of_nequip_s_own_passes_through() -> None:
+    plan = nequip.plan(TUTORIAL, {"cutoff_radius": "4.0"}, SUMMARY)
+    assert plan["cutoff_radius"] == 4.0
+    module = plan["training_module"]
+    assert module["model"]["r_max"] == "${cutoff_radius}"
+    assert module["model"]["pair_potential"]["chemical_species"] == "${names}"
+    assert module["optimizer"] == {"_target_": "torch.optim.AdamW", "lr": 0.001}
+    assert "ema_decay" not in module
+    assert nequip.epochs(plan) == 12
+    assert settings.monitor(plan) == "val0_epoch/forces_rmse"
+    assert settings.resolved(plan, module["model"]["type_names"]) == ["C", "H"]
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "message", "hint"),
+    [
+        ({}, {"model.per_type_energy_shifts": "1"}, "per_type_energy_shifts: psiflow sets", "--e0s"),
+        ({"data": {"seed": 3}}, {}, "data.seed: psiflow sets", "--seed"),
+        ({}, {"model.seed": "3"}, "training_module.model.seed: psiflow sets", "--seed"),
+        ({"data": {"split_dataset": {"train": 0.9}}}, {}, "data.split_dataset: psiflow sets", "--valid"),
+        ({"trainer": {"accelerator": "gpu"}}, {}, "trainer.accelerator: psiflow sets", "[resources]"),
+        ({"ckpt_path": "last.ckpt"}, {}, "ckpt_path: psiflow sets", "by itself"),
+        ({"run": ["train", "test"]}, {}, "run: ['train', 'test']", "evaluate"),
+        ({"training_modul": {}}, {}, "training_modul: NequIP's trainer has no such key", "training_module"),
+        ({"cutoff_radius": 5.0}, {}, "cutoff_radius: NequIP's trainer has no such key", ""),
+        ({}, {"max_epoch": "3"}, "max_epoch: NequIP's trainer has no such key", "max_epochs"),
+        ({}, {"trainer.max_epoch": "3"}, "trainer.max_epoch: lightning.Trainer takes no such key", "max_epochs"),
+        ({}, {"model.num_layer": "3"}, "training_module.model.num_layer: nequip", "num_layers"),
+        ({}, {"r_max": "far"}, "r_max: 'far' is not a number", ""),
+        ({}, {"batch_size": "2.5"}, "batch_size: 2.5 is not an integer", ""),
+        ({}, {"max_epochs": "-1"}, "max_epochs: -1 is not an integer above zero", ""),
+        ({}, {"model_dtype": "half"}, "model_dtype: 'half' is not float32 or float64", ""),
+        ({}, {"batch_size": "451"}, "batch_size 451 is larger than the training set (450 frames)", ""),
+        (
+            {"trainer": {"logger": {"_target_": "lightning.pytorch.loggers.wandb.WandbLogger"}}}, {},
+            "may need a network", "leave it out",
+        ),
+        ({}, {"model._target_": "nequip.model.ModelFromPackage"}, "model._target_: psiflow starts", "--init"),
+        ({}, {"model.type_names": "[H]"}, "model.type_names: psiflow takes the elements", "leave it out"),
+        ({}, {"optimizer.lr.x": "1"}, "lr: {'x': 1} is not a number", ""),
+    ],
+)  # fmt: skip
+def test_wrong_settings_are_refused_with_what_to_use(
+    config: Wire, options: dict[str, str], message: str, hint: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        nequip.plan(config, options, SUMMARY)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_start_decides_the_architecture() -> None:
+    old = nequip.plan({}, {"num_layers": "2", "model_dtype": "float64"}, SUMMARY)
+    tuned = nequip.plan({}, {"num_layers": "2", "model.compile_mode": "compile"}, {**SUMMARY, "init": old})
+    model = tuned["training_module"]["model"]
+    assert (model["num_layers"], model["model_dtype"], model["compile_mode"]) == (2, "float64", "compile")
+    assert settings.get(tuned, "training_module.optimizer.lr") < settings.get(old, "training_module.optimizer.lr")
+    with pytest.raises(UsageError, match="num_layers 3 cannot be: it is 2 in the model to start from"):
+        nequip.plan({}, {"num_layers": "3"}, {**SUMMARY, "init": old})
+    with pytest.raises(UsageError, match=r"r_max 4.0 cannot be: it is decided by"):
+        nequip.plan({}, {"r_max": "4.0"}, {**SUMMARY, "init": {}, "e0s": "init"})
+    bare = nequip.plan({}, {}, {**SUMMARY, "init": {}, "e0s": "init"})
+    assert "per_type_energy_shifts" not in bare["training_module"]["model"]
+
+
+def test_an_element_without_atomic_energy_is_named() -> None:
+    with pytest.raises(BadData, match="no atomic energy for C"):
+        nequip.plan({}, {}, {**SUMMARY, "e0s": {"H": -13.6}})
+
+
+def test_the_command_s_process_imports_nothing_heavy() -> None:
+    heavy = {"numpy", "ase", "torch", "nequip", "allegro", "lightning", "hydra", "omegaconf"}
+    code = f"import sys, psiflow_cli.models.allegro; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_progress_of_a_torn_and_resumed_file(tmp_path: Any) -> None:
+    assert nequip.progress(tmp_path) == []
+    path = tmp_path / "epochs.jsonl"
+
+    def line(epoch: int, loss: float) -> str:
+        return json.dumps({"epoch": epoch, "loss": loss, "valid_loss": loss}) + "\n"
+
+    path.write_text(line(0, 4.0) + line(1, 3.0) + '{"epoch": 2, "lo')
+    assert [e["loss"] for e in nequip.progress(tmp_path)] == [4.0, 3.0]
+    path.write_text(line(0, 4.0) + line(1, 3.0) + line(1, 2.5) + line(2, 2.0))
+    assert [(e["epoch"], e["loss"]) for e in nequip.progress(tmp_path)] == [(0, 4.0), (1, 2.5), (2, 2.0)]
