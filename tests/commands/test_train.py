@@ -258,7 +258,7 @@ def test_the_bundle_is_whole(trained):
 def test_errors_fall(trained):
     curve = json.loads((Path(trained.model) / "metrics.json").read_text())["curves"][0]
     assert [epoch["epoch"] for epoch in curve] == list(range(30))
-    assert curve[-1]["rmse_f_meV_per_A"] < 0.3 * curve[0]["rmse_f_meV_per_A"]
+    assert curve[-1]["rmse_f_meV_per_A"] < 0.4 * curve[0]["rmse_f_meV_per_A"]
     assert curve[-1]["rmse_f_meV_per_A"] < 300
 
 
