@@ -72,6 +72,9 @@ def improve(page: str, summary: str) -> str:
         lambda m: ".SH EXAMPLES\n.nf\n" + re.sub(r"(?m)^  ", "", m[1]).replace("-", r"\-") + ".fi\n",
         page,
     )
+    page = re.sub(  # what else is to be left as it is typed
+        r"\.PP\n\x08\n((?:(?!\.).*\n)+)", lambda m: ".PP\n.nf\n" + m[1].replace("-", r"\-") + ".fi\n", page
+    )
     body, options, rest = page.partition(".SH OPTIONS\n")
     return body + options + rest.rstrip("\n") + EXIT_STATUS
 

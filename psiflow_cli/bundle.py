@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,14 @@ def _inode(name: str) -> int:
 
 
 def _load(name: str) -> Bundle:
+    bundle = read(name)
+    for error in differences(bundle):
+        raise error
+    return bundle
+
+
+def read(name: str) -> Bundle:
+    """Open a bundle without a look at its weights. Raises NoInput if there is none, BadData if it is broken."""
     path = Path(name)
     if not path.exists():
         raise NoInput(f"{name}: no such model bundle", "psiflow train makes one")
@@ -140,13 +149,17 @@ def _load(name: str) -> Bundle:
     except (OSError, ValueError):
         raise BadData(f"{name}: not a model bundle", "a bundle is a directory with a model.toml in it") from None
     _check_facts(name, facts)
-    bundle = Bundle(path, facts)
-    for file, digest in facts["weights"].items():
-        if not (path / file).is_file():
-            raise BadData(f"{name}/{file}: missing from the bundle", "copy the whole directory")
-        if hashlib.sha256((path / file).read_bytes()).hexdigest() != digest:
-            raise BadData(f"{name}/{file}: not the weights that model.toml names (sha256)", _DISTRUST)
-    return bundle
+    return Bundle(path, facts)
+
+
+def differences(bundle: Bundle) -> Iterator[BadData]:
+    """What the weights differ in from those that the bundle was made with, file by file."""
+    for file, digest in bundle.facts["weights"].items():
+        path = bundle.path / file
+        if not path.is_file():
+            yield BadData(f"{path}: missing from the bundle", "copy the whole directory")
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            yield BadData(f"{path}: not the weights that model.toml names (sha256)", _DISTRUST)
 
 
 _DISTRUST = "a model file is a program; do not run what you do not trust"

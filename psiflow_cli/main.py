@@ -11,7 +11,19 @@ from typing import Any, NoReturn
 import click
 
 from psiflow_cli import __version__, errors, registry
-from psiflow_cli.commands import atomic_energies, env, evaluate, label, rattle, sample, site, split, status, train
+from psiflow_cli.commands import (
+    atomic_energies,
+    env,
+    evaluate,
+    label,
+    model,
+    rattle,
+    sample,
+    site,
+    split,
+    status,
+    train,
+)
 from psiflow_cli.console import Verbosity, problem
 
 
@@ -95,5 +107,5 @@ def main() -> None:
     """
 
 
-for module in (rattle, label, atomic_energies, split, train, evaluate, sample, status, site, env):
+for module in (rattle, label, atomic_energies, split, train, evaluate, sample, model, status, site, env):
     main.add_command(module.command)

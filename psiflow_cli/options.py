@@ -131,12 +131,12 @@ def talk(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def common(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a stage, handed to the command as one `common`."""
+def common_in_place(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a stage whose result has its place, handed to the command as one `common`."""
 
     @wraps(function)
     def command(*args: Any, **options: Any) -> Any:
-        given = Common(**{name: options.pop(name) for name in Common._fields})
+        given = Common(**{name: options.pop(name, None) for name in Common._fields})
         return function(*args, common=given, **options)
 
     decorated: Callable[..., Any] = talk(command)
@@ -153,10 +153,15 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
             "--site", metavar="NAME|FILE", envvar="PSIFLOW_SITE", default="local", show_default=True,
             help="Where and how to run.",
         ),
-        click.option("-o", "--output", metavar="FILE", help="Where the result goes [default: named after the input]."),
     ):  # fmt: skip
         decorated = option(decorated)
     return decorated
+
+
+def common(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a stage, handed to the command as one `common`."""
+    text = "Where the result goes [default: named after the input]."
+    return click.option("-o", "--output", metavar="FILE", help=text)(common_in_place(function))
 
 
 def frames(function: Callable[..., Any]) -> Callable[..., Any]:

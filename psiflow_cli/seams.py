@@ -75,6 +75,13 @@ class Model(Protocol):
 
     It may also have
         FILES: tuple[str, ...]     how the model files of its trainer end, which may be used in place of a bundle
+        MAIN_SETTINGS: tuple[str, ...]     dotted names of what `psiflow model show` shows of the configuration
+        EXPORTS: dict[str, dict[str, str]]     {target: {format: how its files end ("" for a folder)}}, the usual first
+        WHOLE_COMMITTEES: tuple[str, ...]     the targets that take all members at once; others take one
+        export(members, target, form, folder, context) -> str     *worker*: the file or folder made in `folder`
+        COMPILES: dict[str, str]     {target: how its compiled files end}, the usual first
+        compile(member, target, folder, context) -> {"path": made in `folder`, "dtype": ..., **what a machine must
+                                   share to use it}     *worker*
     """
 
     SUMMARY: str

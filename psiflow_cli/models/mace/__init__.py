@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from psiflow_cli.models.mace.export import EXPORTS, WHOLE_COMMITTEES, export
 from psiflow_cli.models.mace.inference import calculator, describe, predict
 from psiflow_cli.models.mace.plan import epochs, plan
 from psiflow_cli.models.mace.progress import progress
@@ -10,5 +11,12 @@ from psiflow_cli.models.mace.training import train
 SUMMARY = "MACE: higher-order equivariant message passing"
 REQUIRES = ("mace", "torch", "ase")
 FILES = (".model",)
+MAIN_SETTINGS = (
+    *("model", "num_channels", "max_L", "max_ell", "correlation", "num_interactions", "r_max", "loss", "energy_weight"),
+    *("forces_weight", "stress_weight", "batch_size", "lr", "max_num_epochs", "swa", "start_swa", "ema"),
+)
 
-__all__ = ["FILES", "REQUIRES", "SUMMARY", "calculator", "describe", "epochs", "plan", "predict", "progress", "train"]
+__all__ = [
+    "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY", "WHOLE_COMMITTEES",
+    "calculator", "describe", "epochs", "export", "plan", "predict", "progress", "train",
+]  # fmt: skip

@@ -1,0 +1,108 @@
+"""MACE models for other programs: LAMMPS, ASE scripts, torch-sim, and MACE's own tools."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.models.mace.inference import describe, weights_file
+from psiflow_cli.worker import scratch, subprocesses
+from psiflow_cli.worker.guard import Fatal
+
+Wire = dict[str, Any]
+
+EXPORTS = {
+    "ase": {"folder": ""},
+    "lammps": {"libtorch": "-lammps.pt", "mliap": "-mliap_lammps.pt"},
+    "mace": {"model": ".model"},
+    "torchsim": {"model": ".model"},
+}
+WHOLE_COMMITTEES = ("ase",)
+_SCRIPT = '''"""{members} of MACE as an ASE calculator; needs mace-torch, and neither psiflow nor the bundle.
+
+    from calculator import calculator
+    atoms.calc = calculator()
+
+or, from a shell, energies (eV) and largest forces (eV/Å): python calculator.py FRAMES.xyz
+"""
+
+import sys
+from pathlib import Path
+
+from mace.calculators import MACECalculator
+
+FILES = {files}
+
+
+def calculator(device="cpu", dtype={dtype!r}):
+    """The calculator of these weights; of several, it gives the mean."""
+    here = Path(__file__).resolve().parent
+    return MACECalculator(model_paths=[str(here / name) for name in FILES], device=device, default_dtype=dtype)
+
+
+if __name__ == "__main__":
+    from ase.io import iread
+
+    calc = calculator()
+    for atoms in iread(sys.argv[1]):
+        atoms.calc = calc
+        print(f"{{atoms.get_potential_energy():.8f}} {{abs(atoms.get_forces()).max():.6f}}")
+'''
+
+
+def export(members: list[str], target: str, form: str, folder: str, context: Wire) -> str:
+    """*worker*: see `seams.Model.export`. Raises Fatal where the environment lacks what a form needs."""
+    made = Path(folder)
+    if target == "ase":
+        return str(_folder(members, made / "model"))
+    source = weights_file(members[0])
+    if target == "lammps":
+        return str(_lammps(source, form, made, context))
+    shutil.copyfile(source, made / source.name)
+    return str(made / source.name)
+
+
+def _folder(members: list[str], folder: Path) -> Path:
+    """A script and the weights that it loads."""
+    folder.mkdir()
+    files = []
+    for index, member in enumerate(members):
+        source = weights_file(member)
+        files.append(f"{source.stem}-{index}.model" if len(members) > 1 else source.name)
+        shutil.copyfile(source, folder / files[-1])
+    dtype = describe(str(folder / files[0]))["dtype"]
+    said = f"A committee of {len(members)} models" if len(members) > 1 else "A model"
+    (folder / "calculator.py").write_text(_SCRIPT.format(members=said, files=files, dtype=dtype), encoding="utf-8")
+    return folder
+
+
+def _lammps(source: Path, form: str, folder: Path, context: Wire) -> Path:
+    """The model as MACE's own `mace_create_lammps_model` makes it, in its own precision."""
+    if form == "mliap" and importlib.util.find_spec("cuequivariance_torch") is None:
+        raise Fatal(
+            "the format mliap needs cuequivariance in the worker's environment, and it is not there",
+            "pip install cuequivariance cuequivariance-torch there, or choose --format libtorch",
+        )
+    copy = folder / source.name
+    shutil.copyfile(source, copy)
+    argv = [sys.executable, "-m", "mace.cli.create_lammps_model", str(copy)]
+    argv += ["--format", form, "--dtype", describe(str(copy))["dtype"], *_head(copy)]
+    log = Path(context["logs"]) / "create_lammps_model.log"
+    with scratch.folder(context, "psiflow-export") as place:
+        done = subprocesses.run(argv, log, cwd=place, seconds=context.get("walltime"), cpus=context.get("cpus"))
+    made = copy.with_name(copy.name + EXPORTS["lammps"][form])
+    if done.returncode or not made.is_file():
+        lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
+        raise Fatal(f"mace_create_lammps_model: {lines[-1]}", f"its log: {log}", 70)
+    return made
+
+
+def _head(path: Path) -> list[str]:
+    """The head that MACE's calculator takes when none is named, where there are several to choose from."""
+    from mace.calculators import MACECalculator
+
+    made = MACECalculator(model_paths=str(path), device="cpu")
+    return ["--head", str(made.head)] if len(made.available_heads) > 1 else []
