@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,9 @@ from psiflow_cli.bundle import Bundle
 from psiflow_cli.extxyz import Frame
 from psiflow_cli.stages.dataset import Reader
 from psiflow_cli.stages.e0s import E0S
+
+_KEPT = "init"
+"""The folder in the run's where models to start from are kept while one is trained."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,17 @@ def find(given: Bundle | None, output: str, folder: Path, keep: bool) -> Start |
     """
     if given is None:
         return None
-    kept = folder / "init"
+    kept = folder / _KEPT
     name = str(given.path)
     begun = given.facts.get("init")
     if given.unfinished and begun and is_output(given, output) and (kept / begun).is_dir():
         return Start(bundle.load(str(kept / begun)), name)
     return Start(bundle.pinned(given, kept) if keep else given, name)
+
+
+def forget(folder: Path) -> None:
+    """Remove the copies of models to start from: no training needs them any more."""
+    shutil.rmtree(folder / _KEPT, ignore_errors=True)
 
 
 def is_output(given: Bundle, output: str) -> bool:

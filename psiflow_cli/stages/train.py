@@ -166,6 +166,8 @@ def run(training: Training, space: Workspace) -> dict[str, Any]:
             curves = [training.module.progress(member.folder) for member in members]
             facts |= {"epochs": [len(curve) for curve in curves]}
             metrics = bundling.publish(space, session, facts, trained, curves, files)
+    if "unfinished" not in facts:
+        start.forget(space.job.folder)
     return {
         "total": training.members,
         "failed": 0,

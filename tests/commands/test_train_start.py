@@ -72,6 +72,15 @@ def test_what_is_trusted_is_run_by_a_worker(evil):
     assert not Path("out.xyz").exists() or "failed" in done.stderr
 
 
+def test_what_the_clock_has_stopped_is_said_to_be_so(trained, psiflow):
+    shutil.copytree(trained.model, "early.model")
+    text = Path("early.model/model.toml").read_text()
+    Path("early.model/model.toml").write_text(text.replace("psiflow =", "unfinished = true\npsiflow =", 1))
+    for command in ("evaluate", "sample"):
+        said = psiflow(command, trained.test, "--model", "early.model", "--dry-run").stderr
+        assert "early.model: its training was stopped before the end (after 30 epochs)" in said
+
+
 def test_architecture_and_options_of_a_start(trained, psiflow):
     common = ("train", trained.train, "--arch", "mace", "--init", trained.model, "--dry-run", "--json")
     said = psiflow(*common, "--set", "r_max=6", code=2).stderr

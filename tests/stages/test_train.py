@@ -151,6 +151,7 @@ def test_a_model_is_trained_further_in_its_own_place(train):
     assert facts["init"] == begun, "it went on from what the clock had left, and not from where it began"
     assert "unfinished" not in facts
     assert list(range(40)) in trained()
+    assert not Path("a.model.run/init").exists()
     assert "up to date" in train(init="a.model", set=long)
 
 
