@@ -94,7 +94,8 @@ def command(
     """Run molecular dynamics from FRAMES with a model.
 
     Every walker has its own random numbers; one that explodes is stopped, and its unphysical frames are left out. The
-    output has the walkers one after another, without the frames they started from.
+    output has the walkers one after another, without the frames they started from. A committee moves its walkers by the
+    mean of its members; each frame has their spread, model_energy_std and, of each atom, model_forces_std.
 
     \b
     Example:

@@ -39,10 +39,10 @@ def advance(job: Wire, context: Wire) -> Wire:
     """*worker*: move one walker from its last checkpoint by `job["block"]` steps at most.
 
     job: {"folder": the walker's own, "walker": int, "start": frame, "model": {"family": name or file.py, "members":
-    [folders]} (more than one: the mean of their energies and forces), "ensemble": "nve" | "nvt", "temperature": K
-    (None: at rest, NVE only), "timestep": fs, "friction": 1/ps (NVT only), "steps": in all, "every": steps between
-    recorded frames, "block": int, "seed": int, "limits": {"force": eV/Å, "temperature": K, "distance": Å}, each None
-    for no limit}.
+    [folders]} (more than one: the mean of their energies and forces, and their spread in each frame), "ensemble":
+    "nve" | "nvt", "temperature": K (None: at rest, NVE only), "timestep": fs, "friction": 1/ps (NVT only), "steps": in
+    all, "every": steps between recorded frames, "block": int, "seed": int, "limits": {"force": eV/Å, "temperature": K,
+    "distance": Å}, each None for no limit}.
 
     Returns {"step": reached, "frames": recorded in all, "bytes": of the trajectory that hold them, "stopped": None or
     {"reason", "kind": "force" | "temperature" | "distance" | "nan", "step"}, "seconds": of this call}.
@@ -89,7 +89,11 @@ def _block(job: Wire, context: Wire, folder: Path, state: walker.State | None) -
     def record(info: Wire) -> None:
         # a label of this frame must be of the same charge and multiplicity as the start
         info |= {key: start[key] for key in ("charge", "multiplicity") if key in start}
-        trajectory.append(frame_text(start["symbols"], atoms.positions.tolist(), start["cell"], start["pbc"], info))
+        columns = {}
+        if spread := getattr(atoms.calc, "spread", None):
+            info["model_energy_std"], columns["model_forces_std"] = spread
+        positions = atoms.positions.tolist()
+        trajectory.append(frame_text(start["symbols"], positions, start["cell"], start["pbc"], info, columns))
 
     trajectory = walker.Trajectory(folder, length, count)
     try:

@@ -6,7 +6,7 @@ import sys
 import warnings
 from typing import Any
 
-from psiflow_cli.worker import weights
+from psiflow_cli.worker import mean, weights
 from psiflow_cli.worker.guard import resolve
 
 Wire = dict[str, Any]
@@ -18,8 +18,8 @@ def calculator(model: Wire, context: Wire) -> Any:
     """The calculator of `model["members"]` (folders) of `model["family"]` (a name, a module or a file.py).
 
     `model["weights"]` (path: sha256), where given, must be what is there: raises Fatal where a file was replaced.
-    More than one member gives the mean of their energies and forces. The last model is kept, and comes back with no
-    memory of earlier positions: a neighbour list that remembers them would change the last digits of the forces.
+    More than one member gives their mean, and their `spread`; see `worker.mean`. The last model is kept, and comes back
+    without memory of earlier positions: a neighbour list that remembers them would change the last digits of forces.
     """
     weights.check(model.get("weights", {}))
     family = model["family"]
@@ -36,9 +36,7 @@ def calculator(model: Wire, context: Wire) -> Any:
         member.reset()
     if len(members) == 1:
         return members[0]
-    from ase.calculators.mixing import AverageCalculator
-
-    return AverageCalculator(members)  # type: ignore[no-untyped-call]
+    return mean.calculator(members)
 
 
 def same_digits() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from psiflow_cli.worker import guard
+from psiflow_cli.worker.mean import spread
 from psiflow_cli.worker.weights import check
 
 Wire = dict[str, Any]
@@ -15,8 +16,8 @@ def evaluate(
 ) -> list[Wire]:
     """A prediction for each frame; from a committee, the mean over its members.
 
-    `energy_std` (eV) and `forces_std` (eV/Å, the norm of the per-component standard deviations of each atom) come
-    with a committee only. `weights` (path: sha256) must be what is there: raises Fatal where a file was replaced.
+    `energy_std` (eV) and `forces_std` (eV/Å, of each atom; see `worker.mean.spread`) come with a committee only.
+    `weights` (path: sha256) must be what is there: raises Fatal where a file was replaced.
     """
     check(weights or {})
     predict = guard.resolve(f"{family}:predict")
@@ -34,12 +35,13 @@ def _combine(results: list[Wire]) -> Wire:
             return result
     energies = np.array([r["energy"] for r in results])
     forces = np.array([r["forces"] for r in results])
+    energy_std, forces_std = spread(energies, forces)
     stresses = [r["stress"] for r in results]
     stress = None if any(s is None for s in stresses) else np.mean(stresses, axis=0).tolist()
     return {
         "energy": float(energies.mean()),
         "forces": forces.mean(axis=0).tolist(),
         "stress": stress,
-        "energy_std": float(energies.std()),
-        "forces_std": np.linalg.norm(forces.std(axis=0), axis=1).tolist(),
+        "energy_std": energy_std,
+        "forces_std": forces_std,
     }

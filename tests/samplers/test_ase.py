@@ -363,13 +363,26 @@ def test_no_temperature_starts_at_rest(tmp_path: Path) -> None:
 
 def test_a_committee_moves_on_the_mean_of_its_members(tmp_path: Path) -> None:
     start = water()
-    pair = job(tmp_path / "pair", start, harmonic(start, 1.0), harmonic(start, 3.0))
-    single = job(tmp_path / "single", start, harmonic(start, 2.0))
+    other, middle = start.copy(), start.copy()  # type: ignore[no-untyped-call]
+    other.positions += [[0.1, 0.0, 0.0], [0.0, 0.2, 0.1], [0.0, 0.0, 0.0]]
+    middle.positions = (start.positions + other.positions) / 2
+    apart = SPRING * ((other.positions - start.positions) ** 2).sum() / 8
+    pair = job(tmp_path / "pair", start, harmonic(start, 1.0), harmonic(other, 3.0))
+    single = job(tmp_path / "single", start, harmonic(middle, 2.0 + apart))
     finish(pair)
     finish(single)
     one, two = (read(tmp_path / name / "trajectory.xyz", ":", format="extxyz") for name in ("pair", "single"))
     assert np.allclose([f.positions for f in one], [f.positions for f in two], atol=1e-12)
     assert np.allclose([f.info["model_energy"] for f in one], [f.info["model_energy"] for f in two], atol=1e-12)
+    assert all("model_energy_std" not in f.info and "model_forces_std" not in f.arrays for f in two)
+    for frame in one:
+        members = [Harmonic(start.positions, 1.0), Harmonic(other.positions, 3.0)]
+        energies = [member.get_potential_energy(frame) for member in members]
+        forces = [member.get_forces(frame) for member in members]
+        assert frame.info["model_energy_std"] == pytest.approx(abs(energies[0] - energies[1]) / 2, abs=1e-12)
+        of_atoms = np.sqrt((((forces[0] - forces[1]) / 2) ** 2).sum(axis=1))
+        assert frame.arrays["model_forces_std"] == pytest.approx(of_atoms, abs=1e-12)
+        assert of_atoms.max() > 0.1
 
 
 # ---------------------------------------------------------------- what is recorded
