@@ -81,7 +81,7 @@ def command(
     writes the best model so far, marked as unfinished, and exits with 75.
 
     With --init, a model is trained further: the energies of isolated atoms and the architecture stay, the learning rate
-    is lower, and the training ends when the validation loss falls no more. Structures that it knows stay in the part,
+    is lower, there are fewer epochs, and the training ends when the validation loss falls no more. Structures that it knows stay in the part,
     training or validation, that they were in. --init may name the output itself, so that a command that runs every
     night trains only when FRAMES have grown.
 
