@@ -11,6 +11,8 @@ unset PYTHONPATH PYTHONHOME PSIFLOW_SITE
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 . recipes/environment.sh
+# NequIP cannot share an environment with MACE; its own is behind the other one on PATH.
+use_environment .venv-nequip "$PWD" nequip,dev || say "no .venv-nequip: NequIP and Allegro are not tested"
 use_environment .venv "$PWD" mace,xtb,pyscf,dftd,dev
 command -v cp2k.psmp >/dev/null || apt_install cp2k cp2k-data openmpi-bin || true
 command -v nwchem >/dev/null || apt_install nwchem || true
@@ -36,4 +38,9 @@ else
 fi
 # Two at a time: most tests wait for a process to start, or to end.
 check python -m pytest -q -rs -n 2 --dist loadfile "$@"
+# Those that train NequIP and Allegro in their own environment; the ones above start workers in it.
+if [ -x .venv-nequip/bin/python ] && { [ $# = 0 ] || [ "$*" = --full ]; }; then
+    check .venv-nequip/bin/python -m pytest -q -rs -n 2 --dist loadfile "$@" \
+        tests/models/test_nequip.py tests/contracts/test_models.py -k "nequip or allegro"
+fi
 exit "$status"

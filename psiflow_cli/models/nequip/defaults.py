@@ -13,7 +13,7 @@ LR_FALL = 0.01
 NEQUIP: Wire = {
     "_target_": "nequip.model.NequIPGNNModel",
     "r_max": 5.0,
-    "num_layers": 3,
+    "num_layers": 4,
     "l_max": 1,
     "parity": False,
     "num_features": 32,
@@ -32,6 +32,7 @@ ALLEGRO: Wire = {
     "num_layers": 2,
     "num_scalar_features": 64,
     "num_tensor_features": 16,
+    "tp_path_channel_coupling": False,
     "allegro_mlp_hidden_layers_depth": 1,
     "allegro_mlp_hidden_layers_width": 64,
     "readout_mlp_hidden_layers_depth": 1,
