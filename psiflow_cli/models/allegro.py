@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from psiflow_cli.models.nequip import FILES, calculator, describe, epochs, predict, progress, train
+from psiflow_cli.models.nequip import FILES, MAIN_SETTINGS, calculator, describe, epochs, predict, progress, train
 from psiflow_cli.models.nequip.defaults import ALLEGRO
 from psiflow_cli.models.nequip.plan import configured
 
@@ -20,5 +20,6 @@ def plan(config: dict[str, Any], options: dict[str, str], summary: dict[str, Any
 
 
 __all__ = [
-    "EXTRA", "FILES", "REQUIRES", "SUMMARY", "calculator", "describe", "epochs", "plan", "predict", "progress", "train",
+    "EXTRA", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
+    "calculator", "describe", "epochs", "plan", "predict", "progress", "train",
 ]  # fmt: skip

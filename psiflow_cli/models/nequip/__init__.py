@@ -6,6 +6,7 @@ from typing import Any
 
 from psiflow_cli.models.nequip.defaults import NEQUIP
 from psiflow_cli.models.nequip.inference import calculator, describe, predict
+from psiflow_cli.models.nequip.keys import MAIN as MAIN_SETTINGS
 from psiflow_cli.models.nequip.plan import configured, epochs
 from psiflow_cli.models.nequip.progress import progress
 from psiflow_cli.models.nequip.training import train
@@ -20,4 +21,7 @@ def plan(config: dict[str, Any], options: dict[str, str], summary: dict[str, Any
     return configured(config, options, summary, NEQUIP)
 
 
-__all__ = ["FILES", "REQUIRES", "SUMMARY", "calculator", "describe", "epochs", "plan", "predict", "progress", "train"]
+__all__ = [
+    "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
+    "calculator", "describe", "epochs", "plan", "predict", "progress", "train",
+]  # fmt: skip

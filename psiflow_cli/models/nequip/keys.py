@@ -100,3 +100,10 @@ OWNED = {
 """Keys that psiflow fills in itself, and what to use instead."""
 LOGGERS = ("CSVLogger", "TensorBoardLogger")
 """Loggers that write to the disk only: a compute node may have no network, and a key of the user's none to give."""
+MAIN = (
+    "training_module.model._target_",
+    *(f"{_MODEL}.{key}" for key in ("r_max", "num_layers", "l_max", "num_features", "num_tensor_features")),
+    *("data.train_dataloader.batch_size", "trainer.max_epochs", "training_module.optimizer.lr"),
+    "training_module.loss.coeffs",
+)
+"""What matters most of a configuration."""
