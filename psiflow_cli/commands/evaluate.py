@@ -32,7 +32,11 @@ def command(
 ) -> None:
     """Predict FRAMES with a model, beside whatever labels they have, and print the errors.
 
-    Predictions are model_energy, model_forces and model_stress in the output; labels stay as they are.
+    Predictions are model_energy, model_forces and model_stress in the output; labels stay as they are. A committee
+    predicts the mean of its members, with their standard deviation as model_energy_std and, of each atom,
+    model_forces_std; a table and the plot say how well it tells where the mean is wrong.
+
+    Errors are given by element and by config_type, too.
 
     \b
     Example:
@@ -58,6 +62,8 @@ def command(
 
     def say(summary: dict[str, Any]) -> str:
         table = f"errors\n{summary['table']}" if summary["table"] else "no labels to compare with"
+        if "spread_table" in summary:
+            table += f"\nspread of the members, and error of their mean (root mean squares)\n{summary['spread_table']}"
         plotted = f", {summary['plot']}" if summary["plot"] else ""
         return f"{summary['total']} frames evaluated -> {_stage.name(summary['output'])}{plotted}; {table}"
 

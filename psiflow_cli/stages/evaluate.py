@@ -13,6 +13,7 @@ from psiflow_cli import extxyz
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import BadData
 from psiflow_cli.runtime.session import Task
+from psiflow_cli.stages import spread
 from psiflow_cli.stages.errors import ErrorTable, as_text
 from psiflow_cli.stages.framewise import Work, compute
 from psiflow_cli.stages.ids import IdSet
@@ -70,9 +71,9 @@ def run(evaluation: Evaluation, space: Workspace) -> dict[str, Any]:
     space.run.begin(len(seen.distinct))
     with space.run.guard_end():
         compute(space, evaluation.work, seen, results, needed)
-        table = ErrorTable()
-        space.publish(_predicted(evaluation, space, seen.ids, results, table))
-        rows = table.rows()
+        table, apart = ErrorTable(), spread.SpreadTable()
+        space.publish(_predicted(evaluation, space, seen.ids, results, table, apart))
+        rows, spreads = table.rows(), apart.rows()
         if evaluation.plot and rows:
             _plot(evaluation, space, seen, results)
     failures = Counter(results.failures[k] for k in seen.ids if k in results.failures)
@@ -85,6 +86,7 @@ def run(evaluation: Evaluation, space: Workspace) -> dict[str, Any]:
         "failed_hint": "; ".join(reasons[:3]),
         "errors": rows,
         "table": as_text(rows) if rows else "",
+        **({"spread": spreads, "spread_table": spread.as_text(spreads)} if spreads else {}),
         "output": evaluation.job.output,
         "plot": evaluation.plot if rows else None,
         "retry": any(f in MACHINE_FAILURES for f in failures),
@@ -92,7 +94,12 @@ def run(evaluation: Evaluation, space: Workspace) -> dict[str, Any]:
 
 
 def _predicted(
-    evaluation: Evaluation, space: Workspace, ids: array[int], results: Results, table: ErrorTable
+    evaluation: Evaluation,
+    space: Workspace,
+    ids: array[int],
+    results: Results,
+    table: ErrorTable,
+    apart: spread.SpreadTable,
 ) -> Iterator[str]:
     """Every frame with its predictions; one that failed keeps its place and says why."""
     for key, frame in zip(ids, space.frames(), strict=True):
@@ -102,7 +109,8 @@ def _predicted(
             yield extxyz.render(frame, set_info=info, drop=extxyz.PREDICTIONS)
             continue
         label = extxyz.labels(frame, evaluation.keys)
-        table.add(label, prediction, frame.symbols, str(frame.info.get("config_type", "")))
+        for each in (table, apart):
+            each.add(label, prediction, frame.symbols, _config_type(frame))
         info = {"model_energy": prediction["energy"]}
         columns = {"model_forces": ("R", prediction["forces"])}
         if prediction["stress"] is not None:
@@ -115,6 +123,10 @@ def _predicted(
         )
 
 
+def _config_type(frame: extxyz.Frame) -> str:
+    return str(frame.info.get("config_type", ""))
+
+
 def _plot(evaluation: Evaluation, space: Workspace, seen: Survey, results: Results) -> None:
     """Draw the parity plot on a worker, where the plotting library is."""
     assert evaluation.plot is not None
@@ -123,14 +135,15 @@ def _plot(evaluation: Evaluation, space: Workspace, seen: Survey, results: Resul
     for index, (key, frame) in enumerate(zip(seen.ids, space.frames(), strict=True)):
         if index % step == 0 and key not in results.failures:
             label, prediction = extxyz.labels(frame, evaluation.keys), results.of(key)
-            data["frames"].append({"symbols": frame.symbols, "label": label, "prediction": prediction})
+            row = {"symbols": frame.symbols, "config_type": _config_type(frame), "label": label}
+            data["frames"].append({**row, "prediction": prediction})
     source = evaluation.job.folder / "parity.json"
     source.write_text(json.dumps(data))
     made = evaluation.job.folder / "parity.png"
     with space.session() as session:
         session.submit(
             Task(
-                "psiflow_cli.worker.figures:parity_file",
+                "psiflow_cli.worker.parity:parity_file",
                 {"source": str(source.absolute()), "path": str(made.absolute())},
             )
         )

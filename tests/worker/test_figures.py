@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from psiflow_cli.worker import figures
+from psiflow_cli.worker import canvas, figures, parity
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
@@ -20,8 +20,8 @@ Wire = dict[str, Any]
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The matplotlib figures that were saved."""
     kept: list[Any] = []
-    save = figures._save
-    monkeypatch.setattr(figures, "_save", lambda figure, path: (kept.append(figure), save(figure, path)))
+    save = canvas.save
+    monkeypatch.setattr(canvas, "save", lambda figure, path: (kept.append(figure), save(figure, path)))
     return kept
 
 
@@ -42,7 +42,7 @@ def is_png(path: Path) -> bool:
 
 
 def test_parity_shows_the_errors_in_their_units(tmp_path: Path, drawn: list[Any]) -> None:
-    figures.parity([frame(-10.0, 0.01), frame(-12.0, -0.01)], str(tmp_path / "parity.png"))
+    parity.parity([frame(-10.0, 0.01), frame(-12.0, -0.01)], str(tmp_path / "parity.png"))
     assert is_png(tmp_path / "parity.png")
     titles = [axis.get_title(loc="left") for axis in drawn[0].axes[:3]]
     assert titles == [
@@ -58,25 +58,61 @@ def test_parity_shows_the_errors_in_their_units(tmp_path: Path, drawn: list[Any]
 
 def test_parity_leaves_out_what_is_missing(tmp_path: Path, drawn: list[Any]) -> None:
     (tmp_path / "frames.json").write_text(json.dumps({"frames": [frame(1.0, 0.1, stress=False), frame(2.0, 0.1)]}))
-    figures.parity_file(str(tmp_path / "frames.json"), str(tmp_path / "a.png"))
+    parity.parity_file(str(tmp_path / "frames.json"), str(tmp_path / "a.png"))
     assert [axis.get_title(loc="left").split(" (")[1].split(")")[0] for axis in drawn[0].axes[:3]] == [
         "2 points", "12 points", "6 points",
     ]  # fmt: skip
     bare: list[Wire] = [{"symbols": ["H"], "label": {"energy": None, "forces": None}, "prediction": {"energy": 1.0}}]
     for frames in (bare, []):
-        figures.parity(frames, str(tmp_path / "none.png"))
+        parity.parity(frames, str(tmp_path / "none.png"))
         assert is_png(tmp_path / "none.png")
     constant = frame(1.0, 0.0)
     constant["label"]["forces"] = constant["prediction"]["forces"] = [[0.0] * 3] * 2
-    figures.parity([constant], str(tmp_path / "constant.png"))
+    parity.parity([constant], str(tmp_path / "constant.png"))
 
 
 def test_many_points_are_drawn_as_their_density(tmp_path: Path, drawn: list[Any]) -> None:
-    many = [frame(float(i), 0.01 * math.sin(i)) for i in range(1 + figures._POINTS // 6)]
-    figures.parity(many, str(tmp_path / "many.png"))
+    many = [frame(float(i), 0.01 * math.sin(i)) for i in range(1 + canvas.POINTS // 6)]
+    parity.parity(many, str(tmp_path / "many.png"))
     counts = drawn[0].axes[1].collections[0].get_array()
     assert counts.sum() == 6 * len(many)  # no point is lost
     assert (tmp_path / "many.png").stat().st_size < 500_000
+
+
+def committee_frame(energy: float, shift: float, kind: str) -> Wire:
+    """Predictions that are off by `shift`, of a committee whose spread is half of that."""
+    made = frame(energy, shift)
+    made["prediction"] |= {"energy_std": shift / 2, "forces_std": [shift / 2, 0.0]}
+    return {**made, "config_type": kind}
+
+
+def test_errors_of_groups_and_the_spread_of_a_committee(tmp_path: Path, drawn: list[Any]) -> None:
+    kinds = ["cold", "cold", "hot"]
+    frames = [committee_frame(-10.0 - i, 0.01 * (i + 1), kind) for i, kind in enumerate(kinds)]
+    parity.parity(frames, str(tmp_path / "parity.png"))
+    axes = drawn[0].axes
+    assert len(axes) == 12
+    named = [[label.get_text() for label in axis.get_yticklabels()] for axis in axes[6:9]]
+    assert named == [["all", "cold", "hot"], ["all", "H", "O", "cold", "hot"], ["all", "cold", "hot"]]
+    cold = math.sqrt((10.0**2 + 20.0**2) / 2)
+    assert [bar.get_width() for bar in axes[6].patches] == pytest.approx([math.sqrt(1400 / 3) / 2, cold / 2, 15.0])
+    assert [bar.get_width() for bar in axes[7].patches][3:] == pytest.approx([cold, 30.0])
+    energies, forces = axes[9], axes[10]
+    assert energies.collections[0].get_offsets().tolist() == [pytest.approx([s / 4, s / 2]) for s in (10, 20, 30)]
+    # only atoms with a spread can be drawn: the first of each frame; its error is the norm of three components
+    expected = [pytest.approx([s / 2, s * math.sqrt(3)]) for s in (10, 20, 30)]
+    assert forces.collections[0].get_offsets().tolist() == expected
+    assert energies.get_title(loc="left") == "3 frames, correlation 1.00\nRMS error / RMS spread 2.00"
+    assert (energies.get_xscale(), energies.get_yscale()) == ("log", "log")
+    assert not axes[11].axison, "there is no spread of the stress"
+
+
+def test_members_that_do_not_differ_and_very_many_groups(tmp_path: Path, drawn: list[Any]) -> None:
+    frames = [committee_frame(-10.0, 0.0, f"kind {i}") for i in range(40)]
+    parity.parity(frames, str(tmp_path / "same.png"))
+    assert "15 worst of 40" in drawn[0].axes[6].get_title(loc="left")
+    assert drawn[0].axes[9].get_title(loc="left") == "the members do not differ"
+    assert is_png(tmp_path / "same.png")
 
 
 def test_learning_curve_of_a_committee(tmp_path: Path, drawn: list[Any]) -> None:
