@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-DELIVERY_S = 4.0
+DELIVERY_S = 6.0
 """What is kept of the time to write the best weights as a model, and to leave."""
 
 

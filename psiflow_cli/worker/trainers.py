@@ -39,6 +39,8 @@ class Trainer:
     """Folders and files that a training leaves, the weights' folder among them."""
     causes: tuple[tuple[str, int, str], ...]
     """What a line of the log says of the cause of its failure: pattern, exit code, hint."""
+    launcher: tuple[str, ...] = ()
+    """What Python runs the module by where a task has `{gpus}`; none for a trainer that starts its own processes."""
 
     def forget_other(self, folder: Path, job: Wire, files: dict[str, Path]) -> None:
         """Start over where the folder holds a training of something else; what it holds is psiflow's own."""
@@ -71,8 +73,10 @@ class Trainer:
 
         Raises Fatal if it failed, and with exit code 75 if the walltime ended it.
         """
+        gpus = on_gpus(context)
+        launcher = [word.format(gpus=gpus) for word in self.launcher] if gpus > 1 else []
         outcome = subprocesses.run(
-            [sys.executable, "-m", self.module, *([] if until is None else [str(until)])],
+            [sys.executable, *launcher, "-m", self.module, *([] if until is None else [str(until)])],
             folder / self.log,
             cwd=folder,
             env=_environment(context),
@@ -110,6 +114,11 @@ class Trainer:
             if re.search(cause, telling[-1]):
                 return Fatal(f"the trainer failed: {telling[-1][:300]}", f"{hint}; its log: {log}", code)
         return Fatal(f"the trainer failed: {telling[-1][:300]}", f"its log: {log}", 70)
+
+
+def on_gpus(context: Wire) -> int:
+    """How many GPUs a task trains on; 0 for one on a CPU."""
+    return int(context.get("gpus") or 1) if (context.get("device") or "cpu") != "cpu" else 0
 
 
 def _environment(context: Wire) -> dict[str, str]:

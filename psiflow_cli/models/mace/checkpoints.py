@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,15 @@ class Checkpoints:
     ) -> None:
         self._folder = Path(directory)
         self._delivered = delivered
-        self._stopping = stopping
+        self.stopping = stopping
         self._swa_start = math.inf if swa_start is None else swa_start
         self._resumed: dict[str, Any] = {}
         self._best = [math.inf, math.inf]
         self._valid_loss = math.nan
         self._parts: dict[str, Any] = {}
         self._trained = False
+        self.is_enough = False
+        """Whether the training is to end before its next epoch."""
 
     def load_latest(self, state: Any, swa: bool = False, device: Any = None, strict: bool = False) -> int | None:
         """Before the training, the epoch to begin with; after it, the epoch of the best weights, now in `state`."""
@@ -78,16 +80,13 @@ class Checkpoints:
         return saved
 
     def begin(self, parts: dict[str, Any], start: int) -> None:
-        """Take hold of the trainer's `ema`, `loader`, `scheduler` and `swa`, and put back what MACE's state lacks.
-
-        Raises Enough where there is no time, or no reason, for another epoch.
-        """
+        """Take hold of the trainer's `ema`, `loader`, `scheduler` and `swa`, and put back what MACE's state lacks."""
         self._parts = parts
-        if self._resumed:
-            self._stopping.resume(self._resumed["stopping"])
         saved = self._resumed
         if not saved:
             return
+        with self._judging():
+            self.stopping.resume(saved["stopping"])
         self._best = saved["best"]
         parts["loader"].generator.set_state(saved["shuffle"].cpu())
         if parts["ema"] is not None:
@@ -108,22 +107,19 @@ class Checkpoints:
         if metrics.get("mode") != "eval":
             return
         if metrics.get("epoch") is None:  # MACE's look at the model before the first epoch
-            self._stopping.mark()
+            self.stopping.mark()
         else:
             self._valid_loss = float(metrics["loss"])
 
     def save(self, state: Any, epochs: int, keep_last: bool = False) -> None:
-        """Save the finished epoch; `state` holds the averaged weights if there is an average.
-
-        Raises Enough where it was the last one that fits.
-        """
+        """Save the finished epoch; `state` holds the averaged weights if there is an average."""
         import torch
 
         stage = int(epochs >= self._swa_start)
         improved = self._valid_loss < self._best[stage]
         if improved:
             self._best[stage] = self._valid_loss
-        self._stopping.epoch(improved)
+        self.stopping.epoch(improved)
         ema, swa = self._parts["ema"], self._parts["swa"]
         buffer = io.BytesIO()
         content = {
@@ -136,12 +132,20 @@ class Checkpoints:
             "shuffle": self._parts["loader"].generator.get_state(),
             "ema": None if ema is None else ema.state_dict(),
             "swa": None if swa is None else swa.scheduler.state_dict(),
-            "stopping": self._stopping.state(),
+            "stopping": self.stopping.state(),
         }
         torch.save(content, buffer)
         for name in [BEST[stage]] * improved + [LAST]:
             wholefile.replace(self._folder / name, buffer.getbuffer())
-        self._stopping.check(last_stage=swa is None or bool(stage))
+        with self._judging():
+            self.stopping.check(last_stage=swa is None or bool(stage))
+
+    @contextmanager
+    def _judging(self) -> Iterator[None]:
+        try:
+            yield
+        except Enough:
+            self.is_enough = True
 
     def finish(self) -> None:
         """From now on, `load_latest` gives the best weights."""
@@ -161,9 +165,43 @@ def resumable(train: Callable[..., None]) -> Callable[..., None]:
             log(metrics)
 
         given["logger"].log = listen
+        loader = given["train_loader"]
+        given["train_loader"] = _Epochs(loader, checkpoints, given["device"] if given.get("distributed") else None)
         with suppress(Enough):
             checkpoints.begin(parts, given["start_epoch"])
             train(**{**given, "save_all_checkpoints": True})
         checkpoints.finish()
 
     return run
+
+
+class _Epochs:
+    """The training batches of an epoch, unless the last epoch was the last: then it raises Enough.
+
+    Ranks that train one model on `device` stop together: only the first saves and judges, and tells the others.
+    """
+
+    def __init__(self, loader: Any, checkpoints: Checkpoints, device: Any) -> None:
+        self._loader, self._checkpoints, self._device = loader, checkpoints, device
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._told():
+            raise Enough
+        return iter(self._loader)
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def _told(self) -> bool:
+        if self._device is None:
+            return self._checkpoints.is_enough
+        import torch
+
+        stopping = self._checkpoints.stopping
+        said = torch.tensor([self._checkpoints.is_enough, stopping.out_of_time], dtype=torch.uint8, device=self._device)
+        torch.distributed.broadcast(said, src=0)
+        is_enough, stopping.out_of_time = map(bool, said.tolist())
+        return is_enough

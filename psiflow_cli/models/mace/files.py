@@ -4,7 +4,6 @@ from __future__ import annotations
 
 CONFIG = "mace.yaml"
 """The trainer's whole configuration; `mace_run_train --config` takes it."""
-JOB = "job.json"
 LOG = "trainer.log"
 """What the last process said; MACE's own log of all of them is in `logs/`."""
 MODELS = "models"

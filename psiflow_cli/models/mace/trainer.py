@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -30,8 +31,10 @@ def main(until: float | None) -> int:
 
     mace: Any = importlib.import_module("mace")
     tools: Any = importlib.import_module("mace.tools")
-    for results in Path(RESULTS).glob("*_train.txt"):
-        cut_torn_line(results)
+    is_first = os.environ.get("RANK", "0") == "0"  # of the processes on several GPUs
+    if is_first:
+        for results in Path(RESULTS).glob("*_train.txt"):
+            cut_torn_line(results)
     given = tools.build_default_arg_parser().parse_args(["--config", CONFIG, "--restart_latest"])
     best: list[int] = []
     stopping = Stopping(until, given.patience)
@@ -39,6 +42,8 @@ def main(until: float | None) -> int:
     tools.train = resumable(tools.train)
     _deliver_quickly(run_train, stopping)
     run_train.run(given)
+    if not is_first:
+        return 0
     trained = next(p for p in (Path(MODELS, "mace_stagetwo.model"), Path(MODELS, "mace.model")) if p.is_file())
     facts = {**describe(str(trained)), "trainer": f"mace-torch {mace.__version__}", "epoch": best[-1]}
     facts["finished"] = not stopping.out_of_time

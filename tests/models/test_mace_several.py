@@ -1,0 +1,57 @@
+"""Several GPUs in one training, played by processes of a CPU: they stop together, and go on together."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from psiflow_cli.models import mace
+from psiflow_cli.models.mace import training
+from tests.models import two_processes
+from tests.models.test_mace import CONTEXT, TINY, Wire, data, make_job  # noqa: F401
+
+pytest.importorskip("mace", reason="mace-torch is not installed")
+
+
+def test_a_task_with_two_gpus_starts_two_processes(data: Wire, tmp_path: Path, monkeypatch: Any) -> None:  # noqa: F811
+    asked: list[list[str]] = []
+
+    def run(argv: list[str], *_: Any, **__: Any) -> None:
+        asked.append(argv)
+        raise InterruptedError
+
+    monkeypatch.setattr("psiflow_cli.worker.trainers.subprocesses.run", run)
+    for context in ({"device": "cuda", "gpus": 2}, {"device": "cuda", "gpus": 1}, {"device": "cpu", "gpus": 2}):
+        with pytest.raises(InterruptedError):
+            mace.train(make_job(data, tmp_path, TINY), {**CONTEXT, **context})
+        config = (tmp_path / "mace.yaml").read_text()
+        several = context == {"device": "cuda", "gpus": 2}
+        assert ("torchrun" in config) is several
+        assert ("--nproc_per_node=2" in asked[-1]) is several
+
+
+@pytest.mark.full
+def test_two_processes_stop_together_and_go_on(data: Wire, tmp_path: Path) -> None:  # noqa: F811
+    """The clock of the first decides for both; later, with time enough, they train to the end."""
+    job = make_job(data, tmp_path, {**TINY, "max_num_epochs": 4000, "start_swa": 3000, "batch_size": 2})
+    training._prepare(tmp_path, job, CONTEXT)
+    config = tmp_path / "mace.yaml"
+    config.write_text(config.read_text() + 'distributed: true\nlauncher: "torchrun"\n')
+    assert _together(tmp_path, 25)["finished"] is False
+    done = mace.progress(tmp_path)
+    assert 1 <= len(done) < 4000
+    config.write_text(config.read_text().replace("4000", str(len(done) + 3)))
+    assert _together(tmp_path, 300)["finished"] is True
+    assert [epoch["epoch"] for epoch in mace.progress(tmp_path)] == list(range(len(done) + 3))
+
+
+def _together(folder: Path, seconds: int) -> Any:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", two_processes.__file__]
+    done = subprocess.run([sys.executable, *launcher, str(seconds)], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads((folder / "facts.json").read_text())
