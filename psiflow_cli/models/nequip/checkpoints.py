@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import json
 import math
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,8 @@ _METRICS = {
 class Epochs:
     """The hooks of a Lightning callback; mixed with `lightning.pytorch.callbacks.Checkpoint` it runs after all others.
 
-    `monitor` names the metric whose lowest value is the best; `best` is that of the epochs before.
+    `monitor` names the metric whose lowest value is the best; `best` is that of the epochs before. Of several processes
+    the first one writes, and decides when to stop.
     """
 
     def __init__(self, monitor: str, stopping: Stopping, best: float = math.inf) -> None:
@@ -45,14 +45,22 @@ class Epochs:
         self._content: dict[str, Any] | None = None
         self._improved = False
 
-    def on_fit_start(self, trainer: Any, module: Any) -> None:
+    def on_load_checkpoint(self, trainer: Any, module: Any, checkpoint: dict[str, Any]) -> None:
         """Put back the order of the data, which NequIP has read from the checkpoint and forgets."""
         data = trainer.datamodule
         data.train_generator.set_state(data.train_generator_state)
+
+    def on_fit_start(self, trainer: Any, module: Any) -> None:
+        """Look at the clock."""
         self._stopping.mark()
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         """Take the state of the finished epoch, and ask for an end where it was the last one that fits."""
+        done = trainer.is_global_zero and self._take(trainer)
+        trainer.should_stop = trainer.should_stop or trainer.strategy.broadcast(done)
+
+    def _take(self, trainer: Any) -> bool:
+        """Note the epoch and its state; whether it is to be the last one."""
         loss = float(trainer.callback_metrics.get(self._monitor, math.nan))
         metrics = _metrics(trainer, loss)
         with Path(EPOCHS).open("a") as file:
@@ -62,10 +70,11 @@ class Epochs:
         self._content = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
         self._stopping.epoch(self._improved)
         self._content[KEY] = {"best": self._best, "stopping": self._stopping.state(), "metrics": metrics}
-        with suppress(Enough):
+        try:
             self._stopping.check(last_stage=True)
-            return
-        trainer.should_stop = True
+        except Enough:
+            return True
+        return False
 
     def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
         """The learning rate of the next epoch is known: the last one is saved."""

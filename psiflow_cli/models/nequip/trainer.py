@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,24 +28,27 @@ PACKAGING_S = 10.0
 """What NequIP takes to build the model again and to pack it; a large one takes about twice as long as a small one."""
 
 
-def main(until: float | None) -> int:
+def main() -> int:
     """Train, or go on, and deliver the best weights."""
     config = json.loads(Path(CONFIG).read_text())
-    stopping = Stopping(None if until is None else until - PACKAGING_S)
+    if int(os.environ.get("LOCAL_RANK", "0")) > 0:  # Lightning has started this one, with the arguments for Hydra
+        _train(config, Stopping(), math.inf, sys.argv[1:])
+        return 0
+    stopping = Stopping(float(sys.argv[1]) - PACKAGING_S if len(sys.argv) > 1 else None)
     if Path(EPOCHS).is_file():
         cut_torn_line(Path(EPOCHS))
     saved = checkpoints.read(Path(LAST)) if Path(LAST).is_file() else None
     with contextlib.suppress(Enough):
         if saved is None:
-            _train(config, stopping, math.inf)
+            _train(config, stopping, math.inf, [])
         elif not saved["ended"]:
             stopping.resume(saved["stopping"])
-            _train(config, stopping, saved["best"])
+            _train(config, stopping, saved["best"], [f"+ckpt_path={LAST}"])
     _deliver(config, not stopping.out_of_time)
     return 0
 
 
-def _train(config: dict[str, Any], stopping: Stopping, best: float) -> None:
+def _train(config: dict[str, Any], stopping: Stopping, best: float, arguments: list[str]) -> None:
     script: Any = importlib.import_module("nequip.scripts.train")
     callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
     instantiate, kind = script.instantiate, type("Checkpoints", (checkpoints.Epochs, callbacks.Checkpoint), {})
@@ -58,8 +62,9 @@ def _train(config: dict[str, Any], stopping: Stopping, best: float) -> None:
         return trainer
 
     script.instantiate = with_checkpoints
-    resume = [f"+ckpt_path={LAST}"] if Path(LAST).is_file() else []
-    sys.argv[1:] = ["-cn", Path(CONFIG).stem, f"hydra.run.dir={HYDRA}", *resume]
+    if "-cn" not in arguments:
+        arguments = ["-cn", Path(CONFIG).stem, f"hydra.run.dir={HYDRA}", *arguments]
+    sys.argv[1:] = arguments
     script.main()
 
 
@@ -88,4 +93,4 @@ def _trainer(config: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else None))
+    sys.exit(main())
