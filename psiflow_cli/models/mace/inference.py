@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from psiflow_cli.worker import batches
 from psiflow_cli.worker import frames as wire
-from psiflow_cli.worker.calculators import same_digits
-from psiflow_cli.worker.guard import Fatal, failure
+from psiflow_cli.worker.guard import Fatal
 
 Wire = dict[str, Any]
-
-_BATCH_ATOMS = {"cpu": 256, "cuda": 8192}
-"""How many atoms are computed at once: on a CPU, more gains nothing and takes memory."""
-_LOADED_MODELS = 16
-_loaded: dict[tuple[str, float, str, str], Any] = {}
 
 
 def weights_file(member: str) -> Path:
@@ -33,15 +27,11 @@ def calculator(member: str, context: Wire) -> Any:
     import torch
     from mace.calculators import MACECalculator
 
-    torch.set_num_threads(_threads(context))
+    torch.set_num_threads(batches.threads(context))
     device = context.get("device") or "cpu"
     model = torch.load(weights_file(member), map_location=device, weights_only=False)
     dtype = context.get("dtype") or _dtype(model)
     return MACECalculator(models=[model], device=device, default_dtype=dtype)
-
-
-def _threads(context: Wire) -> int:
-    return int(context.get("threads") or context.get("cores") or 1)
 
 
 def describe(path: str) -> Wire:
@@ -67,77 +57,20 @@ def _dtype(model: Any) -> str:
 def predict(frames: list[Wire], members: list[str], context: Wire) -> list[list[Wire]]:
     """*worker*: for each member, a label (energy in eV, forces in eV/Å, stress in eV/Å³) or a failure for each frame.
 
-    The stress is None unless the frame is periodic in all three directions. Which frames share a batch shows in the
-    last digits (1e-15 eV/Å). So there are batches on a GPU or with several threads, where a repeat is no more exact
-    than that; with one thread of a CPU, a frame's numbers do not depend on the frames it comes with.
+    The stress is None unless the frame is periodic in all three directions. For batches see `worker.batches.predict`.
     """
-    import torch
-
-    torch.set_num_threads(_threads(context))
-    alone = (context.get("device") or "cpu") == "cpu" and _threads(context) == 1
-    return [_predict(frames, _keep(member, context), alone) for member in members]
+    return batches.predict(frames, [_keep(member, context) for member in members], context)
 
 
-def _keep(member: str, context: Wire) -> Any:
-    """The member's calculator, loaded once for all the tasks of this process."""
-    path = weights_file(member).resolve()
-    key = (str(path), path.stat().st_mtime, str(context.get("device")), str(context.get("dtype")))
-    if key not in _loaded:
-        while len(_loaded) >= _LOADED_MODELS:
-            del _loaded[next(iter(_loaded))]
-        _loaded[key] = calculator(member, context)
-        if context.get("device") != "cuda":
-            same_digits()
-    return _loaded[key]
+def _keep(member: str, context: Wire) -> batches.Model:
+    def load() -> batches.Model:
+        from ase.data import chemical_symbols
 
+        made = calculator(member, context)
+        elements = frozenset(chemical_symbols[int(z)] for z in made.z_table.zs)
+        return batches.Model(made, lambda group: _forward(group, made), elements)
 
-def _predict(frames: list[Wire], model: Any, alone: bool) -> list[Wire]:
-    results: list[Wire | None] = [_unfit(frame, model) for frame in frames]
-    good = [i for i, result in enumerate(results) if result is None]
-    for batch in _batches(good, frames, 0 if alone else _BATCH_ATOMS.get(model.device.type, 256)):
-        for index, result in zip(batch, _evaluate([frames[i] for i in batch], model), strict=True):
-            results[index] = result
-    return [result for result in results if result is not None]
-
-
-def _unfit(frame: Wire, model: Any) -> Wire | None:
-    """The failure of a frame that the model cannot compute, or None."""
-    from ase.data import atomic_numbers
-
-    known = {int(z) for z in model.z_table.zs}
-    foreign = sorted({s for s in frame["symbols"] if atomic_numbers.get(s) not in known})
-    if foreign:
-        return failure("invalid-input", f"the model does not know {', '.join(foreign)}")
-    wrong = wire.invalid(frame)
-    return failure("invalid-input", wrong) if wrong else None
-
-
-def _batches(indices: Sequence[int], frames: list[Wire], atoms: int) -> Iterator[list[int]]:
-    """Groups of at most `atoms` atoms, or of one larger frame."""
-    batch: list[int] = []
-    held = 0
-    for index in indices:
-        size = len(frames[index]["symbols"])
-        if batch and held + size > atoms:
-            yield batch
-            batch, held = [], 0
-        batch.append(index)
-        held += size
-    if batch:
-        yield batch
-
-
-def _evaluate(frames: list[Wire], model: Any) -> list[Wire]:
-    """One batch; halved where it does not fit into memory."""
-    try:
-        return _forward(frames, model)
-    except RuntimeError as error:
-        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
-            raise
-    if len(frames) == 1:
-        return [failure("out-of-memory", f"{len(frames[0]['symbols'])} atoms do not fit into the memory")]
-    half = len(frames) // 2
-    return _evaluate(frames[:half], model) + _evaluate(frames[half:], model)
+    return batches.keep(weights_file(member), context, load)
 
 
 def _forward(frames: list[Wire], model: Any) -> list[Wire]:

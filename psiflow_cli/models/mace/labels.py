@@ -6,11 +6,10 @@ zero, when the keys are ASE's own names; with `REF_*` keys it leaves a missing l
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TextIO
 
-_TOKEN = re.compile(r"""(?:[^\s"']|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')+""")
+from psiflow_cli.worker import comment
+
 _LABELS = ("energy", "stress")
 
 
@@ -20,25 +19,17 @@ def relabel(source: Path, target: Path) -> int:
     One-atom frames with `config_type=IsolatedAtom` stay out: the atomic energies are in the configuration.
     Every number is copied as it is written.
     """
-    frames = 0
+    count = 0
     temporary = target.with_name(target.name + ".tmp")
     with source.open(encoding="utf-8") as lines, temporary.open("w", encoding="utf-8") as output:
-        while first := lines.readline():
-            if first.strip():
-                frames += _copy(int(first), lines, output)
+        for words, atoms in comment.frames(lines):
+            if comment.is_isolated_atom(words, atoms):
+                continue
+            output.write(f"{len(atoms)}\n{' '.join(map(_renamed, words))}\n")
+            output.writelines(atoms)
+            count += 1
     temporary.replace(target)
-    return frames
-
-
-def _copy(size: int, lines: TextIO, output: TextIO) -> bool:
-    comment = lines.readline()
-    atoms = [lines.readline() for _ in range(size)]
-    tokens = _TOKEN.findall(comment)
-    if size == 1 and any(token.replace('"', "") == "config_type=IsolatedAtom" for token in tokens):
-        return False
-    output.write(f"{size}\n{' '.join(_renamed(token) for token in tokens)}\n")
-    output.writelines(atoms)
-    return True
+    return count
 
 
 def _renamed(token: str) -> str:
