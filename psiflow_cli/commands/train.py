@@ -81,12 +81,17 @@ def command(
     writes the best model so far, marked as unfinished, and exits with 75.
 
     With --init, a model is trained further: the energies of isolated atoms and the architecture stay, the learning rate
-    is lower, there are fewer epochs, and the training ends when the validation loss falls no more. Structures that it knows stay in the part,
-    training or validation, that they were in. --init may name the output itself, so that a command that runs every
-    night trains only when FRAMES have grown.
+    is lower, there are fewer epochs, and the training ends when the validation loss falls no more. Structures that it
+    knows stay in the part, training or validation, that they were in. --init may name the output itself, so that a
+    command that runs every night trains only when FRAMES have grown.
 
     It is an error when a frame of the validation file is a training frame, when an element is in no training frame, and
-    when frames were labelled by different methods (psiflow_reference). Frames count by their config_weight.
+    when frames were labelled by different methods (psiflow_reference). MACE counts frames by their config_weight;
+    NequIP and Allegro cannot, and say so.
+
+    Settings of mace are the options of mace_run_train. Those of nequip and allegro are NequIP's own Hydra YAML: a whole
+    file as --config, a path such as trainer.gradient_clip_val=1 or model.r_max=4.5 in --set, or a name that is clear by
+    itself (max_epochs, batch_size, lr, r_max, num_layers, …). Data, seed, device and atomic energies are filled in.
 
     \b
     Example:
