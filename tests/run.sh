@@ -41,6 +41,6 @@ check python -m pytest -q -rs -n 2 --dist loadfile "$@"
 # Those that train NequIP and Allegro in their own environment; the ones above start workers in it.
 if [ -x .venv-nequip/bin/python ] && { [ $# = 0 ] || [ "$*" = --full ]; }; then
     check .venv-nequip/bin/python -m pytest -q -rs -n 2 --dist loadfile "$@" \
-        tests/models/test_nequip.py tests/contracts/test_models.py -k "nequip or allegro"
+        tests/models/test_{nequip,allegro}.py tests/contracts/test_models.py -k "nequip or allegro"
 fi
 exit "$status"

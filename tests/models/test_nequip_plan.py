@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from psiflow_cli.errors import BadData, UsageError
-from psiflow_cli.models import allegro, nequip
+from psiflow_cli.models import nequip
 from psiflow_cli.models.nequip import settings
 
 Wire = dict[str, Any]
@@ -76,14 +76,6 @@ def test_defaults_fit_the_data() -> None:
         {}, {}, {**SUMMARY, "dtype": "float64"}
     )
     assert nequip.plan({}, {}, {**SUMMARY, "frames": 1})["data"]["train_dataloader"]["batch_size"] == 1
-
-
-def test_allegro_has_its_own_architecture() -> None:
-    model = allegro.plan({}, {"num_tensor_features": "4"}, SUMMARY)["training_module"]["model"]
-    assert model["_target_"] == "allegro.model.AllegroModel"
-    assert model["num_tensor_features"] == 4
-    with pytest.raises(UsageError, match=r"num_features: allegro\.model\.AllegroModel takes no such key"):
-        allegro.plan({}, {"num_features": "8"}, SUMMARY)
 
 
 def test_set_wins_over_the_file_and_the_file_over_the_defaults() -> None:
