@@ -57,7 +57,8 @@ def _defaults(summary: Wire, chosen: Wire) -> Wire:
     frames = summary["frames"]
     batch = chosen.get("batch_size") or max(min(2, frames), min(16, frames // 90))
     epochs = chosen.get("max_num_epochs") or max(20, min(400, STEPS * batch // max(1, frames)))
-    two_stages = chosen.get("swa", "start_swa" in chosen or epochs >= 20)
+    fewest = 4 if "init" in summary else 20
+    two_stages = chosen.get("swa", "start_swa" in chosen or epochs >= fewest)
     defaults = {
         "model": "MACE",
         "r_max": 5.0,
