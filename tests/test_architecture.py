@@ -30,6 +30,7 @@ ALLOWED = {
         "site.resolve",
         "site.detect",
         "worker.guard",
+        "worker.compiled",
         "worker.convert",
         "worker.walker",
         *COMMON,

@@ -118,6 +118,12 @@ def perform(
     sys.exit(code)
 
 
+def tell_up_to_date(common: options.Common, command: str, what: str) -> None:
+    """Say that there is nothing to do, where no run directory is asked."""
+    note(f"{what} is up to date")
+    _tell_json(common, {"command": command, "exit_code": 0, "up_to_date": True})
+
+
 def name(output: str) -> str:
     """An output as a person calls it."""
     return "stdout" if output == "-" else output

@@ -128,6 +128,63 @@ def export(model: str, target: str, form: str | None, member: int | None, trust:
     )  # fmt: skip
 
 
+@command.command("compile", cls=options.StageCommand)
+@_bundle
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="What it is to run on [default: as the site says].")
+@click.option(
+    "--target", type=click.Choice(["ase", "lammps", "torchsim"]), default="ase", show_default=True,
+    help="The program that is to load it.",
+)  # fmt: skip
+@options.common_in_place
+def compile_(model: str, device: str | None, target: str, common: options.Common) -> None:
+    """Compile a model, so that it runs faster on machines like the one it is compiled on.
+
+    For NequIP and Allegro; it takes a C++ compiler on the worker and a minute or so. What is made stays in the bundle,
+    beside the weights (member-0/compiled/cpu-ase.nequip.pt2), with a record of what it was made of and where: sample
+    and evaluate use it where both still hold, and the weights otherwise. A retrained model has to be compiled again;
+    --overwrite compiles again for another machine.
+
+    MACE's calculator loads no compiled models; sample and evaluate run its models as they are.
+
+    \b
+    Examples:
+      psiflow model compile water.model
+      psiflow model compile water.model --device cuda --target torchsim --site cluster.toml
+    """
+    from psiflow_cli import bundle
+    from psiflow_cli.errors import UsageError
+    from psiflow_cli.stages import compile as stage
+
+    loaded = bundle.load(model)
+    module = registry.load("models", loaded.family)
+    endings = getattr(module, "COMPILES", {})
+    if not endings:
+        raise UsageError(f"{model}: models of the family {loaded.family} have no compiled form", "they run as they are")
+    if target not in endings:
+        raise UsageError(f"--target {target}: {loaded.family} compiles for {', '.join(sorted(endings))}")
+    job = _stage.job(
+        "model-compile", loaded.family, "evaluate", (), str(loaded.path), common,
+        settings={"model": loaded.fingerprint, "target": target, "device": device},
+        other_inputs=tuple(loaded.weights),
+        run_dir=f"{str(loaded.path).rstrip('/')}.compile.run",
+    )  # fmt: skip
+    device = device or (job.target and job.target.context.get("device")) or "cpu"
+    task = stage.Compilation(loaded, module.__name__, target, endings[target], device)
+    missing = list(range(len(loaded.members))) if common.overwrite else task.missing()
+    if not common.dry_run:
+        if not missing:
+            _stage.tell_up_to_date(common, "model-compile", f"{model} compiled for {target} on {device}")
+            return
+        stage.make_folders(task)
+    _stage.perform(
+        stage.placed(job, task) if missing and not common.dry_run else job, common,
+        plan=lambda _: {"target": target, "device": device, "todo": len(missing)},
+        run=lambda space: stage.run(task, space, missing),
+        say=lambda s: f"{model} compiled for {target} on {device}: {', '.join(s['files'])}",
+        force=True,
+    )  # fmt: skip
+
+
 def _beside(loaded: Bundle, target: str, ending: str) -> str:
     """water.model -> water-mace.model, water-lammps.pt, water-ase"""
     stem = str(loaded.path).rstrip("/")

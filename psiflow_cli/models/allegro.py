@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from psiflow_cli.models.nequip import FILES, MAIN_SETTINGS, calculator, describe, epochs, predict, progress, train
+from psiflow_cli.models.nequip.compiling import COMPILES, build
 from psiflow_cli.models.nequip.defaults import ALLEGRO
+from psiflow_cli.models.nequip.export import EXPORTS, made
 from psiflow_cli.models.nequip.plan import configured
 
 SUMMARY = "Allegro: strictly local equivariant potentials, for large systems"
@@ -19,7 +21,17 @@ def plan(config: dict[str, Any], options: dict[str, str], summary: dict[str, Any
     return configured(config, options, summary, ALLEGRO)
 
 
+def compile(member: str, target: str, folder: str, context: dict[str, Any]) -> dict[str, Any]:
+    """*worker*: a member compiled for a program; see `models.nequip.compiling.build`."""
+    return build(member, target, folder, context, "pair_allegro")
+
+
+def export(members: list[str], target: str, form: str, folder: str, context: dict[str, Any]) -> str:
+    """*worker*: a member for another program; see `models.nequip.export.made`."""
+    return made(members[0], target, folder, context, "pair_allegro")
+
+
 __all__ = [
-    "EXTRA", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
-    "calculator", "describe", "epochs", "plan", "predict", "progress", "train",
+    "COMPILES", "EXPORTS", "EXTRA", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
+    "calculator", "compile", "describe", "epochs", "export", "plan", "predict", "progress", "train",
 ]  # fmt: skip

@@ -58,10 +58,11 @@ def fingerprint(data: Any) -> str:
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file, or of a directory's names and contents."""
+    """The sha256 of a file, or of a directory's names and contents; what was compiled in it later does not count."""
     if path.is_dir():
         whole = hashlib.sha256()
-        for part in sorted(p for p in path.rglob("*") if p.is_file()):
+        parts = (p for p in path.rglob("*") if p.is_file() and "compiled" not in p.relative_to(path).parts[:-1])
+        for part in sorted(parts):
             whole.update(f"{part.relative_to(path)}\0{sha256(part)}\0".encode())
         return whole.hexdigest()
     with path.open("rb") as stream:

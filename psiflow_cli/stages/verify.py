@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from psiflow_cli import bundle
 from psiflow_cli.errors import BadData
+from psiflow_cli.worker import compiled
 
 
 def verify(name: str) -> dict[str, Any]:
@@ -20,8 +22,22 @@ def verify(name: str) -> dict[str, Any]:
         checked += len(bundle.training_data(model))
     except BadData as error:
         wrong.append(error)
+    for path in sorted(model.path.glob(f"member-*/{compiled.FOLDER}/*")):
+        if path.suffix != ".json":
+            checked += 1
+            wrong += _compiled(path, model)
     return {
         "model": name,
         "checked": checked,
         "wrong": [{"message": error.message, "hint": error.hint} for error in wrong],
     }
+
+
+def _compiled(path: Path, model: bundle.Bundle) -> list[BadData]:
+    """What is wrong with a compiled model: the rest of the bundle is good without it."""
+    ending = "".join(path.suffixes)
+    member = path.parent.parent.name
+    digests = {str(Path(name).parent): digest for name, digest in model.facts["weights"].items()}
+    if member in digests and compiled.valid(path, ending, digests[member]):
+        return []
+    return [BadData(f"{path}: not compiled from these weights, or changed since", "psiflow model compile replaces it")]

@@ -21,7 +21,7 @@ EXPORTS = {
     "torchsim": {"model": ".model"},
 }
 WHOLE_COMMITTEES = ("ase",)
-_SCRIPT = '''"""{members} of MACE as an ASE calculator; needs mace-torch, and neither psiflow nor the bundle.
+_SCRIPT = '''"""{members} of MACE as an ASE calculator; it needs mace-torch, and nothing of psiflow.
 
     from calculator import calculator
     atoms.calc = calculator()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from psiflow_cli.models.nequip.compiling import COMPILES, build
 from psiflow_cli.models.nequip.defaults import NEQUIP
+from psiflow_cli.models.nequip.export import EXPORTS, made
 from psiflow_cli.models.nequip.inference import calculator, describe, predict
 from psiflow_cli.models.nequip.keys import MAIN as MAIN_SETTINGS
 from psiflow_cli.models.nequip.plan import configured, epochs
@@ -21,7 +23,17 @@ def plan(config: dict[str, Any], options: dict[str, str], summary: dict[str, Any
     return configured(config, options, summary, NEQUIP)
 
 
+def compile(member: str, target: str, folder: str, context: dict[str, Any]) -> dict[str, Any]:
+    """*worker*: a member compiled for a program; see `compiling.build`."""
+    return build(member, target, folder, context, "pair_nequip")
+
+
+def export(members: list[str], target: str, form: str, folder: str, context: dict[str, Any]) -> str:
+    """*worker*: a member for another program; see `export.made`."""
+    return made(members[0], target, folder, context, "pair_nequip")
+
+
 __all__ = [
-    "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
-    "calculator", "describe", "epochs", "plan", "predict", "progress", "train",
+    "COMPILES", "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
+    "calculator", "compile", "describe", "epochs", "export", "plan", "predict", "progress", "train",
 ]  # fmt: skip

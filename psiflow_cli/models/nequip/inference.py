@@ -27,11 +27,33 @@ def weights_file(member: str) -> Path:
 
 
 def calculator(member: str, context: Wire) -> Any:
-    """*worker*: NequIP's ASE calculator on a member's weights, with the threads of the task; a new one at each call."""
+    """*worker*: NequIP's ASE calculator on a member's weights, with the threads of the task; a new one at each call.
+
+    A compiled model that was kept beside the weights is taken in their place.
+    """
+    from nequip.integrations.ase import NequIPCalculator
+
+    from psiflow_cli.models.nequip import compiling
+
+    if found := compiling.kept(member, "ase", context):
+        _set_threads(context)
+        device = context.get("device") or "cpu"
+        return NequIPCalculator.from_compiled_model(found[0], device=device, chemical_species_to_atom_type_map=True)
+    return _eager(member, context)
+
+
+def _set_threads(context: Wire) -> None:
+    import torch
+
+    torch.set_num_threads(batches.threads(context))
+
+
+def _eager(member: str, context: Wire) -> Any:
+    """The calculator on the weights themselves."""
     import torch
     from nequip.integrations.ase import NequIPCalculator
 
-    torch.set_num_threads(batches.threads(context))
+    _set_threads(context)
     path, device = weights_file(member), context.get("device") or "cpu"
     made = NequIPCalculator._from_saved_model(path, device=device, chemical_species_to_atom_type_map=True)
     wanted = context.get("dtype")
@@ -97,8 +119,14 @@ def predict(frames: list[Wire], members: list[str], context: Wire) -> list[list[
 
 def _keep(member: str, context: Wire) -> batches.Model:
     def load() -> batches.Model:
-        made = calculator(member, context)
-        return batches.Model(made, lambda group: _forward(group, made), frozenset(made.model.type_names))
+        from psiflow_cli.models.nequip import compiling
+
+        # What is compiled for ASE takes one frame at a time.
+        alone = (context.get("device") or "cpu") == "cpu" and batches.threads(context) == 1
+        found = compiling.kept(member, "ase", context) if alone else None
+        made = calculator(member, context) if found else _eager(member, context)
+        elements = frozenset(found[1]["elements"] if found else made.model.type_names)
+        return batches.Model(made, lambda group: _forward(group, made), elements)
 
     return batches.keep(weights_file(member), context, load)
 

@@ -1,0 +1,64 @@
+"""Models compiled by `nequip-compile`, which a C++ compiler on the worker makes faster."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.models.nequip.inference import describe, weights_file
+from psiflow_cli.worker import compiled, scratch, subprocesses
+from psiflow_cli.worker.guard import Fatal
+
+Wire = dict[str, Any]
+
+ENDING = ".nequip.pt2"
+COMPILES = dict.fromkeys(("ase", "torchsim", "lammps"), ENDING)
+_TARGETS = {"ase": "ase", "torchsim": "batch"}
+
+
+def build(member: str, target: str, folder: str, context: Wire, pair: str) -> Wire:
+    """*worker*: see `seams.Model.compile`; `pair` is the name of the family's pair style in LAMMPS.
+
+    Raises Fatal where there is no C++ compiler, or the model cannot be compiled.
+    """
+    if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++")))):
+        raise Fatal(
+            "nequip-compile needs a C++ compiler on the worker, and there is none",
+            "name a module that has one under [environments] in the site file, or install g++",
+        )
+    source, device = weights_file(member), context.get("device") or "cpu"
+    made = Path(folder) / f"model{ENDING}"
+    argv = [sys.executable, "-m", "nequip.scripts.compile", str(source), str(made), "--mode", "aotinductor"]
+    argv += ["--device", device, "--target", _TARGETS.get(target, pair)]
+    log = Path(context["logs"]) / "nequip-compile.log"
+    with scratch.folder(context, "psiflow-compile") as place:
+        env = {**os.environ, **context.get("env", {}), "TORCHINDUCTOR_CACHE_DIR": str(place / "cache")}
+        cpus, seconds = context.get("cpus"), context.get("walltime")
+        done = subprocesses.run(argv, log, cwd=place, env=env, seconds=seconds, cpus=cpus)
+    if done.returncode or not made.is_file():
+        lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
+        raise Fatal(f"nequip-compile: {lines[-1]}", f"its log: {log}", 70)
+    known = describe(str(source))
+    return {
+        "path": str(made),
+        "dtype": known["dtype"],
+        "elements": known["elements"],
+        "machine": compiled.machine(device),
+    }
+
+
+def kept(member: str, target: str, context: Wire) -> tuple[Path, Wire] | None:
+    """The compiled model beside a member's weights and its record, if it serves this task on this machine."""
+    if Path(member).is_file():
+        return None
+    device = context.get("device") or "cpu"
+    path = compiled.place(member, device, target, ENDING)
+    if not path.is_file():
+        return None
+    known = compiled.valid(path, ENDING, compiled.sha256(weights_file(member)))
+    if known is None or known["machine"] != compiled.machine(device):
+        return None
+    return (path, known) if context.get("dtype") in (None, known["dtype"]) else None
