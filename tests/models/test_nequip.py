@@ -238,13 +238,15 @@ def test_the_metrics_are_the_model_s_errors_on_the_validation_data(
 @pytest.mark.full
 def test_the_trainer_s_own_command_gives_the_same_model(trained: tuple[Wire, Wire], tmp_path: Path) -> None:
     source = Path(trained[0]["workdir"])
-    for name in (files.CONFIG, "train.xyz", "valid.xyz"):
+    for name in ("train.xyz", "valid.xyz"):
         (tmp_path / name).write_bytes((source / name).read_bytes())
+    config = json.loads((source / files.CONFIG).read_text())
+    keeper = {"_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "dirpath": "there", "filename": "best"}
+    config["trainer"]["callbacks"].append({**keeper, "monitor": "val0_epoch/weighted_sum"})
+    (tmp_path / files.CONFIG).write_text(json.dumps(config))
     command = [sys.executable, "-m", "nequip.scripts.train", "-cn", "nequip", "hydra.run.dir=hydra"]
-    own = "+trainer.callbacks=[{_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: there, "
-    own += "filename: best, monitor: val0_epoch/weighted_sum}]"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    subprocess.run([*command, own], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     before = Path.cwd()
     os.chdir(tmp_path)
     try:

@@ -75,6 +75,9 @@ def test_defaults_fit_the_data() -> None:
     assert nequip.plan({}, {"model_dtype": "float64"}, {**SUMMARY, "dtype": "float32"}) == nequip.plan(
         {}, {}, {**SUMMARY, "dtype": "float64"}
     )
+    (later,) = plan["trainer"]["callbacks"]
+    assert later["schedule"]["74"] == {"per_atom_energy_mse": 100.0, "forces_mse": 1.0}
+    assert nequip.plan({}, {"loss.coeffs.forces": "2"}, SUMMARY)["trainer"]["callbacks"] == []
     assert nequip.plan({}, {}, {**SUMMARY, "frames": 1})["data"]["train_dataloader"]["batch_size"] == 1
 
 
@@ -148,6 +151,9 @@ def test_a_start_decides_the_architecture() -> None:
     model = tuned["training_module"]["model"]
     assert (model["num_layers"], model["model_dtype"], model["compile_mode"]) == (2, "float64", "compile")
     assert settings.get(tuned, "training_module.optimizer.lr") < settings.get(old, "training_module.optimizer.lr")
+    assert nequip.epochs(tuned) * 4 <= nequip.epochs(old)
+    assert settings.get(tuned, "training_module.loss.coeffs.total_energy") == 100.0
+    assert [c["_target_"].rpartition(".")[2] for c in tuned["trainer"]["callbacks"]] == ["EarlyStopping"]
     with pytest.raises(UsageError, match="num_layers 3 cannot be: it is 2 in the model to start from"):
         nequip.plan({}, {"num_layers": "3"}, {**SUMMARY, "init": old})
     with pytest.raises(UsageError, match=r"r_max 4.0 cannot be: it is decided by"):

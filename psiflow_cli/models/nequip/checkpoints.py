@@ -1,9 +1,10 @@
 """Checkpoints from which NequIP's trainer goes on exactly as if nothing had happened.
 
 Lightning 2.6's own are whole, but written before the learning rate of a plateau is updated, and NequIP 0.19.1 sets the
-order of the data back to that of the first epoch when it goes on. So each epoch is saved once the scheduler has had its
-turn, in a file that is replaced whole, and the order is put back. On one thread the loss curve and the weights are then
-those of an uninterrupted training, to the last bit; they are NequIP's own checkpoints and `nequip-train` takes them.
+order of the data back to that of the first epoch when it goes on, and forgets a schedule of the loss. So each epoch is
+saved once the scheduler has had its turn, in a file that is replaced whole, and these are put back. On one thread the
+loss curve and the weights are then those of an uninterrupted training, to the last bit. They are NequIP's own
+checkpoints, and `nequip-train` takes them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from psiflow_cli.worker import wholefile
 from psiflow_cli.worker.stopping import Enough, Stopping
 
 KEY = "psiflow"
-"""Where a checkpoint has what psiflow adds: {"best": loss, "stopping": state, "metrics": dict, "ended": bool}."""
+"""Where a checkpoint has what psiflow adds: the best loss so far, coefficients of the loss, and more."""
 _METRICS = {
     "per_atom_energy_rmse": "rmse_e_meV_per_atom",
     "per_atom_energy_mae": "mae_e_meV_per_atom",
@@ -46,9 +47,11 @@ class Epochs:
         self._improved = False
 
     def on_load_checkpoint(self, trainer: Any, module: Any, checkpoint: dict[str, Any]) -> None:
-        """Put back the order of the data, which NequIP has read from the checkpoint and forgets."""
+        """Put back the order of the data, which NequIP has read and forgets, and what a schedule made of the loss."""
         data = trainer.datamodule
         data.train_generator.set_state(data.train_generator_state)
+        for name, coefficient in checkpoint[KEY]["coefficients"].items():
+            module.loss.entries[name].coeff = coefficient
 
     def on_fit_start(self, trainer: Any, module: Any) -> None:
         """Look at the clock."""
@@ -56,10 +59,10 @@ class Epochs:
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         """Take the state of the finished epoch, and ask for an end where it was the last one that fits."""
-        done = trainer.is_global_zero and self._take(trainer)
+        done = trainer.is_global_zero and self._take(trainer, module)
         trainer.should_stop = trainer.should_stop or trainer.strategy.broadcast(done)
 
-    def _take(self, trainer: Any) -> bool:
+    def _take(self, trainer: Any, module: Any) -> bool:
         """Note the epoch and its state; whether it is to be the last one."""
         loss = float(trainer.callback_metrics.get(self._monitor, math.nan))
         metrics = _metrics(trainer, loss)
@@ -69,7 +72,12 @@ class Epochs:
         self._best = min(self._best, loss) if self._improved else self._best
         self._content = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
         self._stopping.epoch(self._improved)
-        self._content[KEY] = {"best": self._best, "stopping": self._stopping.state(), "metrics": metrics}
+        self._content[KEY] = {
+            "best": self._best,
+            "stopping": self._stopping.state(),
+            "metrics": metrics,
+            "coefficients": {name: entry.coeff for name, entry in module.loss.entries.items()},
+        }
         try:
             self._stopping.check(last_stage=True)
         except Enough:

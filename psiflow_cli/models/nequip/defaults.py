@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+from psiflow_cli.models.nequip import settings
+from psiflow_cli.models.nequip.keys import SHORT
 
 Wire = dict[str, Any]
 
 STEPS = 20_000
 """How many optimiser steps a training takes by default."""
+ENERGY = 100.0
+"""How much more the square of an energy error per atom (eV) counts than that of a force (eV/Å), in the end."""
+STRESS = 10.0
+"""The same of the stress (eV/Å³)."""
 LR_FALL = 0.01
 """The last learning rate over the first."""
+SHORTER = 4
+"""Into how many parts the epochs are divided, of which one is enough for a training that starts from a model."""
 NEQUIP: Wire = {
     "_target_": "nequip.model.NequIPGNNModel",
     "r_max": 5.0,
@@ -40,11 +50,18 @@ ALLEGRO: Wire = {
 }
 
 
-def defaults(architecture: Wire, summary: Wire, batch: Any, epochs: Any) -> Wire:
-    """The whole configuration less what depends on where it runs; `batch` and `epochs` are the user's, if given."""
+def defaults(architecture: Wire, summary: Wire, chosen: Wire) -> Wire:
+    """The whole configuration less what depends on where it runs; `chosen` is what the user asks for.
+
+    A training that starts from a model is shorter. To a loss of the user's own nothing is added.
+    """
     frames = summary["frames"]
-    batch = batch if isinstance(batch, int) and batch > 0 else max(min(2, frames), min(16, frames // 90))
-    epochs = epochs or max(20, min(400, STEPS * batch // max(1, frames)))
+    given = {key: settings.resolved(chosen, settings.get(chosen, SHORT[key])) for key in ("batch_size", "max_epochs")}
+    batch, epochs = (value if isinstance(value, int) and value > 0 else None for value in given.values())
+    batch = batch or max(min(2, frames), min(16, frames // 90))
+    shorter = SHORTER if "init" in summary else 1
+    epochs = epochs or max(20, min(400, STEPS * batch // max(1, frames))) // shorter
+    own_loss = settings.get(chosen, "training_module.loss") is not None
     has_stress = bool(summary.get("some_stress", summary["stress"]))
     loader = "torch.utils.data.DataLoader"
     return {
@@ -67,6 +84,7 @@ def defaults(architecture: Wire, summary: Wire, batch: Any, epochs: Any) -> Wire
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
             "log_every_n_steps": 100,
+            "callbacks": [] if own_loss else [_energies_later(epochs, has_stress)],
         },
         "training_module": {
             "_target_": "nequip.train.EMALightningModule",
@@ -83,9 +101,22 @@ def defaults(architecture: Wire, summary: Wire, batch: Any, epochs: Any) -> Wire
     }
 
 
-def _gamma(epochs: Any) -> float:
-    """By what the learning rate falls with every epoch: at any end it is low enough for the energies to settle."""
-    return round(LR_FALL ** (1 / epochs), 6) if isinstance(epochs, int) and epochs > 0 else 0.98
+def _gamma(epochs: int) -> float:
+    """By what the learning rate falls with every epoch, so that it is low wherever the clock ends the training."""
+    return round(math.exp(math.log(LR_FALL) / epochs), 6)
+
+
+def _energies_later(epochs: int, has_stress: bool) -> Wire:
+    """Forces first, and energies in two steps once the learning rate is lower, or their noise would slow both down.
+
+    Without, slow degrees of freedom such as dihedrals, of which forces tell little, keep their errors (on 3BPA).
+    """
+    others = {"forces_mse": 1.0, **({"stress_mse": STRESS} if has_stress else {})}
+    steps = {max(1, epochs // 8): 10.0, max(2, epochs // 3): ENERGY}
+    return {
+        "_target_": "nequip.train.callbacks.LossCoefficientScheduler",
+        "schedule": {str(at): {"per_atom_energy_mse": weight, **others} for at, weight in steps.items()},
+    }
 
 
 def _losses(has_stress: bool) -> Wire:
@@ -96,7 +127,7 @@ def _losses(has_stress: bool) -> Wire:
         "loss": {
             "_target_": f"nequip.train.{name}Loss",
             "per_atom_energy": True,
-            "coeffs": {"total_energy": 1.0, "forces": 1.0, **({"stress": 10.0} if has_stress else {})},
+            "coeffs": {"total_energy": 1.0, "forces": 1.0, **({"stress": STRESS} if has_stress else {})},
             **ignore,
         },
         "val_metrics": {

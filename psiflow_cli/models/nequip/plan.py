@@ -26,9 +26,7 @@ def configured(config: Wire, options: dict[str, str], summary: Wire, architectur
     chosen = _chosen(config, options)
     if "init" in summary:
         tuning.check(chosen, summary["init"])
-    batch = settings.resolved(chosen, settings.get(chosen, SHORT["batch_size"]))
-    epochs = settings.resolved(chosen, settings.get(chosen, SHORT["max_epochs"]))
-    planned = settings.merged(defaults(architecture, summary, batch, epochs), chosen)
+    planned = settings.merged(defaults(architecture, summary, chosen), chosen)
     if "init" in summary:
         planned = tuning.tuned(planned, chosen, summary["init"])
     _fill(planned, summary)

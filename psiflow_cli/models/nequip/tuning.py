@@ -6,11 +6,12 @@ from typing import Any
 
 from psiflow_cli.errors import UsageError
 from psiflow_cli.models.nequip import settings
+from psiflow_cli.models.nequip.defaults import ENERGY
 
 Wire = dict[str, Any]
 
-LR = 1e-3
-"""A tenth of the rate from scratch: larger steps first undo what was learned."""
+LR = 2e-3
+"""A fifth of the rate from scratch: larger steps first undo what was learned."""
 PATIENCE = 20
 """Epochs without a lower validation loss after which the training ends."""
 _OWN = ("compile_mode", "per_type_energy_scales_trainable", "per_type_energy_shifts_trainable")
@@ -39,8 +40,10 @@ def tuned(full: Wire, chosen: Wire, old: Wire) -> Wire:
     known.pop("per_type_energy_shifts", None)
     kept = {**known, **{key: asked[key] for key in asked if key in _OWN}} if known else module["model"]
     full = {**full, "training_module": {**module, "model": kept}}
-    if settings.get(chosen, "training_module.optimizer.lr") is None and "lr" in module["optimizer"]:
+    if settings.get(chosen, "training_module.optimizer") is None:
         settings.put(full, "training_module.optimizer.lr", LR)
+    if settings.get(chosen, "training_module.loss") is None:
+        settings.put(full, "training_module.loss.coeffs.total_energy", ENERGY)
     if settings.get(chosen, "trainer.callbacks") is None:
         stop = {
             "_target_": "lightning.pytorch.callbacks.EarlyStopping",
