@@ -59,6 +59,9 @@ def test_looking_at_it_runs_nothing(evil):
     evil("train", "--help")
     evil("label", "in.xyz", "--reference", "model", "--input", "evil.model", code=65)
     evil("label", "in.xyz", "--reference", "bundle.model", code=65)
+    for action, *more in (("show",), ("verify",), ("export", "--to", "mace", "-o", "out")):
+        for model in ("evil.model", "bundle.model"):
+            evil("model", action, model, *more, code=65)
     evil("evaluate", "in.xyz", "--model", "in.xyz", "--trust", code=65)
     evil(*TRAIN, "-o", "new.model", "--init", "evil.model", "--trust", "--dry-run")
     evil("evaluate", "in.xyz", "--model", "evil.model", "--trust", "--dry-run")
