@@ -31,6 +31,7 @@ def facts(model: bundle.Bundle) -> dict[str, Any]:
         "errors": [{"member": i, **_errors(metrics.get(f"member-{i}", {}))} for i in range(told["members"])],
         "weights": model.facts["weights"],
         "data": model.facts.get("data", {}),
+        "compiled": sorted(f"{p.parent.parent.name}/{p.stem}" for p in model.path.glob("member-*/compiled/*.json")),
         "settings": _main_settings(model),
         "configuration": model.facts.get("configuration", {}),
     }
@@ -90,6 +91,7 @@ def as_text(known: dict[str, Any]) -> str:
         "data": f"{known.get('train_frames', '?')} frames to train, {known.get('valid_frames', '?')} to validate",
         "data sha256": known.get("data_sha256", "?"),
         "size": f"{known['size'] / 2**20:.1f} MB",
+        **({"compiled": ", ".join(known["compiled"])} if known["compiled"] else {}),
         "made by": f"psiflow {known.get('psiflow', '?')}",
     }
     width = max(map(len, rows))
