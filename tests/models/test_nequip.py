@@ -28,7 +28,7 @@ Wire = dict[str, Any]
 CONTEXT: Wire = {"device": "cpu", "dtype": None, "threads": 1, "cores": 1, "env": {}}
 TINY: Wire = {
     "num_features": 4, "num_layers": 2, "r_max": 4.0, "l_max": 1, "radial_mlp_width": 8, "batch_size": 3,
-    "model_dtype": "float64", "max_epochs": 6,
+    "model_dtype": "float64", "max_epochs": 8,
     "lr_scheduler": {
         "scheduler": {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "patience": 0, "threshold": 0.2},
         "monitor": "val0_epoch/weighted_sum",
@@ -212,7 +212,7 @@ def test_what_a_training_returns(trained: tuple[Wire, Wire], data: Wire) -> None
     assert [Path(p).name for p in result["weights"]] == ["model.nequip.zip"]
     assert all(Path(p).is_file() for p in result["logs"])
     epochs = nequip.progress(Path(job["workdir"]))
-    assert [e["epoch"] for e in epochs] == list(range(6))
+    assert [e["epoch"] for e in epochs] == list(range(8))
     assert all(math.isfinite(e["loss"]) and e["rmse_stress_meV_per_A3"] > 0 for e in epochs)
     assert result["metrics"] == min(epochs, key=lambda e: float(e["valid_loss"]))
 
@@ -268,19 +268,19 @@ def test_killed_at_any_epoch_it_ends_with_the_same_weights(trained: tuple[Wire, 
     lines = tmp_path / "work" / files.EPOCHS
     worker = subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path / "payload.json")])
     deadline = time.monotonic() + 120
-    while len(nequip.progress(tmp_path / "work")) < 3 and time.monotonic() < deadline:
+    while len(nequip.progress(tmp_path / "work")) < 5 and time.monotonic() < deadline:
         time.sleep(0.002)
     worker.send_signal(signal.SIGKILL)
     worker.wait()
     time.sleep(0.3)  # the trainer dies with the worker, before it writes another epoch
     before = [e["epoch"] for e in nequip.progress(tmp_path / "work")]
-    assert 3 <= len(before) < 6, "the test was too slow to interrupt the training"
+    assert 5 <= len(before) < 8, "the test was too slow to interrupt the training"
     with lines.open("a") as file:
         file.write('{"epoch": 9, "lo')  # torn by the kill
     again = nequip.train(job, CONTEXT)
     saved = [json.loads(line)["epoch"] for line in lines.read_text().splitlines()]
-    assert sorted(set(saved)) == list(range(6))
-    assert len(saved) <= 6 + 1
+    assert sorted(set(saved)) == list(range(8))
+    assert len(saved) <= 8 + 1
     assert same(weights(again["weights"][0]), weights(trained[1]["weights"][0]))
     assert nequip.progress(tmp_path / "work") == nequip.progress(Path(trained[0]["workdir"]))
     assert again["metrics"] == trained[1]["metrics"]

@@ -76,7 +76,7 @@ def test_defaults_fit_the_data() -> None:
         {}, {}, {**SUMMARY, "dtype": "float64"}
     )
     (later,) = plan["trainer"]["callbacks"]
-    assert later["schedule"]["74"] == {"per_atom_energy_mse": 100.0, "forces_mse": 1.0}
+    assert later["schedule"]["111"] == {"per_atom_energy_mse": 100.0, "forces_mse": 1.0}
     assert nequip.plan({}, {"loss.coeffs.forces": "2"}, SUMMARY)["trainer"]["callbacks"] == []
     assert nequip.plan({}, {}, {**SUMMARY, "frames": 1})["data"]["train_dataloader"]["batch_size"] == 1
 

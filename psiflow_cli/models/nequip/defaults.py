@@ -112,7 +112,7 @@ def _energies_later(epochs: int, has_stress: bool) -> Wire:
     Without, slow degrees of freedom such as dihedrals, of which forces tell little, keep their errors (on 3BPA).
     """
     others = {"forces_mse": 1.0, **({"stress_mse": STRESS} if has_stress else {})}
-    steps = {max(1, epochs // 8): 10.0, max(2, epochs // 3): ENERGY}
+    steps = {max(1, epochs // 4): ENERGY / 10, max(2, epochs // 2): ENERGY}
     return {
         "_target_": "nequip.train.callbacks.LossCoefficientScheduler",
         "schedule": {str(at): {"per_atom_energy_mse": weight, **others} for at, weight in steps.items()},
