@@ -78,22 +78,23 @@ def test_a_training_ends_when_nothing_improves(data: Wire, tmp_path: Path) -> No
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("kind", ["plateau", "falling"])
 def test_killed_at_any_moment(data: Wire, tmp_path: Path, kind: str) -> None:  # noqa: F811
-    """Ten kills at random: there is always a checkpoint that loads, and each costs one epoch at most."""
+    """Six kills at random: there is always a checkpoint that loads, and each costs one epoch at most."""
     torch = pytest.importorskip("torch")
     flat = {"lr": 1e-30, "ema": False} if kind == "plateau" else {}
-    config = {**TINY, "max_num_epochs": 300, "start_swa": 150, **flat}
+    config = {**TINY, "max_num_epochs": 120, "start_swa": 60, **flat}
     whole = mace.train(make_job(data, tmp_path / "whole", config), CONTEXT)
     job = make_job(data, tmp_path / "work", config)
     (tmp_path / "payload.json").write_text(json.dumps({"job": job, "context": CONTEXT}))
     draw, kills = random.Random(kind), 0
-    for _ in range(10):
+    for _ in range(6):
         worker = subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path / "payload.json")])
         begun = len(mace.progress(tmp_path / "work"))
         while len(mace.progress(tmp_path / "work")) <= begun and worker.poll() is None:
             time.sleep(0.01)
-        time.sleep(draw.uniform(0, 1.5))
+        time.sleep(draw.uniform(0, 0.8))
         kills += worker.poll() is None
         worker.send_signal(signal.SIGKILL)
         worker.wait()
@@ -102,6 +103,6 @@ def test_killed_at_any_moment(data: Wire, tmp_path: Path, kind: str) -> None:  #
         last = torch.load(tmp_path / "work" / "checkpoints" / "last.pt", weights_only=True)
         assert last["epoch"] in (done, done - 1)
     result = mace.train(job, CONTEXT)
-    assert kills >= 5, "the training was over too soon"
+    assert kills >= 3, "the training was over too soon"
     assert Path(result["weights"][0]).read_bytes() == Path(whole["weights"][0]).read_bytes()
     assert mace.progress(tmp_path / "work") == mace.progress(tmp_path / "whole")
