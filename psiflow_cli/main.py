@@ -65,6 +65,9 @@ def explain(error: BaseException) -> int:
     if isinstance(error, errors.PsiflowError):
         problem(error.message, error.hint)
         return error.exit_code
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return errors.USAGE
     if isinstance(error, click.ClickException):
         ctx = getattr(error, "ctx", None)
         problem(error.format_message().replace("\n", " "), f"{ctx.command_path} --help" if ctx else "psiflow --help")

@@ -21,7 +21,7 @@ def command() -> None:
     """
 
 
-@command.command("create")
+@command.command("create", short_help="Make the environment of a model family's workers")
 @click.argument("family", metavar="|".join(registry.names("models")))
 @click.option("--prefix", metavar="DIR", help="Where it goes, such as a disk that all nodes see [default: see below].")
 @click.option("--name", metavar="NAME", help="What it is called here [default: as the family].")
@@ -61,7 +61,7 @@ def create(
     note(f"{made['prefix']} {state}: {family}, Python {made['python']}, Parsl {made['parsl']}")
 
 
-@command.command("list")
+@command.command("list", short_help="The environments, and whether each fits this command")
 @_JSON
 @options.talk
 def list_(as_json: bool) -> None:
@@ -84,7 +84,7 @@ def _said(row: dict[str, Any]) -> str:
     return f"{row['family'] or '?'}{versions}: {row['problem'] or 'fits'}"
 
 
-@command.command("remove")
+@command.command("remove", short_help="Remove an environment that psiflow made")
 @click.argument("name")
 @_JSON
 @options.talk

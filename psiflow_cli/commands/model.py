@@ -26,7 +26,7 @@ def command() -> None:
     """Show, verify, export and compile model bundles, as psiflow train makes them."""
 
 
-@command.command("show")
+@command.command("show", short_help="What a model is, how good, and on what data")
 @_bundle
 @_JSON
 @options.talk
@@ -48,7 +48,7 @@ def show(model: str, as_json: bool) -> None:
     click.echo(json.dumps(known) if as_json else stage.as_text(known))
 
 
-@command.command("verify")
+@command.command("verify", short_help="Check the files of a model against their hashes")
 @_bundle
 @_JSON
 @options.talk
@@ -73,7 +73,7 @@ def verify(model: str, as_json: bool) -> None:
     note(f"{model} is as it was made ({found['checked']} checked)")
 
 
-@command.command("export", cls=options.StageCommand)
+@command.command("export", short_help="Write a model as another program reads it", cls=options.StageCommand)
 @_bundle
 @click.option("--to", "target", type=click.Choice(TARGETS), required=True, help="The program that is to read it.")
 @click.option(
@@ -128,7 +128,7 @@ def export(model: str, target: str, form: str | None, member: int | None, trust:
     )  # fmt: skip
 
 
-@command.command("compile", cls=options.StageCommand)
+@command.command("compile", short_help="Compile a model for machines like this one", cls=options.StageCommand)
 @_bundle
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="What it is to run on [default: as the site says].")
 @click.option(

@@ -21,7 +21,7 @@ def command() -> None:
     """List, show, check and write site files."""
 
 
-@command.command("list")
+@command.command("list", short_help="Site files that can be named, and where each is")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list on stdout.")
 @options.talk
 def list_(as_json: bool) -> None:
@@ -44,7 +44,7 @@ def list_(as_json: bool) -> None:
         click.echo(f"{row['name']:{width}}  {row['description']}\n{'':{width}}  {row['path']}")
 
 
-@command.command("show")
+@command.command("show", short_help="A site as TOML, with what it extends and every default")
 @click.argument("name", envvar="PSIFLOW_SITE", default="local")
 @click.option("--json", "as_json", is_flag=True, help="The checked site, and what this machine has, as JSON.")
 @click.option("--script", metavar="EXECUTOR", help="The submit script of an executor's blocks; nothing is submitted.")
@@ -108,7 +108,7 @@ def _show_script(site: Site, executor: str, machine: Machine) -> None:
     click.echo(script(resolve.of_executor(site, executor, machine)).rstrip())
 
 
-@command.command("check")
+@command.command("check", short_help="Check names, programs, environments and partitions")
 @click.argument("name", envvar="PSIFLOW_SITE", default="local")
 @click.option("--submit", is_flag=True, help="Also run a tiny real task in a block of every executor.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of findings on stdout.")
@@ -139,7 +139,7 @@ def check(name: str, submit: bool, as_json: bool) -> None:
         raise click.exceptions.Exit(BAD_CONFIG)
 
 
-@command.command("schema")
+@command.command("schema", short_help="The JSON schema of site files, for editors")
 def schema_() -> None:
     """Print the JSON schema of site files, for editors that complete and check TOML."""
     from psiflow_cli.site.json_schema import json_schema
@@ -147,7 +147,7 @@ def schema_() -> None:
     click.echo(json.dumps(json_schema(), indent=1))
 
 
-@command.command("init")
+@command.command("init", short_help="Write a site file for this cluster, to start from")
 @click.option(
     "-o", "--output", default="", metavar="FILE", help="Where it goes; - is stdout [default: ./CLUSTER.toml]."
 )
