@@ -11,9 +11,9 @@ unset PYTHONPATH PYTHONHOME PSIFLOW_SITE
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 . recipes/environment.sh
-# NequIP cannot share an environment with MACE; its own is behind the other one on PATH.
-use_environment .venv-nequip "$PWD" nequip,dev || say "no .venv-nequip: NequIP and Allegro are not tested"
 use_environment .venv "$PWD" mace,xtb,pyscf,dftd,dev
+# NequIP cannot share an environment with MACE; its own is made while Debian's packages are installed.
+(use_environment .venv-nequip "$PWD" nequip,dev || say "no .venv-nequip: NequIP and Allegro are not tested") &
 command -v cp2k.psmp >/dev/null || apt_install cp2k cp2k-data openmpi-bin || true
 command -v nwchem >/dev/null || apt_install nwchem || true
 command -v pw.x >/dev/null || apt_install quantum-espresso || true
@@ -22,6 +22,7 @@ command -v gpaw >/dev/null || apt_install gpaw || true
 command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ] || apt_install slurm-wlm munge lmod || true
 command -v work_queue_worker >/dev/null || apt_install coop-computing-tools python3-workqueue || true
 command -v shellcheck >/dev/null || apt_install shellcheck || true
+wait
 
 status=0
 check() {
