@@ -126,6 +126,7 @@ def test_labels_are_the_same_bytes_everywhere(folder, light):
     assert {kind for kind, text in labels.items() if text != labels["local"]} == set()
 
 
+@pytest.mark.full
 def test_models_are_trained_and_moved_everywhere(folder, light, trained):
     Path("water.xyz").write_text(WATER)
     frames = {}
