@@ -129,6 +129,30 @@ class Sampler(Protocol):
 
     SUMMARY: str
     REQUIRES: tuple[str, ...]
+    BATCHED: bool
+    """Whether it gains by moving walkers together; else a task has one, or those that exchange temperatures."""
+
+    def refuses(self, settings: Wire) -> str:
+        """Why it cannot do what these settings (those of a job) ask for, or ""; in the command's process."""
 
     def advance(self, job: Wire, context: Wire) -> Wire:
-        """*worker*: move one walker from its last checkpoint by `job["block"]` steps at most."""
+        """*worker*: move a group of walkers from its last checkpoint by `job["block"]` steps at most.
+
+        job: {"folder": the group's own, "walkers": [{"walker": number, "start": frame, which may have "fixed": [atoms]
+        and "masses" (see `worker.frames.masses`), "temperature": [at the first, at the last step] in K}],
+        "model": {"family": name or file.py, "members": [folders] (more than one: the mean of their energies and forces
+        moves the walkers, and each frame has their spread), "weights": {path: sha256}},
+        "ensemble": "nve" | "nvt" | "npt" | "nvst", "thermostat": "langevin" | "csvr" | "nose-hoover",
+        "timestep": fs, "friction": 1/ps, "thermostat_time": fs, "chain_length": int, "pressure": bar,
+        "cell": "isotropic" | "flexible", "barostat_time": fs, "ramp_steps": int or None, "exchange": steps or None,
+        "beads": int, "plumed": text or None, "steps": in all, "every": steps between recorded frames, "block": int,
+        "batch": how many walkers a model is given at once, "seed": int,
+        "limits": {"force": eV/Å, "temperature": K, "distance": Å, "spread": eV/Å}, each None for no limit}.
+
+        Returns {"walkers": of each, in order, {"step": reached, "frames": recorded in all, "bytes": of the trajectory
+        that hold them, "stopped": None or {"reason", "kind": "force" | "temperature" | "distance" | "spread" | "nan",
+        "step"}}, "seconds": of this call}, and "batch" where memory made it smaller.
+
+        A walker's path is decided by seed, number, start and settings, however it is cut into blocks and whoever else
+        is in its group (to rounding). The folder is `worker.walker.Group`'s, the frames are `worker.record.text`.
+        """

@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+from typing import Any
+
 import click
 
 from psiflow_cli import options, registry
 from psiflow_cli.commands import _model, _stage
+from psiflow_cli.errors import NoInput, UsageError
+
+
+def _temperatures(_ctx: click.Context, _param: click.Parameter, value: str) -> list[list[float]]:
+    """`300`, `300,450,600` (the walkers take them in turn), `100:500` (a ramp from the first to the last step)."""
+    found = []
+    for word in str(value).split(","):
+        try:
+            ends = [float(part) for part in word.split(":")]
+        except ValueError:
+            ends = []
+        if len(ends) not in (1, 2) or not all(math.isfinite(t) and t >= 0 for t in ends):
+            raise click.BadParameter(f"{word.strip()!r} is neither a temperature in K nor a ramp such as 100:500")
+        found.append([ends[0], ends[-1]])
+    return found
+
+
+def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        import json
+
+        from psiflow_cli.stages.sampling_file import json_schema
+
+        click.echo(json.dumps(json_schema(), indent=2))
+        ctx.exit()
 
 
 @click.command("sample", cls=options.StageCommand, short_help="Molecular dynamics of many walkers with a model")
@@ -13,15 +42,34 @@ from psiflow_cli.commands import _model, _stage
 @options.model
 @_model.trust
 @click.option(
-    "--ensemble", type=click.Choice(["nve", "nvt"]), default="nvt", show_default=True, help="What is conserved."
+    "--ensemble",
+    type=click.Choice(["nve", "nvt", "npt", "nvst"]),
+    default="nvt",
+    show_default=True,
+    help="What is conserved; nvst: the cell changes its shape at constant volume.",
 )
 @click.option(
     "--temperature",
-    type=options.Finite(0),
-    default=300.0,
+    default="300",
     show_default=True,
-    metavar="K",
-    help="Of the thermostat and of the first velocities.",
+    metavar="K[:K][,K...]",
+    callback=_temperatures,
+    help="Of the thermostat and of the first velocities; a list is taken in turn, 100:500 is a ramp.",
+)
+@click.option(
+    "--pressure",
+    type=options.Finite(),
+    default=1.0,
+    show_default=True,
+    metavar="bar",
+    help="Of npt.",
+)
+@click.option(
+    "--cell",
+    type=click.Choice(["isotropic", "flexible"]),
+    default="isotropic",
+    show_default=True,
+    help="How the cell of npt moves: its size alone, or all of it.",
 )
 @click.option("--steps", type=click.IntRange(1), default=1000, show_default=True, help="Steps of each walker.")
 @click.option(
@@ -36,6 +84,13 @@ from psiflow_cli.commands import _model, _stage
     help="Of one step.",
 )
 @click.option(
+    "--thermostat",
+    type=click.Choice(["langevin", "csvr", "nose-hoover"]),
+    default="langevin",
+    show_default=True,
+    help="What keeps the temperature; csvr is canonical velocity rescaling.",
+)
+@click.option(
     "--friction",
     type=options.Finite(0, min_open=True),
     default=10.0,
@@ -43,7 +98,25 @@ from psiflow_cli.commands import _model, _stage
     metavar="1/ps",
     help="Of the Langevin thermostat.",
 )
-@click.option("--walkers", type=click.IntRange(1), default=1, show_default=True, help="Walkers from each frame.")
+@click.option(
+    "--walkers",
+    type=click.IntRange(1),
+    help="Walkers from each frame [default: one for each temperature].",
+)
+@click.option(
+    "--exchange",
+    type=click.IntRange(1),
+    metavar="STEPS",
+    help="Let the walkers of a frame exchange their temperatures every so many steps.",
+)
+@click.option(
+    "--beads",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Of the ring polymers of path integrals.",
+)
+@click.option("--plumed", metavar="FILE", help="Input of PLUMED, for a bias or for what it prints.")
 @click.option(
     "--max-force",
     type=options.Finite(0, min_open=True),
@@ -67,7 +140,26 @@ from psiflow_cli.commands import _model, _stage
     help="A walker with two atoms nearer to each other is stopped.",
 )
 @click.option(
-    "--engine", default="ase", show_default=True, help="One of: " + ", ".join(registry.names("samplers")) + "."
+    "--max-spread",
+    type=options.Finite(0, min_open=True),
+    metavar="eV/Å",
+    help="A walker is stopped where a committee disagrees more about the force on an atom.",
+)
+@click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    help="One of: " + ", ".join(registry.names("samplers")) + "; auto measures which is fastest.",
+)
+@click.option("--batch", type=click.IntRange(1), help="Walkers that an engine moves together [default: measured].")
+@click.option("--config", metavar="FILE", help="TOML with what is changed more rarely; see --config-schema.")
+@click.option(
+    "--config-schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the JSON schema of --config and exit.",
 )
 @options.seed
 @options.max_failed
@@ -76,20 +168,20 @@ def command(
     frames: tuple[str, ...],
     model: str | None,
     trust: bool,
-    ensemble: str,
-    temperature: float,
+    temperature: list[list[float]],
     steps: int,
-    every: int,
-    timestep: float,
-    friction: float,
-    walkers: int,
+    walkers: int | None,
     max_force: float,
     max_temperature: float | None,
     min_distance: float,
+    max_spread: float | None,
     engine: str,
-    seed: int,
+    batch: int | None,
+    config: str | None,
+    plumed: str | None,
     max_failed: options.Limit,
     common: options.Common,
+    **dynamics: Any,
 ) -> None:
     """Run molecular dynamics from FRAMES with a model.
 
@@ -97,47 +189,96 @@ def command(
     output has the walkers one after another, without the frames they started from. A committee moves its walkers by the
     mean of its members; each frame has their spread, model_energy_std and, of each atom, model_forces_std.
 
+    Atoms whose move_mask is F do not move; a masses column replaces the usual masses.
+
     \b
-    Example:
+    Examples:
       psiflow sample start.xyz --model water.model --temperature 330 --walkers 16 --steps 10000 -o traj.xyz
+      psiflow sample ice.xyz --model water.model --ensemble npt --pressure 2000 --cell flexible
+      psiflow sample start.xyz --model water.model --temperature 300,330,363,400 --exchange 100
     """
     name = options.required(model, "--model")
-    from psiflow_cli.stages import sample
+    from psiflow_cli.stages import engines, sample, sampling_file
+    from psiflow_cli.stages.walkers import starts
 
     loaded = _model.load(name, trust)
-    module = registry.load("samplers", engine)
+    hottest = max(max(pair) for pair in temperature)
     settings = {
-        "ensemble": ensemble,
-        "temperature": temperature,
-        "timestep": timestep,
-        "friction": friction,
-        "steps": steps,
-        "every": every,
-        "seed": seed,
+        **dynamics,
+        **sampling_file.read(config),
+        "plumed": _text(plumed),
+        "ramp_steps": steps if any(first != last for first, last in temperature) else None,
         "limits": {
             "force": max_force,
-            "temperature": max_temperature or max(10 * temperature, 10_000.0),
+            "temperature": max_temperature or max(10 * hottest, 10_000.0),
             "distance": min_distance or None,
+            "spread": max_spread,
         },
     }
+    walkers = walkers or len(temperature)
+    _check(settings, temperature, walkers, len(loaded.members))
+    engines.check(engine, settings, batch)
     output = common.output or options.beside(frames, "sampled")
     job = _stage.job(
         "sample", loaded.family, "evaluate", frames, output, common,
-        settings={**settings, "model": loaded.fingerprint, "walkers": walkers, "engine": engine},
+        settings={
+            **settings, "model": loaded.fingerprint, "walkers": walkers, "temperature": temperature, "steps": steps,
+            "engine": engine, "batch": batch,
+        },
+        other_inputs=tuple(filter(None, (config, plumed))),
     )  # fmt: skip
     sampling = sample.Sampling(
         job=job,
         model=loaded,
-        worker=module.__name__,
         family=registry.load("models", loaded.family).__name__,
         walkers=walkers,
+        temperatures=temperature,
         settings=settings,
+        steps=steps,
+        engine=engine,
+        batch=batch,
     )
-
     _stage.perform(
         job, common,
-        plan=lambda space: {"walkers": len(sample.starts(sampling, space)), "steps": steps},
+        plan=lambda space: {"walkers": len(starts(sampling, space)), "steps": steps},
         run=lambda space: sample.run(sampling, space),
         limit=max_failed,
-        say=lambda s: f"{s['total']} walkers, {s['steps']} steps: {s['frames']} frames -> {_stage.name(s['output'])}",
+        say=_said,
     )  # fmt: skip
+
+
+def _check(settings: dict[str, Any], temperatures: list[list[float]], walkers: int, members: int) -> None:
+    """Raise UsageError for options that contradict each other."""
+    ensemble, cold = settings["ensemble"], min(min(pair) for pair in temperatures)
+    if ensemble != "nve" and cold == 0:
+        raise UsageError(
+            "--temperature 0 has no thermostat", "--ensemble nve starts at rest; psiflow relax finds a minimum"
+        )
+    if ensemble == "nve" and settings["ramp_steps"]:
+        raise UsageError("--ensemble nve has no thermostat that a ramp could lead", "choose nvt or npt")
+    if settings["limits"]["spread"] and members < 2:
+        raise UsageError("--max-spread needs a committee", "train one with psiflow train --members 4")
+    if not settings["exchange"]:
+        return
+    if ensemble != "nvt" or settings["ramp_steps"]:
+        raise UsageError("--exchange is for nvt at constant temperatures", "leave it out, or change the others")
+    if len(temperatures) < 2 or walkers % len(temperatures):
+        raise UsageError(
+            f"--exchange between {walkers} walkers at {len(temperatures)} temperatures",
+            "name two temperatures or more, as in --temperature 300,330,363, and as many walkers or a multiple",
+        )
+
+
+def _text(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NoInput(f"{path}: {error}", "name a file of PLUMED's") from None
+
+
+def _said(summary: dict[str, Any]) -> str:
+    how = summary["engine"] + (f", {summary['batch']} together" if summary["batch"] > 1 else "")
+    what = f"{summary['total']} walkers, {summary['steps']} steps ({how})"
+    return f"{what}: {summary['frames']} frames -> {_stage.name(summary['output'])}"

@@ -1,4 +1,4 @@
-"""Molecular dynamics of many walkers: each moves by blocks of steps, and every finished block is kept."""
+"""Molecular dynamics of many walkers: they move in groups, by blocks of steps, and every finished block is kept."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli import extxyz
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.console import Progress
-from psiflow_cli.errors import BadData
 from psiflow_cli.runtime.rundir import fingerprint
 from psiflow_cli.runtime.session import Outcome, Session, Task
 from psiflow_cli.seams import Wire
 from psiflow_cli.site.resolve import Target
+from psiflow_cli.stages import engines, walkers
+from psiflow_cli.stages.engines import Plan
+from psiflow_cli.stages.walkers import Walker
 from psiflow_cli.stages.workspace import Job, Workspace
-from psiflow_cli.worker.walker import TRAJECTORY
+from psiflow_cli.worker.walker import trajectory
 
 FIRST_BLOCK = 20
-"""Steps of a walker's first block: enough to time one."""
+"""Steps of a group's first block: enough to time one."""
 BLOCK_S = 15.0
 """How long a block should take: what a killed run loses at most, of each walker that was moving."""
 
@@ -32,161 +33,172 @@ class Sampling:
 
     job: Job
     model: Bundle
-    worker: str
-    """The engine's module."""
     family: str
     """The model family's module."""
     walkers: int
     """Per frame."""
+    temperatures: list[list[float]]
+    """[at the first, at the last step] in K, which the walkers of a frame take in turn."""
     settings: Wire
-    """ensemble, temperature, timestep, friction, steps, every, seed, limits: see the engine's `advance`."""
+    """What all walkers share: see `seams.Sampler`."""
+    steps: int
+    engine: str
+    """A name, or `auto`."""
+    batch: int | None
 
     @property
-    def steps(self) -> int:
-        return int(self.settings["steps"])
+    def wire(self) -> Wire:
+        """The model as a job has it."""
+        return {"family": self.family, "members": self.model.members, "weights": self.model.weights}
 
 
 @dataclass
-class Walker:
-    """One walker's place and how far it is."""
+class Group:
+    """Walkers that move together, in one task."""
 
-    index: int
     folder: Path
-    start: Wire
-    step: int = 0
-    bytes: int = 0
-    """Length of the trajectory that the last checkpoint counts."""
-    stopped: dict[str, Any] | None = None
+    members: list[Walker]
+    batch: int
+    """How many of them a model is given at once."""
     tries: int = 0
     losses: int = 0
     block: int = FIRST_BLOCK
     done: bool = field(default=False)
 
-
-def starts(sampling: Sampling, space: Workspace) -> list[Wire]:
-    """The start of every walker, checked: `walkers` of the first frame, then of the second, and so on."""
-    wires = []
-    for frame in space.frames():
-        foreign = set(frame.symbols) - set(sampling.model.elements)
-        if foreign and not sampling.model.is_foreign:
-            raise BadData(
-                f"{frame.where}: the model does not know {', '.join(sorted(foreign))}",
-                f"{sampling.model.path} was trained on {', '.join(sampling.model.elements)}",
-            )
-        wires += [extxyz.wire(frame, ("charge", "multiplicity"))] * sampling.walkers
-    return wires
+    @property
+    def step(self) -> int:
+        """Where the walkers that go on are."""
+        return min((w.step for w in self.members if not w.stopped), default=0)
 
 
 def run(sampling: Sampling, space: Workspace) -> dict[str, Any]:
     """Move every walker to the end, or to where a limit stopped it; returns the summary."""
-    wires = starts(sampling, space)
-    of = space.run.key(
-        fingerprint([sampling.settings, sampling.model.fingerprint, [w["id"] for w in wires], sampling.worker])
-    )
-    base = space.job.folder / "walkers" / of
-    walkers = [Walker(i, base / f"{i:05d}", wire) for i, wire in enumerate(wires)]
-    known: dict[int, dict[str, Any]] = {}
-    for _, record in space.run.units(of):
-        known[int(record["id"].rpartition("-")[2])] = record
-    for walker in walkers:
-        if unit := known.get(walker.index):
-            walker.step, walker.bytes, walker.stopped = unit["at"], unit["bytes"], unit.get("stopped")
-            walker.done = walker.step >= sampling.steps or walker.stopped is not None
-    space.run.begin(len(walkers) * sampling.steps)
+    all_walkers = walkers.starts(sampling, space)
+    of = space.run.key(fingerprint([sampling.settings, sampling.model.fingerprint, [w.wire for w in all_walkers]]))
+    space.run.begin(len(all_walkers) * sampling.steps)
     with space.run.guard_end():
-        if not all(w.done for w in walkers):
-            _move(sampling, space, walkers, of)
-        frames = space.publish(_trajectory(walkers))
-    stopped = [w for w in walkers if w.stopped]
+        remembered = engines.known(sampling, space, of)
+        groups = _groups(sampling, space, remembered, all_walkers, of) if remembered else []
+        plan = remembered or Plan(engines.USUAL, 1, 1)
+        if not groups or not all(group.done for group in groups):
+            moved = sum(walker.step for walker in all_walkers)
+            with (
+                Progress(len(all_walkers) * sampling.steps, "MD steps", moved) as progress,
+                space.session(progress.tick) as session,
+            ):
+                if remembered is None:
+                    plan = engines.chosen(sampling, space, session, all_walkers, of)
+                    groups = _groups(sampling, space, plan, all_walkers, of)
+                _move(sampling, space, session, plan, groups, of, progress)
+        frames = space.publish(_trajectory(groups))
+    stopped = [w for w in all_walkers if w.stopped]
     return {
-        "total": len(walkers),
+        "total": len(all_walkers),
         "failed": len(stopped),
         "failures": dict(Counter(w.stopped["kind"] for w in stopped if w.stopped)),
-        "failed_hint": "; ".join(f"walker {w.index}: {w.stopped['reason']}" for w in stopped[:3] if w.stopped),
+        "failed_hint": "; ".join(f"walker {w.number}: {w.stopped['reason']}" for w in stopped[:3] if w.stopped),
         "frames": frames,
         "steps": sampling.steps,
+        "engine": plan.engine,
+        "batch": plan.batch,
         "output": sampling.job.output,
         "retry": any(w.stopped["kind"] == "worker-lost" for w in stopped if w.stopped),
     }
 
 
-def _move(sampling: Sampling, space: Workspace, walkers: list[Walker], of: str) -> None:
-    """Keep every worker busy with the walkers that are furthest behind."""
-    waiting = [w for w in walkers if not w.done]
-    total = len(walkers) * sampling.steps
-    with (
-        Progress(total, "MD steps", sum(w.step for w in walkers)) as progress,
-        space.session(progress.tick) as session,
-    ):
-        while waiting or session.pending:
-            while waiting and session.room():
-                waiting.sort(key=lambda w: (w.step, w.index))
-                _submit(sampling, space, session, waiting.pop(0))
-            task, outcome = session.next()
-            walker: Walker = task.note
-            before = walker.step
-            if outcome.lost:
-                space.run.note_lost([f"walker-{walker.index}"], outcome.lost)
-                walker.losses = task.losses
-            _learn(sampling, session.target, walker, outcome)
-            if walker.step != before or walker.done:
-                _journal(space, walker, outcome, of, session)
-                progress.update(walker.step - before, int(walker.stopped is not None))
-            if not walker.done:
-                waiting.append(walker)
+def _groups(sampling: Sampling, space: Workspace, plan: Plan, all_walkers: list[Walker], of: str) -> list[Group]:
+    """The walkers in the groups of the plan, as far as earlier runs have moved them."""
+    base = space.job.folder / "walkers" / plan.key(of)
+    groups = []
+    for members in walkers.grouped(sampling, all_walkers, plan.batch):
+        groups.append(Group(base / f"{members[0].number:05d}", members, plan.now))
+    known = {record["id"]: record for _, record in space.run.units(plan.key(of))}
+    for group in groups:
+        for walker in group.members:
+            if unit := known.get(f"walker-{walker.number}"):
+                walker.step, walker.bytes, walker.stopped = unit["at"], unit["bytes"], unit.get("stopped")
+        group.done = all(w.stopped or w.step >= sampling.steps for w in group.members)
+    return groups
 
 
-def _submit(sampling: Sampling, space: Workspace, session: Session, walker: Walker) -> None:
-    walker.folder.mkdir(parents=True, exist_ok=True)
+def _move(
+    sampling: Sampling, space: Workspace, session: Session, plan: Plan, groups: list[Group], of: str, progress: Progress
+) -> None:
+    """Keep every worker busy with the groups that are furthest behind."""
+    waiting = [group for group in groups if not group.done]
+    while waiting or session.pending:
+        while waiting and session.room():
+            waiting.sort(key=lambda g: (g.step, g.members[0].number))
+            _submit(sampling, space, session, plan, waiting.pop(0))
+        task, outcome = session.next()
+        group: Group = task.note
+        before = [(w.step, w.stopped) for w in group.members]
+        if outcome.lost:
+            space.run.note_lost([f"walker-{w.number}" for w in group.members if not w.stopped], outcome.lost)
+            group.losses = task.losses
+        _learn(sampling, session.target, group, outcome)
+        engines.note_batch(space, of, plan, group.batch)
+        for walker, (step, stopped) in zip(group.members, before, strict=True):
+            if walker.step != step or walker.stopped != stopped:
+                _journal(space, walker, outcome.seconds / len(group.members), plan.key(of), session)
+                progress.update(walker.step - step, int(walker.stopped is not None))
+        if not group.done:
+            waiting.append(group)
+
+
+def _submit(sampling: Sampling, space: Workspace, session: Session, plan: Plan, group: Group) -> None:
+    group.folder.mkdir(parents=True, exist_ok=True)
     job = {
         **sampling.settings,
-        "folder": str(walker.folder.absolute()),
-        "walker": walker.index,
-        "start": walker.start,
-        "model": {
-            "family": sampling.family,
-            "members": sampling.model.members,
-            "weights": sampling.model.weights,
-        },
-        "block": walker.block,
+        "steps": sampling.steps,
+        "folder": str(group.folder.absolute()),
+        "walkers": [walker.wire for walker in group.members],
+        "model": sampling.wire,
+        "block": group.block,
+        "batch": group.batch,
     }
     payload = {"job": job, "context": space.context()}
-    session.submit(Task(f"{sampling.worker}:advance", payload, note=walker, losses=walker.losses))
+    session.submit(Task(f"{plan.module}:advance", payload, note=group, losses=group.losses))
 
 
-def _learn(sampling: Sampling, target: Target, walker: Walker, outcome: Outcome) -> None:
-    """Take over what a block said; a walker whose worker is lost, or whose code fails, is tried again."""
+def _learn(sampling: Sampling, target: Target, group: Group, outcome: Outcome) -> None:
+    """Take over what a block said; a group whose worker is lost, or whose code fails, is tried again."""
     if outcome.lost or outcome.error:
-        walker.tries += not outcome.lost or outcome.blame
+        group.tries += not outcome.lost or outcome.blame
         kind = "worker-lost" if outcome.lost else "crashed"
-        if walker.tries > target.retries(kind):
-            walker.stopped = {"kind": kind, "reason": outcome.lost or outcome.error, "step": walker.step}
-            walker.done = True
+        if outcome.blame and group.batch > 1:
+            group.batch = (group.batch + 1) // 2  # memory may be why
+        if group.tries > target.retries(kind):
+            for walker in group.members:
+                if not walker.stopped and walker.step < sampling.steps:
+                    walker.stopped = {"kind": kind, "reason": outcome.lost or outcome.error, "step": walker.step}
+            group.done = True
         return
-    value = outcome.value
-    moved = value["step"] - walker.step
-    walker.tries = walker.losses = 0
-    walker.step, walker.bytes, walker.stopped = value["step"], value["bytes"], value["stopped"]
-    walker.done = walker.step >= sampling.steps or walker.stopped is not None
-    if moved > 0:
+    before = group.step
+    group.tries = group.losses = 0
+    group.batch = outcome.value.get("batch", group.batch)
+    for walker, said in zip(group.members, outcome.value["walkers"], strict=True):
+        walker.step, walker.bytes, walker.stopped = said["step"], said["bytes"], said["stopped"]
+    group.done = all(w.stopped or w.step >= sampling.steps for w in group.members)
+    if (moved := group.step - before) > 0:
         fits = int(BLOCK_S * moved / max(outcome.seconds, 1e-3))
-        walker.block = max(1, min(fits, 10 * walker.block))
+        group.block = max(1, min(fits, 10 * group.block))
 
 
-def _journal(space: Workspace, walker: Walker, outcome: Outcome, of: str, session: Session) -> None:
-    unit = {"kind": "unit", "id": f"walker-{walker.index}", "of": of, "ok": walker.stopped is None}
-    unit.update(t=round(time.time(), 3), s=round(outcome.seconds, 3), cores=session.target.cores)
+def _journal(space: Workspace, walker: Walker, seconds: float, of: str, session: Session) -> None:
+    unit = {"kind": "unit", "id": f"walker-{walker.number}", "of": of, "ok": walker.stopped is None}
+    unit.update(t=round(time.time(), 3), s=round(seconds, 3), cores=session.target.cores)
     unit.update(at=walker.step, bytes=walker.bytes)
     if walker.stopped:
         unit.update(failure=walker.stopped["kind"], stopped=walker.stopped)
     space.run.journal.append(unit)
 
 
-def _trajectory(walkers: list[Walker]) -> Iterator[str]:
+def _trajectory(groups: list[Group]) -> Iterator[str]:
     """Every frame that a checkpoint counts, walker after walker."""
-    for walker in walkers:
+    for walker, folder in sorted(((w, g.folder) for g in groups for w in g.members), key=lambda each: each[0].number):
         if walker.bytes:
-            with (walker.folder / TRAJECTORY).open("rb") as stream:
+            with (folder / trajectory(walker.number)).open("rb") as stream:
                 while stream.tell() < walker.bytes:
                     count = stream.readline()
                     yield b"".join([count, *(stream.readline() for _ in range(int(count) + 1))]).decode()

@@ -33,6 +33,16 @@ def atoms(frame: dict[str, Any]) -> Any:
     )
 
 
+def masses(frame: dict[str, Any], usual: Any) -> Any:
+    """The frame's own masses (u) of its atoms, or of some elements, over the `usual` ones, an array of shape (N,)."""
+    import numpy as np
+
+    given = frame.get("masses") or {}
+    if isinstance(given, dict):
+        return np.array([given.get(symbol, mass) for symbol, mass in zip(frame["symbols"], usual, strict=True)])
+    return np.array(given, dtype=float)
+
+
 def invalid(frame: dict[str, Any]) -> str:
     """Why no method could label this frame, or "": shape, NaN, charge, cell, atoms (or their images) that coincide."""
     symbols, positions, cell = frame["symbols"], frame["positions"], frame.get("cell")

@@ -31,6 +31,14 @@ def fault(limits: Wire, energy: float, positions: Any, forces: Any, temperature:
     return None
 
 
+def apart(limits: Wire, forces_std: Any) -> Wire | None:
+    """Whether a committee disagrees by more than `limits["spread"]` (eV/Å) about the force on an atom."""
+    limit, largest = limits.get("spread"), max(forces_std, default=0.0)
+    if limit is None or not largest > limit:
+        return None
+    return {"reason": f"committee's spread {largest:.4g} eV/Å > {limit:g} eV/Å", "kind": "spread"}
+
+
 def overlap(limits: Wire, atoms: Any) -> Wire | None:
     """Whether two atoms (or an atom and an image of another) are nearer than `limits["distance"]` (Å)."""
     limit = limits.get("distance")

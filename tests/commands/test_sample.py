@@ -111,7 +111,7 @@ def test_killed_and_gone_on_gives_the_same_bytes(psiflow, start, trained):
     assert [a.info["walker"] for a in ase_io.read("whole.xyz", ":")] == [0] * 15 + [1] * 15 + [2] * 15
     for frames in found.values():
         for atoms in frames:
-            assert set(atoms.info) == {"walker", "step", "time", "temperature", "model_energy"}
+            assert set(atoms.info) == {"walker", "step", "time", "temperature", "model_energy", "kinetic_energy"}
             assert not atoms.pbc.any()
 
 

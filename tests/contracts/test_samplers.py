@@ -10,7 +10,7 @@ import pytest
 
 from psiflow_cli import registry
 from psiflow_cli.seams import Sampler
-from psiflow_cli.worker.walker import TRAJECTORY
+from psiflow_cli.worker.walker import trajectory
 from tests.contracts import checks
 from tests.contracts.checks import Wire
 
@@ -39,19 +39,26 @@ class Engine:
         (folder / "member-0" / "sites.json").write_text(json.dumps(START["positions"]))
         self.count = 0
 
-    def job(self, **changes: Any) -> Wire:
+    def job(self, walker: int = 3, temperature: float = 300.0, **changes: Any) -> Wire:
         self.count += 1
         return {
             "folder": str(self.folder / f"walker-{self.count}"),
-            "walker": 3,
-            "start": START,
+            "walkers": [{"walker": walker, "start": START, "temperature": [temperature] * 2}],
             "model": {
                 "family": str(Path(__file__).with_name("harmonic.py")),
                 "members": [str(self.folder / "member-0")],
             },
-            **{"ensemble": "nvt", "temperature": 300.0, "timestep": 0.5, "friction": 20.0},
-            **{"steps": 40, "every": 5, "block": 40, "seed": 7},
-            "limits": {"force": None, "temperature": None, "distance": None},
+            **{"ensemble": "nvt", "thermostat": "langevin", "timestep": 0.5, "friction": 20.0},
+            **{
+                "thermostat_time": 50.0,
+                "chain_length": 3,
+                "barostat_time": 500.0,
+                "pressure": 1.0,
+                "cell": "isotropic",
+            },
+            **{"steps": 40, "every": 5, "block": 40, "batch": 8, "seed": 7},
+            **{"ramp_steps": None, "exchange": None, "beads": 1, "plumed": None},
+            "limits": {"force": None, "temperature": None, "distance": None, "spread": None},
             **changes,
         }
 
@@ -59,15 +66,24 @@ class Engine:
         """Move to the end; the last result and the trajectory that it counts."""
         job = self.job(**changes)
         while True:
-            result = self.module.advance(job, self.context)
-            checks.is_builtin(result)
-            assert set(result) == {"step", "frames", "bytes", "stopped", "seconds"}
+            result = self.advance(job)
             if result["step"] >= job["steps"] or result["stopped"]:
                 return result, self.trajectory(job, result)
 
+    def advance(self, job: Wire) -> Wire:
+        """One block of a job's only walker."""
+        result = self.module.advance(job, self.context)
+        checks.is_builtin(result)
+        assert set(result) == {"walkers", "seconds"}
+        (walker,) = result["walkers"]
+        assert set(walker) == {"step", "frames", "bytes", "stopped"}
+        return dict(walker)
+
+    def path(self, job: Wire) -> Path:
+        return Path(job["folder"], trajectory(job["walkers"][0]["walker"]))
+
     def trajectory(self, job: Wire, result: Wire) -> bytes:
-        path = Path(job["folder"], TRAJECTORY)
-        return path.read_bytes()[: result["bytes"]] if result["bytes"] else b""
+        return self.path(job).read_bytes()[: result["bytes"]] if result["bytes"] else b""
 
 
 @pytest.fixture(params=sorted(ROWS))
@@ -105,7 +121,7 @@ def test_what_is_recorded(ensemble: tuple[Engine, str], tmp_path: Path) -> None:
     found = frames(data, tmp_path)
     assert [atoms.info["step"] for atoms in found] == [7, 14, 21, 28, 35]
     for atoms in found:
-        assert set(atoms.info) == {"walker", "step", "time", "temperature", "model_energy"}
+        assert set(atoms.info) == {"walker", "step", "time", "temperature", "model_energy", "kinetic_energy"}
         assert atoms.info["walker"] == 3
         assert atoms.info["time"] == 0.5 * atoms.info["step"]
         assert atoms.info["temperature"] > 0
@@ -138,12 +154,12 @@ def test_seed_and_walker_decide(ensemble: tuple[Engine, str]) -> None:
 def test_a_torn_tail_is_cut_off(engine: Engine) -> None:
     _, whole = engine.run()
     job = engine.job(block=20)
-    engine.module.advance(job, engine.context)
-    with Path(job["folder"], TRAJECTORY).open("ab") as stream:
+    engine.advance(job)
+    with engine.path(job).open("ab") as stream:
         stream.write(b"3\ntorn by a kill")
-    result = engine.module.advance(job, engine.context)
+    result = engine.advance(job)
     assert engine.trajectory(job, result) == whole
-    again = engine.module.advance(job, engine.context)  # at the end: nothing more is done
+    again = engine.advance(job)  # at the end: nothing more is done
     assert (again["step"], again["bytes"]) == (result["step"], result["bytes"])
 
 
@@ -171,7 +187,7 @@ def test_a_walker_that_leaves_its_limits_is_stopped(
     """Its last step is not recorded, and it does not move again."""
     bounds = {"force": None, "temperature": None, "distance": None, **limits}
     job = engine.job(limits=bounds, every=1, **changes)
-    result = engine.module.advance(job, engine.context)
+    result = engine.advance(job)
     stopped = result["stopped"]
     assert set(stopped) == {"reason", "kind", "step"}
     assert stopped["kind"] in kinds
@@ -181,8 +197,8 @@ def test_a_walker_that_leaves_its_limits_is_stopped(
     assert len(recorded) == result["frames"]
     assert all(atoms.info["step"] < stopped["step"] for atoms in recorded)
     assert all(atoms.info["temperature"] < (bounds["temperature"] or 1e9) for atoms in recorded)
-    again = engine.module.advance(job, engine.context)
-    assert {**again, "seconds": 0} == {**result, "seconds": 0}
+    again = engine.advance(job)
+    assert again == result
 
 
 @pytest.mark.parametrize("changes", [{"ensemble": "npv"}, {"timestep": 0.0}, {"every": 0}, {"friction": 0.0}])
@@ -193,6 +209,6 @@ def test_a_job_that_makes_no_sense(engine: Engine, changes: Wire) -> None:
 
 def test_a_checkpoint_of_another_job_is_refused(engine: Engine) -> None:
     job = engine.job(block=10)
-    engine.module.advance(job, engine.context)
+    engine.advance(job)
     with pytest.raises(RuntimeError, match="settings"):
         engine.module.advance({**job, "seed": 8}, engine.context)

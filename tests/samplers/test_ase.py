@@ -25,7 +25,7 @@ from ase.calculators.calculator import Calculator, all_changes  # noqa: E402
 from ase.calculators.emt import EMT  # noqa: E402
 from ase.io import read  # noqa: E402
 
-from psiflow_cli.samplers.ase import advance  # noqa: E402
+from psiflow_cli.samplers import ase as engine  # noqa: E402
 from psiflow_cli.worker import calculators, guard  # noqa: E402
 
 SPRING = 2.0  # eV/Å²
@@ -78,14 +78,14 @@ def harmonic(atoms: Any, offset: float = 0.0) -> str:
     return "harmonic:" + json.dumps({"sites": atoms.positions.tolist(), "offset": offset})
 
 
-def job(folder: Path, atoms: Any, *members: str, **changes: Any) -> dict[str, Any]:
+def job(
+    folder: Path, atoms: Any, *members: str, walker: int = 3, temperature: float | None = 300.0, **changes: Any
+) -> dict[str, Any]:
     default: dict[str, Any] = {
         "folder": str(folder),
-        "walker": 3,
-        "start": wire(atoms),
+        "walkers": [{"walker": walker, "start": wire(atoms), "temperature": [temperature or 0.0] * 2}],
         "model": {"family": __file__, "members": list(members) or [harmonic(atoms)]},
         "ensemble": "nvt",
-        "temperature": 300.0,
         "timestep": 1.0,
         "friction": 10.0,
         "steps": 50,
@@ -97,6 +97,13 @@ def job(folder: Path, atoms: Any, *members: str, **changes: Any) -> dict[str, An
     return default | changes
 
 
+def advance(task: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+    """One block of the only walker of a job."""
+    result = engine.advance(task, context)
+    (walker,) = result["walkers"]
+    return {**walker, "seconds": result["seconds"]}
+
+
 def finish(task: dict[str, Any]) -> dict[str, Any]:
     while True:
         result = advance(task, CONTEXT)
@@ -105,7 +112,7 @@ def finish(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def trajectory(task: dict[str, Any]) -> bytes:
-    return (Path(task["folder"]) / "trajectory.xyz").read_bytes()
+    return (Path(task["folder"]) / f"trajectory-{task['walkers'][0]['walker']:05d}.xyz").read_bytes()
 
 
 def water() -> Any:
@@ -157,7 +164,7 @@ def test_more_steps_go_on_from_where_it_ended(tmp_path: Path) -> None:
     finish(job(tmp_path / "a", water(), steps=50))
     whole = job(tmp_path / "b", water(), steps=50)
     finish(whole)
-    assert (tmp_path / "a/trajectory.xyz").read_bytes() == trajectory(whole)
+    assert (tmp_path / "a/trajectory-00003.xyz").read_bytes() == trajectory(whole)
 
 
 def test_walkers_and_seeds_differ_and_repeat(tmp_path: Path) -> None:
@@ -222,10 +229,11 @@ def test_mace_in_float32_goes_on_bit_for_bit_in_a_new_process(tmp_path: Path) ->
     whole = job(tmp_path / "whole", start, f"mace:{tmp_path}/tiny.model", block=6, **changes)
     parts = job(tmp_path / "parts", start, f"mace:{tmp_path}/tiny.model", block=3, **changes)
     context = {**CONTEXT, "dtype": "float32"}
-    # each in a process of its own: other tests here change torch's number of threads
+    # each in a process of its own, with one thread: several add up the stress in an order that differs
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     script = "import json, sys; from psiflow_cli.samplers.ase import advance; advance(*json.load(sys.stdin))"
     for one in (whole, parts, parts):
-        subprocess.run([sys.executable, "-c", script], input=json.dumps([one, context]), text=True, check=True)
+        subprocess.run([sys.executable, "-c", script], input=json.dumps([one, context]), text=True, env=env, check=True)
     assert trajectory(whole) == trajectory(parts)
 
 
@@ -247,7 +255,7 @@ def test_killed_between_append_and_checkpoint_neither_doubles_nor_loses_frames(
         with pytest.raises(KeyboardInterrupt):
             advance(task, CONTEXT)
     assert len(trajectory(task)) > counted  # frames on the disk that no checkpoint counts
-    with (tmp_path / "killed/trajectory.xyz").open("ab") as file:
+    with (tmp_path / "killed/trajectory-00003.xyz").open("ab") as file:
         file.write(b"3\nhalf a fra")
     finish(task)
     assert trajectory(task) == trajectory(whole)
@@ -262,7 +270,7 @@ def test_sigkill_at_random_moments_leaves_no_trace(tmp_path: Path) -> None:
         "import json, sys\n"
         "from psiflow_cli.samplers.ase import advance\n"
         "task = json.load(open(sys.argv[1]))\n"
-        "while advance(task, {})['step'] < task['steps']: print('block', flush=True)\n"
+        "while advance(task, {})['walkers'][0]['step'] < task['steps']: print('block', flush=True)\n"
     )
     command, moments, kills = [sys.executable, "-c", script, str(tmp_path / "task.json")], random.Random(1), 0
     for attempt in range(4):
@@ -286,7 +294,7 @@ def test_nve_conserves_energy_and_momentum(tmp_path: Path) -> None:
     start = bulk("Cu", cubic=True) * (2, 1, 1)
     task = job(tmp_path, start, "emt", ensemble="nve", temperature=300.0, timestep=2.0, steps=300, block=300, every=1)
     finish(task)
-    frames = read(tmp_path / "trajectory.xyz", ":", format="extxyz")
+    frames = read(tmp_path / "trajectory-00003.xyz", ":", format="extxyz")
     dof = 3 * len(start) - 3
     total = [f.info["model_energy"] + 0.5 * dof * units.kB * f.info["temperature"] for f in frames]
     kinetic = [0.5 * dof * units.kB * f.info["temperature"] for f in frames]
@@ -301,7 +309,7 @@ def test_nve_conserves_energy_and_momentum(tmp_path: Path) -> None:
 def test_nve_reproduces_the_exact_motion_of_an_oscillator(tmp_path: Path) -> None:
     task = job(tmp_path, Atoms("He"), ensemble="nve", timestep=0.1, steps=200, block=200, every=1)
     finish(task)
-    frames = read(tmp_path / "trajectory.xyz", ":", format="extxyz")
+    frames = read(tmp_path / "trajectory-00003.xyz", ":", format="extxyz")
     x = np.array([f.positions[0] for f in frames])
     t = np.array([f.info["time"] for f in frames])
     assert np.allclose(t, 0.1 * np.arange(1, 201), rtol=1e-12)
@@ -317,7 +325,7 @@ def test_nvt_of_oscillators_has_the_canonical_distribution(tmp_path: Path) -> No
     omega = math.sqrt(SPRING / start.get_masses()[0]) * units.fs
     task = job(tmp_path, start, timestep=timestep, friction=100.0, steps=3000, block=3000, every=10)
     finish(task)
-    frames = read(tmp_path / "trajectory.xyz", "30:", format="extxyz")
+    frames = read(tmp_path / "trajectory-00003.xyz", "30:", format="extxyz")
     away = np.array([f.positions - start.positions for f in frames])
     ratio = SPRING * away**2 / (units.kB * kelvin)
     assert abs(ratio.mean() - 1.0) < 4 * _error(ratio.mean(axis=(1, 2)))
@@ -347,7 +355,8 @@ def test_start_is_maxwell_boltzmann_over_its_degrees_of_freedom(tmp_path: Path, 
                 tmp_path / f"{len(start)}-{number}", start, ensemble=ensemble, walker=number, timestep=1e-4, every=1
             )
             advance(task | {"steps": 1}, CONTEXT)
-            seen.append(read(Path(task["folder"]) / "trajectory.xyz", format="extxyz").info["temperature"])
+            path = Path(task["folder"]) / f"trajectory-{number:05d}.xyz"
+            seen.append(read(path, format="extxyz").info["temperature"])
         dof = 3 * len(start) - (3 if ensemble == "nve" and len(start) > 1 else 0)
         error = 300.0 * math.sqrt(2 / dof / 60)
         assert abs(np.mean(seen) - 300.0) < 4 * error
@@ -357,7 +366,7 @@ def test_start_is_maxwell_boltzmann_over_its_degrees_of_freedom(tmp_path: Path, 
 def test_no_temperature_starts_at_rest(tmp_path: Path) -> None:
     task = job(tmp_path, water(), ensemble="nve", temperature=None, friction=None, every=1, steps=3)
     finish(task)
-    frames = read(tmp_path / "trajectory.xyz", ":", format="extxyz")
+    frames = read(tmp_path / "trajectory-00003.xyz", ":", format="extxyz")
     assert all(f.info["temperature"] == 0.0 and (f.positions == water().positions).all() for f in frames)
 
 
@@ -371,7 +380,7 @@ def test_a_committee_moves_on_the_mean_of_its_members(tmp_path: Path) -> None:
     single = job(tmp_path / "single", start, harmonic(middle, 2.0 + apart))
     finish(pair)
     finish(single)
-    one, two = (read(tmp_path / name / "trajectory.xyz", ":", format="extxyz") for name in ("pair", "single"))
+    one, two = (read(tmp_path / name / "trajectory-00003.xyz", ":", format="extxyz") for name in ("pair", "single"))
     assert np.allclose([f.positions for f in one], [f.positions for f in two], atol=1e-12)
     assert np.allclose([f.info["model_energy"] for f in one], [f.info["model_energy"] for f in two], atol=1e-12)
     assert all("model_energy_std" not in f.info and "model_forces_std" not in f.arrays for f in two)
@@ -395,8 +404,18 @@ def test_frames_hold_what_they_should_and_the_energy_of_their_positions(tmp_path
     finish(task)
     comment = trajectory(task).decode().splitlines()[1]
     keys = [word.partition("=")[0] for word in comment.split() if "=" in word]
-    assert keys == ["Lattice", "Properties", "walker", "step", "time", "temperature", "model_energy", "pbc"]
-    frames = read(tmp_path / "trajectory.xyz", ":", format="extxyz")
+    assert keys == [
+        "Lattice",
+        "Properties",
+        "walker",
+        "step",
+        "time",
+        "temperature",
+        "model_energy",
+        "kinetic_energy",
+        "pbc",
+    ]
+    frames = read(tmp_path / "trajectory-00003.xyz", ":", format="extxyz")
     assert [f.info["step"] for f in frames] == list(range(5, 51, 5))
     for frame in frames:
         assert set(frame.arrays) == {"numbers", "positions"}
@@ -426,7 +445,7 @@ def test_an_exploding_walker_stops_once_and_for_all(tmp_path: Path) -> None:
     assert stopped["reason"].startswith("force ")
     assert stopped["reason"].endswith(" eV/Å > 20 eV/Å")
     assert stopped["step"] == result["step"]
-    steps = [f.info["step"] for f in read(tmp_path / "trajectory.xyz", ":", format="extxyz")]
+    steps = [f.info["step"] for f in read(tmp_path / "trajectory-00003.xyz", ":", format="extxyz")]
     assert steps == list(range(1, stopped["step"]))
     before = trajectory(task)
     again = advance(task, CONTEXT)
@@ -452,7 +471,7 @@ def test_atoms_too_near_stop_the_walker_and_their_frame_is_not_kept(tmp_path: Pa
     result = finish(task)
     assert result["stopped"]["kind"] == "distance"
     assert result["stopped"]["reason"].endswith(" Å < 1.5 Å")
-    frames = read(tmp_path / "trajectory.xyz", ":", format="extxyz")
+    frames = read(tmp_path / "trajectory-00003.xyz", ":", format="extxyz")
     assert len(frames) == result["stopped"]["step"] - 1 > 0
     assert min(f.get_distance(0, 1, mic=True) for f in frames) >= 1.5
 
@@ -482,7 +501,7 @@ def test_without_limits_an_explosion_ends_in_nan_and_not_in_an_error(tmp_path: P
     task = job(tmp_path, copper(), "emt", ensemble="nve", temperature=1e5, timestep=1e160, every=1)
     with np.errstate(all="ignore"):
         outcome = guard.call("psiflow_cli.samplers.ase:advance", {"job": task, "context": CONTEXT})
-    assert outcome["value"]["stopped"]["kind"] == "nan"
+    assert outcome["value"]["walkers"][0]["stopped"]["kind"] == "nan"
     assert advance(task, CONTEXT)["stopped"]["kind"] == "nan"
 
 
@@ -490,6 +509,6 @@ def test_without_limits_an_explosion_ends_in_nan_and_not_in_an_error(tmp_path: P
     "wrong", [{"ensemble": "npt"}, {"friction": 0.0}, {"temperature": None}, {"block": 0}, {"every": 0}]
 )
 def test_a_job_that_cannot_be_meant_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"ensemble|friction|block|every"):
+    with pytest.raises(ValueError, match=r"ensemble|friction|temperature|block|every"):
         advance(job(tmp_path / "w", water(), **wrong), CONTEXT)
     assert not (tmp_path / "w").exists()

@@ -1,0 +1,49 @@
+"""Molecular dynamics with ASE's own integrators, one walker after another, in blocks that can be killed at any moment.
+
+How a trajectory is cut into blocks leaves no trace in it, as long as the model's forces depend on the positions alone:
+the state of the noise is in the checkpoint. A calculator that remembers earlier positions (ASE's EMT keeps its
+neighbour list) is reset at each block, so it is repeatable for equal blocks.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from psiflow_cli.worker import dynamics, replicas, walker
+
+SUMMARY = "ASE's own integrators, one walker after another"
+REQUIRES = ("ase",)
+BATCHED = False
+ENSEMBLES = ("nve", "nvt")
+
+Wire = dict[str, Any]
+
+
+def refuses(settings: Wire) -> str:
+    """Why this engine cannot do what the settings ask for, or "". Nothing is loaded."""
+    if settings.get("beads", 1) > 1:
+        return "path integrals (--beads) are i-PI's"
+    if settings.get("plumed"):
+        return "PLUMED is used through i-PI"
+    if settings["ensemble"] not in ENSEMBLES:
+        return f"its ensembles are {', '.join(ENSEMBLES)}"
+    return ""
+
+
+def advance(job: Wire, context: Wire) -> Wire:
+    """*worker*: move the walkers from their last checkpoint by `job["block"]` steps at most; see `seams.Sampler`."""
+    from psiflow_cli.samplers.ase import motion
+
+    began = time.perf_counter()
+    dynamics.check(job, ENSEMBLES)
+    with walker.group(job) as group:
+        if group.unfinished(job["steps"]):
+            group.open()
+            movers = motion.movers(job, context, group)
+            for end in replicas.cuts(job, [mover.step for mover in movers if mover.live]):
+                for mover in movers:
+                    mover.move(end)
+                replicas.exchange(job, end, movers)
+            group.commit([mover.state() for mover in movers])
+        return {"walkers": group.report(), "seconds": time.perf_counter() - began}

@@ -1,0 +1,65 @@
+"""The file of `sample --config`: what few people change about their dynamics, each key checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from psiflow_cli import toml
+from psiflow_cli.errors import BadConfig, nearest
+from psiflow_cli.extxyz.elements import SYMBOLS
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Index = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class SamplingFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Times in fs, masses in u; atoms are counted from 0."""
+
+    thermostat_time: Positive = 100.0
+    """Time constant of `csvr` and `nose-hoover`."""
+    chain_length: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
+    """Of Nose-Hoover chains."""
+    barostat_time: Positive = 1000.0
+    """Time constant of the cell."""
+    masses: dict[str, Positive] = {}
+    """Of elements, in place of the usual ones: { H = 2.014 }. A frame's own `masses` column wins."""
+    fixed: list[Index] = []
+    """Atoms that do not move, in every frame; those of a frame's `move_mask` column come on top."""
+
+
+def read(path: str | None) -> dict[str, Any]:
+    """The file's values and the defaults of the others. Raises BadConfig with the file and the key."""
+    if path is None:
+        return dict(msgspec.to_builtins(SamplingFile()))
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        table = toml.loads(text)
+    except OSError as error:
+        raise BadConfig(f"{path}: {error.strerror or error}", "name another --config") from None
+    except UnicodeDecodeError as error:
+        raise BadConfig(f"{path}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
+    except toml.TOMLDecodeError as error:
+        raise BadConfig(*toml.explain(path, text, error)) from None
+    for key in table:
+        if key not in SamplingFile.__struct_fields__:
+            raise BadConfig(f"{path}: {key}: unknown key", nearest(key, list(SamplingFile.__struct_fields__)))
+    try:
+        found = msgspec.convert(table, SamplingFile)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$.")
+        raise BadConfig(
+            f"{path}: {where.rstrip('`')}: {what}", "psiflow sample --config-schema says what goes"
+        ) from None
+    for symbol in found.masses:
+        if symbol not in SYMBOLS:
+            raise BadConfig(f"{path}: masses: no element is called {symbol!r}", nearest(symbol, list(SYMBOLS)))
+    return dict(msgspec.to_builtins(found))
+
+
+def json_schema() -> dict[str, Any]:
+    """A JSON schema (draft 2020-12) of the file."""
+    schema: dict[str, Any] = msgspec.json.schema(SamplingFile)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "psiflow sampling file", **schema}

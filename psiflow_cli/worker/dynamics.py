@@ -1,0 +1,22 @@
+"""What a job of molecular dynamics must say to make sense; see `psiflow_cli.seams.Sampler`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Wire = dict[str, Any]
+
+
+def check(job: Wire, ensembles: tuple[str, ...]) -> None:
+    """Raise ValueError for numbers that no integrator can use, or an ensemble the engine does not have."""
+    if job["ensemble"] not in ensembles:
+        raise ValueError(f"ensemble {job['ensemble']!r}: this engine knows {', '.join(ensembles)}")
+    for name in ("timestep", "every", "block"):
+        if not job[name] > 0:
+            raise ValueError(f"{name} must be above zero, not {job[name]}")
+    if job["ensemble"] == "nve":
+        return
+    if not all(min(each["temperature"]) > 0 for each in job["walkers"]):
+        raise ValueError(f"{job['ensemble']} needs a temperature above zero")
+    if job.get("thermostat", "langevin") == "langevin" and not (job.get("friction") or 0) > 0:
+        raise ValueError(f"{job['ensemble']} needs a friction above zero")

@@ -1,0 +1,60 @@
+"""A walker's noise, its first momenta, and the temperature that its momenta have.
+
+The total momentum of the Maxwell-Boltzmann start is removed in NVE (for more than one moving atom) and nothing puts it
+back, so 3N - 3 degrees of freedom carry the temperature there; the start is not rescaled, so its kinetic energy is
+distributed as it should be. Under a thermostat that acts on each atom the centre of mass takes part, and all 3N degrees
+of freedom are canonical: temperature = 2 Ekin / (3 N kB).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+KB = 8.617330337217213e-05
+"""eV/K: ase.units.kB, for where there may be no ASE."""
+
+
+def generator(seed: int, number: int) -> Any:
+    """The noise of one walker: Philox, keyed by the seed and the walker's number alone."""
+    import numpy as np
+
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(number,))))
+
+
+def draw(masses: Any, temperature: float, rng: Any, rest: bool, fixed: Collection[int] = ()) -> Any:
+    """Momenta (Å·sqrt(u·eV), shape (N, 3)) from the Maxwell-Boltzmann distribution; `masses` (u) of shape (N,).
+
+    `rest` removes the total momentum of the moving atoms; those in `fixed` stay where they are.
+    """
+    import numpy as np
+
+    masses = np.asarray(masses)[:, None]
+    momenta = rng.standard_normal((len(masses), 3)) * (masses * KB * temperature) ** 0.5
+    moving = np.setdiff1d(np.arange(len(masses)), list(fixed))
+    if rest and len(moving) > 1 and not fixed:
+        momenta -= momenta.sum(axis=0) * masses / masses.sum()
+    momenta[list(fixed)] = 0.0
+    return momenta
+
+
+def degrees_of_freedom(moving: int, rest: bool) -> int:
+    """Of so many moving atoms, without the total momentum if it is at `rest`."""
+    return 3 * moving - (3 if rest and moving > 1 else 0)
+
+
+def kinetic_energy(momenta: Any, masses: Any) -> float:
+    """In eV, of momenta of shape (N, 3) in Å·sqrt(u·eV) and masses (u) of shape (N,)."""
+    return 0.5 * float((momenta**2 / masses[:, None]).sum())
+
+
+def temperature(kinetic: float, dof: int) -> float:
+    """In K, of a kinetic energy (eV) in so many degrees of freedom."""
+    return 2.0 * kinetic / (dof * KB) if dof else 0.0
+
+
+def builtins(state: Any) -> Any:
+    """A generator's state without arrays, as a checkpoint keeps it."""
+    if isinstance(state, dict):
+        return {key: builtins(value) for key, value in state.items()}
+    return state.tolist() if hasattr(state, "tolist") else state
