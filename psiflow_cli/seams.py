@@ -80,6 +80,7 @@ class Model(Protocol):
         WHOLE_COMMITTEES: tuple[str, ...]     the targets that take all members at once; others take one
         export(members, target, form, folder, context) -> str     *worker*: the file or folder made in `folder`
         COMPILES: dict[str, str]     {target: how its compiled files end}, the usual first
+        torchsim(member, context, stress) -> torch_sim's ModelInterface on a member's weights     *worker*
         compile(member, target, folder, context) -> {"path": made in `folder`, "dtype": ..., **what a machine must
                                    share to use it}     *worker*
     """

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from psiflow_cli.models.nequip import FILES, MAIN_SETTINGS, calculator, describe, epochs, predict, progress, train
+from psiflow_cli.models.nequip import (
+    FILES,
+    MAIN_SETTINGS,
+    calculator,
+    describe,
+    epochs,
+    predict,
+    progress,
+    torchsim,
+    train,
+)
 from psiflow_cli.models.nequip.compiling import COMPILES, build
 from psiflow_cli.models.nequip.defaults import ALLEGRO
 from psiflow_cli.models.nequip.export import EXPORTS, made
@@ -33,5 +43,5 @@ def export(members: list[str], target: str, form: str, folder: str, context: dic
 
 __all__ = [
     "COMPILES", "EXPORTS", "EXTRA", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
-    "calculator", "compile", "describe", "epochs", "export", "plan", "predict", "progress", "train",
+    "calculator", "compile", "describe", "epochs", "export", "plan", "predict", "progress", "torchsim", "train",
 ]  # fmt: skip

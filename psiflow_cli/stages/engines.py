@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,43 +66,60 @@ def check(engine: str, settings: dict[str, Any], batch: int | None) -> None:
         raise UsageError(f"--engine {engine} moves one walker after another", "leave --batch out")
 
 
-def known(sampling: Sampling, space: Workspace, of: str) -> Plan | None:
+def suited(sampling: Sampling, walkers: Sequence[Walker]) -> list[str]:
+    """The engines among which to choose for these walkers. Raises UsageError if there is none."""
+    starts = [walker.start for walker in walkers]
+    traits = {
+        "slab": any(any(start["pbc"]) and not all(start["pbc"]) for start in starts),
+        "charged": any("charge" in start or "multiplicity" in start for start in starts),
+    }
+    settings = {**sampling.settings, **traits}
+    check(sampling.engine, settings, sampling.batch)
+    return [sampling.engine] if sampling.engine != "auto" else able(settings)
+
+
+def known(sampling: Sampling, space: Workspace, names: list[str], of: str) -> Plan | None:
     """The plan that the options say, or that an earlier run of the same settings has written down."""
-    names = [sampling.engine] if sampling.engine != "auto" else able(sampling.settings)
-    if len(names) == 1 and not registry.load("samplers", names[0]).BATCHED:
-        return Plan(names[0], 1, 1)
     found = None
     for record in _written(space, of):
         plan = Plan(record["engine"], record["batch"], record["now"])
         if plan.engine in names and sampling.batch in (None, plan.batch):
             found = plan
-    if found is None and len(names) == 1 and sampling.batch:
-        return Plan(names[0], sampling.batch, sampling.batch)
+    if found is None and len(names) == 1:
+        if not registry.load("samplers", names[0]).BATCHED:
+            return Plan(names[0], 1, 1)
+        if sampling.batch:
+            return Plan(names[0], sampling.batch, sampling.batch)
     return found
 
 
-def chosen(sampling: Sampling, space: Workspace, session: Session, walkers: list[Walker], of: str) -> Plan:
-    """The fastest plan by a short measurement on a worker, written down."""
-    names = [sampling.engine] if sampling.engine != "auto" else able(sampling.settings)
-    paces = _measured(sampling, space, session, walkers, names)
-    plan = fastest(paces, len(walkers), session.target.workers, sampling.batch)
+def chosen(
+    sampling: Sampling, space: Workspace, session: Session, walkers: list[Walker], names: list[str], of: str
+) -> Plan:
+    """The fastest plan by a short measurement on a worker, written down; one walker needs no measurement."""
+    if len(walkers) == 1 and not sampling.batch and USUAL in names:
+        return Plan(USUAL, 1, 1)
+    together = sampling.walkers if sampling.settings["exchange"] else None
+    paces = _measured(sampling, space, session, walkers, names, together)
+    plan = fastest(paces, len(walkers), session.target.workers, together) or Plan(names[0], 1, 1)
     record = {"kind": "plan", "of": of, "engine": plan.engine, "batch": plan.batch, "now": plan.now, "paces": paces}
     space.run.journal.append(record)
     return plan
 
 
-def fastest(paces: list[dict[str, Any]], walkers: int, workers: int, batch: int | None = None) -> Plan:
-    """The plan that moves so many walkers by a step soonest; never another engine than the usual one for no gain.
+def fastest(paces: list[dict[str, Any]], walkers: int, workers: int, together: int | None = None) -> Plan | None:
+    """The plan that moves so many walkers by a step soonest; not another engine than the usual one for next to no gain.
 
-    `paces` are {"engine", "batch", "seconds": for one step of the whole batch}.
+    `paces` are {"engine", "batch", "seconds": for one step of the whole batch}; `together` is how many walkers a task
+    has in any case. None where nothing could be measured.
     """
-    best, least = Plan(USUAL, 1, 1), math.inf
+    best: Plan | None = None
+    least = math.inf
     for pace in sorted(paces, key=lambda p: (p["engine"] != USUAL, p["batch"])):
-        if batch and pace["engine"] != USUAL and pace["batch"] != batch:
-            continue
-        groups = math.ceil(walkers / pace["batch"])
-        needs = math.ceil(groups / max(workers, 1)) * pace["seconds"]
-        if needs * (1.0 if best.engine == pace["engine"] or least == math.inf else GAIN) < least:
+        group = together or pace["batch"]
+        rounds = math.ceil(math.ceil(walkers / group) / max(workers, 1))
+        needs = rounds * math.ceil(group / pace["batch"]) * pace["seconds"]
+        if best is None or needs * (1.0 if best.engine == pace["engine"] else GAIN) < least:
             best, least = Plan(pace["engine"], pace["batch"], pace["batch"]), needs
     return best
 
@@ -116,7 +133,12 @@ def note_batch(space: Workspace, of: str, plan: Plan, now: int) -> None:
 
 
 def _measured(
-    sampling: Sampling, space: Workspace, session: Session, walkers: list[Walker], names: list[str]
+    sampling: Sampling,
+    space: Workspace,
+    session: Session,
+    walkers: list[Walker],
+    names: list[str],
+    together: int | None,
 ) -> list[dict[str, Any]]:
     job = {
         **sampling.settings,
@@ -126,7 +148,13 @@ def _measured(
     }
     share = math.ceil(len(walkers) / max(session.target.workers, 1))
     modules = {name: registry.load("samplers", name).__name__ for name in names}
-    payload = {"job": job, "engines": modules, "share": share, "batch": sampling.batch, "context": space.context()}
+    payload = {
+        "job": job,
+        "engines": modules,
+        "share": share,
+        "batch": sampling.batch or together,
+        "context": space.context(),
+    }
     session.submit(Task("psiflow_cli.worker.pace:measure", payload))
     _, outcome = session.next()
     found: list[dict[str, Any]] = outcome.value if outcome.value else []

@@ -74,10 +74,11 @@ class Group:
 def run(sampling: Sampling, space: Workspace) -> dict[str, Any]:
     """Move every walker to the end, or to where a limit stopped it; returns the summary."""
     all_walkers = walkers.starts(sampling, space)
+    names = engines.suited(sampling, all_walkers)
     of = space.run.key(fingerprint([sampling.settings, sampling.model.fingerprint, [w.wire for w in all_walkers]]))
     space.run.begin(len(all_walkers) * sampling.steps)
     with space.run.guard_end():
-        remembered = engines.known(sampling, space, of)
+        remembered = engines.known(sampling, space, names, of)
         groups = _groups(sampling, space, remembered, all_walkers, of) if remembered else []
         plan = remembered or Plan(engines.USUAL, 1, 1)
         if not groups or not all(group.done for group in groups):
@@ -87,7 +88,7 @@ def run(sampling: Sampling, space: Workspace) -> dict[str, Any]:
                 space.session(progress.tick) as session,
             ):
                 if remembered is None:
-                    plan = engines.chosen(sampling, space, session, all_walkers, of)
+                    plan = engines.chosen(sampling, space, session, all_walkers, names, of)
                     groups = _groups(sampling, space, plan, all_walkers, of)
                 _move(sampling, space, session, plan, groups, of, progress)
         frames = space.publish(_trajectory(groups))

@@ -6,6 +6,7 @@ from psiflow_cli.models.mace.export import EXPORTS, WHOLE_COMMITTEES, export
 from psiflow_cli.models.mace.inference import calculator, describe, predict
 from psiflow_cli.models.mace.plan import epochs, plan
 from psiflow_cli.models.mace.progress import progress
+from psiflow_cli.models.mace.torchsim import torchsim
 from psiflow_cli.models.mace.training import train
 
 SUMMARY = "MACE: higher-order equivariant message passing"
@@ -18,5 +19,5 @@ MAIN_SETTINGS = (
 
 __all__ = [
     "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY", "WHOLE_COMMITTEES",
-    "calculator", "describe", "epochs", "export", "plan", "predict", "progress", "train",
+    "calculator", "describe", "epochs", "export", "plan", "predict", "progress", "torchsim", "train",
 ]  # fmt: skip

@@ -30,7 +30,7 @@ def calculator(member: str, context: Wire) -> Any:
     torch.set_num_threads(batches.threads(context))
     device = context.get("device") or "cpu"
     model = torch.load(weights_file(member), map_location=device, weights_only=False)
-    dtype = context.get("dtype") or _dtype(model)
+    dtype = context.get("dtype") or native_dtype(model)
     return MACECalculator(models=[model], device=device, default_dtype=dtype)
 
 
@@ -45,12 +45,13 @@ def describe(path: str) -> Wire:
     return {
         "elements": elements,
         "cutoff": float(model.r_max),
-        "dtype": _dtype(model),
+        "dtype": native_dtype(model),
         "atomic_energies": dict(zip(elements, energies.tolist(), strict=True)),
     }
 
 
-def _dtype(model: Any) -> str:
+def native_dtype(model: Any) -> str:
+    """`float32` or `float64`: what the weights are in."""
     return str(next(model.parameters()).dtype).removeprefix("torch.")
 
 

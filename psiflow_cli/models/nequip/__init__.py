@@ -11,6 +11,7 @@ from psiflow_cli.models.nequip.inference import calculator, describe, predict
 from psiflow_cli.models.nequip.keys import MAIN as MAIN_SETTINGS
 from psiflow_cli.models.nequip.plan import configured, epochs
 from psiflow_cli.models.nequip.progress import progress
+from psiflow_cli.models.nequip.torchsim import torchsim
 from psiflow_cli.models.nequip.training import train
 
 SUMMARY = "NequIP: equivariant message passing"
@@ -35,5 +36,5 @@ def export(members: list[str], target: str, form: str, folder: str, context: dic
 
 __all__ = [
     "COMPILES", "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
-    "calculator", "compile", "describe", "epochs", "export", "plan", "predict", "progress", "train",
+    "calculator", "compile", "describe", "epochs", "export", "plan", "predict", "progress", "torchsim", "train",
 ]  # fmt: skip

@@ -50,15 +50,12 @@ def _set_threads(context: Wire) -> None:
 
 def _eager(member: str, context: Wire) -> Any:
     """The calculator on the weights themselves."""
-    import torch
     from nequip.integrations.ase import NequIPCalculator
 
     _set_threads(context)
     path, device = weights_file(member), context.get("device") or "cpu"
     made = NequIPCalculator._from_saved_model(path, device=device, chemical_species_to_atom_type_map=True)
-    wanted = context.get("dtype")
-    if wanted and wanted != _dtype(made.model):
-        _cast(made.model, getattr(torch, wanted))
+    cast(made.model, context.get("dtype"))
     return made
 
 
@@ -66,9 +63,13 @@ def _dtype(model: Any) -> str:
     return str(model.metadata["model_dtype"])
 
 
-def _cast(model: Any, dtype: Any) -> None:
+def cast(model: Any, wanted: str | None) -> None:
     """Let a model compute in another precision; NequIP adds the energies of the atoms in float64 in any case."""
-    old = model.model_dtype
+    import torch
+
+    if wanted is None or wanted == _dtype(model):
+        return
+    old, dtype = model.model_dtype, getattr(torch, wanted)
     for module in model.modules():
         for name in ("model_dtype", "_output_dtype"):
             if getattr(module, name, None) == old:

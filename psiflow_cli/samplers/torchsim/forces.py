@@ -1,0 +1,127 @@
+"""Energies and forces of many walkers from one call of each model, in as many batches as the memory asks for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from psiflow_cli.worker import weights
+from psiflow_cli.worker.calculators import same_digits
+from psiflow_cli.worker.guard import Fatal, resolve
+
+Wire = dict[str, Any]
+
+_loaded: dict[tuple[Any, ...], list[Any]] = {}
+
+
+def models(model: Wire, context: Wire, stress: bool) -> list[Any]:
+    """torch-sim's interface to each member, loaded once for all the tasks of this process.
+
+    Raises Fatal where torch-sim is not installed, or has no interface to this family.
+    """
+    weights.check(model.get("weights", {}))
+    family = model["family"]
+    key = (family, *model["members"], str(context.get("device")), str(context.get("dtype")), stress)
+    if key not in _loaded:
+        _loaded.clear()  # two models may not fit on one GPU
+        try:
+            make = resolve(f"{family}:torchsim")
+        except AttributeError:
+            raise Fatal("torch-sim has no interface to this kind of model", "--engine ase has") from None
+        try:
+            import torch_sim  # noqa: F401
+        except ImportError:
+            raise Fatal(
+                f"torch-sim is not installed in {sys.prefix}",
+                "pip install 'torch-sim-atomistic>=0.3' there (Python 3.11 or later), or --engine ase",
+            ) from None
+        _loaded[key] = [make(member, context, stress) for member in model["members"]]
+        if context.get("device") != "cuda":
+            same_digits()
+    return _loaded[key]
+
+
+class Forces:
+    """The models, and the walkers that they are asked about, `size` at once at most."""
+
+    def __init__(self, members: Sequence[Any], size: int, numbers: Sequence[Any], cells: Sequence[Any], pbc: bool):
+        """`numbers` are the atomic numbers of each walker, shape (N,); `cells` its cell vectors in Å, shape (3, 3)."""
+        self.members, self.size, self.pbc = members, size, pbc
+        self._numbers, self._cells = list(numbers), list(cells)
+        self._states: list[Any] = []
+        self._build()
+
+    def keep(self, indices: Sequence[int]) -> None:
+        """Ask about these of the walkers only from now on."""
+        self._numbers = [self._numbers[i] for i in indices]
+        self._cells = [self._cells[i] for i in indices]
+        self._build()
+
+    def __call__(self, positions: Any) -> Wire:
+        """Of positions in Å, shape (sum of N, 3): float64 tensors
+
+        `energy` (B,) in eV, `forces` (sum of N, 3) in eV/Å, `stress` (B, 3, 3) in eV/Å³ or None, each the mean over the
+        members, and with several of them `energy_std` (B,) and `forces_std` (sum of N,); see `worker.mean.spread`.
+        Raises RuntimeError where even one walker does not fit into the memory.
+        """
+        while True:
+            try:
+                return _joined([self._one(model, positions) for model in self.members])
+            except RuntimeError as error:
+                if self.size == 1 or not _is_memory(error):
+                    raise
+            self.size = (min(self.size, len(self._numbers)) + 1) // 2
+            self._build()
+
+    def _one(self, model: Any, positions: Any) -> Wire:
+        import torch
+
+        parts = []
+        for state, begin, end in self._states:
+            state.positions = positions[begin:end].to(state.cell.dtype)
+            parts.append(model(state))
+        names = ("energy", "forces", "stress") if model.compute_stress else ("energy", "forces")
+        return {name: torch.cat([part[name] for part in parts]).to(torch.float64) for name in names}
+
+    def _build(self) -> None:
+        """The states that the models are given, each of `size` walkers at most."""
+        import torch
+        import torch_sim
+
+        self._states = []
+        device, dtype = self.members[0].device, self.members[0].dtype
+        begin = 0
+        for first in range(0, len(self._numbers), self.size):
+            numbers = self._numbers[first : first + self.size]
+            counts = torch.tensor([len(each) for each in numbers])
+            system = torch.repeat_interleave(torch.arange(len(numbers)), counts).to(device)
+            atoms = torch.cat([torch.as_tensor(each) for each in numbers]).to(device)
+            cells = torch.stack([torch.as_tensor(each) for each in self._cells[first : first + self.size]])
+            state = torch_sim.SimState(
+                positions=torch.zeros((len(atoms), 3), device=device, dtype=dtype),
+                masses=torch.ones(len(atoms), device=device, dtype=dtype),
+                cell=cells.mT.contiguous().to(device=device, dtype=dtype),  # torch-sim has the vectors as columns
+                pbc=self.pbc,
+                atomic_numbers=atoms,
+                system_idx=system,
+            )
+            self._states.append((state, begin, begin + len(atoms)))
+            begin += len(atoms)
+
+
+def _joined(results: Sequence[Wire]) -> Wire:
+    """The mean over the members, and their spread where there are several."""
+    import torch
+
+    if len(results) == 1:
+        return {"stress": None, **results[0]}
+    stacked = {name: torch.stack([result[name] for result in results]) for name in results[0]}
+    mean: Wire = {"stress": None, **{name: values.mean(dim=0) for name, values in stacked.items()}}
+    mean["energy_std"] = stacked["energy"].std(dim=0, correction=0)
+    mean["forces_std"] = stacked["forces"].std(dim=0, correction=0).norm(dim=1)
+    return mean
+
+
+def _is_memory(error: RuntimeError) -> bool:
+    return "out of memory" in str(error) or "can't allocate memory" in str(error)
