@@ -1,9 +1,9 @@
 """A walker's noise, its first momenta, and the temperature that its momenta have.
 
-The total momentum of the Maxwell-Boltzmann start is removed in NVE (for more than one moving atom) and nothing puts it
-back, so 3N - 3 degrees of freedom carry the temperature there; the start is not rescaled, so its kinetic energy is
-distributed as it should be. Under a thermostat that acts on each atom the centre of mass takes part, and all 3N degrees
-of freedom are canonical: temperature = 2 Ekin / (3 N kB).
+The total momentum of the Maxwell-Boltzmann start is removed where nothing puts it back (see `rests`), so 3N - 3 degrees
+of freedom carry the temperature there; the start is not rescaled, so its kinetic energy is distributed as it should be.
+Under a thermostat that acts on each atom the centre of mass takes part, and all 3N degrees of freedom are canonical:
+temperature = 2 Ekin / (3 N kB). Beside atoms that do not move the total momentum is not conserved, and not removed.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ def draw(masses: Any, temperature: float, rng: Any, rest: bool, fixed: Collectio
         momenta -= momenta.sum(axis=0) * masses / masses.sum()
     momenta[list(fixed)] = 0.0
     return momenta
+
+
+def rests(job: dict[str, Any]) -> bool:
+    """Whether nothing in the dynamics of a job changes the total momentum: NVE, and thermostats that scale momenta."""
+    return bool(job["ensemble"] == "nve" or job.get("thermostat", "langevin") != "langevin")
 
 
 def degrees_of_freedom(moving: int, rest: bool) -> int:

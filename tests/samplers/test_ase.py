@@ -85,9 +85,8 @@ def job(
         "folder": str(folder),
         "walkers": [{"walker": walker, "start": wire(atoms), "temperature": [temperature or 0.0] * 2}],
         "model": {"family": __file__, "members": list(members) or [harmonic(atoms)]},
-        "ensemble": "nvt",
-        "timestep": 1.0,
-        "friction": 10.0,
+        **{"ensemble": "nvt", "thermostat": "langevin", "timestep": 1.0, "friction": 10.0},
+        **{"thermostat_time": 50.0, "chain_length": 3, "barostat_time": 200.0, "pressure": 1.0, "cell": "isotropic"},
         "steps": 50,
         "every": 5,
         "block": 50,
@@ -506,7 +505,7 @@ def test_without_limits_an_explosion_ends_in_nan_and_not_in_an_error(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"ensemble": "npt"}, {"friction": 0.0}, {"temperature": None}, {"block": 0}, {"every": 0}]
+    "wrong", [{"ensemble": "npv"}, {"friction": 0.0}, {"temperature": None}, {"block": 0}, {"every": 0}]
 )
 def test_a_job_that_cannot_be_meant_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"ensemble|friction|temperature|block|every"):

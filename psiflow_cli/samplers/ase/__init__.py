@@ -15,7 +15,7 @@ from psiflow_cli.worker import dynamics, replicas, walker
 SUMMARY = "ASE's own integrators, one walker after another"
 REQUIRES = ("ase",)
 BATCHED = False
-ENSEMBLES = ("nve", "nvt")
+ENSEMBLES = ("nve", "nvt", "npt", "nvst")
 
 Wire = dict[str, Any]
 
@@ -28,6 +28,8 @@ def refuses(settings: Wire) -> str:
         return "PLUMED is used through i-PI"
     if settings["ensemble"] not in ENSEMBLES:
         return f"its ensembles are {', '.join(ENSEMBLES)}"
+    if settings["ensemble"] in ("npt", "nvst") and settings.get("thermostat") == "csvr":
+        return f"{settings['ensemble']} needs a thermostat that knows of the moving cell: langevin or nose-hoover"
     return ""
 
 

@@ -1,19 +1,23 @@
 """The integrators of ASE that move a walker in each ensemble.
 
 NVE is velocity Verlet. NVT is Langevin in the BAOAB splitting (Leimkuhler and Matthews, J. Chem. Phys. 138, 174102
-(2013)), whose positions are exact for harmonic forces at any stable timestep.
+(2013)), whose positions are exact for harmonic forces at any stable timestep, velocity rescaling (Bussi, Donadio and
+Parrinello, J. Chem. Phys. 126, 014101 (2007)), or Nose-Hoover chains; see `cells` and `chains` for those with a cell
+that moves.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from psiflow_cli.samplers.ase import cells, chains
 from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.velocities import KB
 
 Wire = dict[str, Any]
 
 
-def make(atoms: Any, job: Wire, temperature: float, rng: Any, more: Wire) -> Any:
+def make(atoms: Any, job: Wire, temperature: float, dof: int, rng: Any, more: Wire) -> Any:
     """The integrator of the job's ensemble, at a temperature (K), with the variables that `keep` gave before."""
     from ase import units
 
@@ -23,11 +27,23 @@ def make(atoms: Any, job: Wire, temperature: float, rng: Any, more: Wire) -> Any
 
         return VelocityVerlet(atoms, timestep)
     try:
-        from ase.md.langevinbaoab import LangevinBAOAB
+        from ase.md import bussi, langevinbaoab
     except ImportError:
         raise Fatal("the ASE of this environment has no BAOAB integrator", "install ase 3.27 or later") from None
+    if job["ensemble"] != "nvt":
+        _need_stress(atoms, job)
+    if job["thermostat"] == "nose-hoover":
+        return chains.make(atoms, job, temperature, dof, more)
+    if job["ensemble"] != "nvt":
+        return cells.make(atoms, job, temperature, dof, rng, more)
+    if job["thermostat"] == "csvr":
+        time = job["thermostat_time"] * units.fs
+        md = bussi.Bussi(atoms, timestep, temperature, time, rng=rng)  # type: ignore[no-untyped-call]
+        md.ndof = dof  # ASE counts the total momentum, which nothing changes here
+        warm(md, job, temperature, dof)
+        return md
     # `hydrostatic` without a stress changes nothing but spares a matrix exponential in every step.
-    return LangevinBAOAB(  # type: ignore[no-untyped-call]
+    return langevinbaoab.LangevinBAOAB(  # type: ignore[no-untyped-call]
         atoms,
         timestep,
         temperature_K=temperature,
@@ -39,12 +55,25 @@ def make(atoms: Any, job: Wire, temperature: float, rng: Any, more: Wire) -> Any
 
 def keep(md: Any, job: Wire) -> Wire:
     """The integrator's own variables, which a checkpoint needs beside positions and momenta, as builtins."""
-    return {}
+    if job["ensemble"] == "nve":
+        return {}
+    if job["thermostat"] == "nose-hoover":
+        return chains.keep(md)
+    return {} if job["ensemble"] == "nvt" else cells.keep(md)
 
 
-def warm(md: Any, job: Wire, temperature: float) -> None:
+def warm(md: Any, job: Wire, temperature: float, dof: int) -> None:
     """Give the thermostat another temperature (K)."""
-    if job["ensemble"] != "nve":
+    if job["ensemble"] == "nve":
+        return
+    if job["thermostat"] == "nose-hoover":
+        chains.heat(md, job, temperature, dof)
+    elif job["thermostat"] == "csvr":
+        md.temp = KB * temperature
+        md.target_kinetic_energy = 0.5 * dof * md.temp
+    else:
+        if job["ensemble"] != "nvt":
+            md.barostat_mass = cells.mass(job, temperature, dof)
         md.set_temperature(temperature)
 
 
@@ -52,6 +81,20 @@ def half_kick(job: Wire) -> float:
     """By how much of the timestep (fs) the momenta after a step are to be kicked before the temperature is taken.
 
     Those of BAOAB between two steps are too cold by a fraction (timestep * frequency)² / 4; after the next half kick,
-    p + F timestep / 2, they are canonical for harmonic forces: their variance gains (k timestep / 2)² kT / k.
+    p + F timestep / 2, they are canonical for harmonic forces: their variance gains (k timestep / 2)² kT / k. The other
+    thermostats act on the momenta between two steps.
     """
-    return 0.5 * float(job["timestep"]) if job["ensemble"] == "nvt" else 0.0
+    langevin = job["ensemble"] != "nve" and job.get("thermostat", "langevin") == "langevin"
+    return 0.5 * float(job["timestep"]) if langevin else 0.0
+
+
+def _need_stress(atoms: Any, job: Wire) -> None:
+    """Have the stress computed, with what else there is."""
+    from ase.calculators.calculator import PropertyNotImplementedError
+
+    try:
+        atoms.get_stress()
+    except (PropertyNotImplementedError, NotImplementedError):
+        raise Fatal(
+            f"this model gives no stress, and {job['ensemble']} moves the cell by it", "choose --ensemble nvt"
+        ) from None

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from psiflow_cli.samplers.ase import integrators
+from psiflow_cli.samplers.ase import chains, integrators
 from psiflow_cli.worker import frames, limits, record, velocities, walker
 from psiflow_cli.worker.calculators import calculator
 from psiflow_cli.worker.replicas import target
@@ -42,7 +42,7 @@ class Mover:
             masses = self.atoms.get_masses()
             first = target(job, self.temperatures, 0)
             fixed = self.start.get("fixed", ())
-            self.atoms.set_momenta(velocities.draw(masses, first, self.rng, job["ensemble"] == "nve", fixed))
+            self.atoms.set_momenta(velocities.draw(masses, first, self.rng, velocities.rests(job), fixed))
         else:
             self.step, self.stopped, self.more = state.step, state.stopped, dict(state.more)
             self.temperatures = self.more.pop("temperatures", self.temperatures)
@@ -74,6 +74,7 @@ class Mover:
     def scale_momenta(self, factor: float) -> None:
         """Multiply all momenta, as an exchange of temperatures does."""
         self.atoms.set_momenta(self.atoms.get_momenta() * factor)
+        self.more = chains.scaled(self.more, factor)
 
     def move(self, end: int) -> None:
         """Go on to a step, or to where the walker is to be stopped."""
@@ -94,19 +95,21 @@ class Mover:
 
         job, atoms, begin = self.job, self.atoms, self.step
         fixed = self.start.get("fixed", ())
-        dof = velocities.degrees_of_freedom(len(atoms) - len(fixed), job["ensemble"] == "nve" and not fixed)
+        dof = velocities.degrees_of_freedom(len(atoms) - len(fixed), velocities.rests(job) and not fixed)
         kick = np.full((len(atoms), 1), integrators.half_kick(job) * units.fs)
         kick[list(fixed)] = 0.0
-        md = integrators.make(atoms, job, target(job, self.temperatures, begin), self.rng, self.more)
+        md = integrators.make(atoms, job, target(job, self.temperatures, begin), dof, self.rng, self.more)
         # Not `md.run`, which asks for the forces once more after each step, and compares all atoms to find them made.
         for step in range(begin, end + 1):
             self.step = step
             if step > begin:
                 if job.get("ramp_steps"):
-                    integrators.warm(md, job, target(job, self.temperatures, step - 1))
+                    integrators.warm(md, job, target(job, self.temperatures, step - 1), dof)
                 md.step()
             elif begin > 0:
                 continue  # the block before this one has judged and recorded it
+            else:
+                atoms.get_forces(apply_constraint=False)  # the calculator may hold those of another walker
             self.energy, forces = _results(atoms)
             momenta = atoms.get_momenta()
             kinetic = velocities.kinetic_energy(momenta + forces * kick, atoms.get_masses())
