@@ -16,6 +16,7 @@ from tests.contracts.checks import Wire
 
 ROWS: dict[str, Wire] = {
     "ase": {"ensembles": ("nve", "nvt")},
+    "ipi": {"ensembles": ("nve", "nvt")},  # with one bead; tests/samplers/test_ipi.py has more of them
 }
 START: Wire = {
     "id": "0123456789abcdef",

@@ -1,0 +1,62 @@
+"""Path-integral molecular dynamics, and dynamics under PLUMED, with i-PI's integrators in the worker's own process.
+
+Each atom is a ring of `--beads` copies that the temperature and ħ hold together (Parrinello and Rahman, J. Chem. Phys.
+80, 860 (1984)); averages over the beads are those of the quantum nuclei at that temperature, the nearer the more beads.
+A recorded step is one frame for each bead: its positions and `model_energy` are the bead's, the rest is the step's.
+`kinetic_energy` is the centroid-virial estimate of the quantum one (Herman, Bruskin and Berne, J. Chem. Phys. 76, 5150
+(1982)), `pressure` has it in place of the classical one, and `temperature` is that of the momenta of all beads.
+
+Only i-PI's integrators are used: no sockets, threads, signal handlers or files of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from psiflow_cli.worker import dynamics, walker
+
+SUMMARY = "path integrals (--beads), and PLUMED, with i-PI's integrators"
+REQUIRES = ("ipi", "ase")
+BATCHED = False
+ENSEMBLES = ("nve", "nvt", "npt", "nvst")
+THERMOSTATS = ("langevin", "csvr")
+
+Wire = dict[str, Any]
+
+
+def refuses(settings: Wire) -> str:
+    """Why this engine cannot do what the settings ask for, or "". Nothing is loaded."""
+    beads, ensemble = settings.get("beads", 1), settings["ensemble"]
+    if beads == 1 and not settings.get("plumed"):
+        return "it is for path integrals (--beads) and PLUMED (--plumed)"
+    if ensemble not in ENSEMBLES:
+        return f"its ensembles are {', '.join(ENSEMBLES)}"
+    if ensemble == "nve":
+        if beads > 1:
+            return "path integrals need a thermostat, as in --ensemble nvt"
+    elif settings.get("thermostat", "langevin") not in THERMOSTATS:
+        return f"its thermostats are {', '.join(THERMOSTATS)}"
+    if settings.get("exchange"):
+        return "it exchanges no temperatures"
+    if settings.get("ramp_steps"):
+        return "it has no ramps of temperature"
+    if settings.get("fixed") and ensemble in ("npt", "nvst"):
+        return "it cannot hold atoms fixed while the cell moves"
+    return ""
+
+
+def advance(job: Wire, context: Wire) -> Wire:
+    """*worker*: move the walkers from their last checkpoint by `job["block"]` steps at most; see `seams.Sampler`."""
+    from psiflow_cli.samplers.ipi import motion
+
+    began = time.perf_counter()
+    dynamics.check(job, ENSEMBLES)
+    with walker.group(job) as group:
+        if group.unfinished(job["steps"]):
+            group.open()
+            movers = motion.movers(job, context, group)
+            for mover in movers:
+                mover.move(min(mover.step + job["block"], job["steps"]))
+            group.commit([mover.state() for mover in movers])
+        return {"walkers": group.report(), "seconds": time.perf_counter() - began}

@@ -1,0 +1,149 @@
+"""One walker's way through a block: every step of all its beads judged, every so many steps a frame of each.
+
+Distances are looked at where frames are recorded, and not at the end of a block: how a trajectory is cut into blocks
+must leave no trace in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from psiflow_cli.samplers.ipi.field import Field
+from psiflow_cli.samplers.ipi.rings import Rings
+from psiflow_cli.worker import frames, limits, record, velocities, walker
+from psiflow_cli.worker.calculators import calculator
+from psiflow_cli.worker.guard import Fatal
+
+Wire = dict[str, Any]
+
+
+def movers(job: Wire, context: Wire, group: walker.Group) -> list[Mover]:
+    """A mover for each walker of the job, from its last checkpoint or its start, all with one calculator."""
+    shared = calculator(job["model"], context)
+    states: Sequence[walker.State | None] = group.states or [None] * len(job["walkers"])
+    return [Mover(job, i, each, states[i], shared, group) for i, each in enumerate(job["walkers"])]
+
+
+class Mover:
+    """One walker, and the rings that are its atoms."""
+
+    def __init__(
+        self, job: Wire, index: int, each: Wire, state: walker.State | None, shared: Any, group: walker.Group
+    ) -> None:
+        self.job, self.index, self.each, self.group = job, index, each, group
+        self.start = each["start"]
+        self.cell_moves = job["ensemble"] in ("npt", "nvst")
+        fixed = self.start.get("fixed", ())
+        if fixed and self.cell_moves:
+            raise Fatal(
+                f"walker {each['walker']}: i-PI cannot hold atoms fixed while the cell moves", "choose --ensemble nvt"
+            )
+        self.rng = velocities.generator(job["seed"], each["walker"])
+        self.field = Field(_atoms(self.start), shared, self.cell_moves)
+        self.rings = Rings(job, self.field, each["temperature"][0], self.rng, fixed)
+        self.step, self.stopped = 0, None
+        if state is None:
+            self.rings.begin()
+        else:
+            self.step, self.stopped = state.step, state.stopped
+            self.rings.restore(state.more)
+            self.rng.bit_generator.state = state.rng
+
+    def state(self) -> walker.State:
+        """What a checkpoint keeps; its positions and momenta are those of the centroids."""
+        positions, momenta = self.rings.centroids()
+        return walker.State(
+            step=self.step,
+            positions=positions.tolist(),
+            momenta=momenta.tolist(),
+            cell=None if self.start["cell"] is None else self._cell(),
+            rng=velocities.builtins(self.rng.bit_generator.state),
+            more=self.rings.keep(),
+            stopped=self.stopped,
+        )
+
+    def move(self, end: int) -> None:
+        """Go on to a step, or to where the walker is to be stopped."""
+        import numpy as np
+
+        if self.stopped is not None or self.step >= end:
+            return
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # an exploding walker is judged below
+                self._move(end)
+        except Exception:
+            # Neither a calculator nor i-PI may take what is no number; that is the walker's end, not the worker's.
+            if self.rings.finite():
+                raise
+            self.stopped = {"reason": "positions not finite", "kind": "nan", "step": self.step}
+
+    def _move(self, end: int) -> None:
+        begin, every = self.step, self.job["every"]
+        # Which answers have a stress depends on the step alone: a model may answer to other digits with it.
+        self.field.stress = all(self.start["pbc"]) and begin % every == 0
+        self.rings.ask()
+        for step in range(begin, end + 1):
+            self.step = step
+            if step > begin:
+                self.field.stress = all(self.start["pbc"]) and step % every == 0
+                self.rings.step()
+            elif begin > 0:
+                continue  # the block before this one has judged and recorded it
+            self.stopped = self._judge(step)
+            if self.stopped:
+                break
+            if step > 0 and step % every == 0:
+                self._record(step)
+
+    def _judge(self, step: int) -> Wire | None:
+        import numpy as np
+
+        bounds, found = self.job["limits"], self.field.found
+        energy = sum(bead.energy for bead in found)
+        positions = np.concatenate([bead.positions for bead in found])
+        forces = np.concatenate([bead.forces for bead in found])
+        wrong = limits.fault(bounds, energy, positions, forces, self.rings.temperature)
+        for bead in found if wrong is None else ():
+            if step % self.job["every"] == 0:
+                self.field.atoms.set_positions(bead.positions)
+                wrong = wrong or limits.overlap(bounds, self.field.atoms)
+            if bead.spread:
+                wrong = wrong or limits.apart(bounds, bead.spread[1])
+        return None if wrong is None else {**wrong, "step": step}
+
+    def _record(self, step: int) -> None:
+        import numpy as np
+
+        found, rings = self.field.found, self.rings
+        stresses = [bead.stress for bead in found if bead.stress is not None]
+        stress = np.mean(stresses, axis=0) if len(stresses) == len(found) else None
+        kinetic, temperature = rings.kinetic_energy(), rings.temperature
+        cell = None if self.start["cell"] is None else self._cell()
+        for number, bead in enumerate(found):
+            text = record.text(
+                self.job,
+                {"walker": self.each["walker"], "start": self.start},
+                step=step,
+                positions=bead.positions.tolist(),
+                cell=cell,
+                energy=bead.energy,
+                kinetic=kinetic,
+                temperature=temperature,
+                stress=stress if all(self.start["pbc"]) else None,
+                spread=bead.spread,
+                more={"bead": number} if len(found) > 1 else None,
+            )
+            self.group.append(self.index, text)
+
+    def _cell(self) -> list[list[float]]:
+        return self.rings.lattice() if self.cell_moves else self.start["cell"]
+
+
+def _atoms(frame: Wire) -> Any:
+    """The start with its masses, and with what a model may want to know of it."""
+    atoms = frames.atoms(frame)
+    names = {"charge": ("charge",), "multiplicity": ("multiplicity", "spin")}  # MACE calls the multiplicity spin
+    atoms.info.update({name: frame[key] for key in names if key in frame for name in names[key]})
+    atoms.set_masses(frames.masses(frame, atoms.get_masses()))
+    return atoms

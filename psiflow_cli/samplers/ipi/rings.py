@@ -1,0 +1,203 @@
+"""The ring polymers of one walker as i-PI's own objects, which a step moves and a checkpoint holds exactly.
+
+i-PI's integrators know two constants, kB and ħ, and both are 1 there. With eV and Å as the other units, positions,
+cells, energies and forces pass unchanged; times are divided by ħ (in ASE's units), masses by ħ², momenta by ħ.
+
+The steps are BAOAB with the Cayley propagator of the free rings (Korol, Rosa-Raíces, Bou-Rabee and Miller, J. Chem.
+Phys. 152, 104102 (2020)): for a stretch of O-H at 300 K, 32 beads and 0.5 fs it leaves an error of 0.4 % in the
+potential energy, where i-PI's usual OBABO leaves 4 %. What is canonical are positions after a step, and momenta in its
+middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from psiflow_cli.samplers.ipi import barostats
+from psiflow_cli.samplers.ipi.field import Field
+from psiflow_cli.worker import record, velocities
+
+Wire = dict[str, Any]
+
+
+class Rings:
+    """One walker's ring polymers; `field.found` is what the model said of the beads where they are."""
+
+    def __init__(
+        self, job: Wire, field: Field, temperature: float, rng: Any, fixed: Sequence[int], bias: Any = None
+    ) -> None:
+        import numpy as np
+        from ase import units
+        from ipi.engine.beads import Beads
+        from ipi.engine.ensembles import Ensemble
+        from ipi.engine.forces import ForceComponent, Forces
+        from ipi.engine.motion.dynamics import Dynamics
+        from ipi.engine.normalmodes import NormalModes
+        from ipi.utils.messages import verbosity
+        from ipi.utils.prng import Random
+
+        verbosity.level = "quiet"  # it says what it does on stdout
+        atoms, self.field, self.rng, self.fixed = field.atoms, field, rng, fixed
+        self.hbar = float(units._hbar * units.J * units.second)  # in Å·sqrt(u·eV)
+        self.count, self.target, self.kT = job["beads"], temperature, velocities.KB * temperature
+        moving = len(atoms) - len(fixed)
+        scales = job["ensemble"] != "nve" and job.get("thermostat", "langevin") == "csvr"
+        self.rests = (job["ensemble"] == "nve" or scales) and moving > 1 and not fixed
+        self.freedom = velocities.degrees_of_freedom(moving, self.rests)
+        self.inner = 3 * moving * (self.count - 1)
+        """Degrees of freedom beside those of the centroids."""
+
+        prng = Random(0)
+        prng.rng = [rng]
+        femtosecond = units.fs / self.hbar
+        self.beads = Beads(len(atoms), self.count)
+        self.beads.m[:] = atoms.get_masses() / self.hbar**2
+        self.cell = _cell(atoms)
+        self.modes = NormalModes(transform_method="matrix", propagator="cayley")
+        self.barostat = barostats.make(job, femtosecond)
+        ensemble = Ensemble(
+            temp=self.kT,
+            pext=job["pressure"] * record.BAR if self.barostat and job["ensemble"] == "npt" else 0.0,
+            bcomponents=[] if bias is None else [ForceComponent(bias.name, nbeads=1, mts_weights=np.ones(1))],
+        )
+        self.motion = Dynamics(
+            job["timestep"] * femtosecond,
+            mode="nve" if job["ensemble"] == "nve" else "npt" if self.barostat else "nvt",
+            splitting="baoab",
+            thermostat=_thermostat(job, femtosecond),
+            barostat=self.barostat,
+            fixcom=scales and self.rests,
+            fixatoms_dof=np.array([3 * atom + axis for atom in fixed for axis in range(3)], dtype=int),
+        )
+        fields = {each.name: each for each in (field, bias) if each is not None}
+        self.forces = Forces()
+        self.forces.bind(self.beads, self.cell, [ForceComponent(field.name, mts_weights=np.ones(1))], fields, [], None)
+        field.bind(self.forces.mforces[0])
+        self.modes.bind(ensemble, self.motion, beads=self.beads, forces=self.forces)
+        ensemble.bind(self.beads, self.modes, self.cell, self.forces, fields, None)
+        self.motion.bind(ensemble, self.beads, self.modes, self.cell, self.forces, prng, None)
+        self._mind_the_middle()
+
+    def _mind_the_middle(self) -> None:
+        """Keep the kinetic energy of each step where it is canonical, behind the thermostat in its middle."""
+        integrator = self.motion.integrator
+        self.kinetic = 0.0
+        """Of all beads' momenta, in eV: `count` times the classical one."""
+        if not hasattr(integrator, "tstep"):
+            return
+        usual = integrator.tstep
+
+        def tstep() -> None:
+            usual()
+            integrator.pconstraints()
+            self.kinetic = float(self.modes.kin)
+
+        integrator.tstep = tstep
+
+    def begin(self) -> None:
+        """All beads where the start is, with momenta from the canonical distribution."""
+        import numpy as np
+
+        positions, masses = self.field.atoms.positions, self.field.atoms.get_masses()
+        self.beads.q[:] = np.tile(positions.ravel(), (self.count, 1))
+        first = velocities.draw(masses, self.target, self.rng, self.rests, self.fixed) / self.hbar
+        momenta = self.rng.standard_normal((self.count, *first.shape)) * (masses[:, None] * self.kT) ** 0.5 / self.hbar
+        momenta[:, list(self.fixed)] = 0.0
+        momenta[0] = first
+        self.modes.pnm[:] = momenta.reshape(self.count, -1) * self.count**0.5
+        if self.barostat:
+            barostats.momenta(self.barostat)[:] = barostats.draw(self.barostat, self.kT * self.count, self.rng)
+        self.kinetic = float(self.modes.kin)
+
+    def keep(self) -> Wire:
+        """Everything that decides the next step but the noise, as builtins.
+
+        The modes of the positions and the beads' momenta are what the last step has set; the others follow from them.
+        """
+        import numpy as np
+
+        kept = {"modes": np.array(self.modes.qnm).tolist(), "momenta": np.array(self.beads.p).tolist()}
+        if self.barostat:
+            kept["cell"] = np.array(self.cell.h).tolist()
+            kept["cell_momenta"] = np.array(barostats.momenta(self.barostat)).tolist()
+        return kept
+
+    def restore(self, kept: Wire) -> None:
+        """Go on from where `keep` was called."""
+        if self.barostat:
+            self.cell.h[:] = kept["cell"]
+            barostats.momenta(self.barostat)[:] = kept["cell_momenta"]
+        self.modes.qnm[:] = kept["modes"]
+        self.beads.p[:] = kept["momenta"]
+
+    def centroids(self) -> tuple[Any, Any]:
+        """Positions (Å) and momenta (Å·sqrt(u·eV)) of the centroids, each of shape (N, 3)."""
+        import numpy as np
+
+        positions, momenta = (np.array(each).reshape(-1, 3) for each in (self.beads.qc, self.beads.pc))
+        return positions, momenta * self.hbar
+
+    def lattice(self) -> list[list[float]]:
+        """The cell's three vectors, in Å."""
+        import numpy as np
+
+        return list(np.array(self.cell.h).T.tolist())
+
+    def finite(self) -> bool:
+        """Whether all positions, momenta and the cell are numbers."""
+        import numpy as np
+
+        return all(bool(np.isfinite(np.array(each)).all()) for each in (self.beads.q, self.beads.p, self.cell.h))
+
+    def ask(self) -> None:
+        """Ask the model about all beads, unless it has been where they are."""
+        self.forces.f[:]  # i-PI computes what is read
+
+    def step(self) -> None:
+        """One step of all beads."""
+        self.motion.step()
+        if self.motion.enstype == "nve":
+            self.kinetic = float(self.modes.kin)
+
+    @property
+    def temperature(self) -> float:
+        """In K, of the momenta of all beads."""
+        return velocities.temperature(self.kinetic / self.count, self.freedom + self.inner)
+
+    def kinetic_energy(self) -> float:
+        """In eV: the centroid-virial estimate of the quantum one; of a single bead its momenta's."""
+        import numpy as np
+
+        if self.count == 1:
+            return float(self.kinetic)
+        positions = np.array([found.positions for found in self.field.found])
+        forces = np.array([found.forces for found in self.field.found])
+        virial = float(((positions - positions.mean(axis=0)) * forces).sum())
+        return float(0.5 * self.freedom * self.kT - 0.5 * virial / self.count)
+
+
+def _thermostat(job: Wire, femtosecond: float) -> Any:
+    """PILE (Ceriotti, Parrinello, Markland and Manolopoulos, J. Chem. Phys. 133, 124104 (2010)), or None in nve.
+
+    The centroids feel the job's thermostat; the inner modes are always damped critically.
+    """
+    from ipi.engine.thermostats import ThermoPILE_G, ThermoPILE_L
+
+    if job["ensemble"] == "nve":
+        return None
+    if job.get("thermostat", "langevin") == "csvr":
+        return ThermoPILE_G(tau=job["thermostat_time"] * femtosecond)
+    return ThermoPILE_L(tau=1000.0 / job["friction"] * femtosecond)
+
+
+def _cell(atoms: Any) -> Any:
+    """The cell as it lies in space: i-PI's barostats need no triangular one, but a volume above zero."""
+    import numpy as np
+    from ipi.engine.cell import GenericCell
+
+    class Anyhow(GenericCell):  # type: ignore[misc]
+        def get_volume(self) -> float:
+            return abs(float(np.linalg.det(np.array(self.h))))
+
+    return Anyhow(np.array(atoms.cell.array).T.copy())
