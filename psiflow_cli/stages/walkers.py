@@ -86,6 +86,11 @@ def _start(frame: Frame, settings: Wire) -> Wire:
                 fixed.add(index)
     if fixed:
         start["fixed"] = sorted(fixed)
+        if len(fixed) == frame.natoms:
+            raise BadData(f"{frame.where}: none of its atoms may move", "leave one out of fixed or of move_mask")
+        if settings["ensemble"] in ("npt", "nvst"):
+            said = f"{frame.where}: atoms that do not move, and {settings['ensemble']} moves the cell"
+            raise BadData(said, "let all atoms move, or choose nve or nvt")
     masses = settings["masses"]
     if "masses" in {name for name, _, _ in frame.properties}:
         start["masses"] = frame.column("masses")

@@ -6,6 +6,10 @@ from typing import Any
 
 Wire = dict[str, Any]
 
+THERMOSTATS = ("langevin", "csvr", "nose-hoover")
+MOVES_CELL = ("npt", "nvst")
+"""The ensembles in which the cell moves."""
+
 
 def check(job: Wire, ensembles: tuple[str, ...]) -> None:
     """Raise ValueError for numbers that no integrator can use, or an ensemble the engine does not have."""
@@ -18,5 +22,14 @@ def check(job: Wire, ensembles: tuple[str, ...]) -> None:
         return
     if not all(min(each["temperature"]) > 0 for each in job["walkers"]):
         raise ValueError(f"{job['ensemble']} needs a temperature above zero")
-    if job.get("thermostat", "langevin") == "langevin" and not (job.get("friction") or 0) > 0:
-        raise ValueError(f"{job['ensemble']} needs a friction above zero")
+    thermostat = job.get("thermostat", "langevin")
+    if thermostat not in THERMOSTATS:
+        raise ValueError(f"thermostat {thermostat!r}: there are {', '.join(THERMOSTATS)}")
+    times = ["friction" if thermostat == "langevin" else "thermostat_time"]
+    if job["ensemble"] in MOVES_CELL:
+        times.append("barostat_time")
+        if any(each["start"].get("fixed") for each in job["walkers"]):
+            raise ValueError(f"{job['ensemble']} moves the cell, and atoms that do not move cannot follow it")
+    for name in times:
+        if not (job.get(name) or 0) > 0:
+            raise ValueError(f"{job['ensemble']} needs a {name} above zero")

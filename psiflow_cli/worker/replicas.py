@@ -1,6 +1,7 @@
 """The temperatures of walkers: constant, ramped, or exchanged between the replicas of one start.
 
-An exchange of two replicas swaps their temperatures, with the probability min(1, exp((1/kT1 - 1/kT2) (U1 - U2)))
+Neighbours in temperature are paired, even pairs and odd ones in turn; two replicas are a pair each time. An exchange of
+two replicas swaps their temperatures, with the probability min(1, exp((1/kT1 - 1/kT2) (U1 - U2)))
 (Sugita and Okamoto, Chem. Phys. Lett. 314, 141 (1999)), and scales their momenta to them. Whether it takes place is
 drawn from Philox, keyed by seed, replica and step: a run that goes on draws what the uninterrupted one would have.
 """
@@ -56,13 +57,16 @@ def cuts(job: Wire, steps: Sequence[int]) -> Iterator[int]:
 
 
 def exchange(job: Wire, step: int, replicas: Sequence[Replica]) -> None:
-    """Let neighbours in temperature exchange, if this step is one for it: the even pairs, next time the odd ones."""
+    """Let neighbours in temperature exchange, if this step is one for it.
+
+    Which pairs are tried follows from the step and from who is there alone, so detailed balance holds in each trial.
+    """
     every = job.get("exchange")
     if not every or step % every:
         return
     live = [r for r in replicas if r.stopped is None and r.step == step]
     ladder = sorted(live, key=lambda r: (r.temperatures[0], r.number))
-    first = (step // every) % 2
+    first = (step // every) % 2 if len(ladder) > 2 else 0
     for low, high in zip(ladder[first::2], ladder[first + 1 :: 2], strict=False):
         cold, hot = low.temperatures[0], high.temperatures[0]
         weight = (1.0 / cold - 1.0 / hot) / KB * (low.energy - high.energy)

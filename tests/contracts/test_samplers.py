@@ -15,9 +15,15 @@ from tests.contracts import checks
 from tests.contracts.checks import Wire
 
 ROWS: dict[str, Wire] = {
-    "ase": {"ensembles": ("nve", "nvt")},
+    "ase": {
+        "ensembles": (
+            *("nve", "nvt", "nvt csvr", "nvt nose-hoover", "npt", "npt flexible", "nvst"),
+            *("npt nose-hoover", "npt nose-hoover flexible", "nvst nose-hoover"),
+        )
+    },
     "ipi": {"ensembles": ("nve", "nvt")},  # with one bead; tests/samplers/test_ipi.py has more of them
 }
+"""Ensembles are words: its name, then a thermostat or a cell other than the usual one."""
 START: Wire = {
     "id": "0123456789abcdef",
     "symbols": ["O", "H", "H"],
@@ -25,6 +31,10 @@ START: Wire = {
     "cell": [[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 9.0]],
     "pbc": [True] * 3,
 }
+SITES = [[x / 9.0 for x in row] for row in START["positions"]]
+
+
+RECORDED = {"walker", "step", "time", "temperature", "pressure", "volume", "model_energy", "kinetic_energy"}
 
 
 def test_every_engine_has_a_row() -> None:
@@ -37,7 +47,7 @@ class Engine:
     def __init__(self, module: Any, folder: Path, context: Wire) -> None:
         self.module, self.folder, self.context = module, folder, context
         (folder / "member-0").mkdir()
-        (folder / "member-0" / "sites.json").write_text(json.dumps(START["positions"]))
+        (folder / "member-0" / "sites.json").write_text(json.dumps(SITES))
         self.count = 0
 
     def job(self, walker: int = 3, temperature: float = 300.0, **changes: Any) -> Wire:
@@ -95,11 +105,14 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path, context: Wire) -> Eng
 
 
 @pytest.fixture(params=[(name, ensemble) for name, row in sorted(ROWS.items()) for ensemble in row["ensembles"]])
-def ensemble(request: pytest.FixtureRequest, tmp_path: Path, context: Wire) -> tuple[Engine, str]:
+def ensemble(request: pytest.FixtureRequest, tmp_path: Path, context: Wire) -> tuple[Engine, Wire]:
+    """An engine, and what makes a job one of its ensembles."""
     name, kind = request.param
     module = registry.load("samplers", name)
     checks.needs(module)
-    return Engine(module, tmp_path, context), kind
+    first, *others = kind.split()
+    changes = {"cell" if word == "flexible" else "thermostat": word for word in others}
+    return Engine(module, tmp_path, context), {"ensemble": first, **changes}
 
 
 def frames(data: bytes, folder: Path) -> list[Any]:
@@ -114,41 +127,52 @@ def test_it_satisfies_the_protocol(engine: Engine) -> None:
     checks.satisfies(engine.module, Sampler)
 
 
-def test_what_is_recorded(ensemble: tuple[Engine, str], tmp_path: Path) -> None:
+def test_what_is_recorded(ensemble: tuple[Engine, Wire], tmp_path: Path) -> None:
+    import numpy as np
+    from ase import units
+
     engine, kind = ensemble
-    result, data = engine.run(ensemble=kind, every=7)
+    result, data = engine.run(**kind, every=7)
     assert (result["step"], result["frames"], result["stopped"]) == (40, 5, None)
     assert result["bytes"] == len(data)
     found = frames(data, tmp_path)
     assert [atoms.info["step"] for atoms in found] == [7, 14, 21, 28, 35]
     for atoms in found:
-        assert set(atoms.info) == {"walker", "step", "time", "temperature", "model_energy", "kinetic_energy"}
+        assert set(atoms.info) == RECORDED
         assert atoms.info["walker"] == 3
         assert atoms.info["time"] == 0.5 * atoms.info["step"]
         assert atoms.info["temperature"] > 0
-        away = atoms.positions - START["positions"]
+        away = atoms.positions - SITES @ atoms.cell.array
         assert atoms.info["model_energy"] == pytest.approx(0.5 * 2.0 * (away**2).sum(), abs=1e-12)
         assert atoms.get_chemical_symbols() == START["symbols"]
-        assert atoms.cell.array.tolist() == START["cell"]
+        moved = atoms.cell.array - START["cell"]
+        assert abs(moved).max() > 0 if kind["ensemble"] in ("npt", "nvst") else not moved.any()
+        if kind.get("cell", "isotropic") == "isotropic" and kind["ensemble"] != "nvst":
+            assert moved == pytest.approx(moved[0, 0] * np.identity(3), abs=1e-12)
+        if kind["ensemble"] != "npt":
+            assert atoms.info["volume"] == pytest.approx(729.0, rel=1e-12)
+        virial = 2.0 * (away**2).sum()
+        internal = (2.0 * atoms.info["kinetic_energy"] - virial) / 3.0 / atoms.get_volume() / units.bar
+        assert atoms.info["pressure"] == pytest.approx(internal, rel=1e-9)
         assert atoms.pbc.all()
 
 
-def test_how_it_is_cut_leaves_no_trace(ensemble: tuple[Engine, str]) -> None:
+def test_how_it_is_cut_leaves_no_trace(ensemble: tuple[Engine, Wire]) -> None:
     engine, kind = ensemble
-    _, whole = engine.run(ensemble=kind)
-    assert engine.run(ensemble=kind, block=10)[1] == whole
-    assert engine.run(ensemble=kind, block=5)[1] == whole
-    _, short = engine.run(ensemble=kind, steps=20)
+    _, whole = engine.run(**kind)
+    assert engine.run(**kind, block=10)[1] == whole
+    assert engine.run(**kind, block=5)[1] == whole
+    _, short = engine.run(**kind, steps=20)
     assert whole.startswith(short)
     assert short.count(b"step=") == 4
 
 
-def test_seed_and_walker_decide(ensemble: tuple[Engine, str]) -> None:
+def test_seed_and_walker_decide(ensemble: tuple[Engine, Wire]) -> None:
     engine, kind = ensemble
-    _, first = engine.run(ensemble=kind)
-    assert engine.run(ensemble=kind)[1] == first
-    assert engine.run(ensemble=kind, seed=8)[1] != first
-    other = engine.run(ensemble=kind, walker=4)[1].replace(b"walker=4", b"walker=3")
+    _, first = engine.run(**kind)
+    assert engine.run(**kind)[1] == first
+    assert engine.run(**kind, seed=8)[1] != first
+    other = engine.run(**kind, walker=4)[1].replace(b"walker=4", b"walker=3")
     assert other != first
 
 

@@ -28,7 +28,7 @@ def refuses(settings: Wire) -> str:
         return "PLUMED is used through i-PI"
     if settings["ensemble"] not in ENSEMBLES:
         return f"its ensembles are {', '.join(ENSEMBLES)}"
-    if settings["ensemble"] in ("npt", "nvst") and settings.get("thermostat") == "csvr":
+    if settings["ensemble"] in dynamics.MOVES_CELL and settings.get("thermostat") == "csvr":
         return f"{settings['ensemble']} needs a thermostat that knows of the moving cell: langevin or nose-hoover"
     return ""
 
@@ -39,6 +39,8 @@ def advance(job: Wire, context: Wire) -> Wire:
 
     began = time.perf_counter()
     dynamics.check(job, ENSEMBLES)
+    if reason := refuses(job):
+        raise ValueError(reason)
     with walker.group(job) as group:
         if group.unfinished(job["steps"]):
             group.open()

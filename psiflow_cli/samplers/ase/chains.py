@@ -92,14 +92,17 @@ def heat(md: Any, job: Wire, temperature: float, dof: int) -> None:
     barostat, slow = md._barostat, job["barostat_time"] * units.fs
     _put(md, _num_atoms_global=dof / 3, _kT=kt)
     _put(barostat, _num_atoms_global=dof / 3, _kT=kt, _W=mass(job, temperature, dof))
-    barostat._R[:] = kt * slow**2
-    if not isinstance(md, Isotropic):
+    if md.cell_dof > 1:
         _put(barostat, _cell_dof=md.cell_dof)
-        barostat._R[0] *= md.cell_dof
+    barostat._R[:] = kt * slow**2
+    barostat._R[0] *= md.cell_dof
 
 
 class Isotropic(Base):  # type: ignore[misc]
     """A cell that keeps its shape."""
+
+    cell_dof = 1
+    """Degrees of freedom of its momentum."""
 
     def _get_forces(self) -> Any:
         self._update_atoms()
