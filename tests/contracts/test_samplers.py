@@ -21,7 +21,8 @@ ROWS: dict[str, Wire] = {
             *("npt nose-hoover", "npt nose-hoover flexible", "nvst nose-hoover"),
         )
     },
-    "ipi": {"ensembles": ("nve", "nvt")},  # with one bead; tests/samplers/test_ipi.py has more of them
+    # with one bead; tests/samplers/test_ipi.py has more of them
+    "ipi": {"ensembles": ("nve", "nvt", "nvt csvr", "npt", "npt csvr", "npt flexible", "nvst")},
 }
 """Ensembles are words: its name, then a thermostat or a cell other than the usual one."""
 START: Wire = {

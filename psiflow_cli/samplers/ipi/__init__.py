@@ -41,8 +41,6 @@ def refuses(settings: Wire) -> str:
         return "it exchanges no temperatures"
     if settings.get("ramp_steps"):
         return "it has no ramps of temperature"
-    if settings.get("fixed") and ensemble in ("npt", "nvst"):
-        return "it cannot hold atoms fixed while the cell moves"
     return ""
 
 

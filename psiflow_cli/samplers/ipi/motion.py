@@ -11,9 +11,8 @@ from typing import Any
 
 from psiflow_cli.samplers.ipi.field import Field
 from psiflow_cli.samplers.ipi.rings import Rings
-from psiflow_cli.worker import frames, limits, record, velocities, walker
+from psiflow_cli.worker import dynamics, frames, limits, record, velocities, walker
 from psiflow_cli.worker.calculators import calculator
-from psiflow_cli.worker.guard import Fatal
 
 Wire = dict[str, Any]
 
@@ -33,15 +32,10 @@ class Mover:
     ) -> None:
         self.job, self.index, self.each, self.group = job, index, each, group
         self.start = each["start"]
-        self.cell_moves = job["ensemble"] in ("npt", "nvst")
-        fixed = self.start.get("fixed", ())
-        if fixed and self.cell_moves:
-            raise Fatal(
-                f"walker {each['walker']}: i-PI cannot hold atoms fixed while the cell moves", "choose --ensemble nvt"
-            )
+        self.cell_moves = job["ensemble"] in dynamics.MOVES_CELL
         self.rng = velocities.generator(job["seed"], each["walker"])
         self.field = Field(_atoms(self.start), shared, self.cell_moves)
-        self.rings = Rings(job, self.field, each["temperature"][0], self.rng, fixed)
+        self.rings = Rings(job, self.field, each["temperature"][0], self.rng, self.start.get("fixed", ()))
         self.step, self.stopped = 0, None
         if state is None:
             self.rings.begin()

@@ -91,6 +91,7 @@ class Rings:
         def tstep() -> None:
             usual()
             integrator.pconstraints()
+            barostats.settle(self.barostat)
             self.kinetic = float(self.modes.kin)
 
         integrator.tstep = tstep
