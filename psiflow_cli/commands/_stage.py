@@ -28,6 +28,7 @@ def job(
     other_inputs: tuple[str, ...] = (),
     other_outputs: tuple[str, ...] = (),
     run_dir: str | None = None,
+    more_settings: dict[str, Any] | None = None,
 ) -> Job:
     """A job with its site resolved: which executor, with which resources, on this machine.
 
@@ -53,6 +54,7 @@ def job(
         overwrite=common.overwrite,
         deadline=common.deadline,
         site={"name": common.site, **site},
+        more_settings=more_settings or {},
     )
 
 

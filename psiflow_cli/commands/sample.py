@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from psiflow_cli import options, registry
-from psiflow_cli.commands import _model, _stage
+from psiflow_cli.commands import _model, _sampled, _stage
 from psiflow_cli.errors import NoInput, UsageError
 
 
@@ -162,6 +162,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
     help="Print the JSON schema of --config and exit.",
 )
 @options.seed
+@_sampled.outputs
 @options.max_failed
 @options.common
 def command(
@@ -180,6 +181,7 @@ def command(
     config: str | None,
     plumed: str | None,
     max_failed: options.Limit,
+    wanted: _sampled.Wanted,
     common: options.Common,
     **dynamics: Any,
 ) -> None:
@@ -198,7 +200,7 @@ def command(
       psiflow sample start.xyz --model water.model --temperature 300,330,363,400 --exchange 100
     """
     name = options.required(model, "--model")
-    from psiflow_cli.stages import engines, sample, sampling_file
+    from psiflow_cli.stages import averages, engines, sample, sampled, sampling_file
     from psiflow_cli.stages.walkers import starts
 
     loaded = _model.load(name, trust)
@@ -219,6 +221,8 @@ def command(
     _check(settings, temperature, walkers, len(loaded.members))
     engines.check(engine, settings, batch)
     output = common.output or options.beside(frames, "sampled")
+    outputs = sampled.Outputs(*wanted[:4], averages.Discard(*wanted.discard))
+    sampled.check(output, outputs)
     job = _stage.job(
         "sample", loaded.family, "evaluate", frames, output, common,
         settings={
@@ -226,6 +230,8 @@ def command(
             "engine": engine, "batch": batch,
         },
         other_inputs=tuple(filter(None, (config, plumed))),
+        other_outputs=outputs.files,
+        more_settings=outputs.settings,
     )  # fmt: skip
     sampling = sample.Sampling(
         job=job,
@@ -237,6 +243,7 @@ def command(
         steps=steps,
         engine=engine,
         batch=batch,
+        outputs=outputs,
     )
     _stage.perform(
         job, common,
@@ -281,4 +288,6 @@ def _text(path: str | None) -> str | None:
 def _said(summary: dict[str, Any]) -> str:
     how = summary["engine"] + (f", {summary['batch']} together" if summary["batch"] > 1 else "")
     what = f"{summary['total']} walkers, {summary['steps']} steps ({how})"
-    return f"{what}: {summary['frames']} frames -> {_stage.name(summary['output'])}"
+    files = [_stage.name(summary["output"]), *filter(None, map(summary.get, _sampled.Wanted._fields))]
+    table = f"\n{summary['table']}" if summary["table"] else ""
+    return f"{what}: {summary['frames']} frames -> {', '.join(files)}{table}"

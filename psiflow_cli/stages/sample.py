@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,14 @@ from psiflow_cli.runtime.rundir import fingerprint
 from psiflow_cli.runtime.session import Outcome, Session, Task
 from psiflow_cli.seams import Wire
 from psiflow_cli.site.resolve import Target
-from psiflow_cli.stages import engines, walkers
+from psiflow_cli.stages import engines, sampled, walkers
 from psiflow_cli.stages.engines import Plan
+from psiflow_cli.stages.sampled import Outputs
+from psiflow_cli.stages.trajectories import Recorded
 from psiflow_cli.stages.walkers import Walker
 from psiflow_cli.stages.workspace import Job, Workspace
-from psiflow_cli.worker.walker import trajectory
+from psiflow_cli.worker.walker import State, load
+from psiflow_cli.worker.walker import fingerprint as job_key
 
 FIRST_BLOCK = 20
 """Steps of a group's first block: enough to time one."""
@@ -45,6 +48,7 @@ class Sampling:
     engine: str
     """A name, or `auto`."""
     batch: int | None
+    outputs: Outputs = field(default_factory=Outputs)
 
     @property
     def wire(self) -> Wire:
@@ -77,28 +81,27 @@ def run(sampling: Sampling, space: Workspace) -> dict[str, Any]:
     names = engines.suited(sampling, all_walkers)
     of = space.run.key(fingerprint([sampling.settings, sampling.model.fingerprint, [w.wire for w in all_walkers]]))
     space.run.begin(len(all_walkers) * sampling.steps)
-    with space.run.guard_end():
+    with space.run.guard_end(), ExitStack() as stack:
+        session: Session | None = None
         remembered = engines.known(sampling, space, names, of)
         groups = _groups(sampling, space, remembered, all_walkers, of) if remembered else []
         plan = remembered or Plan(engines.USUAL, 1, 1)
         if not groups or not all(group.done for group in groups):
             moved = sum(walker.step for walker in all_walkers)
-            with (
-                Progress(len(all_walkers) * sampling.steps, "MD steps", moved) as progress,
-                space.session(progress.tick) as session,
-            ):
-                if remembered is None:
-                    plan = engines.chosen(sampling, space, session, all_walkers, names, of)
-                    groups = _groups(sampling, space, plan, all_walkers, of)
-                _move(sampling, space, session, plan, groups, of, progress)
-        frames = space.publish(_trajectory(groups))
+            progress = stack.enter_context(Progress(len(all_walkers) * sampling.steps, "MD steps", moved))
+            session = stack.enter_context(space.session(progress.tick))
+            if remembered is None:
+                plan = engines.chosen(sampling, space, session, all_walkers, names, of)
+                groups = _groups(sampling, space, plan, all_walkers, of)
+            _move(sampling, space, session, plan, groups, of, progress)
+        made = _outputs(sampling, space, groups, session)
     stopped = [w for w in all_walkers if w.stopped]
     return {
         "total": len(all_walkers),
         "failed": len(stopped),
         "failures": dict(Counter(w.stopped["kind"] for w in stopped if w.stopped)),
         "failed_hint": "; ".join(f"walker {w.number}: {w.stopped['reason']}" for w in stopped[:3] if w.stopped),
-        "frames": frames,
+        **made,
         "steps": sampling.steps,
         "engine": plan.engine,
         "batch": plan.batch,
@@ -149,7 +152,12 @@ def _move(
 
 def _submit(sampling: Sampling, space: Workspace, session: Session, plan: Plan, group: Group) -> None:
     group.folder.mkdir(parents=True, exist_ok=True)
-    job = {
+    payload = {"job": _job(sampling, group), "context": space.context()}
+    session.submit(Task(f"{plan.module}:advance", payload, note=group, losses=group.losses))
+
+
+def _job(sampling: Sampling, group: Group) -> Wire:
+    return {
         **sampling.settings,
         "steps": sampling.steps,
         "folder": str(group.folder.absolute()),
@@ -158,8 +166,6 @@ def _submit(sampling: Sampling, space: Workspace, session: Session, plan: Plan, 
         "block": group.block,
         "batch": group.batch,
     }
-    payload = {"job": job, "context": space.context()}
-    session.submit(Task(f"{plan.module}:advance", payload, note=group, losses=group.losses))
 
 
 def _learn(sampling: Sampling, target: Target, group: Group, outcome: Outcome) -> None:
@@ -195,11 +201,12 @@ def _journal(space: Workspace, walker: Walker, seconds: float, of: str, session:
     space.run.journal.append(unit)
 
 
-def _trajectory(groups: list[Group]) -> Iterator[str]:
-    """Every frame that a checkpoint counts, walker after walker."""
-    for walker, folder in sorted(((w, g.folder) for g in groups for w in g.members), key=lambda each: each[0].number):
-        if walker.bytes:
-            with (folder / trajectory(walker.number)).open("rb") as stream:
-                while stream.tell() < walker.bytes:
-                    count = stream.readline()
-                    yield b"".join([count, *(stream.readline() for _ in range(int(count) + 1))]).decode()
+def _outputs(sampling: Sampling, space: Workspace, groups: list[Group], session: Session | None) -> dict[str, Any]:
+    """Every frame that a checkpoint counts, walker after walker, and what follows from them."""
+    by_folder = {group.folder: group for group in groups}
+    recorded = [Recorded(walker, group.folder) for group in groups for walker in group.members]
+
+    def states(folder: Path) -> list[State]:
+        return load(folder, job_key(_job(sampling, by_folder[folder]))) or []
+
+    return sampled.make(sampling, space, sorted(recorded, key=lambda each: each.walker.number), states, session)

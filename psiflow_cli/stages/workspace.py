@@ -41,6 +41,8 @@ class Job:
     overwrite: bool = False
     deadline: float | None = None
     site: dict[str, Any] = field(default_factory=dict)
+    more_settings: dict[str, Any] = field(default_factory=dict)
+    """What decides other outputs only: the same run directory serves, whatever they are."""
 
     @property
     def folder(self) -> Path:
@@ -81,7 +83,8 @@ class Workspace:
         rundir.check_outputs(outputs, [i for i in inputs if i != "-"])
         spooled = {"-": str(job.folder / "stdin.xyz")} if "-" in inputs else {}
         cache = job.target is None or job.target.run.cache
-        request = rundir.Request(job.command, job.settings, inputs, outputs, job.overwrite, spooled, cache)
+        settings = {**job.settings, **job.more_settings}
+        request = rundir.Request(job.command, settings, inputs, outputs, job.overwrite, spooled, cache)
         self.run = rundir.Run(job.folder, request, job.site)
         for name in job.frames:
             self.sources.append((name, self._as_text(name)))

@@ -10,6 +10,11 @@ from typing import Any
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 POINTS = 30_000
 """More points than these are drawn as their density: single ones would hide each other."""
+_UNDATED: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    "svg": {"Creator": None, "Date": None},
+}
 
 
 def axes(
@@ -25,10 +30,14 @@ def axes(
 
 
 def save(figure: Any, path: str) -> None:
-    """Whole or not at all, and the same bytes for the same data."""
+    """Whole or not at all, in the format of the path's suffix, and the same bytes for the same data."""
+    from matplotlib import rc_context
+
     target = Path(path)
     temporary = target.with_name(target.name + ".tmp")
-    figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+    form = target.suffix[1:].lower()
+    with rc_context({"svg.hashsalt": "psiflow", "svg.fonttype": "none"}):
+        figure.savefig(temporary, format=form, dpi=150, metadata=_UNDATED[form])
     temporary.replace(target)
 
 
