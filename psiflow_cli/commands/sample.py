@@ -193,14 +193,18 @@ def command(
 
     Atoms whose move_mask is F do not move; a masses column replaces the usual masses.
 
+    OUTPUT may end in .traj, .cif, .pdb or XDATCAR, too. At the end come the means with their standard errors, which
+    count correlated frames as what they are (blocking); ? where a path is too short to tell.
+
     \b
     Examples:
       psiflow sample start.xyz --model water.model --temperature 330 --walkers 16 --steps 10000 -o traj.xyz
       psiflow sample ice.xyz --model water.model --ensemble npt --pressure 2000 --cell flexible
       psiflow sample start.xyz --model water.model --temperature 300,330,363,400 --exchange 100
+      psiflow sample start.xyz --model water.model --properties run.csv --plot run.png --final next.xyz
     """
     name = options.required(model, "--model")
-    from psiflow_cli.stages import averages, engines, sample, sampled, sampling_file
+    from psiflow_cli.stages import blocking, engines, sample, sampled, sampling_file
     from psiflow_cli.stages.walkers import starts
 
     loaded = _model.load(name, trust)
@@ -221,7 +225,7 @@ def command(
     _check(settings, temperature, walkers, len(loaded.members))
     engines.check(engine, settings, batch)
     output = common.output or options.beside(frames, "sampled")
-    outputs = sampled.Outputs(*wanted[:4], averages.Discard(*wanted.discard))
+    outputs = sampled.Outputs(*wanted[:4], blocking.Discard(*wanted.discard))
     sampled.check(output, outputs)
     job = _stage.job(
         "sample", loaded.family, "evaluate", frames, output, common,

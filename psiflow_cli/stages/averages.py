@@ -1,107 +1,23 @@
-"""Means of correlated series with their standard errors, by blocking, and the table of them that a person reads."""
+"""Averages of temperature, pressure, volume and energy: a row for each path, and the means of equivalent ones."""
 
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from psiflow_cli.stages.blocking import FEWEST_BLOCKS, Discard, Estimate, Series
+from psiflow_cli.stages.trajectories import Recorded
+
+if TYPE_CHECKING:
+    from psiflow_cli.stages.sample import Sampling
 
 QUANTITIES = {"temperature": "K", "pressure": "bar", "volume": "Å³", "model_energy": "eV"}
 """What is averaged: keys of a recorded frame, with their units."""
-FEWEST_BLOCKS = 8
-"""Of fewer blocks the scatter says nothing."""
 SHOWN = 20
 """Rows of a table; the averages below them are of all."""
 _NAMES = {"model_energy": "energy"}
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean of a correlated series and its standard error, None for a series too short to tell.
-
-    Neighbours are averaged in pairs again and again, until the error of the mean, taken from the scatter of the blocks
-    as if they were independent, grows no more (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989)); the blocks are
-    long enough where their length cubed exceeds 2 n (error / error without blocks)^4 (Lee, Clark, Needs and
-    Foulkes, Phys. Rev. E 83, 066706 (2011)).
-    """
-    count = len(values)
-    mean = math.fsum(values) / count
-    blocks, length, plain = array("d", values), 1, 0.0
-    if max(values) == min(values):
-        return mean, 0.0
-    while len(blocks) >= FEWEST_BLOCKS:
-        error = _error(blocks)
-        plain = plain or error
-        if length**3 > 2 * count * (error / plain) ** 4:
-            return mean, error
-        blocks = array("d", map(_middle, blocks[::2], blocks[1::2]))
-        length *= 2
-    return mean, None
-
-
-def _middle(a: float, b: float) -> float:
-    return 0.5 * (a + b)
-
-
-def _error(values: Sequence[float]) -> float:
-    """The standard error of the mean of independent values."""
-    count = len(values)
-    mean = math.fsum(values) / count
-    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (count - 1) / count)
-
-
-@dataclass(frozen=True)
-class Discard:
-    """How much of each path belongs to its beginning, and counts in no average."""
-
-    value: float = 0.2
-    """A share, or ps."""
-    is_share: bool = True
-
-    def until(self, last: float) -> float:
-        """The time (fs) up to which nothing counts, on a path that ends at the time `last`."""
-        return self.value * last if self.is_share else 1e3 * self.value
-
-
-class Series:
-    """What a path says of each quantity, frame by frame; frames of one step (beads) count as their mean."""
-
-    def __init__(self) -> None:
-        self._times = array("d")
-        self._values: dict[str, array[float]] = {}
-        self._beads = 0
-
-    def add(self, time: float, values: dict[str, float]) -> None:
-        """One frame at a time (fs); every frame of a path has the same quantities."""
-        if self._times and self._times[-1] == time:
-            self._beads += 1
-            for name, value in values.items():
-                self._values[name][-1] += (value - self._values[name][-1]) / self._beads
-            return
-        self._beads = 1
-        self._times.append(time)
-        for name, value in values.items():
-            self._values.setdefault(name, array("d")).append(value)
-
-    def merged(self, other: Series) -> Series:
-        """Both, in the order of time."""
-        both = Series()
-        pairs = [(t, s, i) for s in (self, other) for i, t in enumerate(s._times)]
-        for time, series, index in sorted(pairs, key=lambda pair: pair[0]):
-            both.add(time, {name: values[index] for name, values in series._values.items()})
-        return both
-
-    def result(self, discard: Discard) -> dict[str, Any]:
-        """{"frames": that count, "discarded": those that do not, quantity: {"mean", "error"}, ...}."""
-        until = discard.until(self._times[-1]) if self._times else 0.0
-        first = sum(time <= until for time in self._times) if until > 0 else 0
-        found: dict[str, Any] = {"frames": len(self._times) - first, "discarded": first}
-        if found["frames"]:
-            for name, values in self._values.items():
-                mean, error = mean_and_error(values[first:])
-                found[name] = {"mean": mean, "error": error}
-        return found
 
 
 @dataclass
@@ -112,11 +28,14 @@ class Averages:
     rows: list[dict[str, Any]] = field(default_factory=list)
     _groups: dict[Any, list[dict[str, Any]]] = field(default_factory=dict)
 
-    def add(self, name: dict[str, Any], group: Any, series: Series) -> None:
-        """A path called `name` ({"walker": number, …}) which samples the same as the others of its group."""
+    def add(self, name: dict[str, Any], system: Any, series: Series) -> None:
+        """A path called `name`, {"walker": number, "target": [K, K], …}, through the states of a system.
+
+        Those of one system at one temperature sample the same.
+        """
         row = {**name, **series.result(self.discard)}
         self.rows.append(row)
-        self._groups.setdefault(group, []).append(row)
+        self._groups.setdefault((system, *name["target"]), []).append(row)
 
     def means(self) -> list[dict[str, Any]]:
         """The average of each group of two or more paths, each weighted with its frames."""
@@ -126,24 +45,28 @@ class Averages:
             if len(given) > 1:
                 quantities = [name for name in QUANTITIES if all(name in row for row in given)]
                 mean = {name: _together(given, name) for name in quantities}
-                found.append({"paths": len(given), "frames": sum(row["frames"] for row in given), **mean})
+                about = {"paths": len(given), "target": given[0]["target"], "frames": sum(r["frames"] for r in given)}
+                found.append({**about, **mean})
         return found
 
 
-def _together(rows: list[dict[str, Any]], name: str) -> dict[str, float | None]:
+def _together(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
     """Independent paths: from their scatter where there are enough of them, else from their own errors."""
     weights = [row["frames"] for row in rows]
     values = [row[name]["mean"] for row in rows]
-    errors = [row[name]["error"] for row in rows]
+    errors, least = ([row[name][key] for row in rows] for key in ("error", "at_least"))
     total = sum(weights)
     mean = math.fsum(w * v for w, v in zip(weights, values, strict=True)) / total
-    error = None
     if len(rows) >= FEWEST_BLOCKS:
         squares = math.fsum((w * (v - mean)) ** 2 for w, v in zip(weights, values, strict=True))
         error = math.sqrt(squares * len(rows) / (len(rows) - 1)) / total
-    elif None not in errors:
-        error = math.sqrt(math.fsum((w * e) ** 2 for w, e in zip(weights, errors, strict=True))) / total
-    return {"mean": mean, "error": error}
+        return Estimate(mean, error, error)._asdict()
+    return Estimate(mean, *(None if None in x else _in_quadrature(weights, x) for x in (errors, least)))._asdict()
+
+
+def _in_quadrature(weights: list[int], errors: list[float]) -> float:
+    """The error of a weighted mean of independent values."""
+    return math.sqrt(math.fsum((w * e) ** 2 for w, e in zip(weights, errors, strict=True))) / sum(weights)
 
 
 def as_text(averages: Averages) -> str:
@@ -166,27 +89,74 @@ def as_text(averages: Averages) -> str:
 
 
 def _title(row: dict[str, Any]) -> str:
+    first, last = row["target"]
+    at = f"{first:g} K" if first == last else f"{first:g}:{last:g} K"
     if "paths" in row:
-        return f"mean of {row['paths']}"
-    if "target_temperature" in row:
-        return f"start {row['start']}, {row['target_temperature']:g} K"
-    return f"walker {row['walker']}"
+        return f"mean of {row['paths']}, {at}"
+    return f"walker {row['walker']}" if "walker" in row else f"start {row['start']}, {at}"
 
 
 def _line(words: list[str], widths: list[int]) -> str:
-    first, *others = (
-        word.ljust(w) if i == 0 else word.rjust(w) for i, (word, w) in enumerate(zip(words, widths, strict=True))
-    )
-    return "  ".join([first, *others]).rstrip()
+    padded = [word.rjust(width) for word, width in zip(words[1:], widths[1:], strict=True)]
+    return "  ".join([words[0].ljust(widths[0]), *padded]).rstrip()
 
 
-def _number(value: dict[str, float | None] | None) -> str:
-    """`300.1±2.3`, with two digits of the error; `300.1±?` where it is not known."""
+def _number(value: dict[str, Any] | None) -> str:
+    """`300.1±2.3`, with two digits of the error; `300±?` where it is not known."""
     if value is None:
         return "-"
-    mean, error = value["mean"], value["error"]
-    assert mean is not None
-    if not error:
+    mean, error, at_least = value["mean"], value["error"], value["at_least"]
+    if not at_least:
         return f"{mean:.6g}" + ("±?" if error is None else "")
-    digits = max(0, 1 - math.floor(math.log10(error)))
-    return f"{mean:.{digits}f}±{error:.{digits}f}"
+    digits = max(0, 1 - math.floor(math.log10(at_least)))
+    return f"{round(mean, digits) + 0.0:.{digits}f}±" + ("?" if error is None else f"{error:.{digits}f}")
+
+
+def of_paths(sampling: Sampling, paths: Sequence[Recorded]) -> Averages:
+    """Of each walker, or of each temperature where walkers exchange them."""
+    found = Averages(sampling.outputs.discard)
+    for begin in range(0, len(paths), sampling.walkers):
+        members = paths[begin : begin + sampling.walkers]
+        start = {"start": begin // sampling.walkers, "atoms": len(members[0].walker.start["symbols"])}
+        if sampling.settings["exchange"]:
+            for target, series in sorted(_by_temperature(members).items()):
+                found.add({**start, "target": [target] * 2}, _system(sampling, members[0]), series)
+            continue
+        for path in members:
+            name = {"walker": path.walker.number, **start, "target": path.walker.temperature}
+            found.add(name, _system(sampling, path), _series(path))
+    return found
+
+
+def _system(sampling: Sampling, path: Recorded) -> tuple[str, ...]:
+    """What must be equal for averages to be of the same: the atoms, and the cell unless it moves.
+
+    At constant energy no two paths sample the same.
+    """
+    start, ensemble = path.walker.start, sampling.settings["ensemble"]
+    cell = "" if ensemble == "npt" else repr(start["cell"])
+    return (" ".join(start["symbols"]), cell, str(path.walker.number) if ensemble == "nve" else "")
+
+
+def _series(path: Recorded) -> Series:
+    series = Series()
+    for numbers in path.numbers():
+        series.add(float(numbers["time"]), _quantities(numbers))
+    return series
+
+
+def _by_temperature(paths: Sequence[Recorded]) -> dict[float, Series]:
+    found: dict[float, Series] = {}
+    for path in paths:
+        own: dict[float, Series] = {}
+        for numbers in path.numbers():
+            own.setdefault(float(numbers["target_temperature"]), Series()).add(
+                float(numbers["time"]), _quantities(numbers)
+            )
+        for target, series in own.items():
+            found[target] = found[target].merged(series) if target in found else series
+    return found
+
+
+def _quantities(numbers: dict[str, str]) -> dict[str, float]:
+    return {name: float(numbers[name]) for name in QUANTITIES if name in numbers}

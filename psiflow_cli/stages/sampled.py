@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from psiflow_cli.errors import PsiflowError, UsageError
 from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.stages import averages
-from psiflow_cli.stages.averages import Averages, Discard, Series
+from psiflow_cli.stages.blocking import Discard
 from psiflow_cli.stages.trajectories import COLUMNS, Recorded
 from psiflow_cli.worker.walker import State
 
@@ -109,7 +109,7 @@ def make(
         _on_workers(space, session, tasks)
     for left in (table, space.job.folder / "trajectory.xyz"):
         left.unlink(missing_ok=True)
-    found = _averages(sampling, paths)
+    found = averages.of_paths(sampling, paths)
     return {**summary, "averages": found.rows, "means": found.means(), "table": averages.as_text(found)}
 
 
@@ -215,50 +215,3 @@ def _on_workers(space: Workspace, session: Session | None, tasks: list[tuple[str
             raise PsiflowError(f"{output}: {outcome.lost or outcome.error}", f"logs: {space.job.folder / 'parsl'}")
         _publish_copy(space, made, output)
         made.unlink()
-
-
-def _averages(sampling: Sampling, paths: Sequence[Recorded]) -> Averages:
-    """Of each walker, or of each temperature where walkers exchange them."""
-    found = Averages(sampling.outputs.discard)
-    for begin in range(0, len(paths), sampling.walkers):
-        members = paths[begin : begin + sampling.walkers]
-        start = {"start": begin // sampling.walkers, "atoms": len(members[0].walker.start["symbols"])}
-        if sampling.settings["exchange"]:
-            for target, series in sorted(_by_temperature(members).items()):
-                found.add({**start, "target_temperature": target}, (_system(sampling, members[0]), target), series)
-            continue
-        for path in members:
-            name = {"walker": path.walker.number, **start}
-            found.add(name, (_system(sampling, path), *path.walker.temperature), _series(path))
-    return found
-
-
-def _system(sampling: Sampling, path: Recorded) -> tuple[str, str]:
-    """What must be equal for averages to be of the same: the atoms, and the cell unless it moves."""
-    start = path.walker.start
-    cell = "" if sampling.settings["ensemble"] == "npt" else repr(start["cell"])
-    return " ".join(start["symbols"]), cell
-
-
-def _series(path: Recorded) -> Series:
-    series = Series()
-    for numbers in path.numbers():
-        series.add(float(numbers["time"]), _quantities(numbers))
-    return series
-
-
-def _by_temperature(paths: Sequence[Recorded]) -> dict[float, Series]:
-    found: dict[float, Series] = {}
-    for path in paths:
-        own: dict[float, Series] = {}
-        for numbers in path.numbers():
-            own.setdefault(float(numbers["target_temperature"]), Series()).add(
-                float(numbers["time"]), _quantities(numbers)
-            )
-        for target, series in own.items():
-            found[target] = found[target].merged(series) if target in found else series
-    return found
-
-
-def _quantities(numbers: dict[str, str]) -> dict[str, float]:
-    return {name: float(numbers[name]) for name in averages.QUANTITIES if name in numbers}

@@ -18,6 +18,7 @@ LINES = len(canvas.COLOURS)
 POINTS = 1500
 """A line of more points is as dense as the page."""
 BINS = 150
+_DISCARDED = "not in the averages"
 _WINDOW = 0.04
 """Of the whole, for the running mean."""
 _NEEDED = ("time_fs", "temperature_K", "model_energy_eV", "total_energy_eV", "pressure_bar", "volume_A3")
@@ -46,7 +47,7 @@ def draw(source: str, walkers: list[Wire], pressure: float | None, duration: flo
     crowds = _crowds(walkers)
     for axis, panel in zip(grid[:, 0], panels, strict=False):
         if discard > 0:
-            axis.axvspan(0, discard * scale, color="0.93", lw=0, zorder=0, label="not in the averages")
+            axis.axvspan(0, discard * scale, color="0.93", lw=0, zorder=0, label=_DISCARDED)
         (_lines if len(walkers) <= LINES else _ranges)(axis, panel, crowds)
         for level in panel.levels:
             axis.axhline(level, color="0.25", lw=0.9, ls=(0, (5, 3)), zorder=3)
@@ -55,7 +56,7 @@ def draw(source: str, walkers: list[Wire], pressure: float | None, duration: flo
         axis.tick_params(labelbottom=axis is grid[len(panels) - 1, 0])
     grid[-1, 0].set_xlabel(f"time / {unit}")
     _ramps(grid[0, 0], walkers, duration * scale)
-    _explain(figure, grid[0, 0], paths, walkers, duration)
+    _explain(figure, grid[0, 0], paths, walkers, has_levels=any(walker["target"] for walker in walkers))
     canvas.save(figure, path)
 
 
@@ -92,7 +93,8 @@ def _panels(paths: Paths, walkers: list[Wire], pressure: float | None, scale: fl
     yield Panel("temperature / K", of("temperature_K"), constant if len(constant) <= LINES else ())
     yield Panel("potential energy\n- mean / meV atom$^{-1}$", _relative(of("model_energy_eV"), walkers))
     if not targets:
-        yield Panel("total energy\n- mean / meV atom$^{-1}$", _relative(of("total_energy_eV"), walkers))
+        conserved = _relative(of("total_energy_eV"), [{**walker, "start": walker["walker"]} for walker in walkers])
+        yield Panel("total energy\n- each mean / meV atom$^{-1}$", conserved)
     yield Panel("pressure / bar", of("pressure_bar"), () if pressure is None else (pressure,))
     volumes = of("volume_A3")
     if any(np.ptp(values) > 0 for _, values in volumes.values()):
@@ -115,24 +117,24 @@ def _relative(paths: dict[int, tuple[Any, Any]], walkers: list[Wire]) -> dict[in
 
 
 def _lines(axis: Any, panel: Panel, crowds: dict[str, list[int]]) -> None:
-    """What each walker does, thin, and its running mean."""
+    """What each walker does, thin, its running mean, and a cross where it was stopped before the others."""
     import numpy as np
 
     numbers = sorted(number for members in crowds.values() for number in members)
+    longest = max(len(times) for times, _ in panel.paths.values())
+    end = max(times[-1] for times, _ in panel.paths.values())
+    width, step = max(1, round(_WINDOW * longest)), max(1, longest // POINTS)
     for walker, (times, values) in panel.paths.items():
         colour = canvas.COLOURS[numbers.index(walker) % LINES]
-        width = max(1, round(_WINDOW * len(values)))
-        step = max(1, len(values) // POINTS)
-        smooth = width >= 5
-        axis.plot(
-            times[::step], values[::step], color=colour, lw=0.6, alpha=0.3 if smooth else 0.9,
-            label=None if smooth else f"walker {walker}",
-        )  # fmt: skip
+        smooth = 5 <= width <= len(values)
+        look = {"lw": 0.6, "alpha": 0.3} if smooth else {"lw": 0.8, "label": f"walker {walker}"}
+        axis.plot(times[::step], values[::step], color=colour, **look)
         if smooth:
             kernel = np.full(width, 1.0 / width)
-            kept = slice(None, None, step)
             mean, middle = np.convolve(values, kernel, "valid"), np.convolve(times, kernel, "valid")
-            axis.plot(middle[kept], mean[kept], color=colour, lw=1.5, label=f"walker {walker}")
+            axis.plot(middle[::step], mean[::step], color=colour, lw=1.5, label=f"walker {walker}")
+        if times[-1] < end:
+            axis.plot(times[-1:], values[-1:], ls="", marker="x", ms=6, mew=1.5, color=colour, zorder=4)
 
 
 def _ranges(axis: Any, panel: Panel, crowds: dict[str, list[int]]) -> None:
@@ -188,12 +190,23 @@ def _ramps(axis: Any, walkers: list[Wire], end: float) -> None:
             axis.plot([0, end], [first, last], color="0.25", lw=0.9, ls=(0, (5, 3)), zorder=3)
 
 
-def _explain(figure: Any, axis: Any, paths: Paths, walkers: list[Wire], duration: float) -> None:
-    """What the colours are, above; and how many walkers did not come to the end."""
+def _explain(figure: Any, axis: Any, paths: Paths, walkers: list[Wire], has_levels: bool) -> None:
+    """What the colours and lines are, above, and how many walkers were stopped."""
     from matplotlib.lines import Line2D
 
     handles, labels = axis.get_legend_handles_labels()
-    if any(walker["target"] for walker in walkers):
+    order = sorted(range(len(labels)), key=lambda index: labels[index] == _DISCARDED)
+    handles, labels = [handles[i] for i in order], [labels[i] for i in order]
+    if has_levels:
         handles.append(Line2D([], [], color="0.25", lw=0.9, ls=(0, (5, 3))))
-        labels.append("thermostat")
-    figure.legend(handles, labels, loc="outside upper center", ncols=5, fontsize="small", frameon=False)
+        labels.append("asked for")
+    ends = [path["time_fs"][-1] for path in paths.values()]
+    stopped = len(walkers) - sum(end == max(ends) for end in ends)
+    if stopped:
+        handles.append(Line2D([], [], color="0.25", ls="", marker="x" if len(walkers) <= LINES else ""))
+        labels.append(f"{stopped} of {len(walkers)} stopped")
+    columns = len(labels) if len(labels) <= 5 else -(-len(labels) // 2)
+    look = {"loc": "outside upper center", "ncols": min(6, columns), "fontsize": "small", "frameon": False}
+    if len(walkers) > LINES:
+        look.update(title="median, and where half and nine tenths of the walkers are", title_fontsize="small")
+    figure.legend(handles, labels, **look)
