@@ -5,7 +5,8 @@ What ASE has otherwise, and is put right here:
 - chains conserve a total momentum of zero, so it has no part in the temperature: N - 1 stands for N in ASE's equations
   (of a walker with atoms that do not move: the number of those that do). The mean pressure is still P; p(V) of an ideal
   gas is V^(N - 1) exp(-PV/kT);
-- ASE 3.29 counts nine degrees of freedom of a flexible cell, whose momentum is symmetric and so has six: its chain
+- ASE 3.29 lets forces act on the momenta of atoms that do not move, and heats them with the others: they get none here;
+- it counts nine degrees of freedom of a flexible cell, whose momentum is symmetric and so has six: its chain
   would keep them at 1.5 T;
 - with the trace of its momentum left out, a cell that moves its shape at constant volume; see `cells`.
 
@@ -36,15 +37,13 @@ def make(atoms: Any, job: Wire, temperature: float, dof: int, more: Wire) -> Any
     length = job["chain_length"]
     timestep, time = job["timestep"] * units.fs, job["thermostat_time"] * units.fs
     if job["ensemble"] == "nvt":
-        md: Any = chain.NoseHooverChainNVT(atoms, timestep, temperature, time, tchain=length)
+        md: Any = _type(Still, chain.NoseHooverChainNVT)(atoms, timestep, temperature, time, tchain=length)
     else:
         isotropic = job["ensemble"] == "npt" and job["cell"] == "isotropic"
         kind = Isotropic if isotropic else Flexible if job["ensemble"] == "npt" else Shape
         base = chain.IsotropicMTKNPT if isotropic else chain.MTKNPT
         pressure, slow = job["pressure"] * units.bar, job["barostat_time"] * units.fs
-        md = type(kind.__name__, (kind, base), {})(
-            atoms, timestep, temperature, pressure, time, slow, tchain=length, pchain=length
-        )
+        md = _type(kind, base)(atoms, timestep, temperature, pressure, time, slow, tchain=length, pchain=length)
     if isinstance(md, Shape):
         md.volume = more.get("volume", atoms.get_volume())
     heat(md, job, temperature, dof)
@@ -98,6 +97,14 @@ def heat(md: Any, job: Wire, temperature: float, dof: int) -> None:
     barostat._R[0] *= md.cell_dof
 
 
+class Still(Base):  # type: ignore[misc]
+    """A cell that stands still."""
+
+    def _get_forces(self) -> Any:
+        self._update_atoms()
+        return self.atoms.get_forces()
+
+
 class Isotropic(Base):  # type: ignore[misc]
     """A cell that keeps its shape."""
 
@@ -132,6 +139,10 @@ class Shape(Flexible):
     def _integrate_q_cell(self, delta: float) -> None:
         super()._integrate_q_cell(delta)
         self._h = with_volume(self._h, self.volume)
+
+
+def _type(kind: type, base: type) -> Any:
+    return type(kind.__name__, (kind, base), {})
 
 
 def _find(md: Any, path: str) -> tuple[Any, str]:
