@@ -31,3 +31,31 @@ def calculator(member: str, context: dict[str, Any]) -> Any:
                 self.results["stress"] = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
 
     return Harmonic()
+
+
+def torchsim(member: str, context: dict[str, Any], stress: bool) -> Any:
+    """The same springs behind torch-sim's interface."""
+    import torch
+    from torch_sim.models.interface import ModelInterface
+
+    class Springs(ModelInterface):
+        sites = torch.tensor(json.loads(Path(member, "sites.json").read_text()), dtype=torch.float64)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._device, self._dtype = torch.device("cpu"), torch.float64
+            self._compute_forces, self._compute_stress = True, stress
+
+        def forward(self, state: Any) -> dict[str, Any]:
+            cells, count = state.cell.mT, len(state.cell)
+            sites = torch.cat([self.sites @ cell for cell in cells])
+            away = state.positions - sites
+            energy = torch.zeros(count, dtype=torch.float64)
+            energy.index_add_(0, state.system_idx, 0.5 * SPRING * (away**2).sum(dim=1))
+            pulled = (away[:, :, None] * away[:, None, :]).reshape(count, -1, 3, 3).sum(dim=1)
+            found = {"energy": energy, "forces": -SPRING * away}
+            if stress:
+                found["stress"] = SPRING * pulled / torch.linalg.det(cells).abs()[:, None, None]
+            return found
+
+    return Springs()

@@ -23,6 +23,7 @@ ROWS: dict[str, Wire] = {
     },
     # with one bead; tests/samplers/test_ipi.py has more of them
     "ipi": {"ensembles": ("nve", "nvt", "nvt csvr", "npt", "npt csvr", "npt flexible", "nvst")},
+    "torchsim": {"ensembles": ("nve", "nvt", "nvt csvr")},
 }
 """Ensembles are words: its name, then a thermostat or a cell other than the usual one."""
 START: Wire = {

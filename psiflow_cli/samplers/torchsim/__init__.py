@@ -44,6 +44,8 @@ def advance(job: Wire, context: Wire) -> Wire:
 
     began = time.perf_counter()
     dynamics.check(job, ENSEMBLES)
+    if reason := refuses(job):
+        raise ValueError(reason)
     with walker.group(job) as group:
         told: Wire = {}
         if group.unfinished(job["steps"]):

@@ -167,7 +167,9 @@ class Batch:
 
     def _dof(self, part: slice, each: int) -> int:
         fixed = self.members[each].start.get("fixed", ())
-        return velocities.degrees_of_freedom(part.stop - part.start - len(fixed), _rests(self.job) and not fixed)
+        return velocities.degrees_of_freedom(
+            part.stop - part.start - len(fixed), velocities.rests(self.job) and not fixed
+        )
 
     def _judge(self, step: int) -> None:
         """Stop the walkers that have left their limits, and record the others where a frame is due."""
@@ -257,7 +259,7 @@ def _member(job: Wire, each: Wire, state: walker.State | None) -> Member:
     if state is None:
         positions = np.array(start["positions"], dtype=float)
         first = target(job, temperatures, 0)
-        momenta = velocities.draw(masses, first, rng, _rests(job), start.get("fixed", ()))
+        momenta = velocities.draw(masses, first, rng, velocities.rests(job), start.get("fixed", ()))
     else:
         positions, momenta = np.array(state.positions), np.array(state.momenta)
         rng.bit_generator.state = state.rng
@@ -274,11 +276,6 @@ def _member(job: Wire, each: Wire, state: walker.State | None) -> Member:
         momenta=momenta,
         cell=np.array(start["cell"] if start["cell"] is not None else np.zeros((3, 3)), dtype=float),
     )
-
-
-def _rests(job: Wire) -> bool:
-    """Whether the total momentum is zero and stays so."""
-    return bool(job["ensemble"] == "nve" or job["thermostat"] == "csvr")
 
 
 def _numbers(start: Wire) -> Any:

@@ -1,0 +1,230 @@
+"""Many walkers at once: their paths are those of the ASE engine, alone or together, to rounding."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+np = pytest.importorskip("numpy")
+pytest.importorskip("ase.md.langevinbaoab", reason="needs ASE 3.27 or later")
+pytest.importorskip("torch_sim", reason="torch-sim is not installed")
+pytest.importorskip("mace", reason="mace-torch is not installed")
+
+from ase import Atoms  # noqa: E402
+from ase.io import read  # noqa: E402
+
+from psiflow_cli.samplers import ase as alone  # noqa: E402
+from psiflow_cli.samplers import torchsim  # noqa: E402
+from psiflow_cli.samplers.torchsim import forces  # noqa: E402
+from psiflow_cli.worker.guard import Fatal  # noqa: E402
+
+CONTEXT: dict[str, Any] = {"scratch": "", "device": "cpu", "dtype": None, "threads": 1}
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Two untrained MACE models for H and O."""
+    import mace  # noqa: F401  (first: it lets torch load what e3nn has pickled)
+    import torch
+    from e3nn import o3
+    from mace import modules
+
+    folder = tmp_path_factory.mktemp("members")
+    kinds = modules.interaction_classes
+    torch.set_default_dtype(torch.float64)
+    for seed in range(2):
+        torch.manual_seed(seed)
+        model = modules.ScaleShiftMACE(
+            r_max=4.0,
+            num_bessel=6,
+            num_polynomial_cutoff=5,
+            max_ell=2,
+            interaction_cls=kinds["RealAgnosticResidualInteractionBlock"],
+            interaction_cls_first=kinds["RealAgnosticInteractionBlock"],
+            num_interactions=2,
+            num_elements=2,
+            hidden_irreps=o3.Irreps("8x0e"),
+            MLP_irreps=o3.Irreps("8x0e"),
+            gate=torch.nn.functional.silu,
+            atomic_energies=np.array([-13.0, -430.0]),
+            avg_num_neighbors=8,
+            atomic_numbers=[1, 8],
+            correlation=2,
+            atomic_inter_scale=[1.0],
+            atomic_inter_shift=[0.0],
+        )
+        (folder / f"member-{seed}").mkdir()
+        torch.save(model, folder / f"member-{seed}" / "tiny.model")
+    torch.set_default_dtype(torch.float32)
+    return [str(folder / f"member-{seed}") for seed in range(2)]
+
+
+def molecule() -> Atoms:
+    return Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+
+
+def crystal() -> Atoms:
+    """Skewed, small, and far outside of its cell."""
+    found = molecule()
+    found.set_cell([[4.1, 0.0, 0.0], [0.5, 4.2, 0.0], [0.0, 0.0, 4.3]])
+    found.pbc = True
+    found.positions += [9.0, -5.0, 13.0]
+    return found
+
+
+def wire(atoms: Atoms, **more: Any) -> dict[str, Any]:
+    return {
+        "id": "0" * 16,
+        "symbols": atoms.get_chemical_symbols(),
+        "positions": atoms.positions.tolist(),
+        "cell": atoms.cell.tolist() if atoms.cell.rank else None,
+        "pbc": atoms.pbc.tolist(),
+        **more,
+    }
+
+
+def job(folder: Path, starts: list[dict[str, Any]], members: list[str], **changes: Any) -> dict[str, Any]:
+    shutil.rmtree(folder, ignore_errors=True)
+    return {
+        "folder": str(folder),
+        "walkers": [{"walker": i, "start": start, "temperature": [300.0] * 2} for i, start in enumerate(starts)],
+        "model": {"family": "psiflow_cli.models.mace", "members": members},
+        **{"ensemble": "nvt", "thermostat": "langevin", "timestep": 0.5, "friction": 10.0, "thermostat_time": 50.0},
+        **{"steps": 40, "every": 10, "block": 40, "batch": 64, "seed": 3},
+        **{"ramp_steps": None, "exchange": None, "beads": 1, "plumed": None},
+        "limits": {"force": None, "temperature": None, "distance": None, "spread": None},
+        **changes,
+    }
+
+
+def moved(engine: Any, task: dict[str, Any]) -> list[list[Any]]:
+    """The frames of each walker at the end of the job."""
+    while any(w["step"] < task["steps"] and not w["stopped"] for w in engine.advance(task, CONTEXT)["walkers"]):
+        pass
+    found = []
+    for each in task["walkers"]:
+        path = Path(task["folder"]) / f"trajectory-{each['walker']:05d}.xyz"
+        found.append(read(path, ":", format="extxyz") if path.stat().st_size else [])
+    return found
+
+
+def same(one: list[Any], two: list[Any], within: float = 1e-11) -> None:
+    assert len(one) == len(two) > 0
+    for a, b in zip(one, two, strict=True):
+        assert set(a.info) == set(b.info)
+        assert set(a.arrays) == set(b.arrays)
+        assert np.abs(a.positions - b.positions).max() < within
+        for key in a.info:
+            assert a.info[key] == pytest.approx(b.info[key], rel=1e-7, abs=1e-9), key
+
+
+KINDS = [{"ensemble": "nve"}, {"thermostat": "langevin"}, {"thermostat": "csvr"}]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=["nve", "langevin", "csvr"])
+@pytest.mark.parametrize("start", [molecule(), crystal()], ids=["molecule", "crystal"])
+def test_walkers_move_as_they_would_alone_in_ase(tmp_path: Path, members: list[str], kind: Any, start: Atoms) -> None:
+    """With own masses, an atom held fixed, and a ramp; in batches of two and all at once."""
+    starts = [wire(start), wire(start, masses={"H": 2.014}), wire(start, fixed=[0])]
+    ramp = {} if "ensemble" in kind else {"ramp_steps": 40}
+    tasks = {}
+    for name, batch in (("all", 64), ("two", 2), ("ase", 1)):
+        tasks[name] = job(tmp_path / name, starts, members[:1], batch=batch, **kind, **ramp)
+        for each in tasks[name]["walkers"]:
+            each["temperature"] = [300.0, 500.0 if ramp else 300.0]
+    together, two, by_ase = moved(torchsim, tasks["all"]), moved(torchsim, tasks["two"]), moved(alone, tasks["ase"])
+    for number in range(3):
+        same(together[number], by_ase[number])
+        same(together[number], two[number])
+    assert all((frame.positions[0] == start.positions[0]).all() for frame in together[2])
+    assert np.abs(together[0][-1].positions - together[1][-1].positions).max() > 1e-3
+
+
+def test_with_whom_a_walker_is_leaves_its_path_as_it_is(tmp_path: Path, members: list[str]) -> None:
+    starts = [wire(crystal())] * 8
+    eight = moved(torchsim, job(tmp_path / "eight", starts, members[:1], steps=100))
+    one = moved(torchsim, job(tmp_path / "one", starts[:1], members[:1], steps=100))
+    same(eight[0], one[0], within=1e-10)
+
+
+def test_a_committee_moves_on_its_mean_and_says_its_spread(tmp_path: Path, members: list[str]) -> None:
+    starts = [wire(molecule())] * 2
+    both = moved(torchsim, job(tmp_path / "a", starts, members))
+    by_ase = moved(alone, job(tmp_path / "b", starts, members))
+    for number in range(2):
+        same(both[number], by_ase[number])
+        assert both[number][-1].info["model_energy_std"] > 1e-4
+        assert both[number][-1].arrays["model_forces_std"].max() > 1e-4
+
+
+def test_replicas_exchange_as_in_ase(tmp_path: Path, members: list[str]) -> None:
+    found = {}
+    for name, engine, block in (("a", torchsim, 40), ("b", alone, 40), ("c", torchsim, 7)):
+        task = job(tmp_path / name, [wire(molecule())] * 4, members[:1], exchange=5, block=block)
+        for each, kelvin in zip(task["walkers"], (280.0, 300.0, 320.0, 340.0), strict=True):
+            each["temperature"] = [kelvin] * 2
+        found[name] = moved(engine, task)
+    for number in range(4):
+        same(found["a"][number], found["b"][number])
+        same(found["a"][number], found["c"][number])
+    targets = {frame.info["target_temperature"] for frame in found["a"][0]}
+    assert len(targets) > 1, "nothing was exchanged"
+
+
+def test_one_that_stops_does_not_disturb_the_others(tmp_path: Path, members: list[str]) -> None:
+    crowded = molecule()
+    crowded.positions[1] = [0.3, 0.0, 0.0]
+    limits = {"force": None, "temperature": None, "distance": 0.5, "spread": None}
+    starts = [wire(molecule()), wire(crowded), wire(molecule())]
+    task = job(tmp_path / "three", starts, members[:1], limits=limits)
+    found = moved(torchsim, task)
+    stopped = [each["stopped"] for each in torchsim.advance(task, CONTEXT)["walkers"]]
+    assert [bool(each) for each in stopped] == [False, True, False]
+    assert (stopped[1]["kind"], stopped[1]["step"]) == ("distance", 0)
+    assert found[1] == []
+    alone_in_it = job(tmp_path / "one", starts[:1], members[:1], limits=limits)
+    same(found[0], moved(torchsim, alone_in_it)[0])
+    in_blocks = job(tmp_path / "blocks", starts, members[:1], limits=limits, block=7)
+    moved(torchsim, in_blocks)
+    for number in (0, 2):
+        name = f"trajectory-{number:05d}.xyz"
+        assert (tmp_path / "three" / name).read_bytes() == (tmp_path / "blocks" / name).read_bytes()
+
+
+def test_short_of_memory_it_goes_on_with_fewer_at_once(
+    tmp_path: Path, members: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = [wire(molecule())] * 5
+    whole = moved(torchsim, job(tmp_path / "whole", starts, members[:1]))
+    real = forces.Forces._one
+
+    def small(self: Any, model: Any, positions: Any) -> Any:
+        if self.size > 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return real(self, model, positions)
+
+    monkeypatch.setattr(forces.Forces, "_one", small)
+    task = job(tmp_path / "small", starts, members[:1], batch=5)
+    assert torchsim.advance(task, CONTEXT)["batch"] == 2
+    for number in range(5):
+        same(whole[number], moved(torchsim, task)[number])
+    monkeypatch.setattr(forces.Forces, "_one", lambda *_: (_ for _ in ()).throw(RuntimeError("CUDA out of memory")))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        torchsim.advance(job(tmp_path / "none", starts, members[:1]), CONTEXT)
+
+
+def test_what_torch_sim_cannot_take_is_said(tmp_path: Path, members: list[str]) -> None:
+    slab = crystal()
+    slab.pbc = [True, True, False]
+    with pytest.raises(Fatal, match="periodic in all directions or in none"):
+        torchsim.advance(job(tmp_path / "a", [wire(slab)], members[:1]), CONTEXT)
+    with pytest.raises(ValueError, match="engine knows nve, nvt"):
+        torchsim.advance(job(tmp_path / "b", [wire(crystal())], members[:1], ensemble="npt"), CONTEXT)
+    own = job(tmp_path / "c", [wire(crystal())], members[:1])
+    own["model"]["family"] = str(Path(__file__).with_name("test_ase.py"))
+    with pytest.raises(Fatal, match="no interface to this kind of model"):
+        torchsim.advance(own, CONTEXT)
