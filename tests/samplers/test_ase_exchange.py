@@ -1,0 +1,102 @@
+"""Replica exchange through the ASE engine, of oscillators, whose energies have a known distribution."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+np = pytest.importorskip("numpy")
+pytest.importorskip("ase.md.langevinbaoab", reason="needs ASE 3.27 or later")
+
+from ase import units  # noqa: E402
+from ase.io import read  # noqa: E402
+from scipy import special, stats  # noqa: E402
+
+from psiflow_cli.samplers import ase as engine  # noqa: E402
+from psiflow_cli.worker import walker  # noqa: E402
+from tests.samplers import test_ase  # noqa: E402
+
+LADDER = (300.0, 400.0, 520.0)
+PAIRS = ((300.0, 400.0), (400.0, 520.0))
+ATOMS = 4
+SITES = [[4.0 * n, 0.0, 0.0] for n in range(ATOMS)]
+MEMBER = test_ase.harmonic(test_ase.Atoms(f"He{ATOMS}", SITES))
+
+
+def job(folder: Path, **changes: Any) -> dict[str, Any]:
+    start = {"id": "0" * 16, "symbols": ["He"] * ATOMS, "positions": SITES, "cell": None, "pbc": [False] * 3}
+    walkers = [{"walker": n, "start": start, "temperature": [kelvin, kelvin]} for n, kelvin in enumerate(LADDER)]
+    return {
+        **{"folder": str(folder), "walkers": walkers, "model": {"family": test_ase.__file__, "members": [MEMBER]}},
+        **{"ensemble": "nvt", "thermostat": "langevin", "timestep": 4.0, "friction": 100.0, "thermostat_time": 30.0},
+        **{"chain_length": 3, "barostat_time": 300.0, "pressure": 1.0, "cell": "isotropic", "exchange": 10},
+        **{"steps": 60, "every": 10, "block": 60, "seed": 7, "limits": {}, "ramp_steps": None},
+        **changes,
+    }
+
+
+def finish(task: dict[str, Any]) -> list[bytes]:
+    while True:
+        said = engine.advance(task, {})["walkers"]
+        if all(each["stopped"] or each["step"] >= task["steps"] for each in said):
+            return [Path(task["folder"], walker.trajectory(n)).read_bytes() for n in range(len(LADDER))]
+
+
+def test_energies_are_canonical_at_each_temperature(tmp_path: Path) -> None:
+    """Gamma distributions; and as many exchanges take place as theory says."""
+    task = job(tmp_path, steps=9000, block=3000)
+    finish(task)
+    found = [read(tmp_path / walker.trajectory(n), ":", format="extxyz") for n in range(len(LADDER))]
+    targets = np.array([[frame.info["target_temperature"] for frame in frames] for frames in found])
+    energies = np.array([[frame.info["model_energy"] for frame in frames] for frames in found])
+    kinetic = np.array([[frame.info["kinetic_energy"] for frame in frames] for frames in found])
+    shape = 1.5 * ATOMS
+    assert (np.sort(targets, axis=0) == np.array(LADDER)[:, None]).all()
+    for kelvin in LADDER:
+        for energy in (energies, kinetic):
+            at = energy[targets == kelvin][::2] / (units.kB * kelvin)
+            assert stats.kstest(at, stats.gamma(shape).cdf).pvalue > 1e-3
+    for index, (cold, hot) in enumerate(PAIRS):
+        where = np.argmax(targets == cold, axis=0)  # which walker has it, at each recorded step, before its exchange
+        there = np.argmax(targets == hot, axis=0)
+        swapped = (where[:-1] == there[1:]) & (there[:-1] == where[1:])
+        turn = (np.arange(len(where) - 1) + 1) % 2 == index  # the pairs take turns
+        assert not swapped[~turn].any()
+        wanted = 2.0 * special.betainc(shape, shape, cold / (cold + hot))
+        assert abs(swapped[turn].mean() - wanted) < 4.5 * (wanted * (1 - wanted) / turn.sum()) ** 0.5
+
+
+@pytest.mark.parametrize("thermostat", ["langevin", "csvr", "nose-hoover"])
+def test_blocks_of_any_length_exchange_the_same(tmp_path: Path, thermostat: str) -> None:
+    """Also where a block ends at an exchange, or between two: the energies are those of the present positions."""
+    whole = finish(job(tmp_path / "whole", thermostat=thermostat))
+    assert len({word for text in whole for word in text.split() if word.startswith(b"target_temperature")}) == 3
+    for block in (1, 7, 10, 25):
+        task = job(tmp_path / str(block), thermostat=thermostat, block=block)
+        assert finish(task) == whole
+        assert Path(task["folder"], "state.json").read_bytes() == (tmp_path / "whole/state.json").read_bytes()
+
+
+def test_the_others_go_on_exchanging_when_one_is_stopped(tmp_path: Path) -> None:
+    """However the run is cut; what is recorded of the one that stopped ends there."""
+    limits = {"temperature": 1100.0}
+    whole = finish(job(tmp_path / "whole", limits=limits, steps=600, block=600))
+    ends = [
+        each.stopped for each in walker.load(tmp_path / "whole", walker.fingerprint(job(tmp_path, limits=limits))) or []
+    ]
+    assert 1 <= sum(end is not None for end in ends) < 3
+    assert finish(job(tmp_path / "parts", limits=limits, steps=600, block=33)) == whole
+
+
+def test_a_thermostat_that_scales_starts_with_the_energy_of_its_own_walker(tmp_path: Path) -> None:
+    """They share a calculator, which holds the results of the walker before."""
+    task = job(tmp_path, thermostat="csvr", limits={"force": 1.0}, steps=10)
+    task["walkers"][0]["start"] = {
+        **task["walkers"][0]["start"],
+        "positions": [[x + 2.0, 0.0, 0.0] for x, _, _ in SITES],
+    }
+    said = engine.advance(task, {})["walkers"]
+    assert said[0]["stopped"]["step"] == 0
+    assert said[1]["stopped"] is None or said[1]["stopped"]["step"] > 0
