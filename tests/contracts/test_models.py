@@ -216,6 +216,35 @@ def test_the_calculator_says_the_same(fitted: Fitted) -> None:
             assert atoms.get_stress().tolist() == pytest.approx(label["stress"], abs=1e-8)
 
 
+def test_many_walkers_at_once_get_the_same(fitted: Fitted, tmp_path: Path) -> None:
+    """What torch-sim's interface to the family gives moves them as the calculator does."""
+    pytest.importorskip("torch_sim", reason="torch-sim is not installed")
+    if not hasattr(fitted.module, "torchsim"):
+        pytest.skip("torch-sim has no interface to this family")
+    import torch
+
+    from psiflow_cli.samplers.torchsim.forces import Forces
+    from psiflow_cli.worker import frames
+
+    for frame in (fitted.crystal, fitted.molecule):
+        periodic = all(frame["pbc"])
+        model = fitted.module.torchsim(fitted.member, fitted.context, periodic)
+        cell = frame["cell"] or [[0.0] * 3] * 3
+        moved = {**frame, "positions": [[x + 0.05 * i, y, z] for i, (x, y, z) in enumerate(frame["positions"])]}
+        numbers = [frames.atoms(frame).numbers] * 2
+        ask = Forces([model], 2, numbers, [torch.tensor(cell, dtype=torch.float64)] * 2, periodic)
+        found = ask(torch.tensor([*frame["positions"], *moved["positions"]], dtype=torch.float64))
+        count = len(frame["symbols"])
+        for index, label in enumerate(fitted.predict(frame, moved)):
+            part = slice(index * count, (index + 1) * count)
+            assert float(found["energy"][index]) == pytest.approx(label["energy"], abs=1e-8)
+            assert found["forces"][part].flatten().tolist() == pytest.approx(
+                [x for row in label["forces"] for x in row], abs=1e-8
+            )
+            if periodic:
+                assert frames.voigt(found["stress"][index]) == pytest.approx(label["stress"], abs=1e-8)
+
+
 def test_forces_and_stress_are_slopes_of_the_energy(fitted: Fitted) -> None:
     """In eV/Å, downhill, and in eV/Å³, positive under tension."""
     label = fitted.predict(fitted.crystal)[0]
