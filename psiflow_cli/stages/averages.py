@@ -17,7 +17,7 @@ QUANTITIES = {"temperature": "K", "pressure": "bar", "volume": "Å³", "model_en
 """What is averaged: keys of a recorded frame, with their units."""
 SHOWN = 20
 """Rows of a table; the averages below them are of all."""
-_NAMES = {"model_energy": "energy"}
+_SYMBOLS = {"temperature": "T", "pressure": "P", "volume": "V", "model_energy": "E"}
 
 
 @dataclass
@@ -74,12 +74,13 @@ def as_text(averages: Averages) -> str:
     means = averages.means()
     every = [*averages.rows, *means]
     names = [name for name in QUANTITIES if any(name in row for row in every)]
-    if not any(row[name]["error"] != 0 for row in every for name in ("volume",) if name in row):
+    if not any(row["frames"] > 1 and row["volume"]["error"] != 0 for row in averages.rows if "volume" in row):
         names = [name for name in names if name != "volume"]  # of a cell that does not move
     if not names:
         return ""
-    header = ["", "frames", *(f"{_NAMES.get(name, name)}/{QUANTITIES[name]}" for name in names)]
-    lines = [[_title(row), str(row["frames"]), *(_number(row.get(name)) for name in names)] for row in every]
+    header = ["", "frames", *(f"{_SYMBOLS[name]} / {QUANTITIES[name]}" for name in names)]
+    several = len({tuple(mean["target"]) for mean in means}) > 1
+    lines = [[_title(row, several), str(row["frames"]), *(_number(row.get(name)) for name in names)] for row in every]
     rows, below = lines[: len(averages.rows)], lines[len(averages.rows) :]
     widths = [max(map(len, column)) for column in zip(header, *rows[:SHOWN], *below, strict=True)]
     text = [_line(line, widths) for line in (header, *rows[:SHOWN])]
@@ -88,11 +89,11 @@ def as_text(averages: Averages) -> str:
     return "\n".join([*text, *(_line(line, widths) for line in below)])
 
 
-def _title(row: dict[str, Any]) -> str:
+def _title(row: dict[str, Any], several: bool) -> str:
     first, last = row["target"]
     at = f"{first:g} K" if first == last else f"{first:g}:{last:g} K"
     if "paths" in row:
-        return f"mean of {row['paths']}, {at}"
+        return f"mean, {at}" if several else f"mean of {row['paths']}"
     return f"walker {row['walker']}" if "walker" in row else f"start {row['start']}, {at}"
 
 

@@ -64,4 +64,10 @@ def _plain(frames: _Frames, kind: str, path: str) -> None:
         form.write(stream, frames)
 
 
-_WRITERS = {"traj": _traj, "proteindatabank": _pdb}
+def _xdatcar(frames: _Frames, kind: str, path: str) -> None:
+    if any(atoms.cell.rank < 3 for atoms in frames):
+        raise ValueError("XDATCAR has places relative to a cell, and a frame has none")
+    _plain(frames, kind, path)
+
+
+_WRITERS = {"traj": _traj, "proteindatabank": _pdb, "vasp-xdatcar": _xdatcar}
