@@ -110,11 +110,28 @@ class Isotropic(Base):  # type: ignore[misc]
 
     cell_dof = 1
     """Degrees of freedom of its momentum."""
+    _seen: Any = None
+    """The positions that the model's results are of; ASE makes a new array of them where they move."""
+
+    def _evaluate(self) -> None:
+        """Have the model's results, once a step; the stress first, as a model may leave it out of the forces' call."""
+        if self._seen is not self._q:
+            self._update_atoms()
+            self._stress = self.atoms.get_stress(voigt=False)
+            self._forces = self.atoms.get_forces()
+            self._seen = self._q
 
     def _get_forces(self) -> Any:
-        self._update_atoms()
-        self.atoms.get_stress()  # first, as a model may leave it out where only forces are asked for
-        return self.atoms.get_forces(md=True)
+        self._evaluate()
+        return self._forces
+
+    def _get_stress(self) -> Any:
+        """The internal pressure, as a tensor (eV/Å³)."""
+        self._evaluate()
+        return (self._p / self.masses).T @ self._p / self._get_volume() - self._stress
+
+    def _get_pressure(self) -> Any:
+        return self._get_stress().trace() / 3.0
 
 
 class Flexible(Isotropic):
