@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from psiflow_cli.stages.blocking import FEWEST_BLOCKS, Discard, Estimate, Series
+from psiflow_cli.stages.blocking import FEWEST_BLOCKS, Discard, Estimate, Series, merged
 from psiflow_cli.stages.trajectories import Recorded
 
 if TYPE_CHECKING:
@@ -147,16 +147,15 @@ def _series(path: Recorded) -> Series:
 
 
 def _by_temperature(paths: Sequence[Recorded]) -> dict[float, Series]:
-    found: dict[float, Series] = {}
+    found: dict[float, list[Series]] = {}
     for path in paths:
         own: dict[float, Series] = {}
         for numbers in path.numbers():
-            own.setdefault(float(numbers["target_temperature"]), Series()).add(
-                float(numbers["time"]), _quantities(numbers)
-            )
+            target, time = float(numbers["target_temperature"]), float(numbers["time"])
+            own.setdefault(target, Series()).add(time, _quantities(numbers))
         for target, series in own.items():
-            found[target] = found[target].merged(series) if target in found else series
-    return found
+            found.setdefault(target, []).append(series)
+    return {target: merged(parts) for target, parts in found.items()}
 
 
 def _quantities(numbers: dict[str, str]) -> dict[str, float]:

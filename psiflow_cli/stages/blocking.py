@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -87,13 +88,10 @@ class Series:
         for name, value in values.items():
             self._values.setdefault(name, array("d")).append(value)
 
-    def merged(self, other: Series) -> Series:
-        """Both, in the order of time."""
-        both = Series()
-        pairs = [(t, s, i) for s in (self, other) for i, t in enumerate(s._times)]
-        for time, series, index in sorted(pairs, key=lambda pair: pair[0]):
-            both.add(time, {name: values[index] for name, values in series._values.items()})
-        return both
+    def frames(self) -> Iterator[tuple[float, dict[str, float]]]:
+        """What was added."""
+        for index, time in enumerate(self._times):
+            yield time, {name: values[index] for name, values in self._values.items()}
 
     def result(self, discard: Discard) -> dict[str, Any]:
         """{"frames": that count, "discarded": those that do not, quantity: an `Estimate`, ...}."""
@@ -104,3 +102,11 @@ class Series:
             for name, values in self._values.items():
                 found[name] = estimate(values[first:])._asdict()
         return found
+
+
+def merged(parts: Iterable[Series]) -> Series:
+    """All of them, in the order of time."""
+    whole = Series()
+    for time, values in heapq.merge(*(part.frames() for part in parts), key=lambda frame: frame[0]):
+        whole.add(time, values)
+    return whole

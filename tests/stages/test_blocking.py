@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 
-from psiflow_cli.stages.blocking import Discard, Series, estimate
+from psiflow_cli.stages.blocking import Discard, Series, estimate, merged
 
 
 def autoregressive(phi: float, count: int, seed: int) -> list[float]:
@@ -78,6 +78,6 @@ def test_paths_are_merged_in_the_order_of_time() -> None:
         first.add(time, {"volume": time})
     for time in (2.0, 3.0, 4.0):
         second.add(time, {"volume": 2 * time})
-    both = first.merged(second).result(Discard(0.0025, is_share=False))
+    both = merged([first, second]).result(Discard(0.0025, is_share=False))
     assert both["discarded"] == 2
     assert both["volume"]["mean"] == pytest.approx((6.0 + (4.0 + 8.0) / 2) / 2)
