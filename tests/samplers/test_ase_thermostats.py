@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import random
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +194,44 @@ def test_atoms_cannot_be_fixed_where_the_cell_moves(tmp_path: Path, ensemble: st
         engine.advance(job(tmp_path / "x", crystal(fixed=[0]), MODEL, ensemble=ensemble), {})
     with pytest.raises(ValueError, match="langevin or nose-hoover"):
         engine.advance(job(tmp_path / "x", crystal(), MODEL, ensemble=ensemble, thermostat="csvr"), {})
+
+
+@pytest.mark.parametrize(("ensemble", "thermostat", "cell"), CUT[3:])
+def test_a_cell_that_collapses_stops_its_walker(tmp_path: Path, ensemble: str, thermostat: str, cell: str) -> None:
+    """A timestep far too long ends in a walker that is stopped, with its reason, and in no error."""
+    changes = {"ensemble": ensemble, "thermostat": thermostat, "cell": cell, "barostat_time": 1.0, "steps": 400}
+    task = job(tmp_path, crystal(), MODEL, timestep=40.0, every=1, block=400, **changes)
+    with np.errstate(all="ignore"):
+        (said,) = engine.advance(task, {})["walkers"]
+    assert said["stopped"]["kind"] == "nan"
+    assert said["stopped"]["step"] == said["step"] < 400
+    assert engine.advance(task, {})["walkers"] == [said]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("ensemble", "thermostat", "cell"), CUT)
+def test_kills_leave_no_trace(tmp_path: Path, ensemble: str, thermostat: str, cell: str) -> None:
+    """SIGKILL at ten moments of a run, in every ensemble: the trajectory and the last checkpoint are the same."""
+    changes = {"ensemble": ensemble, "thermostat": thermostat, "cell": cell, "steps": 3000, "every": 3}
+    whole = job(tmp_path / "whole", crystal(), MODEL, block=3000, **changes)
+    task = job(tmp_path / "killed", crystal(), MODEL, block=100, **changes)
+    (tmp_path / "task.json").write_text(json.dumps(task))
+    script = (
+        "import json, sys\n"
+        "from psiflow_cli.samplers.ase import advance\n"
+        "task = json.load(open(sys.argv[1]))\n"
+        "while advance(task, {})['walkers'][0]['step'] < task['steps']: print('block', flush=True)\n"
+    )
+    command, moments = [sys.executable, "-c", script, str(tmp_path / "task.json")], random.Random(1)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for _ in range(10):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=env) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # the first block is done, so every attempt gets on
+            time.sleep(moments.uniform(0.0, 0.1))
+            process.kill()
+    assert finish(task) == finish(whole)
+    assert (tmp_path / "killed/state.json").read_bytes() == (tmp_path / "whole/state.json").read_bytes()
 
 
 @pytest.mark.parametrize("masses", [{"H": 3.0}, [3.0, 3.0]])

@@ -124,7 +124,9 @@ class Isotropic(Base):  # type: ignore[misc]
             self._BAOAB_A()
 
     def _strain(self, by: Any) -> None:
-        atoms, factor = self.atoms, math.exp(by)
+        import numpy as np
+
+        atoms, factor = self.atoms, np.exp(by)
         atoms.positions *= factor
         atoms.cell.array[:] *= factor
 
@@ -136,8 +138,10 @@ class Isotropic(Base):  # type: ignore[misc]
 
     def _drag(self) -> None:
         """Half a step of what the moving cell does to the momenta."""
+        import numpy as np
+
         rate = (1.0 + 3.0 / self.Ndof) * self.p_eps / self.barostat_mass
-        self.atoms.arrays["momenta"] *= math.exp(-0.5 * self.dt * rate)
+        self.atoms.arrays["momenta"] *= np.exp(-0.5 * self.dt * rate)
 
 
 class Flexible(Isotropic):

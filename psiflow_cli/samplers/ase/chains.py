@@ -6,8 +6,8 @@ What ASE has otherwise, and is put right here:
   (of a walker with atoms that do not move: the number of those that do). The mean pressure is still P; p(V) of an ideal
   gas is V^(N - 1) exp(-PV/kT);
 - ASE 3.29 lets forces act on the momenta of atoms that do not move, and heats them with the others: they get none here;
-- it counts nine degrees of freedom of a flexible cell, whose momentum is symmetric and so has six: its chain
-  would keep them at 1.5 T;
+- it counts nine degrees of freedom of a flexible cell, whose momentum is symmetric and so has six: its chain would keep
+  them at 1.5 T;
 - with the trace of its momentum left out, a cell that moves its shape at constant volume; see `cells`.
 
 Masses follow from the times as in Martyna, Tobias and Klein, J. Chem. Phys. 101, 4177 (1994). The chains' positions act
@@ -26,6 +26,8 @@ Wire = dict[str, Any]
 
 Base: Any = object
 """ASE's class, which comes behind these in the order of methods."""
+CHAIN = "_thermostat._p_eta"
+"""Where ASE has the momenta of a thermostat's chain."""
 
 
 def make(atoms: Any, job: Wire, temperature: float, dof: int, more: Wire) -> Any:
@@ -45,27 +47,17 @@ def make(atoms: Any, job: Wire, temperature: float, dof: int, more: Wire) -> Any
         pressure, slow = job["pressure"] * units.bar, job["barostat_time"] * units.fs
         md = _type(kind, base)(atoms, timestep, temperature, pressure, time, slow, tchain=length, pchain=length)
     if isinstance(md, Shape):
-        md.volume = more.get("volume", atoms.get_volume())
+        md.volume = atoms.get_volume()
     heat(md, job, temperature, dof)
-    for path, value in more.items():
-        if path in _KEPT:
-            owner, name = _find(md, path)
-            setattr(owner, name, np.array(value) if isinstance(value, list) else value)
+    for path in md.kept if more else ():
+        setattr(*_find(md, path), np.array(more[path]) if isinstance(more[path], list) else more[path])
     return md
-
-
-_KEPT = ("_thermostat._p_eta", "_barostat._p_xi", "_p_eps", "_eps", "_cell0", "_volume0", "_p_g")
-"""What a checkpoint needs: momenta of the chains and of the cell, and what an isotropic cell is a multiple of."""
 
 
 def keep(md: Any) -> Wire:
     """The variables of the chains and of the cell, as builtins."""
-    kept: Wire = {"volume": md.volume} if isinstance(md, Shape) else {}
-    for path in _KEPT:
-        if (owner := _find(md, path)[0]) is not None:
-            value = getattr(owner, path.rpartition(".")[2])
-            kept[path] = value.tolist() if hasattr(value, "tolist") else value
-    return kept
+    values = {path: getattr(*_find(md, path)) for path in md.kept}
+    return {path: value.tolist() if hasattr(value, "tolist") else value for path, value in values.items()}
 
 
 def scaled(more: Wire, factor: float) -> Wire:
@@ -73,7 +65,7 @@ def scaled(more: Wire, factor: float) -> Wire:
 
     The chain's masses grow with the temperature, so p_eta² / (2 Q kT) stays what it is.
     """
-    found = {"_thermostat._p_eta"} & set(more)
+    found = {CHAIN} & set(more)
     return {**more, **{path: [p * factor**2 for p in more[path]] for path in found}}
 
 
@@ -100,14 +92,18 @@ def heat(md: Any, job: Wire, temperature: float, dof: int) -> None:
 class Still(Base):  # type: ignore[misc]
     """A cell that stands still."""
 
+    kept = (CHAIN,)
+    """Paths of the attributes that a checkpoint needs beside positions, momenta and cell."""
+
     def _get_forces(self) -> Any:
         self._update_atoms()
         return self.atoms.get_forces()
 
 
 class Isotropic(Base):  # type: ignore[misc]
-    """A cell that keeps its shape."""
+    """A cell that keeps its shape: a multiple of the first one."""
 
+    kept: tuple[str, ...] = (CHAIN, "_barostat._p_xi", "_p_eps", "_eps", "_cell0", "_volume0")
     cell_dof = 1
     """Degrees of freedom of its momentum."""
     _seen: Any = None
@@ -137,12 +133,14 @@ class Isotropic(Base):  # type: ignore[misc]
 class Flexible(Isotropic):
     """A cell that moves as a whole."""
 
+    kept: tuple[str, ...] = (CHAIN, "_barostat._p_xi", "_p_g")
     cell_dof = 6
 
 
 class Shape(Flexible):
     """A cell that moves its shape alone."""
 
+    kept = (CHAIN, "_barostat._p_xi", "_p_g", "volume")
     cell_dof = 5
     volume: float
     """Å³."""
@@ -163,12 +161,11 @@ def _type(kind: type, base: type) -> Any:
 
 
 def _find(md: Any, path: str) -> tuple[Any, str]:
-    """The object that has an attribute of this path, and the attribute's name; None where there is none."""
+    """The object that has an attribute of this path, and the attribute's name."""
     *parts, name = path.split(".")
-    owner = md
     for part in parts:
-        owner = getattr(owner, part, None)
-    return (owner if hasattr(owner, name) else None), name
+        md = getattr(md, part)
+    return md, name
 
 
 def _put(owner: Any, **values: float) -> None:

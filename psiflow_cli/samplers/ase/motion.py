@@ -13,6 +13,7 @@ from typing import Any
 from psiflow_cli.samplers.ase import chains, integrators
 from psiflow_cli.worker import frames, limits, record, velocities, walker
 from psiflow_cli.worker.calculators import calculator
+from psiflow_cli.worker.dynamics import MOVES_CELL
 from psiflow_cli.worker.replicas import target
 
 Wire = dict[str, Any]
@@ -83,11 +84,15 @@ class Mover:
         self.atoms.calc = self.shared
         try:
             self._move(end)
-        except Exception:
+        except Exception as error:
             # A calculator may refuse positions that are no numbers; that is the walker's end, not the worker's.
-            if math.isfinite(float(self.atoms.positions.sum())):
+            if not math.isfinite(float(self.atoms.positions.sum())):
+                what = "positions"
+            elif self.job["ensemble"] in MOVES_CELL and type(error).__name__ == "LinAlgError":
+                what = "strain of the cell"  # which no eigenvalues can be found of
+            else:
                 raise
-            self.stopped = {"reason": "positions not finite", "kind": "nan", "step": self.step}
+            self.stopped = {"reason": f"{what} not finite", "kind": "nan", "step": self.step}
 
     def _move(self, end: int) -> None:
         import numpy as np
