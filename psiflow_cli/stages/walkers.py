@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,9 @@ def _start(frame: Frame, settings: Wire) -> Wire:
     masses = settings["masses"]
     if "masses" in {name for name, _, _ in frame.properties}:
         start["masses"] = frame.column("masses")
+        for index, mass in enumerate(start["masses"]):
+            if not 0 < mass < math.inf:
+                raise BadData(f"{frame.where}: atom {index} has a mass of {mass} u", "masses are above zero")
     elif set(masses) & set(frame.symbols):
         start["masses"] = {symbol: masses[symbol] for symbol in sorted(set(masses) & set(frame.symbols))}
     return start
