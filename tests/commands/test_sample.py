@@ -79,11 +79,14 @@ def test_nvt_has_its_temperature(psiflow, trained):
 
 
 SHORT = ("--steps", 300, "--every", 20, "--walkers", 3, "--temperature", 300)
+PAIRS = ("--engine", "torchsim", "--batch", 2)
+"""Two walkers together, and one by itself: a plan that the machine's mood does not change."""
 
 
 def test_killed_and_gone_on_gives_the_same_bytes(psiflow, start, trained):
+    pytest.importorskip("torch_sim", reason="torch-sim is not installed")
     Path("start.xyz").write_text(WATER)
-    arguments = ("sample", "start.xyz", "--model", trained.model, *SHORT, "--seed", 5)
+    arguments = ("sample", "start.xyz", "--model", trained.model, *SHORT, *PAIRS, "--seed", 5)
     psiflow(*arguments, "-o", "whole.xyz")
     process = start(*arguments, "-o", "killed.xyz")
     journal = Path("killed.xyz.run/journal.jsonl")
@@ -119,7 +122,7 @@ def test_a_walkers_path_is_its_own(psiflow, trained):
     """More walkers, other starts and another length leave a walker's path as it was."""
     Path("one.xyz").write_text(BOX)
     Path("two.xyz").write_text(BOX + WATER)
-    arguments = ("--model", trained.model, "--every", 10, "--seed", 1)
+    arguments = ("--model", trained.model, "--every", 10, "--seed", 1, "--engine", "ase")
     psiflow("sample", "one.xyz", *arguments, "--steps", 30, "--walkers", 2, "-o", "a.xyz")
     psiflow("sample", "two.xyz", *arguments, "--steps", 25, "--walkers", 3, "-o", "b.xyz")
     a, b = walkers("a.xyz"), walkers("b.xyz")
@@ -129,6 +132,29 @@ def test_a_walkers_path_is_its_own(psiflow, trained):
         for frame in (0, 1):
             assert (b[walker][frame].positions == a[walker][frame].positions).all()
     assert [len(frames[0]) for frames in b.values()] == [6, 6, 6, 3, 3, 3]
+
+
+def test_what_was_measured_is_written_down_and_used_again(psiflow, trained):
+    """Longer, the run goes on: with its plan, and without a step done again."""
+    Path("start.xyz").write_text(BOXED)
+    arguments = ("sample", "start.xyz", "--model", trained.model, "--walkers", 4, "--every", 10, "-o", "t.xyz")
+    first = json.loads(psiflow(*arguments, "--steps", 20, "--json").stdout)
+    short = walkers("t.xyz")
+    journal = [json.loads(line) for line in Path("t.xyz.run/journal.jsonl").read_text().splitlines()]
+    (plan,) = (record for record in journal if record["kind"] == "plan")
+    assert (plan["engine"], plan["batch"]) == (first["engine"], first["batch"])
+    tried = {(pace["engine"], pace["batch"]) for pace in plan["paces"]}
+    assert ("ase", 1) in tried
+    assert all(pace["seconds"] > 0 for pace in plan["paces"])
+    second = json.loads(psiflow(*arguments, "--steps", 40, "--json").stdout)
+    assert (second["engine"], second["batch"]) == (first["engine"], first["batch"])
+    long = walkers("t.xyz")
+    text = Path("t.xyz.run/journal.jsonl").read_text()
+    assert text.count('"kind":"plan"') == 1
+    for number in range(4):
+        assert [a.info["step"] for a in long[number]] == [10, 20, 30, 40]
+        for a, b in zip(short[number], long[number][:2], strict=True):
+            assert (a.positions == b.positions).all()
 
 
 def test_an_explosion_is_stopped_and_leaves_no_unphysical_frames(psiflow, trained):
@@ -169,6 +195,15 @@ def test_an_explosion_is_stopped_and_leaves_no_unphysical_frames(psiflow, traine
         (("--model", "{model}", "--temperature", "inf"), 2, "--temperature"),
         (("--model", "{model}", "--walkers", "0"), 2, "--walkers"),
         (("--model", "{model}", "--engine", "asd"), 2, "'ase'"),
+        (("--model", "{model}", "--engine", "ase", "--batch", "4"), 2, "one walker after another"),
+        (("--model", "{model}", "--engine", "torchsim", "--ensemble", "npt"), 2, "its ensembles are nve, nvt"),
+        (("--model", "{model}", "--temperature", "300,hot"), 2, "'hot' is neither"),
+        (("--model", "{model}", "--temperature", "300,400", "--exchange", "10", "--walkers", "3"), 2, "3 walkers at 2"),
+        (("--model", "{model}", "--temperature", "300", "--exchange", "10"), 2, "two temperatures or more"),
+        (("--model", "{model}", "--ensemble", "nve", "--temperature", "100:300"), 2, "no thermostat"),
+        (("--model", "{model}", "--max-spread", "1"), 2, "needs a committee"),
+        (("--model", "{model}", "--ensemble", "npt"), 65, "in.xyz:1: frame 1: not periodic in three directions"),
+        (("--model", "{model}", "--config", "no.toml"), 78, "no.toml"),
         (("--model", "none.model"), 66, "none.model"),
         (("--model", "{model}", "-o", "in.xyz"), 73, "in.xyz"),
     ],
