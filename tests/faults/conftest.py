@@ -1,5 +1,5 @@
 """Running the command as a user does, in an empty folder."""
 
-from tests.commands.conftest import psiflow, start
+from tests.commands.conftest import psiflow, start, trained
 
-__all__ = ["psiflow", "start"]
+__all__ = ["psiflow", "start", "trained"]

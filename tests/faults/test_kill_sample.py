@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import psiflow, start, trained  # noqa: F401
 from tests.commands.inputs import WATER
 
 KILLS = 100
@@ -17,7 +16,7 @@ KILLS = 100
 
 @pytest.mark.full
 @pytest.mark.timeout(3000)
-def test_a_hundred_kills_leave_no_trace(psiflow, start, trained):  # noqa: F811
+def test_a_hundred_kills_leave_no_trace(psiflow, start, trained):
     pytest.importorskip("torch_sim", reason="torch-sim is not installed")
     Path("start.xyz").write_text(WATER)
     arguments = (
