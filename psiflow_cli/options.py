@@ -209,6 +209,10 @@ class Finite(click.FloatRange):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
 
+    def _describe_range(self) -> str:
+        # click says `x<=None` of a range without ends
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
 
 class Limit(NamedTuple):
     """How many units may fail: a share of all, or a number."""

@@ -23,6 +23,10 @@ GAIN = 1.05
 """How much faster another engine must be, for its start-up to be worth it."""
 
 
+MEASURED_ATOMS = 50_000
+"""In the largest batch that is tried."""
+
+
 @dataclass
 class Plan:
     """An engine, and the largest number of walkers in a group."""
@@ -143,7 +147,7 @@ def _measured(
     job = {
         **sampling.settings,
         "steps": sampling.steps,
-        "walkers": [walker.wire for walker in walkers[:64]],
+        "walkers": _some(walkers),
         "model": sampling.wire,
     }
     share = math.ceil(len(walkers) / max(session.target.workers, 1))
@@ -158,6 +162,16 @@ def _measured(
     session.submit(Task("psiflow_cli.worker.pace:measure", payload))
     _, outcome = session.next()
     found: list[dict[str, Any]] = outcome.value if outcome.value else []
+    return found
+
+
+def _some(walkers: Sequence[Walker]) -> list[dict[str, Any]]:
+    """As many of the walkers, alike in what is periodic, as could ever be measured together."""
+    found, atoms = [], 0
+    for walker in walkers:
+        if walker.start["pbc"] == walkers[0].start["pbc"] and atoms < MEASURED_ATOMS:
+            found.append(walker.wire)
+            atoms += len(walker.start["symbols"])
     return found
 
 

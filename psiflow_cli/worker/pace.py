@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ STEPS = 4
 """Steps of one timing, after a first block that loads and warms."""
 LIMIT_S = 20.0
 """No larger batch is tried after so long."""
+GAIN = 1.05
+"""By how much each walker of a larger batch must be faster, for a still larger one to be tried."""
 
 
 def measure(job: Wire, engines: dict[str, str], share: int, batch: int | None, context: Wire) -> list[Wire]:
@@ -29,6 +32,7 @@ def measure(job: Wire, engines: dict[str, str], share: int, batch: int | None, c
     for name, path in engines.items():
         module = importlib.import_module(path)
         sizes = [1] if not module.BATCHED else [batch] if batch else _sizes(min(share, len(job["walkers"])))
+        before = math.inf
         for size in sizes:
             if found and time.perf_counter() - began > LIMIT_S:
                 break
@@ -39,6 +43,9 @@ def measure(job: Wire, engines: dict[str, str], share: int, batch: int | None, c
                     raise
                 break
             found.append({"engine": name, "batch": size, "seconds": seconds})
+            if seconds / size * GAIN > before:
+                break
+            before = seconds / size
     return found
 
 
