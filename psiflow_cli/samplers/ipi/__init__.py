@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from psiflow_cli.samplers.ipi import bias
 from psiflow_cli.worker import dynamics, walker
 
 SUMMARY = "path integrals (--beads), and PLUMED, with i-PI's integrators"
@@ -41,7 +42,7 @@ def refuses(settings: Wire) -> str:
         return "it exchanges no temperatures"
     if settings.get("ramp_steps"):
         return "it has no ramps of temperature"
-    return ""
+    return bias.unfit(settings.get("plumed") or "")
 
 
 def advance(job: Wire, context: Wire) -> Wire:

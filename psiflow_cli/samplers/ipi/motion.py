@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from psiflow_cli.samplers.ipi.bias import Bias
 from psiflow_cli.samplers.ipi.field import Field
 from psiflow_cli.samplers.ipi.rings import Rings
 from psiflow_cli.worker import dynamics, frames, limits, record, velocities, walker
@@ -35,7 +36,10 @@ class Mover:
         self.cell_moves = job["ensemble"] in dynamics.MOVES_CELL
         self.rng = velocities.generator(job["seed"], each["walker"])
         self.field = Field(_atoms(self.start), shared, self.cell_moves)
-        self.rings = Rings(job, self.field, each["temperature"][0], self.rng, self.start.get("fixed", ()))
+        kept = None if state is None else state.more
+        self.bias = Bias(job, each["walker"], self.field.atoms, kept and kept["plumed"]) if job.get("plumed") else None
+        temperature, fixed = each["temperature"][0], self.start.get("fixed", ())
+        self.rings = Rings(job, self.field, temperature, self.rng, fixed, self.bias)
         self.step, self.stopped = 0, None
         if state is None:
             self.rings.begin()
@@ -45,7 +49,7 @@ class Mover:
             self.rng.bit_generator.state = state.rng
 
     def state(self) -> walker.State:
-        """What a checkpoint keeps; its positions and momenta are those of the centroids."""
+        """What a checkpoint keeps, after the last move; its positions and momenta are those of the centroids."""
         positions, momenta = self.rings.centroids()
         return walker.State(
             step=self.step,
@@ -53,7 +57,7 @@ class Mover:
             momenta=momenta.tolist(),
             cell=None if self.start["cell"] is None else self._cell(),
             rng=velocities.builtins(self.rng.bit_generator.state),
-            more=self.rings.keep(),
+            more={**self.rings.keep(), **({"plumed": self.bias.close()} if self.bias else {})},
             stopped=self.stopped,
         )
 
@@ -74,16 +78,20 @@ class Mover:
 
     def _move(self, end: int) -> None:
         begin, every = self.step, self.job["every"]
-        # Which answers have a stress depends on the step alone: a model may answer to other digits with it.
-        self.field.stress = all(self.start["pbc"]) and begin % every == 0
-        self.rings.ask()
+        # Which answers have a stress depends on the step alone: with it a model may answer in other last digits.
         for step in range(begin, end + 1):
             self.step = step
+            self.field.stress = all(self.start["pbc"]) and step % every == 0
+            if self.bias:
+                self.bias.step = step
             if step > begin:
-                self.field.stress = all(self.start["pbc"]) and step % every == 0
                 self.rings.step()
-            elif begin > 0:
+            else:
+                self.rings.ask()
+            if step == begin > 0:
                 continue  # the block before this one has judged and recorded it
+            if self.bias:
+                self.bias.update()
             self.stopped = self._judge(step)
             if self.stopped:
                 break
@@ -114,6 +122,7 @@ class Mover:
         stress = np.mean(stresses, axis=0) if len(stresses) == len(found) else None
         kinetic, temperature = rings.kinetic_energy(), rings.temperature
         cell = None if self.start["cell"] is None else self._cell()
+        more = {"bias_energy": self.bias.energy} if self.bias else {}
         for number, bead in enumerate(found):
             text = record.text(
                 self.job,
@@ -126,7 +135,7 @@ class Mover:
                 temperature=temperature,
                 stress=stress if all(self.start["pbc"]) else None,
                 spread=bead.spread,
-                more={"bead": number} if len(found) > 1 else None,
+                more=more if len(found) == 1 else {"bead": number, **more},
             )
             self.group.append(self.index, text)
 

@@ -152,8 +152,9 @@ class Rings:
         return all(bool(np.isfinite(np.array(each)).all()) for each in (self.beads.q, self.beads.p, self.cell.h))
 
     def ask(self) -> None:
-        """Ask the model about all beads, unless it has been where they are."""
+        """Ask the model about all beads, and the bias about the centroids, as a step does before it moves them."""
         self.forces.f[:]  # i-PI computes what is read
+        self.motion.ensemble.bias.f[:]
 
     def step(self) -> None:
         """One step of all beads."""
