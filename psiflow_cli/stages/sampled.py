@@ -84,8 +84,6 @@ def make(
     if kind := _format(sampling.job.output):
         source = space.job.folder / "trajectory.xyz"
         summary["frames"] = space.publish(_frames(paths), str(source))
-        if not summary["frames"]:
-            raise PsiflowError(f"{sampling.job.output}: no walker has recorded a frame", "an .xyz file may be empty")
         tasks.append(("rewriting:rewrite", {"source": source, "kind": kind}, sampling.job.output))
     else:
         summary["frames"] = space.publish(_frames(paths))
@@ -164,7 +162,7 @@ def _publish_copy(space: Workspace, made: Path, output: str) -> None:
 
 def _write_table(path: Path, paths: Sequence[Recorded]) -> dict[str, str]:
     """A row for each frame; returns the type of each column, int64 or double."""
-    present = {name for each in paths for name in each.columns()}
+    present = {"walker", "step", "time", *(name for each in paths for name in each.columns())}
     names = [name for name in COLUMNS if name in present] + sorted(present - COLUMNS.keys())
     with path.open("w", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")
@@ -184,6 +182,7 @@ def _plotted(sampling: Sampling, paths: Sequence[Recorded]) -> dict[str, Any]:
             "start": path.walker.number // sampling.walkers,
             "atoms": len(path.walker.start["symbols"]),
             "target": path.walker.temperature if bath else None,
+            "stopped": path.walker.stopped is not None,
         }
         for path in paths
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,8 @@ from psiflow_cli.worker.guard import Fatal
 class _Frames:
     """The frames of a file, read again whenever they are asked for: some of ASE's writers look at the first one twice.
 
-    No calculator is attached: what a model predicted must not be taken for a label by whoever reads the file.
+    The file may be empty. No calculator is attached: what a model predicted must not be taken for a label by whoever
+    reads the file.
     """
 
     def __init__(self, source: str) -> None:
@@ -20,7 +22,8 @@ class _Frames:
     def __iter__(self) -> Iterator[Any]:
         from ase.io import iread
 
-        yield from iread(self.source, index=":", format="extxyz")
+        if os.path.getsize(self.source):
+            yield from iread(self.source, index=":", format="extxyz")
 
     def __getitem__(self, index: int) -> Any:
         from itertools import islice
@@ -35,7 +38,10 @@ def rewrite(source: str, kind: str, path: str) -> None:
     """
     frames = _Frames(source)
     try:
-        _WRITERS.get(kind, _plain)(frames, kind, path)
+        if kind == "traj" or os.path.getsize(source):
+            _WRITERS.get(kind, _plain)(frames, kind, path)
+        else:
+            open(path, "wb").close()
     except Exception as error:
         said = " ".join(str(error).split())[:300] or type(error).__name__
         raise Fatal(f"these frames cannot be written as {kind}: {said}", "extended XYZ (.xyz) holds any", 65) from None

@@ -37,8 +37,8 @@ class Panel:
 def draw(source: str, walkers: list[Wire], pressure: float | None, duration: float, discard: float, path: str) -> None:
     """*worker*: a page of panels from the table in a CSV file.
 
-    `walkers` are {"walker", "start", "atoms", "target": [at the first, at the last step] in K or None}; `pressure` is
-    the barostat's in bar; `duration` and what is discarded at its beginning in fs.
+    `walkers` are {"walker", "start", "atoms", "target": [at the first, at the last step] in K or None, "stopped": bool};
+    `pressure` is the barostat's in bar; `duration` and what is discarded at its beginning in fs.
     """
     paths = _read(source)
     unit, scale = ("fs", 1.0) if duration < 2e3 else ("ps", 1e-3)
@@ -48,7 +48,10 @@ def draw(source: str, walkers: list[Wire], pressure: float | None, duration: flo
     for axis, panel in zip(grid[:, 0], panels, strict=False):
         if discard > 0:
             axis.axvspan(0, discard * scale, color="0.93", lw=0, zorder=0, label=_DISCARDED)
-        (_lines if len(walkers) <= LINES else _ranges)(axis, panel, crowds)
+        if len(walkers) <= LINES:
+            _lines(axis, panel, walkers)
+        else:
+            _ranges(axis, panel, crowds)
         for level in panel.levels:
             axis.axhline(level, color="0.25", lw=0.9, ls=(0, (5, 3)), zorder=3)
         axis.set(ylabel=panel.label, xlim=(0, duration * scale), ylim=_limits(panel))
@@ -56,7 +59,9 @@ def draw(source: str, walkers: list[Wire], pressure: float | None, duration: flo
         axis.tick_params(labelbottom=axis is grid[len(panels) - 1, 0])
     grid[-1, 0].set_xlabel(f"time / {unit}")
     _ramps(grid[0, 0], walkers, duration * scale)
-    _explain(figure, grid[0, 0], paths, walkers, has_levels=any(walker["target"] for walker in walkers))
+    if not panels:
+        grid[0, 0].set_title("no frame was recorded")
+    _explain(figure, grid[0, 0], walkers)
     canvas.save(figure, path)
 
 
@@ -116,16 +121,15 @@ def _relative(paths: dict[int, tuple[Any, Any]], walkers: list[Wire]) -> dict[in
     return dict(sorted(found.items()))
 
 
-def _lines(axis: Any, panel: Panel, crowds: dict[str, list[int]]) -> None:
-    """What each walker does, thin, its running mean, and a cross where it was stopped before the others."""
+def _lines(axis: Any, panel: Panel, walkers: list[Wire]) -> None:
+    """What each walker does, thin, its running mean, and a cross where it was stopped."""
     import numpy as np
 
-    numbers = sorted(number for members in crowds.values() for number in members)
+    stopped = {walker["walker"]: walker["stopped"] for walker in walkers}
     longest = max(len(times) for times, _ in panel.paths.values())
-    end = max(times[-1] for times, _ in panel.paths.values())
     width, step = max(1, round(_WINDOW * longest)), max(1, longest // POINTS)
     for walker, (times, values) in panel.paths.items():
-        colour = canvas.COLOURS[numbers.index(walker) % LINES]
+        colour = canvas.COLOURS[list(stopped).index(walker)]
         smooth = 5 <= width <= len(values)
         look = {"lw": 0.6, "alpha": 0.3} if smooth else {"lw": 0.8, "label": f"walker {walker}"}
         axis.plot(times[::step], values[::step], color=colour, **look)
@@ -133,7 +137,7 @@ def _lines(axis: Any, panel: Panel, crowds: dict[str, list[int]]) -> None:
             kernel = np.full(width, 1.0 / width)
             mean, middle = np.convolve(values, kernel, "valid"), np.convolve(times, kernel, "valid")
             axis.plot(middle[::step], mean[::step], color=colour, lw=1.5, label=f"walker {walker}")
-        if times[-1] < end:
+        if stopped[walker]:
             axis.plot(times[-1:], values[-1:], ls="", marker="x", ms=6, mew=1.5, color=colour, zorder=4)
 
 
@@ -190,18 +194,17 @@ def _ramps(axis: Any, walkers: list[Wire], end: float) -> None:
             axis.plot([0, end], [first, last], color="0.25", lw=0.9, ls=(0, (5, 3)), zorder=3)
 
 
-def _explain(figure: Any, axis: Any, paths: Paths, walkers: list[Wire], has_levels: bool) -> None:
+def _explain(figure: Any, axis: Any, walkers: list[Wire]) -> None:
     """What the colours and lines are, above, and how many walkers were stopped."""
     from matplotlib.lines import Line2D
 
     handles, labels = axis.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda index: labels[index] == _DISCARDED)
     handles, labels = [handles[i] for i in order], [labels[i] for i in order]
-    if has_levels:
+    if any(walker["target"] for walker in walkers):
         handles.append(Line2D([], [], color="0.25", lw=0.9, ls=(0, (5, 3))))
         labels.append("asked for")
-    ends = [path["time_fs"][-1] for path in paths.values()]
-    stopped = len(walkers) - sum(end == max(ends) for end in ends)
+    stopped = sum(walker["stopped"] for walker in walkers)
     if stopped:
         handles.append(Line2D([], [], color="0.25", ls="", marker="x" if len(walkers) <= LINES else ""))
         labels.append(f"{stopped} of {len(walkers)} stopped")

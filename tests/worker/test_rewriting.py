@@ -11,6 +11,7 @@ np = pytest.importorskip("numpy")
 pytest.importorskip("ase")
 
 from ase.io import read  # noqa: E402
+from ase.io.trajectory import Trajectory  # noqa: E402
 
 from psiflow_cli.stages.sampled import FORMATS  # noqa: E402
 from psiflow_cli.worker.frametext import frame_text  # noqa: E402
@@ -63,6 +64,14 @@ def test_traj_holds_every_number_of_a_frame_and_no_label(source: Path) -> None:
         assert (b.cell.array == a.cell.array).all()
         assert b.info == a.info
         assert b.calc is None, "a prediction is no label"
+
+
+@pytest.mark.parametrize("ending", sorted(FORMATS))
+def test_no_frames_are_an_empty_trajectory(tmp_path: Path, ending: str) -> None:
+    """As where every walker was stopped before its first frame."""
+    (tmp_path / "source.xyz").write_text("")
+    made = written(tmp_path / "source.xyz", ending)
+    assert made.stat().st_size == 0 or len(Trajectory(made)) == 0
 
 
 def test_walkers_of_different_substances(tmp_path: Path) -> None:

@@ -35,6 +35,14 @@ def test_every_number_comes_through(source: Path, tmp_path: Path) -> None:
     assert (tmp_path / "table.parquet").read_bytes() == first
 
 
+def test_a_table_without_rows(tmp_path: Path) -> None:
+    table = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+    (tmp_path / "table.csv").write_text(",".join(COLUMNS) + "\n")
+    parquet(str(tmp_path / "table.csv"), COLUMNS, str(tmp_path / "table.parquet"))
+    found = table.read_table(tmp_path / "table.parquet")
+    assert (found.num_rows, found.column_names) == (0, list(COLUMNS))
+
+
 def test_without_pyarrow_it_says_what_to_do(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.csv", None)
     with pytest.raises(Fatal, match="needs pyarrow in the workers' environment") as caught:

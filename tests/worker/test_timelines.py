@@ -30,7 +30,7 @@ def walkers(count: int, *targets: float) -> list[Wire]:
     found = []
     for n in range(count):
         target = [targets[n % len(targets)]] * 2 if targets else None
-        found.append({"walker": n, "start": 0, "atoms": 2, "target": target})
+        found.append({"walker": n, "start": 0, "atoms": 2, "target": target, "stopped": n == count - 1 > 0})
     return found
 
 
@@ -147,7 +147,8 @@ def test_every_format_has_equal_bytes(tmp_path: Path, form: str) -> None:
     assert first[:5] == {"png": b"\x89PNG\r", "pdf": b"%PDF-", "svg": b"<?xml"}[form]
 
 
-def test_nothing_recorded_is_an_empty_page(tmp_path: Path) -> None:
-    (tmp_path / "table.csv").write_text("\n")
+def test_nothing_recorded_is_an_empty_page(tmp_path: Path, drawn: list[Any]) -> None:
+    (tmp_path / "table.csv").write_text("walker,step,time\n")
     draw(tmp_path / "table.csv", walkers(2, 300.0), tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
+    assert drawn[0].axes[0].get_title() == "no frame was recorded"
