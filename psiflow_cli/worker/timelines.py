@@ -37,7 +37,7 @@ class Panel:
 def draw(source: str, walkers: list[Wire], pressure: float | None, duration: float, discard: float, path: str) -> None:
     """*worker*: a page of panels from the table in a CSV file.
 
-    `walkers` are {"walker", "start", "atoms", "target": [at the first, at the last step] in K or None, "stopped": bool};
+    `walkers` are {"walker", "start", "atoms", "target": [at the first, at the last step] in K or None, "stopped"};
     `pressure` is the barostat's in bar; `duration` and what is discarded at its beginning in fs.
     """
     paths = _read(source)
