@@ -49,7 +49,7 @@ ALLOWED = {
     "site": {"site", "environments", "registry", "errors", "seams", "duration", "toml"},
     "models": {"worker", "errors", "models.nequip"},  # which trains and runs Allegro, too
     "references": {"worker", "errors", "inputs", "bundle"},
-    "samplers": {"worker", "errors", "samplers.ase"},  # an engine's own files
+    "samplers": {"worker", "errors", "samplers.ase", "samplers.torchsim"},  # an engine's own files, or another's
     "worker": {"worker"},
     "registry": {"errors"},
     "extxyz": {"extxyz", "errors"},

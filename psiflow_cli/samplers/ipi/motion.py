@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from psiflow_cli.samplers.ipi import together
 from psiflow_cli.samplers.ipi.bias import Bias
 from psiflow_cli.samplers.ipi.field import Field
 from psiflow_cli.samplers.ipi.rings import Rings
@@ -19,23 +20,31 @@ Wire = dict[str, Any]
 
 
 def movers(job: Wire, context: Wire, group: walker.Group) -> list[Mover]:
-    """A mover for each walker of the job, from its last checkpoint or its start, all with one calculator."""
-    shared = calculator(job["model"], context)
+    """A mover for each walker of the job, from its last checkpoint or its start, all with one model."""
+    ways = [together.able(job, context, each["start"]) for each in job["walkers"]]
+    shared = None if all(ways) else calculator(job["model"], context)
     states: Sequence[walker.State | None] = group.states or [None] * len(job["walkers"])
-    return [Mover(job, i, each, states[i], shared, group) for i, each in enumerate(job["walkers"])]
+    return [Mover(job, i, each, states[i], shared, group, ways[i]) for i, each in enumerate(job["walkers"])]
 
 
 class Mover:
     """One walker, and the rings that are its atoms."""
 
     def __init__(
-        self, job: Wire, index: int, each: Wire, state: walker.State | None, shared: Any, group: walker.Group
+        self,
+        job: Wire,
+        index: int,
+        each: Wire,
+        state: walker.State | None,
+        shared: Any,
+        group: walker.Group,
+        way: together.Together | None,
     ) -> None:
         self.job, self.index, self.each, self.group = job, index, each, group
         self.start = each["start"]
         self.cell_moves = job["ensemble"] in dynamics.MOVES_CELL
         self.rng = velocities.generator(job["seed"], each["walker"])
-        self.field = Field(_atoms(self.start), shared, self.cell_moves)
+        self.field = Field(_atoms(self.start), shared, self.cell_moves, way)
         kept = None if state is None else state.more
         self.bias = Bias(job, each["walker"], self.field.atoms, kept and kept["plumed"]) if job.get("plumed") else None
         temperature, fixed = each["temperature"][0], self.start.get("fixed", ())
