@@ -20,7 +20,7 @@ from ase import units  # noqa: E402
 
 from psiflow_cli.samplers import ipi as engine  # noqa: E402
 from psiflow_cli.worker import guard  # noqa: E402
-from tests.samplers import test_ipi as usual  # noqa: E402
+from tests.samplers import ipi_systems as usual  # noqa: E402
 
 SPRING = 3.0
 PLACE = 0.5
@@ -87,7 +87,7 @@ def test_a_bias_on_the_centroids_moves_their_mean(tmp_path: Path) -> None:
     """To where both springs balance, whatever the number of beads, and by no more than a bias should."""
     atoms = usual.gas(1)
     wanted = usual.job(tmp_path, atoms, usual.springs(2.0, atoms), beads=3, plumed=TEXT, temperature=200.0)
-    found = usual.frames({**wanted, "steps": 2500, "block": 2500})
+    found = usual.frames({**wanted, "steps": 1800, "block": 1800})
     mean, error = usual.mean([a.positions[0, 0] for a in found])
     assert error < 0.03
     assert abs(mean - SPRING * PLACE / (SPRING + 2.0)) < 4 * error

@@ -16,7 +16,7 @@ from ase import Atoms  # noqa: E402
 
 from psiflow_cli.samplers.ipi import together  # noqa: E402
 from psiflow_cli.samplers.torchsim import forces  # noqa: E402
-from tests.samplers import test_ipi as usual  # noqa: E402
+from tests.samplers import ipi_systems as usual  # noqa: E402
 from tests.samplers.test_torchsim import members  # noqa: E402, F401  (a fixture)
 
 Wire = dict[str, Any]
