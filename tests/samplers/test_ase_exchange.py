@@ -46,7 +46,7 @@ def finish(task: dict[str, Any]) -> list[bytes]:
 
 def test_energies_are_canonical_at_each_temperature(tmp_path: Path) -> None:
     """Gamma distributions; and as many exchanges take place as theory says."""
-    task = job(tmp_path, steps=9000, block=3000)
+    task = job(tmp_path, steps=7000, block=3500)
     finish(task)
     found = [read(tmp_path / walker.trajectory(n), ":", format="extxyz") for n in range(len(LADDER))]
     targets = np.array([[frame.info["target_temperature"] for frame in frames] for frames in found])
