@@ -114,9 +114,9 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Of the ring polymers of path integrals.",
+    help="Of the ring polymers of path integrals; each bead is a frame of its own.",
 )
-@click.option("--plumed", metavar="FILE", help="Input of PLUMED, for a bias or for what it prints.")
+@click.option("--plumed", metavar="FILE", help="Input of PLUMED, for a static bias or for what it prints.")
 @click.option(
     "--max-force",
     type=options.Finite(0, min_open=True),
@@ -201,6 +201,7 @@ def command(
       psiflow sample start.xyz --model water.model --temperature 330 --walkers 16 --steps 10000 -o traj.xyz
       psiflow sample ice.xyz --model water.model --ensemble npt --pressure 2000 --cell flexible
       psiflow sample start.xyz --model water.model --temperature 300,330,363,400 --exchange 100
+      psiflow sample start.xyz --model water.model --beads 16 --thermostat csvr
       psiflow sample start.xyz --model water.model --properties run.csv --plot run.png --final next.xyz
     """
     name = options.required(model, "--model")
