@@ -66,14 +66,14 @@ BACK_ENDS = ("models", "references", "samplers")
 # Packages of the command's own process, by the layers whose files may import them when they are loaded.
 LIGHT = {
     "click": {"main", "options", "commands", "console"},
-    "msgspec": {"site", "runtime"},  # each provider has its table
+    "msgspec": {"site", "runtime", "stages"},  # each provider has its table, and `sample` its file
     "tomllib": set(ALLOWED),
     "tomli": set(ALLOWED),
 }
 # Packages that may be absent from that process, or take long: the workers', and Parsl.
 HEAVY = (
     *("allegro", "ase", "dftd3", "dftd4", "e3nn", "gpaw", "hydra", "ipi", "lightning", "mace", "matplotlib", "nequip"),
-    *("numpy", "omegaconf", "parsl", "plumed", "psi4", "pyscf", "scipy", "tblite", "torch"),
+    *("numpy", "omegaconf", "parsl", "plumed", "psi4", "pyscf", "scipy", "tblite", "torch", "torch_sim"),
 )
 
 

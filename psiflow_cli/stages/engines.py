@@ -35,6 +35,8 @@ class Plan:
     batch: int
     now: int
     """How many a model is given at once: less than `batch` once memory was short."""
+    steps: int | None = None
+    """How far to go, where an earlier run of the same plan went further."""
 
     @property
     def module(self) -> str:
@@ -43,7 +45,7 @@ class Plan:
 
     def key(self, of: str) -> str:
         """What the units of the settings `of` are found by, moved in this way."""
-        return f"{of}-{self.engine}-{self.batch}"
+        return f"{of}-{self.engine}-{self.batch}" + (f"-{self.steps}" if self.steps else "")
 
 
 def able(settings: dict[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ from psiflow_cli.stages.sampled import Outputs
 from psiflow_cli.stages.trajectories import Recorded
 from psiflow_cli.stages.walkers import Walker
 from psiflow_cli.stages.workspace import Job, Workspace
+from psiflow_cli.worker.guard import MACHINE_FAILURES
 from psiflow_cli.worker.walker import State, load
 from psiflow_cli.worker.walker import fingerprint as job_key
 
@@ -112,15 +113,20 @@ def run(sampling: Sampling, space: Workspace) -> dict[str, Any]:
 
 def _groups(sampling: Sampling, space: Workspace, plan: Plan, all_walkers: list[Walker], of: str) -> list[Group]:
     """The walkers in the groups of the plan, as far as earlier runs have moved them."""
+    known = {record["id"]: record for _, record in space.run.units(plan.key(of))}
+    if any(record["at"] > sampling.steps for record in known.values()):
+        plan.steps = sampling.steps  # an earlier run went further, and its checkpoints cannot go back
+        known = {record["id"]: record for _, record in space.run.units(plan.key(of))}
     base = space.job.folder / "walkers" / plan.key(of)
     groups = []
     for members in walkers.grouped(sampling, all_walkers, plan.batch):
         groups.append(Group(base / f"{members[0].number:05d}", members, plan.now))
-    known = {record["id"]: record for _, record in space.run.units(plan.key(of))}
     for group in groups:
         for walker in group.members:
             if unit := known.get(f"walker-{walker.number}"):
-                walker.step, walker.bytes, walker.stopped = unit["at"], unit["bytes"], unit.get("stopped")
+                walker.step, walker.bytes = unit["at"], unit["bytes"]
+                stopped = unit.get("stopped")
+                walker.stopped = None if stopped and stopped["kind"] in MACHINE_FAILURES else stopped
         group.done = all(w.stopped or w.step >= sampling.steps for w in group.members)
     return groups
 

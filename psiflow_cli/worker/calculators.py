@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from typing import Any
 
@@ -12,6 +13,7 @@ from psiflow_cli.worker.guard import resolve
 Wire = dict[str, Any]
 
 _loaded: dict[tuple[str, ...], list[Any]] = {}
+"""The last model of each thread: calculators hold the positions that they were asked about."""
 
 
 def calculator(model: Wire, context: Wire) -> Any:
@@ -23,9 +25,11 @@ def calculator(model: Wire, context: Wire) -> Any:
     """
     weights.check(model.get("weights", {}))
     family = model["family"]
-    key = (family, *model["members"], str(context.get("device")), str(context.get("dtype")))
+    thread = str(threading.get_ident())
+    key = (thread, family, *model["members"], str(context.get("device")), str(context.get("dtype")))
     if key not in _loaded:
-        _loaded.clear()  # two models may not fit on one GPU
+        for other in [each for each in list(_loaded) if each[0] == thread]:
+            del _loaded[other]  # two models may not fit on one GPU
         module = family if "." in family else f"psiflow_cli.models.{family}"
         make = resolve(f"{module}:calculator")
         _loaded[key] = [make(member, context) for member in model["members"]]

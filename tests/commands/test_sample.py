@@ -151,6 +151,8 @@ def test_what_was_measured_is_written_down_and_used_again(psiflow, trained):
     long = walkers("t.xyz")
     text = Path("t.xyz.run/journal.jsonl").read_text()
     assert text.count('"kind":"plan"') == 1
+    psiflow(*arguments, "--steps", 20)
+    assert [a.info["step"] for a in walkers("t.xyz")[3]] == [10, 20], "no more than asked for"
     for number in range(4):
         assert [a.info["step"] for a in long[number]] == [10, 20, 30, 40]
         for a, b in zip(short[number], long[number][:2], strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,9 +23,11 @@ def models(model: Wire, context: Wire, stress: bool) -> list[Any]:
     """
     weights.check(model.get("weights", {}))
     family = model["family"]
-    key = (family, *model["members"], str(context.get("device")), str(context.get("dtype")), stress)
+    thread = threading.get_ident()  # an interface keeps the last batch's arrays
+    key = (thread, family, *model["members"], str(context.get("device")), str(context.get("dtype")), stress)
     if key not in _loaded:
-        _loaded.clear()  # two models may not fit on one GPU
+        for other in [each for each in list(_loaded) if each[0] == thread]:
+            del _loaded[other]  # two models may not fit on one GPU
         try:
             make = resolve(f"{family}:torchsim")
         except AttributeError:
