@@ -173,3 +173,10 @@ def test_what_it_refuses(changes: Wire, reason: str) -> None:
     settings = {"beads": 8, "plumed": None, "ensemble": "nvt", "thermostat": "langevin", "exchange": None}
     assert engine.refuses(settings) == ""
     assert reason in engine.refuses({**settings, **changes})
+
+
+def test_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ipi", None)
+    with pytest.raises(guard.Fatal, match="i-PI is not installed in") as caught:
+        engine.advance(job(tmp_path, gas(1), springs(2.0, gas(1))), CONTEXT)
+    assert "pip install 'ipi" in caught.value.hint

@@ -11,11 +11,13 @@ Only i-PI's integrators are used: no sockets, threads, signal handlers or files 
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
 from psiflow_cli.samplers.ipi import bias
 from psiflow_cli.worker import dynamics, walker
+from psiflow_cli.worker.guard import Fatal
 
 SUMMARY = "path integrals (--beads), and PLUMED, with i-PI's integrators"
 REQUIRES = ("ipi", "ase")
@@ -51,6 +53,10 @@ def advance(job: Wire, context: Wire) -> Wire:
 
     began = time.perf_counter()
     dynamics.check(job, ENSEMBLES)
+    try:
+        import ipi  # noqa: F401
+    except ImportError:
+        raise Fatal(f"i-PI is not installed in {sys.prefix}", "pip install 'ipi>=3.3.1' there") from None
     with walker.group(job) as group:
         if group.unfinished(job["steps"]):
             group.open()
