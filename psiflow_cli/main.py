@@ -18,6 +18,7 @@ from psiflow_cli.commands import (
     label,
     model,
     rattle,
+    relax,
     sample,
     site,
     split,
@@ -110,5 +111,5 @@ def main() -> None:
     """
 
 
-for module in (rattle, label, atomic_energies, split, train, evaluate, sample, model, status, site, env):
+for module in (rattle, label, atomic_energies, split, train, evaluate, sample, relax, model, status, site, env):
     main.add_command(module.command)

@@ -93,7 +93,8 @@ class Model(Protocol):
 
         `config` is the user's file, `options` the `--set` pairs (they win), `summary` describes the data:
         {"elements": [str], "frames": int, "valid_frames": int, "stress": bool (of every frame),
-         "some_stress": bool (of at least one), "periodic": bool, "e0s": {symbol: eV}, "average" or "init" (those of the
+         "some_stress": bool (of at least one), "periodic": bool, "weighted": where a frame counts more or less than
+         others, or "", "e0s": {symbol: eV}, "average" or "init" (those of the
          model file to start from), "dtype": "float32" | "float64" (only if the site asks for one), "init": the
          configuration of the model to start from, empty for a model file of which nothing is known (only if there is
          one)}.

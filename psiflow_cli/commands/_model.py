@@ -22,7 +22,7 @@ def trust(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--trust", is_flag=True, help=text)(function)
 
 
-def load(name: str, trusted: bool, family: str | None = None) -> Bundle:
+def load(name: str, trusted: bool, kind: str | None = None) -> Bundle:
     """A bundle whose files are those it was made with, or a model file if it is `trusted`; nothing of it is run.
 
     Raises NoInput, and BadData for a file that is not trusted or of no known family.
@@ -35,7 +35,7 @@ def load(name: str, trusted: bool, family: str | None = None) -> Bundle:
         if loaded.unfinished:
             note(f"{name}: its training was stopped before the end ({_epochs(loaded)})")
         return loaded
-    found = family or _family(path)
+    found = kind or family(path)
     if found is None or not path.name.endswith(_suffixes(found)):
         known = ", ".join(sorted({suffix for each in registry.names("models") for suffix in _suffixes(each)}))
         raise BadData(f"{name}: not a model bundle, nor a model file", f"known model files: {known}")
@@ -47,7 +47,8 @@ def load(name: str, trusted: bool, family: str | None = None) -> Bundle:
     return bundle.foreign(path, found)
 
 
-def _family(path: Path) -> str | None:
+def family(path: Path) -> str | None:
+    """The family whose trainer's model files end as this one does."""
     return next((name for name in registry.names("models") if path.name.endswith(_suffixes(name))), None)
 
 

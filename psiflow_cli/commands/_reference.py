@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from psiflow_cli import options, registry
+from psiflow_cli.commands import _model
 from psiflow_cli.console import note
 
 if TYPE_CHECKING:
@@ -35,17 +36,21 @@ def failed(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--failed", metavar="FILE", help=text)(function)
 
 
-def method(name: str | None, input_file: str | None, settings: dict[str, str]) -> Method:
+def method(name: str | None, input_file: str | None, settings: dict[str, str], trust: bool = False) -> Method:
     """The reference with its input read and checked; says what of the input does not count."""
     name = options.required(name, "--reference")
     from pathlib import Path
 
     from psiflow_cli.stages.label import Method
 
-    if Path(name, "model.toml").is_file() and not input_file:  # a bundle is the input of the reference `model`
+    # a bundle, or a trainer's model file, is the input of the reference `model`
+    if not input_file and (Path(name, "model.toml").is_file() or (Path(name).is_file() and _model.family(Path(name)))):
         name, input_file = "model", name
     module = registry.load("references", name)
-    found = module.settings(Path(input_file) if input_file else None, settings)
+    if name == "model" and input_file and Path(input_file).is_file():
+        found = module.of_bundle(_model.load(input_file, trust), settings)
+    else:
+        found = module.settings(Path(input_file) if input_file else None, settings)
     replaced = module.replaced(Path(input_file)) if input_file and hasattr(module, "replaced") else []
     if replaced:
         note(f"{input_file}: not used, since the frame or psiflow decides it: {', '.join(replaced)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands import _reference, _stage
+from psiflow_cli.commands import _model, _reference, _stage
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.workspace import Workspace
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option("--retry-failed", is_flag=True, help="Try again what failed for the frame's own reasons, too.")
 @click.option("--strict-version", is_flag=True, help="Compute anew what another version of the code has labelled.")
+@_model.trust
 @options.common
 def command(
     frames: tuple[str, ...],
@@ -46,6 +47,7 @@ def command(
     taken_from: tuple[str, ...],
     retry_failed: bool,
     strict_version: bool,
+    trust: bool,
     common: options.Common,
 ) -> None:
     """Compute energies, forces and stress of FRAMES with a reference method.
@@ -58,7 +60,7 @@ def command(
       psiflow label data.xyz --reference xtb
       psiflow label data.xyz --reference cp2k --input cp2k.inp --site hortense.toml -o labelled.xyz
     """
-    method = _reference.method(reference, input_file, settings)
+    method = _reference.method(reference, input_file, settings, trust)
     from psiflow_cli.stages import label, recovery
 
     output = common.output or options.beside(frames, "labelled")

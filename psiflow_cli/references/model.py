@@ -22,15 +22,19 @@ DTYPES = ("float32", "float64")
 
 def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
     """What tells this model from others, and where it is; `dtype` computes in another precision than its own."""
+    if input_file is None:
+        raise UsageError("the reference model needs a model bundle", "--reference water.model, or --input water.model")
+    return of_bundle(bundle.load(str(input_file)), options)
+
+
+def of_bundle(loaded: bundle.Bundle, options: dict[str, str]) -> dict[str, Any]:
+    """The settings of a bundle, or of a bare model file that the user trusts."""
     for key in options:
         if key != "dtype":
             raise UsageError(f"unknown option {key!r} of the reference model", nearest(key, ["dtype"]))
     dtype = options.get("dtype", "")
     if dtype not in ("", *DTYPES):
         raise UsageError(f"dtype={dtype} of the reference model is unknown", f"known: {', '.join(DTYPES)}")
-    if input_file is None:
-        raise UsageError("the reference model needs a model bundle", "--reference water.model, or --input water.model")
-    loaded = bundle.load(str(input_file))
     return {
         "model": loaded.fingerprint,
         "family": loaded.family,
@@ -51,8 +55,8 @@ def runs_as(settings: dict[str, Any]) -> tuple[str, str]:
 
 
 def check(settings: dict[str, Any], elements: set[str]) -> None:
-    """Raise BadData for an element that the model was not trained on."""
-    for element in sorted(elements - set(settings["elements"])):
+    """Raise BadData for an element that the model was not trained on; of a bare model file that is not known."""
+    for element in sorted(elements - set(settings["elements"])) if settings["elements"] else ():
         raise BadData(f"the model does not know the element {element}", "it knows " + " ".join(settings["elements"]))
 
 

@@ -61,6 +61,8 @@ class Dataset:
     """Frames that were trained on before and are not among the new ones."""
     first: dict[str, str] = field(default_factory=dict)
     """Where each element was seen first."""
+    weighted: str = ""
+    """Where a frame counts more or less than others, if one does."""
 
     def count(self, part: str) -> int:
         """How many frames a part has."""
@@ -158,7 +160,7 @@ def _check(frame: Frame, keys: Keys, data: Dataset) -> bool:
     if isolated:
         note_atom(frame.symbols[0], label["energy"], where, data.e0s)
         return True
-    data_checks.check_weights(frame)
+    data.weighted = data_checks.check_weights(frame) or data.weighted
     data.levels.see(frame)
     if frame.natoms == 1:
         data.crystals_of_one_atom.update(frame.symbols)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from psiflow_cli import extxyz
@@ -46,6 +46,8 @@ class Work:
     """Fingerprint of all that decides a result besides the frame."""
     inputs: tuple[str, ...] = ()
     """What is read from a frame besides its structure."""
+    wire: Callable[[extxyz.Frame, tuple[str, ...]], Wire] = extxyz.wire
+    """The frame as the worker gets it; its result is kept under its `id`."""
     task_seconds: float = 1.0
     """How long one task should take; 0: one frame a task."""
     verb: str = "frames"
@@ -138,7 +140,7 @@ class _Feeder:
         for key, frame in zip(survey.ids, space.frames(), strict=True):
             if key in needed:
                 needed.discard(key)  # a structure that comes twice is computed once
-                yield extxyz.wire(frame, self._work.inputs)
+                yield self._work.wire(frame, self._work.inputs)
 
     def next(self) -> Task | None:
         """The next task, or None if nothing is left to submit."""

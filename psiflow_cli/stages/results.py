@@ -19,14 +19,18 @@ class Survey:
     """The first pass over the inputs: every frame checked and hashed, in 8 bytes a frame."""
 
     def __init__(
-        self, frames: Iterator[extxyz.Frame], inputs: tuple[str, ...], see: Callable[[extxyz.Frame], None]
+        self,
+        frames: Iterator[extxyz.Frame],
+        inputs: tuple[str, ...],
+        see: Callable[[extxyz.Frame], None],
+        identity: Callable[[extxyz.Frame, tuple[str, ...]], str] = extxyz.frame_id,
     ) -> None:
         self.ids = array("Q")
         self.elements: set[str] = set()
         for frame in frames:
             see(frame)
             self.elements.update(frame.symbols)
-            self.ids.append(int(extxyz.frame_id(frame, inputs), 16))
+            self.ids.append(int(identity(frame, inputs), 16))
 
     def __len__(self) -> int:
         return len(self.ids)

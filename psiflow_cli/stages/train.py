@@ -113,6 +113,7 @@ def _summary(
         "stress": data.frames == data.with_stress,
         "some_stress": data.with_stress > 0,
         "periodic": data.periodic > 0,
+        "weighted": data.weighted,
         "e0s": energies,
     }
     if begin:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.commands.inputs import WATER
@@ -40,3 +42,18 @@ def test_labels_are_what_evaluate_predicts(psiflow, trained):
         assert (labelled.get_forces() == predicted.arrays["model_forces"]).all()
         if labelled.pbc.all():
             assert (labelled.get_stress(voigt=False) == predicted.info["model_stress"]).all()
+
+
+def test_a_bare_model_file_labels_only_if_it_is_trusted(psiflow, trained):
+    ase_io = pytest.importorskip("ase.io")
+    (file,) = (Path(trained.model) / "member-0").glob("*.model")
+    Path("in.xyz").write_text(WATER)
+    arguments = ("label", "in.xyz", "--reference", file, "--site", trained.site, "-o", "labels.xyz")
+    said = psiflow(*arguments, code=65).stderr
+    assert "a bare model file is a program" in said
+    assert "--trust runs it" in said
+    psiflow(*arguments, "--trust")
+    psiflow("evaluate", "in.xyz", "--model", trained.model, "--site", trained.site, "-o", "predicted.xyz")
+    labelled, predicted = ase_io.read("labels.xyz"), ase_io.read("predicted.xyz")
+    assert labelled.get_potential_energy() == predicted.info["model_energy"]
+    assert (labelled.get_forces() == predicted.arrays["model_forces"]).all()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from psiflow_cli.errors import BadData, UsageError
-from psiflow_cli.models import nequip
+from psiflow_cli.models import mace, nequip
 from psiflow_cli.models.nequip import settings
 
 Wire = dict[str, Any]
@@ -143,6 +143,16 @@ def test_wrong_settings_are_refused_with_what_to_use(
         nequip.plan(config, options, SUMMARY)
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_weights_of_frames_are_refused_before_anything_is_submitted() -> None:
+    """Where the frame is, what it says, and what to do; MACE's trainer has such weights."""
+    weighted = {**SUMMARY, "weighted": "data.xyz:5: frame 2: config_weight=2.0"}
+    with pytest.raises(BadData) as caught:
+        nequip.plan({}, {}, weighted)
+    assert caught.value.message.startswith("data.xyz:5: frame 2: config_weight=2.0, but NequIP's trainer")
+    assert "more than once" in caught.value.hint
+    mace.plan({}, {}, weighted)
 
 
 def test_a_start_decides_the_architecture() -> None:

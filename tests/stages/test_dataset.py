@@ -92,6 +92,13 @@ def test_a_weight_that_is_none(read, weight):
     assert "in.xyz:5: frame 2: config_weight=" in said(read, frame(1) + frame(2, more=f"config_weight={weight}"))
 
 
+def test_where_a_frame_counts_more_than_others(read):
+    _, data = read(frame(1) + frame(2, more="config_weight=1.0"))
+    assert data.weighted == ""
+    _, data = read(frame(1) + frame(2, more="config_forces_weight=2"))
+    assert data.weighted == "in.xyz:5: frame 2: config_forces_weight=2"
+
+
 def test_stress_of_some_frames(read):
     stress = 'stress="1 0 0 0 2 0 0 0 3" '
     _, data = read(frames(1, 2, cell=CELL, stress=stress) + frames(3, cell=CELL) + frames(4, stress=stress))

@@ -137,7 +137,12 @@ def _parsed(text: str) -> Any:
 
 
 def _check(planned: Wire, summary: Wire) -> None:
-    """Raise UsageError for what cannot work, before anything is submitted."""
+    """Raise UsageError, or BadData, for what cannot work, before anything is submitted."""
+    if summary.get("weighted"):
+        raise BadData(
+            f"{summary['weighted']}, but NequIP's trainer has no weights of frames",
+            "remove the key, leave the frame out, or give it more than once",
+        )
     _check_names(planned, "")
     _check_numbers(planned)
     batch = settings.resolved(planned, settings.get(planned, SHORT["batch_size"]))
