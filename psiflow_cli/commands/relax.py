@@ -1,0 +1,128 @@
+"""psiflow relax: positions, and cells, of least energy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from psiflow_cli import options
+from psiflow_cli.commands import _held, _model, _reference, _stage
+from psiflow_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from psiflow_cli.stages.workspace import Workspace
+
+
+@click.command("relax", cls=options.StageCommand, short_help="Geometries and cells of least energy with a model")
+@options.frames
+@options.model
+@_model.trust
+@click.option(
+    "--fmax",
+    type=options.Finite(0, min_open=True),
+    default=0.01,
+    show_default=True,
+    metavar="eV/Å",
+    help="Converged where the force on every atom is smaller.",
+)
+@click.option("--steps", type=click.IntRange(0), default=500, show_default=True, help="At most so many for a frame.")
+@click.option(
+    "--cell",
+    type=click.Choice(["fixed", "isotropic", "shape", "flexible"]),
+    default="fixed",
+    show_default=True,
+    help="How the cell moves: its size alone, its shape at constant volume, or all of it.",
+)
+@click.option(
+    "--pressure",
+    type=options.Finite(),
+    default=0.0,
+    show_default=True,
+    metavar="bar",
+    help="On a cell whose size moves.",
+)
+@click.option(
+    "--smax",
+    type=options.Finite(0, min_open=True),
+    default=100.0,
+    show_default=True,
+    metavar="bar",
+    help="Converged where the stress of a cell that moves is off by less, too.",
+)
+@click.option("--keep-symmetry", is_flag=True, help="Make a crystal's symmetry exact, and keep it.")
+@click.option(
+    "--symprec",
+    type=options.Finite(0, min_open=True),
+    default=0.01,
+    show_default=True,
+    metavar="Å",
+    help="How far atoms may be from the symmetry that --keep-symmetry finds.",
+)
+@_held.fixed
+@click.option(
+    "--optimizer",
+    type=click.Choice(["lbfgs", "bfgs", "fire"]),
+    default="lbfgs",
+    show_default=True,
+    help="Of ASE.",
+)
+@_reference.failed
+@options.max_failed
+@options.common
+def command(
+    frames: tuple[str, ...],
+    model: str | None,
+    trust: bool,
+    fixed: tuple[int, ...],
+    failed: str | None,
+    max_failed: options.Limit,
+    common: options.Common,
+    **how: Any,
+) -> None:
+    """Move the atoms of FRAMES, and with --cell their cells, to where a model's energy is least.
+
+    The output has every frame where it ended, with model_energy, model_forces, model_stress, max_force (eV/Å, on an
+    atom that may move), relax_steps and relax_converged. A frame that needs more steps is there, too, with
+    relax_converged=F, and counts as failed; to go on with it, relax the output. Frames that explode go to a file of
+    their own.
+
+    \b
+    Examples:
+      psiflow relax start.xyz --model water.model --fmax 0.001
+      psiflow relax ice.xyz --model water.model --cell flexible --pressure 2000 --keep-symmetry
+      psiflow relax slab.xyz --model copper.model --fixed 0-15
+    """
+    name = options.required(model, "--model")
+    if how["pressure"] and how["cell"] not in ("isotropic", "flexible"):
+        raise UsageError("--pressure, and the volume is fixed", "--cell isotropic or flexible lets it move")
+    from psiflow_cli import registry
+    from psiflow_cli.stages import held, relax
+
+    loaded = _model.load(name, trust)
+    output = common.output or options.beside(frames, "relaxed")
+    failed_output = failed or _reference.failed_beside(output, frames)
+    settings = {**how, "elements": relax.known_elements(loaded)}
+    job = _stage.job(
+        "relax", loaded.family, "evaluate", frames, output, common,
+        settings={**how, "model": loaded.fingerprint, "fixed": fixed, "failed": failed_output},
+        other_outputs=(failed_output,),
+    )  # fmt: skip
+    relaxation = relax.Relaxation(
+        job=job,
+        model=loaded,
+        family=registry.load("models", loaded.family).__name__,
+        settings=settings,
+        held=held.Held(fixed),
+        failed=failed_output,
+    )
+
+    def plan(space: Workspace) -> dict[str, object]:
+        seen, _, needed = relax.survey(relaxation, space)
+        return {"total": len(seen), "todo": len(needed)}
+
+    def say(summary: dict[str, Any]) -> str:
+        counts = f"{summary['converged']} of {summary['total']} converged ({summary['computed']} relaxed now"
+        return f"{counts}, {summary['most_steps']} steps at most) -> {_stage.name(summary['output'])}"
+
+    _stage.perform(job, common, plan=plan, run=lambda space: relax.run(relaxation, space), limit=max_failed, say=say)
