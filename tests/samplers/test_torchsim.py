@@ -151,6 +151,24 @@ def test_with_whom_a_walker_is_leaves_its_path_as_it_is(tmp_path: Path, members:
     same(eight[0], one[0], within=1e-10)
 
 
+def test_walkers_of_the_same_elements_are_not_taken_for_each_other(tmp_path: Path, members: list[str]) -> None:
+    """Two molecules in one frame, and the same atoms as two walkers, one after the other and in turn."""
+    other = molecule()
+    other.positions += [3.0, 0.0, 0.0]
+    pair = molecule() + other
+    starts = [wire(pair), wire(molecule()), wire(molecule())]
+    by_ase = moved(alone, job(tmp_path / "ase", starts, members[:1]))
+    together = moved(torchsim, job(tmp_path / "one", [starts[0]], members[:1]))
+    same(together[0], by_ase[0])
+    others = job(tmp_path / "two", starts[1:], members[:1])
+    for number, each in enumerate(others["walkers"], 1):
+        each["walker"] = number
+    for number, frames in enumerate(moved(torchsim, others), 1):
+        same(frames, by_ase[number])
+    for number, frames in enumerate(moved(torchsim, job(tmp_path / "mixed", starts, members[:1], batch=2))):
+        same(frames, by_ase[number])
+
+
 def test_a_committee_moves_on_its_mean_and_says_its_spread(tmp_path: Path, members: list[str]) -> None:
     starts = [wire(molecule())] * 2
     both = moved(torchsim, job(tmp_path / "a", starts, members))

@@ -83,6 +83,7 @@ class Forces:
         parts = []
         for state, begin, end in self._states:
             state.positions = positions[begin:end].to(state.cell.dtype)
+            _introduce(model, state)
             parts.append(model(state))
         names = ("energy", "forces", "stress") if model.compute_stress else ("energy", "forces")
         return {name: torch.cat([part[name] for part in parts]).to(torch.float64) for name in names}
@@ -111,6 +112,13 @@ class Forces:
             )
             self._states.append((state, begin, begin + len(atoms)))
             begin += len(atoms)
+
+
+def _introduce(model: Any, state: Any) -> None:
+    """Tell a model which atoms are whose: torch-sim's for MACE looks at the list of elements only."""
+    if getattr(model, "psiflow_state", None) is not state and hasattr(model, "setup_from_system_idx"):
+        model.setup_from_system_idx(state.atomic_numbers, state.system_idx)
+        model.psiflow_state = state
 
 
 def _joined(results: Sequence[Wire]) -> Wire:
