@@ -33,6 +33,7 @@ def column(frames, key):
     return np.array([atoms.info[key] for atoms in frames])
 
 
+@pytest.mark.full
 def test_nve_conserves_energy(psiflow, trained):
     """Total energy from the frames alone: 3N - 3 degrees of freedom move, since the centre of mass rests."""
     from ase import units
@@ -59,6 +60,7 @@ def test_nve_conserves_energy(psiflow, trained):
     assert starts[2] != starts[3]
 
 
+@pytest.mark.full
 def test_nvt_has_its_temperature(psiflow, trained):
     Path("start.xyz").write_text(BOXED)
     psiflow(

@@ -24,7 +24,7 @@ def inputs(count):
 
 
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("moments", [8, pytest.param(100, marks=FULL)])
+@pytest.mark.parametrize("moments", [5, pytest.param(100, marks=FULL)])
 def test_killed_at_random_moments(psiflow, start, moments):
     inputs(60)
     site(more="tasks_per_node = 2")

@@ -146,6 +146,7 @@ def kill_workers(output, seconds=60):
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.full
 def test_a_training_goes_on_from_its_checkpoint(slurm, folder, trained):
     """Its worker is killed, then its block; the model is the one of a training that nothing happened to."""
     site(max_blocks=1)
