@@ -31,11 +31,16 @@ SETS = {
 """File, frames to train on, validate with and test with, more files, more options, steps of each walker."""
 EPOCHS_KEY = {"mace": "max_num_epochs", "nequip": "max_epochs", "allegro": "max_epochs"}
 SMALL: dict[str, list[str]] = {
-    "mace": ["num_channels=16", "batch_size=5", "swa=false"],
+    "mace": ["num_channels=16", "batch_size=5"],
     "nequip": ["batch_size=5", "num_features=16", "num_layers=2"],
     "allegro": ["batch_size=5", "num_scalar_features=32", "num_tensor_features=8"],
 }
-EXPORTS = {"mace": ["mace", "ase", "lammps", "torchsim"], "nequip": ["nequip", "ase"], "allegro": ["nequip", "ase"]}
+_COMPILED = {"nequip": "x.nequip.zip", "ase": "x-ase", "lammps": "l.nequip.pt2", "torchsim": "t.nequip.pt2"}
+EXPORTS = {
+    "mace": {"mace": "x.model", "ase": "x-ase", "lammps": "x-lammps.pt", "torchsim": "t.model"},
+    "nequip": _COMPILED,
+    "allegro": _COMPILED,
+}
 ROWS: list[tuple[str, str, str, str]] = []
 
 
@@ -87,9 +92,9 @@ class Family:
         self.row("fine-tune", took, self.errors("f.model"))
         took, text = self.run("compile", ["model", "compile", "m.model"], accept=(0, 2, 65, 69, 78))
         self.row("compile", took, text.strip().splitlines()[-1][:90] if text.strip() else "done")
-        for target in EXPORTS[self.family]:
-            took, text = self.run("export", ["model", "export", "m.model", "--to", target, "-o", f"x-{target}"])
-            self.row(f"export --to {target}", took, text.strip().splitlines()[-1][:90] if text.strip() else "done")
+        for target, output in EXPORTS[self.family].items():
+            took, _ = self.run("export", ["model", "export", "m.model", "--to", target, "-o", output])
+            self.row(f"export --to {target}", took, output)
 
     def sample(self) -> None:
         """Four walkers from each test frame; a model trained for so short may let some of them explode."""
