@@ -286,8 +286,10 @@ def _text(path: str | None) -> str | None:
         return None
     try:
         return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise NoInput(f"{path}: {error}", "name a file of PLUMED's") from None
+    except UnicodeDecodeError as error:
+        raise NoInput(f"{path}: not UTF-8 text (byte {error.start})", "name a file of PLUMED's") from None
+    except OSError as error:
+        raise NoInput(f"{path}: {error.strerror or error}", "name a file of PLUMED's") from None
 
 
 def _said(summary: dict[str, Any]) -> str:
