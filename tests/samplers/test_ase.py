@@ -182,43 +182,12 @@ def test_other_settings_do_not_continue_a_walker(tmp_path: Path) -> None:
         advance(job(tmp_path, water(), block=10, temperature=400.0), CONTEXT)
 
 
-def tiny_mace(path: Path) -> None:
-    """An untrained MACE model for H and O: as smooth as a real one, and a few milliseconds a call."""
-    import mace  # noqa: F401  (first: it lets torch load what e3nn has pickled)
-    import torch
-    from e3nn import o3
-    from mace import modules
-
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    kinds = modules.interaction_classes
-    model = modules.ScaleShiftMACE(
-        r_max=4.0,
-        num_bessel=8,
-        num_polynomial_cutoff=5,
-        max_ell=2,
-        interaction_cls=kinds["RealAgnosticResidualInteractionBlock"],
-        interaction_cls_first=kinds["RealAgnosticInteractionBlock"],
-        num_interactions=2,
-        num_elements=2,
-        hidden_irreps=o3.Irreps("16x0e"),
-        MLP_irreps=o3.Irreps("16x0e"),
-        gate=torch.nn.functional.silu,
-        atomic_energies=np.array([-13.0, -430.0]),
-        avg_num_neighbors=8,
-        atomic_numbers=[1, 8],
-        correlation=2,
-        atomic_inter_scale=[1.0],
-        atomic_inter_shift=[0.0],
-    )
-    torch.save(model, path)
-    torch.set_default_dtype(torch.float32)
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_mace_in_float32_goes_on_bit_for_bit_in_a_new_process(tmp_path: Path) -> None:
     pytest.importorskip("mace", reason="mace-torch is not installed")
-    tiny_mace(tmp_path / "tiny.model")
+    from tests.samplers.mace_model import untrained  # not above: a process of its own loads this file as a family
+
+    untrained(tmp_path / "tiny.model", channels=16)
     start = water()
     start.set_cell([3.1, 3.1, 3.1])
     start.pbc = True

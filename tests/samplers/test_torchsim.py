@@ -20,6 +20,7 @@ from psiflow_cli.samplers import ase as alone  # noqa: E402
 from psiflow_cli.samplers import torchsim  # noqa: E402
 from psiflow_cli.samplers.torchsim import forces  # noqa: E402
 from psiflow_cli.worker.guard import Fatal  # noqa: E402
+from tests.samplers.mace_model import untrained  # noqa: E402
 
 CONTEXT: dict[str, Any] = {"scratch": "", "device": "cpu", "dtype": None, "threads": 1}
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -28,38 +29,10 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Two untrained MACE models for H and O."""
-    import mace  # noqa: F401  (first: it lets torch load what e3nn has pickled)
-    import torch
-    from e3nn import o3
-    from mace import modules
-
     folder = tmp_path_factory.mktemp("members")
-    kinds = modules.interaction_classes
-    torch.set_default_dtype(torch.float64)
     for seed in range(2):
-        torch.manual_seed(seed)
-        model = modules.ScaleShiftMACE(
-            r_max=4.0,
-            num_bessel=6,
-            num_polynomial_cutoff=5,
-            max_ell=2,
-            interaction_cls=kinds["RealAgnosticResidualInteractionBlock"],
-            interaction_cls_first=kinds["RealAgnosticInteractionBlock"],
-            num_interactions=2,
-            num_elements=2,
-            hidden_irreps=o3.Irreps("8x0e"),
-            MLP_irreps=o3.Irreps("8x0e"),
-            gate=torch.nn.functional.silu,
-            atomic_energies=np.array([-13.0, -430.0]),
-            avg_num_neighbors=8,
-            atomic_numbers=[1, 8],
-            correlation=2,
-            atomic_inter_scale=[1.0],
-            atomic_inter_shift=[0.0],
-        )
         (folder / f"member-{seed}").mkdir()
-        torch.save(model, folder / f"member-{seed}" / "tiny.model")
-    torch.set_default_dtype(torch.float32)
+        untrained(folder / f"member-{seed}" / "tiny.model", seed=seed)
     return [str(folder / f"member-{seed}") for seed in range(2)]
 
 
