@@ -17,6 +17,7 @@ from psiflow_cli.commands import (
     evaluate,
     label,
     model,
+    phonons,
     rattle,
     relax,
     sample,
@@ -111,5 +112,19 @@ def main() -> None:
     """
 
 
-for module in (rattle, label, atomic_energies, split, train, evaluate, sample, relax, model, status, site, env):
+for module in (
+    rattle,
+    label,
+    atomic_energies,
+    split,
+    train,
+    evaluate,
+    sample,
+    relax,
+    phonons,
+    model,
+    status,
+    site,
+    env,
+):
     main.add_command(module.command)

@@ -87,6 +87,7 @@ def test_the_extras_are_those_promised(wheel: Path) -> None:
         "ipi",
         "mace",
         "nequip",
+        "phonons",
         "pyscf",
         "xtb",
     }

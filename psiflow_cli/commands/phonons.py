@@ -1,0 +1,166 @@
+"""psiflow phonons: Hessian, frequencies and harmonic free energy of relaxed frames."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from psiflow_cli import options
+from psiflow_cli.commands import _held, _model, _reference, _stage
+from psiflow_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from psiflow_cli.stages.workspace import Workspace
+
+
+def _temperatures(_ctx: click.Context, _param: click.Parameter, value: Any) -> tuple[float, ...]:
+    """`300` or `300,400`."""
+    found = []
+    for word in str(value).split(","):
+        try:
+            kelvin = float(word)
+        except ValueError:
+            kelvin = 0.0
+        if not 0 < kelvin < math.inf:
+            raise click.BadParameter(f"{word.strip()!r} is no temperature above 0 K, such as 300")
+        found.append(kelvin)
+    return tuple(found)
+
+
+def _triple(_ctx: click.Context, _param: click.Parameter, value: str | None) -> list[int] | None:
+    """`2,2,2`."""
+    if value is None:
+        return None
+    words = [word.strip() for word in str(value).split(",")]
+    if len(words) != 3 or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise click.BadParameter(f"{value!r} is not three numbers from 1, such as 2,2,2")
+    return [int(word) for word in words]
+
+
+@click.command("phonons", cls=options.StageCommand, short_help="Frequencies and harmonic free energy of relaxed frames")
+@options.frames
+@options.model
+@_model.trust
+@click.option(
+    "--temperature",
+    default="300",
+    show_default=True,
+    metavar="K[,K...]",
+    callback=_temperatures,
+    help="Of the free energies.",
+)
+@click.option(
+    "--supercell",
+    metavar="N,N,N",
+    callback=_triple,
+    help="Of a crystal, in which atoms are displaced [default: the frame itself, and Γ alone].",
+)
+@click.option(
+    "--mesh",
+    metavar="N,N,N",
+    callback=_triple,
+    help="Wave vectors along each reciprocal vector, with --supercell [default: 50 Å over the cell's spacing].",
+)
+@click.option(
+    "--displacement",
+    type=options.Finite(0, min_open=True),
+    default=0.01,
+    show_default=True,
+    metavar="Å",
+    help="Of an atom, to both sides.",
+)
+@click.option(
+    "--fmax",
+    type=options.Finite(0, min_open=True),
+    default=0.01,
+    show_default=True,
+    metavar="eV/Å",
+    help="A frame is relaxed where the force on every atom is smaller.",
+)
+@click.option(
+    "--threshold",
+    type=options.Finite(0),
+    default=1.0,
+    show_default=True,
+    metavar="cm^-1",
+    help="Modes up to here, and imaginary ones, are left out of the sums.",
+)
+@click.option("--hessian", metavar="FILE.npz", help="Write the Hessians (eV/Å²), for numpy.load.")
+@_held.fixed
+@_reference.failed
+@options.max_failed
+@options.common
+def command(
+    frames: tuple[str, ...],
+    model: str | None,
+    trust: bool,
+    temperature: tuple[float, ...],
+    threshold: float,
+    hessian: str | None,
+    fixed: tuple[int, ...],
+    failed: str | None,
+    max_failed: options.Limit,
+    common: options.Common,
+    **how: Any,
+) -> None:
+    """Compute the vibrations of relaxed FRAMES, and their free energies, classical and quantum.
+
+    The output has frequencies in cm^-1, imaginary ones as negative numbers, without the rigid motions: translations
+    and rotations of a molecule, translations of a crystal. Atoms whose move_mask is F, or that --fixed names, are held:
+    the others vibrate, and nothing is left out. A masses column replaces the usual masses.
+
+    The table has the zero-point energy, the free energies (quantum F, classical kT ln(ħω/kT)), the quantum entropy and
+    heat capacity; with --supercell as means over the mesh, per cell of the frame (phonopy).
+
+    FILE.npz has of the first frame hessian_0, positions_0, cell_0 and moving_0 (the atoms of its rows, in threes), of
+    the second hessian_1, and so on; with --supercell of the supercell.
+
+    \b
+    Examples:
+      psiflow relax water.xyz --model water.model --fmax 0.001 -o relaxed.xyz
+      psiflow phonons relaxed.xyz --model water.model --temperature 300,400 --hessian water.npz
+      psiflow phonons copper.xyz --model copper.model --supercell 3,3,3 --json
+    """
+    name = options.required(model, "--model")
+    if how["mesh"] and not how["supercell"]:
+        raise UsageError("--mesh without --supercell", "--supercell 2,2,2 has phonons beyond Γ")
+    if hessian and not hessian.endswith(".npz"):
+        raise UsageError(f"--hessian {hessian}: not a name that ends in .npz", f"--hessian {hessian}.npz")
+    from psiflow_cli import registry
+    from psiflow_cli.stages import held, phonons, relax
+
+    loaded = _model.load(name, trust)
+    output = common.output or options.beside(frames, "phonons")
+    failed_output = failed or _reference.failed_beside(output, frames)
+    settings = {**how, "elements": relax.known_elements(loaded)}
+    job = _stage.job(
+        "phonons", loaded.family, "evaluate", frames, output, common,
+        settings={**how, "model": loaded.fingerprint, "fixed": fixed, "failed": failed_output},
+        other_outputs=(failed_output, *((hessian,) if hessian else ())),
+        more_settings={"temperature": temperature, "threshold": threshold, "hessian": hessian},
+    )  # fmt: skip
+    analysis = phonons.Analysis(
+        job=job,
+        model=loaded,
+        family=registry.load("models", loaded.family).__name__,
+        settings=settings,
+        held=held.Held(fixed, with_masses=True),
+        temperatures=temperature,
+        threshold=threshold,
+        failed=failed_output,
+        hessians=hessian,
+    )
+
+    def plan(space: Workspace) -> dict[str, object]:
+        seen, _, needed = phonons.survey(analysis, space)
+        return {"total": len(seen), "todo": len(needed)}
+
+    def say(summary: dict[str, Any]) -> str:
+        files = [_stage.name(summary["output"]), *([summary["hessian"]] if summary["hessian"] else [])]
+        counts = f"{summary['total'] - summary['failed']} of {summary['total']} frames analysed"
+        table = f"\n{phonons.as_text(summary['harmonic'])}" if summary["harmonic"] else ""
+        return f"{counts} ({summary['computed']} Hessians computed now) -> {', '.join(files)}{table}"
+
+    _stage.perform(job, common, plan=plan, run=lambda space: phonons.run(analysis, space), limit=max_failed, say=say)
