@@ -74,7 +74,7 @@ def _triple(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 @click.option(
     "--fmax",
     type=options.Finite(0, min_open=True),
-    default=0.01,
+    default=0.02,
     show_default=True,
     metavar="eV/Å",
     help="A frame is relaxed where the force on every atom is smaller.",
@@ -108,7 +108,8 @@ def command(
     """Compute the vibrations of relaxed FRAMES, and their free energies, classical and quantum.
 
     The output has frequencies in cm^-1, imaginary ones as negative numbers, without the rigid motions: translations
-    and rotations of a molecule, translations of a crystal. Atoms whose move_mask is F, or that --fixed names, are held:
+    and rotations of a molecule, translations of a crystal; and imaginary_modes, which counts them, on a mesh those of
+    all its points. Atoms whose move_mask is F, or that --fixed names, are held:
     the others vibrate, and nothing is left out. A masses column replaces the usual masses.
 
     The table has the zero-point energy, the free energies (quantum F, classical kT ln(ħω/kT)), the quantum entropy and

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from psiflow_cli import extxyz
-from psiflow_cli.errors import BadData, UsageError
+from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.seams import Wire
+from psiflow_cli.stages import held
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.sample import Sampling
@@ -74,30 +74,17 @@ def grouped(sampling: Sampling, all_walkers: list[Walker], batch: int) -> Iterat
 def _start(frame: Frame, settings: Wire) -> Wire:
     """A frame with what dynamics needs beside it: the atoms that do not move, and masses other than the usual ones."""
     start = extxyz.wire(frame, ("charge", "multiplicity"))
-    fixed = set(settings["fixed"])
-    if fixed and max(fixed) >= frame.natoms:
-        raise UsageError(f"{frame.where}: no atom {max(fixed)} to hold fixed", "the first atom is 0")
-    if "move_mask" in {name for name, _, _ in frame.properties}:
-        for index, moves in enumerate(frame.column("move_mask")):
-            flags = moves if isinstance(moves, list) else [moves]
-            if any(flags) and not all(flags):
-                said = f"{frame.where}: atom {index} is fixed in some directions only"
-                raise BadData(said, "psiflow fixes an atom as a whole: make its move_mask all T or all F")
-            if not all(flags):
-                fixed.add(index)
+    fixed = held.fixed(frame, settings["fixed"])
     if fixed:
-        start["fixed"] = sorted(fixed)
+        start["fixed"] = fixed
         if len(fixed) == frame.natoms:
             raise BadData(f"{frame.where}: none of its atoms may move", "leave one out of fixed or of move_mask")
         if settings["ensemble"] in ("npt", "nvst"):
             said = f"{frame.where}: atoms that do not move, and {settings['ensemble']} moves the cell"
             raise BadData(said, "let all atoms move, or choose nve or nvt")
     masses = settings["masses"]
-    if "masses" in {name for name, _, _ in frame.properties}:
-        start["masses"] = frame.column("masses")
-        for index, mass in enumerate(start["masses"]):
-            if not 0 < mass < math.inf:
-                raise BadData(f"{frame.where}: atom {index} has a mass of {mass} u", "masses are above zero")
+    if own := held.masses(frame):
+        start["masses"] = own
     elif set(masses) & set(frame.symbols):
         start["masses"] = {symbol: masses[symbol] for symbol in sorted(set(masses) & set(frame.symbols))}
     return start

@@ -51,7 +51,9 @@ def _analysed(frame: Wire, calculator: Any, settings: Wire, folder: str) -> Wire
     found = relaxing.described(atoms)
     found["max_force"] = largest = relaxing.largest(np.array(found["forces"])[moving])
     if not largest < settings["fmax"]:
-        said = f"not relaxed: the largest force is {largest:.3g} eV/Å, not below {settings['fmax']:g} eV/Å"
+        said = (
+            f"not relaxed: the largest force is {largest:.3g} eV/Å, not below {settings['fmax']:g} eV/Å (psiflow relax)"
+        )
         return failure("invalid-input", said)
     if settings["supercell"]:
         found |= supercells.modes(atoms, settings, "masses" in frame, lambda *parts: _leave(folder, frame, *parts))

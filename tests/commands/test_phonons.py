@@ -93,11 +93,11 @@ def test_a_frame_that_is_not_relaxed_is_refused_or_fails(here):
     Path("start.xyz").write_text(HELD + away)
     done = phonons("start.xyz", code=1)
     assert "1 of 2 failed: 1 invalid-input -> start.phonons.failed.xyz" in done.stderr
-    assert "not relaxed: the largest force is 0.04 eV/Å, not below 0.01 eV/Å" in done.stderr
+    assert "not relaxed: the largest force is 0.04 eV/Å, not below 0.02 eV/Å" in done.stderr
     assert len(ase_io.read("start.phonons.xyz", ":")) == 1
     Path("known.xyz").write_text(HELD + away.replace(" pbc=", " max_force=0.04 pbc="))
     done = phonons("known.xyz", code=65)
-    assert "known.xyz:6: frame 2: not relaxed: max_force is 0.04 eV/Å, not below 0.01 eV/Å" in done.stderr
+    assert "known.xyz:6: frame 2: not relaxed: max_force is 0.04 eV/Å, not below 0.02 eV/Å" in done.stderr
     assert "psiflow relax" in done.stderr
     phonons("known.xyz", "--fmax", 0.1)
 
