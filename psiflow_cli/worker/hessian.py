@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli.worker import calculators, harmonic, relaxing, supercells
+from psiflow_cli.worker import calculators, committee, guard, harmonic, relaxing, supercells
 from psiflow_cli.worker import frames as wire
 from psiflow_cli.worker.guard import Fatal, failure
 
 Wire = dict[str, Any]
+Predict = Callable[[list[Wire]], list[Wire]]
+"""A prediction (energy, forces, stress), or a failure, for each frame."""
+
+_TOGETHER = 240
+"""Displaced frames that are made at once; the family's `predict` cuts them into batches that fit."""
 
 
 def analyse(frames: list[Wire], model: Wire, settings: Wire, context: Wire, folder: str = "") -> list[Wire]:
@@ -21,46 +27,62 @@ def analyse(frames: list[Wire], model: Wire, settings: Wire, context: Wire, fold
     displaced, and "masses". In `folder`, if one is named, each frame's Hessian is left; see `_leave`.
 
     Returns for each frame {"frequencies": in cm^-1, of a crystal at Γ, without rigid motions unless atoms are fixed,
-    "modes": [those of each point of the mesh], "weights": [of each point], "positions", "cell", "energy", "forces",
-    "stress", "max_force"} or a failure, which is `invalid-input` for a frame that is not relaxed.
+    "modes": [those of each point of the mesh], "weights": [of each point], "energy", "forces", "stress", "max_force"},
+    and of a committee "energy_std" and "forces_std"; or a failure, `invalid-input` for a frame that is not relaxed.
     """
-    calculator = calculators.calculator(model, context)
-    return [_guarded(frame, calculator, settings, folder) for frame in frames]
+    predict = predictor(model, context)
+    return [_guarded(frame, predict, settings, folder) for frame in frames]
 
 
-def _guarded(frame: Wire, calculator: Any, settings: Wire, folder: str) -> Wire:
+def predictor(model: Wire, context: Wire) -> Predict:
+    """Many frames in one call of the model where its family can do so; else its calculator, frame by frame."""
+    try:
+        guard.resolve(f"{model['family']}:predict")
+    except AttributeError:
+        calculator = calculators.calculator(model, context)
+        return lambda frames: [_calculated(frame, calculator) for frame in frames]
+    return lambda frames: committee.evaluate(
+        frames, model["family"], model["members"], context, model.get("weights", {})
+    )
+
+
+def _calculated(frame: Wire, calculator: Any) -> Wire:
+    atoms = wire.atoms(frame)
+    atoms.calc = calculator
+    return relaxing.described(atoms)
+
+
+def _guarded(frame: Wire, predict: Predict, settings: Wire, folder: str) -> Wire:
     if bad := relaxing.unfit(frame, settings["elements"]):
         return bad
     try:
-        return _analysed(frame, calculator, settings, folder)
+        return _analysed(frame, predict, settings, folder)
     except Fatal:
         raise
     except Exception as error:
         return relaxing.crashed(error, "computing the Hessian")
 
 
-def _analysed(frame: Wire, calculator: Any, settings: Wire, folder: str) -> Wire:
+def _analysed(frame: Wire, predict: Predict, settings: Wire, folder: str) -> Wire:
     import numpy as np
 
-    calculator.reset()
+    (found,) = predict([frame])
+    if "failure" in found:
+        return found
     atoms = wire.atoms(frame)
     atoms.set_masses(wire.masses(frame, atoms.get_masses()))
-    atoms.calc = calculator
     fixed = set(frame.get("fixed", ()))
     moving = [index for index in range(len(atoms)) if index not in fixed]
-    found = relaxing.described(atoms)
-    found["max_force"] = largest = relaxing.largest(np.array(found["forces"])[moving])
+    largest = relaxing.largest(np.array(found["forces"])[moving])
     if not largest < settings["fmax"]:
-        said = (
-            f"not relaxed: the largest force is {largest:.3g} eV/Å, not below {settings['fmax']:g} eV/Å (psiflow relax)"
-        )
-        return failure("invalid-input", said)
+        said = f"not relaxed: the largest force is {largest:.3g} eV/Å, not below {settings['fmax']:g} eV/Å"
+        return failure("invalid-input", f"{said} (psiflow relax)")
+    found = {key: value for key, value in found.items() if key not in ("positions", "cell")} | {"max_force": largest}
+    forces = _Forces(predict)
     if settings["supercell"]:
-        found |= supercells.modes(atoms, settings, "masses" in frame, lambda *parts: _leave(folder, frame, *parts))
-        return found
-    hessian = central_differences(atoms, moving, settings["displacement"])
-    if not np.isfinite(hessian).all():
-        return failure("inconsistent", "the force on an atom is not finite where another is displaced")
+        made = supercells.modes(atoms, settings, "masses" in frame, forces, lambda *of: _leave(folder, frame, *of))
+        return {**found, **made}
+    hessian = central_differences(frame, moving, settings["displacement"], forces)
     masses = atoms.get_masses()[moving]
     motions = None if fixed else harmonic.rigid(atoms.positions, masses, not any(atoms.pbc))
     frequencies = harmonic.frequencies(hessian, masses, motions)
@@ -68,22 +90,44 @@ def _analysed(frame: Wire, calculator: Any, settings: Wire, folder: str) -> Wire
     return {**found, "frequencies": frequencies, "modes": [frequencies], "weights": [1]}
 
 
-def central_differences(atoms: Any, moving: list[int], displacement: float) -> Any:
+class _Forces:
+    """The forces (eV/Å) of frames, in arrays of shape (N, 3); raises ValueError where there are none."""
+
+    def __init__(self, predict: Predict) -> None:
+        self._predict = predict
+
+    def __call__(self, frames: list[Wire]) -> list[Any]:
+        import numpy as np
+
+        found = []
+        for first in range(0, len(frames), _TOGETHER):
+            for result in self._predict(frames[first : first + _TOGETHER]):
+                if result.get("failure") == "out-of-memory":
+                    raise MemoryError(result["message"])
+                if "failure" in result:
+                    raise ValueError(f"with a displaced atom: {result['message']}")
+                found.append(np.array(result["forces"]))
+        if not np.isfinite(found).all():
+            raise ValueError("a force is not finite where an atom is displaced")
+        return found
+
+
+def central_differences(
+    frame: Wire, moving: list[int], displacement: float, forces: Callable[[list[Wire]], list[Any]]
+) -> Any:
     """The symmetrised Hessian (eV/Å²) of the atoms in `moving`, of shape (3M, 3M), from 6M evaluations of forces."""
     import numpy as np
 
-    start = atoms.positions.copy()
-    rows = []
+    start = np.array(frame["positions"])
+    displaced = []
     for index in moving:
         for axis in range(3):
-            forces = []
             for sign in (1, -1):
-                atoms.positions = start
-                atoms.positions[index, axis] += sign * displacement
-                forces.append(np.array(atoms.get_forces(apply_constraint=False))[moving].ravel())
-            rows.append((forces[1] - forces[0]) / (2 * displacement))
-    atoms.positions = start
-    hessian = np.array(rows)
+                positions = start.copy()
+                positions[index, axis] += sign * displacement
+                displaced.append({**frame, "positions": positions.tolist()})
+    pushed = np.array(forces(displaced))[:, moving].reshape(-1, 2, 3 * len(moving))
+    hessian = (pushed[:, 1] - pushed[:, 0]) / (2 * displacement)
     return (hessian + hessian.T) / 2
 
 

@@ -16,24 +16,33 @@ _THZ = 33.3564095198152
 """cm^-1: 1e12 / (100 c)."""
 
 
-def modes(atoms: Any, settings: Wire, has_own_masses: bool, leave: Callable[[Any, Any, list[int]], None]) -> Wire:
+def modes(
+    atoms: Any,
+    settings: Wire,
+    has_own_masses: bool,
+    forces: Callable[[list[Wire]], list[Any]],
+    leave: Callable[[Any, Any, list[int]], None],
+) -> Wire:
     """{"frequencies", "modes", "weights"} as `worker.hessian.analyse` returns them; the cell is taken as primitive.
 
-    `leave` gets the Hessian of the supercell (eV/Å², shape (3M, 3M)), its atoms, and the numbers of those.
+    `forces` gives those of frames on the wire (eV/Å); `leave` gets the Hessian of the supercell (eV/Å², shape
+    (3M, 3M)), its atoms, and the numbers of those.
     """
-    import ase
     import numpy as np
 
     phonopy = _phonopy(atoms, settings["supercell"], has_own_masses)
     phonopy.generate_displacements(distance=settings["displacement"], is_plusminus=True)
-    forces = []
-    for displaced in phonopy.supercells_with_displacements:
-        cell = ase.Atoms(displaced.symbols, displaced.positions, cell=displaced.cell, pbc=True)
-        cell.calc = atoms.calc
-        forces.append(cell.get_forces())  # type: ignore[no-untyped-call]
-    if not np.isfinite(forces).all():
-        raise ValueError("a force on an atom of the supercell is not finite")
-    phonopy.forces = np.array(forces)
+    displaced = [
+        {
+            "id": "",
+            "symbols": list(each.symbols),
+            "positions": each.positions.tolist(),
+            "cell": each.cell.tolist(),
+            "pbc": [True] * 3,
+        }
+        for each in phonopy.supercells_with_displacements
+    ]
+    phonopy.forces = np.array(forces(displaced))
     phonopy.produce_force_constants(show_drift=False)
     phonopy.symmetrize_force_constants(show_drift=False)
     _leave_whole(phonopy, leave)

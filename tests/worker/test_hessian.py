@@ -69,6 +69,12 @@ def analysed(frame: Any, member: str = "emt", folder: str = "", **changes: Any) 
     return result
 
 
+def of_emt(atoms: Any, moving: list[int], displacement: float) -> Any:
+    """The Hessian by EMT."""
+    forces = hessian._Forces(hessian.predictor({"family": __file__, "members": ["emt"]}, CONTEXT))
+    return hessian.central_differences(wire(atoms), moving, displacement, forces)
+
+
 def relaxed(atoms: Any) -> Any:
     atoms.calc = EMT()
     BFGS(atoms, logfile=None).run(fmax=1e-4)
@@ -116,7 +122,7 @@ def test_a_molecules_modes_are_those_of_ases_vibrations(tmp_path: Path) -> None:
 def test_rigid_motions_have_no_force() -> None:
     """The Hessian of a relaxed molecule maps what is projected out to nothing."""
     atoms = relaxed(molecule("C2H6"))
-    found = hessian.central_differences(atoms, list(range(8)), 1e-3)
+    found = of_emt(atoms, list(range(8)), 1e-3)
     assert np.allclose(found, found.T)
     root = np.repeat(np.sqrt(atoms.get_masses()), 3)
     motions = harmonic.rigid(atoms.positions, atoms.get_masses(), rotates=True)
@@ -142,8 +148,7 @@ def test_a_crystal_at_gamma_loses_its_translations_only() -> None:
     atoms = bulk("Cu", a=3.59, cubic=True)
     result = analysed(atoms)
     assert len(result["frequencies"]) == 9
-    atoms.calc = EMT()
-    whole = hessian.central_differences(atoms, [0, 1, 2, 3], 0.01)
+    whole = of_emt(atoms, [0, 1, 2, 3], 0.01)
     full = harmonic.frequencies(whole, atoms.get_masses())
     assert sorted(full, key=abs)[:3] == pytest.approx([0, 0, 0], abs=0.1)
     assert sorted(sorted(full, key=abs)[3:]) == pytest.approx(result["frequencies"], rel=1e-6)
@@ -183,8 +188,8 @@ def test_phonons_are_phonopys_by_hand(tmp_path: Path) -> None:
     with np.load(tmp_path / f"{'a' * 16}.npz") as file:
         assert file["hessian"].shape == (24, 24)
         assert file["moving"].tolist() == list(range(8))
-        again = Atoms("Cu8", file["positions"], cell=file["cell"], pbc=True, calculator=EMT())
-        direct = hessian.central_differences(again, list(range(8)), 0.01)
+        again = Atoms("Cu8", file["positions"], cell=file["cell"], pbc=True)
+        direct = of_emt(again, list(range(8)), 0.01)
         assert file["hessian"] == pytest.approx(direct, abs=2e-3), "rows and columns are atom by atom, in eV/Å²"
 
 
@@ -215,3 +220,34 @@ def test_a_frame_that_is_not_relaxed_fails() -> None:
     assert result["failure"] == "invalid-input"
     assert "not relaxed: the largest force is" in result["message"]
     assert "failure" not in analysed(atoms, fmax=100.0)
+
+
+class Many:
+    """The same model as a family that takes many frames at once, and tells how often it was called."""
+
+    calls: list[int] = []  # noqa: RUF012
+
+    @classmethod
+    def predict(cls, frames: list[Any], members: list[str], context: Any) -> Any:
+        cls.calls.append(len(frames))
+        return [[hessian._calculated(frame, EMT()) for frame in frames] for _ in members]
+
+
+def test_a_family_that_takes_many_frames_gets_them_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = analysed(relaxed(molecule("C2H6")))
+    monkeypatch.setitem(globals(), "predict", Many.predict)
+    monkeypatch.setattr(guard, "resolve", lambda target: globals()[target.rpartition(":")[2]])
+    together = analysed(relaxed(molecule("C2H6")))
+    assert Many.calls == [1, 48]
+    assert together["frequencies"] == pytest.approx(alone["frequencies"], rel=1e-9)
+    assert together["max_force"] == pytest.approx(alone["max_force"], rel=1e-9)
+
+
+def test_what_a_model_says_of_a_displaced_frame_is_the_frames_failure() -> None:
+    def refuse(frames: list[Any]) -> list[Any]:
+        return [guard.failure("out-of-memory" if len(frames) > 1 else "crashed", "no") for _ in frames]
+
+    with pytest.raises(MemoryError):
+        hessian._Forces(refuse)([wire(Atoms("Cu"))] * 2)
+    with pytest.raises(ValueError, match="with a displaced atom: no"):
+        hessian._Forces(refuse)([wire(Atoms("Cu"))])
