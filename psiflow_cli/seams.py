@@ -81,6 +81,7 @@ class Model(Protocol):
         export(members, target, form, folder, context) -> str     *worker*: the file or folder made in `folder`
         COMPILES: dict[str, str]     {target: how its compiled files end}, the usual first
         torchsim(member, context, stress) -> torch_sim's ModelInterface on a member's weights     *worker*
+        notes(config, summary) -> [str]     what `plan` has let pass, but the user should know
         compile(member, target, folder, context) -> {"path": made in `folder`, "dtype": ..., **what a machine must
                                    share to use it}     *worker*
     """

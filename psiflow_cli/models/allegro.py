@@ -10,6 +10,7 @@ from psiflow_cli.models.nequip import (
     calculator,
     describe,
     epochs,
+    notes,
     predict,
     progress,
     torchsim,
@@ -43,5 +44,6 @@ def export(members: list[str], target: str, form: str, folder: str, context: dic
 
 __all__ = [
     "COMPILES", "EXPORTS", "EXTRA", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
-    "calculator", "compile", "describe", "epochs", "export", "plan", "predict", "progress", "torchsim", "train",
+    "calculator", "compile", "describe", "epochs", "export", "notes", "plan", "predict", "progress", "torchsim",
+    "train",
 ]  # fmt: skip

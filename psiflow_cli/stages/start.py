@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from psiflow_cli import bundle, extxyz
 from psiflow_cli.bundle import Bundle
+from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz import Frame
 from psiflow_cli.stages.dataset import Reader
 from psiflow_cli.stages.e0s import E0S
@@ -31,6 +32,12 @@ class Start:
     def e0s(self) -> E0S | None:
         """Energies of isolated atoms (eV) that its weights were fitted with, if they are known."""
         return self.model.facts.get("atomic_energies")
+
+    def check(self, elements: Set[str]) -> None:
+        """Raise BadData where it lacks an element of the data."""
+        if self.model.elements and elements - set(self.model.elements):
+            unknown = ", ".join(sorted(elements - set(self.model.elements)))
+            raise BadData(f"{self.name}: cannot be the start, it does not know {unknown}", "train without --init")
 
     def member(self, index: int) -> str:
         """The weights that a member of the new model starts from."""

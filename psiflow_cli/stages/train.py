@@ -14,7 +14,7 @@ from psiflow_cli.errors import BadConfig, BadData, UsageError
 from psiflow_cli.runtime.rundir import fingerprint
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.seams import Model, Wire
-from psiflow_cli.stages import bundling, dataset, e0s, start
+from psiflow_cli.stages import bundling, dataset, e0s, finished, start
 from psiflow_cli.stages.members import Member, train
 from psiflow_cli.stages.workspace import Job, Workspace
 
@@ -80,18 +80,15 @@ def prepare(training: Training, space: Workspace, keep: bool = False) -> Prepare
             raise BadData(
                 f"{training.job.frames[0]}: no frames to {purpose} on", "give more data, or --valid FILE|SHARE"
             )
-    _check_start(begin, data)
+    if begin:
+        begin.check(data.elements)
     energies, drift = _energies(training, data, begin)
-    config = _plan(training, _summary(training, data, energies, begin))
+    summary = _summary(training, data, energies, begin)
+    config = _plan(training, summary)
     notes = [*data.notes, *([drift] if drift else []), *_start_notes(begin, sources, data)]
+    if hasattr(training.module, "notes"):
+        notes += training.module.notes(config, summary)
     return Prepared(sources, data, config, energies, begin, notes)
-
-
-def _check_start(begin: start.Start | None, data: dataset.Dataset) -> None:
-    """Raise BadData where the model to start from lacks an element of the data."""
-    if begin and begin.model.elements and data.elements - set(begin.model.elements):
-        unknown = ", ".join(sorted(data.elements - set(begin.model.elements)))
-        raise BadData(f"{begin.name}: cannot be the start, it does not know {unknown}", "train without --init")
 
 
 def _energies(training: Training, data: dataset.Dataset, begin: start.Start | None) -> tuple[e0s.E0S | str, str]:
@@ -157,6 +154,7 @@ def run(training: Training, space: Workspace) -> dict[str, Any]:
         what = [training.worker, prepared.config, digest, training.seed, init, training.bootstrap]
         # a member does not depend on how many there are
         folder = space.job.folder / "work" / space.run.key(fingerprint(what))
+        finished.unmark(folder)
         members = [_member(training, space, prepared, files, folder, index) for index in range(training.members)]
         of = space.run.key(fingerprint([*what, training.members]))
         with _Watch(training, space, members, of, epochs) as watch, space.session(watch.tick) as session:
@@ -169,6 +167,7 @@ def run(training: Training, space: Workspace) -> dict[str, Any]:
             metrics = bundling.publish(space, session, facts, trained, curves, files)
     if "unfinished" not in facts:
         start.forget(space.job.folder)
+        finished.keep_only(folder)
     return {
         "total": training.members,
         "failed": 0,

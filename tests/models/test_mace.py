@@ -170,7 +170,7 @@ def test_set_wins_over_the_file_and_the_file_over_the_defaults() -> None:
         ("batch_size", "2.5", "batch_size: '2.5' is not an integer", ""),
         ("ema", "maybe", "ema: 'maybe' is not true or false", ""),
         ("amsgrad", "false", "amsgrad: false is not possible", "schedulefree"),
-        ("batch_size", "451", "batch_size 451 is larger than the training set (450 frames)", "drops"),
+        ("batch_size", "451", "batch_size 451 is larger than the training set (450 frames)", "batch_size=450 or less"),
     ],
 )
 def test_wrong_options_are_refused_with_what_to_use(key: str, value: str, message: str, hint: str) -> None:

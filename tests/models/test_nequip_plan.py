@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from psiflow_cli.errors import BadData, UsageError
-from psiflow_cli.models import mace, nequip
+from psiflow_cli.models import allegro, mace, nequip
 from psiflow_cli.models.nequip import settings
 
 Wire = dict[str, Any]
@@ -126,7 +126,10 @@ def test_a_configuration_of_nequip_s_own_passes_through() -> None:
         ({}, {"batch_size": "2.5"}, "batch_size: 2.5 is not an integer", ""),
         ({}, {"max_epochs": "-1"}, "max_epochs: -1 is not an integer above zero", ""),
         ({}, {"model_dtype": "half"}, "model_dtype: 'half' is not float32 or float64", ""),
-        ({}, {"batch_size": "451"}, "batch_size 451 is larger than the training set (450 frames)", ""),
+        (
+            {"data": {"train_dataloader": {"drop_last": True}}}, {"batch_size": "451"},
+            "batch_size 451 is larger than the training set (450 frames), and drop_last", "batch_size=450",
+        ),
         (
             {"trainer": {"logger": {"_target_": "lightning.pytorch.loggers.wandb.WandbLogger"}}}, {},
             "may need a network", "leave it out",
@@ -143,6 +146,15 @@ def test_wrong_settings_are_refused_with_what_to_use(
         nequip.plan(config, options, SUMMARY)
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("family", [nequip, allegro])
+def test_a_batch_larger_than_the_data_is_only_noted(family: Any) -> None:
+    """Its loader gives one smaller batch."""
+    whole, larger = (family.plan({}, {"batch_size": size}, SUMMARY) for size in ("450", "451"))
+    assert family.notes(whole, SUMMARY) == []
+    (note,) = family.notes(larger, SUMMARY)
+    assert "batch_size 451 is larger than the training set (450 frames)" in note
 
 
 def test_weights_of_frames_are_refused_before_anything_is_submitted() -> None:

@@ -186,3 +186,21 @@ def test_a_reader_never_misses_what_is_exchanged(tmp_path):
     over.set()
     reader.join()
     assert not missed
+
+
+def test_trainings_that_others_follow_leave_no_folders(train):
+    """A nightly retrain does not fill the disk, and removes nothing that may still go on."""
+
+    def folders():
+        return {path.name for path in Path("a.model.run/work").iterdir()}
+
+    train()
+    first = folders()
+    train(code=75, deadline=13, set={"epochs": "60", "pause": "0.1"})
+    assert folders() > first, "the last whole one stays until another follows"
+    stopped = folders() - first
+    Path("in.xyz").write_text(waters(*range(12)))
+    train()
+    assert folders() > stopped
+    assert not folders() & first
+    assert len(folders()) == 2

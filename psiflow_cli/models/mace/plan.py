@@ -42,7 +42,7 @@ def plan(config: Wire, options: dict[str, str], summary: Wire) -> Wire:
     if batch > summary["frames"]:
         raise UsageError(
             f"batch_size {batch} is larger than the training set ({summary['frames']} frames)",
-            "MACE drops incomplete batches: nothing would be trained",
+            f"MACE drops incomplete batches: nothing would be trained; --set batch_size={summary['frames']} or less",
         )
     return {key: full[key] for key in sorted(full) if full[key] is not None}
 

@@ -9,7 +9,7 @@ from psiflow_cli.models.nequip.defaults import NEQUIP
 from psiflow_cli.models.nequip.export import EXPORTS, made
 from psiflow_cli.models.nequip.inference import calculator, describe, predict
 from psiflow_cli.models.nequip.keys import MAIN as MAIN_SETTINGS
-from psiflow_cli.models.nequip.plan import configured, epochs
+from psiflow_cli.models.nequip.plan import configured, epochs, notes
 from psiflow_cli.models.nequip.progress import progress
 from psiflow_cli.models.nequip.torchsim import torchsim
 from psiflow_cli.models.nequip.training import train
@@ -36,5 +36,6 @@ def export(members: list[str], target: str, form: str, folder: str, context: dic
 
 __all__ = [
     "COMPILES", "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
-    "calculator", "compile", "describe", "epochs", "export", "plan", "predict", "progress", "torchsim", "train",
+    "calculator", "compile", "describe", "epochs", "export", "notes", "plan", "predict", "progress", "torchsim",
+    "train",
 ]  # fmt: skip

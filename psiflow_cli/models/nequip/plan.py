@@ -136,6 +136,18 @@ def _parsed(text: str) -> Any:
         return text
 
 
+def notes(planned: Wire, summary: Wire) -> list[str]:
+    """What works, but may not be meant; NequIP's loaders give what frames there are."""
+    batch = settings.resolved(planned, settings.get(planned, SHORT["batch_size"]))
+    if isinstance(batch, int) and batch > summary["frames"]:
+        return [f"{_larger(batch, summary)}: an epoch is one step"]
+    return []
+
+
+def _larger(batch: int, summary: Wire) -> str:
+    return f"batch_size {batch} is larger than the training set ({summary['frames']} frames)"
+
+
 def _check(planned: Wire, summary: Wire) -> None:
     """Raise UsageError, or BadData, for what cannot work, before anything is submitted."""
     if summary.get("weighted"):
@@ -146,9 +158,11 @@ def _check(planned: Wire, summary: Wire) -> None:
     _check_names(planned, "")
     _check_numbers(planned)
     batch = settings.resolved(planned, settings.get(planned, SHORT["batch_size"]))
-    if isinstance(batch, int) and batch > summary["frames"]:
+    drops = settings.resolved(planned, settings.get(planned, "data.train_dataloader.drop_last", False))
+    if drops and isinstance(batch, int) and batch > summary["frames"]:
         raise UsageError(
-            f"batch_size {batch} is larger than the training set ({summary['frames']} frames)", "reduce it"
+            f"{_larger(batch, summary)}, and drop_last drops incomplete batches",
+            f"nothing would be trained; use --set batch_size={summary['frames']} or less",
         )
     runs = settings.resolved(planned, planned["run"])
     if runs not in ("train", ["train"]):
