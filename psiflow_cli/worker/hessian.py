@@ -7,14 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli.worker import calculators, committee, guard, harmonic, relaxing, supercells
 from psiflow_cli.worker import frames as wire
+from psiflow_cli.worker import harmonic, supercells
 from psiflow_cli.worker.guard import Fatal, failure
+from psiflow_cli.worker.predictions import Predict, crashed, largest, predictor, unfit
 
 Wire = dict[str, Any]
-Predict = Callable[[list[Wire]], list[Wire]]
-"""A prediction (energy, forces, stress), or a failure, for each frame."""
-
 _TOGETHER = 240
 """Displaced frames that are made at once; the family's `predict` cuts them into batches that fit."""
 
@@ -34,33 +32,15 @@ def analyse(frames: list[Wire], model: Wire, settings: Wire, context: Wire, fold
     return [_guarded(frame, predict, settings, folder) for frame in frames]
 
 
-def predictor(model: Wire, context: Wire) -> Predict:
-    """Many frames in one call of the model where its family can do so; else its calculator, frame by frame."""
-    try:
-        guard.resolve(f"{model['family']}:predict")
-    except AttributeError:
-        calculator = calculators.calculator(model, context)
-        return lambda frames: [_calculated(frame, calculator) for frame in frames]
-    return lambda frames: committee.evaluate(
-        frames, model["family"], model["members"], context, model.get("weights", {})
-    )
-
-
-def _calculated(frame: Wire, calculator: Any) -> Wire:
-    atoms = wire.atoms(frame)
-    atoms.calc = calculator
-    return relaxing.described(atoms)
-
-
 def _guarded(frame: Wire, predict: Predict, settings: Wire, folder: str) -> Wire:
-    if bad := relaxing.unfit(frame, settings["elements"]):
+    if bad := unfit(frame, settings["elements"]):
         return bad
     try:
         return _analysed(frame, predict, settings, folder)
     except Fatal:
         raise
     except Exception as error:
-        return relaxing.crashed(error, "computing the Hessian")
+        return crashed(error)
 
 
 def _analysed(frame: Wire, predict: Predict, settings: Wire, folder: str) -> Wire:
@@ -73,11 +53,11 @@ def _analysed(frame: Wire, predict: Predict, settings: Wire, folder: str) -> Wir
     atoms.set_masses(wire.masses(frame, atoms.get_masses()))
     fixed = set(frame.get("fixed", ()))
     moving = [index for index in range(len(atoms)) if index not in fixed]
-    largest = relaxing.largest(np.array(found["forces"])[moving])
-    if not largest < settings["fmax"]:
-        said = f"not relaxed: the largest force is {largest:.3g} eV/Å, not below {settings['fmax']:g} eV/Å"
+    force = largest(np.array(found["forces"])[moving])
+    if not force < settings["fmax"]:
+        said = f"not relaxed: the largest force is {force:.3g} eV/Å, not below {settings['fmax']:g} eV/Å"
         return failure("invalid-input", f"{said} (psiflow relax)")
-    found = {key: value for key, value in found.items() if key not in ("positions", "cell")} | {"max_force": largest}
+    found["max_force"] = force
     forces = _Forces(predict)
     if settings["supercell"]:
         made = supercells.modes(atoms, settings, "masses" in frame, forces, lambda *of: _leave(folder, frame, *of))

@@ -26,6 +26,11 @@ def calculator(members: Sequence[Any]) -> Any:
         implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012
         spread: tuple[float, list[float]]
 
+        def reset(self) -> None:
+            super().reset()  # type: ignore[no-untyped-call]
+            for member in members:
+                member.reset()
+
         def calculate(
             self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes
         ) -> None:

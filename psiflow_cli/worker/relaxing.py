@@ -1,13 +1,18 @@
-"""Geometries, and cells, of least energy (or enthalpy) by ASE's optimisers."""
+"""Geometries, and cells, of least energy (or enthalpy) by ASE's optimisers.
+
+The frames of a task move in step: between two steps of all optimisers the model is asked about all frames at once.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
-from psiflow_cli.worker import calculators, limits
 from psiflow_cli.worker import frames as wire
+from psiflow_cli.worker import limits
 from psiflow_cli.worker.guard import Fatal, failure
+from psiflow_cli.worker.predictions import crashed, largest, predictor, unfit
 
 Wire = dict[str, Any]
 
@@ -29,85 +34,77 @@ def relax(frames: list[Wire], model: Wire, settings: Wire, context: Wire) -> lis
     "stress", "max_force": eV/Å on an atom that may move, "steps"}, and of a committee "energy_std" and "forces_std";
     a frame that did not converge has the same and is a failure `unconverged`.
     """
-    calculator = calculators.calculator(model, context)
-    return [_guarded(frame, calculator, settings) for frame in frames]
+    predict = predictor(model, context)
+    runs = [_Run(frame, settings) for frame in frames]
+    while live := [run for run in runs if run.result is None]:
+        for run, label in zip(live, predict([run.wire for run in live]), strict=True):
+            run.guarded(run.take, label)
+        for run in live:
+            if run.result is None:
+                run.guarded(run.step)
+    return [run.result for run in runs if run.result is not None]
 
 
-def unfit(frame: Wire, elements: list[str] | None) -> Wire | None:
-    """The failure of a frame that no model, or not this one, can describe."""
-    if reason := wire.invalid(frame):
-        return failure("invalid-input", reason)
-    foreign = set(frame["symbols"]) - set(frame["symbols"] if elements is None else elements)
-    return failure("invalid-input", f"the model does not know {', '.join(sorted(foreign))}") if foreign else None
+class _Run:
+    """The optimisation of one frame."""
 
+    def __init__(self, frame: Wire, settings: Wire) -> None:
+        self._frame, self._settings = frame, settings
+        self._steps = 0
+        self.result = unfit(frame, settings["elements"])
+        if self.result is None:
+            self.guarded(self._start)
 
-def crashed(error: Exception, doing: str) -> Wire:
-    """The failure that an exception of a model or an optimiser is; memory that ran out is the machine's."""
-    memory = isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
-    return failure("out-of-memory" if memory else "crashed", f"{doing}: {type(error).__name__}: {error}")
+    def guarded(self, do: Callable[..., None], *arguments: Any) -> None:
+        """Do it; an exception ends this optimisation alone."""
+        try:
+            do(*arguments)
+        except Fatal:
+            raise
+        except Exception as error:
+            self.result = crashed(error)
 
+    def _start(self) -> None:
+        self._atoms = wire.atoms(self._frame)
+        _constrain(self._atoms, self._frame, self._settings)
+        self._optimizer = _optimizer(self._atoms, self._settings)
+        self._watch = _Watch(self._atoms)
 
-def _guarded(frame: Wire, calculator: Any, settings: Wire) -> Wire:
-    if bad := unfit(frame, settings["elements"]):
-        return bad
-    try:
-        return _relaxed(frame, calculator, settings)
-    except Fatal:
-        raise
-    except Exception as error:
-        return crashed(error, "relaxing")
+    @property
+    def wire(self) -> Wire:
+        """Where the atoms are now."""
+        cell = self._atoms.cell.tolist() if self._atoms.cell.rank else None
+        return {**self._frame, "positions": self._atoms.positions.tolist(), "cell": cell}
 
+    def take(self, label: Wire) -> None:
+        """Note what the model says of where the atoms are, and end if that is the end."""
+        from ase.calculators.singlepoint import SinglePointCalculator
 
-def _relaxed(frame: Wire, calculator: Any, settings: Wire) -> Wire:
-    calculator.reset()
-    atoms = wire.atoms(frame)
-    _constrain(atoms, frame, settings)
-    atoms.calc = calculator
-    optimizer = _optimizer(atoms, settings)
-    watch, steps, converged = _Watch(atoms), 0, False
-    # The criterion is ours, since ASE's mixes forces and stress: hence no `fmax` that ASE could stop at.
-    for steps, _ in enumerate(optimizer.irun(fmax=0.0, steps=settings["steps"])):
-        if reason := watch.fault():
-            return failure("inconsistent", f"{reason} after {steps} steps")
-        force, stress = _residuals(atoms, settings)
-        converged = force < settings["fmax"] and stress < settings["smax"]
-        if converged:
-            break
-    found = {**described(atoms), "steps": steps}
-    if reason := wire.invalid({**frame, **found}):
-        return failure("inconsistent", f"{reason} after {steps} steps")
-    if converged:
-        return found
-    said = f"largest force {force:.3g} eV/Å" + (f", stress off by {stress:.4g} bar" if stress else "")
-    return {**found, **failure("unconverged", f"{said} after {steps} steps")}
+        settings, steps = self._settings, self._steps
+        if "failure" in label:
+            after = f" after {steps} steps" if steps else ""
+            self.result = failure(label["failure"], label["message"] + after)
+            return
+        if label["stress"] is None and settings["cell"] in MOVES_CELL:
+            raise ValueError("the model gives no stress, by which a cell moves")
+        told = {name: label[name] for name in ("energy", "forces", "stress") if label[name] is not None}
+        self._atoms.calc = SinglePointCalculator(self._atoms, **told)  # type: ignore[no-untyped-call]
+        if reason := self._watch.fault():
+            self.result = failure("inconsistent", f"{reason} after {steps} steps")
+            return
+        force, stress = _residuals(self._atoms, settings)
+        found = {**label, **{name: self.wire[name] for name in ("positions", "cell")}}
+        found |= {"max_force": force, "steps": steps}
+        if force < settings["fmax"] and stress < settings["smax"]:
+            self.result = found
+        elif steps >= settings["steps"]:
+            said = f"largest force {force:.3g} eV/Å" + (f", stress off by {stress:.4g} bar" if stress else "")
+            self.result = {**found, **failure("unconverged", f"{said} after {steps} steps")}
 
-
-def described(atoms: Any) -> Wire:
-    """Where the atoms are, and what their calculator says of it."""
-    from ase.calculators.calculator import PropertyNotImplementedError
-
-    forces = atoms.get_forces(apply_constraint=False)
-    try:
-        stress = atoms.get_stress(apply_constraint=False).tolist() if atoms.cell.rank == 3 and all(atoms.pbc) else None
-    except PropertyNotImplementedError:
-        stress = None
-    energy_std, forces_std = getattr(atoms.calc, "spread", (None, None))
-    return {
-        "positions": atoms.positions.tolist(),
-        "cell": atoms.cell.tolist() if atoms.cell.rank else None,
-        "energy": float(atoms.get_potential_energy()),
-        "forces": forces.tolist(),
-        "stress": stress,
-        "max_force": largest(atoms.get_forces()),
-        **({"energy_std": energy_std, "forces_std": forces_std} if energy_std is not None else {}),
-    }
-
-
-def largest(forces: Any) -> float:
-    """The largest norm of the force on an atom; `forces` has shape (N, 3)."""
-    import numpy as np
-
-    return float(np.sqrt((np.asarray(forces) ** 2).sum(axis=1).max()))
+    def step(self) -> None:
+        """Move the atoms; what the model says of where they were is used, and not asked again."""
+        self._optimizer.step()
+        self._steps += 1
 
 
 def _constrain(atoms: Any, frame: Wire, settings: Wire) -> None:

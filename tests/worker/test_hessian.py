@@ -17,7 +17,7 @@ from ase.calculators.emt import EMT  # noqa: E402
 from ase.optimize import BFGS  # noqa: E402
 from ase.vibrations import Vibrations  # noqa: E402
 
-from psiflow_cli.worker import guard, harmonic, hessian  # noqa: E402
+from psiflow_cli.worker import guard, harmonic, hessian, predictions  # noqa: E402
 
 CONTEXT: dict[str, Any] = {"scratch": "", "device": "cpu", "dtype": None}
 USUAL: dict[str, Any] = {"displacement": 0.01, "fmax": 0.01, "supercell": None, "mesh": None, "elements": None}
@@ -71,7 +71,7 @@ def analysed(frame: Any, member: str = "emt", folder: str = "", **changes: Any) 
 
 def of_emt(atoms: Any, moving: list[int], displacement: float) -> Any:
     """The Hessian by EMT."""
-    forces = hessian._Forces(hessian.predictor({"family": __file__, "members": ["emt"]}, CONTEXT))
+    forces = hessian._Forces(predictions.predictor({"family": __file__, "members": ["emt"]}, CONTEXT))
     return hessian.central_differences(wire(atoms), moving, displacement, forces)
 
 
@@ -230,7 +230,7 @@ class Many:
     @classmethod
     def predict(cls, frames: list[Any], members: list[str], context: Any) -> Any:
         cls.calls.append(len(frames))
-        return [[hessian._calculated(frame, EMT()) for frame in frames] for _ in members]
+        return [[predictions.labelled(frame, EMT()) for frame in frames] for _ in members]
 
 
 def test_a_family_that_takes_many_frames_gets_them_together(monkeypatch: pytest.MonkeyPatch) -> None:

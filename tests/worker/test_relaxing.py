@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from ase.calculators.emt import EMT  # noqa: E402
 from ase.filters import FrechetCellFilter  # noqa: E402
 from ase.optimize import BFGS, FIRE, LBFGS  # noqa: E402
 
-from psiflow_cli.worker import relaxing  # noqa: E402
+from psiflow_cli.worker import guard, predictions, relaxing  # noqa: E402
 
 CONTEXT: dict[str, Any] = {"scratch": "", "device": "cpu", "dtype": None}
 USUAL: dict[str, Any] = {
@@ -92,8 +93,8 @@ def test_positions_are_those_of_ases_optimiser_by_hand(name: str, optimizer: Any
     assert steps.run(fmax=0.01)
     assert "failure" not in result
     assert result["steps"] == steps.nsteps > 3
-    assert result["positions"] == by_hand.positions.tolist()
-    assert result["energy"] == by_hand.get_potential_energy()
+    assert np.allclose(result["positions"], by_hand.positions, rtol=0, atol=1e-9)
+    assert result["energy"] == pytest.approx(by_hand.get_potential_energy(), abs=1e-9)
     assert result["max_force"] == pytest.approx(np.linalg.norm(by_hand.get_forces(), axis=1).max())
     assert result["stress"] is None
 
@@ -244,3 +245,35 @@ def test_a_committee_moves_by_its_mean_and_says_its_spread() -> None:
     assert two["energy_std"] == pytest.approx(0, abs=1e-12)
     assert len(two["forces_std"]) == len(start)
     assert "energy_std" not in one
+
+
+def many(frames: list[Any], members: list[str], context: Any) -> Any:
+    """EMT as a family that takes many frames at once."""
+    CALLS.append(len(frames))
+    return [[predictions.labelled(frame, EMT()) for frame in frames] for _ in members]
+
+
+CALLS: list[int] = []
+
+
+def test_frames_that_move_in_step_come_where_each_comes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = [rattled(molecule("C2H6"), size) for size in (0.02, 0.05, 0.1)] + [rattled(bulk("Cu", cubic=True))]
+    for changes in ({}, {"cell": "flexible", "smax": 50.0}):
+        frames = starts[3:] * 2 if changes else starts
+        with monkeypatch.context() as patched:
+            patched.setattr(guard, "resolve", lambda target: {"predict": many}[target.rpartition(":")[2]])
+            CALLS.clear()
+            together = relaxed(*frames, **changes)
+            assert CALLS[0] == len(frames)
+            assert all(later <= earlier for earlier, later in itertools.pairwise(CALLS))
+            assert len(CALLS) == 1 + max(result["steps"] for result in together)
+            alone = [relaxed(frame, **changes)[0] for frame in frames]
+        assert together == alone
+        assert all("failure" not in result for result in together)
+
+
+def test_frames_that_meet_keep_apart() -> None:
+    """Those that end in one minimum, all but equal, do not take each other's forces."""
+    starts = [Atoms("Cu2", [[0, 0, 0], [2.2 + 0.01 * n, 0, 0]]) for n in range(8)]
+    together = relaxed(*starts, fmax=1e-12, steps=60)
+    assert together == [relaxed(start, fmax=1e-12, steps=60)[0] for start in starts]
