@@ -19,6 +19,8 @@ LIMIT_S = 20.0
 """No larger batch is tried after so long."""
 GAIN = 1.05
 """By how much each walker of a larger batch must be faster, for a still larger one to be tried."""
+SURE = 4
+"""Batches up to here are tried in any case: a busy machine may hide what they gain."""
 
 
 def measure(job: Wire, engines: dict[str, str], share: int, batch: int | None, context: Wire) -> list[Wire]:
@@ -43,7 +45,7 @@ def measure(job: Wire, engines: dict[str, str], share: int, batch: int | None, c
                     raise
                 break
             found.append({"engine": name, "batch": size, "seconds": seconds})
-            if seconds / size * GAIN > before:
+            if size >= SURE and seconds / size * GAIN > before:
                 break
             before = seconds / size
     return found
