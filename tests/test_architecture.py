@@ -73,7 +73,8 @@ LIGHT = {
 # Packages that may be absent from that process, or take long: the workers', and Parsl.
 HEAVY = (
     *("allegro", "ase", "dftd3", "dftd4", "e3nn", "gpaw", "hydra", "ipi", "lightning", "mace", "matplotlib", "nequip"),
-    *("numpy", "omegaconf", "parsl", "plumed", "psi4", "pyscf", "scipy", "tblite", "torch", "torch_sim"),
+    *("numpy", "omegaconf", "parsl", "phonopy", "plumed", "psi4", "pyscf", "scipy", "spglib"),
+    *("tblite", "torch", "torch_sim"),
 )
 
 
