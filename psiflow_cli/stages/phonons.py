@@ -192,7 +192,7 @@ def _gather(analysis: Analysis, space: Workspace, seen: Survey, results: Results
 
 def as_text(rows: list[dict[str, Any]], most: int = 20) -> str:
     """The first rows as a table, energies in eV, entropy and heat capacity in eV/K."""
-    head = ("frame", "T/K", "modes", "imag.", "ZPE", "F", "F classical", "S", "C_V")
+    head = ("frame", "T/K", "modes", "imag.", "ZPE/eV", "F/eV", "F class./eV", "S/(eV/K)", "C/(eV/K)")
     keys = ("zero_point_energy", "free_energy", "free_energy_classical", "entropy", "heat_capacity")
     lines = ["{:>5} {:>7} {:>6} {:>5} {:>9} {:>10} {:>11} {:>10} {:>10}".format(*head)]
     for row in rows[:most]:
