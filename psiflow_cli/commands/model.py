@@ -151,6 +151,8 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
       psiflow model compile water.model
       psiflow model compile water.model --device cuda --target torchsim --site cluster.toml
     """
+    from dataclasses import replace
+
     from psiflow_cli import bundle
     from psiflow_cli.errors import UsageError
     from psiflow_cli.stages import compile as stage
@@ -177,7 +179,7 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
             return
         stage.make_folders(task)
     _stage.perform(
-        stage.placed(job, task) if missing and not common.dry_run else job, common,
+        replace(job, overwrite=True) if common.dry_run else stage.placed(job, task), common,
         plan=lambda _: {"target": target, "device": device, "todo": len(missing)},
         run=lambda space: stage.run(task, space, missing),
         say=lambda s: f"{model} compiled for {target} on {device}: {', '.join(s['files'])}",

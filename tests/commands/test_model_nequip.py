@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli import extxyz
-from tests.commands.test_nequip import ENVIRONMENT, SITE, SIZE, waters
+from tests.commands.test_nequip import ATOMS, ENVIRONMENT, SITE, SIZE
 from tests.commands.test_nequip import pytestmark as needs_environment
 
 pytestmark = [needs_environment, pytest.mark.full, pytest.mark.timeout(1500)]
 
+BOX = 'Lattice="8 0 0 0 8 0 0 0 8" pbc="T T T"'
 HERE = ("--site", "site.toml")
 FORCES = """
 import sys
@@ -25,6 +26,19 @@ atoms = read("in.xyz", 0)
 atoms.calc = calculator()
 print(atoms.get_potential_energy(), *atoms.get_forces().ravel())
 """
+
+
+def dimers(count: int) -> str:
+    """Pairs of water molecules in a box.
+
+    NequIP compiles with a frame of the data as its example, leaves two atoms out, and compares stresses.
+    """
+    molecule = ((0.0, 0.0, "O"), (0.9, 0.0, "H"), (-0.24, 0.93, "H"))
+    return "".join(
+        f"6\nProperties=species:S:1:pos:R:3:forces:R:3 energy={-314 + i / 100} {BOX}\n"
+        + "".join(f"{s} {x + i / 100} {y} {z} 0.1 0 0\n" for z in (0.0, 3.0) for x, y, s in molecule)
+        for i in range(count)
+    )
 
 
 def predictions(name: str) -> list[float]:
@@ -38,9 +52,10 @@ def predictions(name: str) -> list[float]:
 @pytest.mark.parametrize("family", ["nequip", "allegro"])
 def test_compile_use_and_export(psiflow, family):
     Path("site.toml").write_text(SITE)
-    Path("in.xyz").write_text(waters(6))
+    Path("in.xyz").write_text(dimers(6))
+    Path("atoms.xyz").write_text(ATOMS)
     small = [word for pair in ("max_epochs=2", "batch_size=3", *SIZE[family]) for word in ("--set", pair)]
-    psiflow("train", "in.xyz", "--arch", family, *small, *HERE, "-o", "a.model")
+    psiflow("train", "in.xyz", "atoms.xyz", "--arch", family, *small, *HERE, "-o", "a.model")
     psiflow("evaluate", "in.xyz", "--model", "a.model", *HERE, "-o", "eager.xyz")
     assert "todo: 1" in psiflow("model", "compile", "a.model", *HERE, "--dry-run").stdout
 

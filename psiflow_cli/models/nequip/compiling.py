@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +17,12 @@ Wire = dict[str, Any]
 
 ENDING = ".nequip.pt2"
 COMPILES = dict.fromkeys(("ase", "torchsim", "lammps"), ENDING)
+_EXAMPLE = "nequip-compile takes a training frame as its example, which must have"
+_REASONS = {
+    "different input shapes do not agree": f"{_EXAMPLE} more than a few atoms: train with larger ones, too",
+    "nan .* for field `stress`": f'{_EXAMPLE} a cell: give molecules a Lattice, with pbc="F F F", and train again',
+}
+"""What of the data makes it fail, by what it says (a pattern)."""
 _TARGETS = {"ase": "ase", "torchsim": "batch"}
 
 
@@ -40,7 +47,10 @@ def build(member: str, target: str, folder: str, context: Wire, pair: str) -> Wi
         done = subprocesses.run(argv, log, cwd=place, env=env, seconds=seconds, cpus=cpus)
     if done.returncode or not made.is_file():
         lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
-        raise Fatal(f"nequip-compile: {lines[-1]}", f"its log: {log}", 70)
+        said = lines[-1][:200]
+        reason = next((reason for sign, reason in _REASONS.items() if re.search(sign, lines[-1])), "")
+        hint = f"{reason}; its log: {log}" if reason else f"its log: {log}"
+        raise Fatal(f"nequip-compile: {said}", hint, 65 if reason else 70)
     known = describe(str(source))
     return {
         "path": str(made),
