@@ -12,7 +12,7 @@ import importlib
 
 from pairs import table
 
-NAMES = ("startup", "overhead", "cp2k", "extxyz", "again", "training", "retrain", "memory")
+NAMES = ("startup", "overhead", "cp2k", "extxyz", "again", "sampling", "training", "retrain", "memory")
 
 
 def main() -> None:
