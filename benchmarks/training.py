@@ -73,7 +73,7 @@ def main(full: bool = False) -> None:
     if not DATA.is_dir():
         print("P9: no data sets in ../shared/data: not measured")
         return
-    epochs, repeats = (40, 3) if full else (12, 1)
+    epochs, repeats = (40, 3) if full else (12, 3)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         frames = subset(folder)
