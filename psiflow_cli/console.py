@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
+from typing import Any
 
 import click
 
@@ -34,6 +36,16 @@ def problem(message: str, hint: str = "") -> None:
     click.echo(f"psiflow: {message}", err=True)
     if hint:
         click.echo(f"  hint: {hint}", err=True)
+
+
+def is_coloured() -> bool:
+    """Whether stdout takes colours: a terminal that knows them, of a user who has not set NO_COLOR (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, **style: Any) -> str:
+    """The text as `click.style` has it, or plain where there are no colours."""
+    return click.style(text, **style) if is_coloured() else text
 
 
 class Progress:

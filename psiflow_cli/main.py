@@ -13,6 +13,8 @@ import click
 from psiflow_cli import __version__, errors, registry
 from psiflow_cli.commands import (
     atomic_energies,
+    cancel,
+    clean,
     env,
     evaluate,
     label,
@@ -124,6 +126,8 @@ for module in (
     phonons,
     model,
     status,
+    cancel,
+    clean,
     site,
     env,
 ):

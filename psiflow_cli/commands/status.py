@@ -3,46 +3,103 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from psiflow_cli import options
+from psiflow_cli.commands._table import COLOURS
 from psiflow_cli.errors import NoInput
 
-_COLOURS = {"running": "cyan", "done": "green", "partial": "yellow", "failed": "red", "dead": "red"}
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _states(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> frozenset[str]:
+    """`running,failed`, or the option more than once."""
+    words = [word.strip() for value in values for word in value.split(",")]
+    for word in words:
+        if word not in COLOURS:
+            raise click.BadParameter(f"{word!r} is not one of {', '.join(COLOURS)}")
+    return frozenset(words)
 
 
 @click.command("status", short_help="What every run below here does, and how far it is")
 @click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path())
-@click.option("--state", type=click.Choice(list(_COLOURS)), help="Only runs in this state.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    metavar="STATE,...",
+    callback=_states,
+    help=f"Only runs in one of these states: {', '.join(COLOURS)}.",
+)
 @click.option("--failures", is_flag=True, help="List the failed frames by class, with their logs.")
-@click.option("--watch", is_flag=True, help="Show it again every 2 s, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON list on stdout.")
+@click.option("--watch", is_flag=True, help="Go on showing it, until nothing runs any more, or Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list on stdout; with --watch an object for each change.")
 @options.talk
-def command(runs: tuple[str, ...], state: str | None, failures: bool, watch: bool, as_json: bool) -> None:
+def command(runs: tuple[str, ...], states: frozenset[str], failures: bool, watch: bool, as_json: bool) -> None:
     """Show the state of every run at or below RUN (or the working directory).
 
     An output may be named in place of its run directory. Only files are read, so it works anywhere the files are seen.
-    """
+
+    \b
+    running  its command is at work; LEFT says how long it will be
+    done     ended with exit code 0
+    partial  ended in order, with something missing: run the same command again
+    failed   ended by an error, which is shown
+    dead     its command has vanished: run the same command again
+
+    CORE-H is what its finished units took of cores, AGE how long ago something last got on. With -v also where each
+    runs, and its command line.
+
+    \b
+    Examples:
+      psiflow status
+      psiflow status --watch --state running,failed
+      psiflow status labelled.xyz --failures
+      psiflow status --json | jq '.[] | select(.state == "dead").run'
+    """  # fmt: skip
     from pathlib import Path
 
-    from psiflow_cli.stages import status
+    from psiflow_cli.commands import _watch
 
-    places = [Path(_place(run)) for run in runs] or [Path()]
-    while True:
-        listed = [r for r in map(status.describe, status.find(places)) if state in (None, r["state"])]
-        if watch and not as_json:
-            click.clear()
-        _show(listed, failures, as_json)
-        if not watch:
-            return
-        import time
-
-        time.sleep(2)
+    look = _Look([Path(place(run)) for run in runs] or [Path()], states, failures)
+    if not watch:
+        _show([run for run in look() if run["shown"]], as_json)
+    elif sys.stdout.isatty() and not as_json:
+        _watch.on_terminal(look)
+    else:
+        _watch.as_lines(look, as_json)
 
 
-def _place(run: str) -> str:
+class _Look:
+    """Looks at every run, and remembers what it has read of the journals."""
+
+    def __init__(self, places: list[Path], states: frozenset[str], failures: bool) -> None:
+        self._places, self._states, self._failures = places, states, failures
+        self._units: dict[tuple[str, int], Any] = {}
+
+    def __call__(self) -> list[dict[str, Any]]:
+        from psiflow_cli.stages import status
+        from psiflow_cli.stages.units import Units
+
+        listed = []
+        for folder in status.find(self._places):
+            try:
+                journal = (str(folder), (folder / "journal.jsonl").stat().st_ino)
+                run = status.describe(folder, self._units.setdefault(journal, Units()))
+            except FileNotFoundError:
+                continue  # it was removed while we looked
+            run["shown"] = not self._states or run["state"] in self._states
+            if self._failures and run["shown"]:
+                run["failures"] = status.failures(folder)
+            listed.append(run)
+        return listed
+
+
+def place(run: str) -> str:
     """The run directory of an output, or the folder itself."""
     beside = run.rstrip("/") + ".run"
     if os.path.isdir(beside):
@@ -52,50 +109,19 @@ def _place(run: str) -> str:
     return run
 
 
-def _show(listed: list[dict[str, Any]], with_failures: bool, as_json: bool) -> None:
-    from pathlib import Path
+def _show(listed: list[dict[str, Any]], as_json: bool) -> None:
+    from psiflow_cli.commands._table import table
 
-    from psiflow_cli.stages import status
-
-    if with_failures:
-        listed = [{**run, "failures": status.failures(Path(run["run"]))} for run in listed]
     if as_json:
         import json
 
-        click.echo(json.dumps(listed))
+        click.echo(json.dumps([{k: v for k, v in run.items() if k != "shown"} for run in listed]))
         return
     if not listed:
         click.echo("no runs here")
         return
-    click.echo(f"{'STATE':8} {'COMMAND':9} {'DONE':>13} {'FAILED':>6} {'LEFT':>7} {'CORE-H':>7} {'AGE':>6}  RUN")
-    for run in listed:
-        click.echo(_row(run))
-        for failed in run.get("failures", []):
-            click.echo(f"  {failed['failure']}: {failed['id']}: {failed['message']}")
-            if failed["log"]:
-                click.echo(f"    log: {failed['log']}")
+    import shutil
 
-
-def _row(run: dict[str, Any]) -> str:
-    from psiflow_cli.stages import status
-
-    colour = click.style(f"{run['state']:8}", fg=_COLOURS[run["state"]])
-    left = "-" if run["eta_s"] is None else _short(run["eta_s"])
-    done = f"{run['done']}/{run['total']}"
-    note = " ".join(f"{k}={v:.4g}" for k, v in list(run["info"].items())[:4] if isinstance(v, (int, float)))
-    if run["lost"]:
-        note = f"lost={run['lost']} {note}".rstrip()
-    if run["waiting"]:
-        waited = ", ".join(f"{job} ({_short(seconds)})" for job, seconds in run["waiting"].items())
-        note = f"waits for the queue: {waited} {note}".rstrip()
-    return (
-        f"{colour} {run['command'] or '?':9} {done:>13} {run['failed']:>6} {left:>7} {run['core_hours']:>7.3g} "
-        f"{status.age(run['updated']):>6}  {run['run']}" + (f"\n{'':8} {note}" if note else "")
-    )
-
-
-def _short(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in table(listed, width):
+        click.echo(line)

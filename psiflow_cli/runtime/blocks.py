@@ -11,15 +11,19 @@ import os
 import time
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psiflow_cli import duration
 from psiflow_cli.console import note
 from psiflow_cli.errors import NoResources
 from psiflow_cli.runtime.jsonfile import read_json, write_json
-from psiflow_cli.site.resolve import Target
+
+if TYPE_CHECKING:
+    from psiflow_cli.site.resolve import Target
 
 FILE = "blocks.json"
+LIVE = ("PENDING", "RUNNING", "HELD")
+"""States in which a job is or will be there."""
 _NO_ROOM = 1 << 16
 """Bytes; with less, logs cannot be written."""
 
@@ -51,13 +55,14 @@ class Blocks:
             job = str(self._executor.blocks_to_job_id.get(block, block))
             known = self._jobs.get(job)
             if known is None or known["state"] != status.state.name:
-                self._jobs[job] = {"state": status.state.name, "since": time.time()}
+                self._jobs[job] = _moved(known or {}, status.state.name)
                 changed = True
             if status.terminal and block not in self._ended:
                 self._ended.add(block)
                 self._bury(block, (status.stderr_summary or status.message or "").strip(), live, pending)
         if changed:
-            write_json(self._folder / FILE, {"type": self._target.provider.type, "jobs": self._jobs})
+            where = {"executor": self._target.label, "type": self._target.provider.type}
+            write_json(self._folder / FILE, {**where, "jobs": self._jobs})
         interchange = getattr(self._executor, "interchange_proc", None)
         if interchange is not None and interchange.poll() is not None:
             raise no_resources(self._folder, "the process that hands the tasks to the workers has died", self._logs())
@@ -126,6 +131,14 @@ class Blocks:
         (self._folder / FILE).unlink(missing_ok=True)
 
 
+def _moved(known: dict[str, Any], state: str) -> dict[str, Any]:
+    """What is kept of a job that is in a new state: since when, and how long it was queued (s) once it is not."""
+    now = time.time()
+    asked = known.get("asked", now)
+    queued = known.get("queued", None if state == "PENDING" else round(now - asked, 1))
+    return {"state": state, "since": now, "asked": asked, **({} if queued is None else {"queued": queued})}
+
+
 def no_resources(folder: Path, message: str, hint: str) -> Exception:
     """NoResources; or, where the disk of the run directory is full, which keeps workers from starting, that."""
     disk = os.statvfs(folder)
@@ -139,11 +152,19 @@ def _because(text: str) -> str:
     return f": {lines[-1].strip()[:300]}" if lines else ""
 
 
-def end_stale(folder: Path) -> None:
-    """Cancel what an earlier, killed command left in a queue."""
-    left = read_json(folder / FILE)
-    jobs = [job for job, facts in left.get("jobs", {}).items() if facts["state"] in ("PENDING", "RUNNING", "HELD")]
-    cancel = left and getattr(import_module(f"psiflow_cli.runtime.providers.{left['type']}"), "cancel", None)
+def left(folder: Path) -> list[str]:
+    """The jobs that the last command of a run had in a queue or running when it was heard of last."""
+    facts = read_json(folder / FILE)
+    if facts.get("type") == "local":
+        return []  # processes of this host, which end with the command
+    return [job for job, each in facts.get("jobs", {}).items() if each["state"] in LIVE]
+
+
+def end_stale(folder: Path) -> list[str]:
+    """Cancel what an earlier, killed command left in a queue; returns the jobs. Only the lock's holder may call it."""
+    kind, jobs = read_json(folder / FILE).get("type"), left(folder)
+    cancel = kind and getattr(import_module(f"psiflow_cli.runtime.providers.{kind}"), "cancel", None)
     if cancel and jobs:
         cancel(jobs)
     (folder / FILE).unlink(missing_ok=True)
+    return jobs if cancel else []

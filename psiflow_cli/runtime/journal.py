@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,18 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Every whole record's (offset, head)."""
     for offset, line in lines(path):
         yield offset, head(line)
+
+
+def thin(path: Path, unwanted: Callable[[dict[str, Any]], bool]) -> None:
+    """Replace a journal whole by one without the unwanted records. Only the holder of the run's lock may do it."""
+    temporary = path.with_name(f".{path.name}.new")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+        for _, line in lines(path):
+            if not unwanted(head(line)):
+                stream.write(line + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
 
 
 class Journal:

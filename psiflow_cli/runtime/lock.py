@@ -11,12 +11,14 @@ import errno
 import fcntl
 import json
 import os
+import signal
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from psiflow_cli.errors import Stopped
+from psiflow_cli.runtime import stoprequest
 
 BEAT_S = 10.0
 DEAD_AFTER_S = 60.0
@@ -33,8 +35,9 @@ class Lock:
         except BaseException:
             os.close(self._fd)
             raise
+        stoprequest.prepare(path.parent)
         self._stop = threading.Event()
-        threading.Thread(target=self._beat, name="lock-heartbeat", daemon=True).start()
+        threading.Thread(target=self._beat, args=(path.parent,), name="lock-heartbeat", daemon=True).start()
 
     def _take(self, path: Path) -> None:
         try:
@@ -51,10 +54,14 @@ class Lock:
         os.pwrite(self._fd, json.dumps(_me()).encode(), 0)
         os.fsync(self._fd)
 
-    def _beat(self) -> None:
+    def _beat(self, folder: Path) -> None:
+        me, asked = _me(), False
         while not self._stop.wait(BEAT_S):
             with contextlib.suppress(OSError):
                 os.utime(self._fd)
+            if not asked and stoprequest.is_for(folder, me):
+                asked = True
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def release(self) -> None:
         """Give the lock back."""
@@ -89,11 +96,37 @@ def is_held(path: Path) -> bool:
     return _alive(holder, path, same_host_possible=True)
 
 
+def is_here(holder: dict[str, Any]) -> bool:
+    """Whether a holder is, or was, a process of this host."""
+    return bool(holder.get("host") == os.uname().nodename)
+
+
+def holds(path: Path, holder: dict[str, Any]) -> bool:
+    """Whether this holder has still to end: on this host its process, elsewhere its word in the file."""
+    if is_here(holder):
+        return started(holder.get("pid", 0)) == holder.get("started")
+    return read(path) == holder and is_held(path)
+
+
 def _alive(holder: dict[str, Any], path: Path, same_host_possible: bool) -> bool:
-    if holder.get("host") == os.uname().nodename:
-        return same_host_possible and started(holder.get("pid", 0)) == holder.get("started")
+    if is_here(holder):
+        pid = holder.get("pid", 0)
+        return same_host_possible and started(pid) == holder.get("started") and _has_open(pid, path)
     with contextlib.suppress(OSError):
         return time.time() - path.stat().st_mtime < DEAD_AFTER_S
+    return False
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    """Whether a process has the file open, or that cannot be told; in a copy of a run directory it has not."""
+    try:
+        this = path.stat()
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(each.stat(), this):
+                    return True
+    except OSError:
+        return True
     return False
 
 

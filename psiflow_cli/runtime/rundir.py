@@ -92,6 +92,7 @@ class Run:
             self._lock.release()
             raise
         self.journal: Journal
+        self._keys: list[str] = []
 
     def _refuse_foreign_outputs(self) -> None:
         """Raise CannotCreate for an output that psiflow did not write, or that was edited since."""
@@ -167,7 +168,10 @@ class Run:
 
     def key(self, fingerprint: str) -> str:
         """What the units of these settings are found by: without a cache, another one after every finished run."""
-        return fingerprint if self.request.cache else f"{fingerprint}.{self._round}"
+        key = fingerprint if self.request.cache else f"{fingerprint}.{self._round}"
+        if key not in self._keys:
+            self._keys.append(key)
+        return key
 
     def units(self, fingerprint: str) -> Iterator[tuple[int, dict[str, Any]]]:
         """(offset, head) of every finished unit of these settings, oldest first."""
@@ -205,6 +209,7 @@ class Run:
             "finished": finished,
             "outputs": outputs,
             "retry": retry,
+            "keys": self._keys,
         }
         write_json(self.folder / "run.json", {**self._record, "result": {**result, "summary": summary}})
 
@@ -227,8 +232,12 @@ class Run:
 
     def temporary(self, output: str) -> Path:
         """A name beside an output, for making it; always the same, so that what a kill left there is overwritten."""
-        final = Path(output)
-        return final.with_name(f".{final.name}.{fingerprint(str(self.folder.absolute()))[:8]}.tmp")
+        return temporary(Path(output), str(self.folder.absolute()))
+
+
+def temporary(final: Path, folder: str) -> Path:
+    """Where the run in this folder (an absolute path) makes what becomes `final`."""
+    return final.with_name(f".{final.name}.{fingerprint(folder)[:8]}.tmp")
 
 
 def make_folder(folder: Path) -> None:

@@ -34,6 +34,8 @@ class StopSignals:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._received is not None:
+            return  # one is enough: a second must not interrupt the writing down of how the run ended
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
@@ -60,10 +62,14 @@ def _stopped(number: int) -> Stopped:
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Where no task runs, a signal to stop takes effect at once, as an exception."""
+    """Where no task runs, a signal to stop takes effect at once, as an exception; a second one does nothing more."""
+    stopping = False
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        raise _stopped(number)
+        nonlocal stopping
+        if not stopping:
+            stopping = True
+            raise _stopped(number)
 
     previous = {number: signal.signal(number, stop) for number in _STOPPING}
     try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 _MARK = "delivered"
-_GONE = ".gone"
+GONE = ".gone"
 """Ending of a folder that is being removed: nothing goes on from a part of one."""
 
 
@@ -21,9 +22,15 @@ def keep_only(folder: Path) -> None:
     """This one is delivered: remove those beside it that were delivered before it."""
     (folder / _MARK).touch()
     for other in folder.parent.iterdir():
-        if other.name.endswith(_GONE):  # a command that was killed had begun
+        if other.name.endswith(GONE):  # a command that was killed had begun
             shutil.rmtree(other, ignore_errors=True)
         elif other != folder and (other / _MARK).exists():
-            gone = other.with_name(other.name + _GONE)
+            gone = other.with_name(other.name + GONE)
             os.replace(other, gone)
             shutil.rmtree(gone, ignore_errors=True)
+
+
+def older(place: Path, keys: Collection[str]) -> list[Path]:
+    """The delivered trainings in `place` that are none of these."""
+    folders = [path for path in place.iterdir() if not path.is_symlink()] if place.is_dir() else []
+    return [path for path in folders if path.name not in keys and (path / _MARK).exists()]

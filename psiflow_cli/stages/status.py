@@ -1,4 +1,4 @@
-"""What the run directories say: run.json, the journal and the lock, and nothing else."""
+"""What the run directories say: run.json, the journal, the blocks and the lock, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli.runtime import journal, lock
+from psiflow_cli.runtime import blocks, journal, lock
 from psiflow_cli.runtime.jsonfile import read_json
+from psiflow_cli.stages.units import Units
 
+STATES = ("running", "done", "partial", "failed", "dead")
 _SKIPPED = {".git", "node_modules", "__pycache__"}
 
 
@@ -26,20 +28,21 @@ def find(places: list[Path]) -> Iterator[Path]:
                 below[:] = sorted(b for b in below if b not in _SKIPPED and not b.startswith(".venv"))
 
 
-def describe(folder: Path) -> dict[str, Any]:
-    """The state of one run, as `psiflow status --json` prints it."""
+def describe(folder: Path, units: Units | None = None) -> dict[str, Any]:
+    """The state of one run, as `psiflow status --json` prints it; `units` from an earlier look make it cheap."""
     run = read_json(folder / "run.json")
     result = run.get("result")
-    units = _Units(run)
-    for _, record in journal.records(folder / "journal.jsonl"):
-        units.add(record)
-    alive = lock.is_held(folder / "lock")
-    state = _state(result, alive)
+    units = units or Units()
+    units.read(folder / "journal.jsonl")
+    if result:
+        units.settle(result.get("keys", []))
+    state = state_of(folder, run)
     rate = units.rate()
     finished = bool(result and result["finished"])
     done = run["total"] if finished and not units.counted else units.done  # a stage without units is done at once
     left = max(0, run.get("total", 0) - done)
     ended = result["ended"] if result else None
+    queue = _blocks(folder) if state == "running" else []
     return {
         "run": str(folder),
         "command": run.get("command"),
@@ -56,79 +59,54 @@ def describe(folder: Path) -> dict[str, Any]:
         "host": run.get("host"),
         "pid": run.get("pid"),
         "slurm_job_id": run.get("slurm_job_id"),
-        "waiting": _waiting(folder) if state == "running" else {},
+        "blocks": queue,
+        "waiting": {block["job"]: block["for_s"] for block in queue if block["state"] == "PENDING"},
         "exit_code": result["exit_code"] if result else None,
+        "message": _message(folder, run, state),
+        "argv": run.get("argv", []),
+        "cwd": run.get("cwd"),
         "info": units.info,
     }
 
 
-def _state(result: dict[str, Any] | None, alive: bool) -> str:
+def state_of(folder: Path, run: dict[str, Any]) -> str:
     """done: ended with 0; partial: ended in order with something missing; failed: ended by an error; dead: vanished."""
-    if result is None:
-        return "running" if alive else "dead"
+    if (result := run.get("result")) is None:
+        return "running" if lock.is_held(folder / "lock") else "dead"
     code = result["exit_code"]
     if code == 0:
         return "done"
     return "partial" if code in (1, 75, 130) else "failed"
 
 
-def _waiting(folder: Path) -> dict[str, float]:
-    """The jobs that are in a batch system's queue, with the seconds each has waited there."""
-    blocks = read_json(folder / "blocks.json")
-    jobs = blocks.get("jobs", {}) if blocks.get("type") != "local" else {}  # a process of this host is in no queue
-    return {job: round(time.time() - facts["since"], 1) for job, facts in jobs.items() if facts["state"] == "PENDING"}
+def _message(folder: Path, run: dict[str, Any], state: str) -> str:
+    """Why a run is not done, in a line."""
+    if state == "dead":
+        left = blocks.left(folder)
+        jobs = f"; it may have left jobs: {', '.join(left)}" if left else ""
+        return f"its process is gone (pid {run.get('pid', '?')} on {run.get('host', '?')}){jobs}"
+    summary = (run.get("result") or {}).get("summary", {})
+    failures = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.get("failures", {}).items()))
+    return " ".join(str(summary.get("error") or (f"failed: {failures}" if failures else "")).split())
 
 
-class _Units:
-    """Finished units of the run's present settings, counted from the journal."""
-
-    def __init__(self, run: dict[str, Any]) -> None:
-        self._of: dict[str, tuple[dict[str, int], set[str]]] = {}
-        self._begun = run.get("started", 0.0)
-        self._now = 0
-        """Finished by the present invocation."""
-        self._last = ""
-        self.updated: float | None = None
-        self.core_seconds = 0.0
-        self.lost = 0
-        """How often a unit was lost with its worker in the present invocation."""
-        self.info: dict[str, Any] = {}
-
-    def add(self, record: dict[str, Any]) -> None:
-        """Count one record."""
-        if record.get("kind") == "begin":
-            self._now = self.lost = 0
-        if record.get("kind") == "lost":
-            self.lost += len(record["ids"])
-        if record.get("kind") != "unit":
-            return
-        self._last = record["of"]
-        at, failed = self._of.setdefault(self._last, ({}, set()))
-        self._now += record.get("at", 1) - at.get(record["id"], 0)
-        at[record["id"]] = record.get("at", 1)
-        (failed.discard if record["ok"] else failed.add)(record["id"])
-        self.updated = record["t"]
-        self.core_seconds += record["s"] * record["cores"]
-        self.info = record.get("info", {})
-
-    @property
-    def counted(self) -> bool:
-        """Whether there was any unit."""
-        return bool(self._last)
-
-    @property
-    def done(self) -> int:
-        return sum(self._of[self._last][0].values()) if self._last else 0
-
-    @property
-    def failed(self) -> int:
-        return len(self._of[self._last][1]) if self._last else 0
-
-    def rate(self) -> float | None:
-        """Units per second of the present invocation."""
-        if self.updated is None or self.updated <= self._begun:
-            return None
-        return round(self._now / (self.updated - self._begun), 6) or None
+def _blocks(folder: Path) -> list[dict[str, Any]]:
+    """The blocks in a batch system, of the executor at work: `for_s` in their state, `queued_s` before they ran."""
+    facts = read_json(folder / blocks.FILE)
+    if facts.get("type") == "local":
+        return []  # a process of this host is in no queue
+    where = {"executor": facts.get("executor", ""), "provider": facts.get("type", "")}
+    return [
+        {
+            **where,
+            "job": job,
+            "state": each["state"],
+            "for_s": round(time.time() - each["since"], 1),
+            "queued_s": each.get("queued"),
+        }
+        for job, each in facts.get("jobs", {}).items()
+        if each["state"] in blocks.LIVE
+    ]
 
 
 def failures(folder: Path) -> list[dict[str, Any]]:
@@ -151,14 +129,3 @@ def failures(folder: Path) -> list[dict[str, Any]]:
 
 def _iso(stamp: float | None) -> str | None:
     return None if stamp is None else datetime.fromtimestamp(stamp, timezone.utc).isoformat(timespec="seconds")
-
-
-def age(iso: str | None) -> str:
-    """How long ago, in one unit: `12 s`, `5 min`, `3 h`, `2 d`."""
-    if iso is None:
-        return "-"
-    seconds = max(0.0, time.time() - datetime.fromisoformat(iso).timestamp())
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

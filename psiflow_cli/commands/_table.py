@@ -1,0 +1,139 @@
+"""Runs as a table for a person: a row for each, and below it what waits, where it is and why it ended."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from psiflow_cli.console import Verbosity, paint
+
+COLOURS = {"running": "cyan", "done": "green", "partial": "yellow", "failed": "red", "dead": "red"}
+_HEADS = ("STATE", "COMMAND", "DONE", "FAILED", "LEFT", "CORE-H", "AGE", "RUN")
+_TO_THE_LEFT = ("STATE", "COMMAND", "RUN")
+_FIRST_TO_GO = ("AGE", "CORE-H", "COMMAND", "LEFT", "FAILED")
+_LEAST_NAME = 16
+_JOBS = 8
+"""So many of an executor's jobs are named."""
+
+
+def table(listed: list[dict[str, Any]], width: int | None) -> Iterator[str]:
+    """Lines for a terminal of `width` columns; None: nothing is shortened and nothing is broken."""
+    rows = [dict(zip(_HEADS, cells, strict=True)) for cells in (_HEADS, *map(_cells, listed))]
+    widths = {head: max(len(row[head]) for row in rows) for head in _HEADS[:-1]}
+    room = None if width is None else _room(widths, width)
+    for row, run in zip(rows, [None, *listed], strict=True):
+        cells = {
+            head: row[head].ljust(size) if head in _TO_THE_LEFT else row[head].rjust(size)
+            for head, size in widths.items()
+        }
+        if run is None:
+            yield paint(" ".join([*cells.values(), _HEADS[-1]]), bold=True)
+            continue
+        cells["STATE"] = paint(cells["STATE"], fg=COLOURS[run["state"]])
+        if run["failed"]:
+            cells["FAILED"] = paint(cells["FAILED"], fg="red")
+        yield " ".join([*cells.values(), _shortened(row["RUN"], room)])
+        for note, style in _notes(run):
+            yield from (paint(line, **style) for line in _broken(note, width))
+    if len(listed) > 1:
+        yield paint(_sum(listed), bold=True)
+
+
+def _room(widths: dict[str, int], width: int) -> int:
+    """The columns that are left for the names; where they are too few, less is shown."""
+    for head in ("", *_FIRST_TO_GO):
+        widths.pop(head, None)
+        room = width - sum(widths.values()) - len(widths)
+        if room >= _LEAST_NAME:
+            break
+    return max(room, 1)
+
+
+def _cells(run: dict[str, Any]) -> tuple[str, ...]:
+    left = "-" if run["eta_s"] is None else short(run["eta_s"])
+    done, failed = f"{run['done']}/{run['total']}", str(run["failed"])
+    return run["state"], run["command"] or "?", done, failed, left, hours(run["core_hours"]), _age(run), run["run"]
+
+
+def _notes(run: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The lines below a run's row, each with its style."""
+    dim = {"dim": True}
+    if run["message"]:
+        yield run["message"], {"fg": COLOURS[run["state"]]}
+    if numbers := " ".join(f"{k}={v:.4g}" for k, v in list(run["info"].items())[:4] if isinstance(v, (int, float))):
+        yield numbers, dim
+    if run["lost"]:
+        yield f"lost with their worker, and begun again: {run['lost']}", {"fg": "yellow"}
+    for executor in dict.fromkeys(block["executor"] for block in run["blocks"]):
+        yield _queue(executor, [block for block in run["blocks"] if block["executor"] == executor]), dim
+    if Verbosity.verbose:
+        job = f", SLURM job {run['slurm_job_id']}" if run["slurm_job_id"] else ""
+        yield f"pid {run['pid']} on {run['host']}{job}, begun {run['started']} in {run['cwd']}", dim
+        yield " ".join(run["argv"]), dim
+    for failed in run.get("failures", []):
+        yield f"{failed['failure']}: {failed['id']}: {failed['message']}", {}
+        if failed["log"]:
+            yield f"  log: {failed['log']}", dim
+
+
+def _queue(executor: str, blocks: list[dict[str, Any]]) -> str:
+    """An executor's blocks: those that run, with the time they were queued, and those that are queued."""
+    running = [block for block in blocks if block["state"] == "RUNNING"]
+    waiting = [block for block in blocks if block["state"] != "RUNNING"]
+    parts = []
+    if running:
+        queued = [f"{b['job']} ({short(b['queued_s'] or 0)} in the queue)" for b in running]
+        parts.append(f"{len(running)} running: {_some(queued)}")
+    if waiting:
+        parts.append("waits for the queue: " + _some([f"{b['job']} ({short(b['for_s'])})" for b in waiting]))
+    return f"{executor} on {blocks[0]['provider']}: " + "; ".join(parts)
+
+
+def _some(texts: list[str]) -> str:
+    more = f", and {len(texts) - _JOBS} more" if len(texts) > _JOBS else ""
+    return ", ".join(texts[:_JOBS]) + more
+
+
+def _sum(listed: list[dict[str, Any]]) -> str:
+    states = [run["state"] for run in listed]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in COLOURS if state in states)
+    return f"{len(listed)} runs: {counts}; {hours(sum(run['core_hours'] for run in listed))} core-hours"
+
+
+def _shortened(name: str, room: int | None) -> str:
+    """A path without its beginning, where it does not fit: its end is what tells it from others."""
+    return name if room is None or len(name) <= room else "…" + name[len(name) - room + 1 :]
+
+
+def _broken(note: str, width: int | None) -> list[str]:
+    indent = " " * 8
+    if width is None:
+        return [indent + note]
+    return textwrap.wrap(note, max(width, 40), initial_indent=indent, subsequent_indent=indent + "  ")
+
+
+def hours(number: float) -> str:
+    """Core-hours with about three digits."""
+    return f"{number:.{2 if number < 10 else 1 if number < 100 else 0}f}"
+
+
+def short(seconds: float) -> str:
+    """A time in one unit: `12 s`, `5.3 min`, `3.1 h`, `2.0 d`."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _age(run: dict[str, Any]) -> str:
+    """How long ago something was finished, in one unit."""
+    if run["updated"] is None:
+        return "-"
+    seconds = max(0.0, time.time() - datetime.fromisoformat(run["updated"]).timestamp())
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,162 @@
+"""psiflow cancel: end runs in order."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from psiflow_cli import duration, options
+from psiflow_cli.commands.status import place
+from psiflow_cli.console import note, problem
+from psiflow_cli.errors import CANNOT_CREATE, STOPPED, NoInput, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from psiflow_cli.stages.cancel import Ending
+
+_POLL_S = 0.2
+
+
+def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    if value.strip() == "0":
+        return 0.0
+    try:
+        return float(duration.parse(value))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command("cancel", short_help="End runs in order: nothing that is finished is lost")
+@click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path())
+@click.option("--all", "everything", is_flag=True, help="Every run at or below RUN (or the working directory).")
+@click.option(
+    "--wait",
+    "patience",
+    default="2 min",
+    show_default=True,
+    metavar="DURATION",
+    callback=_seconds,
+    help="How long to wait for the end of what runs; 0: do not.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be ended, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list on stdout about what happened.")
+@options.talk
+def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: bool, as_json: bool) -> None:
+    """End each RUN in order, and wait until it has ended: its blocks are cancelled, and what is finished is kept.
+
+    RUN is a run directory, or the output in its place. The command that ends exits with 75, and the same command goes
+    on later. A run on this host is sent SIGTERM. One on another host finds a request in its run directory, within 10 s
+    or so. Of a run whose command has vanished, the jobs that it left in a queue are cancelled. What has ended already
+    is left alone, so that this may be given again.
+
+    A script, or a SLURM job, in which the command runs is not ended: it sees exit code 75.
+
+    Exits with 75 if something has not ended within the time.
+
+    \b
+    Examples:
+      psiflow cancel labelled.xyz
+      psiflow cancel --all
+      psiflow cancel --all rounds/ --wait 10min
+    """  # fmt: skip
+    from psiflow_cli.stages.cancel import Ending
+
+    endings = [Ending(folder) for folder in _folders(runs, everything)]
+    if everything:
+        endings = [ending for ending in endings if ending.holder or ending.left]
+    if dry_run:
+        told = [{"run": str(each.folder), "was": each.was, "would_end": bool(each.holder)} for each in endings]
+        _tell(told, as_json, lambda end: f"{end['run']}: {end['was']}" + ", would be ended" * end["would_end"])
+        return
+    refused = [ending for ending in endings if not _ask(ending)]
+    told, slow = _wait([ending for ending in endings if ending not in refused], patience, as_json)
+    if as_json:
+        _tell(told, as_json, _said)
+    elif not endings:
+        click.echo("no runs to end here")
+    within = f"within {duration.human(patience)}" if patience else "yet"
+    for ending in slow:
+        job = ending.holder.get("slurm_job_id")
+        problem(
+            f"{ending.folder}: has not ended {within}: {ending.who}",
+            f"it is asked to; scancel {job} would end its whole SLURM job"
+            if job
+            else "it is asked to: look again later",
+        )
+    sys.exit(CANNOT_CREATE if refused else STOPPED if slow else 0)
+
+
+def _folders(runs: tuple[str, ...], everything: bool) -> list[Path]:
+    """The run directories that are meant."""
+    from pathlib import Path
+
+    from psiflow_cli.stages import status
+
+    if everything:
+        return list(status.find([Path(place(run)) for run in runs] or [Path()]))
+    if not runs:
+        raise UsageError("which run?", "name it, or --all for every run at or below the working directory")
+    folders = []
+    for run in runs:
+        folder = Path(place(run))
+        if not (folder / "run.json").exists() and not (folder / "lock").exists():
+            below = len(list(status.find([folder])))
+            hint = f"--all ends the {below} runs below it" if below else "psiflow status lists the runs"
+            raise NoInput(f"{run}: is no run directory", hint)
+        folders.append(folder)
+    return list(dict.fromkeys(folders))
+
+
+def _ask(ending: Ending) -> bool:
+    """Ask for an end; False where it is not ours to end."""
+    try:
+        ending.ask()
+    except PermissionError:
+        problem(f"{ending.folder}: {ending.who} belongs to somebody else", "ask them")
+        return False
+    if ending.holder:
+        note(f"{ending.folder}: {ending.who} is asked to stop")
+    return True
+
+
+def _wait(endings: list[Ending], patience: float, quietly: bool) -> tuple[list[dict[str, Any]], list[Ending]]:
+    """What became of those that ended in time, and those that did not."""
+    deadline = time.monotonic() + patience
+    told = []
+    while True:
+        for ending in [each for each in endings if each.is_over()]:
+            endings.remove(ending)
+            told.append(ending.conclude())
+            if not quietly:
+                click.echo(_said(told[-1]))
+        if not endings or time.monotonic() > deadline:
+            return told, endings
+        time.sleep(_POLL_S)
+
+
+def _said(end: dict[str, Any]) -> str:
+    how = {"running": f"has ended: {end['state']}", "dead": "its command had vanished"}
+    said = (
+        f"{end['run']}: {how.get(end['was'], 'had ended before: ' + end['state'])}, {end['done']}/{end['total']} done"
+    )
+    if end["cancelled"]:
+        said += f"; cancelled its jobs {', '.join(end['cancelled'])}"
+    if end["left"]:
+        said += f"; its jobs {', '.join(end['left'])} cannot be cancelled from here"
+    if end["slurm_job_id"]:
+        said += f"; SLURM job {end['slurm_job_id']} goes on with what its script does next"
+    return said
+
+
+def _tell(told: list[dict[str, Any]], as_json: bool, said: Any) -> None:
+    if as_json:
+        import json
+
+        click.echo(json.dumps(told))
+        return
+    for end in told:
+        click.echo(said(end))

@@ -1,0 +1,119 @@
+"""psiflow clean: free the space of runs that have ended."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from psiflow_cli import options
+from psiflow_cli.commands.status import place
+from psiflow_cli.console import note
+from psiflow_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from psiflow_cli.stages.clean import Cleaning
+
+_RUNS = (
+    "Without its run directory, a command can neither be up to date nor go on: run again, it computes everything anew,"
+    " and needs --overwrite to replace its output."
+)
+_OTHERS = "What was computed with other settings is computed anew if a command asks for it again."
+
+
+@click.command("clean", short_help="Free the space of runs that have ended")
+@click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path())
+@click.option(
+    "--other-settings", "others", is_flag=True, help="Also what was computed with other settings than the last."
+)
+@click.option("--runs", "whole", is_flag=True, help="The whole run directories, where the command is done.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout; asks for --yes or --dry-run.")
+@options.talk
+def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """Delete what the runs at or below RUN (or the working directory) do not need, after saying how much that is.
+
+    \b
+    always            inputs and logs of the tasks that did not fail, Parsl's logs,
+                      the trainer's copies of the data, older trainings whose models
+                      were replaced, and what killed commands left unfinished
+    --other-settings  labels and other results, trainings and walkers of settings
+                      other than those of the last command; of done runs only
+    --runs            the run directories of done runs whose outputs are unchanged:
+                      the command can then neither be up to date nor go on
+
+    Outputs stay, as do logs of failures, whatever psiflow did not write, and runs that are at work. What is not done
+    keeps its journal, so that the same command goes on. No symbolic link is followed.
+
+    \b
+    Examples:
+      psiflow clean --dry-run
+      psiflow clean rounds/ --yes
+      psiflow clean old.xyz --runs
+    """  # fmt: skip
+    from pathlib import Path
+
+    from psiflow_cli.stages import clean, status
+
+    if as_json and not (yes or dry_run):
+        raise UsageError("--json does not ask", "--yes deletes, --dry-run only says what would be")
+    folders = status.find([Path(place(run)) for run in runs] or [Path()])
+    planned = [clean.plan(folder, others, whole) for folder in dict.fromkeys(folders)]
+    todo = [each for each in planned if each.items]
+    if not as_json:
+        _show(planned, todo, others, whole)
+    deleted = []
+    if todo and not dry_run and (yes or _confirmed()):
+        for each in todo:
+            if clean.delete(each):
+                deleted.append(each)
+            else:
+                note(f"{each.folder}: a command has begun there since; nothing of it is deleted")
+        if not as_json:
+            click.echo(f"freed {size(sum(each.size for each in deleted))}")
+    if as_json:
+        import json
+
+        told = [{**each.described(), "deleted": each in deleted} for each in planned]
+        total = sum(each.size for each in (todo if dry_run else deleted))
+        click.echo(json.dumps({"bytes": total, "dry_run": dry_run, "runs": told}))
+
+
+def _confirmed() -> bool:
+    """Ask; raises UsageError where nobody can answer."""
+    if not sys.stdin.isatty():
+        raise UsageError("nothing is deleted without asking", "--yes deletes, --dry-run only says what would be")
+    if click.confirm("Delete this?", err=True):
+        return True
+    note("nothing is deleted")
+    return False
+
+
+def _show(planned: list[Cleaning], todo: list[Cleaning], others: bool, whole: bool) -> None:
+    kept = [each for each in planned if each.kept]
+    for each in kept:
+        note(f"{each.folder} stays, as it {each.kept}")
+    if not todo:
+        click.echo("nothing to delete")
+        return
+    click.echo(f"{'FREES':>9} {'FILES':>7} {'WHAT':32} RUN")
+    for each in todo:
+        for item in each.items:
+            click.echo(f"{size(item.size):>9} {item.files:>7} {item.what:32} {each.folder}")
+    click.echo(f"{size(sum(each.size for each in todo)):>9} {sum(i.files for e in todo for i in e.items):>7} in all")
+    if any(item.whole for each in todo for item in each.items):
+        note(_RUNS)
+    if others:
+        note(_OTHERS)
+
+
+def size(count: int) -> str:
+    """Bytes for a person: `512 B`, `3.4 kB`, `1.2 GB`."""
+    number, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if number < 999.5:
+            break
+        number, unit = number / 1000, larger
+    return f"{number:.0f} {unit}" if unit == "B" or number >= 99.5 else f"{number:.1f} {unit}"

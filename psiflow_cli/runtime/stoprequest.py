@@ -1,0 +1,48 @@
+"""A request to stop, left in the run directory for a holder that no signal reaches: it is on another host.
+
+The holder of the lock makes the file, empty, and opens it again at every heartbeat: on NFS a file that is there is seen
+afresh whenever it is opened, while one that appears may be missed for a minute. A request names whom it is for, so that
+one that came too late stops nobody else. `scancel --signal` is not used: it would reach everything in the holder's job,
+the script that started it included, whose death takes the job with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.runtime.jsonfile import read_json
+
+FILE = "cancel"
+_IDENTITY = ("host", "pid", "started")
+
+
+def prepare(folder: Path) -> None:
+    """Be ready for requests; those to an earlier holder are removed."""
+    with contextlib.suppress(OSError):  # a run without it is only harder to stop
+        os.close(os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600))
+
+
+def ask(folder: Path, holder: dict[str, Any]) -> None:
+    """Ask this holder of the run's lock to stop in order; raises OSError where the folder cannot be written."""
+    text = json.dumps(
+        {"for": _who(holder), "by": _who({"host": os.uname().nodename, "pid": os.getpid()}), "t": time.time()}
+    )
+    fd = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(fd, "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def is_for(folder: Path, holder: dict[str, Any]) -> bool:
+    """Whether this holder was asked to stop."""
+    return bool(read_json(folder / FILE).get("for") == _who(holder))
+
+
+def _who(holder: dict[str, Any]) -> dict[str, Any]:
+    return {key: holder.get(key) for key in _IDENTITY}

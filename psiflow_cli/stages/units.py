@@ -1,0 +1,91 @@
+"""The finished units of a run, counted from its journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.runtime import journal
+
+
+def is_of(unit_of: str, keys: list[str]) -> bool:
+    """Whether a unit belongs to one of these settings: a sampling's keys also say how its walkers were moved."""
+    return any(unit_of == key or unit_of.startswith(f"{key}-") for key in keys)
+
+
+class Units:
+    """What the journal says so far; reading on is cheap."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, tuple[dict[str, int], set[str]]] = {}
+        self._read = 0
+        self._begun = 0.0
+        self._now = 0
+        """Finished by the present invocation."""
+        self._first: tuple[float, int] | None = None
+        """When the present invocation finished something first, and how much that was."""
+        self._last = ""
+        self.updated: float | None = None
+        self.core_seconds = 0.0
+        self.lost = 0
+        """How often a unit was lost with its worker in the present invocation."""
+        self.info: dict[str, Any] = {}
+
+    def read(self, path: Path) -> None:
+        """Count what was added since the last time."""
+        for offset, line in journal.lines(path, self._read):
+            self._add(journal.head(line))
+            self._read = offset + len(line)
+
+    def settle(self, keys: list[str]) -> None:
+        """Count the units of these settings, not those that were computed last."""
+        self._last = next((of for of in reversed(self._of) if is_of(of, keys)), self._last)
+
+    def _add(self, record: dict[str, Any]) -> None:
+        if record.get("kind") == "begin":
+            self._now = self.lost = 0
+            self._begun, self._first = record["t"], None
+        if record.get("kind") == "lost":
+            self.lost += len(record["ids"])
+        if record.get("kind") != "unit":
+            return
+        self._last = record["of"]
+        at, failed = self._of.setdefault(self._last, ({}, set()))
+        self._now += record.get("at", 1) - at.get(record["id"], 0)
+        at[record["id"]] = record.get("at", 1)
+        (failed.discard if record["ok"] else failed.add)(record["id"])
+        self.updated = record["t"]
+        if self._first is None or self._first[0] == record["t"]:
+            self._first = (record["t"], self._now)
+        self.core_seconds += record["s"] * record["cores"]
+        self.info = record.get("info", {})
+
+    @property
+    def counted(self) -> bool:
+        """Whether there was any unit."""
+        return bool(self._last)
+
+    @property
+    def done(self) -> int:
+        """Finished units, failed ones too; of a unit with steps (epochs, MD steps), the steps."""
+        return sum(self._of[self._last][0].values()) if self._last else 0
+
+    @property
+    def failed(self) -> int:
+        """Units that failed, and did not succeed later."""
+        return len(self._of[self._last][1]) if self._last else 0
+
+    @property
+    def succeeded(self) -> set[str]:
+        """The units that did not fail under any settings."""
+        failed = {unit for _, units in self._of.values() for unit in units}
+        return {unit for at, _ in self._of.values() for unit in at} - failed
+
+    def rate(self) -> float | None:
+        """Units per second of the present invocation; once it can be told, without the wait for the first worker."""
+        if self.updated is None or self._first is None or self.updated <= self._begun:
+            return None
+        since, before = self._first
+        if self.updated > since and self._now > before:
+            return round((self._now - before) / (self.updated - since), 6) or None
+        return round(self._now / (self.updated - self._begun), 6) or None
