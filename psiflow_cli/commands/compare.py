@@ -1,0 +1,110 @@
+"""psiflow compare: the errors of several models in one table, and whether the last of them will do."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import Any
+
+import click
+
+from psiflow_cli import options
+
+QUANTITIES = ("energy", "forces", "stress")
+NO = 1
+"""The exit code where the answer is no."""
+
+
+def _target(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, float] | None:
+    """`forces=50`."""
+    if value is None:
+        return None
+    quantity, _, text = (word.strip() for word in value.partition("="))
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if quantity not in QUANTITIES or not number >= 0:
+        raise click.BadParameter(f"{value!r} is not QUANTITY=RMSE, with a quantity of {', '.join(QUANTITIES)}")
+    return quantity, number
+
+
+def _share(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """`0.02` or `2%`."""
+    if value is None:
+        return None
+    try:
+        share = float(value.strip().removesuffix("%")) / (100 if value.strip().endswith("%") else NO)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share < 1:
+        raise click.BadParameter(f"{value!r} is not a share such as 0.02 or 2%")
+    return share
+
+
+@click.command("compare", short_help="The errors of several models in one table")
+@click.argument("errors", nargs=-1, required=True, metavar="ERRORS.json...")
+@click.option(
+    "--reached",
+    metavar="QUANTITY=RMSE",
+    callback=_target,
+    help="Exit with 1 unless the last one's RMSE (in the table's unit) is at most this.",
+)
+@click.option(
+    "--improved",
+    metavar="SHARE",
+    callback=_share,
+    help="Exit with 1 unless the last one's RMSE is smaller than all before, by this share.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(QUANTITIES),
+    default="forces",
+    show_default=True,
+    help="What --improved looks at.",
+)
+@click.option(
+    "--last",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="--improved takes the best of so many, the last ones.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@options.talk
+def command(
+    errors: tuple[str, ...],
+    reached: tuple[str, float] | None,
+    improved: float | None,
+    by: str,
+    last: int,
+    as_json: bool,
+) -> None:
+    """Show the errors of several models on the same frames in one table.
+
+    ERRORS.json is what `psiflow evaluate --json` wrote. The smallest RMSE of each quantity has a star.
+
+    --reached and --improved answer by the exit code, as test(1) does: 0 for yes, 1 for no; with both, 0 if both are
+    so. Models whose errors are of different numbers of frames cannot be compared (65).
+
+    \b
+    Examples:
+      psiflow compare small/errors.json large/errors.json
+      psiflow compare round-*/errors.json --reached forces=50 && echo good enough
+      psiflow compare old.json new.json --improved 1% > /dev/null || echo no better than before
+    """
+    from psiflow_cli.stages import compare
+
+    evaluated = compare.read(errors)
+    answers: dict[str, Any] = {}
+    if reached:
+        answers["reached"] = compare.reached(evaluated, *reached)
+    if improved is not None:
+        answers["improved"] = compare.improved(evaluated, by, improved, last)
+    if as_json:
+        models = [{"name": e.name, "file": e.file, "frames": e.frames, "errors": e.errors} for e in evaluated]
+        click.echo(json.dumps({"command": "compare", "models": models, **answers}))
+    else:
+        click.echo(compare.as_text(evaluated))
+    sys.exit(0 if all(answers.values()) else NO)
