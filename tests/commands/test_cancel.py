@@ -86,7 +86,9 @@ def test_one_that_takes_its_time_is_said_to(psiflow, start, frames):
     wait_for_units("out.xyz")
     said = psiflow("cancel", "out.xyz", "--wait", "0", code=75).stderr
     assert f"has not ended yet: pid {process.pid}" in said
-    assert process.wait(20) == 75
+    psiflow("cancel", "out.xyz")  # a second SIGTERM, while it stops
+    assert process.wait(1) == 75
+    assert state(psiflow, "out.xyz") == "partial"
 
 
 def test_a_dead_run_is_dead(psiflow, start, frames):

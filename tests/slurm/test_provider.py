@@ -52,8 +52,8 @@ def label(*arguments, site="slurm.toml", seconds=0.2):
     return [PSIFLOW, "label", "in.xyz", "--reference", SLOW, "--set", f"seconds={seconds}", "--site", site, *arguments]
 
 
-def run(command, code=0):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+def run(command, code=0, **options):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, **options)
     assert done.returncode == code, done.stderr
     return done
 

@@ -1,0 +1,89 @@
+"""psiflow cancel and the blocks of a run: those of a live one, and those that a killed one has left in the queue."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.commands.inputs import PSIFLOW, alive
+from tests.slurm.test_provider import SLOW, folder, label, run, started, units, wait_for
+
+__all__ = ["folder"]  # a fixture
+
+
+@contextmanager
+def queueing(slurm):
+    """No job starts."""
+    slurm.run("scontrol", "update", "partitionname=cpu", "state=down")
+    try:
+        yield
+    finally:
+        slurm.run("scontrol", "update", "partitionname=cpu", "state=up")
+
+
+def in_queue(slurm):
+    return slurm.run("squeue", "-h", "-o", "%i").split()
+
+
+def test_what_waits_in_the_queue_is_cancelled_with_its_command(slurm, folder):
+    with queueing(slurm), started(label("-o", "out.xyz")) as command:
+        wait_for(Path("out.xyz.run/blocks.json").exists, 60, "no job was submitted")
+        (job, *_) = in_queue(slurm)
+        shown = run([PSIFLOW, "status"]).stdout
+        assert re.search(rf"default on slurm: waits for the queue: {job} \(\d+ s\)", shown)
+        done = run([PSIFLOW, "cancel", "out.xyz"])
+        assert done.stdout.startswith("out.xyz.run: has ended: partial, 0/24 done")
+        assert command.wait(1) == 75
+        assert in_queue(slurm) == []
+
+
+def test_what_a_killed_command_left_in_the_queue_can_be_cancelled(slurm, folder):
+    with queueing(slurm):
+        with started(label("-o", "out.xyz")) as command:
+            wait_for(lambda: in_queue(slurm) and Path("out.xyz.run/blocks.json").exists(), 60, "no job was submitted")
+            wait_for(lambda: set(blocks()) == set(in_queue(slurm)), 20, "not all jobs are noted")
+            command.send_signal(signal.SIGKILL)
+        jobs = sorted(in_queue(slurm))
+        assert f"it may have left jobs: {', '.join(blocks())}" in run([PSIFLOW, "status"]).stdout
+        there = {**os.environ, "PATH": "/usr/nowhere"}
+        said = run([PSIFLOW, "cancel", "out.xyz"], env=there).stdout
+        assert "cannot be cancelled from here" in said
+        assert sorted(in_queue(slurm)) == jobs
+        told = json.loads(run([PSIFLOW, "cancel", "--all", "--json"]).stdout)
+        assert [(end["was"], sorted(end["cancelled"])) for end in told] == [("dead", jobs)]
+        wait_for(lambda: not in_queue(slurm), 15, "jobs are left")
+        assert "jobs" not in run([PSIFLOW, "cancel", "out.xyz"]).stdout
+
+
+def blocks():
+    return json.loads(Path("out.xyz.run/blocks.json").read_text())["jobs"]
+
+
+def test_a_command_in_a_job_ends_and_its_script_goes_on(slurm, folder):
+    """The blocks are in the job itself; the script sees 75, and is not killed."""
+    Path("job.sh").write_text(
+        f"#!/bin/bash\n{PSIFLOW} label in.xyz --reference {SLOW} --set seconds=0.5 -o out.xyz\necho it exits with $?\n"
+    )
+    job = slurm.run("sbatch", "--parsable", "-o", "job.log", "-t", "5", "job.sh").strip()
+    wait_for(lambda: len(units("out.xyz")) > 1, 60, "no frame was labelled")
+    done = run([PSIFLOW, "cancel", "out.xyz"])
+    assert f"in SLURM job {job} is asked to stop" in done.stderr
+    assert done.stdout.rstrip().endswith(f"SLURM job {job} goes on with what its script does next")
+    wait_for(lambda: not in_queue(slurm), 20, "the job goes on")
+    assert Path("job.log").read_text().splitlines()[-1] == "it exits with 75"
+    assert not alive(f"{os.getcwd()}/out.xyz.run")
+
+
+def test_blocks_that_run_say_how_long_they_were_queued(slurm, folder):
+    with started(label("-o", "out.xyz", seconds=1)) as command:
+        wait_for(lambda: len(units("out.xyz")) > 1, 60, "no frame was labelled")
+        shown = run([PSIFLOW, "status", "out.xyz"]).stdout
+        assert re.search(r"default on slurm: \d running: \d+ \(\d+ s in the queue\)", shown), shown
+        run([PSIFLOW, "cancel", "--all"])
+        assert command.wait(1) == 75
+    assert in_queue(slurm) == []
+    assert run([PSIFLOW, "status", "out.xyz"]).stdout.count("slurm") == 0
