@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 import time
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ def _notes(run: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     if Verbosity.verbose:
         job = f", SLURM job {run['slurm_job_id']}" if run["slurm_job_id"] else ""
         yield f"pid {run['pid']} on {run['host']}{job}, begun {run['started']} in {run['cwd']}", dim
-        yield " ".join(run["argv"]), dim
+        yield shlex.join(["psiflow", *run["argv"][1:]]), dim
     for failed in run.get("failures", []):
         yield f"{failed['failure']}: {failed['id']}: {failed['message']}", {}
         if failed["log"]:
