@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from psiflow_cli import options
+from psiflow_cli.console import note
 
 QUANTITIES = ("energy", "forces", "stress")
 NO = 1
@@ -102,6 +103,8 @@ def command(
         answers["reached"] = compare.reached(evaluated, *reached)
     if improved is not None:
         answers["improved"] = compare.improved(evaluated, by, improved, last)
+        enough = "better" if answers["improved"] else f"not better by {improved:.3g}" if improved else "not better"
+        note(f"{compare.verdict(evaluated, by, last)}: {enough}")
     if as_json:
         models = [{"name": e.name, "file": e.file, "frames": e.frames, "errors": e.errors} for e in evaluated]
         click.echo(json.dumps({"command": "compare", "models": models, **answers}))

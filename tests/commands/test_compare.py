@@ -76,9 +76,22 @@ def test_improved_asks_for_the_best_of_the_last(compare, forces, more, code):
 def test_both_questions_must_be_answered_with_yes(compare):
     files = errors("a.json", 100.0), errors("b.json", 60.0)
     compare(*files, "--improved", "0.1", "--reached", "forces=70")
-    answer = json.loads(compare(*files, "--improved", "0.1", "--reached", "forces=50", "--json", code=1))
+    answer = json.loads(compare(*files, "--improved", "0.1", "--reached", "forces=50", "--json", "-q", code=1))
     assert (answer["improved"], answer["reached"]) == (True, False)
     compare(*files, "--improved", "0.1", "--by", "energy", code=1)
+
+
+def test_what_was_compared_is_said(compare):
+    files = errors("old.json", 35.0), errors("new.json", 31.2), errors("newer.json", 33.0)
+    said = compare(*files[:2], "--improved", "0")
+    assert "psiflow: forces RMSE 31.20 meV/Å (new.json), 35.00 before (old.json): better\n" in said
+    said = compare(*files, "--improved", "20%", "--last", 2, code=1)
+    assert "31.20 meV/Å (new.json), 35.00 before (old.json): not better by 0.2\n" in said
+    assert "33.00 meV/Å (newer.json), 31.20 before (new.json): not better\n" in compare(
+        *files, "--improved", "0", code=1
+    )
+    assert "nothing before: better" in compare(files[0], "--improved", "0")
+    assert "before" not in compare(*files, "--improved", "0", "-q", code=1)
 
 
 def test_errors_of_other_frames_are_not_compared(compare):
