@@ -55,7 +55,7 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
 
     A script, or a SLURM job, in which the command runs is not ended: it sees exit code 75.
 
-    Exits with 75 if something has not ended within the time.
+    Exits with 75 if something has not ended within the time, or its jobs could not be cancelled.
 
     \b
     Examples:
@@ -87,7 +87,8 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
             if job
             else "it is asked to: look again later",
         )
-    sys.exit(CANNOT_CREATE if refused else STOPPED if slow else 0)
+    failed = any(end["left"] for end in told)
+    sys.exit(CANNOT_CREATE if refused else STOPPED if slow or failed else 0)
 
 
 def _folders(runs: tuple[str, ...], everything: bool) -> list[Path]:
@@ -139,6 +140,8 @@ def _wait(endings: list[Ending], patience: float, quietly: bool) -> tuple[list[d
 
 
 def _said(end: dict[str, Any]) -> str:
+    if end["total"] is None:
+        return f"{end['run']}: has ended before it had begun"
     how = {"running": f"has ended: {end['state']}", "dead": "its command had vanished"}
     said = (
         f"{end['run']}: {how.get(end['was'], 'had ended before: ' + end['state'])}, {end['done']}/{end['total']} done"
@@ -146,7 +149,7 @@ def _said(end: dict[str, Any]) -> str:
     if end["cancelled"]:
         said += f"; cancelled its jobs {', '.join(end['cancelled'])}"
     if end["left"]:
-        said += f"; its jobs {', '.join(end['left'])} cannot be cancelled from here"
+        said += f"; its jobs {', '.join(end['left'])} could not be cancelled: {end['problem']}"
     if end["slurm_job_id"]:
         said += f"; SLURM job {end['slurm_job_id']} goes on with what its script does next"
     return said

@@ -88,10 +88,10 @@ class _Look:
         listed = []
         for folder in status.find(self._places):
             try:
-                journal = (str(folder), (folder / "journal.jsonl").stat().st_ino)
-                run = status.describe(folder, self._units.setdefault(journal, Units()))
+                inode = (folder / "journal.jsonl").stat().st_ino
             except FileNotFoundError:
-                continue  # it was removed while we looked
+                inode = 0
+            run = status.describe(folder, self._units.setdefault((str(folder), inode), Units()))
             run["shown"] = not self._states or run["state"] in self._states
             if self._failures and run["shown"]:
                 run["failures"] = status.failures(folder)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import subprocess
 import time
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 FILE = "blocks.json"
 LIVE = ("PENDING", "RUNNING", "HELD")
 """States in which a job is or will be there."""
+_GONE = re.compile(r"invalid job|unknown job|already|finished|not found|couldn't find|does not exist", re.IGNORECASE)
+"""What is said of jobs that have ended."""
 _NO_ROOM = 1 << 16
 """Bytes; with less, logs cannot be written."""
 
@@ -61,8 +65,10 @@ class Blocks:
                 self._ended.add(block)
                 self._bury(block, (status.stderr_summary or status.message or "").strip(), live, pending)
         if changed:
-            where = {"executor": self._target.label, "type": self._target.provider.type}
-            write_json(self._folder / FILE, {**where, "jobs": self._jobs})
+            provider = self._target.provider
+            where = {"executor": self._target.label, "type": provider.type}
+            clusters = getattr(provider, "clusters", "")  # without it, an id may be that of a job on another cluster
+            write_json(self._folder / FILE, {**where, "clusters": clusters, "jobs": self._jobs})
         interchange = getattr(self._executor, "interchange_proc", None)
         if interchange is not None and interchange.poll() is not None:
             raise no_resources(self._folder, "the process that hands the tasks to the workers has died", self._logs())
@@ -160,11 +166,33 @@ def left(folder: Path) -> list[str]:
     return [job for job, each in facts.get("jobs", {}).items() if each["state"] in LIVE]
 
 
-def end_stale(folder: Path) -> list[str]:
-    """Cancel what an earlier, killed command left in a queue; returns the jobs. Only the lock's holder may call it."""
-    kind, jobs = read_json(folder / FILE).get("type"), left(folder)
-    cancel = kind and getattr(import_module(f"psiflow_cli.runtime.providers.{kind}"), "cancel", None)
-    if cancel and jobs:
-        cancel(jobs)
+def end_stale(folder: Path) -> None:
+    """Cancel what an earlier, killed command left in a queue."""
+    cancel_left(folder)
     (folder / FILE).unlink(missing_ok=True)
-    return jobs if cancel else []
+
+
+def cancel_left(folder: Path) -> tuple[list[str], str]:
+    """Cancel what a dead command left in a queue; returns the jobs and, where that failed, why.
+
+    Only the holder of the run's lock may call it. Jobs that are gone already do no harm.
+    """
+    jobs, facts = left(folder), read_json(folder / FILE)
+    said = _cancel(facts, jobs) if jobs else ""
+    if not said:
+        (folder / FILE).unlink(missing_ok=True)
+    return jobs, said
+
+
+def _cancel(facts: dict[str, Any], jobs: list[str]) -> str:
+    """Cancel jobs by the program of their batch system; returns what was said against it."""
+    program = getattr(import_module(f"psiflow_cli.runtime.providers.{facts['type']}"), "CANCEL", None)
+    if program is None:
+        return f"psiflow cannot cancel what {facts['type']} runs"
+    where = [f"--clusters={facts['clusters']}"] if facts.get("clusters") else []
+    try:
+        done = subprocess.run([program, *where, *jobs], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{program}: {getattr(error, 'strerror', None) or 'no answer within a minute'}"
+    complaints = done.stderr.strip().splitlines() if done.returncode else []
+    return next((line.strip() for line in complaints if not _GONE.search(line)), "")

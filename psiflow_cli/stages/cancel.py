@@ -60,22 +60,17 @@ class Ending:
     def conclude(self) -> dict[str, Any]:
         """Cancel the jobs that nobody else will; returns how the run stands now.
 
-        `cancelled` are those jobs, `left` the ones that can only be ended by other means.
+        `cancelled` are those jobs, `left` the ones of which `problem` says why they could not be.
         """
-        cancelled: list[str] = []
-        left = self.left
-        if left:
+        jobs, problem = self.left, ""
+        if jobs:
             try:
                 held = lock.Lock(self._lock)
             except Stopped:  # another command has begun, and sees to them
-                left = []
+                jobs = []
             else:
-                try:
-                    cancelled = blocks.end_stale(self.folder)
-                except OSError:  # its programs are not on this machine
-                    cancelled = []
-                finally:
-                    held.release()
+                jobs, problem = blocks.cancel_left(self.folder)
+                held.release()
         run = status.describe(self.folder)
         return {
             "run": str(self.folder),
@@ -83,8 +78,9 @@ class Ending:
             "state": run["state"],
             "exit_code": run["exit_code"],
             "done": run["done"],
-            "total": run["total"],
+            "total": run["total"] if run["command"] else None,  # which had not begun
             "slurm_job_id": self.holder.get("slurm_job_id"),
-            "cancelled": cancelled,
-            "left": [job for job in left if job not in cancelled],
+            "cancelled": [] if problem else jobs,
+            "left": jobs if problem else [],
+            "problem": problem,
         }

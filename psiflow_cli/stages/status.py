@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli.runtime import blocks, journal, lock
+from psiflow_cli.runtime import blocks, journal, lock, stoprequest
 from psiflow_cli.runtime.jsonfile import read_json
 from psiflow_cli.stages.units import Units
 
@@ -21,11 +21,16 @@ def find(places: list[Path]) -> Iterator[Path]:
     """Every run directory at or below these places; nothing inside one is looked at."""
     for place in places:
         for folder, below, files in os.walk(place):
-            if "run.json" in files and "journal.jsonl" in files:
+            if ("run.json" in files and "journal.jsonl" in files) or _prepares(folder, files):
                 below.clear()
                 yield Path(folder)
             else:
                 below[:] = sorted(b for b in below if b not in _SKIPPED and not b.startswith(".venv"))
+
+
+def _prepares(folder: str, files: list[str]) -> bool:
+    """Whether a first command is at work there that has not begun yet: it reads its inputs."""
+    return "lock" in files and stoprequest.FILE in files and lock.is_held(Path(folder, "lock"))
 
 
 def describe(folder: Path, units: Units | None = None) -> dict[str, Any]:
@@ -81,6 +86,8 @@ def state_of(folder: Path, run: dict[str, Any]) -> str:
 
 def _message(folder: Path, run: dict[str, Any], state: str) -> str:
     """Why a run is not done, in a line."""
+    if state == "running":
+        return "" if run else "reads its inputs"
     if state == "dead":
         left = blocks.left(folder)
         jobs = f"; it may have left jobs: {', '.join(left)}" if left else ""

@@ -152,3 +152,17 @@ def test_wrong_usage(psiflow, arguments, code, what):
     said = psiflow("cancel", *arguments, code=code).stderr
     assert what in said
     assert len(said.strip().splitlines()) <= 2
+
+
+def test_a_command_that_still_reads_its_inputs_is_seen_and_ended(psiflow, start):
+    process = start("rattle", "-", "-o", "out.xyz", stdin=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while not Path("out.xyz.run/cancel").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (run,) = json.loads(psiflow("status", "--json").stdout)
+    assert (run["state"], run["message"], run["total"]) == ("running", "reads its inputs", 0)
+    assert psiflow("cancel", "--all").stdout == "out.xyz.run: has ended before it had begun\n"
+    assert process.wait(1) == 75
+    assert not Path("out.xyz.run").exists()
+    assert psiflow("status").stdout == "no runs here\n"

@@ -50,13 +50,20 @@ def test_what_a_killed_command_left_in_the_queue_can_be_cancelled(slurm, folder)
         jobs = sorted(in_queue(slurm))
         assert f"it may have left jobs: {', '.join(blocks())}" in run([PSIFLOW, "status"]).stdout
         there = {**os.environ, "PATH": "/usr/nowhere"}
-        said = run([PSIFLOW, "cancel", "out.xyz"], env=there).stdout
-        assert "cannot be cancelled from here" in said
+        said = run([PSIFLOW, "cancel", "out.xyz"], code=75, env=there).stdout
+        assert "could not be cancelled: scancel: No such file" in said
+        there = {**os.environ, "SLURM_CONF": "/dev/null"}
+        said = run([PSIFLOW, "cancel", "out.xyz"], code=75, env=there).stdout
+        assert "could not be cancelled: scancel: " in said
+        noted = Path("out.xyz.run/blocks.json").read_text()
         assert sorted(in_queue(slurm)) == jobs
         told = json.loads(run([PSIFLOW, "cancel", "--all", "--json"]).stdout)
         assert [(end["was"], sorted(end["cancelled"])) for end in told] == [("dead", jobs)]
         wait_for(lambda: not in_queue(slurm), 15, "jobs are left")
         assert "jobs" not in run([PSIFLOW, "cancel", "out.xyz"]).stdout
+        Path("out.xyz.run/blocks.json").write_text(noted)
+        run([PSIFLOW, "cancel", "out.xyz"])  # jobs that are gone do no harm
+        assert not Path("out.xyz.run/blocks.json").exists()
 
 
 def blocks():

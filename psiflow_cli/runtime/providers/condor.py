@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import Any, Literal
 
 from msgspec import field
 
 from psiflow_cli.site import schema
 from psiflow_cli.site.resolve import Target
+
+CANCEL = "condor_rm"
+"""The program that ends jobs by their ids."""
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -41,8 +43,3 @@ def build(provider: Provider, target: Target) -> Any:
         cmd_timeout=provider.command_timeout,
         launcher=SingleNodeLauncher(),
     )
-
-
-def cancel(jobs: list[str]) -> None:
-    """End jobs of an earlier run that may still wait in the queue; ids that are gone do no harm."""
-    subprocess.run(["condor_rm", *jobs], capture_output=True, timeout=60, check=False)

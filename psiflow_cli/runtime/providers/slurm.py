@@ -14,6 +14,9 @@ from psiflow_cli.site import schema
 from psiflow_cli.site.detect import megabytes
 from psiflow_cli.site.resolve import Target
 
+CANCEL = "scancel"
+"""The program that ends jobs by their ids."""
+
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     """In SLURM's own names; see sbatch(1)."""
@@ -67,11 +70,6 @@ def build(provider: Provider, target: Target) -> Any:
         exclusive=provider.exclusive,
         launcher=SrunLauncher() if provider.nodes > 1 else SingleNodeLauncher(),
     )
-
-
-def cancel(jobs: list[str]) -> None:
-    """End jobs of an earlier run that may still wait in the queue; ids that are gone do no harm."""
-    subprocess.run(["scancel", *jobs], capture_output=True, timeout=60, check=False)
 
 
 def problems(provider: Provider) -> list[str]:
