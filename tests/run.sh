@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
-unset PYTHONPATH PYTHONHOME PSIFLOW_SITE
+unset PYTHONPATH PYTHONHOME PSIFLOW_SITE LINES COLUMNS
 # One thread: the test machine may be small, and with one thread results repeat to the last bit.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -36,9 +36,9 @@ def looks(look: Look) -> Iterator[list[dict[str, Any]]]:
 
 def on_terminal(look: Look) -> None:
     """Redraw the table in place; what does not fit on the screen is left out, and said to be."""
-    drawn, size = 0, shutil.get_terminal_size()
+    drawn, size = 0, _size()
     for listed in looks(look):
-        size, before = shutil.get_terminal_size(), size
+        size, before = _size(), size
         lines = list(table(listed, size.columns)) if listed else ["no runs here"]
         if len(lines) >= size.lines:
             left_out = len(lines) - size.lines + 2
@@ -49,6 +49,12 @@ def on_terminal(look: Look) -> None:
             click.echo(f"\x1b[{drawn}F\x1b[J", nl=False)
         click.echo("\n".join(lines))
         drawn = len(lines)
+
+
+def _size() -> os.terminal_size:
+    """What the terminal itself says: LINES and COLUMNS may be another's, and redrawing needs the true height."""
+    size = os.get_terminal_size()
+    return size if size.lines and size.columns else os.terminal_size((80, 24))
 
 
 def as_lines(look: Look, as_json: bool) -> None:

@@ -21,7 +21,9 @@ class Terminal:
     def __init__(self, *args, columns=80, lines=24, **environment):
         self._own, there = pty.openpty()
         fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        environment = {k: v for k, v in {**os.environ, "TERM": "xterm", **environment}.items() if k != "COLUMNS"}
+        environment = {**os.environ, "TERM": "xterm", **environment}
+        for size in ("COLUMNS", "LINES"):  # of the terminal that the tests run in
+            environment.pop(size, None)
         self.process = subprocess.Popen(
             [PSIFLOW, *map(str, args)],
             stdin=there, stdout=there, stderr=there, env=environment,
