@@ -80,6 +80,8 @@ class Model(Protocol):
         WHOLE_COMMITTEES: tuple[str, ...]     the targets that take all members at once; others take one
         export(members, target, form, folder, context) -> str     *worker*: the file or folder made in `folder`
         COMPILES: dict[str, str]     {target: how its compiled files end}, the usual first
+        features(frame, member, context) -> array (atoms, width)    *worker*: what a member knows of each atom, the
+                                   same however the frame is turned, moved or written
         torchsim(member, context, stress) -> torch_sim's ModelInterface on a member's weights     *worker*
         notes(config, summary) -> [str]     what `plan` has let pass, but the user should know
         compile(member, target, folder, context) -> {"path": made in `folder`, "dtype": ..., **what a machine must

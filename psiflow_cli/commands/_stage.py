@@ -87,11 +87,14 @@ def perform(
     limit: options.Limit | None = None,
     force: bool = False,
     space: type[Workspace] | None = None,
+    show: Callable[[dict[str, Any]], None] | None = None,
+    verdict: Callable[[dict[str, Any]], int] | None = None,
 ) -> None:
     """Run a stage and exit with its code.
 
     `run` returns the summary (`total`, `failed`, `retry`, `unfinished`, …), `plan` says what would be done, `force`
-    asks for work although an equal invocation has finished, `space` is the kind of workspace.
+    asks for work although an equal invocation has finished, `space` is the kind of workspace. `show` prints a result
+    that is no file, and `verdict` is the exit code of a stage that ran well and found that something else did not.
     """
     from psiflow_cli.runtime.signals import stoppable
     from psiflow_cli.stages.workspace import Workspace
@@ -116,6 +119,10 @@ def perform(
         if failed:
             _say_failures(summary)
         opened.emit()
+        if show and not common.json:
+            show(summary)
+        if verdict and not code:
+            code = verdict(summary)
         _tell_json(common, {"command": job.command, "exit_code": code, "up_to_date": bool(earlier), **summary})
     sys.exit(code)
 

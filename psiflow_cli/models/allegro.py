@@ -19,6 +19,7 @@ from psiflow_cli.models.nequip import (
 from psiflow_cli.models.nequip.compiling import COMPILES, build
 from psiflow_cli.models.nequip.defaults import ALLEGRO
 from psiflow_cli.models.nequip.export import EXPORTS, made
+from psiflow_cli.models.nequip.features import of_pairs as features
 from psiflow_cli.models.nequip.plan import configured
 
 SUMMARY = "Allegro: strictly local equivariant potentials, for large systems"
@@ -44,6 +45,6 @@ def export(members: list[str], target: str, form: str, folder: str, context: dic
 
 __all__ = [
     "COMPILES", "EXPORTS", "EXTRA", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
-    "calculator", "compile", "describe", "epochs", "export", "notes", "plan", "predict", "progress", "torchsim",
-    "train",
+    "calculator", "compile", "describe", "epochs", "export", "features", "notes", "plan", "predict", "progress",
+    "torchsim", "train",
 ]  # fmt: skip

@@ -38,14 +38,18 @@ class Evaluation:
 
     @property
     def work(self) -> Work:
-        dtype = (self.job.target.context["dtype"] if self.job.target else None) or "native"
-        return Work(
-            target="psiflow_cli.worker.committee:evaluate",
-            payload={"family": self.family, "members": self.model.members, "weights": self.model.weights},
-            of=f"{self.model.fingerprint}-{dtype}",
-            task_seconds=2.0,
-            verb="evaluating",
-        )
+        return predictions(self.model, self.family, self.job.dtype)
+
+
+def predictions(model: Bundle, family: str, dtype: str) -> Work:
+    """A model's predictions of every frame; `dtype` is the site's, or `native`."""
+    return Work(
+        target="psiflow_cli.worker.committee:evaluate",
+        payload={"family": family, "members": model.members, "weights": model.weights},
+        of=f"{model.fingerprint}-{dtype}",
+        task_seconds=2.0,
+        verb="evaluating",
+    )
 
 
 def survey(evaluation: Evaluation, space: Workspace) -> tuple[Survey, Results, IdSet]:

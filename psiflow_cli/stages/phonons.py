@@ -48,8 +48,7 @@ class Analysis:
 
     @property
     def _of(self) -> str:
-        dtype = (self.job.target.context["dtype"] if self.job.target else None) or "native"
-        return f"{self.model.fingerprint}-{dtype}-{fingerprint(self.settings)[:12]}"
+        return f"{self.model.fingerprint}-{self.job.dtype}-{fingerprint(self.settings)[:12]}"
 
     @property
     def folder(self) -> Path:

@@ -40,11 +40,10 @@ class Relaxation:
 
     @property
     def work(self) -> Work:
-        dtype = (self.job.target.context["dtype"] if self.job.target else None) or "native"
         return Work(
             target="psiflow_cli.worker.relaxing:relax",
             payload={"model": wire_of(self.model, self.family), "settings": self.settings},
-            of=f"{self.model.fingerprint}-{dtype}-{fingerprint(self.settings)[:12]}",
+            of=f"{self.model.fingerprint}-{self.job.dtype}-{fingerprint(self.settings)[:12]}",
             wire=self.held.wire,
             task_seconds=10.0,
             verb="relaxing",

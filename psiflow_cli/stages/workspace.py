@@ -45,6 +45,11 @@ class Job:
     """What decides other outputs only: the same run directory serves, whatever they are."""
 
     @property
+    def dtype(self) -> str:
+        """The precision that the site asks of models, or `native`: their own."""
+        return (self.target.context["dtype"] if self.target else None) or "native"
+
+    @property
     def folder(self) -> Path:
         """The run directory."""
         if self.run_dir:
@@ -117,8 +122,13 @@ class Workspace:
 
     def frames(self) -> Iterator[extxyz.Frame]:
         """Every frame of every input, in order."""
-        for name, path in self.sources:
-            yield from extxyz.read(path, name="<stdin>" if name == "-" else name)
+        for number in range(len(self.sources)):
+            yield from self.frames_of(number)
+
+    def frames_of(self, number: int) -> Iterator[extxyz.Frame]:
+        """Every frame of one input."""
+        name, path = self.sources[number]
+        yield from extxyz.read(path, name="<stdin>" if name == "-" else name)
 
     @property
     def output(self) -> Path:

@@ -274,3 +274,25 @@ def test_a_bad_frame_fails_alone(fitted: Fitted) -> None:
     for failed in (found[0], found[2], found[3]):
         checks.is_failure(failed, "invalid-input")
     assert "Fe" in found[3]["message"]
+
+
+def test_features_do_not_depend_on_how_a_structure_is_written(fitted: Fitted) -> None:
+    """Turned, moved and with its atoms in another order; and they follow the atoms."""
+    np = pytest.importorskip("numpy")
+    angle = 0.7
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0.0], [np.sin(angle), np.cos(angle), 0.0], [0.0, 0.0, 1.0]])
+    for frame in (fitted.crystal, fitted.molecule):
+        order = list(reversed(range(len(frame["symbols"]))))
+        positions = (np.array(frame["positions"]) @ turn.T + (0.3, -0.2, 0.5))[order]
+        cell = None if frame["cell"] is None else (np.array(frame["cell"]) @ turn.T).tolist()
+        other = {
+            **frame,
+            "positions": positions.tolist(),
+            "cell": cell,
+            "symbols": [frame["symbols"][i] for i in order],
+        }
+        here, there = (fitted.module.features(each, fitted.member, fitted.context) for each in (frame, other))
+        assert here.shape == (len(order), here.shape[1])
+        np.testing.assert_allclose(there, here[order], atol=1e-8 * max(1.0, float(np.abs(here).max())))
+        shifted = fitted.module.features(checks.moved(frame, 0, 0, 0.1), fitted.member, fitted.context)
+        assert float(np.abs(shifted - here).max()) > 1e-6

@@ -60,10 +60,10 @@ def predict(frames: list[Wire], members: list[str], context: Wire) -> list[list[
 
     The stress is None unless the frame is periodic in all three directions. For batches see `worker.batches.predict`.
     """
-    return batches.predict(frames, [_keep(member, context) for member in members], context)
+    return batches.predict(frames, [loaded(member, context) for member in members], context)
 
 
-def _keep(member: str, context: Wire) -> batches.Model:
+def loaded(member: str, context: Wire) -> batches.Model:
     def load() -> batches.Model:
         from ase.data import chemical_symbols
 

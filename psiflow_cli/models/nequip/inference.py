@@ -39,7 +39,7 @@ def calculator(member: str, context: Wire) -> Any:
         _set_threads(context)
         device = context.get("device") or "cpu"
         return NequIPCalculator.from_compiled_model(found[0], device=device, chemical_species_to_atom_type_map=True)
-    return _eager(member, context)
+    return eager(member, context)
 
 
 def _set_threads(context: Wire) -> None:
@@ -48,8 +48,8 @@ def _set_threads(context: Wire) -> None:
     torch.set_num_threads(batches.threads(context))
 
 
-def _eager(member: str, context: Wire) -> Any:
-    """The calculator on the weights themselves."""
+def eager(member: str, context: Wire) -> Any:
+    """*worker*: the calculator on the weights themselves, also where there is a compiled model."""
     from nequip.integrations.ase import NequIPCalculator
 
     _set_threads(context)
@@ -125,7 +125,7 @@ def _keep(member: str, context: Wire) -> batches.Model:
         # What is compiled for ASE takes one frame at a time.
         alone = (context.get("device") or "cpu") == "cpu" and batches.threads(context) == 1
         found = compiling.kept(member, "ase", context) if alone else None
-        made = calculator(member, context) if found else _eager(member, context)
+        made = calculator(member, context) if found else eager(member, context)
         elements = frozenset(found[1]["elements"] if found else made.model.type_names)
         return batches.Model(made, lambda group: _forward(group, made), elements)
 

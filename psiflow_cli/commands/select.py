@@ -1,0 +1,150 @@
+"""psiflow select: frames worth labelling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from psiflow_cli import options
+from psiflow_cli.commands import _model, _stage
+from psiflow_cli.errors import FAILED_FRAMES, UsageError
+
+
+def _threshold(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[float, float] | None:
+    """`0.1`, or `0.1:0.5`."""
+    if value is None:
+        return None
+    low, _, high = str(value).partition(":")
+    try:
+        found = float(low), float(high or "inf")
+    except ValueError:
+        found = 1.0, 0.0
+    if not 0 <= found[0] <= found[1]:
+        raise click.BadParameter(f"{value!r} is neither a score such as 0.1 nor a range such as 0.1:0.5")
+    return found
+
+
+@click.command("select", cls=options.StageCommand, short_help="Frames that are worth labelling")
+@options.frames
+@click.option("-n", "--number", type=click.IntRange(1), help="How many to choose, at most.")
+@click.option(
+    "--by",
+    type=click.Choice(["random", "farthest", "committee", "error"]),
+    help="At random; far from each other; where a committee disagrees most; where a model is most wrong.",
+)
+@options.model
+@_model.trust
+@click.option("--exclude", multiple=True, metavar="FILE", help="What is there already; may be given more than once.")
+@click.option(
+    "--threshold",
+    metavar="LOW[:HIGH]",
+    callback=_threshold,
+    help="Of committee and error: leave out smaller scores, and larger ones (eV/Å).",
+)
+@click.option(
+    "--score",
+    type=click.Choice(["max", "mean"]),
+    default="max",
+    show_default=True,
+    help="Of committee and error: what of the atoms' values counts.",
+)
+@click.option(
+    "--descriptor",
+    type=click.Choice(["model", "soap"]),
+    help="The space of farthest and --min-distance [default: the model's own features where there is one, else SOAP].",
+)
+@click.option(
+    "--min-distance",
+    "closest",
+    type=options.Finite(0),
+    default=0.0,
+    metavar="NUMBER",
+    help="In that space, of a chosen frame from others and from what is in --exclude.",
+)
+@click.option("--stratify", type=click.Choice(["composition"]), help="Keep the proportions of the compositions.")
+@click.option("--rest", metavar="FILE", help="Where the frames that were not chosen go.")
+@options.keys
+@options.seed
+@options.common
+def command(
+    frames: tuple[str, ...],
+    by: str | None,
+    model: str | None,
+    trust: bool,
+    exclude: tuple[str, ...],
+    descriptor: str | None,
+    keys: str | None,
+    rest: str | None,
+    common: options.Common,
+    **how: Any,
+) -> None:
+    """Choose some of FRAMES: each structure once, none that is in --exclude, in the order of the input.
+
+    committee and error look at the forces that `psiflow evaluate` has written into the frames, or that --model
+    predicts: the standard deviation over the members, or the difference from the labels; of an atom, the norm.
+    farthest begins with a typical frame, or with those of --exclude, and again and again takes the frame that is
+    farthest from all before. A frame's place in that space is the mean over its atoms. Isolated atoms are not chosen.
+
+    \b
+    Examples:
+      psiflow select traj.xyz -n 50 --by farthest --exclude labelled.xyz -o next.xyz
+      psiflow select traj.xyz -n 50 --by committee --model water.model --threshold 0.1:1 --min-distance 0.05
+      psiflow select labelled.xyz -n 500 --by random --stratify composition --seed 7 --rest others.xyz
+    """
+    by = options.required(by, "--by")
+    _check(by, model, descriptor, how)
+    from psiflow_cli import extxyz
+    from psiflow_cli.stages import select
+
+    loaded = _model.load(model, trust) if model else None
+    if by == "committee" and loaded and len(loaded.members) < 2:
+        raise UsageError(f"--by committee: {model} has one member", "train several with psiflow train --members 4")
+    in_space = by == "farthest" or how["closest"] > 0
+    space = (descriptor or ("model" if loaded else "soap")) if in_space else None
+    output = common.output or options.beside(frames, "selected")
+    needs_worker = in_space or (loaded and by != "random")
+    family = (loaded.family if loaded else "select") if needs_worker else None
+    job = _stage.job(
+        "select", family, "evaluate", (*frames, *exclude), output, common,
+        settings={
+            **how, "by": by, "model": loaded.fingerprint if loaded else None, "descriptor": space, "keys": keys,
+            "competing": len(frames),
+        },
+        other_outputs=(rest,) if rest else (),
+        more_settings={"rest": rest},
+    )  # fmt: skip
+    selection = select.Selection(
+        job=job,
+        competing=len(frames),
+        by=by,
+        keys=extxyz.parse_keys(keys) if keys else None,
+        model=loaded,
+        descriptor=space,
+        rest=rest,
+        **{**how, "stratify": bool(how["stratify"])},
+    )
+    _stage.perform(
+        job, common,
+        plan=lambda opened: {"frames": sum(1 for _ in opened.frames()), "number": how["number"]},
+        run=lambda opened: select.run(selection, opened),
+        say=_said,
+        verdict=lambda summary: FAILED_FRAMES if summary["failed"] and not summary["chosen"] else 0,
+    )  # fmt: skip
+
+
+def _check(by: str, model: str | None, descriptor: str | None, how: dict[str, Any]) -> None:
+    """Raise UsageError for options that contradict each other."""
+    if how["threshold"] and by not in ("committee", "error"):
+        raise UsageError(f"--threshold has no meaning with --by {by}", "--min-distance is for spaces")
+    if how["number"] is None and not how["threshold"] and not how["closest"]:
+        raise UsageError("nothing says how many to choose", "--number, --threshold or --min-distance does")
+    if descriptor == "model" and not model:
+        raise UsageError("--descriptor model needs a model", "--model BUNDLE, or --descriptor soap")
+
+
+def _said(summary: dict[str, Any]) -> str:
+    out = ", ".join(f"{count} {why}" for why, count in sorted(summary["left_out"].items()))
+    score = "; forces {least:.3g} to {largest:.3g} eV/Å".format(**summary["score"]) if "score" in summary else ""
+    where = ", ".join(filter(None, (_stage.name(summary["output"]), summary["rest"])))
+    return f"{summary['chosen']} of {summary['total']} frames chosen -> {where}{score}; left out: {out or 'none'}"
