@@ -14,6 +14,7 @@ from psiflow_cli import __version__, errors, registry
 from psiflow_cli.commands import (
     atomic_energies,
     cancel,
+    check,
     clean,
     compare,
     env,
@@ -120,6 +121,7 @@ for module in (
     rattle,
     label,
     atomic_energies,
+    check,
     split,
     train,
     evaluate,

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands import _reference, _stage
+from psiflow_cli.commands import _model, _reference, _stage
 from psiflow_cli.errors import UsageError, nearest
 
 
@@ -17,6 +17,7 @@ from psiflow_cli.errors import UsageError, nearest
 @_reference.reference
 @_reference.failed
 @click.option("--retry-failed", is_flag=True, help="Try again the states that failed.")
+@_model.trust
 @options.common
 def command(
     frames: tuple[str, ...],
@@ -26,6 +27,7 @@ def command(
     settings: dict[str, str],
     failed: str | None,
     retry_failed: bool,
+    trust: bool,
     common: options.Common,
 ) -> None:
     """Compute the energy of each element's isolated atom with a reference method.
@@ -38,7 +40,7 @@ def command(
       psiflow atomic-energies data.xyz --reference cp2k --input cp2k.inp -o atoms.xyz
       psiflow atomic-energies --elements H,O --reference xtb -o atoms.xyz
     """
-    method = _reference.method(reference, input_file, settings)
+    method = _reference.method(reference, input_file, settings, trust)
     from dataclasses import replace
 
     from psiflow_cli.stages import atomic_energies, label

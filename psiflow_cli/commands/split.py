@@ -39,32 +39,56 @@ def _parts(_ctx: click.Context, _param: click.Parameter, value: str) -> dict[str
     metavar="NAME=SHARE,...",
     help="Names and shares of the parts.",
 )
+@click.option(
+    "--group",
+    metavar="KEY",
+    help="Frames with the same value of this key, such as walker or config_type, stay together.",
+)
+@click.option(
+    "--stratify", metavar="KEY", help="Give each part its share of every value of this key; `composition` is one, too."
+)
 @options.seed
 @options.common
-def command(frames: tuple[str, ...], parts: dict[str, float], seed: int, common: options.Common) -> None:
+def command(
+    frames: tuple[str, ...],
+    parts: dict[str, float],
+    group: str | None,
+    stratify: str | None,
+    seed: int,
+    common: options.Common,
+) -> None:
     """Split FRAMES at random into parts; equal structures stay together, isolated atoms go to the first part.
 
     The parts are written beside the input (or --output), named after it: data.train.xyz, data.valid.xyz, data.test.xyz.
 
+    Neighbouring frames of a trajectory are nearly copies: with --group walker, no walker is both trained and tested
+    on. Groups stay whole, so that the shares are met as nearly as they allow. A frame without the key of --group is a
+    group of its own; those without the key of --stratify are one kind.
+
     \b
-    Example:
+    Examples:
       psiflow split labelled.xyz --parts train=0.9,valid=0.1 --seed 7
+      psiflow split labelled.xyz --group walker --stratify composition
     """
     from psiflow_cli.stages import split
 
+    if group is not None and group == stratify:
+        raise UsageError(f"--group and --stratify are both {group}", "what stays together cannot be shared out")
     base = common.output or frames[0]
     if base == "-":
         raise UsageError("split writes several files, not stdout", "name them with --output NAME.xyz")
     files = {name: options.beside((base,), name) for name in parts}
     named = common._replace(output=base)
+    settings = {"parts": parts, "group": group, "stratify": stratify, "seed": seed}
     job = _stage.job(
-        "split", None, "split", frames, next(iter(files.values())), named, {"parts": parts, "seed": seed},
+        "split", None, "split", frames, next(iter(files.values())), named, settings,
         other_outputs=tuple(files.values())[1:], run_dir=options.beside((base,), "split") + ".run",
     )  # fmt: skip
-    splitting = split.Splitting(job, parts, files, seed)
+    splitting = split.Splitting(job, parts, files, seed, group, stratify)
 
     def say(summary: dict[str, Any]) -> str:
-        return ", ".join(f"{part['frames']} frames -> {part['output']}" for part in summary["parts"].values())
+        without = "".join(f"; {count} frames lack {key}" for key, count in summary["without"].items())
+        return ", ".join(_said(part, group) for part in summary["parts"].values()) + without
 
     _stage.perform(
         job, common,
@@ -72,3 +96,8 @@ def command(frames: tuple[str, ...], parts: dict[str, float], seed: int, common:
         run=lambda space: split.run(splitting, space),
         say=say,
     )  # fmt: skip
+
+
+def _said(part: dict[str, Any], group: str | None) -> str:
+    groups = f" ({part['groups']} of {group})" if group else ""
+    return f"{part['frames']} frames{groups} -> {part['output']}"

@@ -8,9 +8,12 @@ from psiflow_cli.extxyz.elements import SYMBOLS
 from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.extxyz.identity import frame_id, wire
 from psiflow_cli.extxyz.labels import (
+    CANDIDATES,
+    LABELS,
     MORE,
     PREDICTIONS,
     PROVENANCE,
+    label,
     label_names,
     labels,
     matrix_to_voigt,
@@ -22,12 +25,15 @@ from psiflow_cli.extxyz.stream import open_bytes, write
 from psiflow_cli.extxyz.writer import new_frame, render
 
 __all__ = [
+    "CANDIDATES",
+    "LABELS",
     "MORE",
     "PREDICTIONS",
     "PROVENANCE",
     "SYMBOLS",
     "Frame",
     "frame_id",
+    "label",
     "label_names",
     "labels",
     "matrix_to_voigt",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from psiflow_cli.errors import UsageError, nearest
@@ -55,12 +55,13 @@ def labels(frame: Frame, keys: Mapping[str, str] | None = None) -> dict[str, Any
     for a label with two candidates, for one that `keys` names and the frame lacks (an isolated atom needs no forces,
     and a frame without a Lattice no stress), and for one that is no finite number of the right shape.
     """
-    energy, forces, stress = (_name(frame, label, keys or {}) for label in LABELS)
-    return {
-        "energy": _energy(frame, energy) if energy else None,
-        "forces": _forces(frame, forces) if forces else None,
-        "stress": _stress(frame, stress) if stress else None,
-    }
+    return {name: label(frame, name, keys) for name in LABELS}
+
+
+def label(frame: Frame, name: str, keys: Mapping[str, str] | None = None) -> Any:
+    """One of the labels; see `labels`."""
+    found = _name(frame, name, keys or {})
+    return _READ[name](frame, found) if found else None
 
 
 def label_names(frame: Frame, keys: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -131,6 +132,9 @@ def _stress(frame: Frame, name: str) -> list[float]:
     if any(abs(matrix[i][j] - matrix[j][i]) > _ASYMMETRY * size for i in range(3) for j in range(i)):
         raise frame.place.error(f"{name} is no symmetric matrix", "a stress has nine numbers, row by row")
     return matrix_to_voigt(matrix)
+
+
+_READ: dict[str, Callable[[Frame, str], Any]] = {"energy": _energy, "forces": _forces, "stress": _stress}
 
 
 def _finite(frame: Frame, name: str, numbers: Sequence[float]) -> list[float]:

@@ -9,6 +9,7 @@ from itertools import chain
 
 from psiflow_cli.extxyz import Frame
 from psiflow_cli.stages.ids import IdSet, Universe
+from psiflow_cli.stages.parting import composition
 from psiflow_cli.stages.results import Results, Survey
 from psiflow_cli.stages.split import is_isolated_atom
 from psiflow_cli.stages.workspace import Workspace
@@ -33,7 +34,7 @@ class Pool:
         def competitors() -> Iterator[Frame]:
             for number in range(competing):
                 for frame in space.frames_of(number):
-                    kind = _composition(frame.symbols)
+                    kind = composition(frame.symbols)
                     self._kind_of.append(known.setdefault(kind, len(known)))
                     if is_isolated_atom(frame):
                         self._out[self.size] = "isolated atom"
@@ -84,7 +85,3 @@ class Pool:
     def keys(self, universe: Universe) -> IdSet:
         """The structures of the candidates."""
         return IdSet(universe, (self.survey.ids[index] for index in self.candidates))
-
-
-def _composition(symbols: list[str]) -> str:
-    return "".join(f"{element}{count if count > 1 else ''}" for element, count in sorted(Counter(symbols).items()))

@@ -1,8 +1,10 @@
-"""psiflow split: sizes, no structure in two parts, isolated atoms in the first, seeds."""
+"""psiflow split: sizes, no structure in two parts, isolated atoms in the first, seeds, groups, proportions."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,83 @@ def test_stdin_needs_a_name(psiflow):
     assert len(distances("out.train.xyz")) == 8
 
 
+def values(name, key):
+    """How often each value of a key is in a file."""
+    return Counter(re.findall(rf" {key}=(\w+)", Path(name).read_text()))
+
+
+def test_groups_stay_together(psiflow):
+    walkers = [n for n in range(20) for _ in range(5 + n % 2 * 2)]
+    Path("data.xyz").write_text("".join(frame(1 + i / 1000, f" walker={n}") for i, n in enumerate(walkers)) + ATOMS)
+    for seed in range(3):
+        done = psiflow("split", "data.xyz", "--group", "walker", "--seed", seed, "-o", f"s{seed}.xyz", "--json")
+        found = [values(f"s{seed}.{name}.xyz", "walker") for name in ("train", "valid", "test")]
+        assert sum(found, Counter()) == Counter(map(str, walkers))
+        assert sum(len(part) for part in found) == 20, "a walker is in two parts"
+        assert all(abs(part.total() - 120 * share) <= 7 for part, share in zip(found, (0.8, 0.1, 0.1), strict=True))
+        parts = json.loads(done.stdout)["parts"].values()
+        assert [part["groups"] for part in parts] == [len(part) for part in found]
+    assert values("s0.test.xyz", "walker").keys() != values("s1.test.xyz", "walker").keys()
+    assert values("s0.train.xyz", "config_type")["IsolatedAtom"] == 2
+
+
+def test_groups_that_share_a_structure_stay_together(psiflow):
+    text = [frame(1 + n + i / 10, f" walker={n}") for n in range(6) for i in range(3)]
+    text += [frame(1.0 + n, f" walker={n + 1}") for n in range(2)]  # links 0, 1 and 2
+    text += [frame(9.0), frame(9.1), frame(9.0)]
+    Path("data.xyz").write_text("".join(text))
+    for seed in range(4):
+        done = psiflow(
+            "split", "data.xyz", "--group", "walker", "--parts", "a=0.5,b=0.5", "--seed", seed, "-o", "s.xyz"
+        )
+        a, b = values("s.a.xyz", "walker"), values("s.b.xyz", "walker")
+        assert not a.keys() & b.keys()
+        assert len({"0", "1", "2"} & a.keys()) in (0, 3)
+        assert not set(distances("s.a.xyz")) & set(distances("s.b.xyz"))
+        assert abs(a.total() - b.total()) <= 4
+    assert "3 frames lack walker" in done.stderr
+
+
+def test_every_part_gets_a_group(psiflow):
+    Path("data.xyz").write_text("".join(frame(1 + i / 1000, f" walker={i // 10}") for i in range(30)))
+    psiflow("split", "data.xyz", "--group", "walker")
+    assert [len(values(f"data.{name}.xyz", "walker")) for name in ("train", "valid", "test")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("key", ["config_type", "composition"])
+def test_each_part_has_its_share_of_every_kind(psiflow, key):
+    kinds = ["bulk"] * 70 + ["slab"] * 20 + ["ion"] * 10
+    elements = {"bulk": "O", "slab": "N", "ion": "F"}
+    text = [
+        frame(1 + i / 1000, f" config_type={kind}").replace("\nO ", f"\n{elements[kind]} ")
+        for i, kind in enumerate(kinds)
+    ]
+    Path("data.xyz").write_text("".join(text) + ATOMS)
+    for seed in range(3):
+        done = psiflow("split", "data.xyz", "--stratify", key, "--seed", seed, "-o", "s.xyz", "--json", "--overwrite")
+        for name, share in (("train", 0.8), ("valid", 0.1), ("test", 0.1)):
+            found = values(f"s.{name}.xyz", "config_type")
+            found.pop("IsolatedAtom", None)
+            assert found == {"bulk": 70 * share, "slab": 20 * share, "ion": 10 * share}
+        assert sum(json.loads(done.stdout)["parts"]["test"]["kinds"].values()) == 10
+
+
+def test_many_rare_kinds_still_meet_the_shares(psiflow):
+    Path("data.xyz").write_text("".join(frame(1 + i / 1000, f" config_type=c{i // 2}") for i in range(100)))
+    psiflow("split", "data.xyz", "--stratify", "config_type")
+    assert [values(f"data.{name}.xyz", "config_type").total() for name in ("train", "valid", "test")] == [80, 10, 10]
+
+
+def test_groups_and_kinds_at_once(psiflow):
+    text = [frame(1 + i / 1000, f" walker={i // 5} config_type={'ab'[i // 5 % 4 == 0]}") for i in range(200)]
+    Path("data.xyz").write_text("".join(text))
+    psiflow("split", "data.xyz", "--group", "walker", "--stratify", "config_type", "--parts", "a=0.8,b=0.2")
+    a, b = (values(f"data.{name}.xyz", "walker") for name in "ab")
+    assert not a.keys() & b.keys()
+    assert values("data.a.xyz", "config_type") == {"a": 120, "b": 40}
+    assert values("data.b.xyz", "config_type") == {"a": 30, "b": 10}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "what"),
     [
@@ -107,13 +186,17 @@ def test_stdin_needs_a_name(psiflow):
         (("data.xyz", "--parts", "train"), 2, "'train'"),
         (("data.xyz", "--parts", "../up=0.5,b=0.5"), 2, "../up"),
         (("data.xyz", "--parts", "a=nan,b=0.5"), 2, "a=nan"),
+        (("data.xyz", "--group", "walkr"), 65, "did you mean 'walker'"),
+        (("data.xyz", "--stratify", "config_type"), 65, "no frame has the key 'config_type'"),
+        (("data.xyz", "--group", "walker"), 65, "stay together (1)"),
+        (("data.xyz", "--group", "walker", "--stratify", "walker"), 2, "both walker"),
         (("missing.xyz",), 66, "missing.xyz"),
         (("data.xyz", "--seed", "-1"), 2, "--seed"),
         (("data.xyz", "-o", "none/out.xyz"), 73, "none"),
     ],
 )
 def test_wrong_usage(psiflow, arguments, code, what):
-    Path("data.xyz").write_text(frame(1.0))
+    Path("data.xyz").write_text(frame(1.0, " walker=0"))
     done = psiflow("split", *arguments, code=code)
     assert what in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2

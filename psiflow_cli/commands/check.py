@@ -1,0 +1,102 @@
+"""psiflow check: what is wrong with a data set."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from psiflow_cli import options
+from psiflow_cli.commands import _model, _stage
+from psiflow_cli.console import paint
+from psiflow_cli.errors import BAD_DATA
+
+_COLOURS = {"error": "red", "warning": "yellow"}
+_INDENT = " " * 9
+
+
+@click.command("check", cls=options.StageCommand, short_help="What is wrong with a data set")
+@options.frames
+@click.option("--model", metavar="BUNDLE|FILE", help="Compare the sign and the unit of the stress with a model's.")
+@_model.trust
+@options.keys
+@options.common_in_place
+def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str | None, common: options.Common) -> None:
+    """Say what is wrong with FRAMES as data to train on.
+
+    Errors are what no training should see: labels that are not numbers or not there, two candidates for one label, all
+    forces zero, energies in Hartree or forces in Ha/bohr, one structure with two labels, overlapping atoms, several
+    references, a cell without volume. Warnings are what is unusual: copies, outliers, net forces, labels on some frames
+    only, elements without an isolated atom. The exit code is 65 if there is an error, else 0.
+
+    \b
+    Examples:
+      psiflow check labelled.xyz atoms.xyz
+      psiflow check labelled.xyz --model water.model && psiflow split labelled.xyz
+      psiflow check data.xyz --json | jq '.findings[] | select(.severity == "error")'
+    """
+    from psiflow_cli import extxyz, registry
+    from psiflow_cli.stages import check, evaluate
+
+    loaded = _model.load(model, trust) if model else None
+    # without a model: any environment that has ASE, which is what this family needs
+    family = loaded.family if loaded else "emt"
+    job = _stage.job(
+        "check", family, "evaluate", frames, "-", common._replace(json=False),
+        settings={"model": loaded.fingerprint if loaded else None, "keys": keys},
+    )  # fmt: skip
+    predictions = None
+    if loaded:
+        predictions = evaluate.predictions(loaded, registry.load("models", loaded.family).__name__, job.dtype)
+    known = tuple(loaded.elements) if loaded and not loaded.is_foreign else ()
+    checking = check.Checking(job, extxyz.parse_keys(keys) if keys else None, predictions, known)
+
+    def plan(space: Any) -> dict[str, Any]:
+        return {"frames": sum(1 for _ in space.frames())}
+
+    def run(space: Any) -> dict[str, Any]:
+        return check.run(checking, space)
+
+    def say(summary: dict[str, Any]) -> str:
+        errors, warnings = (f"{summary[k]} {k if summary[k] != 1 else k[:-1]}" for k in ("errors", "warnings"))
+        return f"{summary['total']} frames checked: {errors}, {warnings}"
+
+    def show(summary: dict[str, Any]) -> None:
+        for line in table(summary, shutil.get_terminal_size().columns):
+            click.echo(line)
+
+    _stage.perform(
+        job, common, plan=plan, run=run, say=say, space=check.Readable,
+        show=show, verdict=lambda summary: BAD_DATA if summary["errors"] else 0,
+    )  # fmt: skip
+
+
+def table(summary: dict[str, Any], width: int) -> Iterator[str]:
+    """What was found, for a person: a paragraph for each finding, and what kinds of frames there are."""
+    for finding in summary["findings"]:
+        severity, frames = finding["severity"], finding["count"]
+        count = f" ({frames} frame{'s' if frames > 1 else ''})" if frames else ""
+        first, *more = _wrapped(f"{finding['check']}: {finding['what']}{count}", width)
+        yield paint(f"{severity:8}", fg=_COLOURS[severity], bold=True) + first[len(_INDENT) - 1 :]
+        yield from more
+        if finding["places"]:
+            places = [f"{place['file']}:{place['line']}: frame {place['frame']}" for place in finding["places"]]
+            rest = ["…"] if frames > len(places) else []
+            yield from _wrapped(", ".join([*places, *rest]), width)
+        if finding["hint"]:
+            yield from (paint(line, dim=True) for line in _wrapped(f"hint: {finding['hint']}", width))
+    kinds = ", ".join(f"{name or '(none)'} {count}" for name, count in summary["config_types"].items())
+    yield from textwrap.wrap(f"{summary['total']} frames of {', '.join(summary['elements']) or 'nothing'}", width)
+    if set(summary["config_types"]) - {""}:
+        yield from textwrap.wrap(f"config_type: {kinds}", width, subsequent_indent="  ")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The lines of a paragraph below a severity; file names are not broken."""
+    return textwrap.wrap(
+        text, max(width, 40), initial_indent=_INDENT, subsequent_indent=_INDENT, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip

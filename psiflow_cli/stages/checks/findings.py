@@ -1,0 +1,89 @@
+"""What was found, with how many frames it concerns and where the first of them are."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from psiflow_cli.extxyz import Frame
+
+ERROR, WARNING = "error", "warning"
+PLACES = 3
+"""So many places of each finding are kept."""
+
+
+class Where(NamedTuple):
+    """Where a frame starts."""
+
+    file: str
+    line: int
+    frame: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: frame {self.frame}"
+
+
+def where(frame: Frame) -> Where:
+    """The place of a frame."""
+    return Where(frame.place.source, frame.place.line, frame.place.index)
+
+
+class Places:
+    """Where every frame starts, in 14 bytes a frame."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, int] = {}
+        self._sources, self._lines, self._frames = array("H"), array("Q"), array("I")
+
+    def note(self, place: Where) -> None:
+        """Note the next frame's."""
+        self._sources.append(self._files.setdefault(place.file, len(self._files)))
+        self._lines.append(place.line)
+        self._frames.append(place.frame)
+
+    def __getitem__(self, index: int) -> Where:
+        return Where(list(self._files)[self._sources[index]], self._lines[index], self._frames[index])
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+
+@dataclass
+class Finding:
+    """One thing that is wrong, however many frames have it."""
+
+    severity: str
+    check: str
+    """A short name that stays the same."""
+    what: str
+    hint: str = ""
+    count: int = 0
+    """How many frames; 0 where it is about the data as a whole."""
+    places: list[Where] = field(default_factory=list)
+
+    def see(self, place: Where) -> None:
+        """Count a frame."""
+        self.count += 1
+        if len(self.places) < PLACES:
+            self.places.append(place)
+
+    def as_wire(self) -> dict[str, Any]:
+        """In builtins."""
+        about = {"severity": self.severity, "check": self.check, "what": self.what, "hint": self.hint}
+        return {**about, "count": self.count, "places": [place._asdict() for place in self.places]}
+
+
+class Findings:
+    """All findings, errors first."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[tuple[str, str, str], Finding] = {}
+
+    def add(self, severity: str, check: str, what: str, hint: str = "", key: str = "") -> Finding:
+        """The finding of this severity, check and key, with the text of the first call."""
+        return self._by_key.setdefault((severity, check, key), Finding(severity, check, what, hint))
+
+    def listed(self) -> list[Finding]:
+        """Errors, then warnings, each in the order in which they were found."""
+        return sorted(self._by_key.values(), key=lambda finding: finding.severity != ERROR)
