@@ -8,8 +8,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 checkout=$(dirname "$here")
 folder=${1:-quickstart}
-# shellcheck source=recipes/environment.sh
-. "$here/environment.sh"
+# shellcheck source=recipes/steps.sh
+. "$here/steps.sh"
 unset PSIFLOW_SITE
 
 # The Python that `psiflow` runs in.
@@ -31,12 +31,6 @@ else
     printf '%s\n' "psiflow lacks MACE or xTB" "  hint: pip install 'psiflow-cli[mace,xtb]' into its environment" >&2
     exit 69
 fi
-
-# Say a command as one would type it, then run it.
-run() {
-    printf '\n$ %s\n' "$*" >&2
-    "$@"
-}
 
 mkdir -p "$folder"
 cd "$folder"
@@ -95,7 +89,7 @@ say "7. what has run"
 run psiflow status
 
 say "errors on unseen frames, from errors.json"
-"$(its_python)" -c 'import json; print(json.load(open("errors.json"))["table"])' >&2
+psiflow compare errors.json >&2
 
 say "to look at, in $PWD:"
 cat >&2 <<'EOF'

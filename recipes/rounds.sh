@@ -1,0 +1,178 @@
+# shellcheck shell=bash
+# The rounds of online learning, step by step, as online-learning.sh and slurm-chain.sh do them: sourced, never run.
+# shellcheck source=recipes/steps.sh
+. "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
+
+defaults() {
+    cat <<'EOF_CONF'
+# How the rounds go; read by bash.
+ROUNDS=3            # at most, after the first training
+FIRST=30            # distorted copies of each start structure to begin with
+AMPLITUDE=0.05      # Å: how far their atoms are moved (standard deviation of each coordinate)
+STRAIN=0.0          # and the strain of their cells
+TEST=40             # frames of the test set, drawn from the first model's dynamics; a test.xyz of your own wins
+FRAMES=20           # frames to label in a round
+BY=committee        # how they are chosen: committee, farthest or random
+PARTS=train=0.9,valid=0.1     # of a round's labels
+FROM=nothing        # what a round's training begins from: nothing, or the committee of the round before (previous)
+TARGET=             # meV/Å: end when the test set's force RMSE is at most this; empty: no target
+GAIN=2%             # end when that RMSE has not fallen by so much...
+PATIENCE=2          # ...in so many rounds
+EOF_CONF
+}
+
+# enter START.xyz FOLDER: go there, with the settings that are there, or with these.
+enter() {
+    start=$(path "$1")
+    need_psiflow
+    mkdir -p "$2"
+    cd "$2" || exit
+    say "working in $PWD"
+    preset loop.conf < <(defaults)
+    preset psiflow.toml <<'EOF_TOML'
+# How each command works: any of its options, by its long name (psiflow COMMAND --help).
+[label]
+reference = "xtb"               # a production method: reference = "cp2k", input = "cp2k.inp", site = "mycluster"
+max-failed = 0.2                # of a round's frames; more end the loop
+[atomic-energies]
+reference = "xtb"
+[train]
+arch = "mace"
+members = 3
+set = [                         # MACE's own names; small values, to try the loop with
+    "num_channels=16", "max_L=0", "correlation=2", "r_max=4.5", "batch_size=4",
+    "lr=0.01", "energy_weight=100", "max_num_epochs=60", "default_dtype=float64",
+]
+[sample]
+temperature = "300"
+walkers = 4
+steps = 1000
+every = 10
+max-spread = 3.0                # eV/Å: a walker stops where the members disagree more than this
+EOF_TOML
+    # shellcheck source=/dev/null
+    . <(defaults)
+    # shellcheck source=/dev/null
+    . ./loop.conf
+    case $FROM in
+    nothing | previous) ;;
+    *) stop 78 "loop.conf: FROM=$FROM is neither nothing nor previous" "see the comment in loop.conf" ;;
+    esac
+}
+
+# All steps, in order, each WHAT-ROUND.
+steps() {
+    local k
+    printf '%s\n' label-0 train-0 sample-test label-test
+    for ((k = 1; k <= ROUNDS; k++)); do printf '%s\n' "sample-$k" "label-$k" "train-$k"; done
+}
+
+# step WHAT-ROUND: do it, unless the rounds have ended before.
+step() {
+    local k=${1#*-}
+    case $1 in
+    label-0) begin ;;
+    sample-test) draw_test ;;
+    label-test) label_test ;;
+    *)
+        if [ "$k" != 0 ] && over "$k"; then return; fi
+        case $1 in
+        sample-*) choose "$k" ;;
+        label-*) run psiflow label "round-$k/selected.xyz" -o "round-$k/labelled.xyz" ;;
+        train-*) teach "$k" ;;
+        esac
+        ;;
+    esac
+}
+
+# begin: the labels of round 0.
+begin() {
+    mkdir -p round-0
+    run psiflow atomic-energies "$start" -o atoms.xyz
+    run psiflow rattle "$start" -n "$FIRST" --amplitude "$AMPLITUDE" --strain "$STRAIN" --seed 1 -o round-0/selected.xyz
+    run psiflow label round-0/selected.xyz -o round-0/labelled.xyz
+}
+
+# own_test: whether the test set is the user's.
+own_test() { [ -e test.xyz ] && [ ! -e test.xyz.run ]; }
+
+draw_test() {
+    if own_test; then
+        say "the test set is your own test.xyz"
+        return
+    fi
+    mkdir -p test
+    run psiflow sample "$start" --model round-0/committee.model --seed 0 --max-failed 100% -o test/samples.xyz
+    run psiflow select test/samples.xyz -n "$TEST" --by random --seed 0 \
+        --exclude round-0/train.xyz --exclude round-0/valid.xyz -o test/selected.xyz
+}
+
+label_test() {
+    own_test || run psiflow label test/selected.xyz -o test.xyz
+    judge round-0 round-0/committee.model test.xyz
+}
+
+# teach K: a committee from all labels up to round K, and its errors.
+teach() {
+    local now=round-$1 before=round-$(($1 - 1)) part all=() init=()
+    run psiflow split "$now/labelled.xyz" --parts "$PARTS" --seed "$1"
+    for part in train valid; do
+        all=("$now/labelled.$part.xyz")
+        [ "$1" = 0 ] || all=("$before/$part.xyz" "${all[@]}")
+        together "$now/$part.xyz" "${all[@]}"
+    done
+    # what the committee before was trained on is in train.xyz already
+    [ "$1" = 0 ] || [ "$FROM" = nothing ] || init=(--init "$before/committee.model" --no-replay)
+    run psiflow train "$now/train.xyz" atoms.xyz --valid "$now/valid.xyz" --seed "$1" "${init[@]}" \
+        -o "$now/committee.model"
+    [ "$1" = 0 ] || judge "$now" "$now/committee.model" test.xyz
+}
+
+# choose K: dynamics with the committee before, and the frames of it that the committee knows least.
+choose() {
+    local now=round-$1 before=round-$(($1 - 1)) candidates
+    mkdir -p "$now"
+    # a walker that the model loses is what the round is for; where it was lost, --stopped says
+    run psiflow sample "$start" --model "$before/committee.model" --seed "$1" --max-failed 100% \
+        --stopped "$now/stopped.xyz" -o "$now/samples.xyz"
+    candidates=("$now/samples.xyz")
+    [ ! -e "$now/stopped.xyz" ] || candidates+=("$now/stopped.xyz")
+    run psiflow select "${candidates[@]}" -n "$FRAMES" --by "$BY" --model "$before/committee.model" --seed "$1" \
+        --exclude test.xyz --exclude "$before/train.xyz" --exclude "$before/valid.xyz" -o "$now/selected.xyz"
+}
+
+# over K: whether the rounds end before round K, or within it, and `why`; `errors` are those of the rounds before.
+over() {
+    local k
+    errors=(round-0/errors.json)
+    why="all $ROUNDS rounds are done"
+    for ((k = 1; k <= $1; k++)); do
+        ! enough || return 0
+        if [ -e "round-$k/selected.xyz" ] && [ ! -s "round-$k/selected.xyz" ]; then
+            why="the committee of round $((k - 1)) is sure of every frame"
+            return 0
+        fi
+        [ "$k" = "$1" ] || errors+=("round-$k/errors.json")
+    done
+    return 1
+}
+
+# enough: whether the rounds may end, and why.
+enough() {
+    if [ -n "$TARGET" ] && holds "${errors[@]}" --reached "forces=$TARGET"; then
+        why="the target of $TARGET meV/Å is reached"
+    elif ! holds "${errors[@]}" --improved "$GAIN" --last "$PATIENCE"; then
+        why="the error has not fallen by $GAIN in $PATIENCE rounds"
+    else
+        return 1
+    fi
+}
+
+# conclude: what came of the rounds.
+conclude() {
+    over $((ROUNDS + 1)) || true
+    say "$why"
+    say "errors on the test set, which no round was trained on"
+    psiflow compare "${errors[@]}"
+    say "the last committee is $PWD/round-$((${#errors[@]} - 1))/committee.model"
+}

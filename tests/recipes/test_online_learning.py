@@ -1,0 +1,170 @@
+"""The loop: errors that fall, a test set that stays apart, ends that are said, and a kill that leaves no trace."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from psiflow_cli import extxyz
+from tests.recipes.conftest import CLUSTER, PROJECT, Recipe
+
+pytest.importorskip("ase", reason="needs ase")
+LOOP = "ROUNDS=1\nFIRST=16\nAMPLITUDE=0.1\nTEST=20\nFRAMES=10\n"
+
+
+def prepare(folder: Path, loop: str = LOOP) -> Path:
+    """A folder to learn in, with the settings of these tests."""
+    folder.mkdir()
+    (folder / "loop.conf").write_text(loop)
+    (folder / "psiflow.toml").write_text(PROJECT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("start") / "start.xyz"
+    path.write_text(CLUSTER)
+    return path
+
+
+@pytest.fixture(scope="module")
+def learned(
+    tmp_path_factory: pytest.TempPathFactory, start: Path, cheap: dict[str, str], recipe: Recipe
+) -> tuple[Path, str]:
+    """A folder in which the loop has come to its end, and what it printed."""
+    folder = prepare(tmp_path_factory.mktemp("learned") / "loop")
+    return folder, recipe("online-learning.sh", start, folder, env=cheap).stdout
+
+
+def made(folder: Path) -> dict[str, bytes]:
+    """What a loop makes that two equal ones have in common, by name: frames, weights, models' facts."""
+    found = [*folder.glob("*.xyz"), *folder.glob("*/*.xyz"), *folder.glob("round-*/committee.model/member-*/*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def rmse(folder: Path, number: int) -> float:
+    rows = json.loads((folder / f"round-{number}" / "errors.json").read_text())["errors"]
+    return next(float(row["rmse"]) for row in rows if row["quantity"] == "forces")
+
+
+def ids(*files: Path) -> set[str]:
+    return {extxyz.frame_id(frame, ()) for file in files for frame in extxyz.read(file)}
+
+
+def test_the_error_falls_and_the_test_set_stays_apart(learned: tuple[Path, str]) -> None:
+    folder, table = learned
+    rounds = [folder / f"round-{k}" for k in range(2)]
+    assert rmse(folder, 1) < rmse(folder, 0)
+    assert [line.split()[0] for line in table.splitlines()[2:4]] == ["round-0", "round-1"]
+    assert f"{rmse(folder, 1):.2f}" in table
+
+    test = ids(folder / "test.xyz")
+    used = ids(*(each / f"{part}.xyz" for each in rounds for part in ("train", "valid")))
+    assert len(test) == 20
+    assert not test & used
+    assert len(used) == 16 + 10
+    for before, after in itertools.pairwise(rounds):
+        for part in ("train", "valid"):
+            assert ids(after / f"{part}.xyz") == ids(before / f"{part}.xyz") | ids(after / f"labelled.{part}.xyz")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said", "rounds"),
+    [
+        ("", "the last committee is", 2),
+        ("TARGET=100000\n", "the target of 100000 meV/Å is reached", 1),
+        ("ROUNDS=2\nGAIN=99%\nPATIENCE=1\n", "has not fallen by 99% in 1 rounds", 2),
+    ],
+)
+def test_again_it_is_up_to_date_and_ends_where_it_is_told(
+    learned: tuple[Path, str], start: Path, cheap: dict[str, str], recipe: Recipe,
+    changed: str, said: str, rounds: int,
+) -> None:  # fmt: skip
+    folder = learned[0]
+    before = made(folder)
+    (folder / "loop.conf").write_text(LOOP + changed)
+    try:
+        done = recipe("online-learning.sh", start, folder, env=cheap)
+    finally:
+        (folder / "loop.conf").write_text(LOOP)
+    assert said in done.stderr
+    assert done.stderr.count("is up to date") >= 4 + 5 * rounds
+    assert "computed now" not in done.stderr
+    assert done.stdout.count("\nround-") == rounds
+    assert made(folder) == before
+
+
+def test_killed_in_the_middle_it_comes_to_the_same_end(
+    learned: tuple[Path, str], start: Path, cheap: dict[str, str], recipe: Recipe, root: Path, tmp_path: Path
+) -> None:
+    folder = prepare(tmp_path / "loop")
+    kill(root, cheap, start, folder, "round-1/labelled.xyz.run/journal.jsonl")
+    assert not (folder / "round-1" / "committee.model").exists()
+    done = recipe("online-learning.sh", start, folder, env=cheap)
+    assert made(folder) == made(learned[0])
+    assert done.stdout == learned[1]
+
+
+def kill(root: Path, env: dict[str, str], start: Path, folder: Path, sign: str) -> None:
+    """Start the loop, and end it with all its commands at once, by SIGKILL, as soon as there is a file."""
+    command = [str(root / "recipes" / "online-learning.sh"), str(start), str(folder)]
+    loop = subprocess.Popen(command, env=env, start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        limit = time.monotonic() + 300
+        while not (folder / sign).exists():
+            assert loop.poll() is None, f"it ended before {sign}"
+            assert time.monotonic() < limit, f"no {sign}"
+            time.sleep(0.02)
+    finally:
+        os.killpg(loop.pid, signal.SIGKILL)
+        loop.wait()
+
+
+@pytest.mark.full
+def test_killed_at_any_place_it_comes_to_the_same_end(
+    learned: tuple[Path, str], start: Path, cheap: dict[str, str], recipe: Recipe, root: Path, tmp_path: Path
+) -> None:
+    """After every sign of life of every command in turn."""
+    folder = prepare(tmp_path / "loop")
+    runs = sorted(learned[0].glob("**/*.run/journal.jsonl"), key=lambda path: path.stat().st_mtime)
+    assert len(runs) > 15
+    for sign in runs:
+        if not (folder / sign.relative_to(learned[0])).exists():
+            kill(root, cheap, start, folder, str(sign.relative_to(learned[0])))
+    recipe("online-learning.sh", start, folder, env=cheap)
+    assert made(folder) == made(learned[0])
+
+
+def test_what_ends_a_command_ends_the_loop(start: Path, cheap: dict[str, str], recipe: Recipe, tmp_path: Path) -> None:
+    folder = prepare(tmp_path / "late")
+    (folder / "psiflow.toml").write_text(PROJECT.replace("[label]\n", '[label]\ndeadline = "0.01 s"\n'))
+    done = recipe("online-learning.sh", start, folder, env=cheap, code=75)
+    assert "psiflow split" not in done.stderr
+    wrong = prepare(tmp_path / "wrong", LOOP + "FROM=scratch\n")
+    assert "FROM=scratch is neither nothing nor previous" in recipe(
+        "online-learning.sh", start, wrong, env=cheap, code=78
+    ).stderr  # fmt: skip
+    recipe("online-learning.sh", tmp_path / "gone.xyz", wrong, env=cheap, code=66)
+    recipe("online-learning.sh", env=cheap, code=2)
+
+
+@pytest.mark.full
+def test_a_test_set_of_ones_own_and_a_start_from_the_round_before(
+    learned: tuple[Path, str], start: Path, cheap: dict[str, str], recipe: Recipe, tmp_path: Path
+) -> None:
+    folder = prepare(tmp_path / "own", LOOP + "ROUNDS=1\nFROM=previous\nBY=random\n")
+    shutil.copy(learned[0] / "test.xyz", folder / "test.xyz")
+    done = recipe("online-learning.sh", start, folder, env=cheap)
+    assert "the test set is your own test.xyz" in done.stderr
+    assert not (folder / "test.xyz.run").exists()
+    assert (folder / "test.xyz").read_bytes() == (learned[0] / "test.xyz").read_bytes()
+    facts = (folder / "round-1" / "committee.model" / "model.toml").read_text()
+    assert "init = " in facts
