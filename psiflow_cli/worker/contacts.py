@@ -26,8 +26,13 @@ def _nearest(frame: Wire) -> Wire:
     from ase.neighborlist import neighbor_list
 
     system = wire.atoms(frame)
+    if not any(system.pbc):
+        system.cell = None  # a large box around a molecule would be searched, too
     radii = covalent_radii[system.numbers]
-    first, second, distance = neighbor_list("ijd", system, list(WITHIN * radii))  # type: ignore[no-untyped-call]
+    # as many boxes as atoms: ASE's own choice, by volume, takes a thousand times longer where there is vacuum
+    first, second, distance = neighbor_list(  # type: ignore[no-untyped-call]
+        "ijd", system, list(WITHIN * radii), max_nbins=max(len(system), 8)
+    )
     if not len(distance):
         return {"ratio": WITHIN, "distance": None, "atoms": ""}
     ratios = distance / (radii[first] + radii[second])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 np = pytest.importorskip("numpy")
@@ -41,6 +43,15 @@ def test_the_pair_that_is_nearest_for_its_size(periodic, seed):
         assert found["ratio"] == pytest.approx(ratios.min(), abs=1e-12)
         assert found["distance"] == pytest.approx(distances[at], abs=1e-12)
         assert all(f"{atoms.symbols[n]} (atom {n + 1})" in found["atoms"] for n in at)
+
+
+def test_a_molecule_in_a_large_box_takes_no_longer():
+    from ase.build import molecule
+
+    start = time.process_time()
+    for pbc in (False, (True, True, False), True):
+        assert nearest(ase.Atoms(molecule("C6H6"), cell=[200.0] * 3, pbc=pbc))["distance"] is None
+    assert time.process_time() - start < 2.0
 
 
 def test_an_atom_too_near_to_its_own_image():
