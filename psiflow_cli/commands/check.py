@@ -62,7 +62,7 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
 
     def say(summary: dict[str, Any]) -> str:
         errors, warnings = (f"{summary[k]} {k if summary[k] != 1 else k[:-1]}" for k in ("errors", "warnings"))
-        return f"{summary['total']} frames checked: {errors}, {warnings}"
+        return f"{_frames(summary['total'])} checked: {errors}, {warnings}"
 
     def show(summary: dict[str, Any]) -> None:
         for line in table(summary, shutil.get_terminal_size().columns):
@@ -78,7 +78,7 @@ def table(summary: dict[str, Any], width: int) -> Iterator[str]:
     """What was found, for a person: a paragraph for each finding, and what kinds of frames there are."""
     for finding in summary["findings"]:
         severity, frames = finding["severity"], finding["count"]
-        count = f" ({frames} frame{'s' if frames > 1 else ''})" if frames else ""
+        count = f" ({_frames(frames)})" if frames else ""
         first, *more = _wrapped(f"{finding['check']}: {finding['what']}{count}", width)
         yield paint(f"{severity:8}", fg=_COLOURS[severity], bold=True) + first[len(_INDENT) - 1 :]
         yield from more
@@ -89,9 +89,13 @@ def table(summary: dict[str, Any], width: int) -> Iterator[str]:
         if finding["hint"]:
             yield from (paint(line, dim=True) for line in _wrapped(f"hint: {finding['hint']}", width))
     kinds = ", ".join(f"{name or '(none)'} {count}" for name, count in summary["config_types"].items())
-    yield from textwrap.wrap(f"{summary['total']} frames of {', '.join(summary['elements']) or 'nothing'}", width)
+    yield from textwrap.wrap(f"{_frames(summary['total'])} of {', '.join(summary['elements']) or 'nothing'}", width)
     if set(summary["config_types"]) - {""}:
         yield from textwrap.wrap(f"config_type: {kinds}", width, subsequent_indent="  ")
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame{'s' if count != 1 else ''}"
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -53,6 +53,9 @@ def test_a_bare_model_file_labels_only_if_it_is_trusted(psiflow, trained):
     assert "a bare model file is a program" in said
     assert "--trust runs it" in said
     psiflow(*arguments, "--trust")
+    atoms = ("atomic-energies", "--elements", "H", "--reference", file, "-o", "atoms.xyz", "--dry-run")
+    assert "--trust runs it" in psiflow(*atoms, code=65).stderr
+    psiflow(*atoms, "--trust")
     psiflow("evaluate", "in.xyz", "--model", trained.model, "--site", trained.site, "-o", "predicted.xyz")
     labelled, predicted = ase_io.read("labels.xyz"), ase_io.read("predicted.xyz")
     assert labelled.get_potential_energy() == predicted.info["model_energy"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from psiflow_cli import extxyz
@@ -77,6 +79,22 @@ def test_springs(tmp_path, energy, force, what):
     found = only(check(tmp_path, bonded(30, energy, force)), "units")
     assert len(found) == bool(what)
     assert all(what in each.what for each in found)
+
+
+@pytest.mark.parametrize("strain", [0.0, 0.01])
+@pytest.mark.parametrize(("element", "force", "there"), [("Cu", 1.0, False), ("Cu", 0.0194, True), ("Ar", 0.05, False)])
+def test_crystals_and_noble_gases(tmp_path, element, force, there, strain):
+    """Atoms on springs of 3 eV/Å², in other units, or as soft as in a noble gas; in one cell, or in many."""
+    draw, texts = random.Random(0), []
+    for _ in range(20):
+        away = [[draw.gauss(0, 0.05) for _ in range(3)] for _ in range(4)]
+        a = 3.6 * (1 + draw.gauss(0, strain))
+        moved = [[a * n + row[0], *row[1:]] for n, row in enumerate(away)]
+        energy = 1.5 * sum(x * x for row in away for x in row)
+        forces = [[-3 * force * x for x in row] for row in away]
+        cell = f' Lattice="{4 * a!r} 0 0 0 9 0 0 0 9"'
+        texts.append(frame(moved, forces, force * energy, cell, [element] * 4, "T T T"))
+    assert bool(only(check(tmp_path, "".join(texts)), "units")) == there
 
 
 def test_each_file_has_its_own_units(tmp_path):

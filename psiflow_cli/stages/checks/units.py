@@ -23,10 +23,11 @@ _FEWEST = 4
 _FACTOR = 6.0
 """Between a factor that anharmonic motion explains (2 to 3) and 27."""
 _SOFT, _SOFT_BOUND = 0.25, 1.5
-"""eV/Å²: least change of the forces with the displacement, of any solid or molecule, and with H on C, N or O.
+"""eV/Å²: least change of the forces with the displacement, in solids and molecules, and with H on C, N or O.
 
 The latter have 3 to 70 in eV/Å, most of them 4 to 10, and 0.06 to 1.4 in Ha/bohr.
 """
+_NOBLE = {"He", "Ne", "Ar", "Kr", "Xe", "Rn"}
 _LIKE_ALL_ELECTRONS = 0.03
 _ATOM_OF_HYDROGEN = (-0.51, -0.38)
 """The isolated atom's energy in Hartree, by any method; in eV no method gives this."""
@@ -44,8 +45,8 @@ class Units:
         """Sum of energies over those of all electrons."""
         self._first: list[Where] = []
         self._hydrogen = False
-        self._bound = True
-        """All frames have hydrogen, and something to which it is bound well."""
+        self._softest = _SOFT_BOUND
+        """The least that the forces of any of the frames should change with the displacement, in eV/Å²."""
 
     def see(self, sample: Sample) -> None:
         """Note one frame."""
@@ -57,7 +58,7 @@ class Units:
             self._hydrogen |= sample.frame.symbols == ["H"] and low < sample.energy < high
             return
         self._compared += 1
-        self._bound &= "H" in sample.frame.symbols and not {"C", "N", "O"}.isdisjoint(sample.frame.symbols)
+        self._softest = min(self._softest, _softest({*sample.frame.symbols}))
         self._ratios -= sample.energy / sum(map(all_electrons, sample.frame.symbols))
         if sample.forces is not None and sample.natoms > 1:
             pair = self._neighbours.nearest(sample)
@@ -65,7 +66,7 @@ class Units:
 
     def report(self, findings: Findings) -> None:
         """Say what looks like other units."""
-        nearest = sorted(self._pairs)[:_PAIRS]
+        nearest = sorted(pair for pair in self._pairs if pair.same_cell)[:_PAIRS]
         slope, correlation = _slope(nearest)
         enough = len(nearest) >= _FEWEST
         sure = len(nearest) >= 10 and abs(correlation) > 0.7
@@ -77,7 +78,7 @@ class Units:
         elif mismatch:
             self._say(findings, sure, f"the forces look like Ha/bohr beside energies in eV: {ratio}")
         else:
-            self._by_size(findings, _stiffness(nearest) if enough else None)
+            self._by_size(findings, _stiffness(sorted(self._pairs)[:_PAIRS]))
         if enough and correlation < -0.7 and 1 / _FACTOR < abs(slope) < _FACTOR:
             what = f"the forces have the wrong sign: {among} the energy rises along them"
             findings.add(ERROR, "forces-sign", what, "forces are minus the gradient", self._file).places = self._first
@@ -90,17 +91,12 @@ class Units:
         """What the sizes say where energies and forces fit each other."""
         mean = self._ratios / max(self._compared, 1)
         all_electron = abs(mean - 1) < _LIKE_ALL_ELECTRONS
-        least = _SOFT_BOUND if self._bound else _SOFT
-        soft = stiffness is not None and stiffness < least
-        forces = (
-            f"they change by {stiffness:.2g} per Å, where bonds have {2 if self._bound else 1} eV/Å or more"
-            if soft
-            else ""
-        )
+        soft = stiffness is not None and stiffness < self._softest
+        usual = "bonds of H have 3" if self._softest == _SOFT_BOUND else "bonds have 1"
+        forces = f"they change by {stiffness:.2g} per Å, where {usual} eV/Å or more" if soft else ""
         if all_electron or self._hydrogen:
-            energies = (
-                f"{mean:.3f} times those of all electrons" if all_electron else "the isolated H atom has about 0.5"
-            )
+            atom = "the isolated H atom has about 0.5"
+            energies = f"{mean:.3f} times those of all electrons" if all_electron else atom
             also = f", and the forces like Ha/bohr ({forces})" if soft else ""
             self._say(findings, soft and all_electron, f"the energies look like Hartree ({energies}){also}")
         elif soft:
@@ -116,6 +112,13 @@ def all_electrons(symbol: str) -> float:
     return 0.5 if z == 1 else 0.768745 * z ** (7 / 3) - 0.5 * z**2 + 0.269900 * z ** (5 / 3)
 
 
+def _softest(elements: set[str]) -> float:
+    """What `_SOFT` says for frames of these elements; nothing where there are no bonds."""
+    if elements <= _NOBLE:
+        return 0.0
+    return _SOFT_BOUND if "H" in elements and elements & {"C", "N", "O"} else _SOFT
+
+
 def _slope(pairs: list[Pair]) -> tuple[float, float]:
     """Of the energies' differences over the work, and the correlation of the two (about zero)."""
     work, energy = (math.fsum(pair[k] ** 2 for pair in pairs) for k in (2, 1))
@@ -125,5 +128,6 @@ def _slope(pairs: list[Pair]) -> tuple[float, float]:
     return across / work, across / math.sqrt(work * energy)
 
 
-def _stiffness(pairs: list[Pair]) -> float:
-    return sorted(pair.stiffness for pair in pairs)[len(pairs) // 2]
+def _stiffness(pairs: list[Pair]) -> float | None:
+    """The median; None of too few."""
+    return sorted(pair.stiffness for pair in pairs)[len(pairs) // 2] if len(pairs) >= _FEWEST else None
