@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def train(job: Wire, context: Wire) -> Wire:
     import ase.io
     import numpy as np
 
+    time.sleep(float(job["config"].get("pause", 0)))
     frames = [atoms for atoms in ase.io.read(job["train"], ":") if len(atoms) > 1]
     zero = job["config"]["e0s"]
     rows, targets = [], []

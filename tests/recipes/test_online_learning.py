@@ -135,7 +135,7 @@ def test_killed_at_any_place_it_comes_to_the_same_end(
     """After every sign of life of every command in turn."""
     folder = prepare(tmp_path / "loop")
     runs = sorted(learned[0].glob("**/*.run/journal.jsonl"), key=lambda path: path.stat().st_mtime)
-    assert len(runs) > 15
+    assert len(runs) >= 15
     for sign in runs:
         if not (folder / sign.relative_to(learned[0])).exists():
             kill(root, cheap, start, folder, str(sign.relative_to(learned[0])))
