@@ -174,5 +174,6 @@ conclude() {
     say "$why"
     say "errors on the test set, which no round was trained on"
     psiflow compare "${errors[@]}"
+    run psiflow report . -o report.html
     say "the last committee is $PWD/round-$((${#errors[@]} - 1))/committee.model"
 }

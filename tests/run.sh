@@ -11,7 +11,7 @@ unset PYTHONPATH PYTHONHOME PSIFLOW_SITE LINES COLUMNS
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 . recipes/environment.sh
-use_environment .venv "$PWD" mace,xtb,pyscf,dftd,phonons,soap,dev
+use_environment .venv "$PWD" mace,xtb,pyscf,dftd,phonons,soap,report,dev
 # NequIP cannot share an environment with MACE; its own is made while Debian's packages are installed.
 (use_environment .venv-nequip "$PWD" nequip,dev || say "no .venv-nequip: NequIP and Allegro are not tested") &
 command -v cp2k.psmp >/dev/null || apt_install cp2k cp2k-data openmpi-bin || true

@@ -72,7 +72,22 @@ LIGHT = {
 }
 # Packages that may be absent from that process, or take long: the workers', and Parsl.
 HEAVY = (
-    *("allegro", "ase", "dftd3", "dftd4", "e3nn", "gpaw", "hydra", "ipi", "lightning", "mace", "matplotlib", "nequip"),
+    *(
+        "allegro",
+        "ase",
+        "chemiscope",
+        "dftd3",
+        "dftd4",
+        "dscribe",
+        "e3nn",
+        "gpaw",
+        "hydra",
+        "ipi",
+        "lightning",
+        "mace",
+        "matplotlib",
+        "nequip",
+    ),
     *("numpy", "omegaconf", "parsl", "phonopy", "plumed", "psi4", "pyscf", "scipy", "spglib"),
     *("tblite", "torch", "torch_sim"),
 )

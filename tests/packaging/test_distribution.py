@@ -89,6 +89,8 @@ def test_the_extras_are_those_promised(wheel: Path) -> None:
         "nequip",
         "phonons",
         "pyscf",
+        "report",
+        "soap",
         "xtb",
     }
     assert "Requires-Python: >=3.10" in lines

@@ -65,6 +65,7 @@ def test_the_error_falls_and_the_test_set_stays_apart(learned: tuple[Path, str])
     assert rmse(folder, 1) < rmse(folder, 0)
     assert [line.split()[0] for line in table.splitlines()[2:4]] == ["round-0", "round-1"]
     assert f"{rmse(folder, 1):.2f}" in table
+    assert f"{rmse(folder, 1):.2f}" in (folder / "report.html").read_text()
 
     test = ids(folder / "test.xyz")
     used = ids(*(each / f"{part}.xyz" for each in rounds for part in ("train", "valid")))

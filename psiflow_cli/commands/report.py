@@ -1,0 +1,60 @@
+"""psiflow report: one page about the runs of a folder."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from psiflow_cli import options
+from psiflow_cli.commands import _stage
+from psiflow_cli.errors import NoInput
+
+
+@click.command("report", cls=options.StageCommand, short_help="One page about the runs of a folder")
+@click.argument("folder", metavar="DIR")
+@options.common
+def command(folder: str, common: options.Common) -> None:
+    """Show what the runs at or below DIR have made, on one HTML page that needs nothing else.
+
+    DIR is a folder of runs, such as recipes/online-learning.sh makes, or one run directory. On the page are the errors
+    of every evaluation, with a picture of those of the same frames; parity plots and learning curves; failures by
+    class; the frames of the last evaluation whose forces are most wrong, to be turned with the mouse if chemiscope is
+    in the workers' environment; and all runs with their states and command lines. What still runs or has died is shown
+    as it is now. The page is DIR/report.html unless --output says otherwise.
+
+    \b
+    Examples:
+      psiflow report learning
+      psiflow report . -o /tmp/today.html
+      psiflow report labelled.xyz.run -o labels.html
+    """
+    from pathlib import Path
+
+    from psiflow_cli.stages import report
+
+    if not os.path.isdir(folder):
+        raise NoInput(f"{folder}: no such folder", "a folder with runs, or a run directory such as labelled.xyz.run")
+    inside = os.path.exists(os.path.join(folder, "run.json"))
+    beside = folder.rstrip("/").removesuffix(".run") + ".report.html"
+    output = common.output or (beside if inside else os.path.join(folder, "report.html"))
+    place = Path(folder)
+    facts = report.look(place, Path(common.run_dir or f"{output}.run"))
+    # any environment that has ASE, which is what this family needs
+    job = _stage.job(
+        "report", "emt", "evaluate", (), output, common,
+        settings={"folder": os.path.abspath(folder), "state": report.state(facts)},
+    )  # fmt: skip
+    shown = report.Report(job, facts, place.resolve().name)
+    _stage.perform(
+        job, common,
+        plan=lambda _: {"runs": len(facts.runs)},
+        run=lambda opened: report.run(shown, opened),
+        say=_said,
+    )  # fmt: skip
+
+
+def _said(summary: dict[str, Any]) -> str:
+    what = f"{summary['total']} runs, {summary['evaluations']} evaluations, {summary['trainings']} trainings"
+    return f"{what} -> {_stage.name(summary['output'])}"

@@ -1,0 +1,77 @@
+"""One page about the runs of a folder."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.errors import NoInput
+from psiflow_cli.runtime.rundir import fingerprint
+from psiflow_cli.stages.reporting.facts import Facts, gather
+from psiflow_cli.stages.reporting.page import page
+from psiflow_cli.stages.reporting.worst import Wrong, worst
+from psiflow_cli.stages.single import perform
+from psiflow_cli.stages.workspace import Job, Workspace
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is shown."""
+
+    job: Job
+    facts: Facts
+    title: str
+
+
+def look(folder: Path, without: Path) -> Facts:
+    """What runs there are; raises NoInput where there are none."""
+    facts = gather(folder, without)
+    if not facts.runs:
+        raise NoInput(f"{folder}: no runs at or below it", "psiflow status lists the runs of the working directory")
+    return facts
+
+
+def state(facts: Facts) -> str:
+    """A fingerprint of all that the page shows."""
+    return fingerprint(
+        [facts.runs, [asdict(e) | {"file": str(e.file), "plot": str(e.plot)} for e in facts.evaluations]]
+    )
+
+
+def run(report: Report, space: Workspace) -> dict[str, Any]:
+    """Draw what is to be drawn, on a worker, and write the page; returns the summary."""
+    facts = report.facts
+    newest = facts.newest()
+    wrong = worst(newest.file, newest.keys) if newest and newest.file else []
+    space.run.begin(1)
+    with space.run.guard_end():
+        drawn = _draw(report, space, wrong) if wrong or len(facts.comparable()) > 1 else {}
+        picture = Path(drawn["picture"]) if drawn.get("picture") else None
+        space.publish(page(report.title, facts, picture, wrong, drawn.get("viewer")))
+    return {
+        "total": len(facts.runs),
+        "evaluations": len(facts.evaluations),
+        "trainings": len(facts.trainings),
+        "output": report.job.output,
+    }
+
+
+def _draw(report: Report, space: Workspace, wrong: list[Wrong]) -> dict[str, Any]:
+    """What `worker.report.draw` returns, made in the run directory."""
+    folder = space.job.folder / "pictures"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    payload = {
+        "series": [
+            {"name": each.name, **{quantity: row["rmse"] for quantity, row in each.errors.items()}}
+            for each in report.facts.comparable()
+        ],
+        "frames": [each.wire for each in wrong],
+        "errors": [each.error for each in wrong],
+        "folder": str(folder.absolute()),
+    }
+    with space.session() as session:
+        found: dict[str, Any] = perform(space, session, "psiflow_cli.worker.report:draw", payload, "pictures")
+    return found

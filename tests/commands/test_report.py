@@ -1,0 +1,173 @@
+"""psiflow report: what is on the page is what the runs say, nothing comes from elsewhere, and text stays text."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.commands import springs
+
+pytest.importorskip("ase", reason="needs ase")
+pytest.importorskip("matplotlib", reason="needs matplotlib")
+
+NASTY = "<script>alert('x')</script>&amp;"
+FRAME = """3
+Lattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3:forces:R:3 energy=0 config_type="{}" pbc="T T T"
+O {} 0.0 0.0 0.0 0.0 0.0
+H 0.96 0.0 0.0 0.0 0.0 0.0
+H -0.24 0.93 0.0 0.0 0.0 0.0
+"""
+
+
+class Page(HTMLParser):
+    """The cells of all tables, row by row, by the heading above, and whatever is loaded from somewhere."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tables, self.loaded, self.scripts, self.images = {}, [], 0, 0
+        self._heading, self._row, self._in = "", None, ""
+        self.text = Path(path).read_text()
+        self.feed(self.text)
+
+    def handle_starttag(self, tag, attrs):
+        self._in = tag
+        self.loaded += [value[:30] for key, value in attrs if key in ("src", "href", "data", "srcset")]
+        self.scripts += tag == "script"
+        self.images += tag == "img"
+        if tag == "h2":
+            self._heading = ""
+        if tag == "tr":
+            self._row = []
+            self.tables.setdefault(self._heading, []).append(self._row)
+        if tag in ("td", "th"):
+            self._row.append("")
+
+    def handle_endtag(self, tag):
+        self._in = "" if tag == self._in else self._in
+        if tag == "tr":
+            self._row = None
+
+    def handle_data(self, data):
+        if self._in == "h2":
+            self._heading += data
+        elif self._row:
+            self._row[-1] += data
+
+
+def psiflow(*arguments, code=0):
+    words = [sys.executable, springs.__file__, *map(str, arguments)]
+    words += ["--site", "threads.toml"] if arguments[0] != "clean" else []
+    done = subprocess.run(words, capture_output=True, text=True, timeout=200)
+    assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def learned(tmp_path, monkeypatch):
+    """A folder with the errors of two models on the same frames, and a labelling that failed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PSIFLOW_SITE", raising=False)
+    Path("threads.toml").write_text(springs.SITE)
+    Path("test.xyz").write_text("".join(FRAME.format(NASTY if i == 13 else "", i / 100) for i in range(15)))
+    Path("bad.xyz").write_text(FRAME.format("", 0.1).replace("H 0.96", "U 0.96"))
+    for k, strength in ((2, 2.0), (10, 1.0)):
+        folder = Path("loop", f"round-{k}")
+        folder.mkdir(parents=True)
+        springs.bundle(folder / "one.model", strength)
+        psiflow(
+            "evaluate", "test.xyz", "--model", folder / "one.model",
+            "-o", folder / "e.xyz", "--plot", folder / "parity.png",
+        )  # fmt: skip
+    slow = Path(__file__).with_name("slow_reference.py")
+    Path("bad.xyz").write_text(FRAME.format("", 102))
+    psiflow("label", "bad.xyz", "--reference", slow, "-o", "loop/labels.xyz", code=1)
+    return Path("loop")
+
+
+def errors(folder):
+    rows = json.loads((folder / "e.xyz.run" / "run.json").read_text())["result"]["summary"]["errors"]
+    return {row["quantity"]: row for row in rows if row["by"] == "all"}
+
+
+def test_the_page_says_what_the_runs_say(learned):
+    psiflow("report", "loop")
+    page = Page("loop/report.html")
+    table = page.tables["Errors"]
+    assert [row[:2] for row in table[1:]] == [["round-2/e.xyz", "15"], ["round-10/e.xyz", "15"]]
+    for row, k in zip(table[1:], (2, 10), strict=True):
+        found = errors(learned / f"round-{k}")
+        assert row[2:6] == [f"{found[q][e]:.2f}" for q in ("energy", "forces") for e in ("rmse", "mae")]
+    assert page.tables["Failures"][1][:3] == ["labels.xyz", "crashed", "1"]
+    states = {row[0]: row[1:4] for row in page.tables["Runs"][1:]}
+    assert states == {
+        "labels.xyz": ["label", "partial", "1/1"],
+        "round-2/e.xyz": ["evaluate", "done", "15/15"],
+        "round-10/e.xyz": ["evaluate", "done", "15/15"],
+    }
+    # a spring of 1 eV/Å² pulls the first atom by its shift, 0.14 Å in the last frame, and nothing else
+    wrong = page.tables["Where the model is most wrong"][1:]
+    assert [row[1:5] for row in wrong[:2]] == [["140", "15", "71", "3"], ["130", "14", "66", "3"]]
+    assert len(wrong) == 10
+    assert page.images == 3, "two parity plots, and the errors of both"
+
+
+def test_nothing_comes_from_elsewhere_and_text_stays_text(learned):
+    renamed = Path("loop", "<img src=x onerror=alert(1)>")
+    Path("loop", "round-2").rename(renamed)
+    psiflow("report", "loop")
+    page = Page("loop/report.html")
+    assert all(what.startswith("data:image/png;base64,") for what in page.loaded)
+    assert page.images == 3
+    assert NASTY not in page.text
+    assert "onerror=alert(1)>" not in page.text
+    assert any(NASTY in row[-1] for row in page.tables["Where the model is most wrong"])
+
+
+def test_the_worst_frames_can_be_turned(learned):
+    chemiscope = pytest.importorskip("chemiscope", reason="chemiscope is not installed")
+    psiflow("report", "loop")
+    text = Path("loop/report.html").read_text()
+    program = Path(chemiscope.__file__).parent / "sphinx" / "static" / "chemiscope.min.js"
+    assert program.read_text() in text
+    data = json.loads(re.search(r"StructureVisualizer\.load\(\{.*?\}, (.*)\);</script>", text)[1])
+    assert [each["size"] for each in data["structures"]] == [3] * 10
+    assert data["structures"][0]["x"][0] == pytest.approx(0.14)
+    assert data["properties"]["error"]["values"] == pytest.approx([(14 - i) / 100 for i in range(10)])
+
+
+def test_it_is_made_anew_when_something_has_changed(learned):
+    psiflow("report", "loop")
+    first = Path("loop/report.html").read_bytes()
+    assert "is up to date" in psiflow("report", "loop").stderr
+    shutil.rmtree("loop/labels.xyz.run")
+    psiflow("report", "loop")
+    assert Path("loop/report.html").read_bytes() != first
+    assert "Failures" not in Page("loop/report.html").tables
+    Path("mine.html").write_text("mine")
+    psiflow("report", "loop", "-o", "mine.html", code=73)
+    assert Path("mine.html").read_text() == "mine"
+
+
+def test_one_run_and_what_has_none(learned):
+    psiflow("report", "loop/round-2/e.xyz.run")
+    assert [row[0] for row in Page("loop/round-2/e.xyz.report.html").tables["Runs"][1:]] == ["e.xyz"]
+    Path("empty").mkdir()
+    assert "empty: no runs at or below it" in psiflow("report", "empty", code=66).stderr
+    assert "gone: no such folder" in psiflow("report", "gone", code=66).stderr
+    assert not list(Path("empty").iterdir())
+
+
+def test_a_real_training_has_its_curve(learned, trained):
+    psiflow("report", Path(trained.model).parent, "-o", "trained.html")
+    page = Page("trained.html")
+    assert ["water.model", "train", "done", "30/30"] in [row[:4] for row in page.tables["Runs"]]
+    assert "Learning curves" in page.text
+    assert page.images == 1
