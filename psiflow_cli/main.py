@@ -42,6 +42,10 @@ class Psiflow(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
         extra.pop("standalone_mode", None)
+        if "_PSIFLOW_COMPLETE" in os.environ:
+            from psiflow_cli import completion
+
+            completion.teach(self)
         Verbosity.quiet, Verbosity.verbose, Verbosity.debug = False, 0, False
         try:
             code = super().main(args=args, prog_name=prog_name or "psiflow", standalone_mode=False, **extra)
@@ -115,6 +119,12 @@ def main() -> None:
 
     Each command reads files, runs one stage on the resources of a site file, writes files and exits. Running the same
     command again goes on where it stopped.
+
+    \b
+    In ~/.bashrc, ~/.zshrc or fish's configuration, for completion:
+      eval "$(_PSIFLOW_COMPLETE=bash_source psiflow)"
+      eval "$(_PSIFLOW_COMPLETE=zsh_source psiflow)"
+      _PSIFLOW_COMPLETE=fish_source psiflow | source
     """
 
 

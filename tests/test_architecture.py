@@ -18,7 +18,8 @@ PACKAGE = ROOT / "psiflow_cli"
 COMMON = {"errors", "seams", "duration", "extxyz", "registry", "console", "bundle", "toml"}
 # A layer, and the parts of psiflow_cli that its files may import: a part covers what lies below it.
 ALLOWED = {
-    "main": {"commands", "errors", "console", "registry"},
+    "main": {"commands", "completion", "errors", "console", "registry"},
+    "completion": {"registry", "site"},
     "options": {"main", "site", "runtime", *COMMON},
     "commands": {"commands", "options", "stages", "site", "runtime", "worker.guard", *COMMON},
     "environments": {"errors", "registry"},
@@ -65,7 +66,7 @@ ALLOWED = {
 BACK_ENDS = ("models", "references", "samplers")
 # Packages of the command's own process, by the layers whose files may import them when they are loaded.
 LIGHT = {
-    "click": {"main", "options", "commands", "console"},
+    "click": {"main", "completion", "options", "commands", "console"},
     "msgspec": {"site", "runtime", "stages"},  # each provider has its table, and `sample` its file
     "tomllib": set(ALLOWED),
     "tomli": set(ALLOWED),
