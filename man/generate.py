@@ -57,7 +57,8 @@ A site file or a configuration is wrong.
 Interrupted; as for 75.
 .SH SEE ALSO
 .BR psiflow (1),
-.BR psiflow\-site (5)
+.BR psiflow\-site (5),
+.BR psiflow\-files (7)
 """
 
 

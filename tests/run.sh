@@ -22,6 +22,7 @@ command -v gpaw >/dev/null || apt_install gpaw || true
 command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ] || apt_install slurm-wlm munge lmod || true
 command -v work_queue_worker >/dev/null || apt_install coop-computing-tools python3-workqueue || true
 command -v shellcheck >/dev/null || apt_install shellcheck || true
+command -v mandoc >/dev/null || apt_install mandoc || true
 wait
 
 status=0
