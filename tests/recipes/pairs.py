@@ -36,23 +36,26 @@ def train(job: Wire, context: Wire) -> Wire:
     import ase.io
     import numpy as np
 
-    time.sleep(float(job["config"].get("pause", 0)))
-    frames = [atoms for atoms in ase.io.read(job["train"], ":") if len(atoms) > 1]
-    zero = job["config"]["e0s"]
-    rows, targets = [], []
-    chosen = np.random.default_rng(job["seed"]).permutation(len(frames))[: max(2, 2 * len(frames) // 3)]
-    for atoms in (frames[i] for i in sorted(chosen)):
-        energies, forces = _terms(atoms.positions)
-        rows += [energies, *forces.reshape(-1, len(CENTRES))]
-        targets += [atoms.get_potential_energy() - sum(zero[s] for s in atoms.symbols), *atoms.get_forces().ravel()]
-    matrix = np.array(rows)
-    ridge = 1e-6 * np.eye(len(CENTRES))
-    weights = {"coefficients": np.linalg.solve(matrix.T @ matrix + ridge, matrix.T @ targets).tolist(), "e0s": zero}
-    path = Path(job["workdir"], "weights.json")
-    path.write_text(json.dumps(weights))
+    config, path = job["config"], Path(job["workdir"], "weights.json")
+    zero = config["e0s"]
+    if not path.exists():
+        time.sleep(float(config.get("pause", 0)))
+        frames = [atoms for atoms in ase.io.read(job["train"], ":") if len(atoms) > 1]
+        rows, targets = [], []
+        chosen = np.random.default_rng(job["seed"]).permutation(len(frames))[: max(2, 2 * len(frames) // 3)]
+        for atoms in (frames[i] for i in sorted(chosen)):
+            energies, forces = _terms(atoms.positions)
+            rows += [energies, *forces.reshape(-1, len(CENTRES))]
+            targets += [atoms.get_potential_energy() - sum(zero[s] for s in atoms.symbols), *atoms.get_forces().ravel()]
+        matrix = np.array(rows)
+        ridge = 1e-6 * np.eye(len(CENTRES))
+        weights = {"coefficients": np.linalg.solve(matrix.T @ matrix + ridge, matrix.T @ targets).tolist(), "e0s": zero}
+        whole = path.with_suffix(".part")
+        whole.write_text(json.dumps(weights))
+        whole.replace(path)
     return {
         "weights": [str(path)], "logs": [], "metrics": {}, "trainer": "pairs 1", "cutoff": 6.0, "dtype": "float64",
-        "elements": job["config"]["elements"], "atomic_energies": zero, "finished": True,
+        "elements": config["elements"], "atomic_energies": zero, "finished": True,
     }  # fmt: skip
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 GRES = "".join(f"NodeName=n[7-8] Name=gpu File=/dev/{device}\n" for device in ("null", "zero"))
 NODES = [f"n{number}" for number in range(1, 9)]
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "squeue")
+# cred_expire is also how long a job that was put back into the queue waits, else two minutes.
 CONF = """\
 ClusterName=emulated
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmctldPort=16817
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=30
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/slurmd.%n

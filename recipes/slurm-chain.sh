@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# Online learning (see online-learning.sh) as a chain of SLURM jobs: each labels, trains or samples in an allocation of
+# its own, and begins when the one before has finished. Run it on a login node; it returns when all are in the queue.
+#     slurm-chain.sh START.xyz [FOLDER]           default: ./learning
+#     slurm-chain.sh START.xyz FOLDER STEP        one step, here and now: what a job does
+# FOLDER/chain.conf says what each kind of job asks for, loop.conf and psiflow.toml how the rounds go; what is not there
+# is written with defaults. FOLDER/chain.log has a line for each job that begins or ends, FOLDER/logs/STEP.log the rest.
+# A job whose time is up goes back into the queue under its own id, and those after it wait on. One that fails takes
+# those after it out of the queue. Run this again after whatever happened: only what is neither finished nor in the
+# queue is submitted. When all is done, it shows what came of it.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=recipes/rounds.sh
+. "$here/rounds.sh"
+
+[[ $# -ge 1 && $# -le 3 ]] || stop 2 "$(basename "$0"): one to three arguments, not $#" "$0 START.xyz [FOLDER]"
+enter "$1" "${2:-learning}"
+cd "$(pwd -P)"
+mkdir -p logs
+asks() {
+    cat <<'EOF_CONF'
+# What the jobs ask SLURM for: options of sbatch. Read by bash. psiflow uses all that its job has, on all of its nodes.
+ALL=()                  # every job: (--account=NAME --partition=NAME)
+LABEL=(--nodes=1 --ntasks=1 --cpus-per-task=16 --mem-per-cpu=2G --time=04:00:00)
+TRAIN=(--nodes=1 --ntasks=1 --cpus-per-task=8 --mem-per-cpu=4G --time=12:00:00)      # --gpus=1 where there are any
+SAMPLE=(--nodes=1 --ntasks=1 --cpus-per-task=8 --mem-per-cpu=4G --time=08:00:00)     # likewise
+REQUEUES=50             # so often at most is a job that was stopped put back into the queue
+setup() {               # in every job, before psiflow: module load CP2K; source ~/psiflow/bin/activate
+    :
+}
+EOF_CONF
+}
+preset chain.conf < <(asks)
+# shellcheck source=/dev/null
+. <(asks)
+# shellcheck source=/dev/null
+. ./chain.conf
+
+# record LINE: into chain.log, and to whoever looks.
+record() {
+    printf '%(%F %T)T %s\n' -1 "$*" >>chain.log
+    say "$*"
+}
+
+# attempt STEP [BEFORE]: its exit code is in $code. Any failure within ends it; after `if` or `||` bash would go on.
+attempt() {
+    set +e
+    (
+        set -e
+        "${@:2}"
+        step "$1"
+    )
+    code=$?
+    set -e
+}
+
+# only_look: from now on, commands run if they are up to date, and end the step if not.
+only_look() {
+    # shellcheck disable=SC2317
+    run() {
+        "$@" --dry-run --json | grep -q '"up_to_date": true' || exit 1
+        "$@" -q
+    }
+}
+
+# work STEP: in its job, or by hand. 75 is psiflow's word for "stopped before the end: the same again".
+work() {
+    local name=$1 job=${SLURM_JOB_ID:-} restarts=${SLURM_RESTART_COUNT:-0}
+    setup
+    record "$name: begins on $(uname -n)${job:+ as job $job}"
+    attempt "$name"
+    if [ "$code" = 0 ]; then
+        record "$name: done"
+    elif [ "$code" = 75 ] && [ -n "$job" ] && [ "$restarts" -lt "$REQUEUES" ]; then
+        record "$name: stopped before its end; goes back into the queue as job $job"
+        # Its id stays, so those that depend on it wait on; a new job would have another, and they would be cancelled.
+        # SLURM ends this script now: if it ended by itself first, that might count as the end of the job.
+        scontrol requeue "$job" && sleep 120
+        record "$name: SLURM has not put job $job back into the queue; run $0 again"
+    else
+        record "$name: failed with exit code $code, see $PWD/logs/$name.log; the jobs after it are cancelled;" \
+            "mend it and run $0 again"
+    fi
+    exit "$code"
+}
+
+# submit STEP [ID]: a job that begins when job ID is done; its own id is in $id.
+submit() {
+    local kind=${1%%-*} after=()
+    [ -z "${2:-}" ] || after=(--dependency="afterok:$2" --kill-on-invalid-dep=yes)
+    local -n wants=${kind^^}
+    id=$(sbatch --parsable --job-name="$(name_of "$1")" --chdir="$PWD" --output="logs/$1.log" --open-mode=append \
+        --requeue "${after[@]}" "${ALL[@]}" "${wants[@]}" <<EOF_JOB
+#!/usr/bin/env bash
+exec bash $(printf '%q ' "$here/slurm-chain.sh" "$start" "$PWD" "$1")
+EOF_JOB
+    )
+    id=${id%%;*} # of several clusters, SLURM says which
+}
+
+# name_of STEP: what its job is called; with the folder it is in, this tells it from all others.
+name_of() {
+    local folder=${PWD##*/}
+    printf '%s:%s' "${folder//[^[:alnum:].-]/_}" "$1"
+}
+
+# in_queue STEP: the id of its job in $id, if it waits or runs.
+in_queue() {
+    local name folder
+    while read -r id _ name folder; do
+        [ "$name $folder" != "$(name_of "$1") $PWD" ] || return 0
+    done <<<"$queue"
+    return 1
+}
+
+[ $# -lt 3 ] || work "$3"
+exec 9>logs/lock
+flock -n 9 || stop 75 "$PWD: another slurm-chain.sh submits jobs from here" "wait for it"
+# what is just ending must end first: what of it is finished is seen only then
+queue() { squeue --noheader --user="$(id -un)" --format='%i %T %j %Z'; }
+while queue=$(queue) && grep -q "^[0-9]* COMPLETING .* $PWD\$" <<<"$queue"; do sleep 2; done
+last=''   # the job that the next one has to wait for
+fresh=no  # whether it was submitted just now: what is in the queue after it waits for another, in vain
+queued=()
+for name in $(steps); do
+    code=1
+    if in_queue "$name" && [ $fresh = no ]; then
+        say "$name: is in the queue, as job $id"
+    else
+        [ -n "$last" ] || attempt "$name" only_look >/dev/null 2>&1
+        if [ "$code" = 0 ]; then
+            say "$name: is done"
+            continue
+        fi
+        ! in_queue "$name" || scancel "$id"
+        submit "$name" "$last"
+        fresh=yes
+        record "$name: submitted as job $id${last:+, after $last}"
+    fi
+    last=$id
+    queued+=("$id")
+done
+if [ -n "$last" ]; then
+    say "to look: squeue --me; tail -f $PWD/chain.log; psiflow status $PWD      to end it: scancel ${queued[*]}"
+else
+    conclude
+fi

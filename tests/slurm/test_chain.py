@@ -1,0 +1,150 @@
+"""The rounds as a chain of SLURM jobs: it makes what online-learning.sh makes, whatever happens on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.recipes.conftest import CLUSTER, PROJECT, cheap, recipe
+from tests.recipes.test_online_learning import made
+from tests.slurm.test_provider import wait_for
+
+pytest.importorskip("ase", reason="needs ase")
+__all__ = ["cheap", "recipe"]  # fixtures
+LOOP = "ROUNDS=1\nFIRST=16\nAMPLITUDE=0.1\nTEST=20\nFRAMES=10\n"
+ASKS = """ALL=()
+LABEL=(-n1 --time=5)
+TRAIN=(-n1 --time=5)
+SAMPLE=(-n1 --time=5)
+"""
+STEPS = ("label-0", "train-0", "sample-test", "label-test", "sample-1", "label-1", "train-1")
+SLOW_EMT = """
+import time
+from psiflow_cli.references.emt import *
+from psiflow_cli.references import emt
+DEFAULT_TASK_SECONDS = 0.1
+
+def label(frames, settings, context):
+    time.sleep(0.25 * len(frames))
+    return emt.label(frames, settings, context)
+"""
+
+
+class Chain:
+    """A folder in which the chain runs on the emulated cluster."""
+
+    def __init__(self, slurm, root, env, folder, project=PROJECT):
+        self.slurm, self.folder = slurm, folder / "loop"
+        self._script = root / "recipes" / "slurm-chain.sh"
+        self._start = folder / "start.xyz"
+        self._env = {**env, **slurm.environment, "PATH": f"{env['PATH']}:{slurm.environment['PATH']}"}
+        self.folder.mkdir(parents=True)
+        self._start.write_text(CLUSTER)
+        for name, text in (("loop.conf", LOOP), ("psiflow.toml", project), ("chain.conf", ASKS)):
+            (self.folder / name).write_text(text)
+
+    def command(self):
+        """Started in the background, as on a login node."""
+        command = [str(self._script), str(self._start), str(self.folder)]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=self._env, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+    def submit(self, code=0):
+        """Run the script; returns what it said."""
+        with self.command() as process:
+            out, said = process.communicate(timeout=200)
+        assert process.returncode == code, said
+        assert "Traceback" not in said
+        return out, said
+
+    def jobs(self):
+        """{step: job id} of what waits or runs."""
+        lines = self.slurm.run("squeue", "--noheader", "--format=%i %j").splitlines()
+        return {name.split(":")[1]: job for job, name in (line.split() for line in lines) if name.startswith("loop:")}
+
+    def log(self):
+        """What chain.log has, without the times."""
+        path = self.folder / "chain.log"
+        return [line.split(" ", 2)[2] for line in path.read_text().splitlines()] if path.exists() else []
+
+    def wait(self, seconds=300):
+        """Until no job is left."""
+        wait_for(lambda: not self.jobs(), seconds, "\n".join(self.log()))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, cheap, recipe):
+    """What online-learning.sh makes of the same."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "start.xyz").write_text(CLUSTER)
+    (folder / "loop").mkdir()
+    (folder / "loop" / "loop.conf").write_text(LOOP)
+    (folder / "loop" / "psiflow.toml").write_text(PROJECT)
+    done = recipe("online-learning.sh", folder / "start.xyz", folder / "loop", env=cheap)
+    return made(folder / "loop"), done.stdout
+
+
+def test_it_makes_what_online_learning_makes(slurm, root, cheap, undisturbed, tmp_path):
+    chain = Chain(slurm, root, cheap, tmp_path)
+    _, said = chain.submit()
+    assert set(STEPS) - set(chain.jobs()) <= {"label-0"}, "the first may be done already"
+    again = chain.submit()[1]
+    assert again.count("is in the queue, as job") + again.count("is done") == len(STEPS), "no second chain"
+    chain.wait()
+    assert [line for line in chain.log() if line.endswith(": done")] == [f"{step}: done" for step in STEPS]
+    frames, table = undisturbed
+    assert made(chain.folder) == frames
+    out, said = chain.submit()
+    assert out == table
+    assert said.count(": is done") == len(STEPS)
+    assert not chain.jobs()
+
+
+@pytest.mark.full
+def test_a_job_that_fails_ends_the_chain_and_mended_it_goes_on(slurm, root, cheap, undisturbed, tmp_path):
+    broken = PROJECT.replace("[sample]", "[sample]\nmax-force = 1e-9")
+    chain = Chain(slurm, root, cheap, tmp_path, broken)
+    chain.submit()
+    chain.wait()
+    assert any(line.startswith("label-test: failed") or line.startswith("sample-test: failed") for line in chain.log())
+    assert "train-1: begins" not in "\n".join(chain.log())
+    (chain.folder / "psiflow.toml").write_text(PROJECT)
+    _, said = chain.submit()
+    assert "train-0: is done" in said
+    chain.wait()
+    assert made(chain.folder) == undisturbed[0]
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1500)
+def test_it_survives_limits_in_every_stage_a_cancelled_job_and_a_killed_script(slurm, root, cheap, recipe, tmp_path):
+    reference = tmp_path / "slow_emt.py"
+    reference.write_text(SLOW_EMT)
+    project = PROJECT.replace('[label]\nreference = "emt"', f'[label]\nreference = "{reference}"\ndeadline = "4 s"')
+    project = project.replace("[train]\n", '[train]\ndeadline = "6 s"\nset = ["pause=3"]\n')
+    project = project.replace("[sample]\n", '[sample]\ndeadline = "3 s"\n').replace("steps = 120", "steps = 6000")
+    chain = Chain(slurm, root, cheap, tmp_path, project)
+    with chain.command() as process:
+        wait_for(lambda: len(chain.jobs()) >= 3, 60, "nothing was submitted")
+        os.killpg(process.pid, signal.SIGKILL)
+    chain.submit()
+    wait_for(lambda: any("train-0: begins" in line for line in chain.log()), 300, "no training")
+    time.sleep(1)
+    slurm.run("scancel", chain.jobs()["train-0"])
+    chain.wait()
+    assert "train-0: done" not in chain.log()
+    chain.submit()
+    chain.wait(900)
+    back = {line.split(":")[0] for line in chain.log() if "goes back into the queue" in line or "back into" in line}
+    assert {step.split("-")[0] for step in back} == {"label", "train", "sample"}
+    assert [line for line in chain.log() if line.endswith(": done")] == [f"{step}: done" for step in STEPS]
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "loop.conf").write_text(LOOP)
+    (alone / "psiflow.toml").write_text("".join(line for line in project.splitlines(True) if "deadline" not in line))
+    recipe("online-learning.sh", tmp_path / "start.xyz", alone, env=cheap)
+    assert made(chain.folder) == made(alone)
