@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 import shutil
@@ -30,11 +31,39 @@ def test_the_page_of_files_names_what_is_in_them(root):
     assert set(guard.FAILURES) - words == set()
     codes = {value for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)}
     assert {0, *codes} == set(map(int, re.findall(r"^\.B (\d+)$", page, re.MULTILINE)))
-    for file in ("worker/record.py", "stages/relax.py", "stages/phonons.py"):
-        source = (root / "psiflow_cli" / file).read_text()
-        found = set(re.findall(r"info\[\"(\w+)\"\]", source)) | set(re.findall(r"columns\[\"(\w+)\"\]", source))
-        assert found, file
-        assert found - {"Lattice", "charge", "multiplicity"} - words == set(), file
+    written = {name for path in (root / "psiflow_cli").rglob("*.py") for name in _written(path)}
+    assert {"walker", "bead", "relax_steps", "stop_kind", "dipole", "frequencies", "config_type"} <= written
+    # of the structure; and the state of a bias, which goes into a checkpoint
+    assert written - {"Lattice", "pos", "plumed"} - words == set()
+
+
+def _written(path):
+    """The keys of dictionaries that a file calls `info`, `columns` and the like: what it writes into frames."""
+    called = {"info", "columns", "why", "more", "KEPT"} if "stages/units" not in str(path) else set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                if isinstance(target, ast.Subscript) and _name(target.value) in called - {"more"}:
+                    yield from _texts([target.slice])
+                if _name(target) in called and isinstance(node.value, ast.Dict):
+                    for inner in _dicts(node.value):
+                        yield from _texts(inner.values if _name(target) == "KEPT" else inner.keys)
+        if isinstance(node, ast.keyword) and node.arg in ("set_info", "set_columns", "more"):
+            for inner in _dicts(node.value):
+                yield from _texts(inner.keys)
+
+
+def _dicts(node):
+    return [inner for inner in ast.walk(node) if isinstance(inner, ast.Dict)]
+
+
+def _name(node):
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _texts(nodes):
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
 
 @pytest.mark.skipif(not shutil.which("mandoc"), reason="mandoc is not installed")
