@@ -1,0 +1,83 @@
+"""Every command line of the README and of docs/ is one that can be typed, and does what the page says."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from psiflow_cli.main import main
+from tests.commands.springs import SITE
+from tests.conftest import ROOT
+from tests.docs.blocks import blocks, commands, play
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Values that a user's work needs, and a test does not.
+SHORTER = {
+    r"-n 100\b": "-n 20",
+    r"-n 20 --by": "-n 4 --by",
+    r"--steps 2000\b": "--steps 200",
+    r"(psiflow train .*)": r"\1 --set max_num_epochs=8 --set num_channels=8 --set max_L=0 --set r_max=4.0",
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_options_and_commands_are_there(page):
+    for block in blocks(page):
+        if block.language in ("sh", "console"):
+            for words in commands(block):
+                command, context = main, None
+                while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+                    assert words[0] in command.commands, f"{page.name}:{block.line}: no command {words[0]}"
+                    command, words = command.commands[words[0]], words[1:]
+                try:  # of click itself: no defaults of a site that is not here
+                    context = click.Command.make_context(command, command.name, list(words))
+                except click.exceptions.NoArgsIsHelpError:
+                    continue
+                except click.UsageError as error:
+                    pytest.fail(f"{page.name}:{block.line}: {' '.join(words)}: {error.format_message()}")
+                except click.exceptions.Exit:
+                    continue
+                context.close()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_is_not_run_says_why_and_is_little(page):
+    shown = [block for block in blocks(page) if block.language in ("sh", "console")]
+    assert all(block.runs or len(block.mark) > len("not run: ") for block in shown)
+    assert sum(not block.runs for block in shown) <= 5
+
+
+def surroundings(folder):
+    """`psiflow` on PATH, and tasks in its own threads."""
+    (folder / "threads.toml").write_text(SITE)
+    path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+    return {"PATH": path, "PSIFLOW_SITE": str(folder / "threads.toml")}
+
+
+HERE = [page for page in PAGES if "cluster" not in page.stem]
+
+
+@pytest.mark.parametrize("page", HERE, ids=lambda page: page.stem)
+def test_the_blocks_run(page, tmp_path, tmp_path_factory):
+    pytest.importorskip("tblite", reason="needs the extra xtb")
+    play(page, tmp_path, surroundings(tmp_path_factory.mktemp("site")), full=False, shorter=SHORTER)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("page", [page for page in HERE if any(block.mark == "full" for block in blocks(page))])
+def test_the_long_blocks_run_too(page, tmp_path):
+    pytest.importorskip("mace", reason="needs the extra mace")
+    pytest.importorskip("tblite", reason="needs the extra xtb")
+    environment = {"PATH": surroundings(tmp_path)["PATH"]}
+    assert play(page, tmp_path, environment, full=True, shorter=SHORTER) >= 3
+    assert (tmp_path / "report.html").exists()
