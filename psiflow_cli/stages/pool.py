@@ -14,6 +14,9 @@ from psiflow_cli.stages.results import Results, Survey
 from psiflow_cli.stages.split import is_isolated_atom
 from psiflow_cli.stages.workspace import Workspace
 
+_REASONS = 100
+"""So many failures are asked why."""
+
 
 class Pool:
     """One look at every frame; of the inputs, the first `competing` are chosen from, the others are there already."""
@@ -28,6 +31,8 @@ class Pool:
         """How many frames were left out, by reason."""
         self.failures: Counter[str] = Counter()
         """How many of them since workers could not compute what decides, by class."""
+        self.reasons: set[str] = set()
+        """What some of them said."""
         known: dict[str, int] = {}
         self.size = 0
 
@@ -79,7 +84,9 @@ class Pool:
     def fail(self, why: str, results: Results) -> None:
         """Take out the candidates that have a failure there."""
         ids, failures = self.survey.ids, results.failures
-        self.failures.update(failures[ids[index]] for index in self.candidates if ids[index] in failures)
+        failed = [ids[index] for index in self.candidates if ids[index] in failures]
+        self.failures.update(failures[key] for key in failed)
+        self.reasons |= {results.of(key)["message"] for key in failed[:_REASONS]}
         self.leave_out(lambda index: why if ids[index] in failures else "")
 
     def keys(self, universe: Universe) -> IdSet:

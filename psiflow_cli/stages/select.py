@@ -96,6 +96,7 @@ def run(selection: Selection, space: Workspace) -> dict[str, Any]:
         "left_out": {why: count for why, count in pool.left_out.items() if count},
         "failed": pool.failures.total(),
         "failures": dict(pool.failures),
+        "failed_hint": "; ".join(sorted(pool.reasons)[:3]),
         **({"score": {"least": min(extremes), "largest": max(extremes)}} if extremes else {}),
         "output": selection.job.output,
         "rest": selection.rest,

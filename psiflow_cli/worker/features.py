@@ -53,8 +53,11 @@ def soap(frames: list[Wire], species: list[str], context: Wire) -> list[Wire]:
 
 @lru_cache
 def _soap(species: tuple[str, ...], periodic: bool) -> Any:
-    from dscribe.descriptors import SOAP
-
+    try:
+        from dscribe.descriptors import SOAP
+    except ImportError as error:
+        hint = "install dscribe there (the extra soap), or choose by a model's features: --model BUNDLE"
+        raise guard.Fatal(f"no SOAP in the workers' environment: {error}", hint) from None
     return SOAP(
         species=species, r_cut=CUTOFF, n_max=RADIAL, l_max=ANGULAR, average="outer", periodic=periodic,
         compression={"mode": "mu1nu1"},

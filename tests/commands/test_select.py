@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -44,9 +45,9 @@ def select(tmp_path, monkeypatch):
     springs.bundle(Path("two.model"), 1.0, 3.0)
     Path("threads.toml").write_text(springs.SITE)
 
-    def run(*args, code=0):
+    def run(*args, code=0, env=None):
         words = [sys.executable, springs.__file__, "select", *map(str, args), "--site", "threads.toml", "--json"]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=200, env={**os.environ, **(env or {})})
         assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return json.loads(done.stdout) if code == 0 else done.stderr
@@ -189,6 +190,23 @@ def test_soap_needs_no_model_and_knows_what_only_looks_different(select):
     assert found["chosen"] == 2
     assert found["left_out"] == {"too near": 1}
     assert "far" in names("out.xyz")
+
+
+def test_frames_that_no_worker_can_describe_are_told_apart(select):
+    """The model has no such element, and there is no SOAP where there is no dscribe."""
+    Path("data.xyz").write_text(water("a") + water("b", 0.1).replace("O ", "F ", 1))
+    found = select("data.xyz", "-n", 2, "--by", "farthest", "--model", "one.model", "-o", "some.xyz")
+    assert names("some.xyz") == ["a"]
+    assert (found["failures"], found["left_out"]) == ({"invalid-input": 1}, {"no features": 1})
+    assert "the model does not know F" in found["failed_hint"]
+    Path("data.xyz").write_text(water("b", 0.1).replace("O ", "F ", 1))
+    assert "1 of 1 failed" in select(
+        "data.xyz", "-n", 2, "--by", "farthest", "--model", "one.model", "-o", "no.xyz", code=1
+    )
+    Path("dscribe.py").write_text("raise ImportError('a stand-in for its absence')")
+    said = select("data.xyz", "-n", 1, "--by", "farthest", "-o", "none.xyz", code=78, env={"PYTHONPATH": "."})
+    assert "no SOAP in the workers' environment: a stand-in" in said
+    assert "the extra soap" in said
 
 
 @pytest.mark.parametrize(
