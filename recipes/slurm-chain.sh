@@ -3,8 +3,9 @@
 # its own, and begins when the one before has finished. Run it on a login node; it returns when all are in the queue.
 #     slurm-chain.sh START.xyz [FOLDER]           default: ./learning
 #     slurm-chain.sh START.xyz FOLDER STEP        one step, here and now: what a job does
-# FOLDER/chain.conf says what each kind of job asks for, loop.conf and psiflow.toml how the rounds go; what is not there
-# is written with defaults. FOLDER/chain.log has a line for each job that begins or ends, FOLDER/logs/STEP.log the rest.
+# FOLDER/chain.conf says what each kind of job asks for, loop.conf and psiflow.toml how the rounds go. The first run
+# writes them with defaults and submits nothing, so that you can look at them. FOLDER/chain.log has a line for each job
+# that begins or ends, FOLDER/logs/STEP.log the rest.
 # A job whose time is up goes back into the queue under its own id, and those after it wait on. One that fails takes
 # those after it out of the queue. Run this again after whatever happened: only what is neither finished nor in the
 # queue is submitted. When all is done, it shows what came of it.
@@ -30,6 +31,8 @@ setup() {               # in every job, before psiflow: module load CP2K; source
 }
 EOF_CONF
 }
+is_first=no
+[ -e chain.conf ] || is_first=yes
 preset chain.conf < <(asks)
 # shellcheck source=/dev/null
 . <(asks)
@@ -114,6 +117,10 @@ in_queue() {
 }
 
 [ $# -lt 3 ] || work "$3"
+if [ $is_first = yes ]; then
+    say "nothing is submitted yet: look at chain.conf, loop.conf and psiflow.toml in $PWD, and run this again"
+    exit 0
+fi
 exec 9>logs/lock
 flock -n 9 || stop 75 "$PWD: another slurm-chain.sh submits jobs from here" "wait for it"
 # what is just ending must end first: what of it is finished is seen only then

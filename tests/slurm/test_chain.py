@@ -90,7 +90,11 @@ def undisturbed(tmp_path_factory, cheap, recipe):
 
 def test_it_makes_what_online_learning_makes(slurm, root, cheap, undisturbed, tmp_path):
     chain = Chain(slurm, root, cheap, tmp_path)
-    _, said = chain.submit()
+    (chain.folder / "chain.conf").unlink()
+    assert "nothing is submitted yet: look at chain.conf" in chain.submit()[1]
+    assert not chain.jobs()
+    (chain.folder / "chain.conf").write_text(ASKS)
+    chain.submit()
     assert set(STEPS) - set(chain.jobs()) <= {"label-0"}, "the first may be done already"
     again = chain.submit()[1]
     assert again.count("is in the queue, as job") + again.count("is done") == len(STEPS), "no second chain"
