@@ -38,11 +38,11 @@ if command -v shellcheck >/dev/null; then
 else
     say "no shellcheck: the shell scripts are not checked"
 fi
-# Four at a time also on two cores: most tests wait for a process to start, or to end.
-check python -m pytest -q -rs -n 4 --dist loadfile --durations=15 "$@"
+# Three at a time also on two cores: many tests wait for a process to start, or to end.
+check python -m pytest -q -rs -n 3 --dist loadfile --durations=15 "$@"
 # Those that train NequIP and Allegro in their own environment; the ones above start workers in it.
 if [ -x .venv-nequip/bin/python ] && { [ $# = 0 ] || [ "$*" = --full ]; }; then
-    check .venv-nequip/bin/python -m pytest -q -rs -n 4 --dist loadfile --durations=15 "$@" \
+    check .venv-nequip/bin/python -m pytest -q -rs -n 3 --dist loadfile --durations=15 "$@" \
         tests/models/test_{nequip,allegro}.py tests/contracts/test_models.py -k "nequip or allegro"
 fi
 exit "$status"

@@ -34,6 +34,7 @@ def chain(trained):
     return run
 
 
+@pytest.mark.full
 def test_sample_label_evaluate(psiflow, chain, trained):
     tblite = pytest.importorskip("tblite.ase", reason="the xtb reference needs tblite")
     from mace.calculators import MACECalculator

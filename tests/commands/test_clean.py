@@ -145,6 +145,7 @@ def test_what_runs_and_what_died_keep_what_they_need(psiflow, start):
     assert len(units()) == 12
 
 
+@pytest.mark.full
 def test_other_settings_go_only_if_asked_for(psiflow):
     Path("in.xyz").write_text(copper(4))
     psiflow(*label())

@@ -158,6 +158,7 @@ def test_a_wrong_template_is_said_before_any_frame_is_labelled(psiflow, old, new
     assert not Path("in.labelled.xyz").exists()
 
 
+@pytest.mark.full
 def test_a_declared_recovery_labels_what_did_not_converge(psiflow):
     """A stretched O–H, with as many steps as it takes; an ordinary water beside it is as without the recovery."""
     Path("cp2k.inp").write_text(TEMPLATE)

@@ -44,6 +44,7 @@ def test_labels_are_what_evaluate_predicts(psiflow, trained):
             assert (labelled.get_stress(voigt=False) == predicted.info["model_stress"]).all()
 
 
+@pytest.mark.full
 def test_a_bare_model_file_labels_only_if_it_is_trusted(psiflow, trained):
     ase_io = pytest.importorskip("ase.io")
     (file,) = (Path(trained.model) / "member-0").glob("*.model")

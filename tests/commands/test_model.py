@@ -141,6 +141,7 @@ def test_the_spread_against_the_error_equals_numpys(pair):
     assert (pair.folder / "parity.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.full
 def test_sample_moves_by_the_mean_and_says_the_spread(pair, members, psiflow):
     ase_io.write("start.xyz", [pair.frames[0].copy(), pair.frames[-1].copy()], format="extxyz")
     psiflow("sample", "start.xyz", "--model", pair.model, "--steps", 4, "--every", 2, "-o", "md.xyz")
@@ -153,6 +154,7 @@ def test_sample_moves_by_the_mean_and_says_the_spread(pair, members, psiflow):
         assert atoms.arrays["model_forces_std"] == pytest.approx(np.linalg.norm(forces.std(axis=0), axis=1), abs=1e-8)
 
 
+@pytest.mark.full
 def test_float32_is_that_of_the_calculator(pair, trained, psiflow):
     site = Path(trained.site).read_text()
     assert "cores = 1" in site

@@ -120,6 +120,7 @@ def test_killed_and_gone_on_gives_the_same_bytes(psiflow, start, trained):
             assert not atoms.pbc.any()
 
 
+@pytest.mark.full
 def test_a_walkers_path_is_its_own(psiflow, trained):
     """More walkers, other starts and another length leave a walker's path as it was."""
     Path("one.xyz").write_text(BOX)
@@ -136,6 +137,7 @@ def test_a_walkers_path_is_its_own(psiflow, trained):
     assert [len(frames[0]) for frames in b.values()] == [6, 6, 6, 3, 3, 3]
 
 
+@pytest.mark.full
 def test_what_was_measured_is_written_down_and_used_again(psiflow, trained):
     """Longer, the run goes on: with its plan, and without a step done again."""
     Path("start.xyz").write_text(BOXED)
@@ -161,6 +163,7 @@ def test_what_was_measured_is_written_down_and_used_again(psiflow, trained):
             assert (a.positions == b.positions).all()
 
 
+@pytest.mark.full
 def test_an_explosion_is_stopped_and_leaves_no_unphysical_frames(psiflow, trained):
     Path("start.xyz").write_text(WATER)
     arguments = (

@@ -101,6 +101,7 @@ def test_architecture_and_options_of_a_start(trained, psiflow):
     assert "r_max" not in json.loads(psiflow(*foreign).stdout)["configuration"]
 
 
+@pytest.mark.full
 def test_a_retrain_starts_where_the_old_model_is(trained, psiflow):
     """New energies of atoms are noted and not used, old data are replayed, and one epoch keeps what was learned."""
     before = bundle.load(trained.model)

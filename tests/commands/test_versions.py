@@ -58,6 +58,7 @@ def test_two_versions_are_mixed_with_a_warning(label):
     assert versions() == ["code 1", "code 2"]
 
 
+@pytest.mark.full
 def test_the_old_ones_are_computed_anew_if_asked(label):
     label("1")
     label("2", frames=2)

@@ -81,7 +81,9 @@ def test_a_frame_that_kills_its_worker_is_quarantined_and_no_other_is_blamed(psi
     assert "3 times" in message
 
 
-@pytest.mark.parametrize(("reference", "options"), [("emt", ()), ("xtb", ("--set", "method=GFN1-xTB"))])
+@pytest.mark.parametrize(
+    ("reference", "options"), [("emt", ()), pytest.param("xtb", ("--set", "method=GFN1-xTB"), marks=pytest.mark.full)]
+)
 def test_shipped_references_end_by_the_walltime_too(psiflow, reference, options):
     """A cluster too large for the time it gets."""
     if reference == "xtb":

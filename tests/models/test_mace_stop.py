@@ -49,6 +49,7 @@ def test_stopping_watches_the_clock_and_the_loss(monkeypatch: pytest.MonkeyPatch
     assert not other.out_of_time
 
 
+@pytest.mark.full
 def test_a_training_stops_in_time_and_goes_on(data: Wire, tmp_path: Path) -> None:  # noqa: F811
     """What it leaves is a model, and what goes on from there ends as if nothing had been."""
     job = make_job(data, tmp_path, {**TINY, "max_num_epochs": 4000, "start_swa": 3000})

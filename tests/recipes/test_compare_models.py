@@ -40,6 +40,7 @@ def prepare(folder: Path) -> tuple[Path, Path, dict[str, str]]:
     return folder / "data.xyz", folder / "compared", env
 
 
+@pytest.mark.full
 def test_a_family_that_is_not_installed_is_left_out(recipe: Recipe, tmp_path: Path) -> None:
     from importlib.util import find_spec
 

@@ -171,6 +171,7 @@ def test_it_is_fired_twenty_times_while_frames_come_in(cron):
     storm(cron, firings=26, at_once=3, files=14)
 
 
+@pytest.mark.full
 def test_what_is_not_better_is_not_published(cron):
     Path("retrain.conf").write_text("ENOUGH=5\nGAIN=95%\nSETTLED=0\nREMIND=24\n")
     for number in (1, 2):

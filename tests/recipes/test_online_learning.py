@@ -103,6 +103,7 @@ def test_again_it_is_up_to_date_and_ends_where_it_is_told(
     assert made(folder) == before
 
 
+@pytest.mark.full
 def test_killed_in_the_middle_it_comes_to_the_same_end(
     learned: tuple[Path, str], start: Path, cheap: dict[str, str], recipe: Recipe, root: Path, tmp_path: Path
 ) -> None:

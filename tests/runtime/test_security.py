@@ -29,6 +29,7 @@ def open_to_others(folder):
     return found
 
 
+@pytest.mark.full
 def test_a_run_directory_is_private_whatever_the_umask(psiflow, trained):
     Path("in.xyz").write_text(copper(2))
     Path("start.xyz").write_text(WATER)

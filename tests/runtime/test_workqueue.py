@@ -135,7 +135,7 @@ def test_a_killed_command_leaves_nothing(psiflow, start, site):
     assert not set(before) & set(units("out.xyz")[len(before) :])
 
 
-@pytest.mark.parametrize("password", [None, "guessed"])
+@pytest.mark.parametrize("password", [None, pytest.param("guessed", marks=pytest.mark.full)])
 def test_a_stranger_gets_no_task(psiflow, start, site, tmp_path, password):
     """A worker with a wrong password, or none, that knows host and port."""
     Path("in.xyz").write_text(copper(6))

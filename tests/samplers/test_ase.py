@@ -183,6 +183,7 @@ def test_other_settings_do_not_continue_a_walker(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.full
 def test_mace_in_float32_goes_on_bit_for_bit_in_a_new_process(tmp_path: Path) -> None:
     pytest.importorskip("mace", reason="mace-torch is not installed")
     from tests.samplers.mace_model import untrained  # not above: a process of its own loads this file as a family

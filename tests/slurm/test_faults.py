@@ -102,6 +102,7 @@ def test_two_hundred_frames_while_blocks_and_a_node_go(slurm, folder):
     assert {f"job {first[0]}", f"job {second[0]}"} <= {" ".join(text.split()[2:4]).rstrip(":,") for text in why}
 
 
+@pytest.mark.full
 def test_a_killed_worker_and_a_killed_manager_take_their_own_tasks_only(slurm, folder):
     Path("in.xyz").write_text(copper(60))
     site(max_blocks=3)
@@ -128,6 +129,7 @@ def test_a_frame_that_kills_every_worker_is_given_up(slurm, folder):
     assert set(begun("out.xyz").values()) == {1, 3}
 
 
+@pytest.mark.full
 def test_a_local_pool_that_is_killed_is_started_again(folder):
     Path("in.xyz").write_text(copper(12))
     with started(label("-o", "out.xyz", seconds=1, site="local")) as command:

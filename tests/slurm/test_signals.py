@@ -38,7 +38,7 @@ def exit_code(slurm, job):
     return None if facts["JobState"] in ("PENDING", "RUNNING", "COMPLETING") else facts["ExitCode"]
 
 
-@pytest.mark.parametrize("name", ["USR1", "TERM"])
+@pytest.mark.parametrize("name", [pytest.param("USR1", marks=pytest.mark.full), "TERM"])
 def test_a_signal_to_a_job_stops_it_in_order_and_the_next_job_goes_on(slurm, sbatch, name):
     job = sbatch("-t", "5")
     wait_for(lambda: len(units("out.xyz")) > 2, 60, "no frame was labelled")

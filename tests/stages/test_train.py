@@ -88,6 +88,7 @@ def test_a_deadline_leaves_the_best_models_so_far(train):
     assert trained() == [list(range(40))] * 2
 
 
+@pytest.mark.full
 def test_a_committee_is_that_of_any_schedule(train):
     """However many train at once, whoever is lost, and however many there were before."""
     train(members=3, bootstrap=True, seed=4, set={"die": "5"})
@@ -135,6 +136,7 @@ def test_a_line_of_cron(train):
     assert bundle.load("a.model").facts["train_frames"] == 9
 
 
+@pytest.mark.full
 def test_a_model_is_trained_further_in_its_own_place(train):
     """`-o m.model --init m.model`: again when the data have grown, but not because the model is another one now."""
     train()
@@ -188,6 +190,7 @@ def test_a_reader_never_misses_what_is_exchanged(tmp_path):
     assert not missed
 
 
+@pytest.mark.full
 def test_trainings_that_others_follow_leave_no_folders(train):
     """A nightly retrain does not fill the disk, and removes nothing that may still go on."""
 

@@ -21,7 +21,6 @@ from typing import Any
 from psiflow_cli.models.mace.checkpoints import Checkpoints, resumable
 from psiflow_cli.models.mace.files import CONFIG, FACTS, MODELS, RESULTS, WEIGHTS
 from psiflow_cli.models.mace.inference import describe
-from psiflow_cli.worker.calculators import same_digits
 from psiflow_cli.worker.lines import cut_torn_line
 from psiflow_cli.worker.stopping import Stopping
 
@@ -37,8 +36,6 @@ def main(until: float | None) -> int:
         for results in Path(RESULTS).glob("*_train.txt"):
             cut_torn_line(results)
     given = tools.build_default_arg_parser().parse_args(["--config", CONFIG, "--restart_latest"])
-    if given.device == "cpu":
-        same_digits()
     best: list[int] = []
     stopping = Stopping(until, given.patience)
     tools.CheckpointHandler = functools.partial(Checkpoints, delivered=best, stopping=stopping)
