@@ -121,6 +121,13 @@ def main() -> None:
     command again goes on where it stopped.
 
     \b
+    Examples:
+      psiflow label data.xyz --reference cp2k --input cp2k.inp -o labelled.xyz
+      psiflow train labelled.xyz --arch mace -o water.model
+      psiflow sample start.xyz --model water.model --temperature 330 --walkers 16 -o traj.xyz
+      psiflow status
+
+    \b
     In ~/.bashrc, ~/.zshrc or fish's configuration, for completion:
       eval "$(_PSIFLOW_COMPLETE=bash_source psiflow)"
       eval "$(_PSIFLOW_COMPLETE=zsh_source psiflow)"

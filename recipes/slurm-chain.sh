@@ -125,7 +125,11 @@ exec 9>logs/lock
 flock -n 9 || stop 75 "$PWD: another slurm-chain.sh submits jobs from here" "wait for it"
 # what is just ending must end first: what of it is finished is seen only then
 queue() { squeue --noheader --user="$(id -un)" --format='%i %T %j %Z'; }
-while queue=$(queue) && grep -q "^[0-9]* COMPLETING .* $PWD\$" <<<"$queue"; do sleep 2; done
+while :; do
+    queue=$(queue) || stop 69 "squeue does not say what is in the queue" "run this again when it does"
+    grep -q "^[0-9]* COMPLETING .* $PWD\$" <<<"$queue" || break
+    sleep 2
+done
 last=''   # the job that the next one has to wait for
 fresh=no  # whether it was submitted just now: what is in the queue after it waits for another, in vain
 queued=()

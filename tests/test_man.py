@@ -20,6 +20,8 @@ def test_the_pages_are_those_of_the_commands(root):
     made = runpy.run_path(str(root / "man" / "generate.py"))["pages"]()
     there = {path.name: path.read_text() for path in (root / "man").glob("*.1")}
     assert there == made, "run: python man/generate.py"
+    for section in ("EXAMPLES", "EXIT STATUS"):
+        assert [name for name, page in there.items() if f".SH {section}" not in page] == []
 
 
 def test_the_page_of_files_names_what_is_in_them(root):

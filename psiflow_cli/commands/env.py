@@ -18,6 +18,11 @@ def command() -> None:
     """Make, list and remove the workers' Python environments, one per model family.
 
     The command itself needs no trainer, and two families can seldom share an environment.
+
+    \b
+    Examples:
+      psiflow env create mace
+      psiflow env list
     """
 
 
@@ -65,7 +70,13 @@ def create(
 @_JSON
 @options.talk
 def list_(as_json: bool) -> None:
-    """List the environments, and whether each fits the command that runs."""
+    """List the environments, and whether each fits the command that runs.
+
+    \b
+    Examples:
+      psiflow env list
+      psiflow env list --json | jq -r '.[].name'
+    """
     from psiflow_cli.stages import env
 
     rows = env.rows()
@@ -89,7 +100,12 @@ def _said(row: dict[str, Any]) -> str:
 @_JSON
 @options.talk
 def remove(name: str, as_json: bool) -> None:
-    """Remove the environment NAME; only what psiflow made goes."""
+    """Remove the environment NAME; only what psiflow made goes.
+
+    \b
+    Examples:
+      psiflow env remove mace
+    """
     from psiflow_cli.stages import env
 
     removed = env.remove(name)

@@ -23,7 +23,13 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on
 
 @click.group("model", short_help="What a model bundle is, and what it turns into")
 def command() -> None:
-    """Show, verify, export and compile model bundles, as psiflow train makes them."""
+    """Show, verify, export and compile model bundles, as psiflow train makes them.
+
+    \b
+    Examples:
+      psiflow model show water.model
+      psiflow model export water.model --to lammps
+    """
 
 
 @command.command("show", short_help="What a model is, how good, and on what data")

@@ -36,10 +36,13 @@ def command(folder: str, common: options.Common) -> None:
 
     if not os.path.isdir(folder):
         raise NoInput(f"{folder}: no such folder", "a folder with runs, or a run directory such as labelled.xyz.run")
-    inside = os.path.exists(os.path.join(folder, "run.json"))
-    beside = folder.rstrip("/").removesuffix(".run") + ".report.html"
-    output = common.output or (beside if inside else os.path.join(folder, "report.html"))
     place = Path(folder)
+    if (place / "run.json").exists():
+        beside = place.parent if place.name not in ("", "..") else place.resolve().parent
+        usual = str(beside / f"{place.resolve().name.removesuffix('.run')}.report.html")
+    else:
+        usual = os.path.join(folder, "report.html")
+    output = common.output or usual
     facts = report.look(place, Path(common.run_dir or f"{output}.run"))
     # any environment that has ASE, which is what this family needs
     job = _stage.job(

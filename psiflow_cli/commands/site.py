@@ -18,14 +18,26 @@ if TYPE_CHECKING:
 
 @click.group("site", short_help="List, show, check and write site files")
 def command() -> None:
-    """List, show, check and write site files."""
+    """List, show, check and write site files.
+
+    \b
+    Examples:
+      psiflow site init
+      psiflow site check mycluster && psiflow label data.xyz --site mycluster
+    """
 
 
 @command.command("list", short_help="Site files that can be named, and where each is")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list on stdout.")
 @options.talk
 def list_(as_json: bool) -> None:
-    """List the site files that can be named, and where each is."""
+    """List the site files that can be named, and where each is.
+
+    \b
+    Examples:
+      psiflow site list
+      psiflow site list --json | jq -r '.[].name'
+    """
     from psiflow_cli.errors import PsiflowError
     from psiflow_cli.site import load
 
@@ -53,6 +65,11 @@ def show(name: str, as_json: bool, script: str | None) -> None:
     """Show a site as TOML with what it extends and every default, and what it means on this machine.
 
     Without a NAME it is that of $PSIFLOW_SITE, or local.
+
+    \b
+    Examples:
+      psiflow site show hortense
+      psiflow site show hortense --script reference
     """
     import msgspec
 
@@ -114,7 +131,13 @@ def _show_script(site: Site, executor: str, machine: Machine) -> None:
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of findings on stdout.")
 @options.talk
 def check(name: str, submit: bool, as_json: bool) -> None:
-    """Check a site: names, programs, environments and partitions, and with --submit what its workers see."""
+    """Check a site: names, programs, environments and partitions, and with --submit what its workers see.
+
+    \b
+    Examples:
+      psiflow site check mycluster
+      psiflow site check --submit ./mycluster.toml
+    """
     from psiflow_cli.console import note
     from psiflow_cli.errors import BAD_CONFIG
     from psiflow_cli.runtime.rundir import describe
@@ -141,7 +164,12 @@ def check(name: str, submit: bool, as_json: bool) -> None:
 
 @command.command("schema", short_help="The JSON schema of site files, for editors")
 def schema_() -> None:
-    """Print the JSON schema of site files, for editors that complete and check TOML."""
+    """Print the JSON schema of site files, for editors that complete and check TOML.
+
+    \b
+    Examples:
+      psiflow site schema > site.schema.json
+    """
     from psiflow_cli.site.json_schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=1))

@@ -34,8 +34,11 @@ def _errors(series: list[Wire], path: str) -> None:
     for axis, quantity, colour in zip(axes[0], quantities, canvas.COLOURS, strict=False):
         places = [number for number, each in enumerate(series) if quantity in each]
         axis.plot(places, [series[n][quantity] for n in places], "o-", color=colour)
-        axis.set(title=quantity, ylabel=f"RMSE / {_UNITS[quantity]}", ylim=(0, None))
-        axis.set_xticks(range(len(names)), names, rotation=30 if max(map(len, names)) > 8 else 0, ha="right")
+        axis.set(title=quantity, ylabel=f"RMSE / {_UNITS[quantity]}")
+        turned = max(map(len, names)) > 8
+        axis.set_xticks(range(len(names)), names, rotation=30 if turned else 0, ha="right" if turned else "center")
+        axis.margins(0.1)
+        axis.set_ylim(bottom=0)
         axis.grid(True, alpha=0.25)
     canvas.save(figure, path)
 

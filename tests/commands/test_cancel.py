@@ -124,7 +124,7 @@ def test_a_run_on_another_host_finds_the_request(psiflow, start, frames):
     there = ["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$0" "$@"']
     if subprocess.run([*there, "true"], capture_output=True).returncode:
         pytest.skip("no host name of its own can be had here")
-    with subprocess.Popen([*there, PSIFLOW, *map(str, label(seconds=4))], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*there, PSIFLOW, *map(str, label(seconds=2))], stderr=subprocess.PIPE, text=True) as process:
         try:
             wait_for_units("out.xyz")
             slow = psiflow("cancel", "out.xyz", "--wait", "0", code=75).stderr

@@ -156,10 +156,29 @@ def test_it_is_made_anew_when_something_has_changed(learned):
     assert Path("mine.html").read_text() == "mine"
 
 
-def test_one_run_and_what_has_none(learned):
+def test_it_goes_on_where_runs_have_died_and_files_were_cut(learned):
+    run = Path("loop/labels.xyz.run/run.json")
+    stored = json.loads(run.read_text())
+    run.write_text(json.dumps({**stored, "result": None}))
+    evaluated = Path("loop/round-10/e.xyz")
+    evaluated.write_text("".join(evaluated.read_text().splitlines(True)[:23]))
+    psiflow("report", "loop")
+    psiflow("report", "loop", "-o", "other.html")
+    page = Page("loop/report.html")
+    assert ["labels.xyz", "label", "dead"] in [row[:3] for row in page.tables["Runs"]]
+    assert [row[2] for row in page.tables["Where the model is most wrong"][1:]] == ["4", "3", "2", "1"]
+    assert "is up to date" in psiflow("report", "loop").stderr
+
+
+def test_one_run_and_what_has_none(learned, monkeypatch):
     psiflow("report", "loop/round-2/e.xyz.run")
     assert [row[0] for row in Page("loop/round-2/e.xyz.report.html").tables["Runs"][1:]] == ["e.xyz"]
     Path("empty").mkdir()
+    monkeypatch.chdir("loop/round-10/e.xyz.run")
+    Path("threads.toml").write_text(springs.SITE)
+    psiflow("report", ".")
+    assert Path("../e.xyz.report.html").exists()
+    monkeypatch.chdir("../../..")
     assert "empty: no runs at or below it" in psiflow("report", "empty", code=66).stderr
     assert "gone: no such folder" in psiflow("report", "gone", code=66).stderr
     assert not list(Path("empty").iterdir())

@@ -85,6 +85,7 @@ PAIRS = ("--engine", "torchsim", "--batch", 2)
 """Two walkers together, and one by itself: a plan that the machine's mood does not change."""
 
 
+@pytest.mark.full
 def test_killed_and_gone_on_gives_the_same_bytes(psiflow, start, trained):
     pytest.importorskip("torch_sim", reason="torch-sim is not installed")
     Path("start.xyz").write_text(WATER)

@@ -276,6 +276,7 @@ mace.train(**json.load(open(sys.argv[1])))
 """
 
 
+@pytest.mark.full
 def test_killed_at_any_epoch_it_ends_with_the_same_weights(trained: tuple[Wire, Wire], tmp_path: Path) -> None:
     job = {**trained[0], "workdir": str(tmp_path / "work")}
     (tmp_path / "payload.json").write_text(json.dumps({"job": job, "context": CONTEXT}))

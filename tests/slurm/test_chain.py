@@ -47,15 +47,15 @@ class Chain:
         for name, text in (("loop.conf", LOOP), ("psiflow.toml", project), ("chain.conf", ASKS)):
             (self.folder / name).write_text(text)
 
-    def command(self):
-        """Started in the background, as on a login node."""
+    def command(self, first=""):
+        """Started in the background, as on a login node; programs of the folder `first` win."""
         command = [str(self._script), str(self._start), str(self.folder)]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=self._env, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+        pipe, env = subprocess.PIPE, {**self._env, "PATH": f"{first}:{self._env['PATH']}"}
+        return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
-    def submit(self, code=0):
+    def submit(self, code=0, first=""):
         """Run the script; returns what it said."""
-        with self.command() as process:
+        with self.command(first) as process:
             out, said = process.communicate(timeout=200)
         assert process.returncode == code, said
         assert "Traceback" not in said
@@ -96,6 +96,11 @@ def test_it_makes_what_online_learning_makes(slurm, root, cheap, undisturbed, tm
     (chain.folder / "chain.conf").write_text(ASKS)
     chain.submit()
     assert set(STEPS) - set(chain.jobs()) <= {"label-0"}, "the first may be done already"
+    no_squeue = tmp_path / "bin"
+    no_squeue.mkdir()
+    (no_squeue / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    (no_squeue / "squeue").chmod(0o755)
+    assert "squeue does not say" in chain.submit(69, str(no_squeue))[1], "and it submits nothing"
     again = chain.submit()[1]
     assert again.count("is in the queue, as job") + again.count("is done") == len(STEPS), "no second chain"
     chain.wait()
@@ -143,7 +148,7 @@ def test_it_survives_limits_in_every_stage_a_cancelled_job_and_a_killed_script(s
     assert "train-0: done" not in chain.log()
     chain.submit()
     chain.wait(900)
-    back = {line.split(":")[0] for line in chain.log() if "goes back into the queue" in line or "back into" in line}
+    back = {line.split(":")[0] for line in chain.log() if "goes back into the queue" in line}
     assert {step.split("-")[0] for step in back} == {"label", "train", "sample"}
     assert [line for line in chain.log() if line.endswith(": done")] == [f"{step}: done" for step in STEPS]
     alone = tmp_path / "alone"

@@ -76,6 +76,8 @@ def gather(folder: Path, without: Path) -> Facts:
     found = [each for each in status.find([folder]) if each.absolute() != without.absolute()]
     for each in sorted(found, key=lambda path: _natural(str(path))):
         run = {k: v for k, v in status.describe(each).items() if k not in _OF_NOW}
+        if run["command"] == "report":
+            continue  # two of them would make each other out of date
         name = str(each.relative_to(folder) if each != folder else each.name).removesuffix(".run")
         facts.runs.append({**run, "name": name})
         stored = read_json(each / "run.json")

@@ -24,8 +24,13 @@ img { max-width: 100%; background: #fff; border-radius: 6px; } summary { cursor:
 .failed, .dead { color: #c33; }
 #structure { height: 26rem; background: #fff; color: #000; color-scheme: light; border-radius: 6px; }
 #info { min-height: 6rem; background: #fff; color: #000; color-scheme: light; border-radius: 6px; }
-@media print { details > * { display: block; } .viewer { display: none; } }
+@media print { details::details-content { content-visibility: visible; } .viewer { display: none; } }
 """
+# Nothing is loaded from elsewhere, whatever the viewer might want.
+_POLICY = (
+    "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; font-src data:; "
+    "script-src 'unsafe-inline' 'unsafe-eval' blob:; worker-src blob:; connect-src data: blob:"
+)
 
 
 def page(
@@ -34,6 +39,7 @@ def page(
     """The text, piece by piece; `viewer` has paths of `data` and `script`, or says why there is none (`missing`)."""
     yield f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <title>psiflow: {escape(title)}</title><style>{_STYLE}</style></head><body>
 <h1>{escape(title)}</h1>
 <p>{escape(_states(facts))}</p>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,16 +29,27 @@ class Wrong:
 
 
 def worst(file: Path, keys: str | None) -> list[Wrong]:
-    """The frames of what `evaluate` wrote whose forces are most wrong, the worst first; one pass, a few in memory."""
+    """The frames of what `evaluate` wrote whose forces are most wrong, the worst first; one pass, a few in memory.
+
+    Where the file cannot be read on, since somebody has changed it, it ends.
+    """
     named = extxyz.parse_keys(keys) if keys else None
     held: list[tuple[float, int, Wrong]] = []
-    for frame in extxyz.read(file):
-        try:
-            error = scores.of_frame(frame, "error", "max", named)
-        except BadData:
-            continue  # without labels, or without predictions
-        place, kind = frame.place, str(frame.info.get("config_type", ""))
-        wrong = Wrong(error, place.line, place.index, frame.natoms, kind, extxyz.wire(frame))
-        push = heapq.heappush if len(held) < SHOWN else heapq.heappushpop
-        push(held, (error, -place.index, wrong))
+    with contextlib.suppress(BadData):
+        for frame in extxyz.read(file):
+            _note(frame, named, held)
     return [wrong for _, _, wrong in sorted(held, key=lambda each: (-each[0], -each[1]))]
+
+
+def _note(frame: extxyz.Frame, keys: dict[str, str] | None, held: list[tuple[float, int, Wrong]]) -> None:
+    """Hold a frame if it is among the worst so far."""
+    try:
+        error = scores.of_frame(frame, "error", "max", keys)
+    except BadData:
+        return  # without labels, or without predictions
+    place = frame.place
+    if len(held) < SHOWN or (error, -place.index) > held[0][:2]:
+        kind = str(frame.info.get("config_type", ""))
+        wrong = Wrong(error, place.line, place.index, frame.natoms, kind, extxyz.wire(frame))
+        push = heapq.heappush if len(held) < SHOWN else heapq.heapreplace
+        push(held, (error, -place.index, wrong))
