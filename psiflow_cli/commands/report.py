@@ -22,7 +22,8 @@ def command(folder: str, common: options.Common) -> None:
     of every evaluation, with a picture of those of the same frames; parity plots and learning curves; failures by
     class; the frames of the last evaluation whose forces are most wrong, to be turned with the mouse if chemiscope is
     in the workers' environment; and all runs with their states and command lines. What still runs or has died is shown
-    as it is now. The page is DIR/report.html unless --output says otherwise.
+    as it is now. The page is DIR/report.html, of one run OUT.report.html, unless --output says
+    otherwise.
 
     \b
     Examples:
