@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,11 @@ def look(folder: Path, without: Path) -> Facts:
 
 
 def state(facts: Facts) -> str:
-    """A fingerprint of all that the page shows."""
-    return fingerprint(
-        [facts.runs, [asdict(e) | {"file": str(e.file), "plot": str(e.plot)} for e in facts.evaluations]]
-    )
+    """A fingerprint of all that the page shows; files count by name, size and time of their last change."""
+    shown = [*(each.file for each in facts.evaluations), *(each.plot for each in facts.evaluations)]
+    paths = [path for path in (*shown, *(each.curve for each in facts.trainings)) if path]
+    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return fingerprint([facts.runs, [each.errors for each in facts.evaluations], files])
 
 
 def run(report: Report, space: Workspace) -> dict[str, Any]:

@@ -147,6 +147,10 @@ def test_it_is_made_anew_when_something_has_changed(learned):
     psiflow("report", "loop")
     first = Path("loop/report.html").read_bytes()
     assert "is up to date" in psiflow("report", "loop").stderr
+    Path("loop/round-2/parity.png").write_bytes(Path("loop/round-10/parity.png").read_bytes())
+    assert "is up to date" not in psiflow("report", "loop").stderr
+    assert Path("loop/report.html").read_bytes() != first
+    first = Path("loop/report.html").read_bytes()
     shutil.rmtree("loop/labels.xyz.run")
     psiflow("report", "loop")
     assert Path("loop/report.html").read_bytes() != first
