@@ -9,20 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands.springs import SITE
 from tests.recipes import pairs
 
-SITE = """
-[providers.here]
-type = "local"
-[resources.task]
-cores = "all"
-[executors.default]
-type = "threads"
-provider = "here"
-resources = "task"
-[use]
-default = "default"
-"""
 CLUSTER = """6
 Properties=species:S:1:pos:R:3 pbc="F F F"
 Cu 1.7 0 0

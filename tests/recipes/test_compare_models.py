@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.commands.inputs import ATOMS, WATER
-from tests.conftest import ROOT
+from tests.commands.test_nequip import ENVIRONMENT, SITE
 from tests.recipes.conftest import Recipe
 
 pytest.importorskip("mace", reason="needs the extra mace")
-NEQUIP = ROOT / ".venv-nequip"
 TINY = {
     "mace": "r_max = 3.0\nmax_num_epochs = 2\nbatch_size = 4\nnum_channels = 4\nmax_L = 0\ncorrelation = 1\n",
     "nequip": "r_max = 3.0\nmax_epochs = 2\nbatch_size = 4\nnum_layers = 1\nnum_features = 4\n",
@@ -58,31 +57,11 @@ def test_a_family_that_is_not_installed_is_left_out(recipe: Recipe, tmp_path: Pa
 
 
 @pytest.mark.full
-@pytest.mark.skipif(not (NEQUIP / "bin" / "python").exists(), reason="no environment .venv-nequip")
+@pytest.mark.skipif(not (ENVIRONMENT / "bin" / "python").exists(), reason="no environment .venv-nequip")
 def test_three_families_in_one_table(recipe: Recipe, tmp_path: Path) -> None:
     data, folder, env = prepare(tmp_path)
     site = tmp_path / "site.toml"
-    site.write_text(f"""
-[providers.here]
-type = "local"
-[environments.nequip]
-prefix = "{NEQUIP}"
-[resources.task]
-cores = 1
-[executors.nequip]
-type = "htex"
-provider = "here"
-environment = "nequip"
-resources = "task"
-[executors.default]
-type = "htex"
-provider = "here"
-resources = "task"
-[use]
-default = "default"
-nequip = "nequip"
-allegro = "nequip"
-""")
+    site.write_text(SITE)
     done = recipe("compare-models.sh", data, folder, env={**env, "PSIFLOW_SITE": str(site)})
     assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == ["mace", "nequip", "allegro"]
     again = recipe("compare-models.sh", data, folder, env={**env, "PSIFLOW_SITE": str(site)})
