@@ -20,7 +20,7 @@ _INDENT = " " * 9
 
 @click.command("check", cls=options.StageCommand, short_help="What is wrong with a data set")
 @options.frames
-@click.option("--model", metavar="BUNDLE|FILE", help="Compare the sign and the unit of the stress with a model's.")
+@click.option("--model", metavar="BUNDLE|FILE", help="Compare the stress with finite differences of a model's energy.")
 @_model.trust
 @options.keys
 @options.common_in_place
@@ -29,8 +29,9 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
 
     Errors are what no training should see: labels that are not numbers or not there, two candidates for one label, all
     forces zero, energies in Hartree or forces in Ha/bohr, one structure with two labels, overlapping atoms, several
-    references, a cell without volume. Warnings are what is unusual: copies, outliers, net forces, labels on some frames
-    only, elements without an isolated atom. The exit code is 65 if there is an error, else 0.
+    references, a cell without volume; with --model, a stress with the wrong sign or in another unit. Warnings are what
+    is unusual: copies, outliers, net forces, labels on some frames only, elements without an isolated atom. The exit
+    code is 65 if there is an error, else 0.
 
     \b
     Examples:
@@ -39,7 +40,8 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
       psiflow check data.xyz --json | jq '.findings[] | select(.severity == "error")'
     """
     from psiflow_cli import extxyz, registry
-    from psiflow_cli.stages import check, evaluate
+    from psiflow_cli.stages import check
+    from psiflow_cli.stages.checks import stresses
 
     loaded = _model.load(model, trust) if model else None
     # without a model: any environment that has ASE, which is what this family needs
@@ -48,11 +50,11 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
         "check", family, "evaluate", frames, "-", common._replace(json=False),
         settings={"model": loaded.fingerprint if loaded else None, "keys": keys},
     )  # fmt: skip
-    predictions = None
+    strained = None
     if loaded:
-        predictions = evaluate.predictions(loaded, registry.load("models", loaded.family).__name__, job.dtype)
+        strained = stresses.work(loaded, registry.load("models", loaded.family).__name__, job.dtype)
     known = tuple(loaded.elements) if loaded and not loaded.is_foreign else ()
-    checking = check.Checking(job, extxyz.parse_keys(keys) if keys else None, predictions, known)
+    checking = check.Checking(job, extxyz.parse_keys(keys) if keys else None, strained, known)
 
     def plan(space: Any) -> dict[str, Any]:
         return {"frames": sum(1 for _ in space.frames())}

@@ -32,7 +32,7 @@ class Checking:
     job: Job
     keys: Keys
     model: Work | None
-    """A model's predictions."""
+    """What strains a model's cell."""
     elements: tuple[str, ...] = ()
     """Those that the model knows; empty where nobody says."""
 

@@ -143,7 +143,7 @@ def test_so_many_frames_are_compared_evenly(tmp_path):
     for each in extxyz.read(tmp_path / "data.xyz"):
         labelled.see(read(each, None, Findings()))
     chosen = list(labelled.chosen(range(1003)))
-    assert 25 <= len(chosen) <= stresses.FRAMES
-    assert min(chosen) < 50
-    assert max(chosen) > 900
+    assert stresses.FRAMES / 2 <= len(chosen) <= stresses.FRAMES
+    assert min(chosen) < 100
+    assert max(chosen) > 800
     assert max(chosen) < 1000

@@ -1,20 +1,35 @@
-"""The stress in the labels beside a model's: its sign and its unit."""
+"""The stress in the labels beside what a model's energies say: its sign and its unit."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from psiflow_cli.bundle import Bundle
 from psiflow_cli.seams import Wire
 from psiflow_cli.stages.checks.findings import ERROR, WARNING, Findings
 from psiflow_cli.stages.checks.sample import Sample
+from psiflow_cli.stages.framewise import Work
+from psiflow_cli.stages.relax import wire_of
 
-FRAMES = 50
+FRAMES = 12
 """So many are compared."""
+_STRAIN = 0.002
 _LEAST = 0.5
 """A correlation that is nearer to zero says nothing."""
 _UNITS = {"GPa": 160.21766, "kbar": 1602.1766, "bar": 1602176.6, "Ha/bohr³": 1 / 183.6315}
 """One eV/Å³ in units that files have instead."""
+
+
+def work(model: Bundle, family: str, dtype: str) -> Work:
+    """The stress by finite differences of a model's energy; `dtype` is the site's, or `native`."""
+    return Work(
+        target="psiflow_cli.worker.strain:stresses",
+        payload={"model": wire_of(model, family), "strain": _STRAIN},
+        of=f"strain-{_STRAIN}-{model.fingerprint}-{dtype}",
+        task_seconds=5.0,
+        verb="straining",
+    )
 
 
 class Labelled:
