@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from psiflow_cli.errors import NoInput
 from psiflow_cli.runtime.rundir import fingerprint
+from psiflow_cli.stages.reporting.evaluated import Worst, worst, write_parity
 from psiflow_cli.stages.reporting.facts import Facts, gather
 from psiflow_cli.stages.reporting.page import page
-from psiflow_cli.stages.reporting.worst import Wrong, worst
 from psiflow_cli.stages.single import perform
 from psiflow_cli.stages.workspace import Job, Workspace
 
@@ -45,12 +45,14 @@ def run(report: Report, space: Workspace) -> dict[str, Any]:
     """Draw what is to be drawn, on a worker, and write the page; returns the summary."""
     facts = report.facts
     newest = facts.newest()
-    wrong = worst(newest.file, newest.keys) if newest and newest.file else []
+    wrong = worst(newest) if newest else Worst()
     space.run.begin(1)
     with space.run.guard_end():
-        drawn = _draw(report, space, wrong) if wrong or len(facts.comparable()) > 1 else {}
-        picture = Path(drawn["picture"]) if drawn.get("picture") else None
-        space.publish(page(report.title, facts, picture, wrong, drawn.get("viewer")))
+        plain = [each.name for each in facts.evaluations if each.file and not each.plot]
+        drawn = _draw(report, space, wrong, plain) if wrong.frames or plain or len(facts.comparable()) > 1 else {}
+        plots = {name: Path(path) for name, path in drawn.get("plots", {}).items()}
+        evaluations = [replace(each, plot=plots.get(each.name, each.plot)) for each in facts.evaluations]
+        space.publish(page(report.title, replace(facts, evaluations=evaluations), wrong, drawn))
     return {
         "total": len(facts.runs),
         "evaluations": len(facts.evaluations),
@@ -59,18 +61,24 @@ def run(report: Report, space: Workspace) -> dict[str, Any]:
     }
 
 
-def _draw(report: Report, space: Workspace, wrong: list[Wrong]) -> dict[str, Any]:
-    """What `worker.report.draw` returns, made in the run directory."""
+def _draw(report: Report, space: Workspace, wrong: Worst, plain: list[str]) -> dict[str, Any]:
+    """What `worker.report.draw` returns, made in the run directory; `plain` evaluations have no picture of theirs."""
     folder = space.job.folder / "pictures"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
+    sources = {}
+    for number, each in enumerate(each for each in report.facts.evaluations if each.name in plain):
+        source = folder.absolute() / f"parity-{number}.json"
+        write_parity(each, source)
+        sources[each.name] = str(source)
     payload = {
         "series": [
             {"name": each.name, **{quantity: row["rmse"] for quantity, row in each.errors.items()}}
             for each in report.facts.comparable()
         ],
-        "frames": [each.wire for each in wrong],
-        "errors": [each.error for each in wrong],
+        "frames": [each.wire for each in wrong.frames],
+        "errors": [each.error for each in wrong.frames],
+        "sources": sources,
         "folder": str(folder.absolute()),
     }
     with space.session() as session:

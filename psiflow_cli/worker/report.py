@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli.worker import canvas
+from psiflow_cli.worker import canvas, parity
 from psiflow_cli.worker import frames as wire
 
 Wire = dict[str, Any]
@@ -15,16 +15,25 @@ Wire = dict[str, Any]
 _UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "MPa"}
 
 
-def draw(series: list[Wire], frames: list[Wire], errors: list[float], folder: str) -> Wire:
-    """*worker*: {"picture": a PNG of the errors, or "", "viewer": see `_viewer`}.
+def draw(series: list[Wire], frames: list[Wire], errors: list[float], sources: dict[str, str], folder: str) -> Wire:
+    """*worker*: {"errors": a PNG of them, or "", "plots": {name: parity plot}, "viewer": see `_viewer`}.
 
     `series` has {"name", "energy": RMSE in meV/atom, "forces": in meV/Å, "stress": in MPa} of each evaluation; `frames`
-    are to be looked at, with the largest error of a force in each (eV/Å).
+    are to be looked at, with the largest error of a force in each (eV/Å); `sources` are files for `worker.parity`.
+    Without matplotlib, "missing" says so instead of pictures.
     """
-    picture = str(Path(folder, "errors.png"))
-    if len(series) > 1:
-        _errors(series, picture)
-    return {"picture": picture if len(series) > 1 else "", "viewer": _viewer(frames, errors, Path(folder))}
+    found: Wire = {"errors": "", "plots": {}, "viewer": _viewer(frames, errors, Path(folder)) if frames else {}}
+    try:
+        if len(series) > 1:
+            found["errors"] = str(Path(folder, "errors.png"))
+            _errors(series, found["errors"])
+        for name, source in sources.items():
+            found["plots"][name] = str(Path(source).with_suffix(".png"))
+            parity.parity_file(source, found["plots"][name])
+    except ModuleNotFoundError as error:
+        missing = f"No pictures: {error.name} is not installed where the workers run (it comes with the extra mace)."
+        return {**found, "errors": "", "plots": {}, "missing": missing}
+    return found
 
 
 def _errors(series: list[Wire], path: str) -> None:

@@ -171,7 +171,30 @@ def test_it_goes_on_where_runs_have_died_and_files_were_cut(learned):
     page = Page("loop/report.html")
     assert ["labels.xyz", "label", "dead"] in [row[:3] for row in page.tables["Runs"]]
     assert [row[2] for row in page.tables["Where the model is most wrong"][1:]] == ["4", "3", "2", "1"]
+    assert "was not read to its end: " in page.text
+    assert "e.xyz:23: frame 5: ends after 1 of 3 atoms" in page.text
     assert "is up to date" in psiflow("report", "loop").stderr
+
+
+def test_what_has_no_plot_gets_one(learned):
+    Path("loop/round-2/parity.png").unlink()
+    psiflow("report", "loop")
+    assert Page("loop/report.html").images == 3
+    data = json.loads(Path("loop/report.html.run/pictures/parity-0.json").read_text())["frames"]
+    assert len(data) == 15
+    assert data[3]["prediction"]["energy"] == pytest.approx(0.03**2), "2 eV/Å² / 2"
+    assert data[3]["prediction"]["forces"][0] == pytest.approx([-0.06, 0, 0])
+    assert data[3]["label"] == {"energy": 0.0, "forces": [[0.0] * 3] * 3, "stress": None}
+
+
+def test_without_matplotlib_the_page_says_so(learned, monkeypatch):
+    Path("bare").mkdir()
+    Path("bare/matplotlib.py").write_text("raise ModuleNotFoundError('No module', name='matplotlib')\n")
+    monkeypatch.setenv("PYTHONPATH", str(Path("bare").absolute()))
+    psiflow("report", "loop")
+    page = Page("loop/report.html")
+    assert "matplotlib is not installed where the workers run" in page.text
+    assert page.images == 2, "those that evaluate has drawn"
 
 
 def test_one_run_and_what_has_none(learned, monkeypatch):

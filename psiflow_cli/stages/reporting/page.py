@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.stages.errors import UNITS
+from psiflow_cli.stages.reporting.evaluated import Worst
 from psiflow_cli.stages.reporting.facts import Evaluation, Facts
-from psiflow_cli.stages.reporting.worst import Wrong
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; }
@@ -33,10 +33,8 @@ _POLICY = (
 )
 
 
-def page(
-    title: str, facts: Facts, picture: Path | None, wrong: list[Wrong], viewer: dict[str, str] | None
-) -> Iterator[str]:
-    """The text, piece by piece; `viewer` has paths of `data` and `script`, or says why there is none (`missing`)."""
+def page(title: str, facts: Facts, wrong: Worst, drawn: dict[str, Any]) -> Iterator[str]:
+    """The text, piece by piece; `drawn` is what `worker.report.draw` returns, or nothing."""
     yield f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
@@ -45,14 +43,17 @@ def page(
 <p>{escape(_states(facts))}</p>
 """
     if facts.evaluations:
-        yield "<h2>Errors</h2>" + _errors(facts) + (_image(picture, "errors of all evaluations") if picture else "")
+        yield "<h2>Errors</h2>" + _errors(facts)
+        if drawn.get("errors"):
+            yield _image(Path(drawn["errors"]), "errors of all evaluations")
+        yield f"<p>{escape(drawn.get('missing', ''))}</p>"
     parity = [(each.name, each.plot) for each in facts.evaluations]
     yield from _pictures("Predictions against labels", parity)
     yield from _pictures("Learning curves", [(each.name, each.curve) for each in facts.trainings])
     if facts.failures:
         yield "<h2>Failures</h2>" + _failures(facts)
-    if wrong:
-        yield from _worst(facts.newest(), wrong, viewer)
+    if wrong.frames or wrong.cut:
+        yield from _worst(facts.newest(), wrong, drawn.get("viewer", {}))
     yield "<h2>Runs</h2>" + _runs(facts) + "</body></html>\n"
 
 
@@ -119,17 +120,19 @@ def _failures(facts: Facts) -> str:
     return _table(["run", "class", "number#", "such as"], rows)
 
 
-def _worst(evaluation: Evaluation | None, wrong: list[Wrong], viewer: dict[str, str] | None) -> Iterator[str]:
+def _worst(evaluation: Evaluation | None, wrong: Worst, viewer: dict[str, str]) -> Iterator[str]:
     file = escape(str(evaluation.file)) if evaluation else ""
     yield f"<h2>Where the model is most wrong</h2><p>Frames of <code>{file}</code>, by the force on one atom.</p>"
+    if wrong.cut:
+        yield f"<p class=failed>The file has changed since, and was not read to its end: {escape(wrong.cut)}</p>"
     rows = (
         f"{_number(str(n))}{_number(f'{1e3 * w.error:.0f}')}{_number(str(w.frame))}{_number(str(w.line))}"
         f"{_number(str(w.natoms))}<td>{escape(w.config_type)}</td>"
-        for n, w in enumerate(wrong, 1)
+        for n, w in enumerate(wrong.frames, 1)
     )
     yield _table(["#", "error / meV/Å#", "frame#", "line#", "atoms#", "config_type"], rows)
-    if not viewer or "missing" in viewer:
-        yield f"<p>{escape((viewer or {}).get('missing', ''))}</p>"
+    if "data" not in viewer:
+        yield f"<p>{escape(viewer.get('missing', ''))}</p>"
         return
     yield "<div class=viewer><div id=meta></div><div id=structure></div><div id=info></div></div>\n<script>"
     yield Path(viewer["script"]).read_text(encoding="utf-8")
