@@ -66,14 +66,23 @@ only_look() {
     }
 }
 
+# stuck STEP: whether three stops in a row found every run where it was.
+stuck() {
+    local stops
+    psiflow status . --json | grep -Eo '"(run|done)": [^,]*' | cksum >>"logs/$1.stops"
+    mapfile -t stops < <(tail -n 3 "logs/$1.stops")
+    [ ${#stops[@]} = 3 ] && [ "${stops[0]}" = "${stops[1]}" ] && [ "${stops[1]}" = "${stops[2]}" ]
+}
+
 # work STEP: in its job, or by hand. 75 is psiflow's word for "stopped before the end: the same again".
 work() {
     local name=$1 job=${SLURM_JOB_ID:-} restarts=${SLURM_RESTART_COUNT:-0}
-    setup
     record "$name: begins on $(uname -n)${job:+ as job $job}"
-    attempt "$name"
+    attempt "$name" setup
     if [ "$code" = 0 ]; then
         record "$name: done"
+    elif [ "$code" = 75 ] && [ -n "$job" ] && stuck "$name"; then
+        record "$name: stopped three times without getting further: ask for more time in chain.conf and run $0 again"
     elif [ "$code" = 75 ] && [ -n "$job" ] && [ "$restarts" -lt "$REQUEUES" ]; then
         record "$name: stopped before its end; goes back into the queue as job $job"
         # Its id stays, so those that depend on it wait on; a new job would have another, and they would be cancelled.
@@ -92,6 +101,7 @@ submit() {
     local kind=${1%%-*} after=()
     [ -z "${2:-}" ] || after=(--dependency="afterok:$2" --kill-on-invalid-dep=yes)
     local -n wants=${kind^^}
+    rm -f "logs/$1.stops"
     id=$(sbatch --parsable --job-name="$(name_of "$1")" --chdir="$PWD" --output="logs/$1.log" --open-mode=append \
         --requeue "${after[@]}" "${ALL[@]}" "${wants[@]}" <<EOF_JOB
 #!/usr/bin/env bash

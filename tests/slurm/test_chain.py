@@ -23,13 +23,14 @@ SAMPLE=(-n1 --time=5)
 """
 STEPS = ("label-0", "train-0", "sample-test", "label-test", "sample-1", "label-1", "train-1")
 SLOW_EMT = """
+import os
 import time
 from psiflow_cli.references.emt import *
 from psiflow_cli.references import emt
 DEFAULT_TASK_SECONDS = 0.1
 
 def label(frames, settings, context):
-    time.sleep(0.25 * len(frames))
+    time.sleep(float(os.environ.get("SECONDS_A_FRAME", "0")) * len(frames))
     return emt.label(frames, settings, context)
 """
 
@@ -117,6 +118,12 @@ def test_it_makes_what_online_learning_makes(slurm, root, cheap, undisturbed, tm
 def test_a_job_that_fails_ends_the_chain_and_mended_it_goes_on(slurm, root, cheap, undisturbed, tmp_path):
     broken = PROJECT.replace("[sample]", "[sample]\nmax-force = 1e-9")
     chain = Chain(slurm, root, cheap, tmp_path, broken)
+    asks = chain.folder / "chain.conf"
+    asks.write_text(ASKS + "setup() {\n    missing-program\n}\n")
+    chain.submit()
+    chain.wait()
+    assert "label-0: failed with exit code 127" in "\n".join(chain.log()), "not even a setup fails in silence"
+    asks.write_text(ASKS)
     chain.submit()
     chain.wait()
     assert any(line.startswith("label-test: failed") or line.startswith("sample-test: failed") for line in chain.log())
@@ -128,15 +135,34 @@ def test_a_job_that_fails_ends_the_chain_and_mended_it_goes_on(slurm, root, chea
     assert made(chain.folder) == undisturbed[0]
 
 
-@pytest.mark.full
-@pytest.mark.timeout(1500)
-def test_it_survives_limits_in_every_stage_a_cancelled_job_and_a_killed_script(slurm, root, cheap, recipe, tmp_path):
-    reference = tmp_path / "slow_emt.py"
+def slow(folder):
+    """A project whose labels take as long as SECONDS_A_FRAME says, and each member of its committees 15 s."""
+    reference = folder / "slow_emt.py"
     reference.write_text(SLOW_EMT)
-    project = PROJECT.replace('[label]\nreference = "emt"', f'[label]\nreference = "{reference}"\ndeadline = "4 s"')
-    project = project.replace("[train]\n", '[train]\ndeadline = "6 s"\nset = ["pause=3"]\n')
-    project = project.replace("[sample]\n", '[sample]\ndeadline = "3 s"\n').replace("steps = 120", "steps = 6000")
-    chain = Chain(slurm, root, cheap, tmp_path, project)
+    project = PROJECT.replace('[label]\nreference = "emt"', f'[label]\nreference = "{reference}"')
+    return project.replace("[train]\n", '[train]\nset = ["pause=15"]\n')
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+def test_a_job_that_gets_nowhere_is_not_put_back_for_ever(slurm, root, cheap, tmp_path):
+    project = slow(tmp_path).replace("[label]\n", '[label]\ndeadline = "2 s"\n')
+    chain = Chain(slurm, root, {**cheap, "SECONDS_A_FRAME": "30"}, tmp_path, project)
+    chain.submit()
+    chain.wait()
+    log = "\n".join(chain.log())
+    assert log.count("label-0: stopped before its end; goes back into the queue") == 2
+    assert "label-0: stopped three times without getting further: ask for more time" in log
+    assert "train-0" not in log.partition("label-0: begins")[2]
+
+
+@pytest.mark.full
+@pytest.mark.timeout(2400)
+def test_it_survives_limits_in_every_stage_a_cancelled_job_and_a_killed_script(slurm, root, cheap, recipe, tmp_path):
+    project = slow(tmp_path).replace("steps = 120", "steps = 60000").replace("every = 5", "every = 100")
+    chain = Chain(slurm, root, {**cheap, "SECONDS_A_FRAME": "2.5"}, tmp_path, project)
+    # SLURM's own, of which psiflow keeps half a minute to stop in order
+    (chain.folder / "chain.conf").write_text(ASKS.replace("--time=5", "--time=1"))
     with chain.command() as process:
         wait_for(lambda: len(chain.jobs()) >= 3, 60, "nothing was submitted")
         os.killpg(process.pid, signal.SIGKILL)
@@ -147,13 +173,13 @@ def test_it_survives_limits_in_every_stage_a_cancelled_job_and_a_killed_script(s
     chain.wait()
     assert "train-0: done" not in chain.log()
     chain.submit()
-    chain.wait(900)
+    chain.wait(1800)
     back = {line.split(":")[0] for line in chain.log() if "goes back into the queue" in line}
     assert {step.split("-")[0] for step in back} == {"label", "train", "sample"}
     assert [line for line in chain.log() if line.endswith(": done")] == [f"{step}: done" for step in STEPS]
     alone = tmp_path / "alone"
     alone.mkdir()
     (alone / "loop.conf").write_text(LOOP)
-    (alone / "psiflow.toml").write_text("".join(line for line in project.splitlines(True) if "deadline" not in line))
+    (alone / "psiflow.toml").write_text(project)
     recipe("online-learning.sh", tmp_path / "start.xyz", alone, env=cheap)
     assert made(chain.folder) == made(alone)
