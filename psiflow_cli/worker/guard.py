@@ -15,7 +15,7 @@ import time
 import traceback
 from typing import Any
 
-from psiflow_cli.worker import watchdog
+from psiflow_cli.worker import outbox, watchdog
 
 FAILURES = (
     "unconverged",
@@ -56,6 +56,7 @@ def call(
     Returns {"value": ..., "seconds": float, "host": str} or, with the same last two,
     {"fatal": text, "hint": text, "exit_code": int} or {"error": text, "traceback": text}.
     """
+    outbox.settle()
     start = time.perf_counter()
     context = payload.get("context")
     if context is not None:

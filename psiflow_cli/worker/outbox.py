@@ -1,0 +1,39 @@
+"""Sees to it that a worker's last result has left before the next task begins.
+
+Parsl's worker hands a result to a thread that sends it, and takes the next task at once. If that task kills the process
+while the thread sends, a lock which all workers of the node share is never given back: no result leaves that node any
+more, and the command waits for ever.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+_PATIENCE_S = 5.0
+
+
+def settle() -> None:
+    """Return once the thread has nothing left to send; at once where this is no worker of Parsl's pool."""
+    outbox = _outbox()
+    thread = getattr(outbox, "_thread", None)
+    if thread is None:
+        return  # no pool, or nothing was sent yet
+    give_up = time.monotonic() + _PATIENCE_S
+    # between two sendings the thread waits to be notified of the next
+    while not (outbox._notempty._waiters and not outbox._buffer):
+        if not thread.is_alive() or time.monotonic() > give_up:
+            return
+        time.sleep(0.0002)
+
+
+def _outbox() -> Any:
+    """The `multiprocessing.Queue` for results, a local variable of the function that calls tasks; None elsewhere."""
+    frame = sys._getframe()
+    while frame:
+        found = frame.f_locals.get("result_queue") if frame.f_code.co_name == "worker" else None
+        if hasattr(found, "_notempty") and hasattr(found, "_buffer"):
+            return found
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
