@@ -7,7 +7,8 @@ defaults() {
     cat <<'EOF_CONF'
 # How the rounds go; read by bash.
 ROUNDS=3            # at most, after the first training
-FIRST=30            # distorted copies of each start structure to begin with
+DATA=               # labelled frames of your own to begin with, by the same method: a file; empty: none
+FIRST=30            # distorted copies of each start structure to begin with; 0: none, with DATA
 AMPLITUDE=0.05      # Å: how far their atoms are moved (standard deviation of each coordinate)
 STRAIN=0.0          # and the strain of their cells
 TEST=40             # frames of the test set, drawn from the first model's dynamics; a test.xyz of your own wins
@@ -58,6 +59,8 @@ EOF_TOML
     nothing | previous) ;;
     *) stop 78 "loop.conf: FROM=$FROM is neither nothing nor previous" "see the comment in loop.conf" ;;
     esac
+    [ -n "$DATA" ] || [ "$FIRST" != 0 ] || stop 78 "loop.conf: FIRST=0 without DATA" "there would be nothing to train on"
+    [ -z "$DATA" ] || [ -e "$DATA" ] || stop 66 "loop.conf: DATA=$DATA: no such file" "give it from $PWD, or whole"
 }
 
 # All steps, in order, each WHAT-ROUND.
@@ -89,6 +92,7 @@ step() {
 begin() {
     mkdir -p round-0
     run psiflow atomic-energies "$start" -o atoms.xyz
+    [ "$FIRST" != 0 ] || return 0
     run psiflow rattle "$start" -n "$FIRST" --amplitude "$AMPLITUDE" --strain "$STRAIN" --seed 1 -o round-0/selected.xyz
     run psiflow label round-0/selected.xyz -o round-0/labelled.xyz
 }
@@ -114,8 +118,10 @@ label_test() {
 
 # teach K: a committee from all labels up to round K, and its errors.
 teach() {
-    local now=round-$1 before=round-$(($1 - 1)) part all=() init=()
-    run psiflow split "$now/labelled.xyz" --parts "$PARTS" --seed "$1"
+    local now=round-$1 before=round-$(($1 - 1)) part all=() init=() labelled=()
+    [ ! -e "$now/labelled.xyz" ] || labelled=("$now/labelled.xyz")
+    [ "$1" != 0 ] || [ -z "$DATA" ] || labelled+=("$DATA")
+    run psiflow split "${labelled[@]}" --parts "$PARTS" --seed "$1" -o "$now/labelled.xyz"
     for part in train valid; do
         all=("$now/labelled.$part.xyz")
         [ "$1" = 0 ] || all=("$before/$part.xyz" "${all[@]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -42,6 +43,21 @@ def test_options_and_commands_are_there(page):
                 except click.exceptions.Exit:
                     continue
                 context.close()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_in_the_text_are_there(page):
+    """What stands between words need not be whole, but its command and its options are real."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for span in re.findall(r"`psiflow ([^`]+)`", text):
+        command, words = main, shlex.split(span)
+        while isinstance(command, click.Group) and words and words[0].islower() and not words[0].startswith("-"):
+            assert words[0] in command.commands, f"{page.name}: psiflow {span}: no command {words[0]}"
+            command, words = command.commands[words[0]], words[1:]
+        params = command.get_params(click.Context(command))
+        known = {name for param in params for name in (*param.opts, *param.secondary_opts)}
+        unknown = {word.partition("=")[0] for word in words if word.startswith("-") and word != "-"} - known
+        assert not unknown, f"{page.name}: psiflow {span}: no {', '.join(unknown)}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -154,19 +154,29 @@ def test_what_ends_a_command_ends_the_loop(start: Path, cheap: dict[str, str], r
     assert "FROM=scratch is neither nothing nor previous" in recipe(
         "online-learning.sh", start, wrong, env=cheap, code=78
     ).stderr  # fmt: skip
+    for loop, code, what in (
+        ("FIRST=0\n", 78, "FIRST=0 without DATA"),
+        ("DATA=own.xyz\n", 66, "DATA=own.xyz: no such"),
+    ):
+        (wrong / "loop.conf").write_text(LOOP + loop)
+        assert what in recipe("online-learning.sh", start, wrong, env=cheap, code=code).stderr
     recipe("online-learning.sh", tmp_path / "gone.xyz", wrong, env=cheap, code=66)
     recipe("online-learning.sh", env=cheap, code=2)
 
 
 @pytest.mark.full
-def test_a_test_set_of_ones_own_and_a_start_from_the_round_before(
+def test_data_and_a_test_set_of_ones_own_and_a_start_from_the_round_before(
     learned: tuple[Path, str], start: Path, cheap: dict[str, str], recipe: Recipe, tmp_path: Path
 ) -> None:
-    folder = prepare(tmp_path / "own", LOOP + "ROUNDS=1\nFROM=previous\nBY=random\n")
+    folder = prepare(tmp_path / "own", LOOP + "ROUNDS=1\nFIRST=0\nDATA=data.xyz\nFROM=previous\nBY=random\n")
     shutil.copy(learned[0] / "test.xyz", folder / "test.xyz")
+    shutil.copy(learned[0] / "round-0" / "labelled.xyz", folder / "data.xyz")
     done = recipe("online-learning.sh", start, folder, env=cheap)
     assert "the test set is your own test.xyz" in done.stderr
     assert not (folder / "test.xyz.run").exists()
+    assert not (folder / "round-0" / "selected.xyz").exists()
+    first = [folder / "round-0" / f"{part}.xyz" for part in ("train", "valid")]
+    assert ids(*first) == ids(folder / "data.xyz")
     assert (folder / "test.xyz").read_bytes() == (learned[0] / "test.xyz").read_bytes()
     facts = (folder / "round-1" / "committee.model" / "model.toml").read_text()
     assert "init = " in facts
