@@ -95,6 +95,7 @@ class Session:
         self._explain_loss = getattr(kind, "lost", None)
         if hasattr(kind, "tidy"):
             self._stack.callback(kind.tidy, folder)
+        self._stop = partial(kind.stop, executor) if hasattr(kind, "stop") else lambda: None
         resources = {"parsl_resource_specification": kind.resources(self.target)} if hasattr(kind, "resources") else {}
         end_stale(self._folder)
         self._blocks = Blocks(executor, self.target, self._folder)
@@ -130,7 +131,7 @@ class Session:
 
     def _close(self) -> None:
         """End the blocks first, so that no task runs on; Parsl's own order would wait for the interchange."""
-        for step in (self._blocks.end, self._dfk.cleanup, *(e.shutdown for e in self._dfk.executors.values())):
+        for step in (self._stop, self._blocks.end, self._dfk.cleanup, *(e.shutdown for e in self._dfk.executors.values())):
             with contextlib.suppress(Exception):
                 step()
         self._dfk = None

@@ -125,3 +125,11 @@ def test_programs_of_a_killed_command_end_too(psiflow, start):
     here = str(Path("out.xyz.run").absolute())  # others run beside this test
     wait_for(lambda: not processes(here) | processes("3333.25"), 10, "processes are left 10 s after kill -9")
     assert not [record for record in records("out.xyz") if record["kind"] == "unit"]
+
+
+def test_in_threads_what_waits_is_not_begun_after_the_end(psiflow):
+    """A task that runs in the command's own process cannot be ended, but those behind it need not be done."""
+    inputs(6)
+    site("threads", resources="cores = 'all'")
+    psiflow(*arguments("out.xyz", "--set", "seconds=3", "--deadline", "2 s"), code=75)
+    assert len(begun("out.xyz")) == 1

@@ -144,10 +144,10 @@ def slow(folder):
 
 
 @pytest.mark.full
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_job_that_gets_nowhere_is_not_put_back_for_ever(slurm, root, cheap, tmp_path):
     project = slow(tmp_path).replace("[label]\n", '[label]\ndeadline = "2 s"\n')
-    chain = Chain(slurm, root, {**cheap, "SECONDS_A_FRAME": "30"}, tmp_path, project)
+    chain = Chain(slurm, root, {**cheap, "SECONDS_A_FRAME": "5"}, tmp_path, project)
     chain.submit()
     chain.wait()
     log = "\n".join(chain.log())

@@ -13,3 +13,8 @@ def build(target: Target, provider: Any, folder: Path) -> Any:
     from parsl.executors.threads import ThreadPoolExecutor
 
     return ThreadPoolExecutor(label=target.label, max_threads=target.workers_per_node, working_dir=str(folder))
+
+
+def stop(executor: Any) -> None:
+    """Begin with no more tasks: those that run cannot be ended, and those in the queue need not be done first."""
+    executor.executor.shutdown(wait=False, cancel_futures=True)
