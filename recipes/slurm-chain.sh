@@ -82,7 +82,8 @@ work() {
     if [ "$code" = 0 ]; then
         record "$name: done"
     elif [ "$code" = 75 ] && [ -n "$job" ] && stuck "$name"; then
-        record "$name: stopped three times without getting further: ask for more time in chain.conf and run $0 again"
+        record "$name: stopped three times without getting further, see $PWD/logs/$name.log; the jobs after it are" \
+            "cancelled; give it more time in chain.conf, or mend what the log says, and run $0 again"
     elif [ "$code" = 75 ] && [ -n "$job" ] && [ "$restarts" -lt "$REQUEUES" ]; then
         record "$name: stopped before its end; goes back into the queue as job $job"
         # Its id stays, so those that depend on it wait on; a new job would have another, and they would be cancelled.

@@ -112,7 +112,7 @@ def perform(
         failed = summary.get("failed", 0)
         code = FAILED_FRAMES if limit is not None and failed > limit.of(summary["total"]) else 0
         unfinished = bool(summary.get("unfinished"))
-        code = STOPPED if unfinished else code
+        code = STOPPED if unfinished else code or (verdict(summary) if verdict else 0)
         if not earlier:
             opened.run.end(code, summary, finished=not unfinished, retry=bool(summary.get("retry")))
             note(say(summary))
@@ -121,8 +121,6 @@ def perform(
         opened.emit()
         if show and not common.json:
             show(summary)
-        if verdict and not code:
-            code = verdict(summary)
         _tell_json(common, {"command": job.command, "exit_code": code, "up_to_date": bool(earlier), **summary})
     sys.exit(code)
 

@@ -120,7 +120,7 @@ class Run:
             or result.get("retry")
         ):
             return None
-        if self.request.overwrite or result["exit_code"] not in (0, 1):
+        if self.request.overwrite or not result["finished"]:
             return None
         if [i["sha256"] for i in self.previous["inputs"]] != [i["sha256"] for i in self._inputs()]:
             return None

@@ -131,7 +131,12 @@ class Session:
 
     def _close(self) -> None:
         """End the blocks first, so that no task runs on; Parsl's own order would wait for the interchange."""
-        for step in (self._stop, self._blocks.end, self._dfk.cleanup, *(e.shutdown for e in self._dfk.executors.values())):
+        for step in (
+            self._stop,
+            self._blocks.end,
+            self._dfk.cleanup,
+            *(e.shutdown for e in self._dfk.executors.values()),
+        ):
             with contextlib.suppress(Exception):
                 step()
         self._dfk = None

@@ -71,7 +71,7 @@ def run(selection: Selection, space: Workspace) -> dict[str, Any]:
         score.append(scores.of_frame(frame, selection.by, selection.score, selection.keys) if counts else 0.0)
 
     pool = Pool(space, selection.competing, see)
-    space.run.begin(len(pool.candidates))
+    space.run.begin(len(pool.candidates) + (len(pool.there) if selection.descriptor else 0))
     with space.run.guard_end():
         if selection.has_scores and selection.model:
             _predict(selection, selection.model, space, pool, score)

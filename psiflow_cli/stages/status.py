@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from psiflow_cli.errors import BAD_DATA
 from psiflow_cli.runtime import blocks, journal, lock, stoprequest
 from psiflow_cli.runtime.jsonfile import read_json
 from psiflow_cli.stages.units import Units
@@ -75,11 +76,11 @@ def describe(folder: Path, units: Units | None = None) -> dict[str, Any]:
 
 
 def state_of(folder: Path, run: dict[str, Any]) -> str:
-    """done: ended with 0; partial: ended in order with something missing; failed: ended by an error; dead: vanished."""
+    """done: nothing is missing; partial: ended in order with something missing; failed: by an error; dead: vanished."""
     if (result := run.get("result")) is None:
         return "running" if lock.is_held(folder / "lock") else "dead"
     code = result["exit_code"]
-    if code == 0:
+    if code == 0 or (code == BAD_DATA and result["finished"]):  # a check that has found something is done
         return "done"
     return "partial" if code in (1, 75, 130) else "failed"
 

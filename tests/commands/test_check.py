@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from psiflow_cli.stages import status
 from tests.commands import springs
 from tests.stages.checked import PLACES, bonded, frame
 
@@ -61,6 +62,8 @@ def test_errors_end_with_65_and_warnings_with_0(check):
     assert found["findings"][0]["places"] == [{"file": "bad.xyz", "line": 67, "frame": 15}]
     again = check("bad.xyz", code=65)
     assert again["up_to_date"]
+    run = next(Path(".psiflow").glob("check-*/run.json"))
+    assert status.state_of(run.parent, json.loads(run.read_text())) == "done", "it did its work"
     assert again["findings"] == found["findings"]
     Path("bad.xyz").write_text(GOOD)
     assert kinds(check("bad.xyz")) == []

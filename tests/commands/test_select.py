@@ -36,6 +36,14 @@ def names(file):
     return re.findall(r"name=(\w+)", Path(file).read_text())
 
 
+def shown(run):
+    """State, units done and all of them, as status has it."""
+    from psiflow_cli.stages import status
+
+    facts = status.describe(run)
+    return facts["state"], facts["done"], facts["total"]
+
+
 @pytest.fixture
 def select(tmp_path, monkeypatch):
     """Run `psiflow select ARGS` in a folder with two models that cost nothing; returns the summary."""
@@ -198,11 +206,13 @@ def test_frames_that_no_worker_can_describe_are_told_apart(select):
     found = select("data.xyz", "-n", 2, "--by", "farthest", "--model", "one.model", "-o", "some.xyz")
     assert names("some.xyz") == ["a"]
     assert (found["failures"], found["left_out"]) == ({"invalid-input": 1}, {"no features": 1})
+    assert shown(Path("some.xyz.run")) == ("done", 2, 2)
     assert "the model does not know F" in found["failed_hint"]
     Path("data.xyz").write_text(water("b", 0.1).replace("O ", "F ", 1))
-    assert "1 of 1 failed" in select(
-        "data.xyz", "-n", 2, "--by", "farthest", "--model", "one.model", "-o", "no.xyz", code=1
-    )
+    for _ in range(2):
+        words = ("data.xyz", "-n", 2, "--by", "farthest", "--model", "one.model", "-o", "no.xyz")
+        assert "1 of 1 failed" in select(*words, code=1)
+        assert json.loads(Path("no.xyz.run/run.json").read_text())["result"]["exit_code"] == 1
     Path("dscribe.py").write_text("raise ImportError('a stand-in for its absence')")
     said = select("data.xyz", "-n", 1, "--by", "farthest", "-o", "none.xyz", code=78, env={"PYTHONPATH": "."})
     assert "no SOAP in the workers' environment: a stand-in" in said
