@@ -107,6 +107,8 @@ draw_test() {
     fi
     mkdir -p test
     run psiflow sample "$start" --model round-0/committee.model --seed 0 --max-failed 100% -o test/samples.xyz
+    [ -s test/samples.xyz ] || stop 1 "the committee of round 0 lost every walker at once: no frames for a test set" \
+        "more of FIRST in loop.conf, more epochs, a lower temperature, a larger max-spread; or a test.xyz of your own"
     run psiflow select test/samples.xyz -n "$TEST" --by random --seed 0 \
         --exclude round-0/train.xyz --exclude round-0/valid.xyz -o test/selected.xyz
 }
@@ -136,13 +138,17 @@ teach() {
 
 # choose K: dynamics with the committee before, and the frames of it that the committee knows least.
 choose() {
-    local now=round-$1 before=round-$(($1 - 1)) candidates
+    local now=round-$1 before=round-$(($1 - 1)) candidates found
     mkdir -p "$now"
     # a walker that the model loses is what the round is for; where it was lost, --stopped says
     run psiflow sample "$start" --model "$before/committee.model" --seed "$1" --max-failed 100% \
         --stopped "$now/stopped.xyz" -o "$now/samples.xyz"
-    candidates=("$now/samples.xyz")
-    [ ! -e "$now/stopped.xyz" ] || candidates+=("$now/stopped.xyz")
+    candidates=()
+    for found in "$now/samples.xyz" "$now/stopped.xyz"; do
+        [ ! -s "$found" ] || candidates+=("$found")
+    done
+    [ ${#candidates[@]} != 0 ] || stop 1 "the committee of round $(($1 - 1)) loses every walker in its first step" \
+        "more frames or epochs, a lower temperature, or a larger max-spread"
     run psiflow select "${candidates[@]}" -n "$FRAMES" --by "$BY" --model "$before/committee.model" --seed "$1" \
         --exclude test.xyz --exclude "$before/train.xyz" --exclude "$before/valid.xyz" -o "$now/selected.xyz"
 }

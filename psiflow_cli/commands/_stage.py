@@ -149,7 +149,7 @@ def _tell(common: options.Common, plan: dict[str, Any]) -> None:
         click.echo(json.dumps(plan))
         return
     for key, value in plan.items():
-        click.echo(f"{key.replace('_', ' ')}: {value}")
+        click.echo(f"{key.replace('_', ' ')}: {'unknown' if value is None else value}")
 
 
 def _tell_json(common: options.Common, summary: dict[str, Any]) -> None:

@@ -13,7 +13,9 @@ Composition = tuple[tuple[str, int], ...]
 
 
 def estimate(space: Workspace, seen: Survey, needed: IdSet, of: str) -> dict[str, Any]:
-    """Core hours and wall time (h) of `needed`, by the means of earlier frames; and how many are like none."""
+    """Where `needed` would run, its core hours and wall time (h) by the means of earlier frames (None where there are
+    none), and how many are like none.
+    """
     spent = {unit["id"]: (unit["s"], unit["cores"]) for _, unit in space.run.units(space.run.key(of)) if unit["s"]}
     seconds: dict[Composition, list[float]] = defaultdict(list)
     todo: Counter[Composition] = Counter()
@@ -28,9 +30,13 @@ def estimate(space: Workspace, seen: Survey, needed: IdSet, of: str) -> dict[str
     core_seconds = sum(
         count * sum(seconds[kind]) / len(seconds[kind]) for kind, count in todo.items() if seconds.get(kind)
     )
+    unknown = sum(count for kind, count in todo.items() if not seconds.get(kind))
+    none = bool(todo) and unknown == todo.total()
     target = space.target
     return {
-        "core_hours": round(core_seconds / 3600, 3),
-        "wall_hours": round(core_seconds / target.cores / target.workers / 3600, 3),
-        "without_estimate": sum(count for kind, count in todo.items() if not seconds.get(kind)),
+        "executor": f"{target.label} ({target.provider.type})",
+        "tasks_at_once": target.workers,
+        "core_hours": None if none else round(core_seconds / 3600, 3),
+        "wall_hours": None if none else round(core_seconds / target.cores / target.workers / 3600, 3),
+        "without_estimate": unknown,
     }

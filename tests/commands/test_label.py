@@ -186,6 +186,8 @@ def test_dry_run_writes_nothing(psiflow):
     Path("in.xyz").write_text(copper(3))
     said = json.loads(psiflow("label", "in.xyz", "--reference", "emt", "--dry-run", "--json").stdout)
     assert said["todo"] == 3
+    assert said["executor"] == "default (local)"
+    assert said["core_hours"] is None, "nothing tells what it takes"
     assert [p.name for p in Path().iterdir()] == ["in.xyz"]
 
 
