@@ -162,4 +162,6 @@ def _has(module: str) -> bool:
 def _hint(family: str, missing: list[str]) -> str:
     if family in registry.names("models"):
         return f"psiflow env create {family}"
-    return f"{sys.executable} -m pip install {' '.join(missing)}, or name an [environments.NAME] that has it"
+    beside = "".join(f" --with {name}" for name in missing if name != "ase")  # every family's has it
+    other = f"{sys.executable} -m pip install {' '.join(missing)}"
+    return f"psiflow env create mace{beside}, or {other}, or name an [environments.NAME] that has it"

@@ -74,6 +74,7 @@ def test_an_environment_that_has_what_a_reference_needs(place, lacks):
     with pytest.raises(BadConfig, match="tblite and ase are not installed in") as caught:
         environments.python_for("xtb", "htex")
     assert "-m pip install tblite ase" in caught.value.hint
+    assert "psiflow env create mace --with tblite, or" in caught.value.hint
 
 
 def test_none_is_there(place, lacks):
