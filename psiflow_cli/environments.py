@@ -138,11 +138,14 @@ def python_for(family: str, executor: str) -> str:
     if executor == "threads":
         raise BadConfig(f"{what}, where threads run", 'type = "htex" runs in an environment of its own')
     command, own = running(), find(family)
-    for candidate in ([own] if own else []) + available():
-        if not candidate.unfit(command) and set(needs) <= set(candidate.facts["modules"]):
+    candidates = ([own] if own else []) + available()
+    having = [each for each in candidates if set(needs) <= set(each.facts.get("modules", ()))]
+    for candidate in having:
+        if not candidate.unfit(command):
             return str(candidate.python)
-    why = own.unfit(command) if own else ""
-    raise BadConfig(what + (f"; the environment {family}: {why}" if why else ""), _hint(family, missing))
+    stale = own if own and own.unfit(command) else next(iter(having), None)
+    why = f"; the environment {stale.name}: {stale.unfit(command)}" if stale else ""
+    raise BadConfig(what + why, _again(stale) if stale and stale.facts else _hint(family, missing))
 
 
 def _back_end(family: str) -> ModuleType | None:
@@ -157,6 +160,14 @@ def _has(module: str) -> bool:
     from importlib.util import find_spec
 
     return find_spec(module.partition(".")[0]) is not None
+
+
+def _again(stale: Environment) -> str:
+    """The command that makes an environment as it was."""
+    words = ["psiflow env create", stale.facts["family"]]
+    words += [f"--name {stale.name}"] if stale.name != stale.facts["family"] else []
+    words += [f"--prefix {stale.prefix}"] if stale.prefix.parent != folder() else []
+    return " ".join([*words, *(f"--with {name}" for name in stale.facts.get("with", ()))])
 
 
 def _hint(family: str, missing: list[str]) -> str:

@@ -77,6 +77,14 @@ def test_an_environment_that_has_what_a_reference_needs(place, lacks):
     assert "psiflow env create mace --with tblite, or" in caught.value.hint
 
 
+def test_one_of_an_older_psiflow_that_has_it_is_made_anew_as_it_was(place, lacks):
+    lacks("ase", "tblite")
+    make(place, "mace", modules=["ase", "mace", "tblite"], code="/elsewhere", **{"with": ["chemiscope", "tblite"]})
+    with pytest.raises(BadConfig, match="the environment mace: made by another psiflow") as caught:
+        environments.python_for("xtb", "htex")
+    assert caught.value.hint == "psiflow env create mace --with chemiscope --with tblite"
+
+
 def test_none_is_there(place, lacks):
     lacks("mace")
     with pytest.raises(BadConfig, match="mace is not installed in") as caught:
