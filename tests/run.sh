@@ -23,6 +23,7 @@ command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ] || apt_install slu
 command -v work_queue_worker >/dev/null || apt_install coop-computing-tools python3-workqueue || true
 command -v shellcheck >/dev/null || apt_install shellcheck || true
 command -v mandoc >/dev/null || apt_install mandoc || true
+command -v zsh >/dev/null && command -v fish >/dev/null || apt_install zsh fish || true
 wait
 
 status=0

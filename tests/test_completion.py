@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.inputs import PSIFLOW
+from tests.commands.terminal import Terminal
 
 
 @pytest.fixture
@@ -84,12 +86,41 @@ complete -p psiflow
     assert "_psiflow_completion psiflow" in done.stdout
 
 
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_take_the_script(shell, tmp_path):
-    if not shutil.which(shell):
-        pytest.skip(f"{shell} is not installed")
-    environment = {**os.environ, "_PSIFLOW_COMPLETE": f"{shell}_source"}
-    script = subprocess.run([PSIFLOW], env=environment, capture_output=True, text=True, check=True).stdout
-    (tmp_path / "script").write_text(script)
-    assert "psiflow" in script
-    subprocess.run([shell, "-n", str(tmp_path / "script")], check=True)
+TYPED = [
+    ("psiflow rel", "relax"),
+    ("psiflow sample --temp", "--temperature"),
+    ("psiflow label x.xyz --site hor", "hortense"),
+    ("psiflow sample start.xyz --model wa", "water.model"),
+    ("psiflow status lab", "labels.xyz.run"),
+    ("psiflow label st", "start.xyz"),
+]
+
+
+@pytest.mark.parametrize(("typed", "wanted"), TYPED)
+def test_fish_itself(folder, typed, wanted):
+    if not shutil.which("fish"):
+        pytest.skip("fish is not installed")
+    script = f"_PSIFLOW_COMPLETE=fish_source psiflow | source; complete -C {shlex.quote(typed)}"
+    path = f"{Path(PSIFLOW).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script], env={**os.environ, "PATH": path, "HOME": str(folder)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert [line.split("\t")[0] for line in done.stdout.split("\n") if line] == [wanted]
+
+
+def test_zsh_itself(folder):
+    if not shutil.which("zsh"):
+        pytest.skip("zsh is not installed")
+    path = f"{Path(PSIFLOW).parent}:{os.environ['PATH']}"
+    shell = Terminal("-f", "-i", program="zsh", columns=200, PATH=path, HOME=str(folder), PS1="> ", TERM="dumb")
+    ready = 'eval "$(_PSIFLOW_COMPLETE=zsh_source psiflow)"'
+    shell.type(f"autoload -Uz compinit; compinit -u -D; {ready}; echo rea''dy\n")
+    shell.read_until("ready\n")
+    for typed, wanted in TYPED:
+        shell.text = ""
+        shell.type(f"{typed}\t")
+        shell.read_until(f"{typed.rpartition(' ')[0]} {wanted}")
+        shell.type("\x15")  # the line is done with
+    shell.type("exit\n")
+    assert shell.end()[0] == 0

@@ -18,14 +18,14 @@ from tests.commands.inputs import PSIFLOW
 class Terminal:
     """`psiflow ARGS` with all three streams on a terminal of its own; `type` answers it, `end` waits for it."""
 
-    def __init__(self, *args, columns=80, lines=24, **environment):
+    def __init__(self, *args, program=PSIFLOW, columns=80, lines=24, **environment):
         self._own, there = pty.openpty()
         fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         environment = {**os.environ, "TERM": "xterm", **environment}
         for size in ("COLUMNS", "LINES"):  # of the terminal that the tests run in
             environment.pop(size, None)
         self.process = subprocess.Popen(
-            [PSIFLOW, *map(str, args)],
+            [program, *map(str, args)],
             stdin=there, stdout=there, stderr=there, env=environment,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY),  # so that Ctrl-C is a signal
