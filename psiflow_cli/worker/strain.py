@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from psiflow_cli.worker.guard import failure
-from psiflow_cli.worker.predictions import predictor, unfit
+from psiflow_cli.worker.predictions import Predict, predictor, unfit
 
 Wire = dict[str, Any]
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
@@ -26,7 +26,7 @@ def stresses(frames: list[Wire], context: Wire, model: Wire, strain: float) -> l
     return found
 
 
-def _stress(frame: Wire, predict: Any, strain: float) -> Wire:
+def _stress(frame: Wire, predict: Predict, strain: float) -> Wire:
     import numpy as np
 
     strained = [_strained(frame, *axes, sign * strain) for axes in VOIGT for sign in (1, -1)]
