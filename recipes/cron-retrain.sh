@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A model that keeps up with its data, for cron: label what is new, train again when there is enough of it, judge the
 # model by a fixed test set, publish it if it is better than the one before. In `crontab -e`, one line:
-#     */15 * * * * PATH="$HOME/psiflow/bin:$PATH" /path/to/recipes/cron-retrain.sh "$HOME/water"
+#     */15 * * * * PATH="$HOME/envs/psiflow/bin:$PATH" /path/to/recipes/cron-retrain.sh "$HOME/water"
 #     incoming/*.xyz     frames to learn from: mv files there, whole, and leave them
 #     test.xyz           labelled frames to judge by (psiflow label); what of incoming/ is among them is not trained on
 #     published.model    what others use: a link into releases/, which keeps every model that was ever published

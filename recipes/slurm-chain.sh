@@ -26,7 +26,7 @@ LABEL=(--nodes=1 --ntasks=1 --cpus-per-task=16 --mem-per-cpu=2G --time=04:00:00)
 TRAIN=(--nodes=1 --ntasks=1 --cpus-per-task=8 --mem-per-cpu=4G --time=12:00:00)      # --gpus=1 where there are any
 SAMPLE=(--nodes=1 --ntasks=1 --cpus-per-task=8 --mem-per-cpu=4G --time=08:00:00)     # likewise
 REQUEUES=50             # so often at most is a job that was stopped put back into the queue
-setup() {               # in every job, before psiflow: module load CP2K; source ~/psiflow/bin/activate
+setup() {               # in every job, before psiflow: module load CP2K; source ~/envs/psiflow/bin/activate
     :
 }
 EOF_CONF
