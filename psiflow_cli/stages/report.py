@@ -69,8 +69,8 @@ def _draw(report: Report, space: Workspace, wrong: Worst, plain: list[str]) -> d
     sources = {}
     for number, each in enumerate(each for each in report.facts.evaluations if each.name in plain):
         source = folder.absolute() / f"parity-{number}.json"
-        write_parity(each, source)
-        sources[each.name] = str(source)
+        if write_parity(each, source):
+            sources[each.name] = str(source)
     payload = {
         "series": [
             {"name": each.name, **{quantity: row["rmse"] for quantity, row in each.errors.items()}}

@@ -178,8 +178,12 @@ def test_it_goes_on_where_runs_have_died_and_files_were_cut(learned):
 
 def test_what_has_no_plot_gets_one(learned):
     Path("loop/round-2/parity.png").unlink()
+    Path("loop/round-10/parity.png").unlink()
+    edited = Path("loop/round-10/e.xyz")
+    edited.write_text(edited.read_text().replace("energy=0 ", "energy=lost ", 1))
     psiflow("report", "loop")
     assert Page("loop/report.html").images == 3
+    assert len(json.loads(Path("loop/report.html.run/pictures/parity-1.json").read_text())["frames"]) == 14
     data = json.loads(Path("loop/report.html.run/pictures/parity-0.json").read_text())["frames"]
     assert len(data) == 15
     assert data[3]["prediction"]["energy"] == pytest.approx(0.03**2), "2 eV/Å² / 2"

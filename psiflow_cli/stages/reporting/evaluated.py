@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 from collections.abc import Iterator
@@ -52,17 +53,18 @@ def worst(evaluation: Evaluation) -> Worst:
     return found
 
 
-def write_parity(evaluation: Evaluation, path: Path) -> None:
-    """Labels and predictions, as `worker.parity.parity_file` reads them."""
+def write_parity(evaluation: Evaluation, path: Path) -> bool:
+    """Labels and predictions, as `worker.parity.parity_file` reads them; returns whether there are any."""
     step = max(1, evaluation.frames // PLOTTED)
     keys = _keys(evaluation)
     rows = []
     for index, frame in enumerate(_readable(evaluation, Worst())):
-        if index % step == 0 and (prediction := _prediction(frame)):
-            kind = str(frame.info.get("config_type", ""))
-            label = extxyz.labels(frame, keys)
-            rows.append({"symbols": frame.symbols, "config_type": kind, "label": label, "prediction": prediction})
+        if index % step == 0:
+            with contextlib.suppress(BadData):  # of numbers that somebody has changed
+                both = {"label": extxyz.labels(frame, keys), "prediction": _prediction(frame)}
+                rows.append({"symbols": frame.symbols, "config_type": str(frame.info.get("config_type", "")), **both})
     path.write_text(json.dumps({"frames": rows}))
+    return any(row["prediction"] for row in rows)
 
 
 def _keys(evaluation: Evaluation) -> dict[str, str] | None:
