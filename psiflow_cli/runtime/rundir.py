@@ -124,12 +124,17 @@ class Run:
             return None
         if [i["sha256"] for i in self.previous["inputs"]] != [i["sha256"] for i in self._inputs()]:
             return None
-        for path, digest in result["outputs"].items():
+        outputs = {self._by_now(path): digest for path, digest in result["outputs"].items()}
+        for path, digest in outputs.items():
             if not os.path.lexists(path) or sha256(Path(path)) != digest:
                 return None
-        if {os.path.abspath(o) for o in self.request.outputs if os.path.lexists(o)} - result["outputs"].keys():
+        if {os.path.abspath(o) for o in self.request.outputs if os.path.lexists(o)} - outputs.keys():
             return None
         return dict(result)
+
+    def _by_now(self, path: str) -> str:
+        """Where an output of an earlier invocation is, also if the run directory was moved with what lies around it."""
+        return os.path.abspath(os.path.join(self.folder, os.path.relpath(path, self.previous["run"])))
 
     def _inputs(self) -> list[dict[str, Any]]:
         listed = []

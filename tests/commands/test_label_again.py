@@ -146,6 +146,22 @@ def test_labels_of_another_file_are_taken_over(label):
     assert Path("again.xyz").read_bytes() == Path("out.xyz").read_bytes()
 
 
+def test_in_a_folder_that_was_moved_it_is_up_to_date(psiflow, tmp_path, monkeypatch):
+    here, there = tmp_path / "here", tmp_path / "there" / "now"
+    here.mkdir()
+    there.parent.mkdir()
+    monkeypatch.chdir(here)
+    Path("in.xyz").write_text(copper(3))
+    words = ("label", "in.xyz", "--reference", "emt", "-o", "out.xyz")
+    psiflow(*words)
+    here.rename(there)
+    monkeypatch.chdir(there)
+    assert "out.xyz is up to date" in psiflow(*words).stderr
+    Path("out.xyz").unlink()
+    assert "3 of 3 labelled (0 computed now)" in psiflow(*words).stderr
+    assert "out.xyz is up to date" in psiflow(*words).stderr
+
+
 def test_labels_of_another_reference_or_of_moved_atoms_are_not(label):
     label()
     assert "0 labels are taken over" in label("--from", "out.xyz", reach="3", output="other.xyz").stderr
