@@ -157,7 +157,7 @@ def _box(atoms: int) -> Any:
 
 
 def _calculator(task: dict[str, Any], threads: int) -> Any:
-    from psiflow_cli.worker.calculators import calculator
+    from psiflow_cli.worker.models.calculators import calculator
 
     return calculator(_job(task)["model"], {"device": "cpu", "dtype": None, "threads": threads})
 

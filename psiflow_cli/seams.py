@@ -2,7 +2,7 @@
 
 A back end is a module whose top imports only the standard library and `psiflow_cli.worker`/`errors`; heavy imports
 live inside functions. Functions marked *worker* run in the worker's environment and are called by name through
-`psiflow_cli.worker.guard`; only builtins (str, int, float, bool, None, list, dict) cross, both ways.
+`psiflow_cli.worker.process.call`; only builtins (str, int, float, bool, None, list, dict) cross, both ways.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ The *context* of a task is
 A *label* is {"energy": eV, "forces": [[x, y, z]] eV/Å, "stress": [xx, yy, zz, yz, xz, xy] eV/Å³ or None,
 "code": "CP2K 2023.1"}. Where the user's input asks for more it also has "info": {name: number or list of numbers} and
 "arrays": {name: [number of each atom]}, such as a dipole moment (e·Å) and charges (e). A *failure* is
-{"failure": class, "message": str, "log": path or ""}; the classes are `worker.guard.FAILURES`.
+{"failure": class, "message": str, "log": path or ""}; the classes are `worker.process.call.FAILURES`.
 """
 
 
@@ -144,7 +144,7 @@ class Sampler(Protocol):
         """*worker*: move a group of walkers from its last checkpoint by `job["block"]` steps at most.
 
         job: {"folder": the group's own, "walkers": [{"walker": number, "start": frame, which may have "fixed": [atoms]
-        and "masses" (see `worker.frames.masses`), "temperature": [at the first, at the last step] in K}],
+        and "masses" (see `worker.structures.frames.masses`), "temperature": [at the first, at the last step] in K}],
         "model": {"family": name or file.py, "members": [folders] (more than one: the mean of their energies and forces
         moves the walkers, and each frame has their spread), "weights": {path: sha256}},
         "ensemble": "nve" | "nvt" | "npt" | "nvst", "thermostat": "langevin" | "csvr" | "nose-hoover",
@@ -159,5 +159,6 @@ class Sampler(Protocol):
         "step"}}, "seconds": of this call}, and "batch" where memory made it smaller.
 
         A walker's path is decided by seed, number, start and settings, however it is cut into blocks and whoever else
-        is in its group (to rounding). The folder is `worker.walker.Group`'s, the frames are `worker.record.text`.
+        is in its group (to rounding). The folder is `worker.md.checkpoint.Group`'s, the frames are
+        `worker.md.frame_record.text`.
         """

@@ -11,7 +11,7 @@ import pytest
 from psiflow_cli import environments
 from psiflow_cli.errors import BadConfig
 from psiflow_cli.site import load, resolve
-from psiflow_cli.stages import install
+from psiflow_cli.stages.setup import install
 from tests.site.sites import SITE, machine
 
 

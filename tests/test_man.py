@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from psiflow_cli import errors, extxyz
-from psiflow_cli.worker import guard
+from psiflow_cli.worker import failures
 
 pytest.importorskip("click_man", reason="needs the extra dev")
 
@@ -30,7 +30,7 @@ def test_the_page_of_files_names_what_is_in_them(root):
     words = set(re.findall(r"[\w.-]+", re.sub(r"\\f[BIRP]", " ", page)))
     keys = {*extxyz.PREDICTIONS, *extxyz.PROVENANCE, *(name for names in extxyz.CANDIDATES.values() for name in names)}
     assert keys - words == set()
-    assert set(guard.FAILURES) - words == set()
+    assert set(failures.FAILURES) - words == set()
     codes = {value for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)}
     assert {0, *codes} == set(map(int, re.findall(r"^\.B (\d+)$", page, re.MULTILINE)))
     written = {name for path in (root / "psiflow_cli").rglob("*.py") for name in _written(path)}

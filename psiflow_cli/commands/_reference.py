@@ -12,7 +12,7 @@ from psiflow_cli.commands import _model
 from psiflow_cli.console import note
 
 if TYPE_CHECKING:
-    from psiflow_cli.stages.label import Method
+    from psiflow_cli.stages.label.stage import Method
 
 
 def reference(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,7 +41,7 @@ def method(name: str | None, input_file: str | None, settings: dict[str, str], t
     name = options.required(name, "--reference")
     from pathlib import Path
 
-    from psiflow_cli.stages.label import Method
+    from psiflow_cli.stages.label.stage import Method
 
     # a bundle, or a trainer's model file, is the input of the reference `model`
     if not input_file and (Path(name, "model.toml").is_file() or (Path(name).is_file() and _model.family(Path(name)))):

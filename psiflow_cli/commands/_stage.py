@@ -14,7 +14,7 @@ from psiflow_cli.errors import FAILED_FRAMES, STOPPED, BadConfig, UsageError
 
 if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wait for them
     from psiflow_cli.site.resolve import Target
-    from psiflow_cli.stages.workspace import Job, Workspace
+    from psiflow_cli.stages.core.workspace import Job, Workspace
 
 
 def job(
@@ -34,7 +34,7 @@ def job(
 
     `family` None means that the stage needs no worker.
     """
-    from psiflow_cli.stages.workspace import Job
+    from psiflow_cli.stages.core.workspace import Job
 
     if common.json and output == "-":
         raise UsageError("--json and frames on stdout exclude each other", "give an --output")
@@ -97,7 +97,7 @@ def perform(
     that is no file, and `verdict` is the exit code of a stage that ran well and found that something else did not.
     """
     from psiflow_cli.runtime.signals import stoppable
-    from psiflow_cli.stages.workspace import Workspace
+    from psiflow_cli.stages.core.workspace import Workspace
 
     with stoppable(), (space or Workspace)(job) as opened:
         earlier = None if force else opened.run.up_to_date()

@@ -43,7 +43,7 @@ def command(
     method = _reference.method(reference, input_file, settings, trust)
     from dataclasses import replace
 
-    from psiflow_cli.stages import atomic_energies, label
+    from psiflow_cli.stages.label import atomic_energies, stage
 
     if hasattr(method.module, "isolated"):
         method = replace(method, settings=method.module.isolated(method.settings))
@@ -55,7 +55,7 @@ def command(
         settings={"reference": method.fingerprint, "settings": method.identity, "elements": chosen},
         other_outputs=(failed_output,),
     )  # fmt: skip
-    labelling = label.Labelling(job, method, failed_output, retry_failed)
+    labelling = stage.Labelling(job, method, failed_output, retry_failed)
 
     def say(summary: dict[str, Any]) -> str:
         states = summary["multiplicities"]
@@ -64,7 +64,7 @@ def command(
 
     _stage.perform(
         job, common,
-        plan=lambda space: label.plan(labelling, space),
+        plan=lambda space: stage.plan(labelling, space),
         run=lambda space: atomic_energies.run(labelling, space),
         limit=options.Limit(0, False),
         force=retry_failed,

@@ -16,7 +16,7 @@ from psiflow_cli.errors import CANNOT_CREATE, STOPPED, NoInput, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from psiflow_cli.stages.cancel import Ending
+    from psiflow_cli.stages.runs.cancel import Ending
 
 _POLL_S = 0.2
 
@@ -63,7 +63,7 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
       psiflow cancel --all
       psiflow cancel --all rounds/ --wait 10min
     """  # fmt: skip
-    from psiflow_cli.stages.cancel import Ending
+    from psiflow_cli.stages.runs.cancel import Ending
 
     endings = [Ending(folder) for folder in _folders(runs, everything)]
     if everything:
@@ -95,7 +95,7 @@ def _folders(runs: tuple[str, ...], everything: bool) -> list[Path]:
     """The run directories that are meant."""
     from pathlib import Path
 
-    from psiflow_cli.stages import status
+    from psiflow_cli.stages.runs import status
 
     if everything:
         return list(status.find([Path(place(run)) for run in runs] or [Path()]))

@@ -40,8 +40,7 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
       psiflow check data.xyz --json | jq '.findings[] | select(.severity == "error")'
     """
     from psiflow_cli import extxyz, registry
-    from psiflow_cli.stages import check
-    from psiflow_cli.stages.checks import stresses
+    from psiflow_cli.stages.check import stage, stresses
 
     loaded = _model.load(model, trust) if model else None
     # without a model: any environment that has ASE, which is what this family needs
@@ -54,13 +53,13 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
     if loaded:
         strained = stresses.work(loaded, registry.load("models", loaded.family).__name__, job.dtype)
     known = tuple(loaded.elements) if loaded and not loaded.is_foreign else ()
-    checking = check.Checking(job, extxyz.parse_keys(keys) if keys else None, strained, known)
+    checking = stage.Checking(job, extxyz.parse_keys(keys) if keys else None, strained, known)
 
     def plan(space: Any) -> dict[str, Any]:
         return {"frames": sum(1 for _ in space.frames())}
 
     def run(space: Any) -> dict[str, Any]:
-        return check.run(checking, space)
+        return stage.run(checking, space)
 
     def say(summary: dict[str, Any]) -> str:
         errors, warnings = (f"{summary[k]} {k if summary[k] != 1 else k[:-1]}" for k in ("errors", "warnings"))
@@ -71,7 +70,7 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
             click.echo(line)
 
     _stage.perform(
-        job, common, plan=plan, run=run, say=say, space=check.Readable,
+        job, common, plan=plan, run=run, say=say, space=stage.Readable,
         show=show, verdict=lambda summary: BAD_DATA if summary["errors"] else 0,
     )  # fmt: skip
 

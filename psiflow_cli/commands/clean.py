@@ -13,7 +13,7 @@ from psiflow_cli.console import note
 from psiflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from psiflow_cli.stages.clean import Cleaning
+    from psiflow_cli.stages.runs.clean import Cleaning
 
 _RUNS = (
     "Without its run directory, a command can neither be up to date nor go on: run again, it computes everything anew,"
@@ -55,7 +55,7 @@ def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run
     """  # fmt: skip
     from pathlib import Path
 
-    from psiflow_cli.stages import clean, status
+    from psiflow_cli.stages.runs import clean, status
 
     if as_json and not (yes or dry_run):
         raise UsageError("--json does not ask", "--yes deletes, --dry-run only says what would be")

@@ -95,7 +95,7 @@ def command(
       psiflow compare round-*/errors.json --reached forces=50 && echo good enough
       psiflow compare old.json new.json --improved 1% > /dev/null || echo no better than before
     """
-    from psiflow_cli.stages import compare
+    from psiflow_cli.stages.evaluate import compare
 
     evaluated = compare.read(errors)
     answers: dict[str, Any] = {}

@@ -55,7 +55,7 @@ def create(
     from pathlib import Path
 
     from psiflow_cli.runtime.signals import stoppable
-    from psiflow_cli.stages import env, install
+    from psiflow_cli.stages.setup import env, install
 
     recipe = install.Recipe(**({"python": python} if python else {}), more=more)
     with stoppable():
@@ -77,7 +77,7 @@ def list_(as_json: bool) -> None:
       psiflow env list
       psiflow env list --json | jq -r '.[].name'
     """
-    from psiflow_cli.stages import env
+    from psiflow_cli.stages.setup import env
 
     rows = env.rows()
     if as_json:
@@ -106,7 +106,7 @@ def remove(name: str, as_json: bool) -> None:
     Examples:
       psiflow env remove mace
     """
-    from psiflow_cli.stages import env
+    from psiflow_cli.stages.setup import env
 
     removed = env.remove(name)
     if as_json:

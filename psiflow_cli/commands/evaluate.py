@@ -10,7 +10,7 @@ from psiflow_cli import options
 from psiflow_cli.commands import _model, _stage
 
 if TYPE_CHECKING:
-    from psiflow_cli.stages.workspace import Workspace
+    from psiflow_cli.stages.core.workspace import Workspace
 
 
 @click.command("evaluate", cls=options.StageCommand, short_help="Predictions of a model, and a table of its errors")
@@ -44,7 +44,7 @@ def command(
     """
     name = options.required(model, "--model")
     from psiflow_cli import extxyz, registry
-    from psiflow_cli.stages import evaluate
+    from psiflow_cli.stages.evaluate import stage
 
     loaded = _model.load(name, trust)
     family = registry.load("models", loaded.family).__name__
@@ -54,10 +54,10 @@ def command(
         settings={"model": loaded.fingerprint, "keys": keys, "plot": plot},
         other_outputs=(plot,) if plot else (),
     )  # fmt: skip
-    evaluation = evaluate.Evaluation(job, loaded, family, extxyz.parse_keys(keys) if keys else None, plot)
+    evaluation = stage.Evaluation(job, loaded, family, extxyz.parse_keys(keys) if keys else None, plot)
 
     def plan(space: Workspace) -> dict[str, object]:
-        seen, _, needed = evaluate.survey(evaluation, space)
+        seen, _, needed = stage.survey(evaluation, space)
         return {"total": len(seen), "todo": len(needed)}
 
     def say(summary: dict[str, Any]) -> str:
@@ -67,4 +67,4 @@ def command(
         plotted = f", {summary['plot']}" if summary["plot"] else ""
         return f"{summary['total']} frames evaluated -> {_stage.name(summary['output'])}{plotted}; {table}"
 
-    _stage.perform(job, common, plan=plan, run=lambda space: evaluate.run(evaluation, space), limit=max_failed, say=say)
+    _stage.perform(job, common, plan=plan, run=lambda space: stage.run(evaluation, space), limit=max_failed, say=say)

@@ -10,7 +10,7 @@ from psiflow_cli import options
 from psiflow_cli.commands import _model, _reference, _stage
 
 if TYPE_CHECKING:
-    from psiflow_cli.stages.workspace import Workspace
+    from psiflow_cli.stages.core.workspace import Workspace
 
 
 @click.command("label", cls=options.StageCommand, short_help="Energies, forces and stress from a reference method")
@@ -61,7 +61,7 @@ def command(
       psiflow label data.xyz --reference cp2k --input cp2k.inp --site hortense.toml -o labelled.xyz
     """
     method = _reference.method(reference, input_file, settings, trust)
-    from psiflow_cli.stages import label, recovery
+    from psiflow_cli.stages.label import recovery, stage
 
     output = common.output or options.beside(frames, "labelled")
     failed_output = failed or _reference.failed_beside(output, frames)
@@ -70,7 +70,7 @@ def command(
         settings={"reference": method.fingerprint, "settings": method.identity, "failed": failed_output},
         other_outputs=(failed_output,),
     )  # fmt: skip
-    labelling = label.Labelling(
+    labelling = stage.Labelling(
         job=job,
         method=method,
         failed=failed_output,
@@ -82,7 +82,7 @@ def command(
     )
 
     def plan(space: Workspace) -> dict[str, Any]:
-        return label.plan(labelling, space)
+        return stage.plan(labelling, space)
 
     def say(summary: dict[str, Any]) -> str:
         counts = f"{summary['labelled']} of {summary['total']} labelled ({summary['computed']} computed now)"
@@ -91,7 +91,7 @@ def command(
     _stage.perform(
         job, common,
         plan=plan,
-        run=lambda space: label.run(labelling, space),
+        run=lambda space: stage.run(labelling, space),
         limit=max_failed,
         force=retry_failed or strict_version,
         say=say,

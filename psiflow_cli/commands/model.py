@@ -48,7 +48,7 @@ def show(model: str, as_json: bool) -> None:
       psiflow model show water.model --json | jq .errors
     """
     from psiflow_cli import bundle
-    from psiflow_cli.stages import model as stage
+    from psiflow_cli.stages.models import show as stage
 
     known = stage.facts(bundle.load(model))
     click.echo(json.dumps(known) if as_json else stage.as_text(known))
@@ -67,7 +67,7 @@ def verify(model: str, as_json: bool) -> None:
     Example:
       psiflow model verify water.model
     """
-    from psiflow_cli.stages import verify as stage
+    from psiflow_cli.stages.models import verify as stage
 
     found = stage.verify(model)
     if as_json:
@@ -111,7 +111,7 @@ def export(model: str, target: str, form: str | None, member: int | None, trust:
       psiflow model export water.model --to lammps -o water-lammps.pt
       psiflow model export water.model --to ase --member 0 -o water-ase
     """
-    from psiflow_cli.stages import export as stage
+    from psiflow_cli.stages.models import export as stage
 
     loaded = _model.load(model, trust)
     module = registry.load("models", loaded.family)
@@ -161,7 +161,7 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
 
     from psiflow_cli import bundle
     from psiflow_cli.errors import UsageError
-    from psiflow_cli.stages import compile as stage
+    from psiflow_cli.stages.models import compile as stage
 
     loaded = bundle.load(model)
     module = registry.load("models", loaded.family)

@@ -12,7 +12,7 @@ from psiflow_cli.commands import _held, _model, _reference, _stage
 from psiflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from psiflow_cli.stages.workspace import Workspace
+    from psiflow_cli.stages.core.workspace import Workspace
 
 
 def _temperatures(_ctx: click.Context, _param: click.Parameter, value: Any) -> tuple[float, ...]:
@@ -130,7 +130,8 @@ def command(
     if hessian and not hessian.endswith(".npz"):
         raise UsageError(f"--hessian {hessian}: not a name that ends in .npz", f"--hessian {hessian}.npz")
     from psiflow_cli import registry
-    from psiflow_cli.stages import held, phonons, relax
+    from psiflow_cli.stages.core import constraints
+    from psiflow_cli.stages.structures import phonons, relax
 
     loaded = _model.load(name, trust)
     output = common.output or options.beside(frames, "phonons")
@@ -147,7 +148,7 @@ def command(
         model=loaded,
         family=registry.load("models", loaded.family).__name__,
         settings=settings,
-        held=held.Held(fixed, with_masses=True),
+        held=constraints.Held(fixed, with_masses=True),
         temperatures=temperature,
         threshold=threshold,
         failed=failed_output,

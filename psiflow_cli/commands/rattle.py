@@ -37,7 +37,7 @@ def command(
     Example:
       psiflow rattle water.xyz -n 100 --amplitude 0.08 --strain 0.02 -o rattled.xyz
     """
-    from psiflow_cli.stages import rattle
+    from psiflow_cli.stages.structures import rattle
 
     output = common.output or options.beside(frames, "rattled")
     settings = {"copies": copies, "amplitude": amplitude, "strain": strain, "seed": seed}

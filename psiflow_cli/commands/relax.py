@@ -11,7 +11,7 @@ from psiflow_cli.commands import _held, _model, _reference, _stage
 from psiflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from psiflow_cli.stages.workspace import Workspace
+    from psiflow_cli.stages.core.workspace import Workspace
 
 
 @click.command("relax", cls=options.StageCommand, short_help="Geometries and cells of least energy with a model")
@@ -97,7 +97,8 @@ def command(
     if how["pressure"] and how["cell"] not in ("isotropic", "flexible"):
         raise UsageError("--pressure, and the volume is fixed", "--cell isotropic or flexible lets it move")
     from psiflow_cli import registry
-    from psiflow_cli.stages import held, relax
+    from psiflow_cli.stages.core import constraints
+    from psiflow_cli.stages.structures import relax
 
     loaded = _model.load(name, trust)
     output = common.output or options.beside(frames, "relaxed")
@@ -113,7 +114,7 @@ def command(
         model=loaded,
         family=registry.load("models", loaded.family).__name__,
         settings=settings,
-        held=held.Held(fixed),
+        held=constraints.Held(fixed),
         failed=failed_output,
     )
 

@@ -33,7 +33,7 @@ def command(folder: str, common: options.Common) -> None:
     """
     from pathlib import Path
 
-    from psiflow_cli.stages import report
+    from psiflow_cli.stages.runs import report
 
     if not os.path.isdir(folder):
         raise NoInput(f"{folder}: no such folder", "a folder with runs, or a run directory such as labelled.xyz.run")

@@ -31,7 +31,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
     if value and not ctx.resilient_parsing:
         import json
 
-        from psiflow_cli.stages.sampling_file import json_schema
+        from psiflow_cli.stages.sample.config import json_schema
 
         click.echo(json.dumps(json_schema(), indent=2))
         ctx.exit()
@@ -205,8 +205,10 @@ def command(
       psiflow sample start.xyz --model water.model --properties run.csv --plot run.png --final next.xyz
     """
     name = options.required(model, "--model")
-    from psiflow_cli.stages import blocking, engines, sample, sampled, sampling_file
-    from psiflow_cli.stages.walkers import starts
+    from psiflow_cli.stages.sample import blocking, engines, stage
+    from psiflow_cli.stages.sample import config as sampling_file
+    from psiflow_cli.stages.sample import outputs as sampling_outputs
+    from psiflow_cli.stages.sample.walkers import starts
 
     loaded = _model.load(name, trust)
     hottest = max(max(pair) for pair in temperature)
@@ -226,8 +228,8 @@ def command(
     _check(settings, temperature, walkers, len(loaded.members))
     engines.check(engine, settings, batch)
     output = common.output or options.beside(frames, "sampled")
-    outputs = sampled.Outputs(*wanted[:4], blocking.Discard(*wanted.discard))
-    sampled.check(output, outputs)
+    outputs = sampling_outputs.Outputs(*wanted[:4], blocking.Discard(*wanted.discard))
+    sampling_outputs.check(output, outputs)
     job = _stage.job(
         "sample", loaded.family, "evaluate", frames, output, common,
         settings={
@@ -238,7 +240,7 @@ def command(
         other_outputs=outputs.files,
         more_settings=outputs.settings,
     )  # fmt: skip
-    sampling = sample.Sampling(
+    sampling = stage.Sampling(
         job=job,
         model=loaded,
         family=registry.load("models", loaded.family).__name__,
@@ -253,7 +255,7 @@ def command(
     _stage.perform(
         job, common,
         plan=lambda space: {"walkers": len(starts(sampling, space)), "steps": steps},
-        run=lambda space: sample.run(sampling, space),
+        run=lambda space: stage.run(sampling, space),
         limit=max_failed,
         say=_said,
     )  # fmt: skip

@@ -95,7 +95,7 @@ def command(
     by = options.required(by, "--by")
     _check(by, model, descriptor, how)
     from psiflow_cli import extxyz
-    from psiflow_cli.stages import select
+    from psiflow_cli.stages.select import stage
 
     loaded = _model.load(model, trust) if model else None
     if by == "committee" and loaded and len(loaded.members) < 2:
@@ -114,7 +114,7 @@ def command(
         other_outputs=(rest,) if rest else (),
         more_settings={"rest": rest},
     )  # fmt: skip
-    selection = select.Selection(
+    selection = stage.Selection(
         job=job,
         competing=len(frames),
         by=by,
@@ -127,7 +127,7 @@ def command(
     _stage.perform(
         job, common,
         plan=lambda opened: {"frames": sum(1 for _ in opened.frames()), "number": how["number"]},
-        run=lambda opened: select.run(selection, opened),
+        run=lambda opened: stage.run(selection, opened),
         say=_said,
         verdict=lambda summary: FAILED_FRAMES if summary["failed"] and not summary["chosen"] else 0,
     )  # fmt: skip

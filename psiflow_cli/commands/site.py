@@ -142,7 +142,7 @@ def check(name: str, submit: bool, as_json: bool) -> None:
     from psiflow_cli.errors import BAD_CONFIG
     from psiflow_cli.runtime.rundir import describe
     from psiflow_cli.site import detect, load
-    from psiflow_cli.stages import site_check
+    from psiflow_cli.stages.setup import site_check
 
     path = load.find(name)
     site, machine = load.parse(path), detect.machine()

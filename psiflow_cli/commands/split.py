@@ -70,7 +70,7 @@ def command(
       psiflow split labelled.xyz --parts train=0.9,valid=0.1 --seed 7
       psiflow split labelled.xyz --group walker --stratify composition
     """
-    from psiflow_cli.stages import split
+    from psiflow_cli.stages.select import split
 
     if group is not None and group == stratify:
         raise UsageError(f"--group and --stratify are both {group}", "what stays together cannot be shared out")

@@ -82,8 +82,8 @@ class _Look:
         self._units: dict[tuple[str, int], Any] = {}
 
     def __call__(self) -> list[dict[str, Any]]:
-        from psiflow_cli.stages import status
-        from psiflow_cli.stages.units import Units
+        from psiflow_cli.stages.core.units import Units
+        from psiflow_cli.stages.runs import status
 
         listed = []
         for folder in status.find(self._places):

@@ -12,7 +12,7 @@ from psiflow_cli.commands import _model, _stage
 from psiflow_cli.errors import BadConfig, NoInput, UsageError
 
 if TYPE_CHECKING:
-    from psiflow_cli.stages.workspace import Workspace
+    from psiflow_cli.stages.core.workspace import Workspace
 
 
 def _valid(_ctx: click.Context, _param: click.Parameter, value: Any) -> str:
@@ -100,8 +100,8 @@ def command(
     family = options.required(arch, "--arch")
     module = registry.load("models", family)
     from psiflow_cli import extxyz
-    from psiflow_cli.stages import e0s as energies_of
-    from psiflow_cli.stages import start, train
+    from psiflow_cli.stages.train import e0s as energies_of
+    from psiflow_cli.stages.train import initial_model, stage
 
     first = _model.load(init, trust, family) if init else None
     if first and first.family != family:
@@ -116,7 +116,7 @@ def command(
         raise UsageError("a model bundle is a directory and cannot go to stdout", "name it with --output")
     configuration = _read(config)
     more: dict[str, Any] = {"replay": replay} if first else {}
-    if first and start.is_output(first, output):
+    if first and initial_model.is_output(first, output):
         more["init"] = "the output"  # which is another one after every training
     job = _stage.job(
         "train", family, "train", frames, os.path.normpath(output), common,
@@ -127,7 +127,7 @@ def command(
         },
         other_inputs=() if _is_number(valid) else (valid,),
     )  # fmt: skip
-    training = train.Training(
+    training = stage.Training(
         job=job,
         family=family,
         module=module,
@@ -147,13 +147,13 @@ def command(
     )
 
     def plan(space: Workspace) -> dict[str, object]:
-        prepared = train.prepare(training, space)
+        prepared = stage.prepare(training, space)
         counts = {part: prepared.data.count(part) for part in ("train", "valid")}
         notes = {"notes": prepared.notes} if prepared.notes else {}
         return {**counts, "atomic_energies": prepared.e0s, "configuration": prepared.config, **notes}
 
     _stage.perform(
-        job, common, plan=plan, run=lambda space: train.run(training, space),
+        job, common, plan=plan, run=lambda space: stage.run(training, space),
         say=_said,
     )  # fmt: skip
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from psiflow_cli import inputs
 from psiflow_cli.errors import BadData, UsageError
-from psiflow_cli.worker import frames as wire
-from psiflow_cli.worker.guard import Fatal, failure
+from psiflow_cli.worker.failures import Fatal, failure
+from psiflow_cli.worker.structures import frames as wire
 
 SUMMARY = "the dispersion correction alone (D3, D4) of a functional"
 REQUIRES = ("dftd3", "dftd4", "ase")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.errors import BadData, UsageError
-from psiflow_cli.worker import frames as wire
-from psiflow_cli.worker.guard import failure
+from psiflow_cli.worker.failures import failure
+from psiflow_cli.worker.structures import frames as wire
 
 SUMMARY = "effective medium theory of ASE (Al Cu Ag Au Ni Pd Pt, roughly H C N O), for trials"
 REQUIRES = ("ase",)

@@ -10,8 +10,8 @@ from typing import Any
 
 from psiflow_cli import bundle
 from psiflow_cli.errors import BadData, UsageError, nearest
-from psiflow_cli.worker import committee
-from psiflow_cli.worker import frames as wire
+from psiflow_cli.worker.models import committee
+from psiflow_cli.worker.structures import frames as wire
 
 SUMMARY = "a trained model: --reference water.model; a committee labels with its mean"
 REQUIRES: tuple[str, ...] = ()

@@ -13,10 +13,10 @@ from typing import Any
 
 from psiflow_cli import inputs
 from psiflow_cli.errors import BadData, UsageError
-from psiflow_cli.worker import frames as wire
-from psiflow_cli.worker import launcher, single_run
-from psiflow_cli.worker.guard import failure
-from psiflow_cli.worker.single_run import Program, Ran
+from psiflow_cli.worker.failures import failure
+from psiflow_cli.worker.process import launcher, single_run
+from psiflow_cli.worker.process.single_run import Program, Ran
+from psiflow_cli.worker.structures import frames as wire
 
 SUMMARY = "density functional theory and correlated methods of molecules with ORCA"
 REQUIRES = ("ase",)

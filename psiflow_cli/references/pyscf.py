@@ -11,10 +11,10 @@ from typing import Any, TextIO
 
 from psiflow_cli import inputs
 from psiflow_cli.errors import BadData, UsageError
-from psiflow_cli.worker import frames as wire
-from psiflow_cli.worker import scratch
-from psiflow_cli.worker.guard import Fatal, failure
-from psiflow_cli.worker.single_run import kept
+from psiflow_cli.worker.failures import Fatal, failure
+from psiflow_cli.worker.process import scratch
+from psiflow_cli.worker.process.single_run import kept
+from psiflow_cli.worker.structures import frames as wire
 
 SUMMARY = "Hartree-Fock, density functional theory and MP2 of molecules with PySCF"
 REQUIRES = ("pyscf", "ase")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.errors import BadData, UsageError, nearest
-from psiflow_cli.worker import frames as wire
-from psiflow_cli.worker.guard import failure
+from psiflow_cli.worker.failures import failure
+from psiflow_cli.worker.structures import frames as wire
 
 SUMMARY = "GFN1-xTB, GFN2-xTB or IPEA1-xTB tight binding with tblite"
 REQUIRES = ("tblite", "ase")

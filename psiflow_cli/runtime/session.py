@@ -22,7 +22,7 @@ from psiflow_cli.runtime.executors import htex
 from psiflow_cli.runtime.signals import StopSignals
 from psiflow_cli.seams import Wire
 from psiflow_cli.site.resolve import Target
-from psiflow_cli.worker import guard, watchdog
+from psiflow_cli.worker.process import call, watchdog
 
 _TICK_S = 0.5
 _UNLUCKY = 10
@@ -113,7 +113,7 @@ class Session:
         self._dfk = parsl.dataflow.dflow.DataFlowKernel(config)
         if self.target.executor.type == "htex":
             htex.bound(executor)
-        app = parsl.python_app(data_flow_kernel=self._dfk, executors=[self.target.label], cache=False)(guard.call)
+        app = parsl.python_app(data_flow_kernel=self._dfk, executors=[self.target.label], cache=False)(call.call)
         self._app = partial(app, **resources)
 
     def _strategy(self) -> str:

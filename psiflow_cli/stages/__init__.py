@@ -1,1 +1,1 @@
-"""One file per stage: what a command does; no click and no Parsl here."""
+"""What each command does, in its own process: a room per command or family of commands; no click or Parsl."""

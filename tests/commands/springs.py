@@ -55,7 +55,7 @@ def calculator(member: str, context: dict[str, Any]) -> Any:
 
 
 def predict(frames: list[dict[str, Any]], members: list[str], context: dict[str, Any]) -> list[list[dict[str, Any]]]:
-    from psiflow_cli.worker import predictions
+    from psiflow_cli.worker.models import predictions
 
     return [[predictions.labelled(frame, calculator(member, context)) for frame in frames] for member in members]
 

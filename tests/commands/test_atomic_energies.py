@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli.extxyz import SYMBOLS
-from psiflow_cli.stages.atomic_energies import multiplicities
+from psiflow_cli.stages.label.atomic_energies import multiplicities
 from tests.commands.inputs import WATER
 from tests.commands.test_label_cp2k import TEMPLATE
 
 REFERENCE = '''"""An atom has the energy -10 S, and iron has none."""
-from psiflow_cli.worker.guard import failure
+from psiflow_cli.worker.failures import failure
 
 SUMMARY = "for a test"
 REQUIRES = ()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from psiflow_cli.stages import status
+from psiflow_cli.stages.runs import status
 from tests.commands import springs
-from tests.stages.checked import PLACES, bonded, frame
+from tests.stages.check.checked import PLACES, bonded, frame
 
 pytest.importorskip("ase", reason="the distances are computed with ase")
 

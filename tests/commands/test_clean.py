@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli.runtime import rundir
-from psiflow_cli.stages import leftovers
+from psiflow_cli.stages.runs import leftovers
 from tests.commands.inputs import copper
 from tests.commands.terminal import Terminal
 

@@ -27,7 +27,7 @@ default = "default"
 """
 # Converges where x of the first atom is below the setting `reach`; needs more memory than it has from `heavy` on.
 REFERENCE = '''"""A code with limits, for tests."""
-from psiflow_cli.worker.guard import failure
+from psiflow_cli.worker.failures import failure
 
 SUMMARY = "for a test"
 REQUIRES = ()

@@ -38,7 +38,7 @@ def names(file):
 
 def shown(run):
     """State, units done and all of them, as status has it."""
-    from psiflow_cli.stages import status
+    from psiflow_cli.stages.runs import status
 
     facts = status.describe(run)
     return facts["state"], facts["done"], facts["total"]

@@ -19,7 +19,7 @@ FIELDS = {
     "host", "pid", "slurm_job_id",
 }  # fmt: skip
 FATAL = """
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
 SUMMARY, REQUIRES, FRAME_INPUTS, DEFAULT_TASK_SECONDS = "gives up", (), (), 0.0
 def settings(input_file, options): return {}
 def check(settings, elements): pass

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from psiflow_cli import registry
-from psiflow_cli.worker.guard import FAILURES
+from psiflow_cli.worker.failures import FAILURES
 
 Wire = dict[str, Any]
 

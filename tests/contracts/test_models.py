@@ -224,7 +224,7 @@ def test_many_walkers_at_once_get_the_same(fitted: Fitted, tmp_path: Path) -> No
     import torch
 
     from psiflow_cli.samplers.torchsim.forces import Forces
-    from psiflow_cli.worker import frames
+    from psiflow_cli.worker.structures import frames
 
     for frame in (fitted.crystal, fitted.molecule):
         periodic = all(frame["pbc"])

@@ -10,7 +10,7 @@ import pytest
 
 from psiflow_cli import registry
 from psiflow_cli.seams import Sampler
-from psiflow_cli.worker.walker import trajectory
+from psiflow_cli.worker.md.checkpoint import trajectory
 from tests.contracts import checks
 from tests.contracts.checks import Wire
 

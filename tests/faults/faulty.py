@@ -82,8 +82,8 @@ def _fault(fault, context):
 
 
 def _program(fault, context):
-    from psiflow_cli.worker import subprocesses
-    from psiflow_cli.worker.guard import failure
+    from psiflow_cli.worker.failures import failure
+    from psiflow_cli.worker.process import subprocesses
 
     greedy = "x = bytearray(400 << 20); import time; time.sleep(10_000)"
     command = ["sleep", "10000"] if fault == "program that hangs" else ["python3", "-c", greedy]

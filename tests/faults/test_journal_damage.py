@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli.runtime.journal import records
-from psiflow_cli.stages.ids import Universe
-from psiflow_cli.stages.results import Results
+from psiflow_cli.stages.core.ids import Universe
+from psiflow_cli.stages.core.results import Results
 from tests.commands.inputs import copper
 from tests.faults.runs import arguments, at, begun, site
 

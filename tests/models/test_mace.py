@@ -18,7 +18,7 @@ from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.models import mace
 from psiflow_cli.models.mace import inference, options
 from psiflow_cli.models.mace.labels import relabel
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
 
 pytest.importorskip("mace", reason="mace-torch is not installed")
 pytest.importorskip("torch")

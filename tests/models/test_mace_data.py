@@ -10,7 +10,7 @@ import pytest
 
 from psiflow_cli import extxyz
 from psiflow_cli.models.mace.labels import relabel
-from psiflow_cli.stages import dataset
+from psiflow_cli.stages.train import dataset
 
 pytest.importorskip("mace", reason="mace-torch is not installed")
 

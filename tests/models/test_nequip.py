@@ -18,8 +18,8 @@ import pytest
 from psiflow_cli.models import nequip
 from psiflow_cli.models.nequip import data as training_data
 from psiflow_cli.models.nequip import files, keys
-from psiflow_cli.worker import batches
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.models import batches
 
 pytest.importorskip("nequip", reason="nequip is not installed")
 

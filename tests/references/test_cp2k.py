@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from psiflow_cli.references import cp2k
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
 
 CP2K = shutil.which("cp2k.psmp")
 pytestmark = pytest.mark.skipif(CP2K is None, reason="cp2k.psmp is not installed")

@@ -11,7 +11,7 @@ import pytest
 from psiflow_cli.errors import BadData
 from psiflow_cli.references import cp2k
 from psiflow_cli.references.cp2k import complaint, output
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
 
 TEMPLATE = """\
 &FORCE_EVAL

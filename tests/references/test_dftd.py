@@ -8,7 +8,7 @@ import pytest
 
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.references import dftd
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
 
 pytest.importorskip("dftd3", reason="dftd3 is not installed")
 pytest.importorskip("dftd4", reason="dftd4 is not installed")

@@ -12,8 +12,8 @@ import pytest
 
 from psiflow_cli.errors import BadData, NoInput, UsageError
 from psiflow_cli.references import espresso as reference
-from psiflow_cli.worker.guard import Fatal
-from psiflow_cli.worker.launcher import environment
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.process.launcher import environment
 from tests.references import pseudopotential
 
 installed = pytest.mark.skipif(

@@ -12,7 +12,7 @@ import pytest
 
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.references import gpaw as reference
-from psiflow_cli.worker.launcher import environment
+from psiflow_cli.worker.process.launcher import environment
 
 installed = pytest.mark.skipif(not shutil.which("gpaw"), reason="gpaw is not installed")
 PW = 'mode = {name = "pw", ecut = 200}\nxc = "PBE"\n'

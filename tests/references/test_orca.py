@@ -11,7 +11,7 @@ import pytest
 
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.references import orca as reference
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
 from tests.references import playback_orca
 
 pytest.importorskip("ase", reason="ASE is not installed")

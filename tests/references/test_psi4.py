@@ -12,8 +12,8 @@ import pytest
 
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.references import psi4 as reference
-from psiflow_cli.worker.guard import Fatal
-from psiflow_cli.worker.launcher import environment
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.process.launcher import environment
 
 installed = pytest.mark.skipif(not shutil.which("psi4"), reason="psi4 is not installed")
 EV, ANGSTROM = 27.211386, 0.529177211

@@ -9,7 +9,7 @@ import pytest
 
 from psiflow_cli.errors import BadData, NoInput, UsageError
 from psiflow_cli.references import pyscf as reference
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
 
 pyscf = pytest.importorskip("pyscf", reason="pyscf is not installed")
 PBE = reference.settings(None, {"xc": "pbe", "basis": "sto-3g", "conv_tol": "1e-10"})

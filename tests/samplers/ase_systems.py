@@ -13,7 +13,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.neighborlist import neighbor_list
 
 from psiflow_cli.samplers.ase import integrators
-from psiflow_cli.worker import velocities
+from psiflow_cli.worker.md import velocities
 
 KELVIN = 300.0
 KT = units.kB * KELVIN

@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.io import read
 
 from psiflow_cli.samplers import ipi as engine
-from psiflow_cli.worker.walker import trajectory
+from psiflow_cli.worker.md.checkpoint import trajectory
 
 Wire = dict[str, Any]
 CONTEXT: Wire = {"scratch": "", "device": "cpu", "dtype": None}

@@ -26,7 +26,8 @@ from ase.calculators.emt import EMT  # noqa: E402
 from ase.io import read  # noqa: E402
 
 from psiflow_cli.samplers import ase as engine  # noqa: E402
-from psiflow_cli.worker import calculators, guard  # noqa: E402
+from psiflow_cli.worker.models import calculators  # noqa: E402
+from psiflow_cli.worker.process import call  # noqa: E402
 
 SPRING = 2.0  # eV/Å²
 CONTEXT: dict[str, Any] = {"scratch": "", "device": "cpu", "dtype": None}
@@ -212,7 +213,7 @@ def test_mace_in_float32_goes_on_bit_for_bit_in_a_new_process(tmp_path: Path) ->
 def test_killed_between_append_and_checkpoint_neither_doubles_nor_loses_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from psiflow_cli.worker import walker
+    from psiflow_cli.worker.md import checkpoint
 
     whole = job(tmp_path / "whole", water())
     finish(whole)
@@ -220,7 +221,7 @@ def test_killed_between_append_and_checkpoint_neither_doubles_nor_loses_frames(
     advance(task, CONTEXT)
     counted = len(trajectory(task))
     with monkeypatch.context() as patch:
-        patch.setattr(walker, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(checkpoint, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             advance(task, CONTEXT)
     assert len(trajectory(task)) > counted  # frames on the disk that no checkpoint counts
@@ -469,7 +470,7 @@ def test_numbers_that_are_none_stop_the_walker(tmp_path: Path, bad: float) -> No
 def test_without_limits_an_explosion_ends_in_nan_and_not_in_an_error(tmp_path: Path) -> None:
     task = job(tmp_path, copper(), "emt", ensemble="nve", temperature=1e5, timestep=1e160, every=1)
     with np.errstate(all="ignore"):
-        outcome = guard.call("psiflow_cli.samplers.ase:advance", {"job": task, "context": CONTEXT})
+        outcome = call.call("psiflow_cli.samplers.ase:advance", {"job": task, "context": CONTEXT})
     assert outcome["value"]["walkers"][0]["stopped"]["kind"] == "nan"
     assert advance(task, CONTEXT)["stopped"]["kind"] == "nan"
 

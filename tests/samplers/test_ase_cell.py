@@ -20,7 +20,7 @@ from scipy import stats  # noqa: E402
 
 from psiflow_cli.samplers import ase as engine  # noqa: E402
 from psiflow_cli.samplers.ase import cells, integrators  # noqa: E402
-from psiflow_cli.worker.guard import Fatal  # noqa: E402
+from psiflow_cli.worker.failures import Fatal  # noqa: E402
 from tests.samplers.ase_systems import KELVIN, KT, Gas, agrees, error, seen, solid  # noqa: E402
 
 KINDS = [(thermostat, cell) for thermostat in ("langevin", "nose-hoover") for cell in ("isotropic", "flexible")]

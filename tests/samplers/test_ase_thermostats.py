@@ -23,7 +23,7 @@ from ase.io import read  # noqa: E402
 from scipy import stats  # noqa: E402
 
 from psiflow_cli.samplers import ase as engine  # noqa: E402
-from psiflow_cli.worker import walker  # noqa: E402
+from psiflow_cli.worker.md import checkpoint  # noqa: E402
 from tests.samplers import ase_systems  # noqa: E402
 from tests.samplers.ase_systems import KT, Gas, agrees, seen, solid  # noqa: E402
 
@@ -122,12 +122,12 @@ def finish(task: dict[str, Any]) -> bytes:
         (said,) = engine.advance(task, {})["walkers"]
         assert said["stopped"] is None
         if said["step"] >= task["steps"]:
-            return Path(task["folder"], walker.trajectory(3)).read_bytes()
+            return Path(task["folder"], checkpoint.trajectory(3)).read_bytes()
 
 
 def frames(task: dict[str, Any]) -> list[Any]:
     finish(task)
-    return list(read(Path(task["folder"], walker.trajectory(3)), ":", format="extxyz"))
+    return list(read(Path(task["folder"], checkpoint.trajectory(3)), ":", format="extxyz"))
 
 
 MODEL = ase_systems.member(solid())
@@ -174,7 +174,7 @@ def test_fixed_atoms_do_not_move_at_all(tmp_path: Path, ensemble: str, thermosta
         assert frame.info["temperature"] == pytest.approx(2 * frame.info["kinetic_energy"] / (87 * units.kB))
         moved = np.linalg.norm(frame.positions - start["positions"], axis=1)
         assert np.delete(moved, fixed).min() > 1e-6
-    (state,) = walker.load(tmp_path, walker.fingerprint(task)) or []
+    (state,) = checkpoint.load(tmp_path, checkpoint.fingerprint(task)) or []
     assert not np.array(state.momenta)[fixed].any()
 
 

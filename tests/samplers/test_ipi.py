@@ -23,8 +23,8 @@ from ase.io import read  # noqa: E402
 
 from psiflow_cli.samplers import ase as classical  # noqa: E402
 from psiflow_cli.samplers import ipi as engine  # noqa: E402
-from psiflow_cli.worker import guard  # noqa: E402
-from psiflow_cli.worker.walker import trajectory  # noqa: E402
+from psiflow_cli.worker import failures  # noqa: E402
+from psiflow_cli.worker.md.checkpoint import trajectory  # noqa: E402
 from tests.samplers.ipi_systems import CONTEXT, FREE, Wire, frames, gas, job, run, springs  # noqa: E402
 
 
@@ -141,7 +141,7 @@ def test_a_committee_moves_by_its_mean(tmp_path: Path) -> None:
 
 def test_a_model_without_a_stress_moves_no_cell(tmp_path: Path) -> None:
     atoms = gas(2, cube=4.0)
-    with pytest.raises(guard.Fatal, match="no stress"):
+    with pytest.raises(failures.Fatal, match="no stress"):
         engine.advance(job(tmp_path, atoms, json.dumps({"kind": "blind"}), ensemble="npt"), CONTEXT)
 
 
@@ -177,6 +177,6 @@ def test_what_it_refuses(changes: Wire, reason: str) -> None:
 
 def test_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ipi", None)
-    with pytest.raises(guard.Fatal, match="i-PI is not installed in") as caught:
+    with pytest.raises(failures.Fatal, match="i-PI is not installed in") as caught:
         engine.advance(job(tmp_path, gas(1), springs(2.0, gas(1))), CONTEXT)
     assert "pip install 'ipi" in caught.value.hint

@@ -19,7 +19,7 @@ pytest.importorskip("ipi")
 from ase import units  # noqa: E402
 
 from psiflow_cli.samplers import ipi as engine  # noqa: E402
-from psiflow_cli.worker import guard  # noqa: E402
+from psiflow_cli.worker import failures  # noqa: E402
 from tests.samplers import ipi_systems as usual  # noqa: E402
 
 SPRING = 3.0
@@ -116,7 +116,7 @@ def test_its_files_are_cut_back_with_the_walker(tmp_path: Path, beads: int) -> N
 @pytest.mark.usefixtures("stand_in")
 def test_an_input_that_plumed_does_not_understand(tmp_path: Path) -> None:
     atoms = usual.gas(1)
-    with pytest.raises(guard.Fatal, match="cannot understand line: NONSENSE") as caught:
+    with pytest.raises(failures.Fatal, match="cannot understand line: NONSENSE") as caught:
         engine.advance(usual.job(tmp_path, atoms, usual.springs(2.0, atoms), plumed="NONSENSE"), usual.CONTEXT)
     assert "plumed.log" in caught.value.hint
 
@@ -126,7 +126,7 @@ def test_where_plumed_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     atoms = usual.gas(1)
     wanted = usual.job(tmp_path, atoms, usual.springs(2.0, atoms), plumed=TEXT)
     monkeypatch.setitem(sys.modules, "plumed", None)
-    with pytest.raises(guard.Fatal, match="Python package is not installed") as caught:
+    with pytest.raises(failures.Fatal, match="Python package is not installed") as caught:
         engine.advance(wanted, usual.CONTEXT)
     assert (caught.value.exit_code, "pip install plumed" in caught.value.hint) == (78, True)
 
@@ -136,7 +136,7 @@ def test_where_plumed_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     module = ModuleType("plumed")
     module.Plumed = absent  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "plumed", module)
-    with pytest.raises(guard.Fatal, match="library does not load: PLUMED not available") as caught:
+    with pytest.raises(failures.Fatal, match="library does not load: PLUMED not available") as caught:
         engine.advance(wanted, usual.CONTEXT)
     assert "libplumedKernel" in caught.value.hint
 

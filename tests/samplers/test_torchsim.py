@@ -19,7 +19,7 @@ from ase.io import read  # noqa: E402
 from psiflow_cli.samplers import ase as alone  # noqa: E402
 from psiflow_cli.samplers import torchsim  # noqa: E402
 from psiflow_cli.samplers.torchsim import forces  # noqa: E402
-from psiflow_cli.worker.guard import Fatal  # noqa: E402
+from psiflow_cli.worker.failures import Fatal  # noqa: E402
 from tests.samplers.mace_model import untrained  # noqa: E402
 
 CONTEXT: dict[str, Any] = {"scratch": "", "device": "cpu", "dtype": None, "threads": 1}

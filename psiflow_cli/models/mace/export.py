@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.models.mace.inference import describe, weights_file
-from psiflow_cli.worker import scratch, subprocesses
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.process import scratch, subprocesses
 
 Wire = dict[str, Any]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli.worker import batches
-from psiflow_cli.worker import frames as wire
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.models import batches
+from psiflow_cli.worker.structures import frames as wire
 
 Wire = dict[str, Any]
 
@@ -58,7 +58,7 @@ def native_dtype(model: Any) -> str:
 def predict(frames: list[Wire], members: list[str], context: Wire) -> list[list[Wire]]:
     """*worker*: for each member, a label (energy in eV, forces in eV/Å, stress in eV/Å³) or a failure for each frame.
 
-    The stress is None unless the frame is periodic in all three directions. For batches see `worker.batches.predict`.
+    The stress is None unless the frame is periodic in all three directions. Batches: see `batches.predict`.
     """
     return batches.predict(frames, [loaded(member, context) for member in members], context)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from psiflow_cli.models.mace.inference import native_dtype, weights_file
-from psiflow_cli.worker import batches
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.models import batches
 
 Wire = dict[str, Any]
 

@@ -21,8 +21,8 @@ from typing import Any
 from psiflow_cli.models.mace.checkpoints import Checkpoints, resumable
 from psiflow_cli.models.mace.files import CONFIG, FACTS, MODELS, RESULTS, WEIGHTS
 from psiflow_cli.models.mace.inference import describe
-from psiflow_cli.worker.lines import cut_torn_line
-from psiflow_cli.worker.stopping import Stopping
+from psiflow_cli.worker.models.early_stopping import Stopping
+from psiflow_cli.worker.process.growing_file import cut_torn_line
 
 
 def main(until: float | None) -> int:

@@ -12,9 +12,9 @@ from psiflow_cli.models.mace.inference import weights_file
 from psiflow_cli.models.mace.labels import relabel
 from psiflow_cli.models.mace.options import FLAGS
 from psiflow_cli.models.mace.progress import progress
-from psiflow_cli.worker import trainers
-from psiflow_cli.worker.guard import Fatal
-from psiflow_cli.worker.trainers import Trainer
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.models import trainer_process
+from psiflow_cli.worker.models.trainer_process import Trainer
 
 Wire = dict[str, Any]
 
@@ -80,7 +80,7 @@ def _prepare(folder: Path, job: Wire, context: Wire) -> None:
         "seed": job["seed"],
         "device": context.get("device") or "cpu",
     }
-    if trainers.on_gpus(context) > 1:
+    if trainer_process.on_gpus(context) > 1:
         config |= {"distributed": True, "launcher": "torchrun"}
     config.setdefault("default_dtype", context.get("dtype") or "float64")
     # A JSON value on each line is YAML, and needs no package to write.

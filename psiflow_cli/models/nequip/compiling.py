@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.models.nequip.inference import describe, weights_file
-from psiflow_cli.worker import compiled, scratch, subprocesses
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.models import compiled_cache
+from psiflow_cli.worker.process import scratch, subprocesses
 
 Wire = dict[str, Any]
 
@@ -56,7 +57,7 @@ def build(member: str, target: str, folder: str, context: Wire, pair: str) -> Wi
         "path": str(made),
         "dtype": known["dtype"],
         "elements": known["elements"],
-        "machine": compiled.machine(device),
+        "machine": compiled_cache.machine(device),
     }
 
 
@@ -65,10 +66,10 @@ def kept(member: str, target: str, context: Wire) -> tuple[Path, Wire] | None:
     if Path(member).is_file():
         return None
     device = context.get("device") or "cpu"
-    path = compiled.place(member, device, target, ENDING)
+    path = compiled_cache.place(member, device, target, ENDING)
     if not path.is_file():
         return None
-    known = compiled.valid(path, ENDING, compiled.sha256(weights_file(member)))
-    if known is None or known["machine"] != compiled.machine(device):
+    known = compiled_cache.valid(path, ENDING, compiled_cache.sha256(weights_file(member)))
+    if known is None or known["machine"] != compiled_cache.machine(device):
         return None
     return (path, known) if context.get("dtype") in (None, known["dtype"]) else None

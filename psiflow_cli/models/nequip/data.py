@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli.worker import comment
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.structures import extxyz_tokens
 
 WEIGHTS = ("config_weight", "config_energy_weight", "config_forces_weight", "config_stress_weight")
 
@@ -28,8 +28,8 @@ def copy(source: Path, target: Path) -> Counts:
     counts = Counts()
     temporary = target.with_name(target.name + ".tmp")
     with source.open(encoding="utf-8") as lines, temporary.open("w", encoding="utf-8") as output:
-        for words, atoms in comment.frames(lines):
-            if comment.is_isolated_atom(words, atoms):
+        for words, atoms in extxyz_tokens.frames(lines):
+            if extxyz_tokens.is_isolated_atom(words, atoms):
                 continue
             keys = dict(word.partition("=")[::2] for word in words)
             _check_weights(keys, source)

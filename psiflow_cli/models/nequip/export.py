@@ -8,7 +8,7 @@ from typing import Any
 
 from psiflow_cli.models.nequip.compiling import ENDING, build, kept
 from psiflow_cli.models.nequip.inference import PACKAGE, weights_file
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
 
 Wire = dict[str, Any]
 

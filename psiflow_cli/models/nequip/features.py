@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from psiflow_cli.models.nequip.inference import eager
-from psiflow_cli.worker import frames as wire
+from psiflow_cli.worker.structures import frames as wire
 
 Wire = dict[str, Any]
 

@@ -11,7 +11,7 @@ from psiflow_cli.errors import BadData, UsageError, nearest
 from psiflow_cli.models.nequip import settings, tuning
 from psiflow_cli.models.nequip.defaults import FILLED, NEQUIP, defaults
 from psiflow_cli.models.nequip.keys import KNOWN, LOGGERS, OWNED, PARTS, SECTIONS, SHORT
-from psiflow_cli.worker.frames import ELEMENTS
+from psiflow_cli.worker.structures.frames import ELEMENTS
 
 Wire = dict[str, Any]
 

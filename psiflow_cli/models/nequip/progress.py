@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.models.nequip.files import EPOCHS
-from psiflow_cli.worker.lines import GrowingFile
+from psiflow_cli.worker.process.growing_file import GrowingFile
 
 Wire = dict[str, Any]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from psiflow_cli.models.nequip import compiling
 from psiflow_cli.models.nequip.inference import cast, weights_file
-from psiflow_cli.worker import batches
+from psiflow_cli.worker.models import batches
 
 Wire = dict[str, Any]
 

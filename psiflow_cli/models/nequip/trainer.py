@@ -21,8 +21,8 @@ from psiflow_cli.models.nequip import checkpoints
 from psiflow_cli.models.nequip.files import BEST, CONFIG, EPOCHS, FACTS, HYDRA, LAST, WEIGHTS
 from psiflow_cli.models.nequip.inference import describe
 from psiflow_cli.models.nequip.settings import monitor
-from psiflow_cli.worker.lines import cut_torn_line
-from psiflow_cli.worker.stopping import Enough, Stopping
+from psiflow_cli.worker.models.early_stopping import Enough, Stopping
+from psiflow_cli.worker.process.growing_file import cut_torn_line
 
 PACKAGING_S = 10.0
 """What NequIP takes to build the model again and to pack it; a large one takes about twice as long as a small one."""

@@ -12,7 +12,7 @@ from typing import Any
 from psiflow_cli.models.nequip import data, files, settings
 from psiflow_cli.models.nequip.inference import PACKAGE, describe, weights_file
 from psiflow_cli.models.nequip.progress import progress
-from psiflow_cli.worker.trainers import Trainer
+from psiflow_cli.worker.models.trainer_process import Trainer
 
 Wire = dict[str, Any]
 

@@ -20,7 +20,7 @@ from psiflow_cli.references.cp2k.periodicity import Impossible
 from psiflow_cli.references.cp2k.run import code, label
 from psiflow_cli.references.cp2k.single_point import ROKS, UKS, build
 from psiflow_cli.references.cp2k.template import Section
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
 
 SUMMARY = "density functional theory with CP2K (Quickstep)"
 REQUIRES = ("ase",)

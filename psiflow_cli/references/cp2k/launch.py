@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from psiflow_cli.worker import launcher
-from psiflow_cli.worker.launcher import missing
+from psiflow_cli.worker.process import launcher
+from psiflow_cli.worker.process.launcher import missing
 
 EXECUTABLE = "cp2k.psmp"
 

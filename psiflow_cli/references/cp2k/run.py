@@ -8,10 +8,10 @@ from typing import Any
 from psiflow_cli.references.cp2k import guess, launch, output, properties, shell
 from psiflow_cli.references.cp2k.periodicity import Impossible
 from psiflow_cli.references.cp2k.single_point import build
-from psiflow_cli.worker import frames as wire
-from psiflow_cli.worker import launcher, modules, scratch, subprocesses
-from psiflow_cli.worker.guard import Fatal, failure
-from psiflow_cli.worker.kept import Kept
+from psiflow_cli.worker.failures import Fatal, failure
+from psiflow_cli.worker.process import environment_modules, launcher, scratch, subprocesses
+from psiflow_cli.worker.process.task_logs import Kept
+from psiflow_cli.worker.structures import frames as wire
 
 _without_stress: set[str] = set()
 """Templates that do not ask for a stress, for whose methods CP2K has none."""
@@ -30,7 +30,7 @@ def code(context: dict[str, Any]) -> str:
     """*worker*: the code and its version, as labels carry it."""
     with scratch.folder(context, "cp2k") as folder:
         outcome, log = launched(folder, ["--version"], {**context, "launch": "", "ranks": 1, "memory": None})
-    modules.check(outcome.returncode, log)
+    environment_modules.check(outcome.returncode, log)
     version = output.version(log)
     if not version:
         raise launch.missing(context.get("executable") or launch.EXECUTABLE, "executable", log.strip()[-200:])
@@ -72,7 +72,7 @@ def _once(
     answer = shell.run(text, files, group, context)
     outcome, log, reused = answer or (*_alone(text, files, context), False)
     if outcome.returncode != 0 and not (outcome.timed_out or outcome.out_of_memory):
-        modules.check(outcome.returncode, log)
+        environment_modules.check(outcome.returncode, log)
         if stress and output.no_stress(log):
             raise _NoStress(output.no_stress(log))
         _raise_fatal(log, kept, context.get("executable") or launch.EXECUTABLE)

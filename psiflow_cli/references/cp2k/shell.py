@@ -15,9 +15,9 @@ from typing import Any
 
 from psiflow_cli.references.cp2k import launch
 from psiflow_cli.references.cp2k.single_point import PROJECT
-from psiflow_cli.worker import launcher, scratch
-from psiflow_cli.worker.conversation import Conversation
-from psiflow_cli.worker.subprocesses import Outcome
+from psiflow_cli.worker.process import launcher, scratch
+from psiflow_cli.worker.process.interactive import Conversation
+from psiflow_cli.worker.process.subprocesses import Outcome
 
 INPUT, LOG, WAVEFUNCTION = f"{PROJECT}.inp", f"{PROJECT}.out", f"{PROJECT}-RESTART.wfn"
 _PROMPT = "* READY"

@@ -15,10 +15,10 @@ from psiflow_cli import inputs
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.references.espresso import template
 from psiflow_cli.references.espresso.template import build
-from psiflow_cli.worker import frames as wire
-from psiflow_cli.worker import single_run
-from psiflow_cli.worker.guard import failure
-from psiflow_cli.worker.single_run import Program, Ran
+from psiflow_cli.worker.failures import failure
+from psiflow_cli.worker.process import single_run
+from psiflow_cli.worker.process.single_run import Program, Ran
+from psiflow_cli.worker.structures import frames as wire
 
 SUMMARY = "plane-wave density functional theory with Quantum ESPRESSO (pw.x)"
 REQUIRES = ("ase",)

@@ -14,10 +14,10 @@ from psiflow_cli import inputs
 from psiflow_cli.errors import UsageError
 from psiflow_cli.references.psi4 import template
 from psiflow_cli.references.psi4.template import render
-from psiflow_cli.worker import frames as wire
-from psiflow_cli.worker import single_run
-from psiflow_cli.worker.guard import failure
-from psiflow_cli.worker.single_run import Program, Ran
+from psiflow_cli.worker.failures import failure
+from psiflow_cli.worker.process import single_run
+from psiflow_cli.worker.process.single_run import Program, Ran
+from psiflow_cli.worker.structures import frames as wire
 
 SUMMARY = "Hartree-Fock, density functional theory and correlated methods of molecules with Psi4"
 REQUIRES = ("ase",)

@@ -11,7 +11,7 @@ from typing import Any
 
 from psiflow_cli.runtime import container, lock
 from psiflow_cli.site.resolve import Target
-from psiflow_cli.worker import leash
+from psiflow_cli.worker.process import supervisor
 
 # One missed heartbeat period of a dead interchange must not outlive a killed command by more than 10 s.
 HEARTBEAT_S = 3
@@ -28,7 +28,7 @@ def build(target: Target, provider: Any, folder: Path) -> Any:
 
     leash_file = folder / f"{target.label}.leash.json"
     leash_file.write_text(json.dumps(leash_facts(target, folder)))
-    start = shlex.join([host_python(target), leash.__file__, str(leash_file), *_pool(target, folder)])
+    start = shlex.join([host_python(target), supervisor.__file__, str(leash_file), *_pool(target, folder)])
     words = htex.DEFAULT_LAUNCH_CMD.split(" ", 1)[1]
     made = HighThroughputExecutor(
         label=target.label,
@@ -36,7 +36,7 @@ def build(target: Target, provider: Any, folder: Path) -> Any:
         address=target.executor.address or local_address(target),
         loopback_address="127.0.0.1",
         interchange_launch_cmd=[
-            sys.executable, leash.__file__, str(leash_file), sys.executable, _beside_python("interchange.py"),
+            sys.executable, supervisor.__file__, str(leash_file), sys.executable, _beside_python("interchange.py"),
         ],
         launch_cmd=start.replace("{", "{{").replace("}", "}}") + " " + words,
         worker_logdir_root=str(folder),

@@ -20,7 +20,7 @@ from psiflow_cli.errors import BadConfig
 from psiflow_cli.runtime import container
 from psiflow_cli.runtime.executors import htex
 from psiflow_cli.site.resolve import Target
-from psiflow_cli.worker import leash, slot
+from psiflow_cli.worker.process import cpu_slot, supervisor
 
 _DEBIAN = str(Path(__file__).parents[1] / "debian")
 _CONNECT_S = 60
@@ -58,7 +58,7 @@ def build(target: Target, provider: Any, folder: Path) -> Any:
     password = folder / f"{target.label}.password"
     with open(os.open(password, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as stream:
         stream.write(secrets.token_hex(32))
-    worker = [htex.host_python(target), leash.__file__, str(leash_file), _worker(target)]
+    worker = [htex.host_python(target), supervisor.__file__, str(leash_file), _worker(target)]
     executor = executor_module.WorkQueueExecutor(
         label=target.label,
         provider=provider,
@@ -74,7 +74,7 @@ def build(target: Target, provider: Any, folder: Path) -> Any:
     )
     executor.block_error_handler = noop_error_handler  # runtime/blocks.py watches
     inside = container.words(target, folder, folder.resolve())
-    task = [htex.host_python(target), slot.__file__, str(target.cores), *inside, target.python]
+    task = [htex.host_python(target), cpu_slot.__file__, str(target.cores), *inside, target.python]
     words = executor.launch_cmd.removeprefix("{package_prefix}python3 ")
     executor.launch_cmd = shlex.join(task).replace("{", "{{").replace("}", "}}") + " " + words
     return executor

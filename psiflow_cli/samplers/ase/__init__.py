@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from psiflow_cli.worker import dynamics, replicas, walker
+from psiflow_cli.worker.md import checkpoint, job_check, replica_exchange
 
 SUMMARY = "ASE's own integrators, one walker after another"
 REQUIRES = ("ase",)
@@ -28,7 +28,7 @@ def refuses(settings: Wire) -> str:
         return "PLUMED is used through i-PI"
     if settings["ensemble"] not in ENSEMBLES:
         return f"its ensembles are {', '.join(ENSEMBLES)}"
-    if settings["ensemble"] in dynamics.MOVES_CELL and settings.get("thermostat") == "csvr":
+    if settings["ensemble"] in job_check.MOVES_CELL and settings.get("thermostat") == "csvr":
         return f"{settings['ensemble']} needs a thermostat that knows of the moving cell: langevin or nose-hoover"
     return ""
 
@@ -38,16 +38,16 @@ def advance(job: Wire, context: Wire) -> Wire:
     from psiflow_cli.samplers.ase import motion
 
     began = time.perf_counter()
-    dynamics.check(job, ENSEMBLES)
+    job_check.check(job, ENSEMBLES)
     if reason := refuses(job):
         raise ValueError(reason)
-    with walker.group(job) as group:
+    with checkpoint.group(job) as group:
         if group.unfinished(job["steps"]):
             group.open()
             movers = motion.movers(job, context, group)
-            for end in replicas.cuts(job, [mover.step for mover in movers if mover.live]):
+            for end in replica_exchange.cuts(job, [mover.step for mover in movers if mover.live]):
                 for mover in movers:
                     mover.move(end)
-                replicas.exchange(job, end, movers)
+                replica_exchange.exchange(job, end, movers)
             group.commit([mover.state() for mover in movers])
         return {"walkers": group.report(), "seconds": time.perf_counter() - began}

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from psiflow_cli.worker import velocities
+from psiflow_cli.worker.md import velocities
 
 Wire = dict[str, Any]
 

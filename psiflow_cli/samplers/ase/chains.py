@@ -19,8 +19,8 @@ from __future__ import annotations
 from typing import Any
 
 from psiflow_cli.samplers.ase.cells import mass, with_volume, without_trace
-from psiflow_cli.worker.guard import Fatal
-from psiflow_cli.worker.velocities import KB
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.md.velocities import KB
 
 Wire = dict[str, Any]
 

@@ -11,18 +11,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from psiflow_cli.samplers.ase import chains, integrators
-from psiflow_cli.worker import frames, limits, record, velocities, walker
-from psiflow_cli.worker.calculators import calculator
-from psiflow_cli.worker.dynamics import MOVES_CELL
-from psiflow_cli.worker.replicas import target
+from psiflow_cli.worker.md import checkpoint, frame_record, limits, velocities
+from psiflow_cli.worker.md.job_check import MOVES_CELL
+from psiflow_cli.worker.md.replica_exchange import target
+from psiflow_cli.worker.models.calculators import calculator
+from psiflow_cli.worker.structures import frames
 
 Wire = dict[str, Any]
 
 
-def movers(job: Wire, context: Wire, group: walker.Group) -> list[Mover]:
+def movers(job: Wire, context: Wire, group: checkpoint.Group) -> list[Mover]:
     """A mover for each walker of the job, from its last checkpoint or its start, all with one calculator."""
     shared = calculator(job["model"], context)
-    states: Sequence[walker.State | None] = group.states or [None] * len(job["walkers"])
+    states: Sequence[checkpoint.State | None] = group.states or [None] * len(job["walkers"])
     return [Mover(job, i, each, states[i], shared, group) for i, each in enumerate(job["walkers"])]
 
 
@@ -30,7 +31,7 @@ class Mover:
     """One walker, and what moves it."""
 
     def __init__(
-        self, job: Wire, index: int, each: Wire, state: walker.State | None, shared: Any, group: walker.Group
+        self, job: Wire, index: int, each: Wire, state: checkpoint.State | None, shared: Any, group: checkpoint.Group
     ) -> None:
         self.job, self.index, self.start, self.number = job, index, each["start"], each["walker"]
         self.group, self.shared = group, shared
@@ -58,11 +59,11 @@ class Mover:
         """Whether this walker goes on."""
         return self.stopped is None and self.step < self.job["steps"]
 
-    def state(self) -> walker.State:
+    def state(self) -> checkpoint.State:
         """What a checkpoint keeps."""
         cell = None if self.start["cell"] is None else self.atoms.cell.tolist()
         exchanged = {"temperatures": self.temperatures} if self.job.get("exchange") else {}
-        return walker.State(
+        return checkpoint.State(
             step=self.step,
             positions=self.atoms.positions.tolist(),
             momenta=self.atoms.get_momenta().tolist(),
@@ -139,7 +140,7 @@ class Mover:
         atoms = self.atoms
         self.group.append(
             self.index,
-            record.text(
+            frame_record.text(
                 self.job,
                 {"walker": self.number, "start": self.start},
                 step=step,

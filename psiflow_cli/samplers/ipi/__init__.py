@@ -16,8 +16,8 @@ import time
 from typing import Any
 
 from psiflow_cli.samplers.ipi import bias
-from psiflow_cli.worker import dynamics, walker
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.md import checkpoint, job_check
 
 SUMMARY = "path integrals (--beads), and PLUMED, with i-PI's integrators"
 REQUIRES = ("ipi", "ase")
@@ -52,12 +52,12 @@ def advance(job: Wire, context: Wire) -> Wire:
     from psiflow_cli.samplers.ipi import motion
 
     began = time.perf_counter()
-    dynamics.check(job, ENSEMBLES)
+    job_check.check(job, ENSEMBLES)
     try:
         import ipi  # noqa: F401
     except ImportError:
         raise Fatal(f"i-PI is not installed in {sys.prefix}", "pip install 'ipi>=3.3.1' there") from None
-    with walker.group(job) as group:
+    with checkpoint.group(job) as group:
         if group.unfinished(job["steps"]):
             group.open()
             movers = motion.movers(job, context, group)

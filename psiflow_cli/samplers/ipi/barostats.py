@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from psiflow_cli.worker import dynamics
+from psiflow_cli.worker.md import job_check
 
 Wire = dict[str, Any]
 
@@ -29,7 +29,7 @@ def make(job: Wire, femtosecond: float) -> Any:
     from ipi.engine.barostats import BaroBZP, BaroMTK
     from ipi.engine.thermostats import ThermoLangevin
 
-    if job["ensemble"] not in dynamics.MOVES_CELL:
+    if job["ensemble"] not in job_check.MOVES_CELL:
         return None
     time = job["barostat_time"] * femtosecond
     if job["ensemble"] == "npt" and job["cell"] == "isotropic":

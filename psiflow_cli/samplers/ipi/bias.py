@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
 
 Wire = dict[str, Any]
 

@@ -13,17 +13,18 @@ from psiflow_cli.samplers.ipi import together
 from psiflow_cli.samplers.ipi.bias import Bias
 from psiflow_cli.samplers.ipi.field import Field
 from psiflow_cli.samplers.ipi.rings import Rings
-from psiflow_cli.worker import dynamics, frames, limits, record, velocities, walker
-from psiflow_cli.worker.calculators import calculator
+from psiflow_cli.worker.md import checkpoint, frame_record, job_check, limits, velocities
+from psiflow_cli.worker.models.calculators import calculator
+from psiflow_cli.worker.structures import frames
 
 Wire = dict[str, Any]
 
 
-def movers(job: Wire, context: Wire, group: walker.Group) -> list[Mover]:
+def movers(job: Wire, context: Wire, group: checkpoint.Group) -> list[Mover]:
     """A mover for each walker of the job, from its last checkpoint or its start, all with one model."""
     ways = [together.able(job, context, each["start"]) for each in job["walkers"]]
     shared = None if all(ways) else calculator(job["model"], context)
-    states: Sequence[walker.State | None] = group.states or [None] * len(job["walkers"])
+    states: Sequence[checkpoint.State | None] = group.states or [None] * len(job["walkers"])
     return [Mover(job, i, each, states[i], shared, group, ways[i]) for i, each in enumerate(job["walkers"])]
 
 
@@ -35,14 +36,14 @@ class Mover:
         job: Wire,
         index: int,
         each: Wire,
-        state: walker.State | None,
+        state: checkpoint.State | None,
         shared: Any,
-        group: walker.Group,
+        group: checkpoint.Group,
         way: together.Together | None,
     ) -> None:
         self.job, self.index, self.each, self.group = job, index, each, group
         self.start = each["start"]
-        self.cell_moves = job["ensemble"] in dynamics.MOVES_CELL
+        self.cell_moves = job["ensemble"] in job_check.MOVES_CELL
         self.rng = velocities.generator(job["seed"], each["walker"])
         self.field = Field(_atoms(self.start), shared, self.cell_moves, way)
         kept = None if state is None else state.more
@@ -57,10 +58,10 @@ class Mover:
             self.rings.restore(state.more)
             self.rng.bit_generator.state = state.rng
 
-    def state(self) -> walker.State:
+    def state(self) -> checkpoint.State:
         """What a checkpoint keeps, after the last move; its positions and momenta are those of the centroids."""
         positions, momenta = self.rings.centroids()
-        return walker.State(
+        return checkpoint.State(
             step=self.step,
             positions=positions.tolist(),
             momenta=momenta.tolist(),
@@ -133,7 +134,7 @@ class Mover:
         cell = None if self.start["cell"] is None else self._cell()
         more = {"bias_energy": self.bias.energy} if self.bias else {}
         for number, bead in enumerate(found):
-            text = record.text(
+            text = frame_record.text(
                 self.job,
                 {"walker": self.each["walker"], "start": self.start},
                 step=step,

@@ -10,7 +10,7 @@ from typing import Any
 
 from psiflow_cli.samplers.ipi.field import Found
 from psiflow_cli.samplers.torchsim import forces
-from psiflow_cli.worker.guard import Fatal
+from psiflow_cli.worker.failures import Fatal
 
 Wire = dict[str, Any]
 

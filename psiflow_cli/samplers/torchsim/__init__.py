@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from psiflow_cli.worker import dynamics, replicas, walker
+from psiflow_cli.worker.md import checkpoint, job_check, replica_exchange
 
 SUMMARY = "many walkers at once, with their forces from one call of the model (torch-sim)"
 REQUIRES = ("torch_sim",)
@@ -43,17 +43,17 @@ def advance(job: Wire, context: Wire) -> Wire:
     from psiflow_cli.samplers.torchsim.motion import Batch
 
     began = time.perf_counter()
-    dynamics.check(job, ENSEMBLES)
+    job_check.check(job, ENSEMBLES)
     if reason := refuses(job):
         raise ValueError(reason)
-    with walker.group(job) as group:
+    with checkpoint.group(job) as group:
         told: Wire = {}
         if group.unfinished(job["steps"]):
             group.open()
             batch = Batch(job, context, group)
-            for end in replicas.cuts(job, [member.step for member in batch.members if member.live(job)]):
+            for end in replica_exchange.cuts(job, [member.step for member in batch.members if member.live(job)]):
                 batch.move(end)
-                replicas.exchange(job, end, batch.members)
+                replica_exchange.exchange(job, end, batch.members)
             group.commit([batch.state(member) for member in batch.members])
             if batch.forces.size < job["batch"]:
                 told = {"batch": batch.forces.size}

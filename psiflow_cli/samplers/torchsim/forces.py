@@ -7,9 +7,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from psiflow_cli.worker import weights
-from psiflow_cli.worker.calculators import same_digits
-from psiflow_cli.worker.guard import Fatal, resolve
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.models import weights
+from psiflow_cli.worker.models.calculators import same_digits
+from psiflow_cli.worker.process.call import resolve
 
 Wire = dict[str, Any]
 
@@ -65,7 +66,8 @@ class Forces:
         """Of positions in Å, shape (sum of N, 3): float64 tensors
 
         `energy` (B,) in eV, `forces` (sum of N, 3) in eV/Å, `stress` (B, 3, 3) in eV/Å³ or None, each the mean over the
-        members, and with several of them `energy_std` (B,) and `forces_std` (sum of N,); see `worker.mean.spread`.
+        members, and with several of them `energy_std` (B,) and `forces_std` (sum of N,); see
+        `worker.models.committee_calculator.spread`.
         Raises RuntimeError where even one walker does not fit into the memory.
         """
         while True:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from psiflow_cli.samplers.torchsim.forces import Forces, models
-from psiflow_cli.worker import frames, limits, record, velocities, walker
-from psiflow_cli.worker.guard import Fatal
-from psiflow_cli.worker.replicas import target
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.md import checkpoint, frame_record, limits, velocities
+from psiflow_cli.worker.md.replica_exchange import target
+from psiflow_cli.worker.structures import frames
 
 Wire = dict[str, Any]
 
@@ -42,7 +43,7 @@ class Member:
 class Batch:
     """The walkers of a job, the ones that go on in arrays one after another."""
 
-    def __init__(self, job: Wire, context: Wire, group: walker.Group) -> None:
+    def __init__(self, job: Wire, context: Wire, group: checkpoint.Group) -> None:
         self.job, self.group = job, group
         states = group.states
         self.members = [
@@ -63,10 +64,10 @@ class Batch:
         self._gather()
         self._now: Wire | None = None
 
-    def state(self, member: Member) -> walker.State:
+    def state(self, member: Member) -> checkpoint.State:
         """What a checkpoint keeps of a walker."""
         exchanged = {"temperatures": member.temperatures} if self.job.get("exchange") else {}
-        return walker.State(
+        return checkpoint.State(
             step=member.step,
             positions=member.positions.tolist(),
             momenta=member.momenta.tolist(),
@@ -214,7 +215,7 @@ class Batch:
         assert self._now is not None
         each = self.live[index]
         member, stress = self.members[each], self._now["stress"]
-        text = record.text(
+        text = frame_record.text(
             self.job,
             {"walker": member.number, "start": member.start},
             step=step,
@@ -250,7 +251,7 @@ class Batch:
         self._gather()
 
 
-def _member(job: Wire, each: Wire, state: walker.State | None) -> Member:
+def _member(job: Wire, each: Wire, state: checkpoint.State | None) -> Member:
     import numpy as np
 
     start, rng = each["start"], velocities.generator(job["seed"], each["walker"])

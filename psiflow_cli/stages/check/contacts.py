@@ -1,0 +1,33 @@
+"""Atoms that overlap; the distances are computed on workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Places
+from psiflow_cli.stages.core.framewise import Work
+from psiflow_cli.stages.core.results import Results
+
+CLOSE, OVERLAP = 0.6, 0.3
+"""Of the sum of two covalent radii: nearer than the first is unusual, nearer than the second no structure."""
+
+WORK = Work(
+    target="psiflow_cli.worker.structures.contacts:nearest",
+    payload={},
+    of="contacts-1",
+    task_seconds=2.0,
+    verb="distances",
+)
+
+
+def report(results: Results, findings: Findings, ids: Sequence[int], places: Places) -> None:
+    """Say which frames have atoms too near to each other; `ids` are those of the structures, in order."""
+    for index, key in enumerate(ids):
+        found = results.of(key)
+        if "failure" in found:
+            what = f"distances could not be computed: {found['message']}"
+            findings.add(WARNING, "overlap", what, key="failed").see(places[index])
+        elif found["ratio"] < CLOSE:
+            severity = ERROR if found["ratio"] < OVERLAP else WARNING
+            what = f"{found['atoms']} are {found['distance']:.3f} Å apart"
+            findings.add(severity, "overlap", what, "a frame that went wrong, or a wrong cell?").see(places[index])

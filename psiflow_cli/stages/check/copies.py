@@ -1,0 +1,62 @@
+"""Structures that are there twice, and what their labels say."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+
+from psiflow_cli.stages.check.findings import ERROR, PLACES, WARNING, Findings, Places
+from psiflow_cli.stages.check.sample import Sample
+
+_ENERGY = 1e-5
+"""eV per atom: labels of one structure that are further apart are not one method's rounding."""
+_FORCE = 1e-3
+"""eV/Å for each component."""
+
+
+class Copies:
+    """The energy of every frame, and a number that its forces decide, in 20 bytes a frame."""
+
+    def __init__(self) -> None:
+        self._energies = array("d")
+        self._forces = array("d")
+        self._natoms = array("I")
+
+    def see(self, sample: Sample) -> None:
+        """Note one frame."""
+        # what isolated atoms' labels say of each other is found elsewhere
+        labelled = not sample.isolated
+        self._energies.append(sample.energy if labelled and sample.energy is not None else math.nan)
+        self._forces.append(_projected(sample.forces) if labelled and sample.forces is not None else math.nan)
+        self._natoms.append(sample.natoms)
+
+    def report(self, findings: Findings, ids: Sequence[int], places: Places) -> None:
+        """Compare each frame with the first of the same structure; `ids` are those of the structures, in order."""
+        same: list[tuple[int, int]] = []
+        other: list[tuple[int, int]] = []
+        first = -1
+        for index in sorted(range(len(ids)), key=ids.__getitem__):
+            if first < 0 or ids[index] != ids[first]:
+                first = index
+            else:
+                (other if self._differ(first, index) else same).append((index, first))
+        for severity, pairs, more, hint in (
+            (ERROR, other, ", with other labels", "keep those of one method, and of one charge and multiplicity"),
+            (WARNING, same, "", "it counts twice; psiflow split keeps copies together"),
+        ):
+            if pairs:
+                pairs.sort()
+                found = findings.add(severity, "duplicate", f"the structure of {places[pairs[0][1]]} again{more}", hint)
+                found.count, found.places = len(pairs), [places[index] for index, _ in pairs[:PLACES]]
+
+    def _differ(self, one: int, two: int) -> bool:
+        natoms = self._natoms[one]
+        # a missing label compares as equal, since every comparison with nan is false
+        far = abs(self._energies[one] - self._energies[two]) > _ENERGY * natoms + 1e-6
+        return far or abs(self._forces[one] - self._forces[two]) > _FORCE * math.sqrt(3 * natoms)
+
+
+def _projected(forces: list[list[float]]) -> float:
+    """A sum (eV/Å) that a change of any component changes."""
+    return sum(x * math.cos(number) for number, x in enumerate(x for row in forces for x in row))

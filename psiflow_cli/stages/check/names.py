@@ -1,0 +1,103 @@
+"""Labels and other keys that only some frames have, and labels that are spelled in several ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from psiflow_cli.extxyz import CANDIDATES, LABELS, PROVENANCE
+from psiflow_cli.stages.check.findings import ERROR, PLACES, WARNING, Finding, Findings, Where
+from psiflow_cli.stages.check.sample import Keys, Sample
+
+_HINT = "label them, or name the key: --keys energy=MY_energy,forces=MY_forces"
+_FREE = {"Lattice", "Properties", "pbc", "species", "pos", "Z", "config_type", "name", "comment", *PROVENANCE}
+"""What frames may have or not."""
+_MOST = 1000
+"""So many different sets of keys are told apart; a file with more has keys that are really values."""
+
+
+@dataclass
+class _Alike:
+    """Frames with the same keys."""
+
+    count: int = 0
+    first: list[Where] = field(default_factory=list)
+
+    def see(self, place: Where) -> None:
+        self.count += 1
+        if len(self.first) < PLACES:
+            self.first.append(place)
+
+
+class Names:
+    """Counts frames by the set of their keys; isolated atoms apart, since they need nothing but an energy."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._said = keys or {}
+        """Labels whose key the user names: reading a frame without it has said so already."""
+        self._sets: dict[tuple[frozenset[str], bool], _Alike] = {}
+        self._atoms_without = _Alike()
+
+    def see(self, sample: Sample) -> None:
+        """Note one frame."""
+        frame = sample.frame
+        present = {pair.key for pair in frame.pairs} | {column.name for column in frame.layout.columns}
+        if sample.isolated:
+            if "energy" not in self._said and not present.intersection(CANDIDATES["energy"]):
+                self._atoms_without.see(sample.where)
+            return
+        kind = frozenset(present - _FREE), any(frame.pbc)
+        if kind in self._sets or len(self._sets) < _MOST:
+            self._sets.setdefault(kind, _Alike()).see(sample.where)
+
+    def report(self, findings: Findings) -> None:
+        """Say what is missing where."""
+        for label in LABELS:
+            if label not in self._said:
+                self._label(label, findings)
+        if self._atoms_without.count:
+            found = findings.add(WARNING, "keys", "isolated atoms without an energy", _HINT, "atoms")
+            _count(found, [self._atoms_without])
+        self._others(findings)
+
+    def _label(self, label: str, findings: Findings) -> None:
+        """Missing on some frames, or spelled in two ways."""
+        names = CANDIDATES[label]
+        concerned = [(keys, alike) for (keys, periodic), alike in self._sets.items() if periodic or label != "stress"]
+        has = [alike for keys, alike in concerned if keys.intersection(names)]
+        lacks = [alike for keys, alike in concerned if not keys.intersection(names)]
+        total = sum(alike.count for _, alike in concerned)
+        if has and lacks:
+            what = f"no {label}, which {sum(a.count for a in has)} of {total} frames have"
+            severity, hint = (WARNING, "they count by energy and forces only") if label == "stress" else (ERROR, _HINT)
+            found = findings.add(severity, "keys", what, hint, label)
+            _count(found, lacks)
+        elif lacks and label != "stress":
+            what = f"no frame has {'an energy' if label == 'energy' else 'forces'}"
+            _count(findings.add(WARNING, "keys", what, _HINT, label), lacks)
+        # both in one frame is an error that reading the frame has found
+        counts = {name: [a for keys, a in concerned if keys.intersection(names) == {name}] for name in names}
+        used = {name: alike for name, alike in counts.items() if alike}
+        if len(used) > 1:
+            rare = min(used, key=lambda name: sum(a.count for a in used[name]))
+            what = f"the {label} is spelled {' and '.join(used)}; most programs read one of them"
+            found = findings.add(WARNING, "spelling", what, f"give all frames the key {label}", f"{label} names")
+            _count(found, used[rare])
+
+    def _others(self, findings: Findings) -> None:
+        """Keys besides the labels that some frames have and others lack."""
+        labels = {*self._said.values(), *(name for label in LABELS for name in CANDIDATES[label])}
+        total = sum(alike.count for alike in self._sets.values())
+        known = sorted({key for keys, _ in self._sets for key in keys} - labels)
+        counts = {key: sum(a.count for (keys, _), a in self._sets.items() if key in keys) for key in known}
+        some = {key: count for key, count in counts.items() if count < total}
+        if some:
+            named = ", ".join(f"{key} ({count} of {total})" for key, count in list(some.items())[:8])
+            what = f"on some frames only: {named}{', …' if len(some) > 8 else ''}"
+            found = findings.add(WARNING, "keys", what, "remove them, or give them to all", "others")
+            _count(found, [a for (keys, _), a in self._sets.items() if not keys.issuperset(some)])
+
+
+def _count(finding: Finding, alike: list[_Alike]) -> None:
+    """Put frames that were counted by their keys into a finding."""
+    finding.count = sum(each.count for each in alike)
+    finding.places = sorted(place for each in alike for place in each.first)[:PLACES]

@@ -1,0 +1,65 @@
+"""Who labelled the frames, what kinds of frames there are, and which elements have no isolated atom."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from psiflow_cli.stages.check.findings import ERROR, PLACES, WARNING, Findings, Where
+from psiflow_cli.stages.check.sample import Keys, Sample
+from psiflow_cli.stages.train.data_checks import Levels
+from psiflow_cli.stages.train.e0s import SAME_ENERGY_EV
+
+_MOST_TYPES = 1000
+
+
+class Origin:
+    """References, `config_type`s and isolated atoms."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.config_types: Counter[str] = Counter()
+        self.elements: set[str] = set()
+        self.atoms: dict[str, float] = {}
+        """Energies (eV) of isolated atoms."""
+        self._levels = Levels(keys)
+        self._by_level: dict[str, tuple[int, list[Where]]] = {}
+        self._contradictions: list[Where] = []
+        self._contradiction = ""
+
+    def see(self, sample: Sample) -> None:
+        """Note one frame."""
+        kind = str(sample.frame.info.get("config_type", ""))
+        if kind in self.config_types or len(self.config_types) < _MOST_TYPES:
+            self.config_types[kind] += 1
+        self.elements.update(sample.frame.symbols)
+        if sample.isolated:
+            self._atom(sample)
+            return
+        self._levels.see(sample.frame)
+        method = str(sample.frame.info.get("psiflow_reference", ""))
+        count, first = self._by_level.get(method, (0, []))
+        self._by_level[method] = count + 1, [*first, sample.where][:PLACES]
+
+    def _atom(self, sample: Sample) -> None:
+        element = sample.frame.symbols[0]
+        if sample.energy is None:
+            self.atoms.setdefault(element, float("nan"))
+            return
+        known = self.atoms.setdefault(element, sample.energy)
+        if abs(known - sample.energy) > SAME_ENERGY_EV:
+            self._contradiction = f"an isolated {element} atom at {sample.energy} eV, but an earlier one at {known} eV"
+            self._contradictions.append(sample.where)
+
+    def report(self, findings: Findings) -> None:
+        """Say what was found."""
+        for what in self._levels.check(mixed=True):
+            rare = min(self._by_level, key=lambda method: self._by_level[method][0])
+            hint = "train on one of them; psiflow label --from takes over what it labelled"
+            found = findings.add(ERROR, "mixed-references", what.partition(": frame ")[2].partition(": ")[2], hint)
+            found.count, found.places = self._by_level[rare]
+        if self._contradictions:
+            found = findings.add(ERROR, "isolated-atoms", self._contradiction, "keep one per element")
+            found.count, found.places = len(self._contradictions), self._contradictions[:PLACES]
+        missing = sorted(self.elements - self.atoms.keys())
+        if missing:
+            hint = "psiflow atomic-energies computes them; --e0s gives them to train"
+            findings.add(WARNING, "isolated-atoms", f"no isolated atom of {', '.join(missing)}", hint, "missing")

@@ -1,0 +1,123 @@
+"""What is wrong with a data set, found by reading it once, and by a few numbers from workers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psiflow_cli import extxyz
+from psiflow_cli.errors import BadData
+from psiflow_cli.stages.check import contacts, stresses
+from psiflow_cli.stages.check.copies import Copies
+from psiflow_cli.stages.check.energies import Energies
+from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Places
+from psiflow_cli.stages.check.forces import Forces
+from psiflow_cli.stages.check.names import Names
+from psiflow_cli.stages.check.origin import Origin
+from psiflow_cli.stages.check.sample import Keys, read
+from psiflow_cli.stages.check.units import Units
+from psiflow_cli.stages.core.framewise import Work, compute
+from psiflow_cli.stages.core.ids import IdSet
+from psiflow_cli.stages.core.results import Results, Survey
+from psiflow_cli.stages.core.workspace import Job, Workspace
+from psiflow_cli.worker.failures import MACHINE_FAILURES
+
+
+@dataclass(frozen=True)
+class Checking:
+    """What is checked, and against which model's stress."""
+
+    job: Job
+    keys: Keys
+    model: Work | None
+    """What strains a model's cell."""
+    elements: tuple[str, ...] = ()
+    """Those that the model knows; empty where nobody says."""
+
+
+class Readable(Workspace):
+    """A workspace whose inputs end where they can no longer be read; its result is what is said of them."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self.broken: dict[int, BadData] = {}
+        """What ended an input, by its number."""
+
+    def frames_of(self, number: int) -> Iterator[extxyz.Frame]:
+        """Every frame of one input that can be read."""
+        try:
+            yield from super().frames_of(number)
+        except BadData as error:
+            self.broken[number] = error
+
+    def emit(self) -> None:
+        """Nothing: there is no output."""
+
+
+class Reading:
+    """All that can be said of frames from reading them once, in constant memory and 46 bytes a frame."""
+
+    def __init__(self, keys: Keys, elements: tuple[str, ...] = ()) -> None:
+        self._keys = keys
+        self.findings, self.places = Findings(), Places()
+        self.origin, self.stresses = Origin(keys), stresses.Labelled(elements)
+        self._copies, self._energies = Copies(), Energies()
+        self._others = (Names(keys), Forces(), self.origin)
+        # files come from different programs: each is asked what units it has
+        self._units: defaultdict[str, Units] = defaultdict(Units)
+
+    def see(self, frame: extxyz.Frame) -> None:
+        """Note one frame."""
+        sample = read(frame, self._keys, self.findings)
+        self.places.note(sample.where)
+        self._units[sample.where.file].see(sample)
+        for check in (*self._others, self._copies, self._energies, self.stresses):
+            check.see(sample)
+
+    def report(self, ids: Sequence[int]) -> None:
+        """Say what was found; `ids` are those of the frames' structures, in order."""
+        for check in self._others:
+            check.report(self.findings)
+        for units in self._units.values():
+            units.report(self.findings)
+        self._copies.report(self.findings, ids, self.places)
+        self._energies.report(self.findings, self.places)
+
+
+def run(checking: Checking, space: Readable) -> dict[str, Any]:
+    """Look for everything; returns the summary with the findings."""
+    reading = Reading(checking.keys, checking.elements)
+    findings, origin = reading.findings, reading.origin
+    survey = Survey(space.frames(), (), reading.see)
+    space.run.begin(len(survey.distinct))
+    with space.run.guard_end():
+        for error in space.broken.values():
+            text = f"{error.message}; what follows in this file was not looked at"
+            findings.add(ERROR, "unreadable", text, error.hint, text)
+        reading.report(survey.ids)
+        results = Results(space, contacts.WORK.of, survey.distinct)
+        compute(space, contacts.WORK, survey, results, results.needed(retry_failed=False))
+        contacts.report(results, findings, survey.ids, reading.places)
+        if checking.model:
+            _stress(checking.model, space, survey, reading)
+    listed = findings.listed()
+    return {
+        "total": len(survey),
+        "elements": sorted(origin.elements, key=extxyz.SYMBOLS.index),
+        "config_types": dict(sorted(origin.config_types.items())),
+        "errors": sum(finding.severity == ERROR for finding in listed),
+        "warnings": sum(finding.severity == WARNING for finding in listed),
+        "findings": [finding.as_wire() for finding in listed],
+        "retry": any(results.failures[key] in MACHINE_FAILURES for key in results.failures),
+    }
+
+
+def _stress(model: Work, space: Readable, survey: Survey, reading: Reading) -> None:
+    """Compare some frames' stress with the model's."""
+    chosen = reading.stresses.chosen(survey.ids)
+    results = Results(space, model.of, survey.distinct)
+    needed = IdSet(survey.distinct, (key for key in results.needed(retry_failed=False) if key in chosen))
+    compute(space, model, survey, results, needed)
+    stresses.report([(label, results.of(key)) for key, label in chosen.items()], reading.findings)

@@ -1,0 +1,213 @@
+"""A worker's function over every frame: each distinct frame once, each result journalled.
+
+Frames are grouped so that a task takes about as long as the back end asks for; a group that is lost with its worker is
+tried again frame by frame, so that only the guilty one suffers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from psiflow_cli import extxyz
+from psiflow_cli.console import Progress, note
+from psiflow_cli.errors import BAD_DATA, NO_RESOURCES, PsiflowError
+from psiflow_cli.runtime.session import Outcome, Session, Task
+from psiflow_cli.seams import Wire
+from psiflow_cli.site.resolve import Target
+from psiflow_cli.stages.core.ids import IdSet
+from psiflow_cli.stages.core.results import Results, Survey
+from psiflow_cli.stages.core.workspace import Workspace
+from psiflow_cli.worker.failures import MACHINE_FAILURES, failure
+
+_MOST_FRAMES = 512
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What the user wants tried with a frame whose SCF did not converge."""
+
+    said: str
+    """The change in the user's words; it goes into the frame."""
+    payload: Wire
+    """What it changes in the work's own payload."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done to each frame."""
+
+    target: str
+    """`module:function` of the worker, called with `frames`, `context` and `payload`; returns a result for each."""
+    payload: Wire
+    of: str
+    """Fingerprint of all that decides a result besides the frame."""
+    inputs: tuple[str, ...] = ()
+    """What is read from a frame besides its structure."""
+    wire: Callable[[extxyz.Frame, tuple[str, ...]], Wire] = extxyz.wire
+    """The frame as the worker gets it; its result is kept under its `id`."""
+    task_seconds: float = 1.0
+    """How long one task should take; 0: one frame a task."""
+    verb: str = "frames"
+    recovery: tuple[Recovery, ...] = ()
+    """Tried one after the other."""
+    hopeless: int = 0
+    """So many frames that all fail alike, before any succeeds, end the run; 0: none do."""
+
+
+def compute(space: Workspace, work: Work, survey: Survey, results: Results, needed: IdSet) -> None:
+    """Run the worker on every frame in `needed`, and journal what comes back.
+
+    Frames that took too much memory are tried once more on the executor that the site names for them.
+    """
+    target = space.target
+    _compute(space, work, survey, results, needed, target)
+    if target.on_oom:
+        large = IdSet(survey.distinct, (k for k in needed if results.failures.get(k) == "out-of-memory"))
+        if large:
+            note(f"{len(large)} frames were out of memory; they go to the executor {target.on_oom.label}")
+            _compute(space, work, survey, results, large, target.on_oom)
+
+
+def _compute(space: Workspace, work: Work, survey: Survey, results: Results, needed: IdSet, target: Target) -> None:
+    if not needed:
+        return
+    total = len(survey.distinct)
+    hope = _Hope(work.hopeless)
+    with Progress(total, work.verb, total - len(needed)) as progress, space.session(progress.tick, target) as session:
+        feeder = _Feeder(space, work, survey, needed, session)
+        while True:
+            while session.room() and (task := feeder.next()):
+                session.submit(task)
+            if not session.pending:
+                return
+            task, outcome = session.next()
+            frames: list[Wire] = task.payload["frames"]
+            if outcome.lost:
+                space.run.note_lost([frame["id"] for frame in frames], outcome.lost)
+            done = _judge(task, outcome, feeder, len(frames))
+            if done is None:
+                continue
+            feeder.learn(len(frames), outcome.seconds)
+            kept = feeder.retry(task, done)
+            if kept:
+                results.add([frames[i] for i in kept], [done[i] for i in kept], outcome.seconds, session.target.cores)
+                progress.update(len(kept), sum("failure" in done[i] for i in kept))
+                hope.see([done[i] for i in kept])
+
+
+class _Hope:
+    """Ends a run whose first frames all fail alike: the rest would, too."""
+
+    def __init__(self, enough: int) -> None:
+        self._enough = enough
+        self._count = 0
+        self._like: tuple[str, str] | None = None
+
+    def see(self, results: list[Wire]) -> None:
+        """Note results; raises PsiflowError when there have been enough failures and nothing else."""
+        for result in results:
+            like = (result.get("failure", ""), result.get("message", ""))
+            if not like[0] or like != (self._like or like):
+                self._enough = 0
+            self._like = like
+            self._count += 1
+        if self._enough and self._count >= self._enough:
+            kind, message = self._like or ("", "")
+            raise PsiflowError(
+                f"stopped: the first {self._count} frames all failed alike: {kind}: {message}",
+                "mend the cause, or run it again to go on with the other frames; --max-failed says how many may fail",
+                NO_RESOURCES if kind in MACHINE_FAILURES else BAD_DATA,
+            )
+
+
+class _Feeder:
+    """Makes tasks from the frames still needed, sized by how long earlier ones took."""
+
+    def __init__(self, space: Workspace, work: Work, survey: Survey, needed: IdSet, session: Session) -> None:
+        self._work = work
+        self._context = space.context(session.target)
+        self._again: list[Task] = []
+        self._left = len(needed)
+        self._session = session
+        self.target = session.target
+        self._size = 1
+        self._frames = self._wires(space, survey, needed.copy())
+
+    def _wires(self, space: Workspace, survey: Survey, needed: IdSet) -> Iterator[Wire]:
+        for key, frame in zip(survey.ids, space.frames(), strict=True):
+            if key in needed:
+                needed.discard(key)  # a structure that comes twice is computed once
+                yield self._work.wire(frame, self._work.inputs)
+
+    def next(self) -> Task | None:
+        """The next task, or None if nothing is left to submit."""
+        if self._again:
+            return self._again.pop()
+        share = -(-self._left // (2 * self._session.target.workers))
+        frames = list(itertools.islice(self._frames, max(1, min(self._size, share))))
+        self._left -= len(frames)
+        return self._task(frames) if frames else None
+
+    def _task(self, frames: list[Wire], tries: int = 1, losses: int = 0, step: int = 0) -> Task:
+        """A task; `step` counts the recoveries that its frames have needed."""
+        work = self._work
+        payload = {**work.payload, **(work.recovery[step - 1].payload if step else {})}
+        return Task(
+            work.target,
+            {"frames": frames, "context": self._context, **payload},
+            note=step,
+            tries=tries,
+            losses=losses,
+            hang_log=os.path.join(self._context["logs"], f"{frames[0]['id']}.hang"),
+        )
+
+    def learn(self, frames: int, seconds: float) -> None:
+        """Fit the size of the next tasks to the time the last one took; grow slowly, shrink at once."""
+        if self._work.task_seconds:
+            fits = int(self._work.task_seconds * frames / max(seconds, 1e-6))
+            self._size = max(1, min(fits, 4 * self._size, _MOST_FRAMES))
+
+    def singly(self, task: Task, tries: int) -> None:
+        """Queue a task's frames again, each on its own."""
+        self._again += [self._task([frame], tries, task.losses, task.note) for frame in task.payload["frames"]]
+
+    def retry(self, task: Task, done: list[Wire]) -> list[int]:
+        """Queue again the frames that user or site want tried again; returns the places of all others."""
+        kept = []
+        step, steps = task.note, self._work.recovery
+        for place, (frame, result) in enumerate(zip(task.payload["frames"], done, strict=True)):
+            kind = result.get("failure", "")
+            if kind == "unconverged" and step < len(steps):
+                self._again.append(self._task([frame], step=step + 1))
+            elif task.tries <= self.target.retries(kind):
+                self._again.append(self._task([frame], task.tries + 1, step=step))
+            else:
+                kept.append(place)
+                if step:
+                    result["recovery"] = steps[step - 1].said
+        return kept
+
+
+def _judge(task: Task, outcome: Outcome, feeder: _Feeder, count: int) -> list[Wire] | None:
+    """A result for each frame of a task, or None if its frames were queued again."""
+    if not outcome.lost and not outcome.error:
+        value: list[Wire] = outcome.value
+        if len(value) == count:
+            return value
+        outcome.error = f"{count} frames went out and {len(value)} results came back"
+    if count > 1:
+        feeder.singly(task, 1)
+        return None
+    if outcome.hung:
+        return [failure("timeout", outcome.lost, task.hang_log)]
+    if outcome.lost:
+        if task.tries <= feeder.target.retries("worker-lost") or not outcome.blame:
+            feeder.singly(task, task.tries + outcome.blame)
+            return None
+        return [failure("worker-lost", f"{outcome.lost} ({task.tries} times)")]
+    if outcome.error == "out of memory":
+        return [failure("out-of-memory", outcome.error)]
+    return [failure("crashed", outcome.error)]

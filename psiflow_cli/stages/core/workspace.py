@@ -1,0 +1,200 @@
+"""What every stage opens first: the run directory with its lock, the inputs as extended XYZ, the output's place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from psiflow_cli import extxyz
+from psiflow_cli.errors import BadData, NoInput
+from psiflow_cli.runtime import container, rundir
+from psiflow_cli.runtime.session import Session
+from psiflow_cli.site.resolve import Target
+from psiflow_cli.worker.structures import convert
+
+_TEXT = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz", ".xyz.zst", ".extxyz.zst")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a command hands to its stage."""
+
+    command: str
+    frames: tuple[str, ...]
+    output: str
+    """A path, or `-`."""
+    settings: dict[str, Any]
+    """All that decides the result besides the inputs."""
+    target: Target | None
+    """Where tasks run; None for a stage that needs no worker."""
+    other_inputs: tuple[str, ...] = ()
+    other_outputs: tuple[str, ...] = ()
+    run_dir: str | None = None
+    overwrite: bool = False
+    deadline: float | None = None
+    site: dict[str, Any] = field(default_factory=dict)
+    more_settings: dict[str, Any] = field(default_factory=dict)
+    """What decides other outputs only: the same run directory serves, whatever they are."""
+
+    @property
+    def dtype(self) -> str:
+        """The precision that the site asks of models, or `native`: their own."""
+        return (self.target.context["dtype"] if self.target else None) or "native"
+
+    @property
+    def folder(self) -> Path:
+        """The run directory."""
+        if self.run_dir:
+            return Path(self.run_dir)
+        if self.output != "-":
+            return Path(self.output + ".run")
+        named = [os.path.abspath(f) for f in (*self.frames, *self.other_inputs) if f != "-"]
+        return Path(".psiflow") / f"{self.command}-{rundir.fingerprint([self.settings, named])}"
+
+
+class Workspace:
+    """Context manager: a locked run directory and readable inputs."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._converted = tempfile.TemporaryDirectory(prefix="psiflow-")
+        self._is_new = not job.folder.exists()
+        self.sources: list[tuple[str, Path]] = []
+        """(name as the user wrote it, extended XYZ file) of each input."""
+
+    def __enter__(self) -> Workspace:
+        self._umask = os.umask(rundir.PRIVATE)
+        try:
+            self._open(self.job)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _open(self, job: Job) -> None:
+        for name in (*job.frames, *job.other_inputs):
+            if name != "-":
+                _readable(name)
+        inputs = [*job.frames, *job.other_inputs]
+        outputs = [o for o in (job.output, *job.other_outputs) if o != "-"]
+        rundir.check_outputs(outputs, [i for i in inputs if i != "-"])
+        spooled = {"-": str(job.folder / "stdin.xyz")} if "-" in inputs else {}
+        cache = job.target is None or job.target.run.cache
+        settings = {**job.settings, **job.more_settings}
+        request = rundir.Request(job.command, settings, inputs, outputs, job.overwrite, spooled, cache)
+        self.run = rundir.Run(job.folder, request, job.site)
+        for name in job.frames:
+            self.sources.append((name, self._as_text(name)))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the run; a run directory in which nothing began is removed again."""
+        if hasattr(self, "run"):
+            self.run.close()
+        os.umask(self._umask)
+        self._converted.cleanup()
+        if self._is_new and not (self.job.folder / "run.json").exists():
+            shutil.rmtree(self.job.folder, ignore_errors=True)
+
+    def _as_text(self, name: str) -> Path:
+        if name == "-":
+            return _spool(self.job.folder / "stdin.xyz")
+        if name.lower().endswith(_TEXT):
+            return Path(name)
+        made = Path(self._converted.name) / f"{len(self.sources)}.xyz"
+        target = self.job.target
+        if target is None:
+            return _convert(name, made, [sys.executable])
+        inside = container.words(target, Path(name).absolute().parent, Path(convert.__file__).parent)
+        return _convert(name, made, [*inside, target.python])
+
+    def frames(self) -> Iterator[extxyz.Frame]:
+        """Every frame of every input, in order."""
+        for number in range(len(self.sources)):
+            yield from self.frames_of(number)
+
+    def frames_of(self, number: int) -> Iterator[extxyz.Frame]:
+        """Every frame of one input."""
+        name, path = self.sources[number]
+        yield from extxyz.read(path, name="<stdin>" if name == "-" else name)
+
+    @property
+    def output(self) -> Path:
+        """Where the result is made: the output, or a file of the run directory for stdout."""
+        return self.job.folder / "output.xyz" if self.job.output == "-" else Path(self.job.output)
+
+    def session(self, tick: Any = None, target: Target | None = None) -> Session:
+        """A Parsl session for this job's executor, or for another."""
+        return Session(target or self.target, self.job.folder, self.job.deadline, tick)
+
+    def context(self, target: Target | None = None) -> dict[str, Any]:
+        """The context of this job's tasks; see `psiflow_cli.seams`."""
+        logs = self.job.folder / "logs"
+        logs.mkdir(mode=0o700, exist_ok=True)
+        return {**(target or self.target).context, "logs": str(logs.absolute())}
+
+    @property
+    def target(self) -> Target:
+        """The executor of this job's tasks."""
+        if self.job.target is None:
+            raise RuntimeError(f"{self.job.command} has no executor")
+        return self.job.target
+
+    def publish(self, texts: Iterable[str], output: str = "") -> int:
+        """Write frames and put them into the output's place (or another's); returns how many there were."""
+        final = output or str(self.output)
+        temporary = self.run.temporary(final)
+        try:
+            count = extxyz.write(temporary, texts, packed=Path(final).suffix)
+            self.run.publish(temporary, final)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return count
+
+    def emit(self) -> None:
+        """Copy the result to stdout, if that is where it goes."""
+        if self.job.output == "-":
+            sys.stdout.flush()
+            with self.output.open("rb") as stream:
+                shutil.copyfileobj(stream, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+
+
+def _readable(name: str) -> None:
+    """Raise NoInput unless this can be read: before anything is submitted."""
+    if not os.path.exists(name):
+        raise NoInput(f"{name}: no such file", "check its name and the working directory")
+    if not os.access(name, os.R_OK):
+        raise NoInput(f"{name}: no permission to read it", "chmod u+r makes it readable")
+
+
+def _spool(path: Path) -> Path:
+    """Store stdin, so that an interrupted pipe can go on."""
+    temporary = path.with_suffix(".part")
+    with temporary.open("wb") as stream:
+        shutil.copyfileobj(sys.stdin.buffer, stream)
+    os.replace(temporary, path)
+    return path
+
+
+def _convert(name: str, path: Path, python: list[str]) -> Path:
+    """Any other format that ASE reads, as extended XYZ: in a process of its own, since ASE is slow to import."""
+    with path.open("wb") as stream:
+        done = subprocess.run([*python, convert.__file__, os.path.abspath(name)], stdout=stream, stderr=subprocess.PIPE)
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["cannot be read"]
+        said = lines[-1].removeprefix("psiflow: ").replace(os.path.abspath(name), name)
+        raise BadData(said if name in said else f"{name}: {said}", "extended XYZ is read without ASE")
+    return path

@@ -1,0 +1,1 @@
+"""`evaluate` and `compare`: errors of predictions against labels. No model is loaded here."""

@@ -1,0 +1,82 @@
+"""Whether a committee knows where it is wrong: the spread of its members against the error of their mean."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from psiflow_cli.stages.evaluate.error_table import UNITS
+
+_MEV = 1e3
+
+
+class _Pairs:
+    """Running sums over pairs of spread and error."""
+
+    def __init__(self) -> None:
+        self._sums = [0.0] * 5
+        self._count = 0
+
+    def add(self, spread: float, error: float) -> None:
+        """Count one pair of numbers that are not negative, in one unit."""
+        self._count += 1
+        for index, value in enumerate((spread, error, spread * spread, error * error, spread * error)):
+            self._sums[index] += value
+
+    def result(self) -> dict[str, float | int | None]:
+        """Root mean squares, their ratio, and Pearson's correlation, None where one of the two never varies."""
+        n = self._count
+        spread, error, spread2, error2, product = (value / n for value in self._sums)
+        variances = (spread2 - spread * spread, error2 - error * error)
+        vary = all(v > 1e-12 * s for v, s in zip(variances, (spread2, error2), strict=True))
+        return {
+            "spread": math.sqrt(spread2),
+            "error": math.sqrt(error2),
+            "ratio": math.sqrt(error2 / spread2) if spread2 else None,
+            "correlation": (product - spread * error) / math.sqrt(variances[0] * variances[1]) if vary else None,
+            "count": n,
+        }
+
+
+class SpreadTable:
+    """Spread and error of the energy per atom (frame by frame) and of the force (atom by atom)."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[tuple[str, str, str], _Pairs] = {}
+
+    def add(self, label: dict[str, Any], prediction: dict[str, Any], symbols: list[str], config_type: str) -> None:
+        """Compare one frame; nothing where it has no label, or the model no committee."""
+        if "energy_std" not in prediction:
+            return
+        if label["energy"] is not None:
+            error = abs(prediction["energy"] - label["energy"])
+            self._add("energy", "", config_type, prediction["energy_std"] / len(symbols), error / len(symbols))
+        if label["forces"] is not None:
+            rows = zip(symbols, prediction["forces_std"], label["forces"], prediction["forces"], strict=True)
+            for symbol, spread, a, b in rows:
+                self._add("forces", symbol, config_type, spread, math.dist(a, b))
+
+    def _add(self, quantity: str, element: str, config_type: str, spread: float, error: float) -> None:
+        for by, group in (("all", ""), ("element", element), ("config_type", config_type)):
+            if group or by == "all":
+                self._pairs.setdefault((quantity, by, group), _Pairs()).add(_MEV * spread, _MEV * error)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per quantity and group, ordered as the table of errors is."""
+        order = ("all", "element", "config_type")
+        keys = sorted(self._pairs, key=lambda k: (list(UNITS).index(k[0]), order.index(k[1]), k[2]))
+        return [
+            {"quantity": q, "unit": UNITS[q], "by": by, "group": group, **self._pairs[q, by, group].result()}
+            for q, by, group in keys
+        ]
+
+
+def as_text(rows: list[dict[str, Any]]) -> str:
+    """The table as a person reads it, at most 80 columns wide."""
+    lines = [f"{'':20}{'spread':>10}{'error':>10}{'ratio':>8}{'corr.':>8}{'number':>10}  unit"]
+    for row in rows:
+        name = row["quantity"] if row["by"] == "all" else f"  {row['group']}"
+        ratio, correlation = (f"{row[k]:8.2f}" if row[k] is not None else f"{'-':>8}" for k in ("ratio", "correlation"))
+        numbers = f"{row['spread']:10.3f}{row['error']:10.3f}{ratio}{correlation}{row['count']:10d}"
+        lines.append(f"{name[:19]:20}{numbers}  {row['unit']}")
+    return "\n".join(lines)

@@ -1,0 +1,129 @@
+"""Energies of isolated atoms by the same reference: every multiplicity that is possible, and the lowest is kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import extxyz
+from psiflow_cli.errors import UsageError
+from psiflow_cli.stages.core.framewise import compute
+from psiflow_cli.stages.core.results import Results
+from psiflow_cli.stages.core.workspace import Job, Workspace
+from psiflow_cli.stages.label.stage import Labelling, survey, with_failure, with_label
+from psiflow_cli.worker.failures import MACHINE_FAILURES
+
+_CORES = (0, 2, 10, 18, 36, 54, 86, 118)
+"""Electrons of the noble gases."""
+
+
+class Atoms(Workspace):
+    """A workspace whose frames are single atoms: of the elements that were named, and of those in its inputs."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self._candidates = Path(self._converted.name) / "atoms.xyz"
+
+    def frames(self) -> Iterator[extxyz.Frame]:
+        """Every candidate: an element with a multiplicity, without a cell."""
+        if not self._candidates.exists():
+            text = "".join(self._texts())
+            if not text:
+                raise UsageError("no elements", "name them with --elements H,O or give FRAMES that hold them")
+            self._candidates.write_text(text)
+        yield from extxyz.read(self._candidates)
+
+    def _texts(self) -> Iterator[str]:
+        elements = set(self.job.settings["elements"])
+        for frame in super().frames():
+            elements.update(frame.symbols)
+        for element in sorted(elements, key=extxyz.SYMBOLS.index):
+            for multiplicity in multiplicities(extxyz.SYMBOLS.index(element) + 1):
+                info = {"config_type": "IsolatedAtom", "multiplicity": multiplicity}
+                yield extxyz.new_frame([element], [[0.0, 0.0, 0.0]], None, [False] * 3, info)
+
+
+def multiplicities(number: int) -> list[int]:
+    """2S + 1 of an atom's states that could be its lowest, from its valence electrons and where they fit."""
+    most = _most_unpaired(number)
+    return [unpaired + 1 for unpaired in range(most % 2, most + 1, 2)]
+
+
+def _most_unpaired(number: int) -> int:
+    core = max(c for c in _CORES if c < number)
+    valence = number - core
+    if number in _CORES:
+        return 0
+    if valence <= 2:
+        return 2 - valence
+    # the s pair is counted to the d and f shells, whose elements may open it
+    blocks = {2: (2, 0, 0), 10: (2, 0, 0), 18: (2, 10, 0), 36: (2, 10, 0), 54: (2, 10, 14), 86: (2, 10, 14)}
+    s, d, f = blocks.get(core, (0, 0, 0))
+    if f and valence <= 17:
+        return min(valence - s, 18 - valence)
+    valence -= f
+    if d and valence <= s + d:
+        return min(valence, s + d - valence)
+    p = valence - s - d
+    return min(p, 6 - p)
+
+
+@dataclass(frozen=True)
+class _Atom:
+    """A candidate with what became of it."""
+
+    frame: extxyz.Frame
+    key: int
+    result: dict[str, Any]
+
+    @property
+    def failed(self) -> bool:
+        return "failure" in self.result
+
+
+def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
+    """Label every candidate and write the lowest of each element; an element fails if all of its states do."""
+    seen, results, needed, planned = survey(labelling, space)
+    space.run.begin(planned.distinct)
+    with space.run.guard_end():
+        compute(space, labelling.work, seen, results, needed)
+        chosen = _lowest(seen.ids, space, results)
+        space.publish(
+            with_label(a.frame, a.key, a.result, labelling.method.fingerprint) for a in chosen.values() if not a.failed
+        )
+        failed = [a for a in chosen.values() if a.failed]
+        if failed:
+            space.publish(
+                (with_failure(a.frame, a.key, a.result, labelling.method.fingerprint) for a in failed), labelling.failed
+            )
+        else:
+            space.run.remove_own(labelling.failed)
+    failures = Counter(a.result["failure"] for a in failed)
+    return {
+        "total": len(chosen),
+        "computed": len(needed),
+        "failed": len(failed),
+        "failures": dict(failures),
+        "failed_output": labelling.failed if failed else None,
+        "failed_hint": "; ".join(f"{a.frame.symbols[0]}: {a.result['message']}" for a in failed[:3]),
+        "energies": {e: a.result["energy"] for e, a in chosen.items() if not a.failed},
+        "multiplicities": {e: a.frame.info["multiplicity"] for e, a in chosen.items() if not a.failed},
+        "reference": labelling.method.fingerprint,
+        "output": labelling.job.output,
+        "retry": any(kind in MACHINE_FAILURES for kind in failures),
+    }
+
+
+def _lowest(ids: Any, space: Workspace, results: Results) -> dict[str, _Atom]:
+    """The best candidate of each element: the lowest that was labelled, else the last that failed."""
+    chosen: dict[str, _Atom] = {}
+    for key, frame in zip(ids, space.frames(), strict=True):
+        atom, element = _Atom(frame, key, results.of(key)), frame.symbols[0]
+        best = chosen.get(element)
+        lower = best and not atom.failed and not best.failed and atom.result["energy"] < best.result["energy"]
+        if best is None or best.failed or lower:
+            chosen[element] = atom
+    return chosen

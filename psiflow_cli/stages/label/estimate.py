@@ -1,0 +1,42 @@
+"""What the frames still to be computed will cost, from what earlier frames of the same composition took."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from psiflow_cli.stages.core.ids import IdSet
+from psiflow_cli.stages.core.results import Survey
+from psiflow_cli.stages.core.workspace import Workspace
+
+Composition = tuple[tuple[str, int], ...]
+
+
+def estimate(space: Workspace, seen: Survey, needed: IdSet, of: str) -> dict[str, Any]:
+    """Where `needed` would run, its core hours and wall time (h) by the means of earlier frames (None where there are
+    none), and how many are like none.
+    """
+    spent = {unit["id"]: (unit["s"], unit["cores"]) for _, unit in space.run.units(space.run.key(of)) if unit["s"]}
+    seconds: dict[Composition, list[float]] = defaultdict(list)
+    todo: Counter[Composition] = Counter()
+    left = needed.copy()
+    for key, frame in zip(seen.ids, space.frames(), strict=True):
+        composition = tuple(sorted(Counter(frame.symbols).items()))
+        if known := spent.get(f"{key:016x}"):
+            seconds[composition].append(known[0] * known[1])
+        if key in left:
+            left.discard(key)
+            todo[composition] += 1
+    core_seconds = sum(
+        count * sum(seconds[kind]) / len(seconds[kind]) for kind, count in todo.items() if seconds.get(kind)
+    )
+    unknown = sum(count for kind, count in todo.items() if not seconds.get(kind))
+    none = bool(todo) and unknown == todo.total()
+    target = space.target
+    return {
+        "executor": f"{target.label} ({target.provider.type})",
+        "tasks_at_once": target.workers,
+        "core_hours": None if none else round(core_seconds / 3600, 3),
+        "wall_hours": None if none else round(core_seconds / target.cores / target.workers / 3600, 3),
+        "without_estimate": unknown,
+    }

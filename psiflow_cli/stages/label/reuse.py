@@ -1,0 +1,70 @@
+"""Labels that another run has made, of the same frame by the same reference, taken over into this one's journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from psiflow_cli import extxyz
+from psiflow_cli.console import note
+from psiflow_cli.errors import NoInput
+from psiflow_cli.extxyz import Frame
+from psiflow_cli.seams import Wire
+from psiflow_cli.stages.core.ids import IdSet
+from psiflow_cli.stages.core.results import Results
+
+_AT_ONCE = 1000
+
+
+def take(files: tuple[str, ...], reference: str, inputs: tuple[str, ...], results: Results, needed: IdSet) -> IdSet:
+    """Journal the labels in `files` that `needed` frames lack; returns the frames that have one now.
+
+    A label counts only if its frame still has the identity that it was labelled under: an edited one does not.
+    """
+    taken = IdSet(results.distinct)
+    for name in files:
+        if not Path(name).is_file():
+            raise NoInput(f"{name}: no such file", "--from names files that psiflow label has written")
+        frames: list[Wire] = []
+        labels: list[Wire] = []
+        for key, label in _labels(name, reference, inputs):
+            if key in needed and key not in taken:
+                taken.add(key)
+                frames.append({"id": f"{key:016x}"})
+                labels.append(label)
+            if len(frames) == _AT_ONCE:
+                results.add(frames, labels, 0.0, 0)
+                frames, labels = [], []
+        if frames:
+            results.add(frames, labels, 0.0, 0)
+    if files:
+        note(f"{len(taken)} labels are taken over from {', '.join(files)}")
+    return taken
+
+
+def _labels(name: str, reference: str, inputs: tuple[str, ...]) -> Iterator[tuple[int, Wire]]:
+    for frame in extxyz.read(Path(name)):
+        info = frame.info
+        if info.get("psiflow_reference") != reference or "psiflow_code" not in info:
+            continue
+        identity = extxyz.frame_id(frame, inputs)
+        if info.get("psiflow_id") == identity and (label := _label(frame)):
+            yield int(identity, 16), label
+
+
+def _label(frame: Frame) -> Wire | None:
+    """What a worker would have sent; None for a frame without energy or forces."""
+    found: Wire = extxyz.labels(frame)
+    if found["energy"] is None or found["forces"] is None:
+        return None
+    recovery = {"recovery": frame.info["psiflow_recovery"]} if "psiflow_recovery" in frame.info else {}
+    more = str(frame.info.get(extxyz.MORE, "")).split()
+    info = {name: frame.info[name] for name in more if name in frame.info}
+    arrays = {name: frame.column(name) for name in more if name not in info}
+    return {
+        **found,
+        "code": frame.info["psiflow_code"],
+        **recovery,
+        **({"info": info} if info else {}),
+        **({"arrays": arrays} if arrays else {}),
+    }

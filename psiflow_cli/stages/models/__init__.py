@@ -1,0 +1,1 @@
+"""`model show`, `verify`, `export`, `compile`: finished bundles. No training; see `stages/train/`."""

@@ -1,0 +1,43 @@
+"""Whether the files of a model are those it was made with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import bundle
+from psiflow_cli.errors import BadData
+from psiflow_cli.worker.models import compiled_cache
+
+
+def verify(name: str) -> dict[str, Any]:
+    """How many files were checked, and what is wrong with them: `wrong` has a message and a hint for each.
+
+    Raises NoInput or BadData for what is no bundle, or has weights that its model.toml does not name.
+    """
+    model = bundle.read(name)
+    wrong = list(bundle.differences(model))
+    checked = len(model.facts["weights"])
+    try:
+        checked += len(bundle.training_data(model))
+    except BadData as error:
+        wrong.append(error)
+    for path in sorted(model.path.glob(f"member-*/{compiled_cache.FOLDER}/*")):
+        if path.suffix != ".json":
+            checked += 1
+            wrong += _compiled(path, model)
+    return {
+        "model": name,
+        "checked": checked,
+        "wrong": [{"message": error.message, "hint": error.hint} for error in wrong],
+    }
+
+
+def _compiled(path: Path, model: bundle.Bundle) -> list[BadData]:
+    """What is wrong with a compiled model: the rest of the bundle is good without it."""
+    ending = "".join(path.suffixes)
+    member = path.parent.parent.name
+    digests = {str(Path(name).parent): digest for name, digest in model.facts["weights"].items()}
+    if member in digests and compiled_cache.valid(path, ending, digests[member]):
+        return []
+    return [BadData(f"{path}: not compiled from these weights, or changed since", "psiflow model compile replaces it")]

@@ -1,0 +1,94 @@
+"""Frees the space of runs that have ended: first what could go, with what is lost; then, if that is wanted, it goes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.errors import Stopped
+from psiflow_cli.runtime import journal
+from psiflow_cli.runtime.jsonfile import read_json
+from psiflow_cli.runtime.lock import Lock
+from psiflow_cli.stages.runs import leftovers, status
+from psiflow_cli.stages.runs.leftovers import Item
+
+
+@dataclass
+class Cleaning:
+    """What can go of one run."""
+
+    folder: Path
+    run: dict[str, Any]
+    state: str
+    items: list[Item] = field(default_factory=list)
+    kept: str = ""
+    """Why it is left alone."""
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return sum(item.size for item in self.items)
+
+    def described(self) -> dict[str, Any]:
+        """As builtins."""
+        items = [{"what": item.what, "bytes": item.size, "files": item.files} for item in self.items]
+        return {"run": str(self.folder), "state": self.state, "bytes": self.size, "items": items, "kept": self.kept}
+
+
+def plan(folder: Path, others: bool, runs: bool) -> Cleaning:
+    """What can go of a run: with `others` also what was computed with other settings, with `runs` the whole of it."""
+    run = read_json(folder / "run.json")
+    state = status.state_of(folder, run)
+    found = Cleaning(folder, run, state)
+    if folder.is_symlink():
+        found.kept = "is a link"
+    elif state == "running":
+        found.kept = "is running"
+    elif not runs:
+        found.items = leftovers.find(folder, run, state, others)
+    elif isinstance(item := leftovers.whole(folder, run, state), str):
+        found.kept = item
+        found.items = leftovers.find(folder, run, state, others)
+    else:
+        found.items = [item]
+    return found
+
+
+def delete(planned: Cleaning) -> bool:
+    """Delete what was planned; False, and nothing is deleted, where a command has begun since."""
+    try:
+        lock = Lock(planned.folder / "lock")
+    except Stopped:
+        return False
+    try:
+        if read_json(planned.folder / "run.json") != planned.run:
+            return False
+        for item in planned.items:
+            if item.thinned:
+                journal.thin(planned.folder / "journal.jsonl", leftovers.of_others(planned.run))
+            elif item.whole:
+                _remove(leftovers.own(planned.folder))
+                _remove([planned.folder / "run.json", planned.folder / "lock"])
+            else:
+                _remove(item.paths)
+    finally:
+        lock.release()
+    with contextlib.suppress(OSError):  # what psiflow did not write is in it, and stays
+        if not (planned.folder / "run.json").exists():
+            planned.folder.rmdir()
+    return True
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    """Files, and folders with all that is in them; of a link in them the link only."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)

@@ -1,0 +1,86 @@
+"""One page about the runs of a folder."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.errors import NoInput
+from psiflow_cli.runtime.rundir import fingerprint
+from psiflow_cli.stages.core.single import perform
+from psiflow_cli.stages.core.workspace import Job, Workspace
+from psiflow_cli.stages.runs.report_evaluated import Worst, worst, write_parity
+from psiflow_cli.stages.runs.report_facts import Facts, gather
+from psiflow_cli.stages.runs.report_page import page
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is shown."""
+
+    job: Job
+    facts: Facts
+    title: str
+
+
+def look(folder: Path, without: Path) -> Facts:
+    """What runs there are; raises NoInput where there are none."""
+    facts = gather(folder, without)
+    if not facts.runs:
+        raise NoInput(f"{folder}: no runs at or below it", "psiflow status lists the runs of the working directory")
+    return facts
+
+
+def state(facts: Facts) -> str:
+    """A fingerprint of all that the page shows; files count by name, size and time of their last change."""
+    shown = [*(each.file for each in facts.evaluations), *(each.plot for each in facts.evaluations)]
+    paths = [path for path in (*shown, *(each.curve for each in facts.trainings)) if path]
+    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return fingerprint([facts.runs, [each.errors for each in facts.evaluations], files])
+
+
+def run(report: Report, space: Workspace) -> dict[str, Any]:
+    """Draw what is to be drawn, on a worker, and write the page; returns the summary."""
+    facts = report.facts
+    newest = facts.newest()
+    wrong = worst(newest) if newest else Worst()
+    space.run.begin(1)
+    with space.run.guard_end():
+        plain = [each.name for each in facts.evaluations if each.file and not each.plot]
+        drawn = _draw(report, space, wrong, plain) if wrong.frames or plain or len(facts.comparable()) > 1 else {}
+        plots = {name: Path(path) for name, path in drawn.get("plots", {}).items()}
+        evaluations = [replace(each, plot=plots.get(each.name, each.plot)) for each in facts.evaluations]
+        space.publish(page(report.title, replace(facts, evaluations=evaluations), wrong, drawn))
+    return {
+        "total": len(facts.runs),
+        "evaluations": len(facts.evaluations),
+        "trainings": len(facts.trainings),
+        "output": report.job.output,
+    }
+
+
+def _draw(report: Report, space: Workspace, wrong: Worst, plain: list[str]) -> dict[str, Any]:
+    """What `worker.plots.report.draw` returns, made in the run directory; `plain` evaluations have no picture."""
+    folder = space.job.folder / "pictures"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    sources = {}
+    for number, each in enumerate(each for each in report.facts.evaluations if each.name in plain):
+        source = folder.absolute() / f"parity-{number}.json"
+        if write_parity(each, source):
+            sources[each.name] = str(source)
+    payload = {
+        "series": [
+            {"name": each.name, **{quantity: row["rmse"] for quantity, row in each.errors.items()}}
+            for each in report.facts.comparable()
+        ],
+        "frames": [each.wire for each in wrong.frames],
+        "errors": [each.error for each in wrong.frames],
+        "sources": sources,
+        "folder": str(folder.absolute()),
+    }
+    with space.session() as session:
+        found: dict[str, Any] = perform(space, session, "psiflow_cli.worker.plots.report:draw", payload, "pictures")
+    return found

@@ -1,0 +1,106 @@
+"""What the page shows of the frames that `psiflow evaluate` wrote: the worst ones, and what a parity plot needs."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import extxyz
+from psiflow_cli.errors import BadData
+from psiflow_cli.stages.runs.report_facts import Evaluation
+from psiflow_cli.stages.select import scores
+
+SHOWN = 10
+PLOTTED = 2_000
+"""So many frames of a file, evenly spaced, are in a parity plot."""
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A frame, and how wrong the model is there."""
+
+    error: float
+    """eV/Å: the largest norm of the error of the force on an atom."""
+    line: int
+    frame: int
+    natoms: int
+    config_type: str
+    wire: dict[str, Any]
+
+
+@dataclass
+class Worst:
+    """The frames whose forces are most wrong, the worst first."""
+
+    frames: list[Wrong] = field(default_factory=list)
+    cut: str = ""
+    """Why the file was not read to its end."""
+
+
+def worst(evaluation: Evaluation) -> Worst:
+    """One pass over the file, a few frames in memory."""
+    found = Worst()
+    held: list[tuple[float, int, Wrong]] = []
+    keys = _keys(evaluation)
+    for frame in _readable(evaluation, found):
+        _note(frame, keys, held)
+    found.frames = [wrong for _, _, wrong in sorted(held, key=lambda each: (-each[0], -each[1]))]
+    return found
+
+
+def write_parity(evaluation: Evaluation, path: Path) -> bool:
+    """Labels and predictions, as `worker.plots.parity.parity_file` reads them; returns whether there are any."""
+    step = max(1, evaluation.frames // PLOTTED)
+    keys = _keys(evaluation)
+    rows = []
+    for index, frame in enumerate(_readable(evaluation, Worst())):
+        if index % step == 0:
+            with contextlib.suppress(BadData):  # of numbers that somebody has changed
+                both = {"label": extxyz.labels(frame, keys), "prediction": _prediction(frame)}
+                rows.append({"symbols": frame.symbols, "config_type": str(frame.info.get("config_type", "")), **both})
+    path.write_text(json.dumps({"frames": rows}))
+    return any(row["prediction"] for row in rows)
+
+
+def _keys(evaluation: Evaluation) -> dict[str, str] | None:
+    return extxyz.parse_keys(evaluation.keys) if evaluation.keys else None
+
+
+def _readable(evaluation: Evaluation, found: Worst) -> Iterator[extxyz.Frame]:
+    """The frames, until one cannot be read, since somebody has changed the file."""
+    assert evaluation.file is not None
+    try:
+        yield from extxyz.read(evaluation.file)
+    except BadData as error:
+        found.cut = error.message
+
+
+def _prediction(frame: extxyz.Frame) -> dict[str, Any]:
+    """What `evaluate` has written into a frame, by the names of the labels."""
+    found: dict[str, Any] = {}
+    for name in extxyz.LABELS:
+        key = f"model_{name}"
+        if key in frame.info or frame.layout.find(key):
+            found[name] = extxyz.label(frame, name, {name: key})
+    if "model_energy_std" in frame.info:
+        found |= {"energy_std": frame.info["model_energy_std"], "forces_std": frame.column("model_forces_std")}
+    return found
+
+
+def _note(frame: extxyz.Frame, keys: dict[str, str] | None, held: list[tuple[float, int, Wrong]]) -> None:
+    """Hold a frame if it is among the worst so far."""
+    try:
+        error = scores.of_frame(frame, "error", "max", keys)
+    except BadData:
+        return  # without labels, or without predictions
+    place = frame.place
+    if len(held) < SHOWN or (error, -place.index) > held[0][:2]:
+        kind = str(frame.info.get("config_type", ""))
+        wrong = Wrong(error, place.line, place.index, frame.natoms, kind, extxyz.wire(frame))
+        push = heapq.heappush if len(held) < SHOWN else heapq.heapreplace
+        push(held, (error, -place.index, wrong))

@@ -1,0 +1,157 @@
+"""The page itself: one file without anything from elsewhere. All text from files goes through `html.escape`."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.stages.evaluate.error_table import UNITS
+from psiflow_cli.stages.runs.report_evaluated import Worst
+from psiflow_cli.stages.runs.report_facts import Evaluation, Facts
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8886; --soft: #8882; }
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 70rem; margin: 1.5rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
+td.number, th.number { text-align: right; white-space: nowrap; } code { overflow-wrap: anywhere; }
+img { max-width: 100%; background: #fff; border-radius: 6px; } summary { cursor: pointer; padding: .3rem 0; }
+.best { font-weight: bold; } .done { color: #2a8a4a; } .running { color: #2a7a9a; } .partial { color: #b8860b; }
+.failed, .dead { color: #c33; }
+#structure { height: 26rem; background: #fff; color: #000; color-scheme: light; border-radius: 6px; }
+#info { min-height: 6rem; background: #fff; color: #000; color-scheme: light; border-radius: 6px; }
+@media print { details::details-content { content-visibility: visible; } .viewer { display: none; } }
+"""
+# Nothing is loaded from elsewhere, whatever the viewer might want.
+_POLICY = (
+    "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; font-src data:; "
+    "script-src 'unsafe-inline' 'unsafe-eval' blob:; worker-src blob:; connect-src data: blob:"
+)
+
+
+def page(title: str, facts: Facts, wrong: Worst, drawn: dict[str, Any]) -> Iterator[str]:
+    """The text, piece by piece; `drawn` is what `worker.plots.report.draw` returns, or nothing."""
+    yield f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<title>psiflow: {escape(title)}</title><style>{_STYLE}</style></head><body>
+<h1>{escape(title)}</h1>
+<p>{escape(_states(facts))}</p>
+"""
+    if facts.evaluations:
+        yield "<h2>Errors</h2>" + _errors(facts)
+        if drawn.get("errors"):
+            yield _image(Path(drawn["errors"]), "errors of all evaluations")
+        yield f"<p>{escape(drawn.get('missing', ''))}</p>"
+    parity = [(each.name, each.plot) for each in facts.evaluations]
+    yield from _pictures("Predictions against labels", parity)
+    yield from _pictures("Learning curves", [(each.name, each.curve) for each in facts.trainings])
+    if facts.failures:
+        yield "<h2>Failures</h2>" + _failures(facts)
+    if wrong.frames or wrong.cut:
+        yield from _worst(facts.newest(), wrong, drawn.get("viewer", {}))
+    yield "<h2>Runs</h2>" + _runs(facts) + "</body></html>\n"
+
+
+def _states(facts: Facts) -> str:
+    states = [run["state"] for run in facts.runs]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    newest = max((run["updated"] or "" for run in facts.runs), default="")
+    hours = sum(run["core_hours"] for run in facts.runs)
+    return f"{len(states)} runs: {counts}; {hours:.2f} core-hours; last change {newest.replace('T', ' ')}"
+
+
+def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
+    head = "".join(f"<th{' class=number' if name.endswith('#') else ''}>{name.rstrip('#')}</th>" for name in heads)
+    return f"<div class=wide><table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table></div>\n"
+
+
+def _number(text: str, more: str = "") -> str:
+    return f'<td class="number {more}">{text}</td>'
+
+
+def _errors(facts: Facts) -> str:
+    quantities = [q for q in UNITS if any(q in each.errors for each in facts.evaluations)]
+    compared = facts.comparable()
+    least = {q: min((e.errors[q]["rmse"] for e in compared if q in e.errors), default=None) for q in quantities}
+
+    def row(each: Evaluation) -> Iterator[str]:
+        yield f"<td>{escape(each.name)}</td>" + _number(str(each.frames))
+        for q in quantities:
+            found = each.errors.get(q)
+            best = "best" if found and each in compared and len(compared) > 1 and found["rmse"] == least[q] else ""
+            for key in ("rmse", "mae"):
+                yield _number(f"{found[key]:.2f}" if found else "–", best)
+
+    heads = ["evaluated", "frames#"]
+    for q in quantities:
+        heads += [f"{q} RMSE / {UNITS[q]}#", "MAE#"]
+    others = len(facts.evaluations) - len(compared)
+    note = f"<p>{others} of them are of other frames, and not in the picture.</p>" if others else ""
+    return _table(heads, ("".join(row(each)) for each in facts.evaluations)) + note
+
+
+def _image(path: Path, what: str) -> str:
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return f'<p><img alt="{escape(what)}" src="data:image/png;base64,{data}"></p>\n'
+
+
+def _pictures(title: str, named: Iterable[tuple[str, Path | None]]) -> Iterator[str]:
+    """The last one is open."""
+    there = [(name, path) for name, path in named if path]
+    if there:
+        yield f"<h2>{title}</h2>"
+    for number, (name, path) in enumerate(there, 1):
+        opened = " open" if number == len(there) else ""
+        yield f"<details{opened}><summary>{escape(name)}</summary>{_image(path, f'{title}: {name}')}</details>"
+
+
+def _failures(facts: Facts) -> str:
+    rows = (
+        f"<td>{escape(each.name)}</td><td>{escape(kind)}</td>{_number(str(count))}"
+        f"<td>{'<br>'.join(escape(example) for example in each.examples[kind])}</td>"
+        for each in facts.failures
+        for kind, count in each.counts.most_common()
+    )
+    return _table(["run", "class", "number#", "such as"], rows)
+
+
+def _worst(evaluation: Evaluation | None, wrong: Worst, viewer: dict[str, str]) -> Iterator[str]:
+    file = escape(str(evaluation.file)) if evaluation else ""
+    yield f"<h2>Where the model is most wrong</h2><p>Frames of <code>{file}</code>, by the force on one atom.</p>"
+    if wrong.cut:
+        yield f"<p class=failed>The file has changed since, and was not read to its end: {escape(wrong.cut)}</p>"
+    rows = (
+        f"{_number(str(n))}{_number(f'{1e3 * w.error:.0f}')}{_number(str(w.frame))}{_number(str(w.line))}"
+        f"{_number(str(w.natoms))}<td>{escape(w.config_type)}</td>"
+        for n, w in enumerate(wrong.frames, 1)
+    )
+    yield _table(["#", "error / meV/Å#", "frame#", "line#", "atoms#", "config_type"], rows)
+    if "data" not in viewer:
+        yield f"<p>{escape(viewer.get('missing', ''))}</p>"
+        return
+    yield "<div class=viewer><div id=meta></div><div id=structure></div><div id=info></div></div>\n<script>"
+    yield Path(viewer["script"]).read_text(encoding="utf-8")
+    # in JSON, `<` is found in strings only, where this means the same
+    data = Path(viewer["data"]).read_text(encoding="utf-8").replace("<", "\\u003c")
+    yield f"</script>\n<script>Chemiscope.StructureVisualizer.load({_CONFIG}, {data});</script>\n"
+
+
+_CONFIG = '{"meta": "meta", "structure": "structure", "info": "info"}'
+
+
+def _runs(facts: Facts) -> str:
+    def row(run: dict[str, Any]) -> str:
+        words = " ".join(["psiflow", *run["argv"][1:]])
+        said = f"<br>{escape(run['message'])}" if run["message"] else ""
+        state, done, hours = run["state"], f"{run['done']}/{run['total']}", f"{run['core_hours']:.2f}"
+        return (
+            f"<td>{escape(run['name'])}</td><td>{escape(str(run['command']))}</td><td class={state}>{state}</td>"
+            f"{_number(done)}{_number(str(run['failed']))}{_number(hours)}<td><code>{escape(words)}</code>{said}</td>"
+        )
+
+    return _table(["run", "command", "state", "done#", "failed#", "core-hours#", "command line"], map(row, facts.runs))

@@ -1,0 +1,1 @@
+"""`sample`: walkers, engines and outputs of molecular dynamics. No integrator; see `samplers/`."""

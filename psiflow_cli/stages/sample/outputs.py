@@ -1,0 +1,216 @@
+"""The outputs of a sampling: the trajectory in any format, tables, a plot, averages, and frames to go on from."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from psiflow_cli.errors import PsiflowError, UsageError
+from psiflow_cli.runtime.session import Session, Task
+from psiflow_cli.stages.sample import averages
+from psiflow_cli.stages.sample.blocking import Discard
+from psiflow_cli.stages.sample.trajectories import COLUMNS, Recorded
+from psiflow_cli.worker.md.checkpoint import State
+
+if TYPE_CHECKING:
+    from psiflow_cli.stages.core.workspace import Workspace
+    from psiflow_cli.stages.sample.stage import Sampling
+
+TEXT = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz", ".xyz.zst", ".extxyz.zst")
+FORMATS = {".traj": "traj", ".cif": "cif", ".pdb": "proteindatabank", "xdatcar": "vasp-xdatcar"}
+"""How files end that ASE writes frame by frame, and its names for what is in them."""
+PLOTS = (".png", ".pdf", ".svg")
+TABLES = (".csv", ".parquet")
+INTEGERS = ("walker", "bead", "step")
+LIMITS = ("force", "temperature", "distance", "spread", "nan")
+"""The kinds of stop that say something about the model; the others are the machine's."""
+
+States = Callable[[Path], list[State]]
+"""The last checkpoint in a group's folder."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Which files to write beside the trajectory, and what counts in the averages."""
+
+    properties: str | None = None
+    plot: str | None = None
+    final: str | None = None
+    stopped: str | None = None
+    discard: Discard = field(default_factory=Discard)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(filter(None, (self.properties, self.plot, self.final, self.stopped)))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides these outputs, and nothing of the dynamics, as builtins."""
+        names = {name: getattr(self, name) for name in ("properties", "plot", "final", "stopped")}
+        return {**names, "discard": [self.discard.value, self.discard.is_share]}
+
+
+def check(output: str, outputs: Outputs) -> None:
+    """Raise UsageError for a file whose name says no format that can be written, and for one that is named twice."""
+    for option, path, known in (
+        ("--output", output, (*TEXT, *FORMATS)),
+        ("--properties", outputs.properties, TABLES),
+        ("--plot", outputs.plot, PLOTS),
+        ("--final", outputs.final, TEXT),
+        ("--stopped", outputs.stopped, TEXT),
+    ):
+        if path and not (option == "--output" and path == "-") and not path.lower().endswith(known):
+            names = ", ".join(end.upper() if end == "xdatcar" else end for end in known)
+            raise UsageError(f"{option} {path}: no format is known by this name", f"its name may end in {names}")
+    places = [os.path.realpath(path) for path in (output, *outputs.files) if path != "-"]
+    for path in places:
+        if places.count(path) > 1:
+            raise UsageError(f"{path}: named for two outputs", "give each a name of its own")
+
+
+def make(
+    sampling: Sampling, space: Workspace, paths: Sequence[Recorded], states: States, session: Session | None
+) -> dict[str, Any]:
+    """Publish what is asked for; a part of the summary. Without a session, one is begun if a worker is needed."""
+    wanted = sampling.outputs
+    summary: dict[str, Any] = {}
+    tasks: list[tuple[str, dict[str, Any], str]] = []
+    if kind := _format(sampling.job.output):
+        source = space.job.folder / "trajectory.xyz"
+        summary["frames"] = space.publish(_frames(paths), str(source))
+        tasks.append(("rewriting:rewrite", {"source": source, "kind": kind}, sampling.job.output))
+    else:
+        summary["frames"] = space.publish(_frames(paths))
+    for name, path, texts in (
+        ("final", wanted.final, _final(sampling, paths, states)),
+        ("stopped", wanted.stopped, (p.stopped() for p in paths if _is_stopped(p))),
+    ):
+        if path:
+            summary[name] = path if _publish_some(space, texts, path) else None
+    table = space.job.folder / "properties.csv"
+    if wanted.properties or wanted.plot:
+        columns = _write_table(table, paths)
+        if wanted.properties and wanted.properties.lower().endswith(".csv"):
+            _publish_copy(space, table, wanted.properties)
+        elif wanted.properties:
+            tasks.append(("tables:parquet", {"source": table, "columns": columns}, wanted.properties))
+        if wanted.plot:
+            tasks.append(("timelines:draw", {"source": table, **_plotted(sampling, paths)}, wanted.plot))
+    summary |= {"properties": wanted.properties, "plot": wanted.plot}
+    if tasks:
+        _on_workers(space, session, tasks)
+    for left in (table, space.job.folder / "trajectory.xyz"):
+        left.unlink(missing_ok=True)
+    found = averages.of_paths(sampling, paths)
+    return {**summary, "averages": found.rows, "means": found.means(), "table": averages.as_text(found)}
+
+
+def _format(output: str) -> str:
+    """ASE's name for the format of a file that is not extended XYZ, else ""."""
+    return next((kind for end, kind in FORMATS.items() if output.lower().endswith(end)), "")
+
+
+def _frames(paths: Sequence[Recorded]) -> Iterator[str]:
+    for path in paths:
+        yield from path.frames()
+
+
+def _is_stopped(path: Recorded) -> bool:
+    return path.walker.stopped is not None and path.walker.stopped["kind"] in LIMITS
+
+
+def _final(sampling: Sampling, paths: Sequence[Recorded], states: States) -> Iterator[str]:
+    """The frames of the walkers that came to the end; a checkpoint is read once for all that share it."""
+    folder, found = None, []
+    for path in paths:
+        if path.folder != folder:
+            folder, found = path.folder, states(path.folder)
+            first = path.walker.number
+        if path.walker.stopped is None:
+            yield path.final(found[path.walker.number - first], sampling.settings["timestep"])
+
+
+def _publish_some(space: Workspace, texts: Iterator[str], path: str) -> bool:
+    """Write frames if there are any, else remove what an earlier run wrote there."""
+    first = next(texts, None)
+    if first is None:
+        space.run.remove_own(path)
+        return False
+
+    def every() -> Iterator[str]:
+        yield first
+        yield from texts
+
+    space.publish(every(), path)
+    return True
+
+
+def _publish_copy(space: Workspace, made: Path, output: str) -> None:
+    temporary = space.run.temporary(output)
+    try:
+        shutil.copyfile(made, temporary)
+        space.run.publish(temporary, output)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_table(path: Path, paths: Sequence[Recorded]) -> dict[str, str]:
+    """A row for each frame; returns the type of each column, int64 or double."""
+    present = {"walker", "step", "time", *(name for each in paths for name in each.columns())}
+    names = [name for name in COLUMNS if name in present] + sorted(present - COLUMNS.keys())
+    with path.open("w", newline="") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow([COLUMNS.get(name, name) for name in names])
+        for each in paths:
+            table.writerows([numbers.get(name, "") for name in names] for numbers in each.numbers())
+    return {COLUMNS.get(name, name): "int64" if name in INTEGERS else "double" for name in names}
+
+
+def _plotted(sampling: Sampling, paths: Sequence[Recorded]) -> dict[str, Any]:
+    """What the plot says beside the table."""
+    settings = sampling.settings
+    bath = settings["ensemble"] != "nve"
+    walkers = [
+        {
+            "walker": path.walker.number,
+            "start": path.walker.number // sampling.walkers,
+            "atoms": len(path.walker.start["symbols"]),
+            "target": path.walker.temperature if bath else None,
+            "stopped": path.walker.stopped is not None,
+        }
+        for path in paths
+    ]
+    return {
+        "walkers": walkers,
+        "pressure": settings["pressure"] if settings["ensemble"] == "npt" else None,
+        "duration": sampling.steps * settings["timestep"],
+        "discard": sampling.outputs.discard.until(sampling.steps * settings["timestep"]),
+    }
+
+
+def _on_workers(space: Workspace, session: Session | None, tasks: list[tuple[str, dict[str, Any], str]]) -> None:
+    """Have files made where ASE, matplotlib and pyarrow are, and publish them."""
+    if session is None:
+        with space.session() as own:
+            _on_workers(space, own, tasks)
+        return
+    for target, payload, output in tasks:
+        made = (space.job.folder / f"made{Path(output).suffix.lower()}").absolute()
+        payload = {**payload, "source": str(payload["source"].absolute()), "path": str(made)}
+        tries = 1
+        while True:
+            session.submit(Task(f"psiflow_cli.worker.{target}", payload, tries=tries))
+            _, outcome = session.next()
+            if not outcome.lost or tries > session.target.retries("worker-lost"):
+                break
+            tries += 1
+        if outcome.lost or outcome.error:
+            raise PsiflowError(f"{output}: {outcome.lost or outcome.error}", f"logs: {space.job.folder / 'parsl'}")
+        _publish_copy(space, made, output)
+        made.unlink()

@@ -1,0 +1,116 @@
+"""What the walkers of a run have recorded: their frames, the numbers of each, and where they ended."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import extxyz
+from psiflow_cli.extxyz import comment
+from psiflow_cli.extxyz.spelling import written
+from psiflow_cli.stages.sample.walkers import Walker
+from psiflow_cli.worker.md.checkpoint import State, trajectory
+
+COLUMNS = {
+    "walker": "walker",
+    "bead": "bead",
+    "step": "step",
+    "time": "time_fs",
+    "temperature": "temperature_K",
+    "target_temperature": "target_temperature_K",
+    "pressure": "pressure_bar",
+    "volume": "volume_A3",
+    "model_energy": "model_energy_eV",
+    "kinetic_energy": "kinetic_energy_eV",
+    "total_energy": "total_energy_eV",
+    "model_energy_std": "model_energy_std_eV",
+    "max_model_forces_std": "max_model_forces_std_eV_per_A",
+}
+"""Keys of a frame, and what follows from it, as columns of a table; other numbers keep their names, behind these."""
+_NO_COLUMN = ("charge", "multiplicity", "Lattice", "Properties", "pbc")
+_SPREAD = ":model_forces_std:R:1"
+"""How the layout of a committee's frame ends."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A walker, and the folder of its group, which has its trajectory."""
+
+    walker: Walker
+    folder: Path
+
+    def frames(self) -> Iterator[str]:
+        """The text of every frame that the last checkpoint counts."""
+        for lines in self._lines():
+            yield b"".join(lines).decode()
+
+    def numbers(self) -> Iterator[dict[str, str]]:
+        """The numbers of every frame as they are written, by the names of `COLUMNS`."""
+        for _, head, *atoms in self._lines():
+            yield _numbers(head.decode(), atoms)
+
+    def columns(self) -> list[str]:
+        """What `numbers` has for the first frame, and so for all."""
+        return list(next(self.numbers(), {}))
+
+    def _lines(self) -> Iterator[list[bytes]]:
+        if not self.walker.bytes:
+            return
+        with (self.folder / trajectory(self.walker.number)).open("rb") as stream:
+            while stream.tell() < self.walker.bytes:
+                count = stream.readline()
+                yield [count, *islice(stream, int(count) + 1)]
+
+    def stopped(self) -> str:
+        """The last sound frame, or else the start, of a walker that a limit stopped, with the reason."""
+        stop = self.walker.stopped
+        assert stop is not None
+        why = {"stop_kind": stop["kind"], "stop_step": stop["step"], "stop_reason": stop["reason"]}
+        last = deque(self.frames(), maxlen=1)
+        if not last:
+            return _as_start(self.walker, {"walker": self.walker.number, "step": 0, **why})
+        count, head, atoms = last[0].split("\n", 2)
+        return "\n".join([count, " ".join([head, *(written(key, value) for key, value in why.items())]), atoms])
+
+    def final(self, state: State, timestep: float) -> str:
+        """Where the walker is, as a new start."""
+        info = {"walker": self.walker.number, "step": state.step, "time": state.step * timestep}
+        return _as_start(self.walker, info, state)
+
+
+def _as_start(walker: Walker, info: dict[str, Any], state: State | None = None) -> str:
+    """A frame with all that a start can say of its atoms, at the place of a checkpoint or of the start itself."""
+    start = walker.start
+    columns: dict[str, tuple[str, list[Any]]] = {}
+    if isinstance(start.get("masses"), list):  # those of whole elements are in the file of --config
+        columns["masses"] = ("R", start["masses"])
+    if start.get("fixed"):
+        fixed = set(start["fixed"])
+        columns["move_mask"] = ("L", [index not in fixed for index in range(len(start["symbols"]))])
+    return extxyz.new_frame(
+        start["symbols"],
+        state.positions if state else start["positions"],
+        state.cell if state else start["cell"],
+        start["pbc"],
+        {**info, **{key: start[key] for key in ("charge", "multiplicity") if key in start}},
+        columns,
+    )
+
+
+def _numbers(head: str, atoms: list[bytes]) -> dict[str, str]:
+    said = {pair.key: pair.value for pair in comment.split(head.rstrip("\n")) if pair.value is not None}
+    if "model_energy" in said and "kinetic_energy" in said:
+        said["total_energy"] = repr(float(said["model_energy"]) + float(said["kinetic_energy"]))
+    if said.get("Properties", "").endswith(_SPREAD):
+        said["max_model_forces_std"] = repr(max(float(line.rsplit(None, 1)[1]) for line in atoms))
+    known = {key: said[key] for key in COLUMNS if key in said}
+    others = {k: v for k, v in said.items() if k not in COLUMNS and k not in _NO_COLUMN and _is_number(v)}
+    return known | others
+
+
+def _is_number(text: str) -> bool:
+    return isinstance(comment.value(text), (int, float)) and text not in ("T", "F")

@@ -1,0 +1,1 @@
+"""`select` and `split`: choosing and dividing frames. Nothing that computes labels."""

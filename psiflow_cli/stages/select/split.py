@@ -1,0 +1,106 @@
+"""Parts of a data set, drawn at random; equal structures, and groups of frames, never end in different parts."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any
+
+from psiflow_cli import extxyz
+from psiflow_cli.stages.core.results import Survey
+from psiflow_cli.stages.core.workspace import Job, Workspace
+from psiflow_cli.stages.select.grouping import Values, share_out, together
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """The parts by name, with the share and the file of each."""
+
+    job: Job
+    shares: dict[str, float]
+    files: dict[str, str]
+    seed: int
+    group: str | None = None
+    """The key whose value frames that stay together have in common."""
+    stratify: str | None = None
+    """The key, or `parting.COMPOSITION`, by which each part gets its share of every kind."""
+
+
+def assign(keys: list[int], shares: dict[str, float], seed: int) -> dict[int, str]:
+    """The part of each distinct key: sizes by largest remainder, so that they add up; shares add up to 1."""
+    distinct = list(dict.fromkeys(keys))
+    random.Random(seed).shuffle(distinct)
+    exact = {name: share * len(distinct) for name, share in shares.items()}
+    sizes = {name: int(size) for name, size in exact.items()}
+    short = len(distinct) - sum(sizes.values())
+    for name in sorted(exact, key=lambda n: sizes[n] - exact[n])[:short]:
+        sizes[name] += 1
+    parts: dict[int, str] = {}
+    start = 0
+    for name, size in sizes.items():
+        parts.update(dict.fromkeys(distinct[start : start + size], name))
+        start += size
+    return parts
+
+
+def run(splitting: Splitting, space: Workspace) -> dict[str, Any]:
+    """Write the parts, each in input order; isolated atoms go to the first part. Returns the summary."""
+    isolated: list[bool] = []
+    values = {key: Values(key) for key in (splitting.group, splitting.stratify) if key}
+
+    def see(frame: extxyz.Frame) -> None:
+        isolated.append(is_isolated_atom(frame))
+        for each in values.values() if not isolated[-1] else ():
+            each.see(frame)
+
+    survey = Survey(space.frames(), (), see)
+    keys = [key for key, alone in zip(survey.ids, isolated, strict=True) if not alone]
+    for each in values.values():
+        each.check(splitting.job.frames[0])
+    drawn = iter(_drawn(splitting, keys, values))
+    first = next(iter(splitting.shares))
+    of_frame = [first if alone else next(drawn) for alone in isolated]
+    space.run.begin(len(survey))
+    counts: dict[str, int] = defaultdict(int)
+    with space.run.guard_end():
+        for name, file in splitting.files.items():
+            counts[name] = space.publish(_part(space, of_frame, name), file)
+    of_drawn = [name for name, alone in zip(of_frame, isolated, strict=True) if not alone]
+    parts = {name: {"frames": counts[name], "output": file} for name, file in splitting.files.items()}
+    for name, part in parts.items():
+        part |= _inside(splitting, values, [of == name for of in of_drawn])
+    without = {key: each.of.count(None) for key, each in values.items()}
+    return {"total": len(survey), "parts": parts, "without": {key: count for key, count in without.items() if count}}
+
+
+def _inside(splitting: Splitting, values: dict[str, Values], inside: list[bool]) -> dict[str, Any]:
+    """How many groups are in a part, and how many frames of each kind."""
+    found: dict[str, Any] = {}
+    for key, each in values.items():
+        counts = Counter(value for value in compress(each.of, inside) if value is not None)
+        found |= {"groups": len(counts)} if key == splitting.group else {"kinds": dict(sorted(counts.items()))}
+    return found
+
+
+def _drawn(splitting: Splitting, keys: list[int], values: dict[str, Values]) -> list[str]:
+    """The part of each frame that is no isolated atom."""
+    if not values:
+        parts = assign(keys, splitting.shares, splitting.seed)
+        return [parts[key] for key in keys]
+    none = [None] * len(keys)
+    groups, kinds = (values[key].of if key else none for key in (splitting.group, splitting.stratify))
+    return share_out(together(keys, groups), kinds, splitting.shares, splitting.seed)
+
+
+def is_isolated_atom(frame: extxyz.Frame) -> bool:
+    """One atom, and either no periodicity or `config_type=IsolatedAtom` (a one-atom crystal is no isolated atom)."""
+    return frame.natoms == 1 and (not any(frame.pbc) or frame.info.get("config_type") == "IsolatedAtom")
+
+
+def _part(space: Workspace, of_frame: list[str], name: str) -> Iterator[str]:
+    for part, frame in zip(of_frame, space.frames(), strict=True):
+        if part == name:
+            yield extxyz.render(frame)

@@ -1,0 +1,1 @@
+"""`site check` and `env`: whether workers can run, and their environments. Nothing of the science."""

@@ -1,0 +1,163 @@
+"""Make and remove the workers' environments; see `psiflow_cli.environments` for what is one."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from psiflow_cli import environments, registry
+from psiflow_cli.console import note
+from psiflow_cli.environments import MARKER, Environment
+from psiflow_cli.errors import CannotCreate, NoInput, Stopped, UsageError, nearest
+from psiflow_cli.runtime.jsonfile import write_json
+from psiflow_cli.stages.setup import install
+
+
+def create(family: str, name: str, prefix: Path | None, recipe: install.Recipe) -> dict[str, Any]:
+    """Make an environment, or find that it is there; returns what its marker says and whether it was up to date."""
+    families = registry.names("models")
+    if family not in families:
+        raise UsageError(f"no model family {family!r}", nearest(family, families))
+    name = name or family
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
+        raise UsageError(f"--name: {name!r} is no name", "letters, digits, dots, dashes and underscores")
+    recipe.check()
+    place = environments.folder() / name
+    prefix = Path(os.path.abspath(prefix)) if prefix else environments.target(place)
+    _claim(place, prefix)
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(prefix) as log:
+        found = _ours(prefix, family)
+        fits = not found.unfit(environments.running()) and set(recipe.more) <= set(found.facts["with"])
+        if not fits:
+            _make(found, family, recipe, log)
+    _link(place, prefix)
+    return {**_row(environments.read(prefix, name)), "up_to_date": fits}
+
+
+def _claim(place: Path, prefix: Path) -> None:
+    """Raise CannotCreate if the name belongs to another folder."""
+    if place.exists() and place.resolve() != prefix.resolve():
+        raise CannotCreate(
+            f"{place.name} is the name of the environment in {environments.target(place)}",
+            f"give this one a --name, or: psiflow env remove {place.name}",
+        )
+
+
+def _link(place: Path, prefix: Path) -> None:
+    """An environment elsewhere is found by its name through a link."""
+    if prefix.resolve() == place.resolve():
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        place.unlink()
+    place.symlink_to(prefix)
+
+
+def _ours(prefix: Path, family: str) -> Environment:
+    """The environment to make, perhaps in the place of an older one; raises CannotCreate for what is not ours."""
+    found = environments.read(prefix)
+    if not found.facts and os.path.lexists(prefix) and not (prefix.is_dir() and not os.listdir(prefix)):
+        raise CannotCreate(f"{prefix}: exists, and psiflow did not make it", "name another --prefix, or remove it")
+    if found.facts.get("finished") and found.facts["family"] != family:
+        raise CannotCreate(
+            f"{prefix}: the environment of {found.facts['family']}", "name another --prefix: families cannot share one"
+        )
+    return found
+
+
+def _make(environment: Environment, family: str, recipe: install.Recipe, log: BinaryIO) -> None:
+    prefix = environment.prefix
+    if environment.facts:
+        note(f"{prefix} is made anew: {environment.unfit(environments.running()) or 'other packages are asked for'}")
+        _clear(environment)
+    prefix.mkdir(exist_ok=True)
+    # A folder with this marker is ours from the start, so that what is left of a killed command can be made anew.
+    begun = {"family": family, "finished": False, "kept": [n for n in os.listdir(prefix) if n != MARKER]}
+    write_json(prefix / MARKER, begun)
+    note(f"making {prefix}; what pip says goes to {log.name}")
+    modules = install.install(prefix, registry.load("models", family), recipe, log)
+    facts = {
+        **begun,
+        **environments.running(),
+        "modules": modules,
+        "with": sorted(recipe.more),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "entries": sorted(set(os.listdir(prefix)) - set(begun["kept"])),  # type: ignore[call-overload]
+    }
+    write_json(prefix / MARKER, facts)
+
+
+def _clear(environment: Environment) -> list[str]:
+    """Remove what psiflow put into a folder, the marker last; returns the names of what is left."""
+    prefix, facts = environment.prefix, environment.facts
+    entries = set(os.listdir(prefix))
+    made = set(facts["entries"]) if "entries" in facts else entries - set(facts.get("kept", ()))
+    write_json(prefix / MARKER, {**facts, "finished": False})  # from here on no command uses it
+    for entry in sorted((made & entries) - {MARKER}):
+        path = prefix / entry
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    (prefix / MARKER).unlink()
+    return sorted(os.listdir(prefix))
+
+
+def remove(name: str) -> dict[str, Any]:
+    """Remove an environment by name; only what psiflow made goes."""
+    found, place = environments.find(name) if "/" not in name else None, environments.folder() / name
+    if found is None:
+        raise NoInput(f"no environment named {name!r}", nearest(name, [e.name for e in environments.available()]))
+    left: list[str] = []
+    if found.facts:
+        with _locked(found.prefix) as log:
+            left = _clear(found)
+            if not left:
+                found.prefix.rmdir()
+            os.unlink(log.name)
+    elif not place.is_symlink():
+        raise CannotCreate(f"{place}: psiflow did not make it", "remove it by hand")
+    if place.is_symlink():
+        place.unlink()
+    return {"name": name, "prefix": str(found.prefix), "left": left}
+
+
+def rows() -> list[dict[str, Any]]:
+    """What `list` shows, one dict per environment."""
+    command = environments.running()
+    return [_row(environment, command) for environment in environments.available()]
+
+
+def _row(environment: Environment, command: dict[str, str] | None = None) -> dict[str, Any]:
+    facts = environment.facts
+    why = environment.unfit(command or environments.running())
+    return {
+        "name": environment.name,
+        "family": facts.get("family"),
+        "prefix": str(environment.prefix),
+        "python": facts.get("python"),
+        "parsl": facts.get("parsl"),
+        "psiflow": facts.get("psiflow"),
+        "matches": not why,
+        "problem": why,
+    }
+
+
+@contextlib.contextmanager
+def _locked(prefix: Path) -> Iterator[BinaryIO]:
+    """The log of one environment; the lock on it is held by pip, too, so that it outlives a killed command."""
+    path = prefix.with_name(f"{prefix.name}.psiflow-env.log")
+    with path.open("ab") as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Stopped(f"{prefix} is being made by another command", f"its log: {path}") from None
+        yield log

@@ -1,0 +1,155 @@
+"""Is a site what it says? Everything that can be known without a job, and what a tiny job sees."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from psiflow_cli import duration, registry
+from psiflow_cli.console import note
+from psiflow_cli.errors import PsiflowError
+from psiflow_cli.runtime import blocks
+from psiflow_cli.runtime.jsonfile import read_json
+from psiflow_cli.runtime.session import Session, Task
+from psiflow_cli.site import resolve, schema
+from psiflow_cli.site.detect import Machine
+from psiflow_cli.stages.setup import interpreter
+
+_SAY_EVERY_S = 30.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    executor: str
+    problem: str
+    """A sentence; empty if all is well."""
+
+
+@dataclass
+class _Trial:
+    """An executor with one of the Pythons that its workers may be started with."""
+
+    target: resolve.Target
+    families: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The modules that each family needs there."""
+
+
+def without_job(site: schema.Site, machine: Machine) -> Iterator[Finding]:
+    """What can be known of each executor from here."""
+    trials, findings = _trials(site, machine)
+    asked = interpreter.Asked()
+    for label in site.executors:
+        problems = [finding.problem for finding in findings if finding.executor == label]
+        for number, trial in enumerate(trial for trial in trials if trial.target.label == label):
+            problems += interpreter.problems(asked, trial.target, trial.families)
+            if number == 0:
+                problems += [*_programs(trial.target), *_queue(trial.target)]
+        yield from (Finding(label, problem) for problem in dict.fromkeys(problems) or [""])
+
+
+def with_job(site: schema.Site, machine: Machine) -> Iterator[Finding]:
+    """What a tiny task in a real block of each executor sees; the blocks are given back at once."""
+    trials, findings = _trials(site, machine)
+    for label in site.executors:
+        problems = [finding.problem for finding in findings if finding.executor == label]
+        for trial in (trial for trial in trials if trial.target.label == label):
+            problems += _tried(trial)
+        yield from (Finding(label, problem) for problem in dict.fromkeys(problems) or [""])
+
+
+def _trials(site: schema.Site, machine: Machine) -> tuple[list[_Trial], list[Finding]]:
+    """Every executor with each Python that [use] lets it start, and what keeps others from being tried."""
+    trials: dict[tuple[str, str], _Trial] = {}
+    findings: list[Finding] = []
+    bad = set()
+    uses = [("", "", label) for label in site.executors]
+    for family, named in site.use.items():
+        if family != "default":
+            operations = {named: ""} if isinstance(named, str) else {label: o for o, label in named.items()}
+            uses += [(family, operation, label) for label, operation in operations.items()]
+    for family, operation, label in uses:
+        if family and label in bad:  # and no family can change that
+            continue
+        try:
+            if family:
+                target = resolve.target(site, family, operation, machine)
+            else:
+                target = resolve.of_executor(site, label, machine)
+        except PsiflowError as error:
+            bad |= set() if family else {label}
+            hint = f": {error.hint}" if error.hint and family else ""
+            findings.append(Finding(label, f"{family}: {error.message}{hint}" if family else error.message))
+            continue
+        trial = trials.setdefault((label, target.python), _Trial(target))
+        if needs := _needs(family):
+            trial.families[family] = needs
+    # a Python that no family uses does not matter, unless the executor is for what [use] does not name
+    used = {label for (label, _), trial in trials.items() if trial.families} - {site.use["default"]}
+    return [t for (label, _), t in trials.items() if t.families or label not in used], findings
+
+
+def _needs(family: str) -> tuple[str, ...]:
+    for kind in ("models", "references"):
+        if family in registry.names(kind):
+            return tuple(registry.load(kind, family).REQUIRES)
+    return ()
+
+
+def _tried(trial: _Trial) -> list[str]:
+    """What the probe says, run in a block."""
+    target = trial.target
+    try:
+        # in the working directory, since the nodes of a cluster do not see this host's /tmp
+        holder = tempfile.TemporaryDirectory(prefix="psiflow-check-", dir=Path.cwd())
+        with holder as folder, Session(target, Path(folder), tick=_patience(target.label, Path(folder))) as session:
+            session.submit(
+                Task("psiflow_cli.worker.process.probe:probe", {"context": target.context, "families": trial.families})
+            )
+            _, outcome = session.next()
+    except PsiflowError as error:
+        return [error.message]
+    if outcome.value is None:
+        return [outcome.error or outcome.lost]
+    return list(outcome.value["problems"])
+
+
+def _patience(label: str, folder: Path) -> Callable[[], None]:
+    """Says now and then what a check waits for: a queue may take its time."""
+    begin = said = time.monotonic()
+
+    def tick() -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= _SAY_EVERY_S:
+            said = now
+            jobs = read_json(folder / blocks.FILE).get("jobs", {})
+            words = ", ".join(f"{job} {facts['state'].lower()}" for job, facts in jobs.items()) or "none yet"
+            note(f"{label}: no answer after {duration.human(now - begin)}; jobs: {words}")
+
+    return tick
+
+
+def _programs(target: resolve.Target) -> Iterator[str]:
+    """Launchers and executables of this host; those of other nodes, or of modules, only a job can find."""
+    context = target.context
+    if target.provider.type != "local" or context["modules"] or context["source"]:
+        return
+    path = context["env"].get("PATH")
+    for program in filter(None, [*shlex.split(context["launch"])[:1], context["executable"]]):
+        if shutil.which(program, path=path) is None:
+            yield f"{program!r} is not found"
+
+
+def _queue(target: resolve.Target) -> Iterator[str]:
+    """What the batch system itself says of partition and account, where its provider can ask."""
+    module = registry.load("runtime.providers", target.provider.type)
+    ask = getattr(module, "problems", None)
+    if ask is not None:
+        yield from ask(target.provider)

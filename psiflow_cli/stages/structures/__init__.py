@@ -1,0 +1,1 @@
+"""`rattle`, `relax`, `phonons`: structures from structures. No dynamics; see `stages/sample/`."""

@@ -1,0 +1,202 @@
+"""Harmonic analysis of every frame, in framewise tasks, and what it amounts to at each temperature."""
+
+from __future__ import annotations
+
+import zipfile
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import extxyz
+from psiflow_cli.bundle import Bundle
+from psiflow_cli.console import note
+from psiflow_cli.errors import BadData
+from psiflow_cli.extxyz.frame import Frame
+from psiflow_cli.runtime.rundir import fingerprint
+from psiflow_cli.seams import Wire
+from psiflow_cli.stages.core.constraints import Held
+from psiflow_cli.stages.core.framewise import Work, compute
+from psiflow_cli.stages.core.ids import IdSet
+from psiflow_cli.stages.core.results import Results, Survey
+from psiflow_cli.stages.core.workspace import Job, Workspace
+from psiflow_cli.stages.structures import thermodynamics
+from psiflow_cli.stages.structures.relax import check_elements, counted, publish_failed, wire_of
+
+_HINT = "relax it first: psiflow relax FRAMES --model BUNDLE"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Which model, which frames, at which temperatures."""
+
+    job: Job
+    model: Bundle
+    family: str
+    """The family's module."""
+    settings: Wire
+    """See `worker.structures.hessian.analyse`."""
+    held: Held
+    temperatures: tuple[float, ...]
+    """K."""
+    threshold: float
+    """cm^-1: lower modes are not counted."""
+    failed: str
+    hessians: str | None = None
+    """A file for all Hessians."""
+
+    @property
+    def _of(self) -> str:
+        return f"{self.model.fingerprint}-{self.job.dtype}-{fingerprint(self.settings)[:12]}"
+
+    @property
+    def folder(self) -> Path:
+        """Where workers leave the Hessians of this model with these settings."""
+        return self.job.folder / f"hessians-{fingerprint(self._of)[:12]}"
+
+    @property
+    def work(self) -> Work:
+        return Work(
+            target="psiflow_cli.worker.structures.hessian:analyse",
+            payload={
+                "model": wire_of(self.model, self.family),
+                "settings": self.settings,
+                "folder": str(self.folder.absolute()) if self.hessians else "",
+            },
+            of=self._of,
+            wire=self.held.wire,
+            task_seconds=10.0,
+            verb="Hessians",
+        )
+
+
+def survey(analysis: Analysis, space: Workspace) -> tuple[Survey, Results, IdSet]:
+    """Check every frame, and find out which Hessians are still to be computed, or are asked for and gone."""
+    seen = Survey(space.frames(), (), lambda frame: _check(frame, analysis), analysis.held.identity)
+    check_elements(seen, analysis.model, analysis.job)
+    results = Results(space, analysis.work.of, seen.distinct)
+    needed = results.needed(retry_failed=False)
+    if analysis.hessians:
+        for key in seen.distinct:
+            if key not in results.failures and not _hessian(analysis, key).exists():
+                needed.add(key)
+    return seen, results, needed
+
+
+def _hessian(analysis: Analysis, key: int) -> Path:
+    return analysis.folder / f"{key:016x}.npz"
+
+
+def _check(frame: Frame, analysis: Analysis) -> None:
+    """Raise BadData for a frame of which it is known that it is not relaxed, or that has no such phonons."""
+    force, fmax = frame.info.get("max_force"), analysis.settings["fmax"]
+    if isinstance(force, (int, float)) and force >= fmax:
+        raise BadData(f"{frame.where}: not relaxed: max_force is {force:.3g} eV/Å, not below {fmax:g} eV/Å", _HINT)
+    if not analysis.settings["supercell"]:
+        return
+    if not (frame.cell and all(frame.pbc)):
+        said = f"{frame.where}: not periodic in three directions, and --supercell is for crystals"
+        raise BadData(said, "leave --supercell out")
+    if analysis.held.wire(frame).get("fixed"):
+        said = f"{frame.where}: atoms that do not move, and --supercell moves the whole crystal"
+        raise BadData(said, "leave --supercell out, or let all atoms move")
+
+
+def run(analysis: Analysis, space: Workspace) -> dict[str, Any]:
+    """Analyse every frame; returns the summary, whose `harmonic` has a row for each frame and temperature."""
+    seen, results, needed = survey(analysis, space)
+    todo = len(needed)
+    space.run.begin(len(seen.distinct))
+    with space.run.guard_end():
+        if analysis.hessians:
+            analysis.folder.mkdir(mode=0o700, exist_ok=True)
+        compute(space, analysis.work, seen, results, needed)
+        rows: list[dict[str, Any]] = []
+        space.publish(_analysed(analysis, space, seen.ids, results, rows))
+        publish_failed(space, seen, results, analysis.failed)
+        if analysis.hessians:
+            _gather(analysis, space, seen, results)
+    _note_imaginary(rows)
+    return {
+        **counted(seen, results, analysis.failed),
+        "computed": todo,
+        "harmonic": rows,
+        "output": analysis.job.output,
+        "hessian": analysis.hessians,
+    }
+
+
+def _analysed(
+    analysis: Analysis, space: Workspace, ids: array[int], results: Results, rows: list[dict[str, Any]]
+) -> Iterator[str]:
+    """Every frame with its frequencies; `rows` gets what they amount to at each temperature."""
+    for number, (key, frame) in enumerate(zip(ids, space.frames(), strict=True), 1):
+        if key in results.failures:
+            continue
+        result = results.of(key)
+        modes = (result["modes"], result["weights"], analysis.threshold)
+        shared = {
+            "frame": number,
+            "energy": result["energy"],
+            "modes": thermodynamics.counted(*modes),
+            "imaginary": thermodynamics.imaginary(*modes),
+        }
+        found = [thermodynamics.at(temperature, *modes) for temperature in analysis.temperatures]
+        rows += [{**shared, **each._asdict()} for each in found]
+        yield with_modes(frame, result, shared["imaginary"], found[0].zero_point_energy)
+
+
+def with_modes(frame: Frame, result: Wire, imaginary: int, zero_point_energy: float) -> str:
+    """The frame's text with its frequencies (cm^-1) and the model's predictions, beside whatever labels it has."""
+    info: Wire = {
+        **({"frequencies": result["frequencies"]} if result["frequencies"] else {}),
+        "imaginary_modes": imaginary,
+        "zero_point_energy": zero_point_energy,
+        "max_force": result["max_force"],
+        "model_energy": result["energy"],
+    }
+    columns = {"model_forces": ("R", result["forces"])}
+    if result["stress"] is not None:
+        info["model_stress"] = extxyz.voigt_to_matrix(result["stress"])
+    if "energy_std" in result:
+        info["model_energy_std"] = result["energy_std"]
+        columns["model_forces_std"] = ("R", [[s] for s in result["forces_std"]])
+    drop = (*extxyz.PREDICTIONS, "failure", "failure_message", "frequencies")
+    return extxyz.render(frame, set_info=info, set_columns=columns, drop=drop)
+
+
+def _note_imaginary(rows: list[dict[str, Any]]) -> None:
+    frames = sorted({row["frame"] for row in rows if row["imaginary"]})
+    if frames:
+        named = ", ".join(map(str, frames[:5])) + (", …" if len(frames) > 5 else "")
+        which = f"frame{'s' * (len(frames) > 1)} {named}: imaginary modes, which the sums leave out"
+        note(f"warning: {which}; a saddle point, or not relaxed well enough")
+
+
+def _gather(analysis: Analysis, space: Workspace, seen: Survey, results: Results) -> None:
+    """Join the workers' files to one that numpy.load opens: `hessian_0`, `positions_0`, … of the first frame."""
+    assert analysis.hessians is not None
+    temporary = space.run.temporary(analysis.hessians)
+    with zipfile.ZipFile(temporary, "w") as whole:
+        for number, key in enumerate(seen.ids):
+            if key in results.failures:
+                continue
+            with zipfile.ZipFile(_hessian(analysis, key)) as part:
+                for name in part.namelist():
+                    member = zipfile.ZipInfo(f"{Path(name).stem}_{number}.npy")  # of no date: equal runs, equal bytes
+                    whole.writestr(member, part.read(name))
+    space.run.publish(temporary, analysis.hessians)
+
+
+def as_text(rows: list[dict[str, Any]], most: int = 20) -> str:
+    """The first rows as a table, energies in eV, entropy and heat capacity in eV/K."""
+    head = ("frame", "T/K", "modes", "imag.", "ZPE/eV", "F/eV", "F class./eV", "S/(eV/K)", "C/(eV/K)")
+    keys = ("zero_point_energy", "free_energy", "free_energy_classical", "entropy", "heat_capacity")
+    lines = ["{:>5} {:>7} {:>6} {:>5} {:>9} {:>10} {:>11} {:>10} {:>10}".format(*head)]
+    for row in rows[:most]:
+        start = f"{row['frame']:5d} {row['temperature']:7g} {row['modes']:6g} {row['imaginary']:5d}"
+        lines.append(start + " {:9.5f} {:10.5f} {:11.5f} {:10.3e} {:10.3e}".format(*(row[key] for key in keys)))
+    if len(rows) > most:
+        lines.append(f"… {len(rows) - most} more rows: --json has them all")
+    return "\n".join(lines)

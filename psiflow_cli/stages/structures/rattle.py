@@ -1,0 +1,61 @@
+"""Distorted copies of structures: normally distributed displacements and, for periodic ones, strains."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from psiflow_cli import extxyz
+from psiflow_cli.stages.core.workspace import Job, Workspace
+
+Rows = list[list[float]]
+
+
+@dataclass(frozen=True)
+class Rattling:
+    """How many copies, and how far they are from where they started."""
+
+    job: Job
+    copies: int
+    amplitude: float
+    """Standard deviation of each Cartesian displacement, in Å."""
+    strain: float
+    """Standard deviation of each component of the symmetric strain, without unit."""
+    seed: int
+
+
+def run(rattling: Rattling, space: Workspace) -> dict[str, Any]:
+    """Write the copies; returns the summary."""
+    total = sum(1 for _ in space.frames()) * rattling.copies
+    space.run.begin(total)
+    with space.run.guard_end():
+        space.publish(_copies(rattling, space))
+    return {"total": total, "output": rattling.job.output}
+
+
+def _copies(rattling: Rattling, space: Workspace) -> Iterator[str]:
+    for index, frame in enumerate(space.frames()):
+        drop = (*extxyz.label_names(frame), *extxyz.PREDICTIONS, *extxyz.PROVENANCE)
+        for copy in range(rattling.copies):
+            # one generator a copy: asking for more copies, or adding frames, leaves the earlier ones as they were
+            draw = random.Random(f"{rattling.seed}/{index}/{copy}")
+            cell = frame.cell if any(frame.pbc) else None
+            strain = _strain(draw, rattling.strain) if cell and rattling.strain else None
+            positions = [list(p) for p in frame.positions]
+            if strain:
+                positions = [_apply(strain, p) for p in positions]
+            moved = [[x + draw.gauss(0, rattling.amplitude) for x in p] for p in positions]
+            info = {"Lattice": [_apply(strain, row) for row in cell]} if strain and cell else {}
+            yield extxyz.render(frame, set_info=info, set_columns={"pos": ("R", moved)}, drop=drop)
+
+
+def _strain(draw: random.Random, size: float) -> Rows:
+    """1 + a symmetric strain."""
+    e = [draw.gauss(0, size) for _ in range(6)]
+    return [[1 + e[0], e[5], e[4]], [e[5], 1 + e[1], e[3]], [e[4], e[3], 1 + e[2]]]
+
+
+def _apply(matrix: Rows, vector: list[float]) -> list[float]:
+    return [sum(m * v for m, v in zip(row, vector, strict=True)) for row in matrix]

@@ -1,0 +1,1 @@
+"""`train`: data, committee and bundle of a training. Nothing of one model family; see `models/`."""

@@ -1,0 +1,87 @@
+"""A trained model as a bundle: assembled beside its place, then put there in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli import bundle, extxyz, toml
+from psiflow_cli.console import note
+from psiflow_cli.errors import PsiflowError, Stopped
+from psiflow_cli.runtime.session import Session, Task
+from psiflow_cli.seams import Wire
+from psiflow_cli.stages.core.workspace import Workspace
+
+KEPT_BYTES = 200 * 2**20
+"""Training data of at most this size are kept with the model, compressed, for a later training that starts from it."""
+
+_LEARNING_CURVE = "psiflow_cli.worker.plots.learning_curve:learning_curve"
+
+
+def publish(
+    space: Workspace, session: Session, facts: dict[str, Any], trained: list[Wire], curves: list[list[Wire]],
+    files: dict[str, str],
+) -> dict[str, Any]:  # fmt: skip
+    """Make the bundle of these members; `files` are what they were trained on and validated with.
+
+    Returns the metrics of each member.
+    """
+    made = space.run.temporary(space.job.output)
+    shutil.rmtree(made, ignore_errors=True)  # of a command that was killed
+    made.mkdir(mode=0o700)
+    try:
+        weights: dict[str, str] = {}
+        for index, member in enumerate(trained):
+            folder = made / f"member-{index}"
+            folder.mkdir()
+            for source in map(Path, member["weights"]):
+                shutil.copyfile(source, folder / source.name)
+                weights[f"member-{index}/{source.name}"] = _digest(folder / source.name)
+            for log in map(Path, member["logs"]):
+                shutil.copyfile(log, folder / log.name)
+        metrics = {
+            f"member-{i}": {"epochs": len(c), "last": c[-1] if c else {}, **trained[i].get("metrics", {})}
+            for i, c in enumerate(curves)
+        }
+        (made / "metrics.json").write_text(json.dumps({"metrics": metrics, "curves": curves}, indent=1))
+        # what the clock has stopped is whole without its picture
+        with contextlib.suppress(*([Stopped] if facts.get("unfinished") else [])):
+            _draw(session, curves, made / "learning-curve.png")
+        tables = {"data": _keep_data(made, files), "weights": weights}
+        (made / "model.toml").write_text(toml.dumps({**facts, **tables}))
+        bundle.load(str(made))
+        space.run.publish(made, space.job.output)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return metrics
+
+
+def _keep_data(made: Path, files: dict[str, str]) -> dict[str, str]:
+    """The training data in the bundle, with their checksums; none where they are large."""
+    size = sum(Path(path).stat().st_size for path in files.values())
+    if size > KEPT_BYTES:
+        note(f"{size / 2**20:.0f} MB of training data are not kept in the model: --init will not replay them")
+        return {}
+    (made / "data").mkdir()
+    kept = {}
+    for part, path in files.items():
+        name = f"data/{part}.xyz.zst"
+        with Path(path).open(encoding="utf-8") as text:
+            extxyz.write(made / name, text)
+        kept[name] = _digest(made / name)
+    return kept
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _draw(session: Session, curves: list[list[Wire]], path: Path) -> None:
+    session.submit(Task(_LEARNING_CURVE, {"members": curves, "path": str(path.absolute())}))
+    _, outcome = session.next()
+    if outcome.lost or outcome.error:
+        raise PsiflowError(f"the learning curve could not be drawn: {outcome.lost or outcome.error}")

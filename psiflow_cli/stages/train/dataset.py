@@ -1,0 +1,199 @@
+"""Labelled frames as a trainer needs them: checked, split, and in one spelling of the labels."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from psiflow_cli import extxyz
+from psiflow_cli.errors import BadData
+from psiflow_cli.extxyz import Frame
+from psiflow_cli.stages.select.split import assign, is_isolated_atom
+from psiflow_cli.stages.train import data_checks
+from psiflow_cli.stages.train.e0s import E0S, note_atom
+
+Keys = dict[str, str] | None
+Reader = Callable[[], Iterator[Frame]]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the frames come from; every one is read more than once."""
+
+    frames: Reader
+    keys: Keys
+    """The names of the labels in `frames` and `valid`."""
+    valid: Reader | None = None
+    """A validation file, if there is one."""
+    old: dict[str, Reader] = field(default_factory=dict)
+    """What a model to start from was trained on and validated with: `train` and `valid`."""
+    replay: bool = True
+    """Whether old frames that are not among the new ones are used, too."""
+
+    def __iter__(self) -> Iterator[tuple[Frame, Keys]]:
+        """Every frame, with the names of its labels, in the order of `Dataset.parts`."""
+        for reader in (self.frames, self.valid):
+            for frame in reader() if reader else ():
+                yield frame, self.keys
+        for part in ("train", "valid") if self.replay else ():
+            for frame in self.old[part]() if part in self.old else ():
+                yield frame, None
+
+
+@dataclass
+class Dataset:
+    """What is known of the training and validation frames after reading them once."""
+
+    levels: data_checks.Levels
+    parts: list[str] = field(default_factory=list)
+    """`train`, `valid`, `atom` or nothing (not used) for each of the frames."""
+    elements: set[str] = field(default_factory=set)
+    e0s: E0S = field(default_factory=dict)
+    frames: int = 0
+    with_stress: int = 0
+    periodic: int = 0
+    """Frames that are periodic in all three directions."""
+    crystals_of_one_atom: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    replayed: int = 0
+    """Frames that were trained on before and are not among the new ones."""
+    first: dict[str, str] = field(default_factory=dict)
+    """Where each element was seen first."""
+    weighted: str = ""
+    """Where a frame counts more or less than others, if one does."""
+
+    def count(self, part: str) -> int:
+        """How many frames a part has."""
+        return self.parts.count(part)
+
+    def copies(self, seed: int, member: int) -> list[int]:
+        """How often each frame is in a bootstrap: as many training frames as there are, drawn with replacement."""
+        training = [index for index, part in enumerate(self.parts) if part == "train"]
+        drawn = Counter(random.Random(f"bootstrap {seed} {member}").choices(training, k=len(training)))
+        return [drawn[index] if part == "train" else 1 for index, part in enumerate(self.parts)]
+
+
+@dataclass
+class _Seen:
+    """What was read of one source: for each frame its structure, None for an isolated atom, and its elements."""
+
+    ids: list[int | None] = field(default_factory=list)
+    elements: list[frozenset[str]] = field(default_factory=list)
+
+
+def read(sources: Sources, share: float, seed: int, mixed: bool = False) -> Dataset:
+    """Check every frame; without a validation file, draw `share` of the distinct new structures for it.
+
+    Structures that an old model knows stay in the part that they were in. With `mixed`, labels of several methods are
+    taken together. Raises BadData for what cannot be trained on; see `data_checks`, too.
+    """
+    data = Dataset(data_checks.Levels(sources.keys))
+    overlap = data_checks.Overlap(_structures(sources.valid))
+    new = _survey(sources.frames, sources.keys, data, overlap)
+    valid = _survey(sources.valid, sources.keys, data)
+    aside = data if sources.replay else Dataset(data_checks.Levels(None))
+    old = {part: _survey(sources.old[part], None, aside) for part in ("train", "valid") if part in sources.old}
+    known: dict[int, str] = {key: part for part, seen in old.items() for key in seen.ids if key is not None}
+    data.parts = _drawn(new.ids, {"train": 1 - share, "valid": share} if not sources.valid else None, seed, known)
+    data.parts += ["atom" if key is None else "valid" for key in valid.ids]
+    kinds = new.elements + valid.elements
+    if sources.replay:
+        taken = {*new.ids, *valid.ids}
+        for part, seen in old.items():
+            wanted = part == "train" or sources.valid is None
+            parts = [part if wanted and key not in taken else "" for key in seen.ids]
+            data.replayed += parts.count("train")
+            data.parts += parts
+            kinds += seen.elements
+    data.notes += overlap.check({key for key in new.ids if key is not None})
+    trained = {e for part, elements in zip(data.parts, kinds, strict=True) if part == "train" for e in elements}
+    data_checks.check_elements(trained, data.first, sources.valid is None)
+    data.notes += data.levels.check(mixed)
+    data.notes += data_checks.stress_note(data.with_stress, data.periodic)
+    return data
+
+
+def _structures(reader: Reader | None) -> dict[int, str]:
+    """Where each structure of a file is, without isolated atoms."""
+    frames = reader() if reader else ()
+    return {data_checks.frame_key(frame): frame.where for frame in frames if not is_isolated_atom(frame)}
+
+
+def _survey(reader: Reader | None, keys: Keys, data: Dataset, overlap: data_checks.Overlap | None = None) -> _Seen:
+    seen = _Seen()
+    kinds: dict[frozenset[str], frozenset[str]] = {}
+    for frame in reader() if reader else ():
+        if _check(frame, keys, data):
+            seen.ids.append(None)
+            seen.elements.append(frozenset())
+            continue
+        key = data_checks.frame_key(frame)
+        if overlap:
+            overlap.see(key, frame)
+        seen.ids.append(key)
+        elements = frozenset(frame.symbols)
+        seen.elements.append(kinds.setdefault(elements, elements))
+    return seen
+
+
+def _drawn(ids: list[int | None], shares: dict[str, float] | None, seed: int, known: dict[int, str]) -> list[str]:
+    """The part of each new frame; without shares, all are trained on."""
+    if shares is None:
+        return ["atom" if key is None else "train" for key in ids]
+    parts = known | assign([key for key in ids if key is not None and key not in known], shares, seed)
+    return ["atom" if key is None else parts[key] for key in ids]
+
+
+def _check(frame: Frame, keys: Keys, data: Dataset) -> bool:
+    """Check one frame and take down what is in it; returns whether it is an isolated atom."""
+    label = extxyz.labels(frame, keys)
+    where = frame.where
+    isolated = is_isolated_atom(frame)
+    if label["energy"] is None:
+        raise BadData(
+            f"{where}: no energy", "label it first, or name its key: --keys energy=MY_energy,forces=MY_forces"
+        )
+    if label["forces"] is None and not isolated:
+        raise BadData(f"{where}: no forces", "label it first, or name its key: --keys forces=MY_forces")
+    if isolated:
+        note_atom(frame.symbols[0], label["energy"], where, data.e0s)
+        return True
+    data.weighted = data_checks.check_weights(frame) or data.weighted
+    data.levels.see(frame)
+    if frame.natoms == 1:
+        data.crystals_of_one_atom.update(frame.symbols)
+    for element in set(frame.symbols) - data.elements:
+        data.first[element] = where
+        data.elements.add(element)
+    data.frames += 1
+    data.periodic += any(frame.pbc)
+    data.with_stress += any(frame.pbc) and label["stress"] is not None
+    return False
+
+
+def render(sources: Sources, parts: list[str], part: str, copies: list[int] | None = None) -> Iterator[str]:
+    """The frames of one part, as often as `copies` says (else once), with their labels in the standard keys.
+
+    Nothing is in them that a trainer could mistake for a label. The stress of a frame without periodicity, which has
+    no volume, is left out.
+    """
+    for index, (place, (frame, keys)) in enumerate(zip(parts, sources, strict=True)):
+        if place != part:
+            continue
+        label = extxyz.labels(frame, keys)
+        stress = label["stress"] if any(frame.pbc) else None
+        text = extxyz.new_frame(
+            frame.symbols,
+            frame.positions,
+            frame.cell,
+            frame.pbc,
+            info={
+                "energy": label["energy"],
+                **({"stress": extxyz.voigt_to_matrix(stress)} if stress else {}),
+                **data_checks.about(frame),
+            },
+            columns={"forces": ("R", label["forces"])},
+        )
+        yield from [text] * (copies[index] if copies else 1)

@@ -1,0 +1,1 @@
+"""What the engines for molecular dynamics share: checkpoints, limits, exchange, records. No integrator."""

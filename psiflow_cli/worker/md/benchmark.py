@@ -1,0 +1,72 @@
+"""How fast each engine moves walkers here, alone and in batches of several sizes: a short measurement."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.worker.failures import Fatal
+
+Wire = dict[str, Any]
+
+STEPS = 4
+"""Steps of one timing, after a first block that loads and warms."""
+LIMIT_S = 20.0
+"""No larger batch is tried after so long."""
+GAIN = 1.05
+"""By how much each walker of a larger batch must be faster, for a still larger one to be tried."""
+SURE = 4
+"""Batches up to here are tried in any case: a busy machine may hide what they gain."""
+
+
+def measure(job: Wire, engines: dict[str, str], share: int, batch: int | None, context: Wire) -> list[Wire]:
+    """*worker*: {"engine", "batch", "seconds": of one step of the whole batch}, for what could be run.
+
+    `engines` are {name: module}. `share` walkers are one worker's; no batch is larger. `batch` is the only one tried,
+    if given. An engine whose packages are not installed is left out, but raises Fatal if it is the only one.
+    """
+    began = time.perf_counter()
+    found: list[Wire] = []
+    for name, path in engines.items():
+        module = importlib.import_module(path)
+        sizes = [1] if not module.BATCHED else [batch] if batch else _sizes(min(share, len(job["walkers"])))
+        before = math.inf
+        for size in sizes:
+            if found and time.perf_counter() - began > LIMIT_S:
+                break
+            try:
+                seconds = _timed(module, job, size, context)
+            except (ImportError, Fatal, RuntimeError, MemoryError):
+                if len(engines) == 1:
+                    raise
+                break
+            found.append({"engine": name, "batch": size, "seconds": seconds})
+            if size >= SURE and seconds / size * GAIN > before:
+                break
+            before = seconds / size
+    return found
+
+
+def _sizes(most: int) -> list[int]:
+    """1, 2, 4 … and the most that there can be."""
+    sizes = [1]
+    while 2 * sizes[-1] < most:
+        sizes.append(2 * sizes[-1])
+    return sizes if sizes[-1] == most else [*sizes, most]
+
+
+def _timed(module: Any, job: Wire, size: int, context: Wire) -> float:
+    """Seconds of one step of the first `size` walkers."""
+    with tempfile.TemporaryDirectory(prefix="psiflow-pace-", dir=context["scratch"] or None) as folder:
+        one = {**job, "folder": str(Path(folder) / "group"), "walkers": job["walkers"][:size], "batch": size}
+        one.update(steps=3 * STEPS, every=3 * STEPS + 1, limits={}, exchange=None)
+        laps = []
+        for block in (STEPS, STEPS, STEPS):
+            start = time.perf_counter()
+            module.advance({**one, "block": block}, context)
+            laps.append(time.perf_counter() - start)
+    return min(laps[1:]) / STEPS

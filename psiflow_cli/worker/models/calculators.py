@@ -1,0 +1,57 @@
+"""A model's ASE calculator, loaded once for all the tasks of a worker process."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from typing import Any
+
+from psiflow_cli.worker.models import committee_calculator, weights
+from psiflow_cli.worker.process.call import resolve
+
+Wire = dict[str, Any]
+
+_loaded: dict[tuple[str, ...], list[Any]] = {}
+"""The last model of each thread: calculators hold the positions that they were asked about."""
+
+
+def calculator(model: Wire, context: Wire) -> Any:
+    """The calculator of `model["members"]` (folders) of `model["family"]` (a name, a module or a file.py).
+
+    `model["weights"]` (path: sha256), where given, must be what is there: raises Fatal where a file was replaced.
+    More than one member gives their mean, and their `spread`; see `committee_calculator`. The last model is kept, and
+    comes back without memory of earlier positions: a neighbour list that remembers them would change the last digits
+    of forces.
+    """
+    weights.check(model.get("weights", {}))
+    family = model["family"]
+    thread = str(threading.get_ident())
+    key = (thread, family, *model["members"], str(context.get("device")), str(context.get("dtype")))
+    if key not in _loaded:
+        for other in [each for each in list(_loaded) if each[0] == thread]:
+            del _loaded[other]  # two models may not fit on one GPU
+        module = family if "." in family else f"psiflow_cli.models.{family}"
+        make = resolve(f"{module}:calculator")
+        _loaded[key] = [make(member, context) for member in model["members"]]
+        if context.get("device") != "cuda":
+            same_digits()
+    members = _loaded[key]
+    for member in members:
+        member.reset()
+    if len(members) == 1:
+        return members[0]
+    return committee_calculator.calculator(members)
+
+
+def same_digits() -> None:
+    """Keep TorchScript from rewriting a model after its first calls, where torch is loaded.
+
+    It profiles two calls and fuses what it saw, which changes the last digits in float32: a walker that goes on in a
+    new process would leave its path. On a CPU the fusion gains nothing (measured with MACE, 81 atoms).
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch.jit, "set_fusion_strategy"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript as a whole is
+            torch.jit.set_fusion_strategy([("DYNAMIC", 0)])

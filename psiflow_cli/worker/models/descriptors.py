@@ -1,0 +1,87 @@
+"""What a structure looks like, as numbers: the mean over its atoms of what describes their surroundings."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from psiflow_cli.worker import failures
+from psiflow_cli.worker.models import predictions
+from psiflow_cli.worker.models.weights import check
+from psiflow_cli.worker.process import call
+from psiflow_cli.worker.structures import frames as wire
+
+Wire = dict[str, Any]
+
+CUTOFF, RADIAL, ANGULAR = 5.0, 6, 4
+"""Of SOAP: Å, and how many radial functions and angular momenta."""
+
+
+def of_model(
+    frames: list[Wire], family: str, members: list[str], weights: dict[str, str], elements: list[str] | None,
+    context: Wire,
+) -> list[Wire]:  # fmt: skip
+    """{"features": see `packed`} or a failure for each frame: the mean of what a model knows of its atoms.
+
+    Of a committee, the first member is asked. `elements` are those the model knows (None: whatever it takes). Raises
+    Fatal where a weight file was replaced.
+    """
+    check(weights)
+    describe = call.resolve(f"{family}:features")
+
+    def one(frame: Wire) -> Any:
+        return describe(frame, members[0], context).mean(axis=0)
+
+    return [predictions.unfit(frame, elements) or _described(frame, one) for frame in frames]
+
+
+def soap(frames: list[Wire], species: list[str], context: Wire) -> list[Wire]:
+    """{"features": see `packed`} or a failure for each frame: its average SOAP vector, of length 1.
+
+    The distance of two such vectors is (2 - 2k)^(1/2), where k is the average kernel of De et al., Phys. Chem. Chem.
+    Phys. 18, 13754 (2016) with zeta = 1; of the neighbours' elements, those of one factor of the power spectrum are
+    summed (Darby et al., npj Comput. Mater. 8, 166 (2022)).
+    """
+    import numpy as np
+
+    def one(frame: Wire) -> Any:
+        vector = _soap(tuple(species), any(frame["pbc"])).create(wire.atoms(frame))
+        return vector / np.linalg.norm(vector)
+
+    return [predictions.unfit(frame, species) or _described(frame, one) for frame in frames]
+
+
+@lru_cache
+def _soap(species: tuple[str, ...], periodic: bool) -> Any:
+    try:
+        from dscribe.descriptors import SOAP
+    except ImportError as error:
+        hint = "install dscribe there (the extra soap), or choose by a model's features: --model BUNDLE"
+        raise failures.Fatal(f"no SOAP in the workers' environment: {error}", hint) from None
+    return SOAP(
+        species=species, r_cut=CUTOFF, n_max=RADIAL, l_max=ANGULAR, average="outer", periodic=periodic,
+        compression={"mode": "mu1nu1"},
+    )  # fmt: skip
+
+
+def _described(frame: Wire, describe: Callable[[Wire], Any]) -> Wire:
+    import numpy as np
+
+    try:
+        vector = np.asarray(describe(frame), dtype=float)
+    except failures.Fatal:
+        raise
+    except Exception as error:
+        return predictions.crashed(error)
+    if not np.isfinite(vector).all():
+        return failures.failure("inconsistent", "its features are not finite")
+    return {"features": packed(vector)}
+
+
+def packed(vector: Any) -> str:
+    """Numbers as base64 of little-endian float32: a journal of them stays readable line by line, and small."""
+    import numpy as np
+
+    return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode("ascii")

@@ -1,0 +1,30 @@
+"""What a model is turned into on a worker: files of other programs, and compiled models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psiflow_cli.worker.models.weights import check
+from psiflow_cli.worker.process import call
+
+Wire = dict[str, Any]
+
+
+def export(
+    family: str, members: list[str], weights: dict[str, str], target: str, form: str, folder: str, context: Wire
+) -> str:
+    """The file or folder, made in `folder`, that another program reads; see `seams.Model.export`.
+
+    `weights` (path: sha256) must be what is there: raises Fatal where a file was replaced.
+    """
+    check(weights)
+    return str(
+        call.resolve(f"{family}:export")(members=members, target=target, form=form, folder=folder, context=context)
+    )
+
+
+def compiled(family: str, member: str, weights: dict[str, str], target: str, folder: str, context: Wire) -> Wire:
+    """A member compiled for `target`, made in `folder`; see `seams.Model.compile`. `weights` as for `export`."""
+    check(weights)
+    made: Wire = call.resolve(f"{family}:compile")(member=member, target=target, folder=folder, context=context)
+    return made

@@ -1,0 +1,78 @@
+"""Many frames in one call of a model where its family can do so; else its calculator, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from psiflow_cli.worker.failures import Fatal, failure
+from psiflow_cli.worker.models import calculators, committee
+from psiflow_cli.worker.process import call
+from psiflow_cli.worker.structures import frames as wire
+
+Wire = dict[str, Any]
+Predict = Callable[[list[Wire]], list[Wire]]
+"""Energy, forces, stress (None where there is none) and a committee's spread, or a failure, for each frame."""
+
+
+def predictor(model: Wire, context: Wire) -> Predict:
+    """What predicts with a model as `seams.Sampler` has it; an exception is the failure of the frame it comes from."""
+    try:
+        call.resolve(f"{model['family']}:predict")
+    except AttributeError:
+        calculator = calculators.calculator(model, context)
+        return lambda frames: apart(frames, lambda some: [labelled(frame, calculator) for frame in some])
+    weights = model.get("weights", {})
+    return lambda frames: apart(
+        frames, lambda some: committee.evaluate(some, model["family"], model["members"], context, weights)
+    )
+
+
+def apart(frames: list[Wire], predict: Predict) -> list[Wire]:
+    """The predictions of frames together or, where that fails, one by one: so that only the guilty one suffers."""
+    try:
+        return predict(frames)
+    except Fatal:
+        raise
+    except Exception as error:
+        if len(frames) == 1:
+            return [crashed(error)]
+    return [result for frame in frames for result in apart([frame], predict)]
+
+
+def labelled(frame: Wire, calculator: Any) -> Wire:
+    """What an ASE calculator says of a frame."""
+    from ase.calculators.calculator import PropertyNotImplementedError
+
+    calculator.reset()  # it would take positions that differ by 1e-15 Å from those before for the same
+    atoms = wire.atoms(frame)
+    atoms.calc = calculator
+    try:
+        stress = atoms.get_stress().tolist() if atoms.cell.rank == 3 and all(atoms.pbc) else None
+    except PropertyNotImplementedError:
+        stress = None
+    found = {"energy": float(atoms.get_potential_energy()), "forces": atoms.get_forces().tolist(), "stress": stress}
+    if hasattr(calculator, "spread"):
+        found["energy_std"], found["forces_std"] = calculator.spread
+    return found
+
+
+def unfit(frame: Wire, elements: list[str] | None) -> Wire | None:
+    """The failure of a frame that no model, or not one of these elements (None: of any), can describe."""
+    if reason := wire.invalid(frame):
+        return failure("invalid-input", reason)
+    foreign = set(frame["symbols"]) - set(frame["symbols"] if elements is None else elements)
+    return failure("invalid-input", f"the model does not know {', '.join(sorted(foreign))}") if foreign else None
+
+
+def crashed(error: Exception) -> Wire:
+    """The failure that an exception of a model or of ASE is; memory that ran out is the machine's."""
+    memory = isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
+    return failure("out-of-memory" if memory else "crashed", f"{type(error).__name__}: {error}")
+
+
+def largest(forces: Any) -> float:
+    """The largest norm of the force on an atom; `forces` has shape (N, 3)."""
+    import numpy as np
+
+    return float(np.sqrt((np.asarray(forces) ** 2).sum(axis=1).max()))

@@ -1,0 +1,128 @@
+"""A trainer as a process of its own: in a folder that is for one training only, and judged by how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.process import subprocesses
+
+Wire = dict[str, Any]
+
+JOB = "job.json"
+"""What the folder's training is of."""
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_MEMORY_HINT = "use a smaller batch_size or model, or more memory"
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A module for `python -m` that leaves its result and facts of it in the folder it is started in."""
+
+    module: str
+    log: str
+    weights: str
+    """The result: there only when the training is at its end."""
+    facts: str
+    """JSON; its `finished` is false where the clock ended the training, its `epoch` is that of the weights."""
+    leftovers: tuple[str, ...]
+    """Folders and files that a training leaves, the weights' folder among them."""
+    causes: tuple[tuple[str, int, str], ...]
+    """What a line of the log says of the cause of its failure: pattern, exit code, hint."""
+    launcher: tuple[str, ...] = ()
+    """What Python runs the module by where a task has `{gpus}`; none for a trainer that starts its own processes."""
+
+    def forget_other(self, folder: Path, job: Wire, files: dict[str, Path]) -> None:
+        """Start over where the folder holds a training of something else; what it holds is psiflow's own."""
+        same = {key: job[key] for key in ("config", "seed")}
+        same |= {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+        identity, path = json.dumps(same, sort_keys=True), folder / JOB
+        if path.is_file() and path.read_text() == identity:
+            return
+        path.unlink(missing_ok=True)
+        for name in self.leftovers:
+            if (folder / name).is_dir():
+                shutil.rmtree(folder / name, ignore_errors=True)
+            else:
+                (folder / name).unlink(missing_ok=True)
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(identity)
+        temporary.replace(path)
+
+    def is_finished(self, folder: Path) -> bool:
+        """Whether an earlier run trained to the end; what one that ran out of time delivered is removed."""
+        if not (folder / self.weights).is_file():
+            return False
+        if json.loads((folder / self.facts).read_text())["finished"]:
+            return True
+        (folder / self.weights).unlink()
+        return False
+
+    def launch(self, folder: Path, context: Wire, until: float | None, reached: Iterable[int]) -> None:
+        """Run it to its end, by `until` (seconds since 1970) if it can; `reached` is asked when it could not.
+
+        Raises Fatal if it failed, and with exit code 75 if the walltime ended it.
+        """
+        gpus = on_gpus(context)
+        launcher = [word.format(gpus=gpus) for word in self.launcher] if gpus > 1 else []
+        outcome = subprocesses.run(
+            [sys.executable, *launcher, "-m", self.module, *([] if until is None else [str(until)])],
+            folder / self.log,
+            cwd=folder,
+            env=_environment(context),
+            seconds=context.get("walltime"),
+            memory=context.get("memory"),
+            cpus=context.get("cpus"),
+        )
+        if outcome.timed_out:
+            epochs = len(list(reached))
+            what = f"the walltime of the task was up after {epochs} epochs"
+            raise Fatal(what, "run the same command again to go on", 75)
+        if outcome.out_of_memory or outcome.returncode != 0:
+            raise self._failure(folder / self.log, outcome)
+
+    def check_converged(self, folder: Path, epochs: list[Wire]) -> None:
+        """Raise Fatal, and keep no weights, where no epoch's validation loss was a number."""
+        if epochs and not any(math.isfinite(epoch["valid_loss"]) for epoch in epochs):
+            (folder / self.weights).unlink()
+            raise Fatal("the training diverged: its loss is not a number", "use a smaller lr, and check the labels", 65)
+
+    def _failure(self, log: Path, outcome: subprocesses.Outcome) -> Fatal:
+        """The last line of the log that says something, and what to do about it."""
+        if outcome.out_of_memory:
+            return Fatal("the trainer needed more memory than the task has", f"{_MEMORY_HINT}; its log: {log}", 69)
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        pattern = re.compile(r"(\S*(Error|Exception|Interrupt)\b.*|\S+: error: )")
+        telling = [line.strip() for line in lines if pattern.match(line)]
+        if not telling:
+            how = f"signal {-outcome.returncode}" if outcome.returncode < 0 else f"exit code {outcome.returncode}"
+            # A training that runs out of the node's memory is killed by the kernel.
+            text = f"the trainer was killed or ended without a word ({how})"
+            return Fatal(text, f"its log: {log}", 69 if outcome.returncode == -9 else 70)
+        memory = (r"out of memory|can't allocate memory|MemoryError", 69, _MEMORY_HINT)
+        for cause, code, hint in (memory, *self.causes):
+            if re.search(cause, telling[-1]):
+                return Fatal(f"the trainer failed: {telling[-1][:300]}", f"{hint}; its log: {log}", code)
+        return Fatal(f"the trainer failed: {telling[-1][:300]}", f"its log: {log}", 70)
+
+
+def on_gpus(context: Wire) -> int:
+    """How many GPUs a task trains on; 0 for one on a CPU."""
+    return int(context.get("gpus") or 1) if (context.get("device") or "cpu") != "cpu" else 0
+
+
+def _environment(context: Wire) -> dict[str, str]:
+    """The worker's, with the threads of the task; without SLURM's, which Lightning takes for its own launcher's."""
+    threads = str(context.get("threads") or context.get("cores") or 1)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+    return {**own, **dict.fromkeys(_THREADS, threads), **context.get("env", {})}

@@ -1,0 +1,72 @@
+"""A panel of a model's errors by element and by `config_type`, and one of a committee's spread against its error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from psiflow_cli.worker.plots import style
+
+Bar = tuple[str, float, str]
+"""Name, RMSE and colour of a group."""
+_MOST_BARS = 16
+
+
+def bars(axis: Any, errors: list[Bar], unit: str) -> None:
+    """RMSE of each group as a bar with its number; the first is that of all, and of very many only the worst."""
+    if len(errors) > _MOST_BARS:
+        worst = sorted(errors[1:], key=lambda bar: -bar[1])[: _MOST_BARS - 1]
+        axis.set_title(f"the {len(worst)} worst of {len(errors) - 1} groups", loc="left", fontsize="small")
+        errors = [errors[0], *worst]
+    names, values, colours = zip(*errors, strict=True)
+    places = list(range(len(names)))
+    axis.barh(places, values, color=colours, height=0.7)
+    most = max(values) or 1.0
+    for place, value in zip(places, values, strict=True):
+        said = f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
+        axis.text(value + 0.01 * most, place, said, va="center", fontsize="small")
+    axis.set_yticks(places, [name if len(name) < 19 else f"{name[:17]}…" for name in names], fontsize="small")
+    axis.set(xlim=(0, 1.18 * most), ylim=(len(names) - 0.4, -0.6), xlabel=f"RMSE / {unit}")
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def height(numbers: Sequence[int]) -> float:
+    """Inches that a row of bars takes, of so many bars each."""
+    return 0.8 + 0.22 * min(_MOST_BARS, max(numbers, default=0))
+
+
+def spread(axis: Any, spreads: Any, errors: Any, unit: str) -> None:
+    """The true error against the spread of the members, both logarithmic: points should follow the diagonal."""
+    import numpy as np
+
+    drawn = (spreads > 0) & (errors > 0)
+    axis.set(xlabel=f"spread of the committee / {unit}", ylabel=f"true error / {unit}")
+    if not drawn.any():
+        axis.set_title("the members do not differ", loc="left", fontsize="medium")
+        return
+    x, y = spreads[drawn], errors[drawn]
+    both = np.concatenate([x, y])
+    # A few points that happen to be right would stretch the axes over many decades.
+    low = max(both.min(), 1e-3 * np.median(both)) / 1.5
+    ends = [low, both.max() * 1.5]
+    _cloud(axis, x, y, ends)
+    axis.plot(ends, ends, color="0.3", lw=0.9, label="error = spread")
+    axis.set(xlim=ends, ylim=ends, aspect="equal")
+    for which in "xy":
+        style.plain_logarithm(axis, which)
+    axis.legend(loc="lower right", fontsize="small")
+    what = f"{len(spreads)} {'frames' if 'atom' in unit else 'atoms'}"
+    vary = spreads.std() > 0 and errors.std() > 0
+    alike = f", correlation {float(np.corrcoef(spreads, errors)[0, 1]):.2f}" if vary else ""
+    ratio = math.sqrt(float((errors**2).mean() / (spreads**2).mean()))
+    axis.set_title(f"{what}{alike}\nRMS error / RMS spread {ratio:.2f}", loc="left", fontsize="medium")
+
+
+def _cloud(axis: Any, x: Any, y: Any, ends: list[float]) -> None:
+    """Points, or where there are many their density."""
+    if len(x) <= style.POINTS // 6:
+        axis.scatter(x, y, s=8, alpha=style.faintness(len(x)), color=style.COLOURS[0], linewidths=0, rasterized=True)
+        return
+    scale = {"xscale": "log", "yscale": "log", "extent": [math.log10(end) for end in ends] * 2}
+    axis.hexbin(x, y, gridsize=50, bins="log", mincnt=1, cmap="viridis", linewidths=0.1, rasterized=True, **scale)

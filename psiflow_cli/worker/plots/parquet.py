@@ -1,0 +1,25 @@
+"""A table of numbers as Parquet, where pyarrow is."""
+
+from __future__ import annotations
+
+import importlib
+
+from psiflow_cli.worker.failures import Fatal
+
+
+def parquet(source: str, columns: dict[str, str], path: str) -> None:
+    """*worker*: a CSV file as Parquet, piece by piece; `columns` are the types, int64 or double, by name.
+
+    Raises Fatal where there is no pyarrow.
+    """
+    try:
+        csv, parquet = importlib.import_module("pyarrow.csv"), importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise Fatal(
+            "Parquet needs pyarrow in the workers' environment",
+            "pip install pyarrow there, or name a .csv file: what is computed is kept",
+        ) from None
+    types = csv.ConvertOptions(column_types=columns)
+    with csv.open_csv(source, convert_options=types) as table, parquet.ParquetWriter(path, table.schema) as made:
+        for batch in table:
+            made.write_batch(batch)

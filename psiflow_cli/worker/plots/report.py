@@ -1,0 +1,80 @@
+"""What is drawn for the page of `psiflow report`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.worker.plots import parity, style
+from psiflow_cli.worker.structures import frames as wire
+
+Wire = dict[str, Any]
+
+_UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "MPa"}
+
+
+def draw(series: list[Wire], frames: list[Wire], errors: list[float], sources: dict[str, str], folder: str) -> Wire:
+    """*worker*: {"errors": a PNG of them, or "", "plots": {name: parity plot}, "viewer": see `_viewer`}.
+
+    `series` has {"name", "energy": RMSE in meV/atom, "forces": in meV/Å, "stress": in MPa} of each evaluation; `frames`
+    are to be looked at, with the largest error of a force in each (eV/Å); `sources` are files for `plots.parity`.
+    Without matplotlib, "missing" says so instead of pictures.
+    """
+    found: Wire = {"errors": "", "plots": {}, "viewer": _viewer(frames, errors, Path(folder)) if frames else {}}
+    try:
+        if len(series) > 1:
+            found["errors"] = str(Path(folder, "errors.png"))
+            _errors(series, found["errors"])
+        for name, source in sources.items():
+            found["plots"][name] = str(Path(source).with_suffix(".png"))
+            parity.parity_file(source, found["plots"][name])
+    except ModuleNotFoundError as error:
+        missing = f"No pictures: {error.name} is not installed where the workers run (it comes with the extra mace)."
+        return {**found, "errors": "", "plots": {}, "missing": missing}
+    return found
+
+
+def _errors(series: list[Wire], path: str) -> None:
+    quantities = [q for q in _UNITS if any(q in each for each in series)]
+    figure, axes = style.axes(1, len(quantities), 4.2, 3.2)
+    names = _short([each["name"] for each in series])
+    for axis, quantity, colour in zip(axes[0], quantities, style.COLOURS, strict=False):
+        places = [number for number, each in enumerate(series) if quantity in each]
+        axis.plot(places, [series[n][quantity] for n in places], "o-", color=colour)
+        axis.set(title=quantity, ylabel=f"RMSE / {_UNITS[quantity]}")
+        turned = max(map(len, names)) > 8
+        axis.set_xticks(range(len(names)), names, rotation=30 if turned else 0, ha="right" if turned else "center")
+        axis.margins(0.1)
+        axis.set_ylim(bottom=0)
+        axis.grid(True, alpha=0.25)
+    style.save(figure, path)
+
+
+def _short(names: list[str]) -> list[str]:
+    """The parts of paths that tell them apart."""
+    parts = [name.split("/") for name in names]
+    depth = min(map(len, parts))
+    told = [k for k in range(depth) if len({each[k] for each in parts}) > 1]
+    return ["/".join(each[k] for k in told) if told else "/".join(each) for each in parts]
+
+
+def _viewer(frames: list[Wire], errors: list[float], folder: Path) -> Wire:
+    """{"data": a data set in chemiscope's JSON, "script": its program}, or {"missing": what to install}."""
+    try:
+        import chemiscope
+    except ImportError:
+        return {
+            "missing": "With chemiscope in the workers' environment (the extra report), these can be looked at here."
+        }
+    data = chemiscope.create_input(
+        structures=[wire.atoms(frame) for frame in frames],
+        metadata={"name": "where the model is most wrong"},
+        properties={"error": {"target": "structure", "values": errors, "units": "eV/Å"}},
+        settings={"structure": [{"unitCell": True}]},
+    )
+    path = folder / "frames.json"
+    path.write_text(json.dumps(data))
+    script = shutil.copy(Path(chemiscope.__file__).parent / "sphinx" / "static" / "chemiscope.min.js", folder)
+    return {"data": str(path), "script": str(script)}

@@ -1,0 +1,1 @@
+"""Processes on a worker: calling back ends, starting programs, limits, files written atomically. No science."""

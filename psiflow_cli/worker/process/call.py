@@ -1,0 +1,84 @@
+"""The one function that Parsl runs: it calls a back end by name and never lets an exception cross the wire.
+
+A worker that raises an exception class which the command's process cannot import kills Parsl's result thread, and the
+command would hang; so every outcome is a plain dict, and every exception becomes text.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.process import parsl_result_queue, watchdog
+
+_loading = threading.RLock()
+
+
+def call(
+    target: str, payload: dict[str, Any], hang_log: str = "", parsl_resource_specification: object = None
+) -> dict[str, Any]:
+    """Call `module:function` (or `/path/file.py:function`) with the payload's items as keyword arguments.
+
+    A task that takes longer than the walltime of its context ends this process, if there is a `hang_log` to tell.
+    The last argument is for the executor; Parsl hands it through.
+    Returns {"value": ..., "seconds": float, "host": str} or, with the same last two,
+    {"fatal": text, "hint": text, "exit_code": int} or {"error": text, "traceback": text}.
+    """
+    parsl_result_queue.settle()
+    start = time.perf_counter()
+    context = payload.get("context")
+    if context is not None:
+        payload = {**payload, "context": _here(context)}
+    outcome: dict[str, Any]
+    try:
+        with watchdog.limit((context or {}).get("walltime"), hang_log):
+            outcome = {"value": resolve(target)(**payload)}
+    except Fatal as error:
+        outcome = {"fatal": error.message, "hint": error.hint, "exit_code": error.exit_code}
+    except MemoryError:
+        outcome = {"error": "out of memory", "traceback": ""}
+    except (Exception, SystemExit) as error:  # a library that exits must not take the worker with it
+        outcome = {
+            "error": f"{type(error).__name__}: {error}",
+            "traceback": traceback.format_exc(),
+        }
+    outcome["seconds"] = time.perf_counter() - start
+    outcome["host"] = os.uname().nodename
+    return outcome
+
+
+def _here(context: dict[str, Any]) -> dict[str, Any]:
+    """The context with what only the worker knows: its CPUs, its scratch folder."""
+    import tempfile
+
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    scratch = os.path.expandvars(context["scratch"]) or tempfile.gettempdir()
+    return {**context, "cpus": cpus, "scratch": scratch}
+
+
+def resolve(target: str) -> Any:
+    """The function that `module:function` or `/path/file.py:function` names."""
+    name, _, function = target.rpartition(":")
+    if not name.endswith(".py"):
+        return getattr(importlib.import_module(name), function)
+    with _loading:  # tasks may run in threads: none may see a module that is half there
+        module = sys.modules.get(name)
+        if module is None:
+            spec = importlib.util.spec_from_file_location(name, name)
+            if spec is None or spec.loader is None:
+                raise ImportError(name)
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del sys.modules[name]
+                raise
+    return getattr(module, function)

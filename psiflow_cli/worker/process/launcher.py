@@ -1,0 +1,71 @@
+"""How a task starts a program: the launch template filled in, and the environment it runs in."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from typing import Any
+
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.process import environment_modules
+
+MPIRUN = "mpirun -np {ranks}"
+
+
+def prefix(context: dict[str, Any]) -> list[str]:
+    """The launch template's words, with numbers filled in; mpirun if there is more than one rank, else nothing.
+
+    Raises Fatal for a template that holds anything but {ranks}, {threads} and {cpus}.
+    """
+    ranks, threads = context.get("ranks") or 1, context.get("threads") or 1
+    launch = context.get("launch") or (MPIRUN if ranks > 1 else "")
+    cpus = ",".join(str(cpu) for cpu in context.get("cpus") or [])
+    try:
+        return [word.format(ranks=ranks, threads=threads, cpus=cpus) for word in shlex.split(launch)]
+    except (ValueError, KeyError, IndexError) as error:
+        raise Fatal(
+            f"launch = {launch!r} cannot be filled in: {error}", "it may hold {ranks}, {threads}, {cpus}"
+        ) from None
+
+
+def command(context: dict[str, Any], executable: str, *arguments: str) -> list[str]:
+    """The argv of one run of `executable`, or of the site's: behind its launch template or mpirun. Raises Fatal."""
+    executable = context.get("executable") or executable
+    before = prefix(context)
+    argv = [*before, executable, *arguments]
+    if environment_modules.needed(context):
+        return environment_modules.wrap(argv, context)  # what is on PATH then, only that shell knows
+    path = environment(context).get("PATH")
+    for program, key in ((before[0], "launch"),) if before else ((executable, "executable"),):
+        if shutil.which(program, path=path) is None:
+            raise missing(program, key)
+    return argv
+
+
+def missing(program: str, key: str, detail: str = "") -> Fatal:
+    """The end of the run: this program is not there."""
+    return Fatal(
+        f"{key} {program!r} cannot be started where the reference runs: {detail or 'it was not found'}",
+        f"set `{key}` in the site's [resources] for the reference, or the environment that has it",
+    )
+
+
+def environment(context: dict[str, Any]) -> dict[str, str]:
+    """The worker's environment, the site's over it, the number of threads, and what keeps MPI to this task's cores."""
+    threads = str(context.get("threads") or 1)
+    launch = context.get("launch") or ""
+    env = dict(os.environ)
+    if "srun" not in launch:
+        # a block is one SLURM task with many cores: an mpirun that knew of it would find one slot, and refuse
+        env = {name: value for name, value in env.items() if not name.startswith("SLURM_")}
+    env.update({**(context.get("env") or {}), **environment_modules.variables(context), "OMP_NUM_THREADS": threads})
+    if "bind" not in launch:
+        # Open MPI starts binding at core 0 whatever CPUs it was given, and two tasks on a node would share cores;
+        # unbound, the ranks stay on the worker's own CPUs. The second name is that of Open MPI 5.
+        env.setdefault("OMPI_MCA_hwloc_base_binding_policy", "none")
+        env.setdefault("PRTE_MCA_hwloc_default_binding_policy", "none")
+    if os.geteuid() == 0:  # Open MPI refuses to start as root otherwise
+        env.setdefault("OMPI_ALLOW_RUN_AS_ROOT", "1")
+        env.setdefault("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+    return env

@@ -1,0 +1,93 @@
+"""What a worker sees, for `psiflow site check --submit`: cores, GPU, scratch, and its launcher's ranks and threads."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.worker.process import environment_modules, launcher
+
+_LAUNCH_S = 60.0
+
+
+def probe(context: dict[str, Any], families: dict[str, list[str]] | None = None) -> dict[str, Any]:
+    """{"python", "host", "cpus", "problems": [sentences]}: everything that can be tried without the science.
+
+    `families` are the modules that each model family or reference needs.
+    """
+    problems = [*_scratch(context), *_gpu(context), *_launched(context), *_imported(families or {})]
+    cpus = context.get("cpus") or []
+    if len(cpus) and len(cpus) < context["cores"]:
+        problems.append(f"has {len(cpus)} core(s), {context['cores']} asked for")
+    return {"python": sys.version.split()[0], "host": os.uname().nodename, "cpus": cpus, "problems": problems}
+
+
+def _scratch(context: dict[str, Any]) -> list[str]:
+    folder = Path(context["scratch"])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder) as stream:
+            stream.write(b"x")
+    except OSError as error:
+        return [f"cannot write its scratch folder {folder}: {error.strerror}"]
+    return []
+
+
+def _gpu(context: dict[str, Any]) -> list[str]:
+    if context["device"] != "cuda":
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if not visible:
+        return ["sees no GPU: CUDA_VISIBLE_DEVICES is empty"]
+    command = os.environ.get("PSIFLOW_GPU_PROBE", "nvidia-smi -L")
+    try:
+        done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=_LAUNCH_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [f"cannot ask for its GPU with {command!r}: {error}"]
+    return [] if done.returncode == 0 and done.stdout.strip() else [f"sees no GPU: {command!r} shows none"]
+
+
+def _imported(families: dict[str, list[str]]) -> list[str]:
+    found = []
+    for family, needs in families.items():
+        for module in needs:
+            try:
+                importlib.import_module(module)
+            except Exception as error:  # whatever a broken package raises
+                found.append(f"{family}: {module} cannot be imported on {os.uname().nodename}: {error}")
+                break
+    return found
+
+
+def _launched(context: dict[str, Any]) -> list[str]:
+    """Start a line of shell under the launch template in place of the executable; each rank says its threads."""
+    executable, launch = context["executable"], context["launch"]
+    if not executable and not launch:
+        return []
+    prefix = launcher.prefix(context)
+    find = f"command -v {shlex.quote(executable)} >/dev/null || echo missing; " if executable else ""
+    argv = environment_modules.wrap([*prefix, "sh", "-c", f"{find}echo threads=$OMP_NUM_THREADS"], context)
+    env = launcher.environment(context)
+    try:
+        done = subprocess.run(
+            argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_LAUNCH_S, check=False
+        )
+    except OSError as error:
+        return [f"cannot launch with {launch!r}: {argv[0]}: {error.strerror}"]
+    except subprocess.TimeoutExpired:
+        return [f"{launch!r} does not come to an end within {_LAUNCH_S:.0f} s"]
+    said = done.stdout.split()
+    if "missing" in said:
+        return [f"executable {executable!r} is not found where it runs"]
+    ranks = said.count(f"threads={context['threads']}")
+    if ranks != context["ranks"]:
+        words = [line for line in done.stdout.splitlines() if any(map(str.isalpha, line))]
+        last = (words or [f"exit code {done.returncode}"])[-1].removeprefix("psiflow: ")
+        return [f"{launch or executable!r} started {ranks} rank(s) in place of {context['ranks']}: {last[:200]}"]
+    return []

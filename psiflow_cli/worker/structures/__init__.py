@@ -1,0 +1,1 @@
+"""Frames on a worker: conversion, writing, geometry, vibrations. No dynamics and no training."""

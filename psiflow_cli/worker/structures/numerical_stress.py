@@ -1,0 +1,51 @@
+"""The stress of a model by central differences of its energy: what no convention of a sign or a unit can spoil."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psiflow_cli.worker.failures import failure
+from psiflow_cli.worker.models.predictions import Predict, predictor, unfit
+
+Wire = dict[str, Any]
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+"""xx, yy, zz, yz, xz, xy."""
+
+
+def stresses(frames: list[Wire], context: Wire, model: Wire, strain: float) -> list[Wire]:
+    """*worker*: the stress of each periodic frame, from twelve energies of it, each strained by ±`strain`.
+
+    model: see `seams.Sampler`. Returns for each frame {"stress": eV/Å³, in Voigt order, positive under tension}, which
+    is (E(+e) - E(-e)) / (2 e V) for each component e of the strain, or a failure.
+    """
+    predict = predictor(model, context)
+    found: list[Wire] = []
+    for frame in frames:
+        bad = unfit(frame, None)
+        found.append(bad or _stress(frame, predict, strain))
+    return found
+
+
+def _stress(frame: Wire, predict: Predict, strain: float) -> Wire:
+    import numpy as np
+
+    strained = [_strained(frame, *axes, sign * strain) for axes in VOIGT for sign in (1, -1)]
+    energies = []
+    for result in predict(strained):
+        if "failure" in result:
+            return failure(result["failure"], f"in a strained cell: {result['message']}")
+        energies.append(result["energy"])
+    pairs = np.array(energies).reshape(6, 2)
+    volume = abs(np.linalg.det(frame["cell"]))
+    return {"stress": ((pairs[:, 0] - pairs[:, 1]) / (2 * strain * volume)).tolist()}
+
+
+def _strained(frame: Wire, i: int, j: int, strain: float) -> Wire:
+    """The frame and its cell under one component of the strain; a shear is the engineering strain, twice ε_ij."""
+    import numpy as np
+
+    change = np.eye(3)
+    change[i, j] += strain / 2
+    change[j, i] += strain / 2
+    cell, positions = (np.array(frame[name]) @ change for name in ("cell", "positions"))
+    return {**frame, "cell": cell.tolist(), "positions": positions.tolist()}

@@ -1,0 +1,83 @@
+"""A model family that takes its time and learns nothing: for what the stage makes of trainings, whoever does them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+Wire = dict[str, Any]
+SUMMARY = "sleeps"
+REQUIRES = ()
+
+
+def plan(config: Wire, options: dict[str, str], summary: Wire) -> Wire:
+    return {"epochs": int(options.get("epochs", 5)), "pause": float(options.get("pause", 0.05)),
+            "die": int(options.get("die", -1)), "e0s": summary["e0s"], "from": "init" in summary}  # fmt: skip
+
+
+def epochs(config: Wire) -> int:
+    return int(config["epochs"])
+
+
+def progress(workdir: Path) -> list[Wire]:
+    path = Path(workdir, "epochs.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def train(job: Wire, context: Wire) -> Wire:
+    """A line for each epoch; member `die` takes its worker along, once, after its second one."""
+    folder, config, start = Path(job["workdir"]), job["config"], time.time()
+    done = len(progress(folder))
+    while done < config["epochs"]:
+        time.sleep(config["pause"])
+        with (folder / "epochs.jsonl").open("a") as file:
+            file.write(json.dumps({"epoch": done, "loss": 1.0, "valid_loss": 1.0}) + "\n")
+        done += 1
+        if done == 2 and config["die"] == job["seed"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if job["seconds"] is not None and time.time() - start + config["pause"] > job["seconds"]:
+            break
+    weights = {"epochs": done, "seed": job["seed"], "init": "init" in job and Path(job["init"]).name}
+    weights |= {name: hashlib.sha256(Path(job[name]).read_bytes()).hexdigest() for name in ("train", "valid")}
+    (folder / "weights.json").write_text(json.dumps(weights))
+    return {
+        "weights": [str(folder / "weights.json")], "logs": [], "metrics": {}, "trainer": "none 1", "cutoff": 1.0,
+        "elements": ["H", "O"], "dtype": "float64", "atomic_energies": config["e0s"],
+        "finished": done == config["epochs"],
+    }  # fmt: skip
+
+
+def main() -> None:
+    """`psiflow train` with this family: FRAMES OUTPUT and a JSON object of more (members, seed, deadline, …)."""
+    import sys
+
+    from psiflow_cli import bundle, main
+    from psiflow_cli.commands import _stage
+    from psiflow_cli.options import Common
+    from psiflow_cli.stages.train import initial_model, stage
+
+    frames, output, more = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+    deadline = time.time() + more["deadline"] if "deadline" in more else None
+    common = Common(output, more["site"], None, False, deadline, False, False)
+    init = bundle.load(more["init"]) if "init" in more else None
+    of = "output" if init and initial_model.is_output(init, output) else init and init.fingerprint
+    settings = {**{k: v for k, v in more.items() if k != "deadline"}, "init": of}
+    try:
+        job = _stage.job("train", "mace", "train", (frames,), output, common, settings)
+        training = stage.Training(
+            job, __file__, sys.modules[__name__], __file__, {}, "", more.get("set", {}), "0.25",  # type: ignore[arg-type]
+            {"H": -1.0, "O": -2.0}, None, more.get("members", 1), more.get("seed", 0), init,
+            bootstrap=more.get("bootstrap", False),
+        )  # fmt: skip
+        _stage.perform(job, common, lambda s: stage.run(training, s), lambda s: "trained", lambda s: {})
+    except Exception as error:
+        sys.exit(main.explain(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Training data as a whole: what is refused before anything is submitted, who is drawn, and what a trainer gets."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from psiflow_cli import extxyz
+from psiflow_cli.errors import BadData
+from psiflow_cli.stages.train import dataset, e0s
+
+CELL = 'Lattice="5 0 0 0 5 0 0 0 5" '
+
+
+def frame(shift, symbol="H", more="", cell="", stress=""):
+    """A molecule that no other shift gives."""
+    pbc = "T T T" if cell else "F F F"
+    return (
+        f'2\n{cell}Properties=species:S:1:pos:R:3:forces:R:3 energy=-1.5 {stress}{more} pbc="{pbc}"\n'
+        f"O 0 0 0 0.1 0 0\n{symbol} {1 + shift / 100} 0 0 -0.1 0 0\n"
+    )
+
+
+def frames(*shifts, **given):
+    return "".join(frame(shift, **given) for shift in shifts)
+
+
+@pytest.fixture
+def read(tmp_path, monkeypatch):
+    """Read these texts as the training, validation and old data."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(train, valid="", old=(), share=0.25, seed=0, mixed=False, replay=True, keys=None):
+        texts = {"in.xyz": train, "valid.xyz": valid, **{f"old-{part}.xyz": text for part, text in old}}
+        readers = {}
+        for name, text in texts.items():
+            Path(name).write_text(text)
+            readers[name] = partial(extxyz.read, Path(name))
+        sources = dataset.Sources(
+            readers["in.xyz"], keys, readers["valid.xyz"] if valid else None,
+            {part: readers[f"old-{part}.xyz"] for part, _ in old}, replay,
+        )  # fmt: skip
+        return sources, dataset.read(sources, share, seed, mixed)
+
+    return run
+
+
+def said(read, *given, **named):
+    with pytest.raises(BadData) as caught:
+        read(*given, **named)
+    assert caught.value.hint
+    return caught.value.message
+
+
+def test_a_validation_frame_that_is_trained_on(read):
+    message = said(read, frames(1, 2, 3), frames(8, 3, 2))
+    assert message == "valid.xyz:5: frame 2: also a training frame (in.xyz:9: frame 3, and 1 more)"
+    _, data = read(frames(1, 2, 3), frames(3, 2, 1))  # the same set: that must be meant
+    assert "say nothing about new structures" in data.notes[0]
+    assert data.parts == ["train"] * 3 + ["valid"] * 3
+
+
+def test_elements_that_cannot_be_learned(read):
+    message = said(read, frames(1, 2), frames(5) + frames(6, symbol="N"))
+    assert message == "valid.xyz:5: frame 2: N is in no training frame: nothing about it could be learned"
+    shares = [read(frames(1, 2, 3), seed=seed)[1].parts for seed in range(4)]
+    assert all(parts.count("valid") == 1 for parts in shares)
+    drawn = [said(read, frames(1), frames(2, symbol="N"))]
+    assert "N" in drawn[0]
+
+
+def test_another_level_of_theory(read):
+    pbe, scan = "psiflow_reference=aaaa1111aaaa1111 psiflow_code=one", "psiflow_reference=bbbb2222bbbb2222"
+    message = said(read, frames(1, 2, more=pbe), frames(3, more=scan))
+    assert message.startswith("valid.xyz:1: frame 1: labelled by another method, psiflow_reference=bbbb2222bbbb2222")
+    assert "aaaa1111aaaa1111 (one) of in.xyz:1: frame 1" in message
+    assert "in.xyz:9: frame 3" in said(read, frames(1, 2, more=pbe) + frames(3, more=scan))
+    _, data = read(frames(1, 2, more=pbe), frames(3, more=scan), mixed=True)
+    assert ["another method" in note for note in data.notes] == [True]
+    newer = pbe.replace("one", "two")  # a new version of the code is no other method
+    assert read(frames(1, 2, more=pbe) + frames(3, more=newer))[1].notes == []
+    atom = '1\nProperties=species:S:1:pos:R:3 energy=-1 psiflow_reference=cccc3333cccc3333 pbc="F F F"\nH 0 0 0\n'
+    assert read(frames(1, 2, 3, more=pbe) + atom)[1].notes == []
+    other = frames(1, 2, more=pbe + " my=-2") + frames(3, more=scan + " my=-2")
+    assert read(other, keys={"energy": "my"})[1].notes == []  # psiflow's fingerprint is not about these labels
+
+
+@pytest.mark.parametrize("weight", ["-1", "nan", "inf", "much", "T"])
+def test_a_weight_that_is_none(read, weight):
+    assert "in.xyz:5: frame 2: config_weight=" in said(read, frame(1) + frame(2, more=f"config_weight={weight}"))
+
+
+def test_where_a_frame_counts_more_than_others(read):
+    _, data = read(frame(1) + frame(2, more="config_weight=1.0"))
+    assert data.weighted == ""
+    _, data = read(frame(1) + frame(2, more="config_forces_weight=2"))
+    assert data.weighted == "in.xyz:5: frame 2: config_forces_weight=2"
+
+
+def test_stress_of_some_frames(read):
+    stress = 'stress="1 0 0 0 2 0 0 0 3" '
+    _, data = read(frames(1, 2, cell=CELL, stress=stress) + frames(3, cell=CELL) + frames(4, stress=stress))
+    assert data.notes == ["2 of 3 periodic frames have a stress: the others count by energy and forces"]
+    sources, data = read(frames(1, 2, 3, cell=CELL, stress=stress) + frames(4, 5, stress=stress))
+    assert data.notes == []
+    texts = [t for part in ("train", "valid") for t in dataset.render(sources, data.parts, part)]
+    assert sum(" stress=" in text for text in texts) == 3, "a molecule has no volume, and so no stress"
+
+
+def test_what_a_trainer_gets(read):
+    more = "config_type=cold config_weight=2.5 config_forces_weight=0.5 psiflow_reference=ab free_energy=-9 name=x"
+    sources, data = read(frames(1, 2, 3, 4, more=more).replace(" energy=", " dft_energy="))
+    Path("out.xyz").write_text("".join(dataset.render(sources, data.parts, "train")))
+    out = list(extxyz.read(Path("out.xyz")))
+    assert len(out) == 3
+    assert out[0].info == {
+        "energy": -1.5, "config_type": "cold", "config_weight": 2.5, "config_forces_weight": 0.5,
+        "psiflow_reference": "ab",
+    }  # fmt: skip
+
+
+def test_bootstraps(read):
+    _, data = read(frames(*range(40)), frames(50, 51))
+    first, again, second = data.copies(7, 0), data.copies(7, 0), data.copies(7, 1)
+    assert first == again != second
+    assert first != data.copies(8, 0)
+    assert sum(first[:40]) == sum(second[:40]) == 40
+    assert 0 in first[:40]
+    assert max(first[:40]) > 1
+    assert first[40:] == [1, 1], "validation data are drawn from"
+    sources, data = read(frames(1, 2), frames(9))
+    texts = list(dataset.render(sources, data.parts, "train", [3, 0, 1]))
+    assert texts == [texts[0]] * 3
+
+
+def test_old_data_are_replayed(read):
+    old = [("train", frames(1, 2, 3)), ("valid", frames(4))]
+    sources, data = read(frames(3, 4, 5, 6, 7, 8), old=old)
+    parts = data.parts[:6]
+    assert parts[:2] == ["train", "valid"], "a structure that a model knows stays where it was"
+    assert sorted(parts[2:]) == ["train", "train", "train", "valid"]
+    assert data.parts[6:] == ["train", "train", "", ""], "what is among the new is not doubled"
+    assert data.replayed == 2
+    assert len(list(dataset.render(sources, data.parts, "train"))) == 6
+    _, data = read(frames(3, 4, 5, 6, 7, 8), old=old, replay=False)
+    assert (len(data.parts), data.parts[:2], data.replayed) == (6, ["train", "valid"], 0)
+    _, data = read(frames(5, 6), frames(2, 9), old=old)  # a validation file wins
+    assert data.parts == ["train", "train", "valid", "valid", "train", "", "train", ""]
+    _, data = read(frames(5, 6, symbol="N"), frames(7, symbol="N"), old=[("train", frames(1))], replay=False)
+    assert data.elements == {"O", "N"}
+
+
+def test_replayed_labels_are_of_the_same_method(read):
+    old = [("train", frames(1, more="psiflow_reference=ab"))]
+    assert "old-train.xyz:1: frame 1: labelled by another" in said(
+        read, frames(2, 3, 4, more="psiflow_reference=cd"), old=old
+    )
+
+
+def test_energies_stay_those_of_the_model_to_start_from():
+    start = {"H": -13.0, "O": -400.0}
+    assert e0s.choose({"H", "O"}, {}, set(), None, start) == (start, "")
+    found = {"H": -13.0005, "O": -400.5}
+    energies, note = e0s.choose({"H", "O"}, found, set(), None, start)
+    assert energies == start
+    assert "O -400.5 eV here, -400 eV there" in note
+    assert "H" not in note
+    assert e0s.choose({"H", "O"}, found, set(), {"O": -1.0}, start) == ({"H": -13.0, "O": -1.0}, "")
+    assert e0s.choose({"H"}, {}, set(), "average", start) == ("average", "")
+    with pytest.raises(BadData, match="for O"):
+        e0s.choose({"H", "O"}, {"H": -1.0}, set(), None, None)

@@ -1,0 +1,209 @@
+"""What the stage makes of trainings: deadlines, committees, lost workers, one output in one place."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from psiflow_cli import bundle
+from psiflow_cli.runtime import exchange
+from tests.stages.train import slow_family
+
+SITE = """
+[providers.here]
+[resources.task]
+cores = 1
+[executors.default]
+provider = "here"
+resources = "task"
+tasks_per_node = {workers}
+retries = 1
+[use]
+default = "default"
+"""
+
+
+def waters(*shifts):
+    return "".join(
+        '3\nProperties=species:S:1:pos:R:3:forces:R:3 energy=-15 pbc="F F F"\n'
+        f"O 0 0 0 0.1 0 0\nH {0.9 + shift / 100} 0 0 0.1 0 0\nH -0.24 0.93 0 0.1 0 0\n"
+        for shift in shifts
+    )
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """Train as a process of its own; `background` leaves it running."""
+    monkeypatch.chdir(tmp_path)
+    Path("in.xyz").write_text(waters(*range(8)))
+    for workers in (1, 2):
+        Path(f"{workers}.toml").write_text(SITE.format(workers=workers))
+
+    def run(output="a.model", code=0, workers=1, background=False, **more):
+        given = [
+            sys.executable,
+            slow_family.__file__,
+            "in.xyz",
+            output,
+            json.dumps({"site": f"{workers}.toml", **more}),
+        ]
+        if background:
+            return subprocess.Popen(given, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(given, stderr=subprocess.PIPE, text=True, timeout=120)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    return run
+
+
+def weights(model="a.model"):
+    return [json.loads(Path(member, "weights.json").read_text()) for member in bundle.load(model).members]
+
+
+def trained(model="a.model"):
+    """The epochs that each member was trained for, in the order in which they were."""
+    files = sorted(Path(f"{model}.run").glob("work/*/member-*/epochs.jsonl"))
+    return [[json.loads(line)["epoch"] for line in file.read_text().splitlines()] for file in files]
+
+
+def test_a_deadline_leaves_the_best_models_so_far(train):
+    """Two trainings on one worker, which can do one after the other: each gets its part of the time."""
+    long = {"epochs": "40", "pause": "0.1"}
+    train(code=75, deadline=15, members=2, set=long)
+    first = bundle.load("a.model")
+    assert first.unfinished
+    assert all(1 <= done < 40 for done in first.facts["epochs"])
+    assert [member["epochs"] for member in weights()] == first.facts["epochs"]
+    state = json.loads(Path("a.model.run/run.json").read_text())["result"]
+    assert (state["exit_code"], state["finished"]) == (75, False)
+    train(members=2, set=long)  # the same command goes on, and replaces the model
+    assert not bundle.load("a.model").unfinished
+    assert [member["epochs"] for member in weights()] == [40, 40]
+    assert trained() == [list(range(40))] * 2
+
+
+@pytest.mark.full
+def test_a_committee_is_that_of_any_schedule(train):
+    """However many train at once, whoever is lost, and however many there were before."""
+    train(members=3, bootstrap=True, seed=4, set={"die": "5"})
+    assert trained() == [list(range(5))] * 3
+    lost = [line for line in Path("a.model.run/journal.jsonl").read_text().splitlines() if '"lost"' in line]
+    assert len(lost) == 1
+    train("b.model", bootstrap=True, seed=4, set={"die": "5"})
+    train("b.model", members=3, bootstrap=True, seed=4, workers=2, set={"die": "5"})
+    assert trained("b.model") == [list(range(5))] * 3, "the member that was there was trained again"
+    assert weights() == weights("b.model")
+    members = weights()
+    assert [member["seed"] for member in members] == [4, 5, 6]
+    assert len({member["train"] for member in members}) == 3, "the samples are one"
+    assert len({member["valid"] for member in members}) == 1
+    assert bundle.load("a.model").facts["bootstrap"] is True
+
+
+def test_a_line_of_cron(train):
+    """It does nothing when nothing is new, never runs twice at once, and a reader always finds a whole model."""
+    train()
+    before = Path("a.model/model.toml").stat()
+    assert "up to date" in train()
+    assert Path("a.model/model.toml").stat() == before
+    trouble, over = [], threading.Event()
+
+    def read():
+        while not over.is_set():
+            try:
+                bundle.load("a.model")
+            except Exception as error:
+                trouble.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    Path("in.xyz").write_text(waters(*range(12)))
+    first = train(background=True, set={"pause": "0.4"})
+    while first.poll() is None and "pid" not in Path("a.model.run/lock").read_text():
+        pass
+    again = train(code=75, set={"pause": "0.4"})
+    assert str(first.pid) in again
+    assert first.wait(60) == 0, first.stderr.read()
+    over.set()
+    reader.join()
+    assert not trouble
+    assert bundle.load("a.model").facts["train_frames"] == 9
+
+
+@pytest.mark.full
+def test_a_model_is_trained_further_in_its_own_place(train):
+    """`-o m.model --init m.model`: again when the data have grown, but not because the model is another one now."""
+    train()
+    begun = bundle.load("a.model").fingerprint
+    Path("in.xyz").write_text(waters(*range(4, 12)))
+    long = {"epochs": "40", "pause": "0.1"}
+    train(code=75, init="a.model", set=long, deadline=13)
+    facts = bundle.load("a.model").facts
+    assert (facts["init"], facts["unfinished"]) == (begun, True)
+    assert facts["train_frames"] + facts["valid_frames"] == 12, "old and new frames, none of them twice"
+    assert facts["replayed_frames"] > 0
+    train(init="a.model", set=long)
+    facts = bundle.load("a.model").facts
+    assert facts["init"] == begun, "it went on from what the clock had left, and not from where it began"
+    assert "unfinished" not in facts
+    assert list(range(40)) in trained()
+    assert not Path("a.model.run/init").exists()
+    assert "up to date" in train(init="a.model", set=long)
+
+
+@pytest.mark.parametrize("swap", [exchange.exchange, exchange.in_turns])
+def test_two_folders_change_places(tmp_path, swap):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    swap(tmp_path / "a", tmp_path / "b")
+    assert [(tmp_path / name / "file").read_text() for name in "ab"] == ["b", "a"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_reader_never_misses_what_is_exchanged(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    if not exchange._by_the_kernel(tmp_path / "a", tmp_path / "b"):
+        pytest.skip("this file system cannot exchange two names")
+    over, missed, reads = threading.Event(), [], [0]
+
+    def read():
+        while not over.is_set():
+            reads[0] += 1
+            if not (tmp_path / "b" / "file").is_file():
+                missed.append(1)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    while reads[0] < 2000:
+        exchange.exchange(tmp_path / "a", tmp_path / "b")
+    over.set()
+    reader.join()
+    assert not missed
+
+
+@pytest.mark.full
+def test_trainings_that_others_follow_leave_no_folders(train):
+    """A nightly retrain does not fill the disk, and removes nothing that may still go on."""
+
+    def folders():
+        return {path.name for path in Path("a.model.run/work").iterdir()}
+
+    train()
+    first = folders()
+    train(code=75, deadline=13, set={"epochs": "60", "pause": "0.1"})
+    assert folders() > first, "the last whole one stays until another follows"
+    stopped = folders() - first
+    Path("in.xyz").write_text(waters(*range(12)))
+    train()
+    assert folders() > stopped
+    assert not folders() & first
+    assert len(folders()) == 2
