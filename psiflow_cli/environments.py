@@ -7,7 +7,6 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from psiflow_cli import __version__, registry
@@ -129,7 +128,7 @@ def python_for(family: str, executor: str) -> str:
     The command's own, if it has what the family needs (or is not known to need anything); else that of the environment
     with the family's name; else that of the first that has it all. Raises BadConfig if there is none.
     """
-    needs = getattr(_back_end(family), "REQUIRES", ())
+    needs = back_end.REQUIRES if (back_end := registry.family(family)) else ()
     missing = [name for name in needs if not _has(name)]
     if not missing:
         return sys.executable
@@ -146,13 +145,6 @@ def python_for(family: str, executor: str) -> str:
     stale = own if own and own.unfit(command) else next(iter(having), None)
     why = f"; the environment {stale.name}: {stale.unfit(command)}" if stale else ""
     raise BadConfig(what + why, _again(stale) if stale and stale.facts else _hint(family, missing))
-
-
-def _back_end(family: str) -> ModuleType | None:
-    for kind in ("models", "references"):
-        if family in registry.names(kind):
-            return registry.load(kind, family)
-    return None
 
 
 def _has(module: str) -> bool:

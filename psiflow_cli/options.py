@@ -38,17 +38,19 @@ class StageCommand(click.Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         if not {"-h", "--help"} & set(args):
-            extra["default_map"] = self._defaults(args)
+            group = parent.find_root().command if parent else self
+            known = list(group.commands) if isinstance(group, click.Group) else [str(self.name)]
+            extra["default_map"] = self._defaults(args, known)
         return super().make_context(info_name, args, parent, **extra)
 
-    def _defaults(self, args: list[str]) -> dict[str, Any]:
-        project = _project_defaults(self)
+    def _defaults(self, args: list[str], commands: list[str]) -> dict[str, Any]:
+        project = _project_defaults(self, commands)
         name = _site_named(args) or os.environ.get("PSIFLOW_SITE") or project.get("site") or "local"
         from psiflow_cli.site import load
 
         path = load.find(name)
         tables = load.parse(path).defaults
-        _check_commands(tables, f"{path}: [defaults.")
+        _check_commands(tables, f"{path}: [defaults.", commands)
         site = self._known(tables.get(self.name or "", {}), f"{path}: [defaults.{self.name}]")
         return {**site, **project, "site": name}
 
@@ -61,7 +63,7 @@ class StageCommand(click.Command):
         return {names[key]: value for key, value in table.items() if names[key]}
 
 
-def _project_defaults(command: StageCommand) -> dict[str, Any]:
+def _project_defaults(command: StageCommand, commands: list[str]) -> dict[str, Any]:
     """This command's table of ./psiflow.toml, if there is such a file."""
     if not os.path.isfile(PROJECT_FILE):
         return {}
@@ -75,20 +77,18 @@ def _project_defaults(command: StageCommand) -> dict[str, Any]:
         raise BadConfig(f"{PROJECT_FILE}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
     except toml.TOMLDecodeError as error:
         raise BadConfig(*toml.explain(PROJECT_FILE, text, error)) from None
-    _check_commands(data, f"{PROJECT_FILE}: [")
+    _check_commands(data, f"{PROJECT_FILE}: [", commands)
     table = data.get(command.name or "", {})
     if not isinstance(table, dict):
         raise BadConfig(f"{PROJECT_FILE}: {command.name}: must be a table, [{command.name}]")
     return command._known(table, f"{PROJECT_FILE}: [{command.name}]")
 
 
-def _check_commands(tables: dict[str, Any], place: str) -> None:
+def _check_commands(tables: dict[str, Any], place: str, commands: list[str]) -> None:
     """Every table is named after a command."""
-    from psiflow_cli.main import main
-
     for key in tables:
-        if key not in main.commands:
-            raise BadConfig(f"{place}{key}]: no such command", nearest(key, list(main.commands)))
+        if key not in commands:
+            raise BadConfig(f"{place}{key}]: no such command", nearest(key, commands))
 
 
 def _site_named(args: list[str]) -> str | None:

@@ -6,32 +6,75 @@ import importlib
 import os
 import sys
 from types import ModuleType
+from typing import TYPE_CHECKING, Literal, overload
 
 from psiflow_cli.errors import BadData, NoInput, UsageError, nearest
 
-KINDS = ("models", "references", "samplers", "runtime.providers", "runtime.executors")
-NEEDED = ("SUMMARY", "REQUIRES", "FRAME_INPUTS", "DEFAULT_TASK_SECONDS", "settings", "check", "label")
-"""What a reference of the user's own must have; see `psiflow_cli.seams.Reference`."""
+if TYPE_CHECKING:
+    from psiflow_cli import protocols
+
+_PROTOCOLS = {
+    "models": "Model",
+    "references": "Reference",
+    "samplers": "Sampler",
+    "runtime.providers": "Provider",
+    "runtime.executors": "Executor",
+}
+"""The folders of back ends, and the Protocol that each of their modules satisfies."""
 _own_files: set[str] = set()
 
 
 def names(kind: str) -> list[str]:
-    """Names of the back ends of one kind (see `KINDS`), sorted."""
+    """Names of the back ends of one kind (a key of `_PROTOCOLS`), sorted."""
     entries = os.listdir(os.path.join(os.path.dirname(__file__), *kind.split(".")))
     return sorted(e.removesuffix(".py") for e in entries if e.endswith(".py") or "." not in e if not e.startswith("_"))
 
 
-def load(kind: str, name: str) -> ModuleType:
+@overload
+def load(kind: Literal["models"], name: str) -> protocols.Model: ...
+@overload
+def load(kind: Literal["references"], name: str) -> protocols.Reference: ...
+@overload
+def load(kind: Literal["samplers"], name: str) -> protocols.Sampler: ...
+@overload
+def load(kind: Literal["runtime.providers"], name: str) -> protocols.Provider: ...
+@overload
+def load(kind: Literal["runtime.executors"], name: str) -> protocols.Executor: ...
+def load(kind: str, name: str) -> object:
     """Import a back end by name, or a user's own file by its path.
 
-    Raises `UsageError` for a name nobody has and `NoInput` for a file that is not there.
+    Raises `UsageError` for a name nobody has, `NoInput` for a file that is not there, `BadData` for one that lacks
+    something.
     """
     if name.endswith(".py"):
-        return _load_file(name)
-    known = names(kind)
-    if name not in known:
-        raise UsageError(f"unknown {kind.rpartition('.')[2][:-1]} {name!r}", nearest(name, known))
-    return importlib.import_module(f"psiflow_cli.{kind}.{name}")
+        module = _load_file(name)
+    else:
+        known = names(kind)
+        if name not in known:
+            raise UsageError(f"unknown {kind.rpartition('.')[2][:-1]} {name!r}", nearest(name, known))
+        module = importlib.import_module(f"psiflow_cli.{kind}.{name}")
+    protocol = _PROTOCOLS[kind]
+    needed = members(protocol)
+    for member in needed:
+        if not hasattr(module, member):
+            raise BadData(f"{name}:1: no {member}", f"a {protocol.lower()} has {', '.join(needed)}")
+    return module
+
+
+def members(protocol: str) -> list[str]:
+    """The names that a Protocol of `psiflow_cli.protocols` asks for, in the order in which they are written."""
+    from psiflow_cli import protocols
+
+    classes = reversed(getattr(protocols, protocol).__mro__)
+    written = (name for each in classes for name in (*getattr(each, "__annotations__", {}), *vars(each)))
+    return list(dict.fromkeys(name for name in written if not name.startswith("_")))
+
+
+def family(name: str) -> protocols.BackEnd | None:
+    """The model family or the reference of this name, as a site names what it runs."""
+    if name in names("models"):
+        return load("models", name)
+    return load("references", name) if name in names("references") else None
 
 
 def _load_file(path: str) -> ModuleType:
@@ -51,9 +94,6 @@ def _load_file(path: str) -> ModuleType:
         raise own_fault(error) or BadData(f"{path}:1: {type(error).__name__}: {error}") from error
     finally:
         sys.dont_write_bytecode = keeps_bytecode
-    for name in NEEDED:
-        if not hasattr(module, name):
-            raise BadData(f"{path}:1: no {name}", "a reference has " + ", ".join(NEEDED))
     return module
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,63 +15,24 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "psiflow_cli"
 
-# What every layer but the lowest may use: no click, no Parsl, no state of a run.
-COMMON = {"errors", "seams", "duration", "extxyz", "registry", "console", "bundle", "toml"}
-# A layer, and the parts of psiflow_cli that its files may import: a part covers what lies below it.
-ALLOWED = {
-    "main": {"commands", "completion", "errors", "console", "registry"},
-    "completion": {"registry", "site"},
-    "options": {"main", "site", "runtime", *COMMON},
-    "commands": {"commands", "options", "stages", "site", "runtime", "worker.process.call", *COMMON},
-    "environments": {"errors", "registry"},
-    "stages": {
-        "stages",
-        "runtime",
-        "environments",
-        "site.schema",
-        "site.resolve",
-        "site.detect",
-        "worker.process.call",
-        "worker.models.compiled_cache",
-        "worker.structures.convert",
-        "worker.md.checkpoint",
-        *COMMON,
-    },
-    "runtime": {
-        "runtime",
-        "site.schema",
-        "site.resolve",
-        "site.detect",
-        "worker.process.call",
-        "worker.process.supervisor",
-        "worker.process.cpu_slot",
-        "worker.process.watchdog",
-        *COMMON,
-    },
-    "site": {"site", "environments", "registry", "errors", "seams", "duration", "toml"},
-    "models": {"worker", "errors", "models.nequip"},  # which trains and runs Allegro, too
-    "references": {"worker", "errors", "inputs", "bundle"},
-    "samplers": {"worker", "errors", "samplers.ase", "samplers.torchsim"},  # an engine's own files, or another's
-    "worker": {"worker"},
-    "registry": {"errors"},
-    "extxyz": {"extxyz", "errors"},
-    "bundle": {"errors", "extxyz", "toml"},
-    "inputs": {"errors", "toml"},
-    "toml": set(),
-    "errors": set(),
-    "duration": set(),
-    "seams": set(),
-    "console": set(),
-    "__init__": set(),
-}
+
+class Part(NamedTuple):
+    """A row of the table in CONTRIBUTING.md."""
+
+    may: set[str]
+    packages: set[str]
+
+
+def _table() -> dict[str, Part]:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|([^|]*)\|([^|]*)\|$", text, re.MULTILINE)
+    return {part: Part(set(re.findall(r"`([\w.]+)`", may)), set(re.findall(r"\w+", tops))) for part, may, tops in rows}
+
+
+TABLE = _table()
 BACK_ENDS = ("models", "references", "samplers")
-# Packages of the command's own process, by the layers whose files may import them when they are loaded.
-LIGHT = {
-    "click": {"main", "completion", "options", "commands", "console"},
-    "msgspec": {"site", "runtime", "stages"},  # each provider has its table, and `sample` its file
-    "tomllib": set(ALLOWED),
-    "tomli": set(ALLOWED),
-}
+VARIANTS = {"models.allegro": "models.nequip", "samplers.ipi": "samplers.ase", "samplers.torchsim": "samplers.ase"}
+"""Back ends that share files with another one."""
 # Packages that may be absent from that process, or take long: the workers', and Parsl.
 HEAVY = (
     *(
@@ -157,7 +119,7 @@ def test_the_walk_sees_the_package() -> None:
 
 def test_every_file_belongs_to_a_layer() -> None:
     layers = {file.relative_to(PACKAGE).parts[0].removesuffix(".py") for file in PACKAGE.rglob("*.py")}
-    assert layers == set(ALLOWED)
+    assert layers - {"__init__"} == set(TABLE)
 
 
 def test_layers_import_downwards_only() -> None:
@@ -166,14 +128,50 @@ def test_layers_import_downwards_only() -> None:
 
 def _may(found: Import) -> bool:
     part = found.name.removeprefix("psiflow_cli").removeprefix(".")
-    allowed = ALLOWED[found.layer] | _own(found)
-    return part == "" or any(part == name or part.startswith(f"{name}.") for name in allowed)
+    parts = found.file.relative_to(PACKAGE).with_suffix("").parts
+    own = {found.layer}
+    if found.layer in BACK_ENDS:
+        back_end = ".".join(parts[:2])
+        own = {back_end, VARIANTS.get(back_end, back_end)}
+    return part == "" or any(part == name or part.startswith(f"{name}.") for name in TABLE[found.layer].may | own)
 
 
-def _own(found: Import) -> set[str]:
-    """A back end that is a package may import its own files."""
-    parts = found.file.relative_to(PACKAGE).parts
-    return {".".join(parts[:2])} if found.layer in BACK_ENDS and len(parts) > 2 else set()
+def test_nobody_imports_in_a_circle() -> None:
+    """Imports inside functions and for types count: a ring of files cannot be understood one by one."""
+    graph: dict[str, set[str]] = {}
+    for each in OURS:
+        own = ".".join(each.file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        graph.setdefault(own, set()).add(each.name)
+    assert not _circles(graph)
+
+
+def _circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The strongly connected components of more than one module (Tarjan, SIAM J. Comput. 1, 146 (1972))."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    circles = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in graph.get(node, ()):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            at = stack.index(node)
+            ring = stack[at:]
+            del stack[at:]
+            if len(ring) > 1:
+                circles.append(sorted(ring))
+
+    for node in list(graph):
+        if node not in index:
+            visit(node)
+    return circles
 
 
 def test_parsl_is_imported_by_the_runtime_only() -> None:
@@ -193,7 +191,7 @@ def test_the_top_of_a_back_end_imports_the_standard_library_only() -> None:
 
 
 def test_the_top_of_the_other_files_imports_light_packages_only() -> None:
-    report([found for found in OTHERS if found.top and found.layer not in LIGHT.get(found.name.split(".")[0], set())])
+    report([found for found in OTHERS if found.top and found.name.split(".")[0] not in TABLE[found.layer].packages])
 
 
 def test_the_version_module_imports_nothing() -> None:

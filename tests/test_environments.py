@@ -132,8 +132,8 @@ def test_a_site_uses_what_it_finds_unless_it_names_a_prefix(place, lacks, tmp_pa
     path = tmp_path / "mine.toml"
     path.write_text(SITE.replace('prefix = ""', f'prefix = "{sys.prefix}"'))
     site = load.parse(path)
-    assert resolve.target(site, "mace", "train", machine()).python == str(python)
-    assert resolve.target(site, "cp2k", "label", machine()).python == str(Path(sys.prefix) / "bin" / "python")
+    assert resolve.executor_of(site, "mace", "train", machine()).python == str(python)
+    assert resolve.executor_of(site, "cp2k", "label", machine()).python == str(Path(sys.prefix) / "bin" / "python")
 
 
 def test_the_pins(monkeypatch):

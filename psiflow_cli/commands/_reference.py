@@ -41,17 +41,18 @@ def method(name: str | None, input_file: str | None, settings: dict[str, str], t
     name = options.required(name, "--reference")
     from pathlib import Path
 
+    from psiflow_cli.protocols import LeavesOut, ReadsBundles
     from psiflow_cli.stages.label.stage import Method
 
     # a bundle, or a trainer's model file, is the input of the reference `model`
     if not input_file and (Path(name, "model.toml").is_file() or (Path(name).is_file() and _model.family(Path(name)))):
         name, input_file = "model", name
     module = registry.load("references", name)
-    if name == "model" and input_file and Path(input_file).is_file():
+    if isinstance(module, ReadsBundles) and input_file and Path(input_file).is_file():
         found = module.of_bundle(_model.load(input_file, trust), settings)
     else:
         found = module.settings(Path(input_file) if input_file else None, settings)
-    replaced = module.replaced(Path(input_file)) if input_file and hasattr(module, "replaced") else []
+    replaced = module.replaced(Path(input_file)) if input_file and isinstance(module, LeavesOut) else []
     if replaced:
         note(f"{input_file}: not used, since the frame or psiflow decides it: {', '.join(replaced)}")
     if name == "model" and len(found["members"]) > 1:

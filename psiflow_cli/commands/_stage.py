@@ -13,7 +13,7 @@ from psiflow_cli.console import note, problem
 from psiflow_cli.errors import FAILED_FRAMES, STOPPED, BadConfig, UsageError
 
 if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wait for them
-    from psiflow_cli.site.resolve import Target
+    from psiflow_cli.site.executor import ResolvedExecutor
     from psiflow_cli.stages.core.workspace import Job, Workspace
 
 
@@ -40,14 +40,14 @@ def job(
         raise UsageError("--json and frames on stdout exclude each other", "give an --output")
     if frames.count("-") > 1:
         raise UsageError("stdin can be read once", "name `-` once")
-    target = _target(common.site, family, operation) if family else None
-    site = _resolved(target) if target else {}
+    executor = _executor(common.site, family, operation) if family else None
+    site = _resolved(executor) if executor else {}
     return Job(
         command=command,
         frames=frames,
         output=output,
         settings=settings,
-        target=target,
+        executor=executor,
         other_inputs=other_inputs,
         other_outputs=other_outputs,
         run_dir=common.run_dir or run_dir,
@@ -58,22 +58,23 @@ def job(
     )
 
 
-def _resolved(target: Target) -> dict[str, Any]:
+def _resolved(executor: ResolvedExecutor) -> dict[str, Any]:
     """A site as it was resolved, for run.json."""
     import msgspec
 
-    tables = {name: msgspec.to_builtins(getattr(target, name)) for name in ("provider", "environment", "run")}
-    executor = {"executor": target.label, "workers": target.workers, "python": target.python}
-    return {**executor, "resources": target.context, "executor_table": msgspec.to_builtins(target.executor), **tables}
+    tables = {name: msgspec.to_builtins(getattr(executor, name)) for name in ("provider", "environment", "run")}
+    named = {"executor": executor.label, "workers": executor.workers, "python": executor.python}
+    table = msgspec.to_builtins(executor.table)
+    return {**named, "resources": executor.context, "executor_table": table, **tables}
 
 
-def _target(name: str, family: str, operation: str) -> Target:
+def _executor(name: str, family: str, operation: str) -> ResolvedExecutor:
     from psiflow_cli.site import detect, load, resolve
 
     path = load.find(name)
     site = load.parse(path)
     try:
-        return resolve.target(site, family, operation, detect.machine())
+        return resolve.executor_of(site, family, operation, detect.machine())
     except BadConfig as error:
         raise BadConfig(f"{path}: {error.message}", error.hint) from None
 
@@ -86,20 +87,20 @@ def perform(
     plan: Callable[[Workspace], dict[str, Any]],
     limit: options.Limit | None = None,
     force: bool = False,
-    space: type[Workspace] | None = None,
+    workspace: type[Workspace] | None = None,
     show: Callable[[dict[str, Any]], None] | None = None,
     verdict: Callable[[dict[str, Any]], int] | None = None,
 ) -> None:
     """Run a stage and exit with its code.
 
     `run` returns the summary (`total`, `failed`, `retry`, `unfinished`, …), `plan` says what would be done, `force`
-    asks for work although an equal invocation has finished, `space` is the kind of workspace. `show` prints a result
-    that is no file, and `verdict` is the exit code of a stage that ran well and found that something else did not.
+    asks for work although an equal invocation has finished, `workspace` is its class. `show` prints a result that is no
+    file, and `verdict` is the exit code of a stage that ran well and found that something else did not.
     """
     from psiflow_cli.runtime.signals import stoppable
     from psiflow_cli.stages.core.workspace import Workspace
 
-    with stoppable(), (space or Workspace)(job) as opened:
+    with stoppable(), (workspace or Workspace)(job) as opened:
         earlier = None if force else opened.run.up_to_date()
         if common.dry_run:
             _tell(common, {"command": job.command, "up_to_date": bool(earlier), **({} if earlier else plan(opened))})

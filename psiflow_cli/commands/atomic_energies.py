@@ -64,18 +64,18 @@ def command(
 
     _stage.perform(
         job, common,
-        plan=lambda space: stage.plan(labelling, space),
-        run=lambda space: atomic_energies.run(labelling, space),
+        plan=lambda workspace: stage.plan(labelling, workspace),
+        run=lambda workspace: atomic_energies.run(labelling, workspace),
         limit=options.Limit(0, False),
         force=retry_failed,
         say=say,
-        space=atomic_energies.Atoms,
+        workspace=atomic_energies.Atoms,
     )  # fmt: skip
 
 
 def _elements(text: str) -> list[str]:
     """`H,O` as symbols."""
-    from psiflow_cli.extxyz import SYMBOLS
+    from psiflow_cli.elements import SYMBOLS
 
     chosen = [word.strip() for word in text.split(",") if word.strip()]
     for symbol in chosen:

@@ -55,11 +55,11 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
     known = tuple(loaded.elements) if loaded and not loaded.is_foreign else ()
     checking = stage.Checking(job, extxyz.parse_keys(keys) if keys else None, strained, known)
 
-    def plan(space: Any) -> dict[str, Any]:
-        return {"frames": sum(1 for _ in space.frames())}
+    def plan(workspace: Any) -> dict[str, Any]:
+        return {"frames": sum(1 for _ in workspace.frames())}
 
-    def run(space: Any) -> dict[str, Any]:
-        return stage.run(checking, space)
+    def run(workspace: Any) -> dict[str, Any]:
+        return stage.run(checking, workspace)
 
     def say(summary: dict[str, Any]) -> str:
         errors, warnings = (f"{summary[k]} {k if summary[k] != 1 else k[:-1]}" for k in ("errors", "warnings"))
@@ -70,7 +70,7 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
             click.echo(line)
 
     _stage.perform(
-        job, common, plan=plan, run=run, say=say, space=stage.Readable,
+        job, common, plan=plan, run=run, say=say, workspace=stage.Readable,
         show=show, verdict=lambda summary: BAD_DATA if summary["errors"] else 0,
     )  # fmt: skip
 

@@ -56,8 +56,8 @@ def command(
     )  # fmt: skip
     evaluation = stage.Evaluation(job, loaded, family, extxyz.parse_keys(keys) if keys else None, plot)
 
-    def plan(space: Workspace) -> dict[str, object]:
-        seen, _, needed = stage.survey(evaluation, space)
+    def plan(workspace: Workspace) -> dict[str, object]:
+        seen, _, needed = stage.survey(evaluation, workspace)
         return {"total": len(seen), "todo": len(needed)}
 
     def say(summary: dict[str, Any]) -> str:
@@ -67,4 +67,6 @@ def command(
         plotted = f", {summary['plot']}" if summary["plot"] else ""
         return f"{summary['total']} frames evaluated -> {_stage.name(summary['output'])}{plotted}; {table}"
 
-    _stage.perform(job, common, plan=plan, run=lambda space: stage.run(evaluation, space), limit=max_failed, say=say)
+    _stage.perform(
+        job, common, plan=plan, run=lambda workspace: stage.run(evaluation, workspace), limit=max_failed, say=say
+    )

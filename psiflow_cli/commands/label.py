@@ -81,8 +81,8 @@ def command(
         taken_from=taken_from,
     )
 
-    def plan(space: Workspace) -> dict[str, Any]:
-        return stage.plan(labelling, space)
+    def plan(workspace: Workspace) -> dict[str, Any]:
+        return stage.plan(labelling, workspace)
 
     def say(summary: dict[str, Any]) -> str:
         counts = f"{summary['labelled']} of {summary['total']} labelled ({summary['computed']} computed now)"
@@ -91,7 +91,7 @@ def command(
     _stage.perform(
         job, common,
         plan=plan,
-        run=lambda space: stage.run(labelling, space),
+        run=lambda workspace: stage.run(labelling, workspace),
         limit=max_failed,
         force=retry_failed or strict_version,
         say=say,

@@ -129,7 +129,7 @@ def export(model: str, target: str, form: str | None, member: int | None, trust:
     _stage.perform(
         job, common,
         plan=lambda _: {"output": output, "target": target, "format": chosen, "members": len(members)},
-        run=lambda space: stage.run(task, space),
+        run=lambda workspace: stage.run(task, workspace),
         say=lambda s: f"{model} for {target} ({s['format']}) -> {s['output']}",
     )  # fmt: skip
 
@@ -176,7 +176,7 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
         other_inputs=tuple(loaded.weights),
         run_dir=f"{str(loaded.path).rstrip('/')}.compile.run",
     )  # fmt: skip
-    device = device or (job.target and job.target.context.get("device")) or "cpu"
+    device = device or (job.executor and job.executor.context.get("device")) or "cpu"
     task = stage.Compilation(loaded, module.__name__, target, endings[target], device)
     missing = list(range(len(loaded.members))) if common.overwrite else task.missing()
     if not common.dry_run:
@@ -187,7 +187,7 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
     _stage.perform(
         replace(job, overwrite=True) if common.dry_run else stage.placed(job, task), common,
         plan=lambda _: {"target": target, "device": device, "todo": len(missing)},
-        run=lambda space: stage.run(task, space, missing),
+        run=lambda workspace: stage.run(task, workspace, missing),
         say=lambda s: f"{model} compiled for {target} on {device}: {', '.join(s['files'])}",
         force=True,
     )  # fmt: skip

@@ -155,8 +155,8 @@ def command(
         hessians=hessian,
     )
 
-    def plan(space: Workspace) -> dict[str, object]:
-        seen, _, needed = phonons.survey(analysis, space)
+    def plan(workspace: Workspace) -> dict[str, object]:
+        seen, _, needed = phonons.survey(analysis, workspace)
         return {"total": len(seen), "todo": len(needed)}
 
     def say(summary: dict[str, Any]) -> str:
@@ -165,4 +165,6 @@ def command(
         table = f"\n{phonons.as_text(summary['harmonic'])}" if summary["harmonic"] else ""
         return f"{counts} ({summary['computed']} Hessians computed now) -> {', '.join(files)}{table}"
 
-    _stage.perform(job, common, plan=plan, run=lambda space: phonons.run(analysis, space), limit=max_failed, say=say)
+    _stage.perform(
+        job, common, plan=plan, run=lambda workspace: phonons.run(analysis, workspace), limit=max_failed, say=say
+    )

@@ -45,7 +45,7 @@ def command(
     rattling = rattle.Rattling(job, copies, amplitude, strain, seed)
     _stage.perform(
         job, common,
-        plan=lambda space: {"copies": sum(1 for _ in space.frames()) * copies},
-        run=lambda space: rattle.run(rattling, space),
+        plan=lambda workspace: {"copies": sum(1 for _ in workspace.frames()) * copies},
+        run=lambda workspace: rattle.run(rattling, workspace),
         say=lambda s: f"{s['total']} distorted copies -> {_stage.name(s['output'])}",
     )  # fmt: skip

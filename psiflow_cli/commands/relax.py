@@ -118,12 +118,14 @@ def command(
         failed=failed_output,
     )
 
-    def plan(space: Workspace) -> dict[str, object]:
-        seen, _, needed = relax.survey(relaxation, space)
+    def plan(workspace: Workspace) -> dict[str, object]:
+        seen, _, needed = relax.survey(relaxation, workspace)
         return {"total": len(seen), "todo": len(needed)}
 
     def say(summary: dict[str, Any]) -> str:
         counts = f"{summary['converged']} of {summary['total']} converged ({summary['computed']} relaxed now"
         return f"{counts}, {summary['most_steps']} steps at most) -> {_stage.name(summary['output'])}"
 
-    _stage.perform(job, common, plan=plan, run=lambda space: relax.run(relaxation, space), limit=max_failed, say=say)
+    _stage.perform(
+        job, common, plan=plan, run=lambda workspace: relax.run(relaxation, workspace), limit=max_failed, say=say
+    )

@@ -205,7 +205,7 @@ def command(
       psiflow sample start.xyz --model water.model --properties run.csv --plot run.png --final next.xyz
     """
     name = options.required(model, "--model")
-    from psiflow_cli.stages.sample import blocking, engines, stage
+    from psiflow_cli.stages.sample import blocking, engines, request, stage
     from psiflow_cli.stages.sample import config as sampling_file
     from psiflow_cli.stages.sample import outputs as sampling_outputs
     from psiflow_cli.stages.sample.walkers import starts
@@ -228,7 +228,7 @@ def command(
     _check(settings, temperature, walkers, len(loaded.members))
     engines.check(engine, settings, batch)
     output = common.output or options.beside(frames, "sampled")
-    outputs = sampling_outputs.Outputs(*wanted[:4], blocking.Discard(*wanted.discard))
+    outputs = request.Outputs(*wanted[:4], blocking.Discard(*wanted.discard))
     sampling_outputs.check(output, outputs)
     job = _stage.job(
         "sample", loaded.family, "evaluate", frames, output, common,
@@ -240,7 +240,7 @@ def command(
         other_outputs=outputs.files,
         more_settings=outputs.settings,
     )  # fmt: skip
-    sampling = stage.Sampling(
+    sampling = request.Sampling(
         job=job,
         model=loaded,
         family=registry.load("models", loaded.family).__name__,
@@ -254,8 +254,8 @@ def command(
     )
     _stage.perform(
         job, common,
-        plan=lambda space: {"walkers": len(starts(sampling, space)), "steps": steps},
-        run=lambda space: stage.run(sampling, space),
+        plan=lambda workspace: {"walkers": len(starts(sampling, workspace)), "steps": steps},
+        run=lambda workspace: stage.run(sampling, workspace),
         limit=max_failed,
         say=_said,
     )  # fmt: skip

@@ -106,13 +106,13 @@ def _here(site: Site, machine: Machine) -> Iterator[str]:
     ):
         use = f"{family}.{operation}" if operation else family
         try:
-            target = resolve.target(site, family, operation, machine)
+            executor = resolve.executor_of(site, family, operation, machine)
         except BadConfig as error:
             yield f"{use}: {error.message}"
             continue
-        context = target.context
-        each = f"{target.cores} core(s), {context['gpus']} GPU(s), device {context['device']}"
-        yield f"{use}: executor {target.label}: {target.workers} task(s) at once, each {each}"
+        context = executor.context
+        each = f"{executor.cores} core(s), {context['gpus']} GPU(s), device {context['device']}"
+        yield f"{use}: executor {executor.label}: {executor.workers} task(s) at once, each {each}"
 
 
 def _show_script(site: Site, executor: str, machine: Machine) -> None:

@@ -92,8 +92,8 @@ def command(
 
     _stage.perform(
         job, common,
-        plan=lambda space: {"frames": sum(1 for _ in space.frames()), "outputs": ", ".join(files.values())},
-        run=lambda space: split.run(splitting, space),
+        plan=lambda workspace: {"frames": sum(1 for _ in workspace.frames()), "outputs": ", ".join(files.values())},
+        run=lambda workspace: split.run(splitting, workspace),
         say=say,
     )  # fmt: skip
 

@@ -146,14 +146,14 @@ def command(
         mixed=mixed_references,
     )
 
-    def plan(space: Workspace) -> dict[str, object]:
-        prepared = stage.prepare(training, space)
+    def plan(workspace: Workspace) -> dict[str, object]:
+        prepared = stage.prepare(training, workspace)
         counts = {part: prepared.data.count(part) for part in ("train", "valid")}
         notes = {"notes": prepared.notes} if prepared.notes else {}
         return {**counts, "atomic_energies": prepared.e0s, "configuration": prepared.config, **notes}
 
     _stage.perform(
-        job, common, plan=plan, run=lambda space: stage.run(training, space),
+        job, common, plan=plan, run=lambda workspace: stage.run(training, workspace),
         say=_said,
     )  # fmt: skip
 

@@ -4,9 +4,8 @@ The units are Å, eV, eV/Å and eV/Å³. The format: https://github.com/libAtoms
 `ase.io` reads and writes decides.
 """
 
-from psiflow_cli.extxyz.elements import SYMBOLS
 from psiflow_cli.extxyz.frame import Frame
-from psiflow_cli.extxyz.identity import frame_id, wire
+from psiflow_cli.extxyz.identity import frame_id, message
 from psiflow_cli.extxyz.labels import (
     CANDIDATES,
     LABELS,
@@ -16,9 +15,7 @@ from psiflow_cli.extxyz.labels import (
     label,
     label_names,
     labels,
-    matrix_to_voigt,
     parse_keys,
-    voigt_to_matrix,
 )
 from psiflow_cli.extxyz.reader import read
 from psiflow_cli.extxyz.stream import open_bytes, write
@@ -30,19 +27,16 @@ __all__ = [
     "MORE",
     "PREDICTIONS",
     "PROVENANCE",
-    "SYMBOLS",
     "Frame",
     "frame_id",
     "label",
     "label_names",
     "labels",
-    "matrix_to_voigt",
+    "message",
     "new_frame",
     "open_bytes",
     "parse_keys",
     "read",
     "render",
-    "voigt_to_matrix",
-    "wire",
     "write",
 ]

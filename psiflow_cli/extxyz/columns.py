@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData
-from psiflow_cli.extxyz.elements import SYMBOLS, suggestion, symbols_of
 from psiflow_cli.extxyz.layout import Column, Layout
+from psiflow_cli.extxyz.species import suggestion, symbols_of
 
 Words = list[bytes]
 """The words of all atoms' lines, one after another, with one more between any two lines."""

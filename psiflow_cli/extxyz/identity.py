@@ -7,9 +7,12 @@ import re
 import struct
 from collections.abc import Iterable
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.extxyz.frame import Frame
+
+if TYPE_CHECKING:
+    from psiflow_cli import messages
 
 INPUTS = ("charge", "multiplicity")
 _DIGITS = 16
@@ -68,14 +71,19 @@ def _integer(frame: Frame, name: str) -> int:
     return value
 
 
-def wire(frame: Frame, inputs: Iterable[str] = INPUTS) -> dict[str, Any]:
-    """The frame as it goes to a worker, in builtins; see `psiflow_cli.seams`."""
+def message(frame: Frame, inputs: Iterable[str] = INPUTS) -> messages.Frame:
+    """The frame as it goes to a worker."""
     names = tuple(inputs)
-    return {
+    built: messages.Frame = {
         "id": frame_id(frame, names),
         "symbols": frame.symbols,
         "positions": frame.positions,
         "cell": frame.cell,
         "pbc": frame.pbc,
-        **given_inputs(frame, names),
     }
+    given = given_inputs(frame, names)
+    if "charge" in given:
+        built["charge"] = given["charge"]
+    if "multiplicity" in given:
+        built["multiplicity"] = given["multiplicity"]
+    return built

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from psiflow_cli import voigt
 from psiflow_cli.errors import UsageError, nearest
 from psiflow_cli.extxyz.frame import Frame
 
@@ -131,7 +132,7 @@ def _stress(frame: Frame, name: str) -> list[float]:
     size = max(map(abs, numbers))
     if any(abs(matrix[i][j] - matrix[j][i]) > _ASYMMETRY * size for i in range(3) for j in range(i)):
         raise frame.place.error(f"{name} is no symmetric matrix", "a stress has nine numbers, row by row")
-    return matrix_to_voigt(matrix)
+    return voigt.from_matrix(matrix)
 
 
 _READ: dict[str, Callable[[Frame, str], Any]] = {"energy": _energy, "forces": _forces, "stress": _stress}
@@ -141,18 +142,3 @@ def _finite(frame: Frame, name: str, numbers: Sequence[float]) -> list[float]:
     if not all(map(math.isfinite, numbers)):
         raise frame.place.error(f"a label is not a finite number: {name}", "remove the frame, or label it again")
     return list(numbers)
-
-
-def matrix_to_voigt(matrix: Sequence[Sequence[float]]) -> list[float]:
-    """[xx, yy, zz, yz, xz, xy] of a symmetric matrix (the mean, where rounding made the halves differ)."""
-    diagonal = [matrix[i][i] for i in range(3)]
-    return diagonal + [
-        matrix[i][j] if matrix[i][j] == matrix[j][i] else (matrix[i][j] + matrix[j][i]) / 2
-        for i, j in ((1, 2), (0, 2), (0, 1))
-    ]
-
-
-def voigt_to_matrix(voigt: Sequence[float]) -> list[list[float]]:
-    """The 3x3 matrix of [xx, yy, zz, yz, xz, xy]."""
-    xx, yy, zz, yz, xz, xy = voigt
-    return [[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]

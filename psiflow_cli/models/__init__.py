@@ -1,1 +1,1 @@
-"""Model families, one file each; see `psiflow_cli.seams.Model`."""
+"""Model families, one file each; see `psiflow_cli.protocols.Model`."""

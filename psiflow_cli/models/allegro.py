@@ -8,7 +8,6 @@ from psiflow_cli.models.nequip import (
     FILES,
     MAIN_SETTINGS,
     calculator,
-    describe,
     epochs,
     notes,
     predict,
@@ -45,6 +44,6 @@ def export(members: list[str], target: str, form: str, folder: str, context: dic
 
 __all__ = [
     "COMPILES", "EXPORTS", "EXTRA", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
-    "calculator", "compile", "describe", "epochs", "export", "features", "notes", "plan", "predict", "progress",
+    "calculator", "compile", "epochs", "export", "features", "notes", "plan", "predict", "progress",
     "torchsim", "train",
 ]  # fmt: skip

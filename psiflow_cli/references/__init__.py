@@ -1,1 +1,1 @@
-"""Reference methods, one file each; see `psiflow_cli.seams.Reference`."""
+"""Reference methods, one file each; see `psiflow_cli.protocols.Reference`."""

@@ -9,10 +9,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli import inputs
+from psiflow_cli import inputs, voigt
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.worker.failures import Fatal, failure
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import conversion, labels, validity
 
 SUMMARY = "the dispersion correction alone (D3, D4) of a functional"
 REQUIRES = ("dftd3", "dftd4", "ase")
@@ -50,7 +50,7 @@ def _sensible(found: dict[str, Any]) -> dict[str, Any]:
 def check(settings: dict[str, Any], elements: set[str]) -> None:
     """Raise BadData for elements without parameters."""
     last = _LAST.get(settings["version"], "Pu")
-    for element in wire.beyond(elements, last):
+    for element in validity.beyond(elements, last):
         raise BadData(f"{settings['version']} has no parameters for {element}", f"it goes from H to {last}")
 
 
@@ -92,11 +92,11 @@ def _label(frame: dict[str, Any], settings: dict[str, Any], damping: Any) -> dic
     import dftd4.interface
     from ase.units import Bohr, Hartree
 
-    reason = wire.invalid(frame)
-    unknown = wire.beyond(set(frame["symbols"]), _LAST.get(settings["version"], "Pu"))
+    reason = validity.invalid(frame)
+    unknown = validity.beyond(set(frame["symbols"]), _LAST.get(settings["version"], "Pu"))
     if reason or unknown:
         return failure("invalid-input", reason or f"{settings['version']} has no parameters for {', '.join(unknown)}")
-    system = wire.atoms(frame)
+    system = conversion.to_ase(frame)
     periodic = bool(any(system.pbc))
     box = {"lattice": system.cell.array / Bohr, "periodic": system.pbc} if periodic else {}
     try:
@@ -109,6 +109,6 @@ def _label(frame: dict[str, Any], settings: dict[str, Any], damping: Any) -> dic
     except RuntimeError as error:
         return failure("crashed", str(error))
     # The virial is the derivative of the energy with respect to the strain: ASE's sign once over the volume.
-    stress = wire.voigt(found["virial"] * Hartree / system.get_volume()) if all(system.pbc) else None
+    stress = voigt.from_matrix(found["virial"] * Hartree / system.get_volume()) if all(system.pbc) else None
     forces = -found["gradient"] * Hartree / Bohr
-    return wire.label(frame, float(found["energy"]) * Hartree, forces.tolist(), stress, code({}))
+    return labels.label(frame, float(found["energy"]) * Hartree, forces.tolist(), stress, code({}))

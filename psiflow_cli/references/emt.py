@@ -7,7 +7,7 @@ from typing import Any
 
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.worker.failures import failure
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import conversion, labels, validity
 
 SUMMARY = "effective medium theory of ASE (Al Cu Ag Au Ni Pd Pt, roughly H C N O), for trials"
 REQUIRES = ("ase",)
@@ -52,13 +52,13 @@ def code(context: dict[str, Any]) -> str:
 def _label(frame: dict[str, Any]) -> dict[str, Any]:
     from ase.calculators.emt import EMT
 
-    reason = wire.invalid(frame)
+    reason = validity.invalid(frame)
     if reason:
         return failure("invalid-input", reason)
     for element in sorted(set(frame["symbols"]) - set(ELEMENTS)):
         return failure("invalid-input", f"EMT has no parameters for the element {element}")
-    system = wire.atoms(frame)
+    system = conversion.to_ase(frame)
     system.calc = EMT()  # type: ignore[no-untyped-call]
     energy, forces = float(system.get_potential_energy()), system.get_forces().tolist()
     stress = [float(x) for x in system.get_stress()] if all(system.pbc) else None
-    return wire.label(frame, energy, forces, stress, code({}))
+    return labels.label(frame, energy, forces, stress, code({}))

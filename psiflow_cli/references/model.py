@@ -11,7 +11,7 @@ from typing import Any
 from psiflow_cli import bundle
 from psiflow_cli.errors import BadData, UsageError, nearest
 from psiflow_cli.worker.models import committee
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import labels
 
 SUMMARY = "a trained model: --reference water.model; a committee labels with its mean"
 REQUIRES: tuple[str, ...] = ()
@@ -85,4 +85,4 @@ def code(context: dict[str, Any]) -> str:
 def _label(frame: dict[str, Any], result: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
     if "failure" in result:
         return result
-    return wire.label(frame, result["energy"], result["forces"], result["stress"], code(context))
+    return labels.label(frame, result["energy"], result["forces"], result["stress"], code(context))

@@ -16,7 +16,7 @@ from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import launcher, single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import labels, validity
 
 SUMMARY = "density functional theory and correlated methods of molecules with ORCA"
 REQUIRES = ("ase",)
@@ -109,7 +109,7 @@ def _state(where: str, words: list[str]) -> list[int]:
 
 def check(settings: dict[str, Any], elements: set[str]) -> None:
     """Raise BadData for what is no element; which ones a basis has, only ORCA knows."""
-    for element in wire.beyond(elements, "Pu"):
+    for element in validity.beyond(elements, "Pu"):
         raise BadData(f"ORCA has no {element}", "its basis sets go to plutonium at most")
 
 
@@ -157,7 +157,7 @@ def code(context: dict[str, Any]) -> str:
 
 def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
     state = {key: settings[key] for key in FRAME_INPUTS if frame.get(key) is None}
-    reason = wire.invalid(frame) or wire.not_a_molecule({**frame, **state}, "ORCA")
+    reason = validity.invalid(frame) or validity.not_a_molecule({**frame, **state}, "ORCA")
     if reason:
         return failure("invalid-input", reason)
     text = render(frame, settings, context.get("ranks") or 1)
@@ -179,4 +179,4 @@ def _converted(frame: dict[str, Any], ran: Ran) -> dict[str, Any]:
         return failure("inconsistent", "ORCA left no gradient of these atoms")
     energy, gradient = float(numbers[1]), [float(x) for x in numbers[2 : 2 + 3 * count]]
     forces = [[-x * Hartree / Bohr for x in gradient[i : i + 3]] for i in range(0, 3 * count, 3)]
-    return wire.label(frame, energy * Hartree, forces, None, f"ORCA {single_run.first(_VERSION, ran.log)}")
+    return labels.label(frame, energy * Hartree, forces, None, f"ORCA {single_run.first(_VERSION, ran.log)}")

@@ -14,7 +14,7 @@ from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.worker.failures import Fatal, failure
 from psiflow_cli.worker.process import scratch
 from psiflow_cli.worker.process.single_run import kept
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import labels, validity
 
 SUMMARY = "Hartree-Fock, density functional theory and MP2 of molecules with PySCF"
 REQUIRES = ("pyscf", "ase")
@@ -113,7 +113,7 @@ def _check_method(settings: dict[str, Any]) -> None:
 def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
     from ase.units import Bohr, Hartree
 
-    reason = wire.invalid(frame) or wire.not_a_molecule(frame, "PySCF")
+    reason = validity.invalid(frame) or validity.not_a_molecule(frame, "PySCF")
     if reason:
         return failure("invalid-input", reason)
     with scratch.folder(context, "pyscf") as folder:
@@ -131,7 +131,7 @@ def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, A
     if problem:
         return failure(*problem, path)
     forces = [[-x * Hartree / Bohr for x in row] for row in gradient]
-    return wire.label(frame, energy * Hartree, forces, None, code(context))
+    return labels.label(frame, energy * Hartree, forces, None, code(context))
 
 
 def _compute(

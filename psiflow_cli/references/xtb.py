@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from psiflow_cli import voigt
 from psiflow_cli.errors import BadData, UsageError, nearest
 from psiflow_cli.worker.failures import failure
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import conversion, labels, validity
 
 SUMMARY = "GFN1-xTB, GFN2-xTB or IPEA1-xTB tight binding with tblite"
 REQUIRES = ("tblite", "ase")
@@ -63,7 +64,7 @@ def _positive(options: dict[str, str], key: str, default: float) -> float:
 
 def check(settings: dict[str, Any], elements: set[str]) -> None:
     """Raise BadData for elements beyond radon, which no xTB method knows."""
-    for element in wire.beyond(elements, LAST):
+    for element in validity.beyond(elements, LAST):
         raise BadData(f"{settings['method']} has no parameters for the element {element}", "it goes from H to Rn")
 
 
@@ -88,10 +89,10 @@ def _label(frame: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     from tblite.interface import Calculator
 
     pbc = frame.get("pbc") or [False] * 3
-    reason = wire.invalid(frame) or _unsupported(pbc, settings["method"])
+    reason = validity.invalid(frame) or _unsupported(pbc, settings["method"])
     if reason:
         return failure("invalid-input", reason)
-    system = wire.atoms(frame)
+    system = conversion.to_ase(frame)
     charge, unpaired = frame.get("charge") or 0, (frame.get("multiplicity") or 1) - 1
     try:
         calculator = Calculator(
@@ -116,10 +117,10 @@ def _label(frame: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     stress = None
     if any(pbc):
         # The virial is the derivative of the energy with respect to the strain: ASE's sign once over the volume.
-        stress = wire.voigt(np.asarray(result.get("virial")) * Hartree / system.get_volume())
+        stress = voigt.from_matrix(np.asarray(result.get("virial")) * Hartree / system.get_volume())
     forces = -np.asarray(result.get("gradient")) * Hartree / Bohr
     energy = float(result.get("energy")) * Hartree
-    return wire.label(frame, energy, forces.tolist(), stress, code({}))
+    return labels.label(frame, energy, forces.tolist(), stress, code({}))
 
 
 def _unsupported(pbc: list[bool], method: str) -> str:

@@ -21,7 +21,7 @@ from psiflow_cli.errors import NoResources
 from psiflow_cli.runtime.jsonfile import read_json, write_json
 
 if TYPE_CHECKING:
-    from psiflow_cli.site.resolve import Target
+    from psiflow_cli.site.executor import ResolvedExecutor
 
 FILE = "blocks.json"
 LIVE = ("PENDING", "RUNNING", "HELD")
@@ -35,8 +35,8 @@ _NO_ROOM = 1 << 16
 class Blocks:
     """Watches an executor's blocks; `look` is cheap and is called twice a second."""
 
-    def __init__(self, executor: Any, target: Target, folder: Path) -> None:
-        self._executor, self._target, self._folder = executor, target, folder
+    def __init__(self, executor: Any, resolved: ResolvedExecutor, folder: Path) -> None:
+        self._executor, self._resolved, self._folder = executor, resolved, folder
         self._jobs: dict[str, dict[str, Any]] = {}
         self._ended: set[str] = set()
         self._barren = 0
@@ -65,8 +65,8 @@ class Blocks:
                 self._ended.add(block)
                 self._bury(block, (status.stderr_summary or status.message or "").strip(), live, pending)
         if changed:
-            provider = self._target.provider
-            where = {"executor": self._target.label, "type": provider.type}
+            provider = self._resolved.provider
+            where = {"executor": self._resolved.label, "type": provider.type}
             clusters = getattr(provider, "clusters", "")  # without it, an id may be that of a job on another cluster
             write_json(self._folder / FILE, {**where, "clusters": clusters, "jobs": self._jobs})
         interchange = getattr(self._executor, "interchange_proc", None)
@@ -86,8 +86,8 @@ class Blocks:
             self._last_words = last_words or self._last_words
 
     def _give_up(self, live: int) -> None:
-        limit = self._target.run.max_block_failures
-        never_again = self._target.run.strategy == "none" and self._ended and not live
+        limit = self._resolved.run.max_block_failures
+        never_again = self._resolved.run.strategy == "none" and self._ended and not live
         if self._barren >= limit or never_again:
             raise no_resources(
                 self._folder,
@@ -96,7 +96,7 @@ class Blocks:
                 self._logs(),
             )
         running = [j["since"] for j in self._jobs.values() if j["state"] == "RUNNING"]
-        patience = float(duration.parse(self._target.run.first_worker))
+        patience = float(duration.parse(self._resolved.run.first_worker))
         if self._connected or not running or time.time() - min(running) < patience:
             return
         # Work Queue does not say which workers are there, but theirs give up by themselves
@@ -107,13 +107,13 @@ class Blocks:
         raise no_resources(
             self._folder,
             f"a block runs, but no worker connected within {duration.human(patience)} to {addresses}",
-            f"[executors.{self._target.label}] address names the one that reaches this host; {self._logs()}",
+            f"[executors.{self._resolved.label}] address names the one that reaches this host; {self._logs()}",
         )
 
     def epitaph(self, error: Any) -> str:
         """What a task was lost with: the job whose worker pool HTEX's ManagerLost names, and its host."""
         pool = error.manager_id.decode(errors="replace")
-        place = self._folder / "parsl" / self._target.label
+        place = self._folder / "parsl" / self._resolved.label
         folder = next(place.glob(f"block-*/{pool}"), None)
         block = folder.parent.name.removeprefix("block-") if folder else ""
         job = self._executor.blocks_to_job_id.get(block, "?")

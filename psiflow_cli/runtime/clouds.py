@@ -11,7 +11,7 @@ from typing import Any
 from psiflow_cli.errors import BadConfig
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import Machine, megabytes
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 
 
 class Instances(schema.Provider, frozen=True, kw_only=True):
@@ -30,28 +30,28 @@ class Instances(schema.Provider, frozen=True, kw_only=True):
         return Machine(self.cores_per_node, memory, gpus, 1, "")
 
 
-def place(target: Target) -> str:
+def place(resolved: ResolvedExecutor) -> str:
     """Where in the site file an error about this provider belongs."""
-    return f"[providers.{target.executor.provider}]"
+    return f"[providers.{resolved.table.provider}]"
 
 
-def required(target: Target, key: str, value: str) -> str:
+def required(resolved: ResolvedExecutor, key: str, value: str) -> str:
     """`value`, which a shipped site leaves to its users; raises BadConfig if it is empty."""
     if not value:
         raise BadConfig(
-            f"{place(target)} {key}: required, but missing",
+            f"{place(resolved)} {key}: required, but missing",
             "a file of your own with extends = ... and this key keeps it out of the shared one",
         )
     return value
 
 
-def file(target: Target, key: str, value: str) -> str | None:
+def file(resolved: ResolvedExecutor, key: str, value: str) -> str | None:
     """The path that a key names, with ~ and $VARIABLES replaced, or None; raises BadConfig if nothing is there."""
     if not value:
         return None
     path = Path(os.path.expandvars(value)).expanduser()
     if not path.is_file():
-        raise BadConfig(f"{place(target)} {key}: no {path}", "name the file with the credentials")
+        raise BadConfig(f"{place(resolved)} {key}: no {path}", "name the file with the credentials")
     return str(path)
 
 
@@ -66,14 +66,15 @@ def problems(modules: tuple[str, ...], extra: str) -> list[str]:
     return [f"{', '.join(missing)} not installed beside psiflow: pip install 'parsl[{extra}]'"] if missing else []
 
 
-def construct(target: Target, modules: tuple[str, ...], extra: str, make: Callable[[], Any]) -> Any:
+def construct(resolved: ResolvedExecutor, modules: tuple[str, ...], extra: str, make: Callable[[], Any]) -> Any:
     """What `make` makes; raises BadConfig if a client package is missing or refuses.
 
     `modules` are what Parsl imports for this provider, `extra` is the extra of Parsl that installs them.
     """
     if missing := absent(modules):
         raise BadConfig(
-            f"{place(target)} type: {target.provider.type} needs {', '.join(missing)}, not installed beside psiflow",
+            f"{place(resolved)} type: {resolved.provider.type} needs {', '.join(missing)}, "
+            "not installed beside psiflow",
             f"pip install 'parsl[{extra}]'",
         )
     try:
@@ -81,7 +82,7 @@ def construct(target: Target, modules: tuple[str, ...], extra: str, make: Callab
     except Exception as error:  # each client has exceptions of its own, and all of them are the user's to mend
         said = " ".join(str(error).split()) or "no reason given"
         raise BadConfig(
-            f"{place(target)}: {target.provider.type} cannot be used: {type(error).__name__}: {said[:300]}",
+            f"{place(resolved)}: {resolved.provider.type} cannot be used: {type(error).__name__}: {said[:300]}",
             "check the credentials and names in this table",
         ) from error
 

@@ -10,18 +10,18 @@ import os
 from pathlib import Path
 
 from psiflow_cli.errors import BadConfig
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 
 INSIDE = "/opt/psiflow"
 """Where the command's own psiflow_cli is inside, so that an image need not hold one of the same version."""
 
 
-def words(target: Target, *folders: Path) -> list[str]:
+def words(resolved: ResolvedExecutor, *folders: Path) -> list[str]:
     """What stands before a command that is to run in the container; nothing if there is none.
 
     `folders` are seen inside by their names outside. Raises BadConfig for an image file that is not there.
     """
-    environment = target.environment
+    environment = resolved.environment
     if not environment.container:
         return []
     image = os.path.expanduser(os.path.expandvars(environment.container))
@@ -29,12 +29,12 @@ def words(target: Target, *folders: Path) -> list[str]:
         image = os.path.abspath(image)
         if not os.path.exists(image):
             raise BadConfig(
-                f"[environments.{target.executor.environment}] container: no {image}",
+                f"[environments.{resolved.table.environment}] container: no {image}",
                 "name an image file or folder, or a URI such as docker://NAME",
             )
     package = Path(__file__).parents[1]
     binds = [f"{package}:{INSIDE}/{package.name}:ro", *map(str, folders), *map(os.path.expandvars, environment.binds)]
-    gpu = environment.gpu_flag or ("--nv" if target.context["gpus"] else "")
+    gpu = environment.gpu_flag or ("--nv" if resolved.context["gpus"] else "")
     return [
         environment.container_command,
         "exec",

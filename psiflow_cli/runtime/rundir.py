@@ -273,9 +273,9 @@ def check_outputs(outputs: Iterable[str], inputs: Iterable[str]) -> None:
             raise CannotCreate(f"{output}: no permission to write in {parent}", "name another --output")
 
 
-def describe(target: Any) -> dict[str, Any]:
+def describe(resolved: Any) -> dict[str, Any]:
     """A dataclass or struct as builtins, for run.json."""
     import msgspec
 
-    data = msgspec.to_builtins(target) if not hasattr(target, "__dataclass_fields__") else asdict(target)
+    data = msgspec.to_builtins(resolved) if not hasattr(resolved, "__dataclass_fields__") else asdict(resolved)
     return dict(data)

@@ -17,11 +17,11 @@ from typing import Any
 
 from psiflow_cli import duration
 from psiflow_cli.errors import PsiflowError
+from psiflow_cli.messages import Wire
 from psiflow_cli.runtime.blocks import Blocks, end_stale, no_resources
 from psiflow_cli.runtime.executors import htex
 from psiflow_cli.runtime.signals import StopSignals
-from psiflow_cli.seams import Wire
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.process import call, watchdog
 
 _TICK_S = 0.5
@@ -33,7 +33,7 @@ _UNLUCKY = 10
 class Task:
     """One call on a worker: `target` is `module:function`, `payload` its keyword arguments, `note` the caller's own."""
 
-    target: str
+    function: str
     payload: Wire
     note: Any = None
     tries: int = 1
@@ -62,9 +62,13 @@ class Session:
     """Context manager around one executor; use from the main thread."""
 
     def __init__(
-        self, target: Target, folder: Path, deadline: float | None = None, tick: Callable[[], None] | None = None
+        self,
+        executor: ResolvedExecutor,
+        folder: Path,
+        deadline: float | None = None,
+        tick: Callable[[], None] | None = None,
     ) -> None:
-        self.target = target
+        self.executor = executor
         self._folder = folder
         self._tick = tick or (lambda: None)
         self._done: queue.SimpleQueue[tuple[Task, Any] | None] = queue.SimpleQueue()
@@ -87,33 +91,35 @@ class Session:
         from parsl.config import Config
 
         folder = self._stack.enter_context(shell_safe(self._folder / "parsl"))
-        provider = import_module(f"psiflow_cli.runtime.providers.{self.target.provider.type}").build(
-            self.target.provider, self.target
+        provider = import_module(f"psiflow_cli.runtime.providers.{self.executor.provider.type}").build(
+            self.executor.provider, self.executor
         )
-        kind = import_module(f"psiflow_cli.runtime.executors.{self.target.executor.type}")
-        executor = kind.build(self.target, provider, folder)
+        kind = import_module(f"psiflow_cli.runtime.executors.{self.executor.table.type}")
+        executor = kind.build(self.executor, provider, folder)
         self._explain_loss = getattr(kind, "lost", None)
         if hasattr(kind, "tidy"):
             self._stack.callback(kind.tidy, folder)
         self._stop = partial(kind.stop, executor) if hasattr(kind, "stop") else lambda: None
-        resources = {"parsl_resource_specification": kind.resources(self.target)} if hasattr(kind, "resources") else {}
+        resources = (
+            {"parsl_resource_specification": kind.resources(self.executor)} if hasattr(kind, "resources") else {}
+        )
         end_stale(self._folder)
-        self._blocks = Blocks(executor, self.target, self._folder)
+        self._blocks = Blocks(executor, self.executor, self._folder)
         config = Config(
             executors=[executor],
             run_dir=str(folder),
             strategy=self._strategy(),
             strategy_period=_TICK_S,
-            max_idletime=float(duration.parse(self.target.executor.idle_time)),
+            max_idletime=float(duration.parse(self.executor.table.idle_time)),
             usage_tracking=0,
             initialize_logging=False,
         )
-        if self.target.run.log_level != "off":
-            self._stack.enter_context(_parsl_log(folder / "parsl.log", self.target.run.log_level))
+        if self.executor.run.log_level != "off":
+            self._stack.enter_context(_parsl_log(folder / "parsl.log", self.executor.run.log_level))
         self._dfk = parsl.dataflow.dflow.DataFlowKernel(config)
-        if self.target.executor.type == "htex":
+        if self.executor.table.type == "htex":
             htex.bound(executor)
-        app = parsl.python_app(data_flow_kernel=self._dfk, executors=[self.target.label], cache=False)(call.call)
+        app = parsl.python_app(data_flow_kernel=self._dfk, executors=[self.executor.label], cache=False)(call.call)
         self._app = partial(app, **resources)
 
     def _strategy(self) -> str:
@@ -122,7 +128,7 @@ class Session:
         `htex_auto_scale` counts a block whose workers have not registered yet as idle for ever, and cancels and
         resubmits it as long as there are fewer tasks than slots.
         """
-        return "simple" if self.target.run.strategy == "auto" else self.target.run.strategy
+        return "simple" if self.executor.run.strategy == "auto" else self.executor.run.strategy
 
     def __exit__(self, *_: object) -> None:
         if self._dfk is not None:
@@ -144,7 +150,7 @@ class Session:
 
     def room(self) -> int:
         """How many more tasks keep every worker busy without queueing far ahead."""
-        return max(0, 2 * self.target.workers + 1 - self.pending)
+        return max(0, 2 * self.executor.workers + 1 - self.pending)
 
     def remaining(self) -> float:
         """Seconds to the deadline."""
@@ -155,10 +161,10 @@ class Session:
         self._signals.check()
         self.pending += 1
         # in threads of this process nothing may end the process
-        watched = task.hang_log if self.target.executor.type != "threads" else ""
+        watched = task.hang_log if self.executor.table.type != "threads" else ""
         with contextlib.suppress(OSError):
             os.unlink(watched)  # of an earlier try
-        future = self._app(task.target, task.payload, watched)
+        future = self._app(task.function, task.payload, watched)
         future.add_done_callback(lambda done, task=task: self._done.put((task, done)))
 
     def next(self) -> tuple[Task, Outcome]:
@@ -202,7 +208,7 @@ class Session:
     def _lost(self, task: Task, error: BaseException) -> Outcome:
         kind = type(error).__name__
         if watchdog.found_hanging(task.hang_log):
-            return Outcome(lost=f"still running after {self.target.context['walltime']:g} s", hung=True, blame=True)
+            return Outcome(lost=f"still running after {self.executor.context['walltime']:g} s", hung=True, blame=True)
         if kind == "WorkerLost":
             task.losses += 1
             return Outcome(lost=f"its worker on host {getattr(error, 'hostname', '?')} died", blame=True)

@@ -1,1 +1,1 @@
-"""Engines for molecular dynamics, one file each; see `psiflow_cli.seams.Sampler`."""
+"""Engines for molecular dynamics, one file each; see `psiflow_cli.protocols.Sampler`."""

@@ -4,63 +4,37 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from psiflow_cli import duration, environments
 from psiflow_cli.errors import BadConfig
-from psiflow_cli.seams import Wire
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import Machine, megabytes
+from psiflow_cli.site.executor import ResolvedExecutor
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context
 
 
-@dataclass(frozen=True)
-class Target:
-    """Everything that running one operation needs to know."""
-
-    label: str
-    executor: schema.Executor
-    provider: schema.Provider
-    python: str
-    environment: schema.Environment
-    workers_per_node: int
-    nodes: int
-    gpus: tuple[str, ...]
-    cores: int
-    run: schema.Run = field(default_factory=schema.Run)
-    context: Wire = field(default_factory=dict)
-    on_oom: Target | None = None
-    """Where a task that took too much memory goes."""
-
-    @property
-    def workers(self) -> int:
-        """Tasks that run at once, in all blocks."""
-        return self.workers_per_node * self.nodes * getattr(self.provider, "max_blocks", 1)
-
-    def retries(self, failure: str) -> int:
-        """How often a task that ended with this class of failure is tried again within this run."""
-        if failure == "worker-lost" and self.executor.retries is not None:
-            return self.executor.retries
-        return int(getattr(self.run.retries, failure.replace("-", "_"), 0))
-
-
-def target(site: schema.Site, family: str, operation: str, machine: Machine) -> Target:
+def executor_of(site: schema.Site, family: str, operation: str, machine: Machine) -> ResolvedExecutor:
     """The executor of one operation, with its resources in numbers."""
     found = _for_family(of_executor(site, site.executor_for(family, operation), machine), family)
-    if not found.executor.on_oom:
+    if not found.table.on_oom:
         return found
-    return replace(found, on_oom=_for_family(of_executor(site, found.executor.on_oom, machine), family))
+    return replace(found, on_oom=_for_family(of_executor(site, found.table.on_oom, machine), family))
 
 
-def _for_family(found: Target, family: str) -> Target:
+def _for_family(found: ResolvedExecutor, family: str) -> ResolvedExecutor:
     """With the Python that has what the family needs, where the site names none."""
     if found.environment.prefix or found.environment.container:
         return found
-    return replace(found, python=environments.python_for(family, found.executor.type))
+    return replace(found, python=environments.python_for(family, found.table.type))
 
 
-def of_executor(site: schema.Site, label: str, machine: Machine) -> Target:
-    """An executor with its resources in numbers; see `psiflow_cli.seams` for the context."""
+def of_executor(site: schema.Site, label: str, machine: Machine) -> ResolvedExecutor:
+    """An executor with its resources in numbers; see `psiflow_cli.protocols` for the context."""
     executor = site.executors[label]
     resources = site.resources[executor.resources]
     provider = site.providers[executor.provider]
@@ -102,7 +76,7 @@ def of_executor(site: schema.Site, label: str, machine: Machine) -> Target:
             f"[providers.{executor.provider}]",
             "give the block more time, or the task less",
         )
-    context: Wire = {
+    context: Context = {
         "device": device,
         "dtype": resources.dtype or None,
         "cores": cores,
@@ -115,14 +89,15 @@ def of_executor(site: schema.Site, label: str, machine: Machine) -> Target:
         "executable": resources.executable,
         "env": dict(resources.env),
         "scratch": resources.scratch,
+        "logs": "",
         "keep_scratch": site.run.keep_scratch,
         "cpus": None,
         "modules": list(environment.modules),
         "source": list(environment.source),
     }
-    return Target(
+    return ResolvedExecutor(
         label=label,
-        executor=executor,
+        table=executor,
         provider=provider,
         python=_python(environment, executor.environment),
         environment=environment,

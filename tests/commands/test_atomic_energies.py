@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from psiflow_cli.extxyz import SYMBOLS
+from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.stages.label.atomic_energies import multiplicities
 from tests.commands.inputs import WATER
 from tests.commands.test_label_cp2k import TEMPLATE

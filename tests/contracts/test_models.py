@@ -10,7 +10,7 @@ import pytest
 
 from psiflow_cli import registry
 from psiflow_cli.errors import BadData, UsageError
-from psiflow_cli.seams import Model
+from psiflow_cli.protocols import Model
 from tests.contracts import checks
 from tests.contracts.checks import Wire
 
@@ -223,15 +223,16 @@ def test_many_walkers_at_once_get_the_same(fitted: Fitted, tmp_path: Path) -> No
         pytest.skip("torch-sim has no interface to this family")
     import torch
 
+    from psiflow_cli import voigt
     from psiflow_cli.samplers.torchsim.forces import Forces
-    from psiflow_cli.worker.structures import frames
+    from psiflow_cli.worker.structures import conversion
 
     for frame in (fitted.crystal, fitted.molecule):
         periodic = all(frame["pbc"])
         model = fitted.module.torchsim(fitted.member, fitted.context, periodic)
         cell = frame["cell"] or [[0.0] * 3] * 3
         moved = {**frame, "positions": [[x + 0.05 * i, y, z] for i, (x, y, z) in enumerate(frame["positions"])]}
-        numbers = [frames.atoms(frame).numbers] * 2
+        numbers = [conversion.to_ase(frame).numbers] * 2
         ask = Forces([model], 2, numbers, [torch.tensor(cell, dtype=torch.float64)] * 2, periodic)
         found = ask(torch.tensor([*frame["positions"], *moved["positions"]], dtype=torch.float64))
         count = len(frame["symbols"])
@@ -242,7 +243,7 @@ def test_many_walkers_at_once_get_the_same(fitted: Fitted, tmp_path: Path) -> No
                 [x for row in label["forces"] for x in row], abs=1e-8
             )
             if periodic:
-                assert frames.voigt(found["stress"][index]) == pytest.approx(label["stress"], abs=1e-8)
+                assert voigt.from_matrix(found["stress"][index]) == pytest.approx(label["stress"], abs=1e-8)
 
 
 def test_forces_and_stress_are_slopes_of_the_energy(fitted: Fitted) -> None:

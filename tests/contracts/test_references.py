@@ -13,7 +13,7 @@ import pytest
 
 from psiflow_cli import registry
 from psiflow_cli.errors import BadData, NoInput, UsageError
-from psiflow_cli.seams import Reference
+from psiflow_cli.protocols import Reference
 from tests.contracts import checks, emt_family
 from tests.contracts.checks import Wire
 from tests.references import pseudopotential

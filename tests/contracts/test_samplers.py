@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from psiflow_cli import registry
-from psiflow_cli.seams import Sampler
+from psiflow_cli.protocols import Sampler
 from psiflow_cli.worker.md.checkpoint import trajectory
 from tests.contracts import checks
 from tests.contracts.checks import Wire

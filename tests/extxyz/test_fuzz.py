@@ -46,7 +46,7 @@ def use(tmp_path: Path, data: bytes) -> None:
 
 
 def _use(path: Path, frame: extxyz.Frame) -> None:
-    extxyz.wire(frame)
+    extxyz.message(frame)
     extxyz.labels(frame)
     assert frame.info is not None
     names = extxyz.label_names(frame)

@@ -59,9 +59,9 @@ def test_rounded_halves_of_a_stress_are_averaged(tmp_path: Path) -> None:
 
 def test_voigt_and_matrix_are_each_others_inverse() -> None:
     voigt = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    assert extxyz.matrix_to_voigt(extxyz.voigt_to_matrix(voigt)) == voigt
+    assert voigt.from_matrix(voigt.to_matrix(voigt)) == voigt
     stress = pytest.importorskip("ase.stress")
-    assert extxyz.voigt_to_matrix(voigt) == stress.voigt_6_to_full_3x3_stress(voigt).tolist()
+    assert voigt.to_matrix(voigt) == stress.voigt_6_to_full_3x3_stress(voigt).tolist()
 
 
 def test_two_candidates_are_an_error_that_names_both(tmp_path: Path) -> None:
@@ -210,8 +210,8 @@ def test_the_wire(tmp_path: Path) -> None:
         "charge": -1,
         "multiplicity": 2,
     }
-    assert extxyz.wire(frame) == expected
+    assert extxyz.message(frame) == expected
     del expected["charge"], expected["multiplicity"]
     expected["id"] = extxyz.frame_id(frame, ())
-    assert extxyz.wire(frame, ()) == expected
-    assert extxyz.wire(frame_of(tmp_path))["cell"] is None
+    assert extxyz.message(frame, ()) == expected
+    assert extxyz.message(frame_of(tmp_path))["cell"] is None

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from psiflow_cli import extxyz
+from psiflow_cli import extxyz, voigt
+from psiflow_cli.elements import SYMBOLS
 
 ase_io = pytest.importorskip("ase.io")
 CELL = 'Lattice="5.0 0.0 0.0 0.5 6.0 0.0 0.0 0.0 7.0"'
@@ -104,7 +105,7 @@ def test_positions_and_cell_can_be_replaced(tmp_path: Path) -> None:
 
 def test_ase_sees_labels_and_predictions(tmp_path: Path) -> None:
     stress = [1.0, 2.0, 3.0, 0.4, 0.5, 0.1 + 0.2]
-    matrix = extxyz.voigt_to_matrix(stress)
+    matrix = voigt.to_matrix(stress)
     text = extxyz.render(
         frame_of(tmp_path, GOOD),
         {"energy": -1 / 3, "stress": matrix, "model_energy": 0.7, "model_stress": matrix, "psiflow_id": "0" * 15 + "a"},
@@ -132,7 +133,7 @@ def test_a_frame_that_ase_wrote_and_we_labelled_is_what_ase_writes(tmp_path: Pat
     ase_io.write(tmp_path / "bare.xyz", atoms, format="extxyz")
     (frame,) = extxyz.read(tmp_path / "bare.xyz")
     text = extxyz.render(
-        frame, {"energy": -2.5, "stress": extxyz.voigt_to_matrix([1, 2, 3, 4, 5, 6])}, {"forces": ("R", FORCES)}
+        frame, {"energy": -2.5, "stress": voigt.to_matrix([1, 2, 3, 4, 5, 6])}, {"forces": ("R", FORCES)}
     )
     atoms.calc = SinglePointCalculator(atoms, energy=-2.5, forces=FORCES, stress=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     ase_io.write(tmp_path / "theirs.xyz", atoms, format="extxyz")
@@ -213,7 +214,7 @@ scalars = numbers | st.integers(-(2**31), 2**31 - 1) | st.booleans()
 
 @FUZZ
 @given(
-    st.lists(st.tuples(st.sampled_from(extxyz.SYMBOLS), vectors, vectors), min_size=1, max_size=4),
+    st.lists(st.tuples(st.sampled_from(SYMBOLS), vectors, vectors), min_size=1, max_size=4),
     st.dictionaries(keys, texts | scalars | lists | words, max_size=4),
     st.tuples(st.booleans(), st.booleans(), st.booleans()),
 )

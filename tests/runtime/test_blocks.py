@@ -35,9 +35,9 @@ class Executor:
 
 @pytest.fixture
 def watched(tmp_path):
-    target = resolve.target(load.load("local"), "emt", "label", detect.machine())
+    executor = resolve.executor_of(load.load("local"), "emt", "label", detect.machine())
     executor = Executor()
-    return executor, blocks.Blocks(executor, target, tmp_path)
+    return executor, blocks.Blocks(executor, executor, tmp_path)
 
 
 def test_three_cancelled_blocks_in_a_row_are_enough(watched):

@@ -65,7 +65,7 @@ def target(tmp_path, monkeypatch):
     def resolved(image=tmp_path / "image.sif", more="", prefix="", resources="", gpus=()):
         path = tmp_path / "site.toml"
         path.write_text(SITE.format(image=image, more=more, prefix=prefix, resources=resources))
-        return resolve.target(load.parse(path), "mace", "evaluate", machine(gpus=gpus))
+        return resolve.executor_of(load.parse(path), "mace", "evaluate", machine(gpus=gpus))
 
     return resolved
 

@@ -13,14 +13,14 @@ from tests.site.sites import SITE, machine
 
 @pytest.fixture
 def target(tmp_path):
-    """`resolve.target` of cp2k.label, on the table [resources.big] with these lines in place of its own."""
+    """`resolve.executor_of` of cp2k.label, on the table [resources.big] with these lines in place of its own."""
 
     def make(lines='cores = 2\nranks = 2\nmemory = "2 GB"', on=None, family="cp2k", more=("", "")):
         path = tmp_path / "mine.toml"
         old = 'cores = 2\nranks = 2\nthreads = 1\nmemory = "2 GB"\nwalltime = "2h"\n'
         assert old in SITE
         path.write_text(SITE.replace(old, lines + "\n").replace(*more))
-        return resolve.target(load.parse(path), family, "label", on or machine())
+        return resolve.executor_of(load.parse(path), family, "label", on or machine())
 
     return make
 

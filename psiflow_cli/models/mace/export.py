@@ -54,7 +54,7 @@ if __name__ == "__main__":
 
 
 def export(members: list[str], target: str, form: str, folder: str, context: Wire) -> str:
-    """*worker*: see `seams.Model.export`. Raises Fatal where the environment lacks what a form needs."""
+    """*worker*: see `protocols.Model.export`. Raises Fatal where the environment lacks what a form needs."""
     made = Path(folder)
     if target == "ase":
         return str(_folder(members, made / "model"))

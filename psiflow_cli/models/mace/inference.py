@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from psiflow_cli import voigt
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import batches
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import conversion, labels
 
 Wire = dict[str, Any]
 
@@ -85,8 +86,8 @@ def _forward(frames: list[Wire], model: Any) -> list[Wire]:
     forces = output["forces"].detach().cpu().split((batch.ptr[1:] - batch.ptr[:-1]).tolist())
     results = []
     for index, frame in enumerate(frames):
-        stress = wire.voigt(output["stress"][index].tolist()) if all(frame["pbc"]) else None
-        label = wire.label(frame, energies[index], forces[index].tolist(), stress, "")
+        stress = voigt.from_matrix(output["stress"][index].tolist()) if all(frame["pbc"]) else None
+        label = labels.label(frame, energies[index], forces[index].tolist(), stress, "")
         label.pop("code", None)
         results.append(label)
     return results
@@ -96,7 +97,7 @@ def _graph(frame: Wire, model: Any) -> Any:
     """The frame as MACE's calculator would make it, in the units and with the head of the model."""
     from mace import data
 
-    atoms = wire.atoms(frame)
+    atoms = conversion.to_ase(frame)
     # What MACE calls the spin is the multiplicity.
     atoms.info.update(
         {ours: frame[key] for key, ours in (("charge", "charge"), ("multiplicity", "spin")) if key in frame}

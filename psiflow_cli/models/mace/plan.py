@@ -24,7 +24,7 @@ _SYMBOLS = """
 def plan(config: Wire, options: dict[str, str], summary: Wire) -> Wire:
     """The configuration of `mace_run_train` that decides the model, in MACE's own names.
 
-    `config` is the user's file, `options` the `--set` pairs, which win; see `seams.Model.plan` for `summary`, whose
+    `config` is the user's file, `options` the `--set` pairs, which win; see `protocols.Model.plan` for `summary`, whose
     `dtype`, if it has one, is that of the resources. Files, folders, seed and device are filled in where the training
     runs. Raises UsageError and, for an element without atomic energy, BadData.
     """

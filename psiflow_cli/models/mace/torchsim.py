@@ -12,7 +12,7 @@ Wire = dict[str, Any]
 
 
 def torchsim(member: str, context: Wire, stress: bool) -> Any:
-    """*worker*: see `seams.Model`. Raises Fatal for a model with several heads, of which the interface takes the first.
+    """*worker*: see `protocols.Batches`. Raises Fatal for a model with several heads: the interface takes the first.
 
     MACE has an interface of its own for torch-sim from 0.4 on (which needs Python 3.12), torch-sim 0.3 one for MACE.
     """

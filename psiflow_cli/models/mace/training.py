@@ -36,7 +36,7 @@ _TRAINER = Trainer(
 
 
 def train(job: Wire, context: Wire) -> Wire:
-    """*worker*: train in `job["workdir"]`, or go on after the last finished epoch; see `seams.Model.train`.
+    """*worker*: train in `job["workdir"]`, or go on after the last finished epoch; see `protocols.Model.train`.
 
     `job["init"]`, where there is one, is the folder of the weights to begin with, or a file of them. Besides what the
     seam asks for, returns `logs` (paths) and `metrics` (of the epoch whose weights these are). Raises Fatal if no model

@@ -8,7 +8,7 @@ from psiflow_cli.models.nequip.compiling import COMPILES, build
 from psiflow_cli.models.nequip.defaults import NEQUIP
 from psiflow_cli.models.nequip.export import EXPORTS, made
 from psiflow_cli.models.nequip.features import of_atoms as features
-from psiflow_cli.models.nequip.inference import calculator, describe, predict
+from psiflow_cli.models.nequip.inference import calculator, predict
 from psiflow_cli.models.nequip.keys import MAIN as MAIN_SETTINGS
 from psiflow_cli.models.nequip.plan import configured, epochs, notes
 from psiflow_cli.models.nequip.progress import progress
@@ -37,6 +37,6 @@ def export(members: list[str], target: str, form: str, folder: str, context: dic
 
 __all__ = [
     "COMPILES", "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
-    "calculator", "compile", "describe", "epochs", "export", "features", "notes", "plan", "predict", "progress",
+    "calculator", "compile", "epochs", "export", "features", "notes", "plan", "predict", "progress",
     "torchsim", "train",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli.models.nequip.inference import describe, weights_file
+from psiflow_cli.models.nequip.weights import describe, weights_file
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import compiled_cache
 from psiflow_cli.worker.process import scratch, subprocesses
@@ -28,7 +28,7 @@ _TARGETS = {"ase": "ase", "torchsim": "batch"}
 
 
 def build(member: str, target: str, folder: str, context: Wire, pair: str) -> Wire:
-    """*worker*: see `seams.Model.compile`; `pair` is the name of the family's pair style in LAMMPS.
+    """*worker*: see `protocols.Model.compile`; `pair` is the name of the family's pair style in LAMMPS.
 
     Raises Fatal where there is no C++ compiler, or the model cannot be compiled.
     """

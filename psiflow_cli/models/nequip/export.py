@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.models.nequip.compiling import ENDING, build, kept
-from psiflow_cli.models.nequip.inference import PACKAGE, weights_file
+from psiflow_cli.models.nequip.weights import PACKAGE, weights_file
 from psiflow_cli.worker.failures import Fatal
 
 Wire = dict[str, Any]
@@ -51,7 +51,7 @@ if __name__ == "__main__":
 
 
 def made(member: str, target: str, folder: str, context: Wire, pair: str) -> str:
-    """*worker*: see `seams.Model.export`; `pair` is the name of the family's pair style in LAMMPS."""
+    """*worker*: see `protocols.Model.export`; `pair` is the name of the family's pair style in LAMMPS."""
     if target == "nequip":
         source = weights_file(member)
         if not source.name.endswith(PACKAGE):

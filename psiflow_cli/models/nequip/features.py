@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from psiflow_cli.models.nequip.inference import eager
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import conversion
 
 Wire = dict[str, Any]
 
@@ -35,4 +35,4 @@ def _output(frame: Wire, member: str, context: Wire) -> Any:
         _loaded.clear()
         _loaded[key] = eager(member, context)
     model = _loaded[key]
-    return model.call_model(model.atoms_to_data(wire.atoms(frame)))
+    return model.call_model(model.atoms_to_data(conversion.to_ase(frame)))

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from psiflow_cli.worker.failures import Fatal
+from psiflow_cli import voigt
+from psiflow_cli.models.nequip import compiling
+from psiflow_cli.models.nequip.weights import SCALE_SHIFT, native_dtype, weights_file
 from psiflow_cli.worker.models import batches
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import conversion, labels
 
 Wire = dict[str, Any]
-
-PACKAGE = ".nequip.zip"
-_SCALE_SHIFT = "PerTypeScaleShift"
-
-
-def weights_file(member: str) -> Path:
-    """The one packaged model in a member's folder, or the file that was named in place of one."""
-    if Path(member).is_file():
-        return Path(member)
-    found = sorted(Path(member).glob(f"*{PACKAGE}"))
-    if len(found) != 1:
-        said = f"{member}: {len(found)} files named *{PACKAGE} in it, not one"
-        raise Fatal(said, "is this a model bundle of NequIP or Allegro?", 66)
-    return found[0]
 
 
 def calculator(member: str, context: Wire) -> Any:
@@ -32,8 +19,6 @@ def calculator(member: str, context: Wire) -> Any:
     A compiled model that was kept beside the weights is taken in their place.
     """
     from nequip.integrations.ase import NequIPCalculator
-
-    from psiflow_cli.models.nequip import compiling
 
     if found := compiling.kept(member, "ase", context):
         _set_threads(context)
@@ -59,22 +44,18 @@ def eager(member: str, context: Wire) -> Any:
     return made
 
 
-def _dtype(model: Any) -> str:
-    return str(model.metadata["model_dtype"])
-
-
 def cast(model: Any, wanted: str | None) -> None:
     """Let a model compute in another precision; NequIP adds the energies of the atoms in float64 in any case."""
     import torch
 
-    if wanted is None or wanted == _dtype(model):
+    if wanted is None or wanted == native_dtype(model):
         return
     old, dtype = model.model_dtype, getattr(torch, wanted)
     for module in model.modules():
         for name in ("model_dtype", "_output_dtype"):
             if getattr(module, name, None) == old:
                 setattr(module, name, dtype)
-        if type(module).__name__ == _SCALE_SHIFT:
+        if type(module).__name__ == SCALE_SHIFT:
             continue
         for tensors in (module._parameters, module._buffers):
             for name, tensor in tensors.items():
@@ -89,27 +70,6 @@ def _as(tensor: Any, dtype: Any) -> Any:
     return torch.nn.Parameter(cast) if isinstance(tensor, torch.nn.Parameter) else cast
 
 
-def describe(path: str) -> Wire:
-    """*worker*: what a model file says of itself: elements, cutoff (Å), dtype, energies of isolated atoms (eV)."""
-    from nequip.model.saved_models.load_utils import load_saved_model
-    from nequip.utils.global_state import set_global_state
-
-    set_global_state()
-    model = load_saved_model(path)
-    elements = list(model.type_names)
-    shifts: list[float] = next(
-        (m.shifts.reshape(-1).tolist() for m in model.modules() if type(m).__name__ == _SCALE_SHIFT), []
-    )
-    if len(shifts) == 1:
-        shifts *= len(elements)
-    return {
-        "elements": elements,
-        "cutoff": float(model.metadata["r_max"]),
-        "dtype": _dtype(model),
-        "atomic_energies": dict(zip(elements, shifts or [0.0] * len(elements), strict=True)),
-    }
-
-
 def predict(frames: list[Wire], members: list[str], context: Wire) -> list[list[Wire]]:
     """*worker*: for each member, a label (energy in eV, forces in eV/Å, stress in eV/Å³) or a failure for each frame.
 
@@ -120,8 +80,6 @@ def predict(frames: list[Wire], members: list[str], context: Wire) -> list[list[
 
 def _keep(member: str, context: Wire) -> batches.Model:
     def load() -> batches.Model:
-        from psiflow_cli.models.nequip import compiling
-
         # What is compiled for ASE takes one frame at a time.
         alone = (context.get("device") or "cpu") == "cpu" and batches.threads(context) == 1
         found = compiling.kept(member, "ase", context) if alone else None
@@ -136,15 +94,15 @@ def _forward(group: list[Wire], model: Any) -> list[Wire]:
     """One batch through the calculator's own transforms and model."""
     from nequip.data import AtomicDataDict
 
-    data = [model.atoms_to_data(wire.atoms(frame)) for frame in group]
+    data = [model.atoms_to_data(conversion.to_ase(frame)) for frame in group]
     output = model.call_model(AtomicDataDict.batched_from_list(data))
     energies = output["total_energy"].detach().cpu().reshape(-1).tolist()
     forces = output["forces"].detach().cpu().split([len(frame["symbols"]) for frame in group])
     stresses = output["stress"].detach().cpu().reshape(-1, 3, 3).tolist()
     results = []
     for index, frame in enumerate(group):
-        stress = wire.voigt(stresses[index]) if all(frame["pbc"]) else None
-        label = wire.label(frame, energies[index], forces[index].tolist(), stress, "")
+        stress = voigt.from_matrix(stresses[index]) if all(frame["pbc"]) else None
+        label = labels.label(frame, energies[index], forces[index].tolist(), stress, "")
         label.pop("code", None)
         results.append(label)
     return results

@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData, UsageError, nearest
 from psiflow_cli.models.nequip import settings, tuning
 from psiflow_cli.models.nequip.defaults import FILLED, NEQUIP, defaults
 from psiflow_cli.models.nequip.keys import KNOWN, LOGGERS, OWNED, PARTS, SECTIONS, SHORT
-from psiflow_cli.worker.structures.frames import ELEMENTS
 
 Wire = dict[str, Any]
 
@@ -20,7 +20,7 @@ def configured(config: Wire, options: dict[str, str], summary: Wire, architectur
     """The configuration of `nequip-train` that decides the model, in NequIP's own names.
 
     `config` is the user's file, `options` the `--set` pairs, which win; both may use dotted paths and the names of
-    `keys.SHORT`. See `seams.Model.plan` for `summary`. Files, seed, device and transforms are filled in where the
+    `keys.SHORT`. See `protocols.Model.plan` for `summary`. Files, seed, device and transforms are filled in where the
     training runs. Raises UsageError and, for an element without atomic energy, BadData.
     """
     chosen = _chosen(config, options)
@@ -77,7 +77,7 @@ def _e0s(summary: Wire) -> Any:
 
 def _symbol(element: str | int) -> str:
     text = str(element)
-    return ELEMENTS[int(text) - 1] if text.isdigit() else text
+    return SYMBOLS[int(text) - 1] if text.isdigit() else text
 
 
 def _chosen(config: Wire, options: dict[str, str]) -> Wire:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from psiflow_cli.models.nequip import compiling
-from psiflow_cli.models.nequip.inference import cast, weights_file
+from psiflow_cli.models.nequip.inference import cast
+from psiflow_cli.models.nequip.weights import weights_file
 from psiflow_cli.worker.models import batches
 
 Wire = dict[str, Any]
@@ -15,7 +16,7 @@ _NEIGHBOURS = "matscipy"
 
 
 def torchsim(member: str, context: Wire, stress: bool) -> Any:
-    """*worker*: see `seams.Model`; a model that was compiled for batches is taken in place of the weights."""
+    """*worker*: see `protocols.Model`; a model that was compiled for batches is taken in place of the weights."""
     import torch
     from nequip.integrations.torchsim import NequIPTorchSimCalc
 

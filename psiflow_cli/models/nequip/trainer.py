@@ -19,8 +19,8 @@ from typing import Any
 
 from psiflow_cli.models.nequip import checkpoints
 from psiflow_cli.models.nequip.files import BEST, CONFIG, EPOCHS, FACTS, HYDRA, LAST, WEIGHTS
-from psiflow_cli.models.nequip.inference import describe
 from psiflow_cli.models.nequip.settings import monitor
+from psiflow_cli.models.nequip.weights import describe
 from psiflow_cli.worker.models.early_stopping import Enough, Stopping
 from psiflow_cli.worker.process.growing_file import cut_torn_line
 

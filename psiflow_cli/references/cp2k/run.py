@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from psiflow_cli import voigt
 from psiflow_cli.references.cp2k import guess, launch, output, properties, shell
 from psiflow_cli.references.cp2k.periodicity import Impossible
 from psiflow_cli.references.cp2k.single_point import build
 from psiflow_cli.worker.failures import Fatal, failure
 from psiflow_cli.worker.process import environment_modules, launcher, scratch, subprocesses
 from psiflow_cli.worker.process.task_logs import Kept
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import labels, validity
 
 _without_stress: set[str] = set()
 """Templates that do not ask for a stress, for whose methods CP2K has none."""
@@ -38,7 +39,7 @@ def code(context: dict[str, Any]) -> str:
 
 
 def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
-    reason = wire.invalid(frame)
+    reason = validity.invalid(frame)
     if reason:
         return failure("invalid-input", reason)
     try:
@@ -142,6 +143,6 @@ def _converted(frame: dict[str, Any], found: output.Results, code: str) -> dict[
     """Atomic units to eV and Å; CP2K's stress is a pressure, so its sign turns."""
     from ase.units import Bohr, Hartree
 
-    stress = None if found.stress is None else [-x * Hartree / Bohr**3 for x in wire.voigt(found.stress)]
+    stress = None if found.stress is None else [-x * Hartree / Bohr**3 for x in voigt.from_matrix(found.stress)]
     forces = [[x * Hartree / Bohr for x in row] for row in found.forces]
-    return wire.label(frame, found.energy * Hartree, forces, stress, code)
+    return labels.label(frame, found.energy * Hartree, forces, stress, code)

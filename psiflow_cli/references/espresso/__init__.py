@@ -11,14 +11,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli import inputs
+from psiflow_cli import inputs, voigt
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.references.espresso import template
 from psiflow_cli.references.espresso.template import build
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import labels, validity
 
 SUMMARY = "plane-wave density functional theory with Quantum ESPRESSO (pw.x)"
 REQUIRES = ("ase",)
@@ -126,7 +126,7 @@ def _unsupported(frame: dict[str, Any], settings: dict[str, Any]) -> tuple[str, 
 
 def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
     reason, boxed = _unsupported(frame, settings)
-    reason = wire.invalid(boxed) or reason
+    reason = validity.invalid(boxed) or reason
     if reason:
         return failure("invalid-input", reason)
     text = build(boxed, settings)
@@ -155,10 +155,10 @@ def _converted(frame: dict[str, Any], ran: Ran) -> dict[str, Any]:
     stress = None
     if found["stress"] and all(frame.get("pbc") or [False]):
         rows = [found["stress"][i : i + 3] for i in (0, 3, 6)]
-        stress = [-x * Hartree / Bohr**3 for x in wire.voigt(rows)]
+        stress = [-x * Hartree / Bohr**3 for x in voigt.from_matrix(rows)]
     version = single_run.first(_VERSION, ran.log)
     energy = found["total_energy/etot"][0] * Hartree
-    return wire.label(frame, energy, forces, stress, f"{PROGRAM.name} {version}")
+    return labels.label(frame, energy, forces, stress, f"{PROGRAM.name} {version}")
 
 
 def _floats(output: Any, path: str) -> list[float]:

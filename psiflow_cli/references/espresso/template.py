@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.errors import BadData
-from psiflow_cli.worker.structures.frames import BOHR
+from psiflow_cli.worker.structures.units import BOHR
 
 PREFIX = "psiflow"
 NAMELISTS = ("control", "system", "electrons", "ions", "cell")

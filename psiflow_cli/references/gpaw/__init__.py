@@ -15,7 +15,7 @@ from psiflow_cli.errors import BadData, UsageError, nearest
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import labels, validity
 
 SUMMARY = "projector-augmented-wave density functional theory with GPAW"
 REQUIRES = ("ase",)
@@ -77,7 +77,7 @@ def _sensible(source: str, found: dict[str, Any]) -> dict[str, Any]:
 
 def check(settings: dict[str, Any], elements: set[str]) -> None:
     """Raise BadData for elements beyond radon, for which there are no datasets."""
-    for element in wire.beyond(elements, "Rn"):
+    for element in validity.beyond(elements, "Rn"):
         raise BadData(f"GPAW has no dataset for {element}", "its datasets go from H to Rn")
 
 
@@ -108,7 +108,7 @@ def render(frame: dict[str, Any], settings: dict[str, Any]) -> str:
 
 
 def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
-    reason = wire.invalid(frame)
+    reason = validity.invalid(frame)
     if not reason and frame.get("cell") is None and settings["vacuum"] is None:
         reason = "the frame has no cell: give it one, or --set vacuum=5"
     if reason:
@@ -124,4 +124,4 @@ def _read(frame: dict[str, Any], ran: Ran) -> dict[str, Any]:
     if "numbers.json" not in ran.files:
         return failure("inconsistent", "GPAW left no numbers")
     found = json.loads(ran.files["numbers.json"])
-    return wire.label(frame, found["energy"], found["forces"], found["stress"], f"GPAW {found['version']}")
+    return labels.label(frame, found["energy"], found["forces"], found["stress"], f"GPAW {found['version']}")

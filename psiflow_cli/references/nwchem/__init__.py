@@ -17,7 +17,7 @@ from psiflow_cli.references.nwchem.template import render
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import labels, validity
 
 SUMMARY = "Hartree-Fock, density functional theory and correlated methods of molecules with NWChem"
 REQUIRES = ("ase",)
@@ -93,7 +93,7 @@ def code(context: dict[str, Any]) -> str:
 
 def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
     charge = frame["charge"] if frame.get("charge") is not None else settings["charge"]
-    reason = wire.invalid(frame) or wire.not_a_molecule({**frame, "charge": charge}, "NWChem")
+    reason = validity.invalid(frame) or validity.not_a_molecule({**frame, "charge": charge}, "NWChem")
     if reason:
         return failure("invalid-input", reason)
     text = render(frame, settings)
@@ -115,4 +115,4 @@ def _converted(frame: dict[str, Any], ran: Ran) -> dict[str, Any]:
     rows = [found["gradient"][i : i + 3] for i in range(0, len(found["gradient"]), 3)]
     forces = [[-x * Hartree / Bohr for x in row] for row in rows]
     version = single_run.first(_VERSION, ran.log)
-    return wire.label(frame, found["energy"][0] * Hartree, forces, None, f"NWChem {version}")
+    return labels.label(frame, found["energy"][0] * Hartree, forces, None, f"NWChem {version}")

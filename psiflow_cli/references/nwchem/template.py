@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from psiflow_cli.errors import BadData
-from psiflow_cli.worker.structures.frames import BOHR
+from psiflow_cli.worker.structures.units import BOHR
 
 NUMBERS = "ecce.out"
 _THEORIES = ("dft", "sodft", "scf", "mp2", "direct_mp2", "rimp2", "ccsd", "ccsd(t)", "tce")

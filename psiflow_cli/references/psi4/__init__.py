@@ -17,7 +17,7 @@ from psiflow_cli.references.psi4.template import render
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import labels, validity
 
 SUMMARY = "Hartree-Fock, density functional theory and correlated methods of molecules with Psi4"
 REQUIRES = ("ase",)
@@ -89,7 +89,7 @@ def code(context: dict[str, Any]) -> str:
 
 
 def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
-    reason = wire.invalid(frame) or wire.not_a_molecule(frame, "Psi4")
+    reason = validity.invalid(frame) or validity.not_a_molecule(frame, "Psi4")
     if reason:
         return failure("invalid-input", reason)
     text = render(frame, settings)
@@ -107,4 +107,4 @@ def _converted(frame: dict[str, Any], ran: Ran) -> dict[str, Any]:
         return failure("inconsistent", "Psi4 left no numbers")
     energy, gradient = json.loads(ran.files[template.NUMBERS])
     forces = [[-x * Hartree / Bohr for x in row] for row in gradient]
-    return wire.label(frame, energy * Hartree, forces, None, f"Psi4 {single_run.first(_VERSION, ran.log)}")
+    return labels.label(frame, energy * Hartree, forces, None, f"Psi4 {single_run.first(_VERSION, ran.log)}")

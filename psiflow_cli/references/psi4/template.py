@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from psiflow_cli.errors import BadData
-from psiflow_cli.worker.structures.frames import BOHR
+from psiflow_cli.worker.structures.units import BOHR
 
 NUMBERS = "psiflow.json"
 _CALL = re.compile(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.runtime import container, lock
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.process import supervisor
 
 # One missed heartbeat period of a dead interchange must not outlive a killed command by more than 10 s.
@@ -21,36 +21,36 @@ DRAIN_MARGIN_S = 5
 """What a task may take besides its walltime: to reach its worker, and to be ended."""
 
 
-def build(target: Target, provider: Any, folder: Path) -> Any:
+def build(resolved: ResolvedExecutor, provider: Any, folder: Path) -> Any:
     """An executor whose processes end with this one; `folder` has a name that needs no quoting in a shell."""
     from parsl.executors import HighThroughputExecutor
     from parsl.executors.high_throughput import executor as htex
 
-    leash_file = folder / f"{target.label}.leash.json"
-    leash_file.write_text(json.dumps(leash_facts(target, folder)))
-    start = shlex.join([host_python(target), supervisor.__file__, str(leash_file), *_pool(target, folder)])
+    leash_file = folder / f"{resolved.label}.leash.json"
+    leash_file.write_text(json.dumps(leash_facts(resolved, folder)))
+    start = shlex.join([host_python(resolved), supervisor.__file__, str(leash_file), *_pool(resolved, folder)])
     words = htex.DEFAULT_LAUNCH_CMD.split(" ", 1)[1]
     made = HighThroughputExecutor(
-        label=target.label,
+        label=resolved.label,
         provider=provider,
-        address=target.executor.address or local_address(target),
+        address=resolved.table.address or local_address(resolved),
         loopback_address="127.0.0.1",
         interchange_launch_cmd=[
             sys.executable, supervisor.__file__, str(leash_file), sys.executable, _beside_python("interchange.py"),
         ],
         launch_cmd=start.replace("{", "{{").replace("}", "}}") + " " + words,
         worker_logdir_root=str(folder),
-        max_workers_per_node=target.workers_per_node,
+        max_workers_per_node=resolved.workers_per_node,
         cores_per_worker=1e-6,  # the number of workers is ours; Parsl only caps it by cores
         cpu_affinity="block" if hasattr(os, "sched_setaffinity") else "none",
-        available_accelerators=list(target.gpus),
+        available_accelerators=list(resolved.gpus),
         block_error_handler=False,  # runtime/blocks.py watches
         heartbeat_period=HEARTBEAT_S,
         heartbeat_threshold=DEAD_AFTER_S,
         prefetch_capacity=0,
         encrypted=True,
     )  # fmt: skip
-    made.drain_period = _drain_period(target)  # type: ignore[assignment, unused-ignore]  # Parsl only pastes it
+    made.drain_period = _drain_period(resolved)  # type: ignore[assignment, unused-ignore]  # Parsl only pastes it
     return made
 
 
@@ -78,24 +78,24 @@ def bound(executor: Any) -> None:
     client.run = run
 
 
-def host_python(target: Target) -> str:
+def host_python(resolved: ResolvedExecutor) -> str:
     """The Python that holds the leash: outside a container, where the processes are."""
-    return sys.executable if target.environment.container else target.python
+    return sys.executable if resolved.environment.container else resolved.python
 
 
-def _pool(target: Target, folder: Path) -> list[str]:
+def _pool(resolved: ResolvedExecutor, folder: Path) -> list[str]:
     """How the worker pool is started, without its arguments."""
-    if target.environment.container:
+    if resolved.environment.container:
         # the folder's own name may be a link to one with a name that a shell would read
-        inside = container.words(target, folder, folder.resolve())
-        return [*inside, target.python, "-m", "parsl.executors.high_throughput.process_worker_pool"]
-    return [target.python, str(Path(target.python).with_name("process_worker_pool.py"))]
+        inside = container.words(resolved, folder, folder.resolve())
+        return [*inside, resolved.python, "-m", "parsl.executors.high_throughput.process_worker_pool"]
+    return [resolved.python, str(Path(resolved.python).with_name("process_worker_pool.py"))]
 
 
-def leash_facts(target: Target, folder: Path) -> dict[str, Any]:
-    threads = str(target.context["threads"])
+def leash_facts(resolved: ResolvedExecutor, folder: Path) -> dict[str, Any]:
+    threads = str(resolved.context["threads"])
     env = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-    env.update(PYTHONUNBUFFERED="1", **target.context["env"])
+    env.update(PYTHONUNBUFFERED="1", **resolved.context["env"])
     pid = os.getpid()
     host = os.uname().nodename
     return {"host": host, "pid": pid, "started": lock.started(pid), "cwd": str(folder), "env": env}
@@ -106,24 +106,24 @@ def _beside_python(script: str) -> str:
     return str(Path(sys.executable).with_name(script))
 
 
-def local_address(target: Target) -> str | None:
+def local_address(resolved: ResolvedExecutor) -> str | None:
     """Where workers find this host: loopback if they run on it, its own name's address inside a SLURM job.
 
     None, for a batch system, lets each worker try every address that this host has.
     """
     from parsl.addresses import address_by_hostname
 
-    if target.provider.type != "local":
+    if resolved.provider.type != "local":
         return None
-    return "127.0.0.1" if target.nodes == 1 else str(address_by_hostname())
+    return "127.0.0.1" if resolved.nodes == 1 else str(address_by_hostname())
 
 
-def _drain_period(target: Target) -> str | None:
+def _drain_period(resolved: ResolvedExecutor) -> str | None:
     """How old (s) a worker pool may be when a task starts in it, so that the task ends before the block does.
 
     It is shell arithmetic: `SECONDS` is the age of the block's script, whose `worker_init` may have taken its time.
     """
-    block, task = target.provider.block_walltime, target.context["walltime"]
+    block, task = resolved.provider.block_walltime, resolved.context["walltime"]
     if not block or not task:
         return None
     age = max(1, int(block - task - DRAIN_MARGIN_S))

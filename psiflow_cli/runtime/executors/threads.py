@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 
 
-def build(target: Target, provider: Any, folder: Path) -> Any:
+def build(resolved: ResolvedExecutor, provider: Any, folder: Path) -> Any:
     """As many threads as tasks fit on this machine."""
     from parsl.executors.threads import ThreadPoolExecutor
 
-    return ThreadPoolExecutor(label=target.label, max_threads=target.workers_per_node, working_dir=str(folder))
+    return ThreadPoolExecutor(label=resolved.label, max_threads=resolved.workers_per_node, working_dir=str(folder))
 
 
 def stop(executor: Any) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from psiflow_cli.errors import BadConfig
 from psiflow_cli.runtime import container
 from psiflow_cli.runtime.executors import htex
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.process import cpu_slot, supervisor
 
 _DEBIAN = str(Path(__file__).parents[1] / "debian")
@@ -38,11 +38,11 @@ def missing() -> str:
     return ""
 
 
-def build(target: Target, provider: Any, folder: Path) -> Any:
+def build(resolved: ResolvedExecutor, provider: Any, folder: Path) -> Any:
     """An executor whose workers end with this process; `folder` has a name that needs no quoting in a shell."""
     if reason := missing():
         raise BadConfig(
-            f"[executors.{target.label}] type: {reason}",
+            f"[executors.{resolved.label}] type: {reason}",
             "conda install ndcctools, or on Debian apt-get install coop-computing-tools python3-workqueue",
         )
     from parsl.jobs.error_handlers import noop_error_handler
@@ -53,40 +53,40 @@ def build(target: Target, provider: Any, folder: Path) -> Any:
 
     executor_module = importlib.reload(executor_module)
 
-    leash_file = folder / f"{target.label}.leash.json"
-    leash_file.write_text(json.dumps(htex.leash_facts(target, folder)))
-    password = folder / f"{target.label}.password"
+    leash_file = folder / f"{resolved.label}.leash.json"
+    leash_file.write_text(json.dumps(htex.leash_facts(resolved, folder)))
+    password = folder / f"{resolved.label}.password"
     with open(os.open(password, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as stream:
         stream.write(secrets.token_hex(32))
-    worker = [htex.host_python(target), supervisor.__file__, str(leash_file), _worker(target)]
+    worker = [htex.host_python(resolved), supervisor.__file__, str(leash_file), _worker(resolved)]
     executor = executor_module.WorkQueueExecutor(
-        label=target.label,
+        label=resolved.label,
         provider=provider,
-        address=target.executor.address or htex.local_address(target),
+        address=resolved.table.address or htex.local_address(resolved),
         port=0,
         project_password_file=str(password),
         shared_fs=True,
         full_debug=False,
         autocategory=False,
         worker_executable=shlex.join(worker),
-        worker_options=shlex.join(_options(target)),
-        scaling_cores_per_worker=target.workers_per_node * target.cores,
+        worker_options=shlex.join(_options(resolved)),
+        scaling_cores_per_worker=resolved.workers_per_node * resolved.cores,
     )
     executor.block_error_handler = noop_error_handler  # runtime/blocks.py watches
-    inside = container.words(target, folder, folder.resolve())
-    task = [htex.host_python(target), cpu_slot.__file__, str(target.cores), *inside, target.python]
+    inside = container.words(resolved, folder, folder.resolve())
+    task = [htex.host_python(resolved), cpu_slot.__file__, str(resolved.cores), *inside, resolved.python]
     words = executor.launch_cmd.removeprefix("{package_prefix}python3 ")
     executor.launch_cmd = shlex.join(task).replace("{", "{{").replace("}", "}}") + " " + words
     return executor
 
 
-def resources(target: Target) -> dict[str, Any]:
+def resources(resolved: ResolvedExecutor) -> dict[str, Any]:
     """What Parsl asks Work Queue for with each task; memory and disk in MB, time in s."""
-    wanted = {"cores": target.cores, "memory": target.context["memory"] or 1, "disk": 1}
-    if target.gpus:
-        wanted["gpus"] = target.context["gpus"]
-    if target.context["walltime"] and target.provider.block_walltime:
-        wanted["running_time_min"] = int(target.context["walltime"])
+    wanted = {"cores": resolved.cores, "memory": resolved.context["memory"] or 1, "disk": 1}
+    if resolved.gpus:
+        wanted["gpus"] = resolved.context["gpus"]
+    if resolved.context["walltime"] and resolved.provider.block_walltime:
+        wanted["running_time_min"] = int(resolved.context["walltime"])
     return wanted
 
 
@@ -107,24 +107,24 @@ def tidy(folder: Path) -> None:
         shutil.rmtree(data, ignore_errors=True)
 
 
-def _worker(target: Target) -> str:
+def _worker(resolved: ResolvedExecutor) -> str:
     """The worker's program, by absolute path where it is known: beside the environment's Python, or on PATH."""
-    beside = Path(target.python).with_name("work_queue_worker")
+    beside = Path(resolved.python).with_name("work_queue_worker")
     found = str(beside) if beside.is_file() else shutil.which("work_queue_worker")
     return found or shutil.which("work_queue_worker", path=os.defpath) or "work_queue_worker"
 
 
-def _options(target: Target) -> list[str]:
+def _options(resolved: ResolvedExecutor) -> list[str]:
     """One worker has a whole node, and is gone as soon as its manager is."""
-    each = target.context["memory"] or 1
+    each = resolved.context["memory"] or 1
     options = [
         "--single-shot",
         f"--connect-timeout={_CONNECT_S}",
         f"--idle-timeout={24 * 3600}",  # Parsl decides when a block is idle
-        f"--cores={target.workers_per_node * target.cores}",
-        f"--memory={target.workers_per_node * each}",
-        f"--gpus={len(target.gpus)}",
+        f"--cores={resolved.workers_per_node * resolved.cores}",
+        f"--memory={resolved.workers_per_node * each}",
+        f"--gpus={len(resolved.gpus)}",
     ]
-    if target.provider.block_walltime:
-        options.append(f"--wall-time={int(target.provider.block_walltime)}")
+    if resolved.provider.block_walltime:
+        options.append(f"--wall-time={int(resolved.provider.block_walltime)}")
     return options

@@ -13,7 +13,7 @@ from msgspec import Meta
 from psiflow_cli.runtime import clouds
 from psiflow_cli.runtime.clouds import Instances, construct, file
 from psiflow_cli.site import schema
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 
 _MODULES = ("boto3",)
 
@@ -38,12 +38,12 @@ class Provider(Instances, frozen=True, kw_only=True):
     """Leave the machines on at the end: they cost until you end them."""
 
 
-def build(provider: Provider, target: Target) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
     """Parsl's AWSProvider, which makes a network of its own the first time."""
     from parsl.launchers import SingleNodeLauncher
     from parsl.providers import AWSProvider
 
-    key_file = file(target, "key_file", provider.key_file)
+    key_file = file(resolved, "key_file", provider.key_file)
 
     def make() -> Any:
         return AWSProvider(  # type: ignore[no-untyped-call, unused-ignore]
@@ -65,7 +65,7 @@ def build(provider: Provider, target: Target) -> Any:
             launcher=SingleNodeLauncher(),
         )
 
-    return construct(target, _MODULES, "aws", make)
+    return construct(resolved, _MODULES, "aws", make)
 
 
 def problems(provider: Provider) -> list[str]:

@@ -13,7 +13,7 @@ from psiflow_cli.errors import BadConfig
 from psiflow_cli.runtime import clouds
 from psiflow_cli.runtime.clouds import Instances, construct, file, place
 from psiflow_cli.site import schema
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 
 PASSWORD = "AZURE_VM_PASSWORD"
 """The variable with the machines' password: a run keeps a copy of its site, which is no place for secrets."""
@@ -54,15 +54,15 @@ class Provider(Instances, frozen=True, kw_only=True):
     """Leave the machines on at the end: they cost until you end them."""
 
 
-def build(provider: Provider, target: Target) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
     """Parsl's AzureProvider."""
     from parsl.launchers import SingleNodeLauncher
     from parsl.providers import AzureProvider
 
-    key_file = file(target, "key_file", provider.key_file)
+    key_file = file(resolved, "key_file", provider.key_file)
     password = os.environ.get(PASSWORD, "")
     if not password:
-        raise BadConfig(f"{place(target)} type: azure needs ${PASSWORD}", f"export {PASSWORD}=... of the machines")
+        raise BadConfig(f"{place(resolved)} type: azure needs ${PASSWORD}", f"export {PASSWORD}=... of the machines")
     vm = {name: getattr(provider.vm_reference, name) for name in VmReference.__struct_fields__}
 
     def make() -> Any:
@@ -81,7 +81,7 @@ def build(provider: Provider, target: Target) -> Any:
             launcher=SingleNodeLauncher(),
         )
 
-    return construct(target, _MODULES, "azure", make)
+    return construct(resolved, _MODULES, "azure", make)
 
 
 def problems(provider: Provider) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import field
 
 from psiflow_cli.site import schema
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 
 CANCEL = "condor_rm"
 """The program that ends jobs by their ids."""
@@ -24,7 +24,7 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     """Further lines of the submit description, such as `request_gpus = 1`."""
 
 
-def build(provider: Provider, target: Target) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
     """Parsl's CondorProvider."""
     from parsl.launchers import SingleNodeLauncher
     from parsl.providers import CondorProvider

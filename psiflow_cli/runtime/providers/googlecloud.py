@@ -12,7 +12,7 @@ from typing import Any, Literal
 from psiflow_cli.runtime import clouds
 from psiflow_cli.runtime.clouds import Instances, construct, file, required
 from psiflow_cli.site import schema
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 
 _MODULES = ("googleapiclient.discovery",)
 
@@ -31,10 +31,10 @@ class Provider(Instances, frozen=True, kw_only=True):
     instance_type: schema.Word = "n1-standard-1"
 
 
-def build(provider: Provider, target: Target) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
     """Parsl's GoogleCloudProvider, made to work."""
-    project_id = required(target, "project_id", provider.project_id)
-    key_file = file(target, "key_file", required(target, "key_file", provider.key_file))
+    project_id = required(resolved, "project_id", provider.project_id)
+    key_file = file(resolved, "key_file", required(resolved, "key_file", provider.key_file))
 
     def make() -> Any:
         return _working(provider)(
@@ -51,7 +51,7 @@ def build(provider: Provider, target: Target) -> Any:
             launcher=_launcher(provider),
         )
 
-    return construct(target, _MODULES, "google_cloud", make)
+    return construct(resolved, _MODULES, "google_cloud", make)
 
 
 def _working(provider: Provider) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import field
 
 from psiflow_cli.site import schema
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 
 CANCEL = "qdel"
 """The program that ends jobs by their ids."""
@@ -22,7 +22,7 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     """Further lines of the script, such as `-pe smp 16`, each without `#$`."""
 
 
-def build(provider: Provider, target: Target) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
     """Parsl's GridEngineProvider."""
     from parsl.launchers import SingleNodeLauncher
     from parsl.providers import GridEngineProvider

@@ -16,7 +16,7 @@ from psiflow_cli.runtime import clouds
 from psiflow_cli.runtime.clouds import construct, place, required
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import Machine, megabytes
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 
 _MODULES = ("kubernetes",)
 Cpus = Annotated[float, Meta(gt=0)]
@@ -61,13 +61,13 @@ class Provider(schema.Provider, frozen=True, kw_only=True):
         return Machine(max(1, int(self.max_cpu)), megabytes(self.max_mem), tuple(map(str, range(gpus))), 1, "")
 
 
-def build(provider: Provider, target: Target) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
     """Parsl's KubernetesProvider, whose pods end for good."""
     from parsl.providers import KubernetesProvider
 
     if (provider.user_id is None) != (provider.group_id is None):
-        raise BadConfig(f"{place(target)} user_id: goes with group_id", "Parsl heeds neither without the other")
-    image = required(target, "image", provider.image)
+        raise BadConfig(f"{place(resolved)} user_id: goes with group_id", "Parsl heeds neither without the other")
+    image = required(resolved, "image", provider.image)
 
     def make() -> Any:
         return KubernetesProvider(
@@ -94,7 +94,7 @@ def build(provider: Provider, target: Target) -> Any:
             annotations=provider.annotations or None,
         )
 
-    made = construct(target, _MODULES, "kubernetes", make)
+    made = construct(resolved, _MODULES, "kubernetes", make)
     _mortal(made.kube_client)
     return made
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import Machine
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 
 
 class Provider(schema.Provider, frozen=True, kw_only=True):
@@ -21,14 +21,14 @@ class Provider(schema.Provider, frozen=True, kw_only=True):
         return replace(here, nodes=self.nodes or here.nodes)
 
 
-def build(provider: Provider, target: Target) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
     """Parsl's LocalProvider: one block that holds every node."""
     from parsl.launchers import SingleNodeLauncher, SrunLauncher
     from parsl.providers import LocalProvider
 
-    launcher = SrunLauncher() if target.nodes > 1 else SingleNodeLauncher()
+    launcher = SrunLauncher() if resolved.nodes > 1 else SingleNodeLauncher()
     return LocalProvider(  # type: ignore[no-untyped-call]
-        nodes_per_block=target.nodes,
+        nodes_per_block=resolved.nodes,
         launcher=launcher,
         init_blocks=1,
         min_blocks=1,

@@ -12,7 +12,7 @@ from psiflow_cli import duration
 from psiflow_cli.errors import BadConfig
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import megabytes
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 
 CANCEL = "scancel"
 """The program that ends jobs by their ids."""
@@ -34,7 +34,7 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     """How many seconds from one look at the queue to the next."""
 
 
-def build(provider: Provider, target: Target) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
     """Parsl's SlurmProvider, which looks at the queue as often as the site wants."""
     from parsl.launchers import SingleNodeLauncher, SrunLauncher
     from parsl.providers import SlurmProvider
@@ -47,7 +47,7 @@ def build(provider: Provider, target: Target) -> Any:
     memory = megabytes(provider.memory_per_node) if provider.memory_per_node else None
     if memory is not None and memory % 1024:
         raise BadConfig(
-            f"providers.{target.executor.provider}: memory_per_node: {provider.memory_per_node!r} is not whole GB",
+            f"providers.{resolved.table.provider}: memory_per_node: {provider.memory_per_node!r} is not whole GB",
             "SLURM is asked for whole GB through Parsl",
         )
     return Slurm(

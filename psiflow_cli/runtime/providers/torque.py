@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import field
 
 from psiflow_cli.site import schema
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 
 CANCEL = "qdel"
 """The program that ends jobs by their ids."""
@@ -23,7 +23,7 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     """Further lines of the script, such as `-l mem=64gb`, each without `#PBS`."""
 
 
-def build(provider: Provider, target: Target) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
     """Parsl's TorqueProvider."""
     from parsl.launchers import MpiExecLauncher, SingleNodeLauncher
     from parsl.providers import TorqueProvider

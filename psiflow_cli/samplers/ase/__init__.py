@@ -34,7 +34,7 @@ def refuses(settings: Wire) -> str:
 
 
 def advance(job: Wire, context: Wire) -> Wire:
-    """*worker*: move the walkers from their last checkpoint by `job["block"]` steps at most; see `seams.Sampler`."""
+    """*worker*: move the walkers by `job["block"]` steps at most, from their last checkpoint; see `Sampler`."""
     from psiflow_cli.samplers.ase import motion
 
     began = time.perf_counter()

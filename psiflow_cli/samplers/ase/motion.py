@@ -15,7 +15,7 @@ from psiflow_cli.worker.md import checkpoint, frame_record, limits, velocities
 from psiflow_cli.worker.md.job_check import MOVES_CELL
 from psiflow_cli.worker.md.replica_exchange import target
 from psiflow_cli.worker.models.calculators import calculator
-from psiflow_cli.worker.structures import frames
+from psiflow_cli.worker.structures import conversion
 
 Wire = dict[str, Any]
 
@@ -157,10 +157,10 @@ class Mover:
 
 
 def _atoms(frame: Wire) -> Any:
-    atoms = frames.atoms(frame)
+    atoms = conversion.to_ase(frame)
     names = {"charge": ("charge",), "multiplicity": ("multiplicity", "spin")}  # MACE calls the multiplicity spin
     atoms.info.update({name: frame[key] for key in names if key in frame for name in names[key]})
-    atoms.set_masses(frames.masses(frame, atoms.get_masses()))
+    atoms.set_masses(conversion.masses(frame, atoms.get_masses()))
     if frame.get("fixed"):
         from ase.constraints import FixAtoms
 

@@ -15,7 +15,7 @@ from psiflow_cli.samplers.ipi.field import Field
 from psiflow_cli.samplers.ipi.rings import Rings
 from psiflow_cli.worker.md import checkpoint, frame_record, job_check, limits, velocities
 from psiflow_cli.worker.models.calculators import calculator
-from psiflow_cli.worker.structures import frames
+from psiflow_cli.worker.structures import conversion
 
 Wire = dict[str, Any]
 
@@ -155,8 +155,8 @@ class Mover:
 
 def _atoms(frame: Wire) -> Any:
     """The start with its masses, and with what a model may want to know of it."""
-    atoms = frames.atoms(frame)
+    atoms = conversion.to_ase(frame)
     names = {"charge": ("charge",), "multiplicity": ("multiplicity", "spin")}  # MACE calls the multiplicity spin
     atoms.info.update({name: frame[key] for key in names if key in frame for name in names[key]})
-    atoms.set_masses(frames.masses(frame, atoms.get_masses()))
+    atoms.set_masses(conversion.masses(frame, atoms.get_masses()))
     return atoms

@@ -16,7 +16,7 @@ from typing import Any
 
 from psiflow_cli.samplers.ipi import barostats
 from psiflow_cli.samplers.ipi.field import Field
-from psiflow_cli.worker.md import frame_record, velocities
+from psiflow_cli.worker.md import velocities
 
 Wire = dict[str, Any]
 
@@ -58,7 +58,7 @@ class Rings:
         self.barostat = barostats.make(job, femtosecond)
         ensemble = Ensemble(
             temp=self.kT,
-            pext=job["pressure"] * frame_record.BAR if self.barostat and job["ensemble"] == "npt" else 0.0,
+            pext=job["pressure"] * BAR if self.barostat and job["ensemble"] == "npt" else 0.0,
             bcomponents=[] if bias is None else [ForceComponent(bias.name, nbeads=1, mts_weights=np.ones(1))],
         )
         self.motion = Dynamics(

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from psiflow_cli import voigt
 from psiflow_cli.samplers.torchsim.forces import Forces, models
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.md import checkpoint, frame_record, limits, velocities
 from psiflow_cli.worker.md.replica_exchange import target
-from psiflow_cli.worker.structures import frames
+from psiflow_cli.worker.structures import conversion
 
 Wire = dict[str, Any]
 
@@ -207,7 +208,7 @@ class Batch:
         return float(self._now["energy_std"][index]), self._now["forces_std"][part].tolist()
 
     def _atoms(self, member: Member) -> Any:
-        atoms = frames.atoms(member.start)
+        atoms = conversion.to_ase(member.start)
         atoms.positions[:] = member.positions
         return atoms
 
@@ -225,7 +226,7 @@ class Batch:
             kinetic=kinetic,
             temperature=temperature,
             target=target(self.job, member.temperatures, step),
-            stress=None if stress is None else frames.voigt(stress[index]),
+            stress=None if stress is None else voigt.from_matrix(stress[index]),
             spread=spread,
         )
         self.group.append(each, text)
@@ -255,7 +256,7 @@ def _member(job: Wire, each: Wire, state: checkpoint.State | None) -> Member:
     import numpy as np
 
     start, rng = each["start"], velocities.generator(job["seed"], each["walker"])
-    masses = frames.masses(start, frames.atoms(start).get_masses())
+    masses = conversion.masses(start, conversion.to_ase(start).get_masses())
     temperatures = each["temperature"]
     if state is None:
         positions = np.array(start["positions"], dtype=float)
@@ -280,4 +281,4 @@ def _member(job: Wire, each: Wire, state: checkpoint.State | None) -> Member:
 
 
 def _numbers(start: Wire) -> Any:
-    return frames.atoms(start).numbers
+    return conversion.to_ase(start).numbers

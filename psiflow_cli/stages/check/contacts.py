@@ -12,7 +12,7 @@ CLOSE, OVERLAP = 0.6, 0.3
 """Of the sum of two covalent radii: nearer than the first is unusual, nearer than the second no structure."""
 
 WORK = Work(
-    target="psiflow_cli.worker.structures.contacts:nearest",
+    function="psiflow_cli.worker.structures.contacts:nearest",
     payload={},
     of="contacts-1",
     task_seconds=2.0,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from psiflow_cli import extxyz
+from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData
 from psiflow_cli.stages.check import contacts, stresses
 from psiflow_cli.stages.check.copies import Copies
@@ -86,26 +87,26 @@ class Reading:
         self._energies.report(self.findings, self.places)
 
 
-def run(checking: Checking, space: Readable) -> dict[str, Any]:
+def run(checking: Checking, workspace: Readable) -> dict[str, Any]:
     """Look for everything; returns the summary with the findings."""
     reading = Reading(checking.keys, checking.elements)
     findings, origin = reading.findings, reading.origin
-    survey = Survey(space.frames(), (), reading.see)
-    space.run.begin(len(survey.distinct))
-    with space.run.guard_end():
-        for error in space.broken.values():
+    survey = Survey(workspace.frames(), (), reading.see)
+    workspace.run.begin(len(survey.distinct))
+    with workspace.run.guard_end():
+        for error in workspace.broken.values():
             text = f"{error.message}; what follows in this file was not looked at"
             findings.add(ERROR, "unreadable", text, error.hint, text)
         reading.report(survey.ids)
-        results = Results(space, contacts.WORK.of, survey.distinct)
-        compute(space, contacts.WORK, survey, results, results.needed(retry_failed=False))
+        results = Results(workspace, contacts.WORK.of, survey.distinct)
+        compute(workspace, contacts.WORK, survey, results, results.needed(retry_failed=False))
         contacts.report(results, findings, survey.ids, reading.places)
         if checking.model:
-            _stress(checking.model, space, survey, reading)
+            _stress(checking.model, workspace, survey, reading)
     listed = findings.listed()
     return {
         "total": len(survey),
-        "elements": sorted(origin.elements, key=extxyz.SYMBOLS.index),
+        "elements": sorted(origin.elements, key=SYMBOLS.index),
         "config_types": dict(sorted(origin.config_types.items())),
         "errors": sum(finding.severity == ERROR for finding in listed),
         "warnings": sum(finding.severity == WARNING for finding in listed),
@@ -114,10 +115,10 @@ def run(checking: Checking, space: Readable) -> dict[str, Any]:
     }
 
 
-def _stress(model: Work, space: Readable, survey: Survey, reading: Reading) -> None:
+def _stress(model: Work, workspace: Readable, survey: Survey, reading: Reading) -> None:
     """Compare some frames' stress with the model's."""
     chosen = reading.stresses.chosen(survey.ids)
-    results = Results(space, model.of, survey.distinct)
+    results = Results(workspace, model.of, survey.distinct)
     needed = IdSet(survey.distinct, (key for key in results.needed(retry_failed=False) if key in chosen))
-    compute(space, model, survey, results, needed)
+    compute(workspace, model, survey, results, needed)
     stresses.report([(label, results.of(key)) for key, label in chosen.items()], reading.findings)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from psiflow_cli.bundle import Bundle
-from psiflow_cli.seams import Wire
+from psiflow_cli.messages import Wire
 from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings
 from psiflow_cli.stages.check.sample import Sample
 from psiflow_cli.stages.core.framewise import Work
@@ -24,7 +24,7 @@ _UNITS = {"GPa": 160.21766, "kbar": 1602.1766, "bar": 1602176.6, "Ha/bohr³": 1 
 def work(model: Bundle, family: str, dtype: str) -> Work:
     """The stress by finite differences of a model's energy; `dtype` is the site's, or `native`."""
     return Work(
-        target="psiflow_cli.worker.structures.numerical_stress:stresses",
+        function="psiflow_cli.worker.structures.numerical_stress:stresses",
         payload={"model": wire_of(model, family), "strain": _STRAIN},
         of=f"strain-{_STRAIN}-{model.fingerprint}-{dtype}",
         task_seconds=5.0,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from psiflow_cli.extxyz import SYMBOLS
+from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Where
 from psiflow_cli.stages.check.pairs import Neighbours, Pair
 from psiflow_cli.stages.check.sample import Sample

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.extxyz.frame import Frame
-from psiflow_cli.seams import Wire
+from psiflow_cli.messages import Wire
 
 
 def fixed(frame: Frame, everywhere: Collection[int] = ()) -> list[int]:
@@ -51,9 +51,9 @@ class Held:
     """Atoms that are fixed in every frame, from 0."""
     with_masses: bool = False
 
-    def wire(self, frame: Frame, inputs: tuple[str, ...] = ()) -> Wire:
+    def message(self, frame: Frame, inputs: tuple[str, ...] = ()) -> Wire:
         """The frame for a worker; raises BadData or UsageError where its atoms cannot be held so."""
-        made = extxyz.wire(frame, inputs)
+        made = extxyz.message(frame, inputs)
         if indices := fixed(frame, self.everywhere):
             if len(indices) == frame.natoms:
                 raise BadData(f"{frame.where}: none of its atoms may move", "leave one out of --fixed or of move_mask")
@@ -67,4 +67,4 @@ class Held:
 
     def identity(self, frame: Frame, inputs: tuple[str, ...] = ()) -> str:
         """The name that `wire` gives the frame."""
-        return str(self.wire(frame, inputs)["id"])
+        return str(self.message(frame, inputs)["id"])

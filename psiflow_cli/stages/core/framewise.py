@@ -10,17 +10,21 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz
 from psiflow_cli.console import Progress, note
 from psiflow_cli.errors import BAD_DATA, NO_RESOURCES, PsiflowError
+from psiflow_cli.messages import Wire
 from psiflow_cli.runtime.session import Outcome, Session, Task
-from psiflow_cli.seams import Wire
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.worker.failures import MACHINE_FAILURES, failure
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Frame
 
 _MOST_FRAMES = 512
 
@@ -39,14 +43,14 @@ class Recovery:
 class Work:
     """What is done to each frame."""
 
-    target: str
+    function: str
     """`module:function` of the worker, called with `frames`, `context` and `payload`; returns a result for each."""
     payload: Wire
     of: str
     """Fingerprint of all that decides a result besides the frame."""
     inputs: tuple[str, ...] = ()
     """What is read from a frame besides its structure."""
-    wire: Callable[[extxyz.Frame, tuple[str, ...]], Wire] = extxyz.wire
+    message: Callable[[extxyz.Frame, tuple[str, ...]], Frame] = extxyz.message
     """The frame as the worker gets it; its result is kept under its `id`."""
     task_seconds: float = 1.0
     """How long one task should take; 0: one frame a task."""
@@ -57,27 +61,32 @@ class Work:
     """So many frames that all fail alike, before any succeeds, end the run; 0: none do."""
 
 
-def compute(space: Workspace, work: Work, survey: Survey, results: Results, needed: IdSet) -> None:
+def compute(workspace: Workspace, work: Work, survey: Survey, results: Results, needed: IdSet) -> None:
     """Run the worker on every frame in `needed`, and journal what comes back.
 
     Frames that took too much memory are tried once more on the executor that the site names for them.
     """
-    target = space.target
-    _compute(space, work, survey, results, needed, target)
-    if target.on_oom:
+    executor = workspace.executor
+    _compute(workspace, work, survey, results, needed, executor)
+    if executor.on_oom:
         large = IdSet(survey.distinct, (k for k in needed if results.failures.get(k) == "out-of-memory"))
         if large:
-            note(f"{len(large)} frames were out of memory; they go to the executor {target.on_oom.label}")
-            _compute(space, work, survey, results, large, target.on_oom)
+            note(f"{len(large)} frames were out of memory; they go to the executor {executor.on_oom.label}")
+            _compute(workspace, work, survey, results, large, executor.on_oom)
 
 
-def _compute(space: Workspace, work: Work, survey: Survey, results: Results, needed: IdSet, target: Target) -> None:
+def _compute(
+    workspace: Workspace, work: Work, survey: Survey, results: Results, needed: IdSet, executor: ResolvedExecutor
+) -> None:
     if not needed:
         return
     total = len(survey.distinct)
     hope = _Hope(work.hopeless)
-    with Progress(total, work.verb, total - len(needed)) as progress, space.session(progress.tick, target) as session:
-        feeder = _Feeder(space, work, survey, needed, session)
+    with (
+        Progress(total, work.verb, total - len(needed)) as progress,
+        workspace.session(progress.tick, executor) as session,
+    ):
+        feeder = _Feeder(workspace, work, survey, needed, session)
         while True:
             while session.room() and (task := feeder.next()):
                 session.submit(task)
@@ -86,14 +95,14 @@ def _compute(space: Workspace, work: Work, survey: Survey, results: Results, nee
             task, outcome = session.next()
             frames: list[Wire] = task.payload["frames"]
             if outcome.lost:
-                space.run.note_lost([frame["id"] for frame in frames], outcome.lost)
+                workspace.run.note_lost([frame["id"] for frame in frames], outcome.lost)
             done = _judge(task, outcome, feeder, len(frames))
             if done is None:
                 continue
             feeder.learn(len(frames), outcome.seconds)
             kept = feeder.retry(task, done)
             if kept:
-                results.add([frames[i] for i in kept], [done[i] for i in kept], outcome.seconds, session.target.cores)
+                results.add([frames[i] for i in kept], [done[i] for i in kept], outcome.seconds, session.executor.cores)
                 progress.update(len(kept), sum("failure" in done[i] for i in kept))
                 hope.see([done[i] for i in kept])
 
@@ -126,27 +135,27 @@ class _Hope:
 class _Feeder:
     """Makes tasks from the frames still needed, sized by how long earlier ones took."""
 
-    def __init__(self, space: Workspace, work: Work, survey: Survey, needed: IdSet, session: Session) -> None:
+    def __init__(self, workspace: Workspace, work: Work, survey: Survey, needed: IdSet, session: Session) -> None:
         self._work = work
-        self._context = space.context(session.target)
+        self._context = workspace.context(session.executor)
         self._again: list[Task] = []
         self._left = len(needed)
         self._session = session
-        self.target = session.target
+        self.executor = session.executor
         self._size = 1
-        self._frames = self._wires(space, survey, needed.copy())
+        self._frames = self._wires(workspace, survey, needed.copy())
 
-    def _wires(self, space: Workspace, survey: Survey, needed: IdSet) -> Iterator[Wire]:
-        for key, frame in zip(survey.ids, space.frames(), strict=True):
+    def _wires(self, workspace: Workspace, survey: Survey, needed: IdSet) -> Iterator[Wire]:
+        for key, frame in zip(survey.ids, workspace.frames(), strict=True):
             if key in needed:
                 needed.discard(key)  # a structure that comes twice is computed once
-                yield self._work.wire(frame, self._work.inputs)
+                yield self._work.message(frame, self._work.inputs)
 
     def next(self) -> Task | None:
         """The next task, or None if nothing is left to submit."""
         if self._again:
             return self._again.pop()
-        share = -(-self._left // (2 * self._session.target.workers))
+        share = -(-self._left // (2 * self._session.executor.workers))
         frames = list(itertools.islice(self._frames, max(1, min(self._size, share))))
         self._left -= len(frames)
         return self._task(frames) if frames else None
@@ -156,7 +165,7 @@ class _Feeder:
         work = self._work
         payload = {**work.payload, **(work.recovery[step - 1].payload if step else {})}
         return Task(
-            work.target,
+            work.function,
             {"frames": frames, "context": self._context, **payload},
             note=step,
             tries=tries,
@@ -182,7 +191,7 @@ class _Feeder:
             kind = result.get("failure", "")
             if kind == "unconverged" and step < len(steps):
                 self._again.append(self._task([frame], step=step + 1))
-            elif task.tries <= self.target.retries(kind):
+            elif task.tries <= self.executor.retries(kind):
                 self._again.append(self._task([frame], task.tries + 1, step=step))
             else:
                 kept.append(place)
@@ -204,7 +213,7 @@ def _judge(task: Task, outcome: Outcome, feeder: _Feeder, count: int) -> list[Wi
     if outcome.hung:
         return [failure("timeout", outcome.lost, task.hang_log)]
     if outcome.lost:
-        if task.tries <= feeder.target.retries("worker-lost") or not outcome.blame:
+        if task.tries <= feeder.executor.retries("worker-lost") or not outcome.blame:
             feeder.singly(task, task.tries + outcome.blame)
             return None
         return [failure("worker-lost", f"{outcome.lost} ({task.tries} times)")]

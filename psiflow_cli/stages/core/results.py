@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from psiflow_cli import extxyz
-from psiflow_cli.seams import Wire
+from psiflow_cli.messages import Wire
 from psiflow_cli.stages.core.ids import IdSet, IdTable, Universe
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.worker.failures import FAILURES, MACHINE_FAILURES
@@ -70,13 +70,13 @@ class Failures(Mapping[int, str]):
 class Results:
     """Where the result of each of the distinct frames stands in the journal."""
 
-    def __init__(self, space: Workspace, of: str, distinct: Universe) -> None:
-        self._run = space.run
-        self._of = space.run.key(of)
+    def __init__(self, workspace: Workspace, of: str, distinct: Universe) -> None:
+        self._run = workspace.run
+        self._of = workspace.run.key(of)
         self.distinct = distinct
         self.offsets = IdTable(distinct, "q")
         self.failures = Failures(distinct)
-        for offset, unit in space.run.units(self._of):
+        for offset, unit in workspace.run.units(self._of):
             self._note(unit, offset)
 
     def _note(self, unit: dict[str, Any], offset: int) -> None:

@@ -10,24 +10,24 @@ from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.stages.core.workspace import Workspace
 
 
-def perform(space: Workspace, session: Session, target: str, payload: dict[str, Any], name: str) -> Any:
+def perform(workspace: Workspace, session: Session, function: str, payload: dict[str, Any], name: str) -> Any:
     """The value of one call on a worker, which is journalled as the unit `name`.
 
     A call that is lost with its worker is made again as often as the site says. Raises PsiflowError.
     """
     tries = 1
     while True:
-        session.submit(Task(target, payload, tries=tries))
+        session.submit(Task(function, payload, tries=tries))
         _, outcome = session.next()
         if not outcome.lost:
             break
-        space.run.note_lost([name], outcome.lost)
-        if tries > session.target.retries("worker-lost"):
-            raise PsiflowError(f"{name}: {outcome.lost}", f"logs: {space.job.folder / 'parsl'}", 69)
+        workspace.run.note_lost([name], outcome.lost)
+        if tries > session.executor.retries("worker-lost"):
+            raise PsiflowError(f"{name}: {outcome.lost}", f"logs: {workspace.job.folder / 'parsl'}", 69)
         tries += 1
-    unit = {"kind": "unit", "id": name, "of": space.run.request.fingerprint, "ok": not outcome.error}
-    unit.update(t=round(time.time(), 3), s=round(outcome.seconds, 3), cores=session.target.cores)
-    space.run.journal.append(unit)
+    unit = {"kind": "unit", "id": name, "of": workspace.run.request.fingerprint, "ok": not outcome.error}
+    unit.update(t=round(time.time(), 3), s=round(outcome.seconds, 3), cores=session.executor.cores)
+    workspace.run.journal.append(unit)
     if outcome.error:
-        raise PsiflowError(f"{name}: {outcome.error}", f"logs: {space.job.folder / 'logs'}")
+        raise PsiflowError(f"{name}: {outcome.error}", f"logs: {workspace.job.folder / 'logs'}")
     return outcome.value

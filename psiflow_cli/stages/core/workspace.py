@@ -17,7 +17,7 @@ from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData, NoInput
 from psiflow_cli.runtime import container, rundir
 from psiflow_cli.runtime.session import Session
-from psiflow_cli.site.resolve import Target
+from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.structures import convert
 
 _TEXT = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz", ".xyz.zst", ".extxyz.zst")
@@ -33,7 +33,7 @@ class Job:
     """A path, or `-`."""
     settings: dict[str, Any]
     """All that decides the result besides the inputs."""
-    target: Target | None
+    executor: ResolvedExecutor | None
     """Where tasks run; None for a stage that needs no worker."""
     other_inputs: tuple[str, ...] = ()
     other_outputs: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Job:
     @property
     def dtype(self) -> str:
         """The precision that the site asks of models, or `native`: their own."""
-        return (self.target.context["dtype"] if self.target else None) or "native"
+        return (self.executor.context["dtype"] if self.executor else None) or "native"
 
     @property
     def folder(self) -> Path:
@@ -87,7 +87,7 @@ class Workspace:
         outputs = [o for o in (job.output, *job.other_outputs) if o != "-"]
         rundir.check_outputs(outputs, [i for i in inputs if i != "-"])
         spooled = {"-": str(job.folder / "stdin.xyz")} if "-" in inputs else {}
-        cache = job.target is None or job.target.run.cache
+        cache = job.executor is None or job.executor.run.cache
         settings = {**job.settings, **job.more_settings}
         request = rundir.Request(job.command, settings, inputs, outputs, job.overwrite, spooled, cache)
         self.run = rundir.Run(job.folder, request, job.site)
@@ -114,11 +114,11 @@ class Workspace:
         if name.lower().endswith(_TEXT):
             return Path(name)
         made = Path(self._converted.name) / f"{len(self.sources)}.xyz"
-        target = self.job.target
-        if target is None:
+        executor = self.job.executor
+        if executor is None:
             return _convert(name, made, [sys.executable])
-        inside = container.words(target, Path(name).absolute().parent, Path(convert.__file__).parent)
-        return _convert(name, made, [*inside, target.python])
+        inside = container.words(executor, Path(name).absolute().parent, Path(convert.__file__).parent)
+        return _convert(name, made, [*inside, executor.python])
 
     def frames(self) -> Iterator[extxyz.Frame]:
         """Every frame of every input, in order."""
@@ -135,22 +135,22 @@ class Workspace:
         """Where the result is made: the output, or a file of the run directory for stdout."""
         return self.job.folder / "output.xyz" if self.job.output == "-" else Path(self.job.output)
 
-    def session(self, tick: Any = None, target: Target | None = None) -> Session:
+    def session(self, tick: Any = None, executor: ResolvedExecutor | None = None) -> Session:
         """A Parsl session for this job's executor, or for another."""
-        return Session(target or self.target, self.job.folder, self.job.deadline, tick)
+        return Session(executor or self.executor, self.job.folder, self.job.deadline, tick)
 
-    def context(self, target: Target | None = None) -> dict[str, Any]:
-        """The context of this job's tasks; see `psiflow_cli.seams`."""
+    def context(self, executor: ResolvedExecutor | None = None) -> dict[str, Any]:
+        """The context of this job's tasks; see `psiflow_cli.protocols`."""
         logs = self.job.folder / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)
-        return {**(target or self.target).context, "logs": str(logs.absolute())}
+        return {**(executor or self.executor).context, "logs": str(logs.absolute())}
 
     @property
-    def target(self) -> Target:
+    def executor(self) -> ResolvedExecutor:
         """The executor of this job's tasks."""
-        if self.job.target is None:
+        if self.job.executor is None:
             raise RuntimeError(f"{self.job.command} has no executor")
-        return self.job.target
+        return self.job.executor
 
     def publish(self, texts: Iterable[str], output: str = "") -> int:
         """Write frames and put them into the output's place (or another's); returns how many there were."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from psiflow_cli import extxyz
+from psiflow_cli import extxyz, voigt
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import BadData
 from psiflow_cli.runtime.session import Task
@@ -44,7 +44,7 @@ class Evaluation:
 def predictions(model: Bundle, family: str, dtype: str) -> Work:
     """A model's predictions of every frame; `dtype` is the site's, or `native`."""
     return Work(
-        target="psiflow_cli.worker.models.committee:evaluate",
+        function="psiflow_cli.worker.models.committee:evaluate",
         payload={"family": family, "members": model.members, "weights": model.weights},
         of=f"{model.fingerprint}-{dtype}",
         task_seconds=2.0,
@@ -52,16 +52,16 @@ def predictions(model: Bundle, family: str, dtype: str) -> Work:
     )
 
 
-def survey(evaluation: Evaluation, space: Workspace) -> tuple[Survey, Results, IdSet]:
+def survey(evaluation: Evaluation, workspace: Workspace) -> tuple[Survey, Results, IdSet]:
     """Check every frame and its labels, and find out what is still to be computed."""
-    seen = Survey(space.frames(), (), lambda frame: void(extxyz.labels(frame, evaluation.keys)))
+    seen = Survey(workspace.frames(), (), lambda frame: void(extxyz.labels(frame, evaluation.keys)))
     foreign = seen.elements - set(evaluation.model.elements)
     if foreign == seen.elements and not evaluation.model.is_foreign:
         raise BadData(
             f"{evaluation.job.frames[0]}: the model knows none of these elements: {', '.join(sorted(foreign))}",
             f"{evaluation.model.path} was trained on {', '.join(evaluation.model.elements)}",
         )
-    results = Results(space, evaluation.work.of, seen.distinct)
+    results = Results(workspace, evaluation.work.of, seen.distinct)
     return seen, results, results.needed(retry_failed=False)
 
 
@@ -69,17 +69,17 @@ def void(_: object) -> None:
     """Called for a check alone."""
 
 
-def run(evaluation: Evaluation, space: Workspace) -> dict[str, Any]:
+def run(evaluation: Evaluation, workspace: Workspace) -> dict[str, Any]:
     """Predict every frame; returns the summary with the error table."""
-    seen, results, needed = survey(evaluation, space)
-    space.run.begin(len(seen.distinct))
-    with space.run.guard_end():
-        compute(space, evaluation.work, seen, results, needed)
+    seen, results, needed = survey(evaluation, workspace)
+    workspace.run.begin(len(seen.distinct))
+    with workspace.run.guard_end():
+        compute(workspace, evaluation.work, seen, results, needed)
         table, apart = ErrorTable(), uncertainty.SpreadTable()
-        space.publish(_predicted(evaluation, space, seen.ids, results, table, apart))
+        workspace.publish(_predicted(evaluation, workspace, seen.ids, results, table, apart))
         rows, spreads = table.rows(), apart.rows()
         if evaluation.plot and rows:
-            _plot(evaluation, space, seen, results)
+            _plot(evaluation, workspace, seen, results)
     failures = Counter(results.failures[k] for k in seen.ids if k in results.failures)
     reasons = sorted({results.of(k)["message"] for k in results.failures})
     return {
@@ -99,14 +99,14 @@ def run(evaluation: Evaluation, space: Workspace) -> dict[str, Any]:
 
 def _predicted(
     evaluation: Evaluation,
-    space: Workspace,
+    workspace: Workspace,
     ids: array[int],
     results: Results,
     table: ErrorTable,
     apart: uncertainty.SpreadTable,
 ) -> Iterator[str]:
     """Every frame with its predictions; one that failed keeps its place and says why."""
-    for key, frame in zip(ids, space.frames(), strict=True):
+    for key, frame in zip(ids, workspace.frames(), strict=True):
         prediction = results.of(key)
         if key in results.failures:
             info = {"failure": prediction["failure"], "failure_message": prediction["message"]}
@@ -118,7 +118,7 @@ def _predicted(
         info = {"model_energy": prediction["energy"]}
         columns = {"model_forces": ("R", prediction["forces"])}
         if prediction["stress"] is not None:
-            info["model_stress"] = extxyz.voigt_to_matrix(prediction["stress"])
+            info["model_stress"] = voigt.to_matrix(prediction["stress"])
         if "energy_std" in prediction:
             info["model_energy_std"] = prediction["energy_std"]
             columns["model_forces_std"] = ("R", [[s] for s in prediction["forces_std"]])
@@ -131,12 +131,12 @@ def _config_type(frame: extxyz.Frame) -> str:
     return str(frame.info.get("config_type", ""))
 
 
-def _plot(evaluation: Evaluation, space: Workspace, seen: Survey, results: Results) -> None:
+def _plot(evaluation: Evaluation, workspace: Workspace, seen: Survey, results: Results) -> None:
     """Draw the parity plot on a worker, where the plotting library is."""
     assert evaluation.plot is not None
     step = max(1, len(seen) // PLOTTED_FRAMES)
     data: dict[str, list[Any]] = {"frames": []}
-    for index, (key, frame) in enumerate(zip(seen.ids, space.frames(), strict=True)):
+    for index, (key, frame) in enumerate(zip(seen.ids, workspace.frames(), strict=True)):
         if index % step == 0 and key not in results.failures:
             label, prediction = extxyz.labels(frame, evaluation.keys), results.of(key)
             row = {"symbols": frame.symbols, "config_type": _config_type(frame), "label": label}
@@ -144,7 +144,7 @@ def _plot(evaluation: Evaluation, space: Workspace, seen: Survey, results: Resul
     source = evaluation.job.folder / "parity.json"
     source.write_text(json.dumps(data))
     made = evaluation.job.folder / "parity.png"
-    with space.session() as session:
+    with workspace.session() as session:
         session.submit(
             Task(
                 "psiflow_cli.worker.plots.parity:parity_file",
@@ -155,6 +155,6 @@ def _plot(evaluation: Evaluation, space: Workspace, seen: Survey, results: Resul
     source.unlink()
     if outcome.error or outcome.lost:
         raise RuntimeError(f"the parity plot could not be drawn: {outcome.error or outcome.lost}")
-    temporary = space.run.temporary(evaluation.plot)
+    temporary = workspace.run.temporary(evaluation.plot)
     temporary.write_bytes(made.read_bytes())
-    space.run.publish(temporary, evaluation.plot)
+    workspace.run.publish(temporary, evaluation.plot)

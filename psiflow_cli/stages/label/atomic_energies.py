@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli import extxyz
+from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import UsageError
 from psiflow_cli.stages.core.framewise import compute
 from psiflow_cli.stages.core.results import Results
@@ -40,8 +41,8 @@ class Atoms(Workspace):
         elements = set(self.job.settings["elements"])
         for frame in super().frames():
             elements.update(frame.symbols)
-        for element in sorted(elements, key=extxyz.SYMBOLS.index):
-            for multiplicity in multiplicities(extxyz.SYMBOLS.index(element) + 1):
+        for element in sorted(elements, key=SYMBOLS.index):
+            for multiplicity in multiplicities(SYMBOLS.index(element) + 1):
                 info = {"config_type": "IsolatedAtom", "multiplicity": multiplicity}
                 yield extxyz.new_frame([element], [[0.0, 0.0, 0.0]], None, [False] * 3, info)
 
@@ -84,23 +85,23 @@ class _Atom:
         return "failure" in self.result
 
 
-def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
+def run(labelling: Labelling, workspace: Workspace) -> dict[str, Any]:
     """Label every candidate and write the lowest of each element; an element fails if all of its states do."""
-    seen, results, needed, planned = survey(labelling, space)
-    space.run.begin(planned.distinct)
-    with space.run.guard_end():
-        compute(space, labelling.work, seen, results, needed)
-        chosen = _lowest(seen.ids, space, results)
-        space.publish(
+    seen, results, needed, planned = survey(labelling, workspace)
+    workspace.run.begin(planned.distinct)
+    with workspace.run.guard_end():
+        compute(workspace, labelling.work, seen, results, needed)
+        chosen = _lowest(seen.ids, workspace, results)
+        workspace.publish(
             with_label(a.frame, a.key, a.result, labelling.method.fingerprint) for a in chosen.values() if not a.failed
         )
         failed = [a for a in chosen.values() if a.failed]
         if failed:
-            space.publish(
+            workspace.publish(
                 (with_failure(a.frame, a.key, a.result, labelling.method.fingerprint) for a in failed), labelling.failed
             )
         else:
-            space.run.remove_own(labelling.failed)
+            workspace.run.remove_own(labelling.failed)
     failures = Counter(a.result["failure"] for a in failed)
     return {
         "total": len(chosen),
@@ -117,10 +118,10 @@ def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
     }
 
 
-def _lowest(ids: Any, space: Workspace, results: Results) -> dict[str, _Atom]:
+def _lowest(ids: Any, workspace: Workspace, results: Results) -> dict[str, _Atom]:
     """The best candidate of each element: the lowest that was labelled, else the last that failed."""
     chosen: dict[str, _Atom] = {}
-    for key, frame in zip(ids, space.frames(), strict=True):
+    for key, frame in zip(ids, workspace.frames(), strict=True):
         atom, element = _Atom(frame, key, results.of(key)), frame.symbols[0]
         best = chosen.get(element)
         lower = best and not atom.failed and not best.failed and atom.result["energy"] < best.result["energy"]

@@ -12,15 +12,17 @@ from psiflow_cli.stages.core.workspace import Workspace
 Composition = tuple[tuple[str, int], ...]
 
 
-def estimate(space: Workspace, seen: Survey, needed: IdSet, of: str) -> dict[str, Any]:
+def estimate(workspace: Workspace, seen: Survey, needed: IdSet, of: str) -> dict[str, Any]:
     """Where `needed` would run, its core hours and wall time (h) by the means of earlier frames (None where there are
     none), and how many are like none.
     """
-    spent = {unit["id"]: (unit["s"], unit["cores"]) for _, unit in space.run.units(space.run.key(of)) if unit["s"]}
+    spent = {
+        unit["id"]: (unit["s"], unit["cores"]) for _, unit in workspace.run.units(workspace.run.key(of)) if unit["s"]
+    }
     seconds: dict[Composition, list[float]] = defaultdict(list)
     todo: Counter[Composition] = Counter()
     left = needed.copy()
-    for key, frame in zip(seen.ids, space.frames(), strict=True):
+    for key, frame in zip(seen.ids, workspace.frames(), strict=True):
         composition = tuple(sorted(Counter(frame.symbols).items()))
         if known := spent.get(f"{key:016x}"):
             seconds[composition].append(known[0] * known[1])
@@ -32,11 +34,11 @@ def estimate(space: Workspace, seen: Survey, needed: IdSet, of: str) -> dict[str
     )
     unknown = sum(count for kind, count in todo.items() if not seconds.get(kind))
     none = bool(todo) and unknown == todo.total()
-    target = space.target
+    executor = workspace.executor
     return {
-        "executor": f"{target.label} ({target.provider.type})",
-        "tasks_at_once": target.workers,
+        "executor": f"{executor.label} ({executor.provider.type})",
+        "tasks_at_once": executor.workers,
         "core_hours": None if none else round(core_seconds / 3600, 3),
-        "wall_hours": None if none else round(core_seconds / target.cores / target.workers / 3600, 3),
+        "wall_hours": None if none else round(core_seconds / executor.cores / executor.workers / 3600, 3),
         "without_estimate": unknown,
     }

@@ -14,6 +14,7 @@ from typing import Any
 
 from psiflow_cli import toml
 from psiflow_cli.errors import BadConfig, UsageError
+from psiflow_cli.protocols import Changes
 from psiflow_cli.stages.core.framewise import Recovery
 from psiflow_cli.stages.label.stage import Method
 
@@ -31,7 +32,9 @@ def steps(method: Method, said: tuple[str, ...]) -> tuple[Recovery, ...]:
     path = side_file(method.input_file) if method.input_file else None
     if not changes and path and path.is_file():
         changes = _read(path)
-    if changes and not hasattr(method.module, "changed"):
+    if not changes:
+        return ()
+    if not isinstance(method.module, Changes):
         raise UsageError(f"the reference {method.name} has no input that could be changed", "leave --recover out")
     return tuple(
         Recovery(

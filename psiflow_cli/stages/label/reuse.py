@@ -9,7 +9,7 @@ from psiflow_cli import extxyz
 from psiflow_cli.console import note
 from psiflow_cli.errors import NoInput
 from psiflow_cli.extxyz import Frame
-from psiflow_cli.seams import Wire
+from psiflow_cli.messages import Wire
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results
 

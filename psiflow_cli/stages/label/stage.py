@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from psiflow_cli import extxyz
+from psiflow_cli import extxyz, voigt
 from psiflow_cli.console import note
 from psiflow_cli.errors import BAD_DATA, BadData, PsiflowError, UsageError
+from psiflow_cli.messages import Wire
+from psiflow_cli.protocols import HasIdentity, KnowsItsVersion, Locates, Reference, Renders, RunsAs, TriesOut
 from psiflow_cli.runtime.rundir import fingerprint, sha256
 from psiflow_cli.runtime.session import Task
-from psiflow_cli.seams import Reference, Wire
 from psiflow_cli.stages.core.framewise import Recovery, Work, compute
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results, Survey
@@ -24,6 +25,9 @@ from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.label import reuse
 from psiflow_cli.stages.label.estimate import estimate
 from psiflow_cli.worker.failures import MACHINE_FAILURES
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Settings
 
 HOPELESS = 10
 """First frames that fail alike and end the run; more, where more may fail."""
@@ -38,7 +42,7 @@ class Method:
     name: str
     """Of a shipped reference, or the path of the user's own file."""
     module: Reference
-    settings: Wire
+    settings: Settings
     input_file: str = ""
 
     @property
@@ -49,25 +53,21 @@ class Method:
     @property
     def worker(self) -> str:
         """How a worker finds it: a module's name or a file's path."""
-        return str(Path(self.name).absolute()) if self._own else str(self.module.__name__)  # type: ignore[attr-defined]
+        return str(Path(self.name).absolute()) if self._own else self.module.__name__
 
     @property
     def _own(self) -> bool:
         return self.name.endswith(".py")
 
     @property
-    def identity(self) -> Wire:
+    def identity(self) -> Settings:
         """The settings as far as they decide a label: where a model lies on the disk does not."""
-        found: Wire = self.module.identity(self.settings) if hasattr(self.module, "identity") else self.settings
-        return found
+        return self.module.identity(self.settings) if isinstance(self.module, HasIdentity) else self.settings
 
     @property
     def runs_as(self) -> tuple[str, str]:
         """The family and the operation by which a site names the executor."""
-        family, operation = (
-            self.module.runs_as(self.settings) if hasattr(self.module, "runs_as") else (self.stem, "label")
-        )
-        return family, operation
+        return self.module.runs_as(self.settings) if isinstance(self.module, RunsAs) else (self.stem, "label")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -95,7 +95,7 @@ class Labelling:
     @property
     def work(self) -> Work:
         return Work(
-            target="psiflow_cli.worker.models.label:label",
+            function="psiflow_cli.worker.models.label:label",
             payload={"reference": self.method.worker, "settings": self.method.settings},
             of=self.method.fingerprint,
             inputs=self.method.module.FRAME_INPUTS,
@@ -115,52 +115,51 @@ class Plan:
     todo: int
 
 
-def survey(labelling: Labelling, space: Workspace) -> tuple[Survey, Results, IdSet, Plan]:
+def survey(labelling: Labelling, workspace: Workspace) -> tuple[Survey, Results, IdSet, Plan]:
     """Check every frame and find out what is still to be computed; nothing is submitted yet."""
     work = labelling.work
-    seen = Survey(space.frames(), work.inputs, lambda frame: None)
+    seen = Survey(workspace.frames(), work.inputs, lambda frame: None)
     for said in labelling.method.module.check(labelling.method.settings, seen.elements) or ():
         note(said)
-    results = Results(space, work.of, seen.distinct)
+    results = Results(workspace, work.of, seen.distinct)
     needed = results.needed(labelling.retry_failed)
     distinct = len(seen.distinct)
     plan = Plan(len(seen), distinct, distinct - len(needed), len(needed))
     if needed and not plan.known:
-        _try_out(labelling, space)
+        _try_out(labelling, workspace)
     return seen, results, needed, plan
 
 
-def _try_out(labelling: Labelling, space: Workspace) -> None:
+def _try_out(labelling: Labelling, workspace: Workspace) -> None:
     """Have the code itself read the first frame's input, if tasks run on this machine and it can do so."""
-    module, target = labelling.method.module, space.target
-    first = next(space.frames(), None)
-    if first is None or not hasattr(module, "try_out") or target.provider.type != "local":
+    module, executor = labelling.method.module, workspace.executor
+    first = next(workspace.frames(), None)
+    if first is None or not isinstance(module, TriesOut) or executor.provider.type != "local":
         return
-    if not target.environment.container:
+    if not executor.environment.container:
         with _naming(labelling.method):
-            wire = extxyz.wire(first, labelling.work.inputs)
-            module.try_out(wire, labelling.method.settings, target.context)
+            wire = extxyz.message(first, labelling.work.inputs)
+            module.try_out(wire, labelling.method.settings, executor.context)
 
 
-def plan(labelling: Labelling, space: Workspace) -> dict[str, Any]:
+def plan(labelling: Labelling, workspace: Workspace) -> dict[str, Any]:
     """What would be done, at what cost, and the input of the first frame: for --dry-run."""
-    seen, _, needed, planned = survey(labelling, space)
-    found = {**asdict(planned), **estimate(space, seen, needed, labelling.method.fingerprint)}
-    first = next(space.frames(), None)
-    if first is not None and hasattr(labelling.method.module, "render"):
-        wire = extxyz.wire(first, labelling.work.inputs)
-        found["input"] = labelling.method.module.render(wire, labelling.method.settings)
+    seen, _, needed, planned = survey(labelling, workspace)
+    found = {**asdict(planned), **estimate(workspace, seen, needed, labelling.method.fingerprint)}
+    first, module = next(workspace.frames(), None), labelling.method.module
+    if first is not None and isinstance(module, Renders):
+        found["input"] = module.render(extxyz.message(first, labelling.work.inputs), labelling.method.settings)
     return found
 
 
-def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
+def run(labelling: Labelling, workspace: Workspace) -> dict[str, Any]:
     """Label every frame; returns the summary, whose `failures` counts frames by class."""
-    seen, results, needed, planned = survey(labelling, space)
-    space.run.begin(planned.distinct)
-    with space.run.guard_end():
+    seen, results, needed, planned = survey(labelling, workspace)
+    workspace.run.begin(planned.distinct)
+    with workspace.run.guard_end():
         with _naming(labelling.method):
             if labelling.strict_version and planned.known:
-                stale = _of_other_versions(labelling, space, seen)
+                stale = _of_other_versions(labelling, workspace, seen)
                 results.forget(stale)
                 needed |= stale
             needed -= reuse.take(
@@ -168,8 +167,8 @@ def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
             )
             todo = len(needed)
             work = replace(labelling.work, hopeless=max(HOPELESS, labelling.allowed(planned.total) + 1))
-            compute(space, work, seen, results, needed)
-        _write(labelling, space, seen, results)
+            compute(workspace, work, seen, results, needed)
+        _write(labelling, workspace, seen, results)
     failures = Counter(results.failures[k] for k in seen.ids if k in results.failures)
     failed = sum(failures.values())
     return {
@@ -185,19 +184,19 @@ def run(labelling: Labelling, space: Workspace) -> dict[str, Any]:
     }
 
 
-def _of_other_versions(labelling: Labelling, space: Workspace, seen: Survey) -> IdSet:
+def _of_other_versions(labelling: Labelling, workspace: Workspace, seen: Survey) -> IdSet:
     """The labels that are not of the version of the code which the workers have."""
-    if not hasattr(labelling.method.module, "code"):
+    if not isinstance(labelling.method.module, KnowsItsVersion):
         raise UsageError(
             f"{labelling.method.name} cannot say its version", "leave --strict-version out, or give it a code()"
         )
-    with space.session() as session:
-        session.submit(Task(f"{labelling.method.worker}:code", {"context": space.context()}))
+    with workspace.session() as session:
+        session.submit(Task(f"{labelling.method.worker}:code", {"context": workspace.context()}))
         _, outcome = session.next()
     if outcome.lost or outcome.error:
         raise PsiflowError(f"the version of {labelling.method.name} cannot be told: {outcome.lost or outcome.error}")
     stale = IdSet(seen.distinct)
-    for _, unit in space.run.units(space.run.key(labelling.method.fingerprint)):
+    for _, unit in workspace.run.units(workspace.run.key(labelling.method.fingerprint)):
         if unit["ok"]:  # the last one of a frame counts
             (stale.add if unit["code"] != outcome.value else stale.discard)(int(unit["id"], 16))
     return stale
@@ -211,24 +210,24 @@ def _naming(method: Method) -> Iterator[None]:
     except PsiflowError as error:
         if error.exit_code != BAD_DATA or not method.input_file:
             raise
-        locate = getattr(method.module, "locate", None)
-        place = (locate(method.settings, error.message) if locate else "") or method.input_file
+        module = method.module
+        place = (isinstance(module, Locates) and module.locate(method.settings, error.message)) or method.input_file
         raise BadData(f"{place}: {error.message}", error.hint) from None
 
 
-def _write(labelling: Labelling, space: Workspace, seen: Survey, results: Results) -> None:
+def _write(labelling: Labelling, workspace: Workspace, seen: Survey, results: Results) -> None:
     """Good frames to the output, failed ones to their own file, which goes when none are left."""
-    space.publish(_labelled(labelling, space, seen.ids, results))
+    workspace.publish(_labelled(labelling, workspace, seen.ids, results))
     if not results.failures:
-        space.run.remove_own(labelling.failed)
+        workspace.run.remove_own(labelling.failed)
         return
-    space.publish(_failed(labelling, space, seen.ids, results), labelling.failed)
+    workspace.publish(_failed(labelling, workspace, seen.ids, results), labelling.failed)
 
 
-def _labelled(labelling: Labelling, space: Workspace, ids: array[int], results: Results) -> Iterator[str]:
+def _labelled(labelling: Labelling, workspace: Workspace, ids: array[int], results: Results) -> Iterator[str]:
     replaced = 0
     codes = set()
-    for key, frame in zip(ids, space.frames(), strict=True):
+    for key, frame in zip(ids, workspace.frames(), strict=True):
         if key in results.failures:
             continue
         label = results.of(key)
@@ -249,7 +248,7 @@ def with_label(frame: extxyz.Frame, key: int, label: Wire, reference: str) -> st
         frame,
         set_info={
             "energy": label["energy"],
-            **({"stress": extxyz.voigt_to_matrix(label["stress"])} if label["stress"] else {}),
+            **({"stress": voigt.to_matrix(label["stress"])} if label["stress"] else {}),
             "psiflow_id": f"{key:016x}",
             "psiflow_reference": reference,
             "psiflow_code": label["code"],
@@ -266,8 +265,8 @@ def with_label(frame: extxyz.Frame, key: int, label: Wire, reference: str) -> st
     )
 
 
-def _failed(labelling: Labelling, space: Workspace, ids: array[int], results: Results) -> Iterator[str]:
-    for key, frame in zip(ids, space.frames(), strict=True):
+def _failed(labelling: Labelling, workspace: Workspace, ids: array[int], results: Results) -> Iterator[str]:
+    for key, frame in zip(ids, workspace.frames(), strict=True):
         if key in results.failures:
             yield with_failure(frame, key, results.of(key), labelling.method.fingerprint)
 

@@ -53,24 +53,24 @@ def make_folders(compilation: Compilation) -> None:
             raise CannotCreate(f"{path.parent}: {error.strerror}", "copy the bundle to where you may write") from None
 
 
-def run(compilation: Compilation, space: Workspace, members: list[int]) -> dict[str, Any]:
+def run(compilation: Compilation, workspace: Workspace, members: list[int]) -> dict[str, Any]:
     """Compile these members, one after another, and put the results into the bundle; returns the summary."""
-    space.run.begin(len(members))
-    with space.run.guard_end(), space.session() as session:
+    workspace.run.begin(len(members))
+    with workspace.run.guard_end(), workspace.session() as session:
         for index in members:
-            made = space.job.folder / "made"
+            made = workspace.job.folder / "made"
             shutil.rmtree(made, ignore_errors=True)
             made.mkdir(mode=0o700)
             member = compilation.model.members[index]
             payload = {
                 "family": compilation.family, "member": member, "weights": compilation.model.weights,
                 "target": compilation.target, "folder": str(made.absolute()),
-                "context": {**space.context(), "device": compilation.device},
+                "context": {**workspace.context(), "device": compilation.device},
             }  # fmt: skip
             known = single.perform(
-                space, session, "psiflow_cli.worker.models.export:compiled", payload, f"compile-member-{index}"
+                workspace, session, "psiflow_cli.worker.models.export:compiled", payload, f"compile-member-{index}"
             )
-            _keep(compilation, space, index, known)
+            _keep(compilation, workspace, index, known)
             shutil.rmtree(made)
     return {
         "total": len(members),
@@ -82,14 +82,14 @@ def run(compilation: Compilation, space: Workspace, members: list[int]) -> dict[
     }
 
 
-def _keep(compilation: Compilation, space: Workspace, index: int, known: dict[str, Any]) -> None:
+def _keep(compilation: Compilation, workspace: Workspace, index: int, known: dict[str, Any]) -> None:
     """Put a compiled model into its place, then the record without which it is not used."""
     path = compilation.places[index]
-    temporary = space.run.temporary(str(path))
+    temporary = workspace.run.temporary(str(path))
     shutil.copyfile(known.pop("path"), temporary)
     digest = list(compilation.model.weights.values())[index]
     facts = {"sha256": compiled_cache.sha256(temporary), "weights": digest, **known}
-    space.run.publish(temporary, str(path))
+    workspace.run.publish(temporary, str(path))
     note = compiled_cache.record(path, compilation.ending)
     temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    space.run.publish(temporary, str(note))
+    workspace.run.publish(temporary, str(note))

@@ -13,7 +13,7 @@ from psiflow_cli.stages.core import single
 from psiflow_cli.stages.core.workspace import Job, Workspace
 
 Forms = dict[str, dict[str, str]]
-"""For each target, how its files end in each of its forms, the usual one first; see `seams.Model.EXPORTS`."""
+"""For each target, how its files end in each of its forms, the usual one first; see `protocols.Model.EXPORTS`."""
 
 _EXPORT = "psiflow_cli.worker.models.export:export"
 
@@ -65,26 +65,27 @@ class Export:
     form: str
 
 
-def run(export: Export, space: Workspace) -> dict[str, Any]:
+def run(export: Export, workspace: Workspace) -> dict[str, Any]:
     """Make the file or folder and put it into its place; returns the summary."""
-    space.run.begin(1)
-    with space.run.guard_end():
-        made = space.job.folder / "made"
+    workspace.run.begin(1)
+    with workspace.run.guard_end():
+        made = workspace.job.folder / "made"
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(mode=0o700)
         payload = {
             "family": export.family, "members": export.members, "weights": export.model.weights,
-            "target": export.target, "form": export.form, "folder": str(made.absolute()), "context": space.context(),
+            "target": export.target, "form": export.form, "folder": str(made.absolute()),
+            "context": workspace.context(),
         }  # fmt: skip
-        with space.session() as session:
-            path = Path(single.perform(space, session, _EXPORT, payload, f"to-{export.target}"))
-        temporary = space.run.temporary(export.job.output)
+        with workspace.session() as session:
+            path = Path(single.perform(workspace, session, _EXPORT, payload, f"to-{export.target}"))
+        temporary = workspace.run.temporary(export.job.output)
         if path.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.copytree(path, temporary)
         else:
             shutil.copyfile(path, temporary)
-        space.run.publish(temporary, export.job.output)
+        workspace.run.publish(temporary, export.job.output)
         shutil.rmtree(made)
     return {
         "total": 1,

@@ -41,18 +41,18 @@ def state(facts: Facts) -> str:
     return fingerprint([facts.runs, [each.errors for each in facts.evaluations], files])
 
 
-def run(report: Report, space: Workspace) -> dict[str, Any]:
+def run(report: Report, workspace: Workspace) -> dict[str, Any]:
     """Draw what is to be drawn, on a worker, and write the page; returns the summary."""
     facts = report.facts
     newest = facts.newest()
     wrong = worst(newest) if newest else Worst()
-    space.run.begin(1)
-    with space.run.guard_end():
+    workspace.run.begin(1)
+    with workspace.run.guard_end():
         plain = [each.name for each in facts.evaluations if each.file and not each.plot]
-        drawn = _draw(report, space, wrong, plain) if wrong.frames or plain or len(facts.comparable()) > 1 else {}
+        drawn = _draw(report, workspace, wrong, plain) if wrong.frames or plain or len(facts.comparable()) > 1 else {}
         plots = {name: Path(path) for name, path in drawn.get("plots", {}).items()}
         evaluations = [replace(each, plot=plots.get(each.name, each.plot)) for each in facts.evaluations]
-        space.publish(page(report.title, replace(facts, evaluations=evaluations), wrong, drawn))
+        workspace.publish(page(report.title, replace(facts, evaluations=evaluations), wrong, drawn))
     return {
         "total": len(facts.runs),
         "evaluations": len(facts.evaluations),
@@ -61,9 +61,9 @@ def run(report: Report, space: Workspace) -> dict[str, Any]:
     }
 
 
-def _draw(report: Report, space: Workspace, wrong: Worst, plain: list[str]) -> dict[str, Any]:
+def _draw(report: Report, workspace: Workspace, wrong: Worst, plain: list[str]) -> dict[str, Any]:
     """What `worker.plots.report.draw` returns, made in the run directory; `plain` evaluations have no picture."""
-    folder = space.job.folder / "pictures"
+    folder = workspace.job.folder / "pictures"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     sources = {}
@@ -76,11 +76,11 @@ def _draw(report: Report, space: Workspace, wrong: Worst, plain: list[str]) -> d
             {"name": each.name, **{quantity: row["rmse"] for quantity, row in each.errors.items()}}
             for each in report.facts.comparable()
         ],
-        "frames": [each.wire for each in wrong.frames],
+        "frames": [each.message for each in wrong.frames],
         "errors": [each.error for each in wrong.frames],
         "sources": sources,
         "folder": str(folder.absolute()),
     }
-    with space.session() as session:
-        found: dict[str, Any] = perform(space, session, "psiflow_cli.worker.plots.report:draw", payload, "pictures")
+    with workspace.session() as session:
+        found: dict[str, Any] = perform(workspace, session, "psiflow_cli.worker.plots.report:draw", payload, "pictures")
     return found

@@ -8,12 +8,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
 from psiflow_cli.stages.runs.report_facts import Evaluation
 from psiflow_cli.stages.select import scores
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Frame
 
 SHOWN = 10
 PLOTTED = 2_000
@@ -30,7 +33,7 @@ class Wrong:
     frame: int
     natoms: int
     config_type: str
-    wire: dict[str, Any]
+    message: Frame
 
 
 @dataclass
@@ -101,6 +104,6 @@ def _note(frame: extxyz.Frame, keys: dict[str, str] | None, held: list[tuple[flo
     place = frame.place
     if len(held) < SHOWN or (error, -place.index) > held[0][:2]:
         kind = str(frame.info.get("config_type", ""))
-        wrong = Wrong(error, place.line, place.index, frame.natoms, kind, extxyz.wire(frame))
+        wrong = Wrong(error, place.line, place.index, frame.natoms, kind, extxyz.message(frame))
         push = heapq.heappush if len(held) < SHOWN else heapq.heapreplace
         push(held, (error, -place.index, wrong))

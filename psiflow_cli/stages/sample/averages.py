@@ -11,7 +11,7 @@ from psiflow_cli.stages.sample.blocking import FEWEST_BLOCKS, Discard, Estimate,
 from psiflow_cli.stages.sample.trajectories import Recorded
 
 if TYPE_CHECKING:
-    from psiflow_cli.stages.sample.stage import Sampling
+    from psiflow_cli.stages.sample.request import Sampling
 
 QUANTITIES = {"temperature": "K", "pressure": "bar", "volume": "Å³", "model_energy": "eV"}
 """What is averaged: keys of a recorded frame, with their units."""

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import msgspec
 
 from psiflow_cli import toml
+from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadConfig, nearest
-from psiflow_cli.extxyz.elements import SYMBOLS
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Index = Annotated[int, msgspec.Meta(ge=0)]

@@ -13,8 +13,9 @@ from psiflow_cli.runtime.journal import records
 from psiflow_cli.runtime.session import Session, Task
 
 if TYPE_CHECKING:
+    from psiflow_cli.messages import Dynamics
     from psiflow_cli.stages.core.workspace import Workspace
-    from psiflow_cli.stages.sample.stage import Sampling
+    from psiflow_cli.stages.sample.request import Sampling
     from psiflow_cli.stages.sample.walkers import Walker
 
 USUAL = "ase"
@@ -48,7 +49,7 @@ class Plan:
         return f"{of}-{self.engine}-{self.batch}" + (f"-{self.steps}" if self.steps else "")
 
 
-def able(settings: dict[str, Any]) -> list[str]:
+def able(settings: Dynamics) -> list[str]:
     """The engines that can do what is asked for. Raises UsageError with their reasons if there is none."""
     reasons = {name: registry.load("samplers", name).refuses(settings) for name in registry.names("samplers")}
     found = [name for name, reason in reasons.items() if not reason]
@@ -60,7 +61,7 @@ def able(settings: dict[str, Any]) -> list[str]:
     return found
 
 
-def check(engine: str, settings: dict[str, Any], batch: int | None) -> None:
+def check(engine: str, settings: Dynamics, batch: int | None) -> None:
     """Raise UsageError if the engine asked for cannot do what else is asked for."""
     if engine == "auto":
         able(settings)
@@ -75,19 +76,19 @@ def check(engine: str, settings: dict[str, Any], batch: int | None) -> None:
 def suited(sampling: Sampling, walkers: Sequence[Walker]) -> list[str]:
     """The engines among which to choose for these walkers. Raises UsageError if there is none."""
     starts = [walker.start for walker in walkers]
-    traits = {
+    settings: Dynamics = {
+        **sampling.settings,
         "slab": any(any(start["pbc"]) and not all(start["pbc"]) for start in starts),
         "charged": any("charge" in start or "multiplicity" in start for start in starts),
     }
-    settings = {**sampling.settings, **traits}
     check(sampling.engine, settings, sampling.batch)
     return [sampling.engine] if sampling.engine != "auto" else able(settings)
 
 
-def known(sampling: Sampling, space: Workspace, names: list[str], of: str) -> Plan | None:
+def known(sampling: Sampling, workspace: Workspace, names: list[str], of: str) -> Plan | None:
     """The plan that the options say, or that an earlier run of the same settings has written down."""
     found = None
-    for record in _written(space, of):
+    for record in _written(workspace, of):
         plan = Plan(record["engine"], record["batch"], record["now"])
         if plan.engine in names and sampling.batch in (None, plan.batch):
             found = plan
@@ -100,16 +101,16 @@ def known(sampling: Sampling, space: Workspace, names: list[str], of: str) -> Pl
 
 
 def chosen(
-    sampling: Sampling, space: Workspace, session: Session, walkers: list[Walker], names: list[str], of: str
+    sampling: Sampling, workspace: Workspace, session: Session, walkers: list[Walker], names: list[str], of: str
 ) -> Plan:
     """The fastest plan by a short measurement on a worker, written down; one walker needs no measurement."""
     if len(walkers) == 1 and not sampling.batch and USUAL in names:
         return Plan(USUAL, 1, 1)
     together = sampling.walkers if sampling.settings["exchange"] else None
-    paces = _measured(sampling, space, session, walkers, names, together)
-    plan = fastest(paces, len(walkers), session.target.workers, together) or Plan(names[0], 1, 1)
+    paces = _measured(sampling, workspace, session, walkers, names, together)
+    plan = fastest(paces, len(walkers), session.executor.workers, together) or Plan(names[0], 1, 1)
     record = {"kind": "plan", "of": of, "engine": plan.engine, "batch": plan.batch, "now": plan.now, "paces": paces}
-    space.run.journal.append(record)
+    workspace.run.journal.append(record)
     return plan
 
 
@@ -130,17 +131,17 @@ def fastest(paces: list[dict[str, Any]], walkers: int, workers: int, together: i
     return best
 
 
-def note_batch(space: Workspace, of: str, plan: Plan, now: int) -> None:
+def note_batch(workspace: Workspace, of: str, plan: Plan, now: int) -> None:
     """Write down that fewer walkers fit into the memory than was thought, for the groups and runs to come."""
     if now < plan.now:
         plan.now = now
         record = {"kind": "plan", "of": of, "engine": plan.engine, "batch": plan.batch, "now": now}
-        space.run.journal.append(record)
+        workspace.run.journal.append(record)
 
 
 def _measured(
     sampling: Sampling,
-    space: Workspace,
+    workspace: Workspace,
     session: Session,
     walkers: list[Walker],
     names: list[str],
@@ -150,16 +151,16 @@ def _measured(
         **sampling.settings,
         "steps": sampling.steps,
         "walkers": _some(walkers),
-        "model": sampling.wire,
+        "model": sampling.weights,
     }
-    share = math.ceil(len(walkers) / max(session.target.workers, 1))
+    share = math.ceil(len(walkers) / max(session.executor.workers, 1))
     modules = {name: registry.load("samplers", name).__name__ for name in names}
     payload = {
         "job": job,
         "engines": modules,
         "share": share,
         "batch": sampling.batch or together,
-        "context": space.context(),
+        "context": workspace.context(),
     }
     session.submit(Task("psiflow_cli.worker.md.benchmark:measure", payload))
     _, outcome = session.next()
@@ -172,12 +173,12 @@ def _some(walkers: Sequence[Walker]) -> list[dict[str, Any]]:
     found, atoms = [], 0
     for walker in walkers:
         if walker.start["pbc"] == walkers[0].start["pbc"] and atoms < MEASURED_ATOMS:
-            found.append(walker.wire)
+            found.append(walker.message)
             atoms += len(walker.start["symbols"])
     return found
 
 
-def _written(space: Workspace, of: str) -> Iterator[dict[str, Any]]:
-    for _, record in records(space.run.journal_path):
+def _written(workspace: Workspace, of: str) -> Iterator[dict[str, Any]]:
+    for _, record in records(workspace.run.journal_path):
         if record.get("kind") == "plan" and record.get("of") == of:
             yield record

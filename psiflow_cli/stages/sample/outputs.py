@@ -6,20 +6,18 @@ import csv
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psiflow_cli.errors import PsiflowError, UsageError
 from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.stages.sample import averages
-from psiflow_cli.stages.sample.blocking import Discard
+from psiflow_cli.stages.sample.request import Outputs, Sampling
 from psiflow_cli.stages.sample.trajectories import COLUMNS, Recorded
 from psiflow_cli.worker.md.checkpoint import State
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.core.workspace import Workspace
-    from psiflow_cli.stages.sample.stage import Sampling
 
 TEXT = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz", ".xyz.zst", ".extxyz.zst")
 FORMATS = {".traj": "traj", ".cif": "cif", ".pdb": "proteindatabank", "xdatcar": "vasp-xdatcar"}
@@ -32,28 +30,6 @@ LIMITS = ("force", "temperature", "distance", "spread", "nan")
 
 States = Callable[[Path], list[State]]
 """The last checkpoint in a group's folder."""
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Which files to write beside the trajectory, and what counts in the averages."""
-
-    properties: str | None = None
-    plot: str | None = None
-    final: str | None = None
-    stopped: str | None = None
-    discard: Discard = field(default_factory=Discard)
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """All of them."""
-        return tuple(filter(None, (self.properties, self.plot, self.final, self.stopped)))
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What decides these outputs, and nothing of the dynamics, as builtins."""
-        names = {name: getattr(self, name) for name in ("properties", "plot", "final", "stopped")}
-        return {**names, "discard": [self.discard.value, self.discard.is_share]}
 
 
 def check(output: str, outputs: Outputs) -> None:
@@ -75,37 +51,37 @@ def check(output: str, outputs: Outputs) -> None:
 
 
 def make(
-    sampling: Sampling, space: Workspace, paths: Sequence[Recorded], states: States, session: Session | None
+    sampling: Sampling, workspace: Workspace, paths: Sequence[Recorded], states: States, session: Session | None
 ) -> dict[str, Any]:
     """Publish what is asked for; a part of the summary. Without a session, one is begun if a worker is needed."""
     wanted = sampling.outputs
     summary: dict[str, Any] = {}
     tasks: list[tuple[str, dict[str, Any], str]] = []
     if kind := _format(sampling.job.output):
-        source = space.job.folder / "trajectory.xyz"
-        summary["frames"] = space.publish(_frames(paths), str(source))
+        source = workspace.job.folder / "trajectory.xyz"
+        summary["frames"] = workspace.publish(_frames(paths), str(source))
         tasks.append(("rewriting:rewrite", {"source": source, "kind": kind}, sampling.job.output))
     else:
-        summary["frames"] = space.publish(_frames(paths))
+        summary["frames"] = workspace.publish(_frames(paths))
     for name, path, texts in (
         ("final", wanted.final, _final(sampling, paths, states)),
         ("stopped", wanted.stopped, (p.stopped() for p in paths if _is_stopped(p))),
     ):
         if path:
-            summary[name] = path if _publish_some(space, texts, path) else None
-    table = space.job.folder / "properties.csv"
+            summary[name] = path if _publish_some(workspace, texts, path) else None
+    table = workspace.job.folder / "properties.csv"
     if wanted.properties or wanted.plot:
         columns = _write_table(table, paths)
         if wanted.properties and wanted.properties.lower().endswith(".csv"):
-            _publish_copy(space, table, wanted.properties)
+            _publish_copy(workspace, table, wanted.properties)
         elif wanted.properties:
             tasks.append(("tables:parquet", {"source": table, "columns": columns}, wanted.properties))
         if wanted.plot:
             tasks.append(("timelines:draw", {"source": table, **_plotted(sampling, paths)}, wanted.plot))
     summary |= {"properties": wanted.properties, "plot": wanted.plot}
     if tasks:
-        _on_workers(space, session, tasks)
-    for left in (table, space.job.folder / "trajectory.xyz"):
+        _on_workers(workspace, session, tasks)
+    for left in (table, workspace.job.folder / "trajectory.xyz"):
         left.unlink(missing_ok=True)
     found = averages.of_paths(sampling, paths)
     return {**summary, "averages": found.rows, "means": found.means(), "table": averages.as_text(found)}
@@ -136,26 +112,26 @@ def _final(sampling: Sampling, paths: Sequence[Recorded], states: States) -> Ite
             yield path.final(found[path.walker.number - first], sampling.settings["timestep"])
 
 
-def _publish_some(space: Workspace, texts: Iterator[str], path: str) -> bool:
+def _publish_some(workspace: Workspace, texts: Iterator[str], path: str) -> bool:
     """Write frames if there are any, else remove what an earlier run wrote there."""
     first = next(texts, None)
     if first is None:
-        space.run.remove_own(path)
+        workspace.run.remove_own(path)
         return False
 
     def every() -> Iterator[str]:
         yield first
         yield from texts
 
-    space.publish(every(), path)
+    workspace.publish(every(), path)
     return True
 
 
-def _publish_copy(space: Workspace, made: Path, output: str) -> None:
-    temporary = space.run.temporary(output)
+def _publish_copy(workspace: Workspace, made: Path, output: str) -> None:
+    temporary = workspace.run.temporary(output)
     try:
         shutil.copyfile(made, temporary)
-        space.run.publish(temporary, output)
+        workspace.run.publish(temporary, output)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -194,23 +170,23 @@ def _plotted(sampling: Sampling, paths: Sequence[Recorded]) -> dict[str, Any]:
     }
 
 
-def _on_workers(space: Workspace, session: Session | None, tasks: list[tuple[str, dict[str, Any], str]]) -> None:
+def _on_workers(workspace: Workspace, session: Session | None, tasks: list[tuple[str, dict[str, Any], str]]) -> None:
     """Have files made where ASE, matplotlib and pyarrow are, and publish them."""
     if session is None:
-        with space.session() as own:
-            _on_workers(space, own, tasks)
+        with workspace.session() as own:
+            _on_workers(workspace, own, tasks)
         return
     for target, payload, output in tasks:
-        made = (space.job.folder / f"made{Path(output).suffix.lower()}").absolute()
+        made = (workspace.job.folder / f"made{Path(output).suffix.lower()}").absolute()
         payload = {**payload, "source": str(payload["source"].absolute()), "path": str(made)}
         tries = 1
         while True:
             session.submit(Task(f"psiflow_cli.worker.{target}", payload, tries=tries))
             _, outcome = session.next()
-            if not outcome.lost or tries > session.target.retries("worker-lost"):
+            if not outcome.lost or tries > session.executor.retries("worker-lost"):
                 break
             tries += 1
         if outcome.lost or outcome.error:
-            raise PsiflowError(f"{output}: {outcome.lost or outcome.error}", f"logs: {space.job.folder / 'parsl'}")
-        _publish_copy(space, made, output)
+            raise PsiflowError(f"{output}: {outcome.lost or outcome.error}", f"logs: {workspace.job.folder / 'parsl'}")
+        _publish_copy(workspace, made, output)
         made.unlink()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz.frame import Frame
-from psiflow_cli.seams import Wire
+from psiflow_cli.messages import Wire
 from psiflow_cli.stages.core import constraints
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.core.workspace import Workspace
-    from psiflow_cli.stages.sample.stage import Sampling
+    from psiflow_cli.stages.sample.request import Sampling
 
 
 @dataclass
@@ -31,16 +31,16 @@ class Walker:
     stopped: dict[str, Any] | None = None
 
     @property
-    def wire(self) -> Wire:
+    def message(self) -> Wire:
         """The walker as a job has it."""
         return {"walker": self.number, "start": self.start, "temperature": self.temperature}
 
 
-def starts(sampling: Sampling, space: Workspace) -> list[Walker]:
+def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
     """Every walker at its start, checked: those of the first frame, then of the second, and so on."""
     found: list[Walker] = []
     temperatures = sampling.temperatures
-    for frame in space.frames():
+    for frame in workspace.frames():
         foreign = set(frame.symbols) - set(sampling.model.elements)
         if foreign and not sampling.model.is_foreign:
             raise BadData(
@@ -73,7 +73,7 @@ def grouped(sampling: Sampling, all_walkers: list[Walker], batch: int) -> Iterat
 
 def _start(frame: Frame, settings: Wire) -> Wire:
     """A frame with what dynamics needs beside it: the atoms that do not move, and masses other than the usual ones."""
-    start = extxyz.wire(frame, ("charge", "multiplicity"))
+    start = extxyz.message(frame, ("charge", "multiplicity"))
     fixed = constraints.fixed(frame, settings["fixed"])
     if fixed:
         start["fixed"] = fixed

@@ -21,7 +21,7 @@ _REASONS = 100
 class Pool:
     """One look at every frame; of the inputs, the first `competing` are chosen from, the others are there already."""
 
-    def __init__(self, space: Workspace, competing: int, see: Callable[[Frame], None]) -> None:
+    def __init__(self, workspace: Workspace, competing: int, see: Callable[[Frame], None]) -> None:
         """`see` is called with each frame that is chosen from."""
         self.kinds: list[str] = []
         """The compositions, such as H2O."""
@@ -38,7 +38,7 @@ class Pool:
 
         def competitors() -> Iterator[Frame]:
             for number in range(competing):
-                for frame in space.frames_of(number):
+                for frame in workspace.frames_of(number):
                     kind = composition(frame.symbols)
                     self._kind_of.append(known.setdefault(kind, len(known)))
                     if is_isolated_atom(frame):
@@ -49,7 +49,7 @@ class Pool:
                     self.size += 1
                     yield frame
 
-        others = chain.from_iterable(space.frames_of(number) for number in range(competing, len(space.sources)))
+        others = chain.from_iterable(workspace.frames_of(number) for number in range(competing, len(workspace.sources)))
         self.survey = Survey(chain(competitors(), others), (), lambda _: None)
         self.kinds = list(known)
         self.there = IdSet(self.survey.distinct, self.survey.ids[self.size :])

@@ -17,7 +17,7 @@ def of_model(model: Bundle, dtype: str) -> Work:
         raise UsageError(f"{model.path}: models of the family {model.family} have no features", "--descriptor soap")
     payload = {"family": family.__name__, "members": model.members[:1], "weights": model.weights}
     return Work(
-        target="psiflow_cli.worker.models.descriptors:of_model",
+        function="psiflow_cli.worker.models.descriptors:of_model",
         payload={**payload, "elements": None if model.is_foreign else list(model.elements)},
         of=f"features-{model.fingerprint}-{dtype}",
         task_seconds=2.0,
@@ -29,7 +29,7 @@ def soap(elements: Iterable[str]) -> Work:
     """By the average SOAP vector; these elements span the space."""
     species = sorted(elements)
     return Work(
-        target="psiflow_cli.worker.models.descriptors:soap",
+        function="psiflow_cli.worker.models.descriptors:soap",
         payload={"species": species},
         of=f"soap-{'-'.join(species)}",
         task_seconds=2.0,

@@ -9,7 +9,7 @@ from statistics import fmean
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz import Frame
-from psiflow_cli.seams import Wire
+from psiflow_cli.messages import Wire
 
 LOOKS_AT: dict[str, Callable[[Sequence[float]], float]] = {"max": max, "mean": fmean}
 """What of the atoms' values is the frame's score."""

@@ -46,7 +46,7 @@ def assign(keys: list[int], shares: dict[str, float], seed: int) -> dict[int, st
     return parts
 
 
-def run(splitting: Splitting, space: Workspace) -> dict[str, Any]:
+def run(splitting: Splitting, workspace: Workspace) -> dict[str, Any]:
     """Write the parts, each in input order; isolated atoms go to the first part. Returns the summary."""
     isolated: list[bool] = []
     values = {key: Values(key) for key in (splitting.group, splitting.stratify) if key}
@@ -56,18 +56,18 @@ def run(splitting: Splitting, space: Workspace) -> dict[str, Any]:
         for each in values.values() if not isolated[-1] else ():
             each.see(frame)
 
-    survey = Survey(space.frames(), (), see)
+    survey = Survey(workspace.frames(), (), see)
     keys = [key for key, alone in zip(survey.ids, isolated, strict=True) if not alone]
     for each in values.values():
         each.check(splitting.job.frames[0])
     drawn = iter(_drawn(splitting, keys, values))
     first = next(iter(splitting.shares))
     of_frame = [first if alone else next(drawn) for alone in isolated]
-    space.run.begin(len(survey))
+    workspace.run.begin(len(survey))
     counts: dict[str, int] = defaultdict(int)
-    with space.run.guard_end():
+    with workspace.run.guard_end():
         for name, file in splitting.files.items():
-            counts[name] = space.publish(_part(space, of_frame, name), file)
+            counts[name] = workspace.publish(_part(workspace, of_frame, name), file)
     of_drawn = [name for name, alone in zip(of_frame, isolated, strict=True) if not alone]
     parts = {name: {"frames": counts[name], "output": file} for name, file in splitting.files.items()}
     for name, part in parts.items():
@@ -100,7 +100,7 @@ def is_isolated_atom(frame: extxyz.Frame) -> bool:
     return frame.natoms == 1 and (not any(frame.pbc) or frame.info.get("config_type") == "IsolatedAtom")
 
 
-def _part(space: Workspace, of_frame: list[str], name: str) -> Iterator[str]:
-    for part, frame in zip(of_frame, space.frames(), strict=True):
+def _part(workspace: Workspace, of_frame: list[str], name: str) -> Iterator[str]:
+    for part, frame in zip(of_frame, workspace.frames(), strict=True):
         if part == name:
             yield extxyz.render(frame)

@@ -12,7 +12,7 @@ from typing import Any
 
 from psiflow_cli import extxyz, registry
 from psiflow_cli.bundle import Bundle
-from psiflow_cli.seams import Wire
+from psiflow_cli.messages import Wire
 from psiflow_cli.stages.core.framewise import Work, compute
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results
@@ -61,7 +61,7 @@ class Selection:
         return features.soap(elements)
 
 
-def run(selection: Selection, space: Workspace) -> dict[str, Any]:
+def run(selection: Selection, workspace: Workspace) -> dict[str, Any]:
     """Choose; returns the summary."""
     score = array("d")
     from_frames = selection.has_scores and selection.model is None
@@ -70,24 +70,24 @@ def run(selection: Selection, space: Workspace) -> dict[str, Any]:
         counts = from_frames and frame.natoms > 1 and "failure" not in frame.info
         score.append(scores.of_frame(frame, selection.by, selection.score, selection.keys) if counts else 0.0)
 
-    pool = Pool(space, selection.competing, see)
-    space.run.begin(len(pool.candidates) + (len(pool.there) if selection.descriptor else 0))
-    with space.run.guard_end():
+    pool = Pool(workspace, selection.competing, see)
+    workspace.run.begin(len(pool.candidates) + (len(pool.there) if selection.descriptor else 0))
+    with workspace.run.guard_end():
         if selection.has_scores and selection.model:
-            _predict(selection, selection.model, space, pool, score)
+            _predict(selection, selection.model, workspace, pool, score)
         if selection.threshold:
             low, high = selection.threshold
             pool.leave_out(lambda i: "below the threshold" if score[i] < low else "")
             pool.leave_out(lambda i: "above the threshold" if score[i] > high else "")
         groups = _groups(selection, pool, score)
-        chosen = _chosen(selection, space, pool, groups)
+        chosen = _chosen(selection, workspace, pool, groups)
         marks = bytearray(pool.size)
         for index in chosen:
             marks[index] = 1
         pool.leave_out(lambda index: "" if marks[index] else "not needed")
-        space.publish(_picked(selection, space, marks, 1))
+        workspace.publish(_picked(selection, workspace, marks, 1))
         if selection.rest:
-            space.publish(_picked(selection, space, marks, 0), selection.rest)
+            workspace.publish(_picked(selection, workspace, marks, 0), selection.rest)
     extremes = [score[index] for index in chosen] if selection.has_scores else []
     return {
         "total": pool.size,
@@ -103,16 +103,16 @@ def run(selection: Selection, space: Workspace) -> dict[str, Any]:
     }
 
 
-def _predict(selection: Selection, model: Bundle, space: Workspace, pool: Pool, score: array[float]) -> None:
+def _predict(selection: Selection, model: Bundle, workspace: Workspace, pool: Pool, score: array[float]) -> None:
     """Fill in the scores of all candidates; those that cannot be predicted are left out."""
     work = predictions(model, registry.load("models", model.family).__name__, selection.job.dtype)
-    results = Results(space, work.of, pool.survey.distinct)
+    results = Results(workspace, work.of, pool.survey.distinct)
     wanted = pool.keys(pool.survey.distinct)
-    compute(space, work, pool.survey, results, _both(results.needed(False), wanted))
+    compute(workspace, work, pool.survey, results, _both(results.needed(False), wanted))
     pool.fail("no prediction", results)
     places = iter([*pool.candidates, -1])
     place = next(places)
-    for index, frame in enumerate(space.frames()):
+    for index, frame in enumerate(workspace.frames()):
         if index == place:
             prediction = results.of(pool.survey.ids[index])
             score[index] = scores.of_prediction(frame, prediction, selection.by, selection.score, selection.keys)
@@ -165,16 +165,16 @@ def shares(sizes: list[int], number: int) -> list[int]:
 
 
 def _chosen(
-    selection: Selection, space: Workspace, pool: Pool, groups: list[tuple[list[int], int | None]]
+    selection: Selection, workspace: Workspace, pool: Pool, groups: list[tuple[list[int], int | None]]
 ) -> list[int]:
     if selection.descriptor is None:
         return [index for group, number in groups for index in group[:number]]
     work = selection.features(pool.survey.elements)
-    results = Results(space, work.of, pool.survey.distinct)
+    results = Results(workspace, work.of, pool.survey.distinct)
     wanted = pool.keys(pool.survey.distinct)
     for key in pool.there:
         wanted.add(key)
-    compute(space, work, pool.survey, results, _both(results.needed(False), wanted))
+    compute(workspace, work, pool.survey, results, _both(results.needed(False), wanted))
     pool.fail("no features", results)
     taken = [key for key in pool.there if key not in results.failures]
     ids = pool.survey.ids
@@ -193,7 +193,7 @@ def _chosen(
         ],
         "closest": selection.closest,
     }
-    found = _farthest(space, (results.of(key) for key in chain(taken, (ids[i] for i in pool.candidates))), payload)
+    found = _farthest(workspace, (results.of(key) for key in chain(taken, (ids[i] for i in pool.candidates))), payload)
     near = sum(group["near"] for group in found)
     chosen = [pool.candidates[row - len(taken)] for group in found for row in group["chosen"]]
     if near:
@@ -202,9 +202,9 @@ def _chosen(
     return chosen
 
 
-def _farthest(space: Workspace, results: Iterator[Wire], payload: Wire) -> list[Wire]:
+def _farthest(workspace: Workspace, results: Iterator[Wire], payload: Wire) -> list[Wire]:
     """`worker.models.farthest_point.choose` on a file of features, which is there meanwhile."""
-    path = space.job.folder / "features.f32"
+    path = workspace.job.folder / "features.f32"
     width = 0
     with path.open("wb") as stream:
         for result in results:
@@ -214,18 +214,18 @@ def _farthest(space: Workspace, results: Iterator[Wire], payload: Wire) -> list[
     if not width:
         return [{"chosen": [], "near": 0} for _ in payload["groups"]]
     try:
-        with space.session() as session:
+        with workspace.session() as session:
             given = {**payload, "path": str(path.absolute()), "width": width}
             found: list[Wire] = perform(
-                space, session, "psiflow_cli.worker.models.farthest_point:choose", given, "choice"
+                workspace, session, "psiflow_cli.worker.models.farthest_point:choose", given, "choice"
             )
     finally:
         path.unlink(missing_ok=True)
     return found
 
 
-def _picked(selection: Selection, space: Workspace, marks: bytearray, mark: int) -> Iterator[str]:
-    frames = chain.from_iterable(space.frames_of(number) for number in range(selection.competing))
+def _picked(selection: Selection, workspace: Workspace, marks: bytearray, mark: int) -> Iterator[str]:
+    frames = chain.from_iterable(workspace.frames_of(number) for number in range(selection.competing))
     for own, frame in zip(marks, frames, strict=True):
         if own == mark:
             yield extxyz.render(frame)

@@ -13,10 +13,9 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import BinaryIO
 
-from psiflow_cli import environments, registry
+from psiflow_cli import environments, protocols, registry
 from psiflow_cli.console import Progress, note
 from psiflow_cli.environments import DISTRIBUTION
 from psiflow_cli.errors import IO_ERROR, CannotCreate, UsageError
@@ -55,19 +54,19 @@ class Recipe:
             )
 
 
-def install(prefix: Path, family: ModuleType, recipe: Recipe, log: BinaryIO) -> list[str]:
+def install(prefix: Path, family: protocols.Model, recipe: Recipe, log: BinaryIO) -> list[str]:
     """Make the virtual environment and try it; returns which of the back ends' modules it has."""
     log.truncate(0)
     _run([recipe.python, "-I", "-m", "venv", str(prefix)], log, "python -m venv")
     python = str(prefix / "bin" / "python")
     (prefix / "constraints.txt").write_text(constraints(recipe.more))
-    extra = getattr(family, "EXTRA", family.__name__.rpartition(".")[2])
+    extra = family.EXTRA if isinstance(family, protocols.HasExtra) else family.__name__.rpartition(".")[2]
     with tempfile.TemporaryDirectory(prefix="psiflow-") as folder:
         pip = [python, "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
         what = [*psiflow_itself(Path(folder), extra), *recipe.more]
         _run([*pip, "-c", str(prefix / "constraints.txt"), *what], log, "pip")
-    back_ends = [registry.load(kind, name) for kind in ("models", "references") for name in registry.names(kind)]
-    everything = sorted({name for back_end in back_ends for name in back_end.REQUIRES})
+    families = map(registry.family, (*registry.names("models"), *registry.names("references")))
+    everything = sorted({name for back_end in families if back_end for name in back_end.REQUIRES})
     start = _size(log)
     _run([python, "-I", "-c", _TRIAL, json.dumps([family.REQUIRES, everything])], log, "trying it")
     said = Path(log.name).read_bytes()[start:].decode()

@@ -10,7 +10,7 @@ from typing import Any
 
 from psiflow_cli import registry
 from psiflow_cli.runtime import container
-from psiflow_cli.site import resolve
+from psiflow_cli.site.executor import ResolvedExecutor
 
 _TIMEOUT_S = 300
 """Importing torch from a slow disk for the first time takes minutes."""
@@ -38,12 +38,12 @@ class Asked:
     def __init__(self) -> None:
         self._answers: dict[tuple[str, ...], dict[str, Any] | str] = {}
 
-    def ask(self, target: resolve.Target, modules: set[str]) -> dict[str, Any] | str:
-        """What the target's Python says of itself and of these modules, or why it cannot be run."""
+    def ask(self, executor: ResolvedExecutor, modules: set[str]) -> dict[str, Any] | str:
+        """What the executor's Python says of itself and of these modules, or why it cannot be run."""
         code = f"MODULES = {['parsl', 'psiflow_cli', *sorted(modules)]!r}{_ASK}"
-        argv = [*container.words(target), target.python, "-c", code]
+        argv = [*container.words(executor), executor.python, "-c", code]
         if tuple(argv) not in self._answers:
-            self._answers[tuple(argv)] = _answer(argv, target.python)
+            self._answers[tuple(argv)] = _answer(argv, executor.python)
         return self._answers[tuple(argv)]
 
 
@@ -63,12 +63,12 @@ def _answer(argv: list[str], python: str) -> dict[str, Any] | str:
     return answer
 
 
-def problems(asked: Asked, target: resolve.Target, families: dict[str, tuple[str, ...]]) -> list[str]:
+def problems(asked: Asked, executor: ResolvedExecutor, families: dict[str, tuple[str, ...]]) -> list[str]:
     """Sentences on what does not fit: HTEX wants the command's minor version of Python and its version of Parsl."""
-    answer = asked.ask(target, {module for needs in families.values() for module in needs})
+    answer = asked.ask(executor, {module for needs in families.values() for module in needs})
     if isinstance(answer, str):
         return [answer]
-    python, found, wrong = target.python, [], answer["wrong"]
+    python, found, wrong = executor.python, [], answer["wrong"]
     ours = list(sys.version_info[:2])
     if answer["python"] != ours:
         found.append(f"{python} is Python {_dotted(answer['python'])}, but psiflow runs on {_dotted(ours)}")

@@ -13,11 +13,13 @@ from pathlib import Path
 from psiflow_cli import duration, registry
 from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError
+from psiflow_cli.protocols import FindsProblems
 from psiflow_cli.runtime import blocks
 from psiflow_cli.runtime.jsonfile import read_json
 from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.site import resolve, schema
 from psiflow_cli.site.detect import Machine
+from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.setup import interpreter
 
 _SAY_EVERY_S = 30.0
@@ -36,7 +38,7 @@ class Finding:
 class _Trial:
     """An executor with one of the Pythons that its workers may be started with."""
 
-    target: resolve.Target
+    executor: ResolvedExecutor
     families: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The modules that each family needs there."""
 
@@ -47,10 +49,10 @@ def without_job(site: schema.Site, machine: Machine) -> Iterator[Finding]:
     asked = interpreter.Asked()
     for label in site.executors:
         problems = [finding.problem for finding in findings if finding.executor == label]
-        for number, trial in enumerate(trial for trial in trials if trial.target.label == label):
-            problems += interpreter.problems(asked, trial.target, trial.families)
+        for number, trial in enumerate(trial for trial in trials if trial.executor.label == label):
+            problems += interpreter.problems(asked, trial.executor, trial.families)
             if number == 0:
-                problems += [*_programs(trial.target), *_queue(trial.target)]
+                problems += [*_programs(trial.executor), *_queue(trial.executor)]
         yield from (Finding(label, problem) for problem in dict.fromkeys(problems) or [""])
 
 
@@ -59,7 +61,7 @@ def with_job(site: schema.Site, machine: Machine) -> Iterator[Finding]:
     trials, findings = _trials(site, machine)
     for label in site.executors:
         problems = [finding.problem for finding in findings if finding.executor == label]
-        for trial in (trial for trial in trials if trial.target.label == label):
+        for trial in (trial for trial in trials if trial.executor.label == label):
             problems += _tried(trial)
         yield from (Finding(label, problem) for problem in dict.fromkeys(problems) or [""])
 
@@ -79,38 +81,33 @@ def _trials(site: schema.Site, machine: Machine) -> tuple[list[_Trial], list[Fin
             continue
         try:
             if family:
-                target = resolve.target(site, family, operation, machine)
+                executor = resolve.executor_of(site, family, operation, machine)
             else:
-                target = resolve.of_executor(site, label, machine)
+                executor = resolve.of_executor(site, label, machine)
         except PsiflowError as error:
             bad |= set() if family else {label}
             hint = f": {error.hint}" if error.hint and family else ""
             findings.append(Finding(label, f"{family}: {error.message}{hint}" if family else error.message))
             continue
-        trial = trials.setdefault((label, target.python), _Trial(target))
-        if needs := _needs(family):
-            trial.families[family] = needs
+        trial = trials.setdefault((label, executor.python), _Trial(executor))
+        if (back_end := registry.family(family)) and back_end.REQUIRES:
+            trial.families[family] = back_end.REQUIRES
     # a Python that no family uses does not matter, unless the executor is for what [use] does not name
     used = {label for (label, _), trial in trials.items() if trial.families} - {site.use["default"]}
     return [t for (label, _), t in trials.items() if t.families or label not in used], findings
 
 
-def _needs(family: str) -> tuple[str, ...]:
-    for kind in ("models", "references"):
-        if family in registry.names(kind):
-            return tuple(registry.load(kind, family).REQUIRES)
-    return ()
-
-
 def _tried(trial: _Trial) -> list[str]:
     """What the probe says, run in a block."""
-    target = trial.target
+    executor = trial.executor
     try:
         # in the working directory, since the nodes of a cluster do not see this host's /tmp
         holder = tempfile.TemporaryDirectory(prefix="psiflow-check-", dir=Path.cwd())
-        with holder as folder, Session(target, Path(folder), tick=_patience(target.label, Path(folder))) as session:
+        with holder as folder, Session(executor, Path(folder), tick=_patience(executor.label, Path(folder))) as session:
             session.submit(
-                Task("psiflow_cli.worker.process.probe:probe", {"context": target.context, "families": trial.families})
+                Task(
+                    "psiflow_cli.worker.process.probe:probe", {"context": executor.context, "families": trial.families}
+                )
             )
             _, outcome = session.next()
     except PsiflowError as error:
@@ -136,10 +133,10 @@ def _patience(label: str, folder: Path) -> Callable[[], None]:
     return tick
 
 
-def _programs(target: resolve.Target) -> Iterator[str]:
+def _programs(executor: ResolvedExecutor) -> Iterator[str]:
     """Launchers and executables of this host; those of other nodes, or of modules, only a job can find."""
-    context = target.context
-    if target.provider.type != "local" or context["modules"] or context["source"]:
+    context = executor.context
+    if executor.provider.type != "local" or context["modules"] or context["source"]:
         return
     path = context["env"].get("PATH")
     for program in filter(None, [*shlex.split(context["launch"])[:1], context["executable"]]):
@@ -147,9 +144,8 @@ def _programs(target: resolve.Target) -> Iterator[str]:
             yield f"{program!r} is not found"
 
 
-def _queue(target: resolve.Target) -> Iterator[str]:
+def _queue(executor: ResolvedExecutor) -> Iterator[str]:
     """What the batch system itself says of partition and account, where its provider can ask."""
-    module = registry.load("runtime.providers", target.provider.type)
-    ask = getattr(module, "problems", None)
-    if ask is not None:
-        yield from ask(target.provider)
+    module = registry.load("runtime.providers", executor.provider.type)
+    if isinstance(module, FindsProblems):
+        yield from module.problems(executor.provider)

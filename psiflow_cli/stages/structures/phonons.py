@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli import extxyz
+from psiflow_cli import extxyz, voigt
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.console import note
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz.frame import Frame
+from psiflow_cli.messages import Wire
 from psiflow_cli.runtime.rundir import fingerprint
-from psiflow_cli.seams import Wire
 from psiflow_cli.stages.core.constraints import Held
 from psiflow_cli.stages.core.framewise import Work, compute
 from psiflow_cli.stages.core.ids import IdSet
@@ -58,24 +58,24 @@ class Analysis:
     @property
     def work(self) -> Work:
         return Work(
-            target="psiflow_cli.worker.structures.hessian:analyse",
+            function="psiflow_cli.worker.structures.hessian:analyse",
             payload={
                 "model": wire_of(self.model, self.family),
                 "settings": self.settings,
                 "folder": str(self.folder.absolute()) if self.hessians else "",
             },
             of=self._of,
-            wire=self.held.wire,
+            message=self.held.message,
             task_seconds=10.0,
             verb="Hessians",
         )
 
 
-def survey(analysis: Analysis, space: Workspace) -> tuple[Survey, Results, IdSet]:
+def survey(analysis: Analysis, workspace: Workspace) -> tuple[Survey, Results, IdSet]:
     """Check every frame, and find out which Hessians are still to be computed, or are asked for and gone."""
-    seen = Survey(space.frames(), (), lambda frame: _check(frame, analysis), analysis.held.identity)
+    seen = Survey(workspace.frames(), (), lambda frame: _check(frame, analysis), analysis.held.identity)
     check_elements(seen, analysis.model, analysis.job)
-    results = Results(space, analysis.work.of, seen.distinct)
+    results = Results(workspace, analysis.work.of, seen.distinct)
     needed = results.needed(retry_failed=False)
     if analysis.hessians:
         for key in seen.distinct:
@@ -98,25 +98,25 @@ def _check(frame: Frame, analysis: Analysis) -> None:
     if not (frame.cell and all(frame.pbc)):
         said = f"{frame.where}: not periodic in three directions, and --supercell is for crystals"
         raise BadData(said, "leave --supercell out")
-    if analysis.held.wire(frame).get("fixed"):
+    if analysis.held.message(frame).get("fixed"):
         said = f"{frame.where}: atoms that do not move, and --supercell moves the whole crystal"
         raise BadData(said, "leave --supercell out, or let all atoms move")
 
 
-def run(analysis: Analysis, space: Workspace) -> dict[str, Any]:
+def run(analysis: Analysis, workspace: Workspace) -> dict[str, Any]:
     """Analyse every frame; returns the summary, whose `harmonic` has a row for each frame and temperature."""
-    seen, results, needed = survey(analysis, space)
+    seen, results, needed = survey(analysis, workspace)
     todo = len(needed)
-    space.run.begin(len(seen.distinct))
-    with space.run.guard_end():
+    workspace.run.begin(len(seen.distinct))
+    with workspace.run.guard_end():
         if analysis.hessians:
             analysis.folder.mkdir(mode=0o700, exist_ok=True)
-        compute(space, analysis.work, seen, results, needed)
+        compute(workspace, analysis.work, seen, results, needed)
         rows: list[dict[str, Any]] = []
-        space.publish(_analysed(analysis, space, seen.ids, results, rows))
-        publish_failed(space, seen, results, analysis.failed)
+        workspace.publish(_analysed(analysis, workspace, seen.ids, results, rows))
+        publish_failed(workspace, seen, results, analysis.failed)
         if analysis.hessians:
-            _gather(analysis, space, seen, results)
+            _gather(analysis, workspace, seen, results)
     _note_imaginary(rows)
     return {
         **counted(seen, results, analysis.failed),
@@ -128,10 +128,10 @@ def run(analysis: Analysis, space: Workspace) -> dict[str, Any]:
 
 
 def _analysed(
-    analysis: Analysis, space: Workspace, ids: array[int], results: Results, rows: list[dict[str, Any]]
+    analysis: Analysis, workspace: Workspace, ids: array[int], results: Results, rows: list[dict[str, Any]]
 ) -> Iterator[str]:
     """Every frame with its frequencies; `rows` gets what they amount to at each temperature."""
-    for number, (key, frame) in enumerate(zip(ids, space.frames(), strict=True), 1):
+    for number, (key, frame) in enumerate(zip(ids, workspace.frames(), strict=True), 1):
         if key in results.failures:
             continue
         result = results.of(key)
@@ -158,7 +158,7 @@ def with_modes(frame: Frame, result: Wire, imaginary: int, zero_point_energy: fl
     }
     columns = {"model_forces": ("R", result["forces"])}
     if result["stress"] is not None:
-        info["model_stress"] = extxyz.voigt_to_matrix(result["stress"])
+        info["model_stress"] = voigt.to_matrix(result["stress"])
     if "energy_std" in result:
         info["model_energy_std"] = result["energy_std"]
         columns["model_forces_std"] = ("R", [[s] for s in result["forces_std"]])
@@ -174,10 +174,10 @@ def _note_imaginary(rows: list[dict[str, Any]]) -> None:
         note(f"warning: {which}; a saddle point, or not relaxed well enough")
 
 
-def _gather(analysis: Analysis, space: Workspace, seen: Survey, results: Results) -> None:
+def _gather(analysis: Analysis, workspace: Workspace, seen: Survey, results: Results) -> None:
     """Join the workers' files to one that numpy.load opens: `hessian_0`, `positions_0`, … of the first frame."""
     assert analysis.hessians is not None
-    temporary = space.run.temporary(analysis.hessians)
+    temporary = workspace.run.temporary(analysis.hessians)
     with zipfile.ZipFile(temporary, "w") as whole:
         for number, key in enumerate(seen.ids):
             if key in results.failures:
@@ -186,7 +186,7 @@ def _gather(analysis: Analysis, space: Workspace, seen: Survey, results: Results
                 for name in part.namelist():
                     member = zipfile.ZipInfo(f"{Path(name).stem}_{number}.npy")  # of no date: equal runs, equal bytes
                     whole.writestr(member, part.read(name))
-    space.run.publish(temporary, analysis.hessians)
+    workspace.run.publish(temporary, analysis.hessians)
 
 
 def as_text(rows: list[dict[str, Any]], most: int = 20) -> str:

@@ -26,17 +26,17 @@ class Rattling:
     seed: int
 
 
-def run(rattling: Rattling, space: Workspace) -> dict[str, Any]:
+def run(rattling: Rattling, workspace: Workspace) -> dict[str, Any]:
     """Write the copies; returns the summary."""
-    total = sum(1 for _ in space.frames()) * rattling.copies
-    space.run.begin(total)
-    with space.run.guard_end():
-        space.publish(_copies(rattling, space))
+    total = sum(1 for _ in workspace.frames()) * rattling.copies
+    workspace.run.begin(total)
+    with workspace.run.guard_end():
+        workspace.publish(_copies(rattling, workspace))
     return {"total": total, "output": rattling.job.output}
 
 
-def _copies(rattling: Rattling, space: Workspace) -> Iterator[str]:
-    for index, frame in enumerate(space.frames()):
+def _copies(rattling: Rattling, workspace: Workspace) -> Iterator[str]:
+    for index, frame in enumerate(workspace.frames()):
         drop = (*extxyz.label_names(frame), *extxyz.PREDICTIONS, *extxyz.PROVENANCE)
         for copy in range(rattling.copies):
             # one generator a copy: asking for more copies, or adding frames, leaves the earlier ones as they were

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from psiflow_cli import extxyz
+from psiflow_cli import extxyz, voigt
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz.frame import Frame
+from psiflow_cli.messages import Wire
 from psiflow_cli.runtime.rundir import fingerprint
-from psiflow_cli.seams import Wire
 from psiflow_cli.stages.core.constraints import Held
 from psiflow_cli.stages.core.framewise import Work, compute
 from psiflow_cli.stages.core.ids import IdSet
@@ -41,10 +41,10 @@ class Relaxation:
     @property
     def work(self) -> Work:
         return Work(
-            target="psiflow_cli.worker.structures.relax:relax",
+            function="psiflow_cli.worker.structures.relax:relax",
             payload={"model": wire_of(self.model, self.family), "settings": self.settings},
             of=f"{self.model.fingerprint}-{self.job.dtype}-{fingerprint(self.settings)[:12]}",
-            wire=self.held.wire,
+            message=self.held.message,
             task_seconds=10.0,
             verb="relaxing",
         )
@@ -60,11 +60,11 @@ def known_elements(model: Bundle) -> list[str] | None:
     return None if model.is_foreign else list(model.elements)
 
 
-def survey(relaxation: Relaxation, space: Workspace) -> tuple[Survey, Results, IdSet]:
+def survey(relaxation: Relaxation, workspace: Workspace) -> tuple[Survey, Results, IdSet]:
     """Check every frame, and find out what is still to be relaxed."""
-    seen = Survey(space.frames(), (), lambda frame: _check(frame, relaxation), relaxation.held.identity)
+    seen = Survey(workspace.frames(), (), lambda frame: _check(frame, relaxation), relaxation.held.identity)
     check_elements(seen, relaxation.model, relaxation.job)
-    results = Results(space, relaxation.work.of, seen.distinct)
+    results = Results(workspace, relaxation.work.of, seen.distinct)
     return seen, results, results.needed(retry_failed=False)
 
 
@@ -87,20 +87,20 @@ def _check(frame: Frame, relaxation: Relaxation) -> None:
     if symmetric and not is_crystal:
         said = f"{frame.where}: not periodic in three directions, and --keep-symmetry is for crystals"
         raise BadData(said, "leave --keep-symmetry out")
-    if (cell != "fixed" or symmetric) and relaxation.held.wire(frame).get("fixed"):
+    if (cell != "fixed" or symmetric) and relaxation.held.message(frame).get("fixed"):
         why = f"--cell {cell} moves them with the cell" if cell != "fixed" else "--keep-symmetry may have to move them"
         raise BadData(f"{frame.where}: atoms that do not move, and {why}", "let all atoms move, or leave that out")
 
 
-def run(relaxation: Relaxation, space: Workspace) -> dict[str, Any]:
+def run(relaxation: Relaxation, workspace: Workspace) -> dict[str, Any]:
     """Relax every frame; returns the summary."""
-    seen, results, needed = survey(relaxation, space)
+    seen, results, needed = survey(relaxation, workspace)
     todo = len(needed)
-    space.run.begin(len(seen.distinct))
-    with space.run.guard_end():
-        compute(space, relaxation.work, seen, results, needed)
-        space.publish(_relaxed(space, seen.ids, results))
-        publish_failed(space, seen, results, relaxation.failed, kept="unconverged")
+    workspace.run.begin(len(seen.distinct))
+    with workspace.run.guard_end():
+        compute(workspace, relaxation.work, seen, results, needed)
+        workspace.publish(_relaxed(workspace, seen.ids, results))
+        publish_failed(workspace, seen, results, relaxation.failed, kept="unconverged")
     summary = counted(seen, results, relaxation.failed, kept="unconverged")
     steps = [results.of(key).get("steps", 0) for key in seen.ids]
     return {
@@ -127,24 +127,24 @@ def counted(seen: Survey, results: Results, failed: str, kept: str = "") -> dict
     }
 
 
-def publish_failed(space: Workspace, seen: Survey, results: Results, failed: str, kept: str = "") -> None:
+def publish_failed(workspace: Workspace, seen: Survey, results: Results, failed: str, kept: str = "") -> None:
     """Failed frames as they came, each with the reason, to a file that goes when none are left."""
     if all(kind == kept for kind in results.failures.values()):
-        space.run.remove_own(failed)
+        workspace.run.remove_own(failed)
         return
-    space.publish(_failed(space, seen.ids, results, kept), failed)
+    workspace.publish(_failed(workspace, seen.ids, results, kept), failed)
 
 
-def _failed(space: Workspace, ids: array[int], results: Results, kept: str) -> Iterator[str]:
-    for key, frame in zip(ids, space.frames(), strict=True):
+def _failed(workspace: Workspace, ids: array[int], results: Results, kept: str) -> Iterator[str]:
+    for key, frame in zip(ids, workspace.frames(), strict=True):
         if key in results.failures and results.failures[key] != kept:
             result = results.of(key)
             info = {"failure": result["failure"], "failure_message": result["message"]}
             yield extxyz.render(frame, set_info=info, drop=extxyz.PREDICTIONS)
 
 
-def _relaxed(space: Workspace, ids: array[int], results: Results) -> Iterator[str]:
-    for key, frame in zip(ids, space.frames(), strict=True):
+def _relaxed(workspace: Workspace, ids: array[int], results: Results) -> Iterator[str]:
+    for key, frame in zip(ids, workspace.frames(), strict=True):
         result = results.of(key)
         if "positions" in result:
             yield with_minimum(frame, result)
@@ -162,7 +162,7 @@ def with_minimum(frame: Frame, result: Wire) -> str:
     if result["cell"] is not None and result["cell"] != frame.cell:
         info["Lattice"] = result["cell"]
     if result["stress"] is not None:
-        info["model_stress"] = extxyz.voigt_to_matrix(result["stress"])
+        info["model_stress"] = voigt.to_matrix(result["stress"])
     if "energy_std" in result:
         info["model_energy_std"] = result["energy_std"]
         columns["model_forces_std"] = ("R", [[s] for s in result["forces_std"]])

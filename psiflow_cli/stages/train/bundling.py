@@ -7,14 +7,17 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psiflow_cli import bundle, extxyz, toml
 from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError, Stopped
+from psiflow_cli.messages import Wire
 from psiflow_cli.runtime.session import Session, Task
-from psiflow_cli.seams import Wire
 from psiflow_cli.stages.core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Epoch
 
 KEPT_BYTES = 200 * 2**20
 """Training data of at most this size are kept with the model, compressed, for a later training that starts from it."""
@@ -23,14 +26,14 @@ _LEARNING_CURVE = "psiflow_cli.worker.plots.learning_curve:learning_curve"
 
 
 def publish(
-    space: Workspace, session: Session, facts: dict[str, Any], trained: list[Wire], curves: list[list[Wire]],
+    workspace: Workspace, session: Session, facts: dict[str, Any], trained: list[Wire], curves: list[list[Epoch]],
     files: dict[str, str],
 ) -> dict[str, Any]:  # fmt: skip
     """Make the bundle of these members; `files` are what they were trained on and validated with.
 
     Returns the metrics of each member.
     """
-    made = space.run.temporary(space.job.output)
+    made = workspace.run.temporary(workspace.job.output)
     shutil.rmtree(made, ignore_errors=True)  # of a command that was killed
     made.mkdir(mode=0o700)
     try:
@@ -54,7 +57,7 @@ def publish(
         tables = {"data": _keep_data(made, files), "weights": weights}
         (made / "model.toml").write_text(toml.dumps({**facts, **tables}))
         bundle.load(str(made))
-        space.run.publish(made, space.job.output)
+        workspace.run.publish(made, workspace.job.output)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return metrics
@@ -80,7 +83,7 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _draw(session: Session, curves: list[list[Wire]], path: Path) -> None:
+def _draw(session: Session, curves: list[list[Epoch]], path: Path) -> None:
     session.submit(Task(_LEARNING_CURVE, {"members": curves, "path": str(path.absolute())}))
     _, outcome = session.next()
     if outcome.lost or outcome.error:

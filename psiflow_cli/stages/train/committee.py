@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psiflow_cli.errors import PsiflowError
+from psiflow_cli.messages import Wire
+from psiflow_cli.protocols import Model
 from psiflow_cli.runtime.session import Outcome, Session, Task
-from psiflow_cli.seams import Model, Wire
 
 DELIVERY_S = 10.0
 """What is kept of the time to the deadline for making the bundle."""
@@ -34,7 +35,7 @@ class Member:
             self.epochs, self.tries, task.losses = epochs, 0, 1
         self.losses = task.losses
         self.tries += outcome.blame
-        return self.tries <= session.target.retries("worker-lost")
+        return self.tries <= session.executor.retries("worker-lost")
 
 
 def train(
@@ -76,6 +77,6 @@ def _ends(count: int, session: Session) -> list[float | None]:
     left = session.remaining() - DELIVERY_S
     if math.isinf(left):
         return [None] * count
-    workers = session.target.workers
+    workers = session.executor.workers
     rounds = math.ceil(count / workers)
     return [time.time() + left * (index // workers + 1) / rounds for index in range(count)]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from psiflow_cli import extxyz
+from psiflow_cli import extxyz, voigt
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz import Frame
 from psiflow_cli.stages.select.split import assign, is_isolated_atom
@@ -191,7 +191,7 @@ def render(sources: Sources, parts: list[str], part: str, copies: list[int] | No
             frame.pbc,
             info={
                 "energy": label["energy"],
-                **({"stress": extxyz.voigt_to_matrix(stress)} if stress else {}),
+                **({"stress": voigt.to_matrix(stress)} if stress else {}),
                 **data_checks.about(frame),
             },
             columns={"forces": ("R", label["forces"])},

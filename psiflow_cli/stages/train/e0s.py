@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli import extxyz
+from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData
 
 E0S = dict[str, float]
@@ -95,8 +96,8 @@ def _parse_dict(text: str) -> E0S:
 
 
 def _symbol(key: Any) -> str:
-    if isinstance(key, int) and 1 <= key <= len(extxyz.SYMBOLS):
-        return extxyz.SYMBOLS[key - 1]
-    if isinstance(key, str) and key in extxyz.SYMBOLS:
+    if isinstance(key, int) and 1 <= key <= len(SYMBOLS):
+        return SYMBOLS[key - 1]
+    if isinstance(key, str) and key in SYMBOLS:
         return key
     raise ValueError(f"{key!r} is no element")

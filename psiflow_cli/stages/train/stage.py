@@ -6,18 +6,22 @@ import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psiflow_cli import __version__, bundle, extxyz
 from psiflow_cli.console import Progress, note
 from psiflow_cli.errors import BadConfig, BadData, UsageError
+from psiflow_cli.messages import Wire
+from psiflow_cli.protocols import Model
 from psiflow_cli.runtime.rundir import fingerprint
 from psiflow_cli.runtime.session import Session
-from psiflow_cli.seams import Model, Wire
 from psiflow_cli.stages.core import retention
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.train import bundling, dataset, e0s, initial_model
 from psiflow_cli.stages.train.committee import Member, train
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Config, TrainingData
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,11 @@ class Prepared:
     notes: list[str]
 
 
-def prepare(training: Training, space: Workspace, keep: bool = False) -> Prepared:
+def prepare(training: Training, workspace: Workspace, keep: bool = False) -> Prepared:
     """Read and check all data, and make the trainer's configuration; with `keep`, copy the model to start from."""
     begin = initial_model.find(training.init, training.job.output, training.job.folder, keep)
     sources = dataset.Sources(
-        space.frames,
+        workspace.frames,
         training.keys,
         (lambda: extxyz.read(Path(training.valid))) if training.valid_file else None,
         begin.data() if begin else {},
@@ -104,9 +108,9 @@ def _energies(
 
 def _summary(
     training: Training, data: dataset.Dataset, energies: e0s.E0S | str, begin: initial_model.Start | None
-) -> dict[str, Any]:
-    """What a family has to know of the data; see `seams.Model.plan`."""
-    summary = {
+) -> TrainingData:
+    """What a family has to know of the data; see `protocols.Model.plan`."""
+    summary: TrainingData = {
         "elements": sorted(data.elements),
         "frames": data.count("train"),
         "valid_frames": data.count("valid"),
@@ -118,9 +122,8 @@ def _summary(
     }
     if begin:
         summary["init"] = {} if begin.model.is_foreign else begin.model.facts["configuration"]
-    context = training.job.target.context if training.job.target else {}
-    if context.get("dtype"):
-        summary["dtype"] = context["dtype"]
+    if training.job.executor and (dtype := training.job.executor.context["dtype"]):
+        summary["dtype"] = dtype
     return summary
 
 
@@ -132,7 +135,7 @@ def _start_notes(begin: initial_model.Start | None, sources: dataset.Sources, da
     return [f"{data.replayed} frames that {begin.name} was trained on are replayed"] if data.replayed else []
 
 
-def _plan(training: Training, summary: Wire) -> Wire:
+def _plan(training: Training, summary: TrainingData) -> Config:
     """The trainer's configuration; a mistake in the user's file is said to be there."""
     try:
         return training.module.plan(training.config, dict(training.options), summary)
@@ -143,33 +146,35 @@ def _plan(training: Training, summary: Wire) -> Wire:
         raise
 
 
-def run(training: Training, space: Workspace) -> dict[str, Any]:
+def run(training: Training, workspace: Workspace) -> dict[str, Any]:
     """Train every member and make the bundle; returns the summary."""
-    prepared = prepare(training, space, keep=True)
+    prepared = prepare(training, workspace, keep=True)
     for said in prepared.notes:
         note(said)
     epochs = training.module.epochs(prepared.config)
-    space.run.begin(epochs * training.members)
-    with space.run.guard_end():
-        files = _write(training, space, prepared, ("train", "valid"))
+    workspace.run.begin(epochs * training.members)
+    with workspace.run.guard_end():
+        files = _write(training, workspace, prepared, ("train", "valid"))
         digest = _sha256(files)
         init = prepared.start.model.fingerprint if prepared.start else None
         what = [training.worker, prepared.config, digest, training.seed, init, training.bootstrap]
         # a member does not depend on how many there are
-        folder = space.job.folder / "work" / space.run.key(fingerprint(what))
+        folder = workspace.job.folder / "work" / workspace.run.key(fingerprint(what))
         retention.unmark(folder)
-        members = [_member(training, space, prepared, files, folder, index) for index in range(training.members)]
-        of = space.run.key(fingerprint([*what, training.members]))
-        with _Watch(training, space, members, of, epochs) as watch, space.session(watch.tick) as session:
+        members = [_member(training, workspace, prepared, files, folder, index) for index in range(training.members)]
+        of = workspace.run.key(fingerprint([*what, training.members]))
+        with _Watch(training, workspace, members, of, epochs) as watch, workspace.session(watch.tick) as session:
             watch.session = session
-            trained = train(members, training.module, training.worker, session, space.context(), space.run.note_lost)
+            trained = train(
+                members, training.module, training.worker, session, workspace.context(), workspace.run.note_lost
+            )
             watch.tick(now=True)
             facts = _facts(training, prepared, trained, digest)
             curves = [training.module.progress(member.folder) for member in members]
             facts |= {"epochs": [len(curve) for curve in curves]}
-            metrics = bundling.publish(space, session, facts, trained, curves, files)
+            metrics = bundling.publish(workspace, session, facts, trained, curves, files)
     if "unfinished" not in facts:
-        initial_model.forget(space.job.folder)
+        initial_model.forget(workspace.job.folder)
         retention.keep_only(folder)
     return {
         "total": training.members,
@@ -182,11 +187,11 @@ def run(training: Training, space: Workspace) -> dict[str, Any]:
     }
 
 
-def _write(training: Training, space: Workspace, prepared: Prepared, parts: tuple[str, ...]) -> dict[str, str]:
+def _write(training: Training, workspace: Workspace, prepared: Prepared, parts: tuple[str, ...]) -> dict[str, str]:
     """The trainer's own files, in one spelling of the labels."""
     files: dict[str, str] = {}
     for part in parts:
-        path = (space.job.folder / f"{part}.xyz").absolute()
+        path = (workspace.job.folder / f"{part}.xyz").absolute()
         extxyz.write(path, dataset.render(prepared.sources, prepared.data.parts, part))
         files[part] = str(path)
     return files
@@ -200,7 +205,7 @@ def _sha256(files: dict[str, str]) -> str:
 
 
 def _member(
-    training: Training, space: Workspace, prepared: Prepared, files: dict[str, str], folder: Path, index: int
+    training: Training, workspace: Workspace, prepared: Prepared, files: dict[str, str], folder: Path, index: int
 ) -> Member:
     """One of the models, with its folder and, in a bootstrap, its own training frames."""
     place = folder / f"member-{index}"
@@ -226,11 +231,11 @@ class _Watch:
 
     EVERY_S = 2.0
 
-    def __init__(self, training: Training, space: Workspace, members: list[Member], of: str, epochs: int) -> None:
-        self._module, self._journal, self._of = training.module, space.run.journal, of
+    def __init__(self, training: Training, workspace: Workspace, members: list[Member], of: str, epochs: int) -> None:
+        self._module, self._journal, self._of = training.module, workspace.run.journal, of
         self._members = [member.folder for member in members]
         self._seen = [0] * len(members)
-        self._cores = training.job.target.cores if training.job.target else 1
+        self._cores = training.job.executor.cores if training.job.executor else 1
         self.session: Session | None = None
         self._last = 0.0
         self._time = time.time()

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from psiflow_cli.worker.structures.extxyz_writer import Rows, frame_text
+from psiflow_cli.worker.structures.units import BAR
 
 Wire = dict[str, Any]
-
-BAR = 6.241509125883258e-07
-"""eV/Å³: ase.units.bar, for where there may be no ASE."""
 
 
 def text(

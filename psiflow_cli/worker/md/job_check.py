@@ -1,4 +1,4 @@
-"""What a job of molecular dynamics must say to make sense; see `psiflow_cli.seams.Sampler`."""
+"""What a job of molecular dynamics must say to make sense; see `psiflow_cli.protocols.Sampler`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.models.calculators import same_digits
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import validity
 
 Wire = dict[str, Any]
 
@@ -76,7 +76,7 @@ def _unfit(frame: Wire, elements: frozenset[str]) -> Wire | None:
     foreign = sorted(set(frame["symbols"]) - elements)
     if foreign:
         return failure("invalid-input", f"the model does not know {', '.join(foreign)}")
-    wrong = wire.invalid(frame)
+    wrong = validity.invalid(frame)
     return failure("invalid-input", wrong) if wrong else None
 
 

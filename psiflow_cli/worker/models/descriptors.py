@@ -11,7 +11,7 @@ from psiflow_cli.worker import failures
 from psiflow_cli.worker.models import predictions
 from psiflow_cli.worker.models.weights import check
 from psiflow_cli.worker.process import call
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import conversion
 
 Wire = dict[str, Any]
 
@@ -47,7 +47,7 @@ def soap(frames: list[Wire], species: list[str], context: Wire) -> list[Wire]:
     import numpy as np
 
     def one(frame: Wire) -> Any:
-        vector = _soap(tuple(species), any(frame["pbc"])).create(wire.atoms(frame))
+        vector = _soap(tuple(species), any(frame["pbc"])).create(conversion.to_ase(frame))
         return vector / np.linalg.norm(vector)
 
     return [predictions.unfit(frame, species) or _described(frame, one) for frame in frames]

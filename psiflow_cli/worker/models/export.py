@@ -13,7 +13,7 @@ Wire = dict[str, Any]
 def export(
     family: str, members: list[str], weights: dict[str, str], target: str, form: str, folder: str, context: Wire
 ) -> str:
-    """The file or folder, made in `folder`, that another program reads; see `seams.Model.export`.
+    """The file or folder, made in `folder`, that another program reads; see `protocols.Model.export`.
 
     `weights` (path: sha256) must be what is there: raises Fatal where a file was replaced.
     """
@@ -24,7 +24,7 @@ def export(
 
 
 def compiled(family: str, member: str, weights: dict[str, str], target: str, folder: str, context: Wire) -> Wire:
-    """A member compiled for `target`, made in `folder`; see `seams.Model.compile`. `weights` as for `export`."""
+    """A member compiled for `target`, made in `folder`; see `protocols.Model.compile`. `weights` as for `export`."""
     check(weights)
     made: Wire = call.resolve(f"{family}:compile")(member=member, target=target, folder=folder, context=context)
     return made

@@ -9,7 +9,7 @@ from typing import Any
 
 from psiflow_cli.worker import failures
 from psiflow_cli.worker.process import call
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import labels
 
 Wire = dict[str, Any]
 
@@ -32,7 +32,7 @@ def checked(frame: Wire, result: Any, code: str) -> Wire:
         stress = plain.get("stress")
         if stress is not None and len(stress) != 6:
             raise ValueError(f"a stress of {len(stress)} numbers, not xx, yy, zz, yz, xz, xy")
-        numbers = wire.label(frame, plain["energy"], plain["forces"], stress, str(plain.get("code", code)))
+        numbers = labels.label(frame, plain["energy"], plain["forces"], stress, str(plain.get("code", code)))
         _check_more(plain, len(frame["symbols"]))
     except KeyError as error:
         return failures.failure("inconsistent", f"the reference returned no {error.args[0]}")

@@ -8,7 +8,7 @@ from typing import Any
 from psiflow_cli.worker.failures import Fatal, failure
 from psiflow_cli.worker.models import calculators, committee
 from psiflow_cli.worker.process import call
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import conversion, validity
 
 Wire = dict[str, Any]
 Predict = Callable[[list[Wire]], list[Wire]]
@@ -16,7 +16,7 @@ Predict = Callable[[list[Wire]], list[Wire]]
 
 
 def predictor(model: Wire, context: Wire) -> Predict:
-    """What predicts with a model as `seams.Sampler` has it; an exception is the failure of the frame it comes from."""
+    """What predicts with a model; an exception is the failure of the frame it comes from."""
     try:
         call.resolve(f"{model['family']}:predict")
     except AttributeError:
@@ -45,7 +45,7 @@ def labelled(frame: Wire, calculator: Any) -> Wire:
     from ase.calculators.calculator import PropertyNotImplementedError
 
     calculator.reset()  # it would take positions that differ by 1e-15 Å from those before for the same
-    atoms = wire.atoms(frame)
+    atoms = conversion.to_ase(frame)
     atoms.calc = calculator
     try:
         stress = atoms.get_stress().tolist() if atoms.cell.rank == 3 and all(atoms.pbc) else None
@@ -59,7 +59,7 @@ def labelled(frame: Wire, calculator: Any) -> Wire:
 
 def unfit(frame: Wire, elements: list[str] | None) -> Wire | None:
     """The failure of a frame that no model, or not one of these elements (None: of any), can describe."""
-    if reason := wire.invalid(frame):
+    if reason := validity.invalid(frame):
         return failure("invalid-input", reason)
     foreign = set(frame["symbols"]) - set(frame["symbols"] if elements is None else elements)
     return failure("invalid-input", f"the model does not know {', '.join(sorted(foreign))}") if foreign else None

@@ -17,7 +17,7 @@ JOB_MARGIN_S = 30.0
 
 
 def train(target: str, job: Wire, until: float | None, context: Wire) -> Wire:
-    """*worker*: `seams.Model.train` of the family `target`, so that it is done by `until` (seconds since 1970).
+    """*worker*: `protocols.Model.train` of the family `target`, so that it is done by `until` (seconds since 1970).
 
     The task's walltime and the end of the worker's own batch job count as well.
     """

@@ -17,7 +17,7 @@ _PANELS = (
 
 
 def learning_curve(members: list[list[Wire]], path: str) -> None:
-    """*worker*: loss and validation errors against the epoch, a line for each member; see `seams.Model.progress`."""
+    """*worker*: loss and validation errors against the epoch, a line for each member."""
     panels = [panel for panel in _PANELS if any(panel[0] in epoch for member in members for epoch in member)]
     figure, axes = style.axes(1, 1 + len(panels), 4.0, 3.4)
     _losses(axes[0][0], members)

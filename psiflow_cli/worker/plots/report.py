@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.worker.plots import parity, style
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import conversion
 
 Wire = dict[str, Any]
 
@@ -69,7 +69,7 @@ def _viewer(frames: list[Wire], errors: list[float], folder: Path) -> Wire:
             "missing": "With chemiscope in the workers' environment (the extra report), these can be looked at here."
         }
     data = chemiscope.create_input(
-        structures=[wire.atoms(frame) for frame in frames],
+        structures=[conversion.to_ase(frame) for frame in frames],
         metadata={"name": "where the model is most wrong"},
         properties={"error": {"target": "structure", "values": errors, "units": "eV/Å"}},
         settings={"structure": [{"unitCell": True}]},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import conversion
 
 Wire = dict[str, Any]
 
@@ -25,7 +25,7 @@ def _nearest(frame: Wire) -> Wire:
     from ase.data import covalent_radii
     from ase.neighborlist import neighbor_list
 
-    system = wire.atoms(frame)
+    system = conversion.to_ase(frame)
     if not any(system.pbc):
         system.cell = None  # a large box around a molecule would be searched, too
     radii = covalent_radii[system.numbers]

@@ -9,8 +9,7 @@ from typing import Any
 
 from psiflow_cli.worker.failures import Fatal, failure
 from psiflow_cli.worker.models.predictions import Predict, crashed, largest, predictor, unfit
-from psiflow_cli.worker.structures import frames as wire
-from psiflow_cli.worker.structures import normal_modes, supercell_phonons
+from psiflow_cli.worker.structures import conversion, normal_modes, supercell_phonons
 
 Wire = dict[str, Any]
 _TOGETHER = 240
@@ -20,7 +19,7 @@ _TOGETHER = 240
 def analyse(frames: list[Wire], model: Wire, settings: Wire, context: Wire, folder: str = "") -> list[Wire]:
     """*worker*: the harmonic modes of each frame, which must be relaxed.
 
-    model: see `seams.Sampler`; settings: {"displacement": Å, "fmax": eV/Å, "supercell": [3 int] or None, "mesh":
+    settings: {"displacement": Å, "fmax": eV/Å, "supercell": [3 int] or None, "mesh":
     [3 int] or None, "elements": those the model knows, or None}. A frame may have "fixed" atoms, which are never
     displaced, and "masses". In `folder`, if one is named, each frame's Hessian is left; see `_leave`.
 
@@ -49,8 +48,8 @@ def _analysed(frame: Wire, predict: Predict, settings: Wire, folder: str) -> Wir
     (found,) = predict([frame])
     if "failure" in found:
         return found
-    atoms = wire.atoms(frame)
-    atoms.set_masses(wire.masses(frame, atoms.get_masses()))
+    atoms = conversion.to_ase(frame)
+    atoms.set_masses(conversion.masses(frame, atoms.get_masses()))
     fixed = set(frame.get("fixed", ()))
     moving = [index for index in range(len(atoms)) if index not in fixed]
     force = largest(np.array(found["forces"])[moving])

@@ -15,7 +15,7 @@ VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 def stresses(frames: list[Wire], context: Wire, model: Wire, strain: float) -> list[Wire]:
     """*worker*: the stress of each periodic frame, from twelve energies of it, each strained by ±`strain`.
 
-    model: see `seams.Sampler`. Returns for each frame {"stress": eV/Å³, in Voigt order, positive under tension}, which
+    Returns for each frame {"stress": eV/Å³, in Voigt order, positive under tension}, which
     is (E(+e) - E(-e)) / (2 e V) for each component e of the strain, or a failure.
     """
     predict = predictor(model, context)

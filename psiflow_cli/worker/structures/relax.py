@@ -12,7 +12,7 @@ from typing import Any
 from psiflow_cli.worker.failures import Fatal, failure
 from psiflow_cli.worker.md import limits
 from psiflow_cli.worker.models.predictions import crashed, largest, predictor, unfit
-from psiflow_cli.worker.structures import frames as wire
+from psiflow_cli.worker.structures import conversion
 
 Wire = dict[str, Any]
 
@@ -27,7 +27,7 @@ _GROWTH = 10.0
 def relax(frames: list[Wire], model: Wire, settings: Wire, context: Wire) -> list[Wire]:
     """*worker*: each frame at its minimum, or as far as it came.
 
-    model: see `seams.Sampler`; settings: {"fmax": eV/Å, "smax": bar, "steps": int, "cell": "fixed" | "isotropic" (its
+    settings: {"fmax": eV/Å, "smax": bar, "steps": int, "cell": "fixed" | "isotropic" (its
     size) | "shape" (all but its size) | "flexible", "pressure": bar, "keep_symmetry": bool, "symprec": Å,
     "optimizer": of `OPTIMIZERS`, "elements": those the model knows, or None}.
     A frame's "fixed" are its atoms that do not move. Returns for each frame {"positions", "cell", "energy", "forces",
@@ -37,7 +37,7 @@ def relax(frames: list[Wire], model: Wire, settings: Wire, context: Wire) -> lis
     predict = predictor(model, context)
     runs = [_Run(frame, settings) for frame in frames]
     while live := [run for run in runs if run.result is None]:
-        for run, label in zip(live, predict([run.wire for run in live]), strict=True):
+        for run, label in zip(live, predict([run.message for run in live]), strict=True):
             run.guarded(run.take, label)
         for run in live:
             if run.result is None:
@@ -65,13 +65,13 @@ class _Run:
             self.result = crashed(error)
 
     def _start(self) -> None:
-        self._atoms = wire.atoms(self._frame)
+        self._atoms = conversion.to_ase(self._frame)
         _constrain(self._atoms, self._frame, self._settings)
         self._optimizer = _optimizer(self._atoms, self._settings)
         self._watch = _Watch(self._atoms)
 
     @property
-    def wire(self) -> Wire:
+    def message(self) -> Wire:
         """Where the atoms are now."""
         cell = self._atoms.cell.tolist() if self._atoms.cell.rank else None
         return {**self._frame, "positions": self._atoms.positions.tolist(), "cell": cell}
@@ -93,7 +93,7 @@ class _Run:
             self.result = failure("inconsistent", f"{reason} after {steps} steps")
             return
         force, stress = _residuals(self._atoms, settings)
-        found = {**label, **{name: self.wire[name] for name in ("positions", "cell")}}
+        found = {**label, **{name: self.message[name] for name in ("positions", "cell")}}
         found |= {"max_force": force, "steps": steps}
         if force < settings["fmax"] and stress < settings["smax"]:
             self.result = found

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from psiflow_cli import extxyz
-from psiflow_cli.extxyz import SYMBOLS
+from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.stages.check.units import all_electrons
 from tests.stages.check.checked import bonded, check, frame, only
 

@@ -24,8 +24,8 @@ def starts(folder: Path, columns: str, rows: list[str], lattice: str = LATTICE, 
     given = {"ensemble": "nvt", "fixed": [], "masses": {}, "exchange": None, **settings}
     model = SimpleNamespace(elements=["H"], is_foreign=False, path="m.model")
     sampling: Any = SimpleNamespace(settings=given, temperatures=[[300.0, 300.0]], walkers=2, model=model)
-    space: Any = SimpleNamespace(frames=lambda: read(path))
-    return walkers.starts(sampling, space)
+    workspace: Any = SimpleNamespace(frames=lambda: read(path))
+    return walkers.starts(sampling, workspace)
 
 
 def test_fixed_atoms_come_from_the_frame_and_from_the_file(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import pytest
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program
-from psiflow_cli.worker.structures import frames
 
 PROGRAM = Program(
     name="Code",
@@ -89,5 +88,7 @@ def test_what_would_fail_every_frame_ends_the_run(
 
 
 def test_the_bohr_is_that_of_ase() -> None:
+    from psiflow_cli.worker.structures import units as ours
+
     units = pytest.importorskip("ase.units", reason="ASE is not installed")
-    assert units.Bohr == frames.BOHR
+    assert units.Bohr == ours.BOHR

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from psiflow_cli.worker.structures import frames
+from psiflow_cli import voigt
+from psiflow_cli.worker.structures import labels, validity
 
 pytest.importorskip("ase", reason="ASE is not installed")
 CUBE = [[5.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 5.0]]
@@ -18,9 +19,9 @@ def water(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_sound_frame() -> None:
-    assert frames.invalid(water()) == ""
-    assert frames.invalid(water(cell=None, pbc=[False] * 3)) == ""
-    assert frames.invalid(water(charge=10, multiplicity=1)) == ""
+    assert validity.invalid(water()) == ""
+    assert validity.invalid(water(cell=None, pbc=[False] * 3)) == ""
+    assert validity.invalid(water(charge=10, multiplicity=1)) == ""
 
 
 @pytest.mark.parametrize(
@@ -44,12 +45,12 @@ def test_a_sound_frame() -> None:
     ],
 )
 def test_what_is_wrong(changes: dict[str, Any], message: str) -> None:
-    assert message in frames.invalid(water(**changes))
+    assert message in validity.invalid(water(**changes))
 
 
 def test_images_do_not_count_without_periodicity() -> None:
     apart = [[0.0, 0.0, 0.0], [4.95, 5.0, 0.0], [1.0, 1.0, 1.0]]
-    assert frames.invalid(water(positions=apart, pbc=[False] * 3)) == ""
+    assert validity.invalid(water(positions=apart, pbc=[False] * 3)) == ""
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_images_do_not_count_without_periodicity() -> None:
     ],
 )
 def test_inconsistent_labels(energy: float, forces: Any, stress: Any, message: str) -> None:
-    made = frames.label(water(), energy, forces, stress, "code", "a.log")
+    made = labels.label(water(), energy, forces, stress, "code", "a.log")
     assert made["failure"] == "inconsistent"
     assert message in made["message"]
     assert made["log"] == "a.log"
@@ -70,11 +71,11 @@ def test_inconsistent_labels(energy: float, forces: Any, stress: Any, message: s
 
 def test_a_label_is_made_of_builtins() -> None:
     numpy = pytest.importorskip("numpy", reason="numpy is not installed")
-    made = frames.label(water(), numpy.float64(1), numpy.ones((3, 3)), numpy.ones(6), "code")
+    made = labels.label(water(), numpy.float64(1), numpy.ones((3, 3)), numpy.ones(6), "code")
     assert type(made["energy"]) is float
     assert type(made["forces"][0][0]) is float
     assert type(made["stress"][0]) is float
 
 
 def test_voigt_order() -> None:
-    assert frames.voigt([[1, 6, 5], [6, 2, 4], [5, 4, 3]]) == [1, 2, 3, 4, 5, 6]
+    assert voigt.from_matrix([[1, 6, 5], [6, 2, 4], [5, 4, 3]]) == [1, 2, 3, 4, 5, 6]

@@ -1,0 +1,119 @@
+"""Molecular dynamics: what an engine is asked to do, and what it reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+    from psiflow_cli.messages.frames import Frame
+    from psiflow_cli.messages.models import ModelWeights
+
+
+class WalkerStart(TypedDict):
+    """Where a walker begins."""
+
+    walker: int
+    start: Frame
+    temperature: list[float]
+    """[at the first, at the last step] in K."""
+
+
+class Limits(TypedDict, total=False):
+    """Where a walker is stopped; None: never."""
+
+    force: float | None
+    """eV/Å."""
+    temperature: float | None
+    """K."""
+    distance: float | None
+    """Å."""
+    spread: float | None
+    """eV/Å, of a committee's forces."""
+
+
+class Dynamics(TypedDict):
+    """How all walkers of a sampling move."""
+
+    ensemble: str
+    """`nve`, `nvt`, `npt` or `nvst`."""
+    thermostat: str
+    """`langevin`, `csvr` or `nose-hoover`."""
+    timestep: float
+    """fs."""
+    friction: float
+    """1/ps."""
+    thermostat_time: float
+    """fs."""
+    chain_length: int
+    pressure: float
+    """bar."""
+    cell: str
+    """`isotropic` or `flexible`."""
+    barostat_time: float
+    """fs."""
+    ramp_steps: int | None
+    exchange: int | None
+    """Steps between trials."""
+    beads: int
+    plumed: str | None
+    every: int
+    """Steps between recorded frames."""
+    seed: int
+    limits: Limits
+    fixed: NotRequired[list[int]]
+    masses: NotRequired[dict[str, float]]
+    slab: NotRequired[bool]
+    charged: NotRequired[bool]
+
+
+class MDJob(Dynamics):
+    """A block of a group of walkers."""
+
+    folder: str
+    walkers: list[WalkerStart]
+    model: ModelWeights
+    steps: int
+    """In all."""
+    block: int
+    """Steps of this call, at most."""
+    batch: int
+    """Walkers that a model is given at once."""
+
+
+class Stop(TypedDict):
+    """Why a walker goes no further."""
+
+    reason: str
+    kind: str
+    """`force`, `temperature`, `distance`, `spread`, `nan`, or a class of failure."""
+    step: int
+
+
+class WalkerReport(TypedDict):
+    """How far a walker is."""
+
+    step: int
+    frames: int
+    bytes: int
+    """Of the trajectory that hold the frames."""
+    stopped: Stop | None
+
+
+class BlockReport(TypedDict):
+    """What an engine returns."""
+
+    walkers: list[WalkerReport]
+    seconds: float
+    batch: NotRequired[int]
+    """Where memory made it smaller."""
+
+
+class Pace(TypedDict):
+    """How fast an engine moves walkers."""
+
+    engine: str
+    batch: int
+    seconds: float
+    """Of one step of the whole batch."""

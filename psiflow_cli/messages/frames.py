@@ -1,0 +1,152 @@
+"""Structures, where a task runs, and what a task finds out about a structure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+Settings = Mapping[str, Any]
+"""A back end's own settings, in its own names; only that back end reads them."""
+Wire = dict[str, Any]
+"""Untyped; to go."""
+Vectors = list[list[float]]
+"""[N][3]."""
+Voigt = list[float]
+"""xx, yy, zz, yz, xz, xy in eV/Å³; positive under tension, as ASE has it."""
+
+FailureClass = Literal[
+    "unconverged", "crashed", "timeout", "out-of-memory", "inconsistent", "invalid-input", "worker-lost"
+]
+
+
+class Frame(TypedDict):
+    """A structure."""
+
+    id: str
+    """16 hex digits; see `extxyz.frame_id`."""
+    symbols: list[str]
+    positions: Vectors
+    """[N][3] in Å."""
+    cell: Vectors | None
+    """[3][3] in Å, one vector a row."""
+    pbc: list[bool]
+    """[3]."""
+    charge: NotRequired[int]
+    multiplicity: NotRequired[int]
+    fixed: NotRequired[list[int]]
+    """Atoms that do not move, from 0."""
+    masses: NotRequired[list[float] | dict[str, float]]
+    """In u: of every atom, or of some elements."""
+
+
+class Context(TypedDict):
+    """Where and with what a task runs."""
+
+    scratch: str
+    """Folder for temporary files."""
+    keep_scratch: bool
+    logs: str
+    """Folder for logs that stay."""
+    device: str
+    """`cpu` or `cuda`."""
+    dtype: str | None
+    """`float32`, `float64` or None: the model's own."""
+    cores: int
+    ranks: int
+    threads: int
+    gpus: int
+    memory: int | None
+    """MB."""
+    walltime: float | None
+    """s."""
+    launch: str
+    """Template of the command that starts a program, or ""."""
+    executable: str
+    env: dict[str, str]
+    cpus: list[int] | None
+    """Of this worker alone; only the worker knows them."""
+    modules: list[str]
+    source: list[str]
+
+
+class Label(TypedDict):
+    """What a reference computes for a frame."""
+
+    energy: float
+    """eV."""
+    forces: Vectors
+    """[N][3] in eV/Å."""
+    stress: Voigt | None
+    code: str
+    """Code and version, such as `CP2K 2023.1`."""
+    info: NotRequired[dict[str, float | list[float]]]
+    """What else was asked for, such as `dipole` (e·Å)."""
+    arrays: NotRequired[dict[str, list[float]]]
+    """The same for each atom, such as charges (e)."""
+    recovery: NotRequired[str]
+    """The user's change that made the SCF converge."""
+
+
+class Failure(TypedDict):
+    """Why a frame has no result."""
+
+    failure: FailureClass
+    message: str
+    log: str
+    """A path, or ""."""
+    recovery: NotRequired[str]
+
+
+class Prediction(TypedDict):
+    """What a model says of a frame; the last two keys come from a committee."""
+
+    energy: float
+    forces: Vectors
+    stress: Voigt | None
+    energy_std: NotRequired[float]
+    """eV."""
+    forces_std: NotRequired[list[float]]
+    """[N] in eV/Å; see `committee_calculator.spread`."""
+
+
+class Relaxed(Prediction):
+    """A frame at the end of an optimisation."""
+
+    positions: Vectors
+    cell: Vectors | None
+    max_force: float
+    """eV/Å, on an atom that may move."""
+    steps: int
+    converged: bool
+
+
+class Modes(Prediction):
+    """Harmonic vibrations of a frame."""
+
+    frequencies: list[float]
+    """cm⁻¹, imaginary ones negative; of a crystal at the zone centre."""
+    modes: list[list[float]]
+    """cm⁻¹ at each wave vector."""
+    weights: list[int]
+    """Of each wave vector."""
+    max_force: float
+
+
+LabelResult = Label | Failure
+PredictionResult = Prediction | Failure
+
+
+class Outcome(TypedDict):
+    """What `worker.process.call.call` returns: `value`, or `fatal` with `hint` and `exit_code`, or `error`."""
+
+    seconds: float
+    host: str
+    value: NotRequired[Any]
+    fatal: NotRequired[str]
+    hint: NotRequired[str]
+    exit_code: NotRequired[int]
+    error: NotRequired[str]
+    traceback: NotRequired[str]

@@ -1,0 +1,91 @@
+"""Trained models, and trainings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+Config = dict[str, Any]
+"""A trainer's full configuration, in the trainer's own names."""
+
+
+class ModelWeights(TypedDict):
+    """A trained model, for a worker."""
+
+    family: str
+    """A name, a module, or a `file.py`."""
+    members: list[str]
+    """Folders; more than one is a committee, whose mean counts."""
+    weights: NotRequired[dict[str, str]]
+    """sha256 by path, checked before the files are read."""
+
+
+class TrainingData(TypedDict):
+    """What a family has to know of the data to plan a training."""
+
+    elements: list[str]
+    frames: int
+    valid_frames: int
+    stress: bool
+    """Every frame has one."""
+    some_stress: bool
+    """At least one frame has one."""
+    periodic: bool
+    weighted: str
+    """Where a frame counts more or less than others, or ""."""
+    e0s: dict[str, float] | str
+    """eV by symbol; or `average`; or `init`: those of the model file to start from."""
+    dtype: NotRequired[str]
+    """If the site asks for one."""
+    init: NotRequired[Config]
+    """The configuration of the model to start from; empty for a bare model file."""
+
+
+class TrainingJob(TypedDict):
+    """One member's training."""
+
+    workdir: str
+    train: str
+    """Extended XYZ with energy, forces, stress, config_type, config_weight."""
+    valid: str
+    config: Config
+    seed: int
+    init: NotRequired[str]
+    """A member's folder, or a trainer's bare model file, to start from."""
+    seconds: NotRequired[float | None]
+    """How long it may take."""
+
+
+class Epoch(TypedDict, total=False):
+    """A finished epoch; errors are of the validation set."""
+
+    epoch: int
+    loss: float | None
+    """Mean over the training batches."""
+    valid_loss: float
+    rmse_e_meV_per_atom: float
+    mae_e_meV_per_atom: float
+    rmse_f_meV_per_A: float
+    mae_f_meV_per_A: float
+    rmse_stress_meV_per_A3: float
+    mae_stress_meV_per_A3: float
+
+
+class TrainedMember(TypedDict):
+    """What a trainer delivers."""
+
+    weights: list[str]
+    logs: list[str]
+    metrics: Epoch
+    trainer: str
+    """Name and version."""
+    cutoff: float
+    """Å."""
+    elements: list[str]
+    dtype: str
+    atomic_energies: dict[str, float]
+    """eV."""
+    finished: bool
+    """False if the time ended it."""

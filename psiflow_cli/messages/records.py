@@ -1,0 +1,204 @@
+"""What lies on disk: the journal, run.json, blocks.json, the lock, and a bundle's model.toml."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+    from psiflow_cli.messages.dynamics import Pace, Stop
+    from psiflow_cli.messages.frames import FailureClass
+    from psiflow_cli.messages.models import Config, Epoch
+
+Summary = dict[str, Any]
+"""What a stage says at its end, for `--json` and run.json: `total`, `failed`, `failures`, `output` and its own keys."""
+
+
+class Unit(TypedDict):
+    """A finished piece of work: a frame, an epoch, a block of MD steps, a single task."""
+
+    kind: Literal["unit"]
+    id: str
+    of: str
+    """Fingerprint of the settings that decide its result."""
+    ok: bool
+    t: float
+    """When it was finished (seconds since 1970)."""
+    s: float
+    """How long it took."""
+    cores: int
+    at: NotRequired[int]
+    """Of a unit that grows: how far it is (epochs, MD steps)."""
+    bytes: NotRequired[int]
+    """Of a walker: length of its trajectory."""
+    failure: NotRequired[str]
+    """Class, where `ok` is false."""
+    code: NotRequired[str]
+    stopped: NotRequired[Stop]
+    info: NotRequired[Epoch]
+    value: NotRequired[Any]
+    """The result itself; last, since it is large."""
+
+
+class Begin(TypedDict):
+    """An invocation begins."""
+
+    kind: Literal["begin"]
+    t: float
+    host: str
+    pid: int
+    slurm_job_id: str | None
+    fingerprint: str
+    total: int
+
+
+class Lost(TypedDict):
+    """Units that were lost with their worker."""
+
+    kind: Literal["lost"]
+    t: float
+    ids: list[str]
+    why: str
+
+
+class Output(TypedDict):
+    """An output is about to take its place."""
+
+    kind: Literal["output"]
+    path: str
+    sha256: str
+
+
+class SamplingPlan(TypedDict):
+    """Which engine moves the walkers."""
+
+    kind: Literal["plan"]
+    of: str
+    engine: str
+    batch: int
+    now: int
+    """Walkers that fit into memory at once."""
+    paces: NotRequired[list[Pace]]
+
+
+Record = Unit | Begin | Lost | Output | SamplingPlan
+
+
+class InputFile(TypedDict):
+    """An input of a run."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+class RunResult(TypedDict):
+    """How an invocation ended."""
+
+    exit_code: int
+    ended: float
+    finished: bool
+    """Nothing is left to do."""
+    outputs: dict[str, str]
+    """sha256 by absolute path."""
+    retry: bool
+    """Something failed for the machine's reasons, and the next invocation tries it again."""
+    keys: list[str]
+    """The `of` of this run's units."""
+    summary: Summary
+
+
+class RunRecord(TypedDict, total=False):
+    """run.json."""
+
+    run: str
+    command: str
+    argv: list[str]
+    cwd: str
+    fingerprint: str
+    settings: dict[str, Any]
+    inputs: list[InputFile]
+    outputs: list[str]
+    site: dict[str, Any]
+    versions: dict[str, str]
+    host: str
+    pid: int
+    slurm_job_id: str | None
+    started: float
+    total: int
+    round: int
+    result: RunResult
+
+
+class BlockRecord(TypedDict):
+    """A job of a batch system."""
+
+    state: str
+    since: float
+    asked: float
+    """When it was submitted."""
+    queued: NotRequired[float]
+    """Seconds it waited."""
+
+
+class BlocksRecord(TypedDict, total=False):
+    """blocks.json."""
+
+    executor: str
+    type: str
+    """The provider's."""
+    clusters: str
+    jobs: dict[str, BlockRecord]
+
+
+class Holder(TypedDict, total=False):
+    """The lock: who holds a run directory."""
+
+    host: str
+    pid: int
+    started: str
+    """Clock ticks since boot: a pid may be used again."""
+    slurm_job_id: str | None
+
+
+class BundleFacts(TypedDict):
+    """model.toml."""
+
+    family: str
+    elements: list[str]
+    members: int
+    weights: dict[str, str]
+    """sha256 by path in the bundle."""
+    foreign: NotRequired[bool]
+    """A trainer's bare model file, which no bundle describes."""
+    cutoff: NotRequired[float]
+    """Å."""
+    dtype: NotRequired[str]
+    unfinished: NotRequired[bool]
+    """The time ended the training."""
+    trainer: NotRequired[str]
+    psiflow: NotRequired[str]
+    data_sha256: NotRequired[str]
+    train_frames: NotRequired[int]
+    valid_frames: NotRequired[int]
+    replayed_frames: NotRequired[int]
+    seed: NotRequired[int]
+    bootstrap: NotRequired[bool]
+    init: NotRequired[str]
+    init_weights: NotRequired[dict[str, str]]
+    epochs: NotRequired[list[int]]
+    atomic_energies: NotRequired[dict[str, float]]
+    """eV."""
+    configuration: NotRequired[Config]
+    data: NotRequired[dict[str, str]]
+    """sha256 of the training data, by path in the bundle."""
+
+
+class FailedUnit(TypedDict):
+    """A failed unit as `status --failures` lists it."""
+
+    id: str
+    failure: FailureClass | str
+    message: str
+    log: str

@@ -1,0 +1,80 @@
+"""What a back end looks like: a Protocol for each kind, and a small one for each optional capability.
+
+A back end is a module that has what its Protocol says; there is no base class. Its top imports the standard library,
+`psiflow_cli.worker`, `errors` and `messages` only; heavy imports live inside functions. Functions marked *worker* run
+in the workers' environment: they are called by name through `worker.process.call`, and only builtins cross, both ways.
+
+What a command can do without is a Protocol of its own; ask with `isinstance(module, Renders)`.
+"""
+
+from psiflow_cli.protocols.back_end import BackEnd
+from psiflow_cli.protocols.model import (
+    Batches,
+    Compiles,
+    Describes,
+    Exports,
+    ExportsCommittees,
+    HasExtra,
+    HasMainSettings,
+    Model,
+    Notes,
+    ReadsFiles,
+)
+from psiflow_cli.protocols.reference import (
+    Changes,
+    HasIdentity,
+    KnowsItsVersion,
+    LabelsAtoms,
+    LeavesOut,
+    Locates,
+    ReadsBundles,
+    Reference,
+    Renders,
+    RunsAs,
+    TriesOut,
+)
+from psiflow_cli.protocols.runtime import (
+    AsksForResources,
+    Cancels,
+    Executor,
+    ExplainsLoss,
+    FindsProblems,
+    Provider,
+    Stops,
+    Tidies,
+)
+from psiflow_cli.protocols.sampler import Sampler
+
+__all__ = [
+    "AsksForResources",
+    "BackEnd",
+    "Batches",
+    "Cancels",
+    "Changes",
+    "Compiles",
+    "Describes",
+    "Executor",
+    "ExplainsLoss",
+    "Exports",
+    "ExportsCommittees",
+    "FindsProblems",
+    "HasExtra",
+    "HasIdentity",
+    "HasMainSettings",
+    "KnowsItsVersion",
+    "LabelsAtoms",
+    "LeavesOut",
+    "Locates",
+    "Model",
+    "Notes",
+    "Provider",
+    "ReadsBundles",
+    "ReadsFiles",
+    "Reference",
+    "Renders",
+    "RunsAs",
+    "Sampler",
+    "Stops",
+    "Tidies",
+    "TriesOut",
+]

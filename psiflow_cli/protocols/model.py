@@ -1,0 +1,132 @@
+"""A family of potentials: one file or folder in `models/`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from psiflow_cli.protocols.back_end import BackEnd
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ase.calculators.calculator import Calculator
+    from numpy import ndarray
+
+    from psiflow_cli.messages import (
+        Config,
+        Context,
+        Epoch,
+        Frame,
+        PredictionResult,
+        TrainedMember,
+        TrainingData,
+        TrainingJob,
+    )
+
+
+@runtime_checkable
+class Model(BackEnd, Protocol):
+    """A family of potentials."""
+
+    def plan(self, config: Config, options: dict[str, str], summary: TrainingData) -> Config:
+        """The trainer's full configuration, in the trainer's own names, in the command's process.
+
+        `config` is the user's file, `options` the `--set` pairs (they win). Raises UsageError for an option that
+        contradicts the model to start from.
+        """
+
+    def train(self, job: TrainingJob, context: Context) -> TrainedMember:
+        """*worker*: run the trainer in `job["workdir"]` and go on from what an earlier run left there.
+
+        It stops by itself, after a whole epoch, so early that the best model so far is there within `job["seconds"]`
+        of the call; one epoch is always trained.
+        """
+
+    def epochs(self, config: Config) -> int:
+        """How many epochs a configuration from `plan` asks for."""
+
+    def progress(self, workdir: Path) -> list[Epoch]:
+        """The finished epochs so far, read from the trainer's own files."""
+
+    def predict(self, frames: list[Frame], members: list[str], context: Context) -> list[list[PredictionResult]]:
+        """*worker*: for each member, a prediction or a failure for each frame, batched."""
+
+    def calculator(self, member: str, context: Context) -> Calculator:
+        """*worker*: an ASE calculator on one member's weights folder."""
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """A family whose trainer's bare model files can be used in place of a bundle."""
+
+    FILES: tuple[str, ...]
+    """How their names end."""
+
+
+@runtime_checkable
+class HasMainSettings(Protocol):
+    """A family that names the settings which tell its models apart."""
+
+    MAIN_SETTINGS: tuple[str, ...]
+    """Dotted names of what `psiflow model show` shows of the configuration."""
+
+
+@runtime_checkable
+class HasExtra(Protocol):
+    """A family that another one's environment serves."""
+
+    EXTRA: str
+    """The extra of pyproject.toml that installs what it needs."""
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """A family whose models other programs can read."""
+
+    EXPORTS: dict[str, dict[str, str]]
+    """{target: {format: how its files end ("" for a folder)}}, the usual first."""
+
+    def export(self, members: list[str], target: str, form: str, folder: str, context: Context) -> str:
+        """*worker*: the file or folder made in `folder`."""
+
+
+@runtime_checkable
+class ExportsCommittees(Protocol):
+    """A family with targets that take all members at once; others take one."""
+
+    WHOLE_COMMITTEES: tuple[str, ...]
+
+
+@runtime_checkable
+class Compiles(Protocol):
+    """A family whose models can be compiled for a machine."""
+
+    COMPILES: dict[str, str]
+    """{target: how its compiled files end}, the usual first."""
+
+    def compile(self, member: str, target: str, folder: str, context: Context) -> dict[str, Any]:
+        """*worker*: {"path": made in `folder`, "dtype", and what a machine must share to use it}."""
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """A family that can describe atoms by numbers."""
+
+    def features(self, frame: Frame, member: str, context: Context) -> ndarray:
+        """*worker*: shape (atoms, width); the same however the frame is turned, moved or written."""
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """A family that torch-sim can move."""
+
+    def torchsim(self, member: str, context: Context, stress: bool) -> Any:
+        """*worker*: torch_sim's ModelInterface on a member's weights."""
+
+
+@runtime_checkable
+class Notes(Protocol):
+    """A family that has something to say about a plan."""
+
+    def notes(self, config: Config, summary: TrainingData) -> list[str]:
+        """What `plan` has let pass, but the user should know."""

@@ -1,0 +1,76 @@
+"""Executors and providers: one file each in `runtime/executors/` and `runtime/providers/`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from psiflow_cli.site import schema
+    from psiflow_cli.site.executor import ResolvedExecutor
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """A kind of Parsl executor."""
+
+    def build(self, resolved: ResolvedExecutor, provider: Any, folder: Path) -> Any:
+        """Parsl's executor, whose processes end with this one; `folder` has a name that a shell need not quote."""
+
+
+@runtime_checkable
+class Stops(Protocol):
+    """An executor that must be told to begin no more tasks."""
+
+    def stop(self, executor: Any) -> None:
+        """Begin with no more tasks."""
+
+
+@runtime_checkable
+class Tidies(Protocol):
+    """An executor that leaves files behind which nobody needs."""
+
+    def tidy(self, folder: Path) -> None:
+        """Remove them."""
+
+
+@runtime_checkable
+class AsksForResources(Protocol):
+    """An executor that is told what each task needs."""
+
+    def resources(self, resolved: ResolvedExecutor) -> dict[str, Any]:
+        """Parsl's `parsl_resource_specification`."""
+
+
+@runtime_checkable
+class ExplainsLoss(Protocol):
+    """An executor with its own errors for tasks that are lost with their worker."""
+
+    def lost(self, error: BaseException) -> tuple[str, bool] | None:
+        """What became of the task, and whether it is alone to blame; None for another kind of error."""
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """Where resources come from: a table of the site file, `Provider`, and what Parsl makes of it."""
+
+    Provider: type[schema.Provider]
+
+    def build(self, provider: Any, resolved: ResolvedExecutor) -> Any:
+        """Parsl's provider."""
+
+
+@runtime_checkable
+class Cancels(Protocol):
+    """A provider whose jobs a program ends by their ids."""
+
+    CANCEL: str
+
+
+@runtime_checkable
+class FindsProblems(Protocol):
+    """A provider that can ask its batch system about a table: what `psiflow site check` asks."""
+
+    def problems(self, provider: Any) -> list[str]:
+        """What is wrong with partition, account, limits; a line each."""
