@@ -9,10 +9,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Unit
 
 _START = b'{"crc":"'
 _HEAD = len(_START) + 8 + 2  # the checksum and `",`
@@ -94,6 +98,13 @@ def thin(path: Path, unwanted: Callable[[dict[str, Any]], bool]) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(temporary, path)
+
+
+def unit(unit_id: str, of: str, ok: bool, seconds: float, cores: int, **more: Any) -> Unit:
+    """The record of a finished unit; `more` are the other keys of `messages.Unit`, the `value` last."""
+    now = round(time.time(), 3)
+    head = {"kind": "unit", "id": unit_id, "of": of, "ok": ok, "t": now, "s": seconds, "cores": cores}
+    return cast("Unit", {**head, **more})
 
 
 class Journal:

@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from psiflow_cli import atomic_file
 from psiflow_cli.worker.models.early_stopping import Enough, Stopping
-from psiflow_cli.worker.process import atomic_file
 
 LAST = "last.pt"
 BEST = ("best.pt", "best-stage-two.pt")
@@ -136,7 +136,7 @@ class Checkpoints:
         }
         torch.save(content, buffer)
         for name in [BEST[stage]] * improved + [LAST]:
-            atomic_file.replace(self._folder / name, buffer.getbuffer())
+            atomic_file.write(self._folder / name, buffer.getbuffer())
         with self._judging():
             self.stopping.check(last_stage=swa is None or bool(stage))
 

@@ -15,9 +15,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from psiflow_cli import atomic_file
 from psiflow_cli.models.nequip.files import BEST, EPOCHS, LAST
 from psiflow_cli.worker.models.early_stopping import Enough, Stopping
-from psiflow_cli.worker.process import atomic_file
 
 KEY = "psiflow"
 """Where a checkpoint has what psiflow adds: the best loss so far, coefficients of the loss, and more."""
@@ -104,7 +104,7 @@ class Epochs:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         for name in [BEST] * self._improved + [LAST]:
-            atomic_file.replace(Path(name), buffer.getbuffer())
+            atomic_file.write(Path(name), buffer.getbuffer())
 
 
 def _metrics(trainer: Any, loss: float) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psiflow_cli.worker.failures import failure
+from psiflow_cli.worker.failures import failure, is_out_of_memory
 from psiflow_cli.worker.models.calculators import same_digits
 from psiflow_cli.worker.structures import validity
 
@@ -100,7 +100,7 @@ def _halved(frames: list[Wire], forward: Callable[[list[Wire]], list[Wire]]) -> 
     try:
         return forward(frames)
     except RuntimeError as error:
-        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
     if len(frames) == 1:
         return [failure("out-of-memory", f"{len(frames[0]['symbols'])} atoms do not fit into the memory")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from psiflow_cli.worker.failures import Fatal, failure
+from psiflow_cli.worker.failures import Fatal, failure, is_out_of_memory
 from psiflow_cli.worker.models import calculators, committee
 from psiflow_cli.worker.process import call
 from psiflow_cli.worker.structures import conversion, validity
@@ -67,8 +67,7 @@ def unfit(frame: Wire, elements: list[str] | None) -> Wire | None:
 
 def crashed(error: Exception) -> Wire:
     """The failure that an exception of a model or of ASE is; memory that ran out is the machine's."""
-    memory = isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
-    return failure("out-of-memory" if memory else "crashed", f"{type(error).__name__}: {error}")
+    return failure("out-of-memory" if is_out_of_memory(error) else "crashed", f"{type(error).__name__}: {error}")
 
 
 def largest(forces: Any) -> float:
