@@ -31,7 +31,11 @@ def _table() -> dict[str, Part]:
 
 TABLE = _table()
 BACK_ENDS = ("models", "references", "samplers")
-VARIANTS = {"models.allegro": "models.nequip", "samplers.ipi": "samplers.ase", "samplers.torchsim": "samplers.ase"}
+VARIANTS = {
+    "models.allegro": {"models.nequip"},
+    "samplers.ipi": {"samplers.ase", "samplers.torchsim"},
+    "samplers.torchsim": {"samplers.ase"},
+}
 """Back ends that share files with another one."""
 # Packages that may be absent from that process, or take long: the workers', and Parsl.
 HEAVY = (
@@ -132,7 +136,7 @@ def _may(found: Import) -> bool:
     own = {found.layer}
     if found.layer in BACK_ENDS:
         back_end = ".".join(parts[:2])
-        own = {back_end, VARIANTS.get(back_end, back_end)}
+        own = {back_end} | VARIANTS.get(back_end, set())
     return part == "" or any(part == name or part.startswith(f"{name}.") for name in TABLE[found.layer].may | own)
 
 
