@@ -17,6 +17,7 @@ from typing import Any
 from psiflow_cli.samplers.ipi import barostats
 from psiflow_cli.samplers.ipi.field import Field
 from psiflow_cli.worker.md import velocities
+from psiflow_cli.worker.structures.units import BAR
 
 Wire = dict[str, Any]
 
