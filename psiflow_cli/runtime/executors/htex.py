@@ -11,7 +11,7 @@ from typing import Any
 
 from psiflow_cli.runtime import container, lock
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.worker.process import supervisor
+from psiflow_cli.worker.process import light_parsl, supervisor
 
 # One missed heartbeat period of a dead interchange must not outlive a killed command by more than 10 s.
 HEARTBEAT_S = 3
@@ -36,7 +36,8 @@ def build(resolved: ResolvedExecutor, provider: Any, folder: Path) -> Any:
         address=resolved.table.address or local_address(resolved),
         loopback_address="127.0.0.1",
         interchange_launch_cmd=[
-            sys.executable, supervisor.__file__, str(leash_file), sys.executable, _beside_python("interchange.py"),
+            *(sys.executable, supervisor.__file__, str(leash_file)),
+            *(sys.executable, light_parsl.__file__, _beside_python("interchange.py")),
         ],
         launch_cmd=start.replace("{", "{{").replace("}", "}}") + " " + words,
         worker_logdir_root=str(folder),
@@ -89,7 +90,7 @@ def _pool(resolved: ResolvedExecutor, folder: Path) -> list[str]:
         # the folder's own name may be a link to one with a name that a shell would read
         inside = container.words(resolved, folder, folder.resolve())
         return [*inside, resolved.python, "-m", "parsl.executors.high_throughput.process_worker_pool"]
-    return [resolved.python, str(Path(resolved.python).with_name("process_worker_pool.py"))]
+    return [resolved.python, light_parsl.__file__, str(Path(resolved.python).with_name("process_worker_pool.py"))]
 
 
 def leash_facts(resolved: ResolvedExecutor, folder: Path) -> dict[str, Any]:

@@ -27,6 +27,11 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG = 1
 POLL_S = 0.5
 LOG_POLL_S = 5.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class _Stopped(Exception):
+    """A signal asks for the end."""
 
 
 def main(argv: list[str]) -> int:
@@ -40,9 +45,6 @@ def main(argv: list[str]) -> int:
     if not is_pool:
         with contextlib.suppress(OSError):  # the leader of a group is out of reach already
             os.setsid()  # Ctrl-C is for psiflow, which still needs its interchange to stop in order
-    stop: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda n, _frame: stop.append(n))
     child = subprocess.Popen(
         argv[2:],
         env={**os.environ, **leash["env"]},
@@ -50,18 +52,34 @@ def main(argv: list[str]) -> int:
         stderr=_complaints(leash["cwd"]) if any(word.endswith("interchange.py") for word in argv[2:]) else None,
         preexec_fn=(lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)) if libc else None,
     )
-    pool = _Pool(argv[2:]) if is_pool else None
+    try:
+        for number in _SIGNALS:
+            signal.signal(number, _stop)
+        reason = _watch(child, leash, _Pool(argv[2:]) if is_pool else None)
+    except _Stopped:
+        reason = 0
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    _end_all()
+    if reason is not None:
+        return reason
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def _stop(_number: int, _frame: object) -> None:
+    raise _Stopped
+
+
+def _watch(child: subprocess.Popen[bytes], leash: dict[str, str], pool: _Pool | None) -> int | None:
+    """Wait for the command to end, None, or to be ended: what to exit with then."""
     while child.poll() is None:
-        if stop or not _parent_lives(leash):
-            _end_all()
+        if not _parent_lives(leash):
             return 0
         if pool and pool.is_stuck():
-            _end_all()
             return 1
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(POLL_S)
-    _end_all()
-    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+    return None
 
 
 def _complaints(folder: str) -> int:
@@ -169,7 +187,7 @@ def _end_all() -> None:
                     pass
             if not _descendants():
                 return
-            time.sleep(0.05)
+            time.sleep(0.01)
 
 
 if __name__ == "__main__":
