@@ -6,14 +6,14 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, NamedTuple
 
 import click
 
 from psiflow_cli.console import Verbosity
-from psiflow_cli.errors import BadConfig, UsageError, nearest
+from psiflow_cli.errors import FAILED_FRAMES, BadConfig, UsageError, nearest
 
 PROJECT_FILE = "psiflow.toml"
 
@@ -223,6 +223,10 @@ class Limit(NamedTuple):
     def of(self, total: int) -> int:
         """The number of units out of `total`."""
         return int(self.value * total) if self.is_share else int(self.value)
+
+    def verdict(self, summary: Mapping[str, Any]) -> int:
+        """The exit code of a stage of which so many failed."""
+        return FAILED_FRAMES if summary.get("failed", 0) > self.of(summary["total"]) else 0
 
 
 def _limit(_ctx: click.Context, _param: click.Parameter, value: Any) -> Limit:

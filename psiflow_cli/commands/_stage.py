@@ -3,58 +3,45 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from psiflow_cli import options
 from psiflow_cli.console import note, problem
-from psiflow_cli.errors import FAILED_FRAMES, STOPPED, BadConfig, UsageError
+from psiflow_cli.errors import STOPPED, BadConfig, UsageError
 
 if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wait for them
+    from typing_extensions import TypeVar
+
+    from psiflow_cli.messages import Summary
     from psiflow_cli.site.executor import ResolvedExecutor
     from psiflow_cli.stages.core.workspace import Job, Workspace
 
+    W = TypeVar("W", bound=Workspace, default=Workspace)
 
-def job(
-    command: str,
-    family: str | None,
-    operation: str,
-    frames: tuple[str, ...],
-    output: str,
-    common: options.Common,
-    settings: dict[str, Any],
-    other_inputs: tuple[str, ...] = (),
-    other_outputs: tuple[str, ...] = (),
-    run_dir: str | None = None,
-    more_settings: dict[str, Any] | None = None,
-) -> Job:
-    """A job with its site resolved: which executor, with which resources, on this machine.
+
+def on_site(job: Job, common: options.Common, family: str | None = None, operation: str = "evaluate") -> Job:
+    """The job with the common options, and its site resolved: which executor, with which resources, on this machine.
 
     `family` None means that the stage needs no worker.
     """
-    from psiflow_cli.stages.core.workspace import Job
+    from dataclasses import replace
 
-    if common.json and output == "-":
+    if common.json and job.output == "-":
         raise UsageError("--json and frames on stdout exclude each other", "give an --output")
-    if frames.count("-") > 1:
+    if job.frames.count("-") > 1:
         raise UsageError("stdin can be read once", "name `-` once")
     executor = _executor(common.site, family, operation) if family else None
     site = _resolved(executor) if executor else {}
-    return Job(
-        command=command,
-        frames=frames,
-        output=output,
-        settings=settings,
+    return replace(
+        job,
         executor=executor,
-        other_inputs=other_inputs,
-        other_outputs=other_outputs,
-        run_dir=common.run_dir or run_dir,
+        run_dir=common.run_dir or job.run_dir,
         overwrite=common.overwrite,
         deadline=common.deadline,
         site={"name": common.site, **site},
-        more_settings=more_settings or {},
     )
 
 
@@ -82,26 +69,23 @@ def _executor(name: str, family: str, operation: str) -> ResolvedExecutor:
 def perform(
     job: Job,
     common: options.Common,
-    run: Callable[[Workspace], dict[str, Any]],
-    say: Callable[[dict[str, Any]], str],
-    plan: Callable[[Workspace], dict[str, Any]],
-    limit: options.Limit | None = None,
-    force: bool = False,
-    workspace: type[Workspace] | None = None,
-    show: Callable[[dict[str, Any]], None] | None = None,
-    verdict: Callable[[dict[str, Any]], int] | None = None,
+    run: Callable[[W], Summary],
+    say: Callable[[Summary], str],
+    plan: Callable[[W], Mapping[str, object]],
+    verdict: Callable[[Summary], int] = lambda _: 0,
+    show: Callable[[Summary], None] | None = None,
+    workspace: type[W] | None = None,
 ) -> None:
     """Run a stage and exit with its code.
 
-    `run` returns the summary (`total`, `failed`, `retry`, `unfinished`, …), `plan` says what would be done, `force`
-    asks for work although an equal invocation has finished, `workspace` is its class. `show` prints a result that is no
-    file, and `verdict` is the exit code of a stage that ran well and found that something else did not.
+    `run` returns the summary, `plan` says what would be done, and `verdict` is the exit code of a stage that came to
+    its end. `show` prints a result that is no file, and `workspace` is the class of what `run` and `plan` get.
     """
     from psiflow_cli.runtime.signals import stoppable
     from psiflow_cli.stages.core.workspace import Workspace
 
-    with stoppable(), (workspace or Workspace)(job) as opened:
-        earlier = None if force else opened.run.up_to_date()
+    with stoppable(), (workspace or cast("type[W]", Workspace))(job) as opened:
+        earlier = None if job.force else opened.run.up_to_date()
         if common.dry_run:
             _tell(common, {"command": job.command, "up_to_date": bool(earlier), **({} if earlier else plan(opened))})
             return
@@ -110,14 +94,12 @@ def perform(
             summary = earlier["summary"]
         else:
             summary = run(opened)
-        failed = summary.get("failed", 0)
-        code = FAILED_FRAMES if limit is not None and failed > limit.of(summary["total"]) else 0
         unfinished = bool(summary.get("unfinished"))
-        code = STOPPED if unfinished else code or (verdict(summary) if verdict else 0)
+        code = STOPPED if unfinished else verdict(summary)
         if not earlier:
             opened.run.end(code, summary, finished=not unfinished, retry=bool(summary.get("retry")))
             note(say(summary))
-        if failed:
+        if summary.get("failed"):
             _say_failures(summary)
         opened.emit()
         if show and not common.json:

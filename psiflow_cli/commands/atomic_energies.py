@@ -43,6 +43,7 @@ def command(
     method = _reference.method(reference, input_file, settings, trust)
     from dataclasses import replace
 
+    from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.label import atomic_energies, stage
 
     if hasattr(method.module, "isolated"):
@@ -50,11 +51,13 @@ def command(
     output = common.output or (options.beside(frames, "atoms") if frames else "atoms.xyz")
     failed_output = failed or _reference.failed_beside(output, frames)
     chosen = _elements(elements)
-    job = _stage.job(
-        "atomic-energies", *method.runs_as, frames, output, common,
+    job = Job(
+        "atomic-energies", frames, output,
         settings={"reference": method.fingerprint, "settings": method.identity, "elements": chosen},
         other_outputs=(failed_output,),
+        force=retry_failed,
     )  # fmt: skip
+    job = _stage.on_site(job, common, *method.runs_as)
     labelling = stage.Labelling(job, method, failed_output, retry_failed)
 
     def say(summary: dict[str, Any]) -> str:
@@ -66,8 +69,7 @@ def command(
         job, common,
         plan=lambda workspace: stage.plan(labelling, workspace),
         run=lambda workspace: atomic_energies.run(labelling, workspace),
-        limit=options.Limit(0, False),
-        force=retry_failed,
+        verdict=options.Limit(0, False).verdict,
         say=say,
         workspace=atomic_energies.Atoms,
     )  # fmt: skip

@@ -41,24 +41,23 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
     """
     from psiflow_cli import extxyz, registry
     from psiflow_cli.stages.check import stage, stresses
+    from psiflow_cli.stages.core.workspace import Job
 
     loaded = _model.load(model, trust) if model else None
     # without a model: any environment that has ASE, which is what this family needs
     family = loaded.family if loaded else "emt"
-    job = _stage.job(
-        "check", family, "evaluate", frames, "-", common._replace(json=False),
-        settings={"model": loaded.fingerprint if loaded else None, "keys": keys},
-    )  # fmt: skip
+    settings = {"model": loaded.fingerprint if loaded else None, "keys": keys}
+    job = _stage.on_site(Job("check", frames, "-", settings), common._replace(json=False), family)
     strained = None
     if loaded:
         strained = stresses.work(loaded, registry.load("models", loaded.family).__name__, job.dtype)
     known = tuple(loaded.elements) if loaded and not loaded.is_foreign else ()
     checking = stage.Checking(job, extxyz.parse_keys(keys) if keys else None, strained, known)
 
-    def plan(workspace: Any) -> dict[str, Any]:
+    def plan(workspace: stage.Readable) -> dict[str, Any]:
         return {"frames": sum(1 for _ in workspace.frames())}
 
-    def run(workspace: Any) -> dict[str, Any]:
+    def run(workspace: stage.Readable) -> dict[str, Any]:
         return stage.run(checking, workspace)
 
     def say(summary: dict[str, Any]) -> str:

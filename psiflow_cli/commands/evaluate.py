@@ -44,16 +44,15 @@ def command(
     """
     name = options.required(model, "--model")
     from psiflow_cli import extxyz, registry
+    from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.evaluate import stage
 
     loaded = _model.load(name, trust)
     family = registry.load("models", loaded.family).__name__
     output = common.output or options.beside(frames, "evaluated")
-    job = _stage.job(
-        "evaluate", loaded.family, "evaluate", frames, output, common,
-        settings={"model": loaded.fingerprint, "keys": keys, "plot": plot},
-        other_outputs=(plot,) if plot else (),
-    )  # fmt: skip
+    settings = {"model": loaded.fingerprint, "keys": keys, "plot": plot}
+    job = Job("evaluate", frames, output, settings, other_outputs=(plot,) if plot else ())
+    job = _stage.on_site(job, common, loaded.family)
     evaluation = stage.Evaluation(job, loaded, family, extxyz.parse_keys(keys) if keys else None, plot)
 
     def plan(workspace: Workspace) -> dict[str, object]:
@@ -68,5 +67,6 @@ def command(
         return f"{summary['total']} frames evaluated -> {_stage.name(summary['output'])}{plotted}; {table}"
 
     _stage.perform(
-        job, common, plan=plan, run=lambda workspace: stage.run(evaluation, workspace), limit=max_failed, say=say
-    )
+        job, common, plan=plan, say=say, verdict=max_failed.verdict,
+        run=lambda workspace: stage.run(evaluation, workspace),
+    )  # fmt: skip

@@ -61,15 +61,18 @@ def command(
       psiflow label data.xyz --reference cp2k --input cp2k.inp --site hortense.toml -o labelled.xyz
     """
     method = _reference.method(reference, input_file, settings, trust)
+    from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.label import recovery, stage
 
     output = common.output or options.beside(frames, "labelled")
     failed_output = failed or _reference.failed_beside(output, frames)
-    job = _stage.job(
-        "label", *method.runs_as, frames, output, common,
+    job = Job(
+        "label", frames, output,
         settings={"reference": method.fingerprint, "settings": method.identity, "failed": failed_output},
         other_outputs=(failed_output,),
+        force=retry_failed or strict_version,
     )  # fmt: skip
+    job = _stage.on_site(job, common, *method.runs_as)
     labelling = stage.Labelling(
         job=job,
         method=method,
@@ -92,7 +95,6 @@ def command(
         job, common,
         plan=plan,
         run=lambda workspace: stage.run(labelling, workspace),
-        limit=max_failed,
-        force=retry_failed or strict_version,
+        verdict=max_failed.verdict,
         say=say,
     )  # fmt: skip

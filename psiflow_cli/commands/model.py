@@ -111,6 +111,7 @@ def export(model: str, target: str, form: str | None, member: int | None, trust:
       psiflow model export water.model --to lammps -o water-lammps.pt
       psiflow model export water.model --to ase --member 0 -o water-ase
     """
+    from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.models import export as stage
 
     loaded = _model.load(model, trust)
@@ -120,11 +121,9 @@ def export(model: str, target: str, form: str | None, member: int | None, trust:
     members = stage.members(loaded, target, member, target in getattr(module, "WHOLE_COMMITTEES", ()))
     output = common.output or _beside(loaded, target, ending)
     stage.check_output(output, ending)
-    job = _stage.job(
-        "model-export", loaded.family, "evaluate", (), output, common,
-        settings={"model": loaded.fingerprint, "target": target, "format": chosen, "member": member},
-        other_inputs=(str(loaded.path),),
-    )  # fmt: skip
+    settings = {"model": loaded.fingerprint, "target": target, "format": chosen, "member": member}
+    job = Job("model-export", (), output, settings, other_inputs=(str(loaded.path),))
+    job = _stage.on_site(job, common, loaded.family)
     task = stage.Export(job, loaded, module.__name__, members, target, chosen)
     _stage.perform(
         job, common,
@@ -161,6 +160,7 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
 
     from psiflow_cli import bundle
     from psiflow_cli.errors import UsageError
+    from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.models import compile as stage
 
     loaded = bundle.load(model)
@@ -170,12 +170,14 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
         raise UsageError(f"{model}: models of the family {loaded.family} have no compiled form", "they run as they are")
     if target not in endings:
         raise UsageError(f"--target {target}: {loaded.family} compiles for {', '.join(sorted(endings))}")
-    job = _stage.job(
-        "model-compile", loaded.family, "evaluate", (), str(loaded.path), common,
+    job = Job(
+        "model-compile", (), str(loaded.path),
         settings={"model": loaded.fingerprint, "target": target, "device": device},
         other_inputs=tuple(loaded.weights),
         run_dir=f"{str(loaded.path).rstrip('/')}.compile.run",
+        force=True,
     )  # fmt: skip
+    job = _stage.on_site(job, common, loaded.family)
     device = device or (job.executor and job.executor.context.get("device")) or "cpu"
     task = stage.Compilation(loaded, module.__name__, target, endings[target], device)
     missing = list(range(len(loaded.members))) if common.overwrite else task.missing()
@@ -189,7 +191,6 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
         plan=lambda _: {"target": target, "device": device, "todo": len(missing)},
         run=lambda workspace: stage.run(task, workspace, missing),
         say=lambda s: f"{model} compiled for {target} on {device}: {', '.join(s['files'])}",
-        force=True,
     )  # fmt: skip
 
 

@@ -131,18 +131,20 @@ def command(
         raise UsageError(f"--hessian {hessian}: not a name that ends in .npz", f"--hessian {hessian}.npz")
     from psiflow_cli import registry
     from psiflow_cli.stages.core import constraints
+    from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.structures import phonons, relax
 
     loaded = _model.load(name, trust)
     output = common.output or options.beside(frames, "phonons")
     failed_output = failed or _reference.failed_beside(output, frames)
     settings = {**how, "elements": relax.known_elements(loaded)}
-    job = _stage.job(
-        "phonons", loaded.family, "evaluate", frames, output, common,
+    job = Job(
+        "phonons", frames, output,
         settings={**how, "model": loaded.fingerprint, "fixed": fixed, "failed": failed_output},
         other_outputs=(failed_output, *((hessian,) if hessian else ())),
         more_settings={"temperature": temperature, "threshold": threshold, "hessian": hessian},
     )  # fmt: skip
+    job = _stage.on_site(job, common, loaded.family)
     analysis = phonons.Analysis(
         job=job,
         model=loaded,
@@ -166,5 +168,6 @@ def command(
         return f"{counts} ({summary['computed']} Hessians computed now) -> {', '.join(files)}{table}"
 
     _stage.perform(
-        job, common, plan=plan, run=lambda workspace: phonons.run(analysis, workspace), limit=max_failed, say=say
-    )
+        job, common, plan=plan, say=say, verdict=max_failed.verdict,
+        run=lambda workspace: phonons.run(analysis, workspace),
+    )  # fmt: skip

@@ -37,11 +37,12 @@ def command(
     Example:
       psiflow rattle water.xyz -n 100 --amplitude 0.08 --strain 0.02 -o rattled.xyz
     """
+    from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.structures import rattle
 
     output = common.output or options.beside(frames, "rattled")
     settings = {"copies": copies, "amplitude": amplitude, "strain": strain, "seed": seed}
-    job = _stage.job("rattle", None, "rattle", frames, output, common, settings)
+    job = _stage.on_site(Job("rattle", frames, output, settings), common)
     rattling = rattle.Rattling(job, copies, amplitude, strain, seed)
     _stage.perform(
         job, common,

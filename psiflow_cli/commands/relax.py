@@ -98,17 +98,19 @@ def command(
         raise UsageError("--pressure, and the volume is fixed", "--cell isotropic or flexible lets it move")
     from psiflow_cli import registry
     from psiflow_cli.stages.core import constraints
+    from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.structures import relax
 
     loaded = _model.load(name, trust)
     output = common.output or options.beside(frames, "relaxed")
     failed_output = failed or _reference.failed_beside(output, frames)
     settings = {**how, "elements": relax.known_elements(loaded)}
-    job = _stage.job(
-        "relax", loaded.family, "evaluate", frames, output, common,
+    job = Job(
+        "relax", frames, output,
         settings={**how, "model": loaded.fingerprint, "fixed": fixed, "failed": failed_output},
         other_outputs=(failed_output,),
     )  # fmt: skip
+    job = _stage.on_site(job, common, loaded.family)
     relaxation = relax.Relaxation(
         job=job,
         model=loaded,
@@ -127,5 +129,6 @@ def command(
         return f"{counts}, {summary['most_steps']} steps at most) -> {_stage.name(summary['output'])}"
 
     _stage.perform(
-        job, common, plan=plan, run=lambda workspace: relax.run(relaxation, workspace), limit=max_failed, say=say
-    )
+        job, common, plan=plan, say=say, verdict=max_failed.verdict,
+        run=lambda workspace: relax.run(relaxation, workspace),
+    )  # fmt: skip

@@ -33,6 +33,7 @@ def command(folder: str, common: options.Common) -> None:
     """
     from pathlib import Path
 
+    from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.runs import report
 
     if not os.path.isdir(folder):
@@ -46,10 +47,8 @@ def command(folder: str, common: options.Common) -> None:
     output = common.output or usual
     facts = report.look(place, Path(common.run_dir or f"{output}.run"))
     # any environment that has ASE, which is what this family needs
-    job = _stage.job(
-        "report", "emt", "evaluate", (), output, common,
-        settings={"folder": os.path.abspath(folder), "state": report.state(facts)},
-    )  # fmt: skip
+    settings = {"folder": os.path.abspath(folder), "state": report.state(facts)}
+    job = _stage.on_site(Job("report", (), output, settings), common, "emt")
     shown = report.Report(job, facts, place.resolve().name)
     _stage.perform(
         job, common,

@@ -205,6 +205,7 @@ def command(
       psiflow sample start.xyz --model water.model --properties run.csv --plot run.png --final next.xyz
     """
     name = options.required(model, "--model")
+    from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.sample import blocking, engines, request, stage
     from psiflow_cli.stages.sample import config as sampling_file
     from psiflow_cli.stages.sample import outputs as sampling_outputs
@@ -230,8 +231,8 @@ def command(
     output = common.output or options.beside(frames, "sampled")
     outputs = request.Outputs(*wanted[:4], blocking.Discard(*wanted.discard))
     sampling_outputs.check(output, outputs)
-    job = _stage.job(
-        "sample", loaded.family, "evaluate", frames, output, common,
+    job = Job(
+        "sample", frames, output,
         settings={
             **settings, "model": loaded.fingerprint, "walkers": walkers, "temperature": temperature, "steps": steps,
             "engine": engine, "batch": batch,
@@ -240,6 +241,7 @@ def command(
         other_outputs=outputs.files,
         more_settings=outputs.settings,
     )  # fmt: skip
+    job = _stage.on_site(job, common, loaded.family)
     sampling = request.Sampling(
         job=job,
         model=loaded,
@@ -256,7 +258,7 @@ def command(
         job, common,
         plan=lambda workspace: {"walkers": len(starts(sampling, workspace)), "steps": steps},
         run=lambda workspace: stage.run(sampling, workspace),
-        limit=max_failed,
+        verdict=max_failed.verdict,
         say=_said,
     )  # fmt: skip
 

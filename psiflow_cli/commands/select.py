@@ -95,6 +95,7 @@ def command(
     by = options.required(by, "--by")
     _check(by, model, descriptor, how)
     from psiflow_cli import extxyz
+    from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.select import stage
 
     loaded = _model.load(model, trust) if model else None
@@ -105,8 +106,8 @@ def command(
     output = common.output or options.beside(frames, "selected")
     needs_worker = in_space or (loaded and by != "random")
     family = (loaded.family if loaded else "select") if needs_worker else None
-    job = _stage.job(
-        "select", family, "evaluate", (*frames, *exclude), output, common,
+    job = Job(
+        "select", (*frames, *exclude), output,
         settings={
             **how, "by": by, "model": loaded.fingerprint if loaded else None, "descriptor": space, "keys": keys,
             "competing": len(frames),
@@ -114,6 +115,7 @@ def command(
         other_outputs=(rest,) if rest else (),
         more_settings={"rest": rest},
     )  # fmt: skip
+    job = _stage.on_site(job, common, family)
     selection = stage.Selection(
         job=job,
         competing=len(frames),

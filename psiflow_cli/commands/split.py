@@ -70,6 +70,7 @@ def command(
       psiflow split labelled.xyz --parts train=0.9,valid=0.1 --seed 7
       psiflow split labelled.xyz --group walker --stratify composition
     """
+    from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.select import split
 
     if group is not None and group == stratify:
@@ -78,12 +79,13 @@ def command(
     if base == "-":
         raise UsageError("split writes several files, not stdout", "name them with --output NAME.xyz")
     files = {name: options.beside((base,), name) for name in parts}
-    named = common._replace(output=base)
     settings = {"parts": parts, "group": group, "stratify": stratify, "seed": seed}
-    job = _stage.job(
-        "split", None, "split", frames, next(iter(files.values())), named, settings,
-        other_outputs=tuple(files.values())[1:], run_dir=options.beside((base,), "split") + ".run",
+    output, *others = files.values()
+    job = Job(
+        "split", frames, output, settings,
+        other_outputs=tuple(others), run_dir=options.beside((base,), "split") + ".run",
     )  # fmt: skip
+    job = _stage.on_site(job, common)
     splitting = split.Splitting(job, parts, files, seed, group, stratify)
 
     def say(summary: dict[str, Any]) -> str:

@@ -100,6 +100,7 @@ def command(
     family = options.required(arch, "--arch")
     module = registry.load("models", family)
     from psiflow_cli import extxyz
+    from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.train import e0s as energies_of
     from psiflow_cli.stages.train import initial_model, stage
 
@@ -118,8 +119,8 @@ def command(
     more: dict[str, Any] = {"replay": replay} if first else {}
     if first and initial_model.is_output(first, output):
         more["init"] = "the output"  # which is another one after every training
-    job = _stage.job(
-        "train", family, "train", frames, os.path.normpath(output), common,
+    job = Job(
+        "train", frames, os.path.normpath(output),
         settings={
             "arch": family, "valid": valid, "e0s": energies, "config": configuration, "set": settings, "keys": keys,
             "members": members, "seed": seed, "bootstrap": bootstrap,
@@ -127,6 +128,7 @@ def command(
         },
         other_inputs=() if _is_number(valid) else (valid,),
     )  # fmt: skip
+    job = _stage.on_site(job, common, family, "train")
     training = stage.Training(
         job=job,
         family=family,

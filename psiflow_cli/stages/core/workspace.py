@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData, NoInput
@@ -19,6 +19,9 @@ from psiflow_cli.runtime import container, rundir
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.structures import convert
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _TEXT = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz", ".xyz.zst", ".extxyz.zst")
 
@@ -33,16 +36,18 @@ class Job:
     """A path, or `-`."""
     settings: dict[str, Any]
     """All that decides the result besides the inputs."""
-    executor: ResolvedExecutor | None
-    """Where tasks run; None for a stage that needs no worker."""
     other_inputs: tuple[str, ...] = ()
     other_outputs: tuple[str, ...] = ()
+    more_settings: dict[str, Any] = field(default_factory=dict)
+    """What decides other outputs only: the same run directory serves, whatever they are."""
     run_dir: str | None = None
+    force: bool = False
+    """There is work although an equal invocation has finished."""
+    executor: ResolvedExecutor | None = None
+    """Where tasks run; None for a stage that needs no worker."""
     overwrite: bool = False
     deadline: float | None = None
     site: dict[str, Any] = field(default_factory=dict)
-    more_settings: dict[str, Any] = field(default_factory=dict)
-    """What decides other outputs only: the same run directory serves, whatever they are."""
 
     @property
     def dtype(self) -> str:
@@ -70,7 +75,7 @@ class Workspace:
         self.sources: list[tuple[str, Path]] = []
         """(name as the user wrote it, extended XYZ file) of each input."""
 
-    def __enter__(self) -> Workspace:
+    def __enter__(self) -> Self:
         self._umask = os.umask(rundir.PRIVATE)
         try:
             self._open(self.job)

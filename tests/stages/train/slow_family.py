@@ -59,6 +59,7 @@ def main() -> None:
     from psiflow_cli import bundle, main
     from psiflow_cli.commands import _stage
     from psiflow_cli.options import Common
+    from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.train import initial_model, stage
 
     frames, output, more = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
@@ -68,7 +69,7 @@ def main() -> None:
     of = "output" if init and initial_model.is_output(init, output) else init and init.fingerprint
     settings = {**{k: v for k, v in more.items() if k != "deadline"}, "init": of}
     try:
-        job = _stage.job("train", "mace", "train", (frames,), output, common, settings)
+        job = _stage.on_site(Job("train", (frames,), output, settings), common, "mace", "train")
         training = stage.Training(
             job, __file__, sys.modules[__name__], __file__, {}, "", more.get("set", {}), "0.25",  # type: ignore[arg-type]
             {"H": -1.0, "O": -2.0}, None, more.get("members", 1), more.get("seed", 0), init,
