@@ -71,10 +71,11 @@ def show(name: str, as_json: bool, script: str | None) -> None:
       psiflow site show hortense
       psiflow site show hortense --script reference
     """
+    from dataclasses import asdict
+
     import msgspec
 
     from psiflow_cli import toml
-    from psiflow_cli.runtime.rundir import describe
     from psiflow_cli.site import detect, load
 
     path = load.find(name)
@@ -84,7 +85,7 @@ def show(name: str, as_json: bool, script: str | None) -> None:
         _show_script(site, script, machine)
         return
     if as_json:
-        click.echo(json.dumps({"path": str(path), "site": msgspec.to_builtins(site), "machine": describe(machine)}))
+        click.echo(json.dumps({"path": str(path), "site": msgspec.to_builtins(site), "machine": asdict(machine)}))
         return
     click.echo(f"# {path}" + (f", which extends {site.extends}" if site.extends else ""))
     # what it extends is in it now, and must not be read once more
@@ -138,9 +139,10 @@ def check(name: str, submit: bool, as_json: bool) -> None:
       psiflow site check mycluster
       psiflow site check --submit ./mycluster.toml
     """
+    from dataclasses import asdict
+
     from psiflow_cli.console import note
     from psiflow_cli.errors import BAD_CONFIG
-    from psiflow_cli.runtime.rundir import describe
     from psiflow_cli.site import detect, load
     from psiflow_cli.stages.setup import site_check
 
@@ -154,7 +156,7 @@ def check(name: str, submit: bool, as_json: bool) -> None:
     elif submit:
         findings = list(site_check.with_job(site, machine))
     if as_json:
-        click.echo(json.dumps([describe(finding) for finding in findings]))
+        click.echo(json.dumps([asdict(finding) for finding in findings]))
     else:
         for finding in findings:
             click.echo(f"{finding.executor}: {finding.problem or 'good'}")

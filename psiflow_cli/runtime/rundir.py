@@ -7,14 +7,11 @@ journal: that is how a later run knows its own files from the user's.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,54 +21,12 @@ from psiflow_cli.runtime.exchange import exchange
 from psiflow_cli.runtime.journal import Journal, records
 from psiflow_cli.runtime.jsonfile import read_json, write_json
 from psiflow_cli.runtime.lock import Lock
+from psiflow_cli.runtime.request import Request, fingerprint, sha256
 
 PRIVATE = 0o077
 """The umask of everything in a run directory."""
 _USER_UMASK = os.umask(PRIVATE)
 os.umask(_USER_UMASK)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What one invocation asks for."""
-
-    command: str
-    settings: dict[str, Any]
-    """All that decides the result, in builtins; equal settings and inputs mean equal outputs."""
-    inputs: list[str]
-    outputs: list[str]
-    overwrite: bool = False
-    spooled: dict[str, str] = field(default_factory=dict)
-    """Where an input that is not a file (stdin) has been stored: name -> path."""
-    cache: bool = True
-    """False: nothing that a finished invocation computed is used again."""
-
-    @property
-    def fingerprint(self) -> str:
-        """16 hex digits over command and settings."""
-        return fingerprint({"command": self.command, "settings": self.settings})
-
-
-def fingerprint(data: Any) -> str:
-    """16 hex digits of the sha256 of canonical JSON."""
-    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
-
-
-def sha256(path: Path) -> str:
-    """The sha256 of a file, or of a directory's names and contents; what was compiled in it later does not count."""
-    if path.is_dir():
-        whole = hashlib.sha256()
-        parts = (p for p in path.rglob("*") if p.is_file() and "compiled" not in p.relative_to(path).parts[:-1])
-        for part in sorted(parts):
-            whole.update(f"{part.relative_to(path)}\0{sha256(part)}\0".encode())
-        return whole.hexdigest()
-    with path.open("rb") as stream:
-        if sys.version_info >= (3, 11):
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-        whole = hashlib.sha256()
-        while chunk := stream.read(1 << 20):
-            whole.update(chunk)
-        return whole.hexdigest()
 
 
 class Run:
@@ -258,24 +213,3 @@ def give_user_mode(path: Path) -> None:
     """The permissions the user's umask would have given: outputs are theirs, run directories are private."""
     for part in [path, *path.rglob("*")] if path.is_dir() else [path]:
         os.chmod(part, (0o777 if part.is_dir() else 0o666) & ~_USER_UMASK)
-
-
-def check_outputs(outputs: Iterable[str], inputs: Iterable[str]) -> None:
-    """Raise CannotCreate where an output is an input, or has no folder to go to."""
-    named = {os.path.realpath(i): i for i in inputs}
-    for output in outputs:
-        if os.path.realpath(output) in named:
-            raise CannotCreate(f"{output}: is an input of this command", "name another --output")
-        parent = Path(output).absolute().parent
-        if not parent.is_dir():
-            raise CannotCreate(f"{output}: no folder {parent}", "create it, or name another --output")
-        if not os.access(parent, os.W_OK):
-            raise CannotCreate(f"{output}: no permission to write in {parent}", "name another --output")
-
-
-def describe(resolved: Any) -> dict[str, Any]:
-    """A dataclass or struct as builtins, for run.json."""
-    import msgspec
-
-    data = msgspec.to_builtins(resolved) if not hasattr(resolved, "__dataclass_fields__") else asdict(resolved)
-    return dict(data)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData, NoInput
-from psiflow_cli.runtime import container, rundir
+from psiflow_cli.runtime import container, request, rundir
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.structures import convert
@@ -62,7 +62,7 @@ class Job:
         if self.output != "-":
             return Path(self.output + ".run")
         named = [os.path.abspath(f) for f in (*self.frames, *self.other_inputs) if f != "-"]
-        return Path(".psiflow") / f"{self.command}-{rundir.fingerprint([self.settings, named])}"
+        return Path(".psiflow") / f"{self.command}-{request.fingerprint([self.settings, named])}"
 
 
 class Workspace:
@@ -90,12 +90,12 @@ class Workspace:
                 _readable(name)
         inputs = [*job.frames, *job.other_inputs]
         outputs = [o for o in (job.output, *job.other_outputs) if o != "-"]
-        rundir.check_outputs(outputs, [i for i in inputs if i != "-"])
+        request.check_outputs(outputs, [i for i in inputs if i != "-"])
         spooled = {"-": str(job.folder / "stdin.xyz")} if "-" in inputs else {}
         cache = job.executor is None or job.executor.run.cache
         settings = {**job.settings, **job.more_settings}
-        request = rundir.Request(job.command, settings, inputs, outputs, job.overwrite, spooled, cache)
-        self.run = rundir.Run(job.folder, request, job.site)
+        wanted = request.Request(job.command, settings, inputs, outputs, job.overwrite, spooled, cache)
+        self.run = rundir.Run(job.folder, wanted, job.site)
         for name in job.frames:
             self.sources.append((name, self._as_text(name)))
 

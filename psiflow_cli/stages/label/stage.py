@@ -16,7 +16,7 @@ from psiflow_cli.console import note
 from psiflow_cli.errors import BAD_DATA, BadData, PsiflowError, UsageError
 from psiflow_cli.messages import Wire
 from psiflow_cli.protocols import HasIdentity, KnowsItsVersion, Locates, Reference, Renders, RunsAs, TriesOut
-from psiflow_cli.runtime.rundir import fingerprint, sha256
+from psiflow_cli.runtime.request import fingerprint, sha256
 from psiflow_cli.runtime.session import Task
 from psiflow_cli.stages.core.framewise import Recovery, Work, compute
 from psiflow_cli.stages.core.ids import IdSet

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.runtime import journal
-from psiflow_cli.runtime.rundir import sha256, temporary
+from psiflow_cli.runtime.request import sha256
+from psiflow_cli.runtime.rundir import temporary
 from psiflow_cli.stages.core import retention
 from psiflow_cli.stages.core.units import Units, is_of
 

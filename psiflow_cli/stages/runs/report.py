@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.errors import NoInput
-from psiflow_cli.runtime.rundir import fingerprint
+from psiflow_cli.runtime.request import fingerprint
 from psiflow_cli.stages.core.single import perform
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.runs.report_evaluated import Worst, worst, write_parity

@@ -11,7 +11,7 @@ from typing import Any
 
 from psiflow_cli.console import Progress
 from psiflow_cli.messages import Wire
-from psiflow_cli.runtime.rundir import fingerprint
+from psiflow_cli.runtime.request import fingerprint
 from psiflow_cli.runtime.session import Outcome, Session, Task
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.core.workspace import Workspace

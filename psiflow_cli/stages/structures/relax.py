@@ -13,7 +13,7 @@ from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.messages import Wire
-from psiflow_cli.runtime.rundir import fingerprint
+from psiflow_cli.runtime.request import fingerprint
 from psiflow_cli.stages.core.constraints import Held
 from psiflow_cli.stages.core.framewise import Work, compute
 from psiflow_cli.stages.core.ids import IdSet

@@ -13,7 +13,7 @@ from psiflow_cli.console import Progress, note
 from psiflow_cli.errors import BadConfig, BadData, UsageError
 from psiflow_cli.messages import Wire
 from psiflow_cli.protocols import Model
-from psiflow_cli.runtime.rundir import fingerprint
+from psiflow_cli.runtime.request import fingerprint
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.stages.core import retention
 from psiflow_cli.stages.core.workspace import Job, Workspace

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli import bundle, toml
-from psiflow_cli.runtime import rundir
+from psiflow_cli.runtime.request import sha256
 from psiflow_cli.stages.models.verify import verify
 from psiflow_cli.worker.models import compiled_cache
 
@@ -63,11 +63,11 @@ def test_one_of_other_weights_is_not_taken(model: Path) -> None:
 
 def test_the_bundle_stays_what_it_was(model: Path) -> None:
     """A training whose output was compiled since is still up to date, and its weights are checked as before."""
-    before = rundir.sha256(model), bundle.load(str(model)).fingerprint
+    before = sha256(model), bundle.load(str(model)).fingerprint
     add(model)
-    assert (rundir.sha256(model), bundle.load(str(model)).fingerprint) == before
+    assert (sha256(model), bundle.load(str(model)).fingerprint) == before
     (model / "member-0" / "more").write_bytes(b"")
-    assert rundir.sha256(model) != before[0]
+    assert sha256(model) != before[0]
 
 
 def test_a_machine_is_known_again() -> None:

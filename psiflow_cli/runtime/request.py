@@ -1,0 +1,70 @@
+"""What an invocation asks for, and the checksums by which an equal one is known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from psiflow_cli.errors import CannotCreate
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one invocation asks for."""
+
+    command: str
+    settings: dict[str, Any]
+    """All that decides the result, in builtins; equal settings and inputs mean equal outputs."""
+    inputs: list[str]
+    outputs: list[str]
+    overwrite: bool = False
+    spooled: dict[str, str] = field(default_factory=dict)
+    """Where an input that is not a file (stdin) has been stored: name -> path."""
+    cache: bool = True
+    """False: nothing that a finished invocation computed is used again."""
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over command and settings."""
+        return fingerprint({"command": self.command, "settings": self.settings})
+
+
+def fingerprint(data: Any) -> str:
+    """16 hex digits of the sha256 of canonical JSON."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, or of a directory's names and contents; what was compiled in it later does not count."""
+    if path.is_dir():
+        whole = hashlib.sha256()
+        parts = (p for p in path.rglob("*") if p.is_file() and "compiled" not in p.relative_to(path).parts[:-1])
+        for part in sorted(parts):
+            whole.update(f"{part.relative_to(path)}\0{sha256(part)}\0".encode())
+        return whole.hexdigest()
+    with path.open("rb") as stream:
+        if sys.version_info >= (3, 11):
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+        whole = hashlib.sha256()
+        while chunk := stream.read(1 << 20):
+            whole.update(chunk)
+        return whole.hexdigest()
+
+
+def check_outputs(outputs: Iterable[str], inputs: Iterable[str]) -> None:
+    """Raise CannotCreate where an output is an input, or has no folder to go to."""
+    named = {os.path.realpath(i): i for i in inputs}
+    for output in outputs:
+        if os.path.realpath(output) in named:
+            raise CannotCreate(f"{output}: is an input of this command", "name another --output")
+        parent = Path(output).absolute().parent
+        if not parent.is_dir():
+            raise CannotCreate(f"{output}: no folder {parent}", "create it, or name another --output")
+        if not os.access(parent, os.W_OK):
+            raise CannotCreate(f"{output}: no permission to write in {parent}", "name another --output")
