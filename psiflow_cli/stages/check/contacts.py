@@ -14,7 +14,7 @@ CLOSE, OVERLAP = 0.6, 0.3
 WORK = Work(
     function="psiflow_cli.worker.structures.contacts:nearest",
     payload={},
-    of="contacts-1",
+    fingerprint="contacts-1",
     task_seconds=2.0,
     verb="distances",
 )

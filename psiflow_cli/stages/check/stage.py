@@ -98,7 +98,7 @@ def run(checking: Checking, workspace: Readable) -> dict[str, Any]:
             text = f"{error.message}; what follows in this file was not looked at"
             findings.add(ERROR, "unreadable", text, error.hint, text)
         reading.report(survey.ids)
-        results = Results(workspace, contacts.WORK.of, survey.distinct)
+        results = Results(workspace, contacts.WORK.fingerprint, survey.distinct)
         compute(workspace, contacts.WORK, survey, results, results.needed(retry_failed=False))
         contacts.report(results, findings, survey.ids, reading.places)
         if checking.model:
@@ -118,7 +118,7 @@ def run(checking: Checking, workspace: Readable) -> dict[str, Any]:
 def _stress(model: Work, workspace: Readable, survey: Survey, reading: Reading) -> None:
     """Compare some frames' stress with the model's."""
     chosen = reading.stresses.chosen(survey.ids)
-    results = Results(workspace, model.of, survey.distinct)
+    results = Results(workspace, model.fingerprint, survey.distinct)
     needed = IdSet(survey.distinct, (key for key in results.needed(retry_failed=False) if key in chosen))
     compute(workspace, model, survey, results, needed)
     stresses.report([(label, results.of(key)) for key, label in chosen.items()], reading.findings)

@@ -26,7 +26,7 @@ def work(model: Bundle, family: str, dtype: str) -> Work:
     return Work(
         function="psiflow_cli.worker.structures.numerical_stress:stresses",
         payload={"model": wire_of(model, family), "strain": _STRAIN},
-        of=f"strain-{_STRAIN}-{model.fingerprint}-{dtype}",
+        fingerprint=f"strain-{_STRAIN}-{model.fingerprint}-{dtype}",
         task_seconds=5.0,
         verb="straining",
     )

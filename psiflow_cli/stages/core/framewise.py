@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import extxyz
 from psiflow_cli.console import Progress, note
 from psiflow_cli.errors import BAD_DATA, NO_RESOURCES, PsiflowError
-from psiflow_cli.messages import Wire
 from psiflow_cli.runtime.session import Outcome, Session, Task
 from psiflow_cli.site.executor import ResolvedExecutor
+from psiflow_cli.stages.core import retry
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.worker.failures import MACHINE_FAILURES, failure
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Frame
+    from psiflow_cli.messages import Failure, FailureClass, Frame
+
+    Result = dict[str, object]
+    """What the worker returns for a frame: the numbers, or a `messages.Failure`."""
 
 _MOST_FRAMES = 512
 
@@ -33,9 +36,9 @@ _MOST_FRAMES = 512
 class Recovery:
     """What the user wants tried with a frame whose SCF did not converge."""
 
-    said: str
-    """The change in the user's words; it goes into the frame."""
-    payload: Wire
+    change: str
+    """In the user's words; it goes into the frame."""
+    payload: Mapping[str, object]
     """What it changes in the work's own payload."""
 
 
@@ -45,9 +48,9 @@ class Work:
 
     function: str
     """`module:function` of the worker, called with `frames`, `context` and `payload`; returns a result for each."""
-    payload: Wire
-    of: str
-    """Fingerprint of all that decides a result besides the frame."""
+    payload: Mapping[str, object]
+    fingerprint: str
+    """Of all that decides a result besides the frame."""
     inputs: tuple[str, ...] = ()
     """What is read from a frame besides its structure."""
     message: Callable[[extxyz.Frame, tuple[str, ...]], Frame] = extxyz.message
@@ -93,18 +96,22 @@ def _compute(
             if not session.pending:
                 return
             task, outcome = session.next()
-            frames: list[Wire] = task.payload["frames"]
+            ids = [frame["id"] for frame in _frames(task)]
             if outcome.lost:
-                workspace.run.note_lost([frame["id"] for frame in frames], outcome.lost)
-            done = _judge(task, outcome, feeder, len(frames))
+                workspace.run.note_lost(ids, outcome.lost)
+            done = feeder.judge(task, outcome)
             if done is None:
                 continue
-            feeder.learn(len(frames), outcome.seconds)
-            kept = feeder.retry(task, done)
-            if kept:
-                results.add([frames[i] for i in kept], [done[i] for i in kept], outcome.seconds, session.executor.cores)
-                progress.update(len(kept), sum("failure" in done[i] for i in kept))
-                hope.see([done[i] for i in kept])
+            feeder.learn(len(ids), outcome.seconds)
+            final = feeder.retry(task, done)
+            if final:
+                results.add([ids[i] for i in final], [done[i] for i in final], outcome.seconds, executor.cores)
+                progress.update(len(final), sum("failure" in done[i] for i in final))
+                hope.see([done[i] for i in final])
+
+
+def _frames(task: Task) -> list[Frame]:
+    return cast("list[Frame]", task.payload["frames"])
 
 
 class _Hope:
@@ -115,10 +122,10 @@ class _Hope:
         self._count = 0
         self._like: tuple[str, str] | None = None
 
-    def see(self, results: list[Wire]) -> None:
+    def see(self, results: list[Result]) -> None:
         """Note results; raises PsiflowError when there have been enough failures and nothing else."""
         for result in results:
-            like = (result.get("failure", ""), result.get("message", ""))
+            like = (str(result.get("failure", "")), str(result.get("message", "")))
             if not like[0] or like != (self._like or like):
                 self._enough = 0
             self._like = like
@@ -141,11 +148,10 @@ class _Feeder:
         self._again: list[Task] = []
         self._left = len(needed)
         self._session = session
-        self.executor = session.executor
         self._size = 1
-        self._frames = self._wires(workspace, survey, needed.copy())
+        self._frames = self._messages(workspace, survey, needed.copy())
 
-    def _wires(self, workspace: Workspace, survey: Survey, needed: IdSet) -> Iterator[Wire]:
+    def _messages(self, workspace: Workspace, survey: Survey, needed: IdSet) -> Iterator[Frame]:
         for key, frame in zip(survey.ids, workspace.frames(), strict=True):
             if key in needed:
                 needed.discard(key)  # a structure that comes twice is computed once
@@ -160,7 +166,7 @@ class _Feeder:
         self._left -= len(frames)
         return self._task(frames) if frames else None
 
-    def _task(self, frames: list[Wire], tries: int = 1, losses: int = 0, step: int = 0) -> Task:
+    def _task(self, frames: list[Frame], tries: int = 1, losses: int = 0, step: int = 0) -> Task:
         """A task; `step` counts the recoveries that its frames have needed."""
         work = self._work
         payload = {**work.payload, **(work.recovery[step - 1].payload if step else {})}
@@ -179,44 +185,43 @@ class _Feeder:
             fits = int(self._work.task_seconds * frames / max(seconds, 1e-6))
             self._size = max(1, min(fits, 4 * self._size, _MOST_FRAMES))
 
-    def singly(self, task: Task, tries: int) -> None:
-        """Queue a task's frames again, each on its own."""
-        self._again += [self._task([frame], tries, task.losses, task.note) for frame in task.payload["frames"]]
+    def judge(self, task: Task, outcome: Outcome) -> list[Result] | None:
+        """A result for each frame of a task, or None if its frames were queued again."""
+        frames = _frames(task)
+        if not outcome.lost and not outcome.error:
+            results: list[Result] = outcome.value
+            if len(results) == len(frames):
+                return results
+            outcome.error = f"{len(frames)} frames went out and {len(results)} results came back"
+        if len(frames) > 1:
+            self._again += [self._task([frame], losses=task.losses, step=task.note) for frame in frames]
+            return None
+        if outcome.lost and not outcome.hung and (again := retry.after_loss(task, outcome, self._session.executor)):
+            self._again.append(again)
+            return None
+        return [dict(_failure(task, outcome))]
 
-    def retry(self, task: Task, done: list[Wire]) -> list[int]:
+    def retry(self, task: Task, results: list[Result]) -> list[int]:
         """Queue again the frames that user or site want tried again; returns the places of all others."""
-        kept = []
+        final = []
         step, steps = task.note, self._work.recovery
-        for place, (frame, result) in enumerate(zip(task.payload["frames"], done, strict=True)):
-            kind = result.get("failure", "")
+        for place, (frame, result) in enumerate(zip(_frames(task), results, strict=True)):
+            kind = cast("FailureClass | None", result.get("failure"))
             if kind == "unconverged" and step < len(steps):
                 self._again.append(self._task([frame], step=step + 1))
-            elif task.tries <= self.executor.retries(kind):
+            elif kind and retry.is_left(task, kind, self._session.executor):
                 self._again.append(self._task([frame], task.tries + 1, step=step))
             else:
-                kept.append(place)
+                final.append(place)
                 if step:
-                    result["recovery"] = steps[step - 1].said
-        return kept
+                    result["recovery"] = steps[step - 1].change
+        return final
 
 
-def _judge(task: Task, outcome: Outcome, feeder: _Feeder, count: int) -> list[Wire] | None:
-    """A result for each frame of a task, or None if its frames were queued again."""
-    if not outcome.lost and not outcome.error:
-        value: list[Wire] = outcome.value
-        if len(value) == count:
-            return value
-        outcome.error = f"{count} frames went out and {len(value)} results came back"
-    if count > 1:
-        feeder.singly(task, 1)
-        return None
+def _failure(task: Task, outcome: Outcome) -> Failure:
+    """Why a task of one frame has no result."""
     if outcome.hung:
-        return [failure("timeout", outcome.lost, task.hang_log)]
+        return failure("timeout", outcome.lost, task.hang_log)
     if outcome.lost:
-        if task.tries <= feeder.executor.retries("worker-lost") or not outcome.blame:
-            feeder.singly(task, task.tries + outcome.blame)
-            return None
-        return [failure("worker-lost", f"{outcome.lost} ({task.tries} times)")]
-    if outcome.error == "out of memory":
-        return [failure("out-of-memory", outcome.error)]
-    return [failure("crashed", outcome.error)]
+        return failure("worker-lost", f"{outcome.lost} ({task.tries} times)")
+    return failure("out-of-memory" if outcome.error == "out of memory" else "crashed", outcome.error)

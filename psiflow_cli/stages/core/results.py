@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Generic, cast
 
 from psiflow_cli import extxyz
-from psiflow_cli.messages import Wire
+from psiflow_cli.runtime import journal
 from psiflow_cli.stages.core.ids import IdSet, IdTable, Universe
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.worker.failures import FAILURES, MACHINE_FAILURES
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from typing_extensions import TypeVar
+
+    from psiflow_cli.messages import FailureClass, Unit
+
+    R = TypeVar("R", default=Any)
+else:
+    from typing import TypeVar
+
+    R = TypeVar("R")
 
 
 class Survey:
@@ -41,13 +54,13 @@ class Survey:
         return Universe(self.ids)
 
 
-class Failures(Mapping[int, str]):
+class Failures(Mapping[int, "FailureClass"]):
     """The class of failure of each frame that failed, in a byte a frame."""
 
     def __init__(self, distinct: Universe) -> None:
         self._classes = IdTable(distinct, "b")
 
-    def __getitem__(self, key: int) -> str:
+    def __getitem__(self, key: int) -> FailureClass:
         return FAILURES[self._classes[key]]
 
     def __contains__(self, key: object) -> bool:
@@ -59,48 +72,40 @@ class Failures(Mapping[int, str]):
     def __len__(self) -> int:
         return len(self._classes)
 
-    def note(self, key: int, kind: str) -> None:
-        """Note a failure, or with an empty kind that there is none."""
-        if kind:
-            self._classes[key] = FAILURES.index(kind)
+    def note(self, key: int, failure: FailureClass | None) -> None:
+        """Note a failure, or that there is none."""
+        if failure:
+            self._classes[key] = FAILURES.index(failure)
         else:
             self._classes.pop(key, None)
 
 
-class Results:
-    """Where the result of each of the distinct frames stands in the journal."""
+class Results(Generic[R]):
+    """Where the result of each of the distinct frames stands in the journal; R is what the worker returns for one."""
 
-    def __init__(self, workspace: Workspace, of: str, distinct: Universe) -> None:
+    def __init__(self, workspace: Workspace, fingerprint: str, distinct: Universe) -> None:
         self._run = workspace.run
-        self._of = workspace.run.key(of)
+        self._key = workspace.run.key(fingerprint)
         self.distinct = distinct
         self.offsets = IdTable(distinct, "q")
         self.failures = Failures(distinct)
-        for offset, unit in workspace.run.units(self._of):
+        for offset, unit in workspace.run.units(self._key):
             self._note(unit, offset)
 
-    def _note(self, unit: dict[str, Any], offset: int) -> None:
+    def _note(self, unit: Unit, offset: int) -> None:
         key = int(unit["id"], 16)
         self.offsets[key] = offset
-        self.failures.note(key, "" if unit["ok"] else unit["failure"])
+        self.failures.note(key, None if unit["ok"] else cast("FailureClass", unit["failure"]))
 
-    def add(self, frames: list[Wire], results: list[Wire], seconds: float, cores: int) -> None:
+    def add(self, ids: Sequence[str], results: Sequence[Mapping[str, object]], seconds: float, cores: int) -> None:
         """Journal a task's results: one write, one wait for the disk."""
-        now, each = round(time.time(), 3), round(seconds / len(frames), 6)
+        share, now = round(seconds / len(ids), 6), round(time.time(), 3)
         units = []
-        for frame, result in zip(frames, results, strict=True):
+        for frame_id, result in zip(ids, results, strict=True):
             kind = result.get("failure")
             outcome = {"failure": kind} if kind else {"code": result.get("code", "")}
-            head = {
-                "kind": "unit",
-                "id": frame["id"],
-                "of": self._of,
-                "ok": not kind,
-                "t": now,
-                "s": each,
-                "cores": cores,
-            }
-            units.append({**head, **outcome, "value": result})
+            # one moment for all: `status` tells by it what came back together
+            units.append(journal.unit(frame_id, self._key, not kind, share, cores, t=now, **outcome, value=result))
         for unit, offset in zip(units, self._run.journal.append(*units), strict=True):
             self._note(unit, offset)
 
@@ -109,10 +114,9 @@ class Results:
         for key in keys:
             self.offsets.pop(key, None)
 
-    def of(self, key: int) -> Wire:
+    def of(self, key: int) -> R:
         """The result of a frame."""
-        value: Wire = self._run.journal.value(self.offsets[key])
-        return value
+        return cast("R", self._run.journal.value(self.offsets[key]))
 
     def needed(self, retry_failed: bool) -> IdSet:
         """The frames that have no result yet, or a failure that is to be tried again."""

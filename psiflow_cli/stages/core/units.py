@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.runtime import journal
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Epoch, Record
 
 
 def is_of(unit_of: str, keys: list[str]) -> bool:
@@ -17,7 +20,8 @@ class Units:
     """What the journal says so far; reading on is cheap."""
 
     def __init__(self) -> None:
-        self._of: dict[str, tuple[dict[str, int], set[str]]] = {}
+        self._by_settings: dict[str, tuple[dict[str, int], set[str]]] = {}
+        """How far each unit is, and which have failed."""
         self._read = 0
         self._begun = 0.0
         self._now = 0
@@ -29,7 +33,7 @@ class Units:
         self.core_seconds = 0.0
         self.lost = 0
         """How often a unit was lost with its worker in the present invocation."""
-        self.info: dict[str, Any] = {}
+        self.info: Epoch = {}
 
     def read(self, path: Path) -> None:
         """Count what was added since the last time."""
@@ -39,18 +43,18 @@ class Units:
 
     def settle(self, keys: list[str]) -> None:
         """Count the units of these settings, not those that were computed last."""
-        self._last = next((of for of in reversed(self._of) if is_of(of, keys)), self._last)
+        self._last = next((of for of in reversed(self._by_settings) if is_of(of, keys)), self._last)
 
-    def _add(self, record: dict[str, Any]) -> None:
-        if record.get("kind") == "begin":
+    def _add(self, record: Record) -> None:
+        if record["kind"] == "begin":
             self._now = self.lost = 0
             self._begun, self._first = record["t"], None
-        if record.get("kind") == "lost":
+        if record["kind"] == "lost":
             self.lost += len(record["ids"])
-        if record.get("kind") != "unit":
+        if record["kind"] != "unit":
             return
         self._last = record["of"]
-        at, failed = self._of.setdefault(self._last, ({}, set()))
+        at, failed = self._by_settings.setdefault(self._last, ({}, set()))
         self._now += record.get("at", 1) - at.get(record["id"], 0)
         at[record["id"]] = record.get("at", 1)
         (failed.discard if record["ok"] else failed.add)(record["id"])
@@ -68,18 +72,18 @@ class Units:
     @property
     def done(self) -> int:
         """Finished units, failed ones too; of a unit with steps (epochs, MD steps), the steps."""
-        return sum(self._of[self._last][0].values()) if self._last else 0
+        return sum(self._by_settings[self._last][0].values()) if self._last else 0
 
     @property
     def failed(self) -> int:
         """Units that failed, and did not succeed later."""
-        return len(self._of[self._last][1]) if self._last else 0
+        return len(self._by_settings[self._last][1]) if self._last else 0
 
     @property
     def succeeded(self) -> set[str]:
         """The units that did not fail under any settings."""
-        failed = {unit for _, units in self._of.values() for unit in units}
-        return {unit for at, _ in self._of.values() for unit in at} - failed
+        failed = {unit for _, units in self._by_settings.values() for unit in units}
+        return {unit for at, _ in self._by_settings.values() for unit in at} - failed
 
     def rate(self) -> float | None:
         """Units per second of the present invocation; once it can be told, without the wait for the first worker."""

@@ -7,11 +7,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData, NoInput
@@ -22,6 +22,8 @@ from psiflow_cli.worker.structures import convert
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from psiflow_cli.messages import Context
 
 _TEXT = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz", ".xyz.zst", ".extxyz.zst")
 
@@ -34,11 +36,11 @@ class Job:
     frames: tuple[str, ...]
     output: str
     """A path, or `-`."""
-    settings: dict[str, Any]
+    settings: Mapping[str, object]
     """All that decides the result besides the inputs."""
     other_inputs: tuple[str, ...] = ()
     other_outputs: tuple[str, ...] = ()
-    more_settings: dict[str, Any] = field(default_factory=dict)
+    more_settings: Mapping[str, object] = field(default_factory=dict)
     """What decides other outputs only: the same run directory serves, whatever they are."""
     run_dir: str | None = None
     force: bool = False
@@ -47,7 +49,7 @@ class Job:
     """Where tasks run; None for a stage that needs no worker."""
     overwrite: bool = False
     deadline: float | None = None
-    site: dict[str, Any] = field(default_factory=dict)
+    site: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def dtype(self) -> str:
@@ -140,12 +142,12 @@ class Workspace:
         """Where the result is made: the output, or a file of the run directory for stdout."""
         return self.job.folder / "output.xyz" if self.job.output == "-" else Path(self.job.output)
 
-    def session(self, tick: Any = None, executor: ResolvedExecutor | None = None) -> Session:
+    def session(self, tick: Callable[[], None] | None = None, executor: ResolvedExecutor | None = None) -> Session:
         """A Parsl session for this job's executor, or for another."""
         return Session(executor or self.executor, self.job.folder, self.job.deadline, tick)
 
-    def context(self, executor: ResolvedExecutor | None = None) -> dict[str, Any]:
-        """The context of this job's tasks; see `psiflow_cli.protocols`."""
+    def context(self, executor: ResolvedExecutor | None = None) -> Context:
+        """The context of this job's tasks."""
         logs = self.job.folder / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)
         return {**(executor or self.executor).context, "logs": str(logs.absolute())}
@@ -200,6 +202,6 @@ def _convert(name: str, path: Path, python: list[str]) -> Path:
         done = subprocess.run([*python, convert.__file__, os.path.abspath(name)], stdout=stream, stderr=subprocess.PIPE)
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["cannot be read"]
-        said = lines[-1].removeprefix("psiflow: ").replace(os.path.abspath(name), name)
-        raise BadData(said if name in said else f"{name}: {said}", "extended XYZ is read without ASE")
+        message = lines[-1].removeprefix("psiflow: ").replace(os.path.abspath(name), name)
+        raise BadData(message if name in message else f"{name}: {message}", "extended XYZ is read without ASE")
     return path

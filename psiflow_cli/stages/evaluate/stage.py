@@ -46,7 +46,7 @@ def predictions(model: Bundle, family: str, dtype: str) -> Work:
     return Work(
         function="psiflow_cli.worker.models.committee:evaluate",
         payload={"family": family, "members": model.members, "weights": model.weights},
-        of=f"{model.fingerprint}-{dtype}",
+        fingerprint=f"{model.fingerprint}-{dtype}",
         task_seconds=2.0,
         verb="evaluating",
     )
@@ -61,7 +61,7 @@ def survey(evaluation: Evaluation, workspace: Workspace) -> tuple[Survey, Result
             f"{evaluation.job.frames[0]}: the model knows none of these elements: {', '.join(sorted(foreign))}",
             f"{evaluation.model.path} was trained on {', '.join(evaluation.model.elements)}",
         )
-    results = Results(workspace, evaluation.work.of, seen.distinct)
+    results = Results(workspace, evaluation.work.fingerprint, seen.distinct)
     return seen, results, results.needed(retry_failed=False)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from psiflow_cli import extxyz
 from psiflow_cli.elements import SYMBOLS
@@ -38,7 +38,7 @@ class Atoms(Workspace):
         yield from extxyz.read(self._candidates)
 
     def _texts(self) -> Iterator[str]:
-        elements = set(self.job.settings["elements"])
+        elements = set(cast("list[str]", self.job.settings["elements"]))
         for frame in super().frames():
             elements.update(frame.symbols)
         for element in sorted(elements, key=SYMBOLS.index):

@@ -25,18 +25,18 @@ def take(files: tuple[str, ...], reference: str, inputs: tuple[str, ...], result
     for name in files:
         if not Path(name).is_file():
             raise NoInput(f"{name}: no such file", "--from names files that psiflow label has written")
-        frames: list[Wire] = []
+        ids: list[str] = []
         labels: list[Wire] = []
         for key, label in _labels(name, reference, inputs):
             if key in needed and key not in taken:
                 taken.add(key)
-                frames.append({"id": f"{key:016x}"})
+                ids.append(f"{key:016x}")
                 labels.append(label)
-            if len(frames) == _AT_ONCE:
-                results.add(frames, labels, 0.0, 0)
-                frames, labels = [], []
-        if frames:
-            results.add(frames, labels, 0.0, 0)
+            if len(ids) == _AT_ONCE:
+                results.add(ids, labels, 0.0, 0)
+                ids, labels = [], []
+        if ids:
+            results.add(ids, labels, 0.0, 0)
     if files:
         note(f"{len(taken)} labels are taken over from {', '.join(files)}")
     return taken

@@ -97,7 +97,7 @@ class Labelling:
         return Work(
             function="psiflow_cli.worker.models.label:label",
             payload={"reference": self.method.worker, "settings": self.method.settings},
-            of=self.method.fingerprint,
+            fingerprint=self.method.fingerprint,
             inputs=self.method.module.FRAME_INPUTS,
             task_seconds=self.method.module.DEFAULT_TASK_SECONDS,
             verb="labelling",
@@ -121,7 +121,7 @@ def survey(labelling: Labelling, workspace: Workspace) -> tuple[Survey, Results,
     seen = Survey(workspace.frames(), work.inputs, lambda frame: None)
     for said in labelling.method.module.check(labelling.method.settings, seen.elements) or ():
         note(said)
-    results = Results(workspace, work.of, seen.distinct)
+    results = Results(workspace, work.fingerprint, seen.distinct)
     needed = results.needed(labelling.retry_failed)
     distinct = len(seen.distinct)
     plan = Plan(len(seen), distinct, distinct - len(needed), len(needed))

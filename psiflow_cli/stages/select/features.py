@@ -19,7 +19,7 @@ def of_model(model: Bundle, dtype: str) -> Work:
     return Work(
         function="psiflow_cli.worker.models.descriptors:of_model",
         payload={**payload, "elements": None if model.is_foreign else list(model.elements)},
-        of=f"features-{model.fingerprint}-{dtype}",
+        fingerprint=f"features-{model.fingerprint}-{dtype}",
         task_seconds=2.0,
         verb="describing",
     )
@@ -31,7 +31,7 @@ def soap(elements: Iterable[str]) -> Work:
     return Work(
         function="psiflow_cli.worker.models.descriptors:soap",
         payload={"species": species},
-        of=f"soap-{'-'.join(species)}",
+        fingerprint=f"soap-{'-'.join(species)}",
         task_seconds=2.0,
         verb="describing",
     )

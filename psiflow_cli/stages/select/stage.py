@@ -106,7 +106,7 @@ def run(selection: Selection, workspace: Workspace) -> dict[str, Any]:
 def _predict(selection: Selection, model: Bundle, workspace: Workspace, pool: Pool, score: array[float]) -> None:
     """Fill in the scores of all candidates; those that cannot be predicted are left out."""
     work = predictions(model, registry.load("models", model.family).__name__, selection.job.dtype)
-    results = Results(workspace, work.of, pool.survey.distinct)
+    results = Results(workspace, work.fingerprint, pool.survey.distinct)
     wanted = pool.keys(pool.survey.distinct)
     compute(workspace, work, pool.survey, results, _both(results.needed(False), wanted))
     pool.fail("no prediction", results)
@@ -170,7 +170,7 @@ def _chosen(
     if selection.descriptor is None:
         return [index for group, number in groups for index in group[:number]]
     work = selection.features(pool.survey.elements)
-    results = Results(workspace, work.of, pool.survey.distinct)
+    results = Results(workspace, work.fingerprint, pool.survey.distinct)
     wanted = pool.keys(pool.survey.distinct)
     for key in pool.there:
         wanted.add(key)

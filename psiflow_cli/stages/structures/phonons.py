@@ -64,7 +64,7 @@ class Analysis:
                 "settings": self.settings,
                 "folder": str(self.folder.absolute()) if self.hessians else "",
             },
-            of=self._of,
+            fingerprint=self._of,
             message=self.held.message,
             task_seconds=10.0,
             verb="Hessians",
@@ -75,7 +75,7 @@ def survey(analysis: Analysis, workspace: Workspace) -> tuple[Survey, Results, I
     """Check every frame, and find out which Hessians are still to be computed, or are asked for and gone."""
     seen = Survey(workspace.frames(), (), lambda frame: _check(frame, analysis), analysis.held.identity)
     check_elements(seen, analysis.model, analysis.job)
-    results = Results(workspace, analysis.work.of, seen.distinct)
+    results = Results(workspace, analysis.work.fingerprint, seen.distinct)
     needed = results.needed(retry_failed=False)
     if analysis.hessians:
         for key in seen.distinct:

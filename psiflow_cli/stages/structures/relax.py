@@ -43,7 +43,7 @@ class Relaxation:
         return Work(
             function="psiflow_cli.worker.structures.relax:relax",
             payload={"model": wire_of(self.model, self.family), "settings": self.settings},
-            of=f"{self.model.fingerprint}-{self.job.dtype}-{fingerprint(self.settings)[:12]}",
+            fingerprint=f"{self.model.fingerprint}-{self.job.dtype}-{fingerprint(self.settings)[:12]}",
             message=self.held.message,
             task_seconds=10.0,
             verb="relaxing",
@@ -64,7 +64,7 @@ def survey(relaxation: Relaxation, workspace: Workspace) -> tuple[Survey, Result
     """Check every frame, and find out what is still to be relaxed."""
     seen = Survey(workspace.frames(), (), lambda frame: _check(frame, relaxation), relaxation.held.identity)
     check_elements(seen, relaxation.model, relaxation.job)
-    results = Results(workspace, relaxation.work.of, seen.distinct)
+    results = Results(workspace, relaxation.work.fingerprint, seen.distinct)
     return seen, results, results.needed(retry_failed=False)
 
 
