@@ -1,4 +1,4 @@
-"""What a person sees while a command runs: notes and progress, all on stderr."""
+"""What a command says: notes and progress on stderr, and JSON on stdout."""
 
 from __future__ import annotations
 
@@ -36,6 +36,13 @@ def problem(message: str, hint: str = "") -> None:
     click.echo(f"psiflow: {message}", err=True)
     if hint:
         click.echo(f"  hint: {hint}", err=True)
+
+
+def echo_json(data: object, indent: int | None = None) -> None:
+    """JSON on stdout, on one line unless it is indented."""
+    import json
+
+    click.echo(json.dumps(data, indent=indent))
 
 
 def is_coloured() -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from psiflow_cli import __version__, errors, registry
+from psiflow_cli import __version__, errors
 from psiflow_cli.commands import (
     atomic_energies,
     cancel,
@@ -93,6 +93,8 @@ def explain(error: BaseException) -> int:
         return 141
     if isinstance(error, OSError):
         return _explain_os(error)
+    from psiflow_cli import registry
+
     fault = registry.own_fault(error)
     if fault:
         problem(fault.message, fault.hint)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +12,8 @@ from psiflow_cli.console import note
 from psiflow_cli.errors import BadData
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from psiflow_cli.bundle import Bundle
 
 
@@ -27,6 +28,8 @@ def load(name: str, trusted: bool, kind: str | None = None) -> Bundle:
 
     Raises NoInput, and BadData for a file that is not trusted or of no known family.
     """
+    from pathlib import Path
+
     from psiflow_cli import bundle
 
     path = Path(name)

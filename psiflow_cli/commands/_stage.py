@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from psiflow_cli import options
-from psiflow_cli.console import note, problem
+from psiflow_cli.console import echo_json, note, problem
 from psiflow_cli.errors import STOPPED, BadConfig, UsageError
 
 if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wait for them
@@ -127,9 +127,7 @@ def _say_failures(summary: dict[str, Any]) -> None:
 
 def _tell(common: options.Common, plan: dict[str, Any]) -> None:
     if common.json:
-        import json
-
-        click.echo(json.dumps(plan))
+        echo_json(plan)
         return
     for key, value in plan.items():
         click.echo(f"{key.replace('_', ' ')}: {'unknown' if value is None else value}")
@@ -137,6 +135,4 @@ def _tell(common: options.Common, plan: dict[str, Any]) -> None:
 
 def _tell_json(common: options.Common, summary: dict[str, Any]) -> None:
     if common.json:
-        import json
-
-        click.echo(json.dumps(summary))
+        echo_json(summary)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-import textwrap
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 from psiflow_cli.console import Verbosity, paint
@@ -73,6 +70,8 @@ def _notes(run: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     if Verbosity.verbose:
         job = f", SLURM job {run['slurm_job_id']}" if run["slurm_job_id"] else ""
         yield f"pid {run['pid']} on {run['host']}{job}, begun {run['started']} in {run['cwd']}", dim
+        import shlex
+
         yield shlex.join(["psiflow", *run["argv"][1:]]), dim
     for failed in run.get("failures", []):
         yield f"{failed['failure']}: {failed['id']}: {failed['message']}", {}
@@ -113,6 +112,8 @@ def _broken(note: str, width: int | None) -> list[str]:
     indent = " " * 8
     if width is None:
         return [indent + note]
+    import textwrap
+
     return textwrap.wrap(note, max(width, 40), initial_indent=indent, subsequent_indent=indent + "  ")
 
 
@@ -133,6 +134,8 @@ def _age(run: dict[str, Any]) -> str:
     """How long ago something was finished, in one unit."""
     if run["updated"] is None:
         return "-"
+    from datetime import datetime
+
     seconds = max(0.0, time.time() - datetime.fromisoformat(run["updated"]).timestamp())
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:

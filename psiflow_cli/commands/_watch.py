@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from psiflow_cli.commands._table import table
+from psiflow_cli.console import echo_json
 
 EVERY_S = 2.0
 QUIET_LOOKS = 3
@@ -69,7 +69,10 @@ def as_lines(look: Look, as_json: bool) -> None:
             if before == mark or (before and before[:-1] == mark[:-1] and now - when[name] < PROGRESS_S):
                 continue
             said[name], when[name] = mark, now
-            click.echo(json.dumps({k: v for k, v in run.items() if k != "shown"}) if as_json else _line(run))
+            if as_json:
+                echo_json({k: v for k, v in run.items() if k != "shown"})
+            else:
+                click.echo(_line(run))
 
 
 def _line(run: dict[str, Any]) -> str:

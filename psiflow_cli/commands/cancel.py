@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psiflow_cli import duration, options
+from psiflow_cli import options
 from psiflow_cli.commands.status import place
-from psiflow_cli.console import note, problem
+from psiflow_cli.console import echo_json, note, problem
 from psiflow_cli.errors import CANNOT_CREATE, STOPPED, NoInput, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _POLL_S = 0.2
 def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     if value.strip() == "0":
         return 0.0
+    from psiflow_cli import duration
+
     try:
         return float(duration.parse(value))
     except ValueError as error:
@@ -78,6 +80,8 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
         _tell(told, as_json, _said)
     elif not endings:
         click.echo("no runs to end here")
+    from psiflow_cli import duration
+
     within = f"within {duration.human(patience)}" if patience else "yet"
     for ending in slow:
         job = ending.holder.get("slurm_job_id")
@@ -157,9 +161,7 @@ def _said(end: dict[str, Any]) -> str:
 
 def _tell(told: list[dict[str, Any]], as_json: bool, said: Any) -> None:
     if as_json:
-        import json
-
-        click.echo(json.dumps(told))
+        echo_json(told)
         return
     for end in told:
         click.echo(said(end))

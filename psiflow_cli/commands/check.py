@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,6 +63,8 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
         return f"{_frames(summary['total'])} checked: {errors}, {warnings}"
 
     def show(summary: dict[str, Any]) -> None:
+        import shutil
+
         for line in table(summary, shutil.get_terminal_size().columns):
             click.echo(line)
 
@@ -76,6 +76,8 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
 
 def table(summary: dict[str, Any], width: int) -> Iterator[str]:
     """What was found, for a person: a paragraph for each finding, and what kinds of frames there are."""
+    import textwrap
+
     for finding in summary["findings"]:
         severity, frames = finding["severity"], finding["count"]
         count = f" ({_frames(frames)})" if frames else ""
@@ -100,6 +102,8 @@ def _frames(count: int) -> str:
 
 def _wrapped(text: str, width: int) -> list[str]:
     """The lines of a paragraph below a severity; file names are not broken."""
+    import textwrap
+
     return textwrap.wrap(
         text, max(width, 40), initial_indent=_INDENT, subsequent_indent=_INDENT, break_long_words=False,
         break_on_hyphens=False,

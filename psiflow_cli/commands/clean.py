@@ -9,7 +9,7 @@ import click
 
 from psiflow_cli import options
 from psiflow_cli.commands.status import place
-from psiflow_cli.console import note
+from psiflow_cli.console import echo_json, note
 from psiflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,11 +74,9 @@ def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run
         if not as_json:
             click.echo(f"freed {size(sum(each.size for each in deleted))}")
     if as_json:
-        import json
-
         told = [{**each.described(), "deleted": each in deleted} for each in planned]
         total = sum(each.size for each in (todo if dry_run else deleted))
-        click.echo(json.dumps({"bytes": total, "dry_run": dry_run, "runs": told}))
+        echo_json({"bytes": total, "dry_run": dry_run, "runs": told})
 
 
 def _confirmed() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from psiflow_cli import options
-from psiflow_cli.console import note
+from psiflow_cli.console import echo_json, note
 
 QUANTITIES = ("energy", "forces", "stress")
 NO = 1
@@ -107,7 +106,7 @@ def command(
         note(f"{compare.verdict(evaluated, by, last)}: {enough}")
     if as_json:
         models = [{"name": e.name, "file": e.file, "frames": e.frames, "errors": e.errors} for e in evaluated]
-        click.echo(json.dumps({"command": "compare", "models": models, **answers}))
+        echo_json({"command": "compare", "models": models, **answers})
     else:
         click.echo(compare.as_text(evaluated))
     sys.exit(0 if all(answers.values()) else NO)

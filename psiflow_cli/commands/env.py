@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from psiflow_cli import options, registry
-from psiflow_cli.console import note
+from psiflow_cli.console import echo_json, note
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
@@ -61,7 +60,7 @@ def create(
     with stoppable():
         made = env.create(family, name or "", Path(prefix) if prefix else None, recipe)
     if as_json:
-        click.echo(json.dumps({"command": "env create", **made}))
+        echo_json({"command": "env create", **made})
     state = "is up to date" if made["up_to_date"] else "is ready"
     note(f"{made['prefix']} {state}: {family}, Python {made['python']}, Parsl {made['parsl']}")
 
@@ -81,7 +80,7 @@ def list_(as_json: bool) -> None:
 
     rows = env.rows()
     if as_json:
-        click.echo(json.dumps(rows))
+        echo_json(rows)
         return
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
@@ -110,6 +109,6 @@ def remove(name: str, as_json: bool) -> None:
 
     removed = env.remove(name)
     if as_json:
-        click.echo(json.dumps({"command": "env remove", **removed}))
+        echo_json({"command": "env remove", **removed})
     left = f"; left there, since psiflow did not make it: {', '.join(removed['left'])}" if removed["left"] else ""
     note(f"removed {removed['prefix']}{left}")

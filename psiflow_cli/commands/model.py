@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import click
 
 from psiflow_cli import options, registry
 from psiflow_cli.commands import _model, _stage
-from psiflow_cli.console import note, problem
+from psiflow_cli.console import echo_json, note, problem
 from psiflow_cli.errors import BAD_DATA
 
 if TYPE_CHECKING:
@@ -51,7 +50,10 @@ def show(model: str, as_json: bool) -> None:
     from psiflow_cli.stages.models import show as stage
 
     known = stage.facts(bundle.load(model))
-    click.echo(json.dumps(known) if as_json else stage.as_text(known))
+    if as_json:
+        echo_json(known)
+    else:
+        click.echo(stage.as_text(known))
 
 
 @command.command("verify", short_help="Check the files of a model against their hashes")
@@ -71,7 +73,7 @@ def verify(model: str, as_json: bool) -> None:
 
     found = stage.verify(model)
     if as_json:
-        click.echo(json.dumps({"command": "model verify", **found}))
+        echo_json({"command": "model verify", **found})
     for wrong in found["wrong"]:
         problem(wrong["message"], wrong["hint"])
     if found["wrong"]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import click
 
 from psiflow_cli import options, registry
 from psiflow_cli.commands import _model, _sampled, _stage
+from psiflow_cli.console import echo_json
 from psiflow_cli.errors import NoInput, UsageError
 
 
@@ -29,11 +29,9 @@ def _temperatures(_ctx: click.Context, _param: click.Parameter, value: str) -> l
 
 def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        import json
-
         from psiflow_cli.stages.sample.config import json_schema
 
-        click.echo(json.dumps(json_schema(), indent=2))
+        echo_json(json_schema(), indent=2)
         ctx.exit()
 
 
@@ -288,6 +286,8 @@ def _check(settings: dict[str, Any], temperatures: list[list[float]], walkers: i
 def _text(path: str | None) -> str | None:
     if path is None:
         return None
+    from pathlib import Path
+
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from psiflow_cli import options
+from psiflow_cli.console import echo_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def list_(as_json: bool) -> None:
             said = f"broken: {error.message}"
         rows.append({"name": name, "path": str(path), "description": said})
     if as_json:
-        click.echo(json.dumps(rows))
+        echo_json(rows)
         return
     width = max((len(r["name"]) for r in rows), default=0)
     for row in rows:
@@ -85,7 +85,7 @@ def show(name: str, as_json: bool, script: str | None) -> None:
         _show_script(site, script, machine)
         return
     if as_json:
-        click.echo(json.dumps({"path": str(path), "site": msgspec.to_builtins(site), "machine": asdict(machine)}))
+        echo_json({"path": str(path), "site": msgspec.to_builtins(site), "machine": asdict(machine)})
         return
     click.echo(f"# {path}" + (f", which extends {site.extends}" if site.extends else ""))
     # what it extends is in it now, and must not be read once more
@@ -156,7 +156,7 @@ def check(name: str, submit: bool, as_json: bool) -> None:
     elif submit:
         findings = list(site_check.with_job(site, machine))
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings]))
+        echo_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             click.echo(f"{finding.executor}: {finding.problem or 'good'}")
@@ -174,7 +174,7 @@ def schema_() -> None:
     """
     from psiflow_cli.site.json_schema import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=1))
+    echo_json(json_schema(), indent=1)
 
 
 @command.command("init", short_help="Write a site file for this cluster, to start from")
@@ -203,7 +203,7 @@ def init(output: str, overwrite: bool, as_json: bool) -> None:
     if output == "-":
         click.echo(made["text"], nl=False)
     if as_json:
-        click.echo(json.dumps({"command": "site init", "path": made["path"], "cluster": made["cluster"]}))
+        echo_json({"command": "site init", "path": made["path"], "cluster": made["cluster"]})
     if made["no_slurm"]:
         note(f"no SLURM was found ({made['no_slurm']}): this site is this machine alone")
     for family in registry.names("models"):

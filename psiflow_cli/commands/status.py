@@ -10,6 +10,7 @@ import click
 
 from psiflow_cli import options
 from psiflow_cli.commands._table import COLOURS
+from psiflow_cli.console import echo_json
 from psiflow_cli.errors import NoInput
 
 if TYPE_CHECKING:
@@ -113,9 +114,7 @@ def _show(listed: list[dict[str, Any]], as_json: bool) -> None:
     from psiflow_cli.commands._table import table
 
     if as_json:
-        import json
-
-        click.echo(json.dumps([{k: v for k, v in run.items() if k != "shown"} for run in listed]))
+        echo_json([{k: v for k, v in run.items() if k != "shown"} for run in listed])
         return
     if not listed:
         click.echo("no runs here")
