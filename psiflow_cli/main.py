@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ class Psiflow(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
         extra.pop("standalone_mode", None)
+        gc.freeze()  # what is loaded by now stays; looking at it again at the end would take a tenth of --help
         if "_PSIFLOW_COMPLETE" in os.environ:
             from psiflow_cli import completion
 

@@ -64,12 +64,13 @@ def command(runs: tuple[str, ...], states: frozenset[str], failures: bool, watch
     """  # fmt: skip
     from pathlib import Path
 
-    from psiflow_cli.commands import _watch
-
     look = _Look([Path(place(run)) for run in runs] or [Path()], states, failures)
     if not watch:
         _show([run for run in look() if run["shown"]], as_json)
-    elif sys.stdout.isatty() and not as_json:
+        return
+    from psiflow_cli.commands import _watch
+
+    if sys.stdout.isatty() and not as_json:
         _watch.on_terminal(look)
     else:
         _watch.as_lines(look, as_json)
