@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from types import TracebackType
-from typing import Any
 
 import click
 
@@ -50,9 +49,9 @@ def is_coloured() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def paint(text: str, **style: Any) -> str:
+def paint(text: str, fg: str | None = None, bold: bool | None = None, dim: bool | None = None) -> str:
     """The text as `click.style` has it, or plain where there are no colours."""
-    return click.style(text, **style) if is_coloured() else text
+    return click.style(text, fg, bold=bold, dim=dim) if is_coloured() else text
 
 
 class Progress:

@@ -1,21 +1,18 @@
-"""Options that commands share, and where their defaults come from: command line, ./psiflow.toml, the site file."""
+"""Options that commands share."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import time
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import click
 
 from psiflow_cli.console import Verbosity
-from psiflow_cli.errors import FAILED_FRAMES, BadConfig, UsageError, nearest
-
-PROJECT_FILE = "psiflow.toml"
+from psiflow_cli.errors import FAILED_FRAMES, UsageError
 
 
 class Common(NamedTuple):
@@ -35,69 +32,15 @@ class StageCommand(click.Command):
     """A command whose options take defaults from ./psiflow.toml and from the site."""
 
     def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
     ) -> click.Context:
         if not {"-h", "--help"} & set(args):
+            from psiflow_cli import defaults
+
             group = parent.find_root().command if parent else self
             known = list(group.commands) if isinstance(group, click.Group) else [str(self.name)]
-            extra["default_map"] = self._defaults(args, known)
+            extra["default_map"] = defaults.of(self, args, known)
         return super().make_context(info_name, args, parent, **extra)
-
-    def _defaults(self, args: list[str], commands: list[str]) -> dict[str, Any]:
-        project = _project_defaults(self, commands)
-        name = _site_named(args) or os.environ.get("PSIFLOW_SITE") or project.get("site") or "local"
-        from psiflow_cli.site import load
-
-        path = load.find(name)
-        tables = load.parse(path).defaults
-        _check_commands(tables, f"{path}: [defaults.", commands)
-        site = self._known(tables.get(self.name or "", {}), f"{path}: [defaults.{self.name}]")
-        return {**site, **project, "site": name}
-
-    def _known(self, table: dict[str, Any], place: str) -> dict[str, Any]:
-        """The table with parameter names for keys; an unknown key is an error."""
-        names = {o.lstrip("-"): p.name for p in self.params for o in p.opts if o.startswith("--")}
-        for key in table:
-            if key not in names:
-                raise BadConfig(f"{place} {key}: unknown option", nearest(key, list(names)))
-        return {names[key]: value for key, value in table.items() if names[key]}
-
-
-def _project_defaults(command: StageCommand, commands: list[str]) -> dict[str, Any]:
-    """This command's table of ./psiflow.toml, if there is such a file."""
-    if not os.path.isfile(PROJECT_FILE):
-        return {}
-    from psiflow_cli import toml
-
-    try:
-        with open(PROJECT_FILE, encoding="utf-8") as stream:
-            text = stream.read()
-        data = toml.loads(text)
-    except UnicodeDecodeError as error:
-        raise BadConfig(f"{PROJECT_FILE}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
-    except toml.TOMLDecodeError as error:
-        raise BadConfig(*toml.explain(PROJECT_FILE, text, error)) from None
-    _check_commands(data, f"{PROJECT_FILE}: [", commands)
-    table = data.get(command.name or "", {})
-    if not isinstance(table, dict):
-        raise BadConfig(f"{PROJECT_FILE}: {command.name}: must be a table, [{command.name}]")
-    return command._known(table, f"{PROJECT_FILE}: [{command.name}]")
-
-
-def _check_commands(tables: dict[str, Any], place: str, commands: list[str]) -> None:
-    """Every table is named after a command."""
-    for key in tables:
-        if key not in commands:
-            raise BadConfig(f"{place}{key}]: no such command", nearest(key, commands))
-
-
-def _site_named(args: list[str]) -> str | None:
-    for arg, following in itertools.pairwise([*args, ""]):
-        if arg == "--site":
-            return following
-        if arg.startswith("--site="):
-            return arg[len("--site=") :]
-    return None
 
 
 def _deadline(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
@@ -113,12 +56,12 @@ def _deadline(_ctx: click.Context, _param: click.Parameter, value: str | None) -
         raise click.BadParameter(str(error)) from None
 
 
-def _say(_ctx: click.Context, param: click.Parameter, value: Any) -> None:
+def _say(_ctx: click.Context, param: click.Parameter, value: bool | int) -> None:
     if value:
         setattr(Verbosity, str(param.name), value)
 
 
-def talk(function: Callable[..., Any]) -> Callable[..., Any]:
+def talk(function: Callable[..., object]) -> Callable[..., object]:
     """-q, -v and --debug."""
     for option in (
         click.option(
@@ -131,15 +74,15 @@ def talk(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def common_in_place(function: Callable[..., Any]) -> Callable[..., Any]:
+def common_in_place(function: Callable[..., object]) -> Callable[..., object]:
     """The options of a stage whose result has its place, handed to the command as one `common`."""
 
     @wraps(function)
-    def command(*args: Any, **options: Any) -> Any:
-        given = Common(**{name: options.pop(name, None) for name in Common._fields})
-        return function(*args, common=given, **options)
+    def command(**options: object) -> object:
+        common = Common._make(options.pop(name, None) for name in Common._fields)
+        return function(common=common, **options)
 
-    decorated: Callable[..., Any] = talk(command)
+    decorated: Callable[..., object] = talk(command)
     for option in (
         click.option("--json", is_flag=True, help="One JSON object on stdout about what happened."),
         click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing."),
@@ -158,18 +101,18 @@ def common_in_place(function: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
-def common(function: Callable[..., Any]) -> Callable[..., Any]:
+def common(function: Callable[..., object]) -> Callable[..., object]:
     """The options of a stage, handed to the command as one `common`."""
     text = "Where the result goes [default: named after the input]."
     return click.option("-o", "--output", metavar="FILE", help=text)(common_in_place(function))
 
 
-def frames(function: Callable[..., Any]) -> Callable[..., Any]:
+def frames(function: Callable[..., object]) -> Callable[..., object]:
     """One or more inputs; `-` is stdin."""
     return click.argument("frames", nargs=-1, required=True, metavar="FRAMES...")(function)
 
 
-def settings(function: Callable[..., Any]) -> Callable[..., Any]:
+def settings(function: Callable[..., object]) -> Callable[..., object]:
     """--set key=value, as often as needed."""
     return click.option(
         "--set",
@@ -203,8 +146,8 @@ keys = click.option(
 class Finite(click.FloatRange):
     """A number in a range; click lets nan and infinity pass."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
@@ -224,12 +167,13 @@ class Limit(NamedTuple):
         """The number of units out of `total`."""
         return int(self.value * total) if self.is_share else int(self.value)
 
-    def verdict(self, summary: Mapping[str, Any]) -> int:
+    def verdict(self, summary: Mapping[str, object]) -> int:
         """The exit code of a stage of which so many failed."""
-        return FAILED_FRAMES if summary.get("failed", 0) > self.of(summary["total"]) else 0
+        total, failed = cast("tuple[int, int]", (summary["total"], summary.get("failed", 0)))
+        return FAILED_FRAMES if failed > self.of(total) else 0
 
 
-def _limit(_ctx: click.Context, _param: click.Parameter, value: Any) -> Limit:
+def _limit(_ctx: click.Context, _param: click.Parameter, value: object) -> Limit:
     """`0.05` or `5%` (a share), `3` (a number)."""
     text = str(value).strip()
     if text.isdigit():
@@ -252,6 +196,8 @@ max_failed = click.option(
 def required(value: str | None, option: str) -> str:
     """The value of an option that a defaults file may give, too."""
     if not value:
+        from psiflow_cli.defaults import PROJECT_FILE
+
         raise UsageError(f"missing option {option}", f"give it, or put it into ./{PROJECT_FILE}")
     return value
 

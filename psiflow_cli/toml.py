@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import Any
+from collections.abc import Mapping
 
 if sys.version_info >= (3, 11):
     from tomllib import TOMLDecodeError, loads
@@ -15,7 +15,7 @@ else:
 __all__ = ["TOMLDecodeError", "dumps", "explain", "key", "loads", "value"]
 
 
-def dumps(table: dict[str, Any], path: str = "") -> str:
+def dumps(table: Mapping[str, object], path: str = "") -> str:
     """TOML text of nested dicts; None, which TOML lacks, is left out."""
     plain = [f"{key(k)} = {value(v)}\n" for k, v in table.items() if not isinstance(v, dict) and v is not None]
     tables = {f"{path}.{key(k)}".lstrip("."): v for k, v in table.items() if isinstance(v, dict)}
@@ -29,7 +29,7 @@ def key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else value(name)
 
 
-def value(thing: Any) -> str:
+def value(thing: object) -> str:
     """A value as TOML wants it, on one line."""
     if isinstance(thing, bool):
         return "true" if thing else "false"
@@ -47,11 +47,11 @@ def value(thing: Any) -> str:
 def explain(path: object, text: str, error: TOMLDecodeError) -> tuple[str, str]:
     """`FILE:LINE: what` of a syntax error, and a hint if the line looks like a duration without quotes."""
     lines = text.splitlines()
-    said = str(error)  # "what (at line 3, column 4)" or "what (at end of document)"
-    match = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", said)
+    message = str(error)  # "what (at line 3, column 4)" or "what (at end of document)"
+    match = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", message)
     if match is None:
-        return f"{path}: not valid TOML: {said}", ""
+        return f"{path}: not valid TOML: {message}", ""
     number = int(match[1]) if match[1] else max(1, len(lines))
     is_time = number <= len(lines) and re.search(r"=\s*\d+(-\d+)?:\d", lines[number - 1])
     hint = 'durations and times are quoted strings, as in "12:00:00"' if is_time else ""
-    return f"{path}:{number}: not valid TOML: {said[: match.start()].strip()}", hint
+    return f"{path}:{number}: not valid TOML: {message[: match.start()].strip()}", hint

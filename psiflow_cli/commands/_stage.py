@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -15,11 +15,12 @@ from psiflow_cli.errors import STOPPED, BadConfig, UsageError
 if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wait for them
     from typing_extensions import TypeVar
 
-    from psiflow_cli.messages import Summary
+    from psiflow_cli.messages import StageSummary, Summary
     from psiflow_cli.site.executor import ResolvedExecutor
     from psiflow_cli.stages.core.workspace import Job, Workspace
 
     W = TypeVar("W", bound=Workspace, default=Workspace)
+    S = TypeVar("S", bound=Mapping[str, object])
 
 
 def on_site(job: Job, common: options.Common, family: str | None = None, operation: str = "evaluate") -> Job:
@@ -45,7 +46,7 @@ def on_site(job: Job, common: options.Common, family: str | None = None, operati
     )
 
 
-def _resolved(executor: ResolvedExecutor) -> dict[str, Any]:
+def _resolved(executor: ResolvedExecutor) -> dict[str, object]:
     """A site as it was resolved, for run.json."""
     import msgspec
 
@@ -69,17 +70,18 @@ def _executor(name: str, family: str, operation: str) -> ResolvedExecutor:
 def perform(
     job: Job,
     common: options.Common,
-    run: Callable[[W], Summary],
-    say: Callable[[Summary], str],
+    run: Callable[[W], S],
+    say: Callable[[S], str],
     plan: Callable[[W], Mapping[str, object]],
-    verdict: Callable[[Summary], int] = lambda _: 0,
-    show: Callable[[Summary], None] | None = None,
+    verdict: Callable[[S], int] = lambda _: 0,
+    show: Callable[[S], None] | None = None,
     workspace: type[W] | None = None,
 ) -> None:
     """Run a stage and exit with its code.
 
-    `run` returns the summary, `plan` says what would be done, and `verdict` is the exit code of a stage that came to
-    its end. `show` prints a result that is no file, and `workspace` is the class of what `run` and `plan` get.
+    `run` returns the summary (see `messages.StageSummary`), `plan` says what would be done, and `verdict` is the exit
+    code of a stage that came to its end. `show` prints a result that is no file, and `workspace` is the class of what
+    `run` and `plan` get.
     """
     from psiflow_cli.runtime.signals import stoppable
     from psiflow_cli.stages.core.workspace import Workspace
@@ -91,16 +93,16 @@ def perform(
             return
         if earlier:
             note(f"{job.output if job.output != '-' else job.folder} is up to date")
-            summary = earlier["summary"]
+            summary = cast("S", earlier["summary"])
         else:
             summary = run(opened)
         unfinished = bool(summary.get("unfinished"))
         code = STOPPED if unfinished else verdict(summary)
         if not earlier:
-            opened.run.end(code, summary, finished=not unfinished, retry=bool(summary.get("retry")))
+            opened.run.end(code, cast("Summary", summary), finished=not unfinished, retry=bool(summary.get("retry")))
             note(say(summary))
         if summary.get("failed"):
-            _say_failures(summary)
+            _say_failures(cast("StageSummary", summary))
         opened.emit()
         if show and not common.json:
             show(summary)
@@ -119,13 +121,13 @@ def name(output: str) -> str:
     return "stdout" if output == "-" else output
 
 
-def _say_failures(summary: dict[str, Any]) -> None:
+def _say_failures(summary: StageSummary) -> None:
     classes = ", ".join(f"{n} {kind}" for kind, n in sorted(summary["failures"].items()))
     where = f" -> {summary['failed_output']}" if summary.get("failed_output") else ""
     problem(f"{summary['failed']} of {summary['total']} failed: {classes}{where}", summary.get("failed_hint", ""))
 
 
-def _tell(common: options.Common, plan: dict[str, Any]) -> None:
+def _tell(common: options.Common, plan: Mapping[str, object]) -> None:
     if common.json:
         echo_json(plan)
         return
@@ -133,6 +135,6 @@ def _tell(common: options.Common, plan: dict[str, Any]) -> None:
         click.echo(f"{key.replace('_', ' ')}: {'unknown' if value is None else value}")
 
 
-def _tell_json(common: options.Common, summary: dict[str, Any]) -> None:
+def _tell_json(common: options.Common, summary: Mapping[str, object]) -> None:
     if common.json:
         echo_json(summary)

@@ -47,6 +47,7 @@ from psiflow_cli.messages.records import (
     RunRecord,
     RunResult,
     SamplingPlan,
+    StageSummary,
     Summary,
     Unit,
 )
@@ -55,7 +56,8 @@ __all__ = [
     "Begin", "BlockRecord", "BlockReport", "BlocksRecord", "BundleFacts", "Config", "Context", "Dynamics", "Epoch",
     "FailedUnit", "Failure", "FailureClass", "Frame", "Holder", "InputFile", "Label", "LabelResult", "Limits", "Lost",
     "MDJob", "ModelWeights", "Modes", "Outcome", "Output", "Pace", "Prediction", "PredictionResult", "Record",
-    "Relaxed", "RunRecord", "RunResult", "SamplingPlan", "Settings", "Stop", "Summary", "TrainedMember", "TrainingData",
+    "Relaxed", "RunRecord", "RunResult", "SamplingPlan", "Settings", "StageSummary",
+    "Stop", "Summary", "TrainedMember", "TrainingData",
     "TrainingJob", "Unit", "Vectors", "Voigt", "WalkerReport", "WalkerStart",
     "Wire",
 ]  # fmt: skip

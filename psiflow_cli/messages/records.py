@@ -15,6 +15,21 @@ Summary = dict[str, Any]
 """What a stage says at its end, for `--json` and run.json: `total`, `failed`, `failures`, `output` and its own keys."""
 
 
+class StageSummary(TypedDict, total=False):
+    """What the summary of any stage may have."""
+
+    total: int
+    failed: int
+    failures: dict[str, int]
+    """How many failed, by class."""
+    failed_output: str | None
+    failed_hint: str
+    retry: bool
+    """Something failed for the machine's reasons."""
+    unfinished: bool
+    """The same command goes on."""
+
+
 class Unit(TypedDict):
     """A finished piece of work: a frame, an epoch, a block of MD steps, a single task."""
 
