@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -63,7 +62,7 @@ class _Completed(click.types.StringParamType):
 
 _FILES = _Completed()
 _BUNDLES = _folders("model.toml")
-_TYPES: dict[str, Any] = {
+_TYPES: dict[str, click.ParamType[object]] = {
     "NAME|FILE": _Completed(_sites),
     "[NAME]": _Completed(_sites),
     "BUNDLE": _Completed(_BUNDLES),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +11,9 @@ from psiflow_cli import options
 from psiflow_cli.commands import _model, _stage
 from psiflow_cli.console import paint
 from psiflow_cli.errors import BAD_DATA
+
+if TYPE_CHECKING:
+    from psiflow_cli.stages.check.stage import Summary
 
 _COLOURS = {"error": "red", "warning": "yellow"}
 _INDENT = " " * 9
@@ -49,20 +52,21 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
     strained = None
     if loaded:
         strained = stresses.work(loaded, registry.load("models", loaded.family).__name__, job.dtype)
-    known = tuple(loaded.elements) if loaded and not loaded.is_foreign else ()
-    checking = stage.Checking(job, extxyz.parse_keys(keys) if keys else None, strained, known)
+    elements = tuple(loaded.elements) if loaded and not loaded.is_foreign else ()
+    checking = stage.Checking(job, extxyz.parse_keys(keys) if keys else None, strained, elements)
 
-    def plan(workspace: stage.Readable) -> dict[str, Any]:
+    def plan(workspace: stage.Readable) -> dict[str, int]:
         return {"frames": sum(1 for _ in workspace.frames())}
 
-    def run(workspace: stage.Readable) -> dict[str, Any]:
+    def run(workspace: stage.Readable) -> stage.Summary:
         return stage.run(checking, workspace)
 
-    def say(summary: dict[str, Any]) -> str:
-        errors, warnings = (f"{summary[k]} {k if summary[k] != 1 else k[:-1]}" for k in ("errors", "warnings"))
+    def say(summary: stage.Summary) -> str:
+        counts = {"errors": summary["errors"], "warnings": summary["warnings"]}
+        errors, warnings = (f"{count} {word if count != 1 else word[:-1]}" for word, count in counts.items())
         return f"{_frames(summary['total'])} checked: {errors}, {warnings}"
 
-    def show(summary: dict[str, Any]) -> None:
+    def show(summary: stage.Summary) -> None:
         import shutil
 
         for line in table(summary, shutil.get_terminal_size().columns):
@@ -74,7 +78,7 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
     )  # fmt: skip
 
 
-def table(summary: dict[str, Any], width: int) -> Iterator[str]:
+def table(summary: Summary, width: int) -> Iterator[str]:
     """What was found, for a person: a paragraph for each finding, and what kinds of frames there are."""
     import textwrap
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Places
 from psiflow_cli.stages.core.framewise import Work
-from psiflow_cli.stages.core.results import Results
+from psiflow_cli.stages.core.results import Results, is_failure
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Contact, Failure
 
 CLOSE, OVERLAP = 0.6, 0.3
 """Of the sum of two covalent radii: nearer than the first is unusual, nearer than the second no structure."""
@@ -20,14 +24,14 @@ WORK = Work(
 )
 
 
-def report(results: Results, findings: Findings, ids: Sequence[int], places: Places) -> None:
+def report(results: Results[Contact | Failure], findings: Findings, ids: Sequence[int], places: Places) -> None:
     """Say which frames have atoms too near to each other; `ids` are those of the structures, in order."""
     for index, key in enumerate(ids):
-        found = results.of(key)
-        if "failure" in found:
-            what = f"distances could not be computed: {found['message']}"
+        contact = results.of(key)
+        if is_failure(contact):
+            what = f"distances could not be computed: {contact['message']}"
             findings.add(WARNING, "overlap", what, key="failed").see(places[index])
-        elif found["ratio"] < CLOSE:
-            severity = ERROR if found["ratio"] < OVERLAP else WARNING
-            what = f"{found['atoms']} are {found['distance']:.3f} Å apart"
+        elif contact["ratio"] < CLOSE:
+            severity = ERROR if contact["ratio"] < OVERLAP else WARNING
+            what = f"{contact['atoms']} are {contact['distance']:.3f} Å apart"
             findings.add(severity, "overlap", what, "a frame that went wrong, or a wrong cell?").see(places[index])

@@ -6,7 +6,7 @@ import math
 from array import array
 from collections.abc import Sequence
 
-from psiflow_cli.stages.check.findings import ERROR, PLACES, WARNING, Findings, Places
+from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Places
 from psiflow_cli.stages.check.sample import Sample
 
 _ENERGY = 1e-5
@@ -47,8 +47,8 @@ class Copies:
         ):
             if pairs:
                 pairs.sort()
-                found = findings.add(severity, "duplicate", f"the structure of {places[pairs[0][1]]} again{more}", hint)
-                found.count, found.places = len(pairs), [places[index] for index, _ in pairs[:PLACES]]
+                what = f"the structure of {places[pairs[0][1]]} again{more}"
+                findings.add(severity, "duplicate", what, hint).concerns(len(pairs), (places[i] for i, _ in pairs))
 
     def _differ(self, one: int, two: int) -> bool:
         natoms = self._natoms[one]

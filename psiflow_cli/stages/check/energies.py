@@ -7,7 +7,7 @@ from array import array
 from collections import Counter
 from statistics import median
 
-from psiflow_cli.stages.check.findings import PLACES, WARNING, Findings, Places
+from psiflow_cli.stages.check.findings import OUTLIER_HINT, WARNING, Findings, Places
 from psiflow_cli.stages.check.sample import Sample
 
 _OUTLIER_Z = 10.0
@@ -42,22 +42,22 @@ class Energies:
         given = [index for index, energy in enumerate(self._energies) if not math.isnan(energy)]
         if len(given) < _FEWEST:
             return
-        kept, far = given, {}
+        fitted, far = given, {}
         for _ in range(3):  # what stands out must not bend the fit
-            fit = _fit([(kinds[self._kinds[i]], self._energies[i]) for i in kept])
+            fit = _fit([(kinds[self._kinds[i]], self._energies[i]) for i in fitted])
             of_kind = [sum(count * fit[element] for element, count in kind) for kind in kinds]
             rest = {i: (self._energies[i] - of_kind[self._kinds[i]]) / sizes[self._kinds[i]] for i in given}
             far = _far(rest)
             if len(far) > _MOST_SHARE * len(given):
                 return
-            kept = [i for i in given if i not in far]
+            fitted = [i for i in given if i not in far]
         if far:
             worst = max(far.values(), key=abs)
             what = (
                 f"an energy {abs(worst):.3g} eV per atom {'above' if worst > 0 else 'below'} what its composition gives"
             )
-            found = findings.add(WARNING, "outlier", what, "look at these frames before you train on them", "energy")
-            found.count, found.places = len(far), [places[index] for index in list(far)[:PLACES]]
+            finding = findings.add(WARNING, "outlier", what, OUTLIER_HINT, "energy")
+            finding.concerns(len(far), (places[index] for index in far))
 
 
 def _far(rest: dict[int, float]) -> dict[int, float]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import NamedTuple, TypedDict
 
 from psiflow_cli.extxyz import Frame
 
 ERROR, WARNING = "error", "warning"
 PLACES = 3
 """So many places of each finding are kept."""
+OUTLIER_HINT = "look at these frames before you train on them"
 
 
 class Where(NamedTuple):
@@ -22,6 +25,25 @@ class Where(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: frame {self.frame}"
+
+
+class PlaceFacts(TypedDict):
+    """A `Where` as `check --json` has it."""
+
+    file: str
+    line: int
+    frame: int
+
+
+class FindingFacts(TypedDict):
+    """A `Finding` as `check --json` has it."""
+
+    severity: str
+    check: str
+    what: str
+    hint: str
+    count: int
+    places: list[PlaceFacts]
 
 
 def where(frame: Frame) -> Where:
@@ -68,10 +90,21 @@ class Finding:
         if len(self.places) < PLACES:
             self.places.append(place)
 
-    def as_wire(self) -> dict[str, Any]:
-        """In builtins."""
-        about = {"severity": self.severity, "check": self.check, "what": self.what, "hint": self.hint}
-        return {**about, "count": self.count, "places": [place._asdict() for place in self.places]}
+    def concerns(self, count: int, places: Iterable[Where]) -> None:
+        """So many frames, of which these are the first."""
+        self.count, self.places = count, list(islice(places, PLACES))
+
+    def facts(self) -> FindingFacts:
+        """For `--json`."""
+        places: list[PlaceFacts] = [{"file": w.file, "line": w.line, "frame": w.frame} for w in self.places]
+        return {
+            "severity": self.severity,
+            "check": self.check,
+            "what": self.what,
+            "hint": self.hint,
+            "count": self.count,
+            "places": places,
+        }
 
 
 class Findings:

@@ -6,7 +6,7 @@ import heapq
 import math
 from array import array
 
-from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Where
+from psiflow_cli.stages.check.findings import ERROR, OUTLIER_HINT, PLACES, WARNING, Findings, Where
 from psiflow_cli.stages.check.sample import Sample
 
 NET = 0.01
@@ -44,13 +44,13 @@ class Forces:
         self._frames += 1
         if not any(any(row) for row in sample.forces):
             self._zeros += 1
-            self._first_zeros = [*self._first_zeros, sample.where][:3]
+            self._first_zeros = [*self._first_zeros, sample.where][:PLACES]
             self._by_symmetry &= any(sample.frame.pbc) and sample.natoms <= _SYMMETRIC
             return
         net = math.hypot(*map(sum, zip(*sample.forces, strict=True))) / sample.natoms
         if net > NET:
             self._unbalanced += 1
-            self._net = [*self._net, sample.where][:3]
+            self._net = [*self._net, sample.where][:PLACES]
             self._worst = max(self._worst, net)
         self._sizes(sample)
 
@@ -74,12 +74,12 @@ class Forces:
             everywhere = self._zeros == self._frames and not self._by_symmetry
             what = f"all forces of {'every frame' if everywhere else 'a frame'} are zero"
             hint = "were they ever computed? perfect crystals have none"
-            found = findings.add(ERROR if everywhere else WARNING, "zero-forces", what, hint)
-            found.count, found.places = self._zeros, self._first_zeros
+            severity = ERROR if everywhere else WARNING
+            findings.add(severity, "zero-forces", what, hint).concerns(self._zeros, self._first_zeros)
         if self._unbalanced:
             what = f"the forces of a frame do not cancel (up to {self._worst:.2g} eV/Å per atom)"
-            found = findings.add(WARNING, "net-force", what, "fixed atoms, an outer field, or a loose convergence?")
-            found.count, found.places = self._unbalanced, self._net
+            hint = "fixed atoms, an outer field, or a loose convergence?"
+            findings.add(WARNING, "net-force", what, hint).concerns(self._unbalanced, self._net)
         for element in sorted(self._largest):
             self._outliers(element, findings)
 
@@ -90,9 +90,7 @@ class Forces:
         if far:
             size = max(size for _, size in far)
             what = f"a force on {element} of {size:.3g} eV/Å, where the median is {10**median:.2g} eV/Å"
-            found = findings.add(WARNING, "outlier", what, "look at these frames before you train on them", element)
-            found.count = len(far)
-            found.places = [w for w, _ in far[:3]]
+            findings.add(WARNING, "outlier", what, OUTLIER_HINT, element).concerns(len(far), (w for w, _ in far))
 
 
 def _bin(size: float) -> int:

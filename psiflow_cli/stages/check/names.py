@@ -32,7 +32,7 @@ class Names:
     """Counts frames by the set of their keys; isolated atoms apart, since they need nothing but an energy."""
 
     def __init__(self, keys: Keys) -> None:
-        self._said = keys or {}
+        self._named = keys or {}
         """Labels whose key the user names: reading a frame without it has said so already."""
         self._sets: dict[tuple[frozenset[str], bool], _Alike] = {}
         self._atoms_without = _Alike()
@@ -42,7 +42,7 @@ class Names:
         frame = sample.frame
         present = {pair.key for pair in frame.pairs} | {column.name for column in frame.layout.columns}
         if sample.isolated:
-            if "energy" not in self._said and not present.intersection(CANDIDATES["energy"]):
+            if "energy" not in self._named and not present.intersection(CANDIDATES["energy"]):
                 self._atoms_without.see(sample.where)
             return
         kind = frozenset(present - _FREE), any(frame.pbc)
@@ -52,11 +52,12 @@ class Names:
     def report(self, findings: Findings) -> None:
         """Say what is missing where."""
         for label in LABELS:
-            if label not in self._said:
+            if label not in self._named:
                 self._label(label, findings)
         if self._atoms_without.count:
-            found = findings.add(WARNING, "keys", "isolated atoms without an energy", _HINT, "atoms")
-            _count(found, [self._atoms_without])
+            _count(
+                findings.add(WARNING, "keys", "isolated atoms without an energy", _HINT, "atoms"), [self._atoms_without]
+            )
         self._others(findings)
 
     def _label(self, label: str, findings: Findings) -> None:
@@ -69,8 +70,7 @@ class Names:
         if has and lacks:
             what = f"no {label}, which {sum(a.count for a in has)} of {total} frames have"
             severity, hint = (WARNING, "they count by energy and forces only") if label == "stress" else (ERROR, _HINT)
-            found = findings.add(severity, "keys", what, hint, label)
-            _count(found, lacks)
+            _count(findings.add(severity, "keys", what, hint, label), lacks)
         elif lacks and label != "stress":
             what = f"no frame has {'an energy' if label == 'energy' else 'forces'}"
             _count(findings.add(WARNING, "keys", what, _HINT, label), lacks)
@@ -80,12 +80,12 @@ class Names:
         if len(used) > 1:
             rare = min(used, key=lambda name: sum(a.count for a in used[name]))
             what = f"the {label} is spelled {' and '.join(used)}; most programs read one of them"
-            found = findings.add(WARNING, "spelling", what, f"give all frames the key {label}", f"{label} names")
-            _count(found, used[rare])
+            hint = f"give all frames the key {label}"
+            _count(findings.add(WARNING, "spelling", what, hint, f"{label} names"), used[rare])
 
     def _others(self, findings: Findings) -> None:
         """Keys besides the labels that some frames have and others lack."""
-        labels = {*self._said.values(), *(name for label in LABELS for name in CANDIDATES[label])}
+        labels = {*self._named.values(), *(name for label in LABELS for name in CANDIDATES[label])}
         total = sum(alike.count for alike in self._sets.values())
         known = sorted({key for keys, _ in self._sets for key in keys} - labels)
         counts = {key: sum(a.count for (keys, _), a in self._sets.items() if key in keys) for key in known}
@@ -93,11 +93,10 @@ class Names:
         if some:
             named = ", ".join(f"{key} ({count} of {total})" for key, count in list(some.items())[:8])
             what = f"on some frames only: {named}{', …' if len(some) > 8 else ''}"
-            found = findings.add(WARNING, "keys", what, "remove them, or give them to all", "others")
-            _count(found, [a for (keys, _), a in self._sets.items() if not keys.issuperset(some)])
+            finding = findings.add(WARNING, "keys", what, "remove them, or give them to all", "others")
+            _count(finding, [a for (keys, _), a in self._sets.items() if not keys.issuperset(some)])
 
 
 def _count(finding: Finding, alike: list[_Alike]) -> None:
     """Put frames that were counted by their keys into a finding."""
-    finding.count = sum(each.count for each in alike)
-    finding.places = sorted(place for each in alike for place in each.first)[:PLACES]
+    finding.concerns(sum(each.count for each in alike), sorted(place for each in alike for place in each.first))

@@ -54,11 +54,11 @@ class Origin:
         for what in self._levels.check(mixed=True):
             rare = min(self._by_level, key=lambda method: self._by_level[method][0])
             hint = "train on one of them; psiflow label --from takes over what it labelled"
-            found = findings.add(ERROR, "mixed-references", what.partition(": frame ")[2].partition(": ")[2], hint)
-            found.count, found.places = self._by_level[rare]
+            what = what.partition(": frame ")[2].partition(": ")[2]
+            findings.add(ERROR, "mixed-references", what, hint).concerns(*self._by_level[rare])
         if self._contradictions:
-            found = findings.add(ERROR, "isolated-atoms", self._contradiction, "keep one per element")
-            found.count, found.places = len(self._contradictions), self._contradictions[:PLACES]
+            finding = findings.add(ERROR, "isolated-atoms", self._contradiction, "keep one per element")
+            finding.concerns(len(self._contradictions), self._contradictions)
         missing = sorted(self.elements - self.atoms.keys())
         if missing:
             hint = "psiflow atomic-energies computes them; --e0s gives them to train"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz import LABELS, Frame, label
 from psiflow_cli.stages.check.findings import ERROR, Findings, Where, where
 from psiflow_cli.stages.select.split import is_isolated_atom
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Labels
 
 Keys = dict[str, str] | None
 _PREFIX = re.compile(r"^.*?: frame \d+: ")
@@ -38,15 +41,12 @@ class Sample(NamedTuple):
 def read(frame: Frame, keys: Keys, findings: Findings) -> Sample:
     """The frame with its labels; one that cannot be read is a finding, and missing."""
     place = where(frame)
-    found = {name: _read(frame, name, keys, findings, place) for name in LABELS}
-    return Sample(frame, place, is_isolated_atom(frame), **found)
-
-
-def _read(frame: Frame, name: str, keys: Keys, findings: Findings, place: Where) -> Any:
-    try:
-        return label(frame, name, keys)
-    except BadData as error:
-        what = _PREFIX.sub("", error.message)
-        check = next((check for words, check in _CHECKS.items() if words in what), "label")
-        findings.add(ERROR, check, what, error.hint, f"{name} {check}").see(place)
-        return None
+    labels: dict[str, object] = dict.fromkeys(LABELS)
+    for name in LABELS:
+        try:
+            labels[name] = label(frame, name, keys)
+        except BadData as error:
+            what = _PREFIX.sub("", error.message)
+            check = next((check for words, check in _CHECKS.items() if words in what), "label")
+            findings.add(ERROR, check, what, error.hint, f"{name} {check}").see(place)
+    return Sample(frame, place, is_isolated_atom(frame), **cast("Labels", labels))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli import extxyz
 from psiflow_cli.elements import SYMBOLS
@@ -13,7 +13,7 @@ from psiflow_cli.errors import BadData
 from psiflow_cli.stages.check import contacts, stresses
 from psiflow_cli.stages.check.copies import Copies
 from psiflow_cli.stages.check.energies import Energies
-from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Places
+from psiflow_cli.stages.check.findings import ERROR, WARNING, FindingFacts, Findings, Places
 from psiflow_cli.stages.check.forces import Forces
 from psiflow_cli.stages.check.names import Names
 from psiflow_cli.stages.check.origin import Origin
@@ -24,6 +24,21 @@ from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.worker.failures import MACHINE_FAILURES
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Contact, Failure, Stress
+
+
+class Summary(TypedDict):
+    """What is said of the data."""
+
+    total: int
+    elements: list[str]
+    config_types: dict[str, int]
+    errors: int
+    warnings: int
+    findings: list[FindingFacts]
+    retry: bool
 
 
 @dataclass(frozen=True)
@@ -87,7 +102,7 @@ class Reading:
         self._energies.report(self.findings, self.places)
 
 
-def run(checking: Checking, workspace: Readable) -> dict[str, Any]:
+def run(checking: Checking, workspace: Readable) -> Summary:
     """Look for everything; returns the summary with the findings."""
     reading = Reading(checking.keys, checking.elements)
     findings, origin = reading.findings, reading.origin
@@ -98,7 +113,7 @@ def run(checking: Checking, workspace: Readable) -> dict[str, Any]:
             text = f"{error.message}; what follows in this file was not looked at"
             findings.add(ERROR, "unreadable", text, error.hint, text)
         reading.report(survey.ids)
-        results = Results(workspace, contacts.WORK.fingerprint, survey.distinct)
+        results: Results[Contact | Failure] = Results(workspace, contacts.WORK.fingerprint, survey.distinct)
         compute(workspace, contacts.WORK, survey, results, results.needed(retry_failed=False))
         contacts.report(results, findings, survey.ids, reading.places)
         if checking.model:
@@ -110,7 +125,7 @@ def run(checking: Checking, workspace: Readable) -> dict[str, Any]:
         "config_types": dict(sorted(origin.config_types.items())),
         "errors": sum(finding.severity == ERROR for finding in listed),
         "warnings": sum(finding.severity == WARNING for finding in listed),
-        "findings": [finding.as_wire() for finding in listed],
+        "findings": [finding.facts() for finding in listed],
         "retry": any(results.failures[key] in MACHINE_FAILURES for key in results.failures),
     }
 
@@ -118,7 +133,7 @@ def run(checking: Checking, workspace: Readable) -> dict[str, Any]:
 def _stress(model: Work, workspace: Readable, survey: Survey, reading: Reading) -> None:
     """Compare some frames' stress with the model's."""
     chosen = reading.stresses.chosen(survey.ids)
-    results = Results(workspace, model.fingerprint, survey.distinct)
+    results: Results[Stress | Failure] = Results(workspace, model.fingerprint, survey.distinct)
     needed = IdSet(survey.distinct, (key for key in results.needed(retry_failed=False) if key in chosen))
     compute(workspace, model, survey, results, needed)
     stresses.report([(label, results.of(key)) for key, label in chosen.items()], reading.findings)

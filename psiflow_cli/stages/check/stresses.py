@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from psiflow_cli.bundle import Bundle
-from psiflow_cli.messages import Wire
 from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings
 from psiflow_cli.stages.check.sample import Sample
 from psiflow_cli.stages.core.framewise import Work
+from psiflow_cli.stages.core.results import is_failure
 from psiflow_cli.stages.structures.relax import wire_of
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Failure, Stress, Voigt
 
 FRAMES = 12
 """So many are compared."""
@@ -58,11 +62,12 @@ class Labelled:
         return {ids[index]: stress for index, stress in self._held[::step]}
 
 
-def report(pairs: list[tuple[list[float], Wire]], findings: Findings) -> None:
+def report(pairs: list[tuple[Voigt, Stress | Failure]], findings: Findings) -> None:
     """Say whether the labels' stress follows the predictions."""
-    both = [(label, found["stress"]) for label, found in pairs if found.get("stress") is not None]
+    both = [(label, result["stress"]) for label, result in pairs if not is_failure(result)]
     if len(both) < 2:
-        why = next((found["message"] for _, found in pairs if "failure" in found), "too few periodic frames have one")
+        reasons = (result["message"] for _, result in pairs if is_failure(result))
+        why = next(reasons, "too few periodic frames have one")
         what = f"the stress could not be compared with the model's: {why}"
         findings.add(WARNING, "stress", what)
         return

@@ -17,15 +17,20 @@ from psiflow_cli.worker.failures import FAILURES, MACHINE_FAILURES
 if TYPE_CHECKING:
     from typing import Any
 
-    from typing_extensions import TypeVar
+    from typing_extensions import TypeIs, TypeVar
 
-    from psiflow_cli.messages import FailureClass, Unit
+    from psiflow_cli.messages import Failure, FailureClass, Unit
 
     R = TypeVar("R", default=Any)
 else:
     from typing import TypeVar
 
     R = TypeVar("R")
+
+
+def is_failure(result: Mapping[str, object]) -> TypeIs[Failure]:
+    """Whether this is why a frame has no result."""
+    return "failure" in result
 
 
 class Survey:
