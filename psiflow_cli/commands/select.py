@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from psiflow_cli import options
 from psiflow_cli.commands import _model, _stage
 from psiflow_cli.errors import FAILED_FRAMES, UsageError
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from typing_extensions import Unpack
+
+    from psiflow_cli.stages.select.stage import Summary
+
+    class How(TypedDict):
+        """Options that decide the choice."""
+
+        number: int | None
+        threshold: tuple[float, float] | None
+        score: str
+        closest: float
+        stratify: str | None
+        seed: int
 
 
 def _threshold(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[float, float] | None:
@@ -17,12 +34,12 @@ def _threshold(_ctx: click.Context, _param: click.Parameter, value: str | None) 
         return None
     low, _, high = str(value).partition(":")
     try:
-        found = float(low), float(high or "inf")
+        limits = float(low), float(high or "inf")
     except ValueError:
-        found = 1.0, 0.0
-    if not 0 <= found[0] <= found[1]:
+        limits = 1.0, 0.0
+    if not 0 <= limits[0] <= limits[1]:
         raise click.BadParameter(f"{value!r} is neither a score such as 0.1 nor a range such as 0.1:0.5")
-    return found
+    return limits
 
 
 @click.command("select", cls=options.StageCommand, short_help="Frames that are worth labelling")
@@ -77,7 +94,7 @@ def command(
     keys: str | None,
     rest: str | None,
     common: options.Common,
-    **how: Any,
+    **how: Unpack[How],
 ) -> None:
     """Choose some of FRAMES: each structure once, none that is in --exclude, in the order of the input.
 
@@ -96,46 +113,51 @@ def command(
     _check(by, model, descriptor, how)
     from psiflow_cli import extxyz
     from psiflow_cli.stages.core.workspace import Job
-    from psiflow_cli.stages.select import stage
+    from psiflow_cli.stages.select import request, stage
 
     loaded = _model.load(model, trust) if model else None
     if by == "committee" and loaded and len(loaded.members) < 2:
         raise UsageError(f"--by committee: {model} has one member", "train several with psiflow train --members 4")
-    in_space = by == "farthest" or how["closest"] > 0
-    space = (descriptor or ("model" if loaded else "soap")) if in_space else None
+    needs_features = by == "farthest" or how["closest"] > 0
+    features = (descriptor or ("model" if loaded else "soap")) if needs_features else None
     output = common.output or options.beside(frames, "selected")
-    needs_worker = in_space or (loaded and by != "random")
+    needs_worker = needs_features or (loaded and by != "random")
     family = (loaded.family if loaded else "select") if needs_worker else None
     job = Job(
         "select", (*frames, *exclude), output,
         settings={
-            **how, "by": by, "model": loaded.fingerprint if loaded else None, "descriptor": space, "keys": keys,
+            **how, "by": by, "model": loaded.fingerprint if loaded else None, "descriptor": features, "keys": keys,
             "competing": len(frames),
         },
         other_outputs=(rest,) if rest else (),
         more_settings={"rest": rest},
     )  # fmt: skip
     job = _stage.on_site(job, common, family)
-    selection = stage.Selection(
+    selection = request.Selection(
         job=job,
         competing=len(frames),
         by=by,
         keys=extxyz.parse_keys(keys) if keys else None,
         model=loaded,
-        descriptor=space,
+        descriptor=features,
         rest=rest,
-        **{**how, "stratify": bool(how["stratify"])},
+        number=how["number"],
+        score=how["score"],
+        threshold=how["threshold"],
+        closest=how["closest"],
+        stratify=bool(how["stratify"]),
+        seed=how["seed"],
     )
     _stage.perform(
         job, common,
         plan=lambda opened: {"frames": sum(1 for _ in opened.frames()), "number": how["number"]},
         run=lambda opened: stage.run(selection, opened),
-        say=_said,
+        say=_summarised,
         verdict=lambda summary: FAILED_FRAMES if summary["failed"] and not summary["chosen"] else 0,
     )  # fmt: skip
 
 
-def _check(by: str, model: str | None, descriptor: str | None, how: dict[str, Any]) -> None:
+def _check(by: str, model: str | None, descriptor: str | None, how: How) -> None:
     """Raise UsageError for options that contradict each other."""
     if how["threshold"] and by not in ("committee", "error"):
         raise UsageError(f"--threshold has no meaning with --by {by}", "--min-distance is for spaces")
@@ -145,7 +167,7 @@ def _check(by: str, model: str | None, descriptor: str | None, how: dict[str, An
         raise UsageError("--descriptor model needs a model", "--model BUNDLE, or --descriptor soap")
 
 
-def _said(summary: dict[str, Any]) -> str:
+def _summarised(summary: Summary) -> str:
     out = ", ".join(f"{count} {why}" for why, count in sorted(summary["left_out"].items()))
     score = "; forces {least:.3g} to {largest:.3g} eV/Å".format(**summary["score"]) if "score" in summary else ""
     where = ", ".join(filter(None, (_stage.name(summary["output"]), summary["rest"])))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from psiflow_cli import options
 from psiflow_cli.commands import _stage
 from psiflow_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from psiflow_cli.stages.select.split import Part
 
 
 def _parts(_ctx: click.Context, _param: click.Parameter, value: str) -> dict[str, float]:
@@ -88,9 +91,9 @@ def command(
     job = _stage.on_site(job, common)
     splitting = split.Splitting(job, parts, files, seed, group, stratify)
 
-    def say(summary: dict[str, Any]) -> str:
+    def say(summary: split.Summary) -> str:
         without = "".join(f"; {count} frames lack {key}" for key, count in summary["without"].items())
-        return ", ".join(_said(part, group) for part in summary["parts"].values()) + without
+        return ", ".join(_of_part(part, group) for part in summary["parts"].values()) + without
 
     _stage.perform(
         job, common,
@@ -100,6 +103,6 @@ def command(
     )  # fmt: skip
 
 
-def _said(part: dict[str, Any], group: str | None) -> str:
+def _of_part(part: Part, group: str | None) -> str:
     groups = f" ({part['groups']} of {group})" if group else ""
     return f"{part['frames']} frames{groups} -> {part['output']}"

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from psiflow_cli.messages import Failure, FailureClass, Unit
 
-    R = TypeVar("R", default=Any)
+    R = TypeVar("R", covariant=True, default=Any)
 else:
     from typing import TypeVar
 
-    R = TypeVar("R")
+    R = TypeVar("R", covariant=True)
 
 
 def is_failure(result: Mapping[str, object]) -> TypeIs[Failure]:

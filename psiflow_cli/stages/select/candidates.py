@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
 from psiflow_cli.extxyz import Frame
@@ -18,77 +18,75 @@ _REASONS = 100
 """So many failures are asked why."""
 
 
-class Pool:
+class Candidates:
     """One look at every frame; of the inputs, the first `competing` are chosen from, the others are there already."""
 
     def __init__(self, workspace: Workspace, competing: int, see: Callable[[Frame], None]) -> None:
         """`see` is called with each frame that is chosen from."""
-        self.kinds: list[str] = []
-        """The compositions, such as H2O."""
-        self._kind_of = array("i")
-        self._out: dict[int, str] = {}
+        self._composition_of = array("i")
+        self._unfit: dict[int, str] = {}
         self.left_out: Counter[str] = Counter()
         """How many frames were left out, by reason."""
         self.failures: Counter[str] = Counter()
         """How many of them since workers could not compute what decides, by class."""
         self.reasons: set[str] = set()
         """What some of them said."""
-        known: dict[str, int] = {}
+        numbers: dict[str, int] = {}
         self.size = 0
+        """How many frames are chosen from, those that are left out included."""
 
         def competitors() -> Iterator[Frame]:
             for number in range(competing):
                 for frame in workspace.frames_of(number):
-                    kind = composition(frame.symbols)
-                    self._kind_of.append(known.setdefault(kind, len(known)))
+                    self._composition_of.append(numbers.setdefault(composition(frame.symbols), len(numbers)))
                     if is_isolated_atom(frame):
-                        self._out[self.size] = "isolated atom"
+                        self._unfit[self.size] = "isolated atom"
                     elif "failure" in frame.info:
-                        self._out[self.size] = "failed before"
+                        self._unfit[self.size] = "failed before"
                     see(frame)
                     self.size += 1
                     yield frame
 
         others = chain.from_iterable(workspace.frames_of(number) for number in range(competing, len(workspace.sources)))
         self.survey = Survey(chain(competitors(), others), (), lambda _: None)
-        self.kinds = list(known)
-        self.there = IdSet(self.survey.distinct, self.survey.ids[self.size :])
+        self._compositions = list(numbers)
+        self.excluded = IdSet(self.survey.distinct, self.survey.ids[self.size :])
         """The structures that are there already."""
-        self.candidates = array("q", self._candidates())
-        """The places in the input of those that compete, each structure once."""
+        self.places = array("q", self._competing())
+        """In the input, of those that compete, each structure once."""
 
-    def _candidates(self) -> Iterator[int]:
+    def _competing(self) -> Iterator[int]:
         seen = IdSet(self.survey.distinct)
-        for index, key in enumerate(self.survey.ids[: self.size]):
-            why = self._out.get(index) or ("excluded" if key in self.there else "duplicate" if key in seen else "")
+        for place, key in enumerate(self.survey.ids[: self.size]):
+            why = self._unfit.get(place) or ("excluded" if key in self.excluded else "duplicate" if key in seen else "")
             if why:
                 self.left_out[why] += 1
             else:
                 seen.add(key)
-                yield index
+                yield place
 
-    def kind(self, index: int) -> str:
-        """The composition of the frame at a place in the input."""
-        return self.kinds[self._kind_of[index]]
+    def composition(self, place: int) -> str:
+        """Of the frame at a place in the input, such as H2O."""
+        return self._compositions[self._composition_of[place]]
 
-    def leave_out(self, keep: Callable[[int], str]) -> None:
-        """Take out the candidates for which `keep` gives a reason."""
-        kept = array("q")
-        for index in self.candidates:
-            if why := keep(index):
+    def leave_out(self, reason: Callable[[int], str]) -> None:
+        """Take out those for whose place there is a reason."""
+        left = array("q")
+        for place in self.places:
+            if why := reason(place):
                 self.left_out[why] += 1
             else:
-                kept.append(index)
-        self.candidates = kept
+                left.append(place)
+        self.places = left
 
-    def fail(self, why: str, results: Results) -> None:
-        """Take out the candidates that have a failure there."""
+    def fail(self, why: str, results: Results[Mapping[str, object]]) -> None:
+        """Take out those that have a failure there."""
         ids, failures = self.survey.ids, results.failures
-        failed = [ids[index] for index in self.candidates if ids[index] in failures]
+        failed = [ids[place] for place in self.places if ids[place] in failures]
         self.failures.update(failures[key] for key in failed)
-        self.reasons |= {results.of(key)["message"] for key in failed[:_REASONS]}
-        self.leave_out(lambda index: why if ids[index] in failures else "")
+        self.reasons |= {str(results.of(key)["message"]) for key in failed[:_REASONS]}
+        self.leave_out(lambda place: why if ids[place] in failures else "")
 
     def keys(self, universe: Universe) -> IdSet:
-        """The structures of the candidates."""
-        return IdSet(universe, (self.survey.ids[index] for index in self.candidates))
+        """Their structures."""
+        return IdSet(universe, (self.survey.ids[place] for place in self.places))

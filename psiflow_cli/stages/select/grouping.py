@@ -10,7 +10,7 @@ from psiflow_cli.errors import BadData, nearest
 from psiflow_cli.extxyz import Frame
 
 COMPOSITION = "composition"
-"""Said in place of a key: frames of the same atoms are of one kind."""
+"""In place of a key: frames of the same atoms are of one kind."""
 _MOST_KEYS = 1000
 
 
@@ -21,7 +21,7 @@ class Values:
         self._key = key
         self._keys: set[str] = set()
         self._known: dict[str, str] = {}
-        self.of: list[str | None] = []
+        self.of_frame: list[str | None] = []
         """None where a frame lacks the key."""
 
     def see(self, frame: Frame) -> None:
@@ -32,7 +32,7 @@ class Values:
             value = frame.info.get(self._key)
             if value is None and len(self._keys) < _MOST_KEYS:
                 self._keys.update(frame.info)
-        self.of.append(None if value is None else self._known.setdefault(str(value), str(value)))
+        self.of_frame.append(None if value is None else self._known.setdefault(str(value), str(value)))
 
     def check(self, file: str) -> None:
         """Raise BadData for a key that no frame has."""

@@ -7,12 +7,31 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any
+from typing import TypedDict
 
 from psiflow_cli import extxyz
 from psiflow_cli.stages.core.results import Survey
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.select.grouping import Values, share_out, together
+
+
+class Part(TypedDict, total=False):
+    """What is in a part."""
+
+    frames: int
+    output: str
+    groups: int
+    kinds: dict[str, int]
+    """How many frames of each."""
+
+
+class Summary(TypedDict):
+    """What is said of the parts."""
+
+    total: int
+    parts: dict[str, Part]
+    without: dict[str, int]
+    """How many frames lack each key."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +45,7 @@ class Splitting:
     group: str | None = None
     """The key whose value frames that stay together have in common."""
     stratify: str | None = None
-    """The key, or `parting.COMPOSITION`, by which each part gets its share of every kind."""
+    """The key, or `grouping.COMPOSITION`, by which each part gets its share of every kind."""
 
 
 def assign(keys: list[int], shares: dict[str, float], seed: int) -> dict[int, str]:
@@ -46,7 +65,7 @@ def assign(keys: list[int], shares: dict[str, float], seed: int) -> dict[int, st
     return parts
 
 
-def run(splitting: Splitting, workspace: Workspace) -> dict[str, Any]:
+def run(splitting: Splitting, workspace: Workspace) -> Summary:
     """Write the parts, each in input order; isolated atoms go to the first part. Returns the summary."""
     isolated: list[bool] = []
     values = {key: Values(key) for key in (splitting.group, splitting.stratify) if key}
@@ -69,20 +88,24 @@ def run(splitting: Splitting, workspace: Workspace) -> dict[str, Any]:
         for name, file in splitting.files.items():
             counts[name] = workspace.publish(_part(workspace, of_frame, name), file)
     of_drawn = [name for name, alone in zip(of_frame, isolated, strict=True) if not alone]
-    parts = {name: {"frames": counts[name], "output": file} for name, file in splitting.files.items()}
-    for name, part in parts.items():
-        part |= _inside(splitting, values, [of == name for of in of_drawn])
-    without = {key: each.of.count(None) for key, each in values.items()}
+    parts: dict[str, Part] = {}
+    for name, file in splitting.files.items():
+        inside = _inside(splitting, values, [of == name for of in of_drawn])
+        parts[name] = {"frames": counts[name], "output": file, **inside}
+    without = {key: each.of_frame.count(None) for key, each in values.items()}
     return {"total": len(survey), "parts": parts, "without": {key: count for key, count in without.items() if count}}
 
 
-def _inside(splitting: Splitting, values: dict[str, Values], inside: list[bool]) -> dict[str, Any]:
+def _inside(splitting: Splitting, values: dict[str, Values], inside: list[bool]) -> Part:
     """How many groups are in a part, and how many frames of each kind."""
-    found: dict[str, Any] = {}
+    part: Part = {}
     for key, each in values.items():
-        counts = Counter(value for value in compress(each.of, inside) if value is not None)
-        found |= {"groups": len(counts)} if key == splitting.group else {"kinds": dict(sorted(counts.items()))}
-    return found
+        counts = Counter(value for value in compress(each.of_frame, inside) if value is not None)
+        if key == splitting.group:
+            part["groups"] = len(counts)
+        else:
+            part["kinds"] = dict(sorted(counts.items()))
+    return part
 
 
 def _drawn(splitting: Splitting, keys: list[int], values: dict[str, Values]) -> list[str]:
@@ -91,7 +114,7 @@ def _drawn(splitting: Splitting, keys: list[int], values: dict[str, Values]) -> 
         parts = assign(keys, splitting.shares, splitting.seed)
         return [parts[key] for key in keys]
     none = [None] * len(keys)
-    groups, kinds = (values[key].of if key else none for key in (splitting.group, splitting.stratify))
+    groups, kinds = (values[key].of_frame if key else none for key in (splitting.group, splitting.stratify))
     return share_out(together(keys, groups), kinds, splitting.shares, splitting.seed)
 
 
