@@ -34,7 +34,7 @@ def _named(kind: str) -> Callable[[str], Iterator[str]]:
 def _folders(sign: str) -> Callable[[str], Iterator[str]]:
     """Folders with a file of this name; nothing inside one is looked at."""
 
-    def found(begun: str) -> Iterator[str]:
+    def paths(begun: str) -> Iterator[str]:
         begun = os.path.normpath(begun) + "/" * begun.endswith("/") if begun else ""
         top = os.path.dirname(begun)
         for folder, below, files in os.walk(top or "."):
@@ -45,18 +45,18 @@ def _folders(sign: str) -> Callable[[str], Iterator[str]]:
             ends = sign in files or len(Path(inside).parts) >= DEPTH
             below[:] = [] if ends else sorted(name for name in below if not name.startswith("."))
 
-    return found
+    return paths
 
 
 class _Completed(click.types.StringParamType):
     """Text that a shell can complete: with what is known and begins so, else with files."""
 
-    def __init__(self, *known: Callable[[str], Iterator[str]]) -> None:
-        self._known = known
+    def __init__(self, *sources: Callable[[str], Iterator[str]]) -> None:
+        self._sources = sources
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """See click."""
-        names = chain.from_iterable(known(incomplete) for known in self._known)
+        names = chain.from_iterable(source(incomplete) for source in self._sources)
         return [CompletionItem(name) for name in islice(names, _MOST)] or [CompletionItem(incomplete, type="file")]
 
 

@@ -38,8 +38,8 @@ class StageCommand(click.Command):
             from psiflow_cli import defaults
 
             group = parent.find_root().command if parent else self
-            known = list(group.commands) if isinstance(group, click.Group) else [str(self.name)]
-            extra["default_map"] = defaults.of(self, args, known)
+            commands = list(group.commands) if isinstance(group, click.Group) else [str(self.name)]
+            extra["default_map"] = defaults.of(self, args, commands)
         return super().make_context(info_name, args, parent, **extra)
 
 

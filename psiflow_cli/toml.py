@@ -29,19 +29,19 @@ def key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else value(name)
 
 
-def value(thing: object) -> str:
+def value(item: object) -> str:
     """A value as TOML wants it, on one line."""
-    if isinstance(thing, bool):
-        return "true" if thing else "false"
-    if isinstance(thing, (int, float)):
-        return repr(thing)
-    if isinstance(thing, (list, tuple)):
-        return "[" + ", ".join(map(value, thing)) + "]"
-    if isinstance(thing, dict):
-        pairs = ", ".join(f"{key(k)} = {value(v)}" for k, v in thing.items())
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    if isinstance(item, (int, float)):
+        return repr(item)
+    if isinstance(item, (list, tuple)):
+        return "[" + ", ".join(map(value, item)) + "]"
+    if isinstance(item, dict):
+        pairs = ", ".join(f"{key(k)} = {value(v)}" for k, v in item.items())
         return f"{{ {pairs} }}" if pairs else "{}"
     # a JSON string is a TOML basic string, but for one character
-    return json.dumps(str(thing), ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(str(item), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def explain(path: object, text: str, error: TOMLDecodeError) -> tuple[str, str]:

@@ -33,17 +33,17 @@ class Copies:
 
     def report(self, findings: Findings, ids: Sequence[int], places: Places) -> None:
         """Compare each frame with the first of the same structure; `ids` are those of the structures, in order."""
-        same: list[tuple[int, int]] = []
-        other: list[tuple[int, int]] = []
+        alike: list[tuple[int, int]] = []
+        unlike: list[tuple[int, int]] = []
         first = -1
         for index in sorted(range(len(ids)), key=ids.__getitem__):
             if first < 0 or ids[index] != ids[first]:
                 first = index
             else:
-                (other if self._differ(first, index) else same).append((index, first))
+                (unlike if self._differ(first, index) else alike).append((index, first))
         for severity, pairs, more, hint in (
-            (ERROR, other, ", with other labels", "keep those of one method, and of one charge and multiplicity"),
-            (WARNING, same, "", "it counts twice; psiflow split keeps copies together"),
+            (ERROR, unlike, ", with other labels", "keep those of one method, and of one charge and multiplicity"),
+            (WARNING, alike, "", "it counts twice; psiflow split keeps copies together"),
         ):
             if pairs:
                 pairs.sort()

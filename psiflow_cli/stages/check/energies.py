@@ -39,18 +39,18 @@ class Energies:
         """Say which energies stand out."""
         kinds = list(self._compositions)
         sizes = [sum(count for _, count in kind) for kind in kinds]
-        given = [index for index, energy in enumerate(self._energies) if not math.isnan(energy)]
-        if len(given) < _FEWEST:
+        labelled = [index for index, energy in enumerate(self._energies) if not math.isnan(energy)]
+        if len(labelled) < _FEWEST:
             return
-        fitted, far = given, {}
+        fitted, far = labelled, {}
         for _ in range(3):  # what stands out must not bend the fit
             fit = _fit([(kinds[self._kinds[i]], self._energies[i]) for i in fitted])
             of_kind = [sum(count * fit[element] for element, count in kind) for kind in kinds]
-            rest = {i: (self._energies[i] - of_kind[self._kinds[i]]) / sizes[self._kinds[i]] for i in given}
+            rest = {i: (self._energies[i] - of_kind[self._kinds[i]]) / sizes[self._kinds[i]] for i in labelled}
             far = _far(rest)
-            if len(far) > _MOST_SHARE * len(given):
+            if len(far) > _MOST_SHARE * len(labelled):
                 return
-            fitted = [i for i in given if i not in far]
+            fitted = [i for i in labelled if i not in far]
         if far:
             worst = max(far.values(), key=abs)
             what = (

@@ -87,8 +87,8 @@ class Names:
         """Keys besides the labels that some frames have and others lack."""
         labels = {*self._named.values(), *(name for label in LABELS for name in CANDIDATES[label])}
         total = sum(alike.count for alike in self._sets.values())
-        known = sorted({key for keys, _ in self._sets for key in keys} - labels)
-        counts = {key: sum(a.count for (keys, _), a in self._sets.items() if key in keys) for key in known}
+        names = sorted({key for keys, _ in self._sets for key in keys} - labels)
+        counts = {key: sum(a.count for (keys, _), a in self._sets.items() if key in keys) for key in names}
         some = {key: count for key, count in counts.items() if count < total}
         if some:
             named = ", ".join(f"{key} ({count} of {total})" for key, count in list(some.items())[:8])

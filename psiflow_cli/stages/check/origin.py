@@ -44,9 +44,9 @@ class Origin:
         if sample.energy is None:
             self.atoms.setdefault(element, float("nan"))
             return
-        known = self.atoms.setdefault(element, sample.energy)
-        if abs(known - sample.energy) > SAME_ENERGY_EV:
-            self._contradiction = f"an isolated {element} atom at {sample.energy} eV, but an earlier one at {known} eV"
+        energy = self.atoms.setdefault(element, sample.energy)
+        if abs(energy - sample.energy) > SAME_ENERGY_EV:
+            self._contradiction = f"an isolated {element} atom at {sample.energy} eV, but an earlier one at {energy} eV"
             self._contradictions.append(sample.where)
 
     def report(self, findings: Findings) -> None:

@@ -47,8 +47,8 @@ class Labelled:
     def see(self, sample: Sample) -> None:
         """Note one frame."""
         self._index += 1
-        known = not self._elements or self._elements.issuperset(sample.frame.symbols)
-        if sample.stress is None or not all(sample.frame.pbc) or not known:
+        can_predict = not self._elements or self._elements.issuperset(sample.frame.symbols)
+        if sample.stress is None or not all(sample.frame.pbc) or not can_predict:
             return
         if self._seen % self._step == 0:
             self._held.append((self._index, sample.stress))
@@ -74,8 +74,8 @@ def report(pairs: list[tuple[Voigt, Stress | Failure]], findings: Findings) -> N
     count = len(both)
     label, model = ([x for stress in side for x in stress] for side in zip(*both, strict=True))
     across = sum(x * y for x, y in zip(label, model, strict=True))
-    size, other = math.sqrt(sum(x * x for x in label)), math.sqrt(sum(x * x for x in model))
-    correlation = across / (size * other) if size and other else 0.0
+    of_labels, of_model = math.sqrt(sum(x * x for x in label)), math.sqrt(sum(x * x for x in model))
+    correlation = across / (of_labels * of_model) if of_labels and of_model else 0.0
     evidence = f"in {count} frames its correlation with the model's is {correlation:.2f}"
     if correlation < -_LEAST:
         what = f"the stress has the wrong sign: {evidence}"
@@ -84,7 +84,7 @@ def report(pairs: list[tuple[Voigt, Stress | Failure]], findings: Findings) -> N
     elif correlation < _LEAST:
         what = f"the stress does not follow the model's: {evidence}"
         findings.add(WARNING, "stress", what, "is the model good, and the stress converged?").count = count
-    ratio = size / other if other else 1.0
+    ratio = of_labels / of_model if of_model else 1.0
     unit = min(_UNITS, key=lambda name: abs(math.log(ratio / _UNITS[name]))) if ratio > 0 else ""
     if abs(correlation) > _LEAST and unit and 0.5 < ratio / _UNITS[unit] < 2:
         what = f"the stress looks like {unit}: it is {ratio:.3g} times the model's"

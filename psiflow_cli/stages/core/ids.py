@@ -55,10 +55,10 @@ class IdSet(MutableSet[int]):
 
     def copy(self) -> IdSet:
         """A set of its own with the same ids."""
-        made = IdSet(self._universe)
-        made._flags[:] = self._flags
-        made._count = self._count
-        return made
+        copied = IdSet(self._universe)
+        copied._flags[:] = self._flags
+        copied._count = self._count
+        return copied
 
     def __contains__(self, key: object) -> bool:
         at = self._universe.place(key)

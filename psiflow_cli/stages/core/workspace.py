@@ -120,12 +120,12 @@ class Workspace:
             return _spool(self.job.folder / "stdin.xyz")
         if name.lower().endswith(_TEXT):
             return Path(name)
-        made = Path(self._converted.name) / f"{len(self.sources)}.xyz"
+        converted = Path(self._converted.name) / f"{len(self.sources)}.xyz"
         executor = self.job.executor
         if executor is None:
-            return _convert(name, made, [sys.executable])
+            return _convert(name, converted, [sys.executable])
         inside = container.words(executor, Path(name).absolute().parent, Path(convert.__file__).parent)
-        return _convert(name, made, [*inside, executor.python])
+        return _convert(name, converted, [*inside, executor.python])
 
     def frames(self) -> Iterator[extxyz.Frame]:
         """Every frame of every input, in order."""
