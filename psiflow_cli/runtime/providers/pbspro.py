@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
 
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
+
+if TYPE_CHECKING:
+    from parsl.providers.base import ExecutionProvider
 
 CANCEL = "qdel"
 """The program that ends jobs by their ids."""
@@ -25,7 +28,7 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     """Further lines of the script, such as `-m n`, each without `#PBS`."""
 
 
-def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's PBSProProvider."""
     from parsl.launchers import MpiExecLauncher, SingleNodeLauncher
     from parsl.providers import PBSProProvider
