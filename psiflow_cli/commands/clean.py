@@ -76,9 +76,9 @@ def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run
     if as_json:
         import json
 
-        told = [{**each.described(), "deleted": each in deleted} for each in planned]
+        rows = [{**each.described(), "deleted": each in deleted} for each in planned]
         total = sum(each.size for each in (todo if dry_run else deleted))
-        click.echo(json.dumps({"bytes": total, "dry_run": dry_run, "runs": told}))
+        click.echo(json.dumps({"bytes": total, "dry_run": dry_run, "runs": rows}))
 
 
 def _confirmed() -> bool:

@@ -39,7 +39,7 @@ class Task:
     """One call on a worker: `target` is `module:function`, `payload` its keyword arguments, `note` the caller's own."""
 
     function: str
-    payload: Mapping[str, object]
+    payload: Mapping[str, Any]
     note: Any = None
     tries: int = 1
     losses: int = 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.runtime import journal
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Epoch, Record
 
 
 def is_of(unit_of: str, keys: list[str]) -> bool:
@@ -29,7 +32,7 @@ class Units:
         self.core_seconds = 0.0
         self.lost = 0
         """How often a unit was lost with its worker in the present invocation."""
-        self.info: dict[str, Any] = {}
+        self.info: Epoch = {}
 
     def read(self, path: Path) -> None:
         """Count what was added since the last time."""
@@ -41,13 +44,13 @@ class Units:
         """Count the units of these settings, not those that were computed last."""
         self._last = next((of for of in reversed(self._of) if is_of(of, keys)), self._last)
 
-    def _add(self, record: dict[str, Any]) -> None:
-        if record.get("kind") == "begin":
+    def _add(self, record: Record) -> None:
+        if record["kind"] == "begin":
             self._now = self.lost = 0
             self._begun, self._first = record["t"], None
-        if record.get("kind") == "lost":
+        if record["kind"] == "lost":
             self.lost += len(record["ids"])
-        if record.get("kind") != "unit":
+        if record["kind"] != "unit":
             return
         self._last = record["of"]
         at, failed = self._of.setdefault(self._last, ({}, set()))
