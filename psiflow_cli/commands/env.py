@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from psiflow_cli import options, registry
 from psiflow_cli.console import note
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import EnvironmentRow
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
@@ -85,12 +88,12 @@ def list_(as_json: bool) -> None:
         return
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
-        click.echo(f"{row['name']:{width}}  {_said(row)}\n{'':{width}}  {row['prefix']}")
+        click.echo(f"{row['name']:{width}}  {_sentence(row)}\n{'':{width}}  {row['prefix']}")
     if not rows:
         note("no environments; psiflow env create FAMILY makes one")
 
 
-def _said(row: dict[str, Any]) -> str:
+def _sentence(row: EnvironmentRow) -> str:
     versions = f", Python {row['python']}, Parsl {row['parsl']}" if row["parsl"] else ""
     return f"{row['family'] or '?'}{versions}: {row['problem'] or 'fits'}"
 
@@ -106,10 +109,12 @@ def remove(name: str, as_json: bool) -> None:
     Examples:
       psiflow env remove mace
     """
+    from dataclasses import asdict
+
     from psiflow_cli.stages.setup import env
 
     removed = env.remove(name)
     if as_json:
-        click.echo(json.dumps({"command": "env remove", **removed}))
-    left = f"; left there, since psiflow did not make it: {', '.join(removed['left'])}" if removed["left"] else ""
-    note(f"removed {removed['prefix']}{left}")
+        click.echo(json.dumps({"command": "env remove", **asdict(removed)}))
+    left = f"; left there, since psiflow did not make it: {', '.join(removed.left)}" if removed.left else ""
+    note(f"removed {removed.prefix}{left}")

@@ -291,23 +291,23 @@ class CleanedRun(TypedDict):
     """Why it is left alone, or ""."""
 
 
-class EnvironmentMarker(TypedDict, total=False):
-    """psiflow-env.json in a workers' environment that psiflow made."""
-
-    family: str
-    finished: str | bool
-    """When; False while it is made."""
-    kept: list[str]
-    """What was in the folder before."""
-    python: str
-    parsl: str
-    psiflow: str
-    code: str
-    """What tells one psiflow from another."""
-    modules: list[str]
-    """Of the back ends' modules, those that it has."""
-    entries: list[str]
-    """What psiflow has put into the folder."""
+EnvironmentMarker = TypedDict(
+    "EnvironmentMarker",
+    {
+        "family": str,
+        "finished": "str | Literal[False]",  # when; False while it is made
+        "kept": list[str],  # what was in the folder before
+        "python": str,
+        "parsl": str,
+        "psiflow": str,
+        "code": str,  # what tells one psiflow from another
+        "modules": list[str],  # of the back ends' modules, those that it has
+        "with": list[str],  # requirements that the user has added
+        "entries": list[str],  # what psiflow has put into the folder
+    },
+    total=False,
+)
+"""psiflow-env.json in a workers' environment that psiflow made."""
 
 
 class EnvironmentRow(TypedDict):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from psiflow_cli import toml
 from psiflow_cli.errors import BadConfig, nearest
@@ -58,7 +57,7 @@ def parse(path: Path) -> schema.Site:
     return check(path, _extended(path, ()))
 
 
-def _extended(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+def _extended(path: Path, below: tuple[Path, ...]) -> dict[str, object]:
     """A file's tables over those of the site that it extends."""
     if path.resolve() in below:
         raise BadConfig(f"{path}: extends: goes round in a circle", "a site cannot extend itself")
@@ -81,7 +80,7 @@ def _extended(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     return _merged(_extended(found, above), data)
 
 
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _merged(base: dict[str, object], over: dict[str, object]) -> dict[str, object]:
     """`over` on top of `base`, table by table."""
     merged = dict(base)
     for key, value in over.items():
@@ -90,10 +89,10 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, object]:
     try:
         text = path.read_text(encoding="utf-8")
-        data: dict[str, Any] = toml.loads(text)
+        data: dict[str, object] = toml.loads(text)
     except OSError as error:
         raise BadConfig(f"{path}: {error.strerror or error}", "check its permissions") from None
     except UnicodeDecodeError as error:
