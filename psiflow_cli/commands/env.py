@@ -47,8 +47,8 @@ def create(
     Parsl.
 
     It goes to $XDG_DATA_HOME/psiflow/envs/NAME (or ~/.local/share/psiflow/envs/NAME), where sites that name
-    no environment find it. One that is there and fits is left as it is; one that is unfinished, or made for other
-    versions, is made anew. Pip looks where its own configuration says (PIP_INDEX_URL, PIP_FIND_LINKS).
+    no environment find it. One that is there and fits is left as it is; one that is unfinished, or row for other
+    versions, is row anew. Pip looks where its own configuration says (PIP_INDEX_URL, PIP_FIND_LINKS).
 
     \b
     Examples:
@@ -62,11 +62,11 @@ def create(
 
     recipe = install.Recipe(**({"python": python} if python else {}), more=more)
     with stoppable():
-        made = env.create(family, name or "", Path(prefix) if prefix else None, recipe)
+        row = env.create(family, name or "", Path(prefix) if prefix else None, recipe)
     if as_json:
-        click.echo(json.dumps({"command": "env create", **made}))
-    state = "is up to date" if made["up_to_date"] else "is ready"
-    note(f"{made['prefix']} {state}: {family}, Python {made['python']}, Parsl {made['parsl']}")
+        click.echo(json.dumps({"command": "env create", **row}))
+    state = "is up to date" if row["up_to_date"] else "is ready"
+    note(f"{row['prefix']} {state}: {family}, Python {row['python']}, Parsl {row['parsl']}")
 
 
 @command.command("list", short_help="The environments, and whether each fits this command")

@@ -95,11 +95,11 @@ def thin(path: Path, unwanted: Callable[[Record], bool]) -> None:
                 stream.write(line + b"\n")
 
 
-def unit(unit_id: str, of: str, ok: bool, seconds: float, cores: int, **more: Any) -> Unit:
-    """The record of a finished unit; `more` are the other keys of `messages.Unit`, the `value` last."""
+def unit(unit_id: str, fingerprint: str, ok: bool, seconds: float, cores: int, **details: object) -> Unit:
+    """The record of a finished unit; `details` are the other keys of `messages.Unit`, the `value` last."""
     now = round(time.time(), 3)
-    head = {"kind": "unit", "id": unit_id, "of": of, "ok": ok, "t": now, "s": seconds, "cores": cores}
-    return cast("Unit", {**head, **more})
+    head = {"kind": "unit", "id": unit_id, "of": fingerprint, "ok": ok, "t": now, "s": seconds, "cores": cores}
+    return cast("Unit", {**head, **details})
 
 
 class Journal:

@@ -54,9 +54,9 @@ def _group(data: dict[str, object], kind: str) -> dict[str, object]:
 def _provider(place: str, entries: object) -> schema.Provider:
     """A provider's table, checked by the file of its type in `runtime/providers/`."""
     kind = entries.get("type", "local") if isinstance(entries, dict) else "local"
-    known = registry.names("runtime.providers")
-    if kind not in known:
-        raise BadConfig(f"{place} type: unknown provider {kind!r}", nearest(str(kind), known))
+    kinds = registry.names("runtime.providers")
+    if kind not in kinds:
+        raise BadConfig(f"{place} type: unknown provider {kind!r}", nearest(str(kind), kinds))
     provider: schema.Provider = _convert(place, entries, registry.load("runtime.providers", kind).Provider)
     return provider
 
@@ -97,9 +97,9 @@ def _literals(kind: object) -> list[str]:
 def _check_names(path: Path, site: schema.Site) -> None:
     """Every name that a table mentions exists."""
 
-    def exists(place: str, name: str, known: Mapping[str, object]) -> None:
-        if name not in known:
-            raise BadConfig(f"{path}: {place}: nothing is named {name!r}", nearest(name, list(known)))
+    def exists(place: str, name: str, names: Mapping[str, object]) -> None:
+        if name not in names:
+            raise BadConfig(f"{path}: {place}: nothing is named {name!r}", nearest(name, list(names)))
 
     for label, executor in site.executors.items():
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", label):

@@ -22,13 +22,13 @@ def folders() -> list[Path]:
 
 def available() -> dict[str, Path]:
     """Every site file by name; the working directory itself is not listed, but searched."""
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for folder in folders():
         if folder != Path("."):
             for path in sorted(folder.glob("*.toml")) if folder.is_dir() else []:
                 if path.is_file():
-                    found.setdefault(path.stem, path)
-    return found
+                    by_name.setdefault(path.stem, path)
+    return by_name
 
 
 def find(name: str, past: tuple[Path, ...] = ()) -> Path:
@@ -43,7 +43,7 @@ def find(name: str, past: tuple[Path, ...] = ()) -> Path:
         candidate = folder / f"{stem}.toml"
         if candidate.is_file() and candidate.resolve() not in past:
             return candidate
-    others = [known for known, path in available().items() if path.resolve() not in past]
+    others = [other for other, path in available().items() if path.resolve() not in past]
     raise BadConfig(f"no {'other ' if past else ''}site named {name!r}", nearest(stem, others))
 
 
@@ -71,13 +71,13 @@ def _extended(path: Path, below: tuple[Path, ...]) -> dict[str, object]:
     beside = path.parent / base
     # A name is looked up as on the command line, past this file, which may have the same name.
     if os.sep in base or (base.endswith(".toml") and beside.is_file()):
-        found = beside
+        base_path = beside
     else:
         try:
-            found = find(base, above)
+            base_path = find(base, above)
         except BadConfig as error:
             raise BadConfig(f"{path}: extends: {error.message}", error.hint) from None
-    return _merged(_extended(found, above), data)
+    return _merged(_extended(base_path, above), data)
 
 
 def _merged(base: dict[str, object], over: dict[str, object]) -> dict[str, object]:

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 def executor_of(site: schema.Site, family: str, operation: str, machine: Machine) -> ResolvedExecutor:
     """The executor of one operation, with its resources in numbers."""
-    found = _for_family(of_executor(site, site.executor_for(family, operation), machine), family)
-    if not found.table.on_oom:
-        return found
-    return replace(found, on_oom=_for_family(of_executor(site, found.table.on_oom, machine), family))
+    resolved = _for_family(of_executor(site, site.executor_for(family, operation), machine), family)
+    if not resolved.table.on_oom:
+        return resolved
+    return replace(resolved, on_oom=_for_family(of_executor(site, resolved.table.on_oom, machine), family))
 
 
-def _for_family(found: ResolvedExecutor, family: str) -> ResolvedExecutor:
+def _for_family(resolved: ResolvedExecutor, family: str) -> ResolvedExecutor:
     """With the Python that has what the family needs, where the site names none."""
-    if found.environment.prefix or found.environment.container:
-        return found
-    return replace(found, python=environments.python_for(family, found.table.type))
+    if resolved.environment.prefix or resolved.environment.container:
+        return resolved
+    return replace(resolved, python=environments.python_for(family, resolved.table.type))
 
 
 def of_executor(site: schema.Site, label: str, machine: Machine) -> ResolvedExecutor:

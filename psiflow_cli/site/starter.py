@@ -127,8 +127,8 @@ def for_machine(here: Machine, host: str, name: str) -> str:
     return f"{head}\n{header('providers.here')}\n{line('type', 'local', comment)}\n{tasks(all_of_it, all_of_it, 4)}"
 
 
-def _many(number: int, thing: str) -> str:
-    return f"{number or 'no'} {thing}{'s' * (number > 1)}"
+def _many(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'s' * (number > 1)}"
 
 
 def _called_gpu(nodes: Nodes) -> bool:

@@ -76,7 +76,7 @@ def let_pods_end(provider: ExecutionProvider) -> None:
     client: Any = cast("Any", provider).kube_client
     create, read = client.create_namespaced_pod, client.read_namespaced_pod
 
-    def create_once(*, namespace: str, body: Any) -> object:
+    def create_once(*, namespace: str, body: SimpleNamespace) -> object:
         body.spec.restart_policy = "Never"
         return create(namespace=namespace, body=body)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from psiflow_cli.errors import NO_RESOURCES, PsiflowError
-from psiflow_cli.runtime.journal import unit
+from psiflow_cli.errors import PsiflowError
 from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.stages.core.workspace import Workspace
 
@@ -23,10 +23,11 @@ def perform(workspace: Workspace, session: Session, function: str, payload: dict
             break
         workspace.run.note_lost([name], outcome.lost)
         if tries > session.executor.retries("worker-lost"):
-            raise PsiflowError(f"{name}: {outcome.lost}", f"logs: {workspace.job.folder / 'parsl'}", NO_RESOURCES)
+            raise PsiflowError(f"{name}: {outcome.lost}", f"logs: {workspace.job.folder / 'parsl'}", 69)
         tries += 1
-    of, seconds = workspace.run.request.fingerprint, round(outcome.seconds, 3)
-    workspace.run.journal.append(unit(name, of, not outcome.error, seconds, session.executor.cores))
+    unit = {"kind": "unit", "id": name, "of": workspace.run.request.fingerprint, "ok": not outcome.error}
+    unit.update(t=round(time.time(), 3), s=round(outcome.seconds, 3), cores=session.executor.cores)
+    workspace.run.journal.append(unit)
     if outcome.error:
         raise PsiflowError(f"{name}: {outcome.error}", f"logs: {workspace.job.folder / 'logs'}")
     return outcome.value

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from psiflow_cli.runtime import journal
-
-if TYPE_CHECKING:
-    from psiflow_cli.messages import Epoch, Record
 
 
 def is_of(unit_of: str, keys: list[str]) -> bool:
@@ -32,7 +29,7 @@ class Units:
         self.core_seconds = 0.0
         self.lost = 0
         """How often a unit was lost with its worker in the present invocation."""
-        self.info: Epoch = {}
+        self.info: dict[str, Any] = {}
 
     def read(self, path: Path) -> None:
         """Count what was added since the last time."""
@@ -44,13 +41,13 @@ class Units:
         """Count the units of these settings, not those that were computed last."""
         self._last = next((of for of in reversed(self._of) if is_of(of, keys)), self._last)
 
-    def _add(self, record: Record) -> None:
-        if record["kind"] == "begin":
+    def _add(self, record: dict[str, Any]) -> None:
+        if record.get("kind") == "begin":
             self._now = self.lost = 0
             self._begun, self._first = record["t"], None
-        if record["kind"] == "lost":
+        if record.get("kind") == "lost":
             self.lost += len(record["ids"])
-        if record["kind"] != "unit":
+        if record.get("kind") != "unit":
             return
         self._last = record["of"]
         at, failed = self._of.setdefault(self._last, ({}, set()))

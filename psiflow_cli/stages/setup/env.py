@@ -105,9 +105,9 @@ def _clear(environment: Environment) -> list[str]:
     """Remove what psiflow put into a folder, the marker last; returns the names of what is left."""
     prefix, facts = environment.prefix, environment.facts
     entries = set(os.listdir(prefix))
-    made = set(facts["entries"]) if "entries" in facts else entries - set(facts.get("kept", ()))
+    own = set(facts["entries"]) if "entries" in facts else entries - set(facts.get("kept", ()))
     write_json(prefix / MARKER, {**facts, "finished": False})  # from here on no command uses it
-    for entry in sorted((made & entries) - {MARKER}):
+    for entry in sorted((own & entries) - {MARKER}):
         path = prefix / entry
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
