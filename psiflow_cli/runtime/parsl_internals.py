@@ -119,9 +119,13 @@ def addresses(executor: ParslExecutor) -> list[str]:
 
 
 def statuses(executor: ParslExecutor) -> dict[str, JobStatus] | None:
-    """The state of every block, by Parsl's number for it; None for an executor without blocks (threads)."""
-    facade: dict[str, JobStatus] | None = getattr(executor, "status_facade", None)
-    return None if facade is None else dict(facade)
+    """The state of every block, by Parsl's number for it; None for threads, which have no blocks."""
+    from parsl.executors import ThreadPoolExecutor
+
+    if isinstance(executor, ThreadPoolExecutor):
+        return None
+    require(executor, "status_facade", "blocks_to_job_id")
+    return dict(cast("BlockProviderExecutor", executor).status_facade)
 
 
 def job_of(executor: ParslExecutor, block: str) -> str | None:

@@ -37,12 +37,6 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
         requirements=provider.requirements,
         cores_per_slot=provider.cores_per_node,
         scheduler_options="".join(f"{line}\n" for line in provider.directives),
-        nodes_per_block=provider.nodes,
-        init_blocks=provider.init_blocks,
-        min_blocks=provider.min_blocks,
-        max_blocks=provider.max_blocks,
-        walltime=provider.clock,
-        worker_init="\n".join(provider.worker_init),
-        cmd_timeout=provider.command_timeout,
         launcher=SingleNodeLauncher(),
+        **provider.blocks,
     )

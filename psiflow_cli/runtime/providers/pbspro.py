@@ -39,12 +39,6 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
         select_options=provider.select,
         cpus_per_node=provider.cores_per_node,
         scheduler_options="".join(f"#PBS {line}\n" for line in provider.directives),
-        nodes_per_block=provider.nodes,
-        init_blocks=provider.init_blocks,
-        min_blocks=provider.min_blocks,
-        max_blocks=provider.max_blocks,
-        walltime=provider.clock,
-        worker_init="\n".join(provider.worker_init),
-        cmd_timeout=provider.command_timeout,
         launcher=MpiExecLauncher() if provider.nodes > 1 else SingleNodeLauncher(),
+        **provider.blocks,
     )

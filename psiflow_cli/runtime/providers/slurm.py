@@ -59,19 +59,13 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
         qos=provider.qos or None,
         constraint=provider.constraint or None,
         clusters=provider.clusters or None,
-        nodes_per_block=provider.nodes,
         cores_per_node=provider.cores_per_node,
         mem_per_node=memory // 1024 if memory else None,
         gpus_per_node=provider.gpus_per_node or None,
-        init_blocks=provider.init_blocks,
-        min_blocks=provider.min_blocks,
-        max_blocks=provider.max_blocks,
-        walltime=provider.clock,
         scheduler_options="".join(f"#SBATCH {line}\n" for line in provider.sbatch),
-        worker_init="\n".join(provider.worker_init),
-        cmd_timeout=provider.command_timeout,
         exclusive=provider.exclusive,
         launcher=SrunLauncher() if provider.nodes > 1 else SingleNodeLauncher(),
+        **provider.blocks,
     )
 
 
