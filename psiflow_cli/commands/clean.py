@@ -92,9 +92,9 @@ def _confirmed() -> bool:
 
 
 def _show(planned: list[Cleaning], todo: list[Cleaning], others: bool, whole: bool) -> None:
-    kept = [each for each in planned if each.kept]
+    kept = [each for each in planned if each.why_kept]
     for each in kept:
-        note(f"{each.folder} stays, as it {each.kept}")
+        note(f"{each.folder} stays, as it {each.why_kept}")
     if not todo:
         click.echo("nothing to delete")
         return

@@ -29,7 +29,7 @@ class Cleaning:
     run: RunRecord
     state: RunState
     items: list[Item] = field(default_factory=list)
-    kept: str = ""
+    why_kept: str = ""
     """Why it is left alone."""
 
     @property
@@ -40,7 +40,7 @@ class Cleaning:
     def described(self) -> CleanedRun:
         """As builtins."""
         items: list[CleanedItem] = [{"what": item.what, "bytes": item.size, "files": item.files} for item in self.items]
-        return {"run": str(self.folder), "state": self.state, "bytes": self.size, "items": items, "kept": self.kept}
+        return {"run": str(self.folder), "state": self.state, "bytes": self.size, "items": items, "kept": self.why_kept}
 
 
 def plan(folder: Path, others: bool, runs: bool) -> Cleaning:
@@ -49,13 +49,13 @@ def plan(folder: Path, others: bool, runs: bool) -> Cleaning:
     state = status.state_of(folder, run)
     cleaning = Cleaning(folder, run, state)
     if folder.is_symlink():
-        cleaning.kept = "is a link"
+        cleaning.why_kept = "is a link"
     elif state is RunState.RUNNING:
-        cleaning.kept = "is running"
+        cleaning.why_kept = "is running"
     elif not runs:
         cleaning.items = leftovers.find(folder, run, state, others)
     elif isinstance(item := leftovers.whole(folder, run, state), str):
-        cleaning.kept = item
+        cleaning.why_kept = item
         cleaning.items = leftovers.find(folder, run, state, others)
     else:
         cleaning.items = [item]
