@@ -7,14 +7,28 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from psiflow_cli import __version__, registry
 from psiflow_cli.errors import BadConfig
 
+if TYPE_CHECKING:
+    from psiflow_cli.messages import EnvironmentMarker
+
 MARKER = "psiflow-env.json"
 """In every environment that psiflow began; it has the key `finished` once all is installed and was tried."""
 DISTRIBUTION = "psiflow-cli"
+
+
+class Versions(TypedDict):
+    """What an environment must share with the command."""
+
+    python: str
+    """The minor version."""
+    parsl: str
+    psiflow: str
+    code: str
+    """What tells one psiflow from another."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +37,14 @@ class Environment:
 
     name: str
     prefix: Path
-    facts: dict[str, Any]
+    facts: EnvironmentMarker
     """What the marker says; empty if psiflow did not make this folder."""
 
     @property
     def python(self) -> Path:
         return self.prefix / "bin" / "python"
 
-    def unfit(self, command: dict[str, str]) -> str:
+    def unfit(self, command: Versions) -> str:
         """Why it cannot serve the command whose `running()` this is; empty if it can."""
         if not self.facts:
             return "not made by psiflow" if self.prefix.is_dir() else "its folder is gone"
@@ -38,14 +52,15 @@ class Environment:
             return "unfinished"
         if not os.access(self.python, os.X_OK):
             return "its Python is gone"
-        for key, word in (("python", "Python"), ("parsl", "Parsl")):
-            if self.facts.get(key) != command[key]:
-                return f"{word} {self.facts.get(key)}, not {command[key]}"
+        python, parsl = self.facts.get("python"), self.facts.get("parsl")
+        for word, version, needed in (("Python", python, command["python"]), ("Parsl", parsl, command["parsl"])):
+            if version != needed:
+                return f"{word} {version}, not {needed}"
         return "" if self.facts.get("code") == command["code"] else "made by another psiflow"
 
 
-def running() -> dict[str, str]:
-    """What an environment must share with the command: Python's minor version, Parsl's version, and psiflow itself."""
+def running() -> Versions:
+    """The versions of the command that runs."""
     from importlib.metadata import version
 
     return {
@@ -96,10 +111,11 @@ def _home() -> str:
 def read(prefix: Path, name: str = "") -> Environment:
     """The environment in a folder."""
     try:
-        facts = json.loads((prefix / MARKER).read_text())
+        marker = json.loads((prefix / MARKER).read_text())
     except (OSError, ValueError):
-        facts = {}
-    return Environment(name or prefix.name, prefix, facts if isinstance(facts, dict) and "family" in facts else {})
+        marker = {}
+    facts = marker if isinstance(marker, dict) and "family" in marker else {}
+    return Environment(name or prefix.name, prefix, cast("EnvironmentMarker", facts))
 
 
 def find(name: str) -> Environment | None:
@@ -118,8 +134,9 @@ def available() -> list[Environment]:
     place = folder()
     names = sorted(n for n in os.listdir(place) if not n.startswith(".")) if place.is_dir() else []
     # the logs lie beside the environments that they are about
-    found = [read(target(place / n), n) for n in names if os.path.islink(place / n) or os.path.isdir(place / n)]
-    return [environment for environment in found if environment.facts or os.path.islink(place / environment.name)]
+    folders = [name for name in names if os.path.islink(place / name) or os.path.isdir(place / name)]
+    listed = [read(target(place / name), name) for name in folders]
+    return [environment for environment in listed if environment.facts or os.path.islink(place / environment.name)]
 
 
 def python_for(family: str, executor: str) -> str:

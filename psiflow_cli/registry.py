@@ -49,9 +49,9 @@ def load(kind: str, name: str) -> object:
     if name.endswith(".py"):
         module = _load_file(name)
     else:
-        known = names(kind)
-        if name not in known:
-            raise UsageError(f"unknown {kind.rpartition('.')[2][:-1]} {name!r}", nearest(name, known))
+        there = names(kind)
+        if name not in there:
+            raise UsageError(f"unknown {kind.rpartition('.')[2][:-1]} {name!r}", nearest(name, there))
         module = importlib.import_module(f"psiflow_cli.{kind}.{name}")
     protocol = _PROTOCOLS[kind]
     needed = members(protocol)
@@ -102,14 +102,14 @@ def own_fault(error: BaseException) -> BadData | None:
     import traceback
 
     hint = "mend the file: psiflow only runs it"
-    if isinstance(error, SyntaxError) and _said(error.filename):
-        return BadData(f"{_said(error.filename)}:{error.lineno or 1}: {error.msg}", hint)
+    if isinstance(error, SyntaxError) and _as_named(error.filename):
+        return BadData(f"{_as_named(error.filename)}:{error.lineno or 1}: {error.msg}", hint)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if _said(frame.filename):
-            return BadData(f"{_said(frame.filename)}:{frame.lineno}: {type(error).__name__}: {error}", hint)
+        if _as_named(frame.filename):
+            return BadData(f"{_as_named(frame.filename)}:{frame.lineno}: {type(error).__name__}: {error}", hint)
     return None
 
 
-def _said(file: str | None) -> str:
+def _as_named(file: str | None) -> str:
     """A file of the user's own as the user calls it, or ""."""
     return next((path for path in _own_files if file and os.path.abspath(path) == os.path.abspath(file)), "")

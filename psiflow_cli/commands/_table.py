@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.console import Verbosity, paint
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import BlockStatus, RunStatus
+
+
+class Style(TypedDict, total=False):
+    """Of a line: arguments of `console.paint`."""
+
+    dim: bool
+    fg: str
+
 
 COLOURS = {"running": "cyan", "done": "green", "partial": "yellow", "failed": "red", "dead": "red"}
 _HEADS = ("STATE", "COMMAND", "DONE", "FAILED", "LEFT", "CORE-H", "AGE", "RUN")
@@ -17,7 +29,7 @@ _JOBS = 8
 """So many of an executor's jobs are named."""
 
 
-def table(listed: list[dict[str, Any]], width: int | None) -> Iterator[str]:
+def table(listed: list[RunStatus], width: int | None) -> Iterator[str]:
     """Lines for a terminal of `width` columns; None: nothing is shortened and nothing is broken."""
     rows = [dict(zip(_HEADS, cells, strict=True)) for cells in (_HEADS, *map(_cells, listed))]
     widths = {head: max(len(row[head]) for row in rows) for head in _HEADS[:-1]}
@@ -50,15 +62,15 @@ def _room(widths: dict[str, int], width: int) -> int:
     return max(room, 1)
 
 
-def _cells(run: dict[str, Any]) -> tuple[str, ...]:
+def _cells(run: RunStatus) -> tuple[str, ...]:
     left = "-" if run["eta_s"] is None else short(run["eta_s"])
     done, failed = f"{run['done']}/{run['total']}", str(run["failed"])
     return run["state"], run["command"] or "?", done, failed, left, hours(run["core_hours"]), _age(run), run["run"]
 
 
-def _notes(run: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _notes(run: RunStatus) -> Iterator[tuple[str, Style]]:
     """The lines below a run's row, each with its style."""
-    dim = {"dim": True}
+    dim: Style = {"dim": True}
     if run["message"]:
         yield run["message"], {"fg": COLOURS[run["state"]]}
     if numbers := " ".join(f"{k}={v:.4g}" for k, v in list(run["info"].items())[:4] if isinstance(v, (int, float))):
@@ -79,7 +91,7 @@ def _notes(run: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"  log: {failed['log']}", dim
 
 
-def _queue(executor: str, blocks: list[dict[str, Any]]) -> str:
+def _queue(executor: str, blocks: list[BlockStatus]) -> str:
     """An executor's blocks: those that run, with the time they were queued, and those that are queued."""
     running = [block for block in blocks if block["state"] == "RUNNING"]
     waiting = [block for block in blocks if block["state"] != "RUNNING"]
@@ -97,7 +109,7 @@ def _some(texts: list[str]) -> str:
     return ", ".join(texts[:_JOBS]) + more
 
 
-def _sum(listed: list[dict[str, Any]]) -> str:
+def _sum(listed: list[RunStatus]) -> str:
     states = [run["state"] for run in listed]
     counts = ", ".join(f"{states.count(state)} {state}" for state in COLOURS if state in states)
     return f"{len(listed)} runs: {counts}; {hours(sum(run['core_hours'] for run in listed))} core-hours"
@@ -130,11 +142,10 @@ def short(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _age(run: dict[str, Any]) -> str:
+def _age(run: RunStatus) -> str:
     """How long ago something was finished, in one unit."""
     if run["updated"] is None:
         return "-"
-    from datetime import datetime
 
     seconds = max(0.0, time.time() - datetime.fromisoformat(run["updated"]).timestamp())
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from psiflow_cli.commands._table import table
 from psiflow_cli.console import echo_json
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import RunStatus
 
 EVERY_S = 2.0
 QUIET_LOOKS = 3
@@ -18,11 +21,11 @@ QUIET_LOOKS = 3
 PROGRESS_S = 30.0
 """How often mere progress is said where there is no terminal."""
 
-Look = Callable[[], list[dict[str, Any]]]
+Look = Callable[[], "list[RunStatus]"]
 """Every run there is, each with `shown`: whether it was asked for."""
 
 
-def looks(look: Look) -> Iterator[list[dict[str, Any]]]:
+def looks(look: Look) -> Iterator[list[RunStatus]]:
     """The runs asked for, every few seconds, until nothing runs any more."""
     quiet = 0
     while True:
@@ -59,23 +62,24 @@ def _size() -> os.terminal_size:
 
 def as_lines(look: Look, as_json: bool) -> None:
     """A line, or a JSON object, for a run whose state or failures have changed, and at times for one that got on."""
-    said: dict[str, tuple[Any, ...]] = {}
+    marks: dict[str, tuple[str, int, int, list[str], int]] = {}
+    """State, failures, losses, waiting jobs and progress as they were said last."""
     when: dict[str, float] = {}
     for listed in looks(look):
         for run in listed:
             name, now = run["run"], time.monotonic()
-            before = said.get(name)
+            before = marks.get(name)
             mark = (run["state"], run["failed"], run["lost"], sorted(run["waiting"]), run["done"])
             if before == mark or (before and before[:-1] == mark[:-1] and now - when[name] < PROGRESS_S):
                 continue
-            said[name], when[name] = mark, now
+            marks[name], when[name] = mark, now
             if as_json:
                 echo_json({k: v for k, v in run.items() if k != "shown"})
             else:
                 click.echo(_line(run))
 
 
-def _line(run: dict[str, Any]) -> str:
+def _line(run: RunStatus) -> str:
     failed = f", {run['failed']} failed" if run["failed"] else ""
     waits = f", waits for the queue: {', '.join(run['waiting'])}" if run["waiting"] else ""
     why = f": {run['message']}" if run["message"] else ""

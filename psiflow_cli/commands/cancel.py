@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,7 @@ from psiflow_cli.errors import CANNOT_CREATE, STOPPED, NoInput, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from psiflow_cli.messages import CancelledRun
     from psiflow_cli.stages.runs.cancel import Ending
 
 _POLL_S = 0.2
@@ -71,13 +72,17 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
     if everything:
         endings = [ending for ending in endings if ending.holder or ending.left]
     if dry_run:
-        told = [{"run": str(each.folder), "was": each.was, "would_end": bool(each.holder)} for each in endings]
-        _tell(told, as_json, lambda end: f"{end['run']}: {end['was']}" + ", would be ended" * end["would_end"])
+        if as_json:
+            plans = [{"run": str(each.folder), "was": each.was, "would_end": bool(each.holder)} for each in endings]
+            echo_json(plans)
+            return
+        for each in endings:
+            click.echo(f"{each.folder}: {each.was}" + ", would be ended" * bool(each.holder))
         return
     refused = [ending for ending in endings if not _ask(ending)]
-    told, slow = _wait([ending for ending in endings if ending not in refused], patience, as_json)
+    ended, slow = _wait([ending for ending in endings if ending not in refused], patience, as_json)
     if as_json:
-        _tell(told, as_json, _said)
+        echo_json(ended)
     elif not endings:
         click.echo("no runs to end here")
     from psiflow_cli import duration
@@ -91,7 +96,7 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
             if job
             else "it is asked to: look again later",
         )
-    failed = any(end["left"] for end in told)
+    failed = any(end["left"] for end in ended)
     sys.exit(CANNOT_CREATE if refused else STOPPED if slow or failed else 0)
 
 
@@ -128,40 +133,32 @@ def _ask(ending: Ending) -> bool:
     return True
 
 
-def _wait(endings: list[Ending], patience: float, quietly: bool) -> tuple[list[dict[str, Any]], list[Ending]]:
+def _wait(endings: list[Ending], patience: float, quietly: bool) -> tuple[list[CancelledRun], list[Ending]]:
     """What became of those that ended in time, and those that did not."""
     deadline = time.monotonic() + patience
-    told = []
+    ended: list[CancelledRun] = []
     while True:
         for ending in [each for each in endings if each.is_over()]:
             endings.remove(ending)
-            told.append(ending.conclude())
+            ended.append(ending.conclude())
             if not quietly:
-                click.echo(_said(told[-1]))
+                click.echo(_sentence(ended[-1]))
         if not endings or time.monotonic() > deadline:
-            return told, endings
+            return ended, endings
         time.sleep(_POLL_S)
 
 
-def _said(end: dict[str, Any]) -> str:
+def _sentence(end: CancelledRun) -> str:
     if end["total"] is None:
         return f"{end['run']}: has ended before it had begun"
     how = {"running": f"has ended: {end['state']}", "dead": "its command had vanished"}
-    said = (
+    sentence = (
         f"{end['run']}: {how.get(end['was'], 'had ended before: ' + end['state'])}, {end['done']}/{end['total']} done"
     )
     if end["cancelled"]:
-        said += f"; cancelled its jobs {', '.join(end['cancelled'])}"
+        sentence += f"; cancelled its jobs {', '.join(end['cancelled'])}"
     if end["left"]:
-        said += f"; its jobs {', '.join(end['left'])} could not be cancelled: {end['problem']}"
+        sentence += f"; its jobs {', '.join(end['left'])} could not be cancelled: {end['problem']}"
     if end["slurm_job_id"]:
-        said += f"; SLURM job {end['slurm_job_id']} goes on with what its script does next"
-    return said
-
-
-def _tell(told: list[dict[str, Any]], as_json: bool, said: Any) -> None:
-    if as_json:
-        echo_json(told)
-        return
-    for end in told:
-        click.echo(said(end))
+        sentence += f"; SLURM job {end['slurm_job_id']} goes on with what its script does next"
+    return sentence

@@ -74,9 +74,9 @@ def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run
         if not as_json:
             click.echo(f"freed {size(sum(each.size for each in deleted))}")
     if as_json:
-        told = [{**each.described(), "deleted": each in deleted} for each in planned]
+        rows = [{**each.described(), "deleted": each in deleted} for each in planned]
         total = sum(each.size for each in (todo if dry_run else deleted))
-        echo_json({"bytes": total, "dry_run": dry_run, "runs": told})
+        echo_json({"bytes": total, "dry_run": dry_run, "runs": rows})
 
 
 def _confirmed() -> bool:
@@ -90,9 +90,9 @@ def _confirmed() -> bool:
 
 
 def _show(planned: list[Cleaning], todo: list[Cleaning], others: bool, whole: bool) -> None:
-    kept = [each for each in planned if each.kept]
+    kept = [each for each in planned if each.why_kept]
     for each in kept:
-        note(f"{each.folder} stays, as it {each.kept}")
+        note(f"{each.folder} stays, as it {each.why_kept}")
     if not todo:
         click.echo("nothing to delete")
         return

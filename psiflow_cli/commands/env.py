@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from psiflow_cli import options, registry
 from psiflow_cli.console import echo_json, note
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import EnvironmentRow
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
@@ -43,8 +46,8 @@ def create(
     Parsl.
 
     It goes to $XDG_DATA_HOME/psiflow/envs/NAME (or ~/.local/share/psiflow/envs/NAME), where sites that name
-    no environment find it. One that is there and fits is left as it is; one that is unfinished, or made for other
-    versions, is made anew. Pip looks where its own configuration says (PIP_INDEX_URL, PIP_FIND_LINKS).
+    no environment find it. One that is there and fits is left as it is; one that is unfinished, or row for other
+    versions, is row anew. Pip looks where its own configuration says (PIP_INDEX_URL, PIP_FIND_LINKS).
 
     \b
     Examples:
@@ -58,11 +61,11 @@ def create(
 
     recipe = install.Recipe(**({"python": python} if python else {}), more=more)
     with stoppable():
-        made = env.create(family, name or "", Path(prefix) if prefix else None, recipe)
+        row = env.create(family, name or "", Path(prefix) if prefix else None, recipe)
     if as_json:
-        echo_json({"command": "env create", **made})
-    state = "is up to date" if made["up_to_date"] else "is ready"
-    note(f"{made['prefix']} {state}: {family}, Python {made['python']}, Parsl {made['parsl']}")
+        echo_json({"command": "env create", **row})
+    state = "is up to date" if row["up_to_date"] else "is ready"
+    note(f"{row['prefix']} {state}: {family}, Python {row['python']}, Parsl {row['parsl']}")
 
 
 @command.command("list", short_help="The environments, and whether each fits this command")
@@ -84,12 +87,12 @@ def list_(as_json: bool) -> None:
         return
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
-        click.echo(f"{row['name']:{width}}  {_said(row)}\n{'':{width}}  {row['prefix']}")
+        click.echo(f"{row['name']:{width}}  {_sentence(row)}\n{'':{width}}  {row['prefix']}")
     if not rows:
         note("no environments; psiflow env create FAMILY makes one")
 
 
-def _said(row: dict[str, Any]) -> str:
+def _sentence(row: EnvironmentRow) -> str:
     versions = f", Python {row['python']}, Parsl {row['parsl']}" if row["parsl"] else ""
     return f"{row['family'] or '?'}{versions}: {row['problem'] or 'fits'}"
 
@@ -105,10 +108,12 @@ def remove(name: str, as_json: bool) -> None:
     Examples:
       psiflow env remove mace
     """
+    from dataclasses import asdict
+
     from psiflow_cli.stages.setup import env
 
     removed = env.remove(name)
     if as_json:
-        echo_json({"command": "env remove", **removed})
-    left = f"; left there, since psiflow did not make it: {', '.join(removed['left'])}" if removed["left"] else ""
-    note(f"removed {removed['prefix']}{left}")
+        echo_json({"command": "env remove", **asdict(removed)})
+    left = f"; left there, since psiflow did not make it: {', '.join(removed.left)}" if removed.left else ""
+    note(f"removed {removed.prefix}{left}")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from psiflow_cli import options
 from psiflow_cli.commands import _stage
 from psiflow_cli.errors import NoInput
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Summary
 
 
 @click.command("report", cls=options.StageCommand, short_help="One page about the runs of a folder")
@@ -54,10 +57,10 @@ def command(folder: str, common: options.Common) -> None:
         job, common,
         plan=lambda _: {"runs": len(facts.runs)},
         run=lambda opened: report.run(shown, opened),
-        say=_said,
+        say=_sentence,
     )  # fmt: skip
 
 
-def _said(summary: dict[str, Any]) -> str:
+def _sentence(summary: Summary) -> str:
     what = f"{summary['total']} runs, {summary['evaluations']} evaluations, {summary['trainings']} trainings"
     return f"{what} -> {_stage.name(summary['output'])}"

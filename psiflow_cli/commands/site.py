@@ -44,10 +44,10 @@ def list_(as_json: bool) -> None:
     rows = []
     for name, path in sorted(load.available().items()):
         try:
-            said = load.parse(path).description
+            description = load.parse(path).description
         except PsiflowError as error:
-            said = f"broken: {error.message}"
-        rows.append({"name": name, "path": str(path), "description": said})
+            description = f"broken: {error.message}"
+        rows.append({"name": name, "path": str(path), "description": description})
     if as_json:
         echo_json(rows)
         return
@@ -199,15 +199,15 @@ def init(output: str, overwrite: bool, as_json: bool) -> None:
 
     if as_json and output == "-":
         raise UsageError("--json: stdout has the site file already", "name a file with --output")
-    made = starter.make(output, overwrite)
+    site = starter.make(output, overwrite)
     if output == "-":
-        click.echo(made["text"], nl=False)
+        click.echo(site.text, nl=False)
     if as_json:
-        echo_json({"command": "site init", "path": made["path"], "cluster": made["cluster"]})
-    if made["no_slurm"]:
-        note(f"no SLURM was found ({made['no_slurm']}): this site is this machine alone")
+        echo_json({"command": "site init", "path": site.path, "cluster": site.cluster})
+    if site.no_slurm:
+        note(f"no SLURM was found ({site.no_slurm}): this site is this machine alone")
     for family in registry.names("models"):
         if first := starter_tasks.missing(family):
             note(f"nothing here can run {family}: {first}, then take the # from its lines in [use]")
     if output != "-":
-        note(f"wrote {made['path']}; next: psiflow site check --submit {made['name']}")
+        note(f"wrote {site.path}; next: psiflow site check --submit {site.name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +15,9 @@ from psiflow_cli.errors import NoInput
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from psiflow_cli.messages import RunStatus
+    from psiflow_cli.stages.core.units import Units
 
 
 def _states(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> frozenset[str]:
@@ -81,9 +84,9 @@ class _Look:
 
     def __init__(self, places: list[Path], states: frozenset[str], failures: bool) -> None:
         self._places, self._states, self._failures = places, states, failures
-        self._units: dict[tuple[str, int], Any] = {}
+        self._units: dict[tuple[str, int], Units] = {}
 
-    def __call__(self) -> list[dict[str, Any]]:
+    def __call__(self) -> list[RunStatus]:
         from psiflow_cli.stages.core.units import Units
         from psiflow_cli.stages.runs import status
 
@@ -111,7 +114,7 @@ def place(run: str) -> str:
     return run
 
 
-def _show(listed: list[dict[str, Any]], as_json: bool) -> None:
+def _show(listed: list[RunStatus], as_json: bool) -> None:
     from psiflow_cli.commands._table import table
 
     if as_json:

@@ -5,59 +5,8 @@ these names under `TYPE_CHECKING` only. A key that may be absent is `NotRequired
 unless a key says otherwise.
 """
 
-from psiflow_cli.messages.dynamics import (
-    BlockReport,
-    Dynamics,
-    Limits,
-    MDJob,
-    Pace,
-    Stop,
-    WalkerReport,
-    WalkerStart,
-)
-from psiflow_cli.messages.frames import (
-    Context,
-    Failure,
-    FailureClass,
-    Frame,
-    Label,
-    LabelResult,
-    Modes,
-    Outcome,
-    Prediction,
-    PredictionResult,
-    Relaxed,
-    Settings,
-    Vectors,
-    Voigt,
-    Wire,
-)
-from psiflow_cli.messages.models import Config, Epoch, ModelWeights, TrainedMember, TrainingData, TrainingJob
-from psiflow_cli.messages.records import (
-    Begin,
-    BlockRecord,
-    BlocksRecord,
-    BundleFacts,
-    FailedUnit,
-    Holder,
-    InputFile,
-    Lost,
-    Output,
-    Record,
-    RunRecord,
-    RunResult,
-    SamplingPlan,
-    StageSummary,
-    Summary,
-    Unit,
-)
-
-__all__ = [
-    "Begin", "BlockRecord", "BlockReport", "BlocksRecord", "BundleFacts", "Config", "Context", "Dynamics", "Epoch",
-    "FailedUnit", "Failure", "FailureClass", "Frame", "Holder", "InputFile", "Label", "LabelResult", "Limits", "Lost",
-    "MDJob", "ModelWeights", "Modes", "Outcome", "Output", "Pace", "Prediction", "PredictionResult", "Record",
-    "Relaxed", "RunRecord", "RunResult", "SamplingPlan", "Settings", "StageSummary",
-    "Stop", "Summary", "TrainedMember", "TrainingData",
-    "TrainingJob", "Unit", "Vectors", "Voigt", "WalkerReport", "WalkerStart",
-    "Wire",
-]  # fmt: skip
+from psiflow_cli.messages.dynamics import *  # noqa: F403
+from psiflow_cli.messages.frames import *  # noqa: F403
+from psiflow_cli.messages.models import *  # noqa: F403
+from psiflow_cli.messages.records import *  # noqa: F403
+from psiflow_cli.messages.status import *  # noqa: F403

@@ -1,14 +1,14 @@
-"""What lies on disk: the journal, run.json, blocks.json, the lock, and a bundle's model.toml."""
+"""What lies on disk: the journal, run.json, blocks.json, the lock, an environment's marker, a bundle's model.toml."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
     from psiflow_cli.messages.dynamics import Pace, Stop
-    from psiflow_cli.messages.frames import FailureClass
     from psiflow_cli.messages.models import Config, Epoch
 
 Summary = dict[str, Any]
@@ -132,10 +132,10 @@ class RunRecord(TypedDict, total=False):
     argv: list[str]
     cwd: str
     fingerprint: str
-    settings: dict[str, Any]
+    settings: Mapping[str, object]
     inputs: list[InputFile]
     outputs: list[str]
-    site: dict[str, Any]
+    site: Mapping[str, object]
     versions: dict[str, str]
     host: str
     pid: int
@@ -210,10 +210,20 @@ class BundleFacts(TypedDict):
     """sha256 of the training data, by path in the bundle."""
 
 
-class FailedUnit(TypedDict):
-    """A failed unit as `status --failures` lists it."""
-
-    id: str
-    failure: FailureClass | str
-    message: str
-    log: str
+EnvironmentMarker = TypedDict(
+    "EnvironmentMarker",
+    {
+        "family": str,
+        "finished": "str | Literal[False]",  # when; False while it is made
+        "kept": list[str],  # what was in the folder before
+        "python": str,
+        "parsl": str,
+        "psiflow": str,
+        "code": str,  # what tells one psiflow from another
+        "modules": list[str],  # of the back ends' modules, those that it has
+        "with": list[str],  # requirements that the user has added
+        "entries": list[str],  # what psiflow has put into the folder
+    },
+    total=False,
+)
+"""psiflow-env.json in a workers' environment that psiflow made."""

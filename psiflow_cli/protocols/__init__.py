@@ -40,6 +40,7 @@ from psiflow_cli.protocols.runtime import (
     ExplainsLoss,
     FindsProblems,
     Provider,
+    Starts,
     Stops,
     Tidies,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "Renders",
     "RunsAs",
     "Sampler",
+    "Starts",
     "Stops",
     "Tidies",
     "TriesOut",

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from parsl.executors.base import ParslExecutor
+    from parsl.providers.base import ExecutionProvider
+
     from psiflow_cli.site import schema
     from psiflow_cli.site.executor import ResolvedExecutor
 
@@ -15,15 +18,23 @@ if TYPE_CHECKING:
 class Executor(Protocol):
     """A kind of Parsl executor."""
 
-    def build(self, resolved: ResolvedExecutor, provider: Any, folder: Path) -> Any:
+    def build(self, resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path) -> ParslExecutor:
         """Parsl's executor, whose processes end with this one; `folder` has a name that a shell need not quote."""
+
+
+@runtime_checkable
+class Starts(Protocol):
+    """An executor with something left to do once it has started."""
+
+    def started(self, executor: ParslExecutor) -> None:
+        """Do it."""
 
 
 @runtime_checkable
 class Stops(Protocol):
     """An executor that must be told to begin no more tasks."""
 
-    def stop(self, executor: Any) -> None:
+    def stop(self, executor: ParslExecutor) -> None:
         """Begin with no more tasks."""
 
 
@@ -39,7 +50,7 @@ class Tidies(Protocol):
 class AsksForResources(Protocol):
     """An executor that is told what each task needs."""
 
-    def resources(self, resolved: ResolvedExecutor) -> dict[str, Any]:
+    def resources(self, resolved: ResolvedExecutor) -> dict[str, int]:
         """Parsl's `parsl_resource_specification`."""
 
 
@@ -57,8 +68,8 @@ class Provider(Protocol):
 
     Provider: type[schema.Provider]
 
-    def build(self, provider: Any, resolved: ResolvedExecutor) -> Any:
-        """Parsl's provider."""
+    def build(self, provider: Any, resolved: ResolvedExecutor) -> ExecutionProvider:
+        """Parsl's provider of a table, which is this module's own `Provider`."""
 
 
 @runtime_checkable

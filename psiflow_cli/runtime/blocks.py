@@ -11,20 +11,57 @@ import os
 import re
 import subprocess
 import time
-from importlib import import_module
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
-from psiflow_cli import duration
+from psiflow_cli import duration, protocols, registry
 from psiflow_cli.console import note
 from psiflow_cli.errors import NoResources
+from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.jsonfile import read_json, write_json
 
 if TYPE_CHECKING:
+    from parsl.executors.base import ParslExecutor
+
+    from psiflow_cli.messages import BlockRecord, BlocksRecord
     from psiflow_cli.site.executor import ResolvedExecutor
 
 FILE = "blocks.json"
-LIVE = ("PENDING", "RUNNING", "HELD")
+
+
+class BlockState(str, Enum):
+    """What a block is at, in Parsl's words, as blocks.json and `psiflow status --json` have them."""
+
+    UNKNOWN = "UNKNOWN"
+    """The batch system does not say."""
+    PENDING = "PENDING"
+    """It waits in the queue."""
+    RUNNING = "RUNNING"
+    """It runs."""
+    HELD = "HELD"
+    """It is in the queue, and must not start."""
+    CANCELLED = "CANCELLED"
+    """Somebody has cancelled it."""
+    COMPLETED = "COMPLETED"
+    """Its script has ended well."""
+    FAILED = "FAILED"
+    """Its script has failed, or was refused."""
+    TIMEOUT = "TIMEOUT"
+    """Its time was up."""
+    MISSING = "MISSING"
+    """It has ended, and no worker of it ever connected."""
+    SCALED_IN = "SCALED_IN"
+    """It was given back, since nothing waited for it."""
+
+    __str__ = str.__str__
+
+    @classmethod
+    def _missing_(cls, _value: object) -> BlockState:
+        return cls.UNKNOWN
+
+
+LIVE = (BlockState.PENDING, BlockState.RUNNING, BlockState.HELD)
 """States in which a job is or will be there."""
 _GONE = re.compile(r"invalid job|unknown job|already|finished|not found|couldn't find|does not exist", re.IGNORECASE)
 """What is said of jobs that have ended."""
@@ -35,9 +72,9 @@ _NO_ROOM = 1 << 16
 class Blocks:
     """Watches an executor's blocks; `look` is cheap and is called twice a second."""
 
-    def __init__(self, executor: Any, resolved: ResolvedExecutor, folder: Path) -> None:
+    def __init__(self, executor: ParslExecutor, resolved: ResolvedExecutor, folder: Path) -> None:
         self._executor, self._resolved, self._folder = executor, resolved, folder
-        self._jobs: dict[str, dict[str, Any]] = {}
+        self._jobs: dict[str, BlockRecord] = {}
         self._ended: set[str] = set()
         self._barren = 0
         """Blocks that ended since the last finished task, while tasks waited for them."""
@@ -51,35 +88,43 @@ class Blocks:
 
     def look(self, pending: int) -> None:
         """Note what became of each block; raises NoResources when there is no hope for the pending tasks."""
-        if not hasattr(self._executor, "status_facade"):
+        statuses = parsl_internals.statuses(self._executor)
+        if statuses is None:
             return  # threads have no blocks
-        changed, now = False, list(self._executor.status_facade.items())
-        live = sum(not status.terminal for _, status in now)
-        for block, status in now:
-            job = str(self._executor.blocks_to_job_id.get(block, block))
-            known = self._jobs.get(job)
-            if known is None or known["state"] != status.state.name:
-                self._jobs[job] = _moved(known or {}, status.state.name)
+        changed = False
+        live = sum(not status.terminal for status in statuses.values())
+        for block, status in statuses.items():
+            job = parsl_internals.job_of(self._executor, block) or block
+            state, before = BlockState(status.state.name), self._jobs.get(job)
+            if before is None or before["state"] != state:
+                self._jobs[job] = _moved(before, state)
                 changed = True
             if status.terminal and block not in self._ended:
                 self._ended.add(block)
                 self._bury(block, (status.stderr_summary or status.message or "").strip(), live, pending)
         if changed:
-            provider = self._resolved.provider
-            where = {"executor": self._resolved.label, "type": provider.type}
-            clusters = getattr(provider, "clusters", "")  # without it, an id may be that of a job on another cluster
-            write_json(self._folder / FILE, {**where, "clusters": clusters, "jobs": self._jobs})
-        interchange = getattr(self._executor, "interchange_proc", None)
-        if interchange is not None and interchange.poll() is not None:
+            self._write()
+        if parsl_internals.interchange_has_ended(self._executor):
             raise no_resources(self._folder, "the process that hands the tasks to the workers has died", self._logs())
         if pending:
             self._give_up(live)
 
+    def _write(self) -> None:
+        provider = self._resolved.provider
+        record: BlocksRecord = {
+            "executor": self._resolved.label,
+            "type": provider.type,
+            # without it, an id may be that of a job on another cluster
+            "clusters": getattr(provider, "clusters", ""),
+            "jobs": self._jobs,
+        }
+        write_json(self._folder / FILE, record)
+
     def _bury(self, block: str, last_words: str, live: int, pending: int) -> None:
         """Count a block that ended, unless it was refused while others live: there may be a limit to a user's jobs."""
-        refused = block not in self._executor.blocks_to_job_id
+        refused = parsl_internals.job_of(self._executor, block) is None
         if refused and live:
-            self._executor.provider.max_blocks = live  # else Parsl would ask again twice a second
+            parsl_internals.allow_blocks(self._executor, live)
             note(f"no more blocks can be started, going on with {live}{_because(last_words)}")
         elif pending:
             self._barren += 1
@@ -95,54 +140,51 @@ class Blocks:
                 f"{_because(self._last_words)}",
                 self._logs(),
             )
-        running = [j["since"] for j in self._jobs.values() if j["state"] == "RUNNING"]
+        running = [job["since"] for job in self._jobs.values() if job["state"] == BlockState.RUNNING]
         patience = float(duration.parse(self._resolved.run.first_worker))
         if self._connected or not running or time.time() - min(running) < patience:
             return
-        # Work Queue does not say which workers are there, but theirs give up by themselves
-        if not hasattr(self._executor, "connected_managers") or self._executor.connected_managers():
+        if parsl_internals.has_workers(self._executor):
             self._connected = True
             return
-        addresses = ", ".join(sorted(getattr(self._executor, "all_addresses", ()))) or "no address"
+        addresses = ", ".join(parsl_internals.addresses(self._executor)) or "no address"
         raise no_resources(
             self._folder,
             f"a block runs, but no worker connected within {duration.human(patience)} to {addresses}",
             f"[executors.{self._resolved.label}] address names the one that reaches this host; {self._logs()}",
         )
 
-    def epitaph(self, error: Any) -> str:
-        """What a task was lost with: the job whose worker pool HTEX's ManagerLost names, and its host."""
-        pool = error.manager_id.decode(errors="replace")
-        place = self._folder / "parsl" / self._resolved.label
-        folder = next(place.glob(f"block-*/{pool}"), None)
-        block = folder.parent.name.removeprefix("block-") if folder else ""
-        job = self._executor.blocks_to_job_id.get(block, "?")
-        return f"lost with job {job} on host {error.hostname}"
+    def epitaph(self, pool: str, host: str) -> str:
+        """What a task was lost with: the job of a worker pool of HTEX, and its host."""
+        block = parsl_internals.block_of_pool(self._folder / "parsl" / self._resolved.label, pool)
+        return f"lost with job {parsl_internals.job_of(self._executor, block) or '?'} on host {host}"
 
     def _logs(self) -> str:
         return f"logs: {self._folder / 'parsl'}"
 
     def end(self) -> None:
         """Cancel every block that lives, and let no other begin."""
-        if not hasattr(self._executor, "status_facade"):
+        statuses = parsl_internals.statuses(self._executor)
+        if statuses is None:
             return
-        self._executor.provider.max_blocks = 0
-        live = [block for block, status in list(self._executor.status_facade.items()) if not status.terminal]
-        jobs = [self._executor.blocks_to_job_id[block] for block in live if block in self._executor.blocks_to_job_id]
-        if jobs:
-            self._executor.provider.cancel(jobs)
+        parsl_internals.allow_blocks(self._executor, 0)
+        live = [block for block, status in statuses.items() if not status.terminal]
+        parsl_internals.cancel_blocks(self._executor, live)
 
     def forget(self) -> None:
         """Every block has been ended in order."""
         (self._folder / FILE).unlink(missing_ok=True)
 
 
-def _moved(known: dict[str, Any], state: str) -> dict[str, Any]:
+def _moved(before: BlockRecord | None, state: BlockState) -> BlockRecord:
     """What is kept of a job that is in a new state: since when, and how long it was queued (s) once it is not."""
     now = time.time()
-    asked = known.get("asked", now)
-    queued = known.get("queued", None if state == "PENDING" else round(now - asked, 1))
-    return {"state": state, "since": now, "asked": asked, **({} if queued is None else {"queued": queued})}
+    record: BlockRecord = {"state": state, "since": now, "asked": before["asked"] if before else now}
+    if before and "queued" in before:
+        record["queued"] = before["queued"]
+    elif state != BlockState.PENDING:
+        record["queued"] = round(now - record["asked"], 1)
+    return record
 
 
 def no_resources(folder: Path, message: str, hint: str) -> Exception:
@@ -158,12 +200,17 @@ def _because(text: str) -> str:
     return f": {lines[-1].strip()[:300]}" if lines else ""
 
 
+def read(folder: Path) -> BlocksRecord:
+    """What a run has written down of its blocks; empty if nothing."""
+    return cast("BlocksRecord", read_json(folder / FILE))
+
+
 def left(folder: Path) -> list[str]:
     """The jobs that the last command of a run had in a queue or running when it was heard of last."""
-    facts = read_json(folder / FILE)
-    if facts.get("type") == "local":
+    blocks = read(folder)
+    if blocks.get("type") == "local":
         return []  # processes of this host, which end with the command
-    return [job for job, each in facts.get("jobs", {}).items() if each["state"] in LIVE]
+    return [job for job, record in blocks.get("jobs", {}).items() if record["state"] in LIVE]
 
 
 def end_stale(folder: Path) -> None:
@@ -177,22 +224,23 @@ def cancel_left(folder: Path) -> tuple[list[str], str]:
 
     Only the holder of the run's lock may call it. Jobs that are gone already do no harm.
     """
-    jobs, facts = left(folder), read_json(folder / FILE)
-    said = _cancel(facts, jobs) if jobs else ""
-    if not said:
+    jobs = left(folder)
+    problem = _cancel(read(folder), jobs) if jobs else ""
+    if not problem:
         (folder / FILE).unlink(missing_ok=True)
-    return jobs, said
+    return jobs, problem
 
 
-def _cancel(facts: dict[str, Any], jobs: list[str]) -> str:
-    """Cancel jobs by the program of their batch system; returns what was said against it."""
-    program = getattr(import_module(f"psiflow_cli.runtime.providers.{facts['type']}"), "CANCEL", None)
-    if program is None:
-        return f"psiflow cannot cancel what {facts['type']} runs"
-    where = [f"--clusters={facts['clusters']}"] if facts.get("clusters") else []
+def _cancel(blocks: BlocksRecord, jobs: list[str]) -> str:
+    """Cancel jobs by the program of their batch system; returns what it says against it."""
+    provider = registry.load("runtime.providers", blocks["type"])
+    if not isinstance(provider, protocols.Cancels):
+        return f"psiflow cannot cancel what {blocks['type']} runs"
+    cluster = [f"--clusters={blocks['clusters']}"] if blocks.get("clusters") else []
+    argv = [provider.CANCEL, *cluster, *jobs]
     try:
-        done = subprocess.run([program, *where, *jobs], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{program}: {getattr(error, 'strerror', None) or 'no answer within a minute'}"
+        return f"{provider.CANCEL}: {getattr(error, 'strerror', None) or 'no answer within a minute'}"
     complaints = done.stderr.strip().splitlines() if done.returncode else []
     return next((line.strip() for line in complaints if not _GONE.search(line)), "")

@@ -15,28 +15,28 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
-def exchange(one: Path, other: Path) -> None:
+def exchange(first: Path, second: Path) -> None:
     """Let two paths of one file system change places."""
-    if not _by_the_kernel(one, other):
-        in_turns(one, other)
+    if not _by_the_kernel(first, second):
+        in_turns(first, second)
 
 
-def _by_the_kernel(one: Path, other: Path) -> bool:
+def _by_the_kernel(first: Path, second: Path) -> bool:
     """Whether the kernel could do it; what it refuses for another reason, renaming will say."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
-    done = call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), ctypes.c_uint(_RENAME_EXCHANGE))
+    done = call(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), ctypes.c_uint(_RENAME_EXCHANGE))
     return int(done) == 0
 
 
-def in_turns(one: Path, other: Path) -> None:
-    """The same by three renames; `other` is missing between two of them."""
-    aside = Path(tempfile.mkdtemp(prefix=f".{other.name}.", dir=other.absolute().parent))
+def in_turns(first: Path, second: Path) -> None:
+    """The same by three renames; `second` is missing between two of them."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{second.name}.", dir=second.absolute().parent))
     try:
-        os.rename(other, aside / other.name)
-        os.rename(one, other)
-        os.rename(aside / other.name, one)
+        os.rename(second, aside / second.name)
+        os.rename(first, second)
+        os.rename(aside / second.name, first)
     finally:
         if not os.listdir(aside):
             os.rmdir(aside)

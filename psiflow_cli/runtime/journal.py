@@ -11,18 +11,20 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from psiflow_cli import atomic_file
+
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Unit
+    from psiflow_cli.messages import Record, Unit
 
 _START = b'{"crc":"'
 _HEAD = len(_START) + 8 + 2  # the checksum and `",`
 
 
-def encode(record: dict[str, Any]) -> bytes:
+def encode(record: Mapping[str, object]) -> bytes:
     """One record as a line."""
     body = json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()[1:]
     return b'%s%08x",%s\n' % (_START, zlib.crc32(body), body)
@@ -68,43 +70,36 @@ def lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
             offset += len(raw)
 
 
-def head(line: bytes) -> dict[str, Any]:
+def head(line: bytes) -> Record:
     """A record without its `value`, which is the bulk and stands last."""
     cut = line.find(b',"value":')
-    text = line if cut < 0 else line[:cut] + b"}"
-    record: dict[str, Any] = json.loads(text)
-    return record
+    return cast("Record", json.loads(line if cut < 0 else line[:cut] + b"}"))
 
 
-def whole(line: bytes) -> dict[str, Any]:
-    """A record with its `value`."""
-    record: dict[str, Any] = json.loads(line)
-    return record
+def whole_unit(line: bytes) -> Unit:
+    """A unit with its `value`."""
+    return cast("Unit", json.loads(line))
 
 
-def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def records(path: Path) -> Iterator[tuple[int, Record]]:
     """Every whole record's (offset, head)."""
     for offset, line in lines(path):
         yield offset, head(line)
 
 
-def thin(path: Path, unwanted: Callable[[dict[str, Any]], bool]) -> None:
+def thin(path: Path, unwanted: Callable[[Record], bool]) -> None:
     """Replace a journal whole by one without the unwanted records. Only the holder of the run's lock may do it."""
-    temporary = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+    with atomic_file.writing(path) as stream:
         for _, line in lines(path):
             if not unwanted(head(line)):
                 stream.write(line + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
 
 
-def unit(unit_id: str, of: str, ok: bool, seconds: float, cores: int, **more: Any) -> Unit:
-    """The record of a finished unit; `more` are the other keys of `messages.Unit`, the `value` last."""
+def unit(unit_id: str, fingerprint: str, ok: bool, seconds: float, cores: int, **details: object) -> Unit:
+    """The record of a finished unit; `details` are the other keys of `messages.Unit`, the `value` last."""
     now = round(time.time(), 3)
-    head = {"kind": "unit", "id": unit_id, "of": of, "ok": ok, "t": now, "s": seconds, "cores": cores}
-    return cast("Unit", {**head, **more})
+    head = {"kind": "unit", "id": unit_id, "of": fingerprint, "ok": ok, "t": now, "s": seconds, "cores": cores}
+    return cast("Unit", {**head, **details})
 
 
 class Journal:
@@ -117,7 +112,7 @@ class Journal:
         if self._end and os.pread(self._fd, 1, self._end - 1) != b"\n":
             self._write(b"\n")  # a torn tail must not swallow the next record
 
-    def append(self, *items: dict[str, Any]) -> list[int]:
+    def append(self, *items: Record) -> list[int]:
         """Write records and wait for the disk; returns their offsets."""
         offsets, texts, at = [], [], self._end
         for text in map(encode, items):

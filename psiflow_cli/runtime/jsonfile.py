@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from psiflow_cli import atomic_file
 
-def write_json(path: Path, data: Any) -> None:
+
+def write_json(path: Path, data: object) -> None:
     """Replace a JSON file whole, on disk before it takes its name; only one process may write it."""
-    temporary = path.with_name(f".{path.name}.new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "w") as stream:
-        json.dump(data, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    atomic_file.write(path, json.dumps(data, indent=1))
 
 
 def read_json(path: Path) -> dict[str, Any]:

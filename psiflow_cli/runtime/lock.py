@@ -15,10 +15,14 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.errors import Stopped
 from psiflow_cli.runtime import stoprequest
+from psiflow_cli.runtime.jsonfile import read_json
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Holder
 
 BEAT_S = 10.0
 DEAD_AFTER_S = 60.0
@@ -71,16 +75,12 @@ class Lock:
             os.close(self._fd)
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> Holder:
     """What the lock file says of its holder; empty if nobody."""
-    try:
-        holder = json.loads(path.read_text() or "{}")
-    except (OSError, ValueError):
-        return {}
-    return holder if isinstance(holder, dict) else {}
+    return cast("Holder", read_json(path))
 
 
-def _introduced(path: Path) -> dict[str, Any]:
+def _introduced(path: Path) -> Holder:
     """What the holder says of itself; one that has just begun needs a moment to say it, over the word of a dead one."""
     deadline = time.monotonic() + INTRODUCTION_S
     while not is_held(path) and time.monotonic() < deadline:
@@ -96,19 +96,19 @@ def is_held(path: Path) -> bool:
     return _alive(holder, path, same_host_possible=True)
 
 
-def is_here(holder: dict[str, Any]) -> bool:
+def is_here(holder: Holder) -> bool:
     """Whether a holder is, or was, a process of this host."""
     return bool(holder.get("host") == os.uname().nodename)
 
 
-def holds(path: Path, holder: dict[str, Any]) -> bool:
+def holds(path: Path, holder: Holder) -> bool:
     """Whether this holder has still to end: on this host its process, elsewhere its word in the file."""
     if is_here(holder):
         return started(holder.get("pid", 0)) == holder.get("started")
     return read(path) == holder and is_held(path)
 
 
-def _alive(holder: dict[str, Any], path: Path, same_host_possible: bool) -> bool:
+def _alive(holder: Holder, path: Path, same_host_possible: bool) -> bool:
     if is_here(holder):
         pid = holder.get("pid", 0)
         return same_host_possible and started(pid) == holder.get("started") and _has_open(pid, path)
@@ -146,7 +146,7 @@ def started(pid: int) -> str:
     return "" if fields[0] == "Z" else fields[19]
 
 
-def _me() -> dict[str, Any]:
+def _me() -> Holder:
     pid = os.getpid()
     return {
         "host": os.uname().nodename,
@@ -156,7 +156,7 @@ def _me() -> dict[str, Any]:
     }
 
 
-def _held(path: Path, holder: dict[str, Any]) -> Stopped:
+def _held(path: Path, holder: Holder) -> Stopped:
     job = f", SLURM job {holder['slurm_job_id']}" if holder.get("slurm_job_id") else ""
     who = f"pid {holder.get('pid', '?')} on {holder.get('host', '?')}{job}"
     return Stopped(f"{path.parent}: another run holds this output: {who}", "wait for it, or end it and run this again")

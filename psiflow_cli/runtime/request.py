@@ -6,10 +6,9 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from psiflow_cli.errors import CannotCreate
 
@@ -19,7 +18,7 @@ class Request:
     """What one invocation asks for."""
 
     command: str
-    settings: dict[str, Any]
+    settings: Mapping[str, object]
     """All that decides the result, in builtins; equal settings and inputs mean equal outputs."""
     inputs: list[str]
     outputs: list[str]
@@ -35,7 +34,7 @@ class Request:
         return fingerprint({"command": self.command, "settings": self.settings})
 
 
-def fingerprint(data: Any) -> str:
+def fingerprint(data: object) -> str:
     """16 hex digits of the sha256 of canonical JSON."""
     return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
@@ -59,9 +58,9 @@ def sha256(path: Path) -> str:
 
 def check_outputs(outputs: Iterable[str], inputs: Iterable[str]) -> None:
     """Raise CannotCreate where an output is an input, or has no folder to go to."""
-    named = {os.path.realpath(i): i for i in inputs}
+    real_inputs = {os.path.realpath(path) for path in inputs}
     for output in outputs:
-        if os.path.realpath(output) in named:
+        if os.path.realpath(output) in real_inputs:
             raise CannotCreate(f"{output}: is an input of this command", "name another --output")
         parent = Path(output).absolute().parent
         if not parent.is_dir():

@@ -11,9 +11,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import __version__
 from psiflow_cli.errors import BUG, CannotCreate, PsiflowError
@@ -22,6 +22,9 @@ from psiflow_cli.runtime.journal import Journal, records
 from psiflow_cli.runtime.jsonfile import read_json, write_json
 from psiflow_cli.runtime.lock import Lock
 from psiflow_cli.runtime.request import Request, fingerprint, sha256
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import InputFile, RunRecord, RunResult, Summary, Unit
 
 PRIVATE = 0o077
 """The umask of everything in a run directory."""
@@ -32,17 +35,18 @@ os.umask(_USER_UMASK)
 class Run:
     """An open run directory: locked, its journal open, its request written down."""
 
-    def __init__(self, folder: Path, request: Request, site: Any) -> None:
+    def __init__(self, folder: Path, request: Request, site: Mapping[str, object]) -> None:
         self.folder = folder
         self.request = request
         make_folder(folder)
         self._lock = Lock(folder / "lock")
         try:
-            self.previous = read_json(folder / "run.json")
+            self.previous = read(folder)
             self.journal_path = folder / "journal.jsonl"
             self._refuse_foreign_outputs()
             self._site = site
-            self._round = int(self.previous.get("round", 0)) + bool(self.previous.get("result", {}).get("finished"))
+            result = self.previous.get("result")
+            self._round = int(self.previous.get("round", 0)) + bool(result and result.get("finished"))
         except BaseException:
             self._lock.release()
             raise
@@ -53,11 +57,12 @@ class Run:
         """Raise CannotCreate for an output that psiflow did not write, or that was edited since."""
         if self.request.overwrite:
             return
-        finished = set(self.previous.get("result", {}).get("outputs", {}).values())
+        result = self.previous.get("result")
+        finished = set(result.get("outputs", {}).values()) if result else set()
         there = {Path(o): sha256(Path(o)) for o in self.request.outputs if os.path.lexists(o)}
         if finished.issuperset(there.values()):
             return  # the journal, which is long, need not be asked
-        own = finished | {r["sha256"] for _, r in records(self.journal_path) if r.get("kind") == "output"}
+        own = finished | {r["sha256"] for _, r in records(self.journal_path) if r["kind"] == "output"}
         for path, digest in there.items():
             if digest not in own:
                 raise CannotCreate(
@@ -65,7 +70,7 @@ class Run:
                     "--overwrite replaces it, or name another --output",
                 )
 
-    def up_to_date(self) -> dict[str, Any] | None:
+    def up_to_date(self) -> RunResult | None:
         """The result of an earlier, equal and finished invocation whose outputs still stand, else None."""
         result = self.previous.get("result")
         if (
@@ -85,14 +90,14 @@ class Run:
                 return None
         if {os.path.abspath(o) for o in self.request.outputs if os.path.lexists(o)} - outputs.keys():
             return None
-        return dict(result)
+        return result
 
     def _by_now(self, path: str) -> str:
         """Where an output of an earlier invocation is, also if the run directory was moved with what lies around it."""
         return os.path.abspath(os.path.join(self.folder, os.path.relpath(path, self.previous["run"])))
 
-    def _inputs(self) -> list[dict[str, Any]]:
-        listed = []
+    def _inputs(self) -> list[InputFile]:
+        listed: list[InputFile] = []
         for name in self.request.inputs:
             path = Path(self.request.spooled.get(name, name))
             listed.append({"path": name, "sha256": sha256(path), "size": path.stat().st_size if path.is_file() else 0})
@@ -103,7 +108,7 @@ class Run:
         from importlib.metadata import version
 
         self._started = time.time()
-        self._record: dict[str, Any] = {
+        self._record: RunRecord = {
             "run": str(self.folder.absolute()),
             "command": self.request.command,
             "argv": sys.argv,
@@ -123,8 +128,17 @@ class Run:
         }
         write_json(self.folder / "run.json", self._record)
         self.journal = Journal(self.journal_path)
-        begin = {k: self._record[k] for k in ("host", "pid", "slurm_job_id", "fingerprint", "total")}
-        self.journal.append({"kind": "begin", "t": self._started, **begin})
+        self.journal.append(
+            {
+                "kind": "begin",
+                "t": self._started,
+                "host": self._record["host"],
+                "pid": self._record["pid"],
+                "slurm_job_id": self._record["slurm_job_id"],
+                "fingerprint": self._record["fingerprint"],
+                "total": total,
+            }
+        )
 
     def key(self, fingerprint: str) -> str:
         """What the units of these settings are found by: without a cache, another one after every finished run."""
@@ -133,10 +147,10 @@ class Run:
             self._keys.append(key)
         return key
 
-    def units(self, fingerprint: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    def units(self, fingerprint: str) -> Iterator[tuple[int, Unit]]:
         """(offset, head) of every finished unit of these settings, oldest first."""
         for offset, record in records(self.journal_path):
-            if record.get("kind") == "unit" and record.get("of") == fingerprint:
+            if record["kind"] == "unit" and record["of"] == fingerprint:
                 yield offset, record
 
     def note_lost(self, ids: list[str], why: str) -> None:
@@ -160,18 +174,19 @@ class Run:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(output)
 
-    def end(self, exit_code: int, summary: dict[str, Any], finished: bool, retry: bool = False) -> None:
+    def end(self, exit_code: int, summary: Summary, finished: bool, retry: bool = False) -> None:
         """Say in run.json how this invocation ended; `retry` asks the next one to go on although this one finished."""
         outputs = {os.path.abspath(o): sha256(Path(o)) for o in self.request.outputs if finished and os.path.exists(o)}
-        result = {
+        result: RunResult = {
             "exit_code": exit_code,
             "ended": time.time(),
             "finished": finished,
             "outputs": outputs,
             "retry": retry,
             "keys": self._keys,
+            "summary": summary,
         }
-        write_json(self.folder / "run.json", {**self._record, "result": {**result, "summary": summary}})
+        write_json(self.folder / "run.json", {**self._record, "result": result})
 
     @contextlib.contextmanager
     def guard_end(self) -> Iterator[None]:
@@ -193,6 +208,11 @@ class Run:
     def temporary(self, output: str) -> Path:
         """A name beside an output, for making it; always the same, so that what a kill left there is overwritten."""
         return temporary(Path(output), str(self.folder.absolute()))
+
+
+def read(folder: Path) -> RunRecord:
+    """run.json of a run directory; empty if it is not there or not whole."""
+    return cast("RunRecord", read_json(folder / "run.json"))
 
 
 def temporary(final: Path, folder: str) -> Path:

@@ -8,21 +8,26 @@ import os
 import queue
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from psiflow_cli import duration
+from psiflow_cli import duration, protocols, registry
 from psiflow_cli.errors import PsiflowError
-from psiflow_cli.messages import Wire
+from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.blocks import Blocks, end_stale, no_resources
-from psiflow_cli.runtime.executors import htex
 from psiflow_cli.runtime.signals import StopSignals
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.process import call, watchdog
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from parsl import DataFlowKernel
+
+    from psiflow_cli import messages
 
 _TICK_S = 0.5
 _UNLUCKY = 10
@@ -34,7 +39,7 @@ class Task:
     """One call on a worker: `target` is `module:function`, `payload` its keyword arguments, `note` the caller's own."""
 
     function: str
-    payload: Wire
+    payload: Mapping[str, Any]
     note: Any = None
     tries: int = 1
     losses: int = 0
@@ -71,9 +76,9 @@ class Session:
         self.executor = executor
         self._folder = folder
         self._tick = tick or (lambda: None)
-        self._done: queue.SimpleQueue[tuple[Task, Any] | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Task, Future[messages.Outcome]] | None] = queue.SimpleQueue()
         self._signals = StopSignals(deadline, lambda: self._done.put(None))
-        self._dfk: Any = None
+        self._kernel: DataFlowKernel | None = None
         self.pending = 0
         self._stack = contextlib.ExitStack()
 
@@ -88,25 +93,19 @@ class Session:
 
     def _start(self) -> None:
         import parsl
-        from parsl.config import Config
 
         folder = self._stack.enter_context(shell_safe(self._folder / "parsl"))
-        provider = import_module(f"psiflow_cli.runtime.providers.{self.executor.provider.type}").build(
+        provider = registry.load("runtime.providers", self.executor.provider.type).build(
             self.executor.provider, self.executor
         )
-        kind = import_module(f"psiflow_cli.runtime.executors.{self.executor.table.type}")
-        executor = kind.build(self.executor, provider, folder)
-        self._explain_loss = getattr(kind, "lost", None)
-        if hasattr(kind, "tidy"):
-            self._stack.callback(kind.tidy, folder)
-        self._stop = partial(kind.stop, executor) if hasattr(kind, "stop") else lambda: None
-        resources = (
-            {"parsl_resource_specification": kind.resources(self.executor)} if hasattr(kind, "resources") else {}
-        )
+        self._kind = registry.load("runtime.executors", self.executor.table.type)
+        self._parsl_executor = self._kind.build(self.executor, provider, folder)
+        if isinstance(self._kind, protocols.Tidies):
+            self._stack.callback(self._kind.tidy, folder)
         end_stale(self._folder)
-        self._blocks = Blocks(executor, self.executor, self._folder)
-        config = Config(
-            executors=[executor],
+        self._blocks = Blocks(self._parsl_executor, self.executor, self._folder)
+        config = parsl.Config(
+            executors=[self._parsl_executor],
             run_dir=str(folder),
             strategy=self._strategy(),
             strategy_period=_TICK_S,
@@ -115,12 +114,15 @@ class Session:
             initialize_logging=False,
         )
         if self.executor.run.log_level != "off":
-            self._stack.enter_context(_parsl_log(folder / "parsl.log", self.executor.run.log_level))
-        self._dfk = parsl.dataflow.dflow.DataFlowKernel(config)
-        if self.executor.table.type == "htex":
-            htex.bound(executor)
-        app = parsl.python_app(data_flow_kernel=self._dfk, executors=[self.executor.label], cache=False)(call.call)
-        self._app = partial(app, **resources)
+            level = logging.getLevelName(self.executor.run.log_level.upper())
+            self._stack.callback(parsl.set_file_logger(str(folder / "parsl.log"), level=level))
+        self._kernel = parsl.DataFlowKernel(config)
+        if isinstance(self._kind, protocols.Starts):
+            self._kind.started(self._parsl_executor)
+        app = parsl.python_app(data_flow_kernel=self._kernel, executors=[self.executor.label], cache=False)(call.call)
+        if isinstance(self._kind, protocols.AsksForResources):
+            app = partial(app, parsl_resource_specification=self._kind.resources(self.executor))
+        self._app = app
 
     def _strategy(self) -> str:
         """Parsl's name for how blocks come and go.
@@ -131,22 +133,22 @@ class Session:
         return "simple" if self.executor.run.strategy == "auto" else self.executor.run.strategy
 
     def __exit__(self, *_: object) -> None:
-        if self._dfk is not None:
+        if self._kernel is not None:
             self._close()
         self._stack.close()
 
     def _close(self) -> None:
         """End the blocks first, so that no task runs on; Parsl's own order would wait for the interchange."""
-        for step in (
-            self._stop,
-            self._blocks.end,
-            self._dfk.cleanup,
-            *(e.shutdown for e in self._dfk.executors.values()),
-        ):
+        kernel, self._kernel = self._kernel, None
+        assert kernel is not None
+        for step in (self._stop, self._blocks.end, kernel.cleanup, *(e.shutdown for e in kernel.executors.values())):
             with contextlib.suppress(Exception):
                 step()
-        self._dfk = None
         self._blocks.forget()
+
+    def _stop(self) -> None:
+        if isinstance(self._kind, protocols.Stops):
+            self._kind.stop(self._parsl_executor)
 
     def room(self) -> int:
         """How many more tasks keep every worker busy without queueing far ahead."""
@@ -190,57 +192,45 @@ class Session:
         """Say that a task which has not ended yet got on: its block was worth its time."""
         self._blocks.worked()
 
-    def _outcome(self, task: Task, future: Any) -> Outcome:
+    def _outcome(self, task: Task, future: Future[messages.Outcome]) -> Outcome:
         error = future.exception()
         if error is not None:
             return self._lost(task, error)
         self._blocks.worked()
-        raw = future.result()
-        if "fatal" in raw:
-            raise PsiflowError(raw["fatal"], raw["hint"], raw["exit_code"])
+        result = future.result()
+        if "fatal" in result:
+            raise PsiflowError(result["fatal"], result["hint"], result["exit_code"])
         return Outcome(
-            value=raw.get("value"),
-            error=raw.get("error", ""),
-            traceback=raw.get("traceback", ""),
-            seconds=raw["seconds"],
+            value=result.get("value"),
+            error=result.get("error", ""),
+            traceback=result.get("traceback", ""),
+            seconds=result["seconds"],
         )
 
     def _lost(self, task: Task, error: BaseException) -> Outcome:
-        kind = type(error).__name__
         if watchdog.found_hanging(task.hang_log):
             return Outcome(lost=f"still running after {self.executor.context['walltime']:g} s", hung=True, blame=True)
-        if kind == "WorkerLost":
-            task.losses += 1
-            return Outcome(lost=f"its worker on host {getattr(error, 'hostname', '?')} died", blame=True)
-        if kind == "ManagerLost":
-            task.losses += 1
-            return Outcome(lost=self._blocks.epitaph(error), blame=task.losses > _UNLUCKY)
-        if kind == "BadStateException":
-            said = "no worker could be started" + self._why(str(error))
-            raise no_resources(self._folder, said, f"logs: {self._folder / 'parsl'}")
-        if self._explain_loss and (found := self._explain_loss(error)):
-            said, alone = found
-            task.losses += 1
-            return Outcome(lost=said, blame=alone or task.losses > _UNLUCKY)
-        raise PsiflowError(f"a task could not be run: {kind}: {error}", f"logs: {self._folder / 'parsl'}")
+        if parsl_internals.could_not_start(error):
+            message = "no worker could be started" + self._why(str(error))
+            raise no_resources(self._folder, message, f"logs: {self._folder / 'parsl'}")
+        if (host := parsl_internals.host_of_lost_worker(error)) is not None:
+            lost, alone = f"its worker on host {host} died", True
+        elif pool := parsl_internals.lost_pool(error):
+            lost, alone = self._blocks.epitaph(*pool), False
+        elif isinstance(self._kind, protocols.ExplainsLoss) and (loss := self._kind.lost(error)):
+            lost, alone = loss
+        else:
+            text = f"a task could not be run: {type(error).__name__}: {error}"
+            raise PsiflowError(text, f"logs: {self._folder / 'parsl'}")
+        task.losses += 1
+        return Outcome(lost=lost, blame=alone or task.losses > _UNLUCKY)
 
     def _why(self, text: str) -> str:
         """The last telling line of a block's stderr, else the last line of `text`."""
-        errors = sorted(self._folder.glob("parsl/**/*.sh.err"))
-        said = errors[-1].read_text(errors="replace").strip() if errors else ""
-        last = (said or text.strip() or "no reason given").splitlines()[-1]
+        errors = sorted((self._folder / "parsl").glob(parsl_internals.BLOCK_STDERR))
+        stderr = errors[-1].read_text(errors="replace").strip() if errors else ""
+        last = (stderr or text.strip() or "no reason given").splitlines()[-1]
         return f": {last.strip().removeprefix('STDERR: ')[:300]}"
-
-
-@contextlib.contextmanager
-def _parsl_log(path: Path, level: str) -> Iterator[None]:
-    from parsl.log_utils import set_file_logger
-
-    close = set_file_logger(str(path), level=logging.getLevelName(level.upper()))
-    try:
-        yield
-    finally:
-        close()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
 
 from psiflow_cli.errors import INTERRUPTED, STOPPED, Stopped
 
@@ -26,7 +25,7 @@ class StopSignals:
         self._deadline = deadline
         self._wake = wake
         self._received: int | None = None
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __enter__(self) -> StopSignals:
         for number in _STOPPING:

@@ -13,9 +13,12 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.runtime.jsonfile import read_json
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Holder
 
 FILE = "cancel"
 _IDENTITY = ("host", "pid", "started")
@@ -27,7 +30,7 @@ def prepare(folder: Path) -> None:
         os.close(os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600))
 
 
-def ask(folder: Path, holder: dict[str, Any]) -> None:
+def ask(folder: Path, holder: Holder) -> None:
     """Ask this holder of the run's lock to stop in order; raises OSError where the folder cannot be written."""
     text = json.dumps(
         {"for": _who(holder), "by": _who({"host": os.uname().nodename, "pid": os.getpid()}), "t": time.time()}
@@ -39,10 +42,10 @@ def ask(folder: Path, holder: dict[str, Any]) -> None:
         os.fsync(stream.fileno())
 
 
-def is_for(folder: Path, holder: dict[str, Any]) -> bool:
+def is_for(folder: Path, holder: Holder) -> bool:
     """Whether this holder was asked to stop."""
     return bool(read_json(folder / FILE).get("for") == _who(holder))
 
 
-def _who(holder: dict[str, Any]) -> dict[str, Any]:
+def _who(holder: Holder) -> dict[str, object]:
     return {key: holder.get(key) for key in _IDENTITY}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -22,7 +23,7 @@ _KINDS: dict[str, type[schema.Table]] = {
 _WORDS = {"object": "table", "array": "list", "str": "text", "int": "whole number", "float": "number"}
 
 
-def check(path: Path, data: dict[str, Any]) -> schema.Site:
+def check(path: Path, data: dict[str, object]) -> schema.Site:
     """The site that the contents of a file describe; raises BadConfig."""
     providers = {
         name: _provider(f"{path}: [providers.{name}]", entries) for name, entries in _group(data, "providers").items()
@@ -45,22 +46,22 @@ def check(path: Path, data: dict[str, Any]) -> schema.Site:
     return site
 
 
-def _group(data: dict[str, Any], kind: str) -> dict[str, Any]:
+def _group(data: dict[str, object], kind: str) -> dict[str, object]:
     group = data.get(kind)
     return group if isinstance(group, dict) else {}
 
 
-def _provider(place: str, entries: Any) -> schema.Provider:
+def _provider(place: str, entries: object) -> schema.Provider:
     """A provider's table, checked by the file of its type in `runtime/providers/`."""
     kind = entries.get("type", "local") if isinstance(entries, dict) else "local"
-    known = registry.names("runtime.providers")
-    if kind not in known:
-        raise BadConfig(f"{place} type: unknown provider {kind!r}", nearest(str(kind), known))
+    kinds = registry.names("runtime.providers")
+    if kind not in kinds:
+        raise BadConfig(f"{place} type: unknown provider {kind!r}", nearest(str(kind), kinds))
     provider: schema.Provider = _convert(place, entries, registry.load("runtime.providers", kind).Provider)
     return provider
 
 
-def _convert(place: str, data: Any, table: type[_Table]) -> _Table:
+def _convert(place: str, data: object, table: type[_Table]) -> _Table:
     try:
         return msgspec.convert(data, table)
     except msgspec.ValidationError as error:
@@ -86,7 +87,7 @@ def _explain(place: str, text: str, table: type[schema.Table]) -> BadConfig:
     return BadConfig(f"{place} {key + ': ' if key else ''}{what[0].lower() + what[1:]}", hint)
 
 
-def _literals(kind: Any) -> list[str]:
+def _literals(kind: object) -> list[str]:
     """The words that a key of this type may be."""
     if get_origin(kind) is Literal:
         return [str(word) for word in get_args(kind) if word]
@@ -96,9 +97,9 @@ def _literals(kind: Any) -> list[str]:
 def _check_names(path: Path, site: schema.Site) -> None:
     """Every name that a table mentions exists."""
 
-    def exists(place: str, name: str, known: dict[str, Any]) -> None:
-        if name not in known:
-            raise BadConfig(f"{path}: {place}: nothing is named {name!r}", nearest(name, list(known)))
+    def exists(place: str, name: str, names: Mapping[str, object]) -> None:
+        if name not in names:
+            raise BadConfig(f"{path}: {place}: nothing is named {name!r}", nearest(name, list(names)))
 
     for label, executor in site.executors.items():
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", label):

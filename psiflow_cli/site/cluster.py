@@ -41,10 +41,10 @@ def ask(here: Machine) -> Cluster | str:
     nodes, partitions = (_records(_run("scontrol", "-o", "show", kind)) for kind in ("node", "partition"))
     name = _name()
     accounts = _accounts(name)
-    found, left_out = usable([p for p in partitions if p["PartitionName"] in visible], nodes, accounts, here)
-    if not found:
+    nodes_of_use, left_out = usable([p for p in partitions if p["PartitionName"] in visible], nodes, accounts, here)
+    if not nodes_of_use:
         raise NoResources(f"no partition of {name} can be used: {', '.join(left_out) or 'SLURM shows none'}")
-    return Cluster(name, found, left_out, accounts, bool(_federated()))
+    return Cluster(name, nodes_of_use, left_out, accounts, bool(_federated()))
 
 
 def _records(done: subprocess.CompletedProcess[str] | str) -> list[dict[str, str]]:
@@ -94,5 +94,5 @@ def _run(*command: str) -> subprocess.CompletedProcess[str] | str:
         return f"{command[0]} does not answer within {_TIMEOUT_S} s"
     except OSError as error:
         return f"{command[0]}: {error.strerror}"
-    said = done.stderr.strip().splitlines() or [f"{command[0]} ended with exit code {done.returncode}"]
-    return done if done.returncode == 0 else said[-1].strip()
+    complaints = done.stderr.strip().splitlines() or [f"{command[0]} ended with exit code {done.returncode}"]
+    return done if done.returncode == 0 else complaints[-1].strip()

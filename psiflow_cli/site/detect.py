@@ -47,7 +47,7 @@ def _read(path: str) -> str:
 
 def _cgroup(controller: str, *files: str) -> list[str]:
     """What these files of one controller say in this process's cgroup and in those above it (v2, or v1)."""
-    found = []
+    texts = []
     for line in _read("/proc/self/cgroup").splitlines() or ["0::/"]:
         _, controllers, place = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
@@ -56,8 +56,8 @@ def _cgroup(controller: str, *files: str) -> list[str]:
         steps = [part for part in place.split("/") if part and part != ".."]
         for depth in range(len(steps) + 1):
             folder = "/".join([root, *steps[:depth]])
-            found += [" ".join(filter(None, (_read(f"{folder}/{file}") for file in files)))]
-    return [text for text in found if text]
+            texts += [" ".join(filter(None, (_read(f"{folder}/{file}") for file in files)))]
+    return [text for text in texts if text]
 
 
 def _cores() -> int:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from psiflow_cli import registry
 from psiflow_cli.site import schema
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema() -> dict[str, object]:
     """A JSON schema (draft 2020-12); a provider's keys depend on its `type`, with one alternative for each."""
     tables = [registry.load("runtime.providers", kind).Provider for kind in registry.names("runtime.providers")]
     (site, *providers), components = msgspec.json.schema_components(

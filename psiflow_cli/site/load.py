@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from psiflow_cli import toml
 from psiflow_cli.errors import BadConfig, nearest
@@ -23,13 +22,13 @@ def folders() -> list[Path]:
 
 def available() -> dict[str, Path]:
     """Every site file by name; the working directory itself is not listed, but searched."""
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for folder in folders():
         if folder != Path("."):
             for path in sorted(folder.glob("*.toml")) if folder.is_dir() else []:
                 if path.is_file():
-                    found.setdefault(path.stem, path)
-    return found
+                    by_name.setdefault(path.stem, path)
+    return by_name
 
 
 def find(name: str, past: tuple[Path, ...] = ()) -> Path:
@@ -44,7 +43,7 @@ def find(name: str, past: tuple[Path, ...] = ()) -> Path:
         candidate = folder / f"{stem}.toml"
         if candidate.is_file() and candidate.resolve() not in past:
             return candidate
-    others = [known for known, path in available().items() if path.resolve() not in past]
+    others = [other for other, path in available().items() if path.resolve() not in past]
     raise BadConfig(f"no {'other ' if past else ''}site named {name!r}", nearest(stem, others))
 
 
@@ -58,7 +57,7 @@ def parse(path: Path) -> schema.Site:
     return check(path, _extended(path, ()))
 
 
-def _extended(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+def _extended(path: Path, below: tuple[Path, ...]) -> dict[str, object]:
     """A file's tables over those of the site that it extends."""
     if path.resolve() in below:
         raise BadConfig(f"{path}: extends: goes round in a circle", "a site cannot extend itself")
@@ -72,16 +71,16 @@ def _extended(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     beside = path.parent / base
     # A name is looked up as on the command line, past this file, which may have the same name.
     if os.sep in base or (base.endswith(".toml") and beside.is_file()):
-        found = beside
+        base_path = beside
     else:
         try:
-            found = find(base, above)
+            base_path = find(base, above)
         except BadConfig as error:
             raise BadConfig(f"{path}: extends: {error.message}", error.hint) from None
-    return _merged(_extended(found, above), data)
+    return _merged(_extended(base_path, above), data)
 
 
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _merged(base: dict[str, object], over: dict[str, object]) -> dict[str, object]:
     """`over` on top of `base`, table by table."""
     merged = dict(base)
     for key, value in over.items():
@@ -90,10 +89,10 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, object]:
     try:
         text = path.read_text(encoding="utf-8")
-        data: dict[str, Any] = toml.loads(text)
+        data: dict[str, object] = toml.loads(text)
     except OSError as error:
         raise BadConfig(f"{path}: {error.strerror or error}", "check its permissions") from None
     except UnicodeDecodeError as error:

@@ -41,7 +41,7 @@ def usable(
     partitions: list[dict[str, str]], nodes: list[dict[str, str]], accounts: list[str], here: Machine
 ) -> tuple[list[Nodes], list[str]]:
     """The partitions that jobs of this user can run in, and the others, each with the reason."""
-    found: list[Nodes] = []
+    fitting: list[Nodes] = []
     left_out = []
     for facts in partitions:
         name = facts["PartitionName"]
@@ -53,10 +53,10 @@ def usable(
         fit = [node for node in members if _fit(node)]
         with_gpus, without = ([n for n in fit if bool(_gpus(n)) is has] for has in (True, False))
         if without:
-            found.append(_nodes(name, facts, without, here))
+            fitting.append(_nodes(name, facts, without, here))
         if with_gpus:
-            found.append(_nodes(f"{name}-gpu" if without else name, facts, with_gpus, here))
-    return found, left_out
+            fitting.append(_nodes(f"{name}-gpu" if without else name, facts, with_gpus, here))
+    return fitting, left_out
 
 
 def _useless(facts: dict[str, str], members: list[dict[str, str]], accounts: list[str]) -> str:

@@ -20,71 +20,65 @@ if TYPE_CHECKING:
 
 def executor_of(site: schema.Site, family: str, operation: str, machine: Machine) -> ResolvedExecutor:
     """The executor of one operation, with its resources in numbers."""
-    found = _for_family(of_executor(site, site.executor_for(family, operation), machine), family)
-    if not found.table.on_oom:
-        return found
-    return replace(found, on_oom=_for_family(of_executor(site, found.table.on_oom, machine), family))
+    resolved = _for_family(of_executor(site, site.executor_for(family, operation), machine), family)
+    if not resolved.table.on_oom:
+        return resolved
+    return replace(resolved, on_oom=_for_family(of_executor(site, resolved.table.on_oom, machine), family))
 
 
-def _for_family(found: ResolvedExecutor, family: str) -> ResolvedExecutor:
+def _for_family(resolved: ResolvedExecutor, family: str) -> ResolvedExecutor:
     """With the Python that has what the family needs, where the site names none."""
-    if found.environment.prefix or found.environment.container:
-        return found
-    return replace(found, python=environments.python_for(family, found.table.type))
+    if resolved.environment.prefix or resolved.environment.container:
+        return resolved
+    return replace(resolved, python=environments.python_for(family, resolved.table.type))
 
 
 def of_executor(site: schema.Site, label: str, machine: Machine) -> ResolvedExecutor:
-    """An executor with its resources in numbers; see `psiflow_cli.protocols` for the context."""
+    """An executor with its resources in numbers."""
     executor = site.executors[label]
-    resources = site.resources[executor.resources]
     provider = site.providers[executor.provider]
-    machine = provider.share(machine)
-    has = "this process may use" if provider.type == "local" else f"a node of [providers.{executor.provider}] has"
+    node = provider.share(machine)
     environment = site.environments.get(executor.environment, schema.Environment())
-    device = resources.device if resources.device != "auto" else ("cuda" if machine.gpus else "cpu")
-    gpus = resources.gpus if resources.gpus is not None else int(device == "cuda")
-    cores = (
-        machine.cores if resources.cores == "all" else max(resources.cores, resources.ranks * (resources.threads or 1))
-    )
-    if cores > machine.cores:
-        raise BadConfig(
-            f"[resources.{executor.resources}] cores: {cores} asked for, but {has} {machine.cores}",
-            "ask for fewer cores, or run inside a larger allocation",
-        )
-    if gpus > len(machine.gpus):
-        raise BadConfig(
-            f"[resources.{executor.resources}] gpus: {gpus} asked for, but {len(machine.gpus)} visible",
-            'device = "cpu" runs without one',
-        )
-    memory = megabytes(resources.memory) if resources.memory else None
-    if memory and memory > machine.memory_mb:
-        raise BadConfig(
-            f"[resources.{executor.resources}] memory: {resources.memory} asked for, but {has} {machine.memory_mb} MB",
-            "ask for less memory, or run inside a larger allocation",
-        )
-    fits = [machine.cores // cores]
+    context = _context(site, executor, environment, node)
+    _check(site, executor, context, node)
+    cores, gpus, memory = context["cores"], context["gpus"], context["memory"]
+    fits = [node.cores // cores]
     if gpus:
-        fits.append(len(machine.gpus) // gpus)
+        fits.append(len(node.gpus) // gpus)
     if memory:
-        fits.append(machine.memory_mb // memory)
+        fits.append(node.memory_mb // memory)
     if executor.tasks_per_node:
         fits.append(executor.tasks_per_node)
-    walltime = float(duration.parse(resources.walltime)) if resources.walltime else None
-    if walltime and provider.block_walltime and walltime >= provider.block_walltime:
-        raise BadConfig(
-            f"[resources.{executor.resources}] walltime: a task of {resources.walltime} does not fit into a block of "
-            f"[providers.{executor.provider}]",
-            "give the block more time, or the task less",
-        )
-    context: Context = {
+    return ResolvedExecutor(
+        label=label,
+        table=executor,
+        provider=provider,
+        python=_python(environment, executor.environment),
+        environment=environment,
+        workers_per_node=max(1, min(fits)),
+        nodes=node.nodes,
+        gpus=node.gpus if gpus else (),
+        cores=cores,
+        run=site.run,
+        context=context,
+    )
+
+
+def _context(site: schema.Site, executor: schema.Executor, environment: schema.Environment, node: Machine) -> Context:
+    """Where and with what a task runs, before it has a folder for logs and CPUs of its own."""
+    resources = site.resources[executor.resources]
+    device = resources.device if resources.device != "auto" else ("cuda" if node.gpus else "cpu")
+    least = resources.ranks * (resources.threads or 1)
+    cores = node.cores if resources.cores == "all" else max(resources.cores, least)
+    return {
         "device": device,
         "dtype": resources.dtype or None,
         "cores": cores,
         "ranks": resources.ranks,
         "threads": resources.threads or max(1, cores // resources.ranks),
-        "gpus": gpus,
-        "memory": memory,
-        "walltime": walltime,
+        "gpus": resources.gpus if resources.gpus is not None else int(device == "cuda"),
+        "memory": megabytes(resources.memory) if resources.memory else None,
+        "walltime": float(duration.parse(resources.walltime)) if resources.walltime else None,
         "launch": resources.launch,
         "executable": resources.executable,
         "env": dict(resources.env),
@@ -95,19 +89,34 @@ def of_executor(site: schema.Site, label: str, machine: Machine) -> ResolvedExec
         "modules": list(environment.modules),
         "source": list(environment.source),
     }
-    return ResolvedExecutor(
-        label=label,
-        table=executor,
-        provider=provider,
-        python=_python(environment, executor.environment),
-        environment=environment,
-        workers_per_node=max(1, min(fits)),
-        nodes=machine.nodes,
-        gpus=machine.gpus if gpus else (),
-        cores=cores,
-        run=site.run,
-        context=context,
-    )
+
+
+def _check(site: schema.Site, executor: schema.Executor, context: Context, node: Machine) -> None:
+    """Raise BadConfig for a task that asks for more than a node or a block has."""
+    provider, resources = site.providers[executor.provider], site.resources[executor.resources]
+    table = f"[resources.{executor.resources}]"
+    has = "this process may use" if provider.type == "local" else f"a node of [providers.{executor.provider}] has"
+    cores, gpus, memory, walltime = context["cores"], context["gpus"], context["memory"], context["walltime"]
+    if cores > node.cores:
+        raise BadConfig(
+            f"{table} cores: {cores} asked for, but {has} {node.cores}",
+            "ask for fewer cores, or run inside a larger allocation",
+        )
+    if gpus > len(node.gpus):
+        raise BadConfig(
+            f"{table} gpus: {gpus} asked for, but {len(node.gpus)} visible", 'device = "cpu" runs without one'
+        )
+    if memory and memory > node.memory_mb:
+        raise BadConfig(
+            f"{table} memory: {resources.memory} asked for, but {has} {node.memory_mb} MB",
+            "ask for less memory, or run inside a larger allocation",
+        )
+    if walltime and provider.block_walltime and walltime >= provider.block_walltime:
+        raise BadConfig(
+            f"{table} walltime: a task of {resources.walltime} does not fit into a block of "
+            f"[providers.{executor.provider}]",
+            "give the block more time, or the task less",
+        )
 
 
 def _python(environment: schema.Environment, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 import msgspec
 from msgspec import Meta, field
@@ -43,6 +43,20 @@ class Provider(Table, frozen=True, kw_only=True):
         return None
 
 
+class Blocks(TypedDict):
+    """How Parsl asks a batch system for blocks."""
+
+    nodes_per_block: int
+    init_blocks: int
+    min_blocks: int
+    max_blocks: int
+    walltime: str
+    """HH:MM:SS."""
+    worker_init: str
+    cmd_timeout: int
+    """s."""
+
+
 class BatchProvider(Provider, frozen=True, kw_only=True):
     """What batch systems have in common."""
 
@@ -69,10 +83,18 @@ class BatchProvider(Provider, frozen=True, kw_only=True):
         return float(duration.parse(self.walltime))
 
     @property
-    def clock(self) -> str:
-        """The block's walltime as Parsl wants it, in HH:MM:SS."""
+    def blocks(self) -> Blocks:
+        """What all of Parsl's classes for batch systems take by the same names."""
         minutes, seconds = divmod(int(self.block_walltime or 0), 60)
-        return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
+        return {
+            "nodes_per_block": self.nodes,
+            "init_blocks": self.init_blocks,
+            "min_blocks": self.min_blocks,
+            "max_blocks": self.max_blocks,
+            "walltime": f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}",
+            "worker_init": "\n".join(self.worker_init),
+            "cmd_timeout": self.command_timeout,
+        }
 
 
 class Environment(Table, frozen=True, kw_only=True):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from psiflow_cli import duration, toml
+from psiflow_cli import atomic_file, duration, toml
 from psiflow_cli.errors import CannotCreate
 from psiflow_cli.site import cluster as slurm
 from psiflow_cli.site.cluster import Cluster
@@ -27,8 +27,22 @@ description = {description}
 """
 
 
-def make(output: str, overwrite: bool) -> dict[str, Any]:
-    """Ask what there is, and write the file: {"path", "text", "cluster", "no_slurm": why there is none}.
+@dataclass(frozen=True)
+class Starter:
+    """A first site file."""
+
+    path: str
+    text: str
+    name: str
+    """By which commands find it."""
+    cluster: str
+    """Name, or ""."""
+    no_slurm: str
+    """Why there is no cluster, or ""."""
+
+
+def make(output: str, overwrite: bool) -> Starter:
+    """Ask what there is, and write the file.
 
     Without an output it is named after the cluster or the host and written here; `-` writes nothing.
     Raises CannotCreate, and NoResources for a cluster of no use.
@@ -36,21 +50,17 @@ def make(output: str, overwrite: bool) -> dict[str, Any]:
     if output:
         _refuse(Path(output), overwrite)
     here = machine()
-    found = slurm.ask(here)
-    name = found.name if isinstance(found, Cluster) else os.uname().nodename.partition(".")[0]
+    cluster = slurm.ask(here)
+    name = cluster.name if isinstance(cluster, Cluster) else os.uname().nodename.partition(".")[0]
     path = Path(output or f"{_file_name(name)}.toml")
     called = "NAME" if output == "-" else path.stem if path.parent == Path() else str(path)
-    text = for_cluster(found, called) if isinstance(found, Cluster) else for_machine(here, name, called)
+    text = for_cluster(cluster, called) if isinstance(cluster, Cluster) else for_machine(here, name, called)
     if output != "-":
         _refuse(path, overwrite)
         _write(path, text, overwrite)
-    return {
-        "path": str(path),
-        "text": text,
-        "name": called,
-        "cluster": found.name if isinstance(found, Cluster) else "",
-        "no_slurm": found if isinstance(found, str) else "",
-    }
+    if isinstance(cluster, Cluster):
+        return Starter(str(path), text, called, cluster.name, "")
+    return Starter(str(path), text, called, "", cluster)
 
 
 def _file_name(name: str) -> str:
@@ -72,7 +82,7 @@ def _write(path: Path, text: str, overwrite: bool) -> None:
     """Whole or not at all; another file that came up in the meantime is not lost."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        atomic_file.write(temporary, text, 0o666)
         try:
             if overwrite:
                 os.replace(temporary, path)
@@ -113,12 +123,12 @@ def for_machine(here: Machine, host: str, name: str) -> str:
         check=f"psiflow site check --submit {name}",
     )
     all_of_it = Place("here", here.cores, 1, 0, gpus, None)
-    said = "the cores, memory and GPUs that a process may use, looked up anew each time"
-    return f"{head}\n{header('providers.here')}\n{line('type', 'local', said)}\n{tasks(all_of_it, all_of_it, 4)}"
+    comment = "the cores, memory and GPUs that a process may use, looked up anew each time"
+    return f"{head}\n{header('providers.here')}\n{line('type', 'local', comment)}\n{tasks(all_of_it, all_of_it, 4)}"
 
 
-def _many(number: int, thing: str) -> str:
-    return f"{number or 'no'} {thing}{'s' * (number > 1)}"
+def _many(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'s' * (number > 1)}"
 
 
 def _called_gpu(nodes: Nodes) -> bool:

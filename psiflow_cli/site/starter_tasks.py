@@ -41,8 +41,8 @@ def tasks(labels: Place, models: Place, most_ranks: int) -> str:
     )
     lines = ["", header("resources.task"), line("cores", 1), "", *_singlepoint(labels, most_ranks)]
     lines += ["", *_model("walker", models), "", *_model("training", models)]
-    for name, said, place, resources in executors:
-        lines += ["", f"{header(f'executors.{name}'):33}# {said}" if said else header(f"executors.{name}")]
+    for name, comment, place, resources in executors:
+        lines += ["", f"{header(f'executors.{name}'):33}# {comment}" if comment else header(f"executors.{name}")]
         lines += [line("provider", place.provider), line("resources", resources)]
     return ("" if _cp2k() else _CP2K_MODULE.format(programs=_CP2K[0])) + "\n".join([*lines, "", *_use()]) + "\n"
 
@@ -91,8 +91,8 @@ def _use() -> Iterator[str]:
         ("cp2k", "label", "reference"),
         *((name, *use) for name in registry.names("models") for use in (("evaluate", "model"), ("train", "training"))),
     ):
-        said = f"{family}.{operation} = {toml.value(executor)}"
-        yield f"# {said}".ljust(33) + f"# first: {missing(family)}" if missing(family) else said
+        entry = f"{family}.{operation} = {toml.value(executor)}"
+        yield f"# {entry}".ljust(33) + f"# first: {missing(family)}" if missing(family) else entry
 
 
 def missing(family: str) -> str:
@@ -112,5 +112,5 @@ def header(table: str) -> str:
     return f"[{table}]"
 
 
-def line(key: str, value: object, said: str = "") -> str:
-    return f"{key} = {toml.value(value)}".ljust(33) + f"# {said}" if said else f"{key} = {toml.value(value)}"
+def line(key: str, value: object, comment: str = "") -> str:
+    return f"{key} = {toml.value(value)}".ljust(33) + f"# {comment}" if comment else f"{key} = {toml.value(value)}"

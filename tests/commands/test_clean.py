@@ -12,6 +12,7 @@ import pytest
 
 from psiflow_cli.runtime import rundir
 from psiflow_cli.stages.runs import leftovers
+from psiflow_cli.stages.runs.status import RunState
 from tests.commands.inputs import copper
 from tests.commands.terminal import Terminal
 
@@ -181,7 +182,7 @@ def test_trainings_and_walkers(tmp_path):
     run = {"command": "train", "fingerprint": "f", "result": {"keys": ["now"]}}
 
     def names(state, others):
-        found = leftovers.find(folder, run, state, others)
+        found = leftovers.find(folder, run, RunState(state), others)
         return {path.name for item in found for path in item.paths}
 
     assert names("done", False) == {"older", "dying.gone"}

@@ -11,7 +11,7 @@ from parsl.executors.high_throughput.errors import ManagerLost
 from parsl.jobs.states import JobState, JobStatus
 
 from psiflow_cli.errors import NoResources
-from psiflow_cli.runtime import blocks
+from psiflow_cli.runtime import blocks, parsl_internals
 from psiflow_cli.site import detect, load, resolve
 
 
@@ -35,9 +35,9 @@ class Executor:
 
 @pytest.fixture
 def watched(tmp_path):
-    executor = resolve.executor_of(load.load("local"), "emt", "label", detect.machine())
+    resolved = resolve.executor_of(load.load("local"), "emt", "label", detect.machine())
     executor = Executor()
-    return executor, blocks.Blocks(executor, executor, tmp_path)
+    return executor, blocks.Blocks(executor, resolved, tmp_path)
 
 
 def test_three_cancelled_blocks_in_a_row_are_enough(watched):
@@ -99,8 +99,8 @@ def test_blocks_that_are_given_back_when_nothing_waits_do_not_count(watched):
 
 def test_a_block_that_is_never_replaced_is_the_end(watched):
     executor, watch = watched
-    run = msgspec.structs.replace(watch._target.run, strategy="none")
-    watch._target = dataclasses.replace(watch._target, run=run)
+    run = msgspec.structs.replace(watch._resolved.run, strategy="none")
+    watch._resolved = dataclasses.replace(watch._resolved, run=run)
     executor.set("0", JobState.FAILED, "gone")
     with pytest.raises(NoResources, match="1 block ended without finishing a task: gone"):
         watch.look(pending=1)
@@ -110,4 +110,5 @@ def test_a_lost_task_names_its_job_and_host(watched, tmp_path):
     executor, watch = watched
     executor.set("3", JobState.RUNNING)
     (tmp_path / "parsl" / "default" / "block-3" / "abc123").mkdir(parents=True)
-    assert watch.epitaph(ManagerLost(b"abc123", "node7")) == "lost with job job-3 on host node7"
+    pool = parsl_internals.lost_pool(ManagerLost(b"abc123", "node7"))
+    assert watch.epitaph(*pool) == "lost with job job-3 on host node7"

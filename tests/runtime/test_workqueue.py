@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from psiflow_cli.runtime.executors import workqueue
+from psiflow_cli.runtime import parsl_internals
 from tests.commands.conftest import psiflow, start
 from tests.commands.inputs import alive, copper
 
@@ -22,7 +22,7 @@ __all__ = ["psiflow", "start"]  # fixtures
 WORKER = shutil.which("work_queue_worker")
 pytestmark = [
     pytest.mark.skipif(WORKER is None, reason="work_queue_worker is not installed"),
-    pytest.mark.skipif(bool(workqueue.missing()), reason=workqueue.missing()),
+    pytest.mark.skipif(bool(parsl_internals.why_no_work_queue()), reason=parsl_internals.why_no_work_queue()),
 ]
 SLOW = str(Path(__file__).parents[1] / "commands" / "slow_reference.py")
 SITE = """

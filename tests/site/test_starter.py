@@ -95,9 +95,9 @@ def test_what_would_shadow_other_files_gets_another_name(tmp_path, monkeypatch):
     for name, path in (("psiflow", "psiflow-site.toml"), ("local", "local-site.toml"), ("../a b", "a-b.toml")):
         found = Cluster(name, [CPU], [], [])
         monkeypatch.setattr(cluster, "ask", lambda here, found=found: found)
-        made = starter.make("", False)
-        assert made["path"].lstrip("-") == path
-        assert load.load(made["name"])
+        site = starter.make("", False)
+        assert site.path.lstrip("-") == path
+        assert load.load(site.name)
     with pytest.raises(CannotCreate, match="is there already"):
         starter.make("", False)
 

@@ -104,9 +104,9 @@ def sites(light):
 
 
 def _has_work_queue():
-    from psiflow_cli.runtime.executors import workqueue
+    from psiflow_cli.runtime import parsl_internals
 
-    return not workqueue.missing()
+    return not parsl_internals.why_no_work_queue()
 
 
 def test_labels_are_the_same_bytes_everywhere(folder, light):

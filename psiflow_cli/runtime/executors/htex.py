@@ -1,4 +1,4 @@
-"""Parsl's HighThroughputExecutor: encrypted, by absolute paths, on a leash, and quick to start."""
+"""Parsl's HighThroughputExecutor: encrypted, by absolute paths, supervised, and quick to start."""
 
 from __future__ import annotations
 
@@ -7,39 +7,40 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from psiflow_cli.runtime import container, lock
+from psiflow_cli.runtime import container, lock, parsl_internals
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.process import light_parsl, supervisor
+
+if TYPE_CHECKING:
+    from parsl.executors import HighThroughputExecutor
+    from parsl.providers.base import ExecutionProvider
 
 # One missed heartbeat period of a dead interchange must not outlive a killed command by more than 10 s.
 HEARTBEAT_S = 3
 DEAD_AFTER_S = 9
-ANSWER_POLL_MS = 200
 DRAIN_MARGIN_S = 5
 """What a task may take besides its walltime: to reach its worker, and to be ended."""
 
 
-def build(resolved: ResolvedExecutor, provider: Any, folder: Path) -> Any:
+def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path) -> HighThroughputExecutor:
     """An executor whose processes end with this one; `folder` has a name that needs no quoting in a shell."""
     from parsl.executors import HighThroughputExecutor
-    from parsl.executors.high_throughput import executor as htex
 
-    leash_file = folder / f"{resolved.label}.leash.json"
-    leash_file.write_text(json.dumps(leash_facts(resolved, folder)))
-    start = shlex.join([host_python(resolved), supervisor.__file__, str(leash_file), *_pool(resolved, folder)])
-    words = htex.DEFAULT_LAUNCH_CMD.split(" ", 1)[1]
-    made = HighThroughputExecutor(
+    facts_file = write_supervisor_facts(resolved, folder)
+    start = shlex.join([host_python(resolved), supervisor.__file__, str(facts_file), *_pool(resolved, folder)])
+    interchange = str(Path(sys.executable).with_name(parsl_internals.INTERCHANGE_SCRIPT))
+    executor = HighThroughputExecutor(
         label=resolved.label,
         provider=provider,
         address=resolved.table.address or local_address(resolved),
         loopback_address="127.0.0.1",
         interchange_launch_cmd=[
-            *(sys.executable, supervisor.__file__, str(leash_file)),
-            *(sys.executable, light_parsl.__file__, _beside_python("interchange.py")),
+            *(sys.executable, supervisor.__file__, str(facts_file)),
+            *(sys.executable, light_parsl.__file__, interchange),
         ],
-        launch_cmd=start.replace("{", "{{").replace("}", "}}") + " " + words,
+        launch_cmd=parsl_internals.pool_launch_command(start),
         worker_logdir_root=str(folder),
         max_workers_per_node=resolved.workers_per_node,
         cores_per_worker=1e-6,  # the number of workers is ours; Parsl only caps it by cores
@@ -50,37 +51,18 @@ def build(resolved: ResolvedExecutor, provider: Any, folder: Path) -> Any:
         heartbeat_threshold=DEAD_AFTER_S,
         prefetch_capacity=0,
         encrypted=True,
-    )  # fmt: skip
-    made.drain_period = _drain_period(resolved)  # type: ignore[assignment, unused-ignore]  # Parsl only pastes it
-    return made
+    )
+    parsl_internals.set_drain_period(executor, _drain_period(resolved))
+    return executor
 
 
-def bound(executor: Any) -> None:
-    """Let no question to the interchange wait for the answer of one that has died; call it once it has started.
-
-    Parsl asks without a time limit, from its own thread and on its way out.
-    """
-    import zmq
-
-    client = executor.command_client
-
-    def wait(flag: int) -> None:
-        while not client.zmq_socket.poll(ANSWER_POLL_MS, flag):
-            if executor.interchange_proc.poll() is not None:
-                raise OSError("the interchange has ended")
-
-    def run(message: Any, max_retries: int = 3, timeout_s: float | None = None) -> Any:
-        with client._lock:
-            wait(zmq.POLLOUT)
-            client.zmq_socket.send_pyobj(message)
-            wait(zmq.POLLIN)
-            return client.zmq_socket.recv_pyobj()
-
-    client.run = run
+def started(executor: HighThroughputExecutor) -> None:
+    """Call it once Parsl has started the executor."""
+    parsl_internals.bound_questions(executor)
 
 
 def host_python(resolved: ResolvedExecutor) -> str:
-    """The Python that holds the leash: outside a container, where the processes are."""
+    """The Python of the supervisor: outside a container, where the processes are."""
     return sys.executable if resolved.environment.container else resolved.python
 
 
@@ -89,22 +71,21 @@ def _pool(resolved: ResolvedExecutor, folder: Path) -> list[str]:
     if resolved.environment.container:
         # the folder's own name may be a link to one with a name that a shell would read
         inside = container.words(resolved, folder, folder.resolve())
-        return [*inside, resolved.python, "-m", "parsl.executors.high_throughput.process_worker_pool"]
-    return [resolved.python, light_parsl.__file__, str(Path(resolved.python).with_name("process_worker_pool.py"))]
+        return [*inside, resolved.python, "-m", parsl_internals.POOL_MODULE]
+    script = Path(resolved.python).with_name(parsl_internals.POOL_SCRIPT)
+    return [resolved.python, light_parsl.__file__, str(script)]
 
 
-def leash_facts(resolved: ResolvedExecutor, folder: Path) -> dict[str, Any]:
+def write_supervisor_facts(resolved: ResolvedExecutor, folder: Path) -> Path:
+    """The file that tells supervisors where their command runs its programs, and whose end is theirs."""
     threads = str(resolved.context["threads"])
     env = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     env.update(PYTHONUNBUFFERED="1", **resolved.context["env"])
     pid = os.getpid()
-    host = os.uname().nodename
-    return {"host": host, "pid": pid, "started": lock.started(pid), "cwd": str(folder), "env": env}
-
-
-def _beside_python(script: str) -> str:
-    """A script of the environment psiflow runs in, by absolute path: PATH may lack it (cron, `env -i`)."""
-    return str(Path(sys.executable).with_name(script))
+    facts = {"host": os.uname().nodename, "pid": pid, "started": lock.started(pid), "cwd": str(folder), "env": env}
+    path = folder / f"{resolved.label}.leash.json"
+    path.write_text(json.dumps(facts))
+    return path
 
 
 def local_address(resolved: ResolvedExecutor) -> str | None:

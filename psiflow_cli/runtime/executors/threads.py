@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.site.executor import ResolvedExecutor
 
+if TYPE_CHECKING:
+    from parsl.executors import ThreadPoolExecutor
+    from parsl.providers.base import ExecutionProvider
 
-def build(resolved: ResolvedExecutor, provider: Any, folder: Path) -> Any:
+
+def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path) -> ThreadPoolExecutor:
     """As many threads as tasks fit on this machine."""
-    from parsl.executors.threads import ThreadPoolExecutor
+    from parsl.executors import ThreadPoolExecutor
 
     return ThreadPoolExecutor(label=resolved.label, max_threads=resolved.workers_per_node, working_dir=str(folder))
 
 
-def stop(executor: Any) -> None:
+def stop(executor: ThreadPoolExecutor) -> None:
     """Begin with no more tasks: those that run cannot be ended, and those in the queue need not be done first."""
-    executor.executor.shutdown(wait=False, cancel_futures=True)
+    parsl_internals.stop_threads(executor)

@@ -6,60 +6,40 @@ password made for this run.
 
 from __future__ import annotations
 
-import importlib
-import json
 import os
 import secrets
 import shlex
 import shutil
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BadConfig
-from psiflow_cli.runtime import container
+from psiflow_cli.runtime import container, parsl_internals
 from psiflow_cli.runtime.executors import htex
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.process import cpu_slot, supervisor
 
-_DEBIAN = str(Path(__file__).parents[1] / "debian")
+if TYPE_CHECKING:
+    from parsl.executors import WorkQueueExecutor
+    from parsl.providers.base import ExecutionProvider
+
 _CONNECT_S = 60
 """How long a worker looks for its manager before it gives its block back."""
 
 
-def missing() -> str:
-    """Why Work Queue cannot be used from here, or an empty string."""
-    if _DEBIAN not in sys.path:
-        sys.path.append(_DEBIAN)  # passed on to the process that Parsl spawns
-    try:
-        importlib.import_module("ndcctools.work_queue")
-    except ImportError as error:
-        return f"Python cannot import Work Queue: {error}"
-    return ""
-
-
-def build(resolved: ResolvedExecutor, provider: Any, folder: Path) -> Any:
+def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path) -> WorkQueueExecutor:
     """An executor whose workers end with this process; `folder` has a name that needs no quoting in a shell."""
-    if reason := missing():
+    if reason := parsl_internals.why_no_work_queue():
         raise BadConfig(
             f"[executors.{resolved.label}] type: {reason}",
             "conda install ndcctools, or on Debian apt-get install coop-computing-tools python3-workqueue",
         )
-    from parsl.jobs.error_handlers import noop_error_handler
-
-    executor_module = importlib.import_module("parsl.executors.workqueue.executor")
-    if not executor_module._work_queue_enabled:  # Parsl looked for Work Queue before it could be found
-        from parsl.jobs.error_handlers import noop_error_handler
-
-    executor_module = importlib.reload(executor_module)
-
-    leash_file = folder / f"{resolved.label}.leash.json"
-    leash_file.write_text(json.dumps(htex.leash_facts(resolved, folder)))
+    facts_file = htex.write_supervisor_facts(resolved, folder)
     password = folder / f"{resolved.label}.password"
     with open(os.open(password, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as stream:
         stream.write(secrets.token_hex(32))
-    worker = [htex.host_python(resolved), supervisor.__file__, str(leash_file), _worker(resolved)]
-    executor = executor_module.WorkQueueExecutor(
+    worker = [htex.host_python(resolved), supervisor.__file__, str(facts_file), _worker(resolved)]
+    executor = parsl_internals.work_queue_class()(
         label=resolved.label,
         provider=provider,
         address=resolved.table.address or htex.local_address(resolved),
@@ -72,17 +52,16 @@ def build(resolved: ResolvedExecutor, provider: Any, folder: Path) -> Any:
         worker_options=shlex.join(_options(resolved)),
         scaling_cores_per_worker=resolved.workers_per_node * resolved.cores,
     )
-    executor.block_error_handler = noop_error_handler  # runtime/blocks.py watches
+    parsl_internals.leave_blocks_alone(executor)
     inside = container.words(resolved, folder, folder.resolve())
     task = [htex.host_python(resolved), cpu_slot.__file__, str(resolved.cores), *inside, resolved.python]
-    words = executor.launch_cmd.removeprefix("{package_prefix}python3 ")
-    executor.launch_cmd = shlex.join(task).replace("{", "{{").replace("}", "}}") + " " + words
+    parsl_internals.set_task_start(executor, shlex.join(task))
     return executor
 
 
-def resources(resolved: ResolvedExecutor) -> dict[str, Any]:
+def resources(resolved: ResolvedExecutor) -> dict[str, int]:
     """What Parsl asks Work Queue for with each task; memory and disk in MB, time in s."""
-    wanted = {"cores": resolved.cores, "memory": resolved.context["memory"] or 1, "disk": 1}
+    wanted: dict[str, int] = {"cores": resolved.cores, "memory": resolved.context["memory"] or 1, "disk": 1}
     if resolved.gpus:
         wanted["gpus"] = resolved.context["gpus"]
     if resolved.context["walltime"] and resolved.provider.block_walltime:
@@ -92,9 +71,9 @@ def resources(resolved: ResolvedExecutor) -> dict[str, Any]:
 
 def lost(error: BaseException) -> tuple[str, bool] | None:
     """What became of a task without a result, and whether it is alone to blame; None for another kind of error."""
-    if type(error).__name__ != "WorkQueueTaskFailure" or getattr(error, "status", None) is not None:
+    reason = parsl_internals.work_queue_reason(error)
+    if reason is None:
         return None
-    reason = str(getattr(error, "reason", error)).removeprefix("work queue result: ")
     if "number of retries" in reason or "not a task error" in reason:
         return "its Work Queue worker was lost", False
     trace = reason.partition("Trace:")[2].strip().splitlines()
@@ -103,26 +82,26 @@ def lost(error: BaseException) -> tuple[str, bool] | None:
 
 def tidy(folder: Path) -> None:
     """Remove what was sent and what came back; the journal has it."""
-    for data in folder.glob("*/*/function_data"):
-        shutil.rmtree(data, ignore_errors=True)
+    for files in parsl_internals.task_files(folder):
+        shutil.rmtree(files, ignore_errors=True)
 
 
 def _worker(resolved: ResolvedExecutor) -> str:
     """The worker's program, by absolute path where it is known: beside the environment's Python, or on PATH."""
     beside = Path(resolved.python).with_name("work_queue_worker")
-    found = str(beside) if beside.is_file() else shutil.which("work_queue_worker")
-    return found or shutil.which("work_queue_worker", path=os.defpath) or "work_queue_worker"
+    program = str(beside) if beside.is_file() else shutil.which("work_queue_worker")
+    return program or shutil.which("work_queue_worker", path=os.defpath) or "work_queue_worker"
 
 
 def _options(resolved: ResolvedExecutor) -> list[str]:
     """One worker has a whole node, and is gone as soon as its manager is."""
-    each = resolved.context["memory"] or 1
+    memory = resolved.context["memory"] or 1
     options = [
         "--single-shot",
         f"--connect-timeout={_CONNECT_S}",
         f"--idle-timeout={24 * 3600}",  # Parsl decides when a block is idle
         f"--cores={resolved.workers_per_node * resolved.cores}",
-        f"--memory={resolved.workers_per_node * each}",
+        f"--memory={resolved.workers_per_node * memory}",
         f"--gpus={len(resolved.gpus)}",
     ]
     if resolved.provider.block_walltime:

@@ -6,14 +6,17 @@ mounts), with the run directory and the workers' environment on it. A machine en
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
 
-from psiflow_cli.runtime import clouds
-from psiflow_cli.runtime.clouds import Instances, construct, file
+from psiflow_cli.runtime.providers import _clouds
+from psiflow_cli.runtime.providers._clouds import Instances, construct, file
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
+
+if TYPE_CHECKING:
+    from parsl.providers.base import ExecutionProvider
 
 _MODULES = ("boto3",)
 
@@ -38,14 +41,14 @@ class Provider(Instances, frozen=True, kw_only=True):
     """Leave the machines on at the end: they cost until you end them."""
 
 
-def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's AWSProvider, which makes a network of its own the first time."""
     from parsl.launchers import SingleNodeLauncher
     from parsl.providers import AWSProvider
 
     key_file = file(resolved, "key_file", provider.key_file)
 
-    def make() -> Any:
+    def make() -> ExecutionProvider:
         return AWSProvider(  # type: ignore[no-untyped-call, unused-ignore]
             image_id=provider.image_id,
             key_name=provider.key_name,
@@ -70,4 +73,4 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
 
 def problems(provider: Provider) -> list[str]:
     """What is missing before a machine can be asked for."""
-    return clouds.problems(_MODULES, "aws")
+    return _clouds.problems(_MODULES, "aws")

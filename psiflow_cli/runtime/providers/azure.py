@@ -7,13 +7,16 @@ mounts), with the run directory and the workers' environment on it.
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from psiflow_cli.errors import BadConfig
-from psiflow_cli.runtime import clouds
-from psiflow_cli.runtime.clouds import Instances, construct, file, place
+from psiflow_cli.runtime.providers import _clouds
+from psiflow_cli.runtime.providers._clouds import Instances, construct, file, place
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
+
+if TYPE_CHECKING:
+    from parsl.providers.base import ExecutionProvider
 
 PASSWORD = "AZURE_VM_PASSWORD"
 """The variable with the machines' password: a run keeps a copy of its site, which is no place for secrets."""
@@ -54,7 +57,7 @@ class Provider(Instances, frozen=True, kw_only=True):
     """Leave the machines on at the end: they cost until you end them."""
 
 
-def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's AzureProvider."""
     from parsl.launchers import SingleNodeLauncher
     from parsl.providers import AzureProvider
@@ -65,7 +68,7 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
         raise BadConfig(f"{place(resolved)} type: azure needs ${PASSWORD}", f"export {PASSWORD}=... of the machines")
     vm = {name: getattr(provider.vm_reference, name) for name in VmReference.__struct_fields__}
 
-    def make() -> Any:
+    def make() -> ExecutionProvider:
         return AzureProvider(  # type: ignore[no-untyped-call, unused-ignore]
             vm_reference={**vm, "password": password},
             init_blocks=provider.init_blocks,
@@ -87,4 +90,4 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
 def problems(provider: Provider) -> list[str]:
     """What is missing before a machine can be asked for."""
     password = [] if os.environ.get(PASSWORD) else [f"${PASSWORD} is not set"]
-    return [*clouds.problems(_MODULES, "azure"), *password]
+    return [*_clouds.problems(_MODULES, "azure"), *password]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
 
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
+
+if TYPE_CHECKING:
+    from parsl.providers.base import ExecutionProvider
 
 CANCEL = "condor_rm"
 """The program that ends jobs by their ids."""
@@ -24,7 +27,7 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     """Further lines of the submit description, such as `request_gpus = 1`."""
 
 
-def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's CondorProvider."""
     from parsl.launchers import SingleNodeLauncher
     from parsl.providers import CondorProvider
@@ -34,12 +37,6 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
         requirements=provider.requirements,
         cores_per_slot=provider.cores_per_node,
         scheduler_options="".join(f"{line}\n" for line in provider.directives),
-        nodes_per_block=provider.nodes,
-        init_blocks=provider.init_blocks,
-        min_blocks=provider.min_blocks,
-        max_blocks=provider.max_blocks,
-        walltime=provider.clock,
-        worker_init="\n".join(provider.worker_init),
-        cmd_timeout=provider.command_timeout,
         launcher=SingleNodeLauncher(),
+        **provider.blocks,
     )

@@ -7,12 +7,17 @@ one project and zone serve one run at a time.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from psiflow_cli.runtime import clouds
-from psiflow_cli.runtime.clouds import Instances, construct, file, required
+from psiflow_cli.runtime.providers import _clouds
+from psiflow_cli.runtime.providers._clouds import Instances, construct, file, required
+from psiflow_cli.runtime.providers._parsl_internals import google_provider
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
+
+if TYPE_CHECKING:
+    from parsl.launchers import SingleNodeLauncher
+    from parsl.providers.base import ExecutionProvider
 
 _MODULES = ("googleapiclient.discovery",)
 
@@ -31,13 +36,13 @@ class Provider(Instances, frozen=True, kw_only=True):
     instance_type: schema.Word = "n1-standard-1"
 
 
-def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's GoogleCloudProvider, made to work."""
     project_id = required(resolved, "project_id", provider.project_id)
     key_file = file(resolved, "key_file", required(resolved, "key_file", provider.key_file))
 
-    def make() -> Any:
-        return _working(provider)(
+    def make() -> ExecutionProvider:
+        return google_provider(provider.google_version)(
             project_id=project_id,
             key_file=key_file,
             region=provider.region,
@@ -54,27 +59,7 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
     return construct(resolved, _MODULES, "google_cloud", make)
 
 
-def _working(provider: Provider) -> Any:
-    """Parsl's class, which asks its client for a zone before it has one, and which Parsl's scaling finds incomplete."""
-    from parsl.providers import GoogleCloudProvider
-    from parsl.providers.googlecloud import googlecloud
-
-    module: Any = googlecloud
-
-    class Working(GoogleCloudProvider):  # type: ignore[misc, unused-ignore]
-        nodes_per_block = 1
-
-        def get_zone(self, region: str) -> Any:
-            self.client = module.googleapiclient.discovery.build("compute", provider.google_version)
-            zone = super().get_zone(region)  # type: ignore[no-untyped-call, unused-ignore]
-            if zone is None:
-                raise ValueError(f"no zone of region {region!r} is up")
-            return zone
-
-    return Working
-
-
-def _launcher(provider: Provider) -> Any:
+def _launcher(provider: Provider) -> SingleNodeLauncher:
     """A start-up script with `worker_init`, of which this provider of Parsl's knows nothing."""
     from parsl.launchers import SingleNodeLauncher
 
@@ -91,4 +76,4 @@ def problems(provider: Provider) -> list[str]:
     """What is missing before a machine can be asked for."""
     needed = {"project_id": provider.project_id, "key_file": provider.key_file}
     empty = [f"{key}: required, but missing" for key, value in needed.items() if not value]
-    return [*clouds.problems(_MODULES, "google_cloud"), *empty]
+    return [*_clouds.problems(_MODULES, "google_cloud"), *empty]

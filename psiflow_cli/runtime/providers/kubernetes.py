@@ -6,17 +6,20 @@ environment on it.
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta, field
 
 from psiflow_cli.errors import BadConfig
-from psiflow_cli.runtime import clouds
-from psiflow_cli.runtime.clouds import construct, place, required
+from psiflow_cli.runtime.providers import _clouds
+from psiflow_cli.runtime.providers._clouds import construct, place, required
+from psiflow_cli.runtime.providers._parsl_internals import let_pods_end
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import Machine, megabytes
 from psiflow_cli.site.executor import ResolvedExecutor
+
+if TYPE_CHECKING:
+    from parsl.providers.base import ExecutionProvider
 
 _MODULES = ("kubernetes",)
 Cpus = Annotated[float, Meta(gt=0)]
@@ -61,7 +64,7 @@ class Provider(schema.Provider, frozen=True, kw_only=True):
         return Machine(max(1, int(self.max_cpu)), megabytes(self.max_mem), tuple(map(str, range(gpus))), 1, "")
 
 
-def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's KubernetesProvider, whose pods end for good."""
     from parsl.providers import KubernetesProvider
 
@@ -69,7 +72,7 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
         raise BadConfig(f"{place(resolved)} user_id: goes with group_id", "Parsl heeds neither without the other")
     image = required(resolved, "image", provider.image)
 
-    def make() -> Any:
+    def make() -> ExecutionProvider:
         return KubernetesProvider(
             image=image,
             namespace=provider.namespace,
@@ -94,34 +97,11 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
             annotations=provider.annotations or None,
         )
 
-    made = construct(resolved, _MODULES, "kubernetes", make)
-    _mortal(made.kube_client)
-    return made
-
-
-def _mortal(client: Any) -> None:
-    """Let pods end, and be seen to be gone.
-
-    By default Kubernetes starts an ended container again, for ever, and Parsl takes a pod that somebody deleted for one
-    that runs: in both cases a block would never end.
-    """
-    create, read = client.create_namespaced_pod, client.read_namespaced_pod
-
-    def create_once(*, namespace: str, body: Any) -> Any:
-        body.spec.restart_policy = "Never"
-        return create(namespace=namespace, body=body)
-
-    def read_or_gone(*, name: str, namespace: str) -> Any:
-        try:
-            return read(name=name, namespace=namespace)
-        except Exception as error:
-            if getattr(error, "status", None) != 404:
-                raise
-            return SimpleNamespace(status=SimpleNamespace(phase="Failed"))
-
-    client.create_namespaced_pod, client.read_namespaced_pod = create_once, read_or_gone
+    pods = construct(resolved, _MODULES, "kubernetes", make)
+    let_pods_end(pods)
+    return pods
 
 
 def problems(provider: Provider) -> list[str]:
     """What is missing before a pod can be asked for."""
-    return clouds.problems(_MODULES, "kubernetes")
+    return _clouds.problems(_MODULES, "kubernetes")

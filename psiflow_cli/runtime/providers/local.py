@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import Machine
 from psiflow_cli.site.executor import ResolvedExecutor
+
+if TYPE_CHECKING:
+    from parsl.providers.base import ExecutionProvider
 
 
 class Provider(schema.Provider, frozen=True, kw_only=True):
@@ -21,7 +24,7 @@ class Provider(schema.Provider, frozen=True, kw_only=True):
         return replace(here, nodes=self.nodes or here.nodes)
 
 
-def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's LocalProvider: one block that holds every node."""
     from parsl.launchers import SingleNodeLauncher, SrunLauncher
     from parsl.providers import LocalProvider

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
 
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
+
+if TYPE_CHECKING:
+    from parsl.providers.base import ExecutionProvider
 
 CANCEL = "bkill"
 """The program that ends jobs by their ids."""
@@ -25,7 +28,7 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     """Further lines of the script, such as `-R "span[ptile=16]"`, each without `#BSUB`."""
 
 
-def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's LSFProvider."""
     from parsl.launchers import JsrunLauncher, SingleNodeLauncher
     from parsl.providers import LSFProvider
@@ -36,12 +39,6 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
         cores_per_node=provider.cores_per_node,
         bsub_redirection=provider.redirect,
         scheduler_options="".join(f"#BSUB {line}\n" for line in provider.directives),
-        nodes_per_block=provider.nodes,
-        init_blocks=provider.init_blocks,
-        min_blocks=provider.min_blocks,
-        max_blocks=provider.max_blocks,
-        walltime=provider.clock,
-        worker_init="\n".join(provider.worker_init),
-        cmd_timeout=provider.command_timeout,
         launcher=JsrunLauncher() if provider.nodes > 1 else SingleNodeLauncher(),
+        **provider.blocks,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import subprocess
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
 
@@ -13,6 +13,9 @@ from psiflow_cli.errors import BadConfig
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import megabytes
 from psiflow_cli.site.executor import ResolvedExecutor
+
+if TYPE_CHECKING:
+    from parsl.providers.base import ExecutionProvider
 
 CANCEL = "scancel"
 """The program that ends jobs by their ids."""
@@ -34,7 +37,7 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     """How many seconds from one look at the queue to the next."""
 
 
-def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
+def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's SlurmProvider, which looks at the queue as often as the site wants."""
     from parsl.launchers import SingleNodeLauncher, SrunLauncher
     from parsl.providers import SlurmProvider
@@ -56,50 +59,46 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> Any:
         qos=provider.qos or None,
         constraint=provider.constraint or None,
         clusters=provider.clusters or None,
-        nodes_per_block=provider.nodes,
         cores_per_node=provider.cores_per_node,
         mem_per_node=memory // 1024 if memory else None,
         gpus_per_node=provider.gpus_per_node or None,
-        init_blocks=provider.init_blocks,
-        min_blocks=provider.min_blocks,
-        max_blocks=provider.max_blocks,
-        walltime=provider.clock,
         scheduler_options="".join(f"#SBATCH {line}\n" for line in provider.sbatch),
-        worker_init="\n".join(provider.worker_init),
-        cmd_timeout=provider.command_timeout,
         exclusive=provider.exclusive,
         launcher=SrunLauncher() if provider.nodes > 1 else SingleNodeLauncher(),
+        **provider.blocks,
     )
 
 
 def problems(provider: Provider) -> list[str]:
     """What SLURM says against this table: an unknown partition, one that is down or too short, an unknown account."""
+    cluster = [f"--clusters={provider.clusters}"] if provider.clusters else []
     try:
-        known = _ask(
-            "sinfo", "-h", "-o", "%R %a %l", *([f"--clusters={provider.clusters}"] if provider.clusters else [])
-        )
+        answer = _ask("sinfo", "-h", "-o", "%R %a %l", *cluster)
     except OSError:
         return ["sinfo is not found: is this a login node of the cluster?"]
-    rows = [line.split() for line in known.splitlines() if len(line.split()) == 3]  # not the name of the cluster
+    rows = [line.split() for line in answer.splitlines() if len(line.split()) == 3]  # not the name of the cluster
     states, limits = {row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows}
-    found = []
+    sentences = []
     if provider.partition and provider.partition not in states:
-        found.append(f"no partition {provider.partition!r}: there are {', '.join(sorted(states)) or 'none'}")
+        sentences.append(f"no partition {provider.partition!r}: there are {', '.join(sorted(states)) or 'none'}")
     elif provider.partition and states[provider.partition] != "up":
-        found.append(f"partition {provider.partition!r} is {states[provider.partition]}")
+        sentences.append(f"partition {provider.partition!r} is {states[provider.partition]}")
     limit = limits.get(provider.partition, "")
     if limit[:1].isdigit() and (provider.block_walltime or 0) > duration.parse(limit):
-        found.append(f"walltime {provider.walltime} is more than partition {provider.partition!r} allows: {limit}")
-    if provider.account:
-        try:
-            accounts = set(
-                _ask("sacctmgr", "-n", "-P", "show", "assoc", "format=account", f"user={getpass.getuser()}").split()
-            )
-        except OSError:
-            accounts = set()
-        if accounts and provider.account not in accounts:
-            found.append(f"no account {provider.account!r} of yours: there are {', '.join(sorted(accounts))}")
-    return found
+        sentences.append(f"walltime {provider.walltime} is more than partition {provider.partition!r} allows: {limit}")
+    accounts = _accounts() if provider.account else set()
+    if accounts and provider.account not in accounts:
+        sentences.append(f"no account {provider.account!r} of yours: there are {', '.join(sorted(accounts))}")
+    return sentences
+
+
+def _accounts() -> set[str]:
+    """The accounts of this user; none where SLURM keeps no accounts."""
+    try:
+        user = f"user={getpass.getuser()}"
+        return set(_ask("sacctmgr", "-n", "-P", "show", "assoc", "format=account", user).split())
+    except OSError:
+        return set()
 
 
 def _ask(*command: str) -> str:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import Stopped
-from psiflow_cli.runtime import blocks, lock, stoprequest
-from psiflow_cli.runtime.jsonfile import read_json
+from psiflow_cli.runtime import blocks, lock, rundir, stoprequest
 from psiflow_cli.stages.runs import status
+from psiflow_cli.stages.runs.status import RunState
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import CancelledRun, Holder
 
 
 class Ending:
@@ -23,11 +26,11 @@ class Ending:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = folder / "lock"
-        self.holder = lock.read(self._lock) if lock.is_held(self._lock) else {}
+        self.holder: Holder = lock.read(self._lock) if lock.is_held(self._lock) else {}
         """Who has to end; empty if nobody runs."""
-        self.was = status.state_of(folder, read_json(folder / "run.json"))
+        self.was = status.state_of(folder, rundir.read(folder))
         if self.holder:
-            self.was = "running"  # an earlier result stands until this invocation begins
+            self.was = RunState.RUNNING  # an earlier result stands until this invocation begins
 
     @property
     def who(self) -> str:
@@ -57,11 +60,8 @@ class Ending:
         """Whether nobody has to end any more."""
         return not self.holder or not lock.holds(self._lock, self.holder)
 
-    def conclude(self) -> dict[str, Any]:
-        """Cancel the jobs that nobody else will; returns how the run stands now.
-
-        `cancelled` are those jobs, `left` the ones of which `problem` says why they could not be.
-        """
+    def conclude(self) -> CancelledRun:
+        """Cancel the jobs that nobody else will; returns how the run stands now."""
         jobs, problem = self.left, ""
         if jobs:
             try:

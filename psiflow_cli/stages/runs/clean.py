@@ -8,14 +8,17 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import Stopped
-from psiflow_cli.runtime import journal
-from psiflow_cli.runtime.jsonfile import read_json
+from psiflow_cli.runtime import journal, rundir
 from psiflow_cli.runtime.lock import Lock
 from psiflow_cli.stages.runs import leftovers, status
 from psiflow_cli.stages.runs.leftovers import Item
+from psiflow_cli.stages.runs.status import RunState
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import CleanedItem, CleanedRun, RunRecord
 
 
 @dataclass
@@ -23,10 +26,10 @@ class Cleaning:
     """What can go of one run."""
 
     folder: Path
-    run: dict[str, Any]
-    state: str
+    run: RunRecord
+    state: RunState
     items: list[Item] = field(default_factory=list)
-    kept: str = ""
+    why_kept: str = ""
     """Why it is left alone."""
 
     @property
@@ -34,29 +37,29 @@ class Cleaning:
         """Bytes on the disk."""
         return sum(item.size for item in self.items)
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> CleanedRun:
         """As builtins."""
-        items = [{"what": item.what, "bytes": item.size, "files": item.files} for item in self.items]
-        return {"run": str(self.folder), "state": self.state, "bytes": self.size, "items": items, "kept": self.kept}
+        items: list[CleanedItem] = [{"what": item.what, "bytes": item.size, "files": item.files} for item in self.items]
+        return {"run": str(self.folder), "state": self.state, "bytes": self.size, "items": items, "kept": self.why_kept}
 
 
 def plan(folder: Path, others: bool, runs: bool) -> Cleaning:
     """What can go of a run: with `others` also what was computed with other settings, with `runs` the whole of it."""
-    run = read_json(folder / "run.json")
+    run = rundir.read(folder)
     state = status.state_of(folder, run)
-    found = Cleaning(folder, run, state)
+    cleaning = Cleaning(folder, run, state)
     if folder.is_symlink():
-        found.kept = "is a link"
-    elif state == "running":
-        found.kept = "is running"
+        cleaning.why_kept = "is a link"
+    elif state is RunState.RUNNING:
+        cleaning.why_kept = "is running"
     elif not runs:
-        found.items = leftovers.find(folder, run, state, others)
+        cleaning.items = leftovers.find(folder, run, state, others)
     elif isinstance(item := leftovers.whole(folder, run, state), str):
-        found.kept = item
-        found.items = leftovers.find(folder, run, state, others)
+        cleaning.why_kept = item
+        cleaning.items = leftovers.find(folder, run, state, others)
     else:
-        found.items = [item]
-    return found
+        cleaning.items = [item]
+    return cleaning
 
 
 def delete(planned: Cleaning) -> bool:
@@ -66,7 +69,7 @@ def delete(planned: Cleaning) -> bool:
     except Stopped:
         return False
     try:
-        if read_json(planned.folder / "run.json") != planned.run:
+        if rundir.read(planned.folder) != planned.run:
             return False
         for item in planned.items:
             if item.thinned:

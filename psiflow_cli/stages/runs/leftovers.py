@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.runtime import journal
 from psiflow_cli.runtime.request import sha256
 from psiflow_cli.runtime.rundir import temporary
 from psiflow_cli.stages.core import retention
 from psiflow_cli.stages.core.units import Units, is_of
+from psiflow_cli.stages.runs.status import RunState
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Record, RunRecord
 
 _BLOCK = 512
 _REMADE = ("trajectory.xyz", "properties.csv", "parity.json", "stdin.part", ".run.json.new", ".blocks.json.new")
@@ -65,13 +69,13 @@ def _facts(path: Path) -> Iterator[os.stat_result]:
             yield os.lstat(os.path.join(folder, name))
 
 
-def find(folder: Path, run: dict[str, Any], state: str, others: bool) -> list[Item]:
+def find(folder: Path, run: RunRecord, state: RunState, others: bool) -> list[Item]:
     """What can be deleted of a run that has ended; with `others`, what was computed with other settings, too."""
     items = [_logs(folder, state), _in_between(folder, run)]
-    if state in ("done", "partial"):
+    if state in (RunState.DONE, RunState.PARTIAL):
         items.append(Item("Parsl's logs", _real([folder / "parsl"])))
-    if state == "done":
-        keys = (run.get("result") or {}).get("keys", [])
+    if state is RunState.DONE:
+        keys = run["result"].get("keys", [])
         if run.get("command") == "train":
             items.append(
                 Item("the trainer's copies of the data", _real(folder / f"{p}.xyz" for p in ("train", "valid")))
@@ -85,20 +89,20 @@ def find(folder: Path, run: dict[str, Any], state: str, others: bool) -> list[It
     return [item for item in items if item.files]
 
 
-def _logs(folder: Path, state: str) -> Item:
+def _logs(folder: Path, state: RunState) -> Item:
     """Inputs and logs of the frames that did not fail."""
     units = Units()
     units.read(folder / "journal.jsonl")
     good = units.succeeded
-    found = []
+    finished = []
     for path in _real((folder / "logs").iterdir()) if _real([folder / "logs"]) else []:
         unit = _OF_UNIT.match(path.name)
-        if (unit and unit[0] in good) or (state == "done" and path.name in _TOOL_LOGS):
-            found.append(path)
-    return Item("logs of finished tasks", found)
+        if (unit and unit[0] in good) or (state is RunState.DONE and path.name in _TOOL_LOGS):
+            finished.append(path)
+    return Item("logs of finished tasks", finished)
 
 
-def _in_between(folder: Path, run: dict[str, Any]) -> Item:
+def _in_between(folder: Path, run: RunRecord) -> Item:
     """Files that a killed command left unfinished, in the run directory and beside its outputs."""
     outputs = run.get("outputs", []) if _is_in_place(folder, run) else []
     beside = [temporary(Path(output), run["run"]) for output in outputs]
@@ -108,7 +112,7 @@ def _in_between(folder: Path, run: dict[str, Any]) -> Item:
     )
 
 
-def _others(folder: Path, run: dict[str, Any], keys: list[str]) -> list[Item]:
+def _others(folder: Path, run: RunRecord, keys: list[str]) -> list[Item]:
     """What belongs to settings other than those of the last command."""
     trainings, walkers = (
         [path for path in _real((folder / name).iterdir()) if not is_of(path.name, keys)]
@@ -130,17 +134,17 @@ def _others(folder: Path, run: dict[str, Any], keys: list[str]) -> list[Item]:
     ]
 
 
-def of_others(run: dict[str, Any]) -> Any:
+def of_others(run: RunRecord) -> Callable[[Record], bool]:
     """Whether a record of the journal is a unit, or a plan for units, of other settings than the last command's."""
     keys = [*run["result"]["keys"], run["fingerprint"]]
-    return lambda record: record.get("kind") in ("unit", "plan") and not is_of(record["of"], keys)
+    return lambda record: (record["kind"] == "unit" or record["kind"] == "plan") and not is_of(record["of"], keys)
 
 
-def whole(folder: Path, run: dict[str, Any], state: str) -> Item | str:
+def whole(folder: Path, run: RunRecord, state: RunState) -> Item | str:
     """The run directory of a finished run whose outputs stand elsewhere, or why it must stay."""
-    outputs = (run.get("result") or {}).get("outputs", {})
-    if state != "done":
+    if state is not RunState.DONE:
         return f"is {state}"
+    outputs = run["result"].get("outputs", {})
     if not outputs:
         return "has its result in it"
     if not _is_in_place(folder, run):
@@ -155,7 +159,7 @@ def whole(folder: Path, run: dict[str, Any], state: str) -> Item | str:
     return item
 
 
-def _is_in_place(folder: Path, run: dict[str, Any]) -> bool:
+def _is_in_place(folder: Path, run: RunRecord) -> bool:
     """Whether the run directory is where its outputs were made from, and no copy of it."""
     try:
         return os.path.samefile(run["run"], folder)

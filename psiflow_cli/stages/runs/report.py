@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.errors import NoInput
 from psiflow_cli.runtime.request import fingerprint
@@ -13,7 +13,10 @@ from psiflow_cli.stages.core.single import perform
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.runs.report_evaluated import Worst, worst, write_parity
 from psiflow_cli.stages.runs.report_facts import Facts, gather
-from psiflow_cli.stages.runs.report_page import page
+from psiflow_cli.stages.runs.report_page import Drawn, page
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Summary
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def state(facts: Facts) -> str:
     return fingerprint([facts.runs, [each.errors for each in facts.evaluations], files])
 
 
-def run(report: Report, workspace: Workspace) -> dict[str, Any]:
+def run(report: Report, workspace: Workspace) -> Summary:
     """Draw what is to be drawn, on a worker, and write the page; returns the summary."""
     facts = report.facts
     newest = facts.newest()
@@ -49,7 +52,9 @@ def run(report: Report, workspace: Workspace) -> dict[str, Any]:
     workspace.run.begin(1)
     with workspace.run.guard_end():
         plain = [each.name for each in facts.evaluations if each.file and not each.plot]
-        drawn = _draw(report, workspace, wrong, plain) if wrong.frames or plain or len(facts.comparable()) > 1 else {}
+        drawn: Drawn = {}
+        if wrong.frames or plain or len(facts.comparable()) > 1:
+            drawn = _draw(report, workspace, wrong, plain)
         plots = {name: Path(path) for name, path in drawn.get("plots", {}).items()}
         evaluations = [replace(each, plot=plots.get(each.name, each.plot)) for each in facts.evaluations]
         workspace.publish(page(report.title, replace(facts, evaluations=evaluations), wrong, drawn))
@@ -61,7 +66,7 @@ def run(report: Report, workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def _draw(report: Report, workspace: Workspace, wrong: Worst, plain: list[str]) -> dict[str, Any]:
+def _draw(report: Report, workspace: Workspace, wrong: Worst, plain: list[str]) -> Drawn:
     """What `worker.plots.report.draw` returns, made in the run directory; `plain` evaluations have no picture."""
     folder = workspace.job.folder / "pictures"
     shutil.rmtree(folder, ignore_errors=True)
@@ -82,5 +87,5 @@ def _draw(report: Report, workspace: Workspace, wrong: Worst, plain: list[str]) 
         "folder": str(folder.absolute()),
     }
     with workspace.session() as session:
-        found: dict[str, Any] = perform(workspace, session, "psiflow_cli.worker.plots.report:draw", payload, "pictures")
-    return found
+        drawn = perform(workspace, session, "psiflow_cli.worker.plots.report:draw", payload, "pictures")
+    return cast("Drawn", drawn)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
@@ -47,13 +47,13 @@ class Worst:
 
 def worst(evaluation: Evaluation) -> Worst:
     """One pass over the file, a few frames in memory."""
-    found = Worst()
+    result = Worst()
     held: list[tuple[float, int, Wrong]] = []
     keys = _keys(evaluation)
-    for frame in _readable(evaluation, found):
+    for frame in _readable(evaluation, result):
         _note(frame, keys, held)
-    found.frames = [wrong for _, _, wrong in sorted(held, key=lambda each: (-each[0], -each[1]))]
-    return found
+    result.frames = [wrong for _, _, wrong in sorted(held, key=lambda each: (-each[0], -each[1]))]
+    return result
 
 
 def write_parity(evaluation: Evaluation, path: Path) -> bool:
@@ -74,25 +74,25 @@ def _keys(evaluation: Evaluation) -> dict[str, str] | None:
     return extxyz.parse_keys(evaluation.keys) if evaluation.keys else None
 
 
-def _readable(evaluation: Evaluation, found: Worst) -> Iterator[extxyz.Frame]:
+def _readable(evaluation: Evaluation, result: Worst) -> Iterator[extxyz.Frame]:
     """The frames, until one cannot be read, since somebody has changed the file."""
     assert evaluation.file is not None
     try:
         yield from extxyz.read(evaluation.file)
     except BadData as error:
-        found.cut = error.message
+        result.cut = error.message
 
 
-def _prediction(frame: extxyz.Frame) -> dict[str, Any]:
+def _prediction(frame: extxyz.Frame) -> dict[str, object]:
     """What `evaluate` has written into a frame, by the names of the labels."""
-    found: dict[str, Any] = {}
+    prediction: dict[str, object] = {}
     for name in extxyz.LABELS:
         key = f"model_{name}"
         if key in frame.info or frame.layout.find(key):
-            found[name] = extxyz.label(frame, name, {name: key})
+            prediction[name] = extxyz.label(frame, name, {name: key})
     if "model_energy_std" in frame.info:
-        found |= {"energy_std": frame.info["model_energy_std"], "forces_std": frame.column("model_forces_std")}
-    return found
+        prediction |= {"energy_std": frame.info["model_energy_std"], "forces_std": frame.column("model_forces_std")}
+    return prediction
 
 
 def _note(frame: extxyz.Frame, keys: dict[str, str] | None, held: list[tuple[float, int, Wrong]]) -> None:

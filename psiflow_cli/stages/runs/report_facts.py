@@ -7,14 +7,24 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
-from psiflow_cli.runtime.jsonfile import read_json
+from psiflow_cli.runtime import rundir
 from psiflow_cli.stages.runs import status
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import ReportedRun, RunRecord
 
 _OF_NOW = ("rate_per_s", "eta_s", "blocks", "waiting", "pid", "info")
 EXAMPLES = 3
 """So many failures of a class are shown."""
+
+
+class ErrorRow(TypedDict):
+    """The error of a quantity over all frames; see `stages.evaluate.error_table`."""
+
+    rmse: float
+    mae: float
 
 
 @dataclass(frozen=True)
@@ -23,8 +33,8 @@ class Evaluation:
 
     name: str
     frames: int
-    errors: dict[str, dict[str, Any]]
-    """The row over all frames of each quantity; see `errors.ErrorTable.rows`."""
+    errors: dict[str, ErrorRow]
+    """By quantity."""
     test_set: tuple[str, ...]
     """Checksums of what was evaluated."""
     file: Path | None
@@ -55,7 +65,7 @@ class Failures:
 class Facts:
     """All that the page shows of runs, in the order of their paths."""
 
-    runs: list[dict[str, Any]]
+    runs: list[ReportedRun]
     evaluations: list[Evaluation]
     trainings: list[Training]
     failures: list[Failures]
@@ -73,61 +83,64 @@ class Facts:
 def gather(folder: Path, without: Path) -> Facts:
     """Look at every run at or below a folder, except for one."""
     facts = Facts([], [], [], [])
-    found = [each for each in status.find([folder]) if each.absolute() != without.absolute()]
-    for each in sorted(found, key=lambda path: _natural(str(path))):
-        run = {k: v for k, v in status.describe(each).items() if k not in _OF_NOW}
-        if run["command"] == "report":
+    run_folders = [each for each in status.find([folder]) if each.absolute() != without.absolute()]
+    for run_folder in sorted(run_folders, key=lambda path: _natural(str(path))):
+        now = status.describe(run_folder)
+        if now["command"] == "report":
             continue  # two of them would make each other out of date
-        name = str(each.relative_to(folder) if each != folder else each.name).removesuffix(".run")
-        facts.runs.append({**run, "name": name})
-        stored = read_json(each / "run.json")
-        if run["command"] == "evaluate":
-            facts.evaluations.extend(_evaluation(each, name, stored))
-        if run["command"] == "train":
-            curves = [made / "learning-curve.png" for made in _outputs(each, stored)]
+        name = str(run_folder.relative_to(folder) if run_folder != folder else run_folder.name).removesuffix(".run")
+        lasting = {**{key: value for key, value in now.items() if key not in _OF_NOW}, "name": name}
+        facts.runs.append(cast("ReportedRun", lasting))
+        record = rundir.read(run_folder)
+        if now["command"] == "evaluate":
+            facts.evaluations.extend(_evaluation(run_folder, name, record))
+        if now["command"] == "train":
+            curves = [bundle / "learning-curve.png" for bundle in _outputs(run_folder, record)]
             facts.trainings.extend(Training(name, curve) for curve in curves if curve.is_file())
-        if failures := _failures(each, name):
+        if failures := _failures(run_folder, name):
             facts.failures.append(failures)
     return facts
 
 
-def _natural(path: str) -> list[Any]:
+def _natural(path: str) -> list[int | str]:
     """For sorting: round-2 before round-10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path)]
 
 
-def _outputs(folder: Path, stored: dict[str, Any]) -> Iterator[Path]:
+def _outputs(folder: Path, record: RunRecord) -> Iterator[Path]:
     """What a run has made, where it is now: beside the run directory, if it was moved since."""
-    for path in map(Path, (stored.get("result") or {}).get("outputs", {})):
+    result = record.get("result")
+    for path in map(Path, result.get("outputs", {}) if result else ()):
         beside = folder.parent / path.name
         if path.exists() or beside.exists():
             yield path if path.exists() else beside
 
 
-def _evaluation(folder: Path, name: str, stored: dict[str, Any]) -> Iterator[Evaluation]:
-    summary = (stored.get("result") or {}).get("summary", {})
+def _evaluation(folder: Path, name: str, record: RunRecord) -> Iterator[Evaluation]:
+    result = record.get("result")
+    summary = result.get("summary", {}) if result else {}
     rows = {row["quantity"]: row for row in summary.get("errors", ()) if row["by"] == "all"}
     if not rows:
         return
-    outputs = list(_outputs(folder, stored))
+    outputs = list(_outputs(folder, record))
     plot = Path(summary.get("plot") or "").name
     yield Evaluation(
         name=name,
         frames=int(summary["total"]) - int(summary["failed"]),
         errors=rows,
-        test_set=tuple(each["sha256"] for each in stored.get("inputs", ())),
+        test_set=tuple(each["sha256"] for each in record.get("inputs", ())),
         file=next((path for path in outputs if path.name == Path(summary.get("output") or "").name), None),
-        keys=stored.get("settings", {}).get("keys"),
+        keys=cast("str | None", record.get("settings", {}).get("keys")),
         plot=next((path for path in outputs if path.name == plot and path.suffix == ".png"), None),
     )
 
 
 def _failures(folder: Path, name: str) -> Failures | None:
-    found = Failures(name)
+    failures = Failures(name)
     for failure in status.failures(folder):
         kind = failure["failure"]
-        found.counts[kind] += 1
-        examples = found.examples.setdefault(kind, [])
+        failures.counts[kind] += 1
+        examples = failures.examples.setdefault(kind, [])
         if len(examples) < EXAMPLES:
             examples.append(f"{failure['id']}: {failure['message']}")
-    return found if found.counts else None
+    return failures if failures.counts else None

@@ -6,11 +6,14 @@ import base64
 from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.stages.evaluate.error_table import UNITS
 from psiflow_cli.stages.runs.report_evaluated import Worst
 from psiflow_cli.stages.runs.report_facts import Evaluation, Facts
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import ReportedRun
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; }
@@ -33,8 +36,25 @@ _POLICY = (
 )
 
 
-def page(title: str, facts: Facts, wrong: Worst, drawn: dict[str, Any]) -> Iterator[str]:
-    """The text, piece by piece; `drawn` is what `worker.plots.report.draw` returns, or nothing."""
+class Viewer(TypedDict, total=False):
+    """Frames to be turned with the mouse: paths, or why there are none."""
+
+    data: str
+    script: str
+    missing: str
+
+
+class Drawn(TypedDict, total=False):
+    """What `worker.plots.report.draw` returns: paths of pictures, or why there are none."""
+
+    errors: str
+    plots: dict[str, str]
+    viewer: Viewer
+    missing: str
+
+
+def page(title: str, facts: Facts, wrong: Worst, drawn: Drawn) -> Iterator[str]:
+    """The text, piece by piece."""
     yield f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
@@ -82,10 +102,10 @@ def _errors(facts: Facts) -> str:
     def row(each: Evaluation) -> Iterator[str]:
         yield f"<td>{escape(each.name)}</td>" + _number(str(each.frames))
         for q in quantities:
-            found = each.errors.get(q)
-            best = "best" if found and each in compared and len(compared) > 1 and found["rmse"] == least[q] else ""
-            for key in ("rmse", "mae"):
-                yield _number(f"{found[key]:.2f}" if found else "–", best)
+            error = each.errors.get(q)
+            best = "best" if error and each in compared and len(compared) > 1 and error["rmse"] == least[q] else ""
+            for number in (error["rmse"], error["mae"]) if error else (None, None):
+                yield _number("–" if number is None else f"{number:.2f}", best)
 
     heads = ["evaluated", "frames#"]
     for q in quantities:
@@ -120,7 +140,7 @@ def _failures(facts: Facts) -> str:
     return _table(["run", "class", "number#", "such as"], rows)
 
 
-def _worst(evaluation: Evaluation | None, wrong: Worst, viewer: dict[str, str]) -> Iterator[str]:
+def _worst(evaluation: Evaluation | None, wrong: Worst, viewer: Viewer) -> Iterator[str]:
     file = escape(str(evaluation.file)) if evaluation else ""
     yield f"<h2>Where the model is most wrong</h2><p>Frames of <code>{file}</code>, by the force on one atom.</p>"
     if wrong.cut:
@@ -145,13 +165,13 @@ _CONFIG = '{"meta": "meta", "structure": "structure", "info": "info"}'
 
 
 def _runs(facts: Facts) -> str:
-    def row(run: dict[str, Any]) -> str:
+    def row(run: ReportedRun) -> str:
         words = " ".join(["psiflow", *run["argv"][1:]])
-        said = f"<br>{escape(run['message'])}" if run["message"] else ""
+        reason = f"<br>{escape(run['message'])}" if run["message"] else ""
         state, done, hours = run["state"], f"{run['done']}/{run['total']}", f"{run['core_hours']:.2f}"
         return (
             f"<td>{escape(run['name'])}</td><td>{escape(str(run['command']))}</td><td class={state}>{state}</td>"
-            f"{_number(done)}{_number(str(run['failed']))}{_number(hours)}<td><code>{escape(words)}</code>{said}</td>"
+            f"{_number(done)}{_number(str(run['failed']))}{_number(hours)}<td><code>{escape(words)}</code>{reason}</td>"
         )
 
     return _table(["run", "command", "state", "done#", "failed#", "core-hours#", "command line"], map(row, facts.runs))

@@ -6,15 +6,36 @@ import os
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import BAD_DATA
-from psiflow_cli.runtime import blocks, journal, lock, stoprequest
-from psiflow_cli.runtime.jsonfile import read_json
+from psiflow_cli.errors import BAD_DATA, FAILED_FRAMES, INTERRUPTED, STOPPED
+from psiflow_cli.runtime import blocks, journal, lock, rundir, stoprequest
+from psiflow_cli.runtime.blocks import BlockState
 from psiflow_cli.stages.core.units import Units
 
-STATES = ("running", "done", "partial", "failed", "dead")
+if TYPE_CHECKING:
+    from psiflow_cli.messages import BlockStatus, FailedUnit, RunRecord, RunStatus, Unit
+
+
+class RunState(str, Enum):
+    """What a run is at, as run.json, the journal and the lock tell together."""
+
+    RUNNING = "running"
+    """Its command is at work."""
+    DONE = "done"
+    """It has ended, and nothing is missing."""
+    PARTIAL = "partial"
+    """It has ended in order, with something missing."""
+    FAILED = "failed"
+    """It was ended by an error."""
+    DEAD = "dead"
+    """Its command has vanished."""
+
+    __str__ = str.__str__
+
+
 _SKIPPED = {".git", "node_modules", "__pycache__"}
 
 
@@ -34,9 +55,9 @@ def _prepares(folder: str, files: list[str]) -> bool:
     return "lock" in files and stoprequest.FILE in files and lock.is_held(Path(folder, "lock"))
 
 
-def describe(folder: Path, units: Units | None = None) -> dict[str, Any]:
+def describe(folder: Path, units: Units | None = None) -> RunStatus:
     """The state of one run, as `psiflow status --json` prints it; `units` from an earlier look make it cheap."""
-    run = read_json(folder / "run.json")
+    run = rundir.read(folder)
     result = run.get("result")
     units = units or Units()
     units.read(folder / "journal.jsonl")
@@ -48,7 +69,7 @@ def describe(folder: Path, units: Units | None = None) -> dict[str, Any]:
     done = run["total"] if finished and not units.counted else units.done  # a stage without units is done at once
     left = max(0, run.get("total", 0) - done)
     ended = result["ended"] if result else None
-    queue = _blocks(folder) if state == "running" else []
+    queue = _blocks(folder) if state is RunState.RUNNING else []
     return {
         "run": str(folder),
         "command": run.get("command"),
@@ -60,13 +81,13 @@ def describe(folder: Path, units: Units | None = None) -> dict[str, Any]:
         "started": _iso(run.get("started")),
         "updated": _iso(max(filter(None, [units.updated, ended, run.get("started")]), default=None)),
         "rate_per_s": rate,
-        "eta_s": left / rate if state == "running" and rate else None,
+        "eta_s": left / rate if state is RunState.RUNNING and rate else None,
         "core_hours": round(units.core_seconds / 3600, 6),
         "host": run.get("host"),
         "pid": run.get("pid"),
         "slurm_job_id": run.get("slurm_job_id"),
         "blocks": queue,
-        "waiting": {block["job"]: block["for_s"] for block in queue if block["state"] == "PENDING"},
+        "waiting": {block["job"]: block["for_s"] for block in queue if block["state"] == BlockState.PENDING},
         "exit_code": result["exit_code"] if result else None,
         "message": _message(folder, run, state),
         "argv": run.get("argv", []),
@@ -75,64 +96,64 @@ def describe(folder: Path, units: Units | None = None) -> dict[str, Any]:
     }
 
 
-def state_of(folder: Path, run: dict[str, Any]) -> str:
-    """done: nothing is missing; partial: ended in order with something missing; failed: by an error; dead: vanished."""
+def state_of(folder: Path, run: RunRecord) -> RunState:
+    """What a run is at."""
     if (result := run.get("result")) is None:
-        return "running" if lock.is_held(folder / "lock") else "dead"
+        return RunState.RUNNING if lock.is_held(folder / "lock") else RunState.DEAD
     code = result["exit_code"]
     if code == 0 or (code == BAD_DATA and result["finished"]):  # a check that has found something is done
-        return "done"
-    return "partial" if code in (1, 75, 130) else "failed"
+        return RunState.DONE
+    return RunState.PARTIAL if code in (FAILED_FRAMES, STOPPED, INTERRUPTED) else RunState.FAILED
 
 
-def _message(folder: Path, run: dict[str, Any], state: str) -> str:
+def _message(folder: Path, run: RunRecord, state: RunState) -> str:
     """Why a run is not done, in a line."""
-    if state == "running":
+    if state is RunState.RUNNING:
         return "" if run else "reads its inputs"
-    if state == "dead":
+    if state is RunState.DEAD:
         left = blocks.left(folder)
         jobs = f"; it may have left jobs: {', '.join(left)}" if left else ""
         return f"its process is gone (pid {run.get('pid', '?')} on {run.get('host', '?')}){jobs}"
-    summary = (run.get("result") or {}).get("summary", {})
+    result = run.get("result")
+    summary = result.get("summary", {}) if result else {}
     failures = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.get("failures", {}).items()))
     return " ".join(str(summary.get("error") or (f"failed: {failures}" if failures else "")).split())
 
 
-def _blocks(folder: Path) -> list[dict[str, Any]]:
-    """The blocks in a batch system, of the executor at work: `for_s` in their state, `queued_s` before they ran."""
-    facts = read_json(folder / blocks.FILE)
-    if facts.get("type") == "local":
+def _blocks(folder: Path) -> list[BlockStatus]:
+    """The blocks in a batch system, of the executor at work."""
+    record, now = blocks.read(folder), time.time()
+    if record.get("type") == "local":
         return []  # a process of this host is in no queue
-    where = {"executor": facts.get("executor", ""), "provider": facts.get("type", "")}
     return [
         {
-            **where,
+            "executor": record.get("executor", ""),
+            "provider": record.get("type", ""),
             "job": job,
-            "state": each["state"],
-            "for_s": round(time.time() - each["since"], 1),
-            "queued_s": each.get("queued"),
+            "state": block["state"],
+            "for_s": round(now - block["since"], 1),
+            "queued_s": block.get("queued"),
         }
-        for job, each in facts.get("jobs", {}).items()
-        if each["state"] in blocks.LIVE
+        for job, block in record.get("jobs", {}).items()
+        if block["state"] in blocks.LIVE
     ]
 
 
-def failures(folder: Path) -> list[dict[str, Any]]:
-    """The failed units of a run: id, class, message and log, by class."""
-    latest: dict[str, dict[str, Any]] = {}
+def failures(folder: Path) -> list[FailedUnit]:
+    """The failed units of a run, by class."""
+    latest: dict[str, tuple[Unit, bytes]] = {}
     for _, line in journal.lines(folder / "journal.jsonl"):
         record = journal.head(line)
-        if record.get("kind") == "unit":
-            latest[record["id"]] = record if record["ok"] else journal.whole(line)
-    listed = []
-    for record in latest.values():
-        if not record["ok"]:
-            value = record.get("value") or {}
-            said = value.get("message") or (record.get("stopped") or {}).get("reason", "")
-            listed.append(
-                {"id": record["id"], "failure": record["failure"], "message": said, "log": value.get("log", "")}
-            )
-    return sorted(listed, key=lambda f: (f["failure"], f["id"]))
+        if record["kind"] == "unit":
+            latest[record["id"]] = record, b"" if record["ok"] else line
+    listed = [_failed(journal.whole_unit(line)) for unit, line in latest.values() if not unit["ok"]]
+    return sorted(listed, key=lambda failed: (failed["failure"], failed["id"]))
+
+
+def _failed(unit: Unit) -> FailedUnit:
+    value = unit.get("value") or {}
+    message = value.get("message") or (unit["stopped"]["reason"] if unit.get("stopped") else "")
+    return {"id": unit["id"], "failure": unit["failure"], "message": message, "log": value.get("log", "")}
 
 
 def _iso(stamp: float | None) -> str | None:

@@ -9,19 +9,23 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from psiflow_cli import environments, registry
 from psiflow_cli.console import note
-from psiflow_cli.environments import MARKER, Environment
+from psiflow_cli.environments import MARKER, Environment, Versions
 from psiflow_cli.errors import CannotCreate, NoInput, Stopped, UsageError, nearest
 from psiflow_cli.runtime.jsonfile import write_json
 from psiflow_cli.stages.setup import install
 
+if TYPE_CHECKING:
+    from psiflow_cli.messages import EnvironmentMarker, EnvironmentRow
 
-def create(family: str, name: str, prefix: Path | None, recipe: install.Recipe) -> dict[str, Any]:
-    """Make an environment, or find that it is there; returns what its marker says and whether it was up to date."""
+
+def create(family: str, name: str, prefix: Path | None, recipe: install.Recipe) -> EnvironmentRow:
+    """Make an environment, or find that it is there."""
     families = registry.names("models")
     if family not in families:
         raise UsageError(f"no model family {family!r}", nearest(family, families))
@@ -34,10 +38,10 @@ def create(family: str, name: str, prefix: Path | None, recipe: install.Recipe) 
     _claim(place, prefix)
     prefix.parent.mkdir(parents=True, exist_ok=True)
     with _locked(prefix) as log:
-        found = _ours(prefix, family)
-        fits = not found.unfit(environments.running()) and set(recipe.more) <= set(found.facts["with"])
+        environment = _ours(prefix, family)
+        fits = not environment.unfit(environments.running()) and set(recipe.more) <= set(environment.facts["with"])
         if not fits:
-            _make(found, family, recipe, log)
+            _make(environment, family, recipe, log)
     _link(place, prefix)
     return {**_row(environments.read(prefix, name)), "up_to_date": fits}
 
@@ -63,14 +67,15 @@ def _link(place: Path, prefix: Path) -> None:
 
 def _ours(prefix: Path, family: str) -> Environment:
     """The environment to make, perhaps in the place of an older one; raises CannotCreate for what is not ours."""
-    found = environments.read(prefix)
-    if not found.facts and os.path.lexists(prefix) and not (prefix.is_dir() and not os.listdir(prefix)):
+    environment = environments.read(prefix)
+    if not environment.facts and os.path.lexists(prefix) and not (prefix.is_dir() and not os.listdir(prefix)):
         raise CannotCreate(f"{prefix}: exists, and psiflow did not make it", "name another --prefix, or remove it")
-    if found.facts.get("finished") and found.facts["family"] != family:
+    if environment.facts.get("finished") and environment.facts["family"] != family:
         raise CannotCreate(
-            f"{prefix}: the environment of {found.facts['family']}", "name another --prefix: families cannot share one"
+            f"{prefix}: the environment of {environment.facts['family']}",
+            "name another --prefix: families cannot share one",
         )
-    return found
+    return environment
 
 
 def _make(environment: Environment, family: str, recipe: install.Recipe, log: BinaryIO) -> None:
@@ -80,17 +85,18 @@ def _make(environment: Environment, family: str, recipe: install.Recipe, log: Bi
         _clear(environment)
     prefix.mkdir(exist_ok=True)
     # A folder with this marker is ours from the start, so that what is left of a killed command can be made anew.
-    begun = {"family": family, "finished": False, "kept": [n for n in os.listdir(prefix) if n != MARKER]}
+    kept = [name for name in os.listdir(prefix) if name != MARKER]
+    begun: EnvironmentMarker = {"family": family, "finished": False, "kept": kept}
     write_json(prefix / MARKER, begun)
     note(f"making {prefix}; what pip says goes to {log.name}")
     modules = install.install(prefix, registry.load("models", family), recipe, log)
-    facts = {
+    facts: EnvironmentMarker = {
         **begun,
         **environments.running(),
         "modules": modules,
         "with": sorted(recipe.more),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "entries": sorted(set(os.listdir(prefix)) - set(begun["kept"])),  # type: ignore[call-overload]
+        "entries": sorted(set(os.listdir(prefix)) - set(kept)),
     }
     write_json(prefix / MARKER, facts)
 
@@ -99,9 +105,9 @@ def _clear(environment: Environment) -> list[str]:
     """Remove what psiflow put into a folder, the marker last; returns the names of what is left."""
     prefix, facts = environment.prefix, environment.facts
     entries = set(os.listdir(prefix))
-    made = set(facts["entries"]) if "entries" in facts else entries - set(facts.get("kept", ()))
+    own = set(facts["entries"]) if "entries" in facts else entries - set(facts.get("kept", ()))
     write_json(prefix / MARKER, {**facts, "finished": False})  # from here on no command uses it
-    for entry in sorted((made & entries) - {MARKER}):
+    for entry in sorted((own & entries) - {MARKER}):
         path = prefix / entry
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -111,32 +117,42 @@ def _clear(environment: Environment) -> list[str]:
     return sorted(os.listdir(prefix))
 
 
-def remove(name: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Removed:
+    """An environment that is gone."""
+
+    name: str
+    prefix: str
+    left: list[str]
+    """Files in its folder that psiflow did not make."""
+
+
+def remove(name: str) -> Removed:
     """Remove an environment by name; only what psiflow made goes."""
-    found, place = environments.find(name) if "/" not in name else None, environments.folder() / name
-    if found is None:
+    environment, place = environments.find(name) if "/" not in name else None, environments.folder() / name
+    if environment is None:
         raise NoInput(f"no environment named {name!r}", nearest(name, [e.name for e in environments.available()]))
     left: list[str] = []
-    if found.facts:
-        with _locked(found.prefix) as log:
-            left = _clear(found)
+    if environment.facts:
+        with _locked(environment.prefix) as log:
+            left = _clear(environment)
             if not left:
-                found.prefix.rmdir()
+                environment.prefix.rmdir()
             os.unlink(log.name)
     elif not place.is_symlink():
         raise CannotCreate(f"{place}: psiflow did not make it", "remove it by hand")
     if place.is_symlink():
         place.unlink()
-    return {"name": name, "prefix": str(found.prefix), "left": left}
+    return Removed(name, str(environment.prefix), left)
 
 
-def rows() -> list[dict[str, Any]]:
-    """What `list` shows, one dict per environment."""
+def rows() -> list[EnvironmentRow]:
+    """Every environment, and whether it fits."""
     command = environments.running()
     return [_row(environment, command) for environment in environments.available()]
 
 
-def _row(environment: Environment, command: dict[str, str] | None = None) -> dict[str, Any]:
+def _row(environment: Environment, command: Versions | None = None) -> EnvironmentRow:
     facts = environment.facts
     why = environment.unfit(command or environments.running())
     return {

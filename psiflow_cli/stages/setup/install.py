@@ -43,13 +43,13 @@ class Recipe:
         """Raise UsageError unless the Python has the command's minor version."""
         code = "import sys; print('%d.%d' % sys.version_info[:2])"
         try:
-            said = subprocess.run([self.python, "-I", "-c", code], capture_output=True, text=True, timeout=60).stdout
+            version = subprocess.run([self.python, "-I", "-c", code], capture_output=True, text=True, timeout=60).stdout
         except (OSError, subprocess.TimeoutExpired) as error:
             raise UsageError(f"--python: cannot run {self.python}: {error}", "name a Python interpreter") from None
         mine = environments.running()["python"]
-        if said.strip() != mine:
+        if version.strip() != mine:
             raise UsageError(
-                f"--python: {self.python} is Python {said.strip() or '?'}, but the command runs on {mine}",
+                f"--python: {self.python} is Python {version.strip() or '?'}, but the command runs on {mine}",
                 "workers need the minor version of the command",
             )
 
@@ -69,8 +69,8 @@ def install(prefix: Path, family: protocols.Model, recipe: Recipe, log: BinaryIO
     everything = sorted({name for back_end in families if back_end for name in back_end.REQUIRES})
     start = _size(log)
     _run([python, "-I", "-c", _TRIAL, json.dumps([family.REQUIRES, everything])], log, "trying it")
-    said = Path(log.name).read_bytes()[start:].decode()
-    modules: list[str] = json.loads(said.splitlines()[-1])
+    output = Path(log.name).read_bytes()[start:].decode()
+    modules: list[str] = json.loads(output.splitlines()[-1])
     return modules
 
 
@@ -138,10 +138,9 @@ def _run(argv: list[str], log: BinaryIO, what: str) -> None:
         _end(process)
         raise
     if process.returncode:
-        said = _last(log, start, "ERROR: ", "Error: ")
-        is_full = re.search(r"No space left on device|Disk quota exceeded", said)
-        code = {"exit_code": IO_ERROR} if is_full else {}
-        raise CannotCreate(f"{what} failed: {said}", f"all it said: {log.name}", **code)
+        reason = _last(log, start, "ERROR: ", "Error: ")
+        is_full = re.search(r"No space left on device|Disk quota exceeded", reason)
+        raise CannotCreate(f"{what} failed: {reason}", f"all it said: {log.name}", IO_ERROR if is_full else None)
 
 
 def _size(log: BinaryIO) -> int:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from importlib.metadata import version
-from typing import Any
+from typing import TypedDict, cast
 
 from psiflow_cli import registry
 from psiflow_cli.runtime import container
@@ -32,13 +32,25 @@ print(json.dumps({"python": list(sys.version_info[:2]), "parsl": found, "wrong":
 """
 
 
+class Answer(TypedDict):
+    """What an interpreter says of itself."""
+
+    python: list[int]
+    """Major and minor version."""
+    parsl: str
+    """Version, or ""."""
+    wrong: dict[str, str]
+    """By module: "", "absent", or why it cannot be imported."""
+    prefix: str
+
+
 class Asked:
     """The answers of interpreters, each asked once."""
 
     def __init__(self) -> None:
-        self._answers: dict[tuple[str, ...], dict[str, Any] | str] = {}
+        self._answers: dict[tuple[str, ...], Answer | str] = {}
 
-    def ask(self, executor: ResolvedExecutor, modules: set[str]) -> dict[str, Any] | str:
+    def ask(self, executor: ResolvedExecutor, modules: set[str]) -> Answer | str:
         """What the executor's Python says of itself and of these modules, or why it cannot be run."""
         code = f"MODULES = {['parsl', 'psiflow_cli', *sorted(modules)]!r}{_ASK}"
         argv = [*container.words(executor), executor.python, "-c", code]
@@ -47,20 +59,18 @@ class Asked:
         return self._answers[tuple(argv)]
 
 
-def _answer(argv: list[str], python: str) -> dict[str, Any] | str:
+def _answer(argv: list[str], python: str) -> Answer | str:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, cwd="/", check=False)
     except OSError as error:
         return f"{argv[0]} cannot be run: {error.strerror or error}"
     except subprocess.TimeoutExpired:
         return f"{python} does not answer within {_TIMEOUT_S} s"
-    said = done.stdout.strip().splitlines()
     try:
-        answer: dict[str, Any] = json.loads(said[-1])
+        return cast("Answer", json.loads(done.stdout.strip().splitlines()[-1]))
     except (ValueError, IndexError):
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         return f"{python} cannot be run: {last.strip()[:300]}"
-    return answer
 
 
 def problems(asked: Asked, executor: ResolvedExecutor, families: dict[str, tuple[str, ...]]) -> list[str]:
@@ -68,20 +78,20 @@ def problems(asked: Asked, executor: ResolvedExecutor, families: dict[str, tuple
     answer = asked.ask(executor, {module for needs in families.values() for module in needs})
     if isinstance(answer, str):
         return [answer]
-    python, found, wrong = executor.python, [], answer["wrong"]
+    python, sentences, wrong = executor.python, [], answer["wrong"]
     ours = list(sys.version_info[:2])
     if answer["python"] != ours:
-        found.append(f"{python} is Python {_dotted(answer['python'])}, but psiflow runs on {_dotted(ours)}")
+        sentences.append(f"{python} is Python {_dotted(answer['python'])}, but psiflow runs on {_dotted(ours)}")
     if wrong["parsl"]:
-        found.append(f"{python} has no parsl")
+        sentences.append(f"{python} has no parsl")
     elif answer["parsl"] != version("parsl"):
-        found.append(f"{python} has parsl {answer['parsl']}, but psiflow runs with {version('parsl')}")
+        sentences.append(f"{python} has parsl {answer['parsl']}, but psiflow runs with {version('parsl')}")
     if wrong["psiflow_cli"]:
-        found.append(f"{python} has no psiflow_cli")
+        sentences.append(f"{python} has no psiflow_cli")
     for family, needs in families.items():
         if text := lacking(family, {name: wrong[name] for name in needs}, answer["prefix"]):
-            found.append(text)
-    return found
+            sentences.append(text)
+    return sentences
 
 
 def lacking(family: str, wrong: dict[str, str], prefix: str) -> str:

@@ -15,7 +15,6 @@ from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError
 from psiflow_cli.protocols import FindsProblems
 from psiflow_cli.runtime import blocks
-from psiflow_cli.runtime.jsonfile import read_json
 from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.site import resolve, schema
 from psiflow_cli.site.detect import Machine
@@ -119,15 +118,15 @@ def _tried(trial: _Trial) -> list[str]:
 
 def _patience(label: str, folder: Path) -> Callable[[], None]:
     """Says now and then what a check waits for: a queue may take its time."""
-    begin = said = time.monotonic()
+    begin = last = time.monotonic()
 
     def tick() -> None:
-        nonlocal said
+        nonlocal last
         now = time.monotonic()
-        if now - said >= _SAY_EVERY_S:
-            said = now
-            jobs = read_json(folder / blocks.FILE).get("jobs", {})
-            words = ", ".join(f"{job} {facts['state'].lower()}" for job, facts in jobs.items()) or "none yet"
+        if now - last >= _SAY_EVERY_S:
+            last = now
+            jobs = blocks.read(folder).get("jobs", {})
+            words = ", ".join(f"{job} {block['state'].lower()}" for job, block in jobs.items()) or "none yet"
             note(f"{label}: no answer after {duration.human(now - begin)}; jobs: {words}")
 
     return tick

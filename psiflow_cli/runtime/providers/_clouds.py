@@ -6,12 +6,15 @@ import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BadConfig
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import Machine, megabytes
 from psiflow_cli.site.executor import ResolvedExecutor
+
+if TYPE_CHECKING:
+    from parsl.providers.base import ExecutionProvider
 
 
 class Instances(schema.Provider, frozen=True, kw_only=True):
@@ -66,7 +69,9 @@ def problems(modules: tuple[str, ...], extra: str) -> list[str]:
     return [f"{', '.join(missing)} not installed beside psiflow: pip install 'parsl[{extra}]'"] if missing else []
 
 
-def construct(resolved: ResolvedExecutor, modules: tuple[str, ...], extra: str, make: Callable[[], Any]) -> Any:
+def construct(
+    resolved: ResolvedExecutor, modules: tuple[str, ...], extra: str, make: Callable[[], ExecutionProvider]
+) -> ExecutionProvider:
     """What `make` makes; raises BadConfig if a client package is missing or refuses.
 
     `modules` are what Parsl imports for this provider, `extra` is the extra of Parsl that installs them.
@@ -80,9 +85,9 @@ def construct(resolved: ResolvedExecutor, modules: tuple[str, ...], extra: str, 
     try:
         return make()
     except Exception as error:  # each client has exceptions of its own, and all of them are the user's to mend
-        said = " ".join(str(error).split()) or "no reason given"
+        reason = " ".join(str(error).split()) or "no reason given"
         raise BadConfig(
-            f"{place(resolved)}: {resolved.provider.type} cannot be used: {type(error).__name__}: {said[:300]}",
+            f"{place(resolved)}: {resolved.provider.type} cannot be used: {type(error).__name__}: {reason[:300]}",
             "check the credentials and names in this table",
         ) from error
 

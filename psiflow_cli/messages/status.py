@@ -1,0 +1,130 @@
+"""What `status`, `cancel`, `clean`, `report` and `env` say of runs and environments with `--json`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+    from psiflow_cli.messages.frames import FailureClass
+    from psiflow_cli.messages.models import Epoch
+
+
+class FailedUnit(TypedDict):
+    """A failed unit as `status --failures` lists it."""
+
+    id: str
+    failure: FailureClass | str
+    message: str
+    log: str
+
+
+class BlockStatus(TypedDict):
+    """A block in a batch system as `status --json` has it."""
+
+    executor: str
+    provider: str
+    """Its type."""
+    job: str
+    state: str
+    """A `runtime.blocks.BlockState`."""
+    for_s: float
+    """In this state."""
+    queued_s: float | None
+    """Before it ran."""
+
+
+class RunStatus(TypedDict):
+    """A run as `status --json` has it."""
+
+    run: str
+    command: str | None
+    state: str
+    """A `stages.runs.status.RunState`."""
+    total: int
+    done: int
+    failed: int
+    lost: int
+    """Times that a unit was lost with its worker."""
+    started: str | None
+    """ISO 8601, as are the other times."""
+    updated: str | None
+    rate_per_s: float | None
+    eta_s: float | None
+    core_hours: float
+    host: str | None
+    pid: int | None
+    slurm_job_id: str | None
+    blocks: list[BlockStatus]
+    waiting: dict[str, float]
+    """Seconds by job, of those that are queued."""
+    exit_code: int | None
+    message: str
+    """Why it is not done."""
+    argv: list[str]
+    cwd: str | None
+    info: Epoch
+    shown: NotRequired[bool]
+    """Whether it was asked for; left out of the JSON."""
+    failures: NotRequired[list[FailedUnit]]
+    """With --failures."""
+
+
+class ReportedRun(RunStatus):
+    """A run on the page of `report`, less what holds for a moment only."""
+
+    name: str
+
+
+class CancelledRun(TypedDict):
+    """A run as `cancel --json` has it."""
+
+    run: str
+    was: str
+    state: str
+    exit_code: int | None
+    done: int
+    total: int | None
+    """None: it had not begun."""
+    slurm_job_id: str | None
+    cancelled: list[str]
+    """Jobs."""
+    left: list[str]
+    """Jobs that could not be cancelled."""
+    problem: str
+    """Why not."""
+
+
+class CleanedItem(TypedDict):
+    """Something that can be deleted of a run."""
+
+    what: str
+    bytes: int
+    files: int
+
+
+class CleanedRun(TypedDict):
+    """A run as `clean --json` has it."""
+
+    run: str
+    state: str
+    bytes: int
+    items: list[CleanedItem]
+    kept: str
+    """Why it is left alone, or ""."""
+
+
+class EnvironmentRow(TypedDict):
+    """An environment as `env list --json` has it."""
+
+    name: str
+    family: str | None
+    prefix: str
+    python: str | None
+    parsl: str | None
+    psiflow: str | None
+    matches: bool
+    problem: str
+    up_to_date: NotRequired[bool]
+    """From `env create`."""

@@ -1,0 +1,161 @@
+"""What psiflow reaches into is still there in the Parsl that is installed; each failure names the file to mend."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import parsl
+import pytest
+from parsl.executors.high_throughput import zmq_pipes
+from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
+from parsl.jobs.states import JobState, JobStatus
+from parsl.providers import LocalProvider
+
+from psiflow_cli.errors import BadConfig
+from psiflow_cli.runtime import parsl_internals
+from psiflow_cli.runtime.blocks import LIVE, BlockState
+from psiflow_cli.runtime.executors import htex
+from psiflow_cli.runtime.parsl_internals import require
+from psiflow_cli.site import detect, load, resolve
+
+ROOT = Path(__file__).parents[2]
+WHERE = f"parsl {parsl.__version__}: {{}}; see runtime/parsl_internals.py"
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """HTEX as psiflow makes it, with its interchange and without a block."""
+    folder = tmp_path_factory.mktemp("parsl")
+    resolved = resolve.executor_of(load.load("local"), "emt", "label", detect.machine())
+    executor = htex.build(resolved, LocalProvider(init_blocks=0, min_blocks=0, max_blocks=0), folder)
+    config = parsl.Config(executors=[executor], run_dir=str(folder), strategy="none", initialize_logging=False)
+    kernel = parsl.DataFlowKernel(config)
+    htex.started(executor)
+    yield executor
+    executor.interchange_proc.kill()
+    executor.interchange_proc.wait()
+    with pytest.raises(OSError, match="the interchange has ended"):
+        executor.connected_managers()
+    assert parsl_internals.interchange_has_ended(executor)
+    with contextlib.suppress(OSError):
+        kernel.cleanup()
+
+
+def test_a_parsl_that_lacks_something_is_named_with_the_file_to_mend():
+    with pytest.raises(BadConfig) as caught:
+        require(parsl.HighThroughputExecutor, "label", "teleport")
+    assert caught.value.message == WHERE.format("HighThroughputExecutor has no teleport")
+    assert caught.value.hint == f"pip install parsl=={parsl_internals.SEEN_IN}"
+
+
+def test_the_version_it_was_seen_in_is_the_one_that_is_tested_with():
+    pins = (ROOT / "constraints.txt").read_text()
+    assert f"parsl=={parsl_internals.SEEN_IN}\n" in pins
+
+
+def test_htex_has_what_a_run_uses(started):
+    require(started, "drain_period", "command_client", "interchange_proc", "connected_managers", "all_addresses")
+    require(started, "status_facade", "blocks_to_job_id", "provider", "block_error_handler")
+    require(started, "run_dir", "worker_port", "cert_dir", "logconf_path", "initialize_scaling", "_get_launch_command")
+    require(started.provider, "max_blocks", "cancel")
+    require(started.command_client, "zmq_socket", "_lock", "run")
+
+
+def test_questions_to_the_interchange_are_bound_and_answered(started):
+    assert started.connected_managers() == []
+    assert not parsl_internals.has_workers(started)
+    assert not parsl_internals.interchange_has_ended(started)
+    ours, theirs = (
+        inspect.signature(run).parameters for run in (started.command_client.run, zmq_pipes.CommandClient.run)
+    )
+    assert list(ours) == list(theirs)[1:], WHERE.format("CommandClient.run takes other arguments")
+
+
+def test_the_pool_is_started_by_our_words_with_parsls_arguments(started):
+    command = parsl_internals.pool_launch_command("/py 'a {b}' pool.py")
+    assert command.startswith("/py 'a {{b}}' pool.py {debug} {max_workers_per_node} ")
+    filled = shlex.split(started.launch_cmd)
+    assert filled[0] == sys.executable, WHERE.format("launch_cmd is not what is started")
+    assert [word for word in filled if re.match(r"--(port|cert_dir|drain_period|hb_period)=", word)]
+
+
+@pytest.mark.parametrize("script", [parsl_internals.POOL_SCRIPT, parsl_internals.INTERCHANGE_SCRIPT])
+def test_parsls_programs_are_beside_python(script):
+    assert Path(sys.executable).with_name(script).is_file(), WHERE.format(f"installs no {script}")
+
+
+def test_the_pool_is_a_module_that_runs():
+    argv = [sys.executable, "-m", parsl_internals.POOL_MODULE, "--help"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, WHERE.format(f"{parsl_internals.POOL_MODULE} does not run")
+    assert "--drain_period" in done.stdout, WHERE.format("the pool takes no --drain_period")
+
+
+def test_every_state_of_a_job_has_a_sentence():
+    for state in JobState:
+        assert BlockState(state.name).value == state.name, WHERE.format(f"JobState has {state.name}")
+    live = {state.name for state in JobState if not JobStatus(state).terminal} - {"UNKNOWN"}
+    assert live == set(LIVE), WHERE.format(f"live states are {live}")
+    require(JobStatus(JobState.FAILED), "message", "stderr_summary", "terminal")
+
+
+def test_errors_of_lost_tasks_are_told_apart():
+    from parsl.executors.errors import BadStateException
+    from parsl.executors.workqueue.errors import WorkQueueTaskFailure
+
+    assert parsl_internals.host_of_lost_worker(WorkerLost(3, "node7")) == "node7"
+    assert parsl_internals.lost_pool(ManagerLost(b"abc", "node7")) == ("abc", "node7")
+    assert parsl_internals.could_not_start(BadStateException(SimpleNamespace(label="x"), ValueError("no")))
+    assert parsl_internals.work_queue_reason(WorkQueueTaskFailure("work queue result: gone", None)) == "gone"
+    assert parsl_internals.work_queue_reason(WorkQueueTaskFailure("its own", ValueError())) is None
+    for ask in (parsl_internals.host_of_lost_worker, parsl_internals.lost_pool, parsl_internals.work_queue_reason):
+        assert ask(ValueError()) is None
+
+
+def test_threads_can_be_told_to_begin_no_more(tmp_path):
+    executor = parsl.ThreadPoolExecutor(max_threads=1, working_dir=str(tmp_path))
+    executor.start()
+    require(executor, "executor")
+    parsl_internals.stop_threads(executor)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.executor.submit(os.getpid)
+
+
+def test_work_queue_has_what_a_run_uses():
+    if reason := parsl_internals.why_no_work_queue():
+        pytest.skip(reason)
+    executor = parsl_internals.work_queue_class()(label="wq", provider=LocalProvider(init_blocks=0))
+    parsl_internals.leave_blocks_alone(executor)
+    before = executor.launch_cmd
+    parsl_internals.set_task_start(executor, "/py 'a {b}'")
+    assert before.startswith("{package_prefix}python3 "), WHERE.format(f"Work Queue's launch_cmd is {before}")
+    assert executor.launch_cmd == f"/py 'a {{{{b}}}}' {before.split(' ', 1)[1]}"
+
+
+def test_providers_have_what_scripts_and_clouds_use():
+    from parsl.providers.cluster_provider import ClusterProvider
+    from parsl.providers.googlecloud import googlecloud
+    from parsl.providers.kubernetes import kube
+
+    require(ClusterProvider, "execute_wait", "submit")
+    require(googlecloud.GoogleCloudProvider, "get_zone")
+    assert "create_namespaced_pod" in inspect.getsource(kube), WHERE.format("kube makes pods in another way")
+    assert "self.kube_client" in inspect.getsource(kube), WHERE.format("kube has no kube_client")
+
+
+def test_the_workers_side_finds_the_queue_of_results():
+    """`worker/process/parsl_result_queue.py` looks for a local variable of the function that calls tasks."""
+    from parsl.executors.high_throughput import process_worker_pool
+
+    require(process_worker_pool, "worker")
+    code = inspect.unwrap(process_worker_pool.worker).__code__
+    names = {*code.co_varnames, *code.co_cellvars} if code.co_name == "worker" else set()
+    assert "result_queue" in names, WHERE.format("process_worker_pool.worker has no result_queue")
