@@ -25,7 +25,7 @@ default = "default"
 """
 REFERENCE = '''"""Crashes until a file says that it was tried often enough, and leaves something in its scratch."""
 from pathlib import Path
-from psiflow_cli.worker import scratch
+from psiflow_cli.worker.process import scratch
 
 SUMMARY = "for a test"
 REQUIRES = ()

@@ -14,7 +14,7 @@ from psiflow_cli.site import load
 
 LAUNCH = """
 import json, subprocess, sys
-from psiflow_cli.worker import launcher
+from psiflow_cli.worker.process import launcher
 context = json.loads(sys.argv[1])
 argv = [*launcher.prefix(context), "printenv", "SLURM_PROCID", "OMP_NUM_THREADS"]
 done = subprocess.run(argv, env=launcher.environment(context), capture_output=True, text=True, timeout=60)
