@@ -65,7 +65,7 @@ class Conversation:
             if lines and lines[-1].strip() == self._prompt and said.endswith(b"\n"):
                 return Outcome(0, time.monotonic() - start), b"\n".join(lines[:-1]).decode(errors="replace")
             timed_out = seconds is not None and time.monotonic() - start >= seconds
-            out_of_memory = memory is not None and subprocesses.held(self._process.pid) > memory
+            out_of_memory = memory is not None and subprocesses.memory_of(self._process.pid) > memory
         code = self.close()
         outcome = Outcome(code or 1, time.monotonic() - start, timed_out, out_of_memory)
         return outcome, said.decode(errors="replace")
