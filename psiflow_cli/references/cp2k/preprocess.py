@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from psiflow_cli.errors import BadData, NoInput, nearest
-from psiflow_cli.references.cp2k import data
+from psiflow_cli.references.cp2k.installation import in_data_folder
 
 _BRACED = re.compile(r"\$\{([^}]*)\}")
 _BARE = re.compile(r"\$(\w+)")
@@ -92,9 +92,13 @@ class Preprocessor:
         if depth >= _DEPTH:
             raise line.error(f"{tag} '{name}' goes round in circles")
         here = self.folder or Path()
-        places = [here / name, *data.found(name)]
+        places = [here / name, *in_data_folder(name)]
         if tag == "@XCTYPE":
-            places = [here / f"{name}.sec", here / "xc_section" / f"{name}.sec", *data.found(f"xc_section/{name}.sec")]
+            places = [
+                here / f"{name}.sec",
+                here / "xc_section" / f"{name}.sec",
+                *in_data_folder(f"xc_section/{name}.sec"),
+            ]
         path = next((p for p in places if name and p.is_file()), None)
         if path is None:
             raise line.error(f"{tag} '{name}': no such file", "its path is relative to the template's folder")

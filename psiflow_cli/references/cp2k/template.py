@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.errors import BadData
 from psiflow_cli.references.cp2k.preprocess import Line, Preprocessor, unquoted
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
 
 _WORD = re.compile(r"[^\s,:;=]+")
 """CP2K takes any of these separators for a blank: `CUTOFF=300`, `ABC 5, 5, 5`."""
@@ -104,6 +108,20 @@ class Section:
             for i in self.items
         )
         return f"{pad}&{f'{self.name} {self.parameter}'.rstrip()}\n{body}{pad}&END {self.name}\n"
+
+
+class Settings(TypedDict):
+    """A template in canonical form, without what psiflow controls, and what goes with it."""
+
+    template: str
+    files: dict[str, str]
+    """Names and contents of those beside it."""
+    labels: NotRequired[list[str]]
+    """The &KIND of each atom of its own &COORD, where an element has several."""
+    box: NotRequired[float]
+    """Å: edge of the cube that a molecule is put into."""
+    reuse_uks: NotRequired[bool]
+    """Whether an unrestricted wavefunction may begin with that of another frame."""
 
 
 def parse(text: str, source: str, preprocessor: Preprocessor | None = None) -> Section:

@@ -122,5 +122,5 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> bool:
 
 
 def memory_of(session: int) -> float:
-    """MB of memory that the session's processes hold, without what they share with others; 0 where there is no /proc."""
+    """MB that the session's processes hold, without what they share with others; 0 where there is no /proc."""
     return process_table.own_memory(process_table.session_members(session))
