@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -84,10 +84,10 @@ def command(
         taken_from=taken_from,
     )
 
-    def plan(workspace: Workspace) -> dict[str, Any]:
+    def plan(workspace: Workspace) -> stage.PlanSummary:
         return stage.plan(labelling, workspace)
 
-    def say(summary: dict[str, Any]) -> str:
+    def say(summary: stage.LabelSummary) -> str:
         counts = f"{summary['labelled']} of {summary['total']} labelled ({summary['computed']} computed now)"
         return f"{counts} -> {_stage.name(summary['output'])}"
 

@@ -6,8 +6,9 @@ Positions go in and numbers come out in atomic units, converted once with ASE's 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypedDict, cast
+from typing import TYPE_CHECKING, TextIO, TypedDict, cast
 
 from psiflow_cli import inputs
 from psiflow_cli.errors import BAD_DATA, BadData, UsageError
@@ -75,7 +76,7 @@ def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     return _sensible({"method": "dft", **inputs.options(input_file, options, OPTIONS, "pyscf")})
 
 
-def _sensible(options: dict[str, Any]) -> Settings:
+def _sensible(options: Mapping[str, object]) -> Settings:
     needed = ("basis", "xc") if options["method"] == "dft" else ("basis",)
     for key in needed:
         if key not in options:
