@@ -69,7 +69,7 @@ def replaced(input_file: Path) -> list[str]:
 
 
 def _read(source: str, text: str) -> tuple[Settings, list[str]]:
-    kept: list[str] = []
+    lines: list[str] = []
     dropped: list[str] = []
     state = [0, 1]
     closing, opened, keep, inner = "", 0, True, 0
@@ -79,7 +79,7 @@ def _read(source: str, text: str) -> tuple[Settings, list[str]]:
         if not words:
             continue
         if closing:
-            kept += [line] if keep else []
+            lines += [line] if keep else []
             inner += words[0].startswith(("newgto", "newecp", "newaux"))  # these have an end of their own
             if words[-1] == closing:
                 closing, inner = (closing, inner - 1) if inner else ("", 0)
@@ -88,7 +88,7 @@ def _read(source: str, text: str) -> tuple[Settings, list[str]]:
                 word for word in line[1:].split() if word.lower() in _JOBS or re.fullmatch(r"(?i)pal\d+|bohrs", word)
             ]
             dropped += jobs
-            kept.append("! " + " ".join(word for word in line[1:].split() if word not in jobs))
+            lines.append("! " + " ".join(word for word in line[1:].split() if word not in jobs))
         elif line.startswith("*"):
             state = _state(f"{source}:{number}", words)
             dropped += ["coordinates"]
@@ -97,7 +97,7 @@ def _read(source: str, text: str) -> tuple[Settings, list[str]]:
             name = words[0][1:]
             keep = name not in _DROPPED_BLOCKS
             dropped += [] if keep else [f"%{name}"]
-            kept += [line] if keep else []
+            lines += [line] if keep else []
             alone = words[-1] == "end" or (len(words) > 1 and name in ("maxcore", "base", "moinp"))
             closing, opened = ("" if alone else "end"), number
         else:
@@ -106,9 +106,9 @@ def _read(source: str, text: str) -> tuple[Settings, list[str]]:
             )
     if closing:
         raise BadData(f"{source}:{opened}: what begins here is never closed", f"end it with {closing}")
-    if not any(line.startswith("!") for line in kept):
+    if not any(line.startswith("!") for line in lines):
         raise BadData(f"{source}:1: there is no line of keywords", "as in: ! PBE def2-SVP")
-    return {"template": "\n".join(kept) + "\n", "charge": state[0], "multiplicity": state[1]}, dropped
+    return {"template": "\n".join(lines) + "\n", "charge": state[0], "multiplicity": state[1]}, dropped
 
 
 def _state(where: str, words: list[str]) -> list[int]:

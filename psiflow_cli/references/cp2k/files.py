@@ -55,19 +55,19 @@ def _where(item: Keyword, name: str, folder: Path) -> Path | None:
     beside = folder / name
     if beside.is_file():
         return beside
-    known = installation.data_folder()
+    folder_of_cp2k = installation.data_folder()
     if name.split("/")[0] in installation.SHIPPED:
         return None
-    if known and (known / name).is_file():
-        return known / name
+    if folder_of_cp2k and (folder_of_cp2k / name).is_file():
+        return folder_of_cp2k / name
     if "/" in name:
         bare = name.rsplit("/", 1)[1]
         own = bare in installation.SHIPPED
         hint = f"{bare} alone is CP2K's own" if own else "its path is relative to the template's folder"
         raise item.line.error(f"{item.name} {name}: no such file", hint)
-    if known:
+    if folder_of_cp2k:
         hint = "put it beside the template"
-        raise item.line.error(f"{item.name} {name}: neither beside the template nor in {known}", hint)
+        raise item.line.error(f"{item.name} {name}: neither beside the template nor in {folder_of_cp2k}", hint)
     return None
 
 

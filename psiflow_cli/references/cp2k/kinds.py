@@ -108,15 +108,15 @@ def check(settings: Settings, elements: set[str], where: str, lines: dict[str, i
     `where` and `lines` place the template's sections.
     """
     force_eval = template.only(template.parse(settings["template"], where), "FORCE_EVAL")
-    known = kinds(force_eval)
+    own_kinds = kinds(force_eval)
     place = f"{where}:{lines.get('SUBSYS') or lines.get('FORCE_EVAL') or 1}"
-    has = f"it has {', '.join(sorted(known))}" if known else "it has none"
-    if known and not {*elements, DEFAULT} & set(known):
+    has = f"it has {', '.join(sorted(own_kinds))}" if own_kinds else "it has none"
+    if own_kinds and not {*elements, DEFAULT} & set(own_kinds):
         raise BadData(f"{place}: no &KIND is for {', '.join(sorted(elements))}, which the data hold", has)
     qs = force_eval.find("DFT/QS")
     free = qs is not None and qs.word("METHOD") in WITHOUT_KINDS
     for element in sorted(elements):
-        if element not in known and DEFAULT not in known and not free:
+        if element not in own_kinds and DEFAULT not in own_kinds and not free:
             raise BadData(f"{place}: no &KIND {element}, but the data hold {element}", f"add one to &SUBSYS; {has}")
     for element, names in several(force_eval).items():
         if element in elements and "labels" not in settings:
@@ -124,5 +124,5 @@ def check(settings: Settings, elements: set[str], where: str, lines: dict[str, i
                 f"{place}: {' and '.join(f'&KIND {n}' for n in names)} are all for {element}",
                 "leave one, or give the template a &COORD with the atoms in the frames' order",
             )
-    spare = sorted(set(known) - elements - {DEFAULT})
+    spare = sorted(set(own_kinds) - elements - {DEFAULT})
     return [f"{where}: no frame needs its &KIND {', '.join(spare)}"] if spare else []

@@ -122,17 +122,17 @@ class Preprocessor:
         code = text if _tag(text) else uncommented(text)
         tail = text[len(code) :]
         for pattern in (_BRACED, _BARE):
-            while found := pattern.search(code):
-                code = code[: found.start()] + self._value(line, found[1]) + code[found.end() :]
+            while reference := pattern.search(code):
+                code = code[: reference.start()] + self._value(line, reference[1]) + code[reference.end() :]
                 if len(code) > 10_000:
-                    raise line.error(f"the variable {found[1]} names itself")
+                    raise line.error(f"the variable {reference[1]} names itself")
         return Line(line.source, line.number, (code + tail).strip())
 
-    def _value(self, line: Line, said: str) -> str:
-        name, given, default = said.partition("-")
+    def _value(self, line: Line, reference: str) -> str:
+        name, has_default, default = reference.partition("-")
         if not _NAME.fullmatch(name):
-            raise line.error(f"{said!r} is no name of a variable", "a name has letters, digits and underscores")
-        if name not in self.variables and not given:
+            raise line.error(f"{reference!r} is no name of a variable", "a name has letters, digits and underscores")
+        if name not in self.variables and not has_default:
             raise line.error(f"the variable {name} is not set", f"add @SET {name} VALUE before it")
         return self.variables.get(name, default)
 

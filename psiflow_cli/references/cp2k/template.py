@@ -30,8 +30,8 @@ class Keyword:
     @property
     def word(self) -> str:
         """The value's first word, without quotes."""
-        found = _WORD.search(self.value)
-        return unquoted(found[0]) if found else ""
+        word = _WORD.search(self.value)
+        return unquoted(word[0]) if word else ""
 
 
 @dataclass
@@ -58,11 +58,11 @@ class Section:
         """The first section at a path, made where it is missing."""
         here = self
         for name in path.split("/"):
-            found = next(iter(here.sections(name)), None)
-            if found is None:
-                found = Section(name, "", here.line)
-                here.items.append(found)
-            here = found
+            section = next(iter(here.sections(name)), None)
+            if section is None:
+                section = Section(name, "", here.line)
+                here.items.append(section)
+            here = section
         return here
 
     def get(self, *names: str) -> str | None:
@@ -147,11 +147,11 @@ def parse(text: str, source: str, preprocessor: Preprocessor | None = None) -> S
 
 def _parted(text: str) -> tuple[str, str]:
     """The first word, and what comes after it and one separator."""
-    found = _WORD.search(text)
-    if not found:
+    word = _WORD.search(text)
+    if not word:
         return "", ""
-    rest = text[found.end() :].strip()
-    return found[0], rest[1:].strip() if rest[:1] in tuple(",:;=") else rest
+    rest = text[word.end() :].strip()
+    return word[0], rest[1:].strip() if rest[:1] in tuple(",:;=") else rest
 
 
 def _keyword(line: Line, stack: list[Section]) -> Keyword:
@@ -189,11 +189,11 @@ def _wrapped(text: str) -> str:
 
 def only(root: Section, name: str) -> Section:
     """The one section with this name at the top. Raises BadData if there is none or more than one."""
-    found = root.sections(name)
-    if not found:
+    sections = root.sections(name)
+    if not sections:
         raise BadData(f"{root.line.source}:1: there is no &{name} section", "is this a CP2K input?")
-    if len(found) > 1:
-        raise found[1].line.error(
-            f"a second &{name} section", f"a template has one; the first is on line {found[0].line.number}"
+    if len(sections) > 1:
+        raise sections[1].line.error(
+            f"a second &{name} section", f"a template has one; the first is on line {sections[0].line.number}"
         )
-    return found[0]
+    return sections[0]

@@ -80,8 +80,8 @@ def replaced(input_file: Path) -> list[str]:
 
 def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for an element without a species."""
-    known = {template.element(label) for label, _, _ in settings["species"]}
-    for missing in sorted(elements - known):
+    species = {template.element(label) for label, _, _ in settings["species"]}
+    for missing in sorted(elements - species):
         raise BadData(f"ATOMIC_SPECIES has no {missing}", f"add a line to it, as in: {missing} 1.0 {missing}.UPF")
 
 

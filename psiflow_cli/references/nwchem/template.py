@@ -58,7 +58,7 @@ def _statements(text: str) -> list[_Statement]:
 
 def read(source: str, text: str) -> tuple[Settings, list[str]]:
     """The settings, and what of the template is not used. Raises BadData with the line of a mistake."""
-    kept: list[str] = []
+    lines: list[str] = []
     dropped: list[str] = []
     tasks: list[_Statement] = []
     charge = 0
@@ -79,7 +79,7 @@ def read(source: str, text: str) -> tuple[Settings, list[str]]:
         elif geometry or (first in _OURS and not block):
             dropped += [first] if not block and first not in dropped else []
         else:
-            kept.append(statement.text)
+            lines.append(statement.text)
         if opens:
             block.append(statement)
         if block and statement.words[-1] == "end":
@@ -89,7 +89,7 @@ def read(source: str, text: str) -> tuple[Settings, list[str]]:
     theory, asked = _theory(source, tasks)
     if asked != "gradient":
         dropped.append(f"task {theory} {asked}".rstrip())
-    return {"template": "\n".join(kept) + "\n", "theory": theory, "charge": charge}, dropped
+    return {"template": "\n".join(lines) + "\n", "theory": theory, "charge": charge}, dropped
 
 
 def _charge(source: str, statement: _Statement) -> int:

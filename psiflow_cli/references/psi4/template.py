@@ -33,7 +33,7 @@ class Settings(TypedDict):
 
 def read(source: str, text: str) -> tuple[Settings, list[str]]:
     """The settings, and what of the template is not used. Raises BadData with the line of a mistake."""
-    kept: list[str] = []
+    lines: list[str] = []
     dropped: list[str] = []
     method = ""
     block, opened, depth = "", 0, 0
@@ -62,12 +62,12 @@ def read(source: str, text: str) -> tuple[Settings, list[str]]:
         if block == "molecule":
             dropped += ["molecule"] if "molecule" not in dropped else []
         else:
-            kept.append(line)
+            lines.append(line)
     if depth:
         raise BadData(f"{source}:{opened}: the block {block} is never closed", "add a line: }")
     if not method:
         raise BadData(f"{source}:1: no calculation", "add a line such as gradient('pbe')")
-    return {"template": "\n".join(kept) + "\n", "method": method}, dropped
+    return {"template": "\n".join(lines) + "\n", "method": method}, dropped
 
 
 def render(frame: Frame, settings: Settings) -> str:
