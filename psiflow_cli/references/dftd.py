@@ -82,7 +82,7 @@ def label(frames: list[Frame], settings: Settings, context: Context) -> list[Lab
     except RuntimeError as error:
         message = f"{settings['version']} has no parameters for xc={settings['xc']}: {error}"
         raise Fatal(message, "see the documentation of s-dftd3 and dftd4", exit_code=BAD_DATA) from None
-    return [_label(frame, settings, damping) for frame in frames]
+    return [_label(frame, settings, damping, context) for frame in frames]
 
 
 def changed(settings: Settings, changes: dict[str, str]) -> Settings:
@@ -92,10 +92,6 @@ def changed(settings: Settings, changes: dict[str, str]) -> Settings:
 
 def code(context: Context) -> str:
     """*worker*: the codes and their versions, as labels carry them."""
-    return _versions()
-
-
-def _versions() -> str:
     from importlib.metadata import version
 
     return f"s-dftd3 {version('dftd3')}, dftd4 {version('dftd4')}"
@@ -111,7 +107,7 @@ def _damping(settings: Settings) -> DampingD3 | DampingD4:
     return getattr(interface, _DAMPING[settings["version"]])(method=settings["xc"], atm=settings["atm"])
 
 
-def _label(frame: Frame, settings: Settings, damping: DampingD3 | DampingD4) -> LabelResult:
+def _label(frame: Frame, settings: Settings, damping: DampingD3 | DampingD4, context: Context) -> LabelResult:
     import dftd3.interface
     import dftd4.interface
     from ase.units import Bohr, Hartree
@@ -135,4 +131,4 @@ def _label(frame: Frame, settings: Settings, damping: DampingD3 | DampingD4) -> 
     # The virial is the derivative of the energy with respect to the strain: ASE's sign once over the volume.
     stress = voigt.from_matrix(dispersion["virial"] * Hartree / system.get_volume()) if all(system.pbc) else None
     forces = -dispersion["gradient"] * Hartree / Bohr
-    return labels.label(frame, float(dispersion["energy"]) * Hartree, forces.tolist(), stress, _versions())
+    return labels.label(frame, float(dispersion["energy"]) * Hartree, forces.tolist(), stress, code(context))

@@ -43,7 +43,7 @@ def check(settings: Settings, elements: set[str]) -> None:
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
     """*worker*: a label or a failure for each frame, in order."""
-    return [_label(frame) for frame in frames]
+    return [_label(frame, context) for frame in frames]
 
 
 def changed(settings: Settings, changes: dict[str, str]) -> Settings:
@@ -53,16 +53,12 @@ def changed(settings: Settings, changes: dict[str, str]) -> Settings:
 
 def code(context: Context) -> str:
     """*worker*: the code and its version, as labels carry it."""
-    return _version()
-
-
-def _version() -> str:
     import ase
 
     return f"ASE {ase.__version__} EMT"
 
 
-def _label(frame: Frame) -> LabelResult:
+def _label(frame: Frame, context: Context) -> LabelResult:
     from ase.calculators.emt import EMT
 
     reason = validity.invalid(frame)
@@ -74,4 +70,4 @@ def _label(frame: Frame) -> LabelResult:
     system.calc = EMT()
     energy, forces = float(system.get_potential_energy()), system.get_forces().tolist()
     stress = [float(x) for x in system.get_stress()] if all(system.pbc) else None
-    return labels.label(frame, energy, forces, stress, _version())
+    return labels.label(frame, energy, forces, stress, code(context))

@@ -16,7 +16,6 @@ from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import launcher, single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
-from psiflow_cli.worker.process.task_logs import TaskLog
 from psiflow_cli.worker.structures import labels, validity
 
 if TYPE_CHECKING:
@@ -188,7 +187,7 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     path = shutil.which(executable, path=launcher.environment(context).get("PATH")) or executable
     alone: Context = {**context, "launch": "", "ranks": 1, "executable": path}
     ran = single_run.run(PROGRAM, [_INPUT], {_INPUT: text}, alone, (_NUMBERS,))
-    return single_run.label(PROGRAM, ran, lambda ran: _converted(frame, ran), TaskLog.of_frame(frame, text, context))
+    return single_run.label(PROGRAM, ran, frame, text, context, _converted)
 
 
 def _converted(frame: Frame, ran: Ran) -> LabelResult:

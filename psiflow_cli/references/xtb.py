@@ -87,21 +87,17 @@ def label(frames: list[Frame], settings: Settings, context: Context) -> list[Lab
     """*worker*: a label or a failure for each frame, in order."""
     # tblite's threads are fixed when it is loaded, and more than one makes its numbers vary in the last digits.
     os.environ.setdefault("OMP_NUM_THREADS", str(context.get("threads") or 1))
-    return [_label(frame, settings) for frame in frames]
+    return [_label(frame, settings, context) for frame in frames]
 
 
 def code(context: Context) -> str:
     """*worker*: the code and its version, as labels carry it."""
-    return _version()
-
-
-def _version() -> str:
     from importlib.metadata import version
 
     return f"tblite {version('tblite')}"
 
 
-def _label(frame: Frame, settings: Settings) -> LabelResult:
+def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     import numpy as np
     from ase.units import Bohr, Hartree, kB
     from tblite.exceptions import TBLiteRuntimeError
@@ -139,7 +135,7 @@ def _label(frame: Frame, settings: Settings) -> LabelResult:
         stress = voigt.from_matrix(np.asarray(result.get("virial")) * Hartree / system.get_volume())
     forces = -np.asarray(result.get("gradient")) * Hartree / Bohr
     energy = float(result.get("energy")) * Hartree
-    return labels.label(frame, energy, forces.tolist(), stress, _version())
+    return labels.label(frame, energy, forces.tolist(), stress, code(context))
 
 
 def _unsupported(pbc: list[bool], method: str) -> str:

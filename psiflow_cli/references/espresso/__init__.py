@@ -18,7 +18,6 @@ from psiflow_cli.references.espresso.template import Settings, build
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
-from psiflow_cli.worker.process.task_logs import TaskLog
 from psiflow_cli.worker.structures import labels, validity
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     text = build(boxed, settings)
     files = {name: contents.encode("latin-1") for name, contents in settings["files"].items()}
     ran = single_run.run(PROGRAM, ["-in", _INPUT], {**files, _INPUT: text}, context, (_XML,))
-    return single_run.label(PROGRAM, ran, lambda ran: _converted(frame, ran), TaskLog.of_frame(frame, text, context))
+    return single_run.label(PROGRAM, ran, frame, text, context, _converted)
 
 
 def _converted(frame: Frame, ran: Ran) -> LabelResult:

@@ -15,7 +15,6 @@ from psiflow_cli.errors import BadData, UsageError, nearest
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
-from psiflow_cli.worker.process.task_logs import TaskLog
 from psiflow_cli.worker.structures import labels, validity
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     driver = Path(__file__).with_name("driver.py").read_text()
     files = {"job.json": text, "driver.py": driver}
     ran = single_run.run(PROGRAM, ["python", "driver.py"], files, context, ("numbers.json",))
-    return single_run.label(PROGRAM, ran, lambda ran: _read(frame, ran), TaskLog.of_frame(frame, text, context))
+    return single_run.label(PROGRAM, ran, frame, text, context, _read)
 
 
 def _read(frame: Frame, ran: Ran) -> LabelResult:

@@ -17,7 +17,6 @@ from psiflow_cli.references.psi4.template import Settings, render
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
-from psiflow_cli.worker.process.task_logs import TaskLog
 from psiflow_cli.worker.structures import labels, validity
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     threads = str(context.get("threads") or 1)  # Psi4 takes no notice of OMP_NUM_THREADS
     arguments = ["-i", _INPUT, "-o", "stdout", "-n", threads, "-s", "."]
     ran = single_run.run(PROGRAM, arguments, {_INPUT: text}, context, (template.NUMBERS,))
-    return single_run.label(PROGRAM, ran, lambda ran: _converted(frame, ran), TaskLog.of_frame(frame, text, context))
+    return single_run.label(PROGRAM, ran, frame, text, context, _converted)
 
 
 def _converted(frame: Frame, ran: Ran) -> LabelResult:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal
 from psiflow_cli.errors import BAD_DATA
 from psiflow_cli.worker.failures import Fatal, failure, is_out_of_memory
 from psiflow_cli.worker.process import environment_modules, launcher, scratch, subprocesses
+from psiflow_cli.worker.process.task_logs import TaskLog
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Context, FailureClass, LabelResult
-    from psiflow_cli.worker.process.task_logs import TaskLog
+    from psiflow_cli.messages import Context, FailureClass, Frame, LabelResult
 
 LOG = "psiflow.log"
 _NOT_STARTED = re.compile(
@@ -101,14 +101,21 @@ def run_in(
     return outcome, (folder / log).read_text(errors="replace")
 
 
-def label(program: Program, ran: Ran, read: Callable[[Ran], LabelResult], log: TaskLog) -> LabelResult:
+def label(
+    program: Program,
+    ran: Ran,
+    frame: Frame,
+    text: str,
+    context: Context,
+    read: Callable[[Frame, Ran], LabelResult],
+) -> LabelResult:
     """The label or failure that `read` makes of a run, unless it failed by what the program says; its log is kept.
 
-    Raises Fatal for what would fail every frame.
+    `text` is the frame's input. Raises Fatal for what would fail every frame.
     """
-    problem = failed(program, ran)
+    problem, log = failed(program, ran), TaskLog.of_frame(frame, text, context)
     if problem is None:
-        return logged(read(ran), ran.log, log)
+        return logged(read(frame, ran), ran.log, log)
     path = log.write(ran.log, failed=True)
     unstarted = first(_NOT_STARTED, ran.log) if not program.started.search(ran.log) else ""
     if unstarted and not (ran.outcome.timed_out or ran.outcome.out_of_memory):

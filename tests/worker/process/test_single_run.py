@@ -12,7 +12,6 @@ import pytest
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program
-from psiflow_cli.worker.process.task_logs import TaskLog
 
 PROGRAM = Program(
     name="Code",
@@ -39,7 +38,7 @@ def context(tmp_path: Path) -> Any:
 
 def run(context: dict[str, Any]) -> dict[str, Any]:
     ran = single_run.run(PROGRAM, ["in"], {"in": "hello\n"}, context, ("out", "none"))
-    return single_run.label(PROGRAM, ran, lambda ran: {"files": dict(ran.files)}, TaskLog.of_frame(FRAME, "x", context))
+    return single_run.label(PROGRAM, ran, FRAME, "x", context, lambda _, ran: {"files": dict(ran.files)})
 
 
 def test_it_runs_with_its_files_in_a_folder_that_goes(context: Any, tmp_path: Path) -> None:
