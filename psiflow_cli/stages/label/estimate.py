@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TypedDict
 
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Survey
 from psiflow_cli.stages.core.workspace import Workspace
 
-
-class Estimate(TypedDict):
-    """What the frames that are left will cost; None where nothing is known."""
-
-    executor: str
-    tasks_at_once: int
-    core_hours: float | None
-    wall_hours: float | None
-    without_estimate: int
-    """Frames that are like none before."""
-
-
 Composition = tuple[tuple[str, int], ...]
 
 
-def estimate(workspace: Workspace, seen: Survey, needed: IdSet, fingerprint: str) -> Estimate:
-    """Where `needed` would run, and what it costs by the means of earlier frames of the method."""
+def estimate(workspace: Workspace, seen: Survey, needed: IdSet, fingerprint: str) -> dict[str, object]:
+    """Where `needed` would run, its core hours and wall time (h) by the means of earlier frames (None where there are
+    none), and how many are like none.
+    """
     spent = {
         unit["id"]: (unit["s"], unit["cores"])
         for _, unit in workspace.run.units(workspace.run.key(fingerprint))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TypedDict, cast
+from typing import TypedDict
 
 from psiflow_cli import extxyz
 from psiflow_cli.console import note
@@ -17,7 +17,7 @@ from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.label import output, reuse
-from psiflow_cli.stages.label.estimate import Estimate, estimate
+from psiflow_cli.stages.label.estimate import estimate
 from psiflow_cli.stages.label.method import Method, naming
 from psiflow_cli.worker.failures import MACHINE_FAILURES
 
@@ -62,17 +62,6 @@ class Plan:
     distinct: int
     known: int
     todo: int
-
-
-class PlanSummary(Estimate, total=False):
-    """What --dry-run says."""
-
-    total: int
-    distinct: int
-    known: int
-    todo: int
-    input: str
-    """Of the first frame."""
 
 
 class LabelSummary(TypedDict):
@@ -120,12 +109,10 @@ def _try_out(labelling: Labelling, workspace: Workspace) -> None:
             module.try_out(message, labelling.method.settings, executor.context)
 
 
-def plan(labelling: Labelling, workspace: Workspace) -> PlanSummary:
+def plan(labelling: Labelling, workspace: Workspace) -> dict[str, object]:
     """What would be done, at what cost, and the input of the first frame: for --dry-run."""
     seen, _, needed, planned = survey(labelling, workspace)
-    summary = cast(
-        "PlanSummary", {**asdict(planned), **estimate(workspace, seen, needed, labelling.method.fingerprint)}
-    )
+    summary = asdict(planned) | estimate(workspace, seen, needed, labelling.method.fingerprint)
     first, module = next(workspace.frames(), None), labelling.method.module
     if first is not None and isinstance(module, Renders):
         summary["input"] = module.render(extxyz.message(first, labelling.work.inputs), labelling.method.settings)
