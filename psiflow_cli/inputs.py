@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from psiflow_cli import toml
 from psiflow_cli.errors import BadData, NoInput, UsageError, nearest
 
 Kind = type | tuple[str, ...]
 """Of an option: `str`, `int` or `float` (both above zero), `bool`, `dict` (a text, or a text per element), or names."""
+
+
+Value = str | int | float | bool | dict[str, str]
+"""Of an option, in canonical form."""
 
 
 def text(path: Path | None, reference: str, example: str) -> str:
@@ -36,7 +39,7 @@ def beside(path: Path, name: str, folders: list[Path], line: int) -> str:
     raise NoInput(f"{path}:{line}: {name} is in none of {looked}", "put it beside the input")
 
 
-def table(path: Path | None, reference: str) -> dict[str, Any]:
+def table(path: Path | None, reference: str) -> dict[str, object]:
     """An input in TOML. Raises UsageError if none is named, NoInput or BadData."""
     source = text(path, reference, f"{reference}.toml")
     try:
@@ -45,39 +48,40 @@ def table(path: Path | None, reference: str) -> dict[str, Any]:
         raise BadData(*toml.explain(path, source, error)) from None
 
 
-def literal(value: str) -> Any:
+def literal(value: str) -> object:
     """What the text of a `--set` pair is in TOML, as in kpts=[2,2,2]; a text where it is nothing else."""
     try:
-        return toml.loads(f"value = {value}")["value"]
+        parsed: object = toml.loads(f"value = {value}")["value"]
     except toml.TOMLDecodeError:
         return value
+    return parsed
 
 
-def options(path: Path | None, given: Mapping[str, str], kinds: Mapping[str, Kind], reference: str) -> dict[str, Any]:
+def options(path: Path | None, pairs: Mapping[str, str], kinds: Mapping[str, Kind], reference: str) -> dict[str, Value]:
     """The options of a TOML file with the `--set` pairs over them, each of its kind, in the order of their names.
 
     Only what the user said is in it. Raises UsageError, NoInput or BadData.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Value] = {}
     if path is not None:
         for key, value in table(path, reference).items():
             if key not in kinds:
                 raise BadData(f"{path}: unknown option {key!r} of the reference {reference}", nearest(key, [*kinds]))
             try:
-                found[key] = _of_kind(kinds[key], value)
+                values[key] = _of_kind(kinds[key], value)
             except ValueError as error:
                 raise BadData(f"{path}: {key}: {error}") from None
-    for key, value in given.items():
+    for key, value in pairs.items():
         if key not in kinds:
             raise UsageError(f"unknown option {key!r} of the reference {reference}", nearest(key, [*kinds]))
         try:
-            found[key] = _of_kind(kinds[key], _word(kinds[key], value))
+            values[key] = _of_kind(kinds[key], _word(kinds[key], value))
         except ValueError as error:
             raise UsageError(f"--set {key}={value}: {error}") from None
-    return dict(sorted(found.items()))
+    return dict(sorted(values.items()))
 
 
-def _word(kind: Kind, value: str) -> Any:
+def _word(kind: Kind, value: str) -> object:
     """What the text of a `--set` pair stands for; a text that is nothing of its kind stays one."""
     try:
         if kind in (int, float):
@@ -87,7 +91,7 @@ def _word(kind: Kind, value: str) -> Any:
     return {"true": True, "yes": True, "false": False, "no": False}.get(value.lower(), value) if kind is bool else value
 
 
-def _of_kind(kind: Kind, value: Any) -> Any:
+def _of_kind(kind: Kind, value: object) -> Value:
     """The value in canonical form. Raises ValueError with what it must be."""
     if isinstance(kind, tuple):
         if not isinstance(value, str) or value.lower() not in kind:
@@ -105,7 +109,7 @@ def _of_kind(kind: Kind, value: Any) -> Any:
         if not isinstance(value, bool):
             raise ValueError(f"must be true or false, not {value!r}")
         return value
-    number: Any = value
-    if isinstance(value, bool) or not isinstance(value, (int, kind)) or not 0 < number < float("inf"):
+    number = float if kind is float else int
+    if isinstance(value, bool) or not isinstance(value, (int, number)) or not 0 < value < float("inf"):
         raise ValueError(f"must be a positive {'whole ' if kind is int else ''}number, not {value!r}")
-    return kind(number)
+    return number(value)

@@ -41,7 +41,7 @@ def test_the_page_of_files_names_what_is_in_them(root):
 
 def _written(path):
     """The keys of dictionaries that a file calls `info`, `columns` and the like: what it writes into frames."""
-    called = {"info", "columns", "why", "more", "KEPT"} if "stages/units" not in str(path) else set()
+    called = {"info", "columns", "why", "more", "PROPERTIES"} if "stages/units" not in str(path) else set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -50,7 +50,7 @@ def _written(path):
                     yield from _texts([target.slice])
                 if _name(target) in called and isinstance(node.value, ast.Dict):
                     for inner in _dicts(node.value):
-                        yield from _texts(inner.values if _name(target) == "KEPT" else inner.keys)
+                        yield from _texts(inner.values if _name(target) == "PROPERTIES" else inner.keys)
         if isinstance(node, ast.keyword) and node.arg in ("set_info", "set_columns", "more"):
             for inner in _dicts(node.value):
                 yield from _texts(inner.keys)

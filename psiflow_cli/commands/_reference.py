@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,10 +12,10 @@ from psiflow_cli.commands import _model
 from psiflow_cli.console import note
 
 if TYPE_CHECKING:
-    from psiflow_cli.stages.label.stage import Method
+    from psiflow_cli.stages.label.method import Method
 
 
-def reference(function: Callable[..., Any]) -> Callable[..., Any]:
+def reference(function: Callable[..., object]) -> Callable[..., object]:
     """--reference, --input and --set."""
     for option in (
         options.settings,
@@ -30,7 +30,7 @@ def reference(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def failed(function: Callable[..., Any]) -> Callable[..., Any]:
+def failed(function: Callable[..., object]) -> Callable[..., object]:
     """--failed FILE."""
     text = "Where failed frames go [default: OUTPUT with .failed before the suffix]."
     return click.option("--failed", metavar="FILE", help=text)(function)
@@ -42,22 +42,22 @@ def method(name: str | None, input_file: str | None, settings: dict[str, str], t
     from pathlib import Path
 
     from psiflow_cli.protocols import LeavesOut, ReadsBundles
-    from psiflow_cli.stages.label.stage import Method
+    from psiflow_cli.stages.label.method import Method
 
     # a bundle, or a trainer's model file, is the input of the reference `model`
     if not input_file and (Path(name, "model.toml").is_file() or (Path(name).is_file() and _model.family(Path(name)))):
         name, input_file = "model", name
     module = registry.load("references", name)
     if isinstance(module, ReadsBundles) and input_file and Path(input_file).is_file():
-        found = module.of_bundle(_model.load(input_file, trust), settings)
+        decided = module.of_bundle(_model.load(input_file, trust), settings)
     else:
-        found = module.settings(Path(input_file) if input_file else None, settings)
+        decided = module.settings(Path(input_file) if input_file else None, settings)
     replaced = module.replaced(Path(input_file)) if input_file and isinstance(module, LeavesOut) else []
     if replaced:
         note(f"{input_file}: not used, since the frame or psiflow decides it: {', '.join(replaced)}")
-    if name == "model" and len(found["members"]) > 1:
-        note(f"{input_file} is a committee: labels are the mean of its {len(found['members'])} members")
-    return Method(name, module, found, input_file or "")
+    if name == "model" and len(decided["members"]) > 1:
+        note(f"{input_file} is a committee: labels are the mean of its {len(decided['members'])} members")
+    return Method(name, module, decided, input_file or "")
 
 
 def failed_beside(output: str, frames: tuple[str, ...]) -> str:

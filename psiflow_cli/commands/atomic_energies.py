@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from psiflow_cli import options
@@ -43,10 +41,11 @@ def command(
     method = _reference.method(reference, input_file, settings, trust)
     from dataclasses import replace
 
+    from psiflow_cli.protocols import LabelsAtoms
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.label import atomic_energies, stage
 
-    if hasattr(method.module, "isolated"):
+    if isinstance(method.module, LabelsAtoms):
         method = replace(method, settings=method.module.isolated(method.settings))
     output = common.output or (options.beside(frames, "atoms") if frames else "atoms.xyz")
     failed_output = failed or _reference.failed_beside(output, frames)
@@ -60,7 +59,7 @@ def command(
     job = _stage.on_site(job, common, *method.runs_as)
     labelling = stage.Labelling(job, method, failed_output, retry_failed)
 
-    def say(summary: dict[str, Any]) -> str:
+    def say(summary: atomic_energies.AtomsSummary) -> str:
         states = summary["multiplicities"]
         rows = [f"  {e:2} {energy:18.8f} eV, 2S+1 = {states[e]}" for e, energy in summary["energies"].items()]
         return "\n".join([f"{len(rows)} elements -> {_stage.name(summary['output'])}", *rows])

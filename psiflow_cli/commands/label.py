@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from psiflow_cli import options
 from psiflow_cli.commands import _model, _reference, _stage
-
-if TYPE_CHECKING:
-    from psiflow_cli.stages.core.workspace import Workspace
 
 
 @click.command("label", cls=options.StageCommand, short_help="Energies, forces and stress from a reference method")
@@ -84,16 +79,13 @@ def command(
         taken_from=taken_from,
     )
 
-    def plan(workspace: Workspace) -> dict[str, Any]:
-        return stage.plan(labelling, workspace)
-
-    def say(summary: dict[str, Any]) -> str:
+    def say(summary: stage.LabelSummary) -> str:
         counts = f"{summary['labelled']} of {summary['total']} labelled ({summary['computed']} computed now)"
         return f"{counts} -> {_stage.name(summary['output'])}"
 
     _stage.perform(
         job, common,
-        plan=plan,
+        plan=lambda workspace: stage.plan(labelling, workspace),
         run=lambda workspace: stage.run(labelling, workspace),
         verdict=max_failed.verdict,
         say=say,

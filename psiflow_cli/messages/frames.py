@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, final
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -72,6 +72,7 @@ class Context(TypedDict):
     source: list[str]
 
 
+@final  # so that a result which has a `failure` is none
 class Label(TypedDict):
     """What a reference computes for a frame."""
 

@@ -6,13 +6,21 @@ They are computed in the worker's own process by the libraries s-dftd3 and dftd4
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli import inputs, voigt
-from psiflow_cli.errors import BadData, UsageError
+from psiflow_cli.errors import BAD_DATA, BadData, UsageError
 from psiflow_cli.worker.failures import Fatal, failure
 from psiflow_cli.worker.structures import conversion, labels, validity
+
+if TYPE_CHECKING:
+    from dftd3.interface import DampingParam as DampingD3
+    from dftd4.interface import DampingParam as DampingD4
+    from typing_extensions import NotRequired
+
+    from psiflow_cli.messages import Context, Frame, LabelResult
 
 SUMMARY = "the dispersion correction alone (D3, D4) of a functional"
 REQUIRES = ("dftd3", "dftd4", "ase")
@@ -32,52 +40,64 @@ _LAST = {"d4": "Rn"}
 """Beyond its elements s-dftd3 gives zeros, or ends the process."""
 
 
-def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
-    """The version, the functional that it corrects, and whether D3 has three-body terms (D4 always has)."""
+class Settings(TypedDict):
+    """What is corrected, and how."""
+
+    version: str
+    xc: str
+    """The functional."""
+    atm: NotRequired[bool]
+    """Whether D3 has three-body terms; D4 always has."""
+
+
+def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
+    """From the `--set` pairs."""
     if input_file is not None:
         raise UsageError("the reference dftd reads no input file", "leave --input out and use --set xc=pbe")
     return _sensible({"version": "d4", **inputs.options(None, options, OPTIONS, "dftd")})
 
 
-def _sensible(found: dict[str, Any]) -> dict[str, Any]:
-    if "xc" not in found:
+def _sensible(options: Mapping[str, object]) -> Settings:
+    if "xc" not in options:
         raise UsageError("the reference dftd needs to know the functional", "--set xc=pbe")
-    if found["version"] == "d4" and "atm" in found:
+    if options["version"] == "d4" and "atm" in options:
         raise UsageError("atm has no meaning with version=d4", "leave it out")
-    return {**found, "xc": found["xc"].lower()} if found["version"] == "d4" else {"atm": False, **found}
+    if options["version"] == "d4":
+        return {"version": "d4", "xc": str(options["xc"]).lower()}
+    return {"atm": bool(options.get("atm")), "version": str(options["version"]), "xc": str(options["xc"])}
 
 
-def check(settings: dict[str, Any], elements: set[str]) -> None:
+def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for elements without parameters."""
     last = _LAST.get(settings["version"], "Pu")
     for element in validity.beyond(elements, last):
         raise BadData(f"{settings['version']} has no parameters for {element}", f"it goes from H to {last}")
 
 
-def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
     """*worker*: a label or a failure for each frame, in order. Raises Fatal for a functional without parameters."""
     os.environ.setdefault("OMP_NUM_THREADS", str(context.get("threads") or 1))
     try:
         damping = _damping(settings)
     except RuntimeError as error:
         message = f"{settings['version']} has no parameters for xc={settings['xc']}: {error}"
-        raise Fatal(message, "see the documentation of s-dftd3 and dftd4", exit_code=65) from None
-    return [_label(frame, settings, damping) for frame in frames]
+        raise Fatal(message, "see the documentation of s-dftd3 and dftd4", exit_code=BAD_DATA) from None
+    return [_label(frame, settings, damping, context) for frame in frames]
 
 
-def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     """The settings with other parameters."""
     return _sensible({**settings, **inputs.options(None, changes, OPTIONS, "dftd")})
 
 
-def code(context: dict[str, Any]) -> str:
+def code(context: Context) -> str:
     """*worker*: the codes and their versions, as labels carry them."""
     from importlib.metadata import version
 
     return f"s-dftd3 {version('dftd3')}, dftd4 {version('dftd4')}"
 
 
-def _damping(settings: dict[str, Any]) -> Any:
+def _damping(settings: Settings) -> DampingD3 | DampingD4:
     if settings["version"] == "d4":
         from dftd4.interface import DampingParam
 
@@ -87,7 +107,7 @@ def _damping(settings: dict[str, Any]) -> Any:
     return getattr(interface, _DAMPING[settings["version"]])(method=settings["xc"], atm=settings["atm"])
 
 
-def _label(frame: dict[str, Any], settings: dict[str, Any], damping: Any) -> dict[str, Any]:
+def _label(frame: Frame, settings: Settings, damping: DampingD3 | DampingD4, context: Context) -> LabelResult:
     import dftd3.interface
     import dftd4.interface
     from ase.units import Bohr, Hartree
@@ -105,10 +125,10 @@ def _label(frame: dict[str, Any], settings: dict[str, Any], damping: Any) -> dic
             model = dftd4.interface.DispersionModel(system.numbers, system.positions / Bohr, charge=charge, **box)
         else:
             model = dftd3.interface.DispersionModel(system.numbers, system.positions / Bohr, **box)
-        found = model.get_dispersion(damping, grad=True)
+        dispersion = model.get_dispersion(damping, grad=True)
     except RuntimeError as error:
         return failure("crashed", str(error))
     # The virial is the derivative of the energy with respect to the strain: ASE's sign once over the volume.
-    stress = voigt.from_matrix(found["virial"] * Hartree / system.get_volume()) if all(system.pbc) else None
-    forces = -found["gradient"] * Hartree / Bohr
-    return labels.label(frame, float(found["energy"]) * Hartree, forces.tolist(), stress, code({}))
+    stress = voigt.from_matrix(dispersion["virial"] * Hartree / system.get_volume()) if all(system.pbc) else None
+    forces = -dispersion["gradient"] * Hartree / Bohr
+    return labels.label(frame, float(dispersion["energy"]) * Hartree, forces.tolist(), stress, code(context))

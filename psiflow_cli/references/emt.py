@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.structures import conversion, labels, validity
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context, Frame, LabelResult
 
 SUMMARY = "effective medium theory of ASE (Al Cu Ag Au Ni Pd Pt, roughly H C N O), for trials"
 REQUIRES = ("ase",)
@@ -17,7 +20,13 @@ DEFAULT_TASK_SECONDS = 1.0
 ELEMENTS = ("Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt", "H", "C", "N", "O")
 
 
-def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
+class Settings(TypedDict):
+    """Always the same."""
+
+    method: str
+
+
+def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     """EMT has nothing to set."""
     if input_file is not None:
         raise UsageError("the reference emt reads no input file", "leave --input out")
@@ -26,30 +35,30 @@ def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]
     return {"method": "EMT"}
 
 
-def check(settings: dict[str, Any], elements: set[str]) -> None:
+def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for elements without EMT parameters."""
     for element in sorted(elements - set(ELEMENTS)):
         raise BadData(f"EMT has no parameters for the element {element}", "it knows " + " ".join(ELEMENTS))
 
 
-def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
     """*worker*: a label or a failure for each frame, in order."""
-    return [_label(frame) for frame in frames]
+    return [_label(frame, context) for frame in frames]
 
 
-def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     """There is nothing to change."""
     raise UsageError(f"the reference emt cannot be changed to {', '.join(changes)}", "it never fails so")
 
 
-def code(context: dict[str, Any]) -> str:
+def code(context: Context) -> str:
     """*worker*: the code and its version, as labels carry it."""
     import ase
 
     return f"ASE {ase.__version__} EMT"
 
 
-def _label(frame: dict[str, Any]) -> dict[str, Any]:
+def _label(frame: Frame, context: Context) -> LabelResult:
     from ase.calculators.emt import EMT
 
     reason = validity.invalid(frame)
@@ -58,7 +67,7 @@ def _label(frame: dict[str, Any]) -> dict[str, Any]:
     for element in sorted(set(frame["symbols"]) - set(ELEMENTS)):
         return failure("invalid-input", f"EMT has no parameters for the element {element}")
     system = conversion.to_ase(frame)
-    system.calc = EMT()  # type: ignore[no-untyped-call]
+    system.calc = EMT()
     energy, forces = float(system.get_potential_energy()), system.get_forces().tolist()
     stress = [float(x) for x in system.get_stress()] if all(system.pbc) else None
-    return labels.label(frame, energy, forces, stress, code({}))
+    return labels.label(frame, energy, forces, stress, code(context))

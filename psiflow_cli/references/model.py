@@ -6,12 +6,15 @@ Its family predicts, where the site lets the family evaluate. A committee labels
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from psiflow_cli import bundle
 from psiflow_cli.errors import BadData, UsageError, nearest
 from psiflow_cli.worker.models import committee
 from psiflow_cli.worker.structures import labels
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context, Failure, Frame, LabelResult, PredictionResult
 
 SUMMARY = "a trained model: --reference water.model; a committee labels with its mean"
 REQUIRES: tuple[str, ...] = ()
@@ -20,14 +23,27 @@ DEFAULT_TASK_SECONDS = 2.0
 DTYPES = ("float32", "float64")
 
 
-def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
+class Settings(TypedDict):
+    """A model, as a task can load it."""
+
+    model: str
+    """Its fingerprint."""
+    family: str
+    elements: list[str]
+    dtype: str
+    """"": the model's own."""
+    members: list[str]
+    """The folders of their weights."""
+
+
+def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     """What tells this model from others, and where it is; `dtype` computes in another precision than its own."""
     if input_file is None:
         raise UsageError("the reference model needs a model bundle", "--reference water.model, or --input water.model")
     return of_bundle(bundle.load(str(input_file)), options)
 
 
-def of_bundle(loaded: bundle.Bundle, options: dict[str, str]) -> dict[str, Any]:
+def of_bundle(loaded: bundle.Bundle, options: dict[str, str]) -> Settings:
     """The settings of a bundle, or of a bare model file that the user trusts."""
     for key in options:
         if key != "dtype":
@@ -44,23 +60,23 @@ def of_bundle(loaded: bundle.Bundle, options: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def identity(settings: dict[str, Any]) -> dict[str, Any]:
+def identity(settings: Settings) -> dict[str, object]:
     """The settings without the bundle's place: a copy gives the same labels."""
     return {**settings, "members": len(settings["members"])}
 
 
-def runs_as(settings: dict[str, Any]) -> tuple[str, str]:
+def runs_as(settings: Settings) -> tuple[str, str]:
     """A site says where this family evaluates, and that holds for its labels too."""
     return settings["family"], "evaluate"
 
 
-def check(settings: dict[str, Any], elements: set[str]) -> None:
+def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for an element that the model was not trained on; of a bare model file that is not known."""
     for element in sorted(elements - set(settings["elements"])) if settings["elements"] else ():
         raise BadData(f"the model does not know the element {element}", "it knows " + " ".join(settings["elements"]))
 
 
-def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
     """*worker*: a label or a failure for each frame, in order.
 
     The precision is the settings', never the site's: it is part of what a label is.
@@ -72,17 +88,17 @@ def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[
     return [_label(frame, result, context) for frame, result in zip(frames, results, strict=True)]
 
 
-def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     """There is nothing to change."""
     raise UsageError(f"a model cannot be changed to {', '.join(changes)}", "it never fails so")
 
 
-def code(context: dict[str, Any]) -> str:
+def code(context: Context) -> str:
     """*worker*: what labels carry; which model it was, their fingerprint tells."""
     return "psiflow model"
 
 
-def _label(frame: dict[str, Any], result: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+def _label(frame: Frame, result: PredictionResult, context: Context) -> LabelResult:
     if "failure" in result:
-        return result
+        return cast("Failure", result)
     return labels.label(frame, result["energy"], result["forces"], result["stress"], code(context))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli import inputs
 from psiflow_cli.errors import BadData, UsageError
@@ -17,6 +17,9 @@ from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import launcher, single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
 from psiflow_cli.worker.structures import labels, validity
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context, Frame, LabelResult
 
 SUMMARY = "density functional theory and correlated methods of molecules with ORCA"
 REQUIRES = ("ase",)
@@ -44,8 +47,16 @@ _JOBS = (
 _DROPPED_BLOCKS = ("pal", "coords", "geom", "md", "freq", "neb")
 
 
-def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
-    """The template without its coordinates and its job, and the charge and multiplicity that it states."""
+class Settings(TypedDict):
+    """A template without coordinates and job, and the charge and multiplicity that it states."""
+
+    template: str
+    charge: int
+    multiplicity: int
+
+
+def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
+    """From the template."""
     for key in options:
         raise UsageError(f"unknown option {key!r} of the reference orca", "write it into the file given with --input")
     return _read(str(input_file), inputs.text(input_file, "orca", "orca.inp"))[0]
@@ -56,8 +67,8 @@ def replaced(input_file: Path) -> list[str]:
     return _read(str(input_file), inputs.text(input_file, "orca", "orca.inp"))[1]
 
 
-def _read(source: str, text: str) -> tuple[dict[str, Any], list[str]]:
-    kept: list[str] = []
+def _read(source: str, text: str) -> tuple[Settings, list[str]]:
+    lines: list[str] = []
     dropped: list[str] = []
     state = [0, 1]
     closing, opened, keep, inner = "", 0, True, 0
@@ -67,7 +78,7 @@ def _read(source: str, text: str) -> tuple[dict[str, Any], list[str]]:
         if not words:
             continue
         if closing:
-            kept += [line] if keep else []
+            lines += [line] if keep else []
             inner += words[0].startswith(("newgto", "newecp", "newaux"))  # these have an end of their own
             if words[-1] == closing:
                 closing, inner = (closing, inner - 1) if inner else ("", 0)
@@ -76,7 +87,7 @@ def _read(source: str, text: str) -> tuple[dict[str, Any], list[str]]:
                 word for word in line[1:].split() if word.lower() in _JOBS or re.fullmatch(r"(?i)pal\d+|bohrs", word)
             ]
             dropped += jobs
-            kept.append("! " + " ".join(word for word in line[1:].split() if word not in jobs))
+            lines.append("! " + " ".join(word for word in line[1:].split() if word not in jobs))
         elif line.startswith("*"):
             state = _state(f"{source}:{number}", words)
             dropped += ["coordinates"]
@@ -85,7 +96,7 @@ def _read(source: str, text: str) -> tuple[dict[str, Any], list[str]]:
             name = words[0][1:]
             keep = name not in _DROPPED_BLOCKS
             dropped += [] if keep else [f"%{name}"]
-            kept += [line] if keep else []
+            lines += [line] if keep else []
             alone = words[-1] == "end" or (len(words) > 1 and name in ("maxcore", "base", "moinp"))
             closing, opened = ("" if alone else "end"), number
         else:
@@ -94,9 +105,9 @@ def _read(source: str, text: str) -> tuple[dict[str, Any], list[str]]:
             )
     if closing:
         raise BadData(f"{source}:{opened}: what begins here is never closed", f"end it with {closing}")
-    if not any(line.startswith("!") for line in kept):
+    if not any(line.startswith("!") for line in lines):
         raise BadData(f"{source}:1: there is no line of keywords", "as in: ! PBE def2-SVP")
-    return {"template": "\n".join(kept) + "\n", "charge": state[0], "multiplicity": state[1]}, dropped
+    return {"template": "\n".join(lines) + "\n", "charge": state[0], "multiplicity": state[1]}, dropped
 
 
 def _state(where: str, words: list[str]) -> list[int]:
@@ -107,30 +118,39 @@ def _state(where: str, words: list[str]) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def check(settings: dict[str, Any], elements: set[str]) -> None:
+def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for what is no element; which ones a basis has, only ORCA knows."""
     for element in validity.beyond(elements, "Pu"):
         raise BadData(f"ORCA has no {element}", "its basis sets go to plutonium at most")
 
 
-def render(frame: dict[str, Any], settings: dict[str, Any], ranks: int = 1) -> str:
+def render(frame: Frame, settings: Settings, ranks: int = 1) -> str:
     """The input of one frame."""
     atoms = [
         f"{symbol} " + " ".join(repr(float(x)) for x in row)
         for symbol, row in zip(frame["symbols"], frame["positions"], strict=True)
     ]
-    charge, multiplicity = (settings[k] if frame.get(k) is None else frame[k] for k in ("charge", "multiplicity"))
+    charge, multiplicity = _electrons(frame, settings)
     parallel = [f"%pal nprocs {ranks} end"] if ranks > 1 else []
     head = [settings["template"].rstrip(), "! EnGrad NoAutoStart", *parallel, f"* xyz {charge} {multiplicity}"]
     return "\n".join([*head, *atoms, "*", ""])
 
 
-def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+def _electrons(frame: Frame, settings: Settings) -> tuple[int, int]:
+    """Charge and multiplicity: the frame's, or those of the template."""
+    charge, multiplicity = frame.get("charge"), frame.get("multiplicity")
+    return (
+        settings["charge"] if charge is None else charge,
+        settings["multiplicity"] if multiplicity is None else multiplicity,
+    )
+
+
+def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
     """*worker*: a label or a failure for each frame, in order."""
     return [_label(frame, settings, context) for frame in frames]
 
 
-def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     """The settings with keywords of blocks set, such as `scf/maxiter=500`, after the template's."""
     added = ""
     for path, value in changes.items():
@@ -141,7 +161,7 @@ def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]
     return {**settings, "template": settings["template"] + added}
 
 
-def isolated(settings: dict[str, Any]) -> dict[str, Any]:
+def isolated(settings: Settings) -> Settings:
     """The settings for single atoms: neutral, unrestricted, without dispersion."""
     words = re.compile(r"(?i)(?<!\S)(?:D2|D3|D3BJ|D3ZERO|D4|NL|UKS|UHF|RKS|RHF)(?!\S)")
     lines = [words.sub("", x) if x.startswith("!") else x for x in settings["template"].splitlines()]
@@ -150,26 +170,27 @@ def isolated(settings: dict[str, Any]) -> dict[str, Any]:
     return {**settings, "template": "\n".join(" ".join(x.split()) for x in lines) + "\n", "charge": 0}
 
 
-def code(context: dict[str, Any]) -> str:
+def code(context: Context) -> str:
     """*worker*: the code and its version, as labels carry it."""
     return single_run.version(PROGRAM, [_INPUT], {_INPUT: "! HF STO-3G\n* xyz 0 1\nHe 0 0 0\n*\n"}, context, _VERSION)
 
 
-def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
-    state = {key: settings[key] for key in FRAME_INPUTS if frame.get(key) is None}
-    reason = validity.invalid(frame) or validity.not_a_molecule({**frame, **state}, "ORCA")
+def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
+    charge, multiplicity = _electrons(frame, settings)
+    complete: Frame = {**frame, "charge": charge, "multiplicity": multiplicity}
+    reason = validity.invalid(frame) or validity.not_a_molecule(complete, "ORCA")
     if reason:
         return failure("invalid-input", reason)
     text = render(frame, settings, context.get("ranks") or 1)
     executable = context.get("executable") or PROGRAM.executable
     # with more than one rank ORCA must be called by its whole path
     path = shutil.which(executable, path=launcher.environment(context).get("PATH")) or executable
-    alone = {**context, "launch": "", "ranks": 1, "executable": path}
+    alone: Context = {**context, "launch": "", "ranks": 1, "executable": path}
     ran = single_run.run(PROGRAM, [_INPUT], {_INPUT: text}, alone, (_NUMBERS,))
-    return single_run.label(PROGRAM, ran, lambda ran: _converted(frame, ran), single_run.kept(frame, text, context))
+    return single_run.label(PROGRAM, ran, frame, text, context, _converted)
 
 
-def _converted(frame: dict[str, Any], ran: Ran) -> dict[str, Any]:
+def _converted(frame: Frame, ran: Ran) -> LabelResult:
     """A label from the numbers of the .engrad file, which stand in the order: atoms, energy, gradient, …"""
     from ase.units import Bohr, Hartree
 

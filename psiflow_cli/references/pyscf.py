@@ -6,15 +6,23 @@ Positions go in and numbers come out in atomic units, converted once with ASE's 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO, TypedDict, cast
 
 from psiflow_cli import inputs
-from psiflow_cli.errors import BadData, UsageError
+from psiflow_cli.errors import BAD_DATA, BadData, UsageError
 from psiflow_cli.worker.failures import Fatal, failure
 from psiflow_cli.worker.process import scratch
-from psiflow_cli.worker.process.single_run import kept
+from psiflow_cli.worker.process.task_logs import TaskLog
 from psiflow_cli.worker.structures import labels, validity
+
+if TYPE_CHECKING:
+    from pyscf.gto import Mole
+    from pyscf.scf.hf import SCF
+    from typing_extensions import NotRequired
+
+    from psiflow_cli.messages import Context, FailureClass, Frame, LabelResult, Vectors
 
 SUMMARY = "Hartree-Fock, density functional theory and MP2 of molecules with PySCF"
 REQUIRES = ("pyscf", "ase")
@@ -42,35 +50,55 @@ _ONLY = {"dft": ("xc", "grids_level", "grid_response"), "hf": (), "mp2": ()}
 """Options that make sense with one method only."""
 
 
-def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
+class Settings(TypedDict):
+    """What was said of `OPTIONS`."""
+
+    method: str
+    basis: str | dict[str, str]
+    """Of all elements, or of each."""
+    xc: NotRequired[str]
+    ecp: NotRequired[str | dict[str, str]]
+    disp: NotRequired[str]
+    unrestricted: NotRequired[bool]
+    density_fit: NotRequired[bool]
+    grids_level: NotRequired[int]
+    grid_response: NotRequired[bool]
+    conv_tol: NotRequired[float]
+    """Ha."""
+    max_cycle: NotRequired[int]
+    level_shift: NotRequired[float]
+    """Ha."""
+    newton: NotRequired[bool]
+
+
+def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     """The method and its parameters, from a TOML file and the `--set` pairs over it."""
-    found = inputs.options(input_file, options, OPTIONS, "pyscf")
-    return _sensible({"method": "dft", **found})
+    return _sensible({"method": "dft", **inputs.options(input_file, options, OPTIONS, "pyscf")})
 
 
-def _sensible(found: dict[str, Any]) -> dict[str, Any]:
-    needed = ("basis", "xc") if found["method"] == "dft" else ("basis",)
+def _sensible(options: Mapping[str, object]) -> Settings:
+    needed = ("basis", "xc") if options["method"] == "dft" else ("basis",)
     for key in needed:
-        if key not in found:
+        if key not in options:
             hint = "--set xc=pbe --set basis=def2-svp, or name a TOML file that says them with --input pyscf.toml"
             raise UsageError(f"the reference pyscf needs to know the {key}", hint)
     for method, keys in _ONLY.items():
         for key in keys:
-            if key in found and method != found["method"]:
-                raise UsageError(f"{key} has no meaning with method={found['method']}", "leave it out")
-    if found["method"] == "mp2" and found.get("density_fit"):
+            if key in options and method != options["method"]:
+                raise UsageError(f"{key} has no meaning with method={options['method']}", "leave it out")
+    if options["method"] == "mp2" and options.get("density_fit"):
         raise UsageError("density_fit has no gradient with method=mp2", "leave it out")
-    return found
+    return cast("Settings", options)
 
 
-def check(settings: dict[str, Any], elements: set[str]) -> None:
+def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for an element that a table of basis sets leaves out."""
     basis = settings["basis"]
     for element in sorted(elements - set(basis)) if isinstance(basis, dict) else ():
         raise BadData(f"the basis of the reference pyscf has no {element}", f'add {element} = "…" to its table')
 
 
-def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
     """*worker*: a label or a failure for each frame, in order. Raises Fatal for a basis or functional nobody has."""
     import pyscf
 
@@ -79,24 +107,26 @@ def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[
     return [_label(frame, settings, context) for frame in frames]
 
 
-def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     """The settings with other parameters."""
     return _sensible({**settings, **inputs.options(None, changes, OPTIONS, "pyscf")})
 
 
-def isolated(settings: dict[str, Any]) -> dict[str, Any]:
+def isolated(settings: Settings) -> Settings:
     """The settings for single atoms: unrestricted, without dispersion."""
-    return {**{k: v for k, v in settings.items() if k != "disp"}, "unrestricted": True}
+    atom: Settings = {**settings, "unrestricted": True}
+    atom.pop("disp", None)
+    return atom
 
 
-def code(context: dict[str, Any]) -> str:
+def code(context: Context) -> str:
     """*worker*: the code and its version, as labels carry it."""
     from importlib.metadata import version
 
     return f"PySCF {version('pyscf')}"
 
 
-def _check_method(settings: dict[str, Any]) -> None:
+def _check_method(settings: Settings) -> None:
     """Raise Fatal for a functional that libxc does not have, and for a dispersion that is not installed."""
     from importlib.util import find_spec
 
@@ -105,12 +135,12 @@ def _check_method(settings: dict[str, Any]) -> None:
     try:
         libxc.parse_xc(settings.get("xc", "hf"))
     except (KeyError, ValueError) as error:
-        raise Fatal(f"PySCF does not know xc={settings['xc']}: {error}", "it takes libxc's names", 65) from None
+        raise Fatal(f"PySCF does not know xc={settings['xc']}: {error}", "it takes libxc's names", BAD_DATA) from None
     if "disp" in settings and find_spec("pyscf.dispersion") is None:
         raise Fatal(f"disp={settings['disp']} needs the package pyscf-dispersion", "install it where PySCF is")
 
 
-def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     from ase.units import Bohr, Hartree
 
     reason = validity.invalid(frame) or validity.not_a_molecule(frame, "PySCF")
@@ -126,8 +156,8 @@ def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, A
         except (RuntimeError, NotImplementedError, ValueError, ArithmeticError) as error:
             problem = ("crashed", f"PySCF: {type(error).__name__}: {error}")
         text = json.dumps({"frame": frame, "settings": settings}, indent=1)
-        said = log.read_text(errors="replace")
-    path = kept(frame, text, context).write(said, failed=bool(problem))
+        printed = log.read_text(errors="replace")
+    path = TaskLog.of_frame(frame, text, context).write(printed, failed=bool(problem))
     if problem:
         return failure(*problem, path)
     forces = [[-x * Hartree / Bohr for x in row] for row in gradient]
@@ -135,8 +165,8 @@ def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, A
 
 
 def _compute(
-    frame: dict[str, Any], settings: dict[str, Any], log: TextIO, memory: int | None
-) -> tuple[float, Any, tuple[str, str] | None]:
+    frame: Frame, settings: Settings, log: TextIO, memory: int | None
+) -> tuple[float, Vectors, tuple[FailureClass, str] | None]:
     """Energy in Ha, its gradient in Ha/bohr, and the class and message of a failure."""
     from pyscf import mp
 
@@ -153,7 +183,7 @@ def _compute(
     return float(method.e_tot), gradient.kernel().tolist(), None
 
 
-def _molecule(frame: dict[str, Any], settings: dict[str, Any], log: TextIO) -> Any:
+def _molecule(frame: Frame, settings: Settings, log: TextIO) -> Mole:
     from ase.units import Bohr
     from pyscf import gto
     from pyscf.lib.exceptions import BasisNotFoundError
@@ -172,10 +202,10 @@ def _molecule(frame: dict[str, Any], settings: dict[str, Any], log: TextIO) -> A
     try:
         return molecule.build(dump_input=False, parse_arg=False)
     except BasisNotFoundError as error:
-        raise Fatal(f"PySCF: {error}", "PySCF's documentation lists its basis sets", exit_code=65) from None
+        raise Fatal(f"PySCF: {error}", "PySCF's documentation lists its basis sets", exit_code=BAD_DATA) from None
 
 
-def _mean_field(molecule: Any, settings: dict[str, Any]) -> Any:
+def _mean_field(molecule: Mole, settings: Settings) -> SCF:
     from pyscf import dft, scf
 
     open_shell = molecule.spin != 0 or settings.get("unrestricted", False)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli import voigt
 from psiflow_cli.errors import BadData, UsageError, nearest
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.structures import conversion, labels, validity
+
+if TYPE_CHECKING:
+    from tblite.interface import Result
+
+    from psiflow_cli.messages import Context, Failure, Frame, LabelResult
 
 SUMMARY = "GFN1-xTB, GFN2-xTB or IPEA1-xTB tight binding with tblite"
 REQUIRES = ("tblite", "ase")
@@ -23,14 +28,24 @@ LAST = "Rn"
 """The last element that tblite has parameters for."""
 
 
-def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
+class Settings(TypedDict):
+    """A method of tight binding."""
+
+    method: str
+    accuracy: float
+    electronic_temperature: float
+    """K."""
+    max_iterations: int
+
+
+def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     """The method and its parameters: accuracy (1.0), electronic temperature (300 K), SCF iterations (250)."""
     if input_file is not None:
         raise UsageError("the reference xtb reads no input file", "leave --input out and use --set method=GFN1-xTB")
     return _parsed(options)
 
 
-def _parsed(options: dict[str, str]) -> dict[str, Any]:
+def _parsed(options: dict[str, str]) -> Settings:
     for key in options:
         if key not in OPTIONS:
             raise UsageError(f"unknown option {key!r} of the reference xtb", nearest(key, OPTIONS))
@@ -47,9 +62,9 @@ def _parsed(options: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     """The settings with other parameters."""
-    return {**settings, **{k: v for k, v in _parsed(changes).items() if k in changes}}
+    return _parsed({**{key: str(value) for key, value in settings.items()}, **changes})
 
 
 def _positive(options: dict[str, str], key: str, default: float) -> float:
@@ -62,27 +77,27 @@ def _positive(options: dict[str, str], key: str, default: float) -> float:
     return value
 
 
-def check(settings: dict[str, Any], elements: set[str]) -> None:
+def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for elements beyond radon, which no xTB method knows."""
     for element in validity.beyond(elements, LAST):
         raise BadData(f"{settings['method']} has no parameters for the element {element}", "it goes from H to Rn")
 
 
-def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
     """*worker*: a label or a failure for each frame, in order."""
     # tblite's threads are fixed when it is loaded, and more than one makes its numbers vary in the last digits.
     os.environ.setdefault("OMP_NUM_THREADS", str(context.get("threads") or 1))
-    return [_label(frame, settings) for frame in frames]
+    return [_label(frame, settings, context) for frame in frames]
 
 
-def code(context: dict[str, Any]) -> str:
+def code(context: Context) -> str:
     """*worker*: the code and its version, as labels carry it."""
     from importlib.metadata import version
 
     return f"tblite {version('tblite')}"
 
 
-def _label(frame: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     import numpy as np
     from ase.units import Bohr, Hartree, kB
     from tblite.exceptions import TBLiteRuntimeError
@@ -120,7 +135,7 @@ def _label(frame: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
         stress = voigt.from_matrix(np.asarray(result.get("virial")) * Hartree / system.get_volume())
     forces = -np.asarray(result.get("gradient")) * Hartree / Bohr
     energy = float(result.get("energy")) * Hartree
-    return labels.label(frame, energy, forces.tolist(), stress, code({}))
+    return labels.label(frame, energy, forces.tolist(), stress, code(context))
 
 
 def _unsupported(pbc: list[bool], method: str) -> str:
@@ -131,7 +146,7 @@ def _unsupported(pbc: list[bool], method: str) -> str:
     return ""
 
 
-def _failed(message: str) -> dict[str, Any]:
+def _failed(message: str) -> Failure:
     if "not converged" in message:
         return failure("unconverged", message)
     if "not compatible" in message:
@@ -139,7 +154,7 @@ def _failed(message: str) -> dict[str, Any]:
     return failure("crashed", message)
 
 
-def _miscounted(result: Any, charge: int, unpaired: int, stated: bool) -> str:
+def _miscounted(result: Result, charge: int, unpaired: int, stated: bool) -> str:
     """What is wrong with charge or multiplicity, or "": tblite itself silently occupies what it can."""
     electrons = round(float(result.get("orbital-occupations").sum()))
     if abs(float(result.get("charges").sum()) - charge) > 1e-3:

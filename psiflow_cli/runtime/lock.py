@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, cast
 from psiflow_cli.errors import Stopped
 from psiflow_cli.runtime import stoprequest
 from psiflow_cli.runtime.jsonfile import read_json
+from psiflow_cli.worker.process import process_table
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Holder
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 BEAT_S = 10.0
 DEAD_AFTER_S = 60.0
 INTRODUCTION_S = 0.3
+started = process_table.start_time
 
 
 class Lock:
@@ -128,22 +130,6 @@ def _has_open(pid: int, path: Path) -> bool:
     except OSError:
         return True
     return False
-
-
-def started(pid: int) -> str:
-    """A process's start time in clock ticks since boot, "" if it is gone (a pid alone may be used again)."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        if Path("/proc/self/stat").exists():
-            return ""
-        try:  # no /proc: all that can be asked is whether the pid exists
-            os.kill(pid, 0)
-        except OSError:
-            return ""
-        return "unknown"
-    fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] == "Z" else fields[19]
 
 
 def _me() -> Holder:

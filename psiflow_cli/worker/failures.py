@@ -23,7 +23,8 @@ MACHINE_FAILURES: tuple[FailureClass, ...] = ("worker-lost", "timeout", "out-of-
 """Failures that are the machine's fault, not the frame's: the next run tries them again."""
 
 _OUT_OF_MEMORY = re.compile(
-    r"out of memory|oom[-_ ]kill|can(no|')t allocate memory|insufficient virtual memory|std::bad_alloc|MemoryError",
+    r"out of memory|oom[-_ ]kill|can(?:no|')t allocate memory|error allocating|allocation would exceed memory|"
+    r"insufficient (?:virtual )?memory|not enough memory|std::bad_alloc|MemoryError|exited on signal 9\b",
     re.IGNORECASE,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from psiflow_cli import protocols, registry
 from psiflow_cli.main import main
 from tests.commands.springs import SITE
 from tests.conftest import ROOT
@@ -97,3 +99,25 @@ def test_the_long_blocks_run_too(page, tmp_path):
     environment = {"PATH": surroundings(tmp_path)["PATH"]}
     assert play(page, tmp_path, environment, full=True, shorter=SHORTER) >= 3
     assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [
+        ("argon.py", "references"),
+        ("ideal_gas.py", "models"),
+        ("at_rest.py", "samplers"),
+        ("desks.py", "runtime.providers"),
+        ("here.py", "runtime.executors"),
+    ],
+)
+def test_the_back_ends_have_what_their_protocol_asks_for(file, kind, tmp_path):
+    block = next(b for b in blocks(ROOT / "docs" / "back-ends.md") if b.mark == f"file: {file}")
+    path = tmp_path / file
+    path.write_text(block.text)
+    module = registry.load(kind, str(path))
+    protocol = vars(getattr(protocols, registry._PROTOCOLS[kind]))
+    for name, function in protocol.items():
+        if inspect.isfunction(function) and not name.startswith("_"):
+            parameters = list(inspect.signature(function).parameters)[1:]
+            assert list(inspect.signature(getattr(module, name)).parameters) == parameters, name

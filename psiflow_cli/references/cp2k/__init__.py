@@ -11,16 +11,21 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BadData, NoInput, UsageError
-from psiflow_cli.references.cp2k import complaint, kinds, method, output, run, shell, template
+from psiflow_cli.references.cp2k import complaint, installation, kinds, method, output, shell, template
 from psiflow_cli.references.cp2k.change import changed
 from psiflow_cli.references.cp2k.periodicity import Impossible
 from psiflow_cli.references.cp2k.run import code, label
 from psiflow_cli.references.cp2k.single_point import ROKS, UKS, build
 from psiflow_cli.references.cp2k.template import Section
 from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.process import single_run
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context, Frame
+    from psiflow_cli.references.cp2k.template import Settings
 
 SUMMARY = "density functional theory with CP2K (Quickstep)"
 REQUIRES = ("ase",)
@@ -50,19 +55,19 @@ class _Origin:
 _origins: dict[str, _Origin] = {}
 
 
-def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
+def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     """The template in canonical form, without what psiflow controls, and the text of the files beside it."""
     if input_file is None:
         raise UsageError("the reference cp2k needs a CP2K input", "name it with --input cp2k.inp")
     if not input_file.is_file():
         raise NoInput(f"{input_file}: no such file")
-    found, root, _ = method.load(input_file, options)
+    loaded, root, _ = method.load(input_file, options)
     lines = {s.name: s.line.number for s in root.walk() if s.line.source == str(input_file) and s.line.text}
-    _origins[json.dumps(found, sort_keys=True)] = _Origin(str(input_file), lines, root)
-    return found
+    _origins[json.dumps(loaded, sort_keys=True)] = _Origin(str(input_file), lines, root)
+    return loaded
 
 
-def identity(settings: dict[str, Any]) -> dict[str, Any]:
+def identity(settings: Settings) -> Settings:
     """What decides a label: of the files that go along their sha256, as a table may have megabytes."""
     files = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in settings["files"].items()}
     return {**settings, "files": files}
@@ -73,39 +78,39 @@ def replaced(input_file: Path) -> list[str]:
     return method.load(input_file, {})[2]
 
 
-def check(settings: dict[str, Any], elements: set[str]) -> list[str]:
+def check(settings: Settings, elements: set[str]) -> list[str]:
     """Raise BadData, with the template's name, for an element without a &KIND; returns what else is worth a note."""
     origin = _origin(settings)
     return kinds.check(settings, elements, origin.where, origin.lines)
 
 
-def locate(settings: dict[str, Any], text: str) -> str:
+def locate(settings: Settings, text: str) -> str:
     """Where in the template it is that CP2K complains about, as `file:line`, or "" if that cannot be told."""
     root = _origin(settings).root
     line = complaint.place(root, text) if root else None
     return f"{line.source}:{line.number}" if line else ""
 
 
-def try_out(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> None:
+def try_out(frame: Frame, settings: Settings, context: Context) -> None:
     """Raise BadData if CP2K refuses to read a frame's input; says nothing where no CP2K can be started."""
     try:
         text, _ = build(frame, settings)
         with tempfile.TemporaryDirectory(prefix="psiflow-") as folder:
             Path(folder, shell.INPUT).write_text(text, encoding="utf-8")
-            alone = {**context, "launch": "", "ranks": 1, "memory": None, "walltime": _PATIENCE_S}
-            _, log = run.launched(Path(folder), ["--check", shell.INPUT], alone)
+            alone: Context = {**context, "launch": "", "ranks": 1, "memory": None, "walltime": _PATIENCE_S}
+            _, log = single_run.run_in(Path(folder), installation.PROGRAM, ["--check", shell.INPUT], alone)
     except (Impossible, Fatal):
         return  # of the one, other frames know nothing; the other is said where the tasks run
-    said = output.bad_template(log)
-    if said:
-        raise BadData(f"CP2K rejects the template: {said}", "mend the file given with --input")
+    mistake = output.bad_template(log)
+    if mistake:
+        raise BadData(f"CP2K rejects the template: {mistake}", "mend the file given with --input")
 
 
-def _origin(settings: dict[str, Any]) -> _Origin:
+def _origin(settings: Settings) -> _Origin:
     return _origins.get(json.dumps(settings, sort_keys=True), _Origin("the CP2K template", {}))
 
 
-def render(frame: dict[str, Any], settings: dict[str, Any]) -> str:
+def render(frame: Frame, settings: Settings) -> str:
     """The input that a frame would get. Raises BadData for a frame that can have none."""
     try:
         return build(frame, settings)[0]
@@ -113,7 +118,7 @@ def render(frame: dict[str, Any], settings: dict[str, Any]) -> str:
         raise BadData(f"the first frame: {error}") from None
 
 
-def isolated(settings: dict[str, Any]) -> dict[str, Any]:
+def isolated(settings: Settings) -> Settings:
     """The settings for single atoms: neutral, unrestricted, without dispersion and k-points, with a patient SCF."""
     root = template.parse(settings["template"], "template")
     force_eval = template.only(root, "FORCE_EVAL")
@@ -128,4 +133,6 @@ def isolated(settings: dict[str, Any]) -> dict[str, Any]:
     for section in dft.sections("XC"):
         section.drop("VDW_POTENTIAL")
     kinds.keep_first(force_eval)
-    return {**{k: v for k, v in settings.items() if k != "labels"}, "template": root.render()}
+    atom: Settings = {**settings, "template": root.render()}
+    atom.pop("labels", None)
+    return atom

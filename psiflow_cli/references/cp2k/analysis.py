@@ -37,11 +37,11 @@ def dipole(log: str) -> Dipole | None:
         return None
     text = log[start : start + 3000]
     debye, atomic, total = (x.search(text) for x in (_DIPOLE, _TB_DIPOLE, _CHARGE))
-    found = debye or atomic
-    if not found or (debye and not total):
+    match = debye or atomic
+    if not match or (debye and not total):
         raise Unreadable("the dipole moment in the log cannot be read")
     unit = DEBYE_PER_ATOMIC_UNIT if debye else 1.0
-    return Dipole([number(x) / unit for x in found.groups()], number(total[1]) if total else 0.0)
+    return Dipole([number(x) / unit for x in match.groups()], number(total[1]) if total else 0.0)
 
 
 def charges(log: str, name: str, atoms: int) -> list[float] | None:
@@ -63,9 +63,9 @@ def charges(log: str, name: str, atoms: int) -> list[float] | None:
     in_order = [int(row[1]) for row in rows] == list(range(1, atoms + 1))
     if total is None or place is None or not in_order or any(len(row) != len(numbers[0]) for row in numbers):
         raise Unreadable(f"the {title} in the log cannot be read")
-    found = [row[place] for row in numbers]
+    net = [row[place] for row in numbers]
     sums = total[1].split()
-    said = number(sums[place] if name == "mulliken_charges" and len(sums) > place else sums[-1])
-    if abs(sum(found) - said) > _ROUNDED[name] * (atoms + 1):
-        raise Unreadable(f"the {title} in the log do not add up to {said}")
-    return found
+    sum_printed = number(sums[place] if name == "mulliken_charges" and len(sums) > place else sums[-1])
+    if abs(sum(net) - sum_printed) > _ROUNDED[name] * (atoms + 1):
+        raise Unreadable(f"the {title} in the log do not add up to {sum_printed}")
+    return net

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from psiflow_cli.errors import UsageError
 from psiflow_cli.references.cp2k import method, template
+from psiflow_cli.references.cp2k.template import Settings
 
 _EXAMPLE = "as in FORCE_EVAL/DFT/SCF/MAX_SCF=200; without a value the keyword or section is removed"
 
 
-def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     """The settings with keywords set, or keywords and sections removed where the value is empty. Raises UsageError."""
     root = template.parse(settings["template"], "template")
     for path, value in changes.items():

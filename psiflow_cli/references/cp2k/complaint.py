@@ -21,24 +21,24 @@ _PLACE = re.compile(r"\s*(?: at)?\s*, File: '.*?', Line:.*?(?:Chunk: <(.*)>)?$")
 
 def tidy(text: str) -> str:
     """A complaint without the place in the input that CP2K read, which nobody else has seen."""
-    return _PLACE.sub(lambda found: f" (at {found[1]})" if found[1] else "", text)
+    return _PLACE.sub(lambda match: f" (at {match[1]})" if match[1] else "", text)
 
 
 def place(root: Section, text: str) -> Line | None:
     """The line of a template's tree that a complaint is about, if it can be told."""
     sections = list(root.walk())
-    found = _UNKNOWN.search(text) or _REPEATED.search(text)
-    if found:
-        lines = [i.line for s in sections for i in s.items if (i.name, s.name or "__ROOT__") == found.groups()]
+    match = _UNKNOWN.search(text) or _REPEATED.search(text)
+    if match:
+        lines = [i.line for s in sections for i in s.items if (i.name, s.name or "__ROOT__") == match.groups()]
         return lines[-1] if lines else None
     again = _SECTION.search(text)
     if again:
         lines = [s.line for s in sections if s.name == again[1]]
         return lines[-1] if lines else None
     for groups in _FOUND.findall(text):
-        said = _WORD.search("".join(groups))
-        for line, words in _words(sections) if said else ():
-            if said and said[0].upper() in words:
+        word = _WORD.search("".join(groups))
+        for line, words in _words(sections) if word else ():
+            if word and word[0].upper() in words:
                 return line
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from psiflow_cli.references.cp2k import data
+from psiflow_cli.references.cp2k import installation
 from psiflow_cli.references.cp2k.preprocess import read, unquoted
 from psiflow_cli.references.cp2k.template import Keyword, Section
 
@@ -55,19 +55,19 @@ def _where(item: Keyword, name: str, folder: Path) -> Path | None:
     beside = folder / name
     if beside.is_file():
         return beside
-    known = data.folder()
-    if name.split("/")[0] in data.SHIPPED:
+    folder_of_cp2k = installation.data_folder()
+    if name.split("/")[0] in installation.SHIPPED:
         return None
-    if known and (known / name).is_file():
-        return known / name
+    if folder_of_cp2k and (folder_of_cp2k / name).is_file():
+        return folder_of_cp2k / name
     if "/" in name:
         bare = name.rsplit("/", 1)[1]
-        own = bare in data.SHIPPED
+        own = bare in installation.SHIPPED
         hint = f"{bare} alone is CP2K's own" if own else "its path is relative to the template's folder"
         raise item.line.error(f"{item.name} {name}: no such file", hint)
-    if known:
+    if folder_of_cp2k:
         hint = "put it beside the template"
-        raise item.line.error(f"{item.name} {name}: neither beside the template nor in {known}", hint)
+        raise item.line.error(f"{item.name} {name}: neither beside the template nor in {folder_of_cp2k}", hint)
     return None
 
 
@@ -83,7 +83,7 @@ def _carry_folder(item: Keyword, folder: Path, files: dict[str, str]) -> None:
     """A folder of parameters beside the template, whose files then lie in the scratch folder itself."""
     name = unquoted(item.value)
     path = folder / name
-    if name.strip("./") == "" or name.split("/")[0] in data.SHIPPED:
+    if name.strip("./") == "" or name.split("/")[0] in installation.SHIPPED:
         return
     if not path.is_dir():
         raise item.line.error(f"{item.name} {name}: no such folder", "its path is relative to the template's folder")

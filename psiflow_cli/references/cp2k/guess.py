@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.references.cp2k import template
 from psiflow_cli.references.cp2k.single_point import UKS
 
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Frame
 
-def group(frame: dict[str, Any], text: str, reuse_uks: bool) -> str:
+
+def group(frame: Frame, text: str, reuse_uks: bool) -> str:
     """A name that frames share if one may begin with the wavefunction of another; empty: none may.
 
     `text` is the frame's input. Those that share a name have the same atoms in the same order, periodicity, charge and

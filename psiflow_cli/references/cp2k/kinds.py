@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from psiflow_cli.errors import BadData
 from psiflow_cli.references.cp2k import template
-from psiflow_cli.references.cp2k.template import Keyword, Section
+from psiflow_cli.references.cp2k.template import Keyword, Section, Settings
 
 _LETTERS = re.compile("[A-Za-z]+")
 WITHOUT_KINDS = ("XTB", "DFTB", "MNDO", "MNDOD", "AM1", "PM3", "PM6", "PM6-FM", "PDG", "RM1", "PNNL")
@@ -46,16 +45,16 @@ def _all(force_eval: Section) -> Iterator[tuple[str, str, Section]]:
 
 def several(force_eval: Section) -> dict[str, list[str]]:
     """The elements with kinds that differ and none of the element's own name: a frame cannot say which is meant."""
-    found: dict[str, dict[str, str]] = {}
+    contents: dict[str, dict[str, str]] = {}
     for element, name, kind in _all(force_eval):
-        found.setdefault(element, {})[name] = "".join(
+        contents.setdefault(element, {})[name] = "".join(
             i.render() if isinstance(i, Section) else f"{i.name} {i.value}\n"
             for i in kind.items
             if i.name not in ("ELEMENT", "ELEMENT_SYMBOL")
         )
     return {
         element: list(names)
-        for element, names in found.items()
+        for element, names in contents.items()
         if element != DEFAULT and len(set(names.values())) > 1 and element not in {n.capitalize() for n in names}
     }
 
@@ -103,21 +102,21 @@ def of_frame(force_eval: Section, symbols: list[str], labelled: list[str]) -> li
     return [own[label.upper()] if s in unclear else names.get(s, s) for s, label in zip(symbols, labelled, strict=True)]
 
 
-def check(settings: dict[str, Any], elements: set[str], where: str, lines: dict[str, int]) -> list[str]:
+def check(settings: Settings, elements: set[str], where: str, lines: dict[str, int]) -> list[str]:
     """Raise BadData for the first element without a &KIND; returns a note of those that no frame needs.
 
     `where` and `lines` place the template's sections.
     """
     force_eval = template.only(template.parse(settings["template"], where), "FORCE_EVAL")
-    known = kinds(force_eval)
+    own_kinds = kinds(force_eval)
     place = f"{where}:{lines.get('SUBSYS') or lines.get('FORCE_EVAL') or 1}"
-    has = f"it has {', '.join(sorted(known))}" if known else "it has none"
-    if known and not {*elements, DEFAULT} & set(known):
+    has = f"it has {', '.join(sorted(own_kinds))}" if own_kinds else "it has none"
+    if own_kinds and not {*elements, DEFAULT} & set(own_kinds):
         raise BadData(f"{place}: no &KIND is for {', '.join(sorted(elements))}, which the data hold", has)
     qs = force_eval.find("DFT/QS")
     free = qs is not None and qs.word("METHOD") in WITHOUT_KINDS
     for element in sorted(elements):
-        if element not in known and DEFAULT not in known and not free:
+        if element not in own_kinds and DEFAULT not in own_kinds and not free:
             raise BadData(f"{place}: no &KIND {element}, but the data hold {element}", f"add one to &SUBSYS; {has}")
     for element, names in several(force_eval).items():
         if element in elements and "labels" not in settings:
@@ -125,5 +124,5 @@ def check(settings: dict[str, Any], elements: set[str], where: str, lines: dict[
                 f"{place}: {' and '.join(f'&KIND {n}' for n in names)} are all for {element}",
                 "leave one, or give the template a &COORD with the atoms in the frames' order",
             )
-    spare = sorted(set(known) - elements - {DEFAULT})
+    spare = sorted(set(own_kinds) - elements - {DEFAULT})
     return [f"{where}: no frame needs its &KIND {', '.join(spare)}"] if spare else []

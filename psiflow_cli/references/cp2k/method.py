@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from psiflow_cli.errors import UsageError, nearest
 from psiflow_cli.references.cp2k import files, kinds, preprocess, properties, template
-from psiflow_cli.references.cp2k.template import Keyword, Section
+from psiflow_cli.references.cp2k.template import Keyword, Section, Settings
 
 _INTEGER = re.compile("[-+]?[0-9]+")
 OPTIONS = ("box", "reuse_uks")
@@ -29,7 +28,7 @@ QUICKSTEP = ("", "QS", "QUICKSTEP")
 STRESS = ("NONE", "ANALYTICAL", "NUMERICAL")
 
 
-def load(input_file: Path, options: dict[str, str]) -> tuple[dict[str, Any], Section, list[str]]:
+def load(input_file: Path, options: dict[str, str]) -> tuple[Settings, Section, list[str]]:
     """The settings, the tree they were made from, and the names of what was left out of it."""
     for key in options:
         if key not in OPTIONS:
@@ -43,7 +42,7 @@ def load(input_file: Path, options: dict[str, str]) -> tuple[dict[str, Any], Sec
     labels = kinds.labels(force_eval)
     left_out = [*_strip(root), *preprocessor.ignored]
     carried = files.carry(root, input_file.parent)
-    settings: dict[str, Any] = {"template": root.render(), "files": carried}
+    settings: Settings = {"template": root.render(), "files": carried}
     if labels and kinds.several(force_eval):
         settings["labels"] = labels
     if "box" in options:

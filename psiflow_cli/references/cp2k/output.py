@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from psiflow_cli.references.cp2k import complaint
+from psiflow_cli.worker.failures import is_out_of_memory
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import FailureClass, Vectors
 
 NUMBER = r"([-+]?\d+\.\d*(?:[EDed][-+]?\d+)?)"
-_VERSION = re.compile(r"^ (?:CP2K\| version string:\s+)?CP2K version (.+?)\s*$", re.M)
+VERSION = re.compile(r"^ (?:CP2K\| version string:\s+)?CP2K version (.+?)\s*$", re.M)
 _ENERGY = re.compile(
     rf"^ ENERGY\| Total FORCE_EVAL \( \w+ \) energy [\[(](?:a\.u\.|hartree)[\])]:?\s+{NUMBER}\s*$", re.M
 )
@@ -23,11 +28,6 @@ _STRESS_ROW = re.compile(rf"^ STRESS\|\s+([xyz])\s+{NUMBER}\s+{NUMBER}\s+{NUMBER
 _ATOMIC_PRESSURE = re.compile(rf"^ \[a\.u\.\] -> \[Pa\]\s+{NUMBER}\s*$", re.M)
 _SCF_ENDS = re.compile(r"^.*(SCF run converged|Leaving inner SCF loop).*$", re.M)
 _UNCONVERGED = re.compile(r"SCF run NOT\s+converged|outer SCF loop FAILED to converge")
-_OUT_OF_MEMORY = re.compile(
-    r"out of memory|oom[-_ ]kill|cannot allocate memory|insufficient virtual memory|std::bad_alloc|"
-    r"allocation would exceed memory|exited on signal 9|error allocating",
-    re.I,
-)
 _NOT_STARTED = re.compile(
     r"unable to find the specified executable|error while loading shared libraries|execve\(\)|execvp error|"
     r"command not found|failed to start|no such file or directory|not enough slots",
@@ -57,14 +57,14 @@ class Results:
     """Energy in Ha, forces in Ha/bohr, stress in Ha/bohr³ with CP2K's sign (compression positive)."""
 
     energy: float
-    forces: list[list[float]]
-    stress: list[list[float]] | None
+    forces: Vectors
+    stress: Vectors | None
 
 
 def version(log: str) -> str:
     """Such as `2023.1`, or "" if CP2K never started."""
-    found = _VERSION.search(log)
-    return found[1] if found else ""
+    match = VERSION.search(log)
+    return match[1] if match else ""
 
 
 def aborts(log: str) -> list[str]:
@@ -100,7 +100,7 @@ def no_stress(log: str) -> str:
     return next((text.partition(": ")[2] for text in aborts(log) if _NO_STRESS.search(text)), "")
 
 
-def failed(log: str, returncode: int) -> tuple[str, str] | None:
+def failed(log: str, returncode: int) -> tuple[FailureClass, str] | None:
     """The class and the message of a failure, or None for a run that ended well with a converged SCF."""
     complaints = [text.partition(": ")[2] for text in aborts(log)]
     if _UNCONVERGED.search(log):
@@ -108,7 +108,7 @@ def failed(log: str, returncode: int) -> tuple[str, str] | None:
     for text in complaints:
         if _BAD_FRAME.search(text):
             return "invalid-input", text
-    if returncode in (-9, 137) or _OUT_OF_MEMORY.search(log):
+    if returncode in (-9, 137) or is_out_of_memory(log):
         return "out-of-memory", "killed, as the kernel does when memory runs out"
     if returncode != 0 or "PROGRAM ENDED AT" not in log:
         how = f"ended by signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
@@ -135,11 +135,11 @@ def number(text: str) -> float:
     return float(text.replace("D", "E").replace("d", "e"))
 
 
-def _forces(log: str) -> list[list[float]]:
+def _forces(log: str) -> Vectors:
     blocks = list(_FORCES.finditer(log))
     if not blocks:
         raise Unreadable("the log has no forces in atomic units")
-    rows: list[list[float]] = []
+    rows: Vectors = []
     for line in log[blocks[-1].end() :].splitlines():
         row = _OLD_FORCE.match(line) or _NEW_FORCE.match(line)
         if row and int(row[1]) == len(rows) + 1:
@@ -149,7 +149,7 @@ def _forces(log: str) -> list[list[float]]:
     return rows
 
 
-def _stress(log: str) -> list[list[float]]:
+def _stress(log: str) -> Vectors:
     headers = list(_STRESS.finditer(log))
     if not headers:
         raise Unreadable("the log has no stress")

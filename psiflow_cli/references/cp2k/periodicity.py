@@ -11,6 +11,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Vectors
 
 MARGIN = 3.0
 """Å between the outermost nucleus and a face, with which WAVELET is within 1e-5 Ha of the limit for water."""
@@ -28,8 +32,6 @@ ALLOWED = {
     "IMPLICIT": ("XYZ",),
 }
 """The periodicities that CP2K's Poisson solvers implement."""
-
-Vectors = list[list[float]]
 
 
 class Impossible(Exception):

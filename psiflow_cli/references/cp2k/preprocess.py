@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from psiflow_cli.errors import BadData, NoInput, nearest
-from psiflow_cli.references.cp2k import data
+from psiflow_cli.references.cp2k.installation import in_data_folder
 
 _BRACED = re.compile(r"\$\{([^}]*)\}")
 _BARE = re.compile(r"\$(\w+)")
@@ -92,9 +92,13 @@ class Preprocessor:
         if depth >= _DEPTH:
             raise line.error(f"{tag} '{name}' goes round in circles")
         here = self.folder or Path()
-        places = [here / name, *data.found(name)]
+        places = [here / name, *in_data_folder(name)]
         if tag == "@XCTYPE":
-            places = [here / f"{name}.sec", here / "xc_section" / f"{name}.sec", *data.found(f"xc_section/{name}.sec")]
+            places = [
+                here / f"{name}.sec",
+                here / "xc_section" / f"{name}.sec",
+                *in_data_folder(f"xc_section/{name}.sec"),
+            ]
         path = next((p for p in places if name and p.is_file()), None)
         if path is None:
             raise line.error(f"{tag} '{name}': no such file", "its path is relative to the template's folder")
@@ -118,17 +122,17 @@ class Preprocessor:
         code = text if _tag(text) else uncommented(text)
         tail = text[len(code) :]
         for pattern in (_BRACED, _BARE):
-            while found := pattern.search(code):
-                code = code[: found.start()] + self._value(line, found[1]) + code[found.end() :]
+            while reference := pattern.search(code):
+                code = code[: reference.start()] + self._value(line, reference[1]) + code[reference.end() :]
                 if len(code) > 10_000:
-                    raise line.error(f"the variable {found[1]} names itself")
+                    raise line.error(f"the variable {reference[1]} names itself")
         return Line(line.source, line.number, (code + tail).strip())
 
-    def _value(self, line: Line, said: str) -> str:
-        name, given, default = said.partition("-")
+    def _value(self, line: Line, reference: str) -> str:
+        name, has_default, default = reference.partition("-")
         if not _NAME.fullmatch(name):
-            raise line.error(f"{said!r} is no name of a variable", "a name has letters, digits and underscores")
-        if name not in self.variables and not given:
+            raise line.error(f"{reference!r} is no name of a variable", "a name has letters, digits and underscores")
+        if name not in self.variables and not has_default:
             raise line.error(f"the variable {name} is not set", f"add @SET {name} VALUE before it")
         return self.variables.get(name, default)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.references.cp2k import analysis, template
 from psiflow_cli.references.cp2k.template import Keyword, Section
 
-KEPT = {"MOMENTS": "dipole", "MULLIKEN": "mulliken_charges", "HIRSHFELD": "hirshfeld_charges"}
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Frame
+
+PROPERTIES = {"MOMENTS": "dipole", "MULLIKEN": "mulliken_charges", "HIRSHFELD": "hirshfeld_charges"}
 """Sections of &DFT/&PRINT, and what a frame gets from them."""
 _WHERE = ("FILENAME", "ADD_LAST", "EACH", "COMMON_ITERATION_LEVELS", "LOG_PRINT_KEY", "__CONTROL_VAL")
 """When and where CP2K prints, which must be once, into its log."""
@@ -19,26 +22,26 @@ def strip(force_eval: Section) -> list[str]:
     A section less matters: &PROGRAM_RUN_INFO OFF would hide from us whether the SCF converged.
     """
     removed: list[str] = []
-    kept = _kept(force_eval)
+    requested = _requested(force_eval)
     _remove(force_eval, "FORCE_EVAL", removed)
-    if kept:
-        force_eval.ensure("DFT").items.append(kept)
+    if requested:
+        force_eval.ensure("DFT").items.append(requested)
     return removed
 
 
-def _kept(force_eval: Section) -> Section | None:
+def _requested(force_eval: Section) -> Section | None:
     """What stays of &DFT/&PRINT: the properties that are asked for, into the log."""
-    found = force_eval.find("DFT/PRINT")
-    if found is None:
+    printed = force_eval.find("DFT/PRINT")
+    if printed is None:
         return None
-    kept = Section("PRINT", "", found.line)
-    for name in KEPT:
-        for section in found.sections(name):
+    requested = Section("PRINT", "", printed.line)
+    for name in PROPERTIES:
+        for section in printed.sections(name):
             if section.parameter.upper() != "OFF":
                 section.parameter = "ON"
                 section.drop(*_WHERE)
-                kept.items.append(section)
-    return kept if kept.items else None
+                requested.items.append(section)
+    return requested if requested.items else None
 
 
 def _remove(section: Section, path: str, removed: list[str]) -> None:
@@ -48,14 +51,21 @@ def _remove(section: Section, path: str, removed: list[str]) -> None:
         _remove(below, f"{path}/{below.name}", removed)
 
 
-def found(frame: dict[str, Any], text: str, log: str) -> dict[str, Any]:
+class Properties(TypedDict, total=False):
+    """What a label has besides energy, forces and stress; see `messages.Label`."""
+
+    info: dict[str, float | list[float]]
+    arrays: dict[str, list[float]]
+
+
+def read(frame: Frame, text: str, log: str) -> Properties:
     """The properties that the input `text` asks for and the log has, as they go into a label. Raises Unreadable."""
     force_eval = template.only(template.parse(text, "input"), "FORCE_EVAL")
     printed = force_eval.find("DFT/PRINT")
-    info: dict[str, Any] = {}
-    arrays: dict[str, Any] = {}
+    info: dict[str, float | list[float]] = {}
+    arrays: dict[str, list[float]] = {}
     for section in printed.sections() if printed else []:
-        name = KEPT[section.name]
+        name = PROPERTIES[section.name]
         if name == "dipole":
             moment = analysis.dipole(log)
             if moment:
@@ -64,10 +74,15 @@ def found(frame: dict[str, Any], text: str, log: str) -> dict[str, Any]:
             charges = analysis.charges(log, name, len(frame["symbols"]))
             if charges:
                 arrays[name] = charges
-    return {**({"info": info} if info else {}), **({"arrays": arrays} if arrays else {})}
+    properties: Properties = {}
+    if info:
+        properties["info"] = info
+    if arrays:
+        properties["arrays"] = arrays
+    return properties
 
 
-def _of_frame(dipole: analysis.Dipole, section: Section, frame: dict[str, Any], force_eval: Section) -> list[float]:
+def _of_frame(dipole: analysis.Dipole, section: Section, frame: Frame, force_eval: Section) -> list[float]:
     """The dipole moment in e·Å about a point that stands where the template says in the frame's own coordinates.
 
     That of an ion depends on the point, and the ion may have been moved into a box.

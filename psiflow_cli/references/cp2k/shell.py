@@ -11,13 +11,16 @@ import atexit
 import json
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from psiflow_cli.references.cp2k import launch
+from psiflow_cli.references.cp2k.installation import PROGRAM
 from psiflow_cli.references.cp2k.single_point import PROJECT
 from psiflow_cli.worker.process import launcher, scratch
-from psiflow_cli.worker.process.interactive import Conversation
+from psiflow_cli.worker.process.interactive import InteractiveProgram
 from psiflow_cli.worker.process.subprocesses import Outcome
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context
 
 INPUT, LOG, WAVEFUNCTION = f"{PROJECT}.inp", f"{PROJECT}.out", f"{PROJECT}-RESTART.wfn"
 _PROMPT = "* READY"
@@ -26,7 +29,7 @@ _START_S = 120.0
 _MOST_FRAMES = 200
 """After so many frames a process is replaced: 2023.1 leaks a file descriptor with each."""
 _MOST_GROUPS = 8
-"""Wavefunctions that are kept, each of another kind of frame."""
+"""Wavefunctions in memory, each of another kind of frame."""
 _IDENTITY = ("launch", "executable", "ranks", "threads", "env", "cpus", "modules", "source", "scratch")
 """What of a context decides how CP2K is started."""
 _local = threading.local()
@@ -34,7 +37,7 @@ _without: set[str] = set()
 """Contexts in which CP2K showed no prompt."""
 
 
-def run(text: str, files: dict[str, str], group: str, context: dict[str, Any]) -> tuple[Outcome, str, bool] | None:
+def run(text: str, files: dict[str, str], group: str, context: Context) -> tuple[Outcome, str, bool] | None:
     """Compute one input; returns how it went, CP2K's log, and whether it began with another frame's wavefunction.
 
     `group` names the frames whose wavefunction may be used again; empty: none. Returns None if CP2K has no shell here.
@@ -43,24 +46,24 @@ def run(text: str, files: dict[str, str], group: str, context: dict[str, Any]) -
     return shell.run(text, files, group, context) if shell else None
 
 
-def _shell(context: dict[str, Any]) -> _Shell | None:
+def _shell(context: Context) -> _Shell | None:
     """This thread's running CP2K, started if need be."""
     key = json.dumps([context.get(k) for k in _IDENTITY])
-    kept: _Shell | None = getattr(_local, "shell", None)
-    if kept and (kept.key != key or not kept.usable):
-        kept.close()
-        kept = None
-    if kept is None and key not in _without:
-        kept = _started(key, context)
-    _local.shell = kept
-    return kept
+    shell: _Shell | None = getattr(_local, "shell", None)
+    if shell and (shell.key != key or not shell.usable):
+        shell.close()
+        shell = None
+    if shell is None and key not in _without:
+        shell = _started(key, context)
+    _local.shell = shell
+    return shell
 
 
-def _started(key: str, context: dict[str, Any]) -> _Shell | None:
+def _started(key: str, context: Context) -> _Shell | None:
     Path(context["scratch"]).mkdir(parents=True, exist_ok=True)
-    argv, env = launch.command(context, "--shell"), launcher.environment(context)
+    argv, env = launcher.command(context, PROGRAM.executable, "--shell"), launcher.environment(context)
     try:
-        cp2k = Conversation(argv, _PROMPT, cwd=Path(context["scratch"]), env=env, cpus=context.get("cpus"))
+        cp2k = InteractiveProgram(argv, _PROMPT, cwd=Path(context["scratch"]), env=env, cpus=context.get("cpus"))
     except OSError:
         _without.add(key)
         return None
@@ -74,7 +77,7 @@ def _started(key: str, context: dict[str, Any]) -> _Shell | None:
 class _Shell:
     """A running CP2K, whose working directory is the scratch folder."""
 
-    def __init__(self, key: str, cp2k: Conversation) -> None:
+    def __init__(self, key: str, cp2k: InteractiveProgram) -> None:
         self.key = key
         self._cp2k = cp2k
         self._frames = 0
@@ -86,7 +89,7 @@ class _Shell:
     def usable(self) -> bool:
         return self._cp2k.alive and self._frames < _MOST_FRAMES
 
-    def run(self, text: str, files: dict[str, str], group: str, context: dict[str, Any]) -> tuple[Outcome, str, bool]:
+    def run(self, text: str, files: dict[str, str], group: str, context: Context) -> tuple[Outcome, str, bool]:
         """See `run` above."""
         self._frames += 1
         guess = self._wavefunctions.pop(group, b"")
@@ -95,19 +98,19 @@ class _Shell:
                 (folder / name).write_text(contents, encoding="utf-8")
             if guess:
                 (folder / WAVEFUNCTION).write_bytes(guess)
-            outcome, said = self._compute(folder.name, context)
+            outcome, answer = self._compute(folder.name, context)
             printed = _read(folder / LOG).decode(errors="replace")
             if group and outcome.returncode == 0:
                 self._keep(group, _read(folder / WAVEFUNCTION))
-        # of a process that ended, what the launcher and the system said counts too
-        return outcome, printed + said if outcome.returncode else printed, bool(guess)
+        # of a process that ended, what the launcher and the system printed counts too
+        return outcome, printed + answer if outcome.returncode else printed, bool(guess)
 
     def _keep(self, group: str, wavefunction: bytes) -> None:
         self._wavefunctions[group] = wavefunction
         if len(self._wavefunctions) > _MOST_GROUPS:
             del self._wavefunctions[next(iter(self._wavefunctions))]
 
-    def _compute(self, folder: str, context: dict[str, Any]) -> tuple[Outcome, str]:
+    def _compute(self, folder: str, context: Context) -> tuple[Outcome, str]:
         """Load, compute and forget the input in `folder`, within the walltime of one frame.
 
         All names are short and relative: CP2K cuts long ones off.
@@ -115,11 +118,11 @@ class _Shell:
         limit, used = context.get("walltime"), 0.0
         for command in (f"CD {folder}", f"LOAD {INPUT} {LOG}", "EVAL_EF", "DESTROY", "CD .."):
             left = None if limit is None else max(0.01, limit - used)
-            outcome, said = self._cp2k.ask(command, left, context.get("memory"))
+            outcome, answer = self._cp2k.ask(command, left, context.get("memory"))
             used += outcome.seconds
             if outcome.returncode:
                 break
-        return Outcome(outcome.returncode, used, outcome.timed_out, outcome.out_of_memory), said
+        return Outcome(outcome.returncode, used, outcome.timed_out, outcome.out_of_memory), answer
 
     def close(self) -> None:
         """End CP2K."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.references.cp2k import kinds, template
 from psiflow_cli.references.cp2k.periodicity import Impossible, box
-from psiflow_cli.references.cp2k.template import Keyword, Section
+from psiflow_cli.references.cp2k.template import Keyword, Section, Settings
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Frame
 
 PROJECT = "psiflow"
 UKS = ("UKS", "UNRESTRICTED_KOHN_SHAM", "LSD", "SPIN_POLARIZED")
@@ -15,7 +18,7 @@ SOLVER = ("POISSON_SOLVER", "POISSON", "PSOLVER")
 DIGITS = "14"
 
 
-def build(frame: dict[str, Any], settings: dict[str, Any], stress: bool = True) -> tuple[str, bool]:
+def build(frame: Frame, settings: Settings, stress: bool = True) -> tuple[str, bool]:
     """The input's text, and whether it asks for a stress, if it may. Raises Impossible."""
     root = template.parse(settings["template"], "template")
     force_eval = template.only(root, "FORCE_EVAL")
@@ -35,39 +38,40 @@ def _run(root: Section) -> None:
     run.put("PROJECT", PROJECT)
 
 
-def _electrons(frame: dict[str, Any], dft: Section) -> None:
+def _electrons(frame: Frame, dft: Section) -> None:
     """Charge and multiplicity of the frame over those of the template.
 
     CP2K ignores a multiplicity in a restricted calculation without a word, so one above 1 turns UKS on.
     """
-    if frame.get("charge") is not None:
-        dft.put("CHARGE", str(int(frame["charge"])))
-    if frame.get("multiplicity") is not None:
-        dft.put("MULTIPLICITY", str(int(frame["multiplicity"])), "MULTIP")
+    charge, multiplicity = frame.get("charge"), frame.get("multiplicity")
+    if charge is not None:
+        dft.put("CHARGE", str(int(charge)))
+    if multiplicity is not None:
+        dft.put("MULTIPLICITY", str(int(multiplicity)), "MULTIP")
     if int(dft.word("MULTIPLICITY", "MULTIP") or 0) > 1 and not dft.flag(*UKS) and not dft.flag(*ROKS):
         dft.put("UKS", "T", *UKS)
 
 
-def _structure(frame: dict[str, Any], force_eval: Section, settings: dict[str, Any]) -> None:
+def _structure(frame: Frame, force_eval: Section, settings: Settings) -> None:
     poisson = force_eval.ensure("DFT/POISSON")
     solver = poisson.word(*SOLVER) or None
     pbc = [bool(x) for x in frame.get("pbc") or [False] * 3]
-    found = box(frame["positions"], frame.get("cell"), pbc, solver, settings.get("box"))
+    placed = box(frame["positions"], frame.get("cell"), pbc, solver, settings.get("box"))
     if not any(pbc):
         _without_lattice_sums(force_eval)
-    poisson.put("POISSON_SOLVER", found.solver, *SOLVER)
-    poisson.put("PERIODIC", found.periodic)
+    poisson.put("POISSON_SOLVER", placed.solver, *SOLVER)
+    poisson.put("PERIODIC", placed.periodic)
     subsys = force_eval.ensure("SUBSYS")
     cell = subsys.ensure("CELL")
-    cell.put("PERIODIC", found.periodic)
-    for name, vector in zip("CBA", reversed(found.cell), strict=True):
+    cell.put("PERIODIC", placed.periodic)
+    for name, vector in zip("CBA", reversed(placed.cell), strict=True):
         cell.put(name, _numbers(vector))
     try:
         names = kinds.of_frame(force_eval, frame["symbols"], settings.get("labels") or [])
     except ValueError as error:
         raise Impossible(str(error)) from None
     coord = Section("COORD", "", subsys.line)
-    for name, row in zip(names, found.positions, strict=True):
+    for name, row in zip(names, placed.positions, strict=True):
         coord.items.append(Keyword(name, _numbers(row), subsys.line))
     subsys.items.append(coord)
 

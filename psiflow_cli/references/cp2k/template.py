@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.errors import BadData
 from psiflow_cli.references.cp2k.preprocess import Line, Preprocessor, unquoted
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
 
 _WORD = re.compile(r"[^\s,:;=]+")
 """CP2K takes any of these separators for a blank: `CUTOFF=300`, `ABC 5, 5, 5`."""
@@ -26,8 +30,8 @@ class Keyword:
     @property
     def word(self) -> str:
         """The value's first word, without quotes."""
-        found = _WORD.search(self.value)
-        return unquoted(found[0]) if found else ""
+        word = _WORD.search(self.value)
+        return unquoted(word[0]) if word else ""
 
 
 @dataclass
@@ -54,11 +58,11 @@ class Section:
         """The first section at a path, made where it is missing."""
         here = self
         for name in path.split("/"):
-            found = next(iter(here.sections(name)), None)
-            if found is None:
-                found = Section(name, "", here.line)
-                here.items.append(found)
-            here = found
+            section = next(iter(here.sections(name)), None)
+            if section is None:
+                section = Section(name, "", here.line)
+                here.items.append(section)
+            here = section
         return here
 
     def get(self, *names: str) -> str | None:
@@ -106,6 +110,20 @@ class Section:
         return f"{pad}&{f'{self.name} {self.parameter}'.rstrip()}\n{body}{pad}&END {self.name}\n"
 
 
+class Settings(TypedDict):
+    """A template in canonical form, without what psiflow controls, and what goes with it."""
+
+    template: str
+    files: dict[str, str]
+    """Names and contents of those beside it."""
+    labels: NotRequired[list[str]]
+    """The &KIND of each atom of its own &COORD, where an element has several."""
+    box: NotRequired[float]
+    """Å: edge of the cube that a molecule is put into."""
+    reuse_uks: NotRequired[bool]
+    """Whether an unrestricted wavefunction may begin with that of another frame."""
+
+
 def parse(text: str, source: str, preprocessor: Preprocessor | None = None) -> Section:
     """The tree of an input file. Raises BadData with the line of the first mistake."""
     stack = [Section("", "", Line(source, 1, ""))]
@@ -129,11 +147,11 @@ def parse(text: str, source: str, preprocessor: Preprocessor | None = None) -> S
 
 def _parted(text: str) -> tuple[str, str]:
     """The first word, and what comes after it and one separator."""
-    found = _WORD.search(text)
-    if not found:
+    word = _WORD.search(text)
+    if not word:
         return "", ""
-    rest = text[found.end() :].strip()
-    return found[0], rest[1:].strip() if rest[:1] in tuple(",:;=") else rest
+    rest = text[word.end() :].strip()
+    return word[0], rest[1:].strip() if rest[:1] in tuple(",:;=") else rest
 
 
 def _keyword(line: Line, stack: list[Section]) -> Keyword:
@@ -171,11 +189,11 @@ def _wrapped(text: str) -> str:
 
 def only(root: Section, name: str) -> Section:
     """The one section with this name at the top. Raises BadData if there is none or more than one."""
-    found = root.sections(name)
-    if not found:
+    sections = root.sections(name)
+    if not sections:
         raise BadData(f"{root.line.source}:1: there is no &{name} section", "is this a CP2K input?")
-    if len(found) > 1:
-        raise found[1].line.error(
-            f"a second &{name} section", f"a template has one; the first is on line {found[0].line.number}"
+    if len(sections) > 1:
+        raise sections[1].line.error(
+            f"a second &{name} section", f"a template has one; the first is on line {sections[0].line.number}"
         )
-    return found[0]
+    return sections[0]

@@ -9,16 +9,21 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli import inputs, voigt
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.references.espresso import template
-from psiflow_cli.references.espresso.template import build
+from psiflow_cli.references.espresso.template import Settings, build
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
 from psiflow_cli.worker.structures import labels, validity
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+    from psiflow_cli.messages import Context, Frame, LabelResult
 
 SUMMARY = "plane-wave density functional theory with Quantum ESPRESSO (pw.x)"
 REQUIRES = ("ase",)
@@ -52,17 +57,19 @@ _BOX = 12.0
 """Å: edge of the cell of an isolated atom."""
 
 
-def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
-    """The template without what psiflow controls, and the pseudopotentials that it names."""
+def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
+    """From the template and the pseudopotentials that it names."""
     for key in options:
         raise UsageError(f"unknown option {key!r} of the reference espresso", "write it into the file of --input")
     text = inputs.text(input_file, "espresso", "pw.in")
     assert input_file is not None
-    found, folder, _, lines = template.read(input_file, text)
+    settings, folder, _, lines = template.read(input_file, text)
     folders = [input_file.parent / folder] if folder else []
     folders += [Path(os.environ["ESPRESSO_PSEUDO"])] if os.environ.get("ESPRESSO_PSEUDO") else []
-    found["files"] = {name: inputs.beside(input_file, name, folders, line) for name, line in lines.items()}
-    return found
+    return {
+        **settings,
+        "files": {name: inputs.beside(input_file, name, folders, line) for name, line in lines.items()},
+    }
 
 
 def replaced(input_file: Path) -> list[str]:
@@ -70,14 +77,14 @@ def replaced(input_file: Path) -> list[str]:
     return template.read(input_file, inputs.text(input_file, "espresso", "pw.in"))[2]
 
 
-def check(settings: dict[str, Any], elements: set[str]) -> None:
+def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for an element without a species."""
-    known = {template.element(label) for label, _, _ in settings["species"]}
-    for missing in sorted(elements - known):
+    species = {template.element(label) for label, _, _ in settings["species"]}
+    for missing in sorted(elements - species):
         raise BadData(f"ATOMIC_SPECIES has no {missing}", f"add a line to it, as in: {missing} 1.0 {missing}.UPF")
 
 
-def render(frame: dict[str, Any], settings: dict[str, Any]) -> str:
+def render(frame: Frame, settings: Settings) -> str:
     """The input of one frame. Raises BadData for a frame that can have none."""
     reason, frame = _unsupported(frame, settings)
     if reason:
@@ -85,12 +92,12 @@ def render(frame: dict[str, Any], settings: dict[str, Any]) -> str:
     return build(frame, settings)
 
 
-def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
     """*worker*: a label or a failure for each frame, in order."""
     return [_label(frame, settings, context) for frame in frames]
 
 
-def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     """The settings with keys of namelists set, such as `electrons/mixing_beta=0.3`."""
     namelists = {name: dict(keys) for name, keys in settings["namelists"].items()}
     for path, value in changes.items():
@@ -101,19 +108,19 @@ def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]
     return {**settings, "namelists": namelists}
 
 
-def isolated(settings: dict[str, Any]) -> dict[str, Any]:
+def isolated(settings: Settings) -> Settings:
     """The settings for single atoms: neutral, spin-polarised, without dispersion, in a box and at gamma."""
     keys = {k: v for k, v in settings["namelists"]["system"].items() if k not in ("vdw_corr", "tot_charge")}
     namelists = {**settings["namelists"], "system": {**keys, "nspin": "2"}}
     return {**settings, "namelists": namelists, "cards": {"K_POINTS": "K_POINTS gamma"}, "box": _BOX}
 
 
-def code(context: dict[str, Any]) -> str:
+def code(context: Context) -> str:
     """*worker*: the code and its version, as labels carry it."""
     return single_run.version(PROGRAM, ["-in", _INPUT], {_INPUT: ""}, context, _VERSION)
 
 
-def _unsupported(frame: dict[str, Any], settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _unsupported(frame: Frame, settings: Settings) -> tuple[str, Frame]:
     """Why pw.x cannot compute this frame, or "", and the frame with a cell."""
     edge = settings.get("box")
     if edge and frame.get("cell") is None:
@@ -124,7 +131,7 @@ def _unsupported(frame: dict[str, Any], settings: dict[str, Any]) -> tuple[str, 
     return "", frame
 
 
-def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     reason, boxed = _unsupported(frame, settings)
     reason = validity.invalid(boxed) or reason
     if reason:
@@ -132,10 +139,10 @@ def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, A
     text = build(boxed, settings)
     files = {name: contents.encode("latin-1") for name, contents in settings["files"].items()}
     ran = single_run.run(PROGRAM, ["-in", _INPUT], {**files, _INPUT: text}, context, (_XML,))
-    return single_run.label(PROGRAM, ran, lambda ran: _converted(frame, ran), single_run.kept(frame, text, context))
+    return single_run.label(PROGRAM, ran, frame, text, context, _converted)
 
 
-def _converted(frame: dict[str, Any], ran: Ran) -> dict[str, Any]:
+def _converted(frame: Frame, ran: Ran) -> LabelResult:
     """A label from the XML file; free energies of a smearing are what the forces belong to."""
     from xml.etree import ElementTree
 
@@ -144,22 +151,21 @@ def _converted(frame: dict[str, Any], ran: Ran) -> dict[str, Any]:
     try:
         output = ElementTree.fromstring(ran.files[_XML]).find("output")
         assert output is not None
-        found = {name: _floats(output, name) for name in ("total_energy/etot", "forces", "stress")}
+        energies, slopes, pressures = (_floats(output, name) for name in ("total_energy/etot", "forces", "stress"))
     except (KeyError, AssertionError, ElementTree.ParseError, ValueError):
         return failure("inconsistent", "pw.x left no readable XML file")
     if (output.findtext("convergence_info/scf_conv/convergence_achieved") or "").strip() != "true":
         return failure("unconverged", "the SCF did not converge")
-    if not found["total_energy/etot"] or not found["forces"]:
+    if not energies or not slopes:
         return failure("inconsistent", "pw.x left no energy, or no forces")
-    forces = [[x * Hartree / Bohr for x in found["forces"][i : i + 3]] for i in range(0, len(found["forces"]), 3)]
+    forces = [[x * Hartree / Bohr for x in slopes[i : i + 3]] for i in range(0, len(slopes), 3)]
     stress = None
-    if found["stress"] and all(frame.get("pbc") or [False]):
-        rows = [found["stress"][i : i + 3] for i in (0, 3, 6)]
+    if pressures and all(frame.get("pbc") or [False]):
+        rows = [pressures[i : i + 3] for i in (0, 3, 6)]
         stress = [-x * Hartree / Bohr**3 for x in voigt.from_matrix(rows)]
     version = single_run.first(_VERSION, ran.log)
-    energy = found["total_energy/etot"][0] * Hartree
-    return labels.label(frame, energy, forces, stress, f"{PROGRAM.name} {version}")
+    return labels.label(frame, energies[0] * Hartree, forces, stress, f"{PROGRAM.name} {version}")
 
 
-def _floats(output: Any, path: str) -> list[float]:
+def _floats(output: Element, path: str) -> list[float]:
     return [float(x) for x in (output.findtext(path) or "").split()]

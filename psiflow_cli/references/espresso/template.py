@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.errors import BadData
 from psiflow_cli.worker.structures.units import BOHR
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+    from psiflow_cli.messages import Frame
 
 PREFIX = "psiflow"
 NAMELISTS = ("control", "system", "electrons", "ions", "cell")
@@ -29,8 +34,21 @@ _CALCULATIONS = ("scf", "relax", "vc-relax", "md", "vc-md")
 EXAMPLE = "see INPUT_PW, the description of pw.x's input"
 
 
-def read(path: Path, text: str) -> tuple[dict[str, Any], str, list[str], dict[str, int]]:
-    """The settings without files, the pseudo_dir, what of the template is not used, and the line of each file.
+class Settings(TypedDict):
+    """A template without what psiflow controls."""
+
+    namelists: dict[str, dict[str, str]]
+    species: list[list[str]]
+    """[label, mass, file]."""
+    cards: dict[str, str]
+    files: dict[str, str]
+    """Names and contents (latin-1) of the pseudopotentials."""
+    box: NotRequired[float]
+    """Å: edge of the cell of frames that have none."""
+
+
+def read(path: Path, text: str) -> tuple[Settings, str, list[str], dict[str, int]]:
+    """The settings (no files yet), the pseudo_dir, what of the template is not used, and the line of each file.
 
     Raises BadData with the line of a mistake.
     """
@@ -51,8 +69,8 @@ def read(path: Path, text: str) -> tuple[dict[str, Any], str, list[str], dict[st
     species, lines = _species(path, cards.pop("ATOMIC_SPECIES", []))
     if "K_POINTS" not in cards:
         raise BadData(f"{path}: there is no card K_POINTS", "K_POINTS gamma is the least")
-    kept = {name: "\n".join(line for _, line in rows) for name, rows in cards.items()}
-    return {"namelists": namelists, "species": species, "cards": kept}, folder, dropped, lines
+    texts = {name: "\n".join(line for _, line in rows) for name, rows in cards.items()}
+    return {"namelists": namelists, "species": species, "cards": texts, "files": {}}, folder, dropped, lines
 
 
 def _parts(path: Path, text: str) -> tuple[dict[str, dict[str, str]], dict[str, list[tuple[int, str]]]]:
@@ -98,10 +116,10 @@ def _assign(where: str, line: str, into: dict[str, str]) -> None:
     if not line:
         return
     masked = _QUOTED.sub(lambda m: "x" * len(m[0]), line)
-    found = list(_KEY.finditer(masked))
-    if not found or masked[: found[0].start()].strip():
+    keys = list(_KEY.finditer(masked))
+    if not keys or masked[: keys[0].start()].strip():
         raise BadData(f"{where}: {line} is not KEY = VALUE", EXAMPLE)
-    for match, following in zip(found, [*found[1:], None], strict=True):
+    for match, following in zip(keys, [*keys[1:], None], strict=True):
         value = line[match.end() : following.start() if following else None].strip().rstrip(",").strip()
         into[match[1].lower() + re.sub(r"\s", "", match[2] or "")] = value
 
@@ -110,15 +128,15 @@ def _species(path: Path, rows: list[tuple[int, str]]) -> tuple[list[list[str]], 
     """[label, mass, file] of each species, and the line of each file."""
     if len(rows) < 2:
         raise BadData(f"{path}: there are no ATOMIC_SPECIES", "a line for each element: H 1.008 H.UPF")
-    found: dict[str, list[str]] = {}
+    species: dict[str, list[str]] = {}
     for number, line in rows[1:]:
         words = line.split()
         if len(words) != 3:
             raise BadData(f"{path}:{number}: {line} is no species", "as in: H 1.008 H.UPF")
-        if element(words[0]) in map(element, found):
+        if element(words[0]) in map(element, species):
             raise BadData(f"{path}:{number}: a second species of {element(words[0])}", "frames tell elements only")
-        found[words[0]] = words
-    return list(found.values()), {words[2]: number for number, words in ((n, x.split()) for n, x in rows[1:])}
+        species[words[0]] = words
+    return list(species.values()), {words[2]: number for number, words in ((n, x.split()) for n, x in rows[1:])}
 
 
 def element(label: str) -> str:
@@ -126,7 +144,7 @@ def element(label: str) -> str:
     return re.split(r"[\d_-]", label)[0].capitalize()
 
 
-def build(frame: dict[str, Any], settings: dict[str, Any]) -> str:
+def build(frame: Frame, settings: Settings) -> str:
     """The input of one frame, whose cell is there."""
     namelists = {name: dict(keys) for name, keys in settings["namelists"].items()}
     control = {"calculation": "'scf'", "prefix": f"'{PREFIX}'", "outdir": "'.'", "pseudo_dir": "'.'"}
@@ -142,18 +160,18 @@ def build(frame: dict[str, Any], settings: dict[str, Any]) -> str:
     rows = [" ".join(species) for species in settings["species"]]
     atoms = [f"{labels[s]} {_numbers(row)}" for s, row in zip(frame["symbols"], frame["positions"], strict=True)]
     parts += ["ATOMIC_SPECIES", *rows, *settings["cards"].values(), "CELL_PARAMETERS bohr"]
-    parts += [*map(_numbers, frame["cell"]), "ATOMIC_POSITIONS bohr", *atoms]
+    parts += [*map(_numbers, frame["cell"] or ()), "ATOMIC_POSITIONS bohr", *atoms]
     return "\n".join(parts) + "\n"
 
 
-def _electrons(frame: dict[str, Any], system: dict[str, str]) -> dict[str, str]:
+def _electrons(frame: Frame, system: dict[str, str]) -> dict[str, str]:
     """Charge and multiplicity of the frame, over those of the template."""
-    found = {}
+    keys = {}
     if frame.get("charge") is not None:
-        found["tot_charge"] = str(frame["charge"])
+        keys["tot_charge"] = str(frame["charge"])
     if frame.get("multiplicity") is not None and (frame["multiplicity"] > 1 or system.get("nspin") == "2"):
-        found |= {"nspin": "2", "tot_magnetization": str(frame["multiplicity"] - 1)}
-    return found
+        keys |= {"nspin": "2", "tot_magnetization": str(frame["multiplicity"] - 1)}
+    return keys
 
 
 def _numbers(row: list[float]) -> str:

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from psiflow_cli.messages import Frame, Vectors
+
+
+class Numbers(TypedDict):
+    """What numbers.json holds."""
+
+    energy: float
+    """eV."""
+    forces: Vectors
+    stress: list[float] | None
+    version: str
+    """Of GPAW."""
 
 
 def main() -> None:
@@ -21,17 +37,21 @@ def main() -> None:
     except KohnShamConvergenceError:
         print("psiflow: the SCF did not converge", flush=True)
         sys.exit(1)
-    numbers = {"energy": float(energy), "forces": atoms.get_forces().tolist(), "stress": _stress(atoms)}
-    numbers["version"] = __version__
+    numbers: Numbers = {
+        "energy": float(energy),
+        "forces": atoms.get_forces().tolist(),
+        "stress": _stress(atoms),
+        "version": __version__,
+    }
     if world.rank == 0:
         with open("numbers.json", "w") as stream:
             json.dump(numbers, stream)
 
 
-def _atoms(frame: dict[str, Any], vacuum: float | None) -> Any:
+def _atoms(frame: Frame, vacuum: float | None) -> Atoms:
     from ase import Atoms
 
-    atoms: Any = Atoms(frame["symbols"], frame["positions"], cell=frame.get("cell"), pbc=frame.get("pbc") or False)
+    atoms = Atoms(frame["symbols"], frame["positions"], cell=frame.get("cell"), pbc=frame.get("pbc") or False)
     if frame.get("cell") is None:
         atoms.center(vacuum=vacuum)
     if frame.get("multiplicity") is not None:
@@ -39,26 +59,27 @@ def _atoms(frame: dict[str, Any], vacuum: float | None) -> Any:
     return atoms
 
 
-def _parameters(given: dict[str, Any], frame: dict[str, Any]) -> dict[str, Any]:
+def _parameters(own: dict[str, object], frame: Frame) -> dict[str, object]:
     """The user's parameters, with the charge and a fixed total moment of the frame."""
-    found = dict(given)
+    parameters = dict(own)
     if frame.get("charge") is not None:
-        found["charge"] = frame["charge"]
-    if frame.get("multiplicity") is not None and (frame["multiplicity"] > 1 or found.get("spinpol")):
+        parameters["charge"] = frame["charge"]
+    if frame.get("multiplicity") is not None and (frame["multiplicity"] > 1 or parameters.get("spinpol")):
         width = 0.1 if any(frame.get("pbc") or ()) else 0.0  # GPAW's own default
-        occupations = found.get("occupations", {"name": "fermi-dirac", "width": width})
-        found.update(spinpol=True, occupations={**occupations, "fixmagmom": True})
-    return found
+        occupations = cast("dict[str, object]", parameters.get("occupations", {"name": "fermi-dirac", "width": width}))
+        parameters.update(spinpol=True, occupations={**occupations, "fixmagmom": True})
+    return parameters
 
 
-def _stress(atoms: Any) -> Any:
+def _stress(atoms: Atoms) -> list[float] | None:
     """ASE's six components, or None where the mode or the functional has no stress."""
     if not atoms.pbc.all():
         return None
     try:
-        return atoms.get_stress().tolist()
+        stress: list[float] = atoms.get_stress().tolist()
     except NotImplementedError:
         return None
+    return stress
 
 
 if __name__ == "__main__":

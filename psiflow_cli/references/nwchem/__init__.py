@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli import inputs
 from psiflow_cli.errors import UsageError
 from psiflow_cli.references.nwchem import template
-from psiflow_cli.references.nwchem.template import render
+from psiflow_cli.references.nwchem.template import Settings, render
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
 from psiflow_cli.worker.structures import labels, validity
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context, Frame, LabelResult
 
 SUMMARY = "Hartree-Fock, density functional theory and correlated methods of molecules with NWChem"
 REQUIRES = ("ase",)
@@ -45,8 +48,8 @@ _VERSION = re.compile(r"\(NWChem\) (\S+)")
 _INPUT = "psiflow.nw"
 
 
-def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
-    """The template without what psiflow controls, the theory of its task, and its charge."""
+def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
+    """From the template."""
     for key in options:
         raise UsageError(f"unknown option {key!r} of the reference nwchem", "write it into the file given with --input")
     text = inputs.text(input_file, "nwchem", "nwchem.nw")
@@ -58,17 +61,17 @@ def replaced(input_file: Path) -> list[str]:
     return template.read(str(input_file), inputs.text(input_file, "nwchem", "nwchem.nw"))[1]
 
 
-def check(settings: dict[str, Any], elements: set[str]) -> None:
+def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for an element without a basis, where every line of the basis names its element."""
     template.check_basis(settings["template"], elements)
 
 
-def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
     """*worker*: a label or a failure for each frame, in order."""
     return [_label(frame, settings, context) for frame in frames]
 
 
-def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     """The settings with lines added to blocks, such as `dft/iterations=200`, which count over the template's."""
     added = ""
     for path, value in changes.items():
@@ -79,40 +82,40 @@ def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]
     return {**settings, "template": settings["template"] + added}
 
 
-def isolated(settings: dict[str, Any]) -> dict[str, Any]:
+def isolated(settings: Settings) -> Settings:
     """The settings for single atoms: neutral, unrestricted, without dispersion."""
     lines = [line for line in settings["template"].splitlines() if line.lower().split()[0] != "disp"]
     lines += ["dft", "odft", "end"] if "dft" in settings["theory"] else ["scf", "uhf", "end"]
     return {**settings, "template": "\n".join(lines) + "\n", "charge": 0}
 
 
-def code(context: dict[str, Any]) -> str:
+def code(context: Context) -> str:
     """*worker*: the code and its version, as labels carry it."""
     return single_run.version(PROGRAM, [_INPUT], {_INPUT: "start psiflow\n"}, context, _VERSION)
 
 
-def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
-    charge = frame["charge"] if frame.get("charge") is not None else settings["charge"]
+def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
+    charge = settings["charge"] if frame.get("charge") is None else frame["charge"]
     reason = validity.invalid(frame) or validity.not_a_molecule({**frame, "charge": charge}, "NWChem")
     if reason:
         return failure("invalid-input", reason)
     text = render(frame, settings)
     ran = single_run.run(PROGRAM, [_INPUT], {_INPUT: text}, context, (template.NUMBERS,))
-    return single_run.label(PROGRAM, ran, lambda ran: _converted(frame, ran), single_run.kept(frame, text, context))
+    return single_run.label(PROGRAM, ran, frame, text, context, _converted)
 
 
-def _converted(frame: dict[str, Any], ran: Ran) -> dict[str, Any]:
+def _converted(frame: Frame, ran: Ran) -> LabelResult:
     """A label from the numbers of the task itself, which stand on the lines after their headers."""
     from ase.units import Bohr, Hartree
 
-    found = {}
+    numbers = {}
     for name in ("energy", "gradient"):
         at = ran.files.get(template.NUMBERS, "").rfind(f"task_gradient%begin%total {name}%")
         if at < 0:
             return failure("inconsistent", f"NWChem left no {name}")
         text = ran.files[template.NUMBERS][at:].partition("\n")[2]
-        found[name] = [float(x) for x in text.partition("task_gradient")[0].split()]
-    rows = [found["gradient"][i : i + 3] for i in range(0, len(found["gradient"]), 3)]
+        numbers[name] = [float(x) for x in text.partition("task_gradient")[0].split()]
+    rows = [numbers["gradient"][i : i + 3] for i in range(0, len(numbers["gradient"]), 3)]
     forces = [[-x * Hartree / Bohr for x in row] for row in rows]
     version = single_run.first(_VERSION, ran.log)
-    return labels.label(frame, found["energy"][0] * Hartree, forces, None, f"NWChem {version}")
+    return labels.label(frame, numbers["energy"][0] * Hartree, forces, None, f"NWChem {version}")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.errors import BadData
 from psiflow_cli.worker.structures.units import BOHR
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Frame
 
 NUMBERS = "ecce.out"
 _THEORIES = ("dft", "sodft", "scf", "mp2", "direct_mp2", "rimp2", "ccsd", "ccsd(t)", "tce")
@@ -21,6 +24,14 @@ _PARTING = re.compile(r';(?=(?:[^"]*"[^"]*")*[^"]*$)')
 """A semicolon outside of quotes."""
 
 
+class Settings(TypedDict):
+    """A template without what psiflow controls, the theory of its task, and its charge."""
+
+    template: str
+    theory: str
+    charge: int
+
+
 @dataclass(frozen=True)
 class _Statement:
     line: int
@@ -30,7 +41,7 @@ class _Statement:
 
 def _statements(text: str) -> list[_Statement]:
     """The input's statements, without comments; `;` parts them and a backslash joins lines."""
-    found = []
+    statements = []
     whole, begun = "", 0
     for number, raw in enumerate(text.splitlines(), 1):
         begun = begun or number
@@ -40,14 +51,14 @@ def _statements(text: str) -> list[_Statement]:
             continue
         for part in _PARTING.split(line):
             if words := part.lower().split():
-                found.append(_Statement(begun, words, " ".join(part.split())))
+                statements.append(_Statement(begun, words, " ".join(part.split())))
         whole, begun = "", 0
-    return found
+    return statements
 
 
-def read(source: str, text: str) -> tuple[dict[str, Any], list[str]]:
+def read(source: str, text: str) -> tuple[Settings, list[str]]:
     """The settings, and what of the template is not used. Raises BadData with the line of a mistake."""
-    kept: list[str] = []
+    lines: list[str] = []
     dropped: list[str] = []
     tasks: list[_Statement] = []
     charge = 0
@@ -68,7 +79,7 @@ def read(source: str, text: str) -> tuple[dict[str, Any], list[str]]:
         elif geometry or (first in _OURS and not block):
             dropped += [first] if not block and first not in dropped else []
         else:
-            kept.append(statement.text)
+            lines.append(statement.text)
         if opens:
             block.append(statement)
         if block and statement.words[-1] == "end":
@@ -78,7 +89,7 @@ def read(source: str, text: str) -> tuple[dict[str, Any], list[str]]:
     theory, asked = _theory(source, tasks)
     if asked != "gradient":
         dropped.append(f"task {theory} {asked}".rstrip())
-    return {"template": "\n".join(kept) + "\n", "theory": theory, "charge": charge}, dropped
+    return {"template": "\n".join(lines) + "\n", "theory": theory, "charge": charge}, dropped
 
 
 def _charge(source: str, statement: _Statement) -> int:
@@ -116,7 +127,7 @@ def check_basis(text: str, elements: set[str]) -> None:
         raise BadData(f"the basis of the NWChem input has no {element}", f"add a line to it: {element} library …")
 
 
-def render(frame: dict[str, Any], settings: dict[str, Any]) -> str:
+def render(frame: Frame, settings: Settings) -> str:
     """The input of one frame."""
     atoms = [
         f"  {symbol} " + " ".join(repr(x / BOHR) for x in row)

@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli import inputs
 from psiflow_cli.errors import UsageError
 from psiflow_cli.references.psi4 import template
-from psiflow_cli.references.psi4.template import render
+from psiflow_cli.references.psi4.template import Settings, render
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
 from psiflow_cli.worker.structures import labels, validity
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context, Frame, LabelResult
 
 SUMMARY = "Hartree-Fock, density functional theory and correlated methods of molecules with Psi4"
 REQUIRES = ("ase",)
@@ -45,8 +48,8 @@ _VERSION = re.compile(r"(?:Psi4 |^)(\d+\.\d\S*)", re.M)
 _INPUT = "psiflow.dat"
 
 
-def settings(input_file: Path | None, options: dict[str, str]) -> dict[str, Any]:
-    """The template without its molecule, and the method of its one calculation."""
+def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
+    """From the template."""
     for key in options:
         raise UsageError(f"unknown option {key!r} of the reference psi4", "write it into the file given with --input")
     return template.read(str(input_file), inputs.text(input_file, "psi4", "psi4.dat"))[0]
@@ -57,17 +60,17 @@ def replaced(input_file: Path) -> list[str]:
     return template.read(str(input_file), inputs.text(input_file, "psi4", "psi4.dat"))[1]
 
 
-def check(settings: dict[str, Any], elements: set[str]) -> None:
+def check(settings: Settings, elements: set[str]) -> None:
     """Which elements a basis has, only Psi4 knows; but lines that assign one to each element are read."""
     template.check_basis(settings["template"], elements)
 
 
-def label(frames: list[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> list[dict[str, Any]]:
+def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
     """*worker*: a label or a failure for each frame, in order."""
     return [_label(frame, settings, context) for frame in frames]
 
 
-def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     """The settings with options set, such as `maxiter=200`, which count over the template's."""
     added = ""
     for key, value in changes.items():
@@ -77,18 +80,18 @@ def changed(settings: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]
     return {**settings, "template": settings["template"] + added}
 
 
-def isolated(settings: dict[str, Any]) -> dict[str, Any]:
+def isolated(settings: Settings) -> Settings:
     """The settings for single atoms: unrestricted, without the dispersion in a method's name."""
     method = re.sub(r"-(?:d\d?\w*|nl)$", "", settings["method"].lower())
     return {**settings, "method": method, "template": settings["template"] + "set reference uhf\n"}
 
 
-def code(context: dict[str, Any]) -> str:
+def code(context: Context) -> str:
     """*worker*: the code and its version, as labels carry it."""
     return single_run.version(PROGRAM, ["--version"], {}, context, _VERSION)
 
 
-def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     reason = validity.invalid(frame) or validity.not_a_molecule(frame, "Psi4")
     if reason:
         return failure("invalid-input", reason)
@@ -96,10 +99,10 @@ def _label(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, A
     threads = str(context.get("threads") or 1)  # Psi4 takes no notice of OMP_NUM_THREADS
     arguments = ["-i", _INPUT, "-o", "stdout", "-n", threads, "-s", "."]
     ran = single_run.run(PROGRAM, arguments, {_INPUT: text}, context, (template.NUMBERS,))
-    return single_run.label(PROGRAM, ran, lambda ran: _converted(frame, ran), single_run.kept(frame, text, context))
+    return single_run.label(PROGRAM, ran, frame, text, context, _converted)
 
 
-def _converted(frame: dict[str, Any], ran: Ran) -> dict[str, Any]:
+def _converted(frame: Frame, ran: Ran) -> LabelResult:
     """A label from the numbers that the input's last lines wrote."""
     from ase.units import Bohr, Hartree
 

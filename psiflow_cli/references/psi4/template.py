@@ -6,10 +6,13 @@ Templates are Psithon: options and at most one call that names the method. Psi4 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.errors import BadData
 from psiflow_cli.worker.structures.units import BOHR
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Frame
 
 NUMBERS = "psiflow.json"
 _CALL = re.compile(
@@ -21,9 +24,16 @@ _BLOCKS = ("set", "basis", "molecule", "pcm")
 _PLAIN = ("set", "memory")
 
 
-def read(source: str, text: str) -> tuple[dict[str, Any], list[str]]:
+class Settings(TypedDict):
+    """A template without its molecule, and the method of its one calculation."""
+
+    template: str
+    method: str
+
+
+def read(source: str, text: str) -> tuple[Settings, list[str]]:
     """The settings, and what of the template is not used. Raises BadData with the line of a mistake."""
-    kept: list[str] = []
+    lines: list[str] = []
     dropped: list[str] = []
     method = ""
     block, opened, depth = "", 0, 0
@@ -52,15 +62,15 @@ def read(source: str, text: str) -> tuple[dict[str, Any], list[str]]:
         if block == "molecule":
             dropped += ["molecule"] if "molecule" not in dropped else []
         else:
-            kept.append(line)
+            lines.append(line)
     if depth:
         raise BadData(f"{source}:{opened}: the block {block} is never closed", "add a line: }")
     if not method:
         raise BadData(f"{source}:1: no calculation", "add a line such as gradient('pbe')")
-    return {"template": "\n".join(kept) + "\n", "method": method}, dropped
+    return {"template": "\n".join(lines) + "\n", "method": method}, dropped
 
 
-def render(frame: dict[str, Any], settings: dict[str, Any]) -> str:
+def render(frame: Frame, settings: Settings) -> str:
     """The input of one frame, which leaves its numbers with all their digits in a file."""
     charge, multiplicity = frame.get("charge") or 0, frame.get("multiplicity") or 1
     atoms = [

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from psiflow_cli import extxyz
 from psiflow_cli.elements import SYMBOLS
@@ -14,8 +14,12 @@ from psiflow_cli.errors import UsageError
 from psiflow_cli.stages.core.framewise import compute
 from psiflow_cli.stages.core.results import Results
 from psiflow_cli.stages.core.workspace import Job, Workspace
-from psiflow_cli.stages.label.stage import Labelling, survey, with_failure, with_label
+from psiflow_cli.stages.label.output import with_failure, with_label
+from psiflow_cli.stages.label.stage import Labelling, survey
 from psiflow_cli.worker.failures import MACHINE_FAILURES
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Failure, Label, LabelResult
 
 _CORES = (0, 2, 10, 18, 36, 54, 86, 118)
 """Electrons of the noble gases."""
@@ -78,53 +82,79 @@ class _Atom:
 
     frame: extxyz.Frame
     key: int
-    result: dict[str, Any]
+    result: LabelResult
 
     @property
-    def failed(self) -> bool:
-        return "failure" in self.result
+    def label(self) -> Label | None:
+        """None if it failed."""
+        return None if "failure" in self.result else self.result
+
+    @property
+    def failure(self) -> Failure | None:
+        """None if it was labelled."""
+        return self.result if "failure" in self.result else None
 
 
-def run(labelling: Labelling, workspace: Workspace) -> dict[str, Any]:
+class AtomsSummary(TypedDict):
+    """What became of each element."""
+
+    total: int
+    """Elements."""
+    computed: int
+    """States."""
+    failed: int
+    failures: dict[str, int]
+    """How many failed, by class."""
+    failed_output: str | None
+    failed_hint: str
+    energies: dict[str, float]
+    """eV."""
+    multiplicities: dict[str, int]
+    reference: str
+    """Its fingerprint."""
+    output: str
+    retry: bool
+    """Something failed for the machine's reasons."""
+
+
+def run(labelling: Labelling, workspace: Workspace) -> AtomsSummary:
     """Label every candidate and write the lowest of each element; an element fails if all of its states do."""
     seen, results, needed, planned = survey(labelling, workspace)
     workspace.run.begin(planned.distinct)
+    reference = labelling.method.fingerprint
     with workspace.run.guard_end():
         compute(workspace, labelling.work, seen, results, needed)
         chosen = _lowest(seen.ids, workspace, results)
-        workspace.publish(
-            with_label(a.frame, a.key, a.result, labelling.method.fingerprint) for a in chosen.values() if not a.failed
-        )
-        failed = [a for a in chosen.values() if a.failed]
-        if failed:
-            workspace.publish(
-                (with_failure(a.frame, a.key, a.result, labelling.method.fingerprint) for a in failed), labelling.failed
-            )
+        labels = {e: a.label for e, a in chosen.items() if a.label}
+        failures = {e: a.failure for e, a in chosen.items() if a.failure}
+        workspace.publish(with_label(chosen[e].frame, chosen[e].key, labels[e], reference) for e in labels)
+        if failures:
+            texts = (with_failure(chosen[e].frame, chosen[e].key, failures[e], reference) for e in failures)
+            workspace.publish(texts, labelling.failed)
         else:
             workspace.run.remove_own(labelling.failed)
-    failures = Counter(a.result["failure"] for a in failed)
+    classes: Counter[str] = Counter(failure["failure"] for failure in failures.values())
     return {
         "total": len(chosen),
         "computed": len(needed),
-        "failed": len(failed),
-        "failures": dict(failures),
-        "failed_output": labelling.failed if failed else None,
-        "failed_hint": "; ".join(f"{a.frame.symbols[0]}: {a.result['message']}" for a in failed[:3]),
-        "energies": {e: a.result["energy"] for e, a in chosen.items() if not a.failed},
-        "multiplicities": {e: a.frame.info["multiplicity"] for e, a in chosen.items() if not a.failed},
-        "reference": labelling.method.fingerprint,
+        "failed": len(failures),
+        "failures": dict(classes),
+        "failed_output": labelling.failed if failures else None,
+        "failed_hint": "; ".join(f"{e}: {failure['message']}" for e, failure in list(failures.items())[:3]),
+        "energies": {e: label["energy"] for e, label in labels.items()},
+        "multiplicities": {e: cast("int", chosen[e].frame.info["multiplicity"]) for e in labels},
+        "reference": reference,
         "output": labelling.job.output,
-        "retry": any(kind in MACHINE_FAILURES for kind in failures),
+        "retry": any(kind in MACHINE_FAILURES for kind in classes),
     }
 
 
-def _lowest(ids: Any, workspace: Workspace, results: Results) -> dict[str, _Atom]:
+def _lowest(ids: Iterable[int], workspace: Workspace, results: Results) -> dict[str, _Atom]:
     """The best candidate of each element: the lowest that was labelled, else the last that failed."""
     chosen: dict[str, _Atom] = {}
     for key, frame in zip(ids, workspace.frames(), strict=True):
-        atom, element = _Atom(frame, key, results.of(key)), frame.symbols[0]
+        atom, element = _Atom(frame, key, cast("LabelResult", results.of(key))), frame.symbols[0]
         best = chosen.get(element)
-        lower = best and not atom.failed and not best.failed and atom.result["energy"] < best.result["energy"]
-        if best is None or best.failed or lower:
+        if best is None or not best.label or (atom.label and atom.label["energy"] < best.label["energy"]):
             chosen[element] = atom
     return chosen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import Any
 
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Survey
@@ -12,20 +11,22 @@ from psiflow_cli.stages.core.workspace import Workspace
 Composition = tuple[tuple[str, int], ...]
 
 
-def estimate(workspace: Workspace, seen: Survey, needed: IdSet, of: str) -> dict[str, Any]:
+def estimate(workspace: Workspace, seen: Survey, needed: IdSet, fingerprint: str) -> dict[str, object]:
     """Where `needed` would run, its core hours and wall time (h) by the means of earlier frames (None where there are
     none), and how many are like none.
     """
     spent = {
-        unit["id"]: (unit["s"], unit["cores"]) for _, unit in workspace.run.units(workspace.run.key(of)) if unit["s"]
+        unit["id"]: (unit["s"], unit["cores"])
+        for _, unit in workspace.run.units(workspace.run.key(fingerprint))
+        if unit["s"]
     }
     seconds: dict[Composition, list[float]] = defaultdict(list)
     todo: Counter[Composition] = Counter()
     left = needed.copy()
     for key, frame in zip(seen.ids, workspace.frames(), strict=True):
         composition = tuple(sorted(Counter(frame.symbols).items()))
-        if known := spent.get(f"{key:016x}"):
-            seconds[composition].append(known[0] * known[1])
+        if cost := spent.get(f"{key:016x}"):
+            seconds[composition].append(cost[0] * cost[1])
         if key in left:
             left.discard(key)
             todo[composition] += 1

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from psiflow_cli import toml
 from psiflow_cli.errors import BadConfig, UsageError
 from psiflow_cli.protocols import Changes
 from psiflow_cli.stages.core.framewise import Recovery
-from psiflow_cli.stages.label.stage import Method
+from psiflow_cli.stages.label.method import Method
 
 _NEXT = re.compile(r",(?=[\w/]+=)")
 
@@ -26,9 +25,9 @@ def side_file(input_file: str) -> Path:
     return Path(input_file).with_suffix(".recover.toml")
 
 
-def steps(method: Method, said: tuple[str, ...]) -> tuple[Recovery, ...]:
+def steps(method: Method, options: tuple[str, ...]) -> tuple[Recovery, ...]:
     """The steps of the command line, else those of the file beside the input. Raises UsageError or BadConfig."""
-    changes = [dict(_pair(part) for part in _NEXT.split(text)) for text in said]
+    changes = [dict(_pair(part) for part in _NEXT.split(text)) for text in options]
     path = side_file(method.input_file) if method.input_file else None
     if not changes and path and path.is_file():
         changes = _read(path)
@@ -55,18 +54,18 @@ def _pair(text: str) -> tuple[str, str]:
 def _read(path: Path) -> list[dict[str, str]]:
     text = path.read_text(encoding="utf-8")
     try:
-        data: dict[str, Any] = toml.loads(text)
+        data = toml.loads(text)
     except toml.TOMLDecodeError as error:
         raise BadConfig(*toml.explain(path, text, error)) from None
-    found = data.pop("unconverged", [])
+    steps = data.pop("unconverged", [])
     for key in data:
         raise BadConfig(f"{path}: {key}: unknown key", "[[unconverged]] is all that can be recovered from")
-    if not isinstance(found, list) or not all(isinstance(step, dict) for step in found):
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         raise BadConfig(f"{path}: unconverged: must be tables, each headed [[unconverged]]")
-    return [{key: _word(path, key, value) for key, value in step.items()} for step in found]
+    return [{key: _word(path, key, value) for key, value in step.items()} for step in steps]
 
 
-def _word(path: Path, key: str, value: Any) -> str:
+def _word(path: Path, key: str, value: object) -> str:
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, (str, int, float)):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import extxyz
 from psiflow_cli.console import note
 from psiflow_cli.errors import NoInput
 from psiflow_cli.extxyz import Frame
-from psiflow_cli.messages import Wire
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Label, Wire
 
 _AT_ONCE = 1000
 
@@ -26,7 +29,7 @@ def take(files: tuple[str, ...], reference: str, inputs: tuple[str, ...], result
         if not Path(name).is_file():
             raise NoInput(f"{name}: no such file", "--from names files that psiflow label has written")
         ids: list[str] = []
-        labels: list[Wire] = []
+        labels: list[Label] = []
         for key, label in _labels(name, reference, inputs):
             if key in needed and key not in taken:
                 taken.add(key)
@@ -42,7 +45,7 @@ def take(files: tuple[str, ...], reference: str, inputs: tuple[str, ...], result
     return taken
 
 
-def _labels(name: str, reference: str, inputs: tuple[str, ...]) -> Iterator[tuple[int, Wire]]:
+def _labels(name: str, reference: str, inputs: tuple[str, ...]) -> Iterator[tuple[int, Label]]:
     for frame in extxyz.read(Path(name)):
         info = frame.info
         if info.get("psiflow_reference") != reference or "psiflow_code" not in info:
@@ -52,19 +55,19 @@ def _labels(name: str, reference: str, inputs: tuple[str, ...]) -> Iterator[tupl
             yield int(identity, 16), label
 
 
-def _label(frame: Frame) -> Wire | None:
+def _label(frame: Frame) -> Label | None:
     """What a worker would have sent; None for a frame without energy or forces."""
-    found: Wire = extxyz.labels(frame)
-    if found["energy"] is None or found["forces"] is None:
+    numbers = extxyz.labels(frame)
+    if numbers["energy"] is None or numbers["forces"] is None:
         return None
-    recovery = {"recovery": frame.info["psiflow_recovery"]} if "psiflow_recovery" in frame.info else {}
+    label = cast("Label", {**numbers, "code": frame.info["psiflow_code"]})
+    if "psiflow_recovery" in frame.info:
+        label["recovery"] = str(frame.info["psiflow_recovery"])
     more = str(frame.info.get(extxyz.MORE, "")).split()
     info = {name: frame.info[name] for name in more if name in frame.info}
     arrays = {name: frame.column(name) for name in more if name not in info}
-    return {
-        **found,
-        "code": frame.info["psiflow_code"],
-        **recovery,
-        **({"info": info} if info else {}),
-        **({"arrays": arrays} if arrays else {}),
-    }
+    if info:
+        label["info"] = info
+    if arrays:
+        label["arrays"] = arrays
+    return label

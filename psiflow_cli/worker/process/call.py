@@ -13,48 +13,47 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.process import parsl_result_queue, watchdog
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context, Outcome
 
 _loading = threading.RLock()
 
 
 def call(
-    target: str, payload: dict[str, Any], hang_log: str = "", parsl_resource_specification: object = None
-) -> dict[str, Any]:
+    target: str, payload: Mapping[str, object], hang_log: str = "", parsl_resource_specification: object = None
+) -> Outcome:
     """Call `module:function` (or `/path/file.py:function`) with the payload's items as keyword arguments.
 
     A task that takes longer than the walltime of its context ends this process, if there is a `hang_log` to tell.
     The last argument is for the executor; Parsl hands it through.
-    Returns {"value": ..., "seconds": float, "host": str} or, with the same last two,
-    {"fatal": text, "hint": text, "exit_code": int} or {"error": text, "traceback": text}.
     """
     parsl_result_queue.settle()
     start = time.perf_counter()
-    context = payload.get("context")
+    context = cast("Context | None", payload.get("context"))
     if context is not None:
         payload = {**payload, "context": _here(context)}
-    outcome: dict[str, Any]
+    outcome: Outcome = {"seconds": 0.0, "host": os.uname().nodename}
     try:
-        with watchdog.limit((context or {}).get("walltime"), hang_log):
-            outcome = {"value": resolve(target)(**payload)}
+        with watchdog.limit(context.get("walltime") if context else None, hang_log):
+            outcome["value"] = resolve(target)(**payload)
     except Fatal as error:
-        outcome = {"fatal": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        outcome.update({"fatal": error.message, "hint": error.hint, "exit_code": error.exit_code})
     except MemoryError:
-        outcome = {"error": "out of memory", "traceback": ""}
+        outcome.update({"error": "out of memory", "traceback": ""})
     except (Exception, SystemExit) as error:  # a library that exits must not take the worker with it
-        outcome = {
-            "error": f"{type(error).__name__}: {error}",
-            "traceback": traceback.format_exc(),
-        }
+        outcome.update({"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
     outcome["seconds"] = time.perf_counter() - start
-    outcome["host"] = os.uname().nodename
     return outcome
 
 
-def _here(context: dict[str, Any]) -> dict[str, Any]:
+def _here(context: Context) -> Context:
     """The context with what only the worker knows: its CPUs, its scratch folder."""
     import tempfile
 
@@ -63,11 +62,11 @@ def _here(context: dict[str, Any]) -> dict[str, Any]:
     return {**context, "cpus": cpus, "scratch": scratch}
 
 
-def resolve(target: str) -> Any:
+def resolve(target: str) -> Callable[..., object]:
     """The function that `module:function` or `/path/file.py:function` names."""
     name, _, function = target.rpartition(":")
     if not name.endswith(".py"):
-        return getattr(importlib.import_module(name), function)
+        return _function(importlib.import_module(name), function)
     with _loading:  # tasks may run in threads: none may see a module that is half there
         module = sys.modules.get(name)
         if module is None:
@@ -81,4 +80,9 @@ def resolve(target: str) -> Any:
             except BaseException:
                 del sys.modules[name]
                 raise
-    return getattr(module, function)
+    return _function(module, function)
+
+
+def _function(module: ModuleType, name: str) -> Callable[..., object]:
+    function: Callable[..., object] = getattr(module, name)
+    return function

@@ -1,4 +1,4 @@
-"""Run a command on CPUs that no other task of this worker has: `python slot.py CORES COMMAND [ARGUMENT ...]`.
+"""Run a command on CPUs that no other task of this worker has: `python cpu_slot.py CORES COMMAND [ARGUMENT ...]`.
 
 Work Queue counts cores, but binds nothing to them. Each block of cores has a file beside the tasks' folders, and who
 holds its lock has the cores; the lock goes with the process, whatever ends it.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.failures import Fatal
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context
 
 REFUSED = 97
 """What the shell exits with when a module or a file cannot be loaded; programs hardly use it."""
@@ -28,27 +31,27 @@ exec "$@"
 """
 
 
-def needed(context: Mapping[str, Any]) -> bool:
+def needed(context: Context) -> bool:
     """Whether this task's environment has modules or files to source."""
     return bool(context.get("modules") or context.get("source"))
 
 
-def wrap(argv: Sequence[str], context: Mapping[str, Any]) -> list[str]:
+def wrap(argv: Sequence[str], context: Context) -> list[str]:
     """The argv that loads what the environment names, then becomes the program."""
     return ["bash", "-c", _SCRIPT, "psiflow", *argv] if needed(context) else list(argv)
 
 
-def variables(context: Mapping[str, Any]) -> dict[str, str]:
+def variables(context: Context) -> dict[str, str]:
     """The variables that `wrap`'s shell reads."""
-    named = {"PSIFLOW_MODULES": context.get("modules"), "PSIFLOW_SOURCE": context.get("source")}
-    return {name: "\n".join(lines) for name, lines in named.items() if lines} if needed(context) else {}
+    values = {"PSIFLOW_MODULES": context.get("modules"), "PSIFLOW_SOURCE": context.get("source")}
+    return {name: "\n".join(lines) for name, lines in values.items() if lines} if needed(context) else {}
 
 
 def check(returncode: int, log: str) -> None:
     """Raise Fatal if the shell gave up before the program began."""
-    said = [line.removeprefix("psiflow: ") for line in log.splitlines() if line.startswith("psiflow: ")]
-    if said and returncode == REFUSED:
-        raise Fatal(said[-1], "see [environments] modules and source in the site file")
-    if said and returncode in (126, 127) and "exec: " in said[-1]:
-        program = said[-1].partition("exec: ")[2]
+    complaints = [line.removeprefix("psiflow: ") for line in log.splitlines() if line.startswith("psiflow: ")]
+    if complaints and returncode == REFUSED:
+        raise Fatal(complaints[-1], "see [environments] modules and source in the site file")
+    if complaints and returncode in (126, 127) and "exec: " in complaints[-1]:
+        program = complaints[-1].partition("exec: ")[2]
         raise Fatal(f"{program}, with the modules loaded", "see [resources] executable and launch in the site file")

@@ -14,7 +14,7 @@ from psiflow_cli.worker.process import subprocesses, watchdog
 from psiflow_cli.worker.process.subprocesses import Outcome
 
 
-class Conversation:
+class InteractiveProgram:
     """A running program, whose prompt is a line that it prints when it waits for a command.
 
     Like `subprocesses.run` it leads a session of its own, and on Linux it dies with the thread that made it. Raises
@@ -51,24 +51,24 @@ class Conversation:
         start = time.monotonic()
         assert self._process.stdin is not None
         if command:
-            with contextlib.suppress(BrokenPipeError):  # what it said before it ended is read below
+            with contextlib.suppress(BrokenPipeError):  # what it printed before it ended is read below
                 self._process.stdin.write(command.encode() + b"\n")
                 self._process.stdin.flush()
-        said = b""
+        printed = b""
         timed_out = out_of_memory = False
         while not timed_out and not out_of_memory:
             chunk = self._read(self._patience(start, seconds, memory))
             if chunk == b"":
                 break
-            said += chunk or b""
-            lines = said.splitlines()
-            if lines and lines[-1].strip() == self._prompt and said.endswith(b"\n"):
+            printed += chunk or b""
+            lines = printed.splitlines()
+            if lines and lines[-1].strip() == self._prompt and printed.endswith(b"\n"):
                 return Outcome(0, time.monotonic() - start), b"\n".join(lines[:-1]).decode(errors="replace")
             timed_out = seconds is not None and time.monotonic() - start >= seconds
-            out_of_memory = memory is not None and subprocesses.held(self._process.pid) > memory
+            out_of_memory = memory is not None and subprocesses.memory_of(self._process.pid) > memory
         code = self.close()
         outcome = Outcome(code or 1, time.monotonic() - start, timed_out, out_of_memory)
-        return outcome, said.decode(errors="replace")
+        return outcome, printed.decode(errors="replace")
 
     def _patience(self, start: float, seconds: float | None, memory: float | None) -> float | None:
         left = None if seconds is None else max(0.0, start + seconds - time.monotonic())

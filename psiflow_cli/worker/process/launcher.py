@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.process import environment_modules
 
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context
+
 MPIRUN = "mpirun -np {ranks}"
 
 
-def prefix(context: dict[str, Any]) -> list[str]:
+def prefix(context: Context) -> list[str]:
     """The launch template's words, with numbers filled in; mpirun if there is more than one rank, else nothing.
 
     Raises Fatal for a template that holds anything but {ranks}, {threads} and {cpus}.
@@ -29,7 +32,7 @@ def prefix(context: dict[str, Any]) -> list[str]:
         ) from None
 
 
-def command(context: dict[str, Any], executable: str, *arguments: str) -> list[str]:
+def command(context: Context, executable: str, *arguments: str) -> list[str]:
     """The argv of one run of `executable`, or of the site's: behind its launch template or mpirun. Raises Fatal."""
     executable = context.get("executable") or executable
     before = prefix(context)
@@ -51,7 +54,7 @@ def missing(program: str, key: str, detail: str = "") -> Fatal:
     )
 
 
-def environment(context: dict[str, Any]) -> dict[str, str]:
+def environment(context: Context) -> dict[str, str]:
     """The worker's environment, the site's over it, the number of threads, and what keeps MPI to this task's cores."""
     threads = str(context.get("threads") or 1)
     launch = context.get("launch") or ""

@@ -16,24 +16,24 @@ _PATIENCE_S = 5.0
 
 def settle() -> None:
     """Return once the thread has nothing left to send; at once where this is no worker of Parsl's pool."""
-    outbox = _outbox()
-    thread = getattr(outbox, "_thread", None)
+    results = _result_queue()
+    thread = getattr(results, "_thread", None)
     if thread is None:
         return  # no pool, or nothing was sent yet
     give_up = time.monotonic() + _PATIENCE_S
     # between two sendings the thread waits to be notified of the next
-    while not (outbox._notempty._waiters and not outbox._buffer):
+    while not (results._notempty._waiters and not results._buffer):
         if not thread.is_alive() or time.monotonic() > give_up:
             return
         time.sleep(0.0002)
 
 
-def _outbox() -> Any:
+def _result_queue() -> Any:
     """The `multiprocessing.Queue` for results, a local variable of the function that calls tasks; None elsewhere."""
     frame = sys._getframe()
     while frame:
-        found = frame.f_locals.get("result_queue") if frame.f_code.co_name == "worker" else None
-        if hasattr(found, "_notempty") and hasattr(found, "_buffer"):
-            return found
+        queue = frame.f_locals.get("result_queue") if frame.f_code.co_name == "worker" else None
+        if hasattr(queue, "_notempty") and hasattr(queue, "_buffer"):
+            return queue
         frame = frame.f_back  # type: ignore[assignment]
     return None

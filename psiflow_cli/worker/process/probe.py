@@ -9,15 +9,29 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.worker.process import environment_modules, launcher
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context
 
 _LAUNCH_S = 60.0
 
 
-def probe(context: dict[str, Any], families: dict[str, list[str]] | None = None) -> dict[str, Any]:
-    """{"python", "host", "cpus", "problems": [sentences]}: everything that can be tried without the science.
+class Findings(TypedDict):
+    """What a worker sees of the machine."""
+
+    python: str
+    """Its version."""
+    host: str
+    cpus: list[int]
+    problems: list[str]
+    """Sentences."""
+
+
+def probe(context: Context, families: dict[str, list[str]] | None = None) -> Findings:
+    """Everything that can be tried without the science.
 
     `families` are the modules that each model family or reference needs.
     """
@@ -28,7 +42,7 @@ def probe(context: dict[str, Any], families: dict[str, list[str]] | None = None)
     return {"python": sys.version.split()[0], "host": os.uname().nodename, "cpus": cpus, "problems": problems}
 
 
-def _scratch(context: dict[str, Any]) -> list[str]:
+def _scratch(context: Context) -> list[str]:
     folder = Path(context["scratch"])
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +53,7 @@ def _scratch(context: dict[str, Any]) -> list[str]:
     return []
 
 
-def _gpu(context: dict[str, Any]) -> list[str]:
+def _gpu(context: Context) -> list[str]:
     if context["device"] != "cuda":
         return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -54,18 +68,18 @@ def _gpu(context: dict[str, Any]) -> list[str]:
 
 
 def _imported(families: dict[str, list[str]]) -> list[str]:
-    found = []
+    problems = []
     for family, needs in families.items():
         for module in needs:
             try:
                 importlib.import_module(module)
             except Exception as error:  # whatever a broken package raises
-                found.append(f"{family}: {module} cannot be imported on {os.uname().nodename}: {error}")
+                problems.append(f"{family}: {module} cannot be imported on {os.uname().nodename}: {error}")
                 break
-    return found
+    return problems
 
 
-def _launched(context: dict[str, Any]) -> list[str]:
+def _launched(context: Context) -> list[str]:
     """Start a line of shell under the launch template in place of the executable; each rank says its threads."""
     executable, launch = context["executable"], context["launch"]
     if not executable and not launch:
@@ -82,10 +96,10 @@ def _launched(context: dict[str, Any]) -> list[str]:
         return [f"cannot launch with {launch!r}: {argv[0]}: {error.strerror}"]
     except subprocess.TimeoutExpired:
         return [f"{launch!r} does not come to an end within {_LAUNCH_S:.0f} s"]
-    said = done.stdout.split()
-    if "missing" in said:
+    printed = done.stdout.split()
+    if "missing" in printed:
         return [f"executable {executable!r} is not found where it runs"]
-    ranks = said.count(f"threads={context['threads']}")
+    ranks = printed.count(f"threads={context['threads']}")
     if ranks != context["ranks"]:
         words = [line for line in done.stdout.splitlines() if any(map(str.isalpha, line))]
         last = (words or [f"exit code {done.returncode}"])[-1].removeprefix("psiflow: ")

@@ -7,11 +7,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context
 
 
 @contextlib.contextmanager
-def folder(context: dict[str, Any], prefix: str) -> Iterator[Path]:
+def folder(context: Context, prefix: str) -> Iterator[Path]:
     """A new, empty folder; it is removed at the end unless the site keeps scratch."""
     base = Path(context["scratch"])
     base.mkdir(parents=True, exist_ok=True)

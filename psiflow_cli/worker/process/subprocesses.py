@@ -13,11 +13,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from psiflow_cli.worker.process import watchdog
+from psiflow_cli.worker.process import process_table, watchdog
 
 _PR_SET_PDEATHSIG = 1
 _GRACE = 2.0
@@ -69,7 +69,7 @@ def run(
         while process.poll() is None:
             left = None if seconds is None else start + seconds - time.monotonic()
             timed_out = left is not None and left <= 0
-            out_of_memory = memory is not None and held(process.pid) > memory
+            out_of_memory = memory is not None and memory_of(process.pid) > memory
             if timed_out or out_of_memory:
                 break
             step = MEMORY_POLL if memory is not None else left
@@ -114,36 +114,13 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> bool:
     """Send a signal to every process of the session; False if there was none."""
-    if not os.path.isdir("/proc/self"):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
-        return False
-    found = False
-    for pid in _members(process.pid):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
-            found = True
-    return found
+    if process_table.exists():
+        return process_table.kill_all(process_table.session_members(process.pid), number)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+    return False
 
 
-def _members(session: int) -> Iterator[int]:
-    """The live processes of a session."""
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        with contextlib.suppress(OSError):
-            state, _, _, sid = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()[:4]
-            if int(sid) == session and state != "Z":
-                yield int(name)
-
-
-def held(session: int) -> float:
-    """MB of memory that the session's processes hold, without what they share with others."""
-    if not os.path.isdir("/proc/self"):
-        return 0.0
-    pages = 0
-    for pid in _members(session):
-        with contextlib.suppress(OSError, ValueError):
-            resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
-            pages += int(resident) - int(shared)
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+def memory_of(session: int) -> float:
+    """MB that the session's processes hold, without what they share with others; 0 where there is no /proc."""
+    return process_table.own_memory(process_table.session_members(session))

@@ -1,10 +1,10 @@
 """Run a command, and end it with all its descendants when psiflow is gone.
 
-    python leash.py LEASH.json COMMAND [ARGUMENT ...]
+    python supervisor.py SUPERVISION.json COMMAND [ARGUMENT ...]
 
-Parsl's interchange and worker pools outlive a killed parent for minutes. The leash file says whose life this one hangs
-on ({"host", "pid", "started"}) and holds what must not pass through a shell: {"cwd", "env"}. On another host, where the
-parent cannot be seen, Parsl's own heartbeats end the workers.
+Parsl's interchange and worker pools outlive a killed parent for minutes. The file says whose life this one hangs on,
+and holds what must not pass through a shell. On another host, where the parent cannot be seen, Parsl's own heartbeats
+end the workers.
 
 A worker pool that lost a process it cannot do without would send heartbeats for ever and finish no task: it is ended
 too, so that its tasks run elsewhere.
@@ -22,6 +22,12 @@ import signal
 import subprocess
 import sys
 import time
+from typing import TypedDict
+
+if __name__ == "__main__":  # run by its path, where psiflow may be found only in the command's own environment
+    sys.path.append(os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3)))
+
+from psiflow_cli.worker.process import process_table
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG = 1
@@ -34,9 +40,22 @@ class _Stopped(Exception):
     """A signal asks for the end."""
 
 
+class Supervision(TypedDict):
+    """The file of one supervisor."""
+
+    host: str
+    """Of the process whose end is this one's end."""
+    pid: int
+    started: str
+    """See `process_table.start_time`."""
+    cwd: str
+    env: dict[str, str]
+    """Over the environment of the supervisor."""
+
+
 def main(argv: list[str]) -> int:
     with open(argv[1]) as stream:
-        leash = json.load(stream)
+        supervision: Supervision = json.load(stream)
     libc = ctypes.CDLL(None) if hasattr(ctypes, "CDLL") and sys.platform == "linux" else None
     if libc:
         # orphaned grandchildren become ours, so that all of them can be found and ended
@@ -47,15 +66,15 @@ def main(argv: list[str]) -> int:
             os.setsid()  # Ctrl-C is for psiflow, which still needs its interchange to stop in order
     child = subprocess.Popen(
         argv[2:],
-        env={**os.environ, **leash["env"]},
-        cwd=leash["cwd"],
-        stderr=_complaints(leash["cwd"]) if any(word.endswith("interchange.py") for word in argv[2:]) else None,
+        env={**os.environ, **supervision["env"]},
+        cwd=supervision["cwd"],
+        stderr=_complaints(supervision["cwd"]) if any(word.endswith("interchange.py") for word in argv[2:]) else None,
         preexec_fn=(lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)) if libc else None,
     )
     try:
         for number in _SIGNALS:
             signal.signal(number, _stop)
-        reason = _watch(child, leash, _Pool(argv[2:]) if is_pool else None)
+        reason = _watch(child, supervision, _Pool(argv[2:]) if is_pool else None)
     except _Stopped:
         reason = 0
     for number in _SIGNALS:
@@ -70,10 +89,10 @@ def _stop(_number: int, _frame: object) -> None:
     raise _Stopped
 
 
-def _watch(child: subprocess.Popen[bytes], leash: dict[str, str], pool: _Pool | None) -> int | None:
+def _watch(child: subprocess.Popen[bytes], supervision: Supervision, pool: _Pool | None) -> int | None:
     """Wait for the command to end, None, or to be ended: what to exit with then."""
     while child.poll() is None:
-        if not _parent_lives(leash):
+        if not _parent_lives(supervision):
             return 0
         if pool and pool.is_stuck():
             return 1
@@ -94,18 +113,18 @@ class _Pool:
     """Parsl's worker pool, as far as it shows that it will finish no task any more."""
 
     def __init__(self, argv: list[str]) -> None:
-        given = dict(word.split("=", 1) for word in argv if word.startswith("--") and "=" in word)
-        folder, block = given.get("--logdir", ""), given.get("--block_id", "")
+        options = dict(word.split("=", 1) for word in argv if word.startswith("--") and "=" in word)
+        folder, block = options.get("--logdir", ""), options.get("--block_id", "")
         self._logs = os.path.join(glob.escape(folder), f"block-{block}", "*", "manager.log")
         self._read: dict[str, int] = {}
-        self._books: tuple[int, str] | None = None
+        self._server: tuple[int, str] | None = None
         """The server of its shared dictionaries, the first process that it spawns."""
         self._next_log = 0.0
 
     def is_stuck(self) -> bool:
         """Whether the server is dead, or a worker died while it held the lock of the queue of tasks."""
-        self._books = self._books or _first_spawned()
-        if self._books and not _lives(*self._books):
+        self._server = self._server or _first_spawned()
+        if self._server and not _lives(*self._server):
             return True
         if time.monotonic() < self._next_log:
             return False
@@ -121,71 +140,41 @@ class _Pool:
             self._read[path] = self._read.get(path, 0) + len(whole)
             for line in whole.splitlines():
                 writer = re.search(rb"MainProcess-(\d+) ", line)  # pools on other nodes log beside this one
-                if b"was not busy when it died" in line and writer and int(writer[1]) in _descendants():
+                if b"was not busy when it died" in line and writer and int(writer[1]) in process_table.descendants():
                     return True
         return False
 
 
-def _parent_lives(leash: dict[str, str]) -> bool:
-    return leash["host"] != os.uname().nodename or _lives(int(leash["pid"]), leash["started"])
+def _parent_lives(supervision: Supervision) -> bool:
+    return supervision["host"] != os.uname().nodename or _lives(int(supervision["pid"]), supervision["started"])
 
 
 def _lives(pid: int, started: str) -> bool:
-    fields = _fields(pid)
-    if not fields:
-        return not os.path.exists("/proc/self/stat")
-    return fields[0] != "Z" and fields[19] == started
-
-
-def _fields(pid: int) -> list[str]:
-    """A process as /proc has it, from its state on; empty if it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat") as stream:
-            return stream.read().rpartition(")")[2].split()
-    except OSError:
-        return []
+    return not process_table.exists() or process_table.start_time(pid) == started
 
 
 def _first_spawned() -> tuple[int, str] | None:
     """(process id, start) of the oldest process below this one that multiprocessing spawned."""
-    found = []
-    for pid in _descendants():
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as stream:
-            if b"multiprocessing.spawn" in stream.read() and (fields := _fields(pid)):
-                found.append((int(fields[19]), pid))
-    if not found:
+    spawned = []
+    for pid in process_table.descendants():
+        if b"multiprocessing.spawn" in process_table.command_line(pid) and (start := process_table.start_time(pid)):
+            spawned.append((int(start), pid))
+    if not spawned:
         return None
-    start, pid = min(found)
-    return pid, str(start)
-
-
-def _descendants() -> list[int]:
-    """Every process below this one, from /proc."""
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
-        if name.isdigit() and (fields := _fields(int(name))):
-            children.setdefault(int(fields[1]), []).append(int(name))
-    found: list[int] = []
-    todo = [os.getpid()]
-    while todo:
-        below = children.get(todo.pop(), [])
-        found += below
-        todo += below
-    return found
+    first, pid = min(spawned)
+    return pid, str(first)
 
 
 def _end_all() -> None:
     """SIGTERM, a moment for mpirun to end its ranks, then SIGKILL until nothing is left."""
     for number, patience in ((signal.SIGTERM, 1.0), (signal.SIGKILL, 2.0)):
         deadline = time.monotonic() + patience
-        for pid in _descendants():
-            with contextlib.suppress(OSError):
-                os.kill(pid, number)
+        process_table.kill_all(process_table.descendants(), number)
         while time.monotonic() < deadline:
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
-            if not _descendants():
+            if not process_table.descendants():
                 return
             time.sleep(0.01)
 

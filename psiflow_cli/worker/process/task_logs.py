@@ -5,20 +5,29 @@ from __future__ import annotations
 import gzip
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context, Frame
 
 
 @dataclass(frozen=True)
-class Kept:
+class TaskLog:
     """A frame's input and log in the run's folder: compressed for a label, plain for a failure, which gets read."""
 
     folder: Path
     name: str
-    text: str
+    input: str
+
+    @classmethod
+    def of_frame(cls, frame: Frame, input: str, context: Context) -> TaskLog:
+        """Where a task's context has those of this frame."""
+        return cls(Path(context["logs"]), frame["id"], input)
 
     def write(self, log: str, failed: bool) -> str:
         """Write both; returns the log's path."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for suffix, contents in ((".inp", self.text), (".out", log)):
+        for suffix, contents in ((".inp", self.input), (".out", log)):
             plain, packed = self.folder / f"{self.name}{suffix}", self.folder / f"{self.name}{suffix}.gz"
             if failed:
                 plain.write_text(contents)

@@ -38,7 +38,7 @@ def context(tmp_path: Path) -> Any:
 
 def run(context: dict[str, Any]) -> dict[str, Any]:
     ran = single_run.run(PROGRAM, ["in"], {"in": "hello\n"}, context, ("out", "none"))
-    return single_run.label(PROGRAM, ran, lambda ran: {"files": dict(ran.files)}, single_run.kept(FRAME, "x", context))
+    return single_run.label(PROGRAM, ran, FRAME, "x", context, lambda _, ran: {"files": dict(ran.files)})
 
 
 def test_it_runs_with_its_files_in_a_folder_that_goes(context: Any, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_cpus(tmp_path: Path) -> None:
 @LINUX
 def test_it_dies_with_the_worker(tmp_path: Path) -> None:
     worker = (
-        "import pathlib, sys; from psiflow_cli.worker import subprocesses; "
+        "import pathlib, sys; from psiflow_cli.worker.process import subprocesses; "
         "subprocesses.run([sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'], "
         f"pathlib.Path({str(tmp_path / 'log')!r}))"
     )

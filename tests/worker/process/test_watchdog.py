@@ -14,7 +14,7 @@ from psiflow_cli.worker.process import watchdog
 RUN = """
 import ctypes, re, sys, time
 from pathlib import Path
-from psiflow_cli.worker import subprocesses, watchdog
+from psiflow_cli.worker.process import subprocesses, watchdog
 watchdog.GRACE_S = 0.5
 with watchdog.limit(0.5, sys.argv[1]):
     exec(sys.argv[2])

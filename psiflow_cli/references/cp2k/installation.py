@@ -1,4 +1,4 @@
-"""CP2K's data directory, as far as this host can tell: where the basis sets and tables are that come with it."""
+"""CP2K as it is installed: its program, and the data directory with the basis sets and tables that come with it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
-from psiflow_cli.references.cp2k.launch import EXECUTABLE
+from psiflow_cli.worker.process.single_run import Executable
 
+PROGRAM = Executable("CP2K", "cp2k.psmp")
 VARIABLE = "CP2K_DATA_DIR"
-_NAMES = (EXECUTABLE, "cp2k", "cp2k.popt", "cp2k.ssmp", "cp2k.sopt")
+_NAMES = (PROGRAM.executable, "cp2k", "cp2k.popt", "cp2k.ssmp", "cp2k.sopt")
 _INSTALLED = ("share/cp2k", "share/cp2k/data", "data", "share/data")
 _SIGN = "GTH_POTENTIALS"
 _NAMES_SHIPPED = """
@@ -28,7 +29,7 @@ SHIPPED = frozenset(_NAMES_SHIPPED.split())
 """What comes with CP2K, of any version: like the program, it is where the program runs."""
 
 
-def folder() -> Path | None:
+def data_folder() -> Path | None:
     """The data directory: the variable's, or the one that was installed with a CP2K on the PATH."""
     named = os.environ.get(VARIABLE)
     if named:
@@ -36,13 +37,13 @@ def folder() -> Path | None:
     for name in _NAMES:
         program = shutil.which(name)
         for place in _INSTALLED if program else ():
-            found = Path(str(program)).resolve().parents[1] / place
-            if (found / _SIGN).is_file():
-                return found
+            folder = Path(str(program)).resolve().parents[1] / place
+            if (folder / _SIGN).is_file():
+                return folder
     return None
 
 
-def found(name: str) -> list[Path]:
+def in_data_folder(name: str) -> list[Path]:
     """The file of this name in the data directory, if it is there."""
-    here = folder()
-    return [here / name] if here and name and (here / name).exists() else []
+    folder = data_folder()
+    return [folder / name] if folder and name and (folder / name).exists() else []

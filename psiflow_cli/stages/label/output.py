@@ -1,0 +1,91 @@
+"""Frames with their labels, and failed ones with their reasons, as they are written."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+from psiflow_cli import extxyz, voigt
+from psiflow_cli.console import note
+from psiflow_cli.stages.core.results import Results
+from psiflow_cli.stages.core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Failure, Label
+
+STALE = ("failure", "failure_message", "psiflow_recovery", extxyz.MORE)
+LABELS = ("energy", "forces", "stress")
+
+
+def write(workspace: Workspace, ids: array[int], results: Results, reference: str, failed: str) -> None:
+    """Good frames to the output, failed ones to the file `failed`, which goes when none are left.
+
+    `ids` are those of the workspace's frames, `reference` is the method's fingerprint.
+    """
+    workspace.publish(_labelled(workspace, ids, results, reference))
+    if results.failures:
+        workspace.publish(_failed(workspace, ids, results, reference), failed)
+    else:
+        workspace.run.remove_own(failed)
+
+
+def _labelled(workspace: Workspace, ids: array[int], results: Results, reference: str) -> Iterator[str]:
+    replaced = 0
+    codes = set()
+    for key, frame in zip(ids, workspace.frames(), strict=True):
+        if key in results.failures:
+            continue
+        label = cast("Label", results.of(key))
+        codes.add(label["code"])
+        replaced += bool(extxyz.label_names(frame))
+        yield with_label(frame, key, label, reference)
+    if replaced:
+        note(f"{replaced} frames came with labels; they are replaced in the output")
+    if len(codes) > 1:
+        versions = " and ".join(sorted(codes))
+        note(f"warning: labels of {versions} are mixed in the output; --strict-version computes the old ones anew")
+
+
+def with_label(frame: extxyz.Frame, key: int, label: Label, reference: str) -> str:
+    """The frame's text with a label and where it comes from, in place of what it had."""
+    info, arrays = label.get("info", {}), label.get("arrays", {})
+    return extxyz.render(
+        frame,
+        set_info={
+            "energy": label["energy"],
+            **({"stress": voigt.to_matrix(label["stress"])} if label["stress"] else {}),
+            "psiflow_id": f"{key:016x}",
+            "psiflow_reference": reference,
+            "psiflow_code": label["code"],
+            **({"psiflow_recovery": label["recovery"]} if "recovery" in label else {}),
+            **({extxyz.MORE: " ".join([*info, *arrays])} if info or arrays else {}),
+            **info,
+        },
+        set_columns={"forces": ("R", label["forces"]), **{name: ("R", values) for name, values in arrays.items()}},
+        drop=tuple(
+            name
+            for name in (*extxyz.label_names(frame), *STALE)
+            if (name not in LABELS or label.get(name) is None) and name not in (*info, *arrays)
+        ),
+    )
+
+
+def _failed(workspace: Workspace, ids: array[int], results: Results, reference: str) -> Iterator[str]:
+    for key, frame in zip(ids, workspace.frames(), strict=True):
+        if key in results.failures:
+            yield with_failure(frame, key, cast("Failure", results.of(key)), reference)
+
+
+def with_failure(frame: extxyz.Frame, key: int, failure: Failure, reference: str) -> str:
+    """The frame's text with why it has no label."""
+    return extxyz.render(
+        frame,
+        set_info={
+            "psiflow_id": f"{key:016x}",
+            "psiflow_reference": reference,
+            "failure": failure["failure"],
+            "failure_message": failure["message"],
+        },
+        drop=extxyz.label_names(frame),
+    )

@@ -1,0 +1,39 @@
+"""What /proc tells of processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from psiflow_cli.worker.process import process_table, supervisor
+
+pytestmark = pytest.mark.skipif(not process_table.exists(), reason="there is no /proc")
+
+
+def test_a_process_has_a_start_until_it_has_ended() -> None:
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    started = process_table.start_time(process.pid)
+    assert started.isdigit()
+    assert process.pid in process_table.descendants()
+    assert list(process_table.session_members(process.pid)) == [process.pid]
+    assert process_table.own_memory([process.pid]) >= 0
+    assert process_table.kill_all([process.pid], signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert process_table.start_time(process.pid) == ""  # a zombie
+    assert list(process_table.session_members(process.pid)) == []
+    process.wait()
+    assert process_table.start_time(process.pid) == ""
+    assert process_table.command_line(process.pid) == b""
+    assert not process_table.kill_all([process.pid], signal.SIGKILL)
+
+
+def test_a_supervisor_that_is_run_by_its_path_finds_psiflow(tmp_path) -> None:
+    facts = tmp_path / "facts.json"
+    facts.write_text(f'{{"host": "elsewhere", "pid": 1, "started": "", "cwd": "{tmp_path}", "env": {{"A": "b"}}}}')
+    words = [sys.executable, "-I", "-S", supervisor.__file__, str(facts), "sh", "-c", "echo $A; exit 3"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd="/", check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "b\n", "")
