@@ -86,9 +86,9 @@ def _texts(name: str) -> Iterator[str]:
 
 def _frame_text() -> Any:
     """The writer in the file beside this one, whatever package of that name the environment may have."""
-    spec = importlib.util.spec_from_file_location("frametext", Path(__file__).with_name("frametext.py"))
+    spec = importlib.util.spec_from_file_location("extxyz_writer", Path(__file__).with_name("extxyz_writer.py"))
     if spec is None or spec.loader is None:
-        raise ImportError("frametext.py")
+        raise ImportError("extxyz_writer.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.frame_text
