@@ -9,6 +9,7 @@ from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.extxyz.layout import Column, Layout, layout_of
 from psiflow_cli.extxyz.spelling import written
 
+Rows = Sequence[Sequence[float]]
 Columns = Mapping[str, tuple[str, Sequence[Any]]]
 """(kind S, R, I or L; for each atom a value or a list of values) by name."""
 
@@ -142,8 +143,8 @@ def _word(kind: str, value: Any) -> str:
 
 def new_frame(
     symbols: Sequence[str],
-    positions: Sequence[Sequence[float]],
-    cell: Sequence[Sequence[float]] | None,
+    positions: Rows,
+    cell: Rows | None,
     pbc: Sequence[bool],
     info: Mapping[str, Any] | None = None,
     columns: Columns | None = None,

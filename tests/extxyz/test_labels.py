@@ -58,8 +58,8 @@ def test_rounded_halves_of_a_stress_are_averaged(tmp_path: Path) -> None:
 
 
 def test_voigt_and_matrix_are_each_others_inverse() -> None:
-    voigt = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    assert voigt.from_matrix(voigt.to_matrix(voigt)) == voigt
+    numbers = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert voigt.from_matrix(voigt.to_matrix(numbers)) == numbers
     stress = pytest.importorskip("ase.stress")
     assert voigt.to_matrix(voigt) == stress.voigt_6_to_full_3x3_stress(voigt).tolist()
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz import LABELS, Frame, label
+from psiflow_cli.extxyz.isolated import is_isolated_atom
 from psiflow_cli.stages.check.findings import ERROR, Findings, Where, where
-from psiflow_cli.stages.select.split import is_isolated_atom
 
 Keys = dict[str, str] | None
 _PREFIX = re.compile(r"^.*?: frame \d+: ")
