@@ -15,6 +15,7 @@ from psiflow_cli.messages.dynamics import (
     WalkerReport,
     WalkerStart,
 )
+from psiflow_cli.messages.figures import ComparedFrame, DrawnWalker, Pictures, RmseOfModel, Viewer
 from psiflow_cli.messages.frames import (
     Context,
     Failure,
@@ -22,11 +23,10 @@ from psiflow_cli.messages.frames import (
     Frame,
     Label,
     LabelResult,
-    Modes,
+    Labels,
     Outcome,
     Prediction,
     PredictionResult,
-    Relaxed,
     Settings,
     Vectors,
     Voigt,
@@ -50,12 +50,28 @@ from psiflow_cli.messages.records import (
     Summary,
     Unit,
 )
+from psiflow_cli.messages.structures import (
+    Contact,
+    HarmonicOptions,
+    HarmonicResult,
+    HarmonicSettings,
+    Modes,
+    ModesOfMesh,
+    Relaxed,
+    RelaxOptions,
+    RelaxResult,
+    RelaxSettings,
+    Stress,
+    Unconverged,
+)
 
 __all__ = [
-    "Begin", "BlockRecord", "BlockReport", "BlocksRecord", "BundleFacts", "Config", "Context", "Dynamics", "Epoch",
-    "FailedUnit", "Failure", "FailureClass", "Frame", "Holder", "InputFile", "Label", "LabelResult", "Limits", "Lost",
-    "MDJob", "ModelWeights", "Modes", "Outcome", "Output", "Pace", "Prediction", "PredictionResult", "Record",
-    "Relaxed", "RunRecord", "RunResult", "SamplingPlan", "Settings", "Stop", "Summary", "TrainedMember", "TrainingData",
-    "TrainingJob", "Unit", "Vectors", "Voigt", "WalkerReport", "WalkerStart",
-    "Wire",
+    "Begin", "BlockRecord", "BlockReport", "BlocksRecord", "BundleFacts", "ComparedFrame", "Config", "Contact",
+    "Context", "DrawnWalker", "Dynamics", "Epoch", "FailedUnit", "Failure", "FailureClass", "Frame",
+    "HarmonicOptions", "HarmonicResult", "HarmonicSettings", "Holder", "InputFile", "Label", "LabelResult",
+    "Labels", "Limits", "Lost", "MDJob", "ModelWeights", "Modes", "ModesOfMesh", "Outcome", "Output", "Pace",
+    "Pictures", "Prediction", "PredictionResult", "Record", "RelaxOptions", "RelaxResult", "RelaxSettings",
+    "Relaxed", "RmseOfModel", "RunRecord", "RunResult", "SamplingPlan", "Settings", "Stop", "Stress", "Summary",
+    "TrainedMember", "TrainingData", "TrainingJob", "Unconverged", "Unit", "Vectors", "Viewer", "Voigt",
+    "WalkerReport", "WalkerStart", "Wire",
 ]  # fmt: skip

@@ -54,7 +54,7 @@ def _labels(name: str, reference: str, inputs: tuple[str, ...]) -> Iterator[tupl
 
 def _label(frame: Frame) -> Wire | None:
     """What a worker would have sent; None for a frame without energy or forces."""
-    found: Wire = extxyz.labels(frame)
+    found = extxyz.labels(frame)
     if found["energy"] is None or found["forces"] is None:
         return None
     recovery = {"recovery": frame.info["psiflow_recovery"]} if "psiflow_recovery" in frame.info else {}

@@ -15,10 +15,10 @@ from psiflow_cli.bundle import Bundle
 from psiflow_cli.messages import Wire
 from psiflow_cli.stages.core.framewise import Work, compute
 from psiflow_cli.stages.core.ids import IdSet
+from psiflow_cli.stages.core.predictions import predictions
 from psiflow_cli.stages.core.results import Results
 from psiflow_cli.stages.core.single import perform
 from psiflow_cli.stages.core.workspace import Job, Workspace
-from psiflow_cli.stages.evaluate.stage import predictions
 from psiflow_cli.stages.select import features, scores
 from psiflow_cli.stages.select.candidates import Pool
 

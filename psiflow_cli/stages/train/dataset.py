@@ -195,6 +195,6 @@ def render(sources: Sources, parts: list[str], part: str, copies: list[int] | No
                 **({"stress": voigt.to_matrix(stress)} if stress else {}),
                 **data_checks.about(frame),
             },
-            columns={"forces": ("R", label["forces"])},
+            columns={"forces": ("R", label["forces"] or ())},
         )
         yield from [text] * (copies[index] if copies else 1)

@@ -17,14 +17,14 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
 
-Rows = Sequence[Sequence[float]]
 _T = TypeVar("_T")
+Rows = Sequence[Sequence[float]]
 
 _OF_FRAME = ("energy", "free_energy", "stress", "dipole", "magmom")
 _OF_ATOMS = ("forces", "magmoms", "charges")
@@ -94,6 +94,7 @@ def _texts(name: str) -> Iterator[str]:
 def _text(atoms: Atoms) -> str:
     """The text of a frame with its labels."""
     _check_occupancy(atoms.info.get("occupancy"))
+    info: dict[str, object]
     info = {str(key): plain for key, value in atoms.info.items() if (plain := _info(value)) is not None}
     columns = {key: plain for key, value in atoms.arrays.items() if (plain := _column(value)) is not None}
     results = {} if atoms.calc is None else atoms.calc.results
@@ -102,7 +103,7 @@ def _text(atoms: Atoms) -> str:
     info = {key: value for key, value in info.items() if key not in _OURS}
     columns = {key: value for key, value in columns.items() if re.fullmatch(r"[\w.-]+", key) and key not in _OURS}
     cell = atoms.cell.tolist() if atoms.cell.any() else None
-    return frame_text(atoms.get_chemical_symbols(), atoms.positions.tolist(), cell, atoms.pbc.tolist(), info, columns)
+    return frame_text(list(atoms.symbols), atoms.positions.tolist(), cell, atoms.pbc.tolist(), info, columns)
 
 
 def _add_results(values: dict[str, _T], results: dict[str, _T]) -> None:
@@ -120,7 +121,7 @@ def _check_occupancy(sites: object) -> None:
                 raise ValueError("sites with partial occupancy; choose an ordered structure")
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> Any:
     """Builtins in place of numpy's types."""
     return value.tolist() if hasattr(value, "tolist") else value
 
