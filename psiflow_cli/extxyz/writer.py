@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import cast
 
 from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.extxyz.layout import Column, Layout, layout_of
 from psiflow_cli.extxyz.spelling import written
 
 Rows = Sequence[Sequence[float]]
-Columns = Mapping[str, tuple[str, Sequence[Any]]]
+Scalar = bool | int | float | str
+Values = Sequence[Scalar] | Sequence[Sequence[Scalar]]
+Columns = Mapping[str, tuple[str, Values]]
 """(kind S, R, I or L; for each atom a value or a list of values) by name."""
 
 
 def render(
     frame: Frame,
-    set_info: Mapping[str, Any] | None = None,
+    set_info: Mapping[str, object] | None = None,
     set_columns: Columns | None = None,
     drop: Collection[str] = (),
 ) -> str:
@@ -35,7 +37,7 @@ def render(
     return f"{frame.natoms}\n{_comment(frame, info, keys_gone, layout)}\n{lines}"
 
 
-def _named_atoms(frame: Frame) -> dict[str, tuple[str, Sequence[Any]]]:
+def _named_atoms(frame: Frame) -> dict[str, tuple[str, Values]]:
     """Symbols for a species column that was written as atomic numbers, which other programs do not read."""
     species = frame.layout.find("species")
     if species is None or not any(map(bytes.isdigit, set(frame.words[species.start :: frame.layout.width + 1]))):
@@ -43,7 +45,7 @@ def _named_atoms(frame: Frame) -> dict[str, tuple[str, Sequence[Any]]]:
     return {"species": ("S", frame.symbols)}
 
 
-def _comment(frame: Frame, info: dict[str, Any], gone: Collection[str], layout: Layout) -> str:
+def _comment(frame: Frame, info: Mapping[str, object], gone: Collection[str], layout: Layout) -> str:
     changed = {key: written(key, value) for key, value in info.items()}
     is_plain = not any(pair.key == "Properties" and pair.value is not None for pair in frame.pairs)
     pairs = [(pair.key, pair.raw) for pair in frame.pairs]
@@ -113,14 +115,16 @@ def _shape(column: Column, wanted: Columns) -> tuple[str, str, int]:
     return column.name, kind, _width(rows)
 
 
-def _width(rows: Sequence[Any]) -> int:
-    return len(rows[0]) if isinstance(rows[0], (list, tuple)) else 1
+def _width(rows: Values) -> int:
+    first = rows[0]
+    return len(first) if isinstance(first, (list, tuple)) else 1
 
 
-def _texts(kind: str, rows: Sequence[Any]) -> list[str]:
+def _texts(kind: str, values: Values) -> list[str]:
     """The text of each atom's values; raises ValueError for rows of unequal length."""
-    if not isinstance(rows[0], (list, tuple)):
-        return [_word(kind, value) for value in rows]
+    if not isinstance(values[0], (list, tuple)):
+        return [_word(kind, value) for value in cast(Sequence[Scalar], values)]
+    rows = cast(Sequence[Sequence[Scalar]], values)
     count = len(rows[0])
     if any(len(row) != count for row in rows):
         raise ValueError("rows of unequal length")
@@ -129,7 +133,7 @@ def _texts(kind: str, rows: Sequence[Any]) -> list[str]:
     return [" ".join([_word(kind, value) for value in row]) for row in rows]
 
 
-def _word(kind: str, value: Any) -> str:
+def _word(kind: str, value: Scalar) -> str:
     if kind == "R":
         return repr(float(value))
     if kind == "I":
@@ -146,7 +150,7 @@ def new_frame(
     positions: Rows,
     cell: Rows | None,
     pbc: Sequence[bool],
-    info: Mapping[str, Any] | None = None,
+    info: Mapping[str, object] | None = None,
     columns: Columns | None = None,
 ) -> str:
     """The text of a frame; `positions` and the rows of `cell` in Å, `info` and `columns` as for `render`."""
