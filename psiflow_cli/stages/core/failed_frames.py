@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def summary(survey: Survey, results: Results) -> Summary:
-    """How many frames there are, and how many failed of what; `retry` if the machine is to blame for one."""
+    """How many frames there are, and how many failed of what."""
     failures = Counter(results.failures[key] for key in survey.ids if key in results.failures)
     reasons = sorted({results.of(key)["message"] for key in results.failures})
     return {
@@ -25,8 +25,12 @@ def summary(survey: Survey, results: Results) -> Summary:
         "failed": sum(failures.values()),
         "failures": dict(failures),
         "failed_hint": "; ".join(reasons[:3]),
-        "retry": any(kind in MACHINE_FAILURES for kind in failures),
     }
+
+
+def retry(summary: Summary) -> bool:
+    """Whether the machine is to blame for a failure, and the next invocation tries it again."""
+    return any(kind in MACHINE_FAILURES for kind in summary["failures"])
 
 
 def publish(workspace: Workspace, survey: Survey, results: Results, output: str, except_for: str = "") -> str | None:

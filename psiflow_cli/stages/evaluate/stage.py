@@ -69,14 +69,17 @@ def run(evaluation: Evaluation, workspace: Workspace) -> Summary:
         rows, spreads = table.rows(), apart.rows()
         if evaluation.plot and rows:
             _plot(evaluation, workspace, seen, results)
+    summary = failed_frames.summary(seen, results)
     return {
-        **failed_frames.summary(seen, results),
+        "total": summary["total"],
         "computed": len(needed),
+        **summary,
         "errors": rows,
         "table": as_text(rows) if rows else "",
         **({"spread": spreads, "spread_table": uncertainty.as_text(spreads)} if spreads else {}),
         "output": evaluation.job.output,
         "plot": evaluation.plot if rows else None,
+        "retry": failed_frames.retry(summary),
     }
 
 

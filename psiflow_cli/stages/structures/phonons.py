@@ -142,9 +142,11 @@ def run(analysis: Analysis, workspace: Workspace) -> Summary:
         if analysis.hessians:
             _gather(analysis, workspace, seen, results)
     _note_imaginary(rows)
+    summary = failed_frames.summary(seen, results)
     return {
-        **failed_frames.summary(seen, results),
+        **summary,
         "failed_output": failed,
+        "retry": failed_frames.retry(summary),
         "computed": todo,
         "harmonic": rows,
         "output": analysis.job.output,

@@ -89,6 +89,7 @@ def run(relaxation: Relaxation, workspace: Workspace) -> Summary:
     return {
         **summary,
         "failed_output": failed,
+        "retry": failed_frames.retry(summary),
         "computed": todo,
         "converged": summary["total"] - summary["failed"],
         "steps": sum(steps),
