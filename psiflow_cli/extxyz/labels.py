@@ -96,14 +96,14 @@ def _name(frame: Frame, label: str, keys: Mapping[str, str]) -> str | None:
             return name
         if (label == "forces" and frame.natoms == 1) or (label == "stress" and frame.lattice is None):
             return None
-        what = "column" if label == "forces" else "key"
-        raise frame.place.error(f"no {what} {name!r} for the {label}", _known(name, present))
-    found = [name for name in CANDIDATES[label] if name in present]
-    if len(found) > 1:
+        kind = "column" if label == "forces" else "key"
+        raise frame.place.error(f"no {kind} {name!r} for the {label}", _known(name, present))
+    candidates = [name for name in CANDIDATES[label] if name in present]
+    if len(candidates) > 1:
         raise frame.place.error(
-            f"{' and '.join(found)} could both be the {label}", f"say which: --keys {label}={found[1]}"
+            f"{' and '.join(candidates)} could both be the {label}", f"say which: --keys {label}={candidates[1]}"
         )
-    return found[0] if found else None
+    return candidates[0] if candidates else None
 
 
 def _known(name: str, present: set[str]) -> str:

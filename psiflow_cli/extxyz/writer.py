@@ -29,12 +29,12 @@ def render(
     """
     info, columns = dict(set_info or {}), dict(set_columns or {})
     wanted = {**_named_atoms(frame), **columns}
-    gone = {c.name for c in frame.layout.columns if c.name in drop and c.name not in wanted}
-    keys_gone = {pair.key for pair in frame.pairs if pair.key in drop and pair.key not in info}
-    if not (info or wanted or gone or keys_gone):
+    dropped = {c.name for c in frame.layout.columns if c.name in drop and c.name not in wanted}
+    keys_dropped = {pair.key for pair in frame.pairs if pair.key in drop and pair.key not in info}
+    if not (info or wanted or dropped or keys_dropped):
         return "\n".join([str(frame.natoms), frame.comment, *frame.lines, ""])
-    layout, lines = _atoms(frame, wanted, gone)
-    return f"{frame.natoms}\n{_comment(frame, info, keys_gone, layout)}\n{lines}"
+    layout, lines = _atoms(frame, wanted, dropped)
+    return f"{frame.natoms}\n{_comment(frame, info, keys_dropped, layout)}\n{lines}"
 
 
 def _named_atoms(frame: Frame) -> dict[str, tuple[str, Values]]:
@@ -45,7 +45,7 @@ def _named_atoms(frame: Frame) -> dict[str, tuple[str, Values]]:
     return {"species": ("S", frame.symbols)}
 
 
-def _comment(frame: Frame, info: Mapping[str, object], gone: Collection[str], layout: Layout) -> str:
+def _comment(frame: Frame, info: Mapping[str, object], dropped: Collection[str], layout: Layout) -> str:
     changed = {key: written(key, value) for key, value in info.items()}
     is_plain = not any(pair.key == "Properties" and pair.value is not None for pair in frame.pairs)
     pairs = [(pair.key, pair.raw) for pair in frame.pairs]
@@ -55,8 +55,8 @@ def _comment(frame: Frame, info: Mapping[str, object], gone: Collection[str], la
         front = [f"Properties={layout}"]
     elif layout.columns != frame.layout.columns:
         changed["Properties"] = f"Properties={layout}"
-    kept = [changed.pop(key, raw) for key, raw in pairs if key not in gone]
-    return " ".join([*front, *kept, *changed.values()])
+    pairs_as_written = [changed.pop(key, raw) for key, raw in pairs if key not in dropped]
+    return " ".join([*front, *pairs_as_written, *changed.values()])
 
 
 def _tidy(frame: Frame) -> list[tuple[str, str]]:
@@ -69,12 +69,12 @@ def _tidy(frame: Frame) -> list[tuple[str, str]]:
     return lattice + [pair for pair in pairs if pair[0] not in words] + free
 
 
-def _atoms(frame: Frame, wanted: Columns, gone: Collection[str]) -> tuple[Layout, str]:
+def _atoms(frame: Frame, wanted: Columns, dropped: Collection[str]) -> tuple[Layout, str]:
     """The layout with these columns set and left out, and the text of the atoms."""
     old = frame.layout.columns
-    shapes = [_shape(column, wanted) for column in old if column.name not in gone]
-    changed = bool(gone) or any(column.name in wanted for column in old)
-    parts = _replaced(frame, wanted, gone) if changed else [frame.lines]
+    shapes = [_shape(column, wanted) for column in old if column.name not in dropped]
+    changed = bool(dropped) or any(column.name in wanted for column in old)
+    parts = _replaced(frame, wanted, dropped) if changed else [frame.lines]
     for name, (kind, rows) in wanted.items():
         if frame.layout.find(name) is None:
             parts.append(_texts(kind, rows))
@@ -82,12 +82,12 @@ def _atoms(frame: Frame, wanted: Columns, gone: Collection[str]) -> tuple[Layout
     return layout_of(shapes), _joined(parts)
 
 
-def _replaced(frame: Frame, wanted: Columns, gone: Collection[str]) -> list[list[str]]:
+def _replaced(frame: Frame, wanted: Columns, dropped: Collection[str]) -> list[list[str]]:
     """The frame's columns as text, with some of them replaced or left out."""
     parts: list[list[str]] = []
     start = 0
     for column in frame.layout.columns:
-        if column.name in wanted or column.name in gone:
+        if column.name in wanted or column.name in dropped:
             parts += _kept(frame, start, column.start)
             start = column.start + column.size
         if column.name in wanted:

@@ -25,8 +25,8 @@ class Evaluated:
     def rmse(self, quantity: str) -> float:
         """In the unit of the quantity (`UNITS`). Raises BadData where it was not compared."""
         if quantity not in self.errors:
-            known = ", ".join(self.errors) or "nothing: the frames had no labels"
-            raise BadData(f"{self.file}: no error of the {quantity}", f"it has {known}")
+            compared = ", ".join(self.errors) or "nothing: the frames had no labels"
+            raise BadData(f"{self.file}: no error of the {quantity}", f"it has {compared}")
         return self.errors[quantity]["rmse"]
 
 

@@ -125,12 +125,12 @@ def _plot(evaluation: Evaluation, workspace: Workspace, seen: Survey, results: R
             compared.append({"symbols": frame.symbols, "config_type": kind, "label": label, "prediction": prediction})
     source = evaluation.job.folder / "parity.json"
     source.write_text(json.dumps({"frames": compared}))
-    made = evaluation.job.folder / "parity.png"
+    figure = evaluation.job.folder / "parity.png"
     with workspace.session() as session:
         session.submit(
             Task(
                 "psiflow_cli.worker.plots.parity:parity_file",
-                {"source": str(source.absolute()), "path": str(made.absolute())},
+                {"source": str(source.absolute()), "path": str(figure.absolute())},
             )
         )
         _, outcome = session.next()
@@ -138,5 +138,5 @@ def _plot(evaluation: Evaluation, workspace: Workspace, seen: Survey, results: R
     if outcome.error or outcome.lost:
         raise RuntimeError(f"the parity plot could not be drawn: {outcome.error or outcome.lost}")
     temporary = workspace.run.temporary(evaluation.plot)
-    temporary.write_bytes(made.read_bytes())
+    temporary.write_bytes(figure.read_bytes())
     workspace.run.publish(temporary, evaluation.plot)

@@ -60,11 +60,11 @@ def spread(axis: Axes, spreads: np.ndarray, errors: np.ndarray, unit: str) -> No
     for which in "xy":
         style.plain_logarithm(axis, which)
     axis.legend(loc="lower right", fontsize="small")
-    what = f"{len(spreads)} {'frames' if 'atom' in unit else 'atoms'}"
+    number = f"{len(spreads)} {'frames' if 'atom' in unit else 'atoms'}"
     vary = spreads.std() > 0 and errors.std() > 0
     alike = f", correlation {float(np.corrcoef(spreads, errors)[0, 1]):.2f}" if vary else ""
     ratio = math.sqrt(float((errors**2).mean() / (spreads**2).mean()))
-    axis.set_title(f"{what}{alike}\nRMS error / RMS spread {ratio:.2f}", loc="left", fontsize="medium")
+    axis.set_title(f"{number}{alike}\nRMS error / RMS spread {ratio:.2f}", loc="left", fontsize="medium")
 
 
 def _cloud(axis: Axes, x: np.ndarray, y: np.ndarray, ends: list[float]) -> None:

@@ -60,9 +60,9 @@ def parity(frames: Sequence[ComparedFrame], path: str) -> None:
     style.save(figure, path)
 
 
-def _or_nothing(axis: Axes, draw: Callable[..., None], there: object, *arguments: object) -> None:
+def _or_nothing(axis: Axes, draw: Callable[..., None], data: object, *arguments: object) -> None:
     """One panel, or an empty place where there is nothing to draw."""
-    if there:
+    if data:
         draw(axis, *arguments)
     else:
         axis.set_axis_off()

@@ -58,8 +58,8 @@ def _short(names: list[str]) -> list[str]:
     """The parts of paths that tell them apart."""
     parts = [name.split("/") for name in names]
     depth = min(map(len, parts))
-    told = [k for k in range(depth) if len({each[k] for each in parts}) > 1]
-    return ["/".join(each[k] for k in told) if told else "/".join(each) for each in parts]
+    differing = [k for k in range(depth) if len({each[k] for each in parts}) > 1]
+    return ["/".join(each[k] for k in differing) if differing else "/".join(each) for each in parts]
 
 
 def _viewer(frames: list[Frame], errors: list[float], folder: Path) -> Viewer:

@@ -157,10 +157,10 @@ def _ranges(axis: Axes, panel: Panel, crowds: dict[str, list[int]]) -> None:
     import numpy as np
 
     for index, (name, members) in enumerate(crowds.items()):
-        there = [panel.paths[walker] for walker in members if walker in panel.paths]
-        if not there:
+        paths = [panel.paths[walker] for walker in members if walker in panel.paths]
+        if not paths:
             continue
-        times, values = (np.concatenate([each[k] for each in there]) for k in (0, 1))
+        times, values = (np.concatenate([each[k] for each in paths]) for k in (0, 1))
         order = np.argsort(times, kind="stable")
         times, values = times[order], values[order]
         moments = np.unique(times)

@@ -36,6 +36,6 @@ def _nearest(frame: Frame) -> Contact:
     ratios = distance / (radii[first] + radii[second])
     k = int(ratios.argmin())
     i, j = sorted((int(first[k]), int(second[k])))
-    one, other = (f"{frame['symbols'][n]} (atom {n + 1})" for n in (i, j))
-    atoms = f"{one} and {other}" if i != j else f"{one} and its image"
+    names = [f"{frame['symbols'][n]} (atom {n + 1})" for n in (i, j)]
+    atoms = " and ".join(names) if i != j else f"{names[0]} and its image"
     return {"ratio": float(ratios[k]), "distance": float(distance[k]), "atoms": atoms}
