@@ -7,7 +7,7 @@ import io
 from psiflow_cli.worker.structures.training_frames import training_frames
 
 ATOM = "1\n{}Properties=species:S:1:pos:R:3 energy=-1.0\nH 0 0 0\n"
-NOTE = 'note="config_type=IsolatedAtom \\\\"a\\\\""'
+NOTE = 'note="config_type=IsolatedAtom \\"a\\""'
 WATER = f"2\nProperties=species:S:1:pos:R:3 {NOTE} energy=-1.50\nO 0 0 0\nH 0 0 1.0e0\n\n"
 
 
