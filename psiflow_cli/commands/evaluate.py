@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +10,7 @@ from psiflow_cli import options
 from psiflow_cli.commands import _model, _stage
 
 if TYPE_CHECKING:
+    from psiflow_cli.messages import Summary
     from psiflow_cli.stages.core.workspace import Workspace
 
 
@@ -59,7 +60,7 @@ def command(
         seen, _, needed = stage.survey(evaluation, workspace)
         return {"total": len(seen), "todo": len(needed)}
 
-    def say(summary: dict[str, Any]) -> str:
+    def say(summary: Summary) -> str:
         table = f"errors\n{summary['table']}" if summary["table"] else "no labels to compare with"
         if "spread_table" in summary:
             table += f"\nspread of the members, and error of their mean (root mean squares)\n{summary['spread_table']}"

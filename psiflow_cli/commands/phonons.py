@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands import _held, _model, _reference, _stage
+from psiflow_cli.commands import _constraints, _model, _reference, _stage
 from psiflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from psiflow_cli.messages import HarmonicOptions, HarmonicSettings, Summary
     from psiflow_cli.stages.core.workspace import Workspace
 
 
-def _temperatures(_ctx: click.Context, _param: click.Parameter, value: Any) -> tuple[float, ...]:
+def _temperatures(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[float, ...]:
     """`300` or `300,400`."""
-    found = []
-    for word in str(value).split(","):
+    temperatures = []
+    for word in value.split(","):
         try:
             kelvin = float(word)
         except ValueError:
             kelvin = 0.0
         if not 0 < kelvin < math.inf:
             raise click.BadParameter(f"{word.strip()!r} is no temperature above 0 K, such as 300")
-        found.append(kelvin)
-    return tuple(found)
+        temperatures.append(kelvin)
+    return tuple(temperatures)
 
 
 def _triple(_ctx: click.Context, _param: click.Parameter, value: str | None) -> list[int] | None:
     """`2,2,2`."""
     if value is None:
         return None
-    words = [word.strip() for word in str(value).split(",")]
+    words = [word.strip() for word in value.split(",")]
     if len(words) != 3 or not all(word.isdecimal() and int(word) > 0 for word in words):
         raise click.BadParameter(f"{value!r} is not three numbers from 1, such as 2,2,2")
     return [int(word) for word in words]
@@ -88,7 +91,7 @@ def _triple(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     help="Modes up to here, and imaginary ones, are left out of the sums.",
 )
 @click.option("--hessian", metavar="FILE.npz", help="Write the Hessians (eV/Å²), for numpy.load.")
-@_held.fixed
+@_constraints.fixed
 @_reference.failed
 @options.max_failed
 @options.common
@@ -103,7 +106,7 @@ def command(
     failed: str | None,
     max_failed: options.Limit,
     common: options.Common,
-    **how: Any,
+    **how: Unpack[HarmonicOptions],
 ) -> None:
     """Compute the vibrations of relaxed FRAMES, and their free energies, classical and quantum.
 
@@ -130,14 +133,15 @@ def command(
     if hessian and not hessian.endswith(".npz"):
         raise UsageError(f"--hessian {hessian}: not a name that ends in .npz", f"--hessian {hessian}.npz")
     from psiflow_cli import registry
-    from psiflow_cli.stages.core import constraints
+    from psiflow_cli.stages.core.constraints import Constraints
+    from psiflow_cli.stages.core.model_input import known_elements
     from psiflow_cli.stages.core.workspace import Job
-    from psiflow_cli.stages.structures import phonons, relax
+    from psiflow_cli.stages.structures import phonons
 
     loaded = _model.load(name, trust)
     output = common.output or options.beside(frames, "phonons")
     failed_output = failed or _reference.failed_beside(output, frames)
-    settings = {**how, "elements": relax.known_elements(loaded)}
+    settings: HarmonicSettings = {**how, "elements": known_elements(loaded)}
     job = Job(
         "phonons", frames, output,
         settings={**how, "model": loaded.fingerprint, "fixed": fixed, "failed": failed_output},
@@ -150,7 +154,7 @@ def command(
         model=loaded,
         family=registry.load("models", loaded.family).__name__,
         settings=settings,
-        held=constraints.Held(fixed, with_masses=True),
+        constraints=Constraints(fixed, with_masses=True),
         temperatures=temperature,
         threshold=threshold,
         failed=failed_output,
@@ -161,7 +165,7 @@ def command(
         seen, _, needed = phonons.survey(analysis, workspace)
         return {"total": len(seen), "todo": len(needed)}
 
-    def say(summary: dict[str, Any]) -> str:
+    def say(summary: Summary) -> str:
         files = [_stage.name(summary["output"]), *([summary["hessian"]] if summary["hessian"] else [])]
         counts = f"{summary['total'] - summary['failed']} of {summary['total']} frames analysed"
         table = f"\n{phonons.as_text(summary['harmonic'])}" if summary["harmonic"] else ""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands import _held, _model, _reference, _stage
+from psiflow_cli.commands import _constraints, _model, _reference, _stage
 from psiflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from psiflow_cli.messages import RelaxOptions, RelaxSettings, Summary
     from psiflow_cli.stages.core.workspace import Workspace
 
 
@@ -59,7 +62,7 @@ if TYPE_CHECKING:
     metavar="Å",
     help="How far atoms may be from the symmetry that --keep-symmetry finds.",
 )
-@_held.fixed
+@_constraints.fixed
 @click.option(
     "--optimizer",
     type=click.Choice(["lbfgs", "bfgs", "fire"]),
@@ -78,7 +81,7 @@ def command(
     failed: str | None,
     max_failed: options.Limit,
     common: options.Common,
-    **how: Any,
+    **how: Unpack[RelaxOptions],
 ) -> None:
     """Move the atoms of FRAMES, and with --cell their cells, to where a model's energy is least.
 
@@ -97,14 +100,15 @@ def command(
     if how["pressure"] and how["cell"] not in ("isotropic", "flexible"):
         raise UsageError("--pressure, and the volume is fixed", "--cell isotropic or flexible lets it move")
     from psiflow_cli import registry
-    from psiflow_cli.stages.core import constraints
+    from psiflow_cli.stages.core.constraints import Constraints
+    from psiflow_cli.stages.core.model_input import known_elements
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.structures import relax
 
     loaded = _model.load(name, trust)
     output = common.output or options.beside(frames, "relaxed")
     failed_output = failed or _reference.failed_beside(output, frames)
-    settings = {**how, "elements": relax.known_elements(loaded)}
+    settings: RelaxSettings = {**how, "elements": known_elements(loaded)}
     job = Job(
         "relax", frames, output,
         settings={**how, "model": loaded.fingerprint, "fixed": fixed, "failed": failed_output},
@@ -116,7 +120,7 @@ def command(
         model=loaded,
         family=registry.load("models", loaded.family).__name__,
         settings=settings,
-        held=constraints.Held(fixed),
+        constraints=Constraints(fixed),
         failed=failed_output,
     )
 
@@ -124,7 +128,7 @@ def command(
         seen, _, needed = relax.survey(relaxation, workspace)
         return {"total": len(seen), "todo": len(needed)}
 
-    def say(summary: dict[str, Any]) -> str:
+    def say(summary: Summary) -> str:
         counts = f"{summary['converged']} of {summary['total']} converged ({summary['computed']} relaxed now"
         return f"{counts}, {summary['most_steps']} steps at most) -> {_stage.name(summary['output'])}"
 

@@ -31,18 +31,18 @@ def parse_comment(text: str, place: Place) -> Head:
     """Take a comment line apart."""
     try:
         pairs = comment.split(text)
-        given = {}
+        structure = {}
         for key, _, value in pairs:
             if value is None:
                 continue
             if key in STRUCTURE:
-                given[key] = comment.text(value)
+                structure[key] = comment.text(value)
             elif key.lower() in _SPELLING:
                 raise ValueError(f"{key}= is spelled {_SPELLING[key.lower()]}=")
-        lattice = parse_cell(given["Lattice"]) if "Lattice" in given else None
-        layout = parse_layout(given.get("Properties", PLAIN))
-        some = lattice is not None
-        periodic = parse_pbc(given["pbc"]) if "pbc" in given else (some, some, some)
+        lattice = parse_cell(structure["Lattice"]) if "Lattice" in structure else None
+        layout = parse_layout(structure.get("Properties", PLAIN))
+        everywhere = lattice is not None
+        periodic = parse_pbc(structure["pbc"]) if "pbc" in structure else (everywhere,) * 3
     except Malformed as error:
         raise place.error(str(error), "is every quote and bracket closed, and every key there once?", 1) from None
     except ValueError as error:

@@ -37,10 +37,10 @@ class Place:
     index: int
     """Its place in the file, from 1."""
 
-    def error(self, what: str, hint: str = "", offset: int = 0) -> BadData:
+    def error(self, problem: str, hint: str = "", offset: int = 0) -> BadData:
         """An error at line `offset` of this frame: 0 is the count, 1 the comment, 2 the first atom."""
         where = f"{self.source}:{self.line + offset}: frame {self.index}"
-        return BadData(_printable(f"{where}: {what}"), _printable(hint))
+        return BadData(_printable(f"{where}: {problem}"), _printable(hint))
 
 
 def _printable(text: str) -> str:
@@ -109,10 +109,10 @@ def elements(words: Words, layout: Layout, place: Place) -> list[str]:
     symbols = _symbols(words[species.start :: layout.width + 1], place)
     if numbers is not None and numbers[1:3] == ("I", 1):
         others = _symbols(words[numbers.start :: layout.width + 1], place)
-        for at, (one, other) in enumerate(zip(symbols, others, strict=True)):
-            if one != other:
-                what = f"atom {at + 1}: its species is {one}, but its Z {SYMBOLS.index(other) + 1}"
-                raise place.error(what, "correct the one that is wrong", 2 + at)
+        for at, (symbol, by_number) in enumerate(zip(symbols, others, strict=True)):
+            if symbol != by_number:
+                problem = f"atom {at + 1}: its species is {symbol}, but its Z {SYMBOLS.index(by_number) + 1}"
+                raise place.error(problem, "correct the one that is wrong", 2 + at)
     return symbols
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 _QUOTED = r'"(?:[^"\\]|\\.)*"' + "|" + r"'(?:[^'\\]|\\.)*'"
 _BRACED = r"\{[^{}]*\}"
@@ -86,7 +86,7 @@ def text(raw: str) -> str:
     return _text(raw) if _SPECIAL.search(raw) else raw
 
 
-def value(raw: str) -> Any:
+def value(raw: str) -> object:
     """A value as a number, bool, list of these, what its JSON says, or text.
 
     Raises ValueError for a value that announces JSON and is none.
@@ -99,16 +99,16 @@ def value(raw: str) -> Any:
     return _listed(inner)
 
 
-def _listed(text: str) -> list[Any]:
-    found = meaning(text)
-    if isinstance(found, list):
-        return found
-    if isinstance(found, str):
-        return [word.strip("\"'") for word in WORDS.findall(found)]
-    return [found]
+def _listed(text: str) -> list[object]:
+    value = meaning(text)
+    if isinstance(value, list):
+        return value
+    if isinstance(value, str):
+        return [word.strip("\"'") for word in WORDS.findall(value)]
+    return [value]
 
 
-def meaning(text: str) -> Any:
+def meaning(text: str) -> object:
     """What a text without its quotes stands for: one or more numbers or flags, JSON, or itself."""
     words = WORDS.findall(text)
     numbers = _numbers(text, words) if words else None
@@ -124,7 +124,7 @@ def meaning(text: str) -> Any:
     return text
 
 
-def _numbers(text: str, words: list[str]) -> list[Any] | None:
+def _numbers(text: str, words: list[str]) -> list[float] | None:
     """All int or all float; Python's own underscores and foreign digits are no numbers to other programs."""
     if "_" in text or not text.isascii():
         return None

@@ -81,9 +81,9 @@ def message(frame: Frame, inputs: Iterable[str] = INPUTS) -> messages.Frame:
         "cell": frame.cell,
         "pbc": frame.pbc,
     }
-    given = given_inputs(frame, names)
-    if "charge" in given:
-        built["charge"] = given["charge"]
-    if "multiplicity" in given:
-        built["multiplicity"] = given["multiplicity"]
+    values = given_inputs(frame, names)
+    if "charge" in values:
+        built["charge"] = values["charge"]
+    if "multiplicity" in values:
+        built["multiplicity"] = values["multiplicity"]
     return built

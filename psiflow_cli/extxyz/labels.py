@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli import voigt
 from psiflow_cli.errors import UsageError, nearest
 from psiflow_cli.extxyz.frame import Frame
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Labels, Vectors, Voigt
 
 LABELS = ("energy", "forces", "stress")
 CANDIDATES = {label: (label, f"REF_{label}", f"dft_{label}") for label in LABELS}
@@ -49,20 +52,24 @@ def parse_keys(text: str) -> dict[str, str]:
     return keys
 
 
-def labels(frame: Frame, keys: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """{"energy": eV, "forces": [natoms][3] eV/Å, "stress": [xx, yy, zz, yz, xz, xy] eV/Å³}, None for what is not there.
+def labels(frame: Frame, keys: Mapping[str, str] | None = None) -> Labels:
+    """Energy, forces and stress, under the names in `keys`; what it does not mention, under the standard names.
 
-    `keys` says under which names; what it does not mention is looked for under the standard names. Raises BadData
-    for a label with two candidates, for one that `keys` names and the frame lacks (an isolated atom needs no forces,
-    and a frame without a Lattice no stress), and for one that is no finite number of the right shape.
+    Raises BadData for a label with two candidates, for one that `keys` names and the frame lacks (an isolated atom
+    needs no forces, and a frame without a Lattice no stress), and for one that is no finite number of the right shape.
     """
-    return {name: label(frame, name, keys) for name in LABELS}
+    keys = keys or {}
+    return {
+        "energy": _energy(frame, name) if (name := _name(frame, "energy", keys)) else None,
+        "forces": _forces(frame, name) if (name := _name(frame, "forces", keys)) else None,
+        "stress": _stress(frame, name) if (name := _name(frame, "stress", keys)) else None,
+    }
 
 
-def label(frame: Frame, name: str, keys: Mapping[str, str] | None = None) -> Any:
+def label(frame: Frame, name: str, keys: Mapping[str, str] | None = None) -> float | Vectors | Voigt | None:
     """One of the labels; see `labels`."""
-    found = _name(frame, name, keys or {})
-    return _READ[name](frame, found) if found else None
+    column_or_key = _name(frame, name, keys or {})
+    return _READ[name](frame, column_or_key) if column_or_key else None
 
 
 def label_names(frame: Frame, keys: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -89,14 +96,14 @@ def _name(frame: Frame, label: str, keys: Mapping[str, str]) -> str | None:
             return name
         if (label == "forces" and frame.natoms == 1) or (label == "stress" and frame.lattice is None):
             return None
-        what = "column" if label == "forces" else "key"
-        raise frame.place.error(f"no {what} {name!r} for the {label}", _known(name, present))
-    found = [name for name in CANDIDATES[label] if name in present]
-    if len(found) > 1:
+        kind = "column" if label == "forces" else "key"
+        raise frame.place.error(f"no {kind} {name!r} for the {label}", _known(name, present))
+    candidates = [name for name in CANDIDATES[label] if name in present]
+    if len(candidates) > 1:
         raise frame.place.error(
-            f"{' and '.join(found)} could both be the {label}", f"say which: --keys {label}={found[1]}"
+            f"{' and '.join(candidates)} could both be the {label}", f"say which: --keys {label}={candidates[1]}"
         )
-    return found[0] if found else None
+    return candidates[0] if candidates else None
 
 
 def _known(name: str, present: set[str]) -> str:
@@ -135,7 +142,12 @@ def _stress(frame: Frame, name: str) -> list[float]:
     return voigt.from_matrix(matrix)
 
 
-_READ: dict[str, Callable[[Frame, str], Any]] = {"energy": _energy, "forces": _forces, "stress": _stress}
+_READ: dict[str, Callable[[Frame, str], float | Vectors | Voigt]]
+_READ = {
+    "energy": _energy,
+    "forces": _forces,
+    "stress": _stress,
+}
 
 
 def _finite(frame: Frame, name: str, numbers: Sequence[float]) -> list[float]:

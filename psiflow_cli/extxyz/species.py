@@ -24,10 +24,10 @@ def symbols_of(species: Sequence[bytes]) -> list[str]:
 def _symbol(name: bytes) -> str:
     if name.isdigit() and len(name) <= 3 and 1 <= int(name) <= len(SYMBOLS):
         return SYMBOLS[int(name) - 1]
-    known = _KNOWN.get(name.capitalize())
-    if known is None:
+    symbol = _KNOWN.get(name.capitalize())
+    if symbol is None:
         raise KeyError(name)
-    return known
+    return symbol
 
 
 def suggestion(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 from psiflow_cli.extxyz.comment import WORDS, meaning
 
@@ -32,21 +31,22 @@ def _numbers_elsewhere(text: str) -> bool:
     return all(map(_NUMBER_ELSEWHERE.fullmatch, WORDS.findall(text)))
 
 
-def written(key: str, value: Any) -> str:
+def written(key: str, value: object) -> str:
     """`key=value` for builtins: a 3x3 matrix of a special key as 9 numbers, as ASE does, other nested lists as JSON."""
     return f"{key if _BARE.fullmatch(key) else _in_quotes(key)}={_written(key, value)}"
 
 
-def _written(key: str, value: Any) -> str:
+def _written(key: str, value: object) -> str:
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, (bool, int, float)):
         return _scalar(value)
-    if key in _MATRICES:
+    if key in _MATRICES and isinstance(value, (list, tuple)):
         value = [x for row in value for x in (row if isinstance(row, (list, tuple)) else (row,))]
-    kinds = {type(x) for x in value} if isinstance(value, (list, tuple)) else set()
-    if kinds and len(value) > 1 and (kinds == {bool} or kinds <= {int, float}):
-        return '"' + " ".join(map(_scalar, value)) + '"'
+    if isinstance(value, (list, tuple)) and len(value) > 1:
+        kinds = {type(x) for x in value}
+        if kinds == {bool} or kinds <= {int, float}:
+            return '"' + " ".join(map(_scalar, value)) + '"'
     return _in_quotes("_JSON " + json.dumps(value))
 
 

@@ -9,9 +9,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from psiflow_cli.errors import BadData, NoInput
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _GZIP, _ZSTD, _BOM = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xef\xbb\xbf"
 _CHUNK = 1 << 17
@@ -67,7 +71,7 @@ class _Unzstd(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         while not self._ready:
             if not self._packed:
                 self._packed = self._raw.read(_CHUNK // 16)
@@ -76,8 +80,9 @@ class _Unzstd(io.RawIOBase):
                     raise BadData(f"{self._name}: the zstandard file is cut off", "copy or write it again")
                 return 0
             self._unpack()
-        size = min(len(buffer), len(self._ready))
-        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
+        view = memoryview(buffer)
+        size = min(len(view), len(self._ready))
+        view[:size], self._ready = self._ready[:size], self._ready[size:]
         return size
 
     def _unpack(self) -> None:
@@ -93,7 +98,7 @@ class _Unzstd(io.RawIOBase):
             self._frame = self._zstd.ZstdDecompressor().decompressobj()
 
 
-def zstandard(name: str) -> Any:
+def zstandard(name: str) -> ModuleType:
     """The package for .zst; raises NoInput where it is not installed."""
     try:
         import zstandard
@@ -120,9 +125,9 @@ def write(path: str | Path, texts: Iterable[str], packed: str = "") -> int:
     return count
 
 
-def _packer(file: BinaryIO, suffix: str, name: str) -> Any:
+def _packer(file: BinaryIO, suffix: str, name: str) -> io.RawIOBase:
     if suffix == ".gz":
-        return gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0)
+        return cast(io.RawIOBase, gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0))
     if suffix == ".zst":
-        return zstandard(name).ZstdCompressor().stream_writer(file, closefd=False)
+        return cast(io.RawIOBase, zstandard(name).ZstdCompressor().stream_writer(file, closefd=False))
     return os.fdopen(os.dup(file.fileno()), "wb", buffering=0)

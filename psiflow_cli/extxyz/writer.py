@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import cast
 
 from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.extxyz.layout import Column, Layout, layout_of
 from psiflow_cli.extxyz.spelling import written
 
-Columns = Mapping[str, tuple[str, Sequence[Any]]]
+Rows = Sequence[Sequence[float]]
+Scalar = bool | int | float | str
+Values = Sequence[Scalar] | Sequence[Sequence[Scalar]]
+Columns = Mapping[str, tuple[str, Values]]
 """(kind S, R, I or L; for each atom a value or a list of values) by name."""
 
 
 def render(
     frame: Frame,
-    set_info: Mapping[str, Any] | None = None,
+    set_info: Mapping[str, object] | None = None,
     set_columns: Columns | None = None,
     drop: Collection[str] = (),
 ) -> str:
@@ -26,15 +29,15 @@ def render(
     """
     info, columns = dict(set_info or {}), dict(set_columns or {})
     wanted = {**_named_atoms(frame), **columns}
-    gone = {c.name for c in frame.layout.columns if c.name in drop and c.name not in wanted}
-    keys_gone = {pair.key for pair in frame.pairs if pair.key in drop and pair.key not in info}
-    if not (info or wanted or gone or keys_gone):
+    dropped = {c.name for c in frame.layout.columns if c.name in drop and c.name not in wanted}
+    keys_dropped = {pair.key for pair in frame.pairs if pair.key in drop and pair.key not in info}
+    if not (info or wanted or dropped or keys_dropped):
         return "\n".join([str(frame.natoms), frame.comment, *frame.lines, ""])
-    layout, lines = _atoms(frame, wanted, gone)
-    return f"{frame.natoms}\n{_comment(frame, info, keys_gone, layout)}\n{lines}"
+    layout, lines = _atoms(frame, wanted, dropped)
+    return f"{frame.natoms}\n{_comment(frame, info, keys_dropped, layout)}\n{lines}"
 
 
-def _named_atoms(frame: Frame) -> dict[str, tuple[str, Sequence[Any]]]:
+def _named_atoms(frame: Frame) -> dict[str, tuple[str, Values]]:
     """Symbols for a species column that was written as atomic numbers, which other programs do not read."""
     species = frame.layout.find("species")
     if species is None or not any(map(bytes.isdigit, set(frame.words[species.start :: frame.layout.width + 1]))):
@@ -42,7 +45,7 @@ def _named_atoms(frame: Frame) -> dict[str, tuple[str, Sequence[Any]]]:
     return {"species": ("S", frame.symbols)}
 
 
-def _comment(frame: Frame, info: dict[str, Any], gone: Collection[str], layout: Layout) -> str:
+def _comment(frame: Frame, info: Mapping[str, object], dropped: Collection[str], layout: Layout) -> str:
     changed = {key: written(key, value) for key, value in info.items()}
     is_plain = not any(pair.key == "Properties" and pair.value is not None for pair in frame.pairs)
     pairs = [(pair.key, pair.raw) for pair in frame.pairs]
@@ -52,8 +55,8 @@ def _comment(frame: Frame, info: dict[str, Any], gone: Collection[str], layout: 
         front = [f"Properties={layout}"]
     elif layout.columns != frame.layout.columns:
         changed["Properties"] = f"Properties={layout}"
-    kept = [changed.pop(key, raw) for key, raw in pairs if key not in gone]
-    return " ".join([*front, *kept, *changed.values()])
+    pairs_as_written = [changed.pop(key, raw) for key, raw in pairs if key not in dropped]
+    return " ".join([*front, *pairs_as_written, *changed.values()])
 
 
 def _tidy(frame: Frame) -> list[tuple[str, str]]:
@@ -66,12 +69,12 @@ def _tidy(frame: Frame) -> list[tuple[str, str]]:
     return lattice + [pair for pair in pairs if pair[0] not in words] + free
 
 
-def _atoms(frame: Frame, wanted: Columns, gone: Collection[str]) -> tuple[Layout, str]:
+def _atoms(frame: Frame, wanted: Columns, dropped: Collection[str]) -> tuple[Layout, str]:
     """The layout with these columns set and left out, and the text of the atoms."""
     old = frame.layout.columns
-    shapes = [_shape(column, wanted) for column in old if column.name not in gone]
-    changed = bool(gone) or any(column.name in wanted for column in old)
-    parts = _replaced(frame, wanted, gone) if changed else [frame.lines]
+    shapes = [_shape(column, wanted) for column in old if column.name not in dropped]
+    changed = bool(dropped) or any(column.name in wanted for column in old)
+    parts = _replaced(frame, wanted, dropped) if changed else [frame.lines]
     for name, (kind, rows) in wanted.items():
         if frame.layout.find(name) is None:
             parts.append(_texts(kind, rows))
@@ -79,12 +82,12 @@ def _atoms(frame: Frame, wanted: Columns, gone: Collection[str]) -> tuple[Layout
     return layout_of(shapes), _joined(parts)
 
 
-def _replaced(frame: Frame, wanted: Columns, gone: Collection[str]) -> list[list[str]]:
+def _replaced(frame: Frame, wanted: Columns, dropped: Collection[str]) -> list[list[str]]:
     """The frame's columns as text, with some of them replaced or left out."""
     parts: list[list[str]] = []
     start = 0
     for column in frame.layout.columns:
-        if column.name in wanted or column.name in gone:
+        if column.name in wanted or column.name in dropped:
             parts += _kept(frame, start, column.start)
             start = column.start + column.size
         if column.name in wanted:
@@ -112,14 +115,16 @@ def _shape(column: Column, wanted: Columns) -> tuple[str, str, int]:
     return column.name, kind, _width(rows)
 
 
-def _width(rows: Sequence[Any]) -> int:
-    return len(rows[0]) if isinstance(rows[0], (list, tuple)) else 1
+def _width(rows: Values) -> int:
+    first = rows[0]
+    return len(first) if isinstance(first, (list, tuple)) else 1
 
 
-def _texts(kind: str, rows: Sequence[Any]) -> list[str]:
+def _texts(kind: str, values: Values) -> list[str]:
     """The text of each atom's values; raises ValueError for rows of unequal length."""
-    if not isinstance(rows[0], (list, tuple)):
-        return [_word(kind, value) for value in rows]
+    if not isinstance(values[0], (list, tuple)):
+        return [_word(kind, value) for value in cast(Sequence[Scalar], values)]
+    rows = cast(Sequence[Sequence[Scalar]], values)
     count = len(rows[0])
     if any(len(row) != count for row in rows):
         raise ValueError("rows of unequal length")
@@ -128,7 +133,7 @@ def _texts(kind: str, rows: Sequence[Any]) -> list[str]:
     return [" ".join([_word(kind, value) for value in row]) for row in rows]
 
 
-def _word(kind: str, value: Any) -> str:
+def _word(kind: str, value: Scalar) -> str:
     if kind == "R":
         return repr(float(value))
     if kind == "I":
@@ -142,10 +147,10 @@ def _word(kind: str, value: Any) -> str:
 
 def new_frame(
     symbols: Sequence[str],
-    positions: Sequence[Sequence[float]],
-    cell: Sequence[Sequence[float]] | None,
+    positions: Rows,
+    cell: Rows | None,
     pbc: Sequence[bool],
-    info: Mapping[str, Any] | None = None,
+    info: Mapping[str, object] | None = None,
     columns: Columns | None = None,
 ) -> str:
     """The text of a frame; `positions` and the rows of `cell` in Å, `info` and `columns` as for `render`."""

@@ -113,27 +113,14 @@ class Prediction(TypedDict):
     """[N] in eV/Å; see `committee_calculator.spread`."""
 
 
-class Relaxed(Prediction):
-    """A frame at the end of an optimisation."""
+class Labels(TypedDict):
+    """What a file says of a frame; None for what is not there."""
 
-    positions: Vectors
-    cell: Vectors | None
-    max_force: float
-    """eV/Å, on an atom that may move."""
-    steps: int
-    converged: bool
-
-
-class Modes(Prediction):
-    """Harmonic vibrations of a frame."""
-
-    frequencies: list[float]
-    """cm⁻¹, imaginary ones negative; of a crystal at the zone centre."""
-    modes: list[list[float]]
-    """cm⁻¹ at each wave vector."""
-    weights: list[int]
-    """Of each wave vector."""
-    max_force: float
+    energy: float | None
+    """eV."""
+    forces: Vectors | None
+    """[N][3] in eV/Å."""
+    stress: Voigt | None
 
 
 LabelResult = Label | Failure

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psiflow_cli import extxyz
+from psiflow_cli import extxyz, voigt
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.extxyz.identity import _digits
 
@@ -58,10 +58,10 @@ def test_rounded_halves_of_a_stress_are_averaged(tmp_path: Path) -> None:
 
 
 def test_voigt_and_matrix_are_each_others_inverse() -> None:
-    voigt = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    assert voigt.from_matrix(voigt.to_matrix(voigt)) == voigt
+    numbers = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert voigt.from_matrix(voigt.to_matrix(numbers)) == numbers
     stress = pytest.importorskip("ase.stress")
-    assert voigt.to_matrix(voigt) == stress.voigt_6_to_full_3x3_stress(voigt).tolist()
+    assert voigt.to_matrix(numbers) == stress.voigt_6_to_full_3x3_stress(numbers).tolist()
 
 
 def test_two_candidates_are_an_error_that_names_both(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from psiflow_cli.worker.structures import extxyz_tokens
+from psiflow_cli.worker.structures.training_frames import training_frames
 
 _LABELS = ("energy", "stress")
 
@@ -22,9 +22,7 @@ def relabel(source: Path, target: Path) -> int:
     count = 0
     temporary = target.with_name(target.name + ".tmp")
     with source.open(encoding="utf-8") as lines, temporary.open("w", encoding="utf-8") as output:
-        for words, atoms in extxyz_tokens.frames(lines):
-            if extxyz_tokens.is_isolated_atom(words, atoms):
-                continue
+        for words, atoms in training_frames(lines):
             output.write(f"{len(atoms)}\n{' '.join(map(_renamed, words))}\n")
             output.writelines(atoms)
             count += 1

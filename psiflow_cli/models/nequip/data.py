@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.structures import extxyz_tokens
+from psiflow_cli.worker.structures.training_frames import training_frames
 
 WEIGHTS = ("config_weight", "config_energy_weight", "config_forces_weight", "config_stress_weight")
 
@@ -28,9 +28,7 @@ def copy(source: Path, target: Path) -> Counts:
     counts = Counts()
     temporary = target.with_name(target.name + ".tmp")
     with source.open(encoding="utf-8") as lines, temporary.open("w", encoding="utf-8") as output:
-        for words, atoms in extxyz_tokens.frames(lines):
-            if extxyz_tokens.is_isolated_atom(words, atoms):
-                continue
+        for words, atoms in training_frames(lines):
             keys = dict(word.partition("=")[::2] for word in words)
             _check_weights(keys, source)
             counts.frames += 1

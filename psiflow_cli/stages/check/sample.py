@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz import LABELS, Frame, label
+from psiflow_cli.extxyz.isolated import is_isolated_atom
 from psiflow_cli.stages.check.findings import ERROR, Findings, Where, where
-from psiflow_cli.stages.select.split import is_isolated_atom
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Labels

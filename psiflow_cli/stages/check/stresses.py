@@ -10,8 +10,8 @@ from psiflow_cli.bundle import Bundle
 from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings
 from psiflow_cli.stages.check.sample import Sample
 from psiflow_cli.stages.core.framewise import Work
+from psiflow_cli.stages.core.model_input import model_weights
 from psiflow_cli.stages.core.results import is_failure
-from psiflow_cli.stages.structures.relax import wire_of
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Failure, Stress, Voigt
@@ -29,7 +29,7 @@ def work(model: Bundle, family: str, dtype: str) -> Work:
     """The stress by finite differences of a model's energy; `dtype` is the site's, or `native`."""
     return Work(
         function="psiflow_cli.worker.structures.numerical_stress:stresses",
-        payload={"model": wire_of(model, family), "strain": _STRAIN},
+        payload={"model": model_weights(model, family), "strain": _STRAIN},
         fingerprint=f"strain-{_STRAIN}-{model.fingerprint}-{dtype}",
         task_seconds=5.0,
         verb="straining",

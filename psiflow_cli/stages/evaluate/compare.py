@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import Any
 
 from psiflow_cli.errors import BadData, NoInput
-from psiflow_cli.stages.evaluate.error_table import UNITS
+from psiflow_cli.stages.evaluate.error_table import UNITS, ErrorRow
 
-Errors = dict[str, dict[str, Any]]
-"""The row over all frames of each quantity; see `errors.ErrorTable.rows`."""
+RowOf = dict[str, ErrorRow]
+"""The row over all frames of each quantity."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +20,14 @@ class Evaluated:
     name: str
     file: str
     frames: int
-    errors: Errors
+    errors: RowOf
 
     def rmse(self, quantity: str) -> float:
         """In the unit of the quantity (`UNITS`). Raises BadData where it was not compared."""
         if quantity not in self.errors:
-            known = ", ".join(self.errors) or "nothing: the frames had no labels"
-            raise BadData(f"{self.file}: no error of the {quantity}", f"it has {known}")
-        return float(self.errors[quantity]["rmse"])
+            compared = ", ".join(self.errors) or "nothing: the frames had no labels"
+            raise BadData(f"{self.file}: no error of the {quantity}", f"it has {compared}")
+        return self.errors[quantity]["rmse"]
 
 
 def read(files: tuple[str, ...]) -> list[Evaluated]:
@@ -40,8 +39,8 @@ def _read(file: str, name: str) -> Evaluated:
     try:
         with open(file, encoding="utf-8") as stream:
             summary = json.load(stream)
-        rows = [row for row in summary["errors"] if row["by"] == "all"]
-        errors = {row["quantity"]: {**row, "rmse": float(row["rmse"]), "mae": float(row["mae"])} for row in rows}
+        rows: list[ErrorRow] = [row for row in summary["errors"] if row["by"] == "all"]
+        errors: RowOf = {row["quantity"]: {**row, "rmse": float(row["rmse"]), "mae": float(row["mae"])} for row in rows}
         return Evaluated(name, file, int(summary["total"]) - int(summary["failed"]), errors)
     except OSError as error:
         raise NoInput(f"{file}: {error.strerror}", "check its name and the working directory") from None
@@ -113,7 +112,7 @@ def as_text(evaluated: list[Evaluated]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _cell(row: dict[str, Any] | None, least: float) -> str:
+def _cell(row: ErrorRow | None, least: float) -> str:
     if row is None:
         return f"  {'-':>9} {'-':>9} "
     star = "*" if row["rmse"] == least else " "

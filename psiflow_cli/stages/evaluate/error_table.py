@@ -4,7 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Labels, Prediction
+
+
+class Errors(TypedDict):
+    """Of so many differences."""
+
+    rmse: float
+    mae: float
+    max: float
+    count: int
+
+
+class Group(TypedDict):
+    """What a row of a table is of."""
+
+    quantity: str
+    """One of `UNITS`."""
+    unit: str
+    by: str
+    """`all`, `element` or `config_type`."""
+    group: str
+    """The element or `config_type`, or ""."""
+
+
+class ErrorRow(Group, Errors):
+    """The errors of a group."""
 
 
 class Tally:
@@ -22,7 +50,7 @@ class Tally:
             self._absolutes += abs(d)
             self._largest = max(self._largest, abs(d))
 
-    def result(self) -> dict[str, float | int]:
+    def result(self) -> Errors:
         """RMSE, MAE and maximum in the unit of what was added."""
         return {
             "rmse": math.sqrt(self._squares / self.count),
@@ -32,6 +60,8 @@ class Tally:
         }
 
 
+Key = tuple[str, str, str]
+"""Quantity, by what, and group."""
 UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "MPa"}
 _SCALE = {"energy": 1e3, "forces": 1e3, "stress": 160217.6634}
 """From eV, eV/Å and eV/Å³; 1 eV/Å³ is 160.2176634 GPa (CODATA 2018)."""
@@ -41,9 +71,9 @@ class ErrorTable:
     """Errors of energy per atom, force components and stress components."""
 
     def __init__(self) -> None:
-        self._tallies: dict[tuple[str, str, str], Tally] = {}
+        self._tallies: dict[Key, Tally] = {}
 
-    def add(self, label: dict[str, Any], prediction: dict[str, Any], symbols: list[str], config_type: str) -> None:
+    def add(self, label: Labels, prediction: Prediction, symbols: list[str], config_type: str) -> None:
         """Compare one frame; what its label lacks is not compared."""
         if label["energy"] is not None:
             difference = (prediction["energy"] - label["energy"]) / len(symbols) * _SCALE["energy"]
@@ -66,17 +96,23 @@ class ErrorTable:
         for place in places:
             self._tallies.setdefault(place, Tally()).add(differences)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """A row per quantity and group: overall first, then by element, then by `config_type`."""
-        order = ("all", "element", "config_type")
-        keys = sorted(self._tallies, key=lambda k: (list(UNITS).index(k[0]), order.index(k[1]), k[2]))
-        return [
-            {"quantity": q, "unit": UNITS[q], "by": by, "group": group, **self._tallies[q, by, group].result()}
-            for q, by, group in keys
-        ]
+    def rows(self) -> list[ErrorRow]:
+        """A row per quantity and group, in `order`."""
+        return [{**group_of(key), **self._tallies[key].result()} for key in sorted(self._tallies, key=order)]
 
 
-def as_text(rows: list[dict[str, Any]]) -> str:
+def order(key: Key) -> tuple[int, int, str]:
+    """Where a row stands: overall first, then by element, then by `config_type`."""
+    return list(UNITS).index(key[0]), ("all", "element", "config_type").index(key[1]), key[2]
+
+
+def group_of(key: Key) -> Group:
+    """What a row says that it is of."""
+    quantity, by, group = key
+    return {"quantity": quantity, "unit": UNITS[quantity], "by": by, "group": group}
+
+
+def as_text(rows: list[ErrorRow]) -> str:
     """The table as a person reads it, at most 80 columns wide."""
     lines = [f"{'':24}{'RMSE':>10}{'MAE':>10}{'max':>11}{'number':>9}  unit"]
     for row in rows:

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
-from psiflow_cli.stages.evaluate.error_table import UNITS
+from psiflow_cli.stages.evaluate.error_table import Group, Key, group_of, order
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Labels, Prediction
 
 _MEV = 1e3
+
+
+class Spread(TypedDict):
+    """Of so many pairs of spread and error."""
+
+    spread: float
+    """Root mean square."""
+    error: float
+    """Root mean square."""
+    ratio: float | None
+    """Error over spread; None where there is no spread."""
+    correlation: float | None
+    """Pearson's; None where one of the two never varies."""
+    count: int
+
+
+class SpreadRow(Group, Spread):
+    """The spread of a group, beside its error."""
 
 
 class _Pairs:
@@ -23,8 +44,8 @@ class _Pairs:
         for index, value in enumerate((spread, error, spread * spread, error * error, spread * error)):
             self._sums[index] += value
 
-    def result(self) -> dict[str, float | int | None]:
-        """Root mean squares, their ratio, and Pearson's correlation, None where one of the two never varies."""
+    def result(self) -> Spread:
+        """What the pairs amount to."""
         n = self._count
         spread, error, spread2, error2, product = (value / n for value in self._sums)
         variances = (spread2 - spread * spread, error2 - error * error)
@@ -42,9 +63,9 @@ class SpreadTable:
     """Spread and error of the energy per atom (frame by frame) and of the force (atom by atom)."""
 
     def __init__(self) -> None:
-        self._pairs: dict[tuple[str, str, str], _Pairs] = {}
+        self._pairs: dict[Key, _Pairs] = {}
 
-    def add(self, label: dict[str, Any], prediction: dict[str, Any], symbols: list[str], config_type: str) -> None:
+    def add(self, label: Labels, prediction: Prediction, symbols: list[str], config_type: str) -> None:
         """Compare one frame; nothing where it has no label, or the model no committee."""
         if "energy_std" not in prediction:
             return
@@ -61,22 +82,17 @@ class SpreadTable:
             if group or by == "all":
                 self._pairs.setdefault((quantity, by, group), _Pairs()).add(_MEV * spread, _MEV * error)
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[SpreadRow]:
         """A row per quantity and group, ordered as the table of errors is."""
-        order = ("all", "element", "config_type")
-        keys = sorted(self._pairs, key=lambda k: (list(UNITS).index(k[0]), order.index(k[1]), k[2]))
-        return [
-            {"quantity": q, "unit": UNITS[q], "by": by, "group": group, **self._pairs[q, by, group].result()}
-            for q, by, group in keys
-        ]
+        return [{**group_of(key), **self._pairs[key].result()} for key in sorted(self._pairs, key=order)]
 
 
-def as_text(rows: list[dict[str, Any]]) -> str:
+def as_text(rows: list[SpreadRow]) -> str:
     """The table as a person reads it, at most 80 columns wide."""
     lines = [f"{'':20}{'spread':>10}{'error':>10}{'ratio':>8}{'corr.':>8}{'number':>10}  unit"]
     for row in rows:
         name = row["quantity"] if row["by"] == "all" else f"  {row['group']}"
-        ratio, correlation = (f"{row[k]:8.2f}" if row[k] is not None else f"{'-':>8}" for k in ("ratio", "correlation"))
-        numbers = f"{row['spread']:10.3f}{row['error']:10.3f}{ratio}{correlation}{row['count']:10d}"
+        ratios = (f"{'-':>8}" if each is None else f"{each:8.2f}" for each in (row["ratio"], row["correlation"]))
+        numbers = f"{row['spread']:10.3f}{row['error']:10.3f}{''.join(ratios)}{row['count']:10d}"
         lines.append(f"{name[:19]:20}{numbers}  {row['unit']}")
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Label, Wire
+    from psiflow_cli.messages import Label
 
 _AT_ONCE = 1000
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
 from psiflow_cli.extxyz import Frame
+from psiflow_cli.extxyz.isolated import is_isolated_atom
 from psiflow_cli.stages.core.ids import IdSet, Universe
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.stages.select.grouping import composition
-from psiflow_cli.stages.select.split import is_isolated_atom
 
 _REASONS = 100
 """So many failures are asked why."""

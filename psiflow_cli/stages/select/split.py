@@ -10,6 +10,7 @@ from itertools import compress
 from typing import TypedDict
 
 from psiflow_cli import extxyz
+from psiflow_cli.extxyz.isolated import is_isolated_atom
 from psiflow_cli.stages.core.results import Survey
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.select.grouping import Values, share_out, together
@@ -116,11 +117,6 @@ def _drawn(splitting: Splitting, keys: list[int], values: dict[str, Values]) -> 
     none = [None] * len(keys)
     groups, kinds = (values[key].of_frame if key else none for key in (splitting.group, splitting.stratify))
     return share_out(together(keys, groups), kinds, splitting.shares, splitting.seed)
-
-
-def is_isolated_atom(frame: extxyz.Frame) -> bool:
-    """One atom, and either no periodicity or `config_type=IsolatedAtom` (a one-atom crystal is no isolated atom)."""
-    return frame.natoms == 1 and (not any(frame.pbc) or frame.info.get("config_type") == "IsolatedAtom")
 
 
 def _part(workspace: Workspace, of_frame: list[str], name: str) -> Iterator[str]:

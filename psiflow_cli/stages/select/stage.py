@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from psiflow_cli import extxyz, registry
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.stages.core.framewise import compute
+from psiflow_cli.stages.core.predictions import predictions
 from psiflow_cli.stages.core.results import Results
 from psiflow_cli.stages.core.workspace import Workspace
-from psiflow_cli.stages.evaluate.stage import predictions
 from psiflow_cli.stages.select import scores
 from psiflow_cli.stages.select.candidates import Candidates
 from psiflow_cli.stages.select.choice import both, choose, groups

@@ -7,24 +7,49 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
-from psiflow_cli import extxyz, voigt
+from psiflow_cli import extxyz
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.console import note
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz.frame import Frame
-from psiflow_cli.messages import Wire
 from psiflow_cli.runtime.request import fingerprint
-from psiflow_cli.stages.core.constraints import Held
+from psiflow_cli.stages.core import failed_frames, predicted_frame
+from psiflow_cli.stages.core.constraints import Constraints
 from psiflow_cli.stages.core.framewise import Work, compute
 from psiflow_cli.stages.core.ids import IdSet
+from psiflow_cli.stages.core.model_input import check_elements, model_weights
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.structures import thermodynamics
-from psiflow_cli.stages.structures.relax import check_elements, counted, publish_failed, wire_of
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import HarmonicSettings, Modes, Summary
 
 _HINT = "relax it first: psiflow relax FRAMES --model BUNDLE"
+
+
+class _FrameRow(TypedDict):
+    frame: int
+    """From 1."""
+    energy: float
+    """eV."""
+    modes: float
+    """How many the sums have."""
+    imaginary: int
+
+
+class HarmonicRow(_FrameRow):
+    """A frame at a temperature; see `thermodynamics.Harmonic`."""
+
+    temperature: float
+    zero_point_energy: float
+    free_energy: float
+    free_energy_classical: float
+    entropy: float
+    entropy_classical: float
+    heat_capacity: float
 
 
 @dataclass(frozen=True)
@@ -35,9 +60,8 @@ class Analysis:
     model: Bundle
     family: str
     """The family's module."""
-    settings: Wire
-    """See `worker.structures.hessian.analyse`."""
-    held: Held
+    settings: HarmonicSettings
+    constraints: Constraints
     temperatures: tuple[float, ...]
     """K."""
     threshold: float
@@ -47,25 +71,25 @@ class Analysis:
     """A file for all Hessians."""
 
     @property
-    def _of(self) -> str:
+    def _fingerprint(self) -> str:
         return f"{self.model.fingerprint}-{self.job.dtype}-{fingerprint(self.settings)[:12]}"
 
     @property
     def folder(self) -> Path:
         """Where workers leave the Hessians of this model with these settings."""
-        return self.job.folder / f"hessians-{fingerprint(self._of)[:12]}"
+        return self.job.folder / f"hessians-{fingerprint(self._fingerprint)[:12]}"
 
     @property
     def work(self) -> Work:
         return Work(
             function="psiflow_cli.worker.structures.hessian:analyse",
             payload={
-                "model": wire_of(self.model, self.family),
+                "model": model_weights(self.model, self.family),
                 "settings": self.settings,
                 "folder": str(self.folder.absolute()) if self.hessians else "",
             },
-            fingerprint=self._of,
-            message=self.held.message,
+            fingerprint=self._fingerprint,
+            message=self.constraints.message,
             task_seconds=10.0,
             verb="Hessians",
         )
@@ -73,7 +97,7 @@ class Analysis:
 
 def survey(analysis: Analysis, workspace: Workspace) -> tuple[Survey, Results, IdSet]:
     """Check every frame, and find out which Hessians are still to be computed, or are asked for and gone."""
-    seen = Survey(workspace.frames(), (), lambda frame: _check(frame, analysis), analysis.held.identity)
+    seen = Survey(workspace.frames(), (), lambda frame: _check(frame, analysis), analysis.constraints.identity)
     check_elements(seen, analysis.model, analysis.job)
     results = Results(workspace, analysis.work.fingerprint, seen.distinct)
     needed = results.needed(retry_failed=False)
@@ -96,14 +120,14 @@ def _check(frame: Frame, analysis: Analysis) -> None:
     if not analysis.settings["supercell"]:
         return
     if not (frame.cell and all(frame.pbc)):
-        said = f"{frame.where}: not periodic in three directions, and --supercell is for crystals"
-        raise BadData(said, "leave --supercell out")
-    if analysis.held.message(frame).get("fixed"):
-        said = f"{frame.where}: atoms that do not move, and --supercell moves the whole crystal"
-        raise BadData(said, "leave --supercell out, or let all atoms move")
+        problem = f"{frame.where}: not periodic in three directions, and --supercell is for crystals"
+        raise BadData(problem, "leave --supercell out")
+    if analysis.constraints.message(frame).get("fixed"):
+        problem = f"{frame.where}: atoms that do not move, and --supercell moves the whole crystal"
+        raise BadData(problem, "leave --supercell out, or let all atoms move")
 
 
-def run(analysis: Analysis, workspace: Workspace) -> dict[str, Any]:
+def run(analysis: Analysis, workspace: Workspace) -> Summary:
     """Analyse every frame; returns the summary, whose `harmonic` has a row for each frame and temperature."""
     seen, results, needed = survey(analysis, workspace)
     todo = len(needed)
@@ -112,14 +136,17 @@ def run(analysis: Analysis, workspace: Workspace) -> dict[str, Any]:
         if analysis.hessians:
             analysis.folder.mkdir(mode=0o700, exist_ok=True)
         compute(workspace, analysis.work, seen, results, needed)
-        rows: list[dict[str, Any]] = []
+        rows: list[HarmonicRow] = []
         workspace.publish(_analysed(analysis, workspace, seen.ids, results, rows))
-        publish_failed(workspace, seen, results, analysis.failed)
+        failed = failed_frames.publish(workspace, seen, results, analysis.failed)
         if analysis.hessians:
             _gather(analysis, workspace, seen, results)
     _note_imaginary(rows)
+    summary = failed_frames.summary(seen, results)
     return {
-        **counted(seen, results, analysis.failed),
+        **summary,
+        "failed_output": failed,
+        "retry": failed_frames.retry(summary),
         "computed": todo,
         "harmonic": rows,
         "output": analysis.job.output,
@@ -128,45 +155,39 @@ def run(analysis: Analysis, workspace: Workspace) -> dict[str, Any]:
 
 
 def _analysed(
-    analysis: Analysis, workspace: Workspace, ids: array[int], results: Results, rows: list[dict[str, Any]]
+    analysis: Analysis, workspace: Workspace, ids: array[int], results: Results, rows: list[HarmonicRow]
 ) -> Iterator[str]:
     """Every frame with its frequencies; `rows` gets what they amount to at each temperature."""
     for number, (key, frame) in enumerate(zip(ids, workspace.frames(), strict=True), 1):
         if key in results.failures:
             continue
-        result = results.of(key)
+        result = cast("Modes", results.of(key))
         modes = (result["modes"], result["weights"], analysis.threshold)
-        shared = {
+        shared: _FrameRow = {
             "frame": number,
             "energy": result["energy"],
             "modes": thermodynamics.counted(*modes),
             "imaginary": thermodynamics.imaginary(*modes),
         }
-        found = [thermodynamics.at(temperature, *modes) for temperature in analysis.temperatures]
-        rows += [{**shared, **each._asdict()} for each in found]
-        yield with_modes(frame, result, shared["imaginary"], found[0].zero_point_energy)
+        sums = [thermodynamics.at(temperature, *modes) for temperature in analysis.temperatures]
+        rows += [cast("HarmonicRow", {**shared, **each._asdict()}) for each in sums]
+        yield with_modes(frame, result, shared["imaginary"], sums[0].zero_point_energy)
 
 
-def with_modes(frame: Frame, result: Wire, imaginary: int, zero_point_energy: float) -> str:
+def with_modes(frame: Frame, result: Modes, imaginary: int, zero_point_energy: float) -> str:
     """The frame's text with its frequencies (cm^-1) and the model's predictions, beside whatever labels it has."""
-    info: Wire = {
+    info = {
         **({"frequencies": result["frequencies"]} if result["frequencies"] else {}),
         "imaginary_modes": imaginary,
         "zero_point_energy": zero_point_energy,
         "max_force": result["max_force"],
-        "model_energy": result["energy"],
+        **predicted_frame.info(result),
     }
-    columns = {"model_forces": ("R", result["forces"])}
-    if result["stress"] is not None:
-        info["model_stress"] = voigt.to_matrix(result["stress"])
-    if "energy_std" in result:
-        info["model_energy_std"] = result["energy_std"]
-        columns["model_forces_std"] = ("R", [[s] for s in result["forces_std"]])
     drop = (*extxyz.PREDICTIONS, "failure", "failure_message", "frequencies")
-    return extxyz.render(frame, set_info=info, set_columns=columns, drop=drop)
+    return extxyz.render(frame, set_info=info, set_columns=predicted_frame.columns(result), drop=drop)
 
 
-def _note_imaginary(rows: list[dict[str, Any]]) -> None:
+def _note_imaginary(rows: list[HarmonicRow]) -> None:
     frames = sorted({row["frame"] for row in rows if row["imaginary"]})
     if frames:
         named = ", ".join(map(str, frames[:5])) + (", …" if len(frames) > 5 else "")
@@ -189,14 +210,15 @@ def _gather(analysis: Analysis, workspace: Workspace, seen: Survey, results: Res
     workspace.run.publish(temporary, analysis.hessians)
 
 
-def as_text(rows: list[dict[str, Any]], most: int = 20) -> str:
+def as_text(rows: list[HarmonicRow], most: int = 20) -> str:
     """The first rows as a table, energies in eV, entropy and heat capacity in eV/K."""
     head = ("frame", "T/K", "modes", "imag.", "ZPE/eV", "F/eV", "F class./eV", "S/(eV/K)", "C/(eV/K)")
-    keys = ("zero_point_energy", "free_energy", "free_energy_classical", "entropy", "heat_capacity")
     lines = ["{:>5} {:>7} {:>6} {:>5} {:>9} {:>10} {:>11} {:>10} {:>10}".format(*head)]
     for row in rows[:most]:
+        energies = (row["zero_point_energy"], row["free_energy"], row["free_energy_classical"])
         start = f"{row['frame']:5d} {row['temperature']:7g} {row['modes']:6g} {row['imaginary']:5d}"
-        lines.append(start + " {:9.5f} {:10.5f} {:11.5f} {:10.3e} {:10.3e}".format(*(row[key] for key in keys)))
+        numbers = " {:9.5f} {:10.5f} {:11.5f} {:10.3e} {:10.3e}".format(*energies, row["entropy"], row["heat_capacity"])
+        lines.append(start + numbers)
     if len(rows) > most:
         lines.append(f"… {len(rows) - most} more rows: --json has them all")
     return "\n".join(lines)

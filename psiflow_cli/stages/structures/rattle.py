@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz
 from psiflow_cli.stages.core.workspace import Job, Workspace
 
-Rows = list[list[float]]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Summary, Vectors
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Rattling:
     seed: int
 
 
-def run(rattling: Rattling, workspace: Workspace) -> dict[str, Any]:
+def run(rattling: Rattling, workspace: Workspace) -> Summary:
     """Write the copies; returns the summary."""
     total = sum(1 for _ in workspace.frames()) * rattling.copies
     workspace.run.begin(total)
@@ -51,11 +52,11 @@ def _copies(rattling: Rattling, workspace: Workspace) -> Iterator[str]:
             yield extxyz.render(frame, set_info=info, set_columns={"pos": ("R", moved)}, drop=drop)
 
 
-def _strain(draw: random.Random, size: float) -> Rows:
+def _strain(draw: random.Random, size: float) -> Vectors:
     """1 + a symmetric strain."""
     e = [draw.gauss(0, size) for _ in range(6)]
     return [[1 + e[0], e[5], e[4]], [e[5], 1 + e[1], e[3]], [e[4], e[3], 1 + e[2]]]
 
 
-def _apply(matrix: Rows, vector: list[float]) -> list[float]:
+def _apply(matrix: Vectors, vector: list[float]) -> list[float]:
     return [sum(m * v for m, v in zip(row, vector, strict=True)) for row in matrix]

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from psiflow_cli import extxyz, voigt
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz import Frame
-from psiflow_cli.stages.select.split import assign, is_isolated_atom
+from psiflow_cli.extxyz.isolated import is_isolated_atom
+from psiflow_cli.stages.select.split import assign
 from psiflow_cli.stages.train import data_checks
 from psiflow_cli.stages.train.e0s import E0S, note_atom
 
@@ -194,6 +195,6 @@ def render(sources: Sources, parts: list[str], part: str, copies: list[int] | No
                 **({"stress": voigt.to_matrix(stress)} if stress else {}),
                 **data_checks.about(frame),
             },
-            columns={"forces": ("R", label["forces"])},
+            columns={"forces": ("R", label["forces"] or ())},
         )
         yield from [text] * (copies[index] if copies else 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from psiflow_cli.worker.structures.extxyz_writer import Rows, frame_text
+from psiflow_cli.extxyz.writer import Columns, Rows, new_frame
 from psiflow_cli.worker.structures.units import BAR
 
 Wire = dict[str, Any]
@@ -45,10 +45,10 @@ def text(
     # a label of this frame must be of the same charge and multiplicity as the start
     info |= {key: start[key] for key in ("charge", "multiplicity") if key in start}
     info.update(more or {})
-    columns: Wire = {}
+    columns: Columns = {}
     if spread:
-        info["model_energy_std"], columns["model_forces_std"] = spread
-    return frame_text(start["symbols"], positions, cell, start["pbc"], info, columns)
+        info["model_energy_std"], columns = spread[0], {"model_forces_std": ("R", spread[1])}
+    return new_frame(start["symbols"], positions, cell, start["pbc"], info, columns)
 
 
 def _volume(cell: Rows) -> float:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psiflow_cli.worker.plots import style
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
 
 Bar = tuple[str, float, str]
 """Name, RMSE and colour of a group."""
 _MOST_BARS = 16
 
 
-def bars(axis: Any, errors: list[Bar], unit: str) -> None:
+def bars(axis: Axes, errors: list[Bar], unit: str) -> None:
     """RMSE of each group as a bar with its number; the first is that of all, and of very many only the worst."""
     if len(errors) > _MOST_BARS:
         worst = sorted(errors[1:], key=lambda bar: -bar[1])[: _MOST_BARS - 1]
@@ -24,8 +28,8 @@ def bars(axis: Any, errors: list[Bar], unit: str) -> None:
     axis.barh(places, values, color=colours, height=0.7)
     most = max(values) or 1.0
     for place, value in zip(places, values, strict=True):
-        said = f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
-        axis.text(value + 0.01 * most, place, said, va="center", fontsize="small")
+        number = f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
+        axis.text(value + 0.01 * most, place, number, va="center", fontsize="small")
     axis.set_yticks(places, [name if len(name) < 19 else f"{name[:17]}…" for name in names], fontsize="small")
     axis.set(xlim=(0, 1.18 * most), ylim=(len(names) - 0.4, -0.6), xlabel=f"RMSE / {unit}")
     axis.spines[["top", "right"]].set_visible(False)
@@ -36,7 +40,7 @@ def height(numbers: Sequence[int]) -> float:
     return 0.8 + 0.22 * min(_MOST_BARS, max(numbers, default=0))
 
 
-def spread(axis: Any, spreads: Any, errors: Any, unit: str) -> None:
+def spread(axis: Axes, spreads: np.ndarray, errors: np.ndarray, unit: str) -> None:
     """The true error against the spread of the members, both logarithmic: points should follow the diagonal."""
     import numpy as np
 
@@ -56,17 +60,17 @@ def spread(axis: Any, spreads: Any, errors: Any, unit: str) -> None:
     for which in "xy":
         style.plain_logarithm(axis, which)
     axis.legend(loc="lower right", fontsize="small")
-    what = f"{len(spreads)} {'frames' if 'atom' in unit else 'atoms'}"
+    number = f"{len(spreads)} {'frames' if 'atom' in unit else 'atoms'}"
     vary = spreads.std() > 0 and errors.std() > 0
     alike = f", correlation {float(np.corrcoef(spreads, errors)[0, 1]):.2f}" if vary else ""
     ratio = math.sqrt(float((errors**2).mean() / (spreads**2).mean()))
-    axis.set_title(f"{what}{alike}\nRMS error / RMS spread {ratio:.2f}", loc="left", fontsize="medium")
+    axis.set_title(f"{number}{alike}\nRMS error / RMS spread {ratio:.2f}", loc="left", fontsize="medium")
 
 
-def _cloud(axis: Any, x: Any, y: Any, ends: list[float]) -> None:
+def _cloud(axis: Axes, x: np.ndarray, y: np.ndarray, ends: list[float]) -> None:
     """Points, or where there are many their density."""
     if len(x) <= style.POINTS // 6:
         axis.scatter(x, y, s=8, alpha=style.faintness(len(x)), color=style.COLOURS[0], linewidths=0, rasterized=True)
         return
-    scale = {"xscale": "log", "yscale": "log", "extent": [math.log10(end) for end in ends] * 2}
+    scale: dict[str, Any] = {"xscale": "log", "yscale": "log", "extent": [math.log10(end) for end in ends] * 2}
     axis.hexbin(x, y, gridsize=50, bins="log", mincnt=1, cmap="viridis", linewidths=0.1, rasterized=True, **scale)

@@ -20,6 +20,6 @@ def parquet(source: str, columns: dict[str, str], path: str) -> None:
             "pip install pyarrow there, or name a .csv file: what is computed is kept",
         ) from None
     types = csv.ConvertOptions(column_types=columns)
-    with csv.open_csv(source, convert_options=types) as table, parquet.ParquetWriter(path, table.schema) as made:
+    with csv.open_csv(source, convert_options=types) as table, parquet.ParquetWriter(path, table.schema) as writer:
         for batch in table:
-            made.write_batch(batch)
+            writer.write_batch(batch)

@@ -5,44 +5,46 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.plots import parity, style
 from psiflow_cli.worker.structures import conversion
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Frame, Pictures, RmseOfModel, Viewer
 
 _UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "MPa"}
 
 
-def draw(series: list[Wire], frames: list[Wire], errors: list[float], sources: dict[str, str], folder: str) -> Wire:
-    """*worker*: {"errors": a PNG of them, or "", "plots": {name: parity plot}, "viewer": see `_viewer`}.
+def draw(
+    series: list[RmseOfModel], frames: list[Frame], errors: list[float], sources: dict[str, str], folder: str
+) -> Pictures:
+    """*worker*: the errors of each evaluation, and parity plots of the files in `sources`.
 
-    `series` has {"name", "energy": RMSE in meV/atom, "forces": in meV/Å, "stress": in MPa} of each evaluation; `frames`
-    are to be looked at, with the largest error of a force in each (eV/Å); `sources` are files for `plots.parity`.
-    Without matplotlib, "missing" says so instead of pictures.
+    `frames` are to be looked at, with the largest error of a force in each (eV/Å).
     """
-    found: Wire = {"errors": "", "plots": {}, "viewer": _viewer(frames, errors, Path(folder)) if frames else {}}
+    pictures: Pictures = {"errors": "", "plots": {}, "viewer": _viewer(frames, errors, Path(folder)) if frames else {}}
     try:
         if len(series) > 1:
-            found["errors"] = str(Path(folder, "errors.png"))
-            _errors(series, found["errors"])
+            pictures["errors"] = str(Path(folder, "errors.png"))
+            _errors(series, pictures["errors"])
         for name, source in sources.items():
-            found["plots"][name] = str(Path(source).with_suffix(".png"))
-            parity.parity_file(source, found["plots"][name])
+            pictures["plots"][name] = str(Path(source).with_suffix(".png"))
+            parity.parity_file(source, pictures["plots"][name])
     except ModuleNotFoundError as error:
         missing = f"No pictures: {error.name} is not installed where the workers run (it comes with the extra mace)."
-        return {**found, "errors": "", "plots": {}, "missing": missing}
-    return found
+        return {**pictures, "errors": "", "plots": {}, "missing": missing}
+    return pictures
 
 
-def _errors(series: list[Wire], path: str) -> None:
-    quantities = [q for q in _UNITS if any(q in each for each in series)]
+def _errors(series: list[RmseOfModel], path: str) -> None:
+    rmse = [cast("dict[str, float]", each) for each in series]
+    quantities = [q for q in _UNITS if any(q in each for each in rmse)]
     figure, axes = style.axes(1, len(quantities), 4.2, 3.2)
     names = _short([each["name"] for each in series])
     for axis, quantity, colour in zip(axes[0], quantities, style.COLOURS, strict=False):
-        places = [number for number, each in enumerate(series) if quantity in each]
-        axis.plot(places, [series[n][quantity] for n in places], "o-", color=colour)
+        places = [number for number, each in enumerate(rmse) if quantity in each]
+        axis.plot(places, [rmse[n][quantity] for n in places], "o-", color=colour)
         axis.set(title=quantity, ylabel=f"RMSE / {_UNITS[quantity]}")
         turned = max(map(len, names)) > 8
         axis.set_xticks(range(len(names)), names, rotation=30 if turned else 0, ha="right" if turned else "center")
@@ -56,12 +58,11 @@ def _short(names: list[str]) -> list[str]:
     """The parts of paths that tell them apart."""
     parts = [name.split("/") for name in names]
     depth = min(map(len, parts))
-    told = [k for k in range(depth) if len({each[k] for each in parts}) > 1]
-    return ["/".join(each[k] for k in told) if told else "/".join(each) for each in parts]
+    differing = [k for k in range(depth) if len({each[k] for each in parts}) > 1]
+    return ["/".join(each[k] for k in differing) if differing else "/".join(each) for each in parts]
 
 
-def _viewer(frames: list[Wire], errors: list[float], folder: Path) -> Wire:
-    """{"data": a data set in chemiscope's JSON, "script": its program}, or {"missing": what to install}."""
+def _viewer(frames: list[Frame], errors: list[float], folder: Path) -> Viewer:
     try:
         import chemiscope
     except ImportError:

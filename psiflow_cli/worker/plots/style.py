@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -19,8 +24,8 @@ _UNDATED: dict[str, dict[str, None]] = {
 
 def axes(
     rows: int, columns: int, width: float, height: float, heights: Sequence[float] | None = None
-) -> tuple[Any, Any]:
-    """A figure and its grid of axes; `height` is that of the mean row, in inches."""
+) -> tuple[Figure, np.ndarray]:
+    """A figure and its `Axes`, shape (rows, columns); `height` is that of the mean row, in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -29,7 +34,7 @@ def axes(
     return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
 
 
-def save(figure: Any, path: str) -> None:
+def save(figure: Figure, path: str) -> None:
     """Whole or not at all, in the format of the path's suffix, and the same bytes for the same data."""
     from matplotlib import rc_context
 
@@ -46,7 +51,7 @@ def faintness(count: int) -> float:
     return float(max(0.15, min(0.8, 30 / count**0.5))) if count else 1.0
 
 
-def plain_logarithm(axis: Any, which: str) -> None:
+def plain_logarithm(axis: Axes, which: str) -> None:
     """A logarithmic side with plain numbers, at 1, 2 and 5 where there are few decades."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 

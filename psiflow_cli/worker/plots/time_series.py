@@ -5,13 +5,21 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psiflow_cli.worker.plots import style
 
-Wire = dict[str, Any]
-Paths = dict[int, dict[str, Any]]
-"""By walker: the columns of a table, arrays of shape (frames,)."""
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from psiflow_cli.messages import DrawnWalker
+
+    Table = dict[str, np.ndarray]
+    """By column; shape (frames,)."""
+    Series = tuple[np.ndarray, np.ndarray]
+    """Times and values; shape (frames,)."""
 
 LINES = len(style.COLOURS)
 """More walkers than these are drawn as the ranges that hold most of them."""
@@ -29,15 +37,16 @@ class Panel:
     """One quantity: of each walker times (in the unit of the page) and values."""
 
     label: str
-    paths: dict[int, tuple[Any, Any]]
+    paths: dict[int, Series]
     levels: Sequence[float] = ()
     """What it should be."""
 
 
-def draw(source: str, walkers: list[Wire], pressure: float | None, duration: float, discard: float, path: str) -> None:
+def draw(
+    source: str, walkers: list[DrawnWalker], pressure: float | None, duration: float, discard: float, path: str
+) -> None:
     """*worker*: a page of panels from the table in a CSV file.
 
-    `walkers` are {"walker", "start", "atoms", "target": [at the first, at the last step] in K or None, "stopped"};
     `pressure` is the barostat's in bar; `duration` and what is discarded at its beginning in fs.
     """
     paths = _read(source)
@@ -65,7 +74,7 @@ def draw(source: str, walkers: list[Wire], pressure: float | None, duration: flo
     style.save(figure, path)
 
 
-def _read(source: str) -> Paths:
+def _read(source: str) -> dict[int, Table]:
     """Frames of one step (beads) become their mean; what is empty is not a number."""
     import numpy as np
 
@@ -75,53 +84,55 @@ def _read(source: str) -> Paths:
         names = [name for name in _NEEDED if name in (table.fieldnames or ())]
         for row in table:
             rows.setdefault(int(row["walker"]), []).append([float(row[name] or "nan") for name in names])
-    found: Paths = {}
+    tables: dict[int, Table] = {}
     for walker, numbers in rows.items():
         values = np.array(numbers)
         first = np.flatnonzero(np.diff(values[:, 0], prepend=-1.0))
         counts = np.diff(first, append=len(values))
         means = np.add.reduceat(values, first, axis=0) / counts[:, None]
-        found[walker] = dict(zip(names, means.T, strict=True))
-    return found
+        tables[walker] = dict(zip(names, means.T, strict=True))
+    return tables
 
 
-def _panels(paths: Paths, walkers: list[Wire], pressure: float | None, scale: float) -> Iterator[Panel]:
+def _panels(
+    paths: dict[int, Table], walkers: list[DrawnWalker], pressure: float | None, scale: float
+) -> Iterator[Panel]:
     import numpy as np
 
     targets = [walker["target"] for walker in walkers if walker["target"]]
     constant = sorted({first for first, last in targets if first == last})
 
-    def of(name: str) -> dict[int, tuple[Any, Any]]:
-        has = {w: p for w, p in paths.items() if name in p and not np.isnan(p[name]).all()}
-        return {w: (scale * p["time_fs"], p[name]) for w, p in has.items()}
+    def series(name: str) -> dict[int, Series]:
+        tables = {w: p for w, p in paths.items() if name in p and not np.isnan(p[name]).all()}
+        return {w: (scale * p["time_fs"], p[name]) for w, p in tables.items()}
 
-    yield Panel("temperature / K", of("temperature_K"), constant if len(constant) <= LINES else ())
-    yield Panel("potential energy\n- mean / meV atom$^{-1}$", _relative(of("model_energy_eV"), walkers))
+    yield Panel("temperature / K", series("temperature_K"), constant if len(constant) <= LINES else ())
+    yield Panel("potential energy\n- mean / meV atom$^{-1}$", _relative(series("model_energy_eV"), walkers))
     if not targets:
-        conserved = _relative(of("total_energy_eV"), [{**walker, "start": walker["walker"]} for walker in walkers])
+        conserved = _relative(series("total_energy_eV"), [{**walker, "start": walker["walker"]} for walker in walkers])
         yield Panel("total energy\n- each mean / meV atom$^{-1}$", conserved)
-    yield Panel("pressure / bar", of("pressure_bar"), () if pressure is None else (pressure,))
-    volumes = of("volume_A3")
+    yield Panel("pressure / bar", series("pressure_bar"), () if pressure is None else (pressure,))
+    volumes = series("volume_A3")
     if any(np.ptp(values) > 0 for _, values in volumes.values()):
         yield Panel("volume / Å$^3$", volumes)
 
 
-def _relative(paths: dict[int, tuple[Any, Any]], walkers: list[Wire]) -> dict[int, tuple[Any, Any]]:
+def _relative(paths: dict[int, Series], walkers: list[DrawnWalker]) -> dict[int, Series]:
     """Energies (eV) per atom, less the mean of all walkers from the same frame, in meV."""
     import numpy as np
 
-    found = {}
+    energies = {}
     for start in sorted({walker["start"] for walker in walkers}):
         members = [w for w in walkers if w["start"] == start and w["walker"] in paths]
         if members:
             mean = np.concatenate([paths[w["walker"]][1] for w in members]).mean()
             for w in members:
                 times, values = paths[w["walker"]]
-                found[w["walker"]] = times, 1e3 * (values - mean) / w["atoms"]
-    return dict(sorted(found.items()))
+                energies[w["walker"]] = times, 1e3 * (values - mean) / w["atoms"]
+    return dict(sorted(energies.items()))
 
 
-def _lines(axis: Any, panel: Panel, walkers: list[Wire]) -> None:
+def _lines(axis: Axes, panel: Panel, walkers: list[DrawnWalker]) -> None:
     """What each walker does, thin, its running mean, and a cross where it was stopped."""
     import numpy as np
 
@@ -141,15 +152,15 @@ def _lines(axis: Any, panel: Panel, walkers: list[Wire]) -> None:
             axis.plot(times[-1:], values[-1:], ls="", marker="x", ms=6, mew=1.5, color=colour, zorder=4)
 
 
-def _ranges(axis: Any, panel: Panel, crowds: dict[str, list[int]]) -> None:
+def _ranges(axis: Axes, panel: Panel, crowds: dict[str, list[int]]) -> None:
     """The median of a crowd, and where half and nine tenths of it are."""
     import numpy as np
 
     for index, (name, members) in enumerate(crowds.items()):
-        there = [panel.paths[walker] for walker in members if walker in panel.paths]
-        if not there:
+        paths = [panel.paths[walker] for walker in members if walker in panel.paths]
+        if not paths:
             continue
-        times, values = (np.concatenate([each[k] for each in there]) for k in (0, 1))
+        times, values = (np.concatenate([each[k] for each in paths]) for k in (0, 1))
         order = np.argsort(times, kind="stable")
         times, values = times[order], values[order]
         moments = np.unique(times)
@@ -165,14 +176,14 @@ def _ranges(axis: Any, panel: Panel, crowds: dict[str, list[int]]) -> None:
         axis.plot(middle, median, color=colour, lw=1.5, label=name)
 
 
-def _crowds(walkers: list[Wire]) -> dict[str, list[int]]:
+def _crowds(walkers: list[DrawnWalker]) -> dict[str, list[int]]:
     """Walkers by temperature, or all together where there are too many temperatures to tell apart."""
-    found: dict[str, list[int]] = {}
+    crowds: dict[str, list[int]] = {}
     for walker in sorted(walkers, key=lambda w: (w["target"] or [0.0], w["walker"])):
         first, last = walker["target"] or (0.0, 0.0)
         name = "walkers" if not walker["target"] else f"{first:g} K" if first == last else f"{first:g} to {last:g} K"
-        found.setdefault(name, []).append(walker["walker"])
-    return found if len(found) <= LINES else {"walkers": [w for members in found.values() for w in members]}
+        crowds.setdefault(name, []).append(walker["walker"])
+    return crowds if len(crowds) <= LINES else {"walkers": [w for members in crowds.values() for w in members]}
 
 
 def _limits(panel: Panel) -> tuple[float, float]:
@@ -187,14 +198,14 @@ def _limits(panel: Panel) -> tuple[float, float]:
     return float(bottom - margin), float(top + margin)
 
 
-def _ramps(axis: Any, walkers: list[Wire], end: float) -> None:
+def _ramps(axis: Axes, walkers: list[DrawnWalker], end: float) -> None:
     """The thermostat's way up or down."""
     for first, last in sorted({tuple(w["target"]) for w in walkers if w["target"]}):
         if first != last:
             axis.plot([0, end], [first, last], color="0.25", lw=0.9, ls=(0, (5, 3)), zorder=3)
 
 
-def _explain(figure: Any, axis: Any, walkers: list[Wire]) -> None:
+def _explain(figure: Figure, axis: Axes, walkers: list[DrawnWalker]) -> None:
     """What the colours and lines are, above, and how many walkers were stopped."""
     from matplotlib.lines import Line2D
 
@@ -209,7 +220,7 @@ def _explain(figure: Any, axis: Any, walkers: list[Wire]) -> None:
         handles.append(Line2D([], [], color="0.25", ls="", marker="x" if len(walkers) <= LINES else ""))
         labels.append(f"{stopped} of {len(walkers)} stopped")
     columns = len(labels) if len(labels) <= 5 else -(-len(labels) // 2)
-    look = {"loc": "outside upper center", "ncols": min(6, columns), "fontsize": "small", "frameon": False}
+    look: dict[str, Any] = {"loc": "outside upper center", "ncols": min(6, columns), "fontsize": "small"}
     if len(walkers) > LINES:
         look.update(title="median, and where half and nine tenths of the walkers are", title_fontsize="small")
-    figure.legend(handles, labels, **look)
+    figure.legend(handles, labels, frameon=False, **look)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
+from psiflow_cli.errors import BAD_DATA
 from psiflow_cli.worker.failures import Fatal
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 class _Frames:
@@ -19,13 +23,13 @@ class _Frames:
     def __init__(self, source: str) -> None:
         self.source = source
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Atoms]:
         from ase.io import iread
 
         if os.path.getsize(self.source):
             yield from iread(self.source, index=":", format="extxyz")
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: int) -> Atoms:
         from itertools import islice
 
         return next(islice(iter(self), index, None))
@@ -43,14 +47,15 @@ def rewrite(source: str, kind: str, path: str) -> None:
         else:
             open(path, "wb").close()
     except Exception as error:
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise Fatal(f"these frames cannot be written as {kind}: {said}", "extended XYZ (.xyz) holds any", 65) from None
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        problem = f"these frames cannot be written as {kind}: {reason}"
+        raise Fatal(problem, "extended XYZ (.xyz) holds any", BAD_DATA) from None
 
 
 def _traj(frames: _Frames, kind: str, path: str) -> None:
     from ase.io.trajectory import Trajectory
 
-    with Trajectory(path, "w") as trajectory:  # type: ignore[no-untyped-call]
+    with Trajectory(path, "w") as trajectory:
         for atoms in frames:
             trajectory.write(atoms)
 

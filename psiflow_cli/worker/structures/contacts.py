@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.structures import conversion
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Contact, Context, Frame
 
 WITHIN = 0.7
 """Of the sum of two covalent radii: pairs that are further apart are not looked at. Bonds have 0.75 to 1.3."""
 
 
-def nearest(frames: list[Wire], context: Wire) -> list[Wire]:
-    """*worker*: for each frame the distance (Å, periodic images too) of that pair, over the sum of covalent radii.
+def nearest(frames: list[Frame], context: Context) -> list[Contact]:
+    """*worker*: that pair of each frame, periodic images too.
 
-    {"ratio": WITHIN where all are further apart, "distance": Å or None, "atoms": what they are}. The radii are those of
-    Cordero et al., Dalton Trans. 2008, 2832, as ASE has them.
+    The radii are those of Cordero et al., Dalton Trans. 2008, 2832, as ASE has them.
     """
     return [_nearest(frame) for frame in frames]
 
 
-def _nearest(frame: Wire) -> Wire:
+def _nearest(frame: Frame) -> Contact:
     from ase.data import covalent_radii
     from ase.neighborlist import neighbor_list
 
@@ -30,14 +30,12 @@ def _nearest(frame: Wire) -> Wire:
         system.cell = None  # a large box around a molecule would be searched, too
     radii = covalent_radii[system.numbers]
     # as many boxes as atoms: ASE's own choice, by volume, takes a thousand times longer where there is vacuum
-    first, second, distance = neighbor_list(  # type: ignore[no-untyped-call]
-        "ijd", system, list(WITHIN * radii), max_nbins=max(len(system), 8)
-    )
+    first, second, distance = neighbor_list("ijd", system, list(WITHIN * radii), max_nbins=max(len(system), 8))
     if not len(distance):
         return {"ratio": WITHIN, "distance": None, "atoms": ""}
     ratios = distance / (radii[first] + radii[second])
     k = int(ratios.argmin())
     i, j = sorted((int(first[k]), int(second[k])))
-    one, other = (f"{frame['symbols'][n]} (atom {n + 1})" for n in (i, j))
-    atoms = f"{one} and {other}" if i != j else f"{one} and its image"
+    names = [f"{frame['symbols'][n]} (atom {n + 1})" for n in (i, j)]
+    atoms = " and ".join(names) if i != j else f"{names[0]} and its image"
     return {"ratio": float(ratios[k]), "distance": float(distance[k]), "atoms": atoms}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
+
     from psiflow_cli.messages import Frame
 
 
-def to_ase(frame: Frame) -> Any:
-    """The frame as `ase.Atoms`, without a calculator."""
+def to_ase(frame: Frame) -> Atoms:
+    """The frame without a calculator."""
     import ase
 
     return ase.Atoms(
@@ -20,11 +23,11 @@ def to_ase(frame: Frame) -> Any:
     )
 
 
-def masses(frame: Frame, usual: Any) -> Any:
-    """The frame's own masses (u) of its atoms, or of some elements, over the `usual` ones, an array of shape (N,)."""
+def masses(frame: Frame, usual: np.ndarray) -> np.ndarray:
+    """The frame's own masses (u) of its atoms, or of some elements, over the `usual` ones; shape (N,)."""
     import numpy as np
 
-    given = frame.get("masses") or {}
-    if isinstance(given, dict):
-        return np.array([given.get(symbol, mass) for symbol, mass in zip(frame["symbols"], usual, strict=True)])
-    return np.array(given, dtype=float)
+    own = frame.get("masses") or {}
+    if isinstance(own, dict):
+        return np.array([own.get(symbol, mass) for symbol, mass in zip(frame["symbols"], usual, strict=True)])
+    return np.array(own, dtype=float)

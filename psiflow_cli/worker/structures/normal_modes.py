@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _LINEAR = 1e-4
 """A moment of inertia so much smaller than the largest is that of a linear molecule about its axis."""
 
 
-def frequencies(hessian: Any, masses: Any, motions: Any = None) -> list[float]:
+def frequencies(hessian: np.ndarray, masses: np.ndarray, motions: np.ndarray | None = None) -> list[float]:
     """Wavenumbers (cm^-1) in ascending order, imaginary ones as negative numbers.
 
     `hessian` (eV/Å²) has shape (3N, 3N), `masses` (u) shape (N,), `motions` the columns that `rigid` gives: they are
@@ -27,11 +30,11 @@ def frequencies(hessian: Any, masses: Any, motions: Any = None) -> list[float]:
     squares = np.linalg.eigvalsh(weighted)
     # as ase.vibrations: ħ sqrt(eV/Å²/u) in eV, then in cm^-1
     unit = units._hbar * 1e10 / np.sqrt(units._e * units._amu) / units.invcm
-    found: list[float] = (np.sign(squares) * np.sqrt(np.abs(squares)) * unit).tolist()
-    return found
+    wavenumbers: list[float] = (np.sign(squares) * np.sqrt(np.abs(squares)) * unit).tolist()
+    return wavenumbers
 
 
-def rigid(positions: Any, masses: Any, rotates: bool) -> Any:
+def rigid(positions: np.ndarray, masses: np.ndarray, rotates: bool) -> np.ndarray:
     """Translations and, if it `rotates`, rotations as mass-weighted displacements, in columns of shape (3N,).
 
     A molecule has two rotations if it is linear, an atom none.
@@ -47,4 +50,5 @@ def rigid(positions: Any, masses: Any, rotates: bool) -> Any:
         for moment, axis in zip(moments, axes.T, strict=True):
             if moment > _LINEAR * moments[-1] and moment > 1e-8:
                 columns.append((root * np.cross(axis, away)).ravel())
-    return np.array(columns).T
+    motions: np.ndarray = np.array(columns).T
+    return motions

@@ -5,40 +5,48 @@ The frames of a task move in step: between two steps of all optimisers the model
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.failures import Fatal, failure
 from psiflow_cli.worker.md import limits
 from psiflow_cli.worker.models.predictions import crashed, largest, predictor, unfit
 from psiflow_cli.worker.structures import conversion
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from ase import Atoms
+    from ase.optimize.optimize import Optimizer
+
+    from psiflow_cli.messages import (
+        Context,
+        Failure,
+        Frame,
+        Limits,
+        ModelWeights,
+        PredictionResult,
+        Relaxed,
+        RelaxResult,
+        RelaxSettings,
+    )
 
 MOVES_CELL = ("isotropic", "shape", "flexible")
 OPTIMIZERS = {"lbfgs": "LBFGS", "bfgs": "BFGS", "fire": "FIRE"}
 NEAREST = 0.4
 """Å: a frame whose atoms come nearer than this, and were not so near before, has fallen into a hole of its model."""
+_OF_ASE = ("energy", "forces", "stress")
 _GROWTH = 10.0
 """A cell that became so many times larger or smaller has left what its model can describe."""
 
 
-def relax(frames: list[Wire], model: Wire, settings: Wire, context: Wire) -> list[Wire]:
-    """*worker*: each frame at its minimum, or as far as it came.
-
-    settings: {"fmax": eV/Å, "smax": bar, "steps": int, "cell": "fixed" | "isotropic" (its
-    size) | "shape" (all but its size) | "flexible", "pressure": bar, "keep_symmetry": bool, "symprec": Å,
-    "optimizer": of `OPTIMIZERS`, "elements": those the model knows, or None}.
-    A frame's "fixed" are its atoms that do not move. Returns for each frame {"positions", "cell", "energy", "forces",
-    "stress", "max_force": eV/Å on an atom that may move, "steps"}, and of a committee "energy_std" and "forces_std";
-    a frame that did not converge has the same and is a failure `unconverged`.
-    """
+def relax(frames: list[Frame], model: ModelWeights, settings: RelaxSettings, context: Context) -> list[RelaxResult]:
+    """*worker*: each frame at its minimum, or as far as it came: then it is a failure `unconverged`, too."""
     predict = predictor(model, context)
     runs = [_Run(frame, settings) for frame in frames]
     while live := [run for run in runs if run.result is None]:
-        for run, label in zip(live, predict([run.message for run in live]), strict=True):
-            run.guarded(run.take, label)
+        for run, prediction in zip(live, predict([run.message for run in live]), strict=True):
+            run.guarded(run.take, prediction)
         for run in live:
             if run.result is None:
                 run.guarded(run.step)
@@ -48,17 +56,17 @@ def relax(frames: list[Wire], model: Wire, settings: Wire, context: Wire) -> lis
 class _Run:
     """The optimisation of one frame."""
 
-    def __init__(self, frame: Wire, settings: Wire) -> None:
+    def __init__(self, frame: Frame, settings: RelaxSettings) -> None:
         self._frame, self._settings = frame, settings
         self._steps = 0
-        self.result = unfit(frame, settings["elements"])
+        self.result: RelaxResult | None = unfit(frame, settings["elements"])
         if self.result is None:
             self.guarded(self._start)
 
-    def guarded(self, do: Callable[..., None], *arguments: Any) -> None:
-        """Do it; an exception ends this optimisation alone."""
+    def guarded(self, act: Callable[..., None], *arguments: object) -> None:
+        """Act; an exception ends this optimisation alone."""
         try:
-            do(*arguments)
+            act(*arguments)
         except Fatal:
             raise
         except Exception as error:
@@ -71,35 +79,41 @@ class _Run:
         self._watch = _Watch(self._atoms)
 
     @property
-    def message(self) -> Wire:
+    def message(self) -> Frame:
         """Where the atoms are now."""
         cell = self._atoms.cell.tolist() if self._atoms.cell.rank else None
         return {**self._frame, "positions": self._atoms.positions.tolist(), "cell": cell}
 
-    def take(self, label: Wire) -> None:
+    def take(self, prediction: PredictionResult) -> None:
         """Note what the model says of where the atoms are, and end if that is the end."""
         from ase.calculators.singlepoint import SinglePointCalculator
 
         settings, steps = self._settings, self._steps
-        if "failure" in label:
-            after = f" after {steps} steps" if steps else ""
-            self.result = failure(label["failure"], label["message"] + after)
+        if "failure" in prediction:
+            failed, after = cast("Failure", prediction), f" after {steps} steps" if steps else ""
+            self.result = failure(failed["failure"], failed["message"] + after)
             return
-        if label["stress"] is None and settings["cell"] in MOVES_CELL:
+        if prediction["stress"] is None and settings["cell"] in MOVES_CELL:
             raise ValueError("the model gives no stress, by which a cell moves")
-        told = {name: label[name] for name in ("energy", "forces", "stress") if label[name] is not None}
-        self._atoms.calc = SinglePointCalculator(self._atoms, **told)  # type: ignore[no-untyped-call]
+        numbers = {key: value for key, value in prediction.items() if key in _OF_ASE and value is not None}
+        self._atoms.calc = SinglePointCalculator(self._atoms, **numbers)
         if reason := self._watch.fault():
             self.result = failure("inconsistent", f"{reason} after {steps} steps")
             return
         force, stress = _residuals(self._atoms, settings)
-        found = {**label, **{name: self.message[name] for name in ("positions", "cell")}}
-        found |= {"max_force": force, "steps": steps}
+        message = self.message
+        relaxed: Relaxed = {
+            **prediction,
+            "positions": message["positions"],
+            "cell": message["cell"],
+            "max_force": force,
+            "steps": steps,
+        }
         if force < settings["fmax"] and stress < settings["smax"]:
-            self.result = found
+            self.result = relaxed
         elif steps >= settings["steps"]:
-            said = f"largest force {force:.3g} eV/Å" + (f", stress off by {stress:.4g} bar" if stress else "")
-            self.result = {**found, **failure("unconverged", f"{said} after {steps} steps")}
+            off = f"largest force {force:.3g} eV/Å" + (f", stress off by {stress:.4g} bar" if stress else "")
+            self.result = {**relaxed, **failure("unconverged", f"{off} after {steps} steps")}
 
     def step(self) -> None:
         """Move the atoms; what the model says of where they were is used, and not asked again."""
@@ -107,41 +121,41 @@ class _Run:
         self._steps += 1
 
 
-def _constrain(atoms: Any, frame: Wire, settings: Wire) -> None:
+def _constrain(atoms: Atoms, frame: Frame, settings: RelaxSettings) -> None:
     """Hold the fixed atoms, or the symmetry; the latter first makes it exact."""
     if frame.get("fixed"):
         from ase.constraints import FixAtoms
 
-        atoms.set_constraint(FixAtoms(indices=frame["fixed"]))  # type: ignore[no-untyped-call]
+        atoms.set_constraint(FixAtoms(indices=frame["fixed"]))
     if settings["keep_symmetry"]:
         try:
             from ase.constraints import FixSymmetry
 
-            atoms.set_constraint(FixSymmetry(atoms, symprec=settings["symprec"]))  # type: ignore[no-untyped-call]
+            atoms.set_constraint(FixSymmetry(atoms, symprec=settings["symprec"]))
         except ImportError:
-            said = "spglib is not among the workers' packages, and symmetry is found with it"
-            raise Fatal(said, "pip install spglib there, or leave --keep-symmetry out") from None
+            problem = "spglib is not among the workers' packages, and symmetry is found with it"
+            raise Fatal(problem, "pip install spglib there, or leave --keep-symmetry out") from None
 
 
-def _optimizer(atoms: Any, settings: Wire) -> Any:
-    import importlib
-
+def _optimizer(atoms: Atoms, settings: RelaxSettings) -> Optimizer:
     from ase import units
     from ase.filters import FrechetCellFilter
 
-    what = atoms
+    moved: Atoms | FrechetCellFilter = atoms
     if settings["cell"] in MOVES_CELL:
-        what = FrechetCellFilter(  # type: ignore[no-untyped-call]
+        moved = FrechetCellFilter(
             atoms,
             hydrostatic_strain=settings["cell"] == "isotropic",
             constant_volume=settings["cell"] == "shape",
             scalar_pressure=settings["pressure"] * units.bar,
         )
-    make = getattr(importlib.import_module("ase.optimize"), OPTIMIZERS[settings["optimizer"]])
-    return make(what, logfile=None)
+    optimizer: Callable[..., Optimizer] = getattr(
+        importlib.import_module("ase.optimize"), OPTIMIZERS[settings["optimizer"]]
+    )
+    return optimizer(moved, logfile=None)
 
 
-def _residuals(atoms: Any, settings: Wire) -> tuple[float, float]:
+def _residuals(atoms: Atoms, settings: RelaxSettings) -> tuple[float, float]:
     """The largest force on an atom (eV/Å), and by how much (bar) a component of the stress is not what it should be."""
     import numpy as np
     from ase import units
@@ -160,9 +174,9 @@ def _residuals(atoms: Any, settings: Wire) -> tuple[float, float]:
 class _Watch:
     """Tells when an optimisation has exploded, or fallen into a hole of its model."""
 
-    def __init__(self, atoms: Any) -> None:
+    def __init__(self, atoms: Atoms) -> None:
         self._atoms = atoms
-        self._limits = {"distance": NEAREST}
+        self._limits: Limits = {"distance": NEAREST}
         if limits.overlap(self._limits, atoms):
             self._limits = {}  # so it came: to take such atoms apart is what it is relaxed for
         self._volume = atoms.get_volume() if atoms.cell.rank == 3 else 0.0
@@ -171,9 +185,9 @@ class _Watch:
         """What is wrong with where the atoms are now, or ""."""
         atoms = self._atoms
         energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
-        found = limits.fault({}, energy, atoms.positions, forces, 0.0) or limits.overlap(self._limits, atoms)
-        if found:
-            return str(found["reason"])
+        stop = limits.fault({}, energy, atoms.positions, forces, 0.0) or limits.overlap(self._limits, atoms)
+        if stop:
+            return str(stop["reason"])
         if self._volume:
             growth = atoms.get_volume() / self._volume
             if not (math.isfinite(growth) and 1 / _GROWTH < growth < _GROWTH):

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.failures import Fatal
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
+    from ase.cell import Cell
+    from phonopy import Phonopy
+    from phonopy.phonon.mesh import Mesh
+    from phonopy.phonon.qpoints import QpointsPhonon
+
+    from psiflow_cli.messages import Frame, HarmonicSettings, ModesOfMesh
 
 _FINENESS = 50.0
 """Å: without a mesh of the user's own, as many points along a reciprocal vector as this is longer than the spacing."""
@@ -17,22 +25,20 @@ _THZ = 33.3564095198152
 
 
 def modes(
-    atoms: Any,
-    settings: Wire,
+    atoms: Atoms,
+    settings: HarmonicSettings,
     has_own_masses: bool,
-    forces: Callable[[list[Wire]], list[Any]],
-    leave: Callable[[Any, Any, list[int]], None],
-) -> Wire:
-    """{"frequencies", "modes", "weights"} as `hessian.analyse` returns them; the cell is taken as primitive.
+    forces: Callable[[list[Frame]], list[np.ndarray]],
+) -> tuple[ModesOfMesh, tuple[np.ndarray, Atoms]]:
+    """The modes of a crystal whose cell is taken as primitive, and the Hessian of the supercell with its atoms.
 
-    `forces` gives those of frames on the wire (eV/Å); `leave` gets the Hessian of the supercell (eV/Å², shape
-    (3M, 3M)), its atoms, and the numbers of those.
+    `forces` gives those of frames (eV/Å, shape (N, 3)); the Hessian (eV/Å²) has the shape (3M, 3M).
     """
     import numpy as np
 
-    phonopy = _phonopy(atoms, settings["supercell"], has_own_masses)
+    phonopy = _phonopy(atoms, settings["supercell"] or [1, 1, 1], has_own_masses)
     phonopy.generate_displacements(distance=settings["displacement"], is_plusminus=True)
-    displaced = [
+    displaced: list[Frame] = [
         {
             "id": "",
             "symbols": list(each.symbols),
@@ -40,34 +46,36 @@ def modes(
             "cell": each.cell.tolist(),
             "pbc": [True] * 3,
         }
-        for each in phonopy.supercells_with_displacements
+        for each in phonopy.supercells_with_displacements or ()
     ]
     phonopy.forces = np.array(forces(displaced))
     phonopy.produce_force_constants(show_drift=False)
     phonopy.symmetrize_force_constants(show_drift=False)
-    _leave_whole(phonopy, leave)
     phonopy.run_qpoints([[0.0, 0.0, 0.0]])
-    at_rest = sorted(phonopy.qpoints.frequencies[0] * _THZ, key=abs)[3:]  # without the translations
+    at_gamma = cast("QpointsPhonon", phonopy.qpoints).frequencies[0] * _THZ
+    at_rest = sorted(at_gamma, key=abs)[3:]  # without the translations
     phonopy.run_mesh(settings["mesh"] or mesh(atoms.cell))
-    return {
+    points = cast("Mesh", phonopy.mesh)
+    mesh_modes: ModesOfMesh = {
         "frequencies": sorted(map(float, at_rest)),
-        "modes": (phonopy.mesh.frequencies * _THZ).tolist(),
-        "weights": [int(weight) for weight in phonopy.mesh.weights],
+        "modes": (points.frequencies * _THZ).tolist(),
+        "weights": [int(weight) for weight in points.weights],
     }
+    return mesh_modes, _hessian(phonopy)
 
 
-def mesh(cell: Any) -> list[int]:
-    """Points along each reciprocal vector of an `ase.cell.Cell`."""
+def mesh(cell: Cell) -> list[int]:
+    """Points along each reciprocal vector."""
     return [max(1, math.ceil(_FINENESS * float(length))) for length in cell.reciprocal().lengths()]
 
 
-def _phonopy(atoms: Any, supercell: list[int], has_own_masses: bool) -> Any:
+def _phonopy(atoms: Atoms, supercell: list[int], has_own_masses: bool) -> Phonopy:
     try:
         from phonopy import Phonopy
         from phonopy.structure.atoms import PhonopyAtoms
     except ImportError:
-        said = "phonopy is not among the workers' packages, and --supercell needs it"
-        raise Fatal(said, "pip install 'psiflow-cli[phonons]' there, or leave --supercell out: Γ alone") from None
+        problem = "phonopy is not among the workers' packages, and --supercell needs it"
+        raise Fatal(problem, "pip install 'psiflow-cli[phonons]' there, or leave --supercell out: Γ alone") from None
     import numpy as np
 
     cell = PhonopyAtoms(
@@ -81,12 +89,13 @@ def _phonopy(atoms: Any, supercell: list[int], has_own_masses: bool) -> Any:
     return Phonopy(cell, np.diag(supercell), primitive_matrix=np.eye(3), is_symmetry=symmetric)
 
 
-def _leave_whole(phonopy: Any, leave: Callable[[Any, Any, list[int]], None]) -> None:
-    """Leave the force constants as a Hessian with rows and columns atom by atom."""
+def _hessian(phonopy: Phonopy) -> tuple[np.ndarray, Atoms]:
+    """The force constants with rows and columns atom by atom, and the atoms."""
     import ase
+    import numpy as np
 
-    constants = phonopy.force_constants
+    constants = np.asarray(phonopy.force_constants)
     size = 3 * len(constants)
-    whole = phonopy.supercell
-    atoms = ase.Atoms(whole.symbols, whole.positions, cell=whole.cell, pbc=True)
-    leave(constants.transpose(0, 2, 1, 3).reshape(size, size), atoms, list(range(len(atoms))))
+    supercell = phonopy.supercell
+    atoms = ase.Atoms(supercell.symbols, supercell.positions, cell=supercell.cell, pbc=True)
+    return constants.transpose(0, 2, 1, 3).reshape(size, size), atoms

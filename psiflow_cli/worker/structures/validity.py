@@ -70,7 +70,7 @@ def _overlap(frame: Frame) -> str:
     system = to_ase(frame)
     if any(system.pbc) and np.linalg.matrix_rank(system.cell.array[system.pbc], tol=1e-6) < sum(system.pbc):
         return "the frame is periodic but its cell has no volume"
-    first, second, distance = neighbor_list("ijd", system, CLOSEST)  # type: ignore[no-untyped-call]
+    first, second, distance = neighbor_list("ijd", system, CLOSEST)
     if not len(distance):
         return ""
     k = int(distance.argmin())

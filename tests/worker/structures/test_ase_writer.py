@@ -16,7 +16,7 @@ from ase.io.trajectory import Trajectory  # noqa: E402
 from psiflow_cli.stages.sample.outputs import FORMATS  # noqa: E402
 from psiflow_cli.worker.failures import Fatal  # noqa: E402
 from psiflow_cli.worker.structures.ase_writer import rewrite  # noqa: E402
-from psiflow_cli.worker.structures.extxyz_writer import frame_text  # noqa: E402
+from psiflow_cli.worker.structures.convert import frame_text  # noqa: E402
 
 
 @pytest.fixture

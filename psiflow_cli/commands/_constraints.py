@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import click
 
 
 def _indices(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...]:
     """`0,1,5-8` as numbers, in order."""
-    found: set[int] = set()
+    indices: set[int] = set()
     for word in filter(None, (part.strip() for part in (value or "").split(","))):
         first, _, last = word.partition("-")
         if not first.isdecimal() or (last and not last.isdecimal()) or word.endswith("-"):
             raise click.BadParameter(f"{word!r} is no atom, such as 0, and no range, such as 5-8")
-        found.update(range(int(first), int(last or first) + 1))
-    return tuple(sorted(found))
+        indices.update(range(int(first), int(last or first) + 1))
+    return tuple(sorted(indices))
 
 
-def fixed(function: Callable[..., Any]) -> Callable[..., Any]:
+def fixed(function: Callable[..., object]) -> Callable[..., object]:
     """--fixed 0,1,5-8."""
     text = "Atoms that do not move, from 0, in every frame; also those whose move_mask is F."
     return click.option("--fixed", metavar="I,J-K,...", callback=_indices, help=text)(function)

@@ -1,4 +1,4 @@
-"""The frames that workers write, read back with ASE."""
+"""The frames that `convert` writes, read back with ASE; numbers are written as everywhere in psiflow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ase.io import read  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from psiflow_cli.worker.structures.extxyz_writer import frame_text  # noqa: E402
+from psiflow_cli import extxyz  # noqa: E402
+from psiflow_cli.worker.structures.convert import frame_text  # noqa: E402
 
 
 def back(text: str) -> Any:
@@ -77,3 +78,15 @@ def test_the_text_of_a_frame() -> None:
         '1\nLattice="4.0 0.0 0.0 0.0 5.0 0.0 1.0 0.0 6.0" Properties=species:S:1:pos:R:3 step=5 pbc="T T F"\n'
         "He 0.1 2.0 -3.5\n"
     )
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(st.tuples(FLOATS, FLOATS, FLOATS, FLOATS), min_size=1, max_size=4),
+    st.none() | st.lists(st.tuples(FLOATS, FLOATS, FLOATS), min_size=3, max_size=3),
+    st.dictionaries(st.sampled_from(("step", "time", "energy")), FLOATS | st.integers() | st.booleans()),
+)
+def test_numbers_are_written_as_those_who_have_this_package_write_them(rows: Any, cell: Any, info: Any) -> None:
+    positions, weights = [row[:3] for row in rows], [row[3] for row in rows]
+    atoms = ["He"] * len(rows), positions, cell, [True, False, True], info
+    assert frame_text(*atoms, {"w": weights}) == extxyz.new_frame(*atoms, {"w": ("R", weights)})

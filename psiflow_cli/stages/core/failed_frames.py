@@ -1,0 +1,56 @@
+"""What a summary says of frames that have no result, and the file that they go to."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+from psiflow_cli import extxyz
+from psiflow_cli.stages.core.results import Results, Survey
+from psiflow_cli.stages.core.workspace import Workspace
+from psiflow_cli.worker.failures import MACHINE_FAILURES
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Failure, Summary
+
+
+def summary(survey: Survey, results: Results) -> Summary:
+    """How many frames there are, and how many failed of what."""
+    failures = Counter(results.failures[key] for key in survey.ids if key in results.failures)
+    reasons = sorted({results.of(key)["message"] for key in results.failures})
+    return {
+        "total": len(survey),
+        "failed": sum(failures.values()),
+        "failures": dict(failures),
+        "failed_hint": "; ".join(reasons[:3]),
+    }
+
+
+def retry(summary: Summary) -> bool:
+    """Whether the machine is to blame for a failure, and the next invocation tries it again."""
+    return any(kind in MACHINE_FAILURES for kind in summary["failures"])
+
+
+def publish(workspace: Workspace, survey: Survey, results: Results, output: str, except_for: str = "") -> str | None:
+    """Write failed frames as they came, each with the reason, to a file that goes when none are left.
+
+    Those that failed `except_for` this reason are in the stage's own output. Returns the file, None for no such frame.
+    """
+    if all(kind == except_for for kind in results.failures.values()):
+        workspace.run.remove_own(output)
+        return None
+    workspace.publish(_failed(workspace, survey.ids, results, except_for), output)
+    return output
+
+
+def info(failure: Failure) -> dict[str, object]:
+    """The keys of a frame that say why it has no result."""
+    return {"failure": failure["failure"], "failure_message": failure["message"]}
+
+
+def _failed(workspace: Workspace, ids: array[int], results: Results, except_for: str) -> Iterator[str]:
+    for key, frame in zip(ids, workspace.frames(), strict=True):
+        if key in results.failures and results.failures[key] != except_for:
+            yield extxyz.render(frame, set_info=info(cast("Failure", results.of(key))), drop=extxyz.PREDICTIONS)

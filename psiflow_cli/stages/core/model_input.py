@@ -1,0 +1,32 @@
+"""A bundle as workers get it, and whether it fits the frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psiflow_cli.bundle import Bundle
+from psiflow_cli.errors import BadData
+from psiflow_cli.stages.core.results import Survey
+from psiflow_cli.stages.core.workspace import Job
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import ModelWeights
+
+
+def model_weights(model: Bundle, family: str) -> ModelWeights:
+    """A model as `worker.models.calculators` loads it; `family` is the family's module."""
+    return {"family": family, "members": model.members, "weights": model.weights}
+
+
+def known_elements(model: Bundle) -> list[str] | None:
+    """The elements that a model knows, None where nobody says."""
+    return None if model.is_foreign else list(model.elements)
+
+
+def check_elements(survey: Survey, model: Bundle, job: Job) -> None:
+    """Raise BadData where the model knows none of the elements: then it is the wrong one."""
+    if not model.is_foreign and survey.elements and survey.elements.isdisjoint(model.elements):
+        raise BadData(
+            f"{job.frames[0]}: the model knows none of these elements: {', '.join(sorted(survey.elements))}",
+            f"{model.path} was trained on {', '.join(model.elements)}",
+        )
