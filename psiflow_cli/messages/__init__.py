@@ -32,7 +32,15 @@ from psiflow_cli.messages.frames import (
     Voigt,
     Wire,
 )
-from psiflow_cli.messages.models import Config, Epoch, ModelWeights, TrainedMember, TrainingData, TrainingJob
+from psiflow_cli.messages.models import (
+    Config,
+    Epoch,
+    ModelFacts,
+    ModelWeights,
+    TrainedMember,
+    TrainingData,
+    TrainingJob,
+)
 from psiflow_cli.messages.records import (
     Begin,
     BlockRecord,
@@ -54,8 +62,8 @@ from psiflow_cli.messages.records import (
 __all__ = [
     "Begin", "BlockRecord", "BlockReport", "BlocksRecord", "BundleFacts", "Config", "Context", "Dynamics", "Epoch",
     "FailedUnit", "Failure", "FailureClass", "Frame", "Holder", "InputFile", "Label", "LabelResult", "Limits", "Lost",
-    "MDJob", "ModelWeights", "Modes", "Outcome", "Output", "Pace", "Prediction", "PredictionResult", "Record",
-    "Relaxed", "RunRecord", "RunResult", "SamplingPlan", "Settings", "Stop", "Summary", "TrainedMember", "TrainingData",
-    "TrainingJob", "Unit", "Vectors", "Voigt", "WalkerReport", "WalkerStart",
+    "MDJob", "ModelFacts", "ModelWeights", "Modes", "Outcome", "Output", "Pace", "Prediction", "PredictionResult",
+    "Record", "Relaxed", "RunRecord", "RunResult", "SamplingPlan", "Settings", "Stop", "Summary", "TrainedMember",
+    "TrainingData", "TrainingJob", "Unit", "Vectors", "Voigt", "WalkerReport", "WalkerStart",
     "Wire",
 ]  # fmt: skip

@@ -73,19 +73,27 @@ class Epoch(TypedDict, total=False):
     mae_stress_meV_per_A3: float
 
 
-class TrainedMember(TypedDict):
+class ModelFacts(TypedDict):
+    """What a model file says of itself."""
+
+    elements: list[str]
+    cutoff: float
+    """Å."""
+    dtype: str
+    atomic_energies: dict[str, float]
+    """eV, of isolated atoms."""
+
+
+class TrainedMember(ModelFacts):
     """What a trainer delivers."""
 
     weights: list[str]
+    """Paths."""
     logs: list[str]
+    """Paths."""
     metrics: Epoch
+    """Of the epoch whose weights these are."""
     trainer: str
     """Name and version."""
-    cutoff: float
-    """Å."""
-    elements: list[str]
-    dtype: str
-    atomic_energies: dict[str, float]
-    """eV."""
     finished: bool
     """False if the time ended it."""

@@ -7,27 +7,25 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from psiflow_cli.errors import BAD_DATA, BUG
+from psiflow_cli.models.nequip.nequip_internals import NOT_COMPILED
 from psiflow_cli.models.nequip.weights import describe, weights_file
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import compiled_cache
 from psiflow_cli.worker.process import scratch, subprocesses
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context
+    from psiflow_cli.worker.models.compiled_cache import Compiled, CompiledRecord
 
 ENDING = ".nequip.pt2"
 COMPILES = dict.fromkeys(("ase", "torchsim", "lammps"), ENDING)
-_EXAMPLE = "nequip-compile takes a training frame as its example, which must have"
-_REASONS = {
-    "different input shapes do not agree": f"{_EXAMPLE} more than a few atoms: train with larger ones, too",
-    "nan .* for field `stress`": f'{_EXAMPLE} a cell: give molecules a Lattice, with pbc="F F F", and train again',
-}
-"""What of the data makes it fail, by what it says (a pattern)."""
 _TARGETS = {"ase": "ase", "torchsim": "batch"}
 
 
-def build(member: str, target: str, folder: str, context: Wire, pair: str) -> Wire:
+def build(member: str, target: str, folder: str, context: Context, pair: str) -> Compiled:
     """*worker*: see `protocols.Model.compile`; `pair` is the name of the family's pair style in LAMMPS.
 
     Raises Fatal where there is no C++ compiler, or the model cannot be compiled.
@@ -48,11 +46,10 @@ def build(member: str, target: str, folder: str, context: Wire, pair: str) -> Wi
         done = subprocesses.run(argv, log, cwd=place, env=env, seconds=seconds, cpus=cpus)
     if done.returncode or not made.is_file():
         lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
-        said = lines[-1][:200]
-        reason = next((reason for sign, reason in _REASONS.items() if re.search(sign, lines[-1])), "")
+        reason = next((reason for sign, reason in NOT_COMPILED.items() if re.search(sign, lines[-1])), "")
         hint = f"{reason}; its log: {log}" if reason else f"its log: {log}"
-        raise Fatal(f"nequip-compile: {said}", hint, 65 if reason else 70)
-    known = describe(str(source))
+        raise Fatal(f"nequip-compile: {lines[-1][:200]}", hint, BAD_DATA if reason else BUG)
+    known = describe(source)
     return {
         "path": str(made),
         "dtype": known["dtype"],
@@ -61,7 +58,7 @@ def build(member: str, target: str, folder: str, context: Wire, pair: str) -> Wi
     }
 
 
-def kept(member: str, target: str, context: Wire) -> tuple[Path, Wire] | None:
+def kept(member: str, target: str, context: Context) -> tuple[Path, CompiledRecord] | None:
     """The compiled model beside a member's weights and its record, if it serves this task on this machine."""
     if Path(member).is_file():
         return None

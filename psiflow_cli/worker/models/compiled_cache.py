@@ -10,11 +10,39 @@ import hashlib
 import json
 import platform
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 FOLDER = "compiled"
 
-Wire = dict[str, Any]
+
+class Machine(TypedDict):
+    """What two machines must share for one to run what was compiled on the other."""
+
+    torch: str
+    """Its version."""
+    system: str
+    device: str
+    """The GPU's name, or 16 hex digits of what the CPU can do."""
+
+
+class Compiled(TypedDict):
+    """A compiled model as the worker leaves it."""
+
+    path: str
+    dtype: str
+    elements: list[str]
+    machine: Machine
+
+
+class CompiledRecord(TypedDict):
+    """The JSON beside a compiled model."""
+
+    sha256: str
+    weights: str
+    """sha256 of those it was made of."""
+    dtype: str
+    elements: list[str]
+    machine: Machine
 
 
 def place(member: str | Path, device: str, target: str, ending: str) -> Path:
@@ -27,10 +55,10 @@ def record(path: Path, ending: str) -> Path:
     return path.with_name(path.name.removesuffix(ending) + ".json")
 
 
-def valid(path: Path, ending: str, weights: str) -> Wire | None:
+def valid(path: Path, ending: str, weights: str) -> CompiledRecord | None:
     """The record of a compiled model, if this is what was made of the weights with this sha256."""
     try:
-        known: Wire = json.loads(record(path, ending).read_text(encoding="utf-8"))
+        known = cast("CompiledRecord", json.loads(record(path, ending).read_text(encoding="utf-8")))
         same = known["weights"] == weights and known["sha256"] == sha256(path)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -42,8 +70,8 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def machine(device: str) -> Wire:
-    """What two machines must share for one to run what was compiled on the other."""
+def machine(device: str) -> Machine:
+    """This one."""
     import torch
 
     kind = torch.cuda.get_device_name() if device == "cuda" else hashlib.sha256(_cpu().encode()).hexdigest()[:16]
