@@ -139,6 +139,7 @@ class Checkpoints:
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
+        self._folder.mkdir(exist_ok=True)
         for name in [BEST[stage]] * improved + [LAST]:
             atomic_file.write(self._folder / name, buffer.getbuffer())
         with self._judging():

@@ -114,6 +114,7 @@ class Epochs:
         self._content = None
         buffer = io.BytesIO()
         torch.save(content, buffer)
+        Path(LAST).parent.mkdir(exist_ok=True)
         for name in [BEST] * self._improved + [LAST]:
             atomic_file.write(Path(name), buffer.getbuffer())
 
