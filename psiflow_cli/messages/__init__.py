@@ -56,6 +56,7 @@ from psiflow_cli.messages.records import (
     RunResult,
     SamplingPlan,
     Summary,
+    TrainingFacts,
     Unit,
 )
 
@@ -64,6 +65,6 @@ __all__ = [
     "FailedUnit", "Failure", "FailureClass", "Frame", "Holder", "InputFile", "Label", "LabelResult", "Limits", "Lost",
     "MDJob", "ModelFacts", "ModelWeights", "Modes", "Outcome", "Output", "Pace", "Prediction", "PredictionResult",
     "Record", "Relaxed", "RunRecord", "RunResult", "SamplingPlan", "Settings", "Stop", "Summary", "TrainedMember",
-    "TrainingData", "TrainingJob", "Unit", "Vectors", "Voigt", "WalkerReport", "WalkerStart",
+    "TrainingData", "TrainingFacts", "TrainingJob", "Unit", "Vectors", "Voigt", "WalkerReport", "WalkerStart",
     "Wire",
 ]  # fmt: skip

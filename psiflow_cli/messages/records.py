@@ -162,16 +162,12 @@ class Holder(TypedDict, total=False):
     slurm_job_id: str | None
 
 
-class BundleFacts(TypedDict):
-    """model.toml."""
+class TrainingFacts(TypedDict):
+    """What a training leaves in model.toml; a bare model file has only the first three."""
 
     family: str
-    elements: list[str]
     members: int
-    weights: dict[str, str]
-    """sha256 by path in the bundle."""
-    foreign: NotRequired[bool]
-    """A trainer's bare model file, which no bundle describes."""
+    elements: list[str]
     cutoff: NotRequired[float]
     """Å."""
     dtype: NotRequired[str]
@@ -182,15 +178,27 @@ class BundleFacts(TypedDict):
     data_sha256: NotRequired[str]
     train_frames: NotRequired[int]
     valid_frames: NotRequired[int]
-    replayed_frames: NotRequired[int]
     seed: NotRequired[int]
     bootstrap: NotRequired[bool]
     init: NotRequired[str]
+    """Fingerprint of the model that the training started from."""
     init_weights: NotRequired[dict[str, str]]
-    epochs: NotRequired[list[int]]
+    """sha256 by path in that bundle."""
+    replayed_frames: NotRequired[int]
     atomic_energies: NotRequired[dict[str, float]]
     """eV."""
     configuration: NotRequired[Config]
+    epochs: NotRequired[list[int]]
+    """Of each member."""
+
+
+class BundleFacts(TrainingFacts):
+    """model.toml."""
+
+    weights: dict[str, str]
+    """sha256 by path in the bundle."""
+    foreign: NotRequired[bool]
+    """A trainer's bare model file, which no bundle describes; not in any file."""
     data: NotRequired[dict[str, str]]
     """sha256 of the training data, by path in the bundle."""
 

@@ -7,17 +7,17 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import bundle, extxyz, toml
 from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError, Stopped
-from psiflow_cli.messages import Wire
+from psiflow_cli.messages.models import Epoch
 from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.stages.core.workspace import Workspace
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Epoch
+    from psiflow_cli.messages import TrainedMember, TrainingFacts
 
 KEPT_BYTES = 200 * 2**20
 """Training data of at most this size are kept with the model, compressed, for a later training that starts from it."""
@@ -25,10 +25,17 @@ KEPT_BYTES = 200 * 2**20
 _LEARNING_CURVE = "psiflow_cli.worker.plots.learning_curve:learning_curve"
 
 
+class MemberMetrics(Epoch):
+    """Of the epoch whose weights were kept."""
+
+    epochs: int
+    last: Epoch
+
+
 def publish(
-    workspace: Workspace, session: Session, facts: dict[str, Any], trained: list[Wire], curves: list[list[Epoch]],
-    files: dict[str, str],
-) -> dict[str, Any]:  # fmt: skip
+    workspace: Workspace, session: Session, facts: TrainingFacts, trained: list[TrainedMember],
+    curves: list[list[Epoch]], files: dict[str, str],
+) -> dict[str, MemberMetrics]:  # fmt: skip
     """Make the bundle of these members; `files` are what they were trained on and validated with.
 
     Returns the metrics of each member.
@@ -46,10 +53,7 @@ def publish(
                 weights[f"member-{index}/{source.name}"] = _digest(folder / source.name)
             for log in map(Path, member["logs"]):
                 shutil.copyfile(log, folder / log.name)
-        metrics = {
-            f"member-{i}": {"epochs": len(c), "last": c[-1] if c else {}, **trained[i].get("metrics", {})}
-            for i, c in enumerate(curves)
-        }
+        metrics = {f"member-{i}": _metrics(member, curves[i]) for i, member in enumerate(trained)}
         (made / "metrics.json").write_text(json.dumps({"metrics": metrics, "curves": curves}, indent=1))
         # what the clock has stopped is whole without its picture
         with contextlib.suppress(*([Stopped] if facts.get("unfinished") else [])):
@@ -61,6 +65,11 @@ def publish(
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return metrics
+
+
+def _metrics(member: TrainedMember, curve: list[Epoch]) -> MemberMetrics:
+    taken = {"epochs": len(curve), "last": curve[-1] if curve else {}, **member.get("metrics", {})}
+    return cast("MemberMetrics", taken)
 
 
 def _keep_data(made: Path, files: dict[str, str]) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 from psiflow_cli import extxyz
 from psiflow_cli.elements import SYMBOLS
@@ -95,7 +94,7 @@ def _parse_dict(text: str) -> E0S:
     return pairs
 
 
-def _symbol(key: Any) -> str:
+def _symbol(key: object) -> str:
     if isinstance(key, int) and 1 <= key <= len(SYMBOLS):
         return SYMBOLS[key - 1]
     if isinstance(key, str) and key in SYMBOLS:
