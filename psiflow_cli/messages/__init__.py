@@ -33,8 +33,11 @@ from psiflow_cli.messages.frames import (
     Wire,
 )
 from psiflow_cli.messages.models import (
+    CompiledModel,
+    CompiledRecord,
     Config,
     Epoch,
+    Machine,
     ModelFacts,
     ModelWeights,
     TrainedMember,
@@ -61,10 +64,10 @@ from psiflow_cli.messages.records import (
 )
 
 __all__ = [
-    "Begin", "BlockRecord", "BlockReport", "BlocksRecord", "BundleFacts", "Config", "Context", "Dynamics", "Epoch",
-    "FailedUnit", "Failure", "FailureClass", "Frame", "Holder", "InputFile", "Label", "LabelResult", "Limits", "Lost",
-    "MDJob", "ModelFacts", "ModelWeights", "Modes", "Outcome", "Output", "Pace", "Prediction", "PredictionResult",
-    "Record", "Relaxed", "RunRecord", "RunResult", "SamplingPlan", "Settings", "Stop", "Summary", "TrainedMember",
-    "TrainingData", "TrainingFacts", "TrainingJob", "Unit", "Vectors", "Voigt", "WalkerReport", "WalkerStart",
-    "Wire",
+    "Begin", "BlockRecord", "BlockReport", "BlocksRecord", "BundleFacts", "CompiledModel", "CompiledRecord", "Config",
+    "Context", "Dynamics", "Epoch", "FailedUnit", "Failure", "FailureClass", "Frame", "Holder", "InputFile", "Label",
+    "LabelResult", "Limits", "Lost", "MDJob", "Machine", "ModelFacts", "ModelWeights", "Modes", "Outcome", "Output",
+    "Pace", "Prediction", "PredictionResult", "Record", "Relaxed", "RunRecord", "RunResult", "SamplingPlan",
+    "Settings", "Stop", "Summary", "TrainedMember", "TrainingData", "TrainingFacts", "TrainingJob", "Unit", "Vectors",
+    "Voigt", "WalkerReport", "WalkerStart", "Wire",
 ]  # fmt: skip

@@ -97,3 +97,33 @@ class TrainedMember(ModelFacts):
     """Name and version."""
     finished: bool
     """False if the time ended it."""
+
+
+class Machine(TypedDict):
+    """What two machines must share for one to run what was compiled on the other."""
+
+    torch: str
+    """Its version."""
+    system: str
+    device: str
+    """The GPU's name, or 16 hex digits of what the CPU can do."""
+
+
+class CompiledModel(TypedDict):
+    """A compiled model as the worker leaves it."""
+
+    path: str
+    dtype: str
+    elements: list[str]
+    machine: Machine
+
+
+class CompiledRecord(TypedDict):
+    """The JSON beside a compiled model."""
+
+    sha256: str
+    weights: str
+    """sha256 of those it was made of."""
+    dtype: str
+    elements: list[str]
+    machine: Machine

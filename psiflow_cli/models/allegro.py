@@ -22,8 +22,7 @@ from psiflow_cli.models.nequip.features import of_pairs as features
 from psiflow_cli.models.nequip.plan import configured
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Config, Context, TrainingData
-    from psiflow_cli.worker.models.compiled_cache import Compiled
+    from psiflow_cli.messages import CompiledModel, Config, Context, TrainingData
 
 SUMMARY = "Allegro: strictly local equivariant potentials, for large systems"
 REQUIRES = ("allegro", "nequip", "lightning", "torch", "ase")
@@ -36,7 +35,7 @@ def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Conf
     return configured(config, options, summary, ALLEGRO)
 
 
-def compile(member: str, target: str, folder: str, context: Context) -> Compiled:
+def compile(member: str, target: str, folder: str, context: Context) -> CompiledModel:
     """*worker*: a member compiled for a program; see `models.nequip.compiling.build`."""
     return build(member, target, folder, context, "pair_allegro")
 

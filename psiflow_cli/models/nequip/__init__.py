@@ -16,8 +16,7 @@ from psiflow_cli.models.nequip.torchsim import torchsim
 from psiflow_cli.models.nequip.training import train
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Config, Context, TrainingData
-    from psiflow_cli.worker.models.compiled_cache import Compiled
+    from psiflow_cli.messages import CompiledModel, Config, Context, TrainingData
 
 SUMMARY = "NequIP: equivariant message passing"
 REQUIRES = ("nequip", "lightning", "torch", "ase")
@@ -29,7 +28,7 @@ def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Conf
     return configured(config, options, summary, NEQUIP)
 
 
-def compile(member: str, target: str, folder: str, context: Context) -> Compiled:
+def compile(member: str, target: str, folder: str, context: Context) -> CompiledModel:
     """*worker*: a member compiled for a program; see `compiling.build`."""
     return build(member, target, folder, context, "pair_nequip")
 

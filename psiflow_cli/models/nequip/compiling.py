@@ -17,15 +17,14 @@ from psiflow_cli.worker.models import compiled_cache
 from psiflow_cli.worker.process import scratch, subprocesses
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Context
-    from psiflow_cli.worker.models.compiled_cache import Compiled, CompiledRecord
+    from psiflow_cli.messages import CompiledModel, CompiledRecord, Context
 
 ENDING = ".nequip.pt2"
 COMPILES = dict.fromkeys(("ase", "torchsim", "lammps"), ENDING)
 _TARGETS = {"ase": "ase", "torchsim": "batch"}
 
 
-def build(member: str, target: str, folder: str, context: Context, pair: str) -> Compiled:
+def build(member: str, target: str, folder: str, context: Context, pair: str) -> CompiledModel:
     """*worker*: see `protocols.Model.compile`; `pair` is the name of the family's pair style in LAMMPS.
 
     Raises Fatal where there is no C++ compiler, or the model cannot be compiled.

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import UsageError, nearest
 from psiflow_cli.stages.core import single
 from psiflow_cli.stages.core.workspace import Job, Workspace
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Summary
 
 Forms = dict[str, dict[str, str]]
 """For each target, how its files end in each of its forms, the usual one first; see `protocols.Model.EXPORTS`."""
@@ -65,7 +68,7 @@ class Export:
     form: str
 
 
-def run(export: Export, workspace: Workspace) -> dict[str, Any]:
+def run(export: Export, workspace: Workspace) -> Summary:
     """Make the file or folder and put it into its place; returns the summary."""
     workspace.run.begin(1)
     with workspace.run.guard_end():

@@ -10,39 +10,12 @@ import hashlib
 import json
 import platform
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import CompiledRecord, Machine
 
 FOLDER = "compiled"
-
-
-class Machine(TypedDict):
-    """What two machines must share for one to run what was compiled on the other."""
-
-    torch: str
-    """Its version."""
-    system: str
-    device: str
-    """The GPU's name, or 16 hex digits of what the CPU can do."""
-
-
-class Compiled(TypedDict):
-    """A compiled model as the worker leaves it."""
-
-    path: str
-    dtype: str
-    elements: list[str]
-    machine: Machine
-
-
-class CompiledRecord(TypedDict):
-    """The JSON beside a compiled model."""
-
-    sha256: str
-    weights: str
-    """sha256 of those it was made of."""
-    dtype: str
-    elements: list[str]
-    machine: Machine
 
 
 def place(member: str | Path, device: str, target: str, ending: str) -> Path:

@@ -8,8 +8,7 @@ from psiflow_cli.worker.models.weights import check
 from psiflow_cli.worker.process import call
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Context
-    from psiflow_cli.worker.models.compiled_cache import Compiled
+    from psiflow_cli.messages import CompiledModel, Context
 
 
 def export(
@@ -25,8 +24,12 @@ def export(
     )
 
 
-def compiled(family: str, member: str, weights: dict[str, str], target: str, folder: str, context: Context) -> Compiled:
+def compiled(
+    family: str, member: str, weights: dict[str, str], target: str, folder: str, context: Context
+) -> CompiledModel:
     """A member compiled for `target`, made in `folder`; see `protocols.Model.compile`. `weights` as for `export`."""
     check(weights)
-    made: Compiled = call.resolve(f"{family}:compile")(member=member, target=target, folder=folder, context=context)
+    made: CompiledModel = call.resolve(f"{family}:compile")(
+        member=member, target=target, folder=folder, context=context
+    )
     return made
