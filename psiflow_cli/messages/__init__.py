@@ -38,9 +38,11 @@ from psiflow_cli.messages.models import (
     Config,
     Epoch,
     Machine,
+    MemberMetrics,
     ModelFacts,
     ModelWeights,
     TrainedMember,
+    TrainerFacts,
     TrainingData,
     TrainingJob,
 )
@@ -53,6 +55,8 @@ from psiflow_cli.messages.records import (
     Holder,
     InputFile,
     Lost,
+    MemberErrors,
+    ModelReport,
     Output,
     Record,
     RunRecord,
@@ -66,8 +70,8 @@ from psiflow_cli.messages.records import (
 __all__ = [
     "Begin", "BlockRecord", "BlockReport", "BlocksRecord", "BundleFacts", "CompiledModel", "CompiledRecord", "Config",
     "Context", "Dynamics", "Epoch", "FailedUnit", "Failure", "FailureClass", "Frame", "Holder", "InputFile", "Label",
-    "LabelResult", "Limits", "Lost", "MDJob", "Machine", "ModelFacts", "ModelWeights", "Modes", "Outcome", "Output",
-    "Pace", "Prediction", "PredictionResult", "Record", "Relaxed", "RunRecord", "RunResult", "SamplingPlan",
-    "Settings", "Stop", "Summary", "TrainedMember", "TrainingData", "TrainingFacts", "TrainingJob", "Unit", "Vectors",
-    "Voigt", "WalkerReport", "WalkerStart", "Wire",
+    "LabelResult", "Limits", "Lost", "MDJob", "Machine", "MemberErrors", "MemberMetrics", "ModelFacts", "ModelReport",
+    "ModelWeights", "Modes", "Outcome", "Output", "Pace", "Prediction", "PredictionResult", "Record", "Relaxed",
+    "RunRecord", "RunResult", "SamplingPlan", "Settings", "Stop", "Summary", "TrainedMember", "TrainerFacts",
+    "TrainingData", "TrainingFacts", "TrainingJob", "Unit", "Vectors", "Voigt", "WalkerReport", "WalkerStart", "Wire",
 ]  # fmt: skip

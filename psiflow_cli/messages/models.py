@@ -84,6 +84,17 @@ class ModelFacts(TypedDict):
     """eV, of isolated atoms."""
 
 
+class TrainerFacts(ModelFacts):
+    """What a trainer leaves beside its result."""
+
+    trainer: str
+    """Name and version."""
+    epoch: int
+    """Of the weights."""
+    finished: bool
+    """False if the clock ended the training."""
+
+
 class TrainedMember(ModelFacts):
     """What a trainer delivers."""
 
@@ -127,3 +138,11 @@ class CompiledRecord(TypedDict):
     dtype: str
     elements: list[str]
     machine: Machine
+
+
+class MemberMetrics(Epoch):
+    """What metrics.json says of a member: of the epoch whose weights were kept, and:"""
+
+    epochs: int
+    last: Epoch
+    """The last epoch."""

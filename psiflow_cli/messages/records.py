@@ -203,6 +203,33 @@ class BundleFacts(TrainingFacts):
     """sha256 of the training data, by path in the bundle."""
 
 
+class MemberErrors(TypedDict):
+    """Validation errors (`rmse` and `mae`) of the weights that were kept:
+    meV/atom, meV/Å, meV/Å³."""
+
+    member: int
+    epoch: int | None
+    """Whose weights these are."""
+    epochs: int | None
+    energy: NotRequired[dict[str, float]]
+    forces: NotRequired[dict[str, float]]
+    stress: NotRequired[dict[str, float]]
+
+
+class ModelReport(BundleFacts):
+    """What `model show --json` says."""
+
+    model: str
+    fingerprint: str
+    finished: bool
+    size: int
+    """Bytes."""
+    errors: list[MemberErrors]
+    compiled: list[str]
+    settings: dict[str, object]
+    """The main ones."""
+
+
 class FailedUnit(TypedDict):
     """A failed unit as `status --failures` lists it."""
 

@@ -24,7 +24,7 @@ from psiflow_cli.worker.models.early_stopping import Stopping
 from psiflow_cli.worker.process.growing_file import cut_torn_line
 
 if TYPE_CHECKING:
-    from psiflow_cli.worker.models.trainer_process import Facts
+    from psiflow_cli.messages import TrainerFacts
 
 
 def main(until: float | None) -> int:
@@ -45,7 +45,7 @@ def main(until: float | None) -> int:
     if not is_first:
         return 0
     trained = next(p for p in (Path(MODELS, "mace_stagetwo.model"), Path(MODELS, "mace.model")) if p.is_file())
-    facts: Facts = {
+    facts: TrainerFacts = {
         **describe(trained),
         "trainer": f"mace-torch {__version__}",
         "epoch": delivered[-1],

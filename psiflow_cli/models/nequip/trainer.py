@@ -24,8 +24,7 @@ from psiflow_cli.worker.models.early_stopping import Enough, Stopping
 from psiflow_cli.worker.process.growing_file import cut_torn_line
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Config
-    from psiflow_cli.worker.models.trainer_process import Facts
+    from psiflow_cli.messages import Config, TrainerFacts
 
 PACKAGING_S = 10.0
 """What NequIP takes to build the model again and to pack it; a large one takes about twice as long as a small one."""
@@ -64,7 +63,7 @@ def _deliver(config: Config, finished: bool) -> None:
     packed = Path(WEIGHTS).with_name("part.nequip.zip")
     packed.parent.mkdir(exist_ok=True)
     nequip_internals.package(best, packed)
-    facts: Facts = {
+    facts: TrainerFacts = {
         **describe(packed),
         "trainer": _trainer(config),
         "epoch": checkpoints.read(Path(best))["metrics"]["epoch"],

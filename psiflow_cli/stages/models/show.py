@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from psiflow_cli import bundle, registry
 from psiflow_cli.errors import PsiflowError
-from psiflow_cli.messages.records import BundleFacts
 from psiflow_cli.protocols import HasMainSettings
 
 if TYPE_CHECKING:
-    from typing_extensions import NotRequired
-
-    from psiflow_cli.messages import Config
+    from psiflow_cli.messages import Config, MemberErrors, ModelReport
 
 Quantity = Literal["energy", "forces", "stress"]
 _ERRORS: dict[Quantity, tuple[str, str]] = {
@@ -24,32 +21,6 @@ _ERRORS: dict[Quantity, tuple[str, str]] = {
     "stress": ("stress_meV_per_A3", "meV/Å³"),
 }
 """How the trainers' logs end the names of validation errors, and the unit."""
-
-
-class MemberErrors(TypedDict):
-    """Validation errors (`rmse` and `mae`) of the weights that were kept, in the units of `_ERRORS`."""
-
-    member: int
-    epoch: int | None
-    """Whose weights these are."""
-    epochs: int | None
-    energy: NotRequired[dict[str, float]]
-    forces: NotRequired[dict[str, float]]
-    stress: NotRequired[dict[str, float]]
-
-
-class ModelReport(BundleFacts):
-    """All that is known of a model."""
-
-    model: str
-    fingerprint: str
-    finished: bool
-    size: int
-    """Bytes."""
-    errors: list[MemberErrors]
-    compiled: list[str]
-    settings: dict[str, object]
-    """The main ones."""
 
 
 def facts(model: bundle.Bundle) -> ModelReport:

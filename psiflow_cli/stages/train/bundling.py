@@ -12,24 +12,16 @@ from typing import TYPE_CHECKING, cast
 from psiflow_cli import bundle, extxyz, toml
 from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError, Stopped
-from psiflow_cli.messages.models import Epoch
 from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.stages.core.workspace import Workspace
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import TrainedMember, TrainingFacts
+    from psiflow_cli.messages import Epoch, MemberMetrics, TrainedMember, TrainingFacts
 
 KEPT_BYTES = 200 * 2**20
 """Training data of at most this size are kept with the model, compressed, for a later training that starts from it."""
 
 _LEARNING_CURVE = "psiflow_cli.worker.plots.learning_curve:learning_curve"
-
-
-class MemberMetrics(Epoch):
-    """Of the epoch whose weights were kept."""
-
-    epochs: int
-    last: Epoch
 
 
 def publish(

@@ -17,28 +17,16 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import atomic_file
 from psiflow_cli.errors import BAD_DATA, BUG, NO_RESOURCES, STOPPED
-from psiflow_cli.messages.models import ModelFacts
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.process import subprocesses
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Context, Epoch, TrainedMember, TrainingJob
+    from psiflow_cli.messages import Context, Epoch, TrainedMember, TrainerFacts, TrainingJob
 
 JOB = "job.json"
 """What the folder's training is of."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _MEMORY_HINT = "use a smaller batch_size or model, or more memory"
-
-
-class Facts(ModelFacts):
-    """What a trainer leaves beside its result."""
-
-    trainer: str
-    """Name and version."""
-    epoch: int
-    """Of the weights."""
-    finished: bool
-    """False if the clock ended the training."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +38,7 @@ class Trainer:
     weights: str
     """The result: there only when the training is at its end."""
     facts: str
-    """JSON; see `Facts`."""
+    """JSON; see `messages.TrainerFacts`."""
     leftovers: tuple[str, ...]
     """Folders and files that a training leaves, the weights' folder among them."""
     causes: tuple[tuple[str, int, str], ...]
@@ -79,7 +67,7 @@ class Trainer:
             prepare(folder, job, context)
             self._launch(folder, context, until, lambda: len(progress(folder)))
             self._check_converged(folder, progress(folder))
-        facts: Facts = json.loads((folder / self.facts).read_text())
+        facts: TrainerFacts = json.loads((folder / self.facts).read_text())
         metrics: list[Epoch] = [epoch for epoch in progress(folder) if epoch["epoch"] == facts["epoch"]]
         result = {"weights": [str(folder / self.weights)], "logs": [], "metrics": metrics[0] if metrics else {}}
         return cast("TrainedMember", facts | result)
