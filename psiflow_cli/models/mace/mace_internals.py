@@ -216,19 +216,12 @@ class TrainerParts:
 
 
 class CheckpointHandler(Protocol):
-    """What psiflow puts in the place of `mace.tools.CheckpointHandler`."""
+    """What psiflow puts in the place of `mace.tools.CheckpointHandler`; see `checkpoints.Checkpoints`."""
 
-    def begin(self, parts: TrainerParts, start: int) -> None:
-        """The training begins with epoch `start`."""
-
-    def see(self, entry: LogEntry) -> None:
-        """The trainer has measured something."""
-
-    def is_over(self, device: torch.device | None) -> bool:
-        """Whether no epoch is to follow; the processes that share a training on several devices ask together."""
-
-    def finish(self) -> None:
-        """The training is over."""
+    def begin(self, parts: TrainerParts, start: int) -> None: ...
+    def see(self, entry: LogEntry) -> None: ...
+    def is_over(self, device: torch.device | None) -> bool: ...
+    def finish(self) -> None: ...
 
 
 _TRAINER = {

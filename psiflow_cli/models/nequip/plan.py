@@ -137,7 +137,7 @@ def _parsed(text: str) -> object:
         return text
 
 
-def notes(planned: Config, summary: TrainingData) -> list[str]:
+def notes(planned: Mapping[str, object], summary: TrainingData) -> list[str]:
     """What works, but may not be meant; NequIP's loaders give what frames there are."""
     batch = settings.resolved(planned, settings.get(planned, SHORT["batch_size"]))
     if isinstance(batch, int) and batch > summary["frames"]:
@@ -186,12 +186,12 @@ def _check(planned: Config, summary: TrainingData) -> None:
             )
 
 
-def _names(planned: Config, value: object) -> set[str]:
+def _names(planned: Mapping[str, object], value: object) -> set[str]:
     names = settings.resolved(planned, value)
     return set(map(str, names)) if isinstance(names, list) else set()
 
 
-def _check_names(table: Config, prefix: str) -> None:
+def _check_names(table: Mapping[str, object], prefix: str) -> None:
     """Keys that a known `_target_` does not take."""
     known = KNOWN.get(str(table.get("_target_")))
     for key, value in table.items():

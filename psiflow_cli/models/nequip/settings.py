@@ -101,7 +101,7 @@ def model(config: Config) -> Config:
     return table
 
 
-def monitor(config: Config) -> str:
+def monitor(config: Mapping[str, object]) -> str:
     """The metric that tells the best epoch: that of the user's ModelCheckpoint or learning rate, if they name one."""
     callbacks = get(config, "trainer.callbacks")
     watching = [each for each in callbacks if isinstance(each, dict)] if isinstance(callbacks, list) else []

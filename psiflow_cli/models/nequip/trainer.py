@@ -13,6 +13,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from psiflow_cli.worker.models.early_stopping import Enough, Stopping
 from psiflow_cli.worker.process.growing_file import cut_torn_line
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Config, TrainerFacts
+    from psiflow_cli.messages import TrainerFacts
 
 PACKAGING_S = 10.0
 """What NequIP takes to build the model again and to pack it; a large one takes about twice as long as a small one."""
@@ -50,14 +51,14 @@ def main() -> int:
     return 0
 
 
-def _train(config: Config, stopping: Stopping, best: float, arguments: list[str]) -> None:
+def _train(config: Mapping[str, object], stopping: Stopping, best: float, arguments: list[str]) -> None:
     if "-cn" not in arguments:
         arguments = ["-cn", Path(CONFIG).stem, f"hydra.run.dir={HYDRA}", *arguments]
     metric = monitor(config)
     nequip_internals.run_trainer(arguments, checkpoints.Epochs, lambda kind: kind(metric, stopping, best))
 
 
-def _deliver(config: Config, finished: bool) -> None:
+def _deliver(config: Mapping[str, object], finished: bool) -> None:
     """Pack the best weights, and note what they are."""
     best = BEST if Path(BEST).is_file() else LAST
     packed = Path(WEIGHTS).with_name("part.nequip.zip")
@@ -73,7 +74,7 @@ def _deliver(config: Config, finished: bool) -> None:
     packed.replace(WEIGHTS)
 
 
-def _trainer(config: Config) -> str:
+def _trainer(config: Mapping[str, object]) -> str:
     from importlib.metadata import version
 
     nequip = f"nequip {version('nequip')}"

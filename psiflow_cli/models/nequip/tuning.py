@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import UsageError
@@ -19,7 +20,7 @@ _OWN = ("compile_mode", "per_type_energy_scales_trainable", "per_type_energy_shi
 """Keys of the model that a model to start from does not decide."""
 
 
-def check(chosen: Config, old: Config) -> None:
+def check(chosen: Mapping[str, object], old: Mapping[str, object]) -> None:
     """Raise UsageError for what contradicts the model to start from, whose configuration is `old`, empty if unknown."""
     asked, known = settings.table(chosen, settings.MODEL), settings.table(old, settings.MODEL)
     for key in asked:
