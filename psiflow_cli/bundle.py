@@ -78,23 +78,23 @@ def pinned(bundle: Bundle, folder: Path) -> Bundle:
     place = folder / bundle.fingerprint
     if not place.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".", dir=folder))
+        copy = Path(tempfile.mkdtemp(prefix=".", dir=folder))
         try:
             if bundle.is_foreign:
-                shutil.copyfile(bundle.path, made / bundle.path.name)
+                shutil.copyfile(bundle.path, copy / bundle.path.name)
             else:
-                _copy(bundle, made)
-            made.rename(place)
+                _copy(bundle, copy)
+            copy.rename(place)
         finally:
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(copy, ignore_errors=True)
     return foreign(place / bundle.path.name, bundle.family) if bundle.is_foreign else load(str(place))
 
 
-def _copy(bundle: Bundle, made: Path) -> None:
+def _copy(bundle: Bundle, copy: Path) -> None:
     for file in ("model.toml", *bundle.facts["weights"], *bundle.facts.get("data", {})):
         if (bundle.path / file).is_file():
-            (made / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(bundle.path / file, made / file)
+            (copy / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle.path / file, copy / file)
 
 
 def training_data(bundle: Bundle) -> dict[str, Path]:
@@ -180,7 +180,7 @@ def _checked(name: str, table: Mapping[str, object]) -> BundleFacts:
         raise BadData(f"{name}/model.toml: [weights] does not fit its {facts['members']} member(s)", _DISTRUST)
     # A family finds its weights by their suffix: one that is not named would be run without having been checked.
     suffixes = {file.suffix for file in named}
-    for found in sorted(file for folder in folders for file in Path(name, folder).glob("*")):
-        if found.suffix in suffixes and found.relative_to(name) not in named:
-            raise BadData(f"{found}: model.toml does not name these weights", _DISTRUST)
+    for path in sorted(file for folder in folders for file in Path(name, folder).glob("*")):
+        if path.suffix in suffixes and path.relative_to(name) not in named:
+            raise BadData(f"{path}: model.toml does not name these weights", _DISTRUST)
     return facts

@@ -17,7 +17,7 @@ from psiflow_cli.models.nequip import (
 )
 from psiflow_cli.models.nequip.compiling import COMPILES, build
 from psiflow_cli.models.nequip.defaults import ALLEGRO
-from psiflow_cli.models.nequip.export import EXPORTS, made
+from psiflow_cli.models.nequip.export import EXPORTS, export_member
 from psiflow_cli.models.nequip.features import of_pairs as features
 from psiflow_cli.models.nequip.plan import configured
 
@@ -41,8 +41,8 @@ def compile(member: str, target: str, folder: str, context: Context) -> Compiled
 
 
 def export(members: list[str], target: str, form: str, folder: str, context: Context) -> str:
-    """*worker*: a member for another program; see `models.nequip.export.made`."""
-    return made(members[0], target, folder, context, "pair_allegro")
+    """*worker*: a member for another program; see `models.nequip.export.export_member`."""
+    return export_member(members[0], target, folder, context, "pair_allegro")
 
 
 __all__ = [

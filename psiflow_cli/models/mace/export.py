@@ -95,11 +95,11 @@ def _lammps(source: Path, form: str, folder: Path, context: Context) -> Path:
     log = Path(context["logs"]) / "create_lammps_model.log"
     with scratch.folder(context, "psiflow-export") as place:
         done = subprocesses.run(argv, log, cwd=place, seconds=context.get("walltime"), cpus=context.get("cpus"))
-    made = copy.with_name(copy.name + EXPORTS["lammps"][form])
-    if done.returncode or not made.is_file():
+    exported = copy.with_name(copy.name + EXPORTS["lammps"][form])
+    if done.returncode or not exported.is_file():
         lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
         raise Fatal(f"mace_create_lammps_model: {lines[-1]}", f"its log: {log}", BUG)
-    return made
+    return exported
 
 
 def _head(path: Path) -> list[str]:

@@ -21,11 +21,11 @@ def weights_file(member: str) -> Path:
     """The one model file in a member's folder, or the file that was named in place of one."""
     if Path(member).is_file():
         return Path(member)
-    found = sorted(Path(member).glob("*.model"))
-    if len(found) != 1:
-        problem = f"{member}: {len(found)} files named *.model in it, not one"
+    files = sorted(Path(member).glob("*.model"))
+    if len(files) != 1:
+        problem = f"{member}: {len(files)} files named *.model in it, not one"
         raise Fatal(problem, "is this a model bundle of MACE?", NO_INPUT)
-    return found[0]
+    return files[0]
 
 
 def calculator(member: str, context: Context) -> MACECalculator:
@@ -64,8 +64,8 @@ def loaded(member: str, context: Context) -> batches.Model:
     """*worker*: a member's calculator, and how it computes many frames at once."""
 
     def make() -> batches.Model:
-        made = calculator(member, context)
-        elements = mace_internals.elements_of(made)
-        return batches.Model(made, lambda group: mace_internals.forward(group, made), elements)
+        mace_calculator = calculator(member, context)
+        elements = mace_internals.elements_of(mace_calculator)
+        return batches.Model(mace_calculator, lambda group: mace_internals.forward(group, mace_calculator), elements)
 
     return batches.keep(weights_file(member), context, make)

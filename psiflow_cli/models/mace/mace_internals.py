@@ -45,12 +45,12 @@ def description(model: torch.nn.Module) -> ModelFacts:
     from ase.data import chemical_symbols
 
     installed.require_attributes(_PACKAGE, _READER, model, type(model).__name__, MaceModel.__annotations__)
-    known = cast("MaceModel", model)
-    elements = [chemical_symbols[int(z)] for z in known.atomic_numbers]
-    energies = known.atomic_energies_fn.atomic_energies.reshape(-1, len(elements))[-1]
+    mace = cast("MaceModel", model)
+    elements = [chemical_symbols[int(z)] for z in mace.atomic_numbers]
+    energies = mace.atomic_energies_fn.atomic_energies.reshape(-1, len(elements))[-1]
     return {
         "elements": elements,
-        "cutoff": float(known.r_max),
+        "cutoff": float(mace.r_max),
         "dtype": native_dtype(model),
         "atomic_energies": dict(zip(elements, energies.tolist(), strict=True)),
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.models.nequip.compiling import COMPILES, build
 from psiflow_cli.models.nequip.defaults import NEQUIP
-from psiflow_cli.models.nequip.export import EXPORTS, made
+from psiflow_cli.models.nequip.export import EXPORTS, export_member
 from psiflow_cli.models.nequip.features import of_atoms as features
 from psiflow_cli.models.nequip.inference import calculator, predict
 from psiflow_cli.models.nequip.keys import MAIN as MAIN_SETTINGS
@@ -34,8 +34,8 @@ def compile(member: str, target: str, folder: str, context: Context) -> Compiled
 
 
 def export(members: list[str], target: str, form: str, folder: str, context: Context) -> str:
-    """*worker*: a member for another program; see `export.made`."""
-    return made(members[0], target, folder, context, "pair_nequip")
+    """*worker*: a member for another program; see `export.export_member`."""
+    return export_member(members[0], target, folder, context, "pair_nequip")
 
 
 __all__ = [

@@ -35,29 +35,29 @@ def build(member: str, target: str, folder: str, context: Context, pair: str) ->
             "name a module that has one under [environments] in the site file, or install g++",
         )
     source, device = weights_file(member), context.get("device") or "cpu"
-    made = Path(folder) / f"model{ENDING}"
-    argv = [sys.executable, "-m", "nequip.scripts.compile", str(source), str(made), "--mode", "aotinductor"]
+    compiled = Path(folder) / f"model{ENDING}"
+    argv = [sys.executable, "-m", "nequip.scripts.compile", str(source), str(compiled), "--mode", "aotinductor"]
     argv += ["--device", device, "--target", _TARGETS.get(target, pair)]
     log = Path(context["logs"]) / "nequip-compile.log"
     with scratch.folder(context, "psiflow-compile") as place:
         env = {**os.environ, **context.get("env", {}), "TORCHINDUCTOR_CACHE_DIR": str(place / "cache")}
         cpus, seconds = context.get("cpus"), context.get("walltime")
         done = subprocesses.run(argv, log, cwd=place, env=env, seconds=seconds, cpus=cpus)
-    if done.returncode or not made.is_file():
+    if done.returncode or not compiled.is_file():
         lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
         reason = next((reason for sign, reason in NOT_COMPILED.items() if re.search(sign, lines[-1])), "")
         hint = f"{reason}; its log: {log}" if reason else f"its log: {log}"
         raise Fatal(f"nequip-compile: {lines[-1][:200]}", hint, BAD_DATA if reason else BUG)
-    known = describe(source)
+    facts = describe(source)
     return {
-        "path": str(made),
-        "dtype": known["dtype"],
-        "elements": known["elements"],
+        "path": str(compiled),
+        "dtype": facts["dtype"],
+        "elements": facts["elements"],
         "machine": compiled_cache.machine(device),
     }
 
 
-def kept(member: str, target: str, context: Context) -> tuple[Path, CompiledRecord] | None:
+def cached(member: str, target: str, context: Context) -> tuple[Path, CompiledRecord] | None:
     """The compiled model beside a member's weights and its record, if it serves this task on this machine."""
     if Path(member).is_file():
         return None
@@ -65,7 +65,7 @@ def kept(member: str, target: str, context: Context) -> tuple[Path, CompiledReco
     path = compiled_cache.place(member, device, target, ENDING)
     if not path.is_file():
         return None
-    known = compiled_cache.valid(path, ENDING, compiled_cache.sha256(weights_file(member)))
-    if known is None or known["machine"] != compiled_cache.machine(device):
+    facts = compiled_cache.valid(path, ENDING, compiled_cache.sha256(weights_file(member)))
+    if facts is None or facts["machine"] != compiled_cache.machine(device):
         return None
-    return (path, known) if context.get("dtype") in (None, known["dtype"]) else None
+    return (path, facts) if context.get("dtype") in (None, facts["dtype"]) else None

@@ -57,8 +57,8 @@ def defaults(architecture: Config, summary: TrainingData, chosen: Config) -> Con
     A training that starts from a model is shorter. To a loss of the user's own nothing is added.
     """
     frames = summary["frames"]
-    given = {key: settings.resolved(chosen, settings.get(chosen, SHORT[key])) for key in ("batch_size", "max_epochs")}
-    batch, epochs = (value if isinstance(value, int) and value > 0 else None for value in given.values())
+    asked = [settings.resolved(chosen, settings.get(chosen, SHORT[key])) for key in ("batch_size", "max_epochs")]
+    batch, epochs = (value if isinstance(value, int) and value > 0 else None for value in asked)
     batch = batch or max(min(2, frames), min(16, frames // 90))
     shorter = SHORTER if "init" in summary else 1
     epochs = epochs or max(20, min(400, STEPS * batch // max(1, frames))) // shorter

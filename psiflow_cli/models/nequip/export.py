@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BAD_DATA
-from psiflow_cli.models.nequip.compiling import ENDING, build, kept
+from psiflow_cli.models.nequip.compiling import ENDING, build, cached
 from psiflow_cli.models.nequip.weights import PACKAGE, weights_file
 from psiflow_cli.worker.failures import Fatal
 
@@ -52,15 +52,15 @@ if __name__ == "__main__":
 '''
 
 
-def made(member: str, target: str, folder: str, context: Context, pair: str) -> str:
+def export_member(member: str, target: str, folder: str, context: Context, pair: str) -> str:
     """*worker*: see `protocols.Model.export`; `pair` is the name of the family's pair style in LAMMPS."""
     if target == "nequip":
         source = weights_file(member)
         if not source.name.endswith(PACKAGE):
             raise Fatal(f"{source}: is no package", f"nequip-package makes a {PACKAGE} file of it", BAD_DATA)
         return str(shutil.copyfile(source, Path(folder) / source.name))
-    found = kept(member, target, context)
-    path = found[0] if found else Path(build(member, target, folder, context, pair)["path"])
+    compiled = cached(member, target, context)
+    path = compiled[0] if compiled else Path(build(member, target, folder, context, pair)["path"])
     if target != "ase":
         return str(path)
     place = Path(folder) / "folder"

@@ -21,10 +21,10 @@ def calculator(member: str, context: Context) -> NequIPCalculator:
     """
     from nequip.integrations.ase import NequIPCalculator
 
-    if found := compiling.kept(member, "ase", context):
+    if compiled := compiling.cached(member, "ase", context):
         _set_threads(context)
         device = context.get("device") or "cpu"
-        return NequIPCalculator.from_compiled_model(found[0], device=device, chemical_species_to_atom_type_map=True)
+        return NequIPCalculator.from_compiled_model(compiled[0], device=device, chemical_species_to_atom_type_map=True)
     return eager(member, context)
 
 
@@ -56,9 +56,9 @@ def loaded(member: str, context: Context) -> batches.Model:
     def load() -> batches.Model:
         # What is compiled for ASE takes one frame at a time.
         alone = (context.get("device") or "cpu") == "cpu" and batches.threads(context) == 1
-        found = compiling.kept(member, "ase", context) if alone else None
-        made = calculator(member, context) if found else eager(member, context)
-        elements = frozenset(found[1]["elements"] if found else made.model.type_names)
+        compiled = compiling.cached(member, "ase", context) if alone else None
+        made = calculator(member, context) if compiled else eager(member, context)
+        elements = frozenset(compiled[1]["elements"] if compiled else made.model.type_names)
         return batches.Model(made, lambda group: nequip_internals.forward(group, made), elements)
 
     return batches.keep(weights_file(member), context, load)

@@ -70,13 +70,13 @@ def set_global_state() -> None:
 def description(model: torch.nn.Module) -> ModelFacts:
     """What a model says of itself; seen in nequip 0.19.1."""
     _check_model(model)
-    known = cast("NequIPModel", model)
-    elements = list(known.type_names)
+    nequip = cast("NequIPModel", model)
+    elements = list(nequip.type_names)
     scales = (cast("torch.Tensor", each.shifts) for each in model.modules() if type(each).__name__ == SCALE_SHIFT)
     shifts = next((each.reshape(-1).tolist() for each in scales), [0.0])
     return {
         "elements": elements,
-        "cutoff": float(known.metadata["r_max"]),
+        "cutoff": float(nequip.metadata["r_max"]),
         "dtype": native_dtype(model),
         "atomic_energies": dict(zip(elements, shifts * (len(elements) if len(shifts) == 1 else 1), strict=True)),
     }

@@ -63,10 +63,10 @@ def _fill(planned: Config, summary: TrainingData) -> None:
 
 def _e0s(summary: TrainingData) -> object:
     """The atomic energies by symbol, `average`, or `init` for those of the model to start from."""
-    given = summary["e0s"]
-    if isinstance(given, str):
-        return given
-    energies = {_symbol(key): float(value) for key, value in given.items()}
+    e0s = summary["e0s"]
+    if isinstance(e0s, str):
+        return e0s
+    energies = {_symbol(key): float(value) for key, value in e0s.items()}
     missing = [symbol for symbol in summary["elements"] if symbol not in energies]
     if missing:
         raise BadData(

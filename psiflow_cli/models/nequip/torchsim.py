@@ -24,12 +24,12 @@ def torchsim(member: str, context: Context, stress: bool) -> NequIPTorchSimCalc:
 
     torch.set_num_threads(batches.threads(context))
     device = context.get("device") or "cpu"
-    if found := compiling.kept(member, "torchsim", context):
-        made = NequIPTorchSimCalc.from_compiled_model(
-            found[0], device=device, chemical_species_to_atom_type_map=True, neighborlist_backend=_NEIGHBOURS
+    if compiled := compiling.cached(member, "torchsim", context):
+        interface = NequIPTorchSimCalc.from_compiled_model(
+            compiled[0], device=device, chemical_species_to_atom_type_map=True, neighborlist_backend=_NEIGHBOURS
         )
     else:
-        made = nequip_internals.eager_torchsim(weights_file(member), device, _NEIGHBOURS)
-        nequip_internals.cast_model(made.model, context.get("dtype"))
-    made.compute_stress = stress
-    return made
+        interface = nequip_internals.eager_torchsim(weights_file(member), device, _NEIGHBOURS)
+        nequip_internals.cast_model(interface.model, context.get("dtype"))
+    interface.compute_stress = stress
+    return interface

@@ -22,11 +22,11 @@ _OWN = ("compile_mode", "per_type_energy_scales_trainable", "per_type_energy_shi
 
 def check(chosen: Mapping[str, object], old: Mapping[str, object]) -> None:
     """Raise UsageError for what contradicts the model to start from, whose configuration is `old`, empty if unknown."""
-    asked, known = settings.table(chosen, settings.MODEL), settings.table(old, settings.MODEL)
+    asked, built = settings.table(chosen, settings.MODEL), settings.table(old, settings.MODEL)
     for key in asked:
-        value, before = settings.resolved(chosen, asked[key]), settings.resolved(old, known.get(key))
+        value, before = settings.resolved(chosen, asked[key]), settings.resolved(old, built.get(key))
         if key not in _OWN and value != before:
-            what = f"is {before!r} in" if key in known else "is decided by"
+            what = f"is {before!r} in" if key in built else "is decided by"
             raise UsageError(
                 f"model.{key} {value!r} cannot be: it {what} the model to start from",
                 "leave it out, or train without --init",
@@ -36,10 +36,10 @@ def check(chosen: Mapping[str, object], old: Mapping[str, object]) -> None:
 def tuned(full: Config, chosen: Config, old: Config) -> Config:
     """The configuration `full` for a model to start from that was made with the configuration `old`."""
     module = full["training_module"]
-    asked, known = settings.table(chosen, settings.MODEL), dict(settings.table(old, settings.MODEL))
-    known.pop("per_type_energy_shifts", None)
-    kept = {**known, **{key: asked[key] for key in asked if key in _OWN}} if known else module["model"]
-    full = {**full, "training_module": {**module, "model": kept}}
+    asked, before = settings.table(chosen, settings.MODEL), dict(settings.table(old, settings.MODEL))
+    before.pop("per_type_energy_shifts", None)
+    model = {**before, **{key: asked[key] for key in asked if key in _OWN}} if before else module["model"]
+    full = {**full, "training_module": {**module, "model": model}}
     if settings.get(chosen, "training_module.optimizer") is None:
         settings.put(full, "training_module.optimizer.lr", LR)
     if settings.get(chosen, "training_module.loss") is None:

@@ -19,11 +19,11 @@ def weights_file(member: str) -> Path:
     """The one packaged model in a member's folder, or the file that was named in place of one."""
     if Path(member).is_file():
         return Path(member)
-    found = sorted(Path(member).glob(f"*{PACKAGE}"))
-    if len(found) != 1:
-        problem = f"{member}: {len(found)} files named *{PACKAGE} in it, not one"
+    files = sorted(Path(member).glob(f"*{PACKAGE}"))
+    if len(files) != 1:
+        problem = f"{member}: {len(files)} files named *{PACKAGE} in it, not one"
         raise Fatal(problem, "is this a model bundle of NequIP or Allegro?", NO_INPUT)
-    return found[0]
+    return files[0]
 
 
 def describe(path: str | Path) -> ModelFacts:

@@ -61,20 +61,20 @@ def run(compilation: Compilation, workspace: Workspace, members: list[int]) -> S
     workspace.run.begin(len(members))
     with workspace.run.guard_end(), workspace.session() as session:
         for index in members:
-            made = workspace.job.folder / "made"
-            shutil.rmtree(made, ignore_errors=True)
-            made.mkdir(mode=0o700)
+            folder = workspace.job.folder / "made"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
             member = compilation.model.members[index]
             payload = {
                 "family": compilation.family, "member": member, "weights": compilation.model.weights,
-                "target": compilation.target, "folder": str(made.absolute()),
+                "target": compilation.target, "folder": str(folder.absolute()),
                 "context": {**workspace.context(), "device": compilation.device},
             }  # fmt: skip
             compiled = single.perform(
                 workspace, session, "psiflow_cli.worker.models.export:compiled", payload, f"compile-member-{index}"
             )
             _keep(compilation, workspace, index, compiled)
-            shutil.rmtree(made)
+            shutil.rmtree(folder)
     return {
         "total": len(members),
         "failed": 0,

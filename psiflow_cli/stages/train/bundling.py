@@ -32,30 +32,30 @@ def publish(
 
     Returns the metrics of each member.
     """
-    made = workspace.run.temporary(workspace.job.output)
-    shutil.rmtree(made, ignore_errors=True)  # of a command that was killed
-    made.mkdir(mode=0o700)
+    folder = workspace.run.temporary(workspace.job.output)
+    shutil.rmtree(folder, ignore_errors=True)  # of a command that was killed
+    folder.mkdir(mode=0o700)
     try:
         weights: dict[str, str] = {}
         for index, member in enumerate(trained):
-            folder = made / f"member-{index}"
-            folder.mkdir()
+            member_folder = folder / f"member-{index}"
+            member_folder.mkdir()
             for source in map(Path, member["weights"]):
-                shutil.copyfile(source, folder / source.name)
-                weights[f"member-{index}/{source.name}"] = _digest(folder / source.name)
+                shutil.copyfile(source, member_folder / source.name)
+                weights[f"member-{index}/{source.name}"] = _digest(member_folder / source.name)
             for log in map(Path, member["logs"]):
-                shutil.copyfile(log, folder / log.name)
+                shutil.copyfile(log, member_folder / log.name)
         metrics = {f"member-{i}": _metrics(member, curves[i]) for i, member in enumerate(trained)}
-        (made / "metrics.json").write_text(json.dumps({"metrics": metrics, "curves": curves}, indent=1))
+        (folder / "metrics.json").write_text(json.dumps({"metrics": metrics, "curves": curves}, indent=1))
         # what the clock has stopped is whole without its picture
         with contextlib.suppress(*([Stopped] if facts.get("unfinished") else [])):
-            _draw(session, curves, made / "learning-curve.png")
-        tables = {"data": _keep_data(made, files), "weights": weights}
-        (made / "model.toml").write_text(toml.dumps({**facts, **tables}))
-        bundle.load(str(made))
-        workspace.run.publish(made, workspace.job.output)
+            _draw(session, curves, folder / "learning-curve.png")
+        tables = {"data": _keep_data(folder, files), "weights": weights}
+        (folder / "model.toml").write_text(toml.dumps({**facts, **tables}))
+        bundle.load(str(folder))
+        workspace.run.publish(folder, workspace.job.output)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
     return metrics
 
 
@@ -64,20 +64,20 @@ def _metrics(member: TrainedMember, curve: list[Epoch]) -> MemberMetrics:
     return cast("MemberMetrics", taken)
 
 
-def _keep_data(made: Path, files: dict[str, str]) -> dict[str, str]:
+def _keep_data(folder: Path, files: dict[str, str]) -> dict[str, str]:
     """The training data in the bundle, with their checksums; none where they are large."""
     size = sum(Path(path).stat().st_size for path in files.values())
     if size > KEPT_BYTES:
         note(f"{size / 2**20:.0f} MB of training data are not kept in the model: --init will not replay them")
         return {}
-    (made / "data").mkdir()
-    kept = {}
+    (folder / "data").mkdir()
+    digests = {}
     for part, path in files.items():
         name = f"data/{part}.xyz.zst"
         with Path(path).open(encoding="utf-8") as text:
-            extxyz.write(made / name, text)
-        kept[name] = _digest(made / name)
-    return kept
+            extxyz.write(folder / name, text)
+        digests[name] = _digest(folder / name)
+    return digests
 
 
 def _digest(path: Path) -> str:

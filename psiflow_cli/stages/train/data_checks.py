@@ -81,14 +81,14 @@ def check_elements(trained: set[str], first: dict[str, str], drawn: bool) -> Non
 
 def check_weights(frame: Frame) -> str:
     """Where and how this frame counts more or less than others, or "". Raises BadData for a weight that is none."""
-    found = ""
+    weighted = ""
     for key in WEIGHTS:
         value = frame.info.get(key, 1.0)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
             raise BadData(f"{frame.where}: {key}={str(value)[:40]} is no weight", "a number that is not negative")
         if value != 1:
-            found = f"{frame.where}: {key}={value}"
-    return found
+            weighted = f"{frame.where}: {key}={value}"
+    return weighted
 
 
 def stress_note(with_stress: int, periodic: int) -> list[str]:

@@ -31,11 +31,11 @@ def record(path: Path, ending: str) -> Path:
 def valid(path: Path, ending: str, weights: str) -> CompiledRecord | None:
     """The record of a compiled model, if this is what was made of the weights with this sha256."""
     try:
-        known = cast("CompiledRecord", json.loads(record(path, ending).read_text(encoding="utf-8")))
-        same = known["weights"] == weights and known["sha256"] == sha256(path)
+        entry = cast("CompiledRecord", json.loads(record(path, ending).read_text(encoding="utf-8")))
+        same = entry["weights"] == weights and entry["sha256"] == sha256(path)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return known if same else None
+    return entry if same else None
 
 
 def sha256(path: Path) -> str:
