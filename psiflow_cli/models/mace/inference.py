@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from psiflow_cli.errors import NO_INPUT
 from psiflow_cli.models.mace import mace_internals
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.models import batches
+from psiflow_cli.worker.models import batches, hardware
 
 if TYPE_CHECKING:
     import torch
@@ -30,11 +30,10 @@ def weights_file(member: str) -> Path:
 
 def calculator(member: str, context: Context) -> MACECalculator:
     """*worker*: MACE's ASE calculator on a member's weights, with the threads of the task; a new one at each call."""
-    import torch
     from mace.calculators import MACECalculator
 
-    torch.set_num_threads(batches.threads(context))
-    device = context.get("device") or "cpu"
+    hardware.set_threads(context)
+    device = hardware.device(context)
     model = load(weights_file(member), device)
     dtype = context.get("dtype") or mace_internals.native_dtype(model)
     return MACECalculator(models=[model], device=device, default_dtype=dtype)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli.models.mace import mace_internals
 from psiflow_cli.models.mace.inference import load, weights_file
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.models import batches
+from psiflow_cli.worker.models import hardware
 
 if TYPE_CHECKING:
     from torch_sim.models.interface import ModelInterface
@@ -19,8 +19,8 @@ def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
     """*worker*: see `protocols.Batches`. Raises Fatal for a model with several heads: the interface takes the first."""
     import torch
 
-    torch.set_num_threads(batches.threads(context))
-    device = context.get("device") or "cpu"
+    hardware.set_threads(context)
+    device = hardware.device(context)
     model = load(weights_file(member), device)
     dtype = getattr(torch, context.get("dtype") or mace_internals.native_dtype(model))
     heads = mace_internals.heads(model)

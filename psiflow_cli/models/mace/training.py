@@ -14,7 +14,7 @@ from psiflow_cli.models.mace.mace_internals import CAUSES
 from psiflow_cli.models.mace.options import FLAGS
 from psiflow_cli.models.mace.progress import progress
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.models import trainer_process
+from psiflow_cli.worker.models import hardware, trainer_process
 from psiflow_cli.worker.models.trainer_process import Trainer
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def _prepare(folder: Path, job: TrainingJob, context: Context) -> None:
         "stress_key": "REF_stress",
         "batch_size": min(config.get("batch_size", 10), frames["train"]),
         "seed": job["seed"],
-        "device": context.get("device") or "cpu",
+        "device": hardware.device(context),
     }
-    if trainer_process.on_gpus(context) > 1:
+    if hardware.gpus(context) > 1:
         config |= {"distributed": True, "launcher": "torchrun"}
     config.setdefault("default_dtype", context.get("dtype") or "float64")
     # A JSON value on each line is YAML, and needs no package to write.

@@ -13,7 +13,7 @@ from psiflow_cli.errors import BAD_DATA, BUG
 from psiflow_cli.models.nequip.nequip_internals import NOT_COMPILED
 from psiflow_cli.models.nequip.weights import describe, weights_file
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.models import compiled_cache
+from psiflow_cli.worker.models import compiled_cache, hardware
 from psiflow_cli.worker.process import scratch, subprocesses
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def build(member: str, target: str, folder: str, context: Context, pair: str) ->
             "nequip-compile needs a C++ compiler on the worker, and there is none",
             "name a module that has one under [environments] in the site file, or install g++",
         )
-    source, device = weights_file(member), context.get("device") or "cpu"
+    source, device = weights_file(member), hardware.device(context)
     compiled = Path(folder) / f"model{ENDING}"
     argv = [sys.executable, "-m", "nequip.scripts.compile", str(source), str(compiled), "--mode", "aotinductor"]
     argv += ["--device", device, "--target", _TARGETS.get(target, pair)]
@@ -61,7 +61,7 @@ def cached(member: str, target: str, context: Context) -> tuple[Path, CompiledRe
     """The compiled model beside a member's weights and its record, if it serves this task on this machine."""
     if Path(member).is_file():
         return None
-    device = context.get("device") or "cpu"
+    device = hardware.device(context)
     path = compiled_cache.place(member, device, target, ENDING)
     if not path.is_file():
         return None

@@ -10,6 +10,7 @@ from psiflow_cli.errors import BAD_DATA
 from psiflow_cli.models.nequip.compiling import ENDING, build, cached
 from psiflow_cli.models.nequip.weights import PACKAGE, weights_file
 from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.models import hardware
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context
@@ -67,6 +68,6 @@ def export_member(member: str, target: str, folder: str, context: Context, pair:
     place.mkdir()
     shutil.copyfile(path, place / f"model{ENDING}")
     more = " and allegro" if pair == "pair_allegro" else ""
-    text = _SCRIPT.format(more=more, device=context.get("device") or "cpu", ending=ENDING)
+    text = _SCRIPT.format(more=more, device=hardware.device(context), ending=ENDING)
     (place / "calculator.py").write_text(text, encoding="utf-8")
     return str(place)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.models.nequip import compiling, nequip_internals
 from psiflow_cli.models.nequip.weights import weights_file
-from psiflow_cli.worker.models import batches
+from psiflow_cli.worker.models import batches, hardware
 
 if TYPE_CHECKING:
     from nequip.integrations.ase import NequIPCalculator
@@ -22,22 +22,16 @@ def calculator(member: str, context: Context) -> NequIPCalculator:
     from nequip.integrations.ase import NequIPCalculator
 
     if compiled := compiling.cached(member, "ase", context):
-        _set_threads(context)
-        device = context.get("device") or "cpu"
+        hardware.set_threads(context)
+        device = hardware.device(context)
         return NequIPCalculator.from_compiled_model(compiled[0], device=device, chemical_species_to_atom_type_map=True)
     return eager(member, context)
 
 
-def _set_threads(context: Context) -> None:
-    import torch
-
-    torch.set_num_threads(batches.threads(context))
-
-
 def eager(member: str, context: Context) -> NequIPCalculator:
     """*worker*: the calculator on the weights themselves, also where there is a compiled model."""
-    _set_threads(context)
-    made = nequip_internals.eager_calculator(weights_file(member), context.get("device") or "cpu")
+    hardware.set_threads(context)
+    made = nequip_internals.eager_calculator(weights_file(member), hardware.device(context))
     nequip_internals.cast_model(made.model, context.get("dtype"))
     return made
 
@@ -55,7 +49,7 @@ def loaded(member: str, context: Context) -> batches.Model:
 
     def load() -> batches.Model:
         # What is compiled for ASE takes one frame at a time.
-        alone = (context.get("device") or "cpu") == "cpu" and batches.threads(context) == 1
+        alone = hardware.device(context) == "cpu" and hardware.threads(context) == 1
         compiled = compiling.cached(member, "ase", context) if alone else None
         made = calculator(member, context) if compiled else eager(member, context)
         elements = frozenset(compiled[1]["elements"] if compiled else made.model.type_names)

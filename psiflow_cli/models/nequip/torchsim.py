@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.models.nequip import compiling, nequip_internals
 from psiflow_cli.models.nequip.weights import weights_file
-from psiflow_cli.worker.models import batches
+from psiflow_cli.worker.models import hardware
 
 if TYPE_CHECKING:
     from nequip.integrations.torchsim import NequIPTorchSimCalc
@@ -19,11 +19,10 @@ _NEIGHBOURS = "matscipy"
 
 def torchsim(member: str, context: Context, stress: bool) -> NequIPTorchSimCalc:
     """*worker*: see `protocols.Batches`; a model that was compiled for batches is taken in place of the weights."""
-    import torch
     from nequip.integrations.torchsim import NequIPTorchSimCalc
 
-    torch.set_num_threads(batches.threads(context))
-    device = context.get("device") or "cpu"
+    hardware.set_threads(context)
+    device = hardware.device(context)
     if compiled := compiling.cached(member, "torchsim", context):
         interface = NequIPTorchSimCalc.from_compiled_model(
             compiled[0], device=device, chemical_species_to_atom_type_map=True, neighborlist_backend=_NEIGHBOURS

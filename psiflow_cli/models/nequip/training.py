@@ -12,7 +12,7 @@ from psiflow_cli.models.nequip import data, files, settings
 from psiflow_cli.models.nequip.nequip_internals import CAUSES
 from psiflow_cli.models.nequip.progress import progress
 from psiflow_cli.models.nequip.weights import PACKAGE, describe, weights_file
-from psiflow_cli.worker.models import trainer_process
+from psiflow_cli.worker.models import hardware, trainer_process
 from psiflow_cli.worker.models.trainer_process import Trainer
 
 if TYPE_CHECKING:
@@ -67,10 +67,9 @@ def _place(config: Config, model: Config, seed: int, context: Context) -> None:
         # Frames without stress among others; a frame that lacks what another has cannot be in its batch.
         own = [*own, {"_target_": f"{transforms}.AddNaNStressTransform"}]
     table |= {"seed": seed, "train_file_path": "train.xyz", "val_file_path": "valid.xyz", "transforms": own}
-    gpus = int(context.get("gpus") or 1)
-    on_gpu = (context.get("device") or "cpu") != "cpu"
-    config["trainer"] |= {"accelerator": "gpu" if on_gpu else "cpu", "devices": gpus if on_gpu else 1}
-    if on_gpu and gpus > 1:
+    gpus = hardware.gpus(context)
+    config["trainer"] |= {"accelerator": "gpu" if gpus else "cpu", "devices": gpus or 1}
+    if gpus > 1:
         config["trainer"].setdefault("strategy", {"_target_": "nequip.train.SimpleDDPStrategy"})
 
 

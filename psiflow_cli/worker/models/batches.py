@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import voigt
 from psiflow_cli.worker.failures import failure, is_out_of_memory
+from psiflow_cli.worker.models import hardware
 from psiflow_cli.worker.models.calculators import same_digits
 from psiflow_cli.worker.models.predictions import Predict, apart, unfit
 from psiflow_cli.worker.structures import labels
@@ -35,11 +36,6 @@ class Model:
     elements: frozenset[str]
 
 
-def threads(context: Context) -> int:
-    """How many threads the task has."""
-    return int(context.get("threads") or context.get("cores") or 1)
-
-
 def keep(path: Path, context: Context, load: Callable[[], Model]) -> Model:
     """The model in a file, loaded once for all the tasks of this process."""
     path = path.resolve()
@@ -60,11 +56,9 @@ def predict(frames: list[Frame], models: Sequence[Model], context: Context) -> l
     threads, where a repeat is no more exact than that; with one thread of a CPU, a frame's numbers do not depend on the
     frames it comes with.
     """
-    import torch
-
-    torch.set_num_threads(threads(context))
-    device = context.get("device") or "cpu"
-    atoms = 0 if device == "cpu" and threads(context) == 1 else _BATCH_ATOMS.get(device, 256)
+    hardware.set_threads(context)
+    device = hardware.device(context)
+    atoms = 0 if device == "cpu" and hardware.threads(context) == 1 else _BATCH_ATOMS.get(device, 256)
     return [_predict(frames, model, atoms) for model in models]
 
 

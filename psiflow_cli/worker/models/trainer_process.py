@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, cast
 from psiflow_cli import atomic_file
 from psiflow_cli.errors import BAD_DATA, BUG, NO_RESOURCES, STOPPED
 from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.models import hardware
 from psiflow_cli.worker.process import subprocesses
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Trainer:
 
         Raises Fatal if it failed, and with STOPPED if the walltime ended it.
         """
-        gpus = on_gpus(context)
+        gpus = hardware.gpus(context)
         launcher = [word.format(gpus=gpus) for word in self.launcher] if gpus > 1 else []
         outcome = subprocesses.run(
             [sys.executable, *launcher, "-m", self.module, *([] if until is None else [str(until)])],
@@ -150,13 +151,8 @@ def data(job: TrainingJob) -> dict[str, Path]:
     return {"train": Path(job["train"]), "valid": Path(job["valid"])}
 
 
-def on_gpus(context: Context) -> int:
-    """How many GPUs a task trains on; 0 for one on a CPU."""
-    return int(context.get("gpus") or 1) if (context.get("device") or "cpu") != "cpu" else 0
-
-
 def _environment(context: Context) -> dict[str, str]:
     """The worker's, with the threads of the task; without SLURM's, which Lightning takes for its own launcher's."""
-    threads = str(context.get("threads") or context.get("cores") or 1)
+    threads = str(hardware.threads(context))
     own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
     return {**own, **dict.fromkeys(_THREADS, threads), **context.get("env", {})}
