@@ -33,12 +33,12 @@ class Prepared:
 def prepare(training: Training, workspace: Workspace, keep: bool = False) -> Prepared:
     """Read and check all data, and make the trainer's configuration; with `keep`, copy the model to start from."""
     job = workspace.job
-    begin = initial_model.find(training.init, job.output, job.folder, keep)
+    start = initial_model.find(training.init, job.output, job.folder, keep)
     sources = dataset.Sources(
         workspace.frames,
         training.label_keys,
         (lambda: extxyz.read(Path(training.valid))) if training.valid_file else None,
-        begin.data() if begin else {},
+        start.data() if start else {},
         training.replay,
     )
     share = 0.0 if training.valid_file else float(training.valid)
@@ -46,31 +46,31 @@ def prepare(training: Training, workspace: Workspace, keep: bool = False) -> Pre
     for part, purpose in (("train", "train"), ("valid", "validate")):
         if not data.count(part):
             raise BadData(f"{job.frames[0]}: no frames to {purpose} on", "give more data, or --valid FILE|SHARE")
-    if begin:
-        begin.check(data.elements)
-    energies, drift = _energies(training, data, begin)
-    summary = _summary(data, energies, begin, job.executor)
+    if start:
+        start.check(data.elements)
+    energies, drift = _energies(training, data, start)
+    summary = _summary(data, energies, start, job.executor)
     config = _plan(training, summary)
-    notes = [*data.notes, *([drift] if drift else []), *_start_notes(begin, sources, data)]
+    notes = [*data.notes, *([drift] if drift else []), *_start_notes(start, sources, data)]
     if isinstance(training.module, Notes):
         notes += training.module.notes(config, summary)
-    return Prepared(sources, data, config, energies, begin, notes)
+    return Prepared(sources, data, config, energies, start, notes)
 
 
 def _energies(
-    training: Training, data: dataset.Dataset, begin: initial_model.Start | None
+    training: Training, data: dataset.Dataset, start: initial_model.Start | None
 ) -> tuple[e0s.E0S | str, str]:
     """The energies of isolated atoms, and a note on them; those of a bare model file where nobody gives others."""
-    if begin and begin.model.is_foreign and training.e0s is None and data.elements - data.e0s.keys():
+    if start and start.model.is_foreign and training.e0s is None and data.elements - data.e0s.keys():
         return "init", "the energies of isolated atoms are those of the model file"
-    elements = data.elements | set(begin.model.elements if begin else ())
-    return e0s.choose(elements, data.e0s, data.crystals_of_one_atom, training.e0s, begin.e0s if begin else None)
+    elements = data.elements | set(start.model.elements if start else ())
+    return e0s.choose(elements, data.e0s, data.crystals_of_one_atom, training.e0s, start.e0s if start else None)
 
 
 def _summary(
     data: dataset.Dataset,
     energies: e0s.E0S | str,
-    begin: initial_model.Start | None,
+    start: initial_model.Start | None,
     executor: ResolvedExecutor | None,
 ) -> TrainingData:
     """What a family has to know of the data; see `protocols.Model.plan`."""
@@ -84,19 +84,19 @@ def _summary(
         "weighted": data.weighted,
         "e0s": energies,
     }
-    if begin:
-        summary["init"] = {} if begin.model.is_foreign else begin.model.facts["configuration"]
+    if start:
+        summary["init"] = {} if start.model.is_foreign else start.model.facts["configuration"]
     if executor and (dtype := executor.context["dtype"]):
         summary["dtype"] = dtype
     return summary
 
 
-def _start_notes(begin: initial_model.Start | None, sources: dataset.Sources, data: dataset.Dataset) -> list[str]:
-    if begin is None or not sources.replay:
+def _start_notes(start: initial_model.Start | None, sources: dataset.Sources, data: dataset.Dataset) -> list[str]:
+    if start is None or not sources.replay:
         return []
     if "train" not in sources.old:
-        return [f"{begin.name} has no training data with it: only the new frames are trained on"]
-    return [f"{data.replayed} frames that {begin.name} was trained on are replayed"] if data.replayed else []
+        return [f"{start.name} has no training data with it: only the new frames are trained on"]
+    return [f"{data.replayed} frames that {start.name} was trained on are replayed"] if data.replayed else []
 
 
 def _plan(training: Training, summary: TrainingData) -> Config:
