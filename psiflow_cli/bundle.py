@@ -6,13 +6,16 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import toml
 from psiflow_cli.errors import BadData, NoInput
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import BundleFacts
 
 
 @dataclass(frozen=True)
@@ -20,12 +23,12 @@ class Bundle:
     """A model as `psiflow train` left it."""
 
     path: Path
-    facts: dict[str, Any]
+    facts: BundleFacts
     """The contents of model.toml."""
 
     @property
     def family(self) -> str:
-        return str(self.facts["family"])
+        return self.facts["family"]
 
     @property
     def elements(self) -> list[str]:
@@ -75,23 +78,23 @@ def pinned(bundle: Bundle, folder: Path) -> Bundle:
     place = folder / bundle.fingerprint
     if not place.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".", dir=folder))
+        copy = Path(tempfile.mkdtemp(prefix=".", dir=folder))
         try:
             if bundle.is_foreign:
-                shutil.copyfile(bundle.path, made / bundle.path.name)
+                shutil.copyfile(bundle.path, copy / bundle.path.name)
             else:
-                _copy(bundle, made)
-            made.rename(place)
+                _copy(bundle, copy)
+            copy.rename(place)
         finally:
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(copy, ignore_errors=True)
     return foreign(place / bundle.path.name, bundle.family) if bundle.is_foreign else load(str(place))
 
 
-def _copy(bundle: Bundle, made: Path) -> None:
+def _copy(bundle: Bundle, copy: Path) -> None:
     for file in ("model.toml", *bundle.facts["weights"], *bundle.facts.get("data", {})):
         if (bundle.path / file).is_file():
-            (made / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(bundle.path / file, made / file)
+            (copy / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle.path / file, copy / file)
 
 
 def training_data(bundle: Bundle) -> dict[str, Path]:
@@ -148,8 +151,7 @@ def read(name: str) -> Bundle:
         facts = toml.loads((path / "model.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise BadData(f"{name}: not a model bundle", "a bundle is a directory with a model.toml in it") from None
-    _check_facts(name, facts)
-    return Bundle(path, facts)
+    return Bundle(path, _checked(name, facts))
 
 
 def differences(bundle: Bundle) -> Iterator[BadData]:
@@ -166,17 +168,19 @@ _DISTRUST = "a model file is a program; do not run what you do not trust"
 _FACTS: dict[str, type] = {"family": str, "elements": list, "members": int, "weights": dict}
 
 
-def _check_facts(name: str, facts: dict[str, Any]) -> None:
-    """Raise BadData for a model.toml that does not say what every model is, or leaves weights unnamed."""
+def _checked(name: str, table: Mapping[str, object]) -> BundleFacts:
+    """The facts. Raises BadData for a model.toml that lacks what every model has, or leaves weights unnamed."""
     for key, kind in _FACTS.items():
-        if not isinstance(facts.get(key), kind):
+        if not isinstance(table.get(key), kind):
             raise BadData(f"{name}/model.toml: {key} is missing or wrong", "copy the bundle again, or train it again")
+    facts = cast("BundleFacts", table)
     named = [Path(file) for file in facts["weights"]]
     folders = {f"member-{i}" for i in range(facts["members"])}
     if not folders or {str(file.parent) for file in named} != folders:
         raise BadData(f"{name}/model.toml: [weights] does not fit its {facts['members']} member(s)", _DISTRUST)
     # A family finds its weights by their suffix: one that is not named would be run without having been checked.
     suffixes = {file.suffix for file in named}
-    for found in sorted(file for folder in folders for file in Path(name, folder).glob("*")):
-        if found.suffix in suffixes and found.relative_to(name) not in named:
-            raise BadData(f"{found}: model.toml does not name these weights", _DISTRUST)
+    for path in sorted(file for folder in folders for file in Path(name, folder).glob("*")):
+        if path.suffix in suffixes and path.relative_to(name) not in named:
+            raise BadData(f"{path}: model.toml does not name these weights", _DISTRUST)
+    return facts

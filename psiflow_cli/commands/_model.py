@@ -38,26 +38,29 @@ def load(name: str, trusted: bool, kind: str | None = None) -> Bundle:
         if loaded.unfinished:
             note(f"{name}: its training was stopped before the end ({_epochs(loaded)})")
         return loaded
-    found = kind or family(path)
-    if found is None or not path.name.endswith(_suffixes(found)):
-        known = ", ".join(sorted({suffix for each in registry.names("models") for suffix in _suffixes(each)}))
+    kind = kind or family(path)
+    if kind is None or not path.name.endswith(suffixes(kind)):
+        known = ", ".join(sorted({suffix for each in registry.names("models") for suffix in suffixes(each)}))
         raise BadData(f"{name}: not a model bundle, nor a model file", f"known model files: {known}")
     if not trusted:
         raise BadData(
             f"{name}: a bare model file is a program, and no bundle says where it comes from",
             "--trust runs it; do so only if you trust who made it",
         )
-    return bundle.foreign(path, found)
+    return bundle.foreign(path, kind)
 
 
 def family(path: Path) -> str | None:
     """The family whose trainer's model files end as this one does."""
-    return next((name for name in registry.names("models") if path.name.endswith(_suffixes(name))), None)
+    return next((name for name in registry.names("models") if path.name.endswith(suffixes(name))), None)
 
 
-def _suffixes(family: str) -> tuple[str, ...]:
+def suffixes(family: str) -> tuple[str, ...]:
     """How the model files of a family end."""
-    return tuple(getattr(registry.load("models", family), "FILES", ()))
+    from psiflow_cli.protocols import ReadsFiles
+
+    module = registry.load("models", family)
+    return module.FILES if isinstance(module, ReadsFiles) else ()
 
 
 def _epochs(loaded: Bundle) -> str:

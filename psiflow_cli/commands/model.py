@@ -113,14 +113,16 @@ def export(model: str, target: str, form: str | None, member: int | None, trust:
       psiflow model export water.model --to lammps -o water-lammps.pt
       psiflow model export water.model --to ase --member 0 -o water-ase
     """
+    from psiflow_cli.protocols import Exports, ExportsCommittees
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.models import export as stage
 
     loaded = _model.load(model, trust)
     module = registry.load("models", loaded.family)
-    forms: stage.Forms = getattr(module, "EXPORTS", {})
+    forms = module.EXPORTS if isinstance(module, Exports) else {}
     chosen, ending = stage.suffix(loaded.family, forms, target, form)
-    members = stage.members(loaded, target, member, target in getattr(module, "WHOLE_COMMITTEES", ()))
+    takes_all = isinstance(module, ExportsCommittees) and target in module.WHOLE_COMMITTEES
+    members = stage.members(loaded, target, member, takes_all)
     output = common.output or _beside(loaded, target, ending)
     stage.check_output(output, ending)
     settings = {"model": loaded.fingerprint, "target": target, "format": chosen, "member": member}
@@ -162,12 +164,13 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
 
     from psiflow_cli import bundle
     from psiflow_cli.errors import UsageError
+    from psiflow_cli.protocols import Compiles
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.models import compile as stage
 
     loaded = bundle.load(model)
     module = registry.load("models", loaded.family)
-    endings = getattr(module, "COMPILES", {})
+    endings = module.COMPILES if isinstance(module, Compiles) else {}
     if not endings:
         raise UsageError(f"{model}: models of the family {loaded.family} have no compiled form", "they run as they are")
     if target not in endings:
@@ -199,6 +202,6 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
 def _beside(loaded: Bundle, target: str, ending: str) -> str:
     """water.model -> water-mace.model, water-lammps.pt, water-ase"""
     stem = str(loaded.path).rstrip("/")
-    for known in (*getattr(registry.load("models", loaded.family), "FILES", ()), ".model"):
-        stem = stem.removesuffix(known)
+    for suffix in (*_model.suffixes(loaded.family), ".model"):
+        stem = stem.removesuffix(suffix)
     return f"{stem}{'' if ending.startswith('-') else f'-{target}'}{ending}"

@@ -12,22 +12,16 @@ from psiflow_cli.commands import _model, _stage
 from psiflow_cli.errors import BadConfig, NoInput, UsageError
 
 if TYPE_CHECKING:
+    from psiflow_cli.messages import Config, Summary
     from psiflow_cli.stages.core.workspace import Workspace
 
 
-def _valid(_ctx: click.Context, _param: click.Parameter, value: Any) -> str:
-    text = str(value)
-    if _is_number(text) and not 0 < float(text) < 1:
-        raise click.BadParameter(f"{text} is neither a file nor a share between 0 and 1")
-    return text
+def _valid(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    from psiflow_cli.stages.train.request import is_number
 
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    if is_number(value) and not 0 < float(value) < 1:
+        raise click.BadParameter(f"{value} is neither a file nor a share between 0 and 1")
+    return value
 
 
 @click.command("train", cls=options.StageCommand, short_help="Train a model with its family's own trainer")
@@ -60,19 +54,12 @@ def _is_number(text: str) -> bool:
 def command(
     frames: tuple[str, ...],
     arch: str | None,
-    valid: str,
     e0s: str | None,
     config: str | None,
-    settings: dict[str, str],
-    keys: str | None,
     init: str | None,
-    replay: bool,
     trust: bool,
-    members: int,
-    bootstrap: bool,
-    mixed_references: bool,
-    seed: int,
     common: options.Common,
+    **more: Any,
 ) -> None:
     """Train a model on FRAMES with the family's own trainer, and write a model bundle.
 
@@ -99,10 +86,9 @@ def command(
     """
     family = options.required(arch, "--arch")
     module = registry.load("models", family)
-    from psiflow_cli import extxyz
-    from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.train import e0s as energies_of
-    from psiflow_cli.stages.train import initial_model, stage
+    from psiflow_cli.stages.train import preparation, stage
+    from psiflow_cli.stages.train.request import Training
 
     first = _model.load(init, trust, family) if init else None
     if first and first.family != family:
@@ -115,41 +101,13 @@ def command(
     output = common.output or options.beside(frames, "", ".model")
     if output == "-":
         raise UsageError("a model bundle is a directory and cannot go to stdout", "name it with --output")
-    configuration = _read(config)
-    more: dict[str, Any] = {"replay": replay} if first else {}
-    if first and initial_model.is_output(first, output):
-        more["init"] = "the output"  # which is another one after every training
-    job = Job(
-        "train", frames, os.path.normpath(output),
-        settings={
-            "arch": family, "valid": valid, "e0s": energies, "config": configuration, "set": settings, "keys": keys,
-            "members": members, "seed": seed, "bootstrap": bootstrap,
-            "init": first.fingerprint if first else None, **more,
-        },
-        other_inputs=() if _is_number(valid) else (valid,),
-    )  # fmt: skip
-    job = _stage.on_site(job, common, family, "train")
-    training = stage.Training(
-        job=job,
-        family=family,
-        module=module,
-        worker=module.__name__,
-        config=configuration,
-        config_file=config or "",
-        options=settings,
-        valid=valid,
-        e0s=energies,
-        keys=extxyz.parse_keys(keys) if keys else None,
-        members=members,
-        seed=seed,
-        init=first,
-        replay=replay,
-        bootstrap=bootstrap,
-        mixed=mixed_references,
+    training = Training(
+        arch=family, module=module, e0s=energies, config=_read(config), config_file=config or "", init=first, **more
     )
+    job = _stage.on_site(training.job(frames, os.path.normpath(output)), common, family, "train")
 
     def plan(workspace: Workspace) -> dict[str, object]:
-        prepared = stage.prepare(training, workspace)
+        prepared = preparation.prepare(training, workspace)
         counts = {part: prepared.data.count(part) for part in ("train", "valid")}
         notes = {"notes": prepared.notes} if prepared.notes else {}
         return {**counts, "atomic_energies": prepared.e0s, "configuration": prepared.config, **notes}
@@ -160,7 +118,7 @@ def command(
     )  # fmt: skip
 
 
-def _said(summary: dict[str, Any]) -> str:
+def _said(summary: Summary) -> str:
     """One line about what came of it."""
     trained = "/".join(map(str, dict.fromkeys(summary["trained_epochs"])))
     where = _stage.name(summary["output"])
@@ -170,7 +128,7 @@ def _said(summary: dict[str, Any]) -> str:
     return f"{done}; run the same command again to go on"
 
 
-def _read(config: str | None) -> dict[str, Any]:
+def _read(config: str | None) -> Config:
     """The trainer's configuration file, YAML or TOML by suffix."""
     if config is None:
         return {}
@@ -183,13 +141,13 @@ def _read(config: str | None) -> dict[str, Any]:
         raise NoInput(f"{config}: {error.strerror}", "check its name and the working directory") from None
     except UnicodeDecodeError as error:
         raise BadConfig(f"{config}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
-    data: Any = _parse_toml(config, text) if path.suffix == ".toml" else _parse_yaml(config, text)
+    data = _parse_toml(config, text) if path.suffix == ".toml" else _parse_yaml(config, text)
     if not isinstance(data, dict):
         raise BadConfig(f"{config}: not a table of settings", "one `name: value` a line, in the trainer's own names")
     return data
 
 
-def _parse_toml(name: str, text: str) -> dict[str, Any]:
+def _parse_toml(name: str, text: str) -> Config:
     from psiflow_cli import toml
 
     try:
@@ -199,7 +157,7 @@ def _parse_toml(name: str, text: str) -> dict[str, Any]:
         raise BadConfig(what, hint or "YAML is read from files that do not end in .toml") from None
 
 
-def _parse_yaml(name: str, text: str) -> Any:
+def _parse_yaml(name: str, text: str) -> object:
     import yaml
 
     try:

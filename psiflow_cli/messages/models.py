@@ -73,19 +73,76 @@ class Epoch(TypedDict, total=False):
     mae_stress_meV_per_A3: float
 
 
-class TrainedMember(TypedDict):
+class ModelFacts(TypedDict):
+    """What a model file says of itself."""
+
+    elements: list[str]
+    cutoff: float
+    """Å."""
+    dtype: str
+    atomic_energies: dict[str, float]
+    """eV, of isolated atoms."""
+
+
+class TrainerFacts(ModelFacts):
+    """What a trainer leaves beside its result."""
+
+    trainer: str
+    """Name and version."""
+    epoch: int
+    """Of the weights."""
+    finished: bool
+    """False if the clock ended the training."""
+
+
+class TrainedMember(ModelFacts):
     """What a trainer delivers."""
 
     weights: list[str]
+    """Paths."""
     logs: list[str]
+    """Paths."""
     metrics: Epoch
+    """Of the epoch whose weights these are."""
     trainer: str
     """Name and version."""
-    cutoff: float
-    """Å."""
-    elements: list[str]
-    dtype: str
-    atomic_energies: dict[str, float]
-    """eV."""
     finished: bool
     """False if the time ended it."""
+
+
+class Machine(TypedDict):
+    """What two machines must share for one to run what was compiled on the other."""
+
+    torch: str
+    """Its version."""
+    system: str
+    device: str
+    """The GPU's name, or 16 hex digits of what the CPU can do."""
+
+
+class CompiledModel(TypedDict):
+    """A compiled model as the worker leaves it."""
+
+    path: str
+    dtype: str
+    elements: list[str]
+    machine: Machine
+
+
+class CompiledRecord(TypedDict):
+    """The JSON beside a compiled model."""
+
+    sha256: str
+    weights: str
+    """sha256 of those it was made of."""
+    dtype: str
+    elements: list[str]
+    machine: Machine
+
+
+class MemberMetrics(Epoch):
+    """What metrics.json says of a member: of the epoch whose weights were kept, and:"""
+
+    epochs: int
+    last: Epoch
+    """The last epoch."""

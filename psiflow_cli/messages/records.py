@@ -177,16 +177,12 @@ class Holder(TypedDict, total=False):
     slurm_job_id: str | None
 
 
-class BundleFacts(TypedDict):
-    """model.toml."""
+class TrainingFacts(TypedDict):
+    """What a training leaves in model.toml; a bare model file has only the first three."""
 
     family: str
-    elements: list[str]
     members: int
-    weights: dict[str, str]
-    """sha256 by path in the bundle."""
-    foreign: NotRequired[bool]
-    """A trainer's bare model file, which no bundle describes."""
+    elements: list[str]
     cutoff: NotRequired[float]
     """Å."""
     dtype: NotRequired[str]
@@ -197,15 +193,27 @@ class BundleFacts(TypedDict):
     data_sha256: NotRequired[str]
     train_frames: NotRequired[int]
     valid_frames: NotRequired[int]
-    replayed_frames: NotRequired[int]
     seed: NotRequired[int]
     bootstrap: NotRequired[bool]
     init: NotRequired[str]
+    """Fingerprint of the model that the training started from."""
     init_weights: NotRequired[dict[str, str]]
-    epochs: NotRequired[list[int]]
+    """sha256 by path in that bundle."""
+    replayed_frames: NotRequired[int]
     atomic_energies: NotRequired[dict[str, float]]
     """eV."""
     configuration: NotRequired[Config]
+    epochs: NotRequired[list[int]]
+    """Of each member."""
+
+
+class BundleFacts(TrainingFacts):
+    """model.toml."""
+
+    weights: dict[str, str]
+    """sha256 by path in the bundle."""
+    foreign: NotRequired[bool]
+    """A trainer's bare model file, which no bundle describes; not in any file."""
     data: NotRequired[dict[str, str]]
     """sha256 of the training data, by path in the bundle."""
 
@@ -227,3 +235,30 @@ EnvironmentMarker = TypedDict(
     total=False,
 )
 """psiflow-env.json in a workers' environment that psiflow made."""
+
+
+class MemberErrors(TypedDict):
+    """Validation errors (`rmse` and `mae`) of the weights that were kept:
+    meV/atom, meV/Å, meV/Å³."""
+
+    member: int
+    epoch: int | None
+    """Whose weights these are."""
+    epochs: int | None
+    energy: NotRequired[dict[str, float]]
+    forces: NotRequired[dict[str, float]]
+    stress: NotRequired[dict[str, float]]
+
+
+class ModelReport(BundleFacts):
+    """What `model show --json` says."""
+
+    model: str
+    fingerprint: str
+    finished: bool
+    size: int
+    """Bytes."""
+    errors: list[MemberErrors]
+    compiled: list[str]
+    settings: dict[str, object]
+    """The main ones."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from psiflow_cli.protocols.back_end import BackEnd
 
@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 
     from ase.calculators.calculator import Calculator
     from numpy import ndarray
+    from torch_sim.models.interface import ModelInterface
 
     from psiflow_cli.messages import (
+        CompiledModel,
         Config,
         Context,
         Epoch,
@@ -104,8 +106,8 @@ class Compiles(Protocol):
     COMPILES: dict[str, str]
     """{target: how its compiled files end}, the usual first."""
 
-    def compile(self, member: str, target: str, folder: str, context: Context) -> dict[str, Any]:
-        """*worker*: {"path": made in `folder`, "dtype", and what a machine must share to use it}."""
+    def compile(self, member: str, target: str, folder: str, context: Context) -> CompiledModel:
+        """*worker*: a compiled model in `folder`."""
 
 
 @runtime_checkable
@@ -120,7 +122,7 @@ class Describes(Protocol):
 class Batches(Protocol):
     """A family that torch-sim can move."""
 
-    def torchsim(self, member: str, context: Context, stress: bool) -> Any:
+    def torchsim(self, member: str, context: Context, stress: bool) -> ModelInterface:
         """*worker*: torch_sim's ModelInterface on a member's weights."""
 
 

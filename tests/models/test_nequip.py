@@ -388,7 +388,7 @@ def test_another_precision_gives_nearly_the_same(member: str, data: Wire) -> Non
 def test_what_does_not_fit_into_memory_is_halved(member: str, data: Wire) -> None:
     frames = [wire(a) for a in data["frames"]]
     expected = nequip.predict(frames, [member], CONTEXT)[0]
-    model = copy.copy(nequip.inference._keep(member, CONTEXT))
+    model = copy.copy(nequip.inference.loaded(member, CONTEXT))
 
     def small(batch: list[Wire]) -> list[Wire]:
         if len(batch) > 3 or any(len(frame["symbols"]) == 8 for frame in batch):

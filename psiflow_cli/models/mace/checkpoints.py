@@ -11,16 +11,34 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import atomic_file
-from psiflow_cli.worker.models.early_stopping import Enough, Stopping
+from psiflow_cli.models.mace.mace_internals import LogEntry, TrainerParts, TrainerState
+from psiflow_cli.worker.models.early_stopping import Enough, Stopping, StoppingState
+
+if TYPE_CHECKING:
+    import torch
+    from mace.tools import CheckpointState
 
 LAST = "last.pt"
 BEST = ("best.pt", "best-stage-two.pt")
+
+
+class _Saved(TrainerState):
+    """A checkpoint."""
+
+    epoch: int
+    valid_loss: float
+    best: list[float]
+    """The lowest validation loss of each stage."""
+    model: dict[str, torch.Tensor]
+    optimizer: dict[str, object]
+    lr_scheduler: dict[str, object]
+    stopping: StoppingState
 
 
 class Checkpoints:
@@ -43,20 +61,22 @@ class Checkpoints:
         self._delivered = delivered
         self.stopping = stopping
         self._swa_start = math.inf if swa_start is None else swa_start
-        self._resumed: dict[str, Any] = {}
+        self._resumed: _Saved | None = None
         self._best = [math.inf, math.inf]
         self._valid_loss = math.nan
-        self._parts: dict[str, Any] = {}
+        self._parts: TrainerParts
         self._trained = False
         self.is_enough = False
         """Whether the training is to end before its next epoch."""
 
-    def load_latest(self, state: Any, swa: bool = False, device: Any = None, strict: bool = False) -> int | None:
+    def load_latest(
+        self, state: CheckpointState, swa: bool = False, device: torch.device | None = None, strict: bool = False
+    ) -> int | None:
         """Before the training, the epoch to begin with; after it, the epoch of the best weights, now in `state`."""
         path = self._folder / LAST
         if self._trained:
-            kept = [self._folder / name for name in (BEST[swa], BEST[0], LAST)]
-            path = next(p for p in kept if p.is_file())
+            candidates = [self._folder / name for name in (BEST[swa], BEST[0], LAST)]
+            path = next(candidate for candidate in candidates if candidate.is_file())
         elif not path.is_file():
             return None
         saved = self._read(path, device)
@@ -69,49 +89,36 @@ class Checkpoints:
         self._resumed = saved
         return int(saved["epoch"]) + 1
 
-    def _read(self, path: Path, device: Any) -> dict[str, Any]:
+    def _read(self, path: Path, device: torch.device | None) -> _Saved:
         import torch
 
         try:
-            saved: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+            return cast("_Saved", torch.load(path, map_location=device, weights_only=True))
         except Exception as error:
             # MACE would take an exception for "no checkpoint" and begin again without a word.
             raise SystemExit(f"RuntimeError: {path}: unreadable checkpoint: {error}") from None
-        return saved
 
-    def begin(self, parts: dict[str, Any], start: int) -> None:
-        """Take hold of the trainer's `ema`, `loader`, `scheduler` and `swa`, and put back what MACE's state lacks."""
+    def begin(self, parts: TrainerParts, start: int) -> None:
+        """Take hold of the trainer's parts, and put back what MACE's checkpoints lack."""
         self._parts = parts
         saved = self._resumed
-        if not saved:
+        if saved is None:
             return
         with self._judging():
             self.stopping.resume(saved["stopping"])
         self._best = saved["best"]
-        parts["loader"].generator.set_state(saved["shuffle"].cpu())
-        if parts["ema"] is not None:
-            parts["ema"].load_state_dict(saved["ema"])
-            parts["ema"].restore()  # the checkpoint's model is the average
-        # MACE steps the learning rate at the start of an epoch, but not of the first one after a restart.
-        if parts["swa"] is None:
-            parts["scheduler"].step(metrics=saved["valid_loss"])
-            return
-        parts["swa"].scheduler.load_state_dict(saved["swa"])
-        if start < parts["swa"].start:
-            parts["scheduler"].step(metrics=saved["valid_loss"])
-        else:
-            parts["swa"].scheduler.step()
+        parts.put_back(saved, saved["valid_loss"], start)
 
-    def see(self, metrics: dict[str, Any]) -> None:
-        """Note the validation loss among the trainer's metrics."""
-        if metrics.get("mode") != "eval":
+    def see(self, entry: LogEntry) -> None:
+        """Note the validation loss among what the trainer has measured."""
+        if entry.get("mode") != "eval":
             return
-        if metrics.get("epoch") is None:  # MACE's look at the model before the first epoch
+        if entry.get("epoch") is None:  # MACE's look at the model before the first epoch
             self.stopping.mark()
         else:
-            self._valid_loss = float(metrics["loss"])
+            self._valid_loss = float(entry["loss"])
 
-    def save(self, state: Any, epochs: int, keep_last: bool = False) -> None:
+    def save(self, state: CheckpointState, epochs: int, keep_last: bool = False) -> None:
         """Save the finished epoch; `state` holds the averaged weights if there is an average."""
         import torch
 
@@ -120,25 +127,34 @@ class Checkpoints:
         if improved:
             self._best[stage] = self._valid_loss
         self.stopping.epoch(improved)
-        ema, swa = self._parts["ema"], self._parts["swa"]
-        buffer = io.BytesIO()
-        content = {
+        content: _Saved = {
             "epoch": epochs,
             "valid_loss": self._valid_loss,
             "best": self._best,
             "model": state.model.state_dict(),
             "optimizer": state.optimizer.state_dict(),
             "lr_scheduler": state.lr_scheduler.state_dict(),
-            "shuffle": self._parts["loader"].generator.get_state(),
-            "ema": None if ema is None else ema.state_dict(),
-            "swa": None if swa is None else swa.scheduler.state_dict(),
             "stopping": self.stopping.state(),
+            **self._parts.state(),
         }
+        buffer = io.BytesIO()
         torch.save(content, buffer)
+        self._folder.mkdir(exist_ok=True)
         for name in [BEST[stage]] * improved + [LAST]:
             atomic_file.write(self._folder / name, buffer.getbuffer())
         with self._judging():
-            self.stopping.check(last_stage=swa is None or bool(stage))
+            self.stopping.check(last_stage=self._parts.swa is None or bool(stage))
+
+    def is_over(self, device: torch.device | None) -> bool:
+        """Whether no epoch is to follow; of several processes with a `device` each, the first one decides for all."""
+        if device is None:
+            return self.is_enough
+        import torch
+
+        flags = torch.tensor([self.is_enough, self.stopping.out_of_time], dtype=torch.uint8, device=device)
+        torch.distributed.broadcast(flags, src=0)
+        is_enough, self.stopping.out_of_time = map(bool, flags.tolist())
+        return is_enough
 
     @contextmanager
     def _judging(self) -> Iterator[None]:
@@ -150,58 +166,3 @@ class Checkpoints:
     def finish(self) -> None:
         """From now on, `load_latest` gives the best weights."""
         self._trained = True
-
-
-def resumable(train: Callable[..., None]) -> Callable[..., None]:
-    """`mace.tools.train` with checkpoints of every epoch, for a `checkpoint_handler` of ours."""
-
-    def run(**given: Any) -> None:
-        checkpoints, log = given["checkpoint_handler"], given["logger"].log
-        parts = {"ema": given["ema"], "swa": given["swa"]}
-        parts |= {"loader": given["train_loader"], "scheduler": given["lr_scheduler"]}
-
-        def listen(metrics: dict[str, Any]) -> None:
-            checkpoints.see(metrics)
-            log(metrics)
-
-        given["logger"].log = listen
-        loader = given["train_loader"]
-        given["train_loader"] = _Epochs(loader, checkpoints, given["device"] if given.get("distributed") else None)
-        with suppress(Enough):
-            checkpoints.begin(parts, given["start_epoch"])
-            train(**{**given, "save_all_checkpoints": True})
-        checkpoints.finish()
-
-    return run
-
-
-class _Epochs:
-    """The training batches of an epoch, unless the last epoch was the last: then it raises Enough.
-
-    Ranks that train one model on `device` stop together: only the first saves and judges, and tells the others.
-    """
-
-    def __init__(self, loader: Any, checkpoints: Checkpoints, device: Any) -> None:
-        self._loader, self._checkpoints, self._device = loader, checkpoints, device
-
-    def __iter__(self) -> Iterator[Any]:
-        if self._told():
-            raise Enough
-        return iter(self._loader)
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def _told(self) -> bool:
-        if self._device is None:
-            return self._checkpoints.is_enough
-        import torch
-
-        stopping = self._checkpoints.stopping
-        said = torch.tensor([self._checkpoints.is_enough, stopping.out_of_time], dtype=torch.uint8, device=self._device)
-        torch.distributed.broadcast(said, src=0)
-        is_enough, stopping.out_of_time = map(bool, said.tolist())
-        return is_enough

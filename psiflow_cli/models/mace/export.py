@@ -6,13 +6,16 @@ import importlib.util
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from psiflow_cli.errors import BUG
+from psiflow_cli.models.mace import mace_internals
 from psiflow_cli.models.mace.inference import describe, weights_file
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.process import scratch, subprocesses
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context
 
 EXPORTS = {
     "ase": {"folder": ""},
@@ -53,16 +56,15 @@ if __name__ == "__main__":
 '''
 
 
-def export(members: list[str], target: str, form: str, folder: str, context: Wire) -> str:
+def export(members: list[str], target: str, form: str, folder: str, context: Context) -> str:
     """*worker*: see `protocols.Model.export`. Raises Fatal where the environment lacks what a form needs."""
-    made = Path(folder)
+    place = Path(folder)
     if target == "ase":
-        return str(_folder(members, made / "model"))
+        return str(_folder(members, place / "model"))
     source = weights_file(members[0])
     if target == "lammps":
-        return str(_lammps(source, form, made, context))
-    shutil.copyfile(source, made / source.name)
-    return str(made / source.name)
+        return str(_lammps(source, form, place, context))
+    return str(shutil.copyfile(source, place / source.name))
 
 
 def _folder(members: list[str], folder: Path) -> Path:
@@ -73,13 +75,13 @@ def _folder(members: list[str], folder: Path) -> Path:
         source = weights_file(member)
         files.append(f"{source.stem}-{index}.model" if len(members) > 1 else source.name)
         shutil.copyfile(source, folder / files[-1])
-    dtype = describe(str(folder / files[0]))["dtype"]
-    said = f"A committee of {len(members)} models" if len(members) > 1 else "A model"
-    (folder / "calculator.py").write_text(_SCRIPT.format(members=said, files=files, dtype=dtype), encoding="utf-8")
+    dtype = describe(folder / files[0])["dtype"]
+    title = f"A committee of {len(members)} models" if len(members) > 1 else "A model"
+    (folder / "calculator.py").write_text(_SCRIPT.format(members=title, files=files, dtype=dtype), encoding="utf-8")
     return folder
 
 
-def _lammps(source: Path, form: str, folder: Path, context: Wire) -> Path:
+def _lammps(source: Path, form: str, folder: Path, context: Context) -> Path:
     """The model as MACE's own `mace_create_lammps_model` makes it, in its own precision."""
     if form == "mliap" and importlib.util.find_spec("cuequivariance_torch") is None:
         raise Fatal(
@@ -89,20 +91,20 @@ def _lammps(source: Path, form: str, folder: Path, context: Wire) -> Path:
     copy = folder / source.name
     shutil.copyfile(source, copy)
     argv = [sys.executable, "-m", "mace.cli.create_lammps_model", str(copy)]
-    argv += ["--format", form, "--dtype", describe(str(copy))["dtype"], *_head(copy)]
+    argv += ["--format", form, "--dtype", describe(copy)["dtype"], *_head(copy)]
     log = Path(context["logs"]) / "create_lammps_model.log"
     with scratch.folder(context, "psiflow-export") as place:
         done = subprocesses.run(argv, log, cwd=place, seconds=context.get("walltime"), cpus=context.get("cpus"))
-    made = copy.with_name(copy.name + EXPORTS["lammps"][form])
-    if done.returncode or not made.is_file():
+    exported = copy.with_name(copy.name + EXPORTS["lammps"][form])
+    if done.returncode or not exported.is_file():
         lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
-        raise Fatal(f"mace_create_lammps_model: {lines[-1]}", f"its log: {log}", 70)
-    return made
+        raise Fatal(f"mace_create_lammps_model: {lines[-1]}", f"its log: {log}", BUG)
+    return exported
 
 
 def _head(path: Path) -> list[str]:
     """The head that MACE's calculator takes when none is named, where there are several to choose from."""
     from mace.calculators import MACECalculator
 
-    made = MACECalculator(model_paths=str(path), device="cpu")
-    return ["--head", str(made.head)] if len(made.available_heads) > 1 else []
+    head = mace_internals.chosen_head(MACECalculator(model_paths=str(path), device="cpu"))
+    return [] if head is None else ["--head", head]

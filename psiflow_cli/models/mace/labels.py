@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from psiflow_cli import atomic_file
 from psiflow_cli.worker.structures.training_frames import training_frames
 
 _LABELS = ("energy", "stress")
@@ -20,13 +21,10 @@ def relabel(source: Path, target: Path) -> int:
     Every number is copied as it is written.
     """
     count = 0
-    temporary = target.with_name(target.name + ".tmp")
-    with source.open(encoding="utf-8") as lines, temporary.open("w", encoding="utf-8") as output:
+    with source.open(encoding="utf-8") as lines, atomic_file.writing(target) as output:
         for words, atoms in training_frames(lines):
-            output.write(f"{len(atoms)}\n{' '.join(map(_renamed, words))}\n")
-            output.writelines(atoms)
+            output.write(f"{len(atoms)}\n{' '.join(map(_renamed, words))}\n{''.join(atoms)}".encode())
             count += 1
-    temporary.replace(target)
     return count
 
 

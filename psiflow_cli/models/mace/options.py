@@ -48,6 +48,8 @@ TEXTS = """
     wandb_project work_dir
 """.split()
 LISTS = ["wandb_log_hypers"]
+Value = bool | int | float | str | list[str] | None
+"""What an option may be; None: the trainer's own default."""
 KINDS = {
     **dict.fromkeys((*FLAGS, *BOOLS), "bool"),
     **dict.fromkeys(INTS, "int"),

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
+from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData, UsageError, nearest
-from psiflow_cli.models.mace.options import KINDS, OLD_NAMES, OWNED
+from psiflow_cli.models.mace.options import KINDS, OLD_NAMES, OWNED, Value
 from psiflow_cli.models.mace.tuning import tuned
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Config, TrainingData
+
+T = TypeVar("T")
 
 STEPS = 20_000
 """How many optimiser steps a training takes by default; on one core of 2023 and 3BPA, about half an hour."""
-_SYMBOLS = """
-    H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo
-    Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl
-    Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og
-""".split()  # noqa: SIM905
 
 
-def plan(config: Wire, options: dict[str, str], summary: Wire) -> Wire:
+def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Config:
     """The configuration of `mace_run_train` that decides the model, in MACE's own names.
 
-    `config` is the user's file, `options` the `--set` pairs, which win; see `protocols.Model.plan` for `summary`, whose
-    `dtype`, if it has one, is that of the resources. Files, folders, seed and device are filled in where the training
-    runs. Raises UsageError and, for an element without atomic energy, BadData.
+    See `protocols.Model.plan`. Files, folders, seed and device are filled in where the training runs. Raises UsageError
+    and, for an element without atomic energy, BadData.
     """
-    chosen = {**_chosen(config, _checked), **_chosen(options, _parsed)}
-    full = {**_defaults(summary, chosen), **chosen, "E0s": _e0s(summary)}
+    chosen: Config = {**_chosen(config, _checked), **_chosen(options, _parsed)}
+    full: Config = {**_defaults(summary, chosen), **chosen, "E0s": _e0s(summary)}
     if "init" in summary:
         full = tuned(full, chosen, summary["init"])
     full.setdefault("default_dtype", summary.get("dtype") or "float64")
@@ -47,19 +45,19 @@ def plan(config: Wire, options: dict[str, str], summary: Wire) -> Wire:
     return {key: full[key] for key in sorted(full) if full[key] is not None}
 
 
-def epochs(config: Wire) -> int:
+def epochs(config: Config) -> int:
     """How many epochs a configuration asks for."""
     return int(config.get("max_num_epochs", 2048))
 
 
-def _defaults(summary: Wire, chosen: Wire) -> Wire:
+def _defaults(summary: TrainingData, chosen: Config) -> Config:
     """Small enough for a laptop: two layers of 32 scalar channels, the energies brought in at the end."""
     frames = summary["frames"]
     batch = chosen.get("batch_size") or max(min(2, frames), min(16, frames // 90))
     epochs = chosen.get("max_num_epochs") or max(20, min(400, STEPS * batch // max(1, frames)))
     fewest = 4 if "init" in summary else 20
     two_stages = chosen.get("swa", "start_swa" in chosen or epochs >= fewest)
-    defaults = {
+    defaults: Config = {
         "model": "MACE",
         "r_max": 5.0,
         "num_channels": 32,
@@ -93,12 +91,12 @@ def _defaults(summary: Wire, chosen: Wire) -> Wire:
     return defaults
 
 
-def _e0s(summary: Wire) -> str:
+def _e0s(summary: TrainingData) -> str:
     """The atomic energies as MACE reads them, a dict's text by atomic number, or `average`."""
-    given = summary["e0s"]
-    if isinstance(given, str):
-        return {"average": "average", "init": "foundation"}[given]
-    energies = {_number(key): float(value) for key, value in given.items()}
+    e0s = summary["e0s"]
+    if isinstance(e0s, str):
+        return {"average": "average", "init": "foundation"}[e0s]
+    energies = {_number(key): float(value) for key, value in e0s.items()}
     missing = [symbol for symbol in summary["elements"] if _number(symbol) not in energies]
     if missing:
         raise BadData(
@@ -110,18 +108,19 @@ def _e0s(summary: Wire) -> str:
 
 def _number(element: str | int) -> int:
     text = str(element)
-    return int(text) if text.isdigit() else _SYMBOLS.index(text) + 1
+    return int(text) if text.isdigit() else SYMBOLS.index(text) + 1
 
 
-def _chosen(given: Wire, read: Callable[[str, Any], Any]) -> Wire:
+def _chosen(settings: Mapping[str, T], read: Callable[[str, T], Value]) -> dict[str, Value]:
     """What one source says, under the names that psiflow writes; UsageError for one option under both its names."""
-    chosen: Wire = {}
-    spelt: dict[str, str] = {}
-    for key, value in given.items():
+    chosen: dict[str, Value] = {}
+    spellings: dict[str, str] = {}
+    for key, value in settings.items():
         name = _name(key)
-        if name in spelt:
-            raise UsageError(f"{key} and {spelt[name]}: two names of one option of MACE's trainer", "give one of them")
-        chosen[name], spelt[name] = read(key, value), key
+        if name in spellings:
+            problem = f"{key} and {spellings[name]}: two names of one option of MACE's trainer"
+            raise UsageError(problem, "give one of them")
+        chosen[name], spellings[name] = read(key, value), key
     return chosen
 
 
@@ -136,7 +135,7 @@ def _name(key: str) -> str:
     return OLD_NAMES.get(key, key)
 
 
-def _checked(key: str, value: Any) -> Any:
+def _checked(key: str, value: object) -> Value:
     """A value from a file, of the kind that the option takes; None stands for the trainer's own default."""
     kind = KINDS[key]
     if key == "clip_grad" and value in (None, "None"):
@@ -147,16 +146,20 @@ def _checked(key: str, value: Any) -> Any:
         return value if isinstance(value, str) else repr(value)
     if kind == "float" and isinstance(value, str):
         return _parsed(key, value)  # YAML takes 1e-3 for a word
-    accepted: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "list": (list,)}
-    right = isinstance(value, accepted[kind]) and (kind == "bool" or not isinstance(value, bool))
-    if not right or (kind == "float" and not math.isfinite(value)):
+    if kind == "list" and isinstance(value, list):
+        return value
+    if kind == "bool" and isinstance(value, bool):
+        return value
+    kinds: tuple[type, ...] = {"int": (int,), "float": (int, float)}.get(kind, ())
+    is_number = isinstance(value, kinds) and not isinstance(value, bool)
+    if not isinstance(value, (int, float)) or not is_number or (kind == "float" and not math.isfinite(value)):
         raise UsageError(f"{key}: {value!r} is not {_A[kind]}", "see `mace_run_train --help`")
     if key in ("r_max", "max_num_epochs", "batch_size") and value <= 0:
         raise UsageError(f"{key}: {value!r} is not above zero", "see `mace_run_train --help`")
     return float(value) if kind == "float" else value
 
 
-def _parsed(key: str, text: str) -> Any:
+def _parsed(key: str, text: str) -> Value:
     """A value from `--set`, read as the kind that the option takes."""
     kind = KINDS[key]
     text = text.strip()
@@ -169,7 +172,7 @@ def _parsed(key: str, text: str) -> Any:
     try:
         if kind == "bool":
             return _TRUTH[text.lower()]
-        value: Any = int(text) if kind == "int" else float(text) if kind == "float" else text
+        value = int(text) if kind == "int" else float(text) if kind == "float" else text
     except (KeyError, ValueError):
         raise UsageError(f"{key}: {text!r} is not {_A[kind]}", "see `mace_run_train --help`") from None
     return _checked(key, value)

@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from psiflow_cli.models.mace.inference import native_dtype, weights_file
+from psiflow_cli.models.mace import mace_internals
+from psiflow_cli.models.mace.inference import load, weights_file
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.models import batches
+from psiflow_cli.worker.models import hardware
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from torch_sim.models.interface import ModelInterface
+
+    from psiflow_cli.messages import Context
 
 
-def torchsim(member: str, context: Wire, stress: bool) -> Any:
-    """*worker*: see `protocols.Batches`. Raises Fatal for a model with several heads: the interface takes the first.
-
-    MACE has an interface of its own for torch-sim from 0.4 on (which needs Python 3.12), torch-sim 0.3 one for MACE.
-    """
+def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
+    """*worker*: see `protocols.Batches`. Raises Fatal for a model with several heads: the interface takes the first."""
     import torch
 
-    torch.set_num_threads(batches.threads(context))
-    device = torch.device(context.get("device") or "cpu")
-    model = torch.load(weights_file(member), map_location=device, weights_only=False)
-    dtype = getattr(torch, context.get("dtype") or native_dtype(model))
-    heads = list(getattr(model, "heads", None) or ["Default"])
+    hardware.set_threads(context)
+    device = hardware.device(context)
+    model = load(weights_file(member), device)
+    dtype = getattr(torch, context.get("dtype") or mace_internals.native_dtype(model))
+    heads = mace_internals.heads(model)
     if len(heads) > 1:
         raise Fatal(f"this MACE model has {len(heads)} heads, and torch-sim would take the first", "--engine ase")
-    return _interface()(model, device=device, dtype=dtype, compute_forces=True, compute_stress=stress)
-
-
-def _interface() -> Any:
-    try:
-        from torch_sim.neighbors import torchsim_nl  # noqa: F401  (from 0.4 on)
-    except ImportError:
-        from torch_sim.models.mace import MaceModel
-
-        return MaceModel
-    from mace.calculators.mace_torchsim import MaceTorchSimModel
-
-    return MaceTorchSimModel
+    interface = mace_internals.torchsim_interface()
+    return interface(model, device=torch.device(device), dtype=dtype, compute_forces=True, compute_stress=stress)

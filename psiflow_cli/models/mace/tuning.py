@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import UsageError
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Config
 
 # What decides the shape of the model: MACE takes it from the model to start from and ignores these without a word.
 ARCHITECTURE = """
@@ -23,7 +24,7 @@ PATIENCE = 20
 """Epochs without a lower validation loss after which the last stage ends."""
 
 
-def tuned(full: Wire, chosen: Wire, old: Wire) -> Wire:
+def tuned(full: Config, chosen: Config, old: Config) -> Config:
     """The configuration `full` for a model to start from that was made with the configuration `old`.
 
     `old` is empty where nothing is known of it; `chosen` is what the user asks for. Raises UsageError for what
@@ -31,21 +32,21 @@ def tuned(full: Wire, chosen: Wire, old: Wire) -> Wire:
     """
     for key in ARCHITECTURE:
         if key in chosen and chosen[key] != old.get(key):
-            has = f"is {old[key]!r} in" if key in old else "is decided by"
+            relation = f"is {old[key]!r} in" if key in old else "is decided by"
             raise UsageError(
-                f"{key} {chosen[key]!r} cannot be: it {has} the model to start from",
+                f"{key} {chosen[key]!r} cannot be: it {relation} the model to start from",
                 "leave it out, or train without --init",
             )
-    kept = {key: value for key, value in full.items() if key not in ARCHITECTURE}
-    kept |= {key: old[key] for key in ARCHITECTURE if key in old}
-    defaults = {"lr": LR, "patience": PATIENCE, "max_num_epochs": max(10, full["max_num_epochs"] // SHORTER)}
+    merged = {key: value for key, value in full.items() if key not in ARCHITECTURE}
+    merged |= {key: old[key] for key in ARCHITECTURE if key in old}
+    defaults: Config = {"lr": LR, "patience": PATIENCE, "max_num_epochs": max(10, full["max_num_epochs"] // SHORTER)}
     epochs = chosen.get("max_num_epochs") or defaults["max_num_epochs"]
     defaults["scheduler_patience"] = max(3, epochs // 10)
     if full["swa"]:
         defaults["start_swa"] = max(1, epochs * 3 // 4)
     if old:  # no element is forgotten that is not in the new data
         defaults |= {"default_dtype": old["default_dtype"], "foundation_model_elements": True}
-    kept |= {key: value for key, value in defaults.items() if key not in chosen}
-    if not kept["swa"]:
-        kept = {key: value for key, value in kept.items() if key in chosen or not key.startswith(("swa_", "start_swa"))}
-    return kept
+    merged |= {key: value for key, value in defaults.items() if key not in chosen}
+    if merged["swa"]:
+        return merged
+    return {key: value for key, value in merged.items() if key in chosen or not key.startswith(("swa_", "start_swa"))}

@@ -7,27 +7,24 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from psiflow_cli.errors import BAD_DATA, BUG
+from psiflow_cli.models.nequip.nequip_internals import NOT_COMPILED
 from psiflow_cli.models.nequip.weights import describe, weights_file
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.models import compiled_cache
+from psiflow_cli.worker.models import compiled_cache, hardware
 from psiflow_cli.worker.process import scratch, subprocesses
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import CompiledModel, CompiledRecord, Context
 
 ENDING = ".nequip.pt2"
 COMPILES = dict.fromkeys(("ase", "torchsim", "lammps"), ENDING)
-_EXAMPLE = "nequip-compile takes a training frame as its example, which must have"
-_REASONS = {
-    "different input shapes do not agree": f"{_EXAMPLE} more than a few atoms: train with larger ones, too",
-    "nan .* for field `stress`": f'{_EXAMPLE} a cell: give molecules a Lattice, with pbc="F F F", and train again',
-}
-"""What of the data makes it fail, by what it says (a pattern)."""
 _TARGETS = {"ase": "ase", "torchsim": "batch"}
 
 
-def build(member: str, target: str, folder: str, context: Wire, pair: str) -> Wire:
+def build(member: str, target: str, folder: str, context: Context, pair: str) -> CompiledModel:
     """*worker*: see `protocols.Model.compile`; `pair` is the name of the family's pair style in LAMMPS.
 
     Raises Fatal where there is no C++ compiler, or the model cannot be compiled.
@@ -37,39 +34,38 @@ def build(member: str, target: str, folder: str, context: Wire, pair: str) -> Wi
             "nequip-compile needs a C++ compiler on the worker, and there is none",
             "name a module that has one under [environments] in the site file, or install g++",
         )
-    source, device = weights_file(member), context.get("device") or "cpu"
-    made = Path(folder) / f"model{ENDING}"
-    argv = [sys.executable, "-m", "nequip.scripts.compile", str(source), str(made), "--mode", "aotinductor"]
+    source, device = weights_file(member), hardware.device(context)
+    compiled = Path(folder) / f"model{ENDING}"
+    argv = [sys.executable, "-m", "nequip.scripts.compile", str(source), str(compiled), "--mode", "aotinductor"]
     argv += ["--device", device, "--target", _TARGETS.get(target, pair)]
     log = Path(context["logs"]) / "nequip-compile.log"
     with scratch.folder(context, "psiflow-compile") as place:
         env = {**os.environ, **context.get("env", {}), "TORCHINDUCTOR_CACHE_DIR": str(place / "cache")}
         cpus, seconds = context.get("cpus"), context.get("walltime")
         done = subprocesses.run(argv, log, cwd=place, env=env, seconds=seconds, cpus=cpus)
-    if done.returncode or not made.is_file():
+    if done.returncode or not compiled.is_file():
         lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
-        said = lines[-1][:200]
-        reason = next((reason for sign, reason in _REASONS.items() if re.search(sign, lines[-1])), "")
+        reason = next((reason for sign, reason in NOT_COMPILED.items() if re.search(sign, lines[-1])), "")
         hint = f"{reason}; its log: {log}" if reason else f"its log: {log}"
-        raise Fatal(f"nequip-compile: {said}", hint, 65 if reason else 70)
-    known = describe(str(source))
+        raise Fatal(f"nequip-compile: {lines[-1][:200]}", hint, BAD_DATA if reason else BUG)
+    facts = describe(source)
     return {
-        "path": str(made),
-        "dtype": known["dtype"],
-        "elements": known["elements"],
+        "path": str(compiled),
+        "dtype": facts["dtype"],
+        "elements": facts["elements"],
         "machine": compiled_cache.machine(device),
     }
 
 
-def kept(member: str, target: str, context: Wire) -> tuple[Path, Wire] | None:
+def cached(member: str, target: str, context: Context) -> tuple[Path, CompiledRecord] | None:
     """The compiled model beside a member's weights and its record, if it serves this task on this machine."""
     if Path(member).is_file():
         return None
-    device = context.get("device") or "cpu"
+    device = hardware.device(context)
     path = compiled_cache.place(member, device, target, ENDING)
     if not path.is_file():
         return None
-    known = compiled_cache.valid(path, ENDING, compiled_cache.sha256(weights_file(member)))
-    if known is None or known["machine"] != compiled_cache.machine(device):
+    facts = compiled_cache.valid(path, ENDING, compiled_cache.sha256(weights_file(member)))
+    if facts is None or facts["machine"] != compiled_cache.machine(device):
         return None
-    return (path, known) if context.get("dtype") in (None, known["dtype"]) else None
+    return (path, facts) if context.get("dtype") in (None, facts["dtype"]) else None

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
+from psiflow_cli import atomic_file
+from psiflow_cli.errors import BAD_DATA
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.structures.training_frames import training_frames
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 WEIGHTS = ("config_weight", "config_energy_weight", "config_forces_weight", "config_stress_weight")
 
@@ -26,18 +31,15 @@ def copy(source: Path, target: Path) -> Counts:
     Raises Fatal for no frames, and for frames that are to count more or less than others: NequIP's loss has no weights.
     """
     counts = Counts()
-    temporary = target.with_name(target.name + ".tmp")
-    with source.open(encoding="utf-8") as lines, temporary.open("w", encoding="utf-8") as output:
+    with source.open(encoding="utf-8") as lines, atomic_file.writing(target) as output:
         for words, atoms in training_frames(lines):
             keys = dict(word.partition("=")[::2] for word in words)
             _check_weights(keys, source)
             counts.frames += 1
             counts.with_stress += "stress" in keys
-            output.write(f"{len(atoms)}\n{' '.join(words)}\n")
-            output.writelines(atoms)
-    temporary.replace(target)
+            output.write(f"{len(atoms)}\n{' '.join(words)}\n{''.join(atoms)}".encode())
     if not counts.frames:
-        raise Fatal(f"{source}: no frames besides isolated atoms", "give labelled frames", 65)
+        raise Fatal(f"{source}: no frames besides isolated atoms", "give labelled frames", BAD_DATA)
     return counts
 
 
@@ -48,7 +50,7 @@ def _check_weights(keys: dict[str, str], source: Path) -> None:
             raise Fatal(
                 f"{source}: {key}={value}, but NequIP's trainer has no weights of frames",
                 "remove the key, leave the frame out, or give it more than once",
-                65,
+                BAD_DATA,
             )
 
 
@@ -57,8 +59,8 @@ def average_energies(path: Path, elements: list[str]) -> dict[str, float]:
     import ase.io
     import numpy as np
 
-    frames: list[Any] = ase.io.read(path, ":", format="extxyz")  # type: ignore[assignment]
+    frames = cast("list[Atoms]", ase.io.read(path, ":", format="extxyz"))
     counts = np.array([[list(frame.symbols).count(element) for element in elements] for frame in frames], dtype=float)
     energies = np.array([frame.get_potential_energy() for frame in frames])
-    found = np.linalg.lstsq(counts, energies, rcond=None)[0]
-    return dict(zip(elements, found.tolist(), strict=True))
+    fitted = np.linalg.lstsq(counts, energies, rcond=None)[0]
+    return dict(zip(elements, fitted.tolist(), strict=True))

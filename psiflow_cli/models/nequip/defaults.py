@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.models.nequip import settings
 from psiflow_cli.models.nequip.keys import SHORT
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Config, TrainingData
 
 STEPS = 20_000
 """How many optimiser steps a training takes by default."""
@@ -20,7 +21,7 @@ LR_FALL = 0.01
 """The last learning rate over the first."""
 SHORTER = 4
 """Into how many parts the epochs are divided, of which one is enough for a training that starts from a model."""
-NEQUIP: Wire = {
+NEQUIP: Config = {
     "_target_": "nequip.model.NequIPGNNModel",
     "r_max": 5.0,
     "num_layers": 4,
@@ -30,7 +31,7 @@ NEQUIP: Wire = {
     "radial_mlp_depth": 1,
     "radial_mlp_width": 64,
 }
-ALLEGRO: Wire = {
+ALLEGRO: Config = {
     "_target_": "allegro.model.AllegroModel",
     "r_max": 5.0,
     "radial_chemical_embed": {"_target_": "allegro.nn.TwoBodyBesselScalarEmbed", "num_bessels": 8},
@@ -50,14 +51,14 @@ ALLEGRO: Wire = {
 }
 
 
-def defaults(architecture: Wire, summary: Wire, chosen: Wire) -> Wire:
+def defaults(architecture: Config, summary: TrainingData, chosen: Config) -> Config:
     """The whole configuration less what depends on where it runs; `chosen` is what the user asks for.
 
     A training that starts from a model is shorter. To a loss of the user's own nothing is added.
     """
     frames = summary["frames"]
-    given = {key: settings.resolved(chosen, settings.get(chosen, SHORT[key])) for key in ("batch_size", "max_epochs")}
-    batch, epochs = (value if isinstance(value, int) and value > 0 else None for value in given.values())
+    asked = [settings.resolved(chosen, settings.get(chosen, SHORT[key])) for key in ("batch_size", "max_epochs")]
+    batch, epochs = (value if isinstance(value, int) and value > 0 else None for value in asked)
     batch = batch or max(min(2, frames), min(16, frames // 90))
     shorter = SHORTER if "init" in summary else 1
     epochs = epochs or max(20, min(400, STEPS * batch // max(1, frames))) // shorter
@@ -106,7 +107,7 @@ def _gamma(epochs: int) -> float:
     return round(math.exp(math.log(LR_FALL) / epochs), 6)
 
 
-def _energies_later(epochs: int, has_stress: bool) -> Wire:
+def _energies_later(epochs: int, has_stress: bool) -> Config:
     """Forces first, and energies in two steps once the learning rate is lower, or their noise would slow both down.
 
     Without, slow degrees of freedom such as dihedrals, of which forces tell little, keep their errors (on 3BPA).
@@ -119,7 +120,7 @@ def _energies_later(epochs: int, has_stress: bool) -> Wire:
     }
 
 
-def _losses(has_stress: bool) -> Wire:
+def _losses(has_stress: bool) -> Config:
     """Energies per atom, forces, stress: errors of the last are some meV/Å³, of forces some ten meV/Å."""
     name = "EnergyForceStress" if has_stress else "EnergyForce"
     ignore = {"ignore_nan": {"stress": True}} if has_stress else {}
@@ -142,7 +143,7 @@ def _losses(has_stress: bool) -> Wire:
     }
 
 
-FILLED: Wire = {
+FILLED: Config = {
     "avg_num_neighbors": "${training_data_stats:num_neighbors_mean}",
     "per_type_energy_scales": "${training_data_stats:forces_rms}",
 }

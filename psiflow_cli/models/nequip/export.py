@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from psiflow_cli.models.nequip.compiling import ENDING, build, kept
+from psiflow_cli.errors import BAD_DATA
+from psiflow_cli.models.nequip.compiling import ENDING, build, cached
 from psiflow_cli.models.nequip.weights import PACKAGE, weights_file
 from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.models import hardware
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context
 
 EXPORTS = {
     "ase": {"folder": ""},
@@ -50,21 +53,21 @@ if __name__ == "__main__":
 '''
 
 
-def made(member: str, target: str, folder: str, context: Wire, pair: str) -> str:
+def export_member(member: str, target: str, folder: str, context: Context, pair: str) -> str:
     """*worker*: see `protocols.Model.export`; `pair` is the name of the family's pair style in LAMMPS."""
     if target == "nequip":
         source = weights_file(member)
         if not source.name.endswith(PACKAGE):
-            raise Fatal(f"{source}: is no package", f"nequip-package makes a {PACKAGE} file of it", 65)
+            raise Fatal(f"{source}: is no package", f"nequip-package makes a {PACKAGE} file of it", BAD_DATA)
         return str(shutil.copyfile(source, Path(folder) / source.name))
-    found = kept(member, target, context)
-    path = found[0] if found else Path(build(member, target, folder, context, pair)["path"])
+    compiled = cached(member, target, context)
+    path = compiled[0] if compiled else Path(build(member, target, folder, context, pair)["path"])
     if target != "ase":
         return str(path)
     place = Path(folder) / "folder"
     place.mkdir()
     shutil.copyfile(path, place / f"model{ENDING}")
     more = " and allegro" if pair == "pair_allegro" else ""
-    text = _SCRIPT.format(more=more, device=context.get("device") or "cpu", ending=ENDING)
+    text = _SCRIPT.format(more=more, device=hardware.device(context), ending=ENDING)
     (place / "calculator.py").write_text(text, encoding="utf-8")
     return str(place)

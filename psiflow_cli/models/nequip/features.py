@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
+from psiflow_cli.models.nequip import nequip_internals
 from psiflow_cli.models.nequip.inference import eager
-from psiflow_cli.worker.structures import conversion
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from nequip.integrations.ase import NequIPCalculator
 
-_loaded: dict[tuple[str, ...], Any] = {}
+    from psiflow_cli.messages import Context, Frame
+
+_loaded: dict[tuple[str, ...], NequIPCalculator] = {}
 """The last model, which is not compiled: what is compiled gives away no features."""
 
 
-def of_atoms(frame: Wire, member: str, context: Wire) -> Any:
+def of_atoms(frame: Frame, member: str, context: Context) -> np.ndarray:
     """*worker*: NequIP's last node features, which are invariant, shape (atoms, features)."""
-    return _output(frame, member, context)["node_features"].detach().cpu().numpy()
+    return _outputs(frame, member, context)["node_features"].detach().cpu().numpy()
 
 
-def of_pairs(frame: Wire, member: str, context: Wire) -> Any:
+def of_pairs(frame: Frame, member: str, context: Context) -> np.ndarray:
     """*worker*: Allegro's invariant edge features, of each atom summed over its neighbours, (atoms, features)."""
     import numpy as np
 
-    output = _output(frame, member, context)
+    output = _outputs(frame, member, context)
     edges = output["edge_features"].detach().cpu().numpy()
-    found = np.zeros((len(frame["symbols"]), edges.shape[1]), dtype=edges.dtype)
-    np.add.at(found, output["edge_index"][0].cpu().numpy(), edges)
-    return found
+    features = np.zeros((len(frame["symbols"]), edges.shape[1]), dtype=edges.dtype)
+    np.add.at(features, output["edge_index"][0].cpu().numpy(), edges)
+    return features
 
 
-def _output(frame: Wire, member: str, context: Wire) -> Any:
+def _outputs(frame: Frame, member: str, context: Context) -> dict[str, torch.Tensor]:
     key = (member, str(context.get("device")), str(context.get("dtype")))
     if key not in _loaded:
         _loaded.clear()
         _loaded[key] = eager(member, context)
-    model = _loaded[key]
-    return model.call_model(model.atoms_to_data(conversion.to_ase(frame)))
+    return nequip_internals.outputs(frame, _loaded[key])

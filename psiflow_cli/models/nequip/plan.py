@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData, UsageError, nearest
@@ -13,10 +13,11 @@ from psiflow_cli.models.nequip import settings, tuning
 from psiflow_cli.models.nequip.defaults import FILLED, NEQUIP, defaults
 from psiflow_cli.models.nequip.keys import KNOWN, LOGGERS, OWNED, PARTS, SECTIONS, SHORT
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Config, TrainingData
 
 
-def configured(config: Wire, options: dict[str, str], summary: Wire, architecture: Wire) -> Wire:
+def configured(config: Config, options: dict[str, str], summary: TrainingData, architecture: Config) -> Config:
     """The configuration of `nequip-train` that decides the model, in NequIP's own names.
 
     `config` is the user's file, `options` the `--set` pairs, which win; both may use dotted paths and the names of
@@ -32,18 +33,18 @@ def configured(config: Wire, options: dict[str, str], summary: Wire, architectur
     _fill(planned, summary)
     _check(planned, summary)
     try:
-        copy: Wire = json.loads(json.dumps(planned, allow_nan=False))
+        copy: Config = json.loads(json.dumps(planned, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise UsageError(f"the configuration holds what NequIP cannot read: {error}") from None
     return copy
 
 
-def epochs(config: Wire) -> int:
+def epochs(config: Config) -> int:
     """How many epochs a configuration asks for."""
-    return int(settings.resolved(config, config["trainer"]["max_epochs"]))
+    return int(str(settings.resolved(config, config["trainer"]["max_epochs"])))
 
 
-def _fill(planned: Wire, summary: Wire) -> None:
+def _fill(planned: Config, summary: TrainingData) -> None:
     """What psiflow knows: elements, the energies of their atoms, precision; and what NequIP computes of the data."""
     planned["trainer"].setdefault("enable_progress_bar", False)
     model = settings.model(planned)
@@ -60,12 +61,12 @@ def _fill(planned: Wire, summary: Wire) -> None:
         stats.setdefault("type_names", model["type_names"])
 
 
-def _e0s(summary: Wire) -> Any:
+def _e0s(summary: TrainingData) -> object:
     """The atomic energies by symbol, `average`, or `init` for those of the model to start from."""
-    given = summary["e0s"]
-    if isinstance(given, str):
-        return given
-    energies = {_symbol(key): float(value) for key, value in given.items()}
+    e0s = summary["e0s"]
+    if isinstance(e0s, str):
+        return e0s
+    energies = {_symbol(key): float(value) for key, value in e0s.items()}
     missing = [symbol for symbol in summary["elements"] if symbol not in energies]
     if missing:
         raise BadData(
@@ -80,10 +81,10 @@ def _symbol(element: str | int) -> str:
     return SYMBOLS[int(text) - 1] if text.isdigit() else text
 
 
-def _chosen(config: Wire, options: dict[str, str]) -> Wire:
+def _chosen(config: Config, options: dict[str, str]) -> Config:
     """What the user asks for, as one nested dict in NequIP's own paths; `--set` wins."""
-    chosen: Wire = {}
-    file = settings.with_numbers(config)
+    chosen: Config = {}
+    file = cast("Config", settings.with_numbers(config))
     used = set(settings.references(file)) | {name for text in options.values() for name in settings.references(text)}
     for key, value in file.items():
         path = key if key in used and "." not in key and key not in SECTIONS else _path(key, used)
@@ -96,7 +97,7 @@ def _chosen(config: Wire, options: dict[str, str]) -> Wire:
     return chosen
 
 
-def _put(chosen: Wire, path: str, value: Any, key: str) -> None:
+def _put(chosen: Config, path: str, value: object, key: str) -> None:
     before = settings.get(chosen, path)
     if isinstance(value, dict) and isinstance(before, dict):
         value = settings.merged(before, value)
@@ -126,7 +127,7 @@ def _check_owned(path: str) -> None:
         raise UsageError(f"{path}: psiflow sets this key of NequIP's itself", OWNED[path])
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> object:
     """A value from `--set`: a number, or as YAML reads it."""
     import yaml
 
@@ -136,7 +137,7 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def notes(planned: Wire, summary: Wire) -> list[str]:
+def notes(planned: Mapping[str, object], summary: TrainingData) -> list[str]:
     """What works, but may not be meant; NequIP's loaders give what frames there are."""
     batch = settings.resolved(planned, settings.get(planned, SHORT["batch_size"]))
     if isinstance(batch, int) and batch > summary["frames"]:
@@ -144,11 +145,11 @@ def notes(planned: Wire, summary: Wire) -> list[str]:
     return []
 
 
-def _larger(batch: int, summary: Wire) -> str:
+def _larger(batch: int, summary: TrainingData) -> str:
     return f"batch_size {batch} is larger than the training set ({summary['frames']} frames)"
 
 
-def _check(planned: Wire, summary: Wire) -> None:
+def _check(planned: Config, summary: TrainingData) -> None:
     """Raise UsageError, or BadData, for what cannot work, before anything is submitted."""
     if summary.get("weighted"):
         raise BadData(
@@ -185,12 +186,12 @@ def _check(planned: Wire, summary: Wire) -> None:
             )
 
 
-def _names(planned: Wire, value: Any) -> set[str]:
+def _names(planned: Mapping[str, object], value: object) -> set[str]:
     names = settings.resolved(planned, value)
     return set(map(str, names)) if isinstance(names, list) else set()
 
 
-def _check_names(table: Wire, prefix: str) -> None:
+def _check_names(table: Mapping[str, object], prefix: str) -> None:
     """Keys that a known `_target_` does not take."""
     known = KNOWN.get(str(table.get("_target_")))
     for key, value in table.items():
@@ -200,7 +201,7 @@ def _check_names(table: Wire, prefix: str) -> None:
             _check_names(value, f"{prefix}{key}.")
 
 
-_NUMBERS: dict[str, tuple[Callable[[Any], bool], str]] = {
+_NUMBERS: dict[str, tuple[Callable[[object], bool], str]] = {
     "max_epochs": (lambda x: isinstance(x, int) and x > 0, "an integer above zero"),
     "batch_size": (lambda x: isinstance(x, int) and x > 0, "an integer above zero"),
     "lr": (lambda x: isinstance(x, (int, float)) and 0 < x < math.inf, "a number above zero"),
@@ -209,7 +210,7 @@ _NUMBERS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def _check_numbers(planned: Wire) -> None:
+def _check_numbers(planned: Config) -> None:
     for name, (fits, what) in _NUMBERS.items():
         path = SHORT[name]
         table = settings.model(planned) if path.startswith(settings.MODEL) else None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Config
 
 MODEL = "training_module.model"
 _WHOLE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
@@ -14,9 +15,9 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _DEFAULT_MONITOR = "val0_epoch/weighted_sum"
 
 
-def get(config: Wire, path: str, default: Any = None) -> Any:
+def get(config: Mapping[str, object], path: str, default: object = None) -> object:
     """The value at a dotted path."""
-    value: Any = config
+    value: object = config
     for key in path.split("."):
         if not isinstance(value, dict) or key not in value:
             return default
@@ -24,7 +25,13 @@ def get(config: Wire, path: str, default: Any = None) -> Any:
     return value
 
 
-def put(config: Wire, path: str, value: Any) -> None:
+def table(config: Mapping[str, object], path: str) -> Config:
+    """The table at a dotted path; an empty one where there is none."""
+    value = get(config, path)
+    return value if isinstance(value, dict) else {}
+
+
+def put(config: Config, path: str, value: object) -> None:
     """Set the value at a dotted path."""
     *folders, last = path.split(".")
     for key in folders:
@@ -33,7 +40,7 @@ def put(config: Wire, path: str, value: Any) -> None:
     config[last] = value
 
 
-def paths(config: Wire, prefix: str = "") -> Iterator[str]:
+def paths(config: Mapping[str, object], prefix: str = "") -> Iterator[str]:
     """The dotted path of every value, inner ones included."""
     for key, value in config.items():
         yield f"{prefix}{key}"
@@ -41,16 +48,18 @@ def paths(config: Wire, prefix: str = "") -> Iterator[str]:
             yield from paths(value, f"{prefix}{key}.")
 
 
-def merged(base: Any, over: Any) -> Any:
+def merged(base: Config, over: Config) -> Config:
     """`over` on top of `base`, dict by dict; what has another `_target_` takes the place of all there was."""
-    if not (isinstance(base, dict) and isinstance(over, dict)):
-        return over
     if "_target_" in over and over["_target_"] != base.get("_target_"):
         return over
-    return {**base, **{key: merged(base.get(key), value) for key, value in over.items()}}
+    values = {**base, **over}
+    for key in base.keys() & over.keys():
+        if isinstance(base[key], dict) and isinstance(over[key], dict):
+            values[key] = merged(base[key], over[key])
+    return values
 
 
-def resolved(config: Wire, value: Any) -> Any:
+def resolved(config: Mapping[str, object], value: object) -> object:
     """The value that `${path}` stands for; other interpolations stay as they are."""
     seen = set()
     while isinstance(value, str) and (match := _WHOLE.fullmatch(value)) and value not in seen:
@@ -61,7 +70,7 @@ def resolved(config: Wire, value: Any) -> Any:
     return value
 
 
-def references(value: Any) -> Iterator[str]:
+def references(value: object) -> Iterator[str]:
     """The first key of everything that is interpolated, also inside a resolver's arguments."""
     if isinstance(value, dict):
         for each in value.values():
@@ -73,7 +82,7 @@ def references(value: Any) -> Iterator[str]:
         yield from (match[1] for match in re.finditer(r"\$\{([A-Za-z_]\w*)", value))
 
 
-def with_numbers(value: Any) -> Any:
+def with_numbers(value: object) -> object:
     """What YAML takes for a word although it is a number, such as 1e-3, as the number that NequIP reads."""
     if isinstance(value, dict):
         return {str(key): with_numbers(each) for key, each in value.items()}
@@ -84,18 +93,19 @@ def with_numbers(value: Any) -> Any:
     return value
 
 
-def model(config: Wire) -> Wire:
+def model(config: Config) -> Config:
     """The model's own table, below any `nequip.model.modify`."""
-    table: Wire = config["training_module"]["model"]
+    table: Config = config["training_module"]["model"]
     while isinstance(table.get("model"), dict) and table.get("_target_") == "nequip.model.modify":
         table = table["model"]
     return table
 
 
-def monitor(config: Wire) -> str:
+def monitor(config: Mapping[str, object]) -> str:
     """The metric that tells the best epoch: that of the user's ModelCheckpoint or learning rate, if they name one."""
-    watching = [each for each in get(config, "trainer.callbacks") or [] if isinstance(each, dict)]
+    callbacks = get(config, "trainer.callbacks")
+    watching = [each for each in callbacks if isinstance(each, dict)] if isinstance(callbacks, list) else []
     watching = [each for each in watching if str(each.get("_target_")).endswith(".ModelCheckpoint")]
-    watching += [get(config, "training_module.lr_scheduler") or {}]
-    named = [resolved(config, each["monitor"]) for each in watching if each.get("monitor")]
-    return str(named[0]) if named else _DEFAULT_MONITOR
+    watching.append(table(config, "training_module.lr_scheduler"))
+    metrics = [resolved(config, each["monitor"]) for each in watching if each.get("monitor")]
+    return str(metrics[0]) if metrics else _DEFAULT_MONITOR

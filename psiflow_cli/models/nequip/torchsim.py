@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from psiflow_cli.models.nequip import compiling
-from psiflow_cli.models.nequip.inference import cast
+from psiflow_cli.models.nequip import compiling, nequip_internals
 from psiflow_cli.models.nequip.weights import weights_file
-from psiflow_cli.worker.models import batches
+from psiflow_cli.worker.models import hardware
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from nequip.integrations.torchsim import NequIPTorchSimCalc
+
+    from psiflow_cli.messages import Context
 
 _NEIGHBOURS = "matscipy"
 """What finds neighbours: the default, NVIDIA's, is for GPUs and need not be installed."""
 
 
-def torchsim(member: str, context: Wire, stress: bool) -> Any:
-    """*worker*: see `protocols.Model`; a model that was compiled for batches is taken in place of the weights."""
-    import torch
+def torchsim(member: str, context: Context, stress: bool) -> NequIPTorchSimCalc:
+    """*worker*: see `protocols.Batches`; a model that was compiled for batches is taken in place of the weights."""
     from nequip.integrations.torchsim import NequIPTorchSimCalc
 
-    torch.set_num_threads(batches.threads(context))
-    device = context.get("device") or "cpu"
-    options = {"device": device, "chemical_species_to_atom_type_map": True, "neighborlist_backend": _NEIGHBOURS}
-    if found := compiling.kept(member, "torchsim", context):
-        made = NequIPTorchSimCalc.from_compiled_model(found[0], **options)
+    hardware.set_threads(context)
+    device = hardware.device(context)
+    if compiled := compiling.cached(member, "torchsim", context):
+        interface = NequIPTorchSimCalc.from_compiled_model(
+            compiled[0], device=device, chemical_species_to_atom_type_map=True, neighborlist_backend=_NEIGHBOURS
+        )
     else:
-        made = NequIPTorchSimCalc._from_saved_model(weights_file(member), **options)
-        cast(made.model, context.get("dtype"))
-    made.compute_stress = stress
-    return made
+        interface = nequip_internals.eager_torchsim(weights_file(member), device, _NEIGHBOURS)
+        nequip_internals.cast_model(interface.model, context.get("dtype"))
+    interface.compute_stress = stress
+    return interface

@@ -9,20 +9,23 @@ It reads `nequip.yaml`, which `nequip-train -cn nequip` takes as well, and leave
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import math
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from psiflow_cli.models.nequip import checkpoints
+from psiflow_cli.models.nequip import checkpoints, nequip_internals
 from psiflow_cli.models.nequip.files import BEST, CONFIG, EPOCHS, FACTS, HYDRA, LAST, WEIGHTS
 from psiflow_cli.models.nequip.settings import monitor
 from psiflow_cli.models.nequip.weights import describe
 from psiflow_cli.worker.models.early_stopping import Enough, Stopping
 from psiflow_cli.worker.process.growing_file import cut_torn_line
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import TrainerFacts
 
 PACKAGING_S = 10.0
 """What NequIP takes to build the model again and to pack it; a large one takes about twice as long as a small one."""
@@ -48,43 +51,30 @@ def main() -> int:
     return 0
 
 
-def _train(config: dict[str, Any], stopping: Stopping, best: float, arguments: list[str]) -> None:
-    script: Any = importlib.import_module("nequip.scripts.train")
-    callbacks: Any = importlib.import_module("lightning.pytorch.callbacks")
-    instantiate, kind = script.instantiate, type("Checkpoints", (checkpoints.Epochs, callbacks.Checkpoint), {})
-
-    def with_checkpoints(what: Any, *given: Any, **named: Any) -> Any:
-        if "inference_mode" not in named:  # it is not the trainer that NequIP makes
-            return instantiate(what, *given, **named)
-        own = any(each["_target_"].endswith("ModelCheckpoint") for each in what.get("callbacks") or [])
-        trainer = instantiate({"enable_checkpointing": own, **what}, *given, **named)
-        trainer.callbacks.append(kind(monitor(config), stopping, best))
-        return trainer
-
-    script.instantiate = with_checkpoints
+def _train(config: Mapping[str, object], stopping: Stopping, best: float, arguments: list[str]) -> None:
     if "-cn" not in arguments:
         arguments = ["-cn", Path(CONFIG).stem, f"hydra.run.dir={HYDRA}", *arguments]
-    sys.argv[1:] = arguments
-    script.main()
+    metric = monitor(config)
+    nequip_internals.run_trainer(arguments, checkpoints.Epochs, lambda kind: kind(metric, stopping, best))
 
 
-def _deliver(config: dict[str, Any], finished: bool) -> None:
+def _deliver(config: Mapping[str, object], finished: bool) -> None:
     """Pack the best weights, and note what they are."""
-    importlib.import_module("nequip.utils.global_state").set_global_state()
     best = BEST if Path(BEST).is_file() else LAST
     packed = Path(WEIGHTS).with_name("part.nequip.zip")
     packed.parent.mkdir(exist_ok=True)
-    importlib.import_module("nequip.scripts.package").main(["build", best, str(packed)])
-    facts = {
-        **describe(str(packed)),
+    nequip_internals.package(best, packed)
+    facts: TrainerFacts = {
+        **describe(packed),
         "trainer": _trainer(config),
         "epoch": checkpoints.read(Path(best))["metrics"]["epoch"],
+        "finished": finished,
     }
-    Path(FACTS).write_text(json.dumps({**facts, "finished": finished}))
+    Path(FACTS).write_text(json.dumps(facts))
     packed.replace(WEIGHTS)
 
 
-def _trainer(config: dict[str, Any]) -> str:
+def _trainer(config: Mapping[str, object]) -> str:
     from importlib.metadata import version
 
     nequip = f"nequip {version('nequip')}"

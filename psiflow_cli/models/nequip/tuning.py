@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import UsageError
 from psiflow_cli.models.nequip import settings
 from psiflow_cli.models.nequip.defaults import ENERGY
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Config
 
 LR = 2e-3
 """A fifth of the rate from scratch: larger steps first undo what was learned."""
@@ -18,28 +20,26 @@ _OWN = ("compile_mode", "per_type_energy_scales_trainable", "per_type_energy_shi
 """Keys of the model that a model to start from does not decide."""
 
 
-def check(chosen: Wire, old: Wire) -> None:
+def check(chosen: Mapping[str, object], old: Mapping[str, object]) -> None:
     """Raise UsageError for what contradicts the model to start from, whose configuration is `old`, empty if unknown."""
-    asked = settings.get(chosen, settings.MODEL) or {}
-    known = settings.get(old, settings.MODEL) or {}
+    asked, built = settings.table(chosen, settings.MODEL), settings.table(old, settings.MODEL)
     for key in asked:
-        value, has = settings.resolved(chosen, asked[key]), settings.resolved(old, known.get(key))
-        if key not in _OWN and value != has:
-            what = f"is {has!r} in" if key in known else "is decided by"
+        value, before = settings.resolved(chosen, asked[key]), settings.resolved(old, built.get(key))
+        if key not in _OWN and value != before:
+            what = f"is {before!r} in" if key in built else "is decided by"
             raise UsageError(
                 f"model.{key} {value!r} cannot be: it {what} the model to start from",
                 "leave it out, or train without --init",
             )
 
 
-def tuned(full: Wire, chosen: Wire, old: Wire) -> Wire:
+def tuned(full: Config, chosen: Config, old: Config) -> Config:
     """The configuration `full` for a model to start from that was made with the configuration `old`."""
     module = full["training_module"]
-    asked = settings.get(chosen, settings.MODEL) or {}
-    known = dict(settings.get(old, settings.MODEL) or {})
-    known.pop("per_type_energy_shifts", None)
-    kept = {**known, **{key: asked[key] for key in asked if key in _OWN}} if known else module["model"]
-    full = {**full, "training_module": {**module, "model": kept}}
+    asked, before = settings.table(chosen, settings.MODEL), dict(settings.table(old, settings.MODEL))
+    before.pop("per_type_energy_shifts", None)
+    model = {**before, **{key: asked[key] for key in asked if key in _OWN}} if before else module["model"]
+    full = {**full, "training_module": {**module, "model": model}}
     if settings.get(chosen, "training_module.optimizer") is None:
         settings.put(full, "training_module.optimizer.lr", LR)
     if settings.get(chosen, "training_module.loss") is None:

@@ -6,13 +6,16 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import CannotCreate
 from psiflow_cli.stages.core import single
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.worker.models import compiled_cache
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import CompiledModel, CompiledRecord, Summary
 
 
 @dataclass(frozen=True)
@@ -53,25 +56,25 @@ def make_folders(compilation: Compilation) -> None:
             raise CannotCreate(f"{path.parent}: {error.strerror}", "copy the bundle to where you may write") from None
 
 
-def run(compilation: Compilation, workspace: Workspace, members: list[int]) -> dict[str, Any]:
+def run(compilation: Compilation, workspace: Workspace, members: list[int]) -> Summary:
     """Compile these members, one after another, and put the results into the bundle; returns the summary."""
     workspace.run.begin(len(members))
     with workspace.run.guard_end(), workspace.session() as session:
         for index in members:
-            made = workspace.job.folder / "made"
-            shutil.rmtree(made, ignore_errors=True)
-            made.mkdir(mode=0o700)
+            folder = workspace.job.folder / "made"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
             member = compilation.model.members[index]
             payload = {
                 "family": compilation.family, "member": member, "weights": compilation.model.weights,
-                "target": compilation.target, "folder": str(made.absolute()),
+                "target": compilation.target, "folder": str(folder.absolute()),
                 "context": {**workspace.context(), "device": compilation.device},
             }  # fmt: skip
-            known = single.perform(
+            compiled = single.perform(
                 workspace, session, "psiflow_cli.worker.models.export:compiled", payload, f"compile-member-{index}"
             )
-            _keep(compilation, workspace, index, known)
-            shutil.rmtree(made)
+            _keep(compilation, workspace, index, compiled)
+            shutil.rmtree(folder)
     return {
         "total": len(members),
         "failed": 0,
@@ -82,13 +85,19 @@ def run(compilation: Compilation, workspace: Workspace, members: list[int]) -> d
     }
 
 
-def _keep(compilation: Compilation, workspace: Workspace, index: int, known: dict[str, Any]) -> None:
+def _keep(compilation: Compilation, workspace: Workspace, index: int, compiled: CompiledModel) -> None:
     """Put a compiled model into its place, then the record without which it is not used."""
     path = compilation.places[index]
     temporary = workspace.run.temporary(str(path))
-    shutil.copyfile(known.pop("path"), temporary)
+    shutil.copyfile(compiled["path"], temporary)
     digest = list(compilation.model.weights.values())[index]
-    facts = {"sha256": compiled_cache.sha256(temporary), "weights": digest, **known}
+    facts: CompiledRecord = {
+        "sha256": compiled_cache.sha256(temporary),
+        "weights": digest,
+        "dtype": compiled["dtype"],
+        "elements": compiled["elements"],
+        "machine": compiled["machine"],
+    }
     workspace.run.publish(temporary, str(path))
     note = compiled_cache.record(path, compilation.ending)
     temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

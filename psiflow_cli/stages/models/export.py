@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import UsageError, nearest
 from psiflow_cli.stages.core import single
 from psiflow_cli.stages.core.workspace import Job, Workspace
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Summary
 
 Forms = dict[str, dict[str, str]]
 """For each target, how its files end in each of its forms, the usual one first; see `protocols.Model.EXPORTS`."""
@@ -21,8 +24,8 @@ _EXPORT = "psiflow_cli.worker.models.export:export"
 def suffix(family: str, forms: Forms, target: str, form: str | None) -> tuple[str, str]:
     """The form, and how its files end. Raises UsageError for what the family does not have."""
     if target not in forms:
-        known = f"{family} exports to {', '.join(sorted(forms))}" if forms else f"{family} exports to nothing"
-        raise UsageError(f"--to {target}: {known}")
+        exports = f"{family} exports to {', '.join(sorted(forms))}" if forms else f"{family} exports to nothing"
+        raise UsageError(f"--to {target}: {exports}")
     if form is None:
         form = next(iter(forms[target]))
     if form not in forms[target]:
@@ -65,16 +68,16 @@ class Export:
     form: str
 
 
-def run(export: Export, workspace: Workspace) -> dict[str, Any]:
+def run(export: Export, workspace: Workspace) -> Summary:
     """Make the file or folder and put it into its place; returns the summary."""
     workspace.run.begin(1)
     with workspace.run.guard_end():
-        made = workspace.job.folder / "made"
-        shutil.rmtree(made, ignore_errors=True)
-        made.mkdir(mode=0o700)
+        folder = workspace.job.folder / "made"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
         payload = {
             "family": export.family, "members": export.members, "weights": export.model.weights,
-            "target": export.target, "form": export.form, "folder": str(made.absolute()),
+            "target": export.target, "form": export.form, "folder": str(folder.absolute()),
             "context": workspace.context(),
         }  # fmt: skip
         with workspace.session() as session:
@@ -86,7 +89,7 @@ def run(export: Export, workspace: Workspace) -> dict[str, Any]:
         else:
             shutil.copyfile(path, temporary)
         workspace.run.publish(temporary, export.job.output)
-        shutil.rmtree(made)
+        shutil.rmtree(folder)
     return {
         "total": 1,
         "failed": 0,

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from psiflow_cli import bundle
 from psiflow_cli.errors import BadData
 from psiflow_cli.worker.models import compiled_cache
 
 
-def verify(name: str) -> dict[str, Any]:
-    """How many files were checked, and what is wrong with them: `wrong` has a message and a hint for each.
+class Problem(TypedDict):
+    """What is wrong with a file, and what to do."""
+
+    message: str
+    hint: str
+
+
+class Verified(TypedDict):
+    """What became of the check."""
+
+    model: str
+    checked: int
+    """Files."""
+    wrong: list[Problem]
+
+
+def verify(name: str) -> Verified:
+    """How many files were checked, and what is wrong with them.
 
     Raises NoInput or BadData for what is no bundle, or has weights that its model.toml does not name.
     """

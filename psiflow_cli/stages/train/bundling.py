@@ -7,17 +7,16 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import bundle, extxyz, toml
 from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError, Stopped
-from psiflow_cli.messages import Wire
 from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.stages.core.workspace import Workspace
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Epoch
+    from psiflow_cli.messages import Epoch, MemberMetrics, TrainedMember, TrainingFacts
 
 KEPT_BYTES = 200 * 2**20
 """Training data of at most this size are kept with the model, compressed, for a later training that starts from it."""
@@ -26,57 +25,59 @@ _LEARNING_CURVE = "psiflow_cli.worker.plots.learning_curve:learning_curve"
 
 
 def publish(
-    workspace: Workspace, session: Session, facts: dict[str, Any], trained: list[Wire], curves: list[list[Epoch]],
-    files: dict[str, str],
-) -> dict[str, Any]:  # fmt: skip
+    workspace: Workspace, session: Session, facts: TrainingFacts, trained: list[TrainedMember],
+    curves: list[list[Epoch]], files: dict[str, str],
+) -> dict[str, MemberMetrics]:  # fmt: skip
     """Make the bundle of these members; `files` are what they were trained on and validated with.
 
     Returns the metrics of each member.
     """
-    made = workspace.run.temporary(workspace.job.output)
-    shutil.rmtree(made, ignore_errors=True)  # of a command that was killed
-    made.mkdir(mode=0o700)
+    folder = workspace.run.temporary(workspace.job.output)
+    shutil.rmtree(folder, ignore_errors=True)  # of a command that was killed
+    folder.mkdir(mode=0o700)
     try:
         weights: dict[str, str] = {}
         for index, member in enumerate(trained):
-            folder = made / f"member-{index}"
-            folder.mkdir()
+            member_folder = folder / f"member-{index}"
+            member_folder.mkdir()
             for source in map(Path, member["weights"]):
-                shutil.copyfile(source, folder / source.name)
-                weights[f"member-{index}/{source.name}"] = _digest(folder / source.name)
+                shutil.copyfile(source, member_folder / source.name)
+                weights[f"member-{index}/{source.name}"] = _digest(member_folder / source.name)
             for log in map(Path, member["logs"]):
-                shutil.copyfile(log, folder / log.name)
-        metrics = {
-            f"member-{i}": {"epochs": len(c), "last": c[-1] if c else {}, **trained[i].get("metrics", {})}
-            for i, c in enumerate(curves)
-        }
-        (made / "metrics.json").write_text(json.dumps({"metrics": metrics, "curves": curves}, indent=1))
+                shutil.copyfile(log, member_folder / log.name)
+        metrics = {f"member-{i}": _metrics(member, curves[i]) for i, member in enumerate(trained)}
+        (folder / "metrics.json").write_text(json.dumps({"metrics": metrics, "curves": curves}, indent=1))
         # what the clock has stopped is whole without its picture
         with contextlib.suppress(*([Stopped] if facts.get("unfinished") else [])):
-            _draw(session, curves, made / "learning-curve.png")
-        tables = {"data": _keep_data(made, files), "weights": weights}
-        (made / "model.toml").write_text(toml.dumps({**facts, **tables}))
-        bundle.load(str(made))
-        workspace.run.publish(made, workspace.job.output)
+            _draw(session, curves, folder / "learning-curve.png")
+        tables = {"data": _keep_data(folder, files), "weights": weights}
+        (folder / "model.toml").write_text(toml.dumps({**facts, **tables}))
+        bundle.load(str(folder))
+        workspace.run.publish(folder, workspace.job.output)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
     return metrics
 
 
-def _keep_data(made: Path, files: dict[str, str]) -> dict[str, str]:
+def _metrics(member: TrainedMember, curve: list[Epoch]) -> MemberMetrics:
+    taken = {"epochs": len(curve), "last": curve[-1] if curve else {}, **member.get("metrics", {})}
+    return cast("MemberMetrics", taken)
+
+
+def _keep_data(folder: Path, files: dict[str, str]) -> dict[str, str]:
     """The training data in the bundle, with their checksums; none where they are large."""
     size = sum(Path(path).stat().st_size for path in files.values())
     if size > KEPT_BYTES:
         note(f"{size / 2**20:.0f} MB of training data are not kept in the model: --init will not replay them")
         return {}
-    (made / "data").mkdir()
-    kept = {}
+    (folder / "data").mkdir()
+    digests = {}
     for part, path in files.items():
         name = f"data/{part}.xyz.zst"
         with Path(path).open(encoding="utf-8") as text:
-            extxyz.write(made / name, text)
-        kept[name] = _digest(made / name)
-    return kept
+            extxyz.write(folder / name, text)
+        digests[name] = _digest(folder / name)
+    return digests
 
 
 def _digest(path: Path) -> str:

@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import PsiflowError
-from psiflow_cli.messages import Wire
+from psiflow_cli.errors import BUG, NO_RESOURCES, PsiflowError
 from psiflow_cli.protocols import Model
 from psiflow_cli.runtime.session import Outcome, Session, Task
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context, TrainedMember, TrainingJob
 
 DELIVERY_S = 10.0
 """What is kept of the time to the deadline for making the bundle."""
@@ -23,7 +26,7 @@ class Member:
 
     index: int
     folder: Path
-    job: Wire
+    job: TrainingJob
     tries: int = 0
     losses: int = 0
     epochs: int = 0
@@ -43,11 +46,11 @@ def train(
     module: Model,
     worker: str,
     session: Session,
-    context: Wire,
+    context: Context,
     lost: Callable[[list[str], str], None],
-) -> list[Wire]:
+) -> list[TrainedMember]:
     """What the trainer says of each member, in order; one that is lost with its worker goes on from its checkpoint."""
-    trained: dict[int, Wire] = {}
+    trained: dict[int, TrainedMember] = {}
     waiting = list(members)
     ends = _ends(len(members), session)
     while len(trained) < len(members):
@@ -66,7 +69,7 @@ def train(
             raise PsiflowError(
                 f"training of member {member.index} ended: {outcome.lost or outcome.error}",
                 f"its log: {member.folder}; run the same command again to go on from its last checkpoint",
-                69 if outcome.lost else 70,
+                NO_RESOURCES if outcome.lost else BUG,
             )
         trained[member.index] = outcome.value
     return [trained[i] for i in range(len(members))]

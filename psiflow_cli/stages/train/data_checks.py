@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
@@ -82,14 +81,14 @@ def check_elements(trained: set[str], first: dict[str, str], drawn: bool) -> Non
 
 def check_weights(frame: Frame) -> str:
     """Where and how this frame counts more or less than others, or "". Raises BadData for a weight that is none."""
-    found = ""
+    weighted = ""
     for key in WEIGHTS:
-        value: Any = frame.info.get(key, 1.0)
+        value = frame.info.get(key, 1.0)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
             raise BadData(f"{frame.where}: {key}={str(value)[:40]} is no weight", "a number that is not negative")
         if value != 1:
-            found = f"{frame.where}: {key}={value}"
-    return found
+            weighted = f"{frame.where}: {key}={value}"
+    return weighted
 
 
 def stress_note(with_stress: int, periodic: int) -> list[str]:
@@ -99,7 +98,7 @@ def stress_note(with_stress: int, periodic: int) -> list[str]:
     return []
 
 
-def about(frame: Frame) -> dict[str, Any]:
+def about(frame: Frame) -> dict[str, object]:
     """What a trainer, or a later training, has to know of a frame: what it is, how much it counts, who labelled it."""
     return {k: v for k, v in frame.info.items() if k in ("config_type", "psiflow_reference", "psiflow_code", *WEIGHTS)}
 

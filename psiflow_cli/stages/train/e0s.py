@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 from psiflow_cli import extxyz
 from psiflow_cli.elements import SYMBOLS
@@ -19,26 +18,26 @@ DRIFT_EV = 1e-3
 
 def note_atom(symbol: str, energy: float, where: str, e0s: E0S) -> None:
     """Take the energy of an isolated atom down; raises BadData if it contradicts an earlier one."""
-    known = e0s.setdefault(symbol, energy)
-    if abs(known - energy) > SAME_ENERGY_EV:
+    earlier = e0s.setdefault(symbol, energy)
+    if abs(earlier - energy) > SAME_ENERGY_EV:
         raise BadData(
-            f"{where}: an isolated {symbol} atom at {energy} eV, but an earlier one at {known} eV",
+            f"{where}: an isolated {symbol} atom at {energy} eV, but an earlier one at {earlier} eV",
             "keep one per element, or give the energies with --e0s",
         )
 
 
 def choose(
-    elements: set[str], found: E0S, crystals: set[str], given: E0S | str | None, start: E0S | None
+    elements: set[str], in_data: E0S, crystals: set[str], chosen: E0S | str | None, start: E0S | None
 ) -> tuple[E0S | str, str]:
-    """The energies (eV) for these elements and a note: those given, else those of `start`, else those `found` in data.
+    """The energies (eV) for these elements and a note: those `chosen`, else those of `start`, else those `in_data`.
 
     `start` is the model to start from, whose energies its weights were fitted with. `crystals` are elements with
     periodic one-atom frames. An average only if asked for. Raises BadData that names every element without one.
     """
-    if isinstance(given, str):
-        return given, ""
-    known = {**found, **(start or {}), **(given or {})}
-    missing = sorted(elements - known.keys())
+    if isinstance(chosen, str):
+        return chosen, ""
+    energies = {**in_data, **(start or {}), **(chosen or {})}
+    missing = sorted(elements - energies.keys())
     if missing:
         crystal = " (one-atom frames that are periodic count as crystals unless config_type=IsolatedAtom)"
         note = crystal if crystals & set(missing) else ""
@@ -46,16 +45,18 @@ def choose(
             f"no energy of an isolated atom for {', '.join(missing)}{note}",
             "add one-atom frames to the data, or give --e0s FILE, --e0s '{8: -432.1, …}' or --e0s average",
         )
-    return {e: known[e] for e in sorted(elements)}, _drift(found, start or {}, given or {})
+    return {e: energies[e] for e in sorted(elements)}, _drift(in_data, start or {}, chosen or {})
 
 
-def _drift(found: E0S, start: E0S, given: E0S) -> str:
+def _drift(in_data: E0S, start: E0S, chosen: E0S) -> str:
     """Where the data's isolated atoms are not those of the model to start from, which are used."""
-    far = [e for e in sorted(found.keys() & start.keys() - given.keys()) if abs(found[e] - start[e]) > DRIFT_EV]
+    far = [e for e in sorted(in_data.keys() & start.keys() - chosen.keys()) if abs(in_data[e] - start[e]) > DRIFT_EV]
     if not far:
         return ""
-    each = ", ".join(f"{e} {found[e]:g} eV here, {start[e]:g} eV there" for e in far)
-    return f"isolated atoms differ from those of the model to start from, whose energies are kept (--e0s): {each}"
+    differences = ", ".join(f"{e} {in_data[e]:g} eV here, {start[e]:g} eV there" for e in far)
+    return (
+        f"isolated atoms differ from those of the model to start from, whose energies are kept (--e0s): {differences}"
+    )
 
 
 def parse(text: str) -> E0S | str:
@@ -95,7 +96,7 @@ def _parse_dict(text: str) -> E0S:
     return pairs
 
 
-def _symbol(key: Any) -> str:
+def _symbol(key: object) -> str:
     if isinstance(key, int) and 1 <= key <= len(SYMBOLS):
         return SYMBOLS[key - 1]
     if isinstance(key, str) and key in SYMBOLS:

@@ -51,19 +51,19 @@ class Start:
         return extxyz.read(path, name=f"{self.name}/data/{path.name}")
 
 
-def find(given: Bundle | None, output: str, folder: Path, keep: bool) -> Start | None:
+def find(model: Bundle | None, output: str, folder: Path, keep: bool) -> Start | None:
     """The model to start from; with `keep`, a copy in the run's folder.
 
     Where a model is trained further in its own place and the clock stopped that, it goes on from where it began.
     """
-    if given is None:
+    if model is None:
         return None
-    kept = folder / _KEPT
-    name = str(given.path)
-    begun = given.facts.get("init")
-    if given.unfinished and begun and is_output(given, output) and (kept / begun).is_dir():
-        return Start(bundle.load(str(kept / begun)), name)
-    return Start(bundle.pinned(given, kept) if keep else given, name)
+    copies = folder / _KEPT
+    name = str(model.path)
+    begun = model.facts.get("init")
+    if model.unfinished and begun and is_output(model, output) and (copies / begun).is_dir():
+        return Start(bundle.load(str(copies / begun)), name)
+    return Start(bundle.pinned(model, copies) if keep else model, name)
 
 
 def forget(folder: Path) -> None:
@@ -71,6 +71,6 @@ def forget(folder: Path) -> None:
     shutil.rmtree(folder / _KEPT, ignore_errors=True)
 
 
-def is_output(given: Bundle, output: str) -> bool:
+def is_output(model: Bundle, output: str) -> bool:
     """Whether the model to start from is the one that the new one replaces."""
-    return os.path.realpath(given.path) == os.path.realpath(output)
+    return os.path.realpath(model.path) == os.path.realpath(output)

@@ -5,22 +5,24 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.models import committee_calculator, weights
 from psiflow_cli.worker.process.call import resolve
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
 
-_loaded: dict[tuple[str, ...], list[Any]] = {}
+    from psiflow_cli.messages import Context, ModelWeights
+
+_loaded: dict[tuple[str, ...], list[Calculator]] = {}
 """The last model of each thread: calculators hold the positions that they were asked about."""
 
 
-def calculator(model: Wire, context: Wire) -> Any:
-    """The calculator of `model["members"]` (folders) of `model["family"]` (a name, a module or a file.py).
+def calculator(model: ModelWeights, context: Context) -> Calculator:
+    """The calculator of a model; of a committee, their mean, with their `spread`. Raises Fatal for replaced weights.
 
-    `model["weights"]` (path: sha256), where given, must be what is there: raises Fatal where a file was replaced.
-    More than one member gives their mean, and their `spread`; see `committee_calculator`. The last model is kept, and
+    The last model is kept, and
     comes back without memory of earlier positions: a neighbour list that remembers them would change the last digits
     of forces.
     """
@@ -41,7 +43,7 @@ def calculator(model: Wire, context: Wire) -> Any:
         member.reset()
     if len(members) == 1:
         return members[0]
-    return committee_calculator.calculator(members)
+    return committee_calculator.mean(members)
 
 
 def same_digits() -> None:

@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.models.committee_calculator import spread
 from psiflow_cli.worker.models.weights import check
 from psiflow_cli.worker.process import call
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context, Frame, Prediction, PredictionResult
 
 
 def evaluate(
-    frames: list[Wire], family: str, members: list[str], context: Wire, weights: dict[str, str] | None = None
-) -> list[Wire]:
-    """A prediction for each frame; from a committee, the mean over its members.
+    frames: list[Frame], family: str, members: list[str], context: Context, weights: dict[str, str] | None = None
+) -> list[PredictionResult]:
+    """A prediction for each frame; from a committee, the mean over its members, and their `spread`.
 
-    `energy_std` (eV) and `forces_std` (eV/Å, of each atom; see `committee_calculator.spread`) come with a
-    committee only.
     `weights` (path: sha256) must be what is there: raises Fatal where a file was replaced.
     """
     check(weights or {})
     predict = call.resolve(f"{family}:predict")
-    per_member: list[list[Wire]] = predict(frames=frames, members=members, context=context)
+    per_member: list[list[PredictionResult]] = predict(frames=frames, members=members, context=context)
     if len(members) == 1:
         return per_member[0]
-    return [_combine(list(of_frame)) for of_frame in zip(*per_member, strict=True)]
+    return [_combine(of_frame) for of_frame in zip(*per_member, strict=True)]
 
 
-def _combine(results: list[Wire]) -> Wire:
+def _combine(results: Sequence[PredictionResult]) -> PredictionResult:
     import numpy as np
 
     for result in results:
         if "failure" in result:
             return result
-    energies = np.array([r["energy"] for r in results])
-    forces = np.array([r["forces"] for r in results])
+    predictions = cast("Sequence[Prediction]", results)
+    energies = np.array([each["energy"] for each in predictions])
+    forces = np.array([each["forces"] for each in predictions])
     energy_std, forces_std = spread(energies, forces)
-    stresses = [r["stress"] for r in results]
-    stress = None if any(s is None for s in stresses) else np.mean(stresses, axis=0).tolist()
+    stresses = [each["stress"] for each in predictions if each["stress"] is not None]
+    stress = np.mean(stresses, axis=0).tolist() if len(stresses) == len(predictions) else None
     return {
         "energy": float(energies.mean()),
         "forces": forces.mean(axis=0).tolist(),

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
+    from ase.calculators.calculator import Calculator
 
 
-def spread(energies: Any, forces: Any) -> tuple[float, list[float]]:
-    """Standard deviations over the members of a committee: of the energy (eV), and of the force on each atom (eV/Å).
+def spread(
+    energies: Sequence[float] | np.ndarray, forces: Sequence[np.ndarray] | np.ndarray
+) -> tuple[float, list[float]]:
+    """Standard deviations over a committee's members: of the energy (eV), and of the force on each atom (eV/Å).
 
     The latter is the norm of those of the three components. Both are those of the members themselves (division by
     their number), as MACE's calculator gives them.
@@ -17,12 +24,12 @@ def spread(energies: Any, forces: Any) -> tuple[float, list[float]]:
     return float(np.std(energies)), np.linalg.norm(np.std(forces, axis=0), axis=1).tolist()
 
 
-def calculator(members: Sequence[Any]) -> Any:
-    """Mean energy, forces and stress; `spread` is that of the positions computed last, see the function."""
+def mean(members: Sequence[Calculator]) -> Calculator:
+    """Mean energy, forces and stress; its `spread` is that of the positions computed last, see the function."""
     import numpy as np
     from ase.calculators.calculator import Calculator, all_changes
 
-    class Mean(Calculator):
+    class MeanCalculator(Calculator):
         implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012
         spread: tuple[float, list[float]]
 
@@ -32,13 +39,16 @@ def calculator(members: Sequence[Any]) -> Any:
                 member.reset()
 
         def calculate(
-            self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes
+            self,
+            atoms: Atoms | None = None,
+            properties: Sequence[str] = ("energy",),
+            system_changes: Sequence[str] = all_changes,
         ) -> None:
             names = ["energy", "forces", *(["stress"] if "stress" in properties else [])]
-            found = {name: [member.get_property(name, atoms) for member in members] for name in names}
-            self.atoms = atoms.copy()
-            self.results = {name: np.mean(values, axis=0) for name, values in found.items()}
+            values = {name: [member.get_property(name, atoms) for member in members] for name in names}
+            self.atoms = None if atoms is None else atoms.copy()
+            self.results = {name: np.mean(each, axis=0) for name, each in values.items()}
             self.results["energy"] = float(self.results["energy"])
-            self.spread = spread(found["energy"], found["forces"])
+            self.spread = spread(np.array(values["energy"]), np.array(values["forces"]))
 
-    return Mean()  # type: ignore[no-untyped-call]
+    return MeanCalculator()  # type: ignore[no-untyped-call]

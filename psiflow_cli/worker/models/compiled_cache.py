@@ -10,11 +10,12 @@ import hashlib
 import json
 import platform
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import CompiledRecord, Machine
 
 FOLDER = "compiled"
-
-Wire = dict[str, Any]
 
 
 def place(member: str | Path, device: str, target: str, ending: str) -> Path:
@@ -27,14 +28,14 @@ def record(path: Path, ending: str) -> Path:
     return path.with_name(path.name.removesuffix(ending) + ".json")
 
 
-def valid(path: Path, ending: str, weights: str) -> Wire | None:
+def valid(path: Path, ending: str, weights: str) -> CompiledRecord | None:
     """The record of a compiled model, if this is what was made of the weights with this sha256."""
     try:
-        known: Wire = json.loads(record(path, ending).read_text(encoding="utf-8"))
-        same = known["weights"] == weights and known["sha256"] == sha256(path)
+        entry = cast("CompiledRecord", json.loads(record(path, ending).read_text(encoding="utf-8")))
+        same = entry["weights"] == weights and entry["sha256"] == sha256(path)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return known if same else None
+    return entry if same else None
 
 
 def sha256(path: Path) -> str:
@@ -42,8 +43,8 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def machine(device: str) -> Wire:
-    """What two machines must share for one to run what was compiled on the other."""
+def machine(device: str) -> Machine:
+    """This one."""
     import torch
 
     kind = torch.cuda.get_device_name() if device == "cuda" else hashlib.sha256(_cpu().encode()).hexdigest()[:16]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from psiflow_cli.worker import failures
 from psiflow_cli.worker.models import predictions
@@ -13,17 +13,28 @@ from psiflow_cli.worker.models.weights import check
 from psiflow_cli.worker.process import call
 from psiflow_cli.worker.structures import conversion
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from dscribe.descriptors import SOAP
+
+    from psiflow_cli.messages import Context, Failure, Frame
 
 CUTOFF, RADIAL, ANGULAR = 5.0, 6, 4
 """Of SOAP: Å, and how many radial functions and angular momenta."""
 
 
+class Described(TypedDict):
+    """A structure as numbers."""
+
+    features: str
+    """See `packed`."""
+
+
 def of_model(
-    frames: list[Wire], family: str, members: list[str], weights: dict[str, str], elements: list[str] | None,
-    context: Wire,
-) -> list[Wire]:  # fmt: skip
-    """{"features": see `packed`} or a failure for each frame: the mean of what a model knows of its atoms.
+    frames: list[Frame], family: str, members: list[str], weights: dict[str, str], elements: list[str] | None,
+    context: Context,
+) -> list[Described | Failure]:  # fmt: skip
+    """For each frame, the mean of what a model knows of its atoms, or a failure.
 
     Of a committee, the first member is asked. `elements` are those the model knows (None: whatever it takes). Raises
     Fatal where a weight file was replaced.
@@ -31,14 +42,14 @@ def of_model(
     check(weights)
     describe = call.resolve(f"{family}:features")
 
-    def one(frame: Wire) -> Any:
-        return describe(frame, members[0], context).mean(axis=0)
+    def one(frame: Frame) -> np.ndarray:
+        return cast("np.ndarray", describe(frame, members[0], context).mean(axis=0))
 
     return [predictions.unfit(frame, elements) or _described(frame, one) for frame in frames]
 
 
-def soap(frames: list[Wire], species: list[str], context: Wire) -> list[Wire]:
-    """{"features": see `packed`} or a failure for each frame: its average SOAP vector, of length 1.
+def soap(frames: list[Frame], species: list[str], context: Context) -> list[Described | Failure]:
+    """For each frame, its average SOAP vector, of length 1, or a failure.
 
     The distance of two such vectors is (2 - 2k)^(1/2), where k is the average kernel of De et al., Phys. Chem. Chem.
     Phys. 18, 13754 (2016) with zeta = 1; of the neighbours' elements, those of one factor of the power spectrum are
@@ -46,15 +57,15 @@ def soap(frames: list[Wire], species: list[str], context: Wire) -> list[Wire]:
     """
     import numpy as np
 
-    def one(frame: Wire) -> Any:
-        vector = _soap(tuple(species), any(frame["pbc"])).create(conversion.to_ase(frame))
-        return vector / np.linalg.norm(vector)
+    def one(frame: Frame) -> np.ndarray:
+        vector: np.ndarray = _soap(tuple(species), any(frame["pbc"])).create(conversion.to_ase(frame))
+        return cast("np.ndarray", vector / np.linalg.norm(vector))
 
     return [predictions.unfit(frame, species) or _described(frame, one) for frame in frames]
 
 
 @lru_cache
-def _soap(species: tuple[str, ...], periodic: bool) -> Any:
+def _soap(species: tuple[str, ...], periodic: bool) -> SOAP:
     try:
         from dscribe.descriptors import SOAP
     except ImportError as error:
@@ -66,7 +77,7 @@ def _soap(species: tuple[str, ...], periodic: bool) -> Any:
     )  # fmt: skip
 
 
-def _described(frame: Wire, describe: Callable[[Wire], Any]) -> Wire:
+def _described(frame: Frame, describe: Callable[[Frame], np.ndarray]) -> Described | Failure:
     import numpy as np
 
     try:
@@ -80,7 +91,7 @@ def _described(frame: Wire, describe: Callable[[Wire], Any]) -> Wire:
     return {"features": packed(vector)}
 
 
-def packed(vector: Any) -> str:
+def packed(vector: np.ndarray) -> str:
     """Numbers as base64 of little-endian float32: a journal of them stays readable line by line, and small."""
     import numpy as np
 

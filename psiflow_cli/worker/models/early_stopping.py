@@ -7,10 +7,19 @@ and it forgets the count over a restart. So psiflow counts, too.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TypedDict
 
 DELIVERY_S = 6.0
 """What is kept of the time to write the best weights as a model, and to leave."""
+
+
+class StoppingState(TypedDict):
+    """What a later process has to know."""
+
+    worst_epoch_s: float
+    """The longest epoch."""
+    stale: int
+    """Epochs since the last improvement."""
 
 
 class Enough(Exception):
@@ -28,11 +37,11 @@ class Stopping:
         self._stale = 0
         self.out_of_time = False
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> StoppingState:
         """What a later process has to know."""
         return {"worst_epoch_s": self._worst, "stale": self._stale}
 
-    def resume(self, state: dict[str, Any]) -> None:
+    def resume(self, state: StoppingState) -> None:
         """Go on counting; raises Enough where no epoch fits into the time, or none is wanted."""
         self._worst, self._stale = state["worst_epoch_s"], state["stale"]
         self._judge(last_stage=True)

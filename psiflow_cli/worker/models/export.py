@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.models.weights import check
 from psiflow_cli.worker.process import call
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import CompiledModel, Context
 
 
 def export(
-    family: str, members: list[str], weights: dict[str, str], target: str, form: str, folder: str, context: Wire
+    family: str, members: list[str], weights: dict[str, str], target: str, form: str, folder: str, context: Context
 ) -> str:
     """The file or folder, made in `folder`, that another program reads; see `protocols.Model.export`.
 
@@ -23,8 +24,12 @@ def export(
     )
 
 
-def compiled(family: str, member: str, weights: dict[str, str], target: str, folder: str, context: Wire) -> Wire:
+def compiled(
+    family: str, member: str, weights: dict[str, str], target: str, folder: str, context: Context
+) -> CompiledModel:
     """A member compiled for `target`, made in `folder`; see `protocols.Model.compile`. `weights` as for `export`."""
     check(weights)
-    made: Wire = call.resolve(f"{family}:compile")(member=member, target=target, folder=folder, context=context)
+    made: CompiledModel = call.resolve(f"{family}:compile")(
+        member=member, target=target, folder=folder, context=context
+    )
     return made

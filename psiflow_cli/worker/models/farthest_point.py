@@ -5,42 +5,63 @@ The features are rows of a file of little-endian float32, which is mapped and ne
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+
 
 _ROWS = 4096
 """So many rows are looked at together: some MB."""
 
 
-def choose(path: str, width: int, taken: int, groups: list[Wire], closest: float) -> list[Wire]:
+class Group(TypedDict):
+    """Candidates."""
+
+    rows: list[int]
+    number: int | None
+    """How many to choose; None: as many as there are."""
+    ranked: bool
+    """Whether they are taken as they come."""
+
+
+class Choice(TypedDict):
+    """What was chosen of a group."""
+
+    chosen: list[int]
+    """Rows."""
+    near: int
+    """How many were passed over."""
+
+
+def choose(path: str, width: int, taken: int, groups: list[Group], closest: float) -> list[Choice]:
     """Choose rows of each group in turn; the first `taken` rows of the file are there already.
 
-    A group is {"rows": [numbers], "number": int or None (as many as there are), "ranked": bool}. If `ranked`, its rows
-    are taken as they come; else, one after another, the row farthest from all that were taken or chosen before (at the
+    Of a group that is not ranked, one after another, the row farthest from all that were taken or chosen before (at the
     beginning the one nearest to the mean of the group; of equals the first): Gonzalez, Theor. Comput. Sci. 38, 293
     (1985). Rows nearer than `closest` to one taken or chosen before are passed over.
-    Returns {"chosen": [rows], "near": how many were passed over} for each group.
     """
     import numpy as np
 
     features = np.memmap(path, dtype="<f4", mode="r").reshape(-1, width)
     chosen: list[int] = []
-    found = []
+    choices: list[Choice] = []
     for group in groups:
         rows = np.array(group["rows"], dtype=np.int64)
         pick = _in_order if group["ranked"] else _far
         picked, near = pick(features, rows, _limit(group, rows), closest, taken, chosen)
         chosen += picked
-        found.append({"chosen": picked, "near": near})
-    return found
+        choices.append({"chosen": picked, "near": near})
+    return choices
 
 
-def _limit(group: Wire, rows: Any) -> int:
+def _limit(group: Group, rows: np.ndarray) -> int:
     return len(rows) if group["number"] is None else min(group["number"], len(rows))
 
 
-def _far(features: Any, rows: Any, number: int, closest: float, taken: int, before: list[int]) -> tuple[list[int], int]:
+def _far(
+    features: np.ndarray, rows: np.ndarray, number: int, closest: float, taken: int, before: list[int]
+) -> tuple[list[int], int]:
     import numpy as np
 
     apart = np.full(len(rows), np.inf, dtype=np.float32)  # squares of distances
@@ -58,7 +79,7 @@ def _far(features: Any, rows: Any, number: int, closest: float, taken: int, befo
 
 
 def _in_order(
-    features: Any, rows: Any, number: int, closest: float, taken: int, before: list[int]
+    features: np.ndarray, rows: np.ndarray, number: int, closest: float, taken: int, before: list[int]
 ) -> tuple[list[int], int]:
     others = [features[:taken], features[sorted(before)]]
     picked: list[int] = []
@@ -74,14 +95,14 @@ def _in_order(
     return picked, near
 
 
-def _within(some: Any, candidate: Any, closest: float) -> bool:
+def _within(some: np.ndarray, candidate: np.ndarray, closest: float) -> bool:
     return any(
         bool((((some[at : at + _ROWS] - candidate) ** 2).sum(axis=1) < closest**2).any())
         for at in range(0, len(some), _ROWS)
     )
 
 
-def _nearer(apart: Any, features: Any, rows: Any, other: int) -> None:
+def _nearer(apart: np.ndarray, features: np.ndarray, rows: np.ndarray, other: int) -> None:
     """Lower the squared distances of the rows to what they are from one more row."""
     import numpy as np
 
@@ -91,7 +112,7 @@ def _nearer(apart: Any, features: Any, rows: Any, other: int) -> None:
         np.minimum(apart[at : at + _ROWS], ((part - origin) ** 2).sum(axis=1), out=apart[at : at + _ROWS])
 
 
-def _central(features: Any, rows: Any) -> int:
+def _central(features: np.ndarray, rows: np.ndarray) -> int:
     """Where the row nearest to the mean stands."""
     import numpy as np
 

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker import failures
 from psiflow_cli.worker.process import call
 from psiflow_cli.worker.structures import labels
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context, Failure, Frame, Label, LabelResult, Settings
 
 
-def label(frames: list[Wire], reference: str, settings: Wire, context: Wire) -> list[Wire]:
+def label(frames: list[Frame], reference: str, settings: Settings, context: Context) -> list[LabelResult]:
     """A label or a failure for each frame, in builtins; `reference` is a module or the path of a file."""
     results = call.resolve(f"{reference}:label")(frames, settings, context)
     if not isinstance(results, (list, tuple)) or len(results) != len(frames):
-        said = f"{len(results)} results" if isinstance(results, (list, tuple)) else f"a {type(results).__name__}"
-        raise TypeError(f"label() of {Path(reference).name} returned {said} for {len(frames)} frames")
+        what = f"{len(results)} results" if isinstance(results, (list, tuple)) else f"a {type(results).__name__}"
+        raise TypeError(f"label() of {Path(reference).name} returned {what} for {len(frames)} frames")
     return [checked(frame, result, Path(reference).stem) for frame, result in zip(frames, results, strict=True)]
 
 
-def checked(frame: Wire, result: Any, code: str) -> Wire:
+def checked(frame: Frame, result: object, code: str) -> LabelResult:
     """A result as it may cross the wire; one that is no label is a failure `inconsistent`."""
     try:
         plain = json.loads(json.dumps(result, default=_builtin))
@@ -38,10 +40,10 @@ def checked(frame: Wire, result: Any, code: str) -> Wire:
         return failures.failure("inconsistent", f"the reference returned no {error.args[0]}")
     except (TypeError, ValueError, AttributeError) as error:
         return failures.failure("inconsistent", f"the reference returned no label: {error}")
-    return {**plain, **numbers}
+    return cast("LabelResult", {**plain, **numbers})
 
 
-def _check_more(label: Wire, atoms: int) -> None:
+def _check_more(label: Label, atoms: int) -> None:
     """Raise ValueError if what a label has besides energy, forces and stress is not made of finite numbers."""
     for name, value in label.get("info", {}).items():
         if not all(math.isfinite(x) for x in (value if isinstance(value, list) else [value])):
@@ -51,14 +53,14 @@ def _check_more(label: Wire, atoms: int) -> None:
             raise ValueError(f"{name} is not a finite number for each of {atoms} atoms")
 
 
-def _failure(plain: Wire) -> Wire:
-    kind, message = plain["failure"], str(plain.get("message", ""))
+def _failure(failure: Mapping[str, object]) -> Failure:
+    kind, message = failure["failure"], str(failure.get("message", ""))
     if kind not in failures.FAILURES:
         return failures.failure("crashed", f"{kind}: {message}")
-    return failures.failure(kind, message, str(plain.get("log", "")))
+    return failures.failure(kind, message, str(failure.get("log", "")))
 
 
-def _builtin(value: Any) -> Any:
+def _builtin(value: object) -> object:
     """NumPy's arrays and numbers as Python's."""
     if hasattr(value, "tolist"):
         return value.tolist()

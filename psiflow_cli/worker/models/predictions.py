@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, TypeAlias
 
 from psiflow_cli.worker.failures import Fatal, failure, is_out_of_memory
 from psiflow_cli.worker.models import calculators, committee
 from psiflow_cli.worker.process import call
 from psiflow_cli.worker.structures import conversion, validity
 
-Wire = dict[str, Any]
-Predict = Callable[[list[Wire]], list[Wire]]
-"""Energy, forces, stress (None where there is none) and a committee's spread, or a failure, for each frame."""
+if TYPE_CHECKING:
+    import numpy as np
+    from ase.calculators.calculator import Calculator
+
+    from psiflow_cli.messages import Context, Failure, Frame, ModelWeights, Prediction, PredictionResult
+
+Predict: TypeAlias = "Callable[[list[Frame]], list[PredictionResult]]"
 
 
-def predictor(model: Wire, context: Wire) -> Predict:
+def predictor(model: ModelWeights, context: Context) -> Predict:
     """What predicts with a model; an exception is the failure of the frame it comes from."""
     try:
         call.resolve(f"{model['family']}:predict")
@@ -28,19 +32,33 @@ def predictor(model: Wire, context: Wire) -> Predict:
     )
 
 
-def apart(frames: list[Wire], predict: Predict) -> list[Wire]:
-    """The predictions of frames together or, where that fails, one by one: so that only the guilty one suffers."""
+def crashed(error: Exception, frame: Frame | None = None) -> Failure:
+    """The failure that an exception of a model or of ASE is; memory that ran out is the machine's."""
+    return failure("out-of-memory" if is_out_of_memory(error) else "crashed", f"{type(error).__name__}: {error}")
+
+
+def apart(
+    frames: list[Frame], predict: Predict, failed: Callable[[Exception, Frame], Failure | None] = crashed
+) -> list[PredictionResult]:
+    """The predictions of frames together or, where that fails, of each half: so that only the guilty one suffers.
+
+    `failed` says what an exception means for a frame alone; None: it is not the frame's, and is raised.
+    """
     try:
         return predict(frames)
     except Fatal:
         raise
     except Exception as error:
+        problem = failed(error, frames[0])
+        if problem is None:
+            raise
         if len(frames) == 1:
-            return [crashed(error)]
-    return [result for frame in frames for result in apart([frame], predict)]
+            return [problem]
+    half = len(frames) // 2
+    return apart(frames[:half], predict, failed) + apart(frames[half:], predict, failed)
 
 
-def labelled(frame: Wire, calculator: Any) -> Wire:
+def labelled(frame: Frame, calculator: Calculator) -> Prediction:
     """What an ASE calculator says of a frame."""
     from ase.calculators.calculator import PropertyNotImplementedError
 
@@ -51,13 +69,17 @@ def labelled(frame: Wire, calculator: Any) -> Wire:
         stress = atoms.get_stress().tolist() if atoms.cell.rank == 3 and all(atoms.pbc) else None
     except PropertyNotImplementedError:
         stress = None
-    found = {"energy": float(atoms.get_potential_energy()), "forces": atoms.get_forces().tolist(), "stress": stress}
+    prediction: Prediction = {
+        "energy": float(atoms.get_potential_energy()),
+        "forces": atoms.get_forces().tolist(),
+        "stress": stress,
+    }
     if hasattr(calculator, "spread"):
-        found["energy_std"], found["forces_std"] = calculator.spread
-    return found
+        prediction["energy_std"], prediction["forces_std"] = calculator.spread
+    return prediction
 
 
-def unfit(frame: Wire, elements: list[str] | None) -> Wire | None:
+def unfit(frame: Frame, elements: Collection[str] | None) -> Failure | None:
     """The failure of a frame that no model, or not one of these elements (None: of any), can describe."""
     if reason := validity.invalid(frame):
         return failure("invalid-input", reason)
@@ -65,12 +87,7 @@ def unfit(frame: Wire, elements: list[str] | None) -> Wire | None:
     return failure("invalid-input", f"the model does not know {', '.join(sorted(foreign))}") if foreign else None
 
 
-def crashed(error: Exception) -> Wire:
-    """The failure that an exception of a model or of ASE is; memory that ran out is the machine's."""
-    return failure("out-of-memory" if is_out_of_memory(error) else "crashed", f"{type(error).__name__}: {error}")
-
-
-def largest(forces: Any) -> float:
+def largest(forces: np.ndarray) -> float:
     """The largest norm of the force on an atom; `forces` has shape (N, 3)."""
     import numpy as np
 

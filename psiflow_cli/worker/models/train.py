@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.process.call import resolve
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context, TrainedMember, TrainingJob
 
 MARGIN_S = 10.0
 """What a training leaves of its walltime, or a tenth of it: the limit itself is for one that does not obey."""
@@ -16,16 +17,18 @@ JOB_MARGIN_S = 30.0
 """What it leaves of the batch job around its worker."""
 
 
-def train(target: str, job: Wire, until: float | None, context: Wire) -> Wire:
+def train(target: str, job: TrainingJob, until: float | None, context: Context) -> TrainedMember:
     """*worker*: `protocols.Model.train` of the family `target`, so that it is done by `until` (seconds since 1970).
 
     The task's walltime and the end of the worker's own batch job count as well.
     """
-    result: Wire = resolve(f"{target}:train")(job={**job, "seconds": seconds(until, context)}, context=context)
-    return result
+    trained: TrainedMember = resolve(f"{target}:train")(
+        job={**job, "seconds": seconds(until, context)}, context=context
+    )
+    return trained
 
 
-def seconds(until: float | None, context: Wire) -> float | None:
+def seconds(until: float | None, context: Context) -> float | None:
     """How many seconds from now a training has; None without any limit."""
     now = time.time()
     walltime = context.get("walltime")

@@ -9,15 +9,20 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
+from psiflow_cli import atomic_file
+from psiflow_cli.errors import BAD_DATA, BUG, NO_RESOURCES, STOPPED
 from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.models import hardware
 from psiflow_cli.worker.process import subprocesses
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Context, Epoch, TrainedMember, TrainerFacts, TrainingJob
 
 JOB = "job.json"
 """What the folder's training is of."""
@@ -34,7 +39,7 @@ class Trainer:
     weights: str
     """The result: there only when the training is at its end."""
     facts: str
-    """JSON; its `finished` is false where the clock ended the training, its `epoch` is that of the weights."""
+    """JSON; see `messages.TrainerFacts`."""
     leftovers: tuple[str, ...]
     """Folders and files that a training leaves, the weights' folder among them."""
     causes: tuple[tuple[str, int, str], ...]
@@ -42,11 +47,37 @@ class Trainer:
     launcher: tuple[str, ...] = ()
     """What Python runs the module by where a task has `{gpus}`; none for a trainer that starts its own processes."""
 
-    def forget_other(self, folder: Path, job: Wire, files: dict[str, Path]) -> None:
+    def train(
+        self,
+        job: TrainingJob,
+        context: Context,
+        init: Path | None,
+        prepare: Callable[[Path, TrainingJob, Context], None],
+        progress: Callable[[Path], list[Epoch]],
+    ) -> TrainedMember:
+        """*worker*: train in `job["workdir"]`, or go on after the last finished epoch; its logs are left to the caller.
+
+        `init` is the file of the weights to begin with. Raises Fatal if no model can come of it, and with STOPPED if
+        the time was up before the first epoch and the same job would go on.
+        """
+        until = None if job.get("seconds") is None else time.time() + (job["seconds"] or 0.0)
+        folder = Path(job["workdir"])
+        folder.mkdir(parents=True, exist_ok=True)
+        self._forget_other(folder, job, data(job) | ({"init": init} if init else {}))
+        if not self._is_finished(folder):
+            prepare(folder, job, context)
+            self._launch(folder, context, until, lambda: len(progress(folder)))
+            self._check_converged(folder, progress(folder))
+        facts: TrainerFacts = json.loads((folder / self.facts).read_text())
+        metrics: list[Epoch] = [epoch for epoch in progress(folder) if epoch["epoch"] == facts["epoch"]]
+        result = {"weights": [str(folder / self.weights)], "logs": [], "metrics": metrics[0] if metrics else {}}
+        return cast("TrainedMember", facts | result)
+
+    def _forget_other(self, folder: Path, job: TrainingJob, files: dict[str, Path]) -> None:
         """Start over where the folder holds a training of something else; what it holds is psiflow's own."""
-        same = {key: job[key] for key in ("config", "seed")}
-        same |= {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
-        identity, path = json.dumps(same, sort_keys=True), folder / JOB
+        hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+        identity = json.dumps({"config": job["config"], "seed": job["seed"], **hashes}, sort_keys=True)
+        path = folder / JOB
         if path.is_file() and path.read_text() == identity:
             return
         path.unlink(missing_ok=True)
@@ -55,11 +86,9 @@ class Trainer:
                 shutil.rmtree(folder / name, ignore_errors=True)
             else:
                 (folder / name).unlink(missing_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(identity)
-        temporary.replace(path)
+        atomic_file.write(path, identity)
 
-    def is_finished(self, folder: Path) -> bool:
+    def _is_finished(self, folder: Path) -> bool:
         """Whether an earlier run trained to the end; what one that ran out of time delivered is removed."""
         if not (folder / self.weights).is_file():
             return False
@@ -68,12 +97,12 @@ class Trainer:
         (folder / self.weights).unlink()
         return False
 
-    def launch(self, folder: Path, context: Wire, until: float | None, reached: Iterable[int]) -> None:
-        """Run it to its end, by `until` (seconds since 1970) if it can; `reached` is asked when it could not.
+    def _launch(self, folder: Path, context: Context, until: float | None, epochs: Callable[[], int]) -> None:
+        """Run it to its end, by `until` (seconds since 1970) if it can; `epochs` is asked when it could not.
 
-        Raises Fatal if it failed, and with exit code 75 if the walltime ended it.
+        Raises Fatal if it failed, and with STOPPED if the walltime ended it.
         """
-        gpus = on_gpus(context)
+        gpus = hardware.gpus(context)
         launcher = [word.format(gpus=gpus) for word in self.launcher] if gpus > 1 else []
         outcome = subprocesses.run(
             [sys.executable, *launcher, "-m", self.module, *([] if until is None else [str(until)])],
@@ -85,22 +114,23 @@ class Trainer:
             cpus=context.get("cpus"),
         )
         if outcome.timed_out:
-            epochs = len(list(reached))
-            what = f"the walltime of the task was up after {epochs} epochs"
-            raise Fatal(what, "run the same command again to go on", 75)
+            problem = f"the walltime of the task was up after {epochs()} epochs"
+            raise Fatal(problem, "run the same command again to go on", STOPPED)
         if outcome.out_of_memory or outcome.returncode != 0:
             raise self._failure(folder / self.log, outcome)
 
-    def check_converged(self, folder: Path, epochs: list[Wire]) -> None:
+    def _check_converged(self, folder: Path, epochs: list[Epoch]) -> None:
         """Raise Fatal, and keep no weights, where no epoch's validation loss was a number."""
         if epochs and not any(math.isfinite(epoch["valid_loss"]) for epoch in epochs):
             (folder / self.weights).unlink()
-            raise Fatal("the training diverged: its loss is not a number", "use a smaller lr, and check the labels", 65)
+            problem = "the training diverged: its loss is not a number"
+            raise Fatal(problem, "use a smaller lr, and check the labels", BAD_DATA)
 
     def _failure(self, log: Path, outcome: subprocesses.Outcome) -> Fatal:
         """The last line of the log that says something, and what to do about it."""
         if outcome.out_of_memory:
-            return Fatal("the trainer needed more memory than the task has", f"{_MEMORY_HINT}; its log: {log}", 69)
+            problem = "the trainer needed more memory than the task has"
+            return Fatal(problem, f"{_MEMORY_HINT}; its log: {log}", NO_RESOURCES)
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         pattern = re.compile(r"(\S*(Error|Exception|Interrupt)\b.*|\S+: error: )")
         telling = [line.strip() for line in lines if pattern.match(line)]
@@ -108,21 +138,21 @@ class Trainer:
             how = f"signal {-outcome.returncode}" if outcome.returncode < 0 else f"exit code {outcome.returncode}"
             # A training that runs out of the node's memory is killed by the kernel.
             text = f"the trainer was killed or ended without a word ({how})"
-            return Fatal(text, f"its log: {log}", 69 if outcome.returncode == -9 else 70)
-        memory = (r"out of memory|can't allocate memory|MemoryError", 69, _MEMORY_HINT)
+            return Fatal(text, f"its log: {log}", NO_RESOURCES if outcome.returncode == -9 else BUG)
+        memory = (r"out of memory|can't allocate memory|MemoryError", NO_RESOURCES, _MEMORY_HINT)
         for cause, code, hint in (memory, *self.causes):
             if re.search(cause, telling[-1]):
                 return Fatal(f"the trainer failed: {telling[-1][:300]}", f"{hint}; its log: {log}", code)
-        return Fatal(f"the trainer failed: {telling[-1][:300]}", f"its log: {log}", 70)
+        return Fatal(f"the trainer failed: {telling[-1][:300]}", f"its log: {log}", BUG)
 
 
-def on_gpus(context: Wire) -> int:
-    """How many GPUs a task trains on; 0 for one on a CPU."""
-    return int(context.get("gpus") or 1) if (context.get("device") or "cpu") != "cpu" else 0
+def data(job: TrainingJob) -> dict[str, Path]:
+    """The training and the validation frames."""
+    return {"train": Path(job["train"]), "valid": Path(job["valid"])}
 
 
-def _environment(context: Wire) -> dict[str, str]:
+def _environment(context: Context) -> dict[str, str]:
     """The worker's, with the threads of the task; without SLURM's, which Lightning takes for its own launcher's."""
-    threads = str(context.get("threads") or context.get("cores") or 1)
+    threads = str(hardware.threads(context))
     own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
     return {**own, **dict.fromkeys(_THREADS, threads), **context.get("env", {})}

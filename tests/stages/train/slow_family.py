@@ -61,6 +61,7 @@ def main() -> None:
     from psiflow_cli.options import Common
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.train import initial_model, stage
+    from psiflow_cli.stages.train.request import Training
 
     frames, output, more = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
     deadline = time.time() + more["deadline"] if "deadline" in more else None
@@ -70,10 +71,10 @@ def main() -> None:
     settings = {**{k: v for k, v in more.items() if k != "deadline"}, "init": of}
     try:
         job = _stage.on_site(Job("train", (frames,), output, settings), common, "mace", "train")
-        training = stage.Training(
-            job, __file__, sys.modules[__name__], __file__, {}, "", more.get("set", {}), "0.25",  # type: ignore[arg-type]
-            {"H": -1.0, "O": -2.0}, None, more.get("members", 1), more.get("seed", 0), init,
-            bootstrap=more.get("bootstrap", False),
+        given: Wire = {name: more[name] for name in ("members", "seed", "bootstrap") if name in more}
+        training = Training(
+            __file__, sys.modules[__name__], "0.25", {"H": -1.0, "O": -2.0},  # type: ignore[arg-type]
+            settings=more.get("set", {}), init=init, **given,
         )  # fmt: skip
         _stage.perform(job, common, lambda s: stage.run(training, s), lambda s: "trained", lambda s: {})
     except Exception as error:

@@ -1,0 +1,294 @@
+"""All that psiflow uses of mace-torch beyond its commands and its ASE calculator; seen in mace-torch 0.3.16.
+
+A function that finds another MACE raises ImportError, which says what is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Protocol, TypedDict, cast
+
+from psiflow_cli.errors import BAD_CONFIG, BAD_DATA, NO_RESOURCES
+from psiflow_cli.worker.models import batches, installed
+from psiflow_cli.worker.models.early_stopping import Enough, Stopping
+from psiflow_cli.worker.structures import conversion
+
+if TYPE_CHECKING:
+    import torch
+    from mace.calculators import MACECalculator
+    from mace.data import AtomicData
+    from mace.tools.train import SWAContainer
+    from torch.optim.lr_scheduler import ReduceLROnPlateau
+    from torch.utils.data import DataLoader
+    from torch_ema import ExponentialMovingAverage
+    from torch_sim.models.interface import ModelInterface
+
+    from psiflow_cli.messages import Epoch, Frame, ModelFacts, PredictionResult
+
+_PACKAGE, _READER = "mace-torch", "mace_internals.py"
+
+
+class MaceModel(Protocol):
+    """What a model file of MACE 0.3.16 has."""
+
+    atomic_numbers: torch.Tensor
+    atomic_energies_fn: SimpleNamespace
+    r_max: torch.Tensor
+
+
+def description(model: torch.nn.Module) -> ModelFacts:
+    """What a model says of itself; seen in mace-torch 0.3.16."""
+    from ase.data import chemical_symbols
+
+    installed.require_attributes(_PACKAGE, _READER, model, type(model).__name__, MaceModel.__annotations__)
+    mace = cast("MaceModel", model)
+    elements = [chemical_symbols[int(z)] for z in mace.atomic_numbers]
+    energies = mace.atomic_energies_fn.atomic_energies.reshape(-1, len(elements))[-1]
+    return {
+        "elements": elements,
+        "cutoff": float(mace.r_max),
+        "dtype": native_dtype(model),
+        "atomic_energies": dict(zip(elements, energies.tolist(), strict=True)),
+    }
+
+
+def native_dtype(model: torch.nn.Module) -> str:
+    """`float32` or `float64`: what the weights are in."""
+    return str(next(model.parameters()).dtype).removeprefix("torch.")
+
+
+def heads(model: torch.nn.Module) -> list[str]:
+    """The names of a model's heads; seen in mace-torch 0.3.16, where models of older versions have none."""
+    return list(getattr(model, "heads", None) or ["Default"])
+
+
+def torchsim_interface() -> type[ModelInterface]:
+    """torch-sim's interface to MACE: torch-sim 0.3 has it, from 0.4 on (which needs Python 3.12) MACE does."""
+    try:
+        from torch_sim.neighbors import torchsim_nl  # noqa: F401  (from 0.4 on)
+    except ImportError:
+        from torch_sim.models.mace import MaceModel
+
+        return cast("type[ModelInterface]", MaceModel)
+    installed.require(_PACKAGE, _READER, {"mace.calculators.mace_torchsim": ("MaceTorchSimModel",)})
+    from mace.calculators.mace_torchsim import MaceTorchSimModel
+
+    return cast("type[ModelInterface]", MaceTorchSimModel)
+
+
+_CALCULATOR = "models z_table r_max device default_dtype head available_heads info_keys arrays_keys".split()  # noqa: SIM905
+_DATA = {
+    "mace.data": ("AtomicData", "KeySpecification"),
+    "mace.data:config_from_atoms": ("key_specification", "head_name"),
+    "mace.data:AtomicData": ("from_config",),
+    "mace.tools.torch_geometric": ("Batch",),
+    "mace.tools.torch_tools": ("default_dtype",),
+}
+
+
+def elements_of(calculator: MACECalculator) -> frozenset[str]:
+    """The elements that a calculator, of mace-torch 0.3.16, can compute; what `forward` needs is there, too."""
+    from ase.data import chemical_symbols
+
+    installed.require(_PACKAGE, _READER, _DATA)
+    installed.require_attributes(_PACKAGE, _READER, calculator, "MACECalculator", _CALCULATOR)
+    return frozenset(chemical_symbols[int(z)] for z in calculator.z_table.zs)
+
+
+def chosen_head(calculator: MACECalculator) -> str | None:
+    """The head that a calculator takes when none is named, where it has several; seen in mace-torch 0.3.16."""
+    installed.require_attributes(_PACKAGE, _READER, calculator, "MACECalculator", _CALCULATOR)
+    return str(calculator.head) if len(calculator.available_heads) > 1 else None
+
+
+def forward(frames: list[Frame], calculator: MACECalculator) -> list[PredictionResult]:
+    """One batch through the calculator's first model; seen in mace-torch 0.3.16."""
+    from mace.tools import torch_geometric, torch_tools
+
+    with torch_tools.default_dtype(calculator.default_dtype):
+        graphs = [_graph(frame, calculator) for frame in frames]
+        batch = torch_geometric.Batch.from_data_list(graphs).to(calculator.device)
+        with_stress = any(all(frame["pbc"]) for frame in frames)
+        output = calculator.models[0](batch.to_dict(), compute_stress=with_stress, training=False)
+    energies = output["energy"].detach().cpu().tolist()
+    forces = output["forces"].detach().cpu().split((batch.ptr[1:] - batch.ptr[:-1]).tolist())
+    return batches.results(frames, energies, forces, output["stress"])
+
+
+def _graph(frame: Frame, calculator: MACECalculator) -> AtomicData:
+    """The frame as MACE's calculator would make it, in the units and with the head of the model."""
+    from mace import data
+
+    atoms = conversion.to_ase(frame)
+    if "charge" in frame:
+        atoms.info["charge"] = frame["charge"]
+    if "multiplicity" in frame:
+        atoms.info["spin"] = frame["multiplicity"]  # as MACE calls it
+    keys = data.KeySpecification(info_keys=calculator.info_keys, arrays_keys=calculator.arrays_keys)
+    config = data.config_from_atoms(atoms, key_specification=keys, head_name=calculator.head)
+    return data.AtomicData.from_config(
+        config, z_table=calculator.z_table, cutoff=calculator.r_max, heads=calculator.available_heads
+    )
+
+
+_METRICS = {
+    "rmse_e_per_atom": "rmse_e_meV_per_atom",
+    "mae_e_per_atom": "mae_e_meV_per_atom",
+    "rmse_f": "rmse_f_meV_per_A",
+    "mae_f": "mae_f_meV_per_A",
+    "rmse_stress": "rmse_stress_meV_per_A3",
+    "mae_stress": "mae_stress_meV_per_A3",
+}
+"""MACE's metrics of the validation set, in eV and Å, and our names for them."""
+CAUSES = (
+    (r"No module named", BAD_CONFIG, "install mace-torch in the worker's environment: psiflow env create mace"),
+    (r"error: (argument|unrecognized|ambiguous)", BAD_CONFIG, "see `mace_run_train --help` for what the option takes"),
+    (r"Atomic number|E0s|in list$", BAD_DATA, "give an energy for every element of the training and validation data"),
+    (r"not found in|could not convert|ase\.io|XYZ", BAD_DATA, "check the training data: psiflow check"),
+    (r"CUDA|cuda|NVIDIA", NO_RESOURCES, "check the GPU and the torch build of the worker's environment"),
+)
+"""What a line of the trainer's log says of the cause of its failure; seen in mace-torch 0.3.16."""
+
+
+class LogEntry(TypedDict, total=False):
+    """A line of the results file of mace-torch 0.3.16; it has metrics, too."""
+
+    mode: str
+    """`opt`: a training batch; `eval`: the validation set."""
+    epoch: int | None
+    """None: before the first one."""
+    loss: float
+
+
+def errors(entry: LogEntry) -> Epoch:
+    """The validation errors in a line of the results file; seen in mace-torch 0.3.16."""
+    values = cast("Mapping[str, float]", entry)
+    return cast("Epoch", {ours: values[key] * 1e3 for key, ours in _METRICS.items() if key in values})
+
+
+class TrainerState(TypedDict):
+    """What a checkpoint of MACE's own forgets."""
+
+    shuffle: torch.Tensor
+    """Of the generator that orders the data."""
+    ema: dict[str, object] | None
+    swa: dict[str, object] | None
+
+
+@dataclass(frozen=True)
+class TrainerParts:
+    """Parts of the trainer of mace-torch 0.3.16 whose state is not in its own checkpoints."""
+
+    ema: ExponentialMovingAverage | None
+    """The average of the weights."""
+    loader: DataLoader[AtomicData]
+    scheduler: ReduceLROnPlateau
+    swa: SWAContainer | None
+    """The second stage."""
+
+    def state(self) -> TrainerState:
+        """What a restart needs."""
+        return {
+            "shuffle": self.loader.generator.get_state(),
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "swa": None if self.swa is None else self.swa.scheduler.state_dict(),
+        }
+
+    def put_back(self, state: TrainerState, valid_loss: float, start: int) -> None:
+        """Go on at epoch `start`, after one with this validation loss."""
+        self.loader.generator.set_state(state["shuffle"].cpu())
+        if self.ema is not None and state["ema"] is not None:
+            self.ema.load_state_dict(state["ema"])
+            self.ema.restore()  # the checkpoint's model is the average
+        # MACE steps the learning rate at the start of an epoch, but not of the first one after a restart.
+        if self.swa is None or state["swa"] is None:
+            self.scheduler.step(metrics=valid_loss)
+            return
+        self.swa.scheduler.load_state_dict(state["swa"])
+        if start < self.swa.start:
+            self.scheduler.step(metrics=valid_loss)
+        else:
+            self.swa.scheduler.step()
+
+
+class CheckpointHandler(Protocol):
+    """What psiflow puts in the place of `mace.tools.CheckpointHandler`; see `checkpoints.Checkpoints`."""
+
+    def begin(self, parts: TrainerParts, start: int) -> None: ...
+    def see(self, entry: LogEntry) -> None: ...
+    def is_over(self, device: torch.device | None) -> bool: ...
+    def finish(self) -> None: ...
+
+
+_TRAINER = {
+    "mace.tools": ("CheckpointHandler", "CheckpointState", "build_default_arg_parser"),
+    "mace.tools:train": (
+        *("checkpoint_handler", "device", "distributed", "ema", "logger", "lr_scheduler", "save_all_checkpoints"),
+        *("start_epoch", "swa", "train_loader"),
+    ),
+    "mace.cli.run_train": ("create_error_table", "jit", "run", "tools"),
+}
+
+
+def replace_parts(handler: Callable[..., CheckpointHandler], stopping: Stopping) -> None:
+    """Let `mace.cli.run_train` keep psiflow's checkpoints and deliver no more than the bundle needs.
+
+    It compiles no models for LAMMPS, and makes no tables of errors when time is up; seen in mace-torch 0.3.16.
+    """
+    installed.require(_PACKAGE, _READER, _TRAINER)
+    tools, run_train = (importlib.import_module(name) for name in ("mace.tools", "mace.cli.run_train"))
+    table = run_train.create_error_table
+
+    def compile_nothing(*_: object, **__: object) -> None:
+        raise NotImplementedError("psiflow keeps the model as it is")  # MACE goes on without
+
+    def error_table(*arguments: object, **named: object) -> object:
+        return "left out: the time is up" if stopping.out_of_time else table(*arguments, **named)
+
+    vars(tools).update(CheckpointHandler=handler, train=_resumable(tools.train))
+    vars(run_train).update(jit=SimpleNamespace(compile=compile_nothing), create_error_table=error_table)
+
+
+def _resumable(train: Callable[..., None]) -> Callable[..., None]:
+    """`mace.tools.train` with checkpoints of every epoch, for a `checkpoint_handler` of ours."""
+
+    def run(**arguments: object) -> None:
+        its = SimpleNamespace(**arguments)
+        checkpoints: CheckpointHandler = its.checkpoint_handler
+        log = its.logger.log
+
+        def listen(entry: LogEntry) -> None:
+            checkpoints.see(entry)
+            log(entry)
+
+        its.logger.log = listen
+        device = its.device if arguments.get("distributed") else None
+        epochs = _Epochs(its.train_loader, lambda: checkpoints.is_over(device))
+        with suppress(Enough):
+            checkpoints.begin(TrainerParts(its.ema, its.train_loader, its.lr_scheduler, its.swa), its.start_epoch)
+            train(**{**arguments, "train_loader": epochs, "save_all_checkpoints": True})
+        checkpoints.finish()
+
+    return run
+
+
+class _Epochs:
+    """The training batches of an epoch, unless the last epoch was the last: then it raises Enough."""
+
+    def __init__(self, loader: DataLoader[AtomicData], is_over: Callable[[], bool]) -> None:
+        self._loader, self._is_over = loader, is_over
+
+    def __iter__(self) -> Iterator[AtomicData]:
+        if self._is_over():
+            raise Enough
+        return iter(self._loader)
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loader, name)

@@ -1,0 +1,167 @@
+"""What psiflow uses of MACE without its promise is in the installed version."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from psiflow_cli.models.mace import mace_internals
+from psiflow_cli.worker.models import installed
+from psiflow_cli.worker.models.early_stopping import Stopping
+
+pytest.importorskip("mace", reason="mace-torch is not installed")
+
+from tests.samplers.mace_model import untrained
+
+WATER: Any = {
+    "symbols": ["O", "H", "H"], "positions": [[0.0, 0.0, 0.0], [0.0, 0.76, 0.59], [0.0, -0.76, 0.59]],
+    "cell": None, "pbc": [False] * 3, "charge": 1, "multiplicity": 2,
+}  # fmt: skip
+CRYSTAL: Any = {**WATER, "cell": [[6.0, 0.0, 0.0], [0.0, 6.0, 0.0], [0.0, 0.0, 6.0]], "pbc": [True] * 3}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "mace.model"
+    untrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def calculator(path: Path) -> Any:
+    from mace.calculators import MACECalculator
+
+    return MACECalculator(model_paths=str(path), device="cpu", default_dtype="float64")
+
+
+def test_the_parts_that_are_replaced_and_called_are_there() -> None:
+    installed.require("mace-torch", "mace_internals.py", mace_internals._TRAINER)
+    installed.require("mace-torch", "mace_internals.py", mace_internals._DATA)
+
+
+def test_another_mace_is_named_with_what_it_lacks(calculator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mace import tools
+
+    monkeypatch.delattr(tools, "CheckpointHandler")
+    with pytest.raises(ImportError, match=r"^mace-torch \d.*: mace\.tools has no CheckpointHandler; see mace_"):
+        mace_internals.replace_parts(SimpleNamespace, Stopping())
+    monkeypatch.setattr(tools, "train", lambda model: None)
+    with pytest.raises(ImportError, match=r"mace\.tools\.train takes no checkpoint_handler; see mace_internals\.py$"):
+        installed.require("mace-torch", "mace_internals.py", {"mace.tools:train": ["checkpoint_handler"]})
+    with pytest.raises(ImportError, match=r"there is no mace\.none; see mace_internals\.py$"):
+        installed.require("mace-torch", "mace_internals.py", {"mace.none": ()})
+    with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
+        installed.require("mace-torch", "mace_internals.py", {"nothing_of_this_name": ()})
+    with pytest.raises(ImportError, match="MACECalculator has no z_table"):
+        mace_internals.elements_of(SimpleNamespace(models=[]))
+
+
+def test_what_a_model_says_of_itself(path: Path, calculator: Any) -> None:
+    import torch
+
+    model = torch.load(path, weights_only=False)
+    energies = {"H": -13.0, "O": -430.0}
+    assert mace_internals.description(model) == {
+        "elements": ["H", "O"], "cutoff": 4.0, "dtype": "float64", "atomic_energies": energies,
+    }  # fmt: skip
+    assert mace_internals.native_dtype(model) == "float64"
+    assert len(mace_internals.heads(model)) == 1
+    assert mace_internals.elements_of(calculator) == {"H", "O"}
+    assert mace_internals.chosen_head(calculator) is None
+    with pytest.raises(ImportError, match="Linear has no atomic_numbers"):
+        mace_internals.description(torch.nn.Linear(1, 1))
+
+
+def test_a_batch_is_what_the_calculator_says(calculator: Any) -> None:
+    import ase
+
+    for frame, found in zip([WATER, CRYSTAL], mace_internals.forward([WATER, CRYSTAL], calculator), strict=True):
+        atoms = ase.Atoms(frame["symbols"], frame["positions"], cell=frame["cell"], pbc=frame["pbc"])
+        atoms.info.update(charge=1, spin=2)
+        atoms.calc = calculator
+        assert found["energy"] == pytest.approx(atoms.get_potential_energy(), abs=1e-9)
+        assert found["forces"] == [pytest.approx(row, abs=1e-9) for row in atoms.get_forces().tolist()]
+        assert found["stress"] == (pytest.approx(atoms.get_stress().tolist(), abs=1e-9) if frame["cell"] else None)
+        assert set(found) == {"energy", "forces", "stress"}
+    graph = mace_internals._graph(WATER, calculator)
+    assert (float(graph.total_charge), float(graph.total_spin)) == (1.0, 2.0)
+
+
+def test_torch_sim_has_an_interface() -> None:
+    pytest.importorskip("torch_sim", reason="torch-sim is not installed")
+    assert isinstance(mace_internals.torchsim_interface(), type)
+
+
+def test_the_results_file_has_these_metrics() -> None:
+    """The names that MACE's evaluation gives them."""
+    import inspect
+
+    source = inspect.getsource(importlib.import_module("mace.tools.train"))
+    for name in mace_internals._METRICS:
+        assert re.search(rf"aux\[\"{name}\"\]|\"{name}\"", source), f"mace.tools.train measures no {name}"
+    entry: Any = {"mode": "eval", "epoch": 3, "loss": 1.0, "rmse_f": 0.25, "q95_f": 1.0}
+    assert mace_internals.errors(entry) == {"rmse_f_meV_per_A": 250.0}
+
+
+class Handler:
+    """Ends the training before its second epoch."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def begin(self, parts: Any, start: int) -> None:
+        self.seen.append(("begin", parts.loader, start))
+
+    def see(self, entry: Any) -> None:
+        self.seen.append(entry)
+
+    def is_over(self, device: Any) -> bool:
+        self.seen.append(("is over", device))
+        return self.seen.count(("is over", device)) == 2
+
+    def finish(self) -> None:
+        self.seen.append("finish")
+
+
+def test_the_trainer_is_told_to_keep_all_and_ends_between_epochs() -> None:
+    handler, logged = Handler(), []
+    loader = [1, 2]
+
+    def train(**given: Any) -> None:
+        assert given["save_all_checkpoints"] is True
+        assert len(given["train_loader"]) == 2
+        for epoch in range(5):
+            batches = list(given["train_loader"])
+            given["logger"].log({"epoch": epoch, "loss": float(len(batches))})
+
+    logger = SimpleNamespace(log=logged.append)
+    mace_internals._resumable(train)(
+        checkpoint_handler=handler, logger=logger, train_loader=loader, device="cpu", distributed=False, ema=None,
+        swa=None, lr_scheduler=None, start_epoch=2, save_all_checkpoints=False,
+    )  # fmt: skip
+    epochs = [{"epoch": 0, "loss": 2.0}]
+    assert logged == epochs
+    assert handler.seen == [("begin", loader, 2), ("is over", None), epochs[0], ("is over", None), "finish"]
+
+
+def test_run_train_gets_the_replacements(monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = importlib.import_module("mace.tools")
+    run_train = importlib.import_module("mace.cli.run_train")
+    for module, name in ((tools, "CheckpointHandler"), (tools, "train"), (run_train, "jit")):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    monkeypatch.setattr(run_train, "create_error_table", lambda *_, **__: "a table")
+    before, stopping = tools.train, Stopping()
+    mace_internals.replace_parts(Handler, stopping)
+    assert tools.CheckpointHandler is Handler
+    assert tools.train is not before
+    assert run_train.tools is tools
+    with pytest.raises(NotImplementedError):
+        run_train.jit.compile(None)
+    assert run_train.create_error_table("PerAtomRMSE") == "a table"
+    stopping.out_of_time = True
+    assert run_train.create_error_table("PerAtomRMSE") == "left out: the time is up"
