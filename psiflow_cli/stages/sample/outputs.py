@@ -60,7 +60,9 @@ def make(
     if kind := _format(sampling.job.output):
         source = workspace.job.folder / "trajectory.xyz"
         summary["frames"] = workspace.publish(_frames(paths), str(source))
-        tasks.append(("rewriting:rewrite", {"source": source, "kind": kind}, sampling.job.output))
+        tasks.append(
+            ("psiflow_cli.worker.structures.ase_writer:rewrite", {"source": source, "kind": kind}, sampling.job.output)
+        )
     else:
         summary["frames"] = workspace.publish(_frames(paths))
     for name, path, texts in (
@@ -75,9 +77,17 @@ def make(
         if wanted.properties and wanted.properties.lower().endswith(".csv"):
             _publish_copy(workspace, table, wanted.properties)
         elif wanted.properties:
-            tasks.append(("tables:parquet", {"source": table, "columns": columns}, wanted.properties))
+            tasks.append(
+                ("psiflow_cli.worker.plots.parquet:parquet", {"source": table, "columns": columns}, wanted.properties)
+            )
         if wanted.plot:
-            tasks.append(("timelines:draw", {"source": table, **_plotted(sampling, paths)}, wanted.plot))
+            tasks.append(
+                (
+                    "psiflow_cli.worker.plots.time_series:draw",
+                    {"source": table, **_plotted(sampling, paths)},
+                    wanted.plot,
+                )
+            )
     summary |= {"properties": wanted.properties, "plot": wanted.plot}
     if tasks:
         _on_workers(workspace, session, tasks)
@@ -181,7 +191,7 @@ def _on_workers(workspace: Workspace, session: Session | None, tasks: list[tuple
         payload = {**payload, "source": str(payload["source"].absolute()), "path": str(made)}
         tries = 1
         while True:
-            session.submit(Task(f"psiflow_cli.worker.{target}", payload, tries=tries))
+            session.submit(Task(target, payload, tries=tries))
             _, outcome = session.next()
             if not outcome.lost or tries > session.executor.retries("worker-lost"):
                 break
