@@ -8,10 +8,13 @@ unless a key says otherwise.
 from psiflow_cli.messages.dynamics import (
     BlockReport,
     Dynamics,
+    DynamicsFile,
+    DynamicsOptions,
     Limits,
     MDJob,
-    Pace,
+    StepTime,
     Stop,
+    Violation,
     WalkerReport,
     WalkerStart,
 )
@@ -52,10 +55,12 @@ from psiflow_cli.messages.records import (
 )
 
 __all__ = [
-    "Begin", "BlockRecord", "BlockReport", "BlocksRecord", "BundleFacts", "Config", "Context", "Dynamics", "Epoch",
+    "Begin", "BlockRecord", "BlockReport", "BlocksRecord", "BundleFacts", "Config", "Context", "Dynamics",
+    "DynamicsFile", "DynamicsOptions", "Epoch",
     "FailedUnit", "Failure", "FailureClass", "Frame", "Holder", "InputFile", "Label", "LabelResult", "Limits", "Lost",
-    "MDJob", "ModelWeights", "Modes", "Outcome", "Output", "Pace", "Prediction", "PredictionResult", "Record",
-    "Relaxed", "RunRecord", "RunResult", "SamplingPlan", "Settings", "Stop", "Summary", "TrainedMember", "TrainingData",
-    "TrainingJob", "Unit", "Vectors", "Voigt", "WalkerReport", "WalkerStart",
+    "MDJob", "ModelWeights", "Modes", "Outcome", "Output", "Prediction", "PredictionResult", "Record",
+    "Relaxed", "RunRecord", "RunResult", "SamplingPlan", "Settings", "StepTime", "Stop",
+    "Summary", "TrainedMember", "TrainingData",
+    "TrainingJob", "Unit", "Vectors", "Violation", "Voigt", "WalkerReport", "WalkerStart",
     "Wire",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.stages.sample import averages
 from psiflow_cli.stages.sample.request import Outputs, Sampling
 from psiflow_cli.stages.sample.trajectories import COLUMNS, Recorded
-from psiflow_cli.worker.md.checkpoint import State
+from psiflow_cli.worker.md import checkpoint
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.core.workspace import Workspace
@@ -27,9 +27,6 @@ TABLES = (".csv", ".parquet")
 INTEGERS = ("walker", "bead", "step")
 LIMITS = ("force", "temperature", "distance", "spread", "nan")
 """The kinds of stop that say something about the model; the others are the machine's."""
-
-States = Callable[[Path], list[State]]
-"""The last checkpoint in a group's folder."""
 
 
 def check(output: str, outputs: Outputs) -> None:
@@ -51,7 +48,7 @@ def check(output: str, outputs: Outputs) -> None:
 
 
 def make(
-    sampling: Sampling, workspace: Workspace, paths: Sequence[Recorded], states: States, session: Session | None
+    sampling: Sampling, workspace: Workspace, paths: Sequence[Recorded], session: Session | None
 ) -> dict[str, Any]:
     """Publish what is asked for; a part of the summary. Without a session, one is begun if a worker is needed."""
     wanted = sampling.outputs
@@ -66,7 +63,7 @@ def make(
     else:
         summary["frames"] = workspace.publish(_frames(paths))
     for name, path, texts in (
-        ("final", wanted.final, _final(sampling, paths, states)),
+        ("final", wanted.final, _final(sampling, paths)),
         ("stopped", wanted.stopped, (p.stopped() for p in paths if _is_stopped(p))),
     ):
         if path:
@@ -111,15 +108,15 @@ def _is_stopped(path: Recorded) -> bool:
     return path.walker.stopped is not None and path.walker.stopped["kind"] in LIMITS
 
 
-def _final(sampling: Sampling, paths: Sequence[Recorded], states: States) -> Iterator[str]:
+def _final(sampling: Sampling, paths: Sequence[Recorded]) -> Iterator[str]:
     """The frames of the walkers that came to the end; a checkpoint is read once for all that share it."""
-    folder, found = None, []
+    folder, states = None, {}
     for path in paths:
         if path.folder != folder:
-            folder, found = path.folder, states(path.folder)
-            first = path.walker.number
+            folder, last = path.folder, checkpoint.read(path.folder)
+            states = dict(enumerate(last.walkers if last else (), path.walker.number))
         if path.walker.stopped is None:
-            yield path.final(found[path.walker.number - first], sampling.settings["timestep"])
+            yield path.final(states[path.walker.number], sampling.settings["timestep"])
 
 
 def _publish_some(workspace: Workspace, texts: Iterator[str], path: str) -> bool:

@@ -21,8 +21,6 @@ from psiflow_cli.stages.sample.request import Sampling
 from psiflow_cli.stages.sample.trajectories import Recorded
 from psiflow_cli.stages.sample.walkers import Walker
 from psiflow_cli.worker.failures import MACHINE_FAILURES
-from psiflow_cli.worker.md.checkpoint import State, load
-from psiflow_cli.worker.md.checkpoint import fingerprint as job_key
 
 FIRST_BLOCK = 20
 """Steps of a group's first block: enough to time one."""
@@ -190,10 +188,5 @@ def _journal(workspace: Workspace, walker: Walker, seconds: float, of: str, sess
 
 def _outputs(sampling: Sampling, workspace: Workspace, groups: list[Group], session: Session | None) -> dict[str, Any]:
     """Every frame that a checkpoint counts, walker after walker, and what follows from them."""
-    by_folder = {group.folder: group for group in groups}
     recorded = [Recorded(walker, group.folder) for group in groups for walker in group.members]
-
-    def states(folder: Path) -> list[State]:
-        return load(folder, job_key(_job(sampling, by_folder[folder]))) or []
-
-    return outputs.make(sampling, workspace, sorted(recorded, key=lambda each: each.walker.number), states, session)
+    return outputs.make(sampling, workspace, sorted(recorded, key=lambda each: each.walker.number), session)

@@ -13,7 +13,7 @@ from psiflow_cli import extxyz
 from psiflow_cli.extxyz import comment
 from psiflow_cli.extxyz.spelling import written
 from psiflow_cli.stages.sample.walkers import Walker
-from psiflow_cli.worker.md.checkpoint import State, trajectory
+from psiflow_cli.worker.md.checkpoint import WalkerState, trajectory_name
 
 COLUMNS = {
     "walker": "walker",
@@ -60,7 +60,7 @@ class Recorded:
     def _lines(self) -> Iterator[list[bytes]]:
         if not self.walker.bytes:
             return
-        with (self.folder / trajectory(self.walker.number)).open("rb") as stream:
+        with (self.folder / trajectory_name(self.walker.number)).open("rb") as stream:
             while stream.tell() < self.walker.bytes:
                 count = stream.readline()
                 yield [count, *islice(stream, int(count) + 1)]
@@ -76,13 +76,13 @@ class Recorded:
         count, head, atoms = last[0].split("\n", 2)
         return "\n".join([count, " ".join([head, *(written(key, value) for key, value in why.items())]), atoms])
 
-    def final(self, state: State, timestep: float) -> str:
+    def final(self, state: WalkerState, timestep: float) -> str:
         """Where the walker is, as a new start."""
         info = {"walker": self.walker.number, "step": state.step, "time": state.step * timestep}
         return _as_start(self.walker, info, state)
 
 
-def _as_start(walker: Walker, info: dict[str, Any], state: State | None = None) -> str:
+def _as_start(walker: Walker, info: dict[str, Any], state: WalkerState | None = None) -> str:
     """A frame with all that a start can say of its atoms, at the place of a checkpoint or of the start itself."""
     start = walker.start
     columns: dict[str, tuple[str, list[Any]]] = {}

@@ -12,21 +12,47 @@ middle.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.samplers.ipi import barostats
-from psiflow_cli.samplers.ipi.field import Field
 from psiflow_cli.worker.md import velocities
 from psiflow_cli.worker.structures.units import BAR
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
+    from ipi.engine.cell import Cell
+    from ipi.engine.thermostats import Thermostat
+    from typing_extensions import NotRequired
+
+    from psiflow_cli.messages import MDJob, Vectors
+    from psiflow_cli.samplers.ipi.bias import Bias
+    from psiflow_cli.samplers.ipi.force_field import ModelForceField
 
 
-class Rings:
-    """One walker's ring polymers; `field.found` is what the model said of the beads where they are."""
+class Variables(TypedDict):
+    """All that decides the next step but the noise, in i-PI's units.
+
+    The modes of the positions and the beads' momenta are what the last step has set; the others follow from them.
+    """
+
+    modes: Vectors
+    momenta: Vectors
+    cell: NotRequired[Vectors]
+    cell_momenta: NotRequired[list[float] | Vectors]
+
+
+class RingPolymers:
+    """One walker's ring polymers; `field.predicted` is what the model predicts for the beads where they are."""
 
     def __init__(
-        self, job: Wire, field: Field, temperature: float, rng: Any, fixed: Sequence[int], bias: Any = None
+        self,
+        job: MDJob,
+        field: ModelForceField,
+        temperature: float,
+        rng: np.random.Generator,
+        fixed: Sequence[int],
+        bias: Bias | None = None,
     ) -> None:
         import numpy as np
         from ase import units
@@ -38,7 +64,7 @@ class Rings:
         from ipi.utils.messages import verbosity
         from ipi.utils.prng import Random
 
-        verbosity.level = "quiet"  # it says what it does on stdout
+        verbosity.level = "quiet"  # it prints what it does on stdout
         atoms, self.field, self.rng, self.fixed = field.atoms, field, rng, fixed
         self.hbar = float(units._hbar * units.J * units.second)  # in Å·sqrt(u·eV)
         self.count, self.target, self.kT = job["beads"], temperature, velocities.KB * temperature
@@ -78,21 +104,21 @@ class Rings:
         self.modes.bind(ensemble, self.motion, beads=self.beads, forces=self.forces)
         ensemble.bind(self.beads, self.modes, self.cell, self.forces, fields, None)
         self.motion.bind(ensemble, self.beads, self.modes, self.cell, self.forces, prng, None)
-        self._mind_the_middle()
+        self._watch_kinetic_energy()
 
-    def _mind_the_middle(self) -> None:
+    def _watch_kinetic_energy(self) -> None:
         """Keep the kinetic energy of each step where it is canonical, behind the thermostat in its middle."""
         integrator = self.motion.integrator
         self.kinetic = 0.0
         """Of all beads' momenta, in eV: `count` times the classical one."""
         if not hasattr(integrator, "tstep"):
             return
-        usual = integrator.tstep
+        thermostat_step = integrator.tstep
 
         def tstep() -> None:
-            usual()
+            thermostat_step()
             integrator.pconstraints()
-            barostats.settle(self.barostat)
+            barostats.keep_volume(self.barostat)
             self.kinetic = float(self.modes.kin)
 
         integrator.tstep = tstep
@@ -112,35 +138,32 @@ class Rings:
             barostats.momenta(self.barostat)[:] = barostats.draw(self.barostat, self.kT * self.count, self.rng)
         self.kinetic = float(self.modes.kin)
 
-    def keep(self) -> Wire:
-        """Everything that decides the next step but the noise, as builtins.
-
-        The modes of the positions and the beads' momenta are what the last step has set; the others follow from them.
-        """
+    def variables(self) -> Variables:
+        """What a checkpoint needs to go on."""
         import numpy as np
 
-        kept = {"modes": np.array(self.modes.qnm).tolist(), "momenta": np.array(self.beads.p).tolist()}
+        values: Variables = {"modes": np.array(self.modes.qnm).tolist(), "momenta": np.array(self.beads.p).tolist()}
         if self.barostat:
-            kept["cell"] = np.array(self.cell.h).tolist()
-            kept["cell_momenta"] = np.array(barostats.momenta(self.barostat)).tolist()
-        return kept
+            values["cell"] = np.array(self.cell.h).tolist()
+            values["cell_momenta"] = np.array(barostats.momenta(self.barostat)).tolist()
+        return values
 
-    def restore(self, kept: Wire) -> None:
-        """Go on from where `keep` was called."""
+    def restore(self, values: Variables) -> None:
+        """Go on from where `variables` was called."""
         if self.barostat:
-            self.cell.h[:] = kept["cell"]
-            barostats.momenta(self.barostat)[:] = kept["cell_momenta"]
-        self.modes.qnm[:] = kept["modes"]
-        self.beads.p[:] = kept["momenta"]
+            self.cell.h[:] = values["cell"]
+            barostats.momenta(self.barostat)[:] = values["cell_momenta"]
+        self.modes.qnm[:] = values["modes"]
+        self.beads.p[:] = values["momenta"]
 
-    def centroids(self) -> tuple[Any, Any]:
+    def centroids(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions (Å) and momenta (Å·sqrt(u·eV)) of the centroids, each of shape (N, 3)."""
         import numpy as np
 
         positions, momenta = (np.array(each).reshape(-1, 3) for each in (self.beads.qc, self.beads.pc))
         return positions, momenta * self.hbar
 
-    def lattice(self) -> list[list[float]]:
+    def lattice(self) -> Vectors:
         """The cell's three vectors, in Å."""
         import numpy as np
 
@@ -152,7 +175,7 @@ class Rings:
 
         return all(bool(np.isfinite(np.array(each)).all()) for each in (self.beads.q, self.beads.p, self.cell.h))
 
-    def ask(self) -> None:
+    def evaluate(self) -> None:
         """Ask the model about all beads, and the bias about the centroids, as a step does before it moves them."""
         self.forces.f[:]  # i-PI computes what is read
         self.motion.ensemble.bias.f[:]
@@ -174,13 +197,13 @@ class Rings:
 
         if self.count == 1:
             return float(self.kinetic)
-        positions = np.array([found.positions for found in self.field.found])
-        forces = np.array([found.forces for found in self.field.found])
+        positions = np.array([bead.positions for bead in self.field.predicted])
+        forces = np.array([bead.forces for bead in self.field.predicted])
         virial = float(((positions - positions.mean(axis=0)) * forces).sum())
         return float(0.5 * self.freedom * self.kT - 0.5 * virial / self.count)
 
 
-def _thermostat(job: Wire, femtosecond: float) -> Any:
+def _thermostat(job: MDJob, femtosecond: float) -> Thermostat | None:
     """PILE (Ceriotti, Parrinello, Markland and Manolopoulos, J. Chem. Phys. 133, 124104 (2010)), or None in nve.
 
     The centroids feel the job's thermostat; the inner modes are always damped critically.
@@ -194,13 +217,13 @@ def _thermostat(job: Wire, femtosecond: float) -> Any:
     return ThermoPILE_L(tau=1000.0 / job["friction"] * femtosecond)
 
 
-def _cell(atoms: Any) -> Any:
+def _cell(atoms: Atoms) -> Cell:
     """The cell as it lies in space: i-PI's barostats need no triangular one, but a volume above zero."""
     import numpy as np
     from ipi.engine.cell import GenericCell
 
-    class Anyhow(GenericCell):  # type: ignore[misc]
+    class AnyOrientation(GenericCell):  # type: ignore[misc]
         def get_volume(self) -> float:
             return abs(float(np.linalg.det(np.array(self.h))))
 
-    return Anyhow(np.array(atoms.cell.array).T.copy())
+    return AnyOrientation(np.array(atoms.cell.array).T.copy())
