@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from typing import Any
 
-from psiflow_cli.errors import PsiflowError
+from psiflow_cli.errors import NO_RESOURCES, PsiflowError
+from psiflow_cli.runtime import journal as journal_file
 from psiflow_cli.runtime.session import Session, Task
+from psiflow_cli.stages.core import retry
 from psiflow_cli.stages.core.workspace import Workspace
 
 
-def perform(workspace: Workspace, session: Session, function: str, payload: dict[str, Any], name: str) -> Any:
-    """The value of one call on a worker, which is journalled as the unit `name`.
+def perform(
+    workspace: Workspace,
+    session: Session,
+    function: str,
+    payload: Mapping[str, object],
+    name: str,
+    journal: bool = True,
+) -> Any:
+    """The value of one call on a worker, which is journalled as the unit `name`, unless it is none.
 
     A call that is lost with its worker is made again as often as the site says. Raises PsiflowError.
     """
-    tries = 1
-    while True:
-        session.submit(Task(function, payload, tries=tries))
-        _, outcome = session.next()
+    run, logs = workspace.run, workspace.job.folder
+    task: Task | None = Task(function, payload)
+    while task:
+        session.submit(task)
+        task, outcome = session.next()
         if not outcome.lost:
             break
-        workspace.run.note_lost([name], outcome.lost)
-        if tries > session.executor.retries("worker-lost"):
-            raise PsiflowError(f"{name}: {outcome.lost}", f"logs: {workspace.job.folder / 'parsl'}", 69)
-        tries += 1
-    unit = {"kind": "unit", "id": name, "of": workspace.run.request.fingerprint, "ok": not outcome.error}
-    unit.update(t=round(time.time(), 3), s=round(outcome.seconds, 3), cores=session.executor.cores)
-    workspace.run.journal.append(unit)
+        if journal:
+            run.note_lost([name], outcome.lost)
+        task = retry.after_loss(task, outcome, session.executor)
+    if outcome.lost:
+        raise PsiflowError(f"{name}: {outcome.lost}", f"logs: {logs / 'parsl'}", NO_RESOURCES)
+    if journal:
+        seconds, cores = round(outcome.seconds, 3), session.executor.cores
+        run.journal.append(journal_file.unit(name, run.request.fingerprint, not outcome.error, seconds, cores))
     if outcome.error:
-        raise PsiflowError(f"{name}: {outcome.error}", f"logs: {workspace.job.folder / 'logs'}")
+        raise PsiflowError(f"{name}: {outcome.error}", f"logs: {logs / 'logs'}")
     return outcome.value
