@@ -127,7 +127,7 @@ class RingPolymerWalker(MovingWalker):
         whole = len(stresses) == len(beads) and all(self.start["pbc"])
         stress = np.mean(stresses, axis=0) if whole else None
         kinetic, temperature, cell = self.rings.kinetic_energy(), self.rings.temperature, self._cell()
-        bias = {"bias_energy": self.bias.energy} if self.bias else {}
+        more = {"bias_energy": self.bias.energy} if self.bias else {}
         for number, bead in enumerate(beads):
             record = frame_record.FrameRecord(
                 step=self.step,
@@ -138,7 +138,7 @@ class RingPolymerWalker(MovingWalker):
                 temperature=temperature,
                 stress=stress,
                 spread=bead.spread,
-                more=bias if len(beads) == 1 else {"bead": number, **bias},
+                more=more if len(beads) == 1 else {"bead": number, **more},
             )
             self.group.append(self.index, frame_record.text(self.job, self.message, record))
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from psiflow_cli.errors import UsageError
-from psiflow_cli.stages.sample.engines import able, check, fastest
+from psiflow_cli.stages.sample.engines import capable_engines, check, fastest
 
 SETTINGS: dict[str, Any] = {"ensemble": "nvt", "thermostat": "langevin", "beads": 1, "plumed": None, "exchange": None}
 
@@ -50,7 +50,7 @@ def test_an_engine_that_cannot_is_refused_with_its_reason() -> None:
     check("torchsim", SETTINGS, 8)
     with pytest.raises(UsageError, match="torchsim: torch-sim's frames are periodic in all"):
         check("torchsim", {**SETTINGS, "slab": True}, None)
-    assert "torchsim" not in able({**SETTINGS, "charged": True})
-    assert "torchsim" in able({**SETTINGS, "thermostat": "csvr"})
+    assert "torchsim" not in capable_engines({**SETTINGS, "charged": True})
+    assert "torchsim" in capable_engines({**SETTINGS, "thermostat": "csvr"})
     with pytest.raises(UsageError, match="ase moves one walker after another"):
         check("ase", SETTINGS, 8)
