@@ -21,7 +21,9 @@ from psiflow_cli.worker.structures.units import BAR
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
+    from ipi.engine.barostats import Barostat
     from ipi.engine.cell import Cell
+    from ipi.engine.motion.dynamics import Dynamics
     from ipi.engine.thermostats import Thermostat
     from typing_extensions import NotRequired
 
@@ -54,57 +56,49 @@ class RingPolymers:
         fixed: Sequence[int],
         bias: Bias | None = None,
     ) -> None:
-        import numpy as np
         from ase import units
         from ipi.engine.beads import Beads
-        from ipi.engine.ensembles import Ensemble
-        from ipi.engine.forces import ForceComponent, Forces
-        from ipi.engine.motion.dynamics import Dynamics
         from ipi.engine.normalmodes import NormalModes
         from ipi.utils.messages import verbosity
-        from ipi.utils.prng import Random
 
         verbosity.level = "quiet"  # it prints what it does on stdout
         atoms, self.field, self.rng, self.fixed = field.atoms, field, rng, fixed
         self.hbar = float(units._hbar * units.J * units.second)  # in Å·sqrt(u·eV)
         self.count, self.target, self.kT = job["beads"], temperature, velocities.KB * temperature
         moving = len(atoms) - len(fixed)
-        scales = job["ensemble"] != "nve" and job.get("thermostat", "langevin") == "csvr"
-        self.rests = (job["ensemble"] == "nve" or scales) and moving > 1 and not fixed
+        self.rests = velocities.rests(job) and moving > 1 and not fixed
         self.freedom = velocities.degrees_of_freedom(moving, self.rests)
         self.inner = 3 * moving * (self.count - 1)
         """Degrees of freedom beside those of the centroids."""
-
-        prng = Random(0)
-        prng.rng = [rng]
         femtosecond = units.fs / self.hbar
         self.beads = Beads(len(atoms), self.count)
         self.beads.m[:] = atoms.get_masses() / self.hbar**2
         self.cell = _cell(atoms)
         self.modes = NormalModes(transform_method="matrix", propagator="cayley")
         self.barostat = barostats.make(job, femtosecond)
-        ensemble = Ensemble(
-            temp=self.kT,
-            pext=job["pressure"] * BAR if self.barostat and job["ensemble"] == "npt" else 0.0,
-            bcomponents=[] if bias is None else [ForceComponent(bias.name, nbeads=1, mts_weights=np.ones(1))],
-        )
-        self.motion = Dynamics(
-            job["timestep"] * femtosecond,
-            mode="nve" if job["ensemble"] == "nve" else "npt" if self.barostat else "nvt",
-            splitting="baoab",
-            thermostat=_thermostat(job, femtosecond),
-            barostat=self.barostat,
-            fixcom=scales and self.rests,
-            fixatoms_dof=np.array([3 * atom + axis for atom in fixed for axis in range(3)], dtype=int),
-        )
-        fields = {each.name: each for each in (field, bias) if each is not None}
+        self.motion = _dynamics(job, femtosecond, self.barostat, self.rests, fixed)
+        self._bind(job["pressure"] * BAR if job["ensemble"] == "npt" else 0.0, bias)
+        self._watch_kinetic_energy()
+
+    def _bind(self, pressure: float, bias: Bias | None) -> None:
+        """Make i-PI's objects know each other; `pressure` in eV/Å³."""
+        import numpy as np
+        from ipi.engine.ensembles import Ensemble
+        from ipi.engine.forces import ForceComponent, Forces
+        from ipi.utils.prng import Random
+
+        prng = Random(0)
+        prng.rng = [self.rng]
+        biases = [] if bias is None else [ForceComponent(bias.name, nbeads=1, mts_weights=np.ones(1))]
+        ensemble = Ensemble(temp=self.kT, pext=pressure, bcomponents=biases)
+        fields = {field.name: field for field in (self.field, bias) if field is not None}
+        model = ForceComponent(self.field.name, mts_weights=np.ones(1))
         self.forces = Forces()
-        self.forces.bind(self.beads, self.cell, [ForceComponent(field.name, mts_weights=np.ones(1))], fields, [], None)
-        field.bind(self.forces.mforces[0])
+        self.forces.bind(self.beads, self.cell, [model], fields, [], None)
+        self.field.bind(self.forces.mforces[0])
         self.modes.bind(ensemble, self.motion, beads=self.beads, forces=self.forces)
         ensemble.bind(self.beads, self.modes, self.cell, self.forces, fields, None)
         self.motion.bind(ensemble, self.beads, self.modes, self.cell, self.forces, prng, None)
-        self._watch_kinetic_energy()
 
     def _watch_kinetic_energy(self) -> None:
         """Keep the kinetic energy of each step where it is canonical, behind the thermostat in its middle."""
@@ -201,6 +195,22 @@ class RingPolymers:
         forces = np.array([bead.forces for bead in self.field.predicted])
         virial = float(((positions - positions.mean(axis=0)) * forces).sum())
         return float(0.5 * self.freedom * self.kT - 0.5 * virial / self.count)
+
+
+def _dynamics(job: MDJob, femtosecond: float, barostat: Barostat | None, rests: bool, fixed: Sequence[int]) -> Dynamics:
+    """What moves the beads; csvr keeps a centre of mass that rests where it is."""
+    import numpy as np
+    from ipi.engine.motion.dynamics import Dynamics
+
+    return Dynamics(
+        job["timestep"] * femtosecond,
+        mode="nve" if job["ensemble"] == "nve" else "npt" if barostat else "nvt",
+        splitting="baoab",
+        thermostat=_thermostat(job, femtosecond),
+        barostat=barostat,
+        fixcom=rests and job["ensemble"] != "nve",
+        fixatoms_dof=np.array([3 * atom + axis for atom in fixed for axis in range(3)], dtype=int),
+    )
 
 
 def _thermostat(job: MDJob, femtosecond: float) -> Thermostat | None:
