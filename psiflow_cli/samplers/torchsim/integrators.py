@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from psiflow_cli.samplers.torchsim.batch import Batch
 
 
-def half_kick(job: MDJob) -> float:
-    """By how much of the timestep (fs) the momenta are to be kicked; see `samplers.ase.integrators.half_kick`."""
-    return 0.5 * job["timestep"] if _is_langevin(job) else 0.0
-
-
 def make_step(batch: Batch, job: MDJob, step: int) -> None:
     """Move all walkers to this step."""
     from ase import units

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from psiflow_cli import voigt
+from psiflow_cli.samplers.ase.integrators import half_kick
 from psiflow_cli.samplers.torchsim import integrators
 from psiflow_cli.samplers.torchsim.batch import Batch, BatchedWalker
 from psiflow_cli.samplers.torchsim.forces import Forces, models
@@ -51,7 +52,7 @@ class BatchMotion:
         from ase import units
 
         batch, bounds = self.batch, self.job["limits"]
-        kick = integrators.half_kick(self.job) * units.fs
+        kick = half_kick(self.job) * units.fs
         due = step % self.job["every"] == 0
         for index, (walker, part) in enumerate(zip(batch.walkers, batch.parts, strict=True)):
             forces = batch.predicted.forces[part]
