@@ -4,51 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 
+if TYPE_CHECKING:
+    from psiflow_cli.stages.sample.blocking import Discard
 
-class Discard(NamedTuple):
-    """How much of the beginning of a path counts in no average: a share, or ps."""
-
-    value: float
-    is_share: bool
+F = TypeVar("F", bound=Callable[..., object])
 
 
-class Wanted(NamedTuple):
-    """The options, as they are given."""
-
-    properties: str | None
-    plot: str | None
-    final: str | None
-    stopped: str | None
-    discard: Discard
-
-
-def _discard(_ctx: click.Context, _param: click.Parameter, value: Any) -> Discard:
+def _discard(_ctx: click.Context, _param: click.Parameter, value: str) -> Discard:
     """`0.2` or `20%` (a share), `1.5 ps` or `500 fs`."""
+    from psiflow_cli.stages.sample.blocking import Discard
+
     text = str(value).strip()
     for unit, scale, is_share in (("%", 0.01, True), ("ps", 1.0, False), ("fs", 1e-3, False), ("", 1.0, True)):
         if text.endswith(unit):
             try:
-                found = Discard(scale * float(text.removesuffix(unit)), is_share)
+                discard = Discard(scale * float(text.removesuffix(unit)), is_share)
             except ValueError:
                 break
-            if 0 <= found.value < (1 if is_share else 1e12):
-                return found
+            if 0 <= discard.value < (1 if is_share else 1e12):
+                return discard
             break
     raise click.BadParameter(f"{text!r} is neither a share such as 0.2 or 20% nor a time such as '5 ps'")
 
 
-def outputs(function: Callable[..., Any]) -> Callable[..., Any]:
-    """--properties, --plot, --final, --stopped and --discard, handed to the command as one `wanted`."""
+def outputs(function: F) -> F:
+    """--properties, --plot, --final, --stopped and --discard, handed to the command as one `outputs`."""
 
     @wraps(function)
-    def command(*args: Any, **given: Any) -> Any:
-        return function(*args, wanted=Wanted(**{name: given.pop(name) for name in Wanted._fields}), **given)
+    def command(
+        properties: str | None,
+        plot: str | None,
+        final: str | None,
+        stopped: str | None,
+        discard: Discard,
+        **options: object,
+    ) -> None:
+        from psiflow_cli.stages.sample.request import Outputs
 
-    decorated: Callable[..., Any] = command
+        function(outputs=Outputs(properties, plot, final, stopped, discard), **options)
+
+    decorated: Callable[..., object] = command
     for option in (
         click.option(
             "--discard", default="0.2", show_default=True, metavar="SHARE|TIME", callback=_discard,
@@ -70,4 +69,4 @@ def outputs(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
     ):  # fmt: skip
         decorated = option(decorated)
-    return decorated
+    return cast("F", decorated)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -12,10 +13,16 @@ from psiflow_cli.commands import _model, _sampled, _stage
 from psiflow_cli.console import echo_json
 from psiflow_cli.errors import NoInput, UsageError
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from psiflow_cli.messages import Dynamics, DynamicsOptions, Summary
+    from psiflow_cli.stages.sample.request import Outputs, Sampling
+
 
 def _temperatures(_ctx: click.Context, _param: click.Parameter, value: str) -> list[list[float]]:
     """`300`, `300,450,600` (the walkers take them in turn), `100:500` (a ramp from the first to the last step)."""
-    found = []
+    ramps = []
     for word in str(value).split(","):
         try:
             ends = [float(part) for part in word.split(":")]
@@ -23,8 +30,8 @@ def _temperatures(_ctx: click.Context, _param: click.Parameter, value: str) -> l
             ends = []
         if len(ends) not in (1, 2) or not all(math.isfinite(t) and t >= 0 for t in ends):
             raise click.BadParameter(f"{word.strip()!r} is neither a temperature in K nor a ramp such as 100:500")
-        found.append([ends[0], ends[-1]])
-    return found
+        ramps.append([ends[0], ends[-1]])
+    return ramps
 
 
 def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -179,9 +186,9 @@ def command(
     config: str | None,
     plumed: str | None,
     max_failed: options.Limit,
-    wanted: _sampled.Wanted,
+    outputs: Outputs,
     common: options.Common,
-    **dynamics: Any,
+    **dynamics_options: Unpack[DynamicsOptions],
 ) -> None:
     """Run molecular dynamics from FRAMES with a model.
 
@@ -204,15 +211,16 @@ def command(
     """
     name = options.required(model, "--model")
     from psiflow_cli.stages.core.workspace import Job
-    from psiflow_cli.stages.sample import blocking, engines, request, stage
     from psiflow_cli.stages.sample import config as sampling_file
+    from psiflow_cli.stages.sample import engines, stage
     from psiflow_cli.stages.sample import outputs as sampling_outputs
+    from psiflow_cli.stages.sample.request import Sampling
     from psiflow_cli.stages.sample.walkers import starts
 
     loaded = _model.load(name, trust)
     hottest = max(max(pair) for pair in temperature)
-    settings = {
-        **dynamics,
+    dynamics = cast("Dynamics", {
+        **dynamics_options,
         **sampling_file.read(config),
         "plumed": _text(plumed),
         "ramp_steps": steps if any(first != last for first, last in temperature) else None,
@@ -222,36 +230,30 @@ def command(
             "distance": min_distance or None,
             "spread": max_spread,
         },
-    }
-    walkers = walkers or len(temperature)
-    _check(settings, temperature, walkers, len(loaded.members))
-    engines.check(engine, settings, batch)
-    output = common.output or options.beside(frames, "sampled")
-    outputs = request.Outputs(*wanted[:4], blocking.Discard(*wanted.discard))
-    sampling_outputs.check(output, outputs)
-    job = Job(
-        "sample", frames, output,
-        settings={
-            **settings, "model": loaded.fingerprint, "walkers": walkers, "temperature": temperature, "steps": steps,
-            "engine": engine, "batch": batch,
-        },
-        other_inputs=tuple(filter(None, (config, plumed))),
-        other_outputs=outputs.files,
-        more_settings=outputs.settings,
-    )  # fmt: skip
-    job = _stage.on_site(job, common, loaded.family)
-    sampling = request.Sampling(
-        job=job,
+    })  # fmt: skip
+    sampling = Sampling(
         model=loaded,
         family=registry.load("models", loaded.family).__name__,
-        walkers=walkers,
+        dynamics=dynamics,
+        walkers=walkers or len(temperature),
         temperatures=temperature,
-        settings=settings,
         steps=steps,
         engine=engine,
         batch=batch,
         outputs=outputs,
     )
+    _check(sampling)
+    engines.check(engine, dynamics, batch)
+    output = common.output or options.beside(frames, "sampled")
+    sampling_outputs.check(output, outputs)
+    job = Job(
+        "sample", frames, output,
+        settings=sampling.settings,
+        other_inputs=tuple(filter(None, (config, plumed))),
+        other_outputs=outputs.files,
+        more_settings=outputs.settings,
+    )  # fmt: skip
+    job = _stage.on_site(job, common, loaded.family)
     _stage.perform(
         job, common,
         plan=lambda workspace: {"walkers": len(starts(sampling, workspace)), "steps": steps},
@@ -261,20 +263,21 @@ def command(
     )  # fmt: skip
 
 
-def _check(settings: dict[str, Any], temperatures: list[list[float]], walkers: int, members: int) -> None:
+def _check(sampling: Sampling) -> None:
     """Raise UsageError for options that contradict each other."""
-    ensemble, cold = settings["ensemble"], min(min(pair) for pair in temperatures)
+    dynamics, temperatures, walkers = sampling.dynamics, sampling.temperatures, sampling.walkers
+    ensemble, cold = dynamics["ensemble"], min(min(pair) for pair in temperatures)
     if ensemble != "nve" and cold == 0:
         raise UsageError(
             "--temperature 0 has no thermostat", "--ensemble nve starts at rest; psiflow relax finds a minimum"
         )
-    if ensemble == "nve" and settings["ramp_steps"]:
+    if ensemble == "nve" and dynamics["ramp_steps"]:
         raise UsageError("--ensemble nve has no thermostat that a ramp could lead", "choose nvt or npt")
-    if settings["limits"]["spread"] and members < 2:
+    if dynamics["limits"]["spread"] and len(sampling.model.members) < 2:
         raise UsageError("--max-spread needs a committee", "train one with psiflow train --members 4")
-    if not settings["exchange"]:
+    if not dynamics["exchange"]:
         return
-    if ensemble != "nvt" or settings["ramp_steps"]:
+    if ensemble != "nvt" or dynamics["ramp_steps"]:
         raise UsageError("--exchange is for nvt at constant temperatures", "leave it out, or change the others")
     if len(temperatures) < 2 or walkers % len(temperatures):
         raise UsageError(
@@ -286,7 +289,6 @@ def _check(settings: dict[str, Any], temperatures: list[list[float]], walkers: i
 def _text(path: str | None) -> str | None:
     if path is None:
         return None
-    from pathlib import Path
 
     try:
         return Path(path).read_text(encoding="utf-8")
@@ -296,9 +298,10 @@ def _text(path: str | None) -> str | None:
         raise NoInput(f"{path}: {error.strerror or error}", "name a file of PLUMED's") from None
 
 
-def _said(summary: dict[str, Any]) -> str:
+def _said(summary: Summary) -> str:
     how = summary["engine"] + (f", {summary['batch']} together" if summary["batch"] > 1 else "")
     what = f"{summary['total']} walkers, {summary['steps']} steps ({how})"
-    files = [_stage.name(summary["output"]), *filter(None, map(summary.get, _sampled.Wanted._fields))]
+    written = [summary.get(option) for option in ("properties", "plot", "final", "stopped")]
+    files = [_stage.name(summary["output"]), *filter(None, written)]
     table = f"\n{summary['table']}" if summary["table"] else ""
     return f"{what}: {summary['frames']} frames -> {', '.join(files)}{table}"

@@ -33,8 +33,8 @@ class Limits(TypedDict, total=False):
     """eV/Å, of a committee's forces."""
 
 
-class Dynamics(TypedDict):
-    """How all walkers of a sampling move."""
+class DynamicsOptions(TypedDict):
+    """What options of `sample` say of the dynamics, by their names."""
 
     ensemble: str
     """`nve`, `nvt`, `npt` or `nvst`."""
@@ -44,28 +44,41 @@ class Dynamics(TypedDict):
     """fs."""
     friction: float
     """1/ps."""
-    thermostat_time: float
-    """fs."""
-    chain_length: int
     pressure: float
     """bar."""
     cell: str
     """`isotropic` or `flexible`."""
-    barostat_time: float
-    """fs."""
-    ramp_steps: int | None
     exchange: int | None
     """Steps between trials."""
     beads: int
-    plumed: str | None
     every: int
     """Steps between recorded frames."""
     seed: int
+
+
+class DynamicsFile(TypedDict):
+    """What the file of `sample --config` says of the dynamics."""
+
+    thermostat_time: float
+    """fs."""
+    chain_length: int
+    barostat_time: float
+    """fs."""
+    masses: dict[str, float]
+    """u, by element."""
+    fixed: list[int]
+
+
+class Dynamics(DynamicsOptions, DynamicsFile):
+    """How all walkers of a sampling move."""
+
+    ramp_steps: int | None
+    plumed: str | None
     limits: Limits
-    fixed: NotRequired[list[int]]
-    masses: NotRequired[dict[str, float]]
     slab: NotRequired[bool]
+    """A frame is periodic in some directions only."""
     charged: NotRequired[bool]
+    """A frame has a charge or a multiplicity."""
 
 
 class MDJob(Dynamics):
@@ -82,12 +95,17 @@ class MDJob(Dynamics):
     """Walkers that a model is given at once."""
 
 
-class Stop(TypedDict):
-    """Why a walker goes no further."""
+class Violation(TypedDict):
+    """What is wrong with a walker."""
 
     reason: str
     kind: str
     """`force`, `temperature`, `distance`, `spread`, `nan`, or a class of failure."""
+
+
+class Stop(Violation):
+    """Why a walker goes no further."""
+
     step: int
 
 
@@ -110,7 +128,7 @@ class BlockReport(TypedDict):
     """Where memory made it smaller."""
 
 
-class Pace(TypedDict):
+class StepTime(TypedDict):
     """How fast an engine moves walkers."""
 
     engine: str

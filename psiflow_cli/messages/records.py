@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
-    from psiflow_cli.messages.dynamics import Pace, Stop
+    from psiflow_cli.messages.dynamics import StepTime, Stop
     from psiflow_cli.messages.models import Config, Epoch
 
 Summary = dict[str, Any]
@@ -94,7 +94,7 @@ class SamplingPlan(TypedDict):
     batch: int
     now: int
     """Walkers that fit into memory at once."""
-    paces: NotRequired[list[Pace]]
+    paces: NotRequired[list[StepTime]]
 
 
 Record = Unit | Begin | Lost | Output | SamplingPlan

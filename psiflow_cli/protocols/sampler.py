@@ -24,6 +24,6 @@ class Sampler(BackEnd, Protocol):
         """*worker*: move a group of walkers from its last checkpoint by `job["block"]` steps at most.
 
         A walker's path is decided by seed, number, start and settings, however it is cut into blocks and whoever else
-        is in its group (to rounding). The folder is `worker.md.checkpoint.Group`'s, the frames are
+        is in its group (to rounding). The folder is `worker.md.checkpoint.WalkerGroup`'s, the frames are
         `worker.md.frame_record.text`.
         """

@@ -83,7 +83,7 @@ def label(frames: list[Frame], settings: Settings, context: Context) -> list[Lab
     """
     family = settings["family"]
     module = family if family.endswith(".py") else f"psiflow_cli.models.{family}"
-    own = {**context, "dtype": settings["dtype"] or None}
+    own: Context = {**context, "dtype": settings["dtype"] or None}
     results = committee.evaluate(frames=frames, family=module, members=settings["members"], context=own)
     return [_label(frame, result, context) for frame, result in zip(frames, results, strict=True)]
 

@@ -221,7 +221,7 @@ def test_many_walkers_at_once_get_the_same(fitted: Fitted, tmp_path: Path) -> No
     pytest.importorskip("torch_sim", reason="torch-sim is not installed")
     if not hasattr(fitted.module, "torchsim"):
         pytest.skip("torch-sim has no interface to this family")
-    import torch
+    import numpy as np
 
     from psiflow_cli import voigt
     from psiflow_cli.samplers.torchsim.forces import Forces
@@ -233,17 +233,17 @@ def test_many_walkers_at_once_get_the_same(fitted: Fitted, tmp_path: Path) -> No
         cell = frame["cell"] or [[0.0] * 3] * 3
         moved = {**frame, "positions": [[x + 0.05 * i, y, z] for i, (x, y, z) in enumerate(frame["positions"])]}
         numbers = [conversion.to_ase(frame).numbers] * 2
-        ask = Forces([model], 2, numbers, [torch.tensor(cell, dtype=torch.float64)] * 2, periodic)
-        found = ask(torch.tensor([*frame["positions"], *moved["positions"]], dtype=torch.float64))
+        forces = Forces([model], 2, numbers, [np.array(cell, dtype=float)] * 2, periodic)
+        found = forces(np.array([*frame["positions"], *moved["positions"]], dtype=float))
         count = len(frame["symbols"])
         for index, label in enumerate(fitted.predict(frame, moved)):
             part = slice(index * count, (index + 1) * count)
-            assert float(found["energy"][index]) == pytest.approx(label["energy"], abs=1e-8)
-            assert found["forces"][part].flatten().tolist() == pytest.approx(
+            assert float(found.energy[index]) == pytest.approx(label["energy"], abs=1e-8)
+            assert found.forces[part].flatten().tolist() == pytest.approx(
                 [x for row in label["forces"] for x in row], abs=1e-8
             )
             if periodic:
-                assert voigt.from_matrix(found["stress"][index]) == pytest.approx(label["stress"], abs=1e-8)
+                assert voigt.from_matrix(found.stress[index]) == pytest.approx(label["stress"], abs=1e-8)
 
 
 def test_forces_and_stress_are_slopes_of_the_energy(fitted: Fitted) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from psiflow_cli import registry
 from psiflow_cli.protocols import Sampler
-from psiflow_cli.worker.md.checkpoint import trajectory
+from psiflow_cli.worker.md.checkpoint import trajectory_name
 from tests.contracts import checks
 from tests.contracts.checks import Wire
 
@@ -93,7 +93,7 @@ class Engine:
         return dict(walker)
 
     def path(self, job: Wire) -> Path:
-        return Path(job["folder"], trajectory(job["walkers"][0]["walker"]))
+        return Path(job["folder"], trajectory_name(job["walkers"][0]["walker"]))
 
     def trajectory(self, job: Wire, result: Wire) -> bytes:
         return self.path(job).read_bytes()[: result["bytes"]] if result["bytes"] else b""

@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.io import read
 
 from psiflow_cli.samplers import ipi as engine
-from psiflow_cli.worker.md.checkpoint import trajectory
+from psiflow_cli.worker.md.checkpoint import trajectory_name
 
 Wire = dict[str, Any]
 CONTEXT: Wire = {"scratch": "", "device": "cpu", "dtype": None}
@@ -117,13 +117,13 @@ def run(wanted: Wire, module: Any = engine) -> tuple[Wire, bytes]:
     while True:
         (said,) = module.advance(wanted, CONTEXT)["walkers"]
         if said["stopped"] or said["step"] >= wanted["steps"]:
-            return said, (Path(wanted["folder"]) / trajectory(2)).read_bytes()[: said["bytes"]]
+            return said, (Path(wanted["folder"]) / trajectory_name(2)).read_bytes()[: said["bytes"]]
 
 
 def frames(wanted: Wire, module: Any = engine) -> list[Any]:
     said, _ = run(wanted, module)
     assert said["stopped"] is None
-    return list(read(Path(wanted["folder"]) / trajectory(2), ":", format="extxyz"))
+    return list(read(Path(wanted["folder"]) / trajectory_name(2), ":", format="extxyz"))
 
 
 def mean(values: Any, blocks: int = 15) -> tuple[float, float]:

@@ -221,7 +221,7 @@ def test_killed_between_append_and_checkpoint_neither_doubles_nor_loses_frames(
     advance(task, CONTEXT)
     counted = len(trajectory(task))
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(checkpoint, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             advance(task, CONTEXT)
     assert len(trajectory(task)) > counted  # frames on the disk that no checkpoint counts

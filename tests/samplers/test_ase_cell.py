@@ -19,7 +19,7 @@ from ase.optimize import BFGS  # noqa: E402
 from scipy import stats  # noqa: E402
 
 from psiflow_cli.samplers import ase as engine  # noqa: E402
-from psiflow_cli.samplers.ase import cells, integrators  # noqa: E402
+from psiflow_cli.samplers.ase import barostats, integrators  # noqa: E402
 from psiflow_cli.worker.failures import Fatal  # noqa: E402
 from tests.samplers.ase_systems import KELVIN, KT, Gas, agrees, error, seen, solid  # noqa: E402
 
@@ -186,6 +186,6 @@ def test_the_exponential_of_a_strain() -> None:
     from scipy.linalg import expm
 
     strain = np.array([[0.1, 0.2, -0.1], [0.2, -0.3, 0.05], [-0.1, 0.05, 0.02]])
-    assert cells.exponential(strain) == pytest.approx(expm(strain), abs=1e-14)
-    assert cells.with_volume(strain, 8.0) == pytest.approx(strain * (8.0 / abs(np.linalg.det(strain))) ** (1 / 3))
+    assert barostats.exponential(strain) == pytest.approx(expm(strain), abs=1e-14)
+    assert barostats.with_volume(strain, 8.0) == pytest.approx(strain * (8.0 / abs(np.linalg.det(strain))) ** (1 / 3))
     assert KELVIN * units.kB == KT

@@ -41,14 +41,14 @@ def finish(task: dict[str, Any]) -> list[bytes]:
     while True:
         said = engine.advance(task, {})["walkers"]
         if all(each["stopped"] or each["step"] >= task["steps"] for each in said):
-            return [Path(task["folder"], checkpoint.trajectory(n)).read_bytes() for n in range(len(LADDER))]
+            return [Path(task["folder"], checkpoint.trajectory_name(n)).read_bytes() for n in range(len(LADDER))]
 
 
 def test_energies_are_canonical_at_each_temperature(tmp_path: Path) -> None:
     """Gamma distributions; and as many exchanges take place as theory says."""
     task = job(tmp_path, steps=7000, block=3500)
     finish(task)
-    found = [read(tmp_path / checkpoint.trajectory(n), ":", format="extxyz") for n in range(len(LADDER))]
+    found = [read(tmp_path / checkpoint.trajectory_name(n), ":", format="extxyz") for n in range(len(LADDER))]
     targets = np.array([[frame.info["target_temperature"] for frame in frames] for frames in found])
     energies = np.array([[frame.info["model_energy"] for frame in frames] for frames in found])
     kinetic = np.array([[frame.info["kinetic_energy"] for frame in frames] for frames in found])
@@ -83,10 +83,9 @@ def test_the_others_go_on_exchanging_when_one_is_stopped(tmp_path: Path) -> None
     """However the run is cut; what is recorded of the one that stopped ends there."""
     limits = {"temperature": 1100.0}
     whole = finish(job(tmp_path / "whole", limits=limits, steps=600, block=600))
-    ends = [
-        each.stopped
-        for each in checkpoint.load(tmp_path / "whole", checkpoint.fingerprint(job(tmp_path, limits=limits))) or []
-    ]
+    last = checkpoint.read(tmp_path / "whole")
+    assert last is not None
+    ends = [state.stopped for state in last.walkers]
     assert 1 <= sum(end is not None for end in ends) < 3
     assert finish(job(tmp_path / "parts", limits=limits, steps=600, block=33)) == whole
 

@@ -122,12 +122,12 @@ def finish(task: dict[str, Any]) -> bytes:
         (said,) = engine.advance(task, {})["walkers"]
         assert said["stopped"] is None
         if said["step"] >= task["steps"]:
-            return Path(task["folder"], checkpoint.trajectory(3)).read_bytes()
+            return Path(task["folder"], checkpoint.trajectory_name(3)).read_bytes()
 
 
 def frames(task: dict[str, Any]) -> list[Any]:
     finish(task)
-    return list(read(Path(task["folder"], checkpoint.trajectory(3)), ":", format="extxyz"))
+    return list(read(Path(task["folder"], checkpoint.trajectory_name(3)), ":", format="extxyz"))
 
 
 MODEL = ase_systems.member(solid())
@@ -174,7 +174,9 @@ def test_fixed_atoms_do_not_move_at_all(tmp_path: Path, ensemble: str, thermosta
         assert frame.info["temperature"] == pytest.approx(2 * frame.info["kinetic_energy"] / (87 * units.kB))
         moved = np.linalg.norm(frame.positions - start["positions"], axis=1)
         assert np.delete(moved, fixed).min() > 1e-6
-    (state,) = checkpoint.load(tmp_path, checkpoint.fingerprint(task)) or []
+    last = checkpoint.read(tmp_path)
+    assert last is not None
+    (state,) = last.walkers
     assert not np.array(state.momenta)[fixed].any()
 
 

@@ -24,7 +24,7 @@ from ase.io import read  # noqa: E402
 from psiflow_cli.samplers import ase as classical  # noqa: E402
 from psiflow_cli.samplers import ipi as engine  # noqa: E402
 from psiflow_cli.worker import failures  # noqa: E402
-from psiflow_cli.worker.md.checkpoint import trajectory  # noqa: E402
+from psiflow_cli.worker.md.checkpoint import trajectory_name  # noqa: E402
 from tests.samplers.ipi_systems import CONTEXT, FREE, Wire, frames, gas, job, run, springs  # noqa: E402
 
 
@@ -120,7 +120,7 @@ def test_a_walker_is_stopped_by_any_of_its_beads(tmp_path: Path, kind: str, limi
     said, data = run(wanted)
     assert said["stopped"]["kind"] == kind
     assert said["stopped"]["step"] == said["step"] < 400
-    recorded = list(read(tmp_path / trajectory(2), ":", format="extxyz")) if data else []
+    recorded = list(read(tmp_path / trajectory_name(2), ":", format="extxyz")) if data else []
     assert len(recorded) == said["frames"]
     assert said["frames"] % 4 == 0
     assert all(a.info["step"] < said["step"] for a in recorded)
@@ -154,7 +154,7 @@ def test_the_worker_is_as_it_was(tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert threading.active_count() == threads
     assert sorted(Path().iterdir()) == here
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "state.json", trajectory(2)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "state.json", trajectory_name(2)]
     assert capfd.readouterr() == ("", "")
 
 

@@ -15,8 +15,8 @@ pytest.importorskip("ipi")
 from ase import units  # noqa: E402
 
 from psiflow_cli.samplers.ipi import barostats  # noqa: E402
-from psiflow_cli.samplers.ipi.field import Field  # noqa: E402
-from psiflow_cli.samplers.ipi.rings import Rings  # noqa: E402
+from psiflow_cli.samplers.ipi.force_field import ModelForceField  # noqa: E402
+from psiflow_cli.samplers.ipi.ring_polymer import RingPolymers  # noqa: E402
 from tests.samplers.ipi_systems import (  # noqa: E402
     HBAR,
     Springs,
@@ -89,12 +89,14 @@ def test_a_flexible_cell_conserves_what_it_should(ensemble: str) -> None:
     drifts = []
     for timestep in (2.0, 1.0):
         wanted = job(Path(), atoms, beads=1, ensemble=ensemble, cell="flexible", timestep=timestep, friction=1e-12)
-        rings = Rings(wanted, Field(atoms.copy(), model, True), 300.0, np.random.default_rng(3), ())
+        rings = RingPolymers(
+            wanted, ModelForceField(atoms.copy(), model, True, None), 300.0, np.random.default_rng(3), ()
+        )
         rings.field.bind(rings.forces.mforces[0])
         rings.begin()
         cell = rings.barostat
         cell.thermostat.tau = 1e30
-        barostats.settle(cell)
+        barostats.keep_volume(cell)
         found = []
         for _ in range(int(400 / timestep)):
             rings.step()

@@ -14,7 +14,7 @@ pytest.importorskip("mace", reason="mace-torch is not installed")
 
 from ase import Atoms  # noqa: E402
 
-from psiflow_cli.samplers.ipi import together  # noqa: E402
+from psiflow_cli.samplers.ipi import batched_beads, motion  # noqa: E402
 from psiflow_cli.samplers.torchsim import forces  # noqa: E402
 from tests.samplers import ipi_systems as usual  # noqa: E402
 from tests.samplers.test_torchsim import members  # noqa: E402, F401  (a fixture)
@@ -38,7 +38,7 @@ def job(folder: Path, atoms: Any, models: list[str], **changes: Any) -> Wire:
 
 
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(together, "able", lambda *_: None)
+    monkeypatch.setattr(motion, "batched_beads", lambda *_: None)
 
 
 def same(found: list[Any], others: list[Any]) -> None:
@@ -59,7 +59,7 @@ def test_a_molecule_of_a_committee(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wanted = job(tmp_path / "together", water(), members)
-    assert together.able(wanted, usual.CONTEXT, wanted["walkers"][0]["start"]) is not None
+    assert batched_beads.batched_beads(wanted, usual.CONTEXT, wanted["walkers"][0]["start"]) is not None
     found, (_, whole) = usual.frames(wanted), usual.run(wanted)
     assert usual.run(job(tmp_path / "parts", water(), members, block=5))[1] == whole
     assert "model_energy_std" in found[0].info
@@ -76,9 +76,9 @@ def test_a_crystal(
 ) -> None:
     """On a CPU it is asked about bead by bead; here as on a GPU."""
     wanted = job(tmp_path / "together", water(5.0), members[:1], ensemble=ensemble, cell="flexible")
-    assert together.able(wanted, usual.CONTEXT, wanted["walkers"][0]["start"]) is None
+    assert batched_beads.batched_beads(wanted, usual.CONTEXT, wanted["walkers"][0]["start"]) is None
     models = forces.models(wanted["model"], usual.CONTEXT, stress=True)
-    monkeypatch.setattr(together, "able", lambda *_: together.Together(models, 3))
+    monkeypatch.setattr(motion, "batched_beads", lambda *_: batched_beads.BatchedBeads(models, 3))
     found = usual.frames(wanted)
     alone(monkeypatch)
     same(found, usual.frames(job(tmp_path / "alone", water(5.0), members[:1], ensemble=ensemble, cell="flexible")))
@@ -88,8 +88,8 @@ def test_what_is_asked_about_bead_by_bead(tmp_path: Path, members: list[str]) ->
     """A single bead, a charged molecule, a slab, a family without such an interface."""
     wanted = job(tmp_path, water(), members)
     start = wanted["walkers"][0]["start"]
-    assert together.able({**wanted, "beads": 1}, usual.CONTEXT, start) is None
-    assert together.able(wanted, usual.CONTEXT, {**start, "charge": 1}) is None
-    assert together.able(wanted, usual.CONTEXT, {**start, "pbc": [True, True, False]}) is None
+    assert batched_beads.batched_beads({**wanted, "beads": 1}, usual.CONTEXT, start) is None
+    assert batched_beads.batched_beads(wanted, usual.CONTEXT, {**start, "charge": 1}) is None
+    assert batched_beads.batched_beads(wanted, usual.CONTEXT, {**start, "pbc": [True, True, False]}) is None
     own = {**wanted, "model": {"family": usual.__file__, "members": ["{}"]}}
-    assert together.able(own, usual.CONTEXT, start) is None
+    assert batched_beads.batched_beads(own, usual.CONTEXT, start) is None

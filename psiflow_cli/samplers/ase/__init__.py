@@ -8,19 +8,20 @@ neighbour list) is reset at each block, so it is repeatable for equal blocks.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
-from psiflow_cli.worker.md import checkpoint, job_check, replica_exchange
+from psiflow_cli.worker.md import checkpoint, replica_exchange, validation
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import BlockReport, Context, Dynamics, MDJob
 
 SUMMARY = "ASE's own integrators, one walker after another"
 REQUIRES = ("ase",)
 BATCHED = False
 ENSEMBLES = ("nve", "nvt", "npt", "nvst")
 
-Wire = dict[str, Any]
 
-
-def refuses(settings: Wire) -> str:
+def refuses(settings: Dynamics) -> str:
     """Why this engine cannot do what the settings ask for, or "". Nothing is loaded."""
     if settings.get("beads", 1) > 1:
         return "path integrals (--beads) are i-PI's"
@@ -28,26 +29,26 @@ def refuses(settings: Wire) -> str:
         return "PLUMED is used through i-PI"
     if settings["ensemble"] not in ENSEMBLES:
         return f"its ensembles are {', '.join(ENSEMBLES)}"
-    if settings["ensemble"] in job_check.MOVES_CELL and settings.get("thermostat") == "csvr":
+    if settings["ensemble"] in validation.MOVES_CELL and settings.get("thermostat") == "csvr":
         return f"{settings['ensemble']} needs a thermostat that knows of the moving cell: langevin or nose-hoover"
     return ""
 
 
-def advance(job: Wire, context: Wire) -> Wire:
+def advance(job: MDJob, context: Context) -> BlockReport:
     """*worker*: move the walkers by `job["block"]` steps at most, from their last checkpoint; see `Sampler`."""
     from psiflow_cli.samplers.ase import motion
 
     began = time.perf_counter()
-    job_check.check(job, ENSEMBLES)
+    validation.validate(job, ENSEMBLES)
     if reason := refuses(job):
         raise ValueError(reason)
-    with checkpoint.group(job) as group:
+    with checkpoint.open_group(job) as group:
         if group.unfinished(job["steps"]):
             group.open()
-            movers = motion.movers(job, context, group)
-            for end in replica_exchange.cuts(job, [mover.step for mover in movers if mover.live]):
-                for mover in movers:
-                    mover.move(end)
-                replica_exchange.exchange(job, end, movers)
-            group.commit([mover.state() for mover in movers])
+            walkers = motion.restored_walkers(job, context, group)
+            for end in replica_exchange.meeting_steps(job, [walker.step for walker in walkers if walker.live]):
+                for walker in walkers:
+                    walker.move(end)
+                replica_exchange.exchange(job, end, walkers)
+            group.commit([walker.checkpoint() for walker in walkers])
         return {"walkers": group.report(), "seconds": time.perf_counter() - began}

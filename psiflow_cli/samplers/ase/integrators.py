@@ -2,23 +2,37 @@
 
 NVE is velocity Verlet. NVT is Langevin in the BAOAB splitting (Leimkuhler and Matthews, J. Chem. Phys. 138, 174102
 (2013)), whose positions are exact for harmonic forces at any stable timestep, velocity rescaling (Bussi, Donadio and
-Parrinello, J. Chem. Phys. 126, 014101 (2007)), or Nose-Hoover chains; see `cells` and `chains` for those with a cell
-that moves.
+Parrinello, J. Chem. Phys. 126, 014101 (2007)), or Nose-Hoover chains; see `barostats` and `nose_hoover` for those with
+a cell that moves.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from psiflow_cli.samplers.ase import cells, chains
+from psiflow_cli.samplers.ase import barostats, nose_hoover
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.md.velocities import KB
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
+
+    from psiflow_cli.messages import MDJob
+    from psiflow_cli.samplers.ase.barostats import Variables
 
 
-def make(atoms: Any, job: Wire, temperature: float, dof: int, rng: Any, more: Wire) -> Any:
-    """The integrator of the job's ensemble, at a temperature (K), with the variables that `keep` gave before."""
+class Integrator(Protocol):
+    """What of ASE's integrators a walker is moved by."""
+
+    def step(self) -> None:
+        """Move all atoms by a timestep."""
+
+
+def make(
+    atoms: Atoms, job: MDJob, temperature: float, dof: int, rng: np.random.Generator, more: Variables
+) -> Integrator:
+    """The integrator of the job's ensemble, at a temperature (K), with the variables that `variables` gave before."""
     from ase import units
 
     timestep = job["timestep"] * units.fs
@@ -33,17 +47,17 @@ def make(atoms: Any, job: Wire, temperature: float, dof: int, rng: Any, more: Wi
     if job["ensemble"] != "nvt":
         _need_stress(atoms, job)
     if job["thermostat"] == "nose-hoover":
-        return chains.make(atoms, job, temperature, dof, more)
+        return nose_hoover.make(atoms, job, temperature, dof, more)
     if job["ensemble"] != "nvt":
-        return cells.make(atoms, job, temperature, dof, rng, more)
+        return barostats.make(atoms, job, temperature, dof, rng, more)
     if job["thermostat"] == "csvr":
         time = job["thermostat_time"] * units.fs
-        md = bussi.Bussi(atoms, timestep, temperature, time, rng=rng)  # type: ignore[no-untyped-call]
+        md = bussi.Bussi(atoms, timestep, temperature, time, rng=rng)
         md.ndof = dof  # ASE counts the total momentum, which nothing changes here
-        warm(md, job, temperature, dof)
+        set_temperature(md, job, temperature, dof)
         return md
     # `hydrostatic` without a stress changes nothing but spares a matrix exponential in every step.
-    return langevinbaoab.LangevinBAOAB(  # type: ignore[no-untyped-call]
+    return langevinbaoab.LangevinBAOAB(
         atoms,
         timestep,
         temperature_K=temperature,
@@ -53,31 +67,29 @@ def make(atoms: Any, job: Wire, temperature: float, dof: int, rng: Any, more: Wi
     )
 
 
-def keep(md: Any, job: Wire) -> Wire:
+def variables(md: Integrator) -> Variables:
     """The integrator's own variables, which a checkpoint needs beside positions and momenta, as builtins."""
-    if job["ensemble"] == "nve":
-        return {}
-    if job["thermostat"] == "nose-hoover":
-        return chains.keep(md)
-    return {} if job["ensemble"] == "nvt" else cells.keep(md)
+    if isinstance(md, (nose_hoover.FixedCell, nose_hoover.MovingCell)):
+        return nose_hoover.variables(md)
+    return barostats.variables(md) if isinstance(md, barostats.Isotropic) else {}
 
 
-def warm(md: Any, job: Wire, temperature: float, dof: int) -> None:
+def set_temperature(md: Any, job: MDJob, temperature: float, dof: int) -> None:
     """Give the thermostat another temperature (K)."""
     if job["ensemble"] == "nve":
         return
     if job["thermostat"] == "nose-hoover":
-        chains.heat(md, job, temperature, dof)
+        nose_hoover.set_temperature(md, job, temperature, dof)
     elif job["thermostat"] == "csvr":
         md.temp = KB * temperature
         md.target_kinetic_energy = 0.5 * dof * md.temp
     else:
         if job["ensemble"] != "nvt":
-            md.barostat_mass = cells.mass(job, temperature, dof)
+            md.barostat_mass = barostats.cell_mass(job, temperature, dof)
         md.set_temperature(temperature)
 
 
-def half_kick(job: Wire) -> float:
+def half_kick(job: MDJob) -> float:
     """By how much of the timestep (fs) the momenta after a step are to be kicked before the temperature is taken.
 
     Those of BAOAB between two steps are too cold by a fraction (timestep * frequency)² / 4; after the next half kick,
@@ -85,10 +97,10 @@ def half_kick(job: Wire) -> float:
     thermostats act on the momenta between two steps.
     """
     langevin = job["ensemble"] != "nve" and job.get("thermostat", "langevin") == "langevin"
-    return 0.5 * float(job["timestep"]) if langevin else 0.0
+    return 0.5 * job["timestep"] if langevin else 0.0
 
 
-def _need_stress(atoms: Any, job: Wire) -> None:
+def _need_stress(atoms: Atoms, job: MDJob) -> None:
     """Have the stress computed, with what else there is."""
     from ase.calculators.calculator import PropertyNotImplementedError
 

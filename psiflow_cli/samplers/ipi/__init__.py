@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.samplers.ipi import bias
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.md import checkpoint, job_check
+from psiflow_cli.worker.md import checkpoint, validation
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import BlockReport, Context, Dynamics, MDJob
 
 SUMMARY = "path integrals (--beads), and PLUMED, with i-PI's integrators"
 REQUIRES = ("ipi", "ase")
@@ -25,10 +28,8 @@ BATCHED = False
 ENSEMBLES = ("nve", "nvt", "npt", "nvst")
 THERMOSTATS = ("langevin", "csvr")
 
-Wire = dict[str, Any]
 
-
-def refuses(settings: Wire) -> str:
+def refuses(settings: Dynamics) -> str:
     """Why this engine cannot do what the settings ask for, or "". Nothing is loaded."""
     beads, ensemble = settings.get("beads", 1), settings["ensemble"]
     if beads == 1 and not settings.get("plumed"):
@@ -44,24 +45,24 @@ def refuses(settings: Wire) -> str:
         return "it exchanges no temperatures"
     if settings.get("ramp_steps"):
         return "it has no ramps of temperature"
-    return bias.unfit(settings.get("plumed") or "")
+    return bias.refuses(settings.get("plumed") or "")
 
 
-def advance(job: Wire, context: Wire) -> Wire:
+def advance(job: MDJob, context: Context) -> BlockReport:
     """*worker*: move the walkers by `job["block"]` steps at most, from their last checkpoint; see `Sampler`."""
     from psiflow_cli.samplers.ipi import motion
 
     began = time.perf_counter()
-    job_check.check(job, ENSEMBLES)
+    validation.validate(job, ENSEMBLES)
     try:
         import ipi  # noqa: F401
     except ImportError:
         raise Fatal(f"i-PI is not installed in {sys.prefix}", "pip install 'ipi>=3.3.1' there") from None
-    with checkpoint.group(job) as group:
+    with checkpoint.open_group(job) as group:
         if group.unfinished(job["steps"]):
             group.open()
-            movers = motion.movers(job, context, group)
-            for mover in movers:
-                mover.move(min(mover.step + job["block"], job["steps"]))
-            group.commit([mover.state() for mover in movers])
+            walkers = motion.restored_walkers(job, context, group)
+            for walker in walkers:
+                walker.move(min(walker.step + job["block"], job["steps"]))
+            group.commit([walker.checkpoint() for walker in walkers])
         return {"walkers": group.report(), "seconds": time.perf_counter() - began}

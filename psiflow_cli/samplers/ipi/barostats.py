@@ -11,14 +11,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from psiflow_cli.worker.md import job_check
+from psiflow_cli.worker.md.validation import MOVES_CELL
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from ipi.engine.barostats import Barostat
+    from ipi.utils.depend import depend_array
+
+    from psiflow_cli.messages import MDJob
 
 
-def make(job: Wire, femtosecond: float) -> Any:
+def make(job: MDJob, femtosecond: float) -> Barostat | None:
     """The barostat of the job's ensemble, or None; `femtosecond` is one in the caller's units of time.
 
     npt: Bussi, Zykova-Timan and Parrinello, J. Chem. Phys. 130, 074101 (2009), or, for a flexible cell, Martyna, Tobias
@@ -29,39 +34,40 @@ def make(job: Wire, femtosecond: float) -> Any:
     from ipi.engine.barostats import BaroBZP, BaroMTK
     from ipi.engine.thermostats import ThermoLangevin
 
-    if job["ensemble"] not in job_check.MOVES_CELL:
+    if job["ensemble"] not in MOVES_CELL:
         return None
     time = job["barostat_time"] * femtosecond
     if job["ensemble"] == "npt" and job["cell"] == "isotropic":
         return BaroBZP(tau=time, thermostat=ThermoLangevin(tau=time))
 
     class Flexible(BaroMTK):  # type: ignore[misc]
-        def kstress_mts(self, level: int) -> Any:
+        def kstress_mts(self, level: int) -> depend_array:
             momenta = np.array(self.beads.pc).reshape(-1, 3)
             kinetic = momenta.T @ (momenta / np.array(self.beads.m)[:, None]) * self.beads.nbeads
             np.fill_diagonal(kinetic, 0.0)
             return super().kstress_mts(level) + kinetic
 
-    made = Flexible(tau=time, thermostat=ThermoLangevin(tau=time), vol_constraint=job["ensemble"] == "nvst")
-    made.L = np.diag([3.0, 1.0, -1.0])
-    return made
+    barostat = Flexible(tau=time, thermostat=ThermoLangevin(tau=time), vol_constraint=job["ensemble"] == "nvst")
+    barostat.L = np.diag([3.0, 1.0, -1.0])
+    return barostat
 
 
-def momenta(barostat: Any) -> Any:
+def momenta(barostat: Barostat) -> depend_array:
     """The momenta of the cell that are free to move, as i-PI's array: one, or the six of a flexible cell."""
     return barostat.p6 if hasattr(barostat, "p6") else barostat.p
 
 
-def settle(barostat: Any) -> None:
+def keep_volume(barostat: Barostat | None) -> None:
     """After the thermostat of the cell: take out what would change a volume that is to stay."""
     if getattr(barostat, "vol_constraint", False):
         free = momenta(barostat)
         free[:3] -= sum(free[:3]) / 3.0
 
 
-def draw(barostat: Any, temperature: float, rng: Any) -> Any:
+def draw(barostat: Barostat, temperature: float, rng: np.random.Generator) -> np.ndarray:
     """Such momenta from their canonical distribution at i-PI's (higher) temperature."""
     import numpy as np
 
     shape = np.array(momenta(barostat)).shape
-    return rng.standard_normal(shape) * float(barostat.m[0] * temperature) ** 0.5
+    drawn: np.ndarray = rng.standard_normal(shape) * float(barostat.m[0] * temperature) ** 0.5
+    return drawn

@@ -13,11 +13,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.failures import Fatal
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from ase import Atoms
+    from ipi.engine.atoms import Atoms as IpiAtoms
+    from ipi.engine.cell import Cell
+    from plumed import Plumed
+
+    from psiflow_cli.messages import MDJob
+    from psiflow_cli.samplers.ipi.force_field import Request
 
 HISTORY = (
     *("METAD", "PBMETAD", "OPES_METAD", "OPES_METAD_EXPLORE", "OPES_EXPANDED", "ABMD", "EXTENDED_LAGRANGIAN", "MAXENT"),
@@ -25,10 +32,10 @@ HISTORY = (
     *("FISST", "FUNNEL_METAD", "ENVELOPE", "RATCHET", "ADAPTIVE_PATH", "COMMITTOR", "AVERAGE", "HISTOGRAM"),
 )
 """Actions whose effect depends on where the walker has been."""
-_cwd = threading.Lock()
+_working_directory = threading.Lock()
 
 
-def unfit(text: str) -> str:
+def refuses(text: str) -> str:
     """Why a walker could not go on from a checkpoint under this input of PLUMED's, or ""."""
     for line in text.splitlines():
         words = re.sub(r"^\s*\S+:\s", "", line.partition("#")[0]).split()
@@ -43,7 +50,8 @@ class Bias:
     name = "plumed"
     latency = 0.0
 
-    def __init__(self, job: Wire, number: int, atoms: Any, kept: Wire | None) -> None:
+    def __init__(self, job: MDJob, number: int, atoms: Atoms, sizes: dict[str, int] | None) -> None:
+        """`sizes` are those of PLUMED's files at the last checkpoint, None before the first one."""
         import numpy as np
 
         if atoms.pbc.any() and not atoms.pbc.all():
@@ -53,20 +61,20 @@ class Bias:
         self.positions, self.forces = np.zeros((len(atoms), 3)), np.zeros((len(atoms), 3))
         self.box, self.virial, self.charges = np.zeros((3, 3)), np.zeros((3, 3)), np.zeros(len(atoms))
         self.step, self.energy = 0, 0.0
-        self._cut_back(kept)
-        (self.folder / "plumed.dat").write_text(job["plumed"], encoding="utf-8")
-        with self._there():
+        self._cut_back(sizes)
+        (self.folder / "plumed.dat").write_text(job["plumed"] or "", encoding="utf-8")
+        with self._in_folder():
             self.plumed = _kernel()
             try:
-                self._introduce(job, kept is not None)
+                self._configure(job, sizes is not None)
             except Exception as error:
-                said = " ".join(str(error).split())[-400:]
-                raise Fatal(f"PLUMED: {said}", f"mend the input; more in {self.folder}/plumed.log") from error
+                reason = " ".join(str(error).split())[-400:]
+                raise Fatal(f"PLUMED: {reason}", f"mend the input; more in {self.folder}/plumed.log") from error
 
-    def _introduce(self, job: Wire, goes_on: bool) -> None:
+    def _configure(self, job: MDJob, restart: bool) -> None:
         from ase import units
 
-        for what, value in (
+        for command, value in (
             ("setRealPrecision", 8),
             ("setMDEngine", "psiflow"),
             ("setMDEnergyUnits", units.mol / units.kJ),
@@ -78,19 +86,19 @@ class Bias:
             ("setNatoms", len(self.masses)),
             ("setPlumedDat", "plumed.dat"),
             ("setLogFile", "plumed.log"),
-            *((("setRestart", 1),) if goes_on else ()),
+            *((("setRestart", 1),) if restart else ()),
         ):
-            self.plumed.cmd(what, value)
+            self.plumed.cmd(command, value)
         self.plumed.cmd("init")
 
-    def queue(self, atoms: Any, cell: Any, reqid: int) -> Wire:
+    def queue(self, atoms: IpiAtoms, cell: Cell, reqid: int) -> Request:
         """i-PI's question for the centroids, with its answer: [energy, forces, virial, nothing else]."""
         import numpy as np
 
         # PLUMED remembers where these arrays are, and may look there until it is asked again.
         self.positions[:] = np.array(atoms.q).reshape(-1, 3)
         self.forces[:] = self.virial[:] = 0.0
-        with self._there():
+        with self._in_folder():
             self.plumed.cmd("setStep", self.step)
             self.plumed.cmd("setMasses", self.masses)
             self.plumed.cmd("setCharges", self.charges)
@@ -105,36 +113,36 @@ class Bias:
             energy = np.zeros(1)
             self.plumed.cmd("getBias", energy)
         self.energy = float(energy[0])
-        answer = [self.energy, self.forces.ravel().copy(), -self.virial, {}]
-        return {"status": "Done", "result": answer, "t_queued": 0.0, "t_dispatched": 0.0, "t_finished": 0.0}
+        result = [self.energy, self.forces.ravel().copy(), -self.virial, {}]
+        return {"status": "Done", "result": result, "t_queued": 0.0, "t_dispatched": 0.0, "t_finished": 0.0}
 
-    def release(self, request: Wire) -> None:
+    def release(self, request: Request) -> None:
         """Nothing waits for the end of a question."""
 
     def update(self) -> None:
         """Have PLUMED print what its input says of the step just made."""
-        with self._there():
+        with self._in_folder():
             self.plumed.cmd("update")
 
-    def close(self) -> Wire:
+    def close(self) -> dict[str, int]:
         """End PLUMED, and say how long its files are now: {name: bytes}."""
-        with self._there():
+        with self._in_folder():
             self.plumed.finalize()
         return {path.name: path.stat().st_size for path in sorted(self.folder.iterdir()) if path.is_file()}
 
-    def _cut_back(self, kept: Wire | None) -> None:
+    def _cut_back(self, sizes: dict[str, int] | None) -> None:
         """Leave of PLUMED's files what the checkpoint counts."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
         for path in self.folder.iterdir():
-            if kept is None or path.name not in kept:
+            if sizes is None or path.name not in sizes:
                 path.unlink()
-            elif path.stat().st_size > kept[path.name]:
-                os.truncate(path, kept[path.name])
+            elif path.stat().st_size > sizes[path.name]:
+                os.truncate(path, sizes[path.name])
 
     @contextmanager
-    def _there(self) -> Iterator[None]:
+    def _in_folder(self) -> Iterator[None]:
         """PLUMED opens its files where the process is."""
-        with _cwd:
+        with _working_directory:
             here = os.open(".", os.O_RDONLY)
             os.chdir(self.folder)
             try:
@@ -144,7 +152,7 @@ class Bias:
                 os.close(here)
 
 
-def _kernel() -> Any:
+def _kernel() -> Plumed:
     """A PLUMED. Raises Fatal where its Python package or its library is missing."""
     try:
         import plumed
@@ -156,8 +164,8 @@ def _kernel() -> Any:
     try:
         return plumed.Plumed()
     except Exception as error:
-        said = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise Fatal(
-            f"PLUMED's library does not load: {said}",
+            f"PLUMED's library does not load: {reason}",
             "set PLUMED_KERNEL to the path of libplumedKernel.so on the workers",
         ) from error

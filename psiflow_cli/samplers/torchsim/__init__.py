@@ -8,9 +8,12 @@ whom it shares a batch shows in the last digits of the forces only.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
-from psiflow_cli.worker.md import checkpoint, job_check, replica_exchange
+from psiflow_cli.worker.md import checkpoint, replica_exchange, validation
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import BlockReport, Context, Dynamics, MDJob
 
 SUMMARY = "many walkers at once, with their forces from one call of the model (torch-sim)"
 REQUIRES = ("torch_sim",)
@@ -18,10 +21,8 @@ BATCHED = True
 ENSEMBLES = ("nve", "nvt")
 THERMOSTATS = ("langevin", "csvr")
 
-Wire = dict[str, Any]
 
-
-def refuses(settings: Wire) -> str:
+def refuses(settings: Dynamics) -> str:
     """Why this engine cannot do what the settings ask for, or "". Nothing is loaded."""
     if settings["ensemble"] not in ENSEMBLES:
         return f"its ensembles are {', '.join(ENSEMBLES)}"
@@ -38,23 +39,25 @@ def refuses(settings: Wire) -> str:
     return ""
 
 
-def advance(job: Wire, context: Wire) -> Wire:
+def advance(job: MDJob, context: Context) -> BlockReport:
     """*worker*: move the walkers by `job["block"]` steps at most, from their last checkpoint; see `Sampler`."""
-    from psiflow_cli.samplers.torchsim.motion import Batch
+    from psiflow_cli.samplers.torchsim.motion import BatchMotion
 
-    began = time.perf_counter()
-    job_check.check(job, ENSEMBLES)
+    began, size = time.perf_counter(), job["batch"]
+    validation.validate(job, ENSEMBLES)
     if reason := refuses(job):
         raise ValueError(reason)
-    with checkpoint.group(job) as group:
-        told: Wire = {}
+    with checkpoint.open_group(job) as group:
         if group.unfinished(job["steps"]):
             group.open()
-            batch = Batch(job, context, group)
-            for end in replica_exchange.cuts(job, [member.step for member in batch.members if member.live(job)]):
-                batch.move(end)
-                replica_exchange.exchange(job, end, batch.members)
-            group.commit([batch.state(member) for member in batch.members])
-            if batch.forces.size < job["batch"]:
-                told = {"batch": batch.forces.size}
-        return {"walkers": group.report(), "seconds": time.perf_counter() - began, **told}
+            motion = BatchMotion(job, context, group)
+            walkers = motion.walkers
+            for end in replica_exchange.meeting_steps(job, [walker.step for walker in walkers if walker.live]):
+                motion.move(end)
+                replica_exchange.exchange(job, end, walkers)
+            group.commit([walker.checkpoint() for walker in walkers])
+            size = motion.forces.size
+        report: BlockReport = {"walkers": group.report(), "seconds": time.perf_counter() - began}
+    if size < job["batch"]:
+        report["batch"] = size
+    return report

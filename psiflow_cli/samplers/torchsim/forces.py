@@ -5,19 +5,27 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.failures import Fatal, is_out_of_memory
 from psiflow_cli.worker.models import weights
 from psiflow_cli.worker.models.calculators import same_digits
 from psiflow_cli.worker.process.call import resolve
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch_sim import SimState
+    from torch_sim.models.interface import ModelInterface
 
-_loaded: dict[tuple[Any, ...], list[Any]] = {}
+    from psiflow_cli.messages import Context, ModelWeights
+    from psiflow_cli.worker.md.frame_record import Spread
+
+_loaded: dict[tuple[object, ...], list[ModelInterface]] = {}
 
 
-def models(model: Wire, context: Wire, stress: bool) -> list[Any]:
+def models(model: ModelWeights, context: Context, stress: bool) -> list[ModelInterface]:
     """torch-sim's interface to each member, loaded once for all the tasks of this process.
 
     Raises Fatal where torch-sim is not installed, or has no interface to this family.
@@ -46,46 +54,82 @@ def models(model: Wire, context: Wire, stress: bool) -> list[Any]:
     return _loaded[key]
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """The mean over the members, for B walkers with N atoms in all; float64."""
+
+    energy: np.ndarray
+    """[B] in eV."""
+    forces: np.ndarray
+    """[N][3] in eV/Å."""
+    stress: np.ndarray | None
+    """[B][3][3] in eV/Å³."""
+    energy_std: np.ndarray | None
+    """[B] in eV, of a committee; see `committee_calculator.spread`."""
+    forces_std: np.ndarray | None
+    """[N] in eV/Å."""
+
+    def spread(self, walker: int, atoms: slice) -> Spread | None:
+        """How much a committee disagrees about a walker."""
+        if self.energy_std is None or self.forces_std is None:
+            return None
+        return float(self.energy_std[walker]), self.forces_std[atoms].tolist()
+
+    def of(self, walkers: list[int], atoms: np.ndarray) -> Predictions:
+        """For some walkers and their atoms."""
+        return Predictions(
+            energy=self.energy[walkers],
+            forces=self.forces[atoms],
+            stress=None if self.stress is None else self.stress[walkers],
+            energy_std=None if self.energy_std is None else self.energy_std[walkers],
+            forces_std=None if self.forces_std is None else self.forces_std[atoms],
+        )
+
+
 class Forces:
     """The models, and the walkers that they are asked about, `size` at once at most."""
 
-    def __init__(self, members: Sequence[Any], size: int, numbers: Sequence[Any], cells: Sequence[Any], pbc: bool):
+    def __init__(
+        self,
+        members: Sequence[ModelInterface],
+        size: int,
+        numbers: Sequence[np.ndarray],
+        cells: Sequence[np.ndarray],
+        pbc: bool,
+    ) -> None:
         """`numbers` are the atomic numbers of each walker, shape (N,); `cells` its cell vectors in Å, shape (3, 3)."""
         self.members, self.size, self.pbc = members, size, pbc
         self._numbers, self._cells = list(numbers), list(cells)
-        self._states: list[Any] = []
+        self._states: list[tuple[SimState, int, int]] = []
         self._build()
 
-    def keep(self, indices: Sequence[int]) -> None:
+    def keep(self, walkers: Sequence[int]) -> None:
         """Ask about these of the walkers only from now on."""
-        self._numbers = [self._numbers[i] for i in indices]
-        self._cells = [self._cells[i] for i in indices]
+        self._numbers = [self._numbers[i] for i in walkers]
+        self._cells = [self._cells[i] for i in walkers]
         self._build()
 
-    def __call__(self, positions: Any) -> Wire:
-        """Of positions in Å, shape (sum of N, 3): float64 tensors
+    def __call__(self, positions: np.ndarray) -> Predictions:
+        """Of positions in Å, shape (N, 3). Raises RuntimeError where even one walker does not fit into the memory."""
+        import torch
 
-        `energy` (B,) in eV, `forces` (sum of N, 3) in eV/Å, `stress` (B, 3, 3) in eV/Å³ or None, each the mean over the
-        members, and with several of them `energy_std` (B,) and `forces_std` (sum of N,); see
-        `worker.models.committee_calculator.spread`.
-        Raises RuntimeError where even one walker does not fit into the memory.
-        """
+        tensor = torch.as_tensor(positions).to(self.members[0].device)
         while True:
             try:
-                return _joined([self._one(model, positions) for model in self.members])
+                return _joined([self._one(model, tensor) for model in self.members])
             except RuntimeError as error:
-                if self.size == 1 or not _is_memory(error):
+                if self.size == 1 or not is_out_of_memory(error):
                     raise
             self.size = (min(self.size, len(self._numbers)) + 1) // 2
             self._build()
 
-    def _one(self, model: Any, positions: Any) -> Wire:
+    def _one(self, model: ModelInterface, positions: torch.Tensor) -> dict[str, torch.Tensor]:
         import torch
 
         parts = []
         for state, begin, end in self._states:
             state.positions = positions[begin:end].to(state.cell.dtype)
-            _introduce(model, state)
+            _set_up(model, state)
             parts.append(model(state))
         names = ("energy", "forces", "stress") if model.compute_stress else ("energy", "forces")
         return {name: torch.cat([part[name] for part in parts]).to(torch.float64) for name in names}
@@ -116,25 +160,22 @@ class Forces:
             begin += len(atoms)
 
 
-def _introduce(model: Any, state: Any) -> None:
+def _set_up(model: ModelInterface, state: SimState) -> None:
     """Tell a model which atoms are whose: torch-sim's for MACE looks at the list of elements only."""
     if getattr(model, "psiflow_state", None) is not state and hasattr(model, "setup_from_system_idx"):
         model.setup_from_system_idx(state.atomic_numbers, state.system_idx)
         model.psiflow_state = state
 
 
-def _joined(results: Sequence[Wire]) -> Wire:
+def _joined(results: Sequence[dict[str, torch.Tensor]]) -> Predictions:
     """The mean over the members, and their spread where there are several."""
     import torch
 
-    if len(results) == 1:
-        return {"stress": None, **results[0]}
-    stacked = {name: torch.stack([result[name] for result in results]) for name in results[0]}
-    mean: Wire = {"stress": None, **{name: values.mean(dim=0) for name, values in stacked.items()}}
-    mean["energy_std"] = stacked["energy"].std(dim=0, correction=0)
-    mean["forces_std"] = stacked["forces"].std(dim=0, correction=0).norm(dim=1)
-    return mean
-
-
-def _is_memory(error: RuntimeError) -> bool:
-    return "out of memory" in str(error) or "can't allocate memory" in str(error)
+    means, energy_std, forces_std = results[0], None, None
+    if len(results) > 1:
+        stacked = {name: torch.stack([result[name] for result in results]) for name in results[0]}
+        means = {name: values.mean(dim=0) for name, values in stacked.items()}
+        energy_std = stacked["energy"].std(dim=0, correction=0).cpu().numpy()
+        forces_std = stacked["forces"].std(dim=0, correction=0).norm(dim=1).cpu().numpy()
+    arrays = {name: values.cpu().numpy() for name, values in means.items()}
+    return Predictions(arrays["energy"], arrays["forces"], arrays.get("stress"), energy_std, forces_std)

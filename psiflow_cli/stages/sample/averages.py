@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.stages.sample.blocking import FEWEST_BLOCKS, Discard, Estimate, Series, merged
 from psiflow_cli.stages.sample.trajectories import Recorded
@@ -20,67 +20,101 @@ SHOWN = 20
 _SYMBOLS = {"temperature": "T", "pressure": "P", "volume": "V", "model_energy": "E"}
 
 
+class Label(TypedDict, total=False):
+    """Which path, or which paths, a row is about."""
+
+    walker: int
+    start: int
+    """Number of the frame that it began from."""
+    atoms: int
+    paths: int
+    """How many were averaged."""
+    target: list[float]
+    """[at the first, at the last step] in K."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The averages of a path, or of equivalent paths."""
+
+    label: Label
+    frames: int
+    estimates: dict[str, Estimate]
+    """By quantity."""
+    discarded: int | None = None
+    """Frames that do not count, of a path."""
+
+    @property
+    def message(self) -> dict[str, object]:
+        """The row as `--json` has it."""
+        discarded = {} if self.discarded is None else {"discarded": self.discarded}
+        estimates = {name: estimate._asdict() for name, estimate in self.estimates.items()}
+        return {**self.label, "frames": self.frames, **discarded, **estimates}
+
+
 @dataclass
 class Averages:
     """A row for each path, and one for each group of equivalent paths."""
 
     discard: Discard
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    _groups: dict[Any, list[dict[str, Any]]] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    _groups: dict[tuple[object, ...], list[Row]] = field(default_factory=dict)
 
-    def add(self, name: dict[str, Any], system: Any, series: Series) -> None:
-        """A path called `name`, {"walker": number, "target": [K, K], …}, through the states of a system.
-
-        Those of one system at one temperature sample the same.
-        """
-        row = {**name, **series.result(self.discard)}
+    def add(self, label: Label, system: object, series: Series) -> None:
+        """A path through the states of a system; those of one system at one temperature sample the same."""
+        means = series.means(self.discard)
+        row = Row(label, means.frames, means.estimates, means.discarded)
         self.rows.append(row)
-        self._groups.setdefault((system, *name["target"]), []).append(row)
+        self._groups.setdefault((system, *label["target"]), []).append(row)
 
-    def means(self) -> list[dict[str, Any]]:
+    def means(self) -> list[Row]:
         """The average of each group of two or more paths, each weighted with its frames."""
-        found = []
+        means = []
         for members in self._groups.values():
-            given = [row for row in members if row["frames"]]
-            if len(given) > 1:
-                quantities = [name for name in QUANTITIES if all(name in row for row in given)]
-                mean = {name: _together(given, name) for name in quantities}
-                about = {"paths": len(given), "target": given[0]["target"], "frames": sum(r["frames"] for r in given)}
-                found.append({**about, **mean})
-        return found
+            rows = [row for row in members if row.frames]
+            if len(rows) > 1:
+                names = [name for name in QUANTITIES if all(name in row.estimates for row in rows)]
+                label: Label = {"paths": len(rows), "target": rows[0].label["target"]}
+                means.append(Row(label, sum(row.frames for row in rows), {name: _mean(rows, name) for name in names}))
+        return means
 
 
-def _together(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    """Independent paths: from their scatter where there are enough of them, else from their own errors."""
-    weights = [row["frames"] for row in rows]
-    values = [row[name]["mean"] for row in rows]
-    errors, least = ([row[name][key] for row in rows] for key in ("error", "at_least"))
+def _mean(rows: list[Row], name: str) -> Estimate:
+    """Of independent paths: from their scatter where there are enough of them, else from their own errors."""
+    weights, estimates = [row.frames for row in rows], [row.estimates[name] for row in rows]
     total = sum(weights)
-    mean = math.fsum(w * v for w, v in zip(weights, values, strict=True)) / total
+    mean = math.fsum(w * e.mean for w, e in zip(weights, estimates, strict=True)) / total
     if len(rows) >= FEWEST_BLOCKS:
-        squares = math.fsum((w * (v - mean)) ** 2 for w, v in zip(weights, values, strict=True))
+        squares = math.fsum((w * (e.mean - mean)) ** 2 for w, e in zip(weights, estimates, strict=True))
         error = math.sqrt(squares * len(rows) / (len(rows) - 1)) / total
-        return Estimate(mean, error, error)._asdict()
-    return Estimate(mean, *(None if None in x else _in_quadrature(weights, x) for x in (errors, least)))._asdict()
+        return Estimate(mean, error, error)
+    errors, least = [e.error for e in estimates], [e.at_least for e in estimates]
+    return Estimate(mean, _in_quadrature(weights, errors), _in_quadrature(weights, least))
 
 
-def _in_quadrature(weights: list[int], errors: list[float]) -> float:
-    """The error of a weighted mean of independent values."""
-    return math.sqrt(math.fsum((w * e) ** 2 for w, e in zip(weights, errors, strict=True))) / sum(weights)
+def _in_quadrature(weights: list[int], errors: list[float | None]) -> float | None:
+    """The error of a weighted mean of independent values, where all of theirs are known."""
+    if None in errors:
+        return None
+    return math.sqrt(math.fsum((w * (e or 0.0)) ** 2 for w, e in zip(weights, errors, strict=True))) / sum(weights)
 
 
 def as_text(averages: Averages) -> str:
     """The table as a person reads it: at most 80 columns wide for usual numbers."""
     means = averages.means()
     every = [*averages.rows, *means]
-    names = [name for name in QUANTITIES if any(name in row for row in every)]
-    if not any(row["frames"] > 1 and row["volume"]["error"] != 0 for row in averages.rows if "volume" in row):
+    names = [name for name in QUANTITIES if any(name in row.estimates for row in every)]
+    volumes = [(row.frames, row.estimates["volume"]) for row in averages.rows if "volume" in row.estimates]
+    if not any(frames > 1 and volume.error != 0 for frames, volume in volumes):
         names = [name for name in names if name != "volume"]  # of a cell that does not move
     if not names:
         return ""
     header = ["", "frames", *(f"{_SYMBOLS[name]} / {QUANTITIES[name]}" for name in names)]
-    several = len({tuple(mean["target"]) for mean in means}) > 1
-    lines = [[_title(row, several), str(row["frames"]), *(_number(row.get(name)) for name in names)] for row in every]
+    several = len({tuple(mean.label["target"]) for mean in means}) > 1
+    lines = [
+        [_title(row.label, several), str(row.frames), *(_number(row.estimates.get(name)) for name in names)]
+        for row in every
+    ]
     rows, below = lines[: len(averages.rows)], lines[len(averages.rows) :]
     widths = [max(map(len, column)) for column in zip(header, *rows[:SHOWN], *below, strict=True)]
     text = [_line(line, widths) for line in (header, *rows[:SHOWN])]
@@ -89,12 +123,12 @@ def as_text(averages: Averages) -> str:
     return "\n".join([*text, *(_line(line, widths) for line in below)])
 
 
-def _title(row: dict[str, Any], several: bool) -> str:
-    first, last = row["target"]
+def _title(label: Label, several: bool) -> str:
+    first, last = label["target"]
     at = f"{first:g} K" if first == last else f"{first:g}:{last:g} K"
-    if "paths" in row:
-        return f"mean, {at}" if several else f"mean of {row['paths']}"
-    return f"walker {row['walker']}" if "walker" in row else f"start {row['start']}, {at}"
+    if "paths" in label:
+        return f"mean, {at}" if several else f"mean of {label['paths']}"
+    return f"walker {label['walker']}" if "walker" in label else f"start {label['start']}, {at}"
 
 
 def _line(words: list[str], widths: list[int]) -> str:
@@ -102,11 +136,11 @@ def _line(words: list[str], widths: list[int]) -> str:
     return "  ".join([words[0].ljust(widths[0]), *padded]).rstrip()
 
 
-def _number(value: dict[str, Any] | None) -> str:
+def _number(value: Estimate | None) -> str:
     """`300.1±2.3`, with two digits of the error; `300±?` where it is not known."""
     if value is None:
         return "-"
-    mean, error, at_least = value["mean"], value["error"], value["at_least"]
+    mean, error, at_least = value
     if not at_least:
         return f"{mean:.6g}" + ("±?" if error is None else "")
     digits = max(0, 1 - math.floor(math.log10(at_least)))
@@ -115,18 +149,20 @@ def _number(value: dict[str, Any] | None) -> str:
 
 def of_paths(sampling: Sampling, paths: Sequence[Recorded]) -> Averages:
     """Of each walker, or of each temperature where walkers exchange them."""
-    found = Averages(sampling.outputs.discard)
+    averages = Averages(sampling.outputs.discard)
     for begin in range(0, len(paths), sampling.walkers):
         members = paths[begin : begin + sampling.walkers]
-        start = {"start": begin // sampling.walkers, "atoms": len(members[0].walker.start["symbols"])}
-        if sampling.settings["exchange"]:
+        start, atoms = begin // sampling.walkers, len(members[0].walker.start["symbols"])
+        if sampling.dynamics["exchange"]:
             for target, series in sorted(_by_temperature(members).items()):
-                found.add({**start, "target": [target] * 2}, _system(sampling, members[0]), series)
+                label: Label = {"start": start, "atoms": atoms, "target": [target] * 2}
+                averages.add(label, _system(sampling, members[0]), series)
             continue
         for path in members:
-            name = {"walker": path.walker.number, **start, "target": path.walker.temperature}
-            found.add(name, _system(sampling, path), _series(path))
-    return found
+            walker = path.walker
+            label = {"walker": walker.number, "start": start, "atoms": atoms, "target": walker.temperature}
+            averages.add(label, _system(sampling, path), _series(path))
+    return averages
 
 
 def _system(sampling: Sampling, path: Recorded) -> tuple[str, ...]:
@@ -134,7 +170,7 @@ def _system(sampling: Sampling, path: Recorded) -> tuple[str, ...]:
 
     At constant energy no two paths sample the same.
     """
-    start, ensemble = path.walker.start, sampling.settings["ensemble"]
+    start, ensemble = path.walker.start, sampling.dynamics["ensemble"]
     cell = "" if ensemble == "npt" else repr(start["cell"])
     return (" ".join(start["symbols"]), cell, str(path.walker.number) if ensemble == "nve" else "")
 
@@ -147,15 +183,15 @@ def _series(path: Recorded) -> Series:
 
 
 def _by_temperature(paths: Sequence[Recorded]) -> dict[float, Series]:
-    found: dict[float, list[Series]] = {}
+    by_temperature: dict[float, list[Series]] = {}
     for path in paths:
         own: dict[float, Series] = {}
         for numbers in path.numbers():
             target, time = float(numbers["target_temperature"]), float(numbers["time"])
             own.setdefault(target, Series()).add(time, _quantities(numbers))
         for target, series in own.items():
-            found.setdefault(target, []).append(series)
-    return {target: merged(parts) for target, parts in found.items()}
+            by_temperature.setdefault(target, []).append(series)
+    return {target: merged(parts) for target, parts in by_temperature.items()}
 
 
 def _quantities(numbers: dict[str, str]) -> dict[str, float]:

@@ -7,7 +7,7 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 FEWEST_BLOCKS = 8
 """Of fewer blocks the scatter says nothing."""
@@ -68,6 +68,17 @@ class Discard:
         return self.value * last if self.is_share else 1e3 * self.value
 
 
+@dataclass(frozen=True)
+class Means:
+    """Of a path: each quantity, over the frames that count."""
+
+    frames: int
+    discarded: int
+    """Frames that do not count."""
+    estimates: dict[str, Estimate]
+    """By quantity; empty where no frame counts."""
+
+
 class Series:
     """What a path says of each quantity, frame by frame; frames of one step (beads) count as their mean."""
 
@@ -93,15 +104,13 @@ class Series:
         for index, time in enumerate(self._times):
             yield time, {name: values[index] for name, values in self._values.items()}
 
-    def result(self, discard: Discard) -> dict[str, Any]:
-        """{"frames": that count, "discarded": those that do not, quantity: an `Estimate`, ...}."""
+    def means(self, discard: Discard) -> Means:
+        """Of what is not discarded."""
         until = discard.until(self._times[-1]) if self._times else 0.0
         first = sum(time <= until for time in self._times) if until > 0 else 0
-        found: dict[str, Any] = {"frames": len(self._times) - first, "discarded": first}
-        if found["frames"]:
-            for name, values in self._values.items():
-                found[name] = estimate(values[first:])._asdict()
-        return found
+        frames = len(self._times) - first
+        estimates = {name: estimate(values[first:]) for name, values in self._values.items()} if frames else {}
+        return Means(frames, first, estimates)
 
 
 def merged(parts: Iterable[Series]) -> Series:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
 
 from psiflow_cli import toml
 from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadConfig, nearest
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import DynamicsFile
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Index = Annotated[int, msgspec.Meta(ge=0)]
@@ -30,10 +33,10 @@ class SamplingFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Atoms that do not move, in every frame; those of a frame's `move_mask` column come on top."""
 
 
-def read(path: str | None) -> dict[str, Any]:
+def read(path: str | None) -> DynamicsFile:
     """The file's values and the defaults of the others. Raises BadConfig with the file and the key."""
     if path is None:
-        return dict(msgspec.to_builtins(SamplingFile()))
+        return cast("DynamicsFile", msgspec.to_builtins(SamplingFile()))
     try:
         text = Path(path).read_text(encoding="utf-8")
         table = toml.loads(text)
@@ -47,19 +50,19 @@ def read(path: str | None) -> dict[str, Any]:
         if key not in SamplingFile.__struct_fields__:
             raise BadConfig(f"{path}: {key}: unknown key", nearest(key, list(SamplingFile.__struct_fields__)))
     try:
-        found = msgspec.convert(table, SamplingFile)
+        settings = msgspec.convert(table, SamplingFile)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
         raise BadConfig(
             f"{path}: {where.rstrip('`')}: {what}", "psiflow sample --config-schema says what goes"
         ) from None
-    for symbol in found.masses:
+    for symbol in settings.masses:
         if symbol not in SYMBOLS:
             raise BadConfig(f"{path}: masses: no element is called {symbol!r}", nearest(symbol, list(SYMBOLS)))
-    return dict(msgspec.to_builtins(found))
+    return cast("DynamicsFile", msgspec.to_builtins(settings))
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema() -> dict[str, object]:
     """A JSON schema (draft 2020-12) of the file."""
-    schema: dict[str, Any] = msgspec.json.schema(SamplingFile)
+    schema = msgspec.json.schema(SamplingFile)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "psiflow sampling file", **schema}

@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import PsiflowError, UsageError
-from psiflow_cli.runtime.session import Session, Task
+from psiflow_cli.errors import UsageError
+from psiflow_cli.runtime.session import Session
+from psiflow_cli.stages.core import single
 from psiflow_cli.stages.sample import averages
 from psiflow_cli.stages.sample.request import Outputs, Sampling
 from psiflow_cli.stages.sample.trajectories import COLUMNS, Recorded
-from psiflow_cli.worker.md.checkpoint import State
+from psiflow_cli.worker.md import checkpoint
 
 if TYPE_CHECKING:
+    from psiflow_cli.messages import Summary
     from psiflow_cli.stages.core.workspace import Workspace
 
 TEXT = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz", ".xyz.zst", ".extxyz.zst")
@@ -28,21 +31,18 @@ INTEGERS = ("walker", "bead", "step")
 LIMITS = ("force", "temperature", "distance", "spread", "nan")
 """The kinds of stop that say something about the model; the others are the machine's."""
 
-States = Callable[[Path], list[State]]
-"""The last checkpoint in a group's folder."""
-
 
 def check(output: str, outputs: Outputs) -> None:
     """Raise UsageError for a file whose name says no format that can be written, and for one that is named twice."""
-    for option, path, known in (
+    for option, path, endings in (
         ("--output", output, (*TEXT, *FORMATS)),
         ("--properties", outputs.properties, TABLES),
         ("--plot", outputs.plot, PLOTS),
         ("--final", outputs.final, TEXT),
         ("--stopped", outputs.stopped, TEXT),
     ):
-        if path and not (option == "--output" and path == "-") and not path.lower().endswith(known):
-            names = ", ".join(end.upper() if end == "xdatcar" else end for end in known)
+        if path and not (option == "--output" and path == "-") and not path.lower().endswith(endings):
+            names = ", ".join(end.upper() if end == "xdatcar" else end for end in endings)
             raise UsageError(f"{option} {path}: no format is known by this name", f"its name may end in {names}")
     places = [os.path.realpath(path) for path in (output, *outputs.files) if path != "-"]
     for path in places:
@@ -50,41 +50,52 @@ def check(output: str, outputs: Outputs) -> None:
             raise UsageError(f"{path}: named for two outputs", "give each a name of its own")
 
 
-def make(
-    sampling: Sampling, workspace: Workspace, paths: Sequence[Recorded], states: States, session: Session | None
-) -> dict[str, Any]:
-    """Publish what is asked for; a part of the summary. Without a session, one is begun if a worker is needed."""
-    wanted = sampling.outputs
-    summary: dict[str, Any] = {}
-    tasks: list[tuple[str, dict[str, Any], str]] = []
-    if kind := _format(sampling.job.output):
-        source = workspace.job.folder / "trajectory.xyz"
-        summary["frames"] = workspace.publish(_frames(paths), str(source))
-        tasks.append(("rewriting:rewrite", {"source": source, "kind": kind}, sampling.job.output))
+@dataclass(frozen=True)
+class WorkerTask:
+    """A file that is made where ASE, matplotlib and pyarrow are."""
+
+    function: str
+    source: Path
+    """What it is made from."""
+    options: Mapping[str, object]
+    output: str
+
+
+def publish(sampling: Sampling, workspace: Workspace, paths: Sequence[Recorded], session: Session | None) -> Summary:
+    """Write what is asked for; a part of the summary. Without a session, one is begun if a worker is needed."""
+    outputs, folder, output = sampling.outputs, workspace.job.folder, workspace.job.output
+    trajectory, table = folder / "trajectory.xyz", folder / "properties.csv"
+    summary: Summary = {}
+    tasks: list[WorkerTask] = []
+    if kind := _format(output):
+        summary["frames"] = workspace.publish(_frames(paths), str(trajectory))
+        tasks.append(WorkerTask("psiflow_cli.worker.structures.ase_writer:rewrite", trajectory, {"kind": kind}, output))
     else:
         summary["frames"] = workspace.publish(_frames(paths))
     for name, path, texts in (
-        ("final", wanted.final, _final(sampling, paths, states)),
-        ("stopped", wanted.stopped, (p.stopped() for p in paths if _is_stopped(p))),
+        ("final", outputs.final, _final(sampling, paths)),
+        ("stopped", outputs.stopped, (p.stopped() for p in paths if _is_stopped(p))),
     ):
         if path:
             summary[name] = path if _publish_some(workspace, texts, path) else None
-    table = workspace.job.folder / "properties.csv"
-    if wanted.properties or wanted.plot:
+    if outputs.properties or outputs.plot:
         columns = _write_table(table, paths)
-        if wanted.properties and wanted.properties.lower().endswith(".csv"):
-            _publish_copy(workspace, table, wanted.properties)
-        elif wanted.properties:
-            tasks.append(("tables:parquet", {"source": table, "columns": columns}, wanted.properties))
-        if wanted.plot:
-            tasks.append(("timelines:draw", {"source": table, **_plotted(sampling, paths)}, wanted.plot))
-    summary |= {"properties": wanted.properties, "plot": wanted.plot}
+        if outputs.properties and outputs.properties.lower().endswith(".csv"):
+            _publish_copy(workspace, table, outputs.properties)
+        elif outputs.properties:
+            function = "psiflow_cli.worker.plots.parquet:parquet"
+            tasks.append(WorkerTask(function, table, {"columns": columns}, outputs.properties))
+        if outputs.plot:
+            function = "psiflow_cli.worker.plots.time_series:draw"
+            tasks.append(WorkerTask(function, table, _plotted(sampling, paths), outputs.plot))
+    summary |= {"properties": outputs.properties, "plot": outputs.plot}
     if tasks:
-        _on_workers(workspace, session, tasks)
-    for left in (table, workspace.job.folder / "trajectory.xyz"):
-        left.unlink(missing_ok=True)
-    found = averages.of_paths(sampling, paths)
-    return {**summary, "averages": found.rows, "means": found.means(), "table": averages.as_text(found)}
+        _perform(workspace, session, tasks)
+    for temporary in (table, trajectory):
+        temporary.unlink(missing_ok=True)
+    means = averages.of_paths(sampling, paths)
+    rows = {"averages": [row.message for row in means.rows], "means": [row.message for row in means.means()]}
+    return {**summary, **rows, "table": averages.as_text(means)}
 
 
 def _format(output: str) -> str:
@@ -101,15 +112,15 @@ def _is_stopped(path: Recorded) -> bool:
     return path.walker.stopped is not None and path.walker.stopped["kind"] in LIMITS
 
 
-def _final(sampling: Sampling, paths: Sequence[Recorded], states: States) -> Iterator[str]:
+def _final(sampling: Sampling, paths: Sequence[Recorded]) -> Iterator[str]:
     """The frames of the walkers that came to the end; a checkpoint is read once for all that share it."""
-    folder, found = None, []
+    folder, states = None, {}
     for path in paths:
         if path.folder != folder:
-            folder, found = path.folder, states(path.folder)
-            first = path.walker.number
+            folder, last = path.folder, checkpoint.read(path.folder)
+            states = dict(enumerate(last.walkers if last else (), path.walker.number))
         if path.walker.stopped is None:
-            yield path.final(found[path.walker.number - first], sampling.settings["timestep"])
+            yield path.final(states[path.walker.number], sampling.dynamics["timestep"])
 
 
 def _publish_some(workspace: Workspace, texts: Iterator[str], path: str) -> bool:
@@ -148,45 +159,37 @@ def _write_table(path: Path, paths: Sequence[Recorded]) -> dict[str, str]:
     return {COLUMNS.get(name, name): "int64" if name in INTEGERS else "double" for name in names}
 
 
-def _plotted(sampling: Sampling, paths: Sequence[Recorded]) -> dict[str, Any]:
+def _plotted(sampling: Sampling, paths: Sequence[Recorded]) -> Mapping[str, object]:
     """What the plot says beside the table."""
-    settings = sampling.settings
-    bath = settings["ensemble"] != "nve"
+    dynamics, duration = sampling.dynamics, sampling.steps * sampling.dynamics["timestep"]
+    has_bath = dynamics["ensemble"] != "nve"
     walkers = [
         {
             "walker": path.walker.number,
             "start": path.walker.number // sampling.walkers,
             "atoms": len(path.walker.start["symbols"]),
-            "target": path.walker.temperature if bath else None,
+            "target": path.walker.temperature if has_bath else None,
             "stopped": path.walker.stopped is not None,
         }
         for path in paths
     ]
     return {
         "walkers": walkers,
-        "pressure": settings["pressure"] if settings["ensemble"] == "npt" else None,
-        "duration": sampling.steps * settings["timestep"],
-        "discard": sampling.outputs.discard.until(sampling.steps * settings["timestep"]),
+        "pressure": dynamics["pressure"] if dynamics["ensemble"] == "npt" else None,
+        "duration": duration,
+        "discard": sampling.outputs.discard.until(duration),
     }
 
 
-def _on_workers(workspace: Workspace, session: Session | None, tasks: list[tuple[str, dict[str, Any], str]]) -> None:
-    """Have files made where ASE, matplotlib and pyarrow are, and publish them."""
+def _perform(workspace: Workspace, session: Session | None, tasks: list[WorkerTask]) -> None:
+    """Have files made on a worker, and publish them."""
     if session is None:
         with workspace.session() as own:
-            _on_workers(workspace, own, tasks)
+            _perform(workspace, own, tasks)
         return
-    for target, payload, output in tasks:
-        made = (workspace.job.folder / f"made{Path(output).suffix.lower()}").absolute()
-        payload = {**payload, "source": str(payload["source"].absolute()), "path": str(made)}
-        tries = 1
-        while True:
-            session.submit(Task(f"psiflow_cli.worker.{target}", payload, tries=tries))
-            _, outcome = session.next()
-            if not outcome.lost or tries > session.executor.retries("worker-lost"):
-                break
-            tries += 1
-        if outcome.lost or outcome.error:
-            raise PsiflowError(f"{output}: {outcome.lost or outcome.error}", f"logs: {workspace.job.folder / 'parsl'}")
-        _publish_copy(workspace, made, output)
+    for task in tasks:
+        made = (workspace.job.folder / f"made{Path(task.output).suffix.lower()}").absolute()
+        payload = {**task.options, "source": str(task.source.absolute()), "path": str(made)}
+        single.perform(workspace, session, task.function, payload, task.output, journal=False)
+        _publish_copy(workspace, made, task.output)
         made.unlink()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
-from psiflow_cli.bundle import Bundle
-from psiflow_cli.messages import Dynamics, ModelWeights
-from psiflow_cli.stages.core.workspace import Job
 from psiflow_cli.stages.sample.blocking import Discard
+
+if TYPE_CHECKING:
+    from psiflow_cli.bundle import Bundle
+    from psiflow_cli.messages import Dynamics, ModelWeights
 
 
 @dataclass(frozen=True)
@@ -22,36 +23,52 @@ class Outputs:
     discard: Discard = field(default_factory=Discard)
 
     @property
-    def files(self) -> tuple[str, ...]:
-        """All of them."""
-        return tuple(filter(None, (self.properties, self.plot, self.final, self.stopped)))
+    def by_option(self) -> dict[str, str | None]:
+        """Each of the files, by the name of its option."""
+        return {"properties": self.properties, "plot": self.plot, "final": self.final, "stopped": self.stopped}
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def files(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(filter(None, self.by_option.values()))
+
+    @property
+    def settings(self) -> dict[str, object]:
         """What decides these outputs, and nothing of the dynamics, as builtins."""
-        names = {name: getattr(self, name) for name in ("properties", "plot", "final", "stopped")}
-        return {**names, "discard": [self.discard.value, self.discard.is_share]}
+        return {**self.by_option, "discard": [self.discard.value, self.discard.is_share]}
 
 
 @dataclass(frozen=True)
 class Sampling:
     """Which dynamics, with which model, from where."""
 
-    job: Job
     model: Bundle
     family: str
     """The model family's module."""
+    dynamics: Dynamics
+    """What all walkers share."""
     walkers: int
     """Per frame."""
     temperatures: list[list[float]]
     """[at the first, at the last step] in K, which the walkers of a frame take in turn."""
-    settings: Dynamics
-    """What all walkers share: see `protocols.Sampler`."""
     steps: int
     engine: str
     """A name, or `auto`."""
     batch: int | None
     outputs: Outputs = field(default_factory=Outputs)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """All that decides the trajectories besides the inputs, as builtins: it is in the run's fingerprint."""
+        return {
+            **self.dynamics,
+            "model": self.model.fingerprint,
+            "walkers": self.walkers,
+            "temperature": self.temperatures,
+            "steps": self.steps,
+            "engine": self.engine,
+            "batch": self.batch,
+        }
 
     @property
     def weights(self) -> ModelWeights:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from psiflow_cli.console import Progress
-from psiflow_cli.messages import Wire
-from psiflow_cli.runtime.request import fingerprint
+from psiflow_cli.messages import Stop, Summary
+from psiflow_cli.runtime import journal
+from psiflow_cli.runtime.request import fingerprint as fingerprint_of
 from psiflow_cli.runtime.session import Outcome, Session, Task
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.core.workspace import Workspace
@@ -19,88 +16,69 @@ from psiflow_cli.stages.sample import engines, outputs, walkers
 from psiflow_cli.stages.sample.engines import Plan
 from psiflow_cli.stages.sample.request import Sampling
 from psiflow_cli.stages.sample.trajectories import Recorded
-from psiflow_cli.stages.sample.walkers import Walker
+from psiflow_cli.stages.sample.walkers import Walker, WalkerGroup
 from psiflow_cli.worker.failures import MACHINE_FAILURES
-from psiflow_cli.worker.md.checkpoint import State, load
-from psiflow_cli.worker.md.checkpoint import fingerprint as job_key
 
-FIRST_BLOCK = 20
-"""Steps of a group's first block: enough to time one."""
 BLOCK_S = 15.0
 """How long a block should take: what a killed run loses at most, of each walker that was moving."""
 
 
-@dataclass
-class Group:
-    """Walkers that move together, in one task."""
-
-    folder: Path
-    members: list[Walker]
-    batch: int
-    """How many of them a model is given at once."""
-    tries: int = 0
-    losses: int = 0
-    block: int = FIRST_BLOCK
-    done: bool = field(default=False)
-
-    @property
-    def step(self) -> int:
-        """Where the walkers that go on are."""
-        return min((w.step for w in self.members if not w.stopped), default=0)
-
-
-def run(sampling: Sampling, workspace: Workspace) -> dict[str, Any]:
-    """Move every walker to the end, or to where a limit stopped it; returns the summary."""
+def run(sampling: Sampling, workspace: Workspace) -> Summary:
+    """Move every walker to the end, or to where a limit stopped it."""
     all_walkers = walkers.starts(sampling, workspace)
-    names = engines.suited(sampling, all_walkers)
-    of = workspace.run.key(
-        fingerprint([sampling.settings, sampling.model.fingerprint, [w.message for w in all_walkers]])
+    names = engines.engines_for(sampling, all_walkers)
+    fingerprint = workspace.run.key(
+        fingerprint_of([sampling.dynamics, sampling.model.fingerprint, [w.message for w in all_walkers]])
     )
     workspace.run.begin(len(all_walkers) * sampling.steps)
     with workspace.run.guard_end(), ExitStack() as stack:
         session: Session | None = None
-        remembered = engines.known(sampling, workspace, names, of)
-        groups = _groups(sampling, workspace, remembered, all_walkers, of) if remembered else []
+        remembered = engines.remembered_plan(sampling, workspace, names, fingerprint)
+        groups = _groups(sampling, workspace, remembered, all_walkers, fingerprint) if remembered else []
         plan = remembered or Plan(engines.USUAL, 1, 1)
         if not groups or not all(group.done for group in groups):
             moved = sum(walker.step for walker in all_walkers)
             progress = stack.enter_context(Progress(len(all_walkers) * sampling.steps, "MD steps", moved))
             session = stack.enter_context(workspace.session(progress.tick))
             if remembered is None:
-                plan = engines.chosen(sampling, workspace, session, all_walkers, names, of)
-                groups = _groups(sampling, workspace, plan, all_walkers, of)
-            _move(sampling, workspace, session, plan, groups, of, progress)
-        made = _outputs(sampling, workspace, groups, session)
-    stopped = [w for w in all_walkers if w.stopped]
+                plan = engines.measured_plan(sampling, workspace, session, all_walkers, names, fingerprint)
+                groups = _groups(sampling, workspace, plan, all_walkers, fingerprint)
+            _move(sampling, workspace, session, plan, groups, fingerprint, progress)
+        recorded = [Recorded(walker, group.folder) for group in groups for walker in group.members]
+        recorded.sort(key=lambda path: path.walker.number)
+        published = outputs.publish(sampling, workspace, recorded, session)
+    stops = {walker.number: walker.stopped for walker in all_walkers if walker.stopped}
     return {
         "total": len(all_walkers),
-        "failed": len(stopped),
-        "failures": dict(Counter(w.stopped["kind"] for w in stopped if w.stopped)),
-        "failed_hint": "; ".join(f"walker {w.number}: {w.stopped['reason']}" for w in stopped[:3] if w.stopped),
-        **made,
+        "failed": len(stops),
+        "failures": dict(Counter(stop["kind"] for stop in stops.values())),
+        "failed_hint": "; ".join(f"walker {number}: {stop['reason']}" for number, stop in list(stops.items())[:3]),
+        **published,
         "steps": sampling.steps,
         "engine": plan.engine,
         "batch": plan.batch,
-        "output": sampling.job.output,
-        "retry": any(w.stopped["kind"] == "worker-lost" for w in stopped if w.stopped),
+        "output": workspace.job.output,
+        "retry": any(stop["kind"] == "worker-lost" for stop in stops.values()),
     }
 
 
-def _groups(sampling: Sampling, workspace: Workspace, plan: Plan, all_walkers: list[Walker], of: str) -> list[Group]:
+def _groups(
+    sampling: Sampling, workspace: Workspace, plan: Plan, all_walkers: list[Walker], fingerprint: str
+) -> list[WalkerGroup]:
     """The walkers in the groups of the plan, as far as earlier runs have moved them."""
-    known = {record["id"]: record for _, record in workspace.run.units(plan.key(of))}
-    if any(record["at"] > sampling.steps for record in known.values()):
+    units = {record["id"]: record for _, record in workspace.run.units(plan.key(fingerprint))}
+    if any(record["at"] > sampling.steps for record in units.values()):
         plan.steps = sampling.steps  # an earlier run went further, and its checkpoints cannot go back
-        known = {record["id"]: record for _, record in workspace.run.units(plan.key(of))}
-    base = workspace.job.folder / "walkers" / plan.key(of)
+        units = {record["id"]: record for _, record in workspace.run.units(plan.key(fingerprint))}
+    base = workspace.job.folder / "walkers" / plan.key(fingerprint)
     groups = []
     for members in walkers.grouped(sampling, all_walkers, plan.batch):
-        groups.append(Group(base / f"{members[0].number:05d}", members, plan.now))
+        groups.append(WalkerGroup(base / f"{members[0].number:05d}", members, plan.now))
     for group in groups:
         for walker in group.members:
-            if unit := known.get(f"walker-{walker.number}"):
+            if unit := units.get(f"walker-{walker.number}"):
                 walker.step, walker.bytes = unit["at"], unit["bytes"]
-                stopped = unit.get("stopped")
+                stopped: Stop | None = unit.get("stopped")
                 walker.stopped = None if stopped and stopped["kind"] in MACHINE_FAILURES else stopped
         group.done = all(w.stopped or w.step >= sampling.steps for w in group.members)
     return groups
@@ -111,8 +89,8 @@ def _move(
     workspace: Workspace,
     session: Session,
     plan: Plan,
-    groups: list[Group],
-    of: str,
+    groups: list[WalkerGroup],
+    fingerprint: str,
     progress: Progress,
 ) -> None:
     """Keep every worker busy with the groups that are furthest behind."""
@@ -122,41 +100,30 @@ def _move(
             waiting.sort(key=lambda g: (g.step, g.members[0].number))
             _submit(sampling, workspace, session, plan, waiting.pop(0))
         task, outcome = session.next()
-        group: Group = task.note
+        group: WalkerGroup = task.note
         before = [(w.step, w.stopped) for w in group.members]
         if outcome.lost:
             workspace.run.note_lost([f"walker-{w.number}" for w in group.members if not w.stopped], outcome.lost)
             group.losses = task.losses
-        _learn(sampling, session.executor, group, outcome)
-        engines.note_batch(workspace, of, plan, group.batch)
+        _take_over(sampling, session.executor, group, outcome)
+        engines.note_batch(workspace, fingerprint, plan, group.batch)
         for walker, (step, stopped) in zip(group.members, before, strict=True):
             if walker.step != step or walker.stopped != stopped:
-                _journal(workspace, walker, outcome.seconds / len(group.members), plan.key(of), session)
+                seconds = outcome.seconds / len(group.members)
+                _write_down(workspace, walker, seconds, plan.key(fingerprint), session.executor.cores)
                 progress.update(walker.step - step, int(walker.stopped is not None))
         if not group.done:
             waiting.append(group)
 
 
-def _submit(sampling: Sampling, workspace: Workspace, session: Session, plan: Plan, group: Group) -> None:
+def _submit(sampling: Sampling, workspace: Workspace, session: Session, plan: Plan, group: WalkerGroup) -> None:
     group.folder.mkdir(parents=True, exist_ok=True)
-    payload = {"job": _job(sampling, group), "context": workspace.context()}
+    payload = {"job": group.job(sampling), "context": workspace.context()}
     session.submit(Task(f"{plan.module}:advance", payload, note=group, losses=group.losses))
 
 
-def _job(sampling: Sampling, group: Group) -> Wire:
-    return {
-        **sampling.settings,
-        "steps": sampling.steps,
-        "folder": str(group.folder.absolute()),
-        "walkers": [walker.message for walker in group.members],
-        "model": sampling.weights,
-        "block": group.block,
-        "batch": group.batch,
-    }
-
-
-def _learn(sampling: Sampling, executor: ResolvedExecutor, group: Group, outcome: Outcome) -> None:
-    """Take over what a block said; a group whose worker is lost, or whose code fails, is tried again."""
+def _take_over(sampling: Sampling, executor: ResolvedExecutor, group: WalkerGroup, outcome: Outcome) -> None:
+    """Take over what a block reports; a group whose worker is lost, or whose code fails, is tried again."""
     if outcome.lost or outcome.error:
         group.tries += not outcome.lost or outcome.blame
         kind = "worker-lost" if outcome.lost else "crashed"
@@ -171,29 +138,25 @@ def _learn(sampling: Sampling, executor: ResolvedExecutor, group: Group, outcome
     before = group.step
     group.tries = group.losses = 0
     group.batch = outcome.value.get("batch", group.batch)
-    for walker, said in zip(group.members, outcome.value["walkers"], strict=True):
-        walker.step, walker.bytes, walker.stopped = said["step"], said["bytes"], said["stopped"]
+    for walker, report in zip(group.members, outcome.value["walkers"], strict=True):
+        walker.step, walker.bytes, walker.stopped = report["step"], report["bytes"], report["stopped"]
     group.done = all(w.stopped or w.step >= sampling.steps for w in group.members)
     if (moved := group.step - before) > 0:
         fits = int(BLOCK_S * moved / max(outcome.seconds, 1e-3))
         group.block = max(1, min(fits, 10 * group.block))
 
 
-def _journal(workspace: Workspace, walker: Walker, seconds: float, of: str, session: Session) -> None:
-    unit = {"kind": "unit", "id": f"walker-{walker.number}", "of": of, "ok": walker.stopped is None}
-    unit.update(t=round(time.time(), 3), s=round(seconds, 3), cores=session.executor.cores)
-    unit.update(at=walker.step, bytes=walker.bytes)
+def _write_down(workspace: Workspace, walker: Walker, seconds: float, fingerprint: str, cores: int) -> None:
+    """Journal how far a walker is."""
+    unit = journal.unit(
+        f"walker-{walker.number}",
+        fingerprint,
+        walker.stopped is None,
+        round(seconds, 3),
+        cores,
+        at=walker.step,
+        bytes=walker.bytes,
+    )
     if walker.stopped:
-        unit.update(failure=walker.stopped["kind"], stopped=walker.stopped)
+        unit["failure"], unit["stopped"] = walker.stopped["kind"], walker.stopped
     workspace.run.journal.append(unit)
-
-
-def _outputs(sampling: Sampling, workspace: Workspace, groups: list[Group], session: Session | None) -> dict[str, Any]:
-    """Every frame that a checkpoint counts, walker after walker, and what follows from them."""
-    by_folder = {group.folder: group for group in groups}
-    recorded = [Recorded(walker, group.folder) for group in groups for walker in group.members]
-
-    def states(folder: Path) -> list[State]:
-        return load(folder, job_key(_job(sampling, by_folder[folder]))) or []
-
-    return outputs.make(sampling, workspace, sorted(recorded, key=lambda each: each.walker.number), states, session)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from psiflow_cli import extxyz
 from psiflow_cli.extxyz import comment
 from psiflow_cli.extxyz.spelling import written
 from psiflow_cli.stages.sample.walkers import Walker
-from psiflow_cli.worker.md.checkpoint import State, trajectory
+from psiflow_cli.worker.md.checkpoint import WalkerState, trajectory_name
 
 COLUMNS = {
     "walker": "walker",
@@ -60,7 +59,7 @@ class Recorded:
     def _lines(self) -> Iterator[list[bytes]]:
         if not self.walker.bytes:
             return
-        with (self.folder / trajectory(self.walker.number)).open("rb") as stream:
+        with (self.folder / trajectory_name(self.walker.number)).open("rb") as stream:
             while stream.tell() < self.walker.bytes:
                 count = stream.readline()
                 yield [count, *islice(stream, int(count) + 1)]
@@ -69,47 +68,52 @@ class Recorded:
         """The last sound frame, or else the start, of a walker that a limit stopped, with the reason."""
         stop = self.walker.stopped
         assert stop is not None
-        why = {"stop_kind": stop["kind"], "stop_step": stop["step"], "stop_reason": stop["reason"]}
+        why: dict[str, str | int] = {"stop_kind": stop["kind"], "stop_step": stop["step"]}
+        why["stop_reason"] = stop["reason"]
         last = deque(self.frames(), maxlen=1)
         if not last:
             return _as_start(self.walker, {"walker": self.walker.number, "step": 0, **why})
         count, head, atoms = last[0].split("\n", 2)
         return "\n".join([count, " ".join([head, *(written(key, value) for key, value in why.items())]), atoms])
 
-    def final(self, state: State, timestep: float) -> str:
+    def final(self, state: WalkerState, timestep: float) -> str:
         """Where the walker is, as a new start."""
         info = {"walker": self.walker.number, "step": state.step, "time": state.step * timestep}
         return _as_start(self.walker, info, state)
 
 
-def _as_start(walker: Walker, info: dict[str, Any], state: State | None = None) -> str:
+def _as_start(walker: Walker, info: Mapping[str, str | float], state: WalkerState | None = None) -> str:
     """A frame with all that a start can say of its atoms, at the place of a checkpoint or of the start itself."""
     start = walker.start
-    columns: dict[str, tuple[str, list[Any]]] = {}
-    if isinstance(start.get("masses"), list):  # those of whole elements are in the file of --config
-        columns["masses"] = ("R", start["masses"])
-    if start.get("fixed"):
-        fixed = set(start["fixed"])
+    electrons: dict[str, int] = {}
+    if "charge" in start:
+        electrons["charge"] = start["charge"]
+    if "multiplicity" in start:
+        electrons["multiplicity"] = start["multiplicity"]
+    columns: dict[str, tuple[str, list[float] | list[bool]]] = {}
+    if isinstance(masses := start.get("masses"), list):  # those of whole elements are in the file of --config
+        columns["masses"] = ("R", masses)
+    if fixed := set(start.get("fixed", ())):
         columns["move_mask"] = ("L", [index not in fixed for index in range(len(start["symbols"]))])
     return extxyz.new_frame(
         start["symbols"],
         state.positions if state else start["positions"],
         state.cell if state else start["cell"],
         start["pbc"],
-        {**info, **{key: start[key] for key in ("charge", "multiplicity") if key in start}},
+        {**info, **electrons},
         columns,
     )
 
 
 def _numbers(head: str, atoms: list[bytes]) -> dict[str, str]:
-    said = {pair.key: pair.value for pair in comment.split(head.rstrip("\n")) if pair.value is not None}
-    if "model_energy" in said and "kinetic_energy" in said:
-        said["total_energy"] = repr(float(said["model_energy"]) + float(said["kinetic_energy"]))
-    if said.get("Properties", "").endswith(_SPREAD):
-        said["max_model_forces_std"] = repr(max(float(line.rsplit(None, 1)[1]) for line in atoms))
-    known = {key: said[key] for key in COLUMNS if key in said}
-    others = {k: v for k, v in said.items() if k not in COLUMNS and k not in _NO_COLUMN and _is_number(v)}
-    return known | others
+    values = {pair.key: pair.value for pair in comment.split(head.rstrip("\n")) if pair.value is not None}
+    if "model_energy" in values and "kinetic_energy" in values:
+        values["total_energy"] = repr(float(values["model_energy"]) + float(values["kinetic_energy"]))
+    if values.get("Properties", "").endswith(_SPREAD):
+        values["max_model_forces_std"] = repr(max(float(line.rsplit(None, 1)[1]) for line in atoms))
+    usual = {key: values[key] for key in COLUMNS if key in values}
+    others = {k: v for k, v in values.items() if k not in COLUMNS and k not in _NO_COLUMN and _is_number(v)}
+    return usual | others
 
 
 def _is_number(text: str) -> bool:

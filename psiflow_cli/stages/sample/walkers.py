@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
-from psiflow_cli.extxyz.frame import Frame
-from psiflow_cli.messages import Wire
 from psiflow_cli.stages.core import constraints
 
 if TYPE_CHECKING:
+    from psiflow_cli.messages import Dynamics, Frame, MDJob, Stop, WalkerStart
     from psiflow_cli.stages.core.workspace import Workspace
     from psiflow_cli.stages.sample.request import Sampling
+
+FIRST_BLOCK = 20
+"""Steps of a group's first block: enough to time one."""
 
 
 @dataclass
@@ -22,23 +25,55 @@ class Walker:
     """One walker's start, and how far it is."""
 
     number: int
-    start: Wire
+    start: Frame
     temperature: list[float]
     """[at the first, at the last step] in K."""
     step: int = 0
     bytes: int = 0
     """Length of the trajectory that the last checkpoint counts."""
-    stopped: dict[str, Any] | None = None
+    stopped: Stop | None = None
 
     @property
-    def message(self) -> Wire:
+    def message(self) -> WalkerStart:
         """The walker as a job has it."""
         return {"walker": self.number, "start": self.start, "temperature": self.temperature}
 
 
+@dataclass
+class WalkerGroup:
+    """Walkers that move together, in one task, and whose trajectories and checkpoint lie in one folder."""
+
+    folder: Path
+    members: list[Walker]
+    batch: int
+    """How many of them a model is given at once."""
+    tries: int = 0
+    losses: int = 0
+    block: int = FIRST_BLOCK
+    """Steps of its next task, at most."""
+    done: bool = False
+
+    @property
+    def step(self) -> int:
+        """Where the walkers that go on are."""
+        return min((w.step for w in self.members if not w.stopped), default=0)
+
+    def job(self, sampling: Sampling) -> MDJob:
+        """What its next task is asked to do."""
+        return {
+            **sampling.dynamics,
+            "steps": sampling.steps,
+            "folder": str(self.folder.absolute()),
+            "walkers": [walker.message for walker in self.members],
+            "model": sampling.weights,
+            "block": self.block,
+            "batch": self.batch,
+        }
+
+
 def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
     """Every walker at its start, checked: those of the first frame, then of the second, and so on."""
-    found: list[Walker] = []
+    walkers: list[Walker] = []
     temperatures = sampling.temperatures
     for frame in workspace.frames():
         foreign = set(frame.symbols) - set(sampling.model.elements)
@@ -47,20 +82,20 @@ def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
                 f"{frame.where}: the model does not know {', '.join(sorted(foreign))}",
                 f"{sampling.model.path} was trained on {', '.join(sampling.model.elements)}",
             )
-        if sampling.settings["ensemble"] in ("npt", "nvst") and not (frame.cell and all(frame.pbc)):
+        if sampling.dynamics["ensemble"] in ("npt", "nvst") and not (frame.cell and all(frame.pbc)):
             raise BadData(
-                f"{frame.where}: not periodic in three directions, and {sampling.settings['ensemble']} moves the cell",
+                f"{frame.where}: not periodic in three directions, and {sampling.dynamics['ensemble']} moves the cell",
                 "give the frame a Lattice, or choose another --ensemble",
             )
-        start = _start(frame, sampling.settings)
+        start = _start(frame, sampling.dynamics)
         for index in range(sampling.walkers):
-            found.append(Walker(len(found), start, temperatures[index % len(temperatures)]))
-    return found
+            walkers.append(Walker(len(walkers), start, temperatures[index % len(temperatures)]))
+    return walkers
 
 
 def grouped(sampling: Sampling, all_walkers: list[Walker], batch: int) -> Iterator[list[Walker]]:
     """Walkers that exchange temperatures together; of the others as many as are batched, equally periodic, in order."""
-    size = sampling.walkers if sampling.settings["exchange"] else batch
+    size = sampling.walkers if sampling.dynamics["exchange"] else batch
     group: list[Walker] = []
     for walker in all_walkers:
         if group and (len(group) == size or group[0].start["pbc"] != walker.start["pbc"]):
@@ -71,18 +106,18 @@ def grouped(sampling: Sampling, all_walkers: list[Walker], batch: int) -> Iterat
         yield group
 
 
-def _start(frame: Frame, settings: Wire) -> Wire:
+def _start(frame: extxyz.Frame, dynamics: Dynamics) -> Frame:
     """A frame with what dynamics needs beside it: the atoms that do not move, and masses other than the usual ones."""
     start = extxyz.message(frame, ("charge", "multiplicity"))
-    fixed = constraints.fixed(frame, settings["fixed"])
+    fixed = constraints.fixed(frame, dynamics["fixed"])
     if fixed:
         start["fixed"] = fixed
         if len(fixed) == frame.natoms:
             raise BadData(f"{frame.where}: none of its atoms may move", "leave one out of fixed or of move_mask")
-        if settings["ensemble"] in ("npt", "nvst"):
-            said = f"{frame.where}: atoms that do not move, and {settings['ensemble']} moves the cell"
-            raise BadData(said, "let all atoms move, or choose nve or nvt")
-    masses = settings["masses"]
+        if dynamics["ensemble"] in ("npt", "nvst"):
+            problem = f"{frame.where}: atoms that do not move, and {dynamics['ensemble']} moves the cell"
+            raise BadData(problem, "let all atoms move, or choose nve or nvt")
+    masses = dynamics["masses"]
     if own := constraints.masses(frame):
         start["masses"] = own
     elif set(masses) & set(frame.symbols):

@@ -7,11 +7,14 @@ import math
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.failures import Fatal
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from psiflow_cli.messages import Context, MDJob, StepTime
 
 STEPS = 4
 """Steps of one timing, after a first block that loads and warms."""
@@ -23,32 +26,32 @@ SURE = 4
 """Batches up to here are tried in any case: a busy machine may hide what they gain."""
 
 
-def measure(job: Wire, engines: dict[str, str], share: int, batch: int | None, context: Wire) -> list[Wire]:
-    """*worker*: {"engine", "batch", "seconds": of one step of the whole batch}, for what could be run.
+def measure(job: MDJob, engines: dict[str, str], share: int, batch: int | None, context: Context) -> list[StepTime]:
+    """*worker*: the time of a step, for what could be run.
 
     `engines` are {name: module}. `share` walkers are one worker's; no batch is larger. `batch` is the only one tried,
     if given. An engine whose packages are not installed is left out, but raises Fatal if it is the only one.
     """
     began = time.perf_counter()
-    found: list[Wire] = []
+    measured: list[StepTime] = []
     for name, path in engines.items():
         module = importlib.import_module(path)
         sizes = [1] if not module.BATCHED else [batch] if batch else _sizes(min(share, len(job["walkers"])))
         before = math.inf
         for size in sizes:
-            if found and time.perf_counter() - began > LIMIT_S:
+            if measured and time.perf_counter() - began > LIMIT_S:
                 break
             try:
-                seconds = _timed(module, job, size, context)
+                seconds = _step_seconds(module, job, size, context)
             except (ImportError, Fatal, RuntimeError, MemoryError):
                 if len(engines) == 1:
                     raise
                 break
-            found.append({"engine": name, "batch": size, "seconds": seconds})
+            measured.append({"engine": name, "batch": size, "seconds": seconds})
             if size >= SURE and seconds / size * GAIN > before:
                 break
             before = seconds / size
-    return found
+    return measured
 
 
 def _sizes(most: int) -> list[int]:
@@ -59,14 +62,14 @@ def _sizes(most: int) -> list[int]:
     return sizes if sizes[-1] == most else [*sizes, most]
 
 
-def _timed(module: Any, job: Wire, size: int, context: Wire) -> float:
+def _step_seconds(module: ModuleType, job: MDJob, size: int, context: Context) -> float:
     """Seconds of one step of the first `size` walkers."""
     with tempfile.TemporaryDirectory(prefix="psiflow-pace-", dir=context["scratch"] or None) as folder:
-        one = {**job, "folder": str(Path(folder) / "group"), "walkers": job["walkers"][:size], "batch": size}
-        one.update(steps=3 * STEPS, every=3 * STEPS + 1, limits={}, exchange=None)
+        first = {**job, "folder": str(Path(folder) / "group"), "walkers": job["walkers"][:size], "batch": size}
+        first.update(steps=3 * STEPS, every=3 * STEPS + 1, limits={}, exchange=None, block=STEPS)
         laps = []
-        for block in (STEPS, STEPS, STEPS):
+        for _ in range(3):
             start = time.perf_counter()
-            module.advance({**one, "block": block}, context)
+            module.advance(cast("MDJob", first), context)
             laps.append(time.perf_counter() - start)
     return min(laps[1:]) / STEPS

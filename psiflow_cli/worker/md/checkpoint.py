@@ -15,9 +15,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-Wire = dict[str, Any]
+from psiflow_cli import atomic_file
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import MDJob, Stop, Vectors, WalkerReport
 
 STATE = "state.json"
 LOCK_SECONDS = 30.0
@@ -27,44 +30,48 @@ _FREE = ("folder", "steps", "block", "batch", "model")
 
 
 @dataclass(frozen=True)
-class State:
+class WalkerState:
     """A walker between two blocks; positions in Å, momenta in Å·sqrt(u·eV) as ASE has them, exact float64."""
 
     step: int
-    positions: list[list[float]]
-    momenta: list[list[float]]
-    cell: list[list[float]] | None
-    rng: Wire
+    positions: Vectors
+    momenta: Vectors
+    cell: Vectors | None
+    rng: dict[str, object]
     """State of the generator of the noise, as builtins."""
-    more: Wire = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
     """What else the engine needs to go on: its thermostat's and barostat's variables, as builtins."""
-    stopped: Wire | None = None
-    """Why the walker goes no further: {"reason", "kind", "step"}."""
+    stopped: Stop | None = None
     frames: int = 0
     """Number of frames recorded so far."""
     length: int = 0
     """Length of the trajectory file that holds them, in bytes."""
 
 
-def fingerprint(job: Wire) -> str:
+@dataclass(frozen=True)
+class Checkpoint:
+    """The walkers of a group between two blocks, in the order of their job."""
+
+    key: str
+    """See `job_key`."""
+    walkers: Sequence[WalkerState]
+
+
+def job_key(job: MDJob) -> str:
     """What two jobs must share to move the same walkers.
 
     All but where they live and how far they go; the model is the caller's to compare, by its contents and not its path.
     """
-    fixed = {key: value for key, value in job.items() if key not in _FREE}
-    return hashlib.sha256(_canonical(fixed)).hexdigest()[:16]
+    return hashlib.sha256(_canonical({key: value for key, value in job.items() if key not in _FREE})).hexdigest()[:16]
 
 
-def trajectory(number: int) -> str:
+def trajectory_name(number: int) -> str:
     """What the trajectory of a walker is called in its group's folder."""
     return f"trajectory-{number:05d}.xyz"
 
 
-def load(folder: Path, key: str) -> list[State] | None:
-    """The last checkpoint, or None if there is none yet.
-
-    Raises RuntimeError if it is damaged or belongs to another job: to go on from it could give wrong numbers.
-    """
+def read(folder: Path) -> Checkpoint | None:
+    """The last checkpoint, or None if there is none yet. Raises RuntimeError if it is damaged."""
     path = folder / STATE
     try:
         body, _, digest = path.read_bytes().partition(b"\n")
@@ -72,39 +79,34 @@ def load(folder: Path, key: str) -> list[State] | None:
         return None
     if digest.strip() != _digest(body):
         raise RuntimeError(f"{path}: damaged checkpoint; remove {folder} to start its walkers again")
-    found = json.loads(body)
-    if found["key"] != key:
-        raise RuntimeError(
-            f"{path}: checkpoint of a job with other settings; remove {folder} to start its walkers again"
-        )
-    return [State(**state) for state in found["walkers"]]
+    content = json.loads(body)
+    return Checkpoint(content["key"], [WalkerState(**state) for state in content["walkers"]])
 
 
-def save(folder: Path, key: str, states: Sequence[State]) -> None:
+def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint; when this returns, the new one is on the disk."""
-    body = _canonical({"key": key, "walkers": [asdict(state) for state in states]})
-    temporary = folder / (STATE + ".tmp")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(body + b"\n" + _digest(body) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / STATE)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)  # the rename itself
-    finally:
-        os.close(descriptor)
+    body = _canonical({"key": checkpoint.key, "walkers": [asdict(state) for state in checkpoint.walkers]})
+    atomic_file.write(folder / STATE, body + b"\n" + _digest(body) + b"\n")
 
 
-class Group:
-    """The walkers of one job, held for this process: their states and their open trajectories."""
+class WalkerGroup:
+    """The walkers of one job, held for this process: their states and their open trajectories.
 
-    def __init__(self, job: Wire) -> None:
+    Raises RuntimeError where the checkpoint belongs to another job: to go on from it could give wrong numbers.
+    """
+
+    def __init__(self, job: MDJob) -> None:
         self.folder = Path(job["folder"])
-        self.key = fingerprint(job)
-        self.states = load(self.folder, self.key)
+        self.key = job_key(job)
+        checkpoint = read(self.folder)
+        if checkpoint and checkpoint.key != self.key:
+            raise RuntimeError(
+                f"{self.folder / STATE}: checkpoint of a job with other settings; "
+                f"remove {self.folder} to start its walkers again"
+            )
+        self.states = checkpoint.walkers if checkpoint else None
         """One for each walker of the job, in its order; None before the first checkpoint."""
-        self._names = [trajectory(each["walker"]) for each in job["walkers"]]
+        self._names = [trajectory_name(walker["walker"]) for walker in job["walkers"]]
         self._counts = [state.frames for state in self.states] if self.states else [0] * len(self._names)
         self._files: list[BinaryIO] = []
 
@@ -115,8 +117,8 @@ class Group:
             file = os.fdopen(os.open(self.folder / name, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
             self._files.append(file)
             if os.fstat(file.fileno()).st_size < length:
-                said = f"{self.folder / name}: shorter than its checkpoint says"
-                raise RuntimeError(f"{said}; remove {self.folder} to start its walkers again")
+                problem = f"{self.folder / name}: shorter than its checkpoint says"
+                raise RuntimeError(f"{problem}; remove {self.folder} to start its walkers again")
             file.truncate(length)
             file.seek(length)
 
@@ -125,14 +127,14 @@ class Group:
         self._files[index].write(text.encode())
         self._counts[index] += 1
 
-    def commit(self, states: Sequence[State]) -> None:
+    def commit(self, states: Sequence[WalkerState]) -> None:
         """Bring the appended frames to the disk, then the checkpoint that counts them."""
         counted = []
         for state, file, count in zip(states, self._files, self._counts, strict=True):
             file.flush()
             os.fsync(file.fileno())
             counted.append(replace(state, frames=count, length=file.tell()))
-        save(self.folder, self.key, counted)
+        write(self.folder, Checkpoint(self.key, counted))
         self.states = counted
 
     def unfinished(self, steps: int) -> bool:
@@ -141,14 +143,11 @@ class Group:
             return steps > 0
         return any(state.stopped is None and state.step < steps for state in self.states)
 
-    def report(self) -> list[Wire]:
-        """Of each walker, what the command wants to know: {"step", "frames", "bytes", "stopped"}."""
-        none = [{"step": 0, "frames": 0, "bytes": 0, "stopped": None} for _ in self._names]
-        return (
-            none
-            if self.states is None
-            else [{"step": s.step, "frames": s.frames, "bytes": s.length, "stopped": s.stopped} for s in self.states]
-        )
+    def report(self) -> list[WalkerReport]:
+        """How far each walker is."""
+        if self.states is None:
+            return [{"step": 0, "frames": 0, "bytes": 0, "stopped": None} for _ in self._names]
+        return [{"step": s.step, "frames": s.frames, "bytes": s.length, "stopped": s.stopped} for s in self.states]
 
     def close(self) -> None:
         """Close the files; what no checkpoint counts is cut off next time."""
@@ -158,18 +157,18 @@ class Group:
 
 
 @contextmanager
-def group(job: Wire) -> Iterator[Group]:
+def open_group(job: MDJob) -> Iterator[WalkerGroup]:
     """Make the folder of a job, keep other processes out of it, and load what is there."""
-    with hold(Path(job["folder"])):
-        found = Group(job)
+    with lock(Path(job["folder"])):
+        group = WalkerGroup(job)
         try:
-            yield found
+            yield group
         finally:
-            found.close()
+            group.close()
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def lock(folder: Path) -> Iterator[None]:
     """Make the folder, and keep other processes on these walkers out of it.
 
     Where the file system has no locks there is no such protection. Raises RuntimeError after `LOCK_SECONDS`.
@@ -191,8 +190,8 @@ def hold(folder: Path) -> Iterator[None]:
         yield
 
 
-def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+def _canonical(content: object) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _digest(body: bytes) -> bytes:

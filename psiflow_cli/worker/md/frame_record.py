@@ -2,53 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from psiflow_cli.extxyz.writer import Columns, Rows, new_frame
 from psiflow_cli.worker.structures.units import BAR
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+
+    from psiflow_cli.messages import MDJob, WalkerStart
+
+Spread = tuple[float, list[float]]
+"""Of a committee, about one set of positions; see `committee_calculator.spread`."""
 
 
-def text(
-    job: Wire,
-    walker: Wire,
-    *,
-    step: int,
-    positions: Rows,
-    cell: Rows | None,
-    energy: float,
-    kinetic: float,
-    temperature: float,
-    target: float | None = None,
-    stress: Any = None,
-    spread: tuple[float, list[float]] | None = None,
-    more: Mapping[str, Any] | None = None,
-) -> str:
-    """One frame of a walker (`{"walker": number, "start": frame}`) after a step.
+@dataclass(frozen=True)
+class FrameRecord:
+    """A walker after a step."""
 
-    `positions` and `cell` in Å; `energy` (of the model) and `kinetic` in eV; `temperature`, and the thermostat's
-    `target`, in K; `stress` of the model in eV/Å³ with ASE's sign and order, from which, with the momenta, comes the
-    `pressure` in bar; `spread` of a committee: see `committee_calculator.spread`; `more` goes in as it is, behind.
-    """
-    start = walker["start"]
-    info: Wire = {"walker": walker["walker"], "step": step, "time": step * float(job["timestep"])}
-    info["temperature"] = temperature
-    if target is not None and (job.get("exchange") or job.get("ramp_steps")):
-        info["target_temperature"] = target
+    step: int
+    positions: Rows
+    """Å."""
+    cell: Rows | None
+    """Å."""
+    energy: float
+    """Of the model, in eV."""
+    kinetic: float
+    """eV."""
+    temperature: float
+    """K."""
+    target: float | None = None
+    """The thermostat's temperature, in K."""
+    stress: Sequence[float] | np.ndarray | None = None
+    """The model's in eV/Å³, with ASE's sign and order; with the momenta's part it gives the pressure."""
+    spread: Spread | None = None
+    more: Mapping[str, float] = field(default_factory=dict)
+    """What is written as it is, behind the others."""
+
+
+def text(job: MDJob, walker: WalkerStart, record: FrameRecord) -> str:
+    """The frame as extended XYZ; `pressure` in bar, `time` in fs."""
+    start, cell, stress = walker["start"], record.cell, record.stress
+    info: dict[str, float] = {"walker": walker["walker"], "step": record.step}
+    info |= {"time": record.step * float(job["timestep"]), "temperature": record.temperature}
+    if record.target is not None and (job.get("exchange") or job.get("ramp_steps")):
+        info["target_temperature"] = record.target
     if stress is not None and cell is not None:
         volume = _volume(cell)
-        info["pressure"] = (2.0 * kinetic / volume - float(stress[0] + stress[1] + stress[2])) / 3.0 / BAR
+        info["pressure"] = (2.0 * record.kinetic / volume - float(stress[0] + stress[1] + stress[2])) / 3.0 / BAR
         info["volume"] = volume
-    info |= {"model_energy": energy, "kinetic_energy": kinetic}
+    info |= {"model_energy": record.energy, "kinetic_energy": record.kinetic}
     # a label of this frame must be of the same charge and multiplicity as the start
-    info |= {key: start[key] for key in ("charge", "multiplicity") if key in start}
-    info.update(more or {})
+    if "charge" in start:
+        info["charge"] = start["charge"]
+    if "multiplicity" in start:
+        info["multiplicity"] = start["multiplicity"]
+    info |= record.more
     columns: Columns = {}
-    if spread:
-        info["model_energy_std"], columns = spread[0], {"model_forces_std": ("R", spread[1])}
-    return new_frame(start["symbols"], positions, cell, start["pbc"], info, columns)
+    if record.spread:
+        info["model_energy_std"], forces_std = record.spread
+        columns = {"model_forces_std": ("R", forces_std)}
+    return new_frame(start["symbols"], record.positions, cell, start["pbc"], info, columns)
 
 
 def _volume(cell: Rows) -> float:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
+
+    from psiflow_cli.messages import Limits, Violation
+    from psiflow_cli.worker.md.frame_record import Spread
+
+    NeighbourList = Callable[[str, Atoms, float], np.ndarray]
 
 
-def fault(limits: Wire, energy: float, positions: Any, forces: Any, temperature: float) -> Wire | None:
-    """What is wrong with this step, {"reason": text, "kind": "force" | "temperature" | "nan"}, or None.
+def fault(
+    limits: Limits, energy: float, positions: np.ndarray, forces: np.ndarray, temperature: float
+) -> Violation | None:
+    """What is wrong with this step: a force, the temperature, or something that is no number.
 
-    `positions` (Å) and `forces` (eV/Å) are arrays of shape (N, 3); cheap enough for every step.
+    `positions` (Å) and `forces` (eV/Å) have the shape (N, 3); cheap enough for every step.
     """
     import numpy as np
 
@@ -24,22 +34,29 @@ def fault(limits: Wire, energy: float, positions: Any, forces: Any, temperature:
         for name, size in sizes.items():
             if not math.isfinite(size):
                 return {"reason": f"{name} not finite", "kind": "nan"}
-    if limits.get("force") is not None and largest > limits["force"]:
-        return {"reason": f"force {largest:.4g} eV/Å > {limits['force']:g} eV/Å", "kind": "force"}
-    if limits.get("temperature") is not None and temperature > limits["temperature"]:
-        return {"reason": f"temperature {temperature:.4g} K > {limits['temperature']:g} K", "kind": "temperature"}
+    limit = limits.get("force")
+    if limit is not None and largest > limit:
+        return {"reason": f"force {largest:.4g} eV/Å > {limit:g} eV/Å", "kind": "force"}
+    limit = limits.get("temperature")
+    if limit is not None and temperature > limit:
+        return {"reason": f"temperature {temperature:.4g} K > {limit:g} K", "kind": "temperature"}
     return None
 
 
-def apart(limits: Wire, forces_std: Any) -> Wire | None:
+def misfit(limits: Limits, atoms: Atoms | None, spread: Spread | None) -> Violation | None:
+    """What is wrong with one set of positions: a distance, where `atoms` are given, or a committee's spread."""
+    return (overlap(limits, atoms) if atoms is not None else None) or disagreement(limits, spread)
+
+
+def disagreement(limits: Limits, spread: Spread | None) -> Violation | None:
     """Whether a committee disagrees by more than `limits["spread"]` (eV/Å) about the force on an atom."""
-    limit, largest = limits.get("spread"), max(forces_std, default=0.0)
+    limit, largest = limits.get("spread"), max(spread[1], default=0.0) if spread else 0.0
     if limit is None or not largest > limit:
         return None
     return {"reason": f"committee's spread {largest:.4g} eV/Å > {limit:g} eV/Å", "kind": "spread"}
 
 
-def overlap(limits: Wire, atoms: Any) -> Wire | None:
+def overlap(limits: Limits, atoms: Atoms) -> Violation | None:
     """Whether two atoms (or an atom and an image of another) are nearer than `limits["distance"]` (Å)."""
     limit = limits.get("distance")
     if limit is None or len(atoms) < 2:
@@ -50,7 +67,7 @@ def overlap(limits: Wire, atoms: Any) -> Wire | None:
     return None
 
 
-def _nearest(atoms: Any, limit: float) -> float:
+def _nearest(atoms: Atoms, limit: float) -> float:
     """The smallest distance between atoms (Å), exact where it is below `limit`, at least `limit` otherwise."""
     import numpy as np
 
@@ -59,15 +76,16 @@ def _nearest(atoms: Any, limit: float) -> float:
         return float(tree.query(atoms.positions, k=2)[0][:, 1].min())
     # Neighbour lists sort atoms into bins as wide as the cut-off: no more bins than atoms, or an empty cell is slow.
     cutoff = max(limit, (atoms.get_volume() / len(atoms)) ** (1 / 3)) if atoms.cell.rank == 3 else limit
-    distances = np.asarray(_neighbours(atoms)("d", atoms, cutoff))
+    distances = np.asarray(_neighbour_list(atoms)("d", atoms, cutoff))
     return float(distances.min()) if distances.size else limit
 
 
-def _neighbours(atoms: Any) -> Any:
+def _neighbour_list(atoms: Atoms) -> NeighbourList:
     """matscipy's neighbour list (100 times as fast) where it is installed and the cell has a volume, else ASE's."""
     if atoms.cell.rank == 3:
         with suppress(ImportError):
-            return importlib.import_module("matscipy.neighbours").neighbour_list
+            fast: NeighbourList = importlib.import_module("matscipy.neighbours").neighbour_list
+            return fast
     from ase.neighborlist import neighbor_list
 
     return neighbor_list

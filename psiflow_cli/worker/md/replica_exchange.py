@@ -1,4 +1,4 @@
-"""The temperatures of walkers: constant, ramped, or exchanged between the replicas of one start.
+"""Replica exchange: the walkers of one start exchange their temperatures.
 
 Neighbours in temperature are paired, even pairs and odd ones in turn; two replicas are a pair each time. An exchange of
 two replicas swaps their temperatures, with the probability min(1, exp((1/kT1 - 1/kT2) (U1 - U2)))
@@ -10,39 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.md.velocities import KB
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import MDJob
+    from psiflow_cli.worker.md.walker import MovingWalker
 
 
-class Replica(Protocol):
-    """What an exchange needs of a walker."""
-
-    number: int
-    step: int
-    energy: float
-    """Of the model, in eV, at the present positions."""
-    temperatures: list[float]
-    """[at the first step, at the last step] in K; equal but for a ramp."""
-
-    @property
-    def stopped(self) -> Any:
-        """None, or why it goes no further."""
-
-    def scale_momenta(self, factor: float) -> None:
-        """Multiply all momenta."""
-
-
-def target(job: Wire, temperatures: Sequence[float], step: int) -> float:
-    """The thermostat's temperature (K) after a step: linear over `job["ramp_steps"]` steps, if that is given."""
-    first, last = temperatures
-    steps = job.get("ramp_steps")
-    return first if not steps else first + (last - first) * min(step, steps) / steps
-
-
-def cuts(job: Wire, steps: Sequence[int]) -> Iterator[int]:
+def meeting_steps(job: MDJob, steps: Sequence[int]) -> Iterator[int]:
     """The steps to go to, one after the other, from where the walkers are to the end of this block.
 
     Between two of them nothing happens that more than one walker has a part in.
@@ -56,7 +33,7 @@ def cuts(job: Wire, steps: Sequence[int]) -> Iterator[int]:
         yield step
 
 
-def exchange(job: Wire, step: int, replicas: Sequence[Replica]) -> None:
+def exchange(job: MDJob, step: int, replicas: Sequence[MovingWalker]) -> None:
     """Let neighbours in temperature exchange, if this step is one for it.
 
     Which pairs are tried follows from the step and from who is there alone, so detailed balance holds in each trial.
@@ -80,5 +57,5 @@ def _uniform(seed: int, group: int, step: int, number: int) -> float:
     """A number between 0 and 1 that belongs to this pair at this step, and to no walker's noise."""
     import numpy as np
 
-    source = np.random.SeedSequence(seed, spawn_key=(group, step, number))
-    return float(np.random.Generator(np.random.Philox(source)).random())
+    seeds = np.random.SeedSequence(seed, spawn_key=(group, step, number))
+    return float(np.random.Generator(np.random.Philox(seeds)).random())

@@ -9,20 +9,27 @@ temperature = 2 Ekin / (3 N kB). Beside atoms that do not move the total momentu
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from psiflow_cli.messages import MDJob
 
 KB = 8.617330337217213e-05
 """eV/K: ase.units.kB, for where there may be no ASE."""
 
 
-def generator(seed: int, number: int) -> Any:
+def generator(seed: int, number: int) -> np.random.Generator:
     """The noise of one walker: Philox, keyed by the seed and the walker's number alone."""
     import numpy as np
 
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(number,))))
 
 
-def draw(masses: Any, temperature: float, rng: Any, rest: bool, fixed: Collection[int] = ()) -> Any:
+def draw(
+    masses: np.ndarray, temperature: float, rng: np.random.Generator, rest: bool, fixed: Collection[int] = ()
+) -> np.ndarray:
     """Momenta (Å·sqrt(u·eV), shape (N, 3)) from the Maxwell-Boltzmann distribution; `masses` (u) of shape (N,).
 
     `rest` removes the total momentum of the moving atoms; those in `fixed` stay where they are.
@@ -38,9 +45,9 @@ def draw(masses: Any, temperature: float, rng: Any, rest: bool, fixed: Collectio
     return momenta
 
 
-def rests(job: dict[str, Any]) -> bool:
+def rests(job: MDJob) -> bool:
     """Whether nothing in the dynamics of a job changes the total momentum: NVE, and thermostats that scale momenta."""
-    return bool(job["ensemble"] == "nve" or job.get("thermostat", "langevin") != "langevin")
+    return job["ensemble"] == "nve" or job.get("thermostat", "langevin") != "langevin"
 
 
 def degrees_of_freedom(moving: int, rest: bool) -> int:
@@ -48,7 +55,7 @@ def degrees_of_freedom(moving: int, rest: bool) -> int:
     return 3 * moving - (3 if rest and moving > 1 else 0)
 
 
-def kinetic_energy(momenta: Any, masses: Any) -> float:
+def kinetic_energy(momenta: np.ndarray, masses: np.ndarray) -> float:
     """In eV, of momenta of shape (N, 3) in Å·sqrt(u·eV) and masses (u) of shape (N,)."""
     return 0.5 * float((momenta**2 / masses[:, None]).sum())
 
@@ -58,8 +65,12 @@ def temperature(kinetic: float, dof: int) -> float:
     return 2.0 * kinetic / (dof * KB) if dof else 0.0
 
 
-def builtins(state: Any) -> Any:
+def generator_state(rng: np.random.Generator) -> dict[str, object]:
     """A generator's state without arrays, as a checkpoint keeps it."""
-    if isinstance(state, dict):
-        return {key: builtins(value) for key, value in state.items()}
-    return state.tolist() if hasattr(state, "tolist") else state
+    return {key: _builtins(value) for key, value in rng.bit_generator.state.items()}
+
+
+def _builtins(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _builtins(inner) for key, inner in value.items()}
+    return value.tolist() if hasattr(value, "tolist") else value

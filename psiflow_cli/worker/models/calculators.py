@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.models import committee_calculator, weights
 from psiflow_cli.worker.process.call import resolve
@@ -35,7 +35,7 @@ def calculator(model: ModelWeights, context: Context) -> Calculator:
             del _loaded[other]  # two models may not fit on one GPU
         module = family if "." in family else f"psiflow_cli.models.{family}"
         make = resolve(f"{module}:calculator")
-        _loaded[key] = [make(member, context) for member in model["members"]]
+        _loaded[key] = [cast("Calculator", make(member, context)) for member in model["members"]]
         if context.get("device") != "cuda":
             same_digits()
     members = _loaded[key]

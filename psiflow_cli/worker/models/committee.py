@@ -22,7 +22,7 @@ def evaluate(
     """
     check(weights or {})
     predict = call.resolve(f"{family}:predict")
-    per_member: list[list[PredictionResult]] = predict(frames=frames, members=members, context=context)
+    per_member = cast("list[list[PredictionResult]]", predict(frames=frames, members=members, context=context))
     if len(members) == 1:
         return per_member[0]
     return [_combine(of_frame) for of_frame in zip(*per_member, strict=True)]

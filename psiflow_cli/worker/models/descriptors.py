@@ -43,7 +43,7 @@ def of_model(
     describe = call.resolve(f"{family}:features")
 
     def one(frame: Frame) -> np.ndarray:
-        return cast("np.ndarray", describe(frame, members[0], context).mean(axis=0))
+        return cast("np.ndarray", cast("np.ndarray", describe(frame, members[0], context)).mean(axis=0))
 
     return [predictions.unfit(frame, elements) or _described(frame, one) for frame in frames]
 

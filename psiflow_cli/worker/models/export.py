@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.models.weights import check
 from psiflow_cli.worker.process import call
@@ -29,7 +29,5 @@ def compiled(
 ) -> CompiledModel:
     """A member compiled for `target`, made in `folder`; see `protocols.Model.compile`. `weights` as for `export`."""
     check(weights)
-    made: CompiledModel = call.resolve(f"{family}:compile")(
-        member=member, target=target, folder=folder, context=context
-    )
-    return made
+    build = call.resolve(f"{family}:compile")
+    return cast("CompiledModel", build(member=member, target=target, folder=folder, context=context))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.process.call import resolve
 
@@ -22,10 +22,8 @@ def train(target: str, job: TrainingJob, until: float | None, context: Context) 
 
     The task's walltime and the end of the worker's own batch job count as well.
     """
-    trained: TrainedMember = resolve(f"{target}:train")(
-        job={**job, "seconds": seconds(until, context)}, context=context
-    )
-    return trained
+    timed: TrainingJob = {**job, "seconds": seconds(until, context)}
+    return cast("TrainedMember", resolve(f"{target}:train")(job=timed, context=context))
 
 
 def seconds(until: float | None, context: Context) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 from psiflow_cli.stages.sample.trajectories import Recorded
 from psiflow_cli.stages.sample.walkers import Walker
 from psiflow_cli.worker.md import frame_record
-from psiflow_cli.worker.md.checkpoint import trajectory
+from psiflow_cli.worker.md.checkpoint import trajectory_name
 
 START: dict[str, Any] = {
     "symbols": ["O", "H"],
@@ -26,7 +26,8 @@ def frame(number: int, step: int, start: dict[str, Any], job: dict[str, Any] | N
         "temperature": 300.0 + step, "stress": [0.0] * 6,
     }  # fmt: skip
     walker = {"walker": number, "start": start}
-    return frame_record.text({"timestep": 0.5, **(job or {})}, walker, step=step, **{**usual, **more})
+    record = frame_record.FrameRecord(step=step, **{**usual, **more})
+    return frame_record.text({"timestep": 0.5, **(job or {})}, walker, record)
 
 
 def recorded(
@@ -35,6 +36,6 @@ def recorded(
     """A walker that has recorded these frames; what follows them in the file, no checkpoint counts."""
     text = "".join(frames).encode()
     folder.mkdir(exist_ok=True)
-    (folder / trajectory(number)).write_bytes(text + b"2\nLattice=")
+    (folder / trajectory_name(number)).write_bytes(text + b"2\nLattice=")
     temperature = more.pop("temperature", [300.0, 300.0])
     return Recorded(Walker(number, start or START, temperature, bytes=len(text), **more), folder)

@@ -17,7 +17,7 @@ from tests.stages.sample.recorded import START, frame, recorded
 def sampling(walkers: int, **settings: Any) -> Any:
     """As much of a `Sampling` as averages ask for."""
     usual = {"ensemble": "nvt", "exchange": None, **settings}
-    return SimpleNamespace(walkers=walkers, settings=usual, outputs=SimpleNamespace(discard=Discard(0.0)))
+    return SimpleNamespace(walkers=walkers, dynamics=usual, outputs=SimpleNamespace(discard=Discard(0.0)))
 
 
 def noise(mean: float, seed: int, count: int = 64) -> Series:
@@ -32,14 +32,14 @@ def test_equivalent_paths_are_averaged() -> None:
     for number in range(4):
         target = [300.0, 300.0] if number % 2 else [400.0, 400.0]
         found.add({"walker": number, "target": target}, "water", noise(target[0], number, 64 * (1 + number)))
-    means = {mean["target"][0]: mean for mean in found.means()}
-    assert [means[t]["paths"] for t in (300.0, 400.0)] == [2, 2]
+    means = {mean.label["target"][0]: mean for mean in found.means()}
+    assert [means[t].label["paths"] for t in (300.0, 400.0)] == [2, 2]
     one, three = found.rows[1], found.rows[3]
-    assert means[300.0]["frames"] == 128 + 256
-    expected = (one["temperature"]["mean"] + 2 * three["temperature"]["mean"]) / 3
-    assert means[300.0]["temperature"]["mean"] == pytest.approx(expected)
-    error = (one["temperature"]["error"] ** 2 + 4 * three["temperature"]["error"] ** 2) ** 0.5 / 3
-    assert means[300.0]["temperature"]["error"] == pytest.approx(error)
+    assert means[300.0].frames == 128 + 256
+    expected = (one.estimates["temperature"].mean + 2 * three.estimates["temperature"].mean) / 3
+    assert means[300.0].estimates["temperature"].mean == pytest.approx(expected)
+    error = (one.estimates["temperature"].error ** 2 + 4 * three.estimates["temperature"].error ** 2) ** 0.5 / 3
+    assert means[300.0].estimates["temperature"].error == pytest.approx(error)
 
 
 def test_many_paths_tell_the_error_by_their_scatter() -> None:
@@ -47,10 +47,10 @@ def test_many_paths_tell_the_error_by_their_scatter() -> None:
     found = Averages(Discard(0.0))
     for number in range(50):
         found.add({"walker": number, "target": [300.0, 300.0]}, "water", noise(300.0, number, 4))
-    assert all(row["temperature"]["error"] is None for row in found.rows)
+    assert all(row.estimates["temperature"].error is None for row in found.rows)
     (mean,) = found.means()
-    assert mean["temperature"]["error"] == pytest.approx(10.0 / 200**0.5, rel=0.3)
-    assert abs(mean["temperature"]["mean"] - 300) < 3 * mean["temperature"]["error"]
+    assert mean.estimates["temperature"].error == pytest.approx(10.0 / 200**0.5, rel=0.3)
+    assert abs(mean.estimates["temperature"].mean - 300) < 3 * mean.estimates["temperature"].error
 
 
 def test_the_table_fits_and_is_short() -> None:
@@ -86,9 +86,10 @@ def test_numbers_have_the_digits_of_their_error() -> None:
     found.add({"walker": 2, "target": [300.0, 900.0]}, "water", Series())
     header, first, second, third = as_text(found).splitlines()
     assert header.split() == ["frames", "T", "/", "K"], "a volume that stays is no news"
-    row = found.rows[0]["temperature"]
-    assert 0.1 < row["error"] < 1
-    assert first.split()[-1] == f"{row['mean']:.2f}±{row['error']:.2f}"
+    average = found.rows[0].estimates["temperature"]
+    assert average.error is not None
+    assert 0.1 < average.error < 1
+    assert first.split()[-1] == f"{average.mean:.2f}±{average.error:.2f}"
     assert second.endswith("±?")
     assert third.split() == ["walker", "2", "0", "-"]
     assert as_text(Averages(Discard())) == ""
@@ -102,16 +103,16 @@ def test_walkers_with_their_starts(tmp_path: Path) -> None:
         for n, start in enumerate((START,) * 2 + (wide,) * 2)
     ]
     found = of_paths(sampling(2), paths)
-    assert [(row["walker"], row["start"], row["atoms"]) for row in found.rows] == [
+    assert [(row.label["walker"], row.label["start"], row.label["atoms"]) for row in found.rows] == [
         (0, 0, 2),
         (1, 0, 2),
         (2, 1, 2),
         (3, 1, 2),
     ]
-    assert found.rows[0]["temperature"]["mean"] == 307.5
-    assert found.rows[0]["model_energy"]["mean"] == -0.75
-    assert [mean["paths"] for mean in found.means()] == [2, 2]
-    assert [mean["paths"] for mean in of_paths(sampling(2, ensemble="npt"), paths).means()] == [4]
+    assert found.rows[0].estimates["temperature"].mean == 307.5
+    assert found.rows[0].estimates["model_energy"].mean == -0.75
+    assert [mean.label["paths"] for mean in found.means()] == [2, 2]
+    assert [mean.label["paths"] for mean in of_paths(sampling(2, ensemble="npt"), paths).means()] == [4]
     assert of_paths(sampling(2, ensemble="nve"), paths).means() == []
 
 
@@ -126,6 +127,6 @@ def test_walkers_that_exchange_are_averaged_by_temperature(tmp_path: Path) -> No
         for n, targets in swapped.items()
     ]
     found = of_paths(sampling(2, exchange=5), paths)
-    assert [(row["target"], row["frames"]) for row in found.rows] == [([300.0, 300.0], 3), ([400.0, 400.0], 3)]
-    assert [row["temperature"]["mean"] for row in found.rows] == [301.0, 401.0]
+    assert [(row.label["target"], row.frames) for row in found.rows] == [([300.0, 300.0], 3), ([400.0, 400.0], 3)]
+    assert [row.estimates["temperature"].mean for row in found.rows] == [301.0, 401.0]
     assert as_text(found).splitlines()[1].startswith("start 0, 300 K ")

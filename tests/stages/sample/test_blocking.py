@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 
-from psiflow_cli.stages.sample.blocking import Discard, Series, estimate, merged
+from psiflow_cli.stages.sample.blocking import Discard, Means, Series, estimate, merged
 
 
 def autoregressive(phi: float, count: int, seed: int) -> list[float]:
@@ -56,20 +56,20 @@ def test_the_beginning_is_discarded() -> None:
     series = Series()
     for step in range(1, 11):
         series.add(100.0 * step, {"volume": float(step)})
-    assert series.result(Discard(0.2))["discarded"] == 2
-    assert series.result(Discard(0.2))["volume"]["mean"] == pytest.approx(6.5)
-    assert series.result(Discard(0.35, is_share=False))["discarded"] == 3
-    assert series.result(Discard(0.0))["volume"]["mean"] == pytest.approx(5.5)
-    assert series.result(Discard(5.0, is_share=False)) == {"frames": 0, "discarded": 10}
-    assert Series().result(Discard()) == {"frames": 0, "discarded": 0}
+    assert series.means(Discard(0.2)).discarded == 2
+    assert series.means(Discard(0.2)).estimates["volume"].mean == pytest.approx(6.5)
+    assert series.means(Discard(0.35, is_share=False)).discarded == 3
+    assert series.means(Discard(0.0)).estimates["volume"].mean == pytest.approx(5.5)
+    assert series.means(Discard(5.0, is_share=False)) == Means(0, 10, {})
+    assert Series().means(Discard()) == Means(0, 0, {})
 
 
 def test_beads_count_as_their_mean() -> None:
     series = Series()
     for time, value in ((1.0, 1.0), (1.0, 2.0), (1.0, 6.0), (2.0, 5.0), (2.0, 6.0), (2.0, 7.0)):
         series.add(time, {"model_energy": value})
-    found = series.result(Discard(0.0))
-    assert (found["frames"], found["model_energy"]["mean"]) == (2, 4.5)
+    found = series.means(Discard(0.0))
+    assert (found.frames, found.estimates["model_energy"].mean) == (2, 4.5)
 
 
 def test_paths_are_merged_in_the_order_of_time() -> None:
@@ -78,6 +78,6 @@ def test_paths_are_merged_in_the_order_of_time() -> None:
         first.add(time, {"volume": time})
     for time in (2.0, 3.0, 4.0):
         second.add(time, {"volume": 2 * time})
-    both = merged([first, second]).result(Discard(0.0025, is_share=False))
-    assert both["discarded"] == 2
-    assert both["volume"]["mean"] == pytest.approx((6.0 + (4.0 + 8.0) / 2) / 2)
+    both = merged([first, second]).means(Discard(0.0025, is_share=False))
+    assert both.discarded == 2
+    assert both.estimates["volume"].mean == pytest.approx((6.0 + (4.0 + 8.0) / 2) / 2)

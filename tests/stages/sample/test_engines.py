@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from psiflow_cli.errors import UsageError
-from psiflow_cli.stages.sample.engines import able, check, fastest
+from psiflow_cli.runtime.session import Outcome
+from psiflow_cli.stages.sample.engines import Plan, capable_engines, check, fastest, measured_plan
+from psiflow_cli.stages.sample.walkers import Walker
 
 SETTINGS: dict[str, Any] = {"ensemble": "nvt", "thermostat": "langevin", "beads": 1, "plumed": None, "exchange": None}
 
@@ -50,7 +53,35 @@ def test_an_engine_that_cannot_is_refused_with_its_reason() -> None:
     check("torchsim", SETTINGS, 8)
     with pytest.raises(UsageError, match="torchsim: torch-sim's frames are periodic in all"):
         check("torchsim", {**SETTINGS, "slab": True}, None)
-    assert "torchsim" not in able({**SETTINGS, "charged": True})
-    assert "torchsim" in able({**SETTINGS, "thermostat": "csvr"})
+    assert "torchsim" not in capable_engines({**SETTINGS, "charged": True})
+    assert "torchsim" in capable_engines({**SETTINGS, "thermostat": "csvr"})
     with pytest.raises(UsageError, match="ase moves one walker after another"):
         check("ase", SETTINGS, 8)
+
+
+def measured(outcomes: list[Outcome]) -> tuple[Plan, list[dict[str, Any]], int]:
+    """The plan for two walkers where the measurement ends so; what is journalled, and how often it was tried."""
+    records: list[dict[str, Any]] = []
+    left, tasks = list(outcomes), []
+    session: Any = SimpleNamespace(executor=SimpleNamespace(workers=1, retries=lambda _: 1), submit=tasks.append)
+    session.next = lambda: (tasks[-1], left.pop(0))
+    run = SimpleNamespace(journal=SimpleNamespace(append=records.append))
+    workspace: Any = SimpleNamespace(context=dict, run=run)
+    sampling: Any = SimpleNamespace(dynamics={"exchange": None}, steps=10, weights={}, batch=None, walkers=2)
+    start: Any = {"symbols": ["H"], "pbc": [False] * 3}
+    walkers = [Walker(number, start, [300.0, 300.0]) for number in range(2)]
+    plan = measured_plan(sampling, workspace, session, walkers, ["ase", "torchsim"], "f")
+    return plan, records, len(tasks)
+
+
+def test_a_measurement_that_is_lost_with_its_worker_is_made_again() -> None:
+    times = [{"engine": "torchsim", "batch": 2, "seconds": 0.1}]
+    plan, (record,), tries = measured([Outcome(lost="its worker died", blame=True), Outcome(value=times)])
+    assert (plan.engine, plan.batch, tries) == ("torchsim", 2, 2)
+    assert record == {"kind": "plan", "of": "f", "engine": "torchsim", "batch": 2, "now": 2, "paces": times}
+
+
+@pytest.mark.parametrize("outcome", [Outcome(lost="its worker died", blame=True), Outcome(error="no such file")])
+def test_without_a_measurement_the_first_engine_moves_the_walkers(outcome: Outcome) -> None:
+    plan, _, _ = measured([outcome] * 2)
+    assert (plan.engine, plan.batch) == ("ase", 1)

@@ -8,7 +8,7 @@ import pytest
 
 from psiflow_cli import extxyz
 from psiflow_cli.extxyz import Frame
-from psiflow_cli.worker.md.checkpoint import State
+from psiflow_cli.worker.md.checkpoint import WalkerState
 from tests.stages.sample.recorded import START, frame, recorded
 
 
@@ -73,7 +73,7 @@ def test_a_walker_that_recorded_nothing_is_given_by_its_start(tmp_path: Path) ->
 def test_the_final_state_is_a_start(tmp_path: Path) -> None:
     start = {**START, "masses": [15.995, 2.014], "fixed": [0], "charge": 1, "multiplicity": 3}
     cell = [[5.1, 0.0, 0.0], [0.1, 5.0, 0.0], [0.0, 0.0, 4.9]]
-    state = State(7, [[0.1, 0.2, 0.3], [1.0, 0.0, 1e-17]], [[0.0] * 3] * 2, cell, {})
+    state = WalkerState(7, [[0.1, 0.2, 0.3], [1.0, 0.0, 1e-17]], [[0.0] * 3] * 2, cell, {})
     found = read(recorded(tmp_path, [frame(4, 5, START)], 4, start).final(state, 0.5), tmp_path)
     assert found.info == {"walker": 4, "step": 7, "time": 3.5, "charge": 1, "multiplicity": 3}
     assert (found.positions, found.cell, found.pbc) == (state.positions, cell, [True] * 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -13,9 +14,19 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli.worker.md import checkpoint
-from psiflow_cli.worker.md.checkpoint import Group, State, fingerprint, group, hold, load, save, trajectory
+from psiflow_cli.worker.md.checkpoint import (
+    Checkpoint,
+    WalkerGroup,
+    WalkerState,
+    job_key,
+    lock,
+    open_group,
+    read,
+    trajectory_name,
+    write,
+)
 
-STATE = State(
+STATE = WalkerState(
     step=12,
     frames=2,
     length=0,
@@ -26,50 +37,74 @@ STATE = State(
 )
 
 
+def save(folder: Path, *states: WalkerState, key: str = "k") -> None:
+    write(folder, Checkpoint(key, states))
+
+
+def states(folder: Path) -> list[WalkerState]:
+    checkpoint = read(folder)
+    assert checkpoint is not None
+    return list(checkpoint.walkers)
+
+
 def test_a_checkpoint_comes_back_exactly(tmp_path: Path) -> None:
-    assert load(tmp_path, "k") is None
-    save(tmp_path, "k", [STATE])
-    assert load(tmp_path, "k") == [STATE]
-    (back,) = load(tmp_path, "k") or []
+    assert read(tmp_path) is None
+    save(tmp_path, STATE)
+    assert read(tmp_path) == Checkpoint("k", [STATE])
+    (back,) = states(tmp_path)
     assert str(back.momenta[0][2]) == "-0.0"
     stopped = replace(STATE, positions=[[float("nan"), 0.0, 0.0]], stopped={"reason": "x", "kind": "nan", "step": 12})
-    save(tmp_path, "k", [stopped])
-    (back,) = load(tmp_path, "k") or []
+    save(tmp_path, stopped)
+    (back,) = states(tmp_path)
     assert back.stopped == stopped.stopped
     assert str(back.positions[0][0]) == "nan"
 
 
 def test_a_checkpoint_cut_or_flipped_at_any_byte_is_never_believed(tmp_path: Path) -> None:
-    save(tmp_path, "k", [STATE])
+    save(tmp_path, STATE)
     path = tmp_path / checkpoint.STATE
     whole = path.read_bytes()
     for at in range(len(whole) - 1):  # the last byte is the line's end
         for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]):
             path.write_bytes(damaged)
             with pytest.raises(RuntimeError, match="damaged"):
-                load(tmp_path, "k")
+                read(tmp_path)
 
 
 def test_a_checkpoint_half_written_is_not_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(tmp_path, "k", [STATE])
+    save(tmp_path, STATE)
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space left"):
-        save(tmp_path, "k", [replace(STATE, step=13)])
-    assert load(tmp_path, "k") == [STATE]
+        save(tmp_path, replace(STATE, step=13))
+    assert states(tmp_path) == [STATE]
 
 
 def test_a_checkpoint_of_another_job_is_refused(tmp_path: Path) -> None:
-    save(tmp_path, "k", [STATE])
+    save(tmp_path, STATE, key="other")
     with pytest.raises(RuntimeError, match=r"other settings; remove .* to start its walkers again"):
-        load(tmp_path, "other")
+        WalkerGroup(job(tmp_path))
+
+
+def test_checkpoints_from_before_are_read_and_written_alike(tmp_path: Path) -> None:
+    """Byte for byte: runs from before go on."""
+    body = (
+        b'{"key":"k","walkers":[{"cell":null,"frames":2,"length":0,'
+        b'"momenta":[[5e-324,1.7976931348623157e+308,-0.0]],"more":{},"positions":[[0.1,0.3333333333333333,-2.5e-17]],'
+        b'"rng":{"bit_generator":"Philox","state":{"counter":[18446744073709551615,0,0,7]}},"step":12,"stopped":null}]}'
+    )
+    old = body + b"\n" + hashlib.sha256(body).hexdigest().encode() + b"\n"
+    (tmp_path / checkpoint.STATE).write_bytes(old)
+    assert states(tmp_path) == [STATE]
+    save(tmp_path, STATE)
+    assert (tmp_path / checkpoint.STATE).read_bytes() == old
 
 
 def test_a_job_is_the_same_wherever_it_lives_and_however_far_it_goes() -> None:
     job = {"folder": "a", "steps": 10, "block": 5, "model": {"members": ["a/0"]}, "seed": 1, "limits": {"force": 1.0}}
     moved = job | {"folder": "b", "steps": 20, "block": 7, "model": {"members": ["b/0"]}}
-    assert fingerprint(job) == fingerprint(dict(reversed(moved.items())))
-    assert fingerprint(job) != fingerprint(job | {"seed": 2})
-    assert fingerprint(job) != fingerprint(job | {"limits": {"force": 2.0}})
+    assert job_key(job) == job_key(dict(reversed(moved.items())))
+    assert job_key(job) != job_key(job | {"seed": 2})
+    assert job_key(job) != job_key(job | {"limits": {"force": 2.0}})
 
 
 def job(folder: Path, *numbers: int) -> dict[str, object]:
@@ -77,8 +112,8 @@ def job(folder: Path, *numbers: int) -> dict[str, object]:
 
 
 def test_what_no_checkpoint_counts_is_cut_off(tmp_path: Path) -> None:
-    path = tmp_path / trajectory(3)
-    with group(job(tmp_path)) as first:
+    path = tmp_path / trajectory_name(3)
+    with open_group(job(tmp_path)) as first:
         assert first.states is None
         first.open()
         first.append(0, "one\n")
@@ -88,20 +123,20 @@ def test_what_no_checkpoint_counts_is_cut_off(tmp_path: Path) -> None:
         first.append(0, "lost\n")
     assert path.read_text() == "one\ntwo\nlost\n"
 
-    with group(job(tmp_path)) as again:
+    with open_group(job(tmp_path)) as again:
         again.open()
         again.append(0, "three\n")
         again.commit([STATE])
         assert [(s.frames, s.length) for s in again.states or []] == [(3, 14)]
-        assert load(tmp_path, again.key) == again.states
+        assert read(tmp_path) == Checkpoint(again.key, again.states)
     assert path.read_text() == "one\ntwo\nthree\n"
 
 
 def test_a_trajectory_shorter_than_its_checkpoint_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / trajectory(3)
+    path = tmp_path / trajectory_name(3)
     path.write_text("one\n")
-    save(tmp_path, fingerprint(job(tmp_path)), [replace(STATE, length=5)])
-    with group(job(tmp_path)) as found, pytest.raises(RuntimeError, match="shorter than its checkpoint"):
+    save(tmp_path, replace(STATE, length=5), key=job_key(job(tmp_path)))
+    with open_group(job(tmp_path)) as found, pytest.raises(RuntimeError, match="shorter than its checkpoint"):
         found.open()
     assert path.read_text() == "one\n"
 
@@ -109,16 +144,16 @@ def test_a_trajectory_shorter_than_its_checkpoint_is_refused(tmp_path: Path) -> 
 def test_walkers_of_a_group_are_counted_together(tmp_path: Path) -> None:
     """A kill before the checkpoint takes back what each of them recorded."""
     both = job(tmp_path, 3, 4)
-    with group(both) as first:
+    with open_group(both) as first:
         assert first.unfinished(20)
         first.open()
         first.append(1, "b1\n")
         first.commit([STATE, replace(STATE, stopped={"reason": "r", "kind": "nan", "step": 12})])
         first.append(0, "a1\n")
-    again = Group(both)
+    again = WalkerGroup(both)
     again.open()
     again.close()
-    assert [(tmp_path / trajectory(n)).read_text() for n in (3, 4)] == ["", "b1\n"]
+    assert [(tmp_path / trajectory_name(n)).read_text() for n in (3, 4)] == ["", "b1\n"]
     assert [each["bytes"] for each in again.report()] == [0, 3]
     assert again.unfinished(20)
     assert not again.unfinished(12)
@@ -128,14 +163,14 @@ def test_nobody_else_reads_a_walker(tmp_path: Path) -> None:
     folder = tmp_path / "run" / "walker"
     mask = os.umask(0)
     try:
-        with group(job(folder)) as found:
+        with open_group(job(folder)) as found:
             found.open()
             found.commit([STATE])
     finally:
         os.umask(mask)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-    assert modes == {"lock": 0o600, checkpoint.STATE: 0o600, trajectory(3): 0o600}
+    assert modes == {"lock": 0o600, checkpoint.STATE: 0o600, trajectory_name(3): 0o600}
 
 
 def test_one_process_moves_a_walker_and_a_dead_one_is_not_waited_for(
@@ -144,8 +179,8 @@ def test_one_process_moves_a_walker_and_a_dead_one_is_not_waited_for(
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from psiflow_cli.worker.md.checkpoint import hold\n"
-        "with hold(Path(sys.argv[1])):\n"
+        "from psiflow_cli.worker.md.checkpoint import lock\n"
+        "with lock(Path(sys.argv[1])):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"
     )
@@ -154,16 +189,16 @@ def test_one_process_moves_a_walker_and_a_dead_one_is_not_waited_for(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(RuntimeError, match="another process"), hold(tmp_path):
+        with pytest.raises(RuntimeError, match="another process"), lock(tmp_path):
             pass
         other.kill()
         other.wait()
-        with hold(tmp_path):
+        with lock(tmp_path):
             pass
 
 
 def test_a_checkpoint_is_plain_json_on_its_first_line(tmp_path: Path) -> None:
-    save(tmp_path, "k", [STATE])
+    save(tmp_path, STATE)
     first, digest = (tmp_path / checkpoint.STATE).read_text().splitlines()
     assert json.loads(first)["walkers"][0]["step"] == 12
     assert len(digest) == 64

@@ -13,7 +13,7 @@ pytest.importorskip("ase")
 
 from ase import Atoms  # noqa: E402
 
-from psiflow_cli.worker.md.limits import fault, overlap  # noqa: E402
+from psiflow_cli.worker.md.limits import fault, misfit, overlap  # noqa: E402
 
 FREE = {"force": None, "temperature": None, "distance": None}
 
@@ -98,3 +98,15 @@ def test_what_is_no_number_is_named(what: str, bad: float) -> None:
     else:
         values[what][1, 2] = bad
     assert fault(FREE, **values) == {"reason": f"{what} not finite", "kind": "nan"}
+
+
+def test_a_misfit_is_a_distance_where_atoms_are_given_or_else_a_spread() -> None:
+    near = Atoms("He2", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.5]])
+    limits = FREE | {"distance": 1.0, "spread": 0.1}
+    spread = (0.0, [0.05, 0.2])
+    assert misfit(limits, near, spread) == {"reason": "distance 0.5 Å < 1 Å", "kind": "distance"}
+    violation = {"reason": "committee's spread 0.2 eV/Å > 0.1 eV/Å", "kind": "spread"}
+    assert misfit(limits, None, spread) == violation
+    assert misfit(FREE | {"spread": 0.1}, near, spread) == violation
+    assert misfit(limits, None, None) is None
+    assert misfit(FREE, near, spread) is None

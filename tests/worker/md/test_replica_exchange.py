@@ -136,20 +136,9 @@ def test_what_is_drawn_follows_from_seed_step_and_pair() -> None:
 
 
 def test_walkers_meet_at_each_exchange_and_at_the_end_of_a_block() -> None:
-    assert list(replica_exchange.cuts(job(block=25), [0, 0])) == [10, 20, 25]
-    assert list(replica_exchange.cuts(job(block=25), [25, 25])) == [30, 40, 50]
-    assert list(replica_exchange.cuts(job(block=25, exchange=None), [5])) == [30]
-    assert list(replica_exchange.cuts(job(steps=12), [0])) == [10, 12]
-    assert list(replica_exchange.cuts(job(steps=12), [12])) == []
-    assert list(replica_exchange.cuts(job(), [])) == []
-
-
-def test_a_ramp_is_linear_and_then_constant() -> None:
-    ramp = job(ramp_steps=100)
-    assert [replica_exchange.target(ramp, [100.0, 500.0], step) for step in (0, 25, 100, 900)] == [
-        100.0,
-        200.0,
-        500.0,
-        500.0,
-    ]
-    assert replica_exchange.target(job(), [300.0, 300.0], 50) == 300.0
+    assert list(replica_exchange.meeting_steps(job(block=25), [0, 0])) == [10, 20, 25]
+    assert list(replica_exchange.meeting_steps(job(block=25), [25, 25])) == [30, 40, 50]
+    assert list(replica_exchange.meeting_steps(job(block=25, exchange=None), [5])) == [30]
+    assert list(replica_exchange.meeting_steps(job(steps=12), [0])) == [10, 12]
+    assert list(replica_exchange.meeting_steps(job(steps=12), [12])) == []
+    assert list(replica_exchange.meeting_steps(job(), [])) == []

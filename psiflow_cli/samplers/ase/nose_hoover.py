@@ -8,7 +8,7 @@ What ASE has otherwise, and is put right here:
 - ASE 3.29 lets forces act on the momenta of atoms that do not move, and heats them with the others: they get none here;
 - it counts nine degrees of freedom of a flexible cell, whose momentum is symmetric and so has six: its chain would keep
   them at 1.5 T;
-- with the trace of its momentum left out, a cell that moves its shape at constant volume; see `cells`.
+- with the trace of its momentum left out, a cell that moves its shape at constant volume; see `barostats`.
 
 Masses follow from the times as in Martyna, Tobias and Klein, J. Chem. Phys. 101, 4177 (1994). The chains' positions act
 upon nothing, and are not kept.
@@ -16,136 +16,158 @@ upon nothing, and are not kept.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
-from psiflow_cli.samplers.ase.cells import mass, with_volume, without_trace
+from psiflow_cli.samplers.ase.barostats import AseClass, cell_mass, with_volume, without_trace
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.md.velocities import KB
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
 
-Base: Any = object
-"""ASE's class, which comes behind these in the order of methods."""
+    from psiflow_cli.messages import MDJob
+    from psiflow_cli.samplers.ase.barostats import Variables
+
 CHAIN = "_thermostat._p_eta"
 """Where ASE has the momenta of a thermostat's chain."""
 
 
-def make(atoms: Any, job: Wire, temperature: float, dof: int, more: Wire) -> Any:
-    """The integrator of a job, with the variables that `keep` gave before."""
+def make(atoms: Atoms, job: MDJob, temperature: float, dof: int, more: Variables) -> FixedCell | MovingCell:
+    """The integrator of a job, with the variables that `variables` gave before."""
     import numpy as np
     from ase import units
-    from ase.md import nose_hoover_chain as chain
+    from ase.md import nose_hoover_chain
 
     length = job["chain_length"]
     timestep, time = job["timestep"] * units.fs, job["thermostat_time"] * units.fs
+    md: FixedCell | MovingCell
     if job["ensemble"] == "nvt":
-        md: Any = _type(Still, chain.NoseHooverChainNVT)(atoms, timestep, temperature, time, tchain=length)
+        md = type("FixedCell", (FixedCell, nose_hoover_chain.NoseHooverChainNVT), {})(
+            atoms, timestep, temperature, time, tchain=length
+        )
     else:
         isotropic = job["ensemble"] == "npt" and job["cell"] == "isotropic"
         kind = Isotropic if isotropic else Flexible if job["ensemble"] == "npt" else Shape
-        base = chain.IsotropicMTKNPT if isotropic else chain.MTKNPT
+        base = nose_hoover_chain.IsotropicMTKNPT if isotropic else nose_hoover_chain.MTKNPT
         pressure, slow = job["pressure"] * units.bar, job["barostat_time"] * units.fs
-        md = _type(kind, base)(atoms, timestep, temperature, pressure, time, slow, tchain=length, pchain=length)
+        md = type(kind.__name__, (kind, base), {})(
+            atoms, timestep, temperature, pressure, time, slow, tchain=length, pchain=length
+        )
     if isinstance(md, Shape):
         md.volume = atoms.get_volume()
-    heat(md, job, temperature, dof)
-    for path in md.kept if more else ():
-        setattr(*_find(md, path), np.array(more[path]) if isinstance(more[path], list) else more[path])
+    set_temperature(md, job, temperature, dof)
+    for path in md.variables if more else ():
+        value = more[path]
+        setattr(*_owner(md, path), np.array(value) if isinstance(value, list) else value)
     return md
 
 
-def keep(md: Any) -> Wire:
+def variables(md: FixedCell | MovingCell) -> Variables:
     """The variables of the chains and of the cell, as builtins."""
-    values = {path: getattr(*_find(md, path)) for path in md.kept}
+    values = {path: getattr(*_owner(md, path)) for path in md.variables}
     return {path: value.tolist() if hasattr(value, "tolist") else value for path, value in values.items()}
 
 
-def scaled(more: Wire, factor: float) -> Wire:
+def scaled(more: Variables, factor: float) -> Variables:
     """The variables, where all momenta are scaled by a factor because the temperature is by its square.
 
     The chain's masses grow with the temperature, so p_eta² / (2 Q kT) stays what it is.
     """
-    found = {CHAIN} & set(more)
-    return {**more, **{path: [p * factor**2 for p in more[path]] for path in found}}
+    if CHAIN not in more:
+        return more
+    return {**more, CHAIN: [p * factor**2 for p in cast("list[float]", more[CHAIN])]}
 
 
-def heat(md: Any, job: Wire, temperature: float, dof: int) -> None:
+def set_temperature(md: FixedCell | MovingCell, job: MDJob, temperature: float, dof: int) -> None:
     """Set all that depends on the temperature (K) and on the degrees of freedom."""
     from ase import units
 
     kt = KB * temperature
     thermostat, time = md._thermostat, job["thermostat_time"] * units.fs
-    _put(thermostat, _num_atoms_global=dof / 3, _kT=kt)
+    _set(thermostat, _num_atoms_global=dof / 3, _kT=kt)
     thermostat._Q[:] = kt * time**2
     thermostat._Q[0] *= dof
-    if job["ensemble"] == "nvt":
+    if isinstance(md, FixedCell):
         return
     barostat, slow = md._barostat, job["barostat_time"] * units.fs
-    _put(md, _num_atoms_global=dof / 3, _kT=kt)
-    _put(barostat, _num_atoms_global=dof / 3, _kT=kt, _W=mass(job, temperature, dof))
+    _set(md, _num_atoms_global=dof / 3, _kT=kt)
+    _set(barostat, _num_atoms_global=dof / 3, _kT=kt, _W=cell_mass(job, temperature, dof))
     if md.cell_dof > 1:
-        _put(barostat, _cell_dof=md.cell_dof)
+        _set(barostat, _cell_dof=md.cell_dof)
     barostat._R[:] = kt * slow**2
     barostat._R[0] *= md.cell_dof
 
 
-class Still(Base):  # type: ignore[misc]
+class FixedCell(AseClass):  # type: ignore[misc]
     """A cell that stands still."""
 
-    kept = (CHAIN,)
+    variables: tuple[str, ...] = (CHAIN,)
     """Paths of the attributes that a checkpoint needs beside positions, momenta and cell."""
 
-    def _get_forces(self) -> Any:
+    def _get_forces(self) -> np.ndarray:
         self._update_atoms()
-        return self.atoms.get_forces()
+        forces: np.ndarray = self.atoms.get_forces()
+        return forces
 
 
-class Isotropic(Base):  # type: ignore[misc]
-    """A cell that keeps its shape: a multiple of the first one."""
+class MovingCell(AseClass):  # type: ignore[misc]
+    """A cell that moves somehow."""
 
-    kept: tuple[str, ...] = (CHAIN, "_barostat._p_xi", "_p_eps", "_eps", "_cell0", "_volume0")
-    cell_dof = 1
+    variables: tuple[str, ...]
+    cell_dof: int
     """Degrees of freedom of its momentum."""
-    _seen: Any = None
+    _evaluated: np.ndarray | None = None
     """The positions that the model's results are of; ASE makes a new array of them where they move."""
+
+    _forces: np.ndarray
 
     def _evaluate(self) -> None:
         """Have the model's results, once a step; the stress first, as a model may leave it out of the forces' call."""
-        if self._seen is not self._q:
+        if self._evaluated is not self._q:
             self._update_atoms()
             self._stress = self.atoms.get_stress(voigt=False)
             self._forces = self.atoms.get_forces()
-            self._seen = self._q
+            self._evaluated = self._q
 
-    def _get_forces(self) -> Any:
+    def _get_forces(self) -> np.ndarray:
         self._evaluate()
         return self._forces
 
-    def _get_stress(self) -> Any:
+    def _get_stress(self) -> np.ndarray:
         """The internal pressure, as a tensor (eV/Å³)."""
         self._evaluate()
-        return (self._p / self.masses).T @ self._p / self._get_volume() - self._stress
-
-    def _get_pressure(self) -> Any:
-        return self._get_stress().trace() / 3.0
+        pressure: np.ndarray = (self._p / self.masses).T @ self._p / self._get_volume() - self._stress
+        return pressure
 
 
-class Flexible(Isotropic):
+class Isotropic(MovingCell):
+    """A cell that keeps its shape: a multiple of the first one."""
+
+    variables = (CHAIN, "_barostat._p_xi", "_p_eps", "_eps", "_cell0", "_volume0")
+    cell_dof = 1
+
+    def _get_pressure(self) -> float:
+        pressure: float = self._get_stress().trace() / 3.0
+        return pressure
+
+
+class Flexible(MovingCell):
     """A cell that moves as a whole."""
 
-    kept: tuple[str, ...] = (CHAIN, "_barostat._p_xi", "_p_g")
+    variables: tuple[str, ...] = (CHAIN, "_barostat._p_xi", "_p_g")
     cell_dof = 6
 
 
 class Shape(Flexible):
     """A cell that moves its shape alone."""
 
-    kept = (CHAIN, "_barostat._p_xi", "_p_g", "volume")
+    variables = (CHAIN, "_barostat._p_xi", "_p_g", "volume")
     cell_dof = 5
     volume: float
     """Å³."""
-    _p_g: Any
-    _h: Any
+    _p_g: np.ndarray
+    _h: np.ndarray
 
     def _integrate_p_cell(self, delta: float) -> None:
         super()._integrate_p_cell(delta)
@@ -156,19 +178,16 @@ class Shape(Flexible):
         self._h = with_volume(self._h, self.volume)
 
 
-def _type(kind: type, base: type) -> Any:
-    return type(kind.__name__, (kind, base), {})
-
-
-def _find(md: Any, path: str) -> tuple[Any, str]:
+def _owner(md: FixedCell | MovingCell, path: str) -> tuple[object, str]:
     """The object that has an attribute of this path, and the attribute's name."""
     *parts, name = path.split(".")
+    owner: object = md
     for part in parts:
-        md = getattr(md, part)
-    return md, name
+        owner = getattr(owner, part)
+    return owner, name
 
 
-def _put(owner: Any, **values: float) -> None:
+def _set(owner: object, **values: float) -> None:
     """Set attributes of ASE's own, which must be there: under another name they would change nothing."""
     for name, value in values.items():
         if not hasattr(owner, name):

@@ -12,87 +12,107 @@ middle.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.samplers.ipi import barostats
-from psiflow_cli.samplers.ipi.field import Field
 from psiflow_cli.worker.md import velocities
 from psiflow_cli.worker.structures.units import BAR
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
+    from ipi.engine.barostats import Barostat
+    from ipi.engine.cell import Cell
+    from ipi.engine.motion.dynamics import Dynamics
+    from ipi.engine.thermostats import Thermostat
+    from typing_extensions import NotRequired
+
+    from psiflow_cli.messages import MDJob, Vectors
+    from psiflow_cli.samplers.ipi.bias import Bias
+    from psiflow_cli.samplers.ipi.force_field import ModelForceField
 
 
-class Rings:
-    """One walker's ring polymers; `field.found` is what the model said of the beads where they are."""
+class Variables(TypedDict):
+    """All that decides the next step but the noise, in i-PI's units.
+
+    The modes of the positions and the beads' momenta are what the last step has set; the others follow from them.
+    """
+
+    modes: Vectors
+    momenta: Vectors
+    cell: NotRequired[Vectors]
+    cell_momenta: NotRequired[list[float] | Vectors]
+
+
+class RingPolymers:
+    """One walker's ring polymers; `field.predicted` is what the model predicts for the beads where they are."""
 
     def __init__(
-        self, job: Wire, field: Field, temperature: float, rng: Any, fixed: Sequence[int], bias: Any = None
+        self,
+        job: MDJob,
+        field: ModelForceField,
+        temperature: float,
+        rng: np.random.Generator,
+        fixed: Sequence[int],
+        bias: Bias | None = None,
     ) -> None:
-        import numpy as np
         from ase import units
         from ipi.engine.beads import Beads
-        from ipi.engine.ensembles import Ensemble
-        from ipi.engine.forces import ForceComponent, Forces
-        from ipi.engine.motion.dynamics import Dynamics
         from ipi.engine.normalmodes import NormalModes
         from ipi.utils.messages import verbosity
-        from ipi.utils.prng import Random
 
-        verbosity.level = "quiet"  # it says what it does on stdout
+        verbosity.level = "quiet"  # it prints what it does on stdout
         atoms, self.field, self.rng, self.fixed = field.atoms, field, rng, fixed
         self.hbar = float(units._hbar * units.J * units.second)  # in Å·sqrt(u·eV)
         self.count, self.target, self.kT = job["beads"], temperature, velocities.KB * temperature
         moving = len(atoms) - len(fixed)
-        scales = job["ensemble"] != "nve" and job.get("thermostat", "langevin") == "csvr"
-        self.rests = (job["ensemble"] == "nve" or scales) and moving > 1 and not fixed
+        self.rests = velocities.rests(job) and moving > 1 and not fixed
         self.freedom = velocities.degrees_of_freedom(moving, self.rests)
         self.inner = 3 * moving * (self.count - 1)
         """Degrees of freedom beside those of the centroids."""
-
-        prng = Random(0)
-        prng.rng = [rng]
         femtosecond = units.fs / self.hbar
         self.beads = Beads(len(atoms), self.count)
         self.beads.m[:] = atoms.get_masses() / self.hbar**2
         self.cell = _cell(atoms)
         self.modes = NormalModes(transform_method="matrix", propagator="cayley")
         self.barostat = barostats.make(job, femtosecond)
-        ensemble = Ensemble(
-            temp=self.kT,
-            pext=job["pressure"] * BAR if self.barostat and job["ensemble"] == "npt" else 0.0,
-            bcomponents=[] if bias is None else [ForceComponent(bias.name, nbeads=1, mts_weights=np.ones(1))],
-        )
-        self.motion = Dynamics(
-            job["timestep"] * femtosecond,
-            mode="nve" if job["ensemble"] == "nve" else "npt" if self.barostat else "nvt",
-            splitting="baoab",
-            thermostat=_thermostat(job, femtosecond),
-            barostat=self.barostat,
-            fixcom=scales and self.rests,
-            fixatoms_dof=np.array([3 * atom + axis for atom in fixed for axis in range(3)], dtype=int),
-        )
-        fields = {each.name: each for each in (field, bias) if each is not None}
+        self.motion = _dynamics(job, femtosecond, self.barostat, self.rests, fixed)
+        self._bind(job["pressure"] * BAR if job["ensemble"] == "npt" else 0.0, bias)
+        self._watch_kinetic_energy()
+
+    def _bind(self, pressure: float, bias: Bias | None) -> None:
+        """Make i-PI's objects know each other; `pressure` in eV/Å³."""
+        import numpy as np
+        from ipi.engine.ensembles import Ensemble
+        from ipi.engine.forces import ForceComponent, Forces
+        from ipi.utils.prng import Random
+
+        prng = Random(0)
+        prng.rng = [self.rng]
+        biases = [] if bias is None else [ForceComponent(bias.name, nbeads=1, mts_weights=np.ones(1))]
+        ensemble = Ensemble(temp=self.kT, pext=pressure, bcomponents=biases)
+        fields = {field.name: field for field in (self.field, bias) if field is not None}
+        model = ForceComponent(self.field.name, mts_weights=np.ones(1))
         self.forces = Forces()
-        self.forces.bind(self.beads, self.cell, [ForceComponent(field.name, mts_weights=np.ones(1))], fields, [], None)
-        field.bind(self.forces.mforces[0])
+        self.forces.bind(self.beads, self.cell, [model], fields, [], None)
+        self.field.bind(self.forces.mforces[0])
         self.modes.bind(ensemble, self.motion, beads=self.beads, forces=self.forces)
         ensemble.bind(self.beads, self.modes, self.cell, self.forces, fields, None)
         self.motion.bind(ensemble, self.beads, self.modes, self.cell, self.forces, prng, None)
-        self._mind_the_middle()
 
-    def _mind_the_middle(self) -> None:
+    def _watch_kinetic_energy(self) -> None:
         """Keep the kinetic energy of each step where it is canonical, behind the thermostat in its middle."""
         integrator = self.motion.integrator
         self.kinetic = 0.0
         """Of all beads' momenta, in eV: `count` times the classical one."""
         if not hasattr(integrator, "tstep"):
             return
-        usual = integrator.tstep
+        thermostat_step = integrator.tstep
 
         def tstep() -> None:
-            usual()
+            thermostat_step()
             integrator.pconstraints()
-            barostats.settle(self.barostat)
+            barostats.keep_volume(self.barostat)
             self.kinetic = float(self.modes.kin)
 
         integrator.tstep = tstep
@@ -112,35 +132,32 @@ class Rings:
             barostats.momenta(self.barostat)[:] = barostats.draw(self.barostat, self.kT * self.count, self.rng)
         self.kinetic = float(self.modes.kin)
 
-    def keep(self) -> Wire:
-        """Everything that decides the next step but the noise, as builtins.
-
-        The modes of the positions and the beads' momenta are what the last step has set; the others follow from them.
-        """
+    def variables(self) -> Variables:
+        """What a checkpoint needs to go on."""
         import numpy as np
 
-        kept = {"modes": np.array(self.modes.qnm).tolist(), "momenta": np.array(self.beads.p).tolist()}
+        values: Variables = {"modes": np.array(self.modes.qnm).tolist(), "momenta": np.array(self.beads.p).tolist()}
         if self.barostat:
-            kept["cell"] = np.array(self.cell.h).tolist()
-            kept["cell_momenta"] = np.array(barostats.momenta(self.barostat)).tolist()
-        return kept
+            values["cell"] = np.array(self.cell.h).tolist()
+            values["cell_momenta"] = np.array(barostats.momenta(self.barostat)).tolist()
+        return values
 
-    def restore(self, kept: Wire) -> None:
-        """Go on from where `keep` was called."""
+    def restore(self, values: Variables) -> None:
+        """Go on from where `variables` was called."""
         if self.barostat:
-            self.cell.h[:] = kept["cell"]
-            barostats.momenta(self.barostat)[:] = kept["cell_momenta"]
-        self.modes.qnm[:] = kept["modes"]
-        self.beads.p[:] = kept["momenta"]
+            self.cell.h[:] = values["cell"]
+            barostats.momenta(self.barostat)[:] = values["cell_momenta"]
+        self.modes.qnm[:] = values["modes"]
+        self.beads.p[:] = values["momenta"]
 
-    def centroids(self) -> tuple[Any, Any]:
+    def centroids(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions (Å) and momenta (Å·sqrt(u·eV)) of the centroids, each of shape (N, 3)."""
         import numpy as np
 
         positions, momenta = (np.array(each).reshape(-1, 3) for each in (self.beads.qc, self.beads.pc))
         return positions, momenta * self.hbar
 
-    def lattice(self) -> list[list[float]]:
+    def lattice(self) -> Vectors:
         """The cell's three vectors, in Å."""
         import numpy as np
 
@@ -152,7 +169,7 @@ class Rings:
 
         return all(bool(np.isfinite(np.array(each)).all()) for each in (self.beads.q, self.beads.p, self.cell.h))
 
-    def ask(self) -> None:
+    def evaluate(self) -> None:
         """Ask the model about all beads, and the bias about the centroids, as a step does before it moves them."""
         self.forces.f[:]  # i-PI computes what is read
         self.motion.ensemble.bias.f[:]
@@ -174,13 +191,29 @@ class Rings:
 
         if self.count == 1:
             return float(self.kinetic)
-        positions = np.array([found.positions for found in self.field.found])
-        forces = np.array([found.forces for found in self.field.found])
+        positions = np.array([bead.positions for bead in self.field.predicted])
+        forces = np.array([bead.forces for bead in self.field.predicted])
         virial = float(((positions - positions.mean(axis=0)) * forces).sum())
         return float(0.5 * self.freedom * self.kT - 0.5 * virial / self.count)
 
 
-def _thermostat(job: Wire, femtosecond: float) -> Any:
+def _dynamics(job: MDJob, femtosecond: float, barostat: Barostat | None, rests: bool, fixed: Sequence[int]) -> Dynamics:
+    """What moves the beads; csvr keeps a centre of mass that rests where it is."""
+    import numpy as np
+    from ipi.engine.motion.dynamics import Dynamics
+
+    return Dynamics(
+        job["timestep"] * femtosecond,
+        mode="nve" if job["ensemble"] == "nve" else "npt" if barostat else "nvt",
+        splitting="baoab",
+        thermostat=_thermostat(job, femtosecond),
+        barostat=barostat,
+        fixcom=rests and job["ensemble"] != "nve",
+        fixatoms_dof=np.array([3 * atom + axis for atom in fixed for axis in range(3)], dtype=int),
+    )
+
+
+def _thermostat(job: MDJob, femtosecond: float) -> Thermostat | None:
     """PILE (Ceriotti, Parrinello, Markland and Manolopoulos, J. Chem. Phys. 133, 124104 (2010)), or None in nve.
 
     The centroids feel the job's thermostat; the inner modes are always damped critically.
@@ -194,13 +227,13 @@ def _thermostat(job: Wire, femtosecond: float) -> Any:
     return ThermoPILE_L(tau=1000.0 / job["friction"] * femtosecond)
 
 
-def _cell(atoms: Any) -> Any:
+def _cell(atoms: Atoms) -> Cell:
     """The cell as it lies in space: i-PI's barostats need no triangular one, but a volume above zero."""
     import numpy as np
     from ipi.engine.cell import GenericCell
 
-    class Anyhow(GenericCell):  # type: ignore[misc]
+    class AnyOrientation(GenericCell):  # type: ignore[misc]
         def get_volume(self) -> float:
             return abs(float(np.linalg.det(np.array(self.h))))
 
-    return Anyhow(np.array(atoms.cell.array).T.copy())
+    return AnyOrientation(np.array(atoms.cell.array).T.copy())

@@ -17,24 +17,33 @@ All 3N degrees of freedom are canonical, and p(V) of an ideal gas is V^N exp(-PV
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psiflow_cli.worker.md import velocities
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
 
-Base: Any = object
-"""ASE's class, which comes behind these in the order of methods."""
+    from psiflow_cli.messages import MDJob
+
+    Variables = dict[str, float | list[float] | list[list[float]]]
+    """An integrator's own, beside positions and momenta, as builtins."""
+
+AseClass: Any = object
+"""In its place ASE's own stands where an integrator is made, behind these classes in the order of methods."""
 
 
-def make(atoms: Any, job: Wire, temperature: float, dof: int, rng: Any, more: Wire) -> Any:
-    """The integrator of a job in `npt` or `nvst`, with the variables that `keep` gave before."""
+def make(
+    atoms: Atoms, job: MDJob, temperature: float, dof: int, rng: np.random.Generator, more: Variables
+) -> Isotropic:
+    """The integrator of a job in `npt` or `nvst`, with the variables that `variables` gave before."""
     import numpy as np
     from ase import units
     from ase.md.langevinbaoab import LangevinBAOAB
 
     kind = Shape if job["ensemble"] == "nvst" else Flexible if job["cell"] == "flexible" else Isotropic
-    md: Any = type(kind.__name__, (kind, LangevinBAOAB), {})(
+    md: Isotropic = type(kind.__name__, (kind, LangevinBAOAB), {})(
         atoms,
         job["timestep"] * units.fs,
         temperature_K=temperature,
@@ -42,25 +51,25 @@ def make(atoms: Any, job: Wire, temperature: float, dof: int, rng: Any, more: Wi
         hydrostatic=kind is Isotropic,  # what its noise is of
         T_tau=1000.0 * units.fs / job["friction"],
         P_tau=job["barostat_time"] * units.fs,
-        P_mass=mass(job, temperature, dof),
+        P_mass=cell_mass(job, temperature, dof),
         rng=rng,
     )
     if kind is not Isotropic:
         md.p_eps = np.array(more.get("p_eps", np.zeros((3, 3))))
     else:
         md.p_eps = more.get("p_eps", 0.0)
-    if kind is Shape:
+    if isinstance(md, Shape):
         md.volume = more.get("volume", atoms.get_volume())
     return md
 
 
-def keep(md: Any) -> Wire:
+def variables(md: Isotropic) -> Variables:
     """The cell's momentum, as builtins, and the volume that stays."""
-    kept: Wire = {"p_eps": md.p_eps.tolist() if hasattr(md.p_eps, "tolist") else md.p_eps}
-    return {**kept, "volume": md.volume} if isinstance(md, Shape) else kept
+    momentum: Variables = {"p_eps": md.p_eps.tolist() if hasattr(md.p_eps, "tolist") else md.p_eps}
+    return {**momentum, "volume": md.volume} if isinstance(md, Shape) else momentum
 
 
-def mass(job: Wire, temperature: float, dof: int) -> float:
+def cell_mass(job: MDJob, temperature: float, dof: int) -> float:
     """Of the cell, in eV·(ASE's time)², as Martyna, Tobias and Klein choose it, J. Chem. Phys. 101, 4177 (1994)."""
     from ase import units
 
@@ -68,7 +77,7 @@ def mass(job: Wire, temperature: float, dof: int) -> float:
     return float(whole) if job["ensemble"] == "npt" and job["cell"] == "isotropic" else float(whole) / 3.0
 
 
-class Isotropic(Base):  # type: ignore[misc]
+class Isotropic(AseClass):  # type: ignore[misc]
     """A cell that keeps its shape; `p_eps` and the force on it are numbers, in eV·(ASE's time) and eV."""
 
     p_eps: Any
@@ -101,12 +110,13 @@ class Isotropic(Base):  # type: ignore[misc]
         whole = kinetic + volume * (self.externalstress * np.identity(3) - self.stress)
         self.force_eps = self._part(whole + np.trace(kinetic) / self.Ndof * np.identity(3))
 
-    def _kinetic(self) -> Any:
+    def _kinetic(self) -> np.ndarray:
         """Twice the kinetic energy, as a tensor (eV, shape (3, 3))."""
         momenta = self.atoms.arrays["momenta"]
-        return (momenta / self.masses).T @ momenta
+        kinetic: np.ndarray = (momenta / self.masses).T @ momenta
+        return kinetic
 
-    def _part(self, matrix: Any) -> Any:
+    def _part(self, matrix: np.ndarray) -> float | np.ndarray:
         """What of the force on the cell moves it."""
         return float(matrix.trace())
 
@@ -123,10 +133,10 @@ class Isotropic(Base):  # type: ignore[misc]
         if not back:
             self._BAOAB_A()
 
-    def _strain(self, by: Any) -> None:
+    def _strain(self, strain: float | np.ndarray) -> None:
         import numpy as np
 
-        atoms, factor = self.atoms, np.exp(by)
+        atoms, factor = self.atoms, np.exp(strain)
         atoms.positions *= factor
         atoms.cell.array[:] *= factor
 
@@ -147,7 +157,7 @@ class Isotropic(Base):  # type: ignore[misc]
 class Flexible(Isotropic):
     """A cell that moves as a whole; `p_eps` and the force on it are symmetric matrices of shape (3, 3)."""
 
-    def _part(self, matrix: Any) -> Any:
+    def _part(self, matrix: np.ndarray) -> np.ndarray:
         return matrix
 
     def _drag(self) -> None:
@@ -157,10 +167,10 @@ class Flexible(Isotropic):
         momenta = self.atoms.arrays["momenta"]
         momenta[:] = momenta @ exponential(-0.5 * self.dt * rate)
 
-    def _strain(self, by: Any) -> None:
-        atoms, moved = self.atoms, exponential(by)
-        atoms.positions[:] = atoms.positions @ moved
-        atoms.cell.array[:] = atoms.cell.array @ moved
+    def _strain(self, strain: float | np.ndarray) -> None:
+        atoms, deformation = self.atoms, exponential(strain)
+        atoms.positions[:] = atoms.positions @ deformation
+        atoms.cell.array[:] = atoms.cell.array @ deformation
 
 
 class Shape(Flexible):
@@ -169,35 +179,38 @@ class Shape(Flexible):
     volume: float
     """Å³."""
 
-    def _part(self, matrix: Any) -> Any:
+    def _part(self, matrix: np.ndarray) -> np.ndarray:
         return without_trace(matrix)
 
     def _barostat_BAOAB_OU(self) -> None:
         super()._barostat_BAOAB_OU()
         self.p_eps = without_trace(self.p_eps)
 
-    def _strain(self, by: Any) -> None:
-        super()._strain(by)
+    def _strain(self, strain: float | np.ndarray) -> None:
+        super()._strain(strain)
         self.atoms.cell.array[:] = with_volume(self.atoms.cell.array, self.volume)
 
 
-def without_trace(matrix: Any) -> Any:
+def without_trace(matrix: np.ndarray) -> np.ndarray:
     """The matrix (3, 3) less a third of its trace on the diagonal."""
     import numpy as np
 
-    return matrix - np.trace(matrix) / 3.0 * np.identity(3)
+    traceless: np.ndarray = matrix - np.trace(matrix) / 3.0 * np.identity(3)
+    return traceless
 
 
-def with_volume(cell: Any, volume: float) -> Any:
+def with_volume(cell: np.ndarray, volume: float) -> np.ndarray:
     """The cell (3, 3) scaled by what rounding has taken from its volume (Å³)."""
     import numpy as np
 
-    return cell * (volume / abs(np.linalg.det(cell))) ** (1.0 / 3.0)
+    scaled: np.ndarray = cell * (volume / abs(np.linalg.det(cell))) ** (1.0 / 3.0)
+    return scaled
 
 
-def exponential(symmetric: Any) -> Any:
+def exponential(symmetric: float | np.ndarray) -> np.ndarray:
     """The exponential of a symmetric matrix (3, 3)."""
     import numpy as np
 
     values, vectors = np.linalg.eigh(symmetric)
-    return (vectors * np.exp(values)) @ vectors.T
+    result: np.ndarray = (vectors * np.exp(values)) @ vectors.T
+    return result

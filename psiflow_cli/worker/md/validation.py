@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-Wire = dict[str, Any]
+if TYPE_CHECKING:
+    from psiflow_cli.messages import MDJob
 
 THERMOSTATS = ("langevin", "csvr", "nose-hoover")
 MOVES_CELL = ("npt", "nvst")
 """The ensembles in which the cell moves."""
 
 
-def check(job: Wire, ensembles: tuple[str, ...]) -> None:
+def validate(job: MDJob, ensembles: tuple[str, ...]) -> None:
     """Raise ValueError for numbers that no integrator can use, or an ensemble the engine does not have."""
     if job["ensemble"] not in ensembles:
         raise ValueError(f"ensemble {job['ensemble']!r}: this engine knows {', '.join(ensembles)}")
-    for name in ("timestep", "every", "block"):
-        if not job[name] > 0:
-            raise ValueError(f"{name} must be above zero, not {job[name]}")
+    for name, value in (("timestep", job["timestep"]), ("every", job["every"]), ("block", job["block"])):
+        if not value > 0:
+            raise ValueError(f"{name} must be above zero, not {value}")
     if job["ensemble"] == "nve":
         return
-    if not all(min(each["temperature"]) > 0 for each in job["walkers"]):
+    if not all(min(walker["temperature"]) > 0 for walker in job["walkers"]):
         raise ValueError(f"{job['ensemble']} needs a temperature above zero")
     thermostat = job.get("thermostat", "langevin")
     if thermostat not in THERMOSTATS:
@@ -28,8 +30,10 @@ def check(job: Wire, ensembles: tuple[str, ...]) -> None:
     times = ["friction" if thermostat == "langevin" else "thermostat_time"]
     if job["ensemble"] in MOVES_CELL:
         times.append("barostat_time")
-        if any(each["start"].get("fixed") for each in job["walkers"]):
+        if any(walker["start"].get("fixed") for walker in job["walkers"]):
             raise ValueError(f"{job['ensemble']} moves the cell, and atoms that do not move cannot follow it")
+    values: Mapping[str, object] = job
     for name in times:
-        if not (job.get(name) or 0) > 0:
+        time = values.get(name)
+        if not (isinstance(time, (int, float)) and time > 0):
             raise ValueError(f"{job['ensemble']} needs a {name} above zero")

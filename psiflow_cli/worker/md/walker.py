@@ -1,0 +1,102 @@
+"""A walker while an engine moves it: its start, its noise, how far it is, and what of it a checkpoint keeps."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from psiflow_cli.worker.md import velocities
+from psiflow_cli.worker.md.checkpoint import WalkerState
+from psiflow_cli.worker.structures import conversion
+
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
+    from ase.calculators.calculator import Calculator
+
+    from psiflow_cli.messages import Frame, MDJob, Stop, Vectors, Violation, WalkerStart
+
+
+class MovingWalker:
+    """What every engine has of a walker, whatever moves it; its positions and momenta are the engine's."""
+
+    def __init__(self, job: MDJob, message: WalkerStart) -> None:
+        self.job, self.message = job, message
+        self.number, self.start = message["walker"], message["start"]
+        self.temperatures = message["temperature"]
+        """[at the first, at the last step] in K; equal but for a ramp."""
+        self.fixed: list[int] = self.start.get("fixed", [])
+        self.degrees_of_freedom = velocities.degrees_of_freedom(
+            len(self.start["symbols"]) - len(self.fixed), velocities.rests(job) and not self.fixed
+        )
+        self.rng = velocities.generator(job["seed"], self.number)
+        self.step = 0
+        self.stopped: Stop | None = None
+        self.energy = math.nan
+        """Of the model, in eV, at the present positions."""
+        self.more: dict[str, Any] = {}
+        """See `WalkerState`."""
+
+    @property
+    def live(self) -> bool:
+        """Whether this walker goes on."""
+        return self.stopped is None and self.step < self.job["steps"]
+
+    def restore(self, state: WalkerState) -> None:
+        """Go on from a checkpoint, whose positions, momenta and cell are the engine's to take over."""
+        self.step, self.stopped, self.more = state.step, state.stopped, dict(state.more)
+        self.temperatures = self.more.pop("temperatures", self.temperatures)
+        self.rng.bit_generator.state = state.rng
+
+    def state(self, positions: np.ndarray, momenta: np.ndarray, cell: Vectors | None) -> WalkerState:
+        """What a checkpoint keeps."""
+        exchanged = {"temperatures": self.temperatures} if self.job.get("exchange") else {}
+        return WalkerState(
+            step=self.step,
+            positions=positions.tolist(),
+            momenta=momenta.tolist(),
+            cell=cell,
+            rng=velocities.generator_state(self.rng),
+            more={**self.more, **exchanged},
+            stopped=self.stopped,
+        )
+
+    def target_temperature(self, step: int) -> float:
+        """The thermostat's (K) after a step: linear over `job["ramp_steps"]` steps, if that is given."""
+        (first, last), steps = self.temperatures, self.job.get("ramp_steps")
+        return first if not steps else first + (last - first) * min(step, steps) / steps
+
+    def first_momenta(self, masses: np.ndarray) -> np.ndarray:
+        """Drawn at the temperature of the start; see `velocities.draw`."""
+        rest = velocities.rests(self.job)
+        return velocities.draw(masses, self.target_temperature(0), self.rng, rest, self.fixed)
+
+    def scale_momenta(self, factor: float) -> None:
+        """Multiply all momenta, as an exchange of temperatures does."""
+        raise NotImplementedError(f"{type(self).__name__} exchanges no temperatures")
+
+    def stop(self, violation: Violation) -> None:
+        """Let the walker end where it is."""
+        self.stopped = {"reason": violation["reason"], "kind": violation["kind"], "step": self.step}
+
+
+def start_atoms(start: Frame) -> Atoms:
+    """A start with its masses, and with what a model may want to know of it."""
+    atoms: Atoms = conversion.to_ase(start)
+    if "charge" in start:
+        atoms.info["charge"] = start["charge"]
+    if "multiplicity" in start:
+        atoms.info.update(multiplicity=start["multiplicity"], spin=start["multiplicity"])  # MACE calls it spin
+    atoms.set_masses(conversion.masses(start, atoms.get_masses()))
+    return atoms
+
+
+def model_stress(calculator: Calculator, atoms: Atoms) -> np.ndarray | None:
+    """The model's stress (eV/Å³, shape (6,)), or None where it has none."""
+    from ase.calculators.calculator import PropertyNotImplementedError
+
+    try:
+        stress: np.ndarray = calculator.get_property("stress", atoms)
+    except (PropertyNotImplementedError, NotImplementedError):
+        return None
+    return stress
