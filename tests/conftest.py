@@ -7,35 +7,39 @@ from typing import Any
 
 import pytest
 
+from tests import durations
+
 ROOT = Path(__file__).parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--full`."""
+    """Add `--full` and `--store-durations`."""
     parser.addoption("--full", action="store_true", help="also run the long tests (marked full)")
+    parser.addoption("--store-durations", action="store_true", help="store what each file took")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker `full`."""
+    """Declare the marker `full`, and take the time."""
     config.addinivalue_line("markers", "full: takes minutes; runs with --full only")
+    config.pluginmanager.register(durations.Clock())
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where tests run side by side, a file is one group, since its tests share fixtures; so is the emulated cluster."""
+    """Side by side, the tests of a group run in one process, and the groups begin in the order of the tests."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = str(super()._split_scope(nodeid))
-            return "slurm" if file.startswith("tests/slurm/") else file
+            return durations.group(nodeid)
 
+    config.option.loadscopereorder = False  # xdist would begin with the group that has most tests
     return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the long tests unless they are asked for; the cluster's tests take longest and come first."""
-    items.sort(key=lambda item: "slurm" not in item.path.parts)
+    """Begin with what takes longest, and skip the long tests unless they are asked for."""
+    durations.longest_first(items)
     if config.getoption("--full"):
         return
     skip = pytest.mark.skip(reason="long test: give --full")
