@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.commands.inputs import ATOMS, BOX, PSIFLOW, SMALL, WATER
+from tests.commands.springs import SITE
 from tests.conftest import ROOT
 
 
@@ -27,6 +28,20 @@ def psiflow(tmp_path, monkeypatch):
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def threads(once):
+    """The site whose tasks run in the command's own threads, and begin at once: where a test is not about workers."""
+    one = 'cores = "all"\nranks = 1\nthreads = 1'  # a code that starts a process for each core would only wait for them
+    site = SITE.replace('cores = "all"', one)
+    return str(once("threads", lambda folder: (folder / "threads.toml").write_text(site)) / "threads.toml")
+
+
+@pytest.fixture
+def in_threads(psiflow, threads, monkeypatch):
+    """The site `threads` unless a command names another."""
+    monkeypatch.setenv("PSIFLOW_SITE", threads)
 
 
 @pytest.fixture
