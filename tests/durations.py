@@ -67,8 +67,16 @@ class Clock:
         if slowest:
             terminalreporter.write_line(f"{sum(wall.values()):7.1f} {sum(processor.values()):7.1f}  all {len(wall)}")
         if config.option.store_durations:
-            stored = {file: round(wall[file]) for file in sorted(wall) if wall[file] >= BRIEF}
-            STORED.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+            self._store(wall)
+
+    def _store(self, wall: dict[str, float]) -> None:
+        """Files that did not run keep what is known of them, if they are still there."""
+        known = json.loads(STORED.read_text(encoding="utf-8")) | {
+            file: round(seconds) for file, seconds in wall.items()
+        }
+        root = STORED.parents[1]
+        stored = {file: known[file] for file in sorted(known) if known[file] >= BRIEF and (root / file).exists()}
+        STORED.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 
 def _processor_seconds() -> float:

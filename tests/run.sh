@@ -4,6 +4,7 @@
 #     tests/run.sh --full       the long tests too; other arguments go to pytest
 #     tests/run.sh --durations  show the slowest tests and files, and store what each file took (tests/durations.json)
 #     tests/run.sh --lint       only that; so --types, and --tests with arguments for pytest or none
+# PSIFLOW_TEST_PROCESSES=4 runs as many tests side by side.
 # With root and apt it also installs what it can: python3-venv, shellcheck, SLURM, and the codes that label. A test that misses something says so.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -82,7 +83,7 @@ tests() {
         nequip=$!
     fi
     # Three at a time also on two cores: many tests wait for a process to start, or to end.
-    check python -m pytest -q -rs -n 3 --dist loadfile "--durations=$shown" "${arguments[@]}"
+    check python -m pytest -q -rs -n "${PSIFLOW_TEST_PROCESSES:-3}" --dist loadfile "--durations=$shown" "${arguments[@]}"
     if [ -n "$nequip" ]; then
         wait "$nequip" || status=1
         say "NequIP and Allegro, in .venv-nequip"
