@@ -68,6 +68,8 @@ class Import(NamedTuple):
     name: str
     top: bool
     """Runs when the file is imported."""
+    types: bool
+    """Under TYPE_CHECKING: never runs."""
 
     @property
     def layer(self) -> str:
@@ -80,13 +82,11 @@ class Import(NamedTuple):
 def imports(file: Path) -> Iterator[Import]:
     """Every import in a file, with `from package import module` resolved to the module."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    late = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)) or _for_types_only(node)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    types = {id(inner) for node in nodes if _for_types_only(node) for inner in ast.walk(node)}
+    functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))]
+    late = types | {id(inner) for node in functions for inner in ast.walk(node)}
+    for node in nodes:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -95,7 +95,7 @@ def imports(file: Path) -> Iterator[Import]:
         else:
             continue
         for name in names:
-            yield Import(file, node.lineno, name, id(node) not in late)
+            yield Import(file, node.lineno, name, id(node) not in late, id(node) in types)
 
 
 def _for_types_only(node: ast.AST) -> bool:
@@ -199,6 +199,12 @@ def test_the_top_of_a_back_end_imports_the_standard_library_only() -> None:
 
 def test_the_top_of_the_other_files_imports_light_packages_only() -> None:
     report([found for found in OTHERS if found.top and found.name.split(".")[0] not in TABLE[found.layer].packages])
+
+
+def test_messages_are_imported_for_types_only() -> None:
+    messages = [each for each in OURS if f"{each.name}.".startswith("psiflow_cli.messages.")]
+    assert messages
+    report([each for each in messages if each.layer != "messages" and not each.types])
 
 
 def test_the_version_module_imports_nothing() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.commands.inputs import ATOMS, BOX, PSIFLOW, SMALL, WATER
+from tests.commands.springs import SITE
 from tests.conftest import ROOT
 
 
@@ -29,6 +28,20 @@ def psiflow(tmp_path, monkeypatch):
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def threads(once):
+    """The site whose tasks run in the command's own threads, and begin at once: where a test is not about workers."""
+    one = 'cores = "all"\nranks = 1\nthreads = 1'  # a code that starts a process for each core would only wait for them
+    site = SITE.replace('cores = "all"', one)
+    return str(once("threads", lambda folder: (folder / "threads.toml").write_text(site)) / "threads.toml")
+
+
+@pytest.fixture
+def in_threads(psiflow, threads, monkeypatch):
+    """The site `threads` unless a command names another."""
+    monkeypatch.setenv("PSIFLOW_SITE", threads)
 
 
 @pytest.fixture
@@ -65,38 +78,35 @@ class Trained(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
+def trained(once):
     """Made once (about 20 s) for all tests, in whichever process they run."""
     pytest.importorskip("mace", reason="mace-torch is not installed")
     pytest.importorskip("tblite", reason="the xtb reference needs tblite")
-    own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "trained"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return _train(folder)
+    folder = once("trained", lambda folder: _train(_trained(folder), folder))
+    return _trained(folder)
 
 
-def _train(folder):
-    """Rattle, label with xTB, split and train, unless it is there."""
+def _trained(folder):
+    model, train, test = (str(folder / name) for name in ("water.model", "data.train.xyz", "data.test.xyz"))
+    site = folder / "one.toml"
+    data = (train, "--valid", test, "--arch", "mace", "--site", str(site))
+    return Trained(model, train, test, ("train", *data, *SMALL, "--set", "max_num_epochs=30"), str(site))
+
+
+def _train(trained, folder):
+    """Rattle, label with xTB, split and train."""
 
     def run(*args):
         done = subprocess.run([PSIFLOW, *map(str, args)], cwd=folder, capture_output=True, text=True, timeout=280)
         assert done.returncode == 0, done.stderr
 
-    model, train, test = (str(folder / name) for name in ("water.model", "data.train.xyz", "data.test.xyz"))
-    site = folder / "one.toml"
-    data = (train, "--valid", test, "--arch", "mace", "--site", str(site))
-    arguments = ("train", *data, *SMALL, "--set", "max_num_epochs=30")
-    if not Path(model).exists():
-        for name, text in (("water.xyz", WATER), ("box.xyz", BOX), ("atoms.xyz", ATOMS)):
-            (folder / name).write_text(text)
-        shipped = (ROOT / "site.d" / "local.toml").read_text()
-        assert 'cores = "all"' in shipped
-        site.write_text(shipped.replace('cores = "all"', "cores = 1"))
-        run("rattle", "water.xyz", "-n", 40, "--amplitude", 0.06, "--seed", 1, "-o", "waters.xyz")
-        run("rattle", "box.xyz", "-n", 16, "--amplitude", 0.05, "--strain", 0.02, "--seed", 2, "-o", "boxes.xyz")
-        run("label", "waters.xyz", "boxes.xyz", "atoms.xyz", "--reference", "xtb", "-o", "data.xyz")
-        run("split", "data.xyz", "--parts", "train=0.8,test=0.2")
-        run(*arguments, "-o", model)
-    return Trained(model, train, test, arguments, str(site))
+    for name, text in (("water.xyz", WATER), ("box.xyz", BOX), ("atoms.xyz", ATOMS)):
+        (folder / name).write_text(text)
+    shipped = (ROOT / "site.d" / "local.toml").read_text()
+    assert 'cores = "all"' in shipped
+    Path(trained.site).write_text(shipped.replace('cores = "all"', "cores = 1"))
+    run("rattle", "water.xyz", "-n", 40, "--amplitude", 0.06, "--seed", 1, "-o", "waters.xyz")
+    run("rattle", "box.xyz", "-n", 16, "--amplitude", 0.05, "--strain", 0.02, "--seed", 2, "-o", "boxes.xyz")
+    run("label", "waters.xyz", "boxes.xyz", "atoms.xyz", "--reference", "xtb", "-o", "data.xyz")
+    run("split", "data.xyz", "--parts", "train=0.8,test=0.2")
+    run(*trained.arguments, "-o", trained.model)

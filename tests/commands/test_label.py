@@ -41,6 +41,7 @@ def test_labels_are_what_ase_gives(psiflow):
     assert Path("in.labelled.xyz.run").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_running_again_computes_only_what_is_new(psiflow):
     Path("in.xyz").write_text(copper(3))
     psiflow("label", "in.xyz", "--reference", SLOW)
@@ -150,6 +151,7 @@ def test_faults_end_in_the_failed_file(psiflow):
     assert set(tried_again) == {failed[0].info["psiflow_id"], failed[2].info["psiflow_id"]}
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_only_own_outputs_are_replaced(psiflow):
     Path("in.xyz").write_text(copper(1))
     Path("out.xyz").write_text("mine\n")
@@ -165,6 +167,7 @@ def test_only_own_outputs_are_replaced(psiflow):
     assert Path("in.xyz").read_text() == copper(1)
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_pipes_json_and_compression(psiflow):
     piped = psiflow("label", "-", "--reference", "emt", stdin=copper(2))
     again = psiflow("label", "-", "--reference", "emt", stdin=copper(2))
@@ -257,6 +260,7 @@ def test_broken_frames_are_named_before_anything_is_submitted(psiflow, text, whe
     assert not Path("in.labelled.xyz.run").exists()
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_windows_line_ends_are_read(psiflow):
     Path("in.xyz").write_bytes(copper(2).replace("\n", "\r\n").encode())
     psiflow("label", "in.xyz", "--reference", "emt")

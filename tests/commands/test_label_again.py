@@ -61,15 +61,14 @@ def one(frame, settings, context):
 
 
 @pytest.fixture
-def label(psiflow):
+def label(psiflow, threads):
     """Label six frames, whose first atoms stand at 0.0, 0.2, … 1.0 Å, with settings and options."""
     Path("mine.py").write_text(REFERENCE)
-    Path("mine.toml").write_text(SITE)
     Path("in.xyz").write_text(copper(6, 1.0))
 
-    def run(*options, code=0, output="out.xyz", **settings):
+    def run(*options, code=0, output="out.xyz", site=threads, **settings):
         sets = [word for pair in settings.items() for word in ("--set", "=".join(pair))]
-        command = ("label", "in.xyz", "--reference", "./mine.py", "--site", "./mine.toml", "-o", output)
+        command = ("label", "in.xyz", "--reference", "./mine.py", "--site", site, "-o", output)
         return psiflow(*command, *sets, *options, code=code)
 
     return run
@@ -124,7 +123,8 @@ def test_a_recovery_is_a_pair(label, text):
 
 
 def test_what_is_too_heavy_goes_to_the_larger_executor_once(label):
-    said = label(heavy="0.5", reach="0.9", code=1).stderr
+    Path("mine.toml").write_text(SITE)
+    said = label(heavy="0.5", reach="0.9", site="./mine.toml", code=1).stderr
     assert "3 frames were out of memory; they go to the executor large" in said
     assert len(frames()) == 5
     kinds = [unit.get("failure") for unit in units()]
@@ -135,7 +135,7 @@ def test_what_is_too_heavy_goes_to_the_larger_executor_once(label):
 
 def test_an_unknown_larger_executor_is_said(label):
     Path("mine.toml").write_text(SITE.replace('on_oom = "large"', 'on_oom = "larger"'))
-    assert "[executors.default] on_oom: nothing is named 'larger'" in label(code=78).stderr
+    assert "[executors.default] on_oom: nothing is named 'larger'" in label(site="./mine.toml", code=78).stderr
 
 
 def test_labels_of_another_file_are_taken_over(label):

@@ -35,7 +35,7 @@ def one(frame, more):
 '''
 
 
-def test_properties_in_frames(psiflow):
+def test_properties_in_frames(psiflow, threads, monkeypatch):
     Path("in.xyz").write_text(FRAMES)
     Path("mine.py").write_text(REFERENCE)
     arguments = ("label", "in.xyz", "--reference", "./mine.py")
@@ -49,6 +49,7 @@ def test_properties_in_frames(psiflow):
     assert first.info["psiflow_properties"] == "dipole gap mulliken_charges"
     text = Path("out.xyz").read_text()
 
+    monkeypatch.setenv("PSIFLOW_SITE", threads)  # they have come from a worker once
     psiflow(*arguments, "--from", "out.xyz", "-o", "taken.xyz")
     assert Path("taken.xyz").read_text() == text
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.commands.inputs import WATER
 
+pytestmark = pytest.mark.usefixtures("in_threads")
 REFERENCE = '''"""A code whose version is in a file."""
 from pathlib import Path
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("ase", reason="the cp2k reference needs ase")
-pytestmark = pytest.mark.skipif(not shutil.which("cp2k.psmp"), reason="cp2k.psmp is not installed")
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("cp2k.psmp"), reason="cp2k.psmp is not installed"),
+    pytest.mark.usefixtures("in_threads"),
+]
 
 OT = "&OT\nMINIMIZER DIIS\nPRECONDITIONER FULL_ALL\n&END OT"
 SMEAR = "ADDED_MOS 4\n&SMEAR\nMETHOD FERMI_DIRAC\nELECTRONIC_TEMPERATURE [K] 300\n&END SMEAR"

@@ -100,6 +100,7 @@ def test_the_sdist_has_what_a_build_and_a_test_run_need(built: Path) -> None:
     with tarfile.open(next(built.glob("psiflow_cli-*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     needed = {"pyproject.toml", "hatch_build.py", "constraints.txt", "LICENSE", "README.md", "CHANGELOG.md"}
+    needed |= {"SECURITY.md", "CITATION.cff", ".pre-commit-config.yaml", "noxfile.py", "docs/back-ends.md"}
     assert needed | {"site.d/local.toml", "recipes/quickstart.sh", "tests/run.sh", "tests/conftest.py"} <= names
     unwanted = (".venv", ".git/", "dist/", "build/")
     assert not [name for name in names if name.startswith(unwanted) or "__pycache__" in name]

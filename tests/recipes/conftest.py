@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.commands.springs import SITE
+from tests.conftest import Once
 from tests.recipes import pairs
 
 CLUSTER = """6
@@ -37,15 +40,28 @@ steps = 120
 timestep = 2.0
 every = 5
 """
+LOOP = "ROUNDS=1\nFIRST=16\nAMPLITUDE=0.1\nTEST=20\nFRAMES=10\n"
 Recipe = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+class Learned(NamedTuple):
+    """A folder in which the loop of `online-learning.sh` has come to its end."""
+
+    folder: Path
+    stdout: str
+    files: dict[str, bytes]
+    """What it has made."""
+
+
 @pytest.fixture(scope="session")
-def cheap(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def cheap(once: Once) -> dict[str, str]:
     """An environment whose `psiflow` knows the cheap family, and whose site is the command's own threads."""
-    folder = tmp_path_factory.mktemp("program")
-    pairs.program(folder)
-    (folder / "threads.toml").write_text(SITE)
+
+    def make(folder: Path) -> None:
+        pairs.program(folder)
+        (folder / "threads.toml").write_text(SITE)
+
+    folder = once("cheap", make)
     return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "PSIFLOW_SITE": str(folder / "threads.toml")}
 
 
@@ -61,3 +77,36 @@ def recipe(root: Path) -> Recipe:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def start(once: Once) -> Path:
+    """The frame that loops start from."""
+    return once("start", lambda folder: (folder / "start.xyz").write_text(CLUSTER)) / "start.xyz"
+
+
+@pytest.fixture(scope="session")
+def learned(once: Once, start: Path, cheap: dict[str, str], recipe: Recipe) -> Learned:
+    """One loop for all tests, in whichever process they run."""
+
+    def make(folder: Path) -> None:
+        loop = prepare(folder / "loop")
+        stdout = recipe("online-learning.sh", start, loop, env=cheap).stdout
+        (folder / "learned.pickle").write_bytes(pickle.dumps((stdout, made(loop))))
+
+    folder = once("learned", make)
+    return Learned(folder / "loop", *pickle.loads((folder / "learned.pickle").read_bytes()))
+
+
+def prepare(folder: Path, loop: str = LOOP) -> Path:
+    """A folder to learn in, with the settings of these tests."""
+    folder.mkdir()
+    (folder / "loop.conf").write_text(loop)
+    (folder / "psiflow.toml").write_text(PROJECT)
+    return folder
+
+
+def made(folder: Path) -> dict[str, bytes]:
+    """What a loop makes that two equal ones have in common, by name: frames, weights, models' facts."""
+    found = [*folder.glob("*.xyz"), *folder.glob("*/*.xyz"), *folder.glob("round-*/committee.model/member-*/*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}

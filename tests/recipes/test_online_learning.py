@@ -14,40 +14,9 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli import extxyz
-from tests.recipes.conftest import CLUSTER, PROJECT, Recipe
+from tests.recipes.conftest import LOOP, PROJECT, Learned, Recipe, made, prepare
 
 pytest.importorskip("ase", reason="needs ase")
-LOOP = "ROUNDS=1\nFIRST=16\nAMPLITUDE=0.1\nTEST=20\nFRAMES=10\n"
-
-
-def prepare(folder: Path, loop: str = LOOP) -> Path:
-    """A folder to learn in, with the settings of these tests."""
-    folder.mkdir()
-    (folder / "loop.conf").write_text(loop)
-    (folder / "psiflow.toml").write_text(PROJECT)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("start") / "start.xyz"
-    path.write_text(CLUSTER)
-    return path
-
-
-@pytest.fixture(scope="module")
-def learned(
-    tmp_path_factory: pytest.TempPathFactory, start: Path, cheap: dict[str, str], recipe: Recipe
-) -> tuple[Path, str]:
-    """A folder in which the loop has come to its end, and what it printed."""
-    folder = prepare(tmp_path_factory.mktemp("learned") / "loop")
-    return folder, recipe("online-learning.sh", start, folder, env=cheap).stdout
-
-
-def made(folder: Path) -> dict[str, bytes]:
-    """What a loop makes that two equal ones have in common, by name: frames, weights, models' facts."""
-    found = [*folder.glob("*.xyz"), *folder.glob("*/*.xyz"), *folder.glob("round-*/committee.model/member-*/*")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 def rmse(folder: Path, number: int) -> float:
@@ -59,8 +28,8 @@ def ids(*files: Path) -> set[str]:
     return {extxyz.frame_id(frame, ()) for file in files for frame in extxyz.read(file)}
 
 
-def test_the_error_falls_and_the_test_set_stays_apart(learned: tuple[Path, str]) -> None:
-    folder, table = learned
+def test_the_error_falls_and_the_test_set_stays_apart(learned: Learned) -> None:
+    folder, table = learned.folder, learned.stdout
     rounds = [folder / f"round-{k}" for k in range(2)]
     assert rmse(folder, 1) < rmse(folder, 0)
     assert [line.split()[0] for line in table.splitlines()[2:4]] == ["round-0", "round-1"]
@@ -86,10 +55,10 @@ def test_the_error_falls_and_the_test_set_stays_apart(learned: tuple[Path, str])
     ],
 )
 def test_again_it_is_up_to_date_and_ends_where_it_is_told(
-    learned: tuple[Path, str], start: Path, cheap: dict[str, str], recipe: Recipe,
+    learned: Learned, start: Path, cheap: dict[str, str], recipe: Recipe,
     changed: str, said: str, rounds: int,
 ) -> None:  # fmt: skip
-    folder = learned[0]
+    folder = learned.folder
     before = made(folder)
     (folder / "loop.conf").write_text(LOOP + changed)
     try:
@@ -105,14 +74,14 @@ def test_again_it_is_up_to_date_and_ends_where_it_is_told(
 
 @pytest.mark.full
 def test_killed_in_the_middle_it_comes_to_the_same_end(
-    learned: tuple[Path, str], start: Path, cheap: dict[str, str], recipe: Recipe, root: Path, tmp_path: Path
+    learned: Learned, start: Path, cheap: dict[str, str], recipe: Recipe, root: Path, tmp_path: Path
 ) -> None:
     folder = prepare(tmp_path / "loop")
     kill(root, cheap, start, folder, "round-1/labelled.xyz.run/journal.jsonl")
     assert not (folder / "round-1" / "committee.model").exists()
     done = recipe("online-learning.sh", start, folder, env=cheap)
-    assert made(folder) == made(learned[0])
-    assert done.stdout == learned[1]
+    assert made(folder) == made(learned.folder)
+    assert done.stdout == learned.stdout
 
 
 def kill(root: Path, env: dict[str, str], start: Path, folder: Path, sign: str) -> None:
@@ -132,17 +101,17 @@ def kill(root: Path, env: dict[str, str], start: Path, folder: Path, sign: str) 
 
 @pytest.mark.full
 def test_killed_at_any_place_it_comes_to_the_same_end(
-    learned: tuple[Path, str], start: Path, cheap: dict[str, str], recipe: Recipe, root: Path, tmp_path: Path
+    learned: Learned, start: Path, cheap: dict[str, str], recipe: Recipe, root: Path, tmp_path: Path
 ) -> None:
     """After every sign of life of every command in turn."""
     folder = prepare(tmp_path / "loop")
-    runs = sorted(learned[0].glob("**/*.run/journal.jsonl"), key=lambda path: path.stat().st_mtime)
+    runs = sorted(learned.folder.glob("**/*.run/journal.jsonl"), key=lambda path: path.stat().st_mtime)
     assert len(runs) >= 15
     for sign in runs:
-        if not (folder / sign.relative_to(learned[0])).exists():
-            kill(root, cheap, start, folder, str(sign.relative_to(learned[0])))
+        if not (folder / sign.relative_to(learned.folder)).exists():
+            kill(root, cheap, start, folder, str(sign.relative_to(learned.folder)))
     recipe("online-learning.sh", start, folder, env=cheap)
-    assert made(folder) == made(learned[0])
+    assert made(folder) == made(learned.folder)
 
 
 def test_what_ends_a_command_ends_the_loop(start: Path, cheap: dict[str, str], recipe: Recipe, tmp_path: Path) -> None:
@@ -166,17 +135,17 @@ def test_what_ends_a_command_ends_the_loop(start: Path, cheap: dict[str, str], r
 
 @pytest.mark.full
 def test_data_and_a_test_set_of_ones_own_and_a_start_from_the_round_before(
-    learned: tuple[Path, str], start: Path, cheap: dict[str, str], recipe: Recipe, tmp_path: Path
+    learned: Learned, start: Path, cheap: dict[str, str], recipe: Recipe, tmp_path: Path
 ) -> None:
     folder = prepare(tmp_path / "own", LOOP + "ROUNDS=1\nFIRST=0\nDATA=data.xyz\nFROM=previous\nBY=random\n")
-    shutil.copy(learned[0] / "test.xyz", folder / "test.xyz")
-    shutil.copy(learned[0] / "round-0" / "labelled.xyz", folder / "data.xyz")
+    shutil.copy(learned.folder / "test.xyz", folder / "test.xyz")
+    shutil.copy(learned.folder / "round-0" / "labelled.xyz", folder / "data.xyz")
     done = recipe("online-learning.sh", start, folder, env=cheap)
     assert "the test set is your own test.xyz" in done.stderr
     assert not (folder / "test.xyz.run").exists()
     assert not (folder / "round-0" / "selected.xyz").exists()
     first = [folder / "round-0" / f"{part}.xyz" for part in ("train", "valid")]
     assert ids(*first) == ids(folder / "data.xyz")
-    assert (folder / "test.xyz").read_bytes() == (learned[0] / "test.xyz").read_bytes()
+    assert (folder / "test.xyz").read_bytes() == (learned.folder / "test.xyz").read_bytes()
     facts = (folder / "round-1" / "committee.model" / "model.toml").read_text()
     assert "init = " in facts

@@ -9,13 +9,11 @@ import time
 
 import pytest
 
-from tests.recipes.conftest import CLUSTER, PROJECT, cheap, recipe
-from tests.recipes.test_online_learning import made
+from tests.recipes.conftest import CLUSTER, LOOP, PROJECT, cheap, learned, made, recipe, start
 from tests.slurm.test_provider import wait_for
 
 pytest.importorskip("ase", reason="needs ase")
-__all__ = ["cheap", "recipe"]  # fixtures
-LOOP = "ROUNDS=1\nFIRST=16\nAMPLITUDE=0.1\nTEST=20\nFRAMES=10\n"
+__all__ = ["cheap", "learned", "recipe", "start"]  # fixtures
 ASKS = """ALL=()
 LABEL=(-n1 --time=5)
 TRAIN=(-n1 --time=5)
@@ -77,19 +75,7 @@ class Chain:
         wait_for(lambda: not self.jobs(), seconds, "\n".join(self.log()))
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, cheap, recipe):
-    """What online-learning.sh makes of the same."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "start.xyz").write_text(CLUSTER)
-    (folder / "loop").mkdir()
-    (folder / "loop" / "loop.conf").write_text(LOOP)
-    (folder / "loop" / "psiflow.toml").write_text(PROJECT)
-    done = recipe("online-learning.sh", folder / "start.xyz", folder / "loop", env=cheap)
-    return made(folder / "loop"), done.stdout
-
-
-def test_it_makes_what_online_learning_makes(slurm, root, cheap, undisturbed, tmp_path):
+def test_it_makes_what_online_learning_makes(slurm, root, cheap, learned, tmp_path):
     chain = Chain(slurm, root, cheap, tmp_path)
     (chain.folder / "chain.conf").unlink()
     assert "nothing is submitted yet: look at chain.conf" in chain.submit()[1]
@@ -106,16 +92,15 @@ def test_it_makes_what_online_learning_makes(slurm, root, cheap, undisturbed, tm
     assert again.count("is in the queue, as job") + again.count("is done") == len(STEPS), "no second chain"
     chain.wait()
     assert [line for line in chain.log() if line.endswith(": done")] == [f"{step}: done" for step in STEPS]
-    frames, table = undisturbed
-    assert made(chain.folder) == frames
+    assert made(chain.folder) == learned.files
     out, said = chain.submit()
-    assert out == table
+    assert out == learned.stdout
     assert said.count(": is done") == len(STEPS)
     assert not chain.jobs()
 
 
 @pytest.mark.full
-def test_a_job_that_fails_ends_the_chain_and_mended_it_goes_on(slurm, root, cheap, undisturbed, tmp_path):
+def test_a_job_that_fails_ends_the_chain_and_mended_it_goes_on(slurm, root, cheap, learned, tmp_path):
     broken = PROJECT.replace("[sample]", "[sample]\nmax-force = 1e-9")
     chain = Chain(slurm, root, cheap, tmp_path, broken)
     asks = chain.folder / "chain.conf"
@@ -132,7 +117,7 @@ def test_a_job_that_fails_ends_the_chain_and_mended_it_goes_on(slurm, root, chea
     _, said = chain.submit()
     assert "train-0: is done" in said
     chain.wait()
-    assert made(chain.folder) == undisturbed[0]
+    assert made(chain.folder) == learned.files
 
 
 def slow(folder):

@@ -58,6 +58,7 @@ class Checkpoints:
         stopping: Stopping,
     ) -> None:
         self._folder = Path(directory)
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._delivered = delivered
         self.stopping = stopping
         self._swa_start = math.inf if swa_start is None else swa_start

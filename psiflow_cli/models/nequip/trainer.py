@@ -40,6 +40,7 @@ def main() -> int:
     stopping = Stopping(float(sys.argv[1]) - PACKAGING_S if len(sys.argv) > 1 else None)
     if Path(EPOCHS).is_file():
         cut_torn_line(Path(EPOCHS))
+    Path(LAST).parent.mkdir(exist_ok=True)
     saved = checkpoints.read(Path(LAST)) if Path(LAST).is_file() else None
     with contextlib.suppress(Enough):
         if saved is None:
