@@ -46,8 +46,8 @@ def create(
     Parsl.
 
     It goes to $XDG_DATA_HOME/psiflow/envs/NAME (or ~/.local/share/psiflow/envs/NAME), where sites that name
-    no environment find it. One that is there and fits is left as it is; one that is unfinished, or row for other
-    versions, is row anew. Pip looks where its own configuration says (PIP_INDEX_URL, PIP_FIND_LINKS).
+    no environment find it. One that is there and fits is left as it is; one that is unfinished, or made for other
+    versions, is made anew. Pip looks where its own configuration says (PIP_INDEX_URL, PIP_FIND_LINKS).
 
     \b
     Examples:

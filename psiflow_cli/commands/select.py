@@ -77,7 +77,7 @@ def _threshold(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     type=options.Finite(0),
     default=0.0,
     metavar="NUMBER",
-    help="In that workspace, of a chosen frame from others and from what is in --exclude.",
+    help="In that space, of a chosen frame from others and from what is in --exclude.",
 )
 @click.option("--stratify", type=click.Choice(["composition"]), help="Keep the proportions of the compositions.")
 @click.option("--rest", metavar="FILE", help="Where the frames that were not chosen go.")
