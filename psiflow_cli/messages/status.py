@@ -28,7 +28,7 @@ class BlockStatus(TypedDict):
     """Its type."""
     job: str
     state: str
-    """A `runtime.blocks.BlockState`."""
+    """A `runtime.block_record.BlockState`."""
     for_s: float
     """In this state."""
     queued_s: float | None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from psiflow_cli import atomic_file
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import RunRecord
 
 
 def write_json(path: Path, data: object) -> None:
@@ -21,3 +24,8 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}
+
+
+def read_run(folder: Path) -> RunRecord:
+    """run.json of a run directory; empty if it is not there or not whole."""
+    return cast("RunRecord", read_json(folder / "run.json"))

@@ -13,13 +13,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from psiflow_cli import __version__
 from psiflow_cli.errors import BUG, CannotCreate, PsiflowError
 from psiflow_cli.runtime.exchange import exchange
 from psiflow_cli.runtime.journal import Journal, records
-from psiflow_cli.runtime.jsonfile import read_json, write_json
+from psiflow_cli.runtime.jsonfile import read_run, write_json
 from psiflow_cli.runtime.lock import Lock
 from psiflow_cli.runtime.request import Request, fingerprint, sha256
 
@@ -41,7 +41,7 @@ class Run:
         make_folder(folder)
         self._lock = Lock(folder / "lock")
         try:
-            self.previous = read(folder)
+            self.previous = read_run(folder)
             self.journal_path = folder / "journal.jsonl"
             self._refuse_foreign_outputs()
             self._site = site
@@ -208,11 +208,6 @@ class Run:
     def temporary(self, output: str) -> Path:
         """A name beside an output, for making it; always the same, so that what a kill left there is overwritten."""
         return temporary(Path(output), str(self.folder.absolute()))
-
-
-def read(folder: Path) -> RunRecord:
-    """run.json of a run directory; empty if it is not there or not whole."""
-    return cast("RunRecord", read_json(folder / "run.json"))
 
 
 def temporary(final: Path, folder: str) -> Path:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from psiflow_cli import duration, protocols, registry
 from psiflow_cli.errors import PsiflowError
 from psiflow_cli.runtime import parsl_internals
-from psiflow_cli.runtime.blocks import Blocks, end_stale, no_resources
+from psiflow_cli.runtime.block_record import end_stale
+from psiflow_cli.runtime.blocks import Blocks, no_resources
 from psiflow_cli.runtime.signals import StopSignals
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.process import call, watchdog

@@ -11,7 +11,7 @@ from parsl.executors.high_throughput.errors import ManagerLost
 from parsl.jobs.states import JobState, JobStatus
 
 from psiflow_cli.errors import NoResources
-from psiflow_cli.runtime import blocks, parsl_internals
+from psiflow_cli.runtime import block_record, blocks, parsl_internals
 from psiflow_cli.site import detect, load, resolve
 
 
@@ -64,7 +64,7 @@ def test_workers_that_never_connect_are_said_with_the_addresses(watched, monkeyp
     executor, watch = watched
     executor.set("0", JobState.RUNNING)
     watch.look(pending=1)
-    now = blocks.time.time()
+    now = time.time()
     monkeypatch.setattr(blocks, "time", SimpleNamespace(time=lambda: now + 121))
     with pytest.raises(NoResources, match=r"10\.0\.0\.1, 192\.168\.0\.1"):
         watch.look(pending=1)
@@ -76,7 +76,7 @@ def test_a_block_that_waits_in_the_queue_is_waited_for(watched, monkeypatch, tmp
     watch.look(pending=1)
     monkeypatch.setattr(blocks, "time", SimpleNamespace(time=lambda: 1e12))
     watch.look(pending=1)
-    assert "PENDING" in (tmp_path / blocks.FILE).read_text()
+    assert "PENDING" in (tmp_path / block_record.FILE).read_text()
 
 
 def test_a_refused_block_is_no_end_while_others_live(watched, capsys):

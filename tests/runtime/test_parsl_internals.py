@@ -21,7 +21,7 @@ from parsl.providers import LocalProvider
 
 from psiflow_cli.errors import BadConfig
 from psiflow_cli.runtime import parsl_internals
-from psiflow_cli.runtime.blocks import LIVE, BlockState
+from psiflow_cli.runtime.block_record import LIVE, BlockState
 from psiflow_cli.runtime.executors import htex
 from psiflow_cli.runtime.parsl_internals import require
 from psiflow_cli.site import detect, load, resolve

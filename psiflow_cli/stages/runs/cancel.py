@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import Stopped
-from psiflow_cli.runtime import blocks, lock, rundir, stoprequest
+from psiflow_cli.runtime import block_record, lock, stoprequest
+from psiflow_cli.runtime.jsonfile import read_run
 from psiflow_cli.stages.runs import status
 from psiflow_cli.stages.runs.status import RunState
 
@@ -28,7 +29,7 @@ class Ending:
         self._lock = folder / "lock"
         self.holder: Holder = lock.read(self._lock) if lock.is_held(self._lock) else {}
         """Who has to end; empty if nobody runs."""
-        self.was = status.state_of(folder, rundir.read(folder))
+        self.was = status.state_of(folder, read_run(folder))
         if self.holder:
             self.was = RunState.RUNNING  # an earlier result stands until this invocation begins
 
@@ -41,7 +42,7 @@ class Ending:
     @property
     def left(self) -> list[str]:
         """The jobs that its command, at work or dead, has in a queue as far as is known."""
-        return blocks.left(self.folder)
+        return block_record.left(self.folder)
 
     def ask(self) -> None:
         """Ask the holder to stop; raises PermissionError where it is somebody else's."""
@@ -69,7 +70,7 @@ class Ending:
             except Stopped:  # another command has begun, and sees to them
                 jobs = []
             else:
-                jobs, problem = blocks.cancel_left(self.folder)
+                jobs, problem = block_record.cancel_left(self.folder)
                 held.release()
         run = status.describe(self.folder)
         return {

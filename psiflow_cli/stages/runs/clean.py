@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import Stopped
-from psiflow_cli.runtime import journal, rundir
+from psiflow_cli.runtime import journal
+from psiflow_cli.runtime.jsonfile import read_run
 from psiflow_cli.runtime.lock import Lock
 from psiflow_cli.stages.runs import leftovers, status
 from psiflow_cli.stages.runs.leftovers import Item
@@ -45,7 +46,7 @@ class Cleaning:
 
 def plan(folder: Path, others: bool, runs: bool) -> Cleaning:
     """What can go of a run: with `others` also what was computed with other settings, with `runs` the whole of it."""
-    run = rundir.read(folder)
+    run = read_run(folder)
     state = status.state_of(folder, run)
     cleaning = Cleaning(folder, run, state)
     if folder.is_symlink():
@@ -69,7 +70,7 @@ def delete(planned: Cleaning) -> bool:
     except Stopped:
         return False
     try:
-        if rundir.read(planned.folder) != planned.run:
+        if read_run(planned.folder) != planned.run:
             return False
         for item in planned.items:
             if item.thinned:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from psiflow_cli.runtime import rundir
+from psiflow_cli.runtime.jsonfile import read_run
 from psiflow_cli.stages.runs import status
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def gather(folder: Path, without: Path) -> Facts:
         name = str(run_folder.relative_to(folder) if run_folder != folder else run_folder.name).removesuffix(".run")
         lasting = {**{key: value for key, value in now.items() if key not in _OF_NOW}, "name": name}
         facts.runs.append(cast("ReportedRun", lasting))
-        record = rundir.read(run_folder)
+        record = read_run(run_folder)
         if now["command"] == "evaluate":
             facts.evaluations.extend(_evaluation(run_folder, name, record))
         if now["command"] == "train":

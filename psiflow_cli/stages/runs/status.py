@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BAD_DATA, FAILED_FRAMES, INTERRUPTED, STOPPED
-from psiflow_cli.runtime import blocks, journal, lock, rundir, stoprequest
-from psiflow_cli.runtime.blocks import BlockState
+from psiflow_cli.runtime import block_record, journal, lock, stoprequest
+from psiflow_cli.runtime.block_record import BlockState
+from psiflow_cli.runtime.jsonfile import read_run
 from psiflow_cli.stages.core.units import Units
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _prepares(folder: str, files: list[str]) -> bool:
 
 def describe(folder: Path, units: Units | None = None) -> RunStatus:
     """The state of one run, as `psiflow status --json` prints it; `units` from an earlier look make it cheap."""
-    run = rundir.read(folder)
+    run = read_run(folder)
     result = run.get("result")
     units = units or Units()
     units.read(folder / "journal.jsonl")
@@ -111,7 +112,7 @@ def _message(folder: Path, run: RunRecord, state: RunState) -> str:
     if state is RunState.RUNNING:
         return "" if run else "reads its inputs"
     if state is RunState.DEAD:
-        left = blocks.left(folder)
+        left = block_record.left(folder)
         jobs = f"; it may have left jobs: {', '.join(left)}" if left else ""
         return f"its process is gone (pid {run.get('pid', '?')} on {run.get('host', '?')}){jobs}"
     result = run.get("result")
@@ -122,7 +123,7 @@ def _message(folder: Path, run: RunRecord, state: RunState) -> str:
 
 def _blocks(folder: Path) -> list[BlockStatus]:
     """The blocks in a batch system, of the executor at work."""
-    record, now = blocks.read(folder), time.time()
+    record, now = block_record.read(folder), time.time()
     if record.get("type") == "local":
         return []  # a process of this host is in no queue
     return [
@@ -135,7 +136,7 @@ def _blocks(folder: Path) -> list[BlockStatus]:
             "queued_s": block.get("queued"),
         }
         for job, block in record.get("jobs", {}).items()
-        if block["state"] in blocks.LIVE
+        if block["state"] in block_record.LIVE
     ]
 
 

@@ -14,7 +14,7 @@ from psiflow_cli import duration, registry
 from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError
 from psiflow_cli.protocols import FindsProblems
-from psiflow_cli.runtime import blocks
+from psiflow_cli.runtime import block_record
 from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.site import resolve, schema
 from psiflow_cli.site.detect import Machine
@@ -125,7 +125,7 @@ def _patience(label: str, folder: Path) -> Callable[[], None]:
         now = time.monotonic()
         if now - last >= _SAY_EVERY_S:
             last = now
-            jobs = blocks.read(folder).get("jobs", {})
+            jobs = block_record.read(folder).get("jobs", {})
             words = ", ".join(f"{job} {block['state'].lower()}" for job, block in jobs.items()) or "none yet"
             note(f"{label}: no answer after {duration.human(now - begin)}; jobs: {words}")
 
