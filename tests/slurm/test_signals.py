@@ -100,13 +100,13 @@ def test_a_command_that_waits_for_the_queue_stops_too(slurm, folder):
 
 
 def test_blocks_on_another_host_end_soon_after_a_killed_command(slurm, folder):
-    """All nodes are on this host, so the leash of the blocks is told that the command is not."""
+    """All nodes are on this host, so the supervisor of the blocks is told that the command is not."""
     slurm.run("scontrol", "update", "partitionname=cpu", "state=down")
     try:
         with started(label("-o", "out.xyz", seconds=3)) as command:
             wait_for(lambda: slurm.run("squeue", "-h"), 60, "no job was submitted")
-            leash = Path("out.xyz.run/parsl/default.leash.json")
-            leash.write_text(json.dumps({**json.loads(leash.read_text()), "host": "elsewhere"}))
+            facts = Path("out.xyz.run/parsl/default.supervisor.json")
+            facts.write_text(json.dumps({**json.loads(facts.read_text()), "host": "elsewhere"}))
             slurm.run("scontrol", "update", "partitionname=cpu", "state=up")
             wait_for(lambda: len(units("out.xyz")) > 1, 60, "no frame was labelled")
             assert running(slurm)

@@ -83,7 +83,7 @@ def write_supervisor_facts(resolved: ResolvedExecutor, folder: Path) -> Path:
     env.update(PYTHONUNBUFFERED="1", **resolved.context["env"])
     pid = os.getpid()
     facts = {"host": os.uname().nodename, "pid": pid, "started": lock.started(pid), "cwd": str(folder), "env": env}
-    path = folder / f"{resolved.label}.leash.json"
+    path = folder / f"{resolved.label}.supervisor.json"
     path.write_text(json.dumps(facts))
     return path
 
