@@ -12,27 +12,11 @@ from typing import Any, NoReturn
 import click
 
 from psiflow_cli import __version__, errors
-from psiflow_cli.commands import (
-    atomic_energies,
-    cancel,
-    check,
-    clean,
-    compare,
-    env,
-    evaluate,
-    label,
-    model,
-    phonons,
-    rattle,
-    relax,
-    report,
-    sample,
-    select,
-    site,
-    split,
-    status,
-    train,
-)
+from psiflow_cli.commands.data import atomic_energies, check, label, rattle, select, split
+from psiflow_cli.commands.models import compare, evaluate, model, train
+from psiflow_cli.commands.runs import cancel, clean, report, status
+from psiflow_cli.commands.setup import env, site
+from psiflow_cli.commands.simulations import phonons, relax, sample
 from psiflow_cli.console import Verbosity, problem
 
 

@@ -26,6 +26,7 @@ mirrored() {
     { git diff --name-only --merge-base "${1:-main}" && git ls-files --others --exclude-standard; } | while IFS= read -r file; do
         case $file in
         tests/test_*.py | tests/*/test_*.py) [ ! -e "$file" ] || printf '%s\n' "$file" ;;
+        psiflow_cli/commands/*/*.py) mirrored "commands/$(basename "$file" .py)" ;;  # rooms, and one of tests
         psiflow_cli/*.py) file=${file#psiflow_cli/} && mirrored "${file%.py}" ;;
         esac
     done

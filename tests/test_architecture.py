@@ -211,7 +211,8 @@ def test_the_version_module_imports_nothing() -> None:
     assert not list(imports(PACKAGE / "__init__.py"))
 
 
-COMMANDS = sorted(path.stem.replace("_", "-") for path in (PACKAGE / "commands").glob("[!_]*.py"))
+ROOMS = [room for room in (PACKAGE / "commands").iterdir() if room.name not in ("shared", "__pycache__")]
+COMMANDS = sorted(path.stem.replace("_", "-") for room in ROOMS for path in room.glob("[!_]*.py"))
 PROBE = """
 import sys
 from psiflow_cli.main import main

@@ -82,7 +82,7 @@ def _parameters(node: Function) -> int:
 
 def _is_callback(file: Path, node: Function) -> bool:
     decorators = [ast.unparse(each) for each in node.decorator_list]
-    command = node.name == "command" and file.parent.name == "commands"
+    command = node.name == "command" and file.parent.parent.name == "commands"
     return command or any(each.startswith(("click.", "options.", "main.")) for each in decorators)
 
 

@@ -1,1 +1,1 @@
-"""One file per command: parse the command line, make a job, run its stage, say what happened."""
+"""A room per step of the loop, a file per command: parse, make a job, run its stage, say what happened."""

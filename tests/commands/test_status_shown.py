@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from psiflow_cli.commands import _table
+from psiflow_cli.commands.shared import table
 from tests.commands.inputs import copper
 from tests.commands.terminal import Terminal
 
@@ -30,7 +30,7 @@ def block(job, state, for_s, queued_s=None):
 
 
 def test_a_pipe_gets_whole_lines():
-    header, row, long, summed = _table.table([RUN, LONG], None)
+    header, row, long, summed = table.table([RUN, LONG], None)
     assert row.split() == ["running", "label", "120/2000", "3", "1.5", "h", "12.3", "-", "out.xyz.run"]
     assert long.endswith(LONG["run"])
     assert header.index("RUN") == row.index("out.xyz.run") == long.index("project")
@@ -40,7 +40,7 @@ def test_a_pipe_gets_whole_lines():
 @pytest.mark.parametrize("width", [44, 66, 80, 200])
 def test_nothing_is_wider_than_the_terminal(width):
     why = {**LONG, "state": "failed", "eta_s": None, "message": "the code could not be started " * 8}
-    lines = list(_table.table([RUN, LONG, why], width))
+    lines = list(table.table([RUN, LONG, why], width))
     assert max(map(len, lines)) <= width
     assert any(line.endswith("…" + LONG["run"][-15:]) or line.endswith(LONG["run"][-15:]) for line in lines)
     assert sum("could not be" in line for line in lines) > (1 if width < 200 else 0)
@@ -48,10 +48,10 @@ def test_nothing_is_wider_than_the_terminal(width):
 
 def test_the_blocks_of_an_executor_are_those_that_run_and_those_that_wait():
     blocks = [block("11", "RUNNING", 50.0, 125.0), block("12", "PENDING", 3.0)]
-    _, _, note = _table.table([{**RUN, "blocks": blocks}], None)
+    _, _, note = table.table([{**RUN, "blocks": blocks}], None)
     assert note.strip() == "cp2k on slurm: 1 running: 11 (2.1 min in the queue); waits for the queue: 12 (3 s)"
     many = [block(str(number), "PENDING", 3.0) for number in range(30)]
-    _, _, note = _table.table([{**RUN, "blocks": many}], None)
+    _, _, note = table.table([{**RUN, "blocks": many}], None)
     assert note.endswith("7 (3 s), and 22 more")
 
 

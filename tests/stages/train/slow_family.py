@@ -57,7 +57,7 @@ def main() -> None:
     import sys
 
     from psiflow_cli import bundle, main
-    from psiflow_cli.commands import _stage
+    from psiflow_cli.commands.shared import runner
     from psiflow_cli.options import Common
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.train import initial_model, stage
@@ -70,13 +70,13 @@ def main() -> None:
     of = "output" if init and initial_model.is_output(init, output) else init and init.fingerprint
     settings = {**{k: v for k, v in more.items() if k != "deadline"}, "init": of}
     try:
-        job = _stage.on_site(Job("train", (frames,), output, settings), common, "mace", "train")
+        job = runner.on_site(Job("train", (frames,), output, settings), common, "mace", "train")
         given: Wire = {name: more[name] for name in ("members", "seed", "bootstrap") if name in more}
         training = Training(
             __file__, sys.modules[__name__], "0.25", {"H": -1.0, "O": -2.0},  # type: ignore[arg-type]
             settings=more.get("set", {}), init=init, **given,
         )  # fmt: skip
-        _stage.perform(job, common, lambda s: stage.run(training, s), lambda s: "trained", lambda s: {})
+        runner.perform(job, common, lambda s: stage.run(training, s), lambda s: "trained", lambda s: {})
     except Exception as error:
         sys.exit(main.explain(error))
 

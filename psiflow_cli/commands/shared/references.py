@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import options, registry
-from psiflow_cli.commands import _model
+from psiflow_cli.commands.shared import bundles
 from psiflow_cli.console import note
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ def method(name: str | None, input_file: str | None, settings: dict[str, str], t
     from psiflow_cli.stages.label.method import Method
 
     # a bundle, or a trainer's model file, is the input of the reference `model`
-    if not input_file and (Path(name, "model.toml").is_file() or (Path(name).is_file() and _model.family(Path(name)))):
+    if not input_file and (Path(name, "model.toml").is_file() or (Path(name).is_file() and bundles.family(Path(name)))):
         name, input_file = "model", name
     module = registry.load("references", name)
     if isinstance(module, ReadsBundles) and input_file and Path(input_file).is_file():
-        decided = module.of_bundle(_model.load(input_file, trust), settings)
+        decided = module.of_bundle(bundles.load(input_file, trust), settings)
     else:
         decided = module.settings(Path(input_file) if input_file else None, settings)
     replaced = module.replaced(Path(input_file)) if input_file and isinstance(module, LeavesOut) else []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands import _model, _stage
+from psiflow_cli.commands.shared import bundles, runner
 from psiflow_cli.errors import FAILED_FRAMES, UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _threshold(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     help="At random; far from each other; where a committee disagrees most; where a model is most wrong.",
 )
 @options.model
-@_model.trust
+@bundles.trust
 @click.option("--exclude", multiple=True, metavar="FILE", help="What is there already; may be given more than once.")
 @click.option(
     "--threshold",
@@ -115,7 +115,7 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.select import request, stage
 
-    loaded = _model.load(model, trust) if model else None
+    loaded = bundles.load(model, trust) if model else None
     if by == "committee" and loaded and len(loaded.members) < 2:
         raise UsageError(f"--by committee: {model} has one member", "train several with psiflow train --members 4")
     needs_features = by == "farthest" or how["closest"] > 0
@@ -132,7 +132,7 @@ def command(
         other_outputs=(rest,) if rest else (),
         more_settings={"rest": rest},
     )  # fmt: skip
-    job = _stage.on_site(job, common, family)
+    job = runner.on_site(job, common, family)
     selection = request.Selection(
         job=job,
         competing=len(frames),
@@ -148,7 +148,7 @@ def command(
         stratify=bool(how["stratify"]),
         seed=how["seed"],
     )
-    _stage.perform(
+    runner.perform(
         job, common,
         plan=lambda opened: {"frames": sum(1 for _ in opened.frames()), "number": how["number"]},
         run=lambda opened: stage.run(selection, opened),
@@ -170,5 +170,5 @@ def _check(by: str, model: str | None, descriptor: str | None, how: How) -> None
 def _summarised(summary: Summary) -> str:
     out = ", ".join(f"{count} {why}" for why, count in sorted(summary["left_out"].items()))
     score = "; forces {least:.3g} to {largest:.3g} eV/Å".format(**summary["score"]) if "score" in summary else ""
-    where = ", ".join(filter(None, (_stage.name(summary["output"]), summary["rest"])))
+    where = ", ".join(filter(None, (runner.name(summary["output"]), summary["rest"])))
     return f"{summary['chosen']} of {summary['total']} frames chosen -> {where}{score}; left out: {out or 'none'}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands import _constraints, _model, _reference, _stage
+from psiflow_cli.commands.shared import bundles, constraints, references, runner
 from psiflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _triple(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 @click.command("phonons", cls=options.StageCommand, short_help="Frequencies and harmonic free energy of relaxed frames")
 @options.frames
 @options.model
-@_model.trust
+@bundles.trust
 @click.option(
     "--temperature",
     default="300",
@@ -91,8 +91,8 @@ def _triple(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     help="Modes up to here, and imaginary ones, are left out of the sums.",
 )
 @click.option("--hessian", metavar="FILE.npz", help="Write the Hessians (eV/Å²), for numpy.load.")
-@_constraints.fixed
-@_reference.failed
+@constraints.fixed
+@references.failed
 @options.max_failed
 @options.common
 def command(
@@ -138,9 +138,9 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.structures import phonons
 
-    loaded = _model.load(name, trust)
+    loaded = bundles.load(name, trust)
     output = common.output or options.beside(frames, "phonons")
-    failed_output = failed or _reference.failed_beside(output, frames)
+    failed_output = failed or references.failed_beside(output, frames)
     settings: HarmonicSettings = {**how, "elements": known_elements(loaded)}
     job = Job(
         "phonons", frames, output,
@@ -148,7 +148,7 @@ def command(
         other_outputs=(failed_output, *((hessian,) if hessian else ())),
         more_settings={"temperature": temperature, "threshold": threshold, "hessian": hessian},
     )  # fmt: skip
-    job = _stage.on_site(job, common, loaded.family)
+    job = runner.on_site(job, common, loaded.family)
     analysis = phonons.Analysis(
         job=job,
         model=loaded,
@@ -166,12 +166,12 @@ def command(
         return {"total": len(seen), "todo": len(needed)}
 
     def say(summary: Summary) -> str:
-        files = [_stage.name(summary["output"]), *([summary["hessian"]] if summary["hessian"] else [])]
+        files = [runner.name(summary["output"]), *([summary["hessian"]] if summary["hessian"] else [])]
         counts = f"{summary['total'] - summary['failed']} of {summary['total']} frames analysed"
         table = f"\n{phonons.as_text(summary['harmonic'])}" if summary["harmonic"] else ""
         return f"{counts} ({summary['computed']} Hessians computed now) -> {', '.join(files)}{table}"
 
-    _stage.perform(
+    runner.perform(
         job, common, plan=plan, say=say, verdict=max_failed.verdict,
         run=lambda workspace: phonons.run(analysis, workspace),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import options, registry
-from psiflow_cli.commands import _model, _stage
+from psiflow_cli.commands.shared import bundles, runner
 from psiflow_cli.console import echo_json, note, problem
 from psiflow_cli.errors import BAD_DATA
 
@@ -91,7 +91,7 @@ def verify(model: str, as_json: bool) -> None:
     help="Where that program reads several [default: the first that is named below].",
 )
 @click.option("--member", type=click.IntRange(0), metavar="N", help="Of a committee, which one.")
-@_model.trust
+@bundles.trust
 @options.common
 def export(model: str, target: str, form: str | None, member: int | None, trust: bool, common: options.Common) -> None:
     """Write a model in the form that another program reads; energies and forces stay the same.
@@ -117,7 +117,7 @@ def export(model: str, target: str, form: str | None, member: int | None, trust:
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.models import export as stage
 
-    loaded = _model.load(model, trust)
+    loaded = bundles.load(model, trust)
     module = registry.load("models", loaded.family)
     forms = module.EXPORTS if isinstance(module, Exports) else {}
     chosen, ending = stage.suffix(loaded.family, forms, target, form)
@@ -127,9 +127,9 @@ def export(model: str, target: str, form: str | None, member: int | None, trust:
     stage.check_output(output, ending)
     settings = {"model": loaded.fingerprint, "target": target, "format": chosen, "member": member}
     job = Job("model-export", (), output, settings, other_inputs=(str(loaded.path),))
-    job = _stage.on_site(job, common, loaded.family)
+    job = runner.on_site(job, common, loaded.family)
     task = stage.Export(job, loaded, module.__name__, members, target, chosen)
-    _stage.perform(
+    runner.perform(
         job, common,
         plan=lambda _: {"output": output, "target": target, "format": chosen, "members": len(members)},
         run=lambda workspace: stage.run(task, workspace),
@@ -182,16 +182,16 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
         run_dir=f"{str(loaded.path).rstrip('/')}.compile.run",
         force=True,
     )  # fmt: skip
-    job = _stage.on_site(job, common, loaded.family)
+    job = runner.on_site(job, common, loaded.family)
     device = device or (job.executor and job.executor.context.get("device")) or "cpu"
     task = stage.Compilation(loaded, module.__name__, target, endings[target], device)
     missing = list(range(len(loaded.members))) if common.overwrite else task.missing()
     if not common.dry_run:
         if not missing:
-            _stage.tell_up_to_date(common, "model-compile", f"{model} compiled for {target} on {device}")
+            runner.tell_up_to_date(common, "model-compile", f"{model} compiled for {target} on {device}")
             return
         stage.make_folders(task)
-    _stage.perform(
+    runner.perform(
         replace(job, overwrite=True) if common.dry_run else stage.placed(job, task), common,
         plan=lambda _: {"target": target, "device": device, "todo": len(missing)},
         run=lambda workspace: stage.run(task, workspace, missing),
@@ -202,6 +202,6 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
 def _beside(loaded: Bundle, target: str, ending: str) -> str:
     """water.model -> water-mace.model, water-lammps.pt, water-ase"""
     stem = str(loaded.path).rstrip("/")
-    for suffix in (*_model.suffixes(loaded.family), ".model"):
+    for suffix in (*bundles.suffixes(loaded.family), ".model"):
         stem = stem.removesuffix(suffix)
     return f"{stem}{'' if ending.startswith('-') else f'-{target}'}{ending}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands import _stage
+from psiflow_cli.commands.shared import runner
 from psiflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,14 +88,14 @@ def command(
         "split", frames, output, settings,
         other_outputs=tuple(others), run_dir=options.beside((base,), "split") + ".run",
     )  # fmt: skip
-    job = _stage.on_site(job, common)
+    job = runner.on_site(job, common)
     splitting = split.Splitting(job, parts, files, seed, group, stratify)
 
     def say(summary: split.Summary) -> str:
         without = "".join(f"; {count} frames lack {key}" for key, count in summary["without"].items())
         return ", ".join(_of_part(part, group) for part in summary["parts"].values()) + without
 
-    _stage.perform(
+    runner.perform(
         job, common,
         plan=lambda workspace: {"frames": sum(1 for _ in workspace.frames()), "outputs": ", ".join(files.values())},
         run=lambda workspace: split.run(splitting, workspace),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands import _stage
+from psiflow_cli.commands.shared import runner
 
 
 @click.command("rattle", cls=options.StageCommand, short_help="Distorted copies of structures, to start from")
@@ -42,11 +42,11 @@ def command(
 
     output = common.output or options.beside(frames, "rattled")
     settings = {"copies": copies, "amplitude": amplitude, "strain": strain, "seed": seed}
-    job = _stage.on_site(Job("rattle", frames, output, settings), common)
+    job = runner.on_site(Job("rattle", frames, output, settings), common)
     rattling = rattle.Rattling(job, copies, amplitude, strain, seed)
-    _stage.perform(
+    runner.perform(
         job, common,
         plan=lambda workspace: {"copies": sum(1 for _ in workspace.frames()) * copies},
         run=lambda workspace: rattle.run(rattling, workspace),
-        say=lambda s: f"{s['total']} distorted copies -> {_stage.name(s['output'])}",
+        say=lambda s: f"{s['total']} distorted copies -> {runner.name(s['output'])}",
     )  # fmt: skip

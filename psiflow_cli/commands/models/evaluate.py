@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands import _model, _stage
+from psiflow_cli.commands.shared import bundles, runner
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Summary
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command("evaluate", cls=options.StageCommand, short_help="Predictions of a model, and a table of its errors")
 @options.frames
 @options.model
-@_model.trust
+@bundles.trust
 @options.keys
 @click.option("--plot", metavar="FILE.png", help="Draw predictions against labels.")
 @options.max_failed
@@ -48,12 +48,12 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.evaluate import stage
 
-    loaded = _model.load(name, trust)
+    loaded = bundles.load(name, trust)
     family = registry.load("models", loaded.family).__name__
     output = common.output or options.beside(frames, "evaluated")
     settings = {"model": loaded.fingerprint, "keys": keys, "plot": plot}
     job = Job("evaluate", frames, output, settings, other_outputs=(plot,) if plot else ())
-    job = _stage.on_site(job, common, loaded.family)
+    job = runner.on_site(job, common, loaded.family)
     evaluation = stage.Evaluation(job, loaded, family, extxyz.parse_keys(keys) if keys else None, plot)
 
     def plan(workspace: Workspace) -> dict[str, object]:
@@ -65,9 +65,9 @@ def command(
         if "spread_table" in summary:
             table += f"\nspread of the members, and error of their mean (root mean squares)\n{summary['spread_table']}"
         plotted = f", {summary['plot']}" if summary["plot"] else ""
-        return f"{summary['total']} frames evaluated -> {_stage.name(summary['output'])}{plotted}; {table}"
+        return f"{summary['total']} frames evaluated -> {runner.name(summary['output'])}{plotted}; {table}"
 
-    _stage.perform(
+    runner.perform(
         job, common, plan=plan, say=say, verdict=max_failed.verdict,
         run=lambda workspace: stage.run(evaluation, workspace),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands import _model, _stage
+from psiflow_cli.commands.shared import bundles, runner
 from psiflow_cli.console import paint
 from psiflow_cli.errors import BAD_DATA
 
@@ -22,7 +22,7 @@ _INDENT = " " * 9
 @click.command("check", cls=options.StageCommand, short_help="What is wrong with a data set")
 @options.frames
 @click.option("--model", metavar="BUNDLE|FILE", help="Compare the stress with finite differences of a model's energy.")
-@_model.trust
+@bundles.trust
 @options.keys
 @options.common_in_place
 def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str | None, common: options.Common) -> None:
@@ -44,11 +44,11 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
     from psiflow_cli.stages.check import stage, stresses
     from psiflow_cli.stages.core.workspace import Job
 
-    loaded = _model.load(model, trust) if model else None
+    loaded = bundles.load(model, trust) if model else None
     # without a model: any environment that has ASE, which is what this family needs
     family = loaded.family if loaded else "emt"
     settings = {"model": loaded.fingerprint if loaded else None, "keys": keys}
-    job = _stage.on_site(Job("check", frames, "-", settings), common._replace(json=False), family)
+    job = runner.on_site(Job("check", frames, "-", settings), common._replace(json=False), family)
     strained = None
     if loaded:
         strained = stresses.work(loaded, registry.load("models", loaded.family).__name__, job.dtype)
@@ -72,7 +72,7 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
         for line in table(summary, shutil.get_terminal_size().columns):
             click.echo(line)
 
-    _stage.perform(
+    runner.perform(
         job, common, plan=plan, run=run, say=say, workspace=stage.Readable,
         show=show, verdict=lambda summary: BAD_DATA if summary["errors"] else 0,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands._table import COLOURS
+from psiflow_cli.commands.shared.table import COLOURS
 from psiflow_cli.console import echo_json
 from psiflow_cli.errors import NoInput
 
@@ -71,12 +71,12 @@ def command(runs: tuple[str, ...], states: frozenset[str], failures: bool, watch
     if not watch:
         _show([run for run in look() if run["shown"]], as_json)
         return
-    from psiflow_cli.commands import _watch
+    from psiflow_cli.commands.shared.watch import as_lines, on_terminal
 
     if sys.stdout.isatty() and not as_json:
-        _watch.on_terminal(look)
+        on_terminal(look)
     else:
-        _watch.as_lines(look, as_json)
+        as_lines(look, as_json)
 
 
 class _Look:
@@ -115,7 +115,7 @@ def place(run: str) -> str:
 
 
 def _show(listed: list[RunStatus], as_json: bool) -> None:
-    from psiflow_cli.commands._table import table
+    from psiflow_cli.commands.shared.table import table
 
     if as_json:
         echo_json([{k: v for k, v in run.items() if k != "shown"} for run in listed])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from psiflow_cli import options, registry
-from psiflow_cli.commands import _model, _sampled, _stage
+from psiflow_cli.commands.shared import bundles, runner, sampled
 from psiflow_cli.console import echo_json
 from psiflow_cli.errors import NoInput, UsageError
 
@@ -45,7 +45,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @click.command("sample", cls=options.StageCommand, short_help="Molecular dynamics of many walkers with a model")
 @options.frames
 @options.model
-@_model.trust
+@bundles.trust
 @click.option(
     "--ensemble",
     type=click.Choice(["nve", "nvt", "npt", "nvst"]),
@@ -167,7 +167,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
     help="Print the JSON schema of --config and exit.",
 )
 @options.seed
-@_sampled.outputs
+@sampled.outputs
 @options.max_failed
 @options.common
 def command(
@@ -217,7 +217,7 @@ def command(
     from psiflow_cli.stages.sample.request import Sampling
     from psiflow_cli.stages.sample.walkers import starts
 
-    loaded = _model.load(name, trust)
+    loaded = bundles.load(name, trust)
     hottest = max(max(pair) for pair in temperature)
     dynamics = cast("Dynamics", {
         **dynamics_options,
@@ -253,8 +253,8 @@ def command(
         other_outputs=outputs.files,
         more_settings=outputs.settings,
     )  # fmt: skip
-    job = _stage.on_site(job, common, loaded.family)
-    _stage.perform(
+    job = runner.on_site(job, common, loaded.family)
+    runner.perform(
         job, common,
         plan=lambda workspace: {"walkers": len(starts(sampling, workspace)), "steps": steps},
         run=lambda workspace: stage.run(sampling, workspace),
@@ -302,6 +302,6 @@ def _said(summary: Summary) -> str:
     how = summary["engine"] + (f", {summary['batch']} together" if summary["batch"] > 1 else "")
     what = f"{summary['total']} walkers, {summary['steps']} steps ({how})"
     written = [summary.get(option) for option in ("properties", "plot", "final", "stopped")]
-    files = [_stage.name(summary["output"]), *filter(None, written)]
+    files = [runner.name(summary["output"]), *filter(None, written)]
     table = f"\n{summary['table']}" if summary["table"] else ""
     return f"{what}: {summary['frames']} frames -> {', '.join(files)}{table}"

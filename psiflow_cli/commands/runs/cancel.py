@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands.status import place
+from psiflow_cli.commands.runs.status import place
 from psiflow_cli.console import echo_json, note, problem
 from psiflow_cli.errors import CANNOT_CREATE, STOPPED, NoInput, UsageError
 

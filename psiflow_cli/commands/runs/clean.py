@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands.status import place
+from psiflow_cli.commands.runs.status import place
 from psiflow_cli.console import echo_json, note
 from psiflow_cli.errors import UsageError
 

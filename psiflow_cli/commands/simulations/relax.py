@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands import _constraints, _model, _reference, _stage
+from psiflow_cli.commands.shared import bundles, constraints, references, runner
 from psiflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("relax", cls=options.StageCommand, short_help="Geometries and cells of least energy with a model")
 @options.frames
 @options.model
-@_model.trust
+@bundles.trust
 @click.option(
     "--fmax",
     type=options.Finite(0, min_open=True),
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     metavar="Å",
     help="How far atoms may be from the symmetry that --keep-symmetry finds.",
 )
-@_constraints.fixed
+@constraints.fixed
 @click.option(
     "--optimizer",
     type=click.Choice(["lbfgs", "bfgs", "fire"]),
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of ASE.",
 )
-@_reference.failed
+@references.failed
 @options.max_failed
 @options.common
 def command(
@@ -105,16 +105,16 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.structures import relax
 
-    loaded = _model.load(name, trust)
+    loaded = bundles.load(name, trust)
     output = common.output or options.beside(frames, "relaxed")
-    failed_output = failed or _reference.failed_beside(output, frames)
+    failed_output = failed or references.failed_beside(output, frames)
     settings: RelaxSettings = {**how, "elements": known_elements(loaded)}
     job = Job(
         "relax", frames, output,
         settings={**how, "model": loaded.fingerprint, "fixed": fixed, "failed": failed_output},
         other_outputs=(failed_output,),
     )  # fmt: skip
-    job = _stage.on_site(job, common, loaded.family)
+    job = runner.on_site(job, common, loaded.family)
     relaxation = relax.Relaxation(
         job=job,
         model=loaded,
@@ -130,9 +130,9 @@ def command(
 
     def say(summary: Summary) -> str:
         counts = f"{summary['converged']} of {summary['total']} converged ({summary['computed']} relaxed now"
-        return f"{counts}, {summary['most_steps']} steps at most) -> {_stage.name(summary['output'])}"
+        return f"{counts}, {summary['most_steps']} steps at most) -> {runner.name(summary['output'])}"
 
-    _stage.perform(
+    runner.perform(
         job, common, plan=plan, say=say, verdict=max_failed.verdict,
         run=lambda workspace: relax.run(relaxation, workspace),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands import _stage
+from psiflow_cli.commands.shared import runner
 from psiflow_cli.errors import NoInput
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def command(folder: str, common: options.Common) -> None:
     facts = report.look(place, Path(common.run_dir or f"{output}.run"))
     # any environment that has ASE, which is what this family needs
     settings = {"folder": os.path.abspath(folder), "state": report.state(facts)}
-    job = _stage.on_site(Job("report", (), output, settings), common, "emt")
+    job = runner.on_site(Job("report", (), output, settings), common, "emt")
     shown = report.Report(job, facts, place.resolve().name)
-    _stage.perform(
+    runner.perform(
         job, common,
         plan=lambda _: {"runs": len(facts.runs)},
         run=lambda opened: report.run(shown, opened),
@@ -63,4 +63,4 @@ def command(folder: str, common: options.Common) -> None:
 
 def _sentence(summary: Summary) -> str:
     what = f"{summary['total']} runs, {summary['evaluations']} evaluations, {summary['trainings']} trainings"
-    return f"{what} -> {_stage.name(summary['output'])}"
+    return f"{what} -> {runner.name(summary['output'])}"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands import _model, _reference, _stage
+from psiflow_cli.commands.shared import bundles, references, runner
 from psiflow_cli.errors import UsageError, nearest
 
 
 @click.command("atomic-energies", cls=options.StageCommand, short_help="Energies of isolated atoms from a reference")
 @click.argument("frames", nargs=-1, metavar="[FRAMES]...")
 @click.option("--elements", metavar="H,O", default="", help="Elements, beside those of FRAMES.")
-@_reference.reference
-@_reference.failed
+@references.reference
+@references.failed
 @click.option("--retry-failed", is_flag=True, help="Try again the states that failed.")
-@_model.trust
+@bundles.trust
 @options.common
 def command(
     frames: tuple[str, ...],
@@ -38,7 +38,7 @@ def command(
       psiflow atomic-energies data.xyz --reference cp2k --input cp2k.inp -o atoms.xyz
       psiflow atomic-energies --elements H,O --reference xtb -o atoms.xyz
     """
-    method = _reference.method(reference, input_file, settings, trust)
+    method = references.method(reference, input_file, settings, trust)
     from dataclasses import replace
 
     from psiflow_cli.protocols import LabelsAtoms
@@ -48,7 +48,7 @@ def command(
     if isinstance(method.module, LabelsAtoms):
         method = replace(method, settings=method.module.isolated(method.settings))
     output = common.output or (options.beside(frames, "atoms") if frames else "atoms.xyz")
-    failed_output = failed or _reference.failed_beside(output, frames)
+    failed_output = failed or references.failed_beside(output, frames)
     chosen = _elements(elements)
     job = Job(
         "atomic-energies", frames, output,
@@ -56,15 +56,15 @@ def command(
         other_outputs=(failed_output,),
         force=retry_failed,
     )  # fmt: skip
-    job = _stage.on_site(job, common, *method.runs_as)
+    job = runner.on_site(job, common, *method.runs_as)
     labelling = stage.Labelling(job, method, failed_output, retry_failed)
 
     def say(summary: atomic_energies.AtomsSummary) -> str:
         states = summary["multiplicities"]
         rows = [f"  {e:2} {energy:18.8f} eV, 2S+1 = {states[e]}" for e, energy in summary["energies"].items()]
-        return "\n".join([f"{len(rows)} elements -> {_stage.name(summary['output'])}", *rows])
+        return "\n".join([f"{len(rows)} elements -> {runner.name(summary['output'])}", *rows])
 
-    _stage.perform(
+    runner.perform(
         job, common,
         plan=lambda workspace: stage.plan(labelling, workspace),
         run=lambda workspace: atomic_energies.run(labelling, workspace),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands import _model, _reference, _stage
+from psiflow_cli.commands.shared import bundles, references, runner
 
 
 @click.command("label", cls=options.StageCommand, short_help="Energies, forces and stress from a reference method")
 @options.frames
-@_reference.reference
-@_reference.failed
+@references.reference
+@references.failed
 @options.max_failed
 @click.option(
     "--recover",
@@ -29,7 +29,7 @@ from psiflow_cli.commands import _model, _reference, _stage
 )
 @click.option("--retry-failed", is_flag=True, help="Try again what failed for the frame's own reasons, too.")
 @click.option("--strict-version", is_flag=True, help="Compute anew what another version of the code has labelled.")
-@_model.trust
+@bundles.trust
 @options.common
 def command(
     frames: tuple[str, ...],
@@ -55,19 +55,19 @@ def command(
       psiflow label data.xyz --reference xtb
       psiflow label data.xyz --reference cp2k --input cp2k.inp --site hortense.toml -o labelled.xyz
     """
-    method = _reference.method(reference, input_file, settings, trust)
+    method = references.method(reference, input_file, settings, trust)
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.label import recovery, stage
 
     output = common.output or options.beside(frames, "labelled")
-    failed_output = failed or _reference.failed_beside(output, frames)
+    failed_output = failed or references.failed_beside(output, frames)
     job = Job(
         "label", frames, output,
         settings={"reference": method.fingerprint, "settings": method.identity, "failed": failed_output},
         other_outputs=(failed_output,),
         force=retry_failed or strict_version,
     )  # fmt: skip
-    job = _stage.on_site(job, common, *method.runs_as)
+    job = runner.on_site(job, common, *method.runs_as)
     labelling = stage.Labelling(
         job=job,
         method=method,
@@ -81,9 +81,9 @@ def command(
 
     def say(summary: stage.LabelSummary) -> str:
         counts = f"{summary['labelled']} of {summary['total']} labelled ({summary['computed']} computed now)"
-        return f"{counts} -> {_stage.name(summary['output'])}"
+        return f"{counts} -> {runner.name(summary['output'])}"
 
-    _stage.perform(
+    runner.perform(
         job, common,
         plan=lambda workspace: stage.plan(labelling, workspace),
         run=lambda workspace: stage.run(labelling, workspace),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from psiflow_cli import options, registry
-from psiflow_cli.commands import _model, _stage
+from psiflow_cli.commands.shared import bundles, runner
 from psiflow_cli.errors import BadConfig, NoInput, UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _valid(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     show_default=True,
     help="Whether to train on what the model of --init was trained on, too.",
 )
-@_model.trust
+@bundles.trust
 @click.option("--members", type=click.IntRange(1), default=1, show_default=True, help="Models in the committee.")
 @click.option("--bootstrap", is_flag=True, help="Each member is trained on its own sample, drawn with replacement.")
 @click.option("--mixed-references", is_flag=True, help="Take labels of different methods together.")
@@ -90,7 +90,7 @@ def command(
     from psiflow_cli.stages.train import preparation, stage
     from psiflow_cli.stages.train.request import Training
 
-    first = _model.load(init, trust, family) if init else None
+    first = bundles.load(init, trust, family) if init else None
     if first and first.family != family:
         raise UsageError(f"{init} is a model of {first.family}, not of {family}", f"give --arch {first.family}")
 
@@ -104,7 +104,7 @@ def command(
     training = Training(
         arch=family, module=module, e0s=energies, config=_read(config), config_file=config or "", init=first, **more
     )
-    job = _stage.on_site(training.job(frames, os.path.normpath(output)), common, family, "train")
+    job = runner.on_site(training.job(frames, os.path.normpath(output)), common, family, "train")
 
     def plan(workspace: Workspace) -> dict[str, object]:
         prepared = preparation.prepare(training, workspace)
@@ -112,7 +112,7 @@ def command(
         notes = {"notes": prepared.notes} if prepared.notes else {}
         return {**counts, "atomic_energies": prepared.e0s, "configuration": prepared.config, **notes}
 
-    _stage.perform(
+    runner.perform(
         job, common, plan=plan, run=lambda workspace: stage.run(training, workspace),
         say=_said,
     )  # fmt: skip
@@ -121,7 +121,7 @@ def command(
 def _said(summary: Summary) -> str:
     """One line about what came of it."""
     trained = "/".join(map(str, dict.fromkeys(summary["trained_epochs"])))
-    where = _stage.name(summary["output"])
+    where = runner.name(summary["output"])
     if not summary["unfinished"]:
         return f"trained {summary['total']} model(s) for {trained} epochs -> {where}"
     done = f"time is up after {trained} of {summary['epochs']} epochs: the best so far -> {where}"

@@ -1,0 +1,1 @@
+"""`train`, `evaluate`, `compare`, `model`: models, and how good they are. Nothing that moves an atom."""

@@ -1,0 +1,1 @@
+"""What commands are made of: options with what they mean, running a stage, tables of runs. No command."""
