@@ -1,13 +1,13 @@
-"""Options that commands share."""
+"""Kinds of options, each a line where a command has one, and the options that commands share."""
 
 from __future__ import annotations
 
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import click
 
@@ -43,6 +43,83 @@ class StageCommand(click.Command):
         return super().make_context(info_name, args, parent, **extra)
 
 
+class Finite(click.FloatRange):
+    """A number in a range; click lets nan and infinity pass."""
+
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+    def _describe_range(self) -> str:
+        # click says `x<=None` of a range without ends
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
+
+F = TypeVar("F", bound=Callable[..., object])
+Read = Callable[[click.Context, click.Parameter, Any], object]
+"""What makes a value of what was typed; raises BadParameter."""
+
+
+def _option(
+    names: str, default: object, form: str | None, what: str, kind: click.ParamType[Any] | None = None, **more: Any
+) -> Callable[[F], F]:
+    """An option; its names, and the parameter's if it is another, are one string; a default that it has is shown."""
+    shown: dict[str, Any] = {} if default is None else {"default": default, "show_default": True}
+    return click.option(*names.split(), type=kind, metavar=form, help=what, **shown, **more)
+
+
+def flag(names: str, what: str) -> Callable[[F], F]:
+    """Given or not."""
+    return click.option(*names.split(), is_flag=True, help=what)
+
+
+def text(names: str, default: str | None, form: str | None, what: str, read: Read | None = None) -> Callable[[F], F]:
+    """A word of a certain form, which `read` takes apart."""
+    return _option(names, default, form, what, callback=read)
+
+
+def texts(names: str, form: str, what: str, read: Read | None = None) -> Callable[[F], F]:
+    """Words of a certain form; the option may be given more than once."""
+    return _option(names, None, form, what, callback=read, multiple=True)
+
+
+def file(names: str, what: str, form: str = "FILE") -> Callable[[F], F]:
+    """The name of a file."""
+    return _option(names, None, form, what)
+
+
+def choice(names: str, choices: Sequence[str], default: str | None, what: str) -> Callable[[F], F]:
+    """One of a few words."""
+    return _option(names, default, None, what, click.Choice(choices))
+
+
+def count(names: str, default: int | None, what: str, least: int = 1, form: str | None = None) -> Callable[[F], F]:
+    """A whole number of at least so many."""
+    return _option(names, default, form, what, click.IntRange(least))
+
+
+def number(
+    names: str, default: float | None, unit: str | None, what: str,
+    above: float | None = None, least: float | None = None, most: float | None = None,
+) -> Callable[[F], F]:  # fmt: skip
+    """A finite number in a unit: above one number, or at least one, and at most another."""
+    kind = Finite(least if above is None else above, most, min_open=above is not None)
+    return _option(names, default, unit, what, kind)
+
+
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in this order."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
 def _deadline(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
     from psiflow_cli.runtime.signals import slurm_deadline
 
@@ -61,17 +138,26 @@ def _say(_ctx: click.Context, param: click.Parameter, value: bool | int) -> None
         setattr(Verbosity, str(param.name), value)
 
 
-def talk(function: Callable[..., object]) -> Callable[..., object]:
-    """-q, -v and --debug."""
-    for option in (
-        click.option(
-            "--debug", is_flag=True, expose_value=False, is_eager=True, callback=_say, help="Show tracebacks."
-        ),
-        click.option("-v", "--verbose", count=True, expose_value=False, callback=_say, help="Say more."),
-        click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_say, help="Only errors on stderr."),
-    ):
-        function = option(function)
-    return function
+talk = together(
+    click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_say, help="Only errors on stderr."),
+    click.option("-v", "--verbose", count=True, expose_value=False, callback=_say, help="Say more."),
+    click.option("--debug", is_flag=True, expose_value=False, is_eager=True, callback=_say, help="Show tracebacks."),
+)
+"""-q, -v and --debug."""
+
+_common = together(
+    click.option(
+        "--site", metavar="NAME|FILE", envvar="PSIFLOW_SITE", default="local", show_default=True,
+        help="Where and how to run.",
+    ),
+    file("--run-dir", "Where the run is kept [default: OUTPUT.run].", "DIR"),
+    flag("--overwrite", "Replace an output that psiflow did not write."),
+    text("--deadline", None, "DURATION|TIME",
+         "Stop in order by then, with exit code 75 [default: the end of the SLURM job, if any].", _deadline),
+    flag("--dry-run", "Say what would be done, and do nothing."),
+    flag("--json", "One JSON object on stdout about what happened."),
+    talk,
+)  # fmt: skip
 
 
 def common_in_place(function: Callable[..., object]) -> Callable[..., object]:
@@ -82,46 +168,17 @@ def common_in_place(function: Callable[..., object]) -> Callable[..., object]:
         common = Common._make(options.pop(name, None) for name in Common._fields)
         return function(common=common, **options)
 
-    decorated: Callable[..., object] = talk(command)
-    for option in (
-        click.option("--json", is_flag=True, help="One JSON object on stdout about what happened."),
-        click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing."),
-        click.option(
-            "--deadline", callback=_deadline, metavar="DURATION|TIME",
-            help="Stop in order by then, with exit code 75 [default: the end of the SLURM job, if any].",
-        ),
-        click.option("--overwrite", is_flag=True, help="Replace an output that psiflow did not write."),
-        click.option("--run-dir", metavar="DIR", help="Where the run is kept [default: OUTPUT.run]."),
-        click.option(
-            "--site", metavar="NAME|FILE", envvar="PSIFLOW_SITE", default="local", show_default=True,
-            help="Where and how to run.",
-        ),
-    ):  # fmt: skip
-        decorated = option(decorated)
-    return decorated
+    return _common(command)
 
 
 def common(function: Callable[..., object]) -> Callable[..., object]:
     """The options of a stage, handed to the command as one `common`."""
-    text = "Where the result goes [default: named after the input]."
-    return click.option("-o", "--output", metavar="FILE", help=text)(common_in_place(function))
+    return file("-o --output", "Where the result goes [default: named after the input].")(common_in_place(function))
 
 
-def frames(function: Callable[..., object]) -> Callable[..., object]:
-    """One or more inputs; `-` is stdin."""
-    return click.argument("frames", nargs=-1, required=True, metavar="FRAMES...")(function)
-
-
-def settings(function: Callable[..., object]) -> Callable[..., object]:
-    """--set key=value, as often as needed."""
-    return click.option(
-        "--set",
-        "settings",
-        multiple=True,
-        metavar="KEY=VALUE",
-        callback=_pairs,
-        help="A single setting, in its own name.",
-    )(function)
+frames = click.argument("frames", nargs=-1, required=True, metavar="FRAMES...")
+"""One or more inputs; `-` is stdin."""
+runs = click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path())
 
 
 def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -134,27 +191,14 @@ def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
     return pairs
 
 
-seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of every random choice.")
-model = click.option("--model", metavar="BUNDLE|FILE", help="A model bundle, as `psiflow train` makes.")
-keys = click.option(
-    "--keys",
-    metavar="NAME=KEY,...",
-    help="Where the labels are: energy=REF_energy,forces=REF_forces,stress=REF_stress.",
+settings = texts("--set settings", "KEY=VALUE", "A single setting, in its own name.", _pairs)
+seed = count("--seed", 0, "Of every random choice.", least=0)
+model = file("--model", "A model bundle, as `psiflow train` makes.", "BUNDLE|FILE")
+trust = flag("--trust", "Run a model file that is no bundle; such a file is a program.")
+failed = file("--failed", "Where failed frames go [default: OUTPUT with .failed before the suffix].")
+keys = text(
+    "--keys", None, "NAME=KEY,...", "Where the labels are: energy=REF_energy,forces=REF_forces,stress=REF_stress."
 )
-
-
-class Finite(click.FloatRange):
-    """A number in a range; click lets nan and infinity pass."""
-
-    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
-        return number
-
-    def _describe_range(self) -> str:
-        # click says `x<=None` of a range without ends
-        return "" if self.min is None and self.max is None else super()._describe_range()
 
 
 class Limit(NamedTuple):
@@ -187,10 +231,7 @@ def _limit(_ctx: click.Context, _param: click.Parameter, value: object) -> Limit
     return Limit(share, True)
 
 
-max_failed = click.option(
-    "--max-failed", default="0", show_default=True, metavar="SHARE|NUMBER", callback=_limit,
-    help="How many may fail before the exit code is 1.",
-)  # fmt: skip
+max_failed = text("--max-failed", "0", "SHARE|NUMBER", "How many may fail before the exit code is 1.", _limit)
 
 
 def required(value: str | None, option: str) -> str:

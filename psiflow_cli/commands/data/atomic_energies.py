@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands.shared import bundles, references, runner
+from psiflow_cli.commands.shared import references, runner
 from psiflow_cli.errors import UsageError, nearest
 
 
@@ -13,9 +13,9 @@ from psiflow_cli.errors import UsageError, nearest
 @click.argument("frames", nargs=-1, metavar="[FRAMES]...")
 @click.option("--elements", metavar="H,O", default="", help="Elements, beside those of FRAMES.")
 @references.reference
-@references.failed
-@click.option("--retry-failed", is_flag=True, help="Try again the states that failed.")
-@bundles.trust
+@options.failed
+@options.flag("--retry-failed", "Try again the states that failed.")
+@options.trust
 @options.common
 def command(
     frames: tuple[str, ...],

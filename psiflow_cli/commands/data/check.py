@@ -21,8 +21,8 @@ _INDENT = " " * 9
 
 @click.command("check", cls=options.StageCommand, short_help="What is wrong with a data set")
 @options.frames
-@click.option("--model", metavar="BUNDLE|FILE", help="Compare the stress with finite differences of a model's energy.")
-@bundles.trust
+@options.file("--model", "Compare the stress with finite differences of a model's energy.", "BUNDLE|FILE")
+@options.trust
 @options.keys
 @options.common_in_place
 def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str | None, common: options.Common) -> None:

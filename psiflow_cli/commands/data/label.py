@@ -5,31 +5,22 @@ from __future__ import annotations
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands.shared import bundles, references, runner
+from psiflow_cli.commands.shared import references, runner
 
 
 @click.command("label", cls=options.StageCommand, short_help="Energies, forces and stress from a reference method")
 @options.frames
 @references.reference
-@references.failed
+@options.failed
 @options.max_failed
-@click.option(
-    "--recover",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change of the input to try with a frame that does not converge; again for the next thing to try "
-    "[default: those of INPUT.recover.toml].",
-)
-@click.option(
-    "--from",
-    "taken_from",
-    multiple=True,
-    metavar="FILE",
-    help="Take labels over from here where frame and reference are the same; may be repeated.",
-)
-@click.option("--retry-failed", is_flag=True, help="Try again what failed for the frame's own reasons, too.")
-@click.option("--strict-version", is_flag=True, help="Compute anew what another version of the code has labelled.")
-@bundles.trust
+@options.texts("--recover", "KEY=VALUE",
+    "Change of the input to try with a frame that does not converge; again for the next thing to try "
+    "[default: those of INPUT.recover.toml].")  # fmt: skip
+@options.texts("--from taken_from", "FILE",
+    "Take labels over from here where frame and reference are the same; may be repeated.")  # fmt: skip
+@options.flag("--retry-failed", "Try again what failed for the frame's own reasons, too.")
+@options.flag("--strict-version", "Compute anew what another version of the code has labelled.")
+@options.trust
 @options.common
 def command(
     frames: tuple[str, ...],

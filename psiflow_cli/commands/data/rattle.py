@@ -10,22 +10,10 @@ from psiflow_cli.commands.shared import runner
 
 @click.command("rattle", cls=options.StageCommand, short_help="Distorted copies of structures, to start from")
 @options.frames
-@click.option("-n", "copies", type=click.IntRange(1), default=10, show_default=True, help="Copies of each frame.")
-@click.option(
-    "--amplitude",
-    type=options.Finite(0),
-    default=0.05,
-    show_default=True,
-    metavar="Å",
-    help="Standard deviation of each Cartesian displacement.",
-)
-@click.option(
-    "--strain",
-    type=options.Finite(0, 0.5),
-    default=0.0,
-    show_default=True,
-    help="Standard deviation of each strain component, for periodic frames.",
-)
+@options.count("-n copies", 10, "Copies of each frame.")
+@options.number("--amplitude", 0.05, "Å", "Standard deviation of each Cartesian displacement.", least=0)
+@options.number("--strain", 0.0, None,
+    "Standard deviation of each strain component, for periodic frames.", least=0, most=0.5)  # fmt: skip
 @options.seed
 @options.common
 def command(

@@ -44,43 +44,22 @@ def _threshold(_ctx: click.Context, _param: click.Parameter, value: str | None) 
 
 @click.command("select", cls=options.StageCommand, short_help="Frames that are worth labelling")
 @options.frames
-@click.option("-n", "--number", type=click.IntRange(1), help="How many to choose, at most.")
-@click.option(
-    "--by",
-    type=click.Choice(["random", "farthest", "committee", "error"]),
-    help="At random; far from each other; where a committee disagrees most; where a model is most wrong.",
-)
+@options.count("-n --number", None, "How many to choose, at most.")
+@options.choice("--by", ["random", "farthest", "committee", "error"], None,
+    "At random; far from each other; where a committee disagrees most; where a model is most wrong.")  # fmt: skip
 @options.model
-@bundles.trust
-@click.option("--exclude", multiple=True, metavar="FILE", help="What is there already; may be given more than once.")
-@click.option(
-    "--threshold",
-    metavar="LOW[:HIGH]",
-    callback=_threshold,
-    help="Of committee and error: leave out smaller scores, and larger ones (eV/Å).",
-)
-@click.option(
-    "--score",
-    type=click.Choice(["max", "mean"]),
-    default="max",
-    show_default=True,
-    help="Of committee and error: what of the atoms' values counts.",
-)
-@click.option(
-    "--descriptor",
-    type=click.Choice(["model", "soap"]),
-    help="The space of farthest and --min-distance [default: the model's own features where there is one, else SOAP].",
-)
-@click.option(
-    "--min-distance",
-    "closest",
-    type=options.Finite(0),
-    default=0.0,
-    metavar="NUMBER",
-    help="In that space, of a chosen frame from others and from what is in --exclude.",
-)
-@click.option("--stratify", type=click.Choice(["composition"]), help="Keep the proportions of the compositions.")
-@click.option("--rest", metavar="FILE", help="Where the frames that were not chosen go.")
+@options.trust
+@options.texts("--exclude", "FILE", "What is there already; may be given more than once.")
+@options.text("--threshold", None, "LOW[:HIGH]",
+    "Of committee and error: leave out smaller scores, and larger ones (eV/Å).", _threshold)  # fmt: skip
+@options.choice("--score", ["max", "mean"], "max", "Of committee and error: what of the atoms' values counts.")
+@options.choice("--descriptor", ["model", "soap"], None,
+    "The space of farthest and --min-distance [default: the model's own features where there is one, else SOAP].",
+)  # fmt: skip
+@click.option("--min-distance", "closest", type=options.Finite(0), default=0.0, metavar="NUMBER",
+    help="In that space, of a chosen frame from others and from what is in --exclude.")  # fmt: skip
+@options.choice("--stratify", ["composition"], None, "Keep the proportions of the compositions.")
+@options.file("--rest", "Where the frames that were not chosen go.")
 @options.keys
 @options.seed
 @options.common

@@ -34,22 +34,11 @@ def _parts(_ctx: click.Context, _param: click.Parameter, value: str) -> dict[str
 
 @click.command("split", cls=options.StageCommand, short_help="Parts to train, validate and test on, without leakage")
 @options.frames
-@click.option(
-    "--parts",
-    default="train=0.8,valid=0.1,test=0.1",
-    show_default=True,
-    callback=_parts,
-    metavar="NAME=SHARE,...",
-    help="Names and shares of the parts.",
-)
-@click.option(
-    "--group",
-    metavar="KEY",
-    help="Frames with the same value of this key, such as walker or config_type, stay together.",
-)
-@click.option(
-    "--stratify", metavar="KEY", help="Give each part its share of every value of this key; `composition` is one, too."
-)
+@options.text("--parts", "train=0.8,valid=0.1,test=0.1", "NAME=SHARE,...", "Names and shares of the parts.", _parts)
+@options.text("--group", None, "KEY",
+    "Frames with the same value of this key, such as walker or config_type, stay together.")  # fmt: skip
+@options.text("--stratify", None, "KEY",
+    "Give each part its share of every value of this key; `composition` is one, too.")  # fmt: skip
 @options.seed
 @options.common
 def command(

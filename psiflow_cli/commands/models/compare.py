@@ -45,33 +45,13 @@ def _share(_ctx: click.Context, _param: click.Parameter, value: str | None) -> f
 
 @click.command("compare", short_help="The errors of several models in one table")
 @click.argument("errors", nargs=-1, required=True, metavar="ERRORS.json...")
-@click.option(
-    "--reached",
-    metavar="QUANTITY=RMSE",
-    callback=_target,
-    help="Exit with 1 unless the last one's RMSE (in the table's unit) is at most this.",
-)
-@click.option(
-    "--improved",
-    metavar="SHARE",
-    callback=_share,
-    help="Exit with 1 unless the last one's RMSE is smaller than all before, by this share.",
-)
-@click.option(
-    "--by",
-    type=click.Choice(QUANTITIES),
-    default="forces",
-    show_default=True,
-    help="What --improved looks at.",
-)
-@click.option(
-    "--last",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="--improved takes the best of so many, the last ones.",
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@options.text("--reached", None, "QUANTITY=RMSE",
+    "Exit with 1 unless the last one's RMSE (in the table's unit) is at most this.", _target)  # fmt: skip
+@options.text("--improved", None, "SHARE",
+    "Exit with 1 unless the last one's RMSE is smaller than all before, by this share.", _share)  # fmt: skip
+@options.choice("--by", QUANTITIES, "forces", "What --improved looks at.")
+@options.count("--last", 1, "--improved takes the best of so many, the last ones.")
+@options.flag("--json as_json", "One JSON object on stdout.")
 @options.talk
 def command(
     errors: tuple[str, ...],

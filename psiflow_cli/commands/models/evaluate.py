@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 @click.command("evaluate", cls=options.StageCommand, short_help="Predictions of a model, and a table of its errors")
 @options.frames
 @options.model
-@bundles.trust
+@options.trust
 @options.keys
-@click.option("--plot", metavar="FILE.png", help="Draw predictions against labels.")
+@options.file("--plot", "Draw predictions against labels.", "FILE.png")
 @options.max_failed
 @options.common
 def command(

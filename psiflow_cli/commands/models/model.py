@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TARGETS = ("ase", "lammps", "mace", "nequip", "torchsim")
 _bundle = click.argument("model", metavar="BUNDLE")
-_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+_JSON = options.flag("--json as_json", "One JSON object on stdout.")
 
 
 @click.group("model", short_help="What a model bundle is, and what it turns into")
@@ -84,14 +84,10 @@ def verify(model: str, as_json: bool) -> None:
 @command.command("export", short_help="Write a model as another program reads it", cls=options.StageCommand)
 @_bundle
 @click.option("--to", "target", type=click.Choice(TARGETS), required=True, help="The program that is to read it.")
-@click.option(
-    "--format",
-    "form",
-    metavar="NAME",
-    help="Where that program reads several [default: the first that is named below].",
-)
-@click.option("--member", type=click.IntRange(0), metavar="N", help="Of a committee, which one.")
-@bundles.trust
+@options.text("--format form", None, "NAME",
+    "Where that program reads several [default: the first that is named below].")  # fmt: skip
+@options.count("--member", None, "Of a committee, which one.", least=0, form="N")
+@options.trust
 @options.common
 def export(model: str, target: str, form: str | None, member: int | None, trust: bool, common: options.Common) -> None:
     """Write a model in the form that another program reads; energies and forces stay the same.
@@ -139,11 +135,8 @@ def export(model: str, target: str, form: str | None, member: int | None, trust:
 
 @command.command("compile", short_help="Compile a model for machines like this one", cls=options.StageCommand)
 @_bundle
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="What it is to run on [default: as the site says].")
-@click.option(
-    "--target", type=click.Choice(["ase", "lammps", "torchsim"]), default="ase", show_default=True,
-    help="The program that is to load it.",
-)  # fmt: skip
+@options.choice("--device", ["cpu", "cuda"], None, "What it is to run on [default: as the site says].")
+@options.choice("--target", ["ase", "lammps", "torchsim"], "ase", "The program that is to load it.")  # fmt: skip
 @options.common_in_place
 def compile_(model: str, device: str | None, target: str, common: options.Common) -> None:
     """Compile a model, so that it runs faster on machines like the one it is compiled on.

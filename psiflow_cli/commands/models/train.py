@@ -26,29 +26,21 @@ def _valid(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
 
 @click.command("train", cls=options.StageCommand, short_help="Train a model with its family's own trainer")
 @options.frames
-@click.option("--arch", metavar="FAMILY", help="One of: " + ", ".join(registry.names("models")) + ".")
-@click.option(
-    "--valid", default="0.1", show_default=True, callback=_valid, metavar="FILE|SHARE", help="Validation data."
+@options.text("--arch", None, "FAMILY", "One of: " + ", ".join(registry.names("models")) + ".")
+@options.text("--valid", "0.1", "FILE|SHARE", "Validation data.", _valid)
+@options.file(
+    "--e0s", "Energies of isolated atoms (eV) [default: those of one-atom frames in the data].", "FILE|DICT|average"
 )
-@click.option(
-    "--e0s",
-    metavar="FILE|DICT|average",
-    help="Energies of isolated atoms (eV) [default: those of one-atom frames in the data].",
-)
-@click.option("--config", metavar="FILE", help="The trainer's own configuration, YAML or TOML.")
+@options.file("--config", "The trainer's own configuration, YAML or TOML.")
 @options.settings
 @options.keys
-@click.option("--init", metavar="BUNDLE|FILE", help="Start from this model, of the same family.")
-@click.option(
-    "--replay/--no-replay",
-    default=True,
-    show_default=True,
-    help="Whether to train on what the model of --init was trained on, too.",
-)
-@bundles.trust
-@click.option("--members", type=click.IntRange(1), default=1, show_default=True, help="Models in the committee.")
-@click.option("--bootstrap", is_flag=True, help="Each member is trained on its own sample, drawn with replacement.")
-@click.option("--mixed-references", is_flag=True, help="Take labels of different methods together.")
+@options.file("--init", "Start from this model, of the same family.", "BUNDLE|FILE")
+@click.option("--replay/--no-replay", default=True, show_default=True,
+    help="Whether to train on what the model of --init was trained on, too.")  # fmt: skip
+@options.trust
+@options.count("--members", 1, "Models in the committee.")
+@options.flag("--bootstrap", "Each member is trained on its own sample, drawn with replacement.")
+@options.flag("--mixed-references", "Take labels of different methods together.")
 @options.seed
 @options.common
 def command(

@@ -34,19 +34,11 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
 
 
 @click.command("cancel", short_help="End runs in order: nothing that is finished is lost")
-@click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path())
-@click.option("--all", "everything", is_flag=True, help="Every run at or below RUN (or the working directory).")
-@click.option(
-    "--wait",
-    "patience",
-    default="2 min",
-    show_default=True,
-    metavar="DURATION",
-    callback=_seconds,
-    help="How long to wait for the end of what runs; 0: do not.",
-)
-@click.option("--dry-run", is_flag=True, help="Say what would be ended, and do nothing.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON list on stdout about what happened.")
+@options.runs
+@options.flag("--all everything", "Every run at or below RUN (or the working directory).")
+@options.text("--wait patience", "2 min", "DURATION", "How long to wait for the end of what runs; 0: do not.", _seconds)
+@options.flag("--dry-run", "Say what would be ended, and do nothing.")
+@options.flag("--json as_json", "A JSON list on stdout about what happened.")
 @options.talk
 def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: bool, as_json: bool) -> None:
     """End each RUN in order, and wait until it has ended: its blocks are cancelled, and what is finished is kept.

@@ -23,14 +23,12 @@ _OTHERS = "What was computed with other settings is computed anew if a command a
 
 
 @click.command("clean", short_help="Free the space of runs that have ended")
-@click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path())
-@click.option(
-    "--other-settings", "others", is_flag=True, help="Also what was computed with other settings than the last."
-)
-@click.option("--runs", "whole", is_flag=True, help="The whole run directories, where the command is done.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and do nothing.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout; asks for --yes or --dry-run.")
+@options.runs
+@options.flag("--other-settings others", "Also what was computed with other settings than the last.")
+@options.flag("--runs whole", "The whole run directories, where the command is done.")
+@options.flag("--yes", "Do not ask.")
+@options.flag("--dry-run", "Say what would be deleted, and do nothing.")
+@options.flag("--json as_json", "One JSON object on stdout; asks for --yes or --dry-run.")
 @options.talk
 def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Delete what the runs at or below RUN (or the working directory) do not need, after saying how much that is.

@@ -30,18 +30,11 @@ def _states(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 
 
 @click.command("status", short_help="What every run below here does, and how far it is")
-@click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path())
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    metavar="STATE,...",
-    callback=_states,
-    help=f"Only runs in one of these states: {', '.join(COLOURS)}.",
-)
-@click.option("--failures", is_flag=True, help="List the failed frames by class, with their logs.")
-@click.option("--watch", is_flag=True, help="Go on showing it, until nothing runs any more, or Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON list on stdout; with --watch an object for each change.")
+@options.runs
+@options.texts("--state states", "STATE,...", f"Only runs in one of these states: {', '.join(COLOURS)}.", _states)
+@options.flag("--failures", "List the failed frames by class, with their logs.")
+@options.flag("--watch", "Go on showing it, until nothing runs any more, or Ctrl-C.")
+@options.flag("--json as_json", "A JSON list on stdout; with --watch an object for each change.")
 @options.talk
 def command(runs: tuple[str, ...], states: frozenset[str], failures: bool, watch: bool, as_json: bool) -> None:
     """Show the state of every run at or below RUN (or the working directory).

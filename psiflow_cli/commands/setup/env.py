@@ -12,7 +12,7 @@ from psiflow_cli.console import echo_json, note
 if TYPE_CHECKING:
     from psiflow_cli.messages import EnvironmentRow
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+_JSON = options.flag("--json as_json", "JSON on stdout.")
 
 
 @click.group("env", short_help="The workers' Python environments, one per model family")
@@ -30,13 +30,11 @@ def command() -> None:
 
 @command.command("create", short_help="Make the environment of a model family's workers")
 @click.argument("family", metavar="|".join(registry.names("models")))
-@click.option("--prefix", metavar="DIR", help="Where it goes, such as a disk that all nodes see [default: see below].")
-@click.option("--name", metavar="NAME", help="What it is called here [default: as the family].")
-@click.option("--python", metavar="PROGRAM", help="The Python to make it with [default: the one psiflow runs on].")
-@click.option(
-    "--with", "more", multiple=True, metavar="REQUIREMENT",
-    help="Install this too, in place of the pinned version, as in torch==2.9.1; may be repeated.",
-)  # fmt: skip
+@options.file("--prefix", "Where it goes, such as a disk that all nodes see [default: see below].", "DIR")
+@options.text("--name", None, "NAME", "What it is called here [default: as the family].")
+@options.text("--python", None, "PROGRAM", "The Python to make it with [default: the one psiflow runs on].")
+@options.texts("--with more", "REQUIREMENT",
+    "Install this too, in place of the pinned version, as in torch==2.9.1; may be repeated.")  # fmt: skip
 @_JSON
 @options.talk
 def create(

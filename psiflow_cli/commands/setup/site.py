@@ -28,7 +28,7 @@ def command() -> None:
 
 
 @command.command("list", short_help="Site files that can be named, and where each is")
-@click.option("--json", "as_json", is_flag=True, help="A JSON list on stdout.")
+@options.flag("--json as_json", "A JSON list on stdout.")
 @options.talk
 def list_(as_json: bool) -> None:
     """List the site files that can be named, and where each is.
@@ -58,8 +58,8 @@ def list_(as_json: bool) -> None:
 
 @command.command("show", short_help="A site as TOML, with what it extends and every default")
 @click.argument("name", envvar="PSIFLOW_SITE", default="local")
-@click.option("--json", "as_json", is_flag=True, help="The checked site, and what this machine has, as JSON.")
-@click.option("--script", metavar="EXECUTOR", help="The submit script of an executor's blocks; nothing is submitted.")
+@options.flag("--json as_json", "The checked site, and what this machine has, as JSON.")
+@options.text("--script", None, "EXECUTOR", "The submit script of an executor's blocks; nothing is submitted.")
 @options.talk
 def show(name: str, as_json: bool, script: str | None) -> None:
     """Show a site as TOML with what it extends and every default, and what it means on this machine.
@@ -128,8 +128,8 @@ def _show_script(site: Site, executor: str, machine: Machine) -> None:
 
 @command.command("check", short_help="Check names, programs, environments and partitions")
 @click.argument("name", envvar="PSIFLOW_SITE", default="local")
-@click.option("--submit", is_flag=True, help="Also run a tiny real task in a block of every executor.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON list of findings on stdout.")
+@options.flag("--submit", "Also run a tiny real task in a block of every executor.")
+@options.flag("--json as_json", "A JSON list of findings on stdout.")
 @options.talk
 def check(name: str, submit: bool, as_json: bool) -> None:
     """Check a site: names, programs, environments and partitions, and with --submit what its workers see.
@@ -181,8 +181,8 @@ def schema_() -> None:
 @click.option(
     "-o", "--output", default="", metavar="FILE", help="Where it goes; - is stdout [default: ./CLUSTER.toml]."
 )
-@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout about what was written.")
+@options.flag("--overwrite", "Replace a file that is there.")
+@options.flag("--json as_json", "One JSON object on stdout about what was written.")
 @options.talk
 def init(output: str, overwrite: bool, as_json: bool) -> None:
     """Write a site file to start from: what SLURM says it has or, without SLURM, what this machine has.

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING
 
 from psiflow_cli import registry
 from psiflow_cli.console import note
@@ -15,12 +12,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from psiflow_cli.bundle import Bundle
-
-
-def trust(function: Callable[..., Any]) -> Callable[..., Any]:
-    """--trust."""
-    text = "Run a model file that is no bundle; such a file is a program."
-    return click.option("--trust", is_flag=True, help=text)(function)
 
 
 def load(name: str, trusted: bool, kind: str | None = None) -> Bundle:

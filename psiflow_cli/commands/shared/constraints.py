@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import click
+
+from psiflow_cli import options
 
 
 def _indices(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...]:
@@ -18,7 +18,5 @@ def _indices(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
     return tuple(sorted(indices))
 
 
-def fixed(function: Callable[..., object]) -> Callable[..., object]:
-    """--fixed 0,1,5-8."""
-    text = "Atoms that do not move, from 0, in every frame; also those whose move_mask is F."
-    return click.option("--fixed", metavar="I,J-K,...", callback=_indices, help=text)(function)
+fixed = options.text("--fixed", None, "I,J-K,...",
+    "Atoms that do not move, from 0, in every frame; also those whose move_mask is F.", _indices)  # fmt: skip

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-import click
 
 from psiflow_cli import options, registry
 from psiflow_cli.commands.shared import bundles
@@ -15,25 +12,15 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.label.method import Method
 
 
-def reference(function: Callable[..., object]) -> Callable[..., object]:
-    """--reference, --input and --set."""
-    for option in (
-        options.settings,
-        click.option("--input", "input_file", metavar="FILE", help="The reference's own input, without coordinates."),
-        click.option(
-            "--reference",
-            metavar="NAME|FILE.py|BUNDLE",
-            help="One of: " + ", ".join(registry.names("references")) + "; a file of your own, or a model bundle.",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-def failed(function: Callable[..., object]) -> Callable[..., object]:
-    """--failed FILE."""
-    text = "Where failed frames go [default: OUTPUT with .failed before the suffix]."
-    return click.option("--failed", metavar="FILE", help=text)(function)
+reference = options.together(
+    options.text(
+        "--reference", None, "NAME|FILE.py|BUNDLE",
+        "One of: " + ", ".join(registry.names("references")) + "; a file of your own, or a model bundle.",
+    ),
+    options.file("--input input_file", "The reference's own input, without coordinates."),
+    options.settings,
+)  # fmt: skip
+"""--reference, --input and --set."""
 
 
 def method(name: str | None, input_file: str | None, settings: dict[str, str], trust: bool = False) -> Method:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING
 
 import click
 
+from psiflow_cli import options
+
 if TYPE_CHECKING:
     from psiflow_cli.stages.sample.blocking import Discard
-
-F = TypeVar("F", bound=Callable[..., object])
 
 
 def _discard(_ctx: click.Context, _param: click.Parameter, value: str) -> Discard:
@@ -31,42 +31,30 @@ def _discard(_ctx: click.Context, _param: click.Parameter, value: str) -> Discar
     raise click.BadParameter(f"{text!r} is neither a share such as 0.2 or 20% nor a time such as '5 ps'")
 
 
-def outputs(function: F) -> F:
+_options = options.together(
+    options.file("--properties", "A table with a row for each frame; .csv, or .parquet with pyarrow."),
+    options.file("--plot", "Temperature, energy and pressure against time; .png, .pdf or .svg."),
+    options.file("--final", "Where the walkers that came to the end are, as starts of another run."),
+    options.file(
+        "--stopped", "The last sound frame of each walker that a limit stopped, for labelling, if there are any."
+    ),
+    options.text(
+        "--discard", "0.2", "SHARE|TIME",
+        "The beginning of each path, a share or as in '5 ps', that counts in no average.", _discard,
+    ),
+)  # fmt: skip
+
+
+def outputs(function: Callable[..., object]) -> Callable[..., object]:
     """--properties, --plot, --final, --stopped and --discard, handed to the command as one `outputs`."""
 
     @wraps(function)
     def command(
-        properties: str | None,
-        plot: str | None,
-        final: str | None,
-        stopped: str | None,
-        discard: Discard,
-        **options: object,
-    ) -> None:
+        properties: str | None, plot: str | None, final: str | None, stopped: str | None, discard: Discard,
+        **more: object,
+    ) -> None:  # fmt: skip
         from psiflow_cli.stages.sample.request import Outputs
 
-        function(outputs=Outputs(properties, plot, final, stopped, discard), **options)
+        function(outputs=Outputs(properties, plot, final, stopped, discard), **more)
 
-    decorated: Callable[..., object] = command
-    for option in (
-        click.option(
-            "--discard", default="0.2", show_default=True, metavar="SHARE|TIME", callback=_discard,
-            help="The beginning of each path, a share or as in '5 ps', that counts in no average.",
-        ),
-        click.option(
-            "--stopped", metavar="FILE",
-            help="The last sound frame of each walker that a limit stopped, for labelling, if there are any.",
-        ),
-        click.option(
-            "--final", metavar="FILE",
-            help="Where the walkers that came to the end are, as starts of another run.",
-        ),
-        click.option(
-            "--plot", metavar="FILE", help="Temperature, energy and pressure against time; .png, .pdf or .svg."
-        ),
-        click.option(
-            "--properties", metavar="FILE", help="A table with a row for each frame; .csv, or .parquet with pyarrow."
-        ),
-    ):  # fmt: skip
-        decorated = option(decorated)
-    return cast("F", decorated)
+    return _options(command)

@@ -45,54 +45,19 @@ def _triple(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 @click.command("phonons", cls=options.StageCommand, short_help="Frequencies and harmonic free energy of relaxed frames")
 @options.frames
 @options.model
-@bundles.trust
-@click.option(
-    "--temperature",
-    default="300",
-    show_default=True,
-    metavar="K[,K...]",
-    callback=_temperatures,
-    help="Of the free energies.",
-)
-@click.option(
-    "--supercell",
-    metavar="N,N,N",
-    callback=_triple,
-    help="Of a crystal, in which atoms are displaced [default: the frame itself, and Γ alone].",
-)
-@click.option(
-    "--mesh",
-    metavar="N,N,N",
-    callback=_triple,
-    help="Wave vectors along each reciprocal vector, with --supercell [default: 50 Å over the cell's spacing].",
-)
-@click.option(
-    "--displacement",
-    type=options.Finite(0, min_open=True),
-    default=0.01,
-    show_default=True,
-    metavar="Å",
-    help="Of an atom, to both sides.",
-)
-@click.option(
-    "--fmax",
-    type=options.Finite(0, min_open=True),
-    default=0.02,
-    show_default=True,
-    metavar="eV/Å",
-    help="A frame is relaxed where the force on every atom is smaller.",
-)
-@click.option(
-    "--threshold",
-    type=options.Finite(0),
-    default=1.0,
-    show_default=True,
-    metavar="cm^-1",
-    help="Modes up to here, and imaginary ones, are left out of the sums.",
-)
-@click.option("--hessian", metavar="FILE.npz", help="Write the Hessians (eV/Å²), for numpy.load.")
+@options.trust
+@options.text("--temperature", "300", "K[,K...]", "Of the free energies.", _temperatures)
+@options.text("--supercell", None, "N,N,N",
+    "Of a crystal, in which atoms are displaced [default: the frame itself, and Γ alone].", _triple)  # fmt: skip
+@options.text("--mesh", None, "N,N,N",
+    "Wave vectors along each reciprocal vector, with --supercell [default: 50 Å over the cell's spacing].",
+    _triple)  # fmt: skip
+@options.number("--displacement", 0.01, "Å", "Of an atom, to both sides.", above=0)
+@options.number("--fmax", 0.02, "eV/Å", "A frame is relaxed where the force on every atom is smaller.", above=0)
+@options.number("--threshold", 1.0, "cm^-1", "Modes up to here, and imaginary ones, are left out of the sums.", least=0)
+@options.file("--hessian", "Write the Hessians (eV/Å²), for numpy.load.", "FILE.npz")
 @constraints.fixed
-@references.failed
+@options.failed
 @options.max_failed
 @options.common
 def command(

@@ -20,57 +20,18 @@ if TYPE_CHECKING:
 @click.command("relax", cls=options.StageCommand, short_help="Geometries and cells of least energy with a model")
 @options.frames
 @options.model
-@bundles.trust
-@click.option(
-    "--fmax",
-    type=options.Finite(0, min_open=True),
-    default=0.01,
-    show_default=True,
-    metavar="eV/Å",
-    help="Converged where the force on every atom is smaller.",
-)
-@click.option("--steps", type=click.IntRange(0), default=500, show_default=True, help="At most so many for a frame.")
-@click.option(
-    "--cell",
-    type=click.Choice(["fixed", "isotropic", "shape", "flexible"]),
-    default="fixed",
-    show_default=True,
-    help="How the cell moves: its size alone, its shape at constant volume, or all of it.",
-)
-@click.option(
-    "--pressure",
-    type=options.Finite(),
-    default=0.0,
-    show_default=True,
-    metavar="bar",
-    help="On a cell whose size moves.",
-)
-@click.option(
-    "--smax",
-    type=options.Finite(0, min_open=True),
-    default=100.0,
-    show_default=True,
-    metavar="bar",
-    help="Converged where the stress of a cell that moves is off by less, too.",
-)
-@click.option("--keep-symmetry", is_flag=True, help="Make a crystal's symmetry exact, and keep it.")
-@click.option(
-    "--symprec",
-    type=options.Finite(0, min_open=True),
-    default=0.01,
-    show_default=True,
-    metavar="Å",
-    help="How far atoms may be from the symmetry that --keep-symmetry finds.",
-)
+@options.trust
+@options.number("--fmax", 0.01, "eV/Å", "Converged where the force on every atom is smaller.", above=0)
+@options.count("--steps", 500, "At most so many for a frame.", least=0)
+@options.choice("--cell", ["fixed", "isotropic", "shape", "flexible"], "fixed",
+    "How the cell moves: its size alone, its shape at constant volume, or all of it.")  # fmt: skip
+@options.number("--pressure", 0.0, "bar", "On a cell whose size moves.")
+@options.number("--smax", 100.0, "bar", "Converged where the stress of a cell that moves is off by less, too.", above=0)
+@options.flag("--keep-symmetry", "Make a crystal's symmetry exact, and keep it.")
+@options.number("--symprec", 0.01, "Å", "How far atoms may be from the symmetry that --keep-symmetry finds.", above=0)
 @constraints.fixed
-@click.option(
-    "--optimizer",
-    type=click.Choice(["lbfgs", "bfgs", "fire"]),
-    default="lbfgs",
-    show_default=True,
-    help="Of ASE.",
-)
-@references.failed
+@options.choice("--optimizer", ["lbfgs", "bfgs", "fire"], "lbfgs", "Of ASE.")
+@options.failed
 @options.max_failed
 @options.common
 def command(

@@ -45,127 +45,38 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @click.command("sample", cls=options.StageCommand, short_help="Molecular dynamics of many walkers with a model")
 @options.frames
 @options.model
-@bundles.trust
-@click.option(
-    "--ensemble",
-    type=click.Choice(["nve", "nvt", "npt", "nvst"]),
-    default="nvt",
-    show_default=True,
-    help="What is conserved; nvst: the cell changes its shape at constant volume.",
-)
-@click.option(
-    "--temperature",
-    default="300",
-    show_default=True,
-    metavar="K[:K][,K...]",
-    callback=_temperatures,
-    help="Of the thermostat and of the first velocities; a list is taken in turn, 100:500 is a ramp.",
-)
-@click.option(
-    "--pressure",
-    type=options.Finite(),
-    default=1.0,
-    show_default=True,
-    metavar="bar",
-    help="Of npt.",
-)
-@click.option(
-    "--cell",
-    type=click.Choice(["isotropic", "flexible"]),
-    default="isotropic",
-    show_default=True,
-    help="How the cell of npt moves: its size alone, or all of it.",
-)
-@click.option("--steps", type=click.IntRange(1), default=1000, show_default=True, help="Steps of each walker.")
-@click.option(
-    "--every", type=click.IntRange(1), default=10, show_default=True, help="Steps from one frame to the next."
-)
-@click.option(
-    "--timestep",
-    type=options.Finite(0, min_open=True),
-    default=0.5,
-    show_default=True,
-    metavar="fs",
-    help="Of one step.",
-)
-@click.option(
-    "--thermostat",
-    type=click.Choice(["langevin", "csvr", "nose-hoover"]),
-    default="langevin",
-    show_default=True,
-    help="What keeps the temperature; csvr is canonical velocity rescaling.",
-)
-@click.option(
-    "--friction",
-    type=options.Finite(0, min_open=True),
-    default=10.0,
-    show_default=True,
-    metavar="1/ps",
-    help="Of the Langevin thermostat.",
-)
-@click.option(
-    "--walkers",
-    type=click.IntRange(1),
-    help="Walkers from each frame [default: one for each temperature].",
-)
-@click.option(
-    "--exchange",
-    type=click.IntRange(1),
-    metavar="STEPS",
-    help="Let the walkers of a frame exchange their temperatures every so many steps.",
-)
-@click.option(
-    "--beads",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Of the ring polymers of path integrals; each bead is a frame of its own.",
-)
-@click.option("--plumed", metavar="FILE", help="Input of PLUMED, for a static bias or for what it prints.")
-@click.option(
-    "--max-force",
-    type=options.Finite(0, min_open=True),
-    default=100.0,
-    show_default=True,
-    metavar="eV/Å",
-    help="A walker with a larger force on an atom is stopped.",
-)
-@click.option(
-    "--max-temperature",
-    type=options.Finite(0, min_open=True),
-    metavar="K",
-    help="A hotter walker is stopped [default: ten times --temperature, at least 10000].",
-)
-@click.option(
-    "--min-distance",
-    type=options.Finite(0),
-    default=0.4,
-    show_default=True,
-    metavar="Å",
-    help="A walker with two atoms nearer to each other is stopped.",
-)
-@click.option(
-    "--max-spread",
-    type=options.Finite(0, min_open=True),
-    metavar="eV/Å",
-    help="A walker is stopped where a committee disagrees more about the force on an atom.",
-)
-@click.option(
-    "--engine",
-    default="auto",
-    show_default=True,
-    help="One of: " + ", ".join(registry.names("samplers")) + "; auto measures which is fastest.",
-)
-@click.option("--batch", type=click.IntRange(1), help="Walkers that an engine moves together [default: measured].")
-@click.option("--config", metavar="FILE", help="TOML with what is changed more rarely; see --config-schema.")
-@click.option(
-    "--config-schema",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_print_schema,
-    help="Print the JSON schema of --config and exit.",
-)
+@options.trust
+@options.choice("--ensemble", ["nve", "nvt", "npt", "nvst"], "nvt",
+    "What is conserved; nvst: the cell changes its shape at constant volume.")  # fmt: skip
+@options.text("--temperature", "300", "K[:K][,K...]",
+    "Of the thermostat and of the first velocities; a list is taken in turn, 100:500 is a ramp.",
+    _temperatures)  # fmt: skip
+@options.number("--pressure", 1.0, "bar", "Of npt.")
+@options.choice("--cell", ["isotropic", "flexible"], "isotropic",
+    "How the cell of npt moves: its size alone, or all of it.")  # fmt: skip
+@options.count("--steps", 1000, "Steps of each walker.")
+@options.count("--every", 10, "Steps from one frame to the next.")
+@options.number("--timestep", 0.5, "fs", "Of one step.", above=0)
+@options.choice("--thermostat", ["langevin", "csvr", "nose-hoover"], "langevin",
+    "What keeps the temperature; csvr is canonical velocity rescaling.")  # fmt: skip
+@options.number("--friction", 10.0, "1/ps", "Of the Langevin thermostat.", above=0)
+@options.count("--walkers", None, "Walkers from each frame [default: one for each temperature].")
+@options.count("--exchange", None,
+    "Let the walkers of a frame exchange their temperatures every so many steps.", form="STEPS")  # fmt: skip
+@options.count("--beads", 1, "Of the ring polymers of path integrals; each bead is a frame of its own.")
+@options.file("--plumed", "Input of PLUMED, for a static bias or for what it prints.")
+@options.number("--max-force", 100.0, "eV/Å", "A walker with a larger force on an atom is stopped.", above=0)
+@options.number("--max-temperature", None, "K",
+    "A hotter walker is stopped [default: ten times --temperature, at least 10000].", above=0)  # fmt: skip
+@options.number("--min-distance", 0.4, "Å", "A walker with two atoms nearer to each other is stopped.", least=0)
+@options.number("--max-spread", None, "eV/Å",
+    "A walker is stopped where a committee disagrees more about the force on an atom.", above=0)  # fmt: skip
+@options.text("--engine", "auto", None,
+    "One of: " + ", ".join(registry.names("samplers")) + "; auto measures which is fastest.")  # fmt: skip
+@options.count("--batch", None, "Walkers that an engine moves together [default: measured].")
+@options.file("--config", "TOML with what is changed more rarely; see --config-schema.")
+@click.option("--config-schema", is_flag=True, is_eager=True, expose_value=False, callback=_print_schema,
+    help="Print the JSON schema of --config and exit.")  # fmt: skip
 @options.seed
 @sampled.outputs
 @options.max_failed
