@@ -58,8 +58,20 @@ class Finite(click.FloatRange):
 
 
 F = TypeVar("F", bound=Callable[..., object])
-Read = Callable[[click.Context, click.Parameter, Any], object]
-"""What makes a value of what was typed; raises BadParameter."""
+Read = Callable[[Any], object]
+"""What makes a value of what was typed; raises ValueError, whose text the user sees."""
+
+
+def _callback(read: Read) -> Callable[[click.Context, click.Parameter, object], object]:
+    """`read` as click calls it; an option without a value has none."""
+
+    def callback(_ctx: click.Context, _param: click.Parameter, value: object) -> object:
+        try:
+            return None if value is None else read(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return callback
 
 
 def _option(
@@ -77,12 +89,12 @@ def flag(names: str, what: str) -> Callable[[F], F]:
 
 def text(names: str, default: str | None, form: str | None, what: str, read: Read | None = None) -> Callable[[F], F]:
     """A word of a certain form, which `read` takes apart."""
-    return _option(names, default, form, what, callback=read)
+    return _option(names, default, form, what, callback=read and _callback(read))
 
 
 def texts(names: str, form: str, what: str, read: Read | None = None) -> Callable[[F], F]:
     """Words of a certain form; the option may be given more than once."""
-    return _option(names, None, form, what, callback=read, multiple=True)
+    return _option(names, None, form, what, callback=read and _callback(read), multiple=True)
 
 
 def file(names: str, what: str, form: str = "FILE") -> Callable[[F], F]:
@@ -152,8 +164,10 @@ _common = together(
     ),
     file("--run-dir", "Where the run is kept [default: OUTPUT.run].", "DIR"),
     flag("--overwrite", "Replace an output that psiflow did not write."),
-    text("--deadline", None, "DURATION|TIME",
-         "Stop in order by then, with exit code 75 [default: the end of the SLURM job, if any].", _deadline),
+    click.option(
+        "--deadline", metavar="DURATION|TIME", callback=_deadline,
+        help="Stop in order by then, with exit code 75 [default: the end of the SLURM job, if any].",
+    ),
     flag("--dry-run", "Say what would be done, and do nothing."),
     flag("--json", "One JSON object on stdout about what happened."),
     talk,
@@ -181,12 +195,12 @@ frames = click.argument("frames", nargs=-1, required=True, metavar="FRAMES...")
 runs = click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path())
 
 
-def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def _pairs(values: tuple[str, ...]) -> dict[str, str]:
     pairs = {}
     for value in values:
         key, equals, text = value.partition("=")
         if not equals or not key.strip():
-            raise click.BadParameter(f"{value!r} is not KEY=VALUE")
+            raise ValueError(f"{value!r} is not KEY=VALUE")
         pairs[key.strip()] = text.strip()
     return pairs
 
@@ -217,7 +231,7 @@ class Limit(NamedTuple):
         return FAILED_FRAMES if failed > self.of(total) else 0
 
 
-def _limit(_ctx: click.Context, _param: click.Parameter, value: object) -> Limit:
+def _limit(value: object) -> Limit:
     """`0.05` or `5%` (a share), `3` (a number)."""
     text = str(value).strip()
     if text.isdigit():
@@ -227,7 +241,7 @@ def _limit(_ctx: click.Context, _param: click.Parameter, value: object) -> Limit
     except ValueError:
         share = -1.0
     if not 0 <= share <= 1:
-        raise click.BadParameter(f"{text!r} is neither a share such as 0.05 or 5% nor a whole number")
+        raise ValueError(f"{text!r} is neither a share such as 0.05 or 5% nor a whole number")
     return Limit(share, True)
 
 

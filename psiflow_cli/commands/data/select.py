@@ -28,17 +28,15 @@ if TYPE_CHECKING:
         seed: int
 
 
-def _threshold(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[float, float] | None:
+def _threshold(value: str) -> tuple[float, float]:
     """`0.1`, or `0.1:0.5`."""
-    if value is None:
-        return None
     low, _, high = str(value).partition(":")
     try:
         limits = float(low), float(high or "inf")
     except ValueError:
         limits = 1.0, 0.0
     if not 0 <= limits[0] <= limits[1]:
-        raise click.BadParameter(f"{value!r} is neither a score such as 0.1 nor a range such as 0.1:0.5")
+        raise ValueError(f"{value!r} is neither a score such as 0.1 nor a range such as 0.1:0.5")
     return limits
 
 

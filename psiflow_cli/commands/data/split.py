@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.select.split import Part
 
 
-def _parts(_ctx: click.Context, _param: click.Parameter, value: str) -> dict[str, float]:
+def _parts(value: str) -> dict[str, float]:
     parts: dict[str, float] = {}
     for item in value.split(","):
         name, equals, share = (s.strip() for s in item.partition("="))
@@ -23,12 +23,12 @@ def _parts(_ctx: click.Context, _param: click.Parameter, value: str) -> dict[str
         except ValueError:
             number = -1.0
         if not equals or not name.isidentifier() or not number > 0:
-            raise click.BadParameter(f"{item!r} is not NAME=SHARE with a share above 0")
+            raise ValueError(f"{item!r} is not NAME=SHARE with a share above 0")
         if name in parts:
-            raise click.BadParameter(f"{name!r} is named twice")
+            raise ValueError(f"{name!r} is named twice")
         parts[name] = number
     if abs(sum(parts.values()) - 1) > 1e-6:
-        raise click.BadParameter(f"the shares add up to {sum(parts.values()):g}, not to 1")
+        raise ValueError(f"the shares add up to {sum(parts.values()):g}, not to 1")
     return parts
 
 

@@ -16,30 +16,26 @@ NO = 1
 """The exit code where the answer is no."""
 
 
-def _target(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, float] | None:
+def _target(value: str) -> tuple[str, float]:
     """`forces=50`."""
-    if value is None:
-        return None
     quantity, _, text = (word.strip() for word in value.partition("="))
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if quantity not in QUANTITIES or not number >= 0:
-        raise click.BadParameter(f"{value!r} is not QUANTITY=RMSE, with a quantity of {', '.join(QUANTITIES)}")
+        raise ValueError(f"{value!r} is not QUANTITY=RMSE, with a quantity of {', '.join(QUANTITIES)}")
     return quantity, number
 
 
-def _share(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+def _share(value: str) -> float:
     """`0.02` or `2%`."""
-    if value is None:
-        return None
     try:
         share = float(value.strip().removesuffix("%")) / (100 if value.strip().endswith("%") else NO)
     except ValueError:
         share = math.nan
     if not 0 <= share < 1:
-        raise click.BadParameter(f"{value!r} is not a share such as 0.02 or 2%")
+        raise ValueError(f"{value!r} is not a share such as 0.02 or 2%")
     return share
 
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.core.workspace import Workspace
 
 
-def _valid(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+def _valid(value: str) -> str:
     from psiflow_cli.stages.train.request import is_number
 
     if is_number(value) and not 0 < float(value) < 1:
-        raise click.BadParameter(f"{value} is neither a file nor a share between 0 and 1")
+        raise ValueError(f"{value} is neither a file nor a share between 0 and 1")
     return value
 
 

@@ -22,15 +22,12 @@ if TYPE_CHECKING:
 _POLL_S = 0.2
 
 
-def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+def _seconds(value: str) -> float:
     if value.strip() == "0":
         return 0.0
     from psiflow_cli import duration
 
-    try:
-        return float(duration.parse(value))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+    return float(duration.parse(value))
 
 
 @click.command("cancel", short_help="End runs in order: nothing that is finished is lost")

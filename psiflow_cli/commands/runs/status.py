@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.core.units import Units
 
 
-def _states(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> frozenset[str]:
+def _states(values: tuple[str, ...]) -> frozenset[str]:
     """`running,failed`, or the option more than once."""
     words = [word.strip() for value in values for word in value.split(",")]
     for word in words:
         if word not in COLOURS:
-            raise click.BadParameter(f"{word!r} is not one of {', '.join(COLOURS)}")
+            raise ValueError(f"{word!r} is not one of {', '.join(COLOURS)}")
     return frozenset(words)
 
 

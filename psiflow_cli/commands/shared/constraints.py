@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import click
 
-from psiflow_cli import options
-
 
 def _indices(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...]:
     """`0,1,5-8` as numbers, in order."""
@@ -18,5 +16,5 @@ def _indices(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
     return tuple(sorted(indices))
 
 
-fixed = options.text("--fixed", None, "I,J-K,...",
-    "Atoms that do not move, from 0, in every frame; also those whose move_mask is F.", _indices)  # fmt: skip
+fixed = click.option("--fixed", metavar="I,J-K,...", callback=_indices,
+    help="Atoms that do not move, from 0, in every frame; also those whose move_mask is F.")  # fmt: skip

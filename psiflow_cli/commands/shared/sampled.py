@@ -6,15 +6,13 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING
 
-import click
-
 from psiflow_cli import options
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.sample.blocking import Discard
 
 
-def _discard(_ctx: click.Context, _param: click.Parameter, value: str) -> Discard:
+def _discard(value: str) -> Discard:
     """`0.2` or `20%` (a share), `1.5 ps` or `500 fs`."""
     from psiflow_cli.stages.sample.blocking import Discard
 
@@ -28,7 +26,7 @@ def _discard(_ctx: click.Context, _param: click.Parameter, value: str) -> Discar
             if 0 <= discard.value < (1 if is_share else 1e12):
                 return discard
             break
-    raise click.BadParameter(f"{text!r} is neither a share such as 0.2 or 20% nor a time such as '5 ps'")
+    raise ValueError(f"{text!r} is neither a share such as 0.2 or 20% nor a time such as '5 ps'")
 
 
 _options = options.together(

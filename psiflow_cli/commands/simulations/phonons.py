@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.core.workspace import Workspace
 
 
-def _temperatures(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[float, ...]:
+def _temperatures(value: str) -> tuple[float, ...]:
     """`300` or `300,400`."""
     temperatures = []
     for word in value.split(","):
@@ -27,18 +27,16 @@ def _temperatures(_ctx: click.Context, _param: click.Parameter, value: str) -> t
         except ValueError:
             kelvin = 0.0
         if not 0 < kelvin < math.inf:
-            raise click.BadParameter(f"{word.strip()!r} is no temperature above 0 K, such as 300")
+            raise ValueError(f"{word.strip()!r} is no temperature above 0 K, such as 300")
         temperatures.append(kelvin)
     return tuple(temperatures)
 
 
-def _triple(_ctx: click.Context, _param: click.Parameter, value: str | None) -> list[int] | None:
+def _triple(value: str) -> list[int]:
     """`2,2,2`."""
-    if value is None:
-        return None
     words = [word.strip() for word in value.split(",")]
     if len(words) != 3 or not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise click.BadParameter(f"{value!r} is not three numbers from 1, such as 2,2,2")
+        raise ValueError(f"{value!r} is not three numbers from 1, such as 2,2,2")
     return [int(word) for word in words]
 
 

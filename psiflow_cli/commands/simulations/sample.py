@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.sample.request import Outputs, Sampling
 
 
-def _temperatures(_ctx: click.Context, _param: click.Parameter, value: str) -> list[list[float]]:
+def _temperatures(value: str) -> list[list[float]]:
     """`300`, `300,450,600` (the walkers take them in turn), `100:500` (a ramp from the first to the last step)."""
     ramps = []
     for word in str(value).split(","):
@@ -29,7 +29,7 @@ def _temperatures(_ctx: click.Context, _param: click.Parameter, value: str) -> l
         except ValueError:
             ends = []
         if len(ends) not in (1, 2) or not all(math.isfinite(t) and t >= 0 for t in ends):
-            raise click.BadParameter(f"{word.strip()!r} is neither a temperature in K nor a ramp such as 100:500")
+            raise ValueError(f"{word.strip()!r} is neither a temperature in K nor a ramp such as 100:500")
         ramps.append([ends[0], ends[-1]])
     return ramps
 
