@@ -9,10 +9,10 @@ import click
 
 from psiflow_cli import options, registry
 from psiflow_cli.commands.shared import bundles, runner
-from psiflow_cli.errors import BadConfig, NoInput, UsageError
+from psiflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Config, Summary
+    from psiflow_cli.messages import Summary
     from psiflow_cli.stages.core.workspace import Workspace
 
 
@@ -78,6 +78,7 @@ def command(
     """
     family = options.required(arch, "--arch")
     module = registry.load("models", family)
+    from psiflow_cli.stages.train import config as trainers_file
     from psiflow_cli.stages.train import e0s as energies_of
     from psiflow_cli.stages.train import preparation, stage
     from psiflow_cli.stages.train.request import Training
@@ -94,7 +95,13 @@ def command(
     if output == "-":
         raise UsageError("a model bundle is a directory and cannot go to stdout", "name it with --output")
     training = Training(
-        arch=family, module=module, e0s=energies, config=_read(config), config_file=config or "", init=first, **more
+        arch=family,
+        module=module,
+        e0s=energies,
+        config=trainers_file.read(config),
+        config_file=config or "",
+        init=first,
+        **more,
     )
     job = runner.on_site(training.job(frames, os.path.normpath(output)), common, family, "train")
 
@@ -118,44 +125,3 @@ def _said(summary: Summary) -> str:
         return f"trained {summary['total']} model(s) for {trained} epochs -> {where}"
     done = f"time is up after {trained} of {summary['epochs']} epochs: the best so far -> {where}"
     return f"{done}; run the same command again to go on"
-
-
-def _read(config: str | None) -> Config:
-    """The trainer's configuration file, YAML or TOML by suffix."""
-    if config is None:
-        return {}
-    from pathlib import Path
-
-    path = Path(config)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise NoInput(f"{config}: {error.strerror}", "check its name and the working directory") from None
-    except UnicodeDecodeError as error:
-        raise BadConfig(f"{config}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
-    data = _parse_toml(config, text) if path.suffix == ".toml" else _parse_yaml(config, text)
-    if not isinstance(data, dict):
-        raise BadConfig(f"{config}: not a table of settings", "one `name: value` a line, in the trainer's own names")
-    return data
-
-
-def _parse_toml(name: str, text: str) -> Config:
-    from psiflow_cli import toml
-
-    try:
-        return toml.loads(text)
-    except toml.TOMLDecodeError as error:
-        what, hint = toml.explain(name, text, error)
-        raise BadConfig(what, hint or "YAML is read from files that do not end in .toml") from None
-
-
-def _parse_yaml(name: str, text: str) -> object:
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or str(error)
-        place = f"{name}:{mark.line + 1}" if mark else name
-        raise BadConfig(f"{place}: not valid YAML: {' '.join(what.split())}", "TOML is read from *.toml") from None
