@@ -133,11 +133,7 @@ def _losses(has_stress: bool) -> Config:
         },
         "val_metrics": {
             "_target_": f"nequip.train.{name}Metrics",
-            "coeffs": {
-                "per_atom_energy_rmse": 1.0,
-                "forces_rmse": 1.0,
-                **({"stress_rmse": 1.0} if has_stress else {}),
-            },
+            "coeffs": {"per_atom_energy_rmse": 1.0, "forces_rmse": 1.0, **({"stress_rmse": 1.0} if has_stress else {})},
             **ignore,
         },
     }

@@ -58,12 +58,7 @@ def make(
         return md
     # `hydrostatic` without a stress changes nothing but spares a matrix exponential in every step.
     return langevinbaoab.LangevinBAOAB(
-        atoms,
-        timestep,
-        temperature_K=temperature,
-        T_tau=1000.0 * units.fs / job["friction"],
-        hydrostatic=True,
-        rng=rng,
+        atoms, timestep, temperature_K=temperature, T_tau=1000.0 * units.fs / job["friction"], hydrostatic=True, rng=rng
     )
 
 

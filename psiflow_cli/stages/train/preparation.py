@@ -68,10 +68,7 @@ def _energies(
 
 
 def _summary(
-    data: dataset.Dataset,
-    energies: e0s.E0S | str,
-    start: initial_model.Start | None,
-    executor: ResolvedExecutor | None,
+    data: dataset.Dataset, energies: e0s.E0S | str, start: initial_model.Start | None, executor: ResolvedExecutor | None
 ) -> TrainingData:
     """What a family has to know of the data; see `protocols.Model.plan`."""
     summary: TrainingData = {

@@ -16,10 +16,7 @@ def to_ase(frame: Frame) -> Atoms:
     import ase
 
     return ase.Atoms(
-        symbols=frame["symbols"],
-        positions=frame["positions"],
-        cell=frame.get("cell"),
-        pbc=frame.get("pbc") or False,
+        symbols=frame["symbols"], positions=frame["positions"], cell=frame.get("cell"), pbc=frame.get("pbc") or False
     )
 
 

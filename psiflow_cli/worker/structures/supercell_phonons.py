@@ -25,10 +25,7 @@ _THZ = 33.3564095198152
 
 
 def modes(
-    atoms: Atoms,
-    settings: HarmonicSettings,
-    has_own_masses: bool,
-    forces: Callable[[list[Frame]], list[np.ndarray]],
+    atoms: Atoms, settings: HarmonicSettings, has_own_masses: bool, forces: Callable[[list[Frame]], list[np.ndarray]]
 ) -> tuple[ModesOfMesh, tuple[np.ndarray, Atoms]]:
     """The modes of a crystal whose cell is taken as primitive, and the Hessian of the supercell with its atoms.
 
