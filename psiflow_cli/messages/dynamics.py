@@ -16,56 +16,40 @@ class WalkerStart(TypedDict):
 
     walker: int
     start: Frame
-    temperature: list[float]
-    """[at the first, at the last step] in K."""
+    temperature: list[float]  # [at the first, at the last step] in K
 
 
 class Limits(TypedDict, total=False):
     """Where a walker is stopped; None: never."""
 
-    force: float | None
-    """eV/Å."""
-    temperature: float | None
-    """K."""
-    distance: float | None
-    """Å."""
-    spread: float | None
-    """eV/Å, of a committee's forces."""
+    force: float | None  # eV/Å
+    temperature: float | None  # K
+    distance: float | None  # Å
+    spread: float | None  # eV/Å, of a committee's forces
 
 
 class DynamicsOptions(TypedDict):
     """What options of `sample` say of the dynamics, by their names."""
 
-    ensemble: str
-    """`nve`, `nvt`, `npt` or `nvst`."""
-    thermostat: str
-    """`langevin`, `csvr` or `nose-hoover`."""
-    timestep: float
-    """fs."""
-    friction: float
-    """1/ps."""
-    pressure: float
-    """bar."""
-    cell: str
-    """`isotropic` or `flexible`."""
-    exchange: int | None
-    """Steps between trials."""
+    ensemble: str  # `nve`, `nvt`, `npt` or `nvst`
+    thermostat: str  # `langevin`, `csvr` or `nose-hoover`
+    timestep: float  # fs
+    friction: float  # 1/ps
+    pressure: float  # bar
+    cell: str  # `isotropic` or `flexible`
+    exchange: int | None  # steps between trials
     beads: int
-    every: int
-    """Steps between recorded frames."""
+    every: int  # steps between recorded frames
     seed: int
 
 
 class DynamicsFile(TypedDict):
     """What the file of `sample --config` says of the dynamics."""
 
-    thermostat_time: float
-    """fs."""
+    thermostat_time: float  # fs
     chain_length: int
-    barostat_time: float
-    """fs."""
-    masses: dict[str, float]
-    """u, by element."""
+    barostat_time: float  # fs
+    masses: dict[str, float]  # u, by element
     fixed: list[int]
 
 
@@ -75,10 +59,8 @@ class Dynamics(DynamicsOptions, DynamicsFile):
     ramp_steps: int | None
     plumed: str | None
     limits: Limits
-    slab: NotRequired[bool]
-    """A frame is periodic in some directions only."""
-    charged: NotRequired[bool]
-    """A frame has a charge or a multiplicity."""
+    slab: NotRequired[bool]  # a frame is periodic in some directions only
+    charged: NotRequired[bool]  # a frame has a charge or a multiplicity
 
 
 class MDJob(Dynamics):
@@ -87,20 +69,16 @@ class MDJob(Dynamics):
     folder: str
     walkers: list[WalkerStart]
     model: ModelWeights
-    steps: int
-    """In all."""
-    block: int
-    """Steps of this call, at most."""
-    batch: int
-    """Walkers that a model is given at once."""
+    steps: int  # in all
+    block: int  # steps of this call, at most
+    batch: int  # walkers that a model is given at once
 
 
 class Violation(TypedDict):
     """What is wrong with a walker."""
 
     reason: str
-    kind: str
-    """`force`, `temperature`, `distance`, `spread`, `nan`, or a class of failure."""
+    kind: str  # `force`, `temperature`, `distance`, `spread`, `nan`, or a class of failure
 
 
 class Stop(Violation):
@@ -114,8 +92,7 @@ class WalkerReport(TypedDict):
 
     step: int
     frames: int
-    bytes: int
-    """Of the trajectory that hold the frames."""
+    bytes: int  # of the trajectory that hold the frames
     stopped: Stop | None
 
 
@@ -124,8 +101,7 @@ class BlockReport(TypedDict):
 
     walkers: list[WalkerReport]
     seconds: float
-    batch: NotRequired[int]
-    """Where memory made it smaller."""
+    batch: NotRequired[int]  # where memory made it smaller
 
 
 class StepTime(TypedDict):
@@ -133,5 +109,4 @@ class StepTime(TypedDict):
 
     engine: str
     batch: int
-    seconds: float
-    """Of one step of the whole batch."""
+    seconds: float  # of one step of the whole batch

@@ -23,11 +23,9 @@ class DrawnWalker(TypedDict):
     """A walker of a sampling, beside its rows in a CSV file."""
 
     walker: int
-    start: int
-    """Walkers of one number began with the same frame."""
+    start: int  # walkers of one number began with the same frame
     atoms: int
-    target: list[float] | None
-    """The thermostat's [at the first, at the last step] in K."""
+    target: list[float] | None  # the thermostat's [at the first, at the last step] in K
     stopped: bool
 
 
@@ -35,31 +33,23 @@ class RmseOfModel(TypedDict):
     """The errors of one evaluation."""
 
     name: str
-    energy: NotRequired[float]
-    """meV/atom."""
-    forces: NotRequired[float]
-    """meV/Å."""
-    stress: NotRequired[float]
-    """MPa."""
+    energy: NotRequired[float]  # meV/atom
+    forces: NotRequired[float]  # meV/Å
+    stress: NotRequired[float]  # MPa
 
 
 class Viewer(TypedDict, total=False):
     """Frames to be looked at in a page, or what is missing for that."""
 
-    data: str
-    """A file: a data set in chemiscope's JSON."""
-    script: str
-    """A file: its program."""
+    data: str  # a file: a data set in chemiscope's JSON
+    script: str  # a file: its program
     missing: str
 
 
 class Pictures(TypedDict):
     """What was drawn for the page of `psiflow report`."""
 
-    errors: str
-    """A PNG of the errors against the evaluations, or ""."""
-    plots: dict[str, str]
-    """Parity plots by the name of their evaluation."""
+    errors: str  # a PNG of the errors against the evaluations, or ""
+    plots: dict[str, str]  # parity plots by the name of their evaluation
     viewer: Viewer
-    missing: NotRequired[str]
-    """Why there are no pictures."""
+    missing: NotRequired[str]  # why there are no pictures

@@ -25,49 +25,35 @@ FailureClass = Literal[
 class Frame(TypedDict):
     """A structure."""
 
-    id: str
-    """16 hex digits; see `extxyz.frame_id`."""
+    id: str  # 16 hex digits; see `extxyz.frame_id`
     symbols: list[str]
-    positions: Vectors
-    """[N][3] in Å."""
-    cell: Vectors | None
-    """[3][3] in Å, one vector a row."""
-    pbc: list[bool]
-    """[3]."""
+    positions: Vectors  # [N][3] in Å
+    cell: Vectors | None  # [3][3] in Å, one vector a row
+    pbc: list[bool]  # [3]
     charge: NotRequired[int]
     multiplicity: NotRequired[int]
-    fixed: NotRequired[list[int]]
-    """Atoms that do not move, from 0."""
-    masses: NotRequired[list[float] | dict[str, float]]
-    """In u: of every atom, or of some elements."""
+    fixed: NotRequired[list[int]]  # atoms that do not move, from 0
+    masses: NotRequired[list[float] | dict[str, float]]  # in u: of every atom, or of some elements
 
 
 class Context(TypedDict):
     """Where and with what a task runs."""
 
-    scratch: str
-    """Folder for temporary files."""
+    scratch: str  # folder for temporary files
     keep_scratch: bool
-    logs: str
-    """Folder for logs that stay."""
-    device: str
-    """`cpu` or `cuda`."""
-    dtype: str | None
-    """`float32`, `float64` or None: the model's own."""
+    logs: str  # folder for logs that stay
+    device: str  # `cpu` or `cuda`
+    dtype: str | None  # `float32`, `float64` or None: the model's own
     cores: int
     ranks: int
     threads: int
     gpus: int
-    memory: int | None
-    """MB."""
-    walltime: float | None
-    """s."""
-    launch: str
-    """Template of the command that starts a program, or ""."""
+    memory: int | None  # MB
+    walltime: float | None  # s
+    launch: str  # template of the command that starts a program, or ""
     executable: str
     env: dict[str, str]
-    cpus: list[int] | None
-    """Of this worker alone; only the worker knows them."""
+    cpus: list[int] | None  # of this worker alone; only the worker knows them
     modules: list[str]
     source: list[str]
 
@@ -76,19 +62,13 @@ class Context(TypedDict):
 class Label(TypedDict):
     """What a reference computes for a frame."""
 
-    energy: float
-    """eV."""
-    forces: Vectors
-    """[N][3] in eV/Å."""
+    energy: float  # eV
+    forces: Vectors  # [N][3] in eV/Å
     stress: Voigt | None
-    code: str
-    """Code and version, such as `CP2K 2023.1`."""
-    info: NotRequired[dict[str, float | list[float]]]
-    """What else was asked for, such as `dipole` (e·Å)."""
-    arrays: NotRequired[dict[str, list[float]]]
-    """The same for each atom, such as charges (e)."""
-    recovery: NotRequired[str]
-    """The user's change that made the SCF converge."""
+    code: str  # code and version, such as `CP2K 2023.1`
+    info: NotRequired[dict[str, float | list[float]]]  # what else was asked for, such as `dipole` (e·Å)
+    arrays: NotRequired[dict[str, list[float]]]  # the same for each atom, such as charges (e)
+    recovery: NotRequired[str]  # the user's change that made the SCF converge
 
 
 class Failure(TypedDict):
@@ -96,8 +76,7 @@ class Failure(TypedDict):
 
     failure: FailureClass
     message: str
-    log: str
-    """A path, or ""."""
+    log: str  # a path, or ""
     recovery: NotRequired[str]
 
 
@@ -107,19 +86,15 @@ class Prediction(TypedDict):
     energy: float
     forces: Vectors
     stress: Voigt | None
-    energy_std: NotRequired[float]
-    """eV."""
-    forces_std: NotRequired[list[float]]
-    """[N] in eV/Å; see `committee_calculator.spread`."""
+    energy_std: NotRequired[float]  # eV
+    forces_std: NotRequired[list[float]]  # [N] in eV/Å; see `committee_calculator.spread`
 
 
 class Labels(TypedDict):
     """What a file says of a frame; None for what is not there."""
 
-    energy: float | None
-    """eV."""
-    forces: Vectors | None
-    """[N][3] in eV/Å."""
+    energy: float | None  # eV
+    forces: Vectors | None  # [N][3] in eV/Å
     stress: Voigt | None
 
 

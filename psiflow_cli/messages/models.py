@@ -14,12 +14,9 @@ Config = dict[str, Any]
 class ModelWeights(TypedDict):
     """A trained model, for a worker."""
 
-    family: str
-    """A name, a module, or a `file.py`."""
-    members: list[str]
-    """Folders; more than one is a committee, whose mean counts."""
-    weights: NotRequired[dict[str, str]]
-    """sha256 by path, checked before the files are read."""
+    family: str  # a name, a module, or a `file.py`
+    members: list[str]  # folders; more than one is a committee, whose mean counts
+    weights: NotRequired[dict[str, str]]  # sha256 by path, checked before the files are read
 
 
 class TrainingData(TypedDict):
@@ -28,17 +25,13 @@ class TrainingData(TypedDict):
     elements: list[str]
     frames: int
     valid_frames: int
-    stress: bool
-    """Every frame has one."""
-    some_stress: bool
-    """At least one frame has one."""
+    stress: bool  # every frame has one
+    some_stress: bool  # at least one frame has one
     periodic: bool
-    weighted: str
-    """Where a frame counts more or less than others, or ""."""
+    weighted: str  # where a frame counts more or less than others, or ""
     e0s: dict[str, float] | str
     """eV by symbol; or `average`; or `init`: those of the model file to start from."""
-    dtype: NotRequired[str]
-    """If the site asks for one."""
+    dtype: NotRequired[str]  # if the site asks for one
     init: NotRequired[Config]
     """The configuration of the model to start from; empty for a bare model file."""
 
@@ -47,23 +40,19 @@ class TrainingJob(TypedDict):
     """One member's training."""
 
     workdir: str
-    train: str
-    """Extended XYZ with energy, forces, stress, config_type, config_weight."""
+    train: str  # extended XYZ with energy, forces, stress, config_type, config_weight
     valid: str
     config: Config
     seed: int
-    init: NotRequired[str]
-    """A member's folder, or a trainer's bare model file, to start from."""
-    seconds: NotRequired[float | None]
-    """How long it may take."""
+    init: NotRequired[str]  # a member's folder, or a trainer's bare model file, to start from
+    seconds: NotRequired[float | None]  # how long it may take
 
 
 class Epoch(TypedDict, total=False):
     """A finished epoch; errors are of the validation set."""
 
     epoch: int
-    loss: float | None
-    """Mean over the training batches."""
+    loss: float | None  # mean over the training batches
     valid_loss: float
     rmse_e_meV_per_atom: float
     mae_e_meV_per_atom: float
@@ -77,47 +66,35 @@ class ModelFacts(TypedDict):
     """What a model file says of itself."""
 
     elements: list[str]
-    cutoff: float
-    """Å."""
+    cutoff: float  # Å
     dtype: str
-    atomic_energies: dict[str, float]
-    """eV, of isolated atoms."""
+    atomic_energies: dict[str, float]  # eV, of isolated atoms
 
 
 class TrainerFacts(ModelFacts):
     """What a trainer leaves beside its result."""
 
-    trainer: str
-    """Name and version."""
-    epoch: int
-    """Of the weights."""
-    finished: bool
-    """False if the clock ended the training."""
+    trainer: str  # name and version
+    epoch: int  # of the weights
+    finished: bool  # False if the clock ended the training
 
 
 class TrainedMember(ModelFacts):
     """What a trainer delivers."""
 
-    weights: list[str]
-    """Paths."""
-    logs: list[str]
-    """Paths."""
-    metrics: Epoch
-    """Of the epoch whose weights these are."""
-    trainer: str
-    """Name and version."""
-    finished: bool
-    """False if the time ended it."""
+    weights: list[str]  # paths
+    logs: list[str]  # paths
+    metrics: Epoch  # of the epoch whose weights these are
+    trainer: str  # name and version
+    finished: bool  # False if the time ended it
 
 
 class Machine(TypedDict):
     """What two machines must share for one to run what was compiled on the other."""
 
-    torch: str
-    """Its version."""
+    torch: str  # its version
     system: str
-    device: str
-    """The GPU's name, or 16 hex digits of what the CPU can do."""
+    device: str  # the GPU's name, or 16 hex digits of what the CPU can do
 
 
 class CompiledModel(TypedDict):
@@ -133,8 +110,7 @@ class CompiledRecord(TypedDict):
     """The JSON beside a compiled model."""
 
     sha256: str
-    weights: str
-    """sha256 of those it was made of."""
+    weights: str  # sha256 of those it was made of
     dtype: str
     elements: list[str]
     machine: Machine
@@ -144,5 +120,4 @@ class MemberMetrics(Epoch):
     """What metrics.json says of a member: of the epoch whose weights were kept, and:"""
 
     epochs: int
-    last: Epoch
-    """The last epoch."""
+    last: Epoch  # the last epoch

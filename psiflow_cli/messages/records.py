@@ -20,14 +20,11 @@ class StageSummary(TypedDict, total=False):
 
     total: int
     failed: int
-    failures: dict[str, int]
-    """How many failed, by class."""
+    failures: dict[str, int]  # how many failed, by class
     failed_output: str | None
     failed_hint: str
-    retry: bool
-    """Something failed for the machine's reasons."""
-    unfinished: bool
-    """The same command goes on."""
+    retry: bool  # something failed for the machine's reasons
+    unfinished: bool  # the same command goes on
 
 
 class Unit(TypedDict):
@@ -35,25 +32,18 @@ class Unit(TypedDict):
 
     kind: Literal["unit"]
     id: str
-    of: str
-    """Fingerprint of the settings that decide its result."""
+    of: str  # fingerprint of the settings that decide its result
     ok: bool
-    t: float
-    """When it was finished (seconds since 1970)."""
-    s: float
-    """How long it took."""
+    t: float  # when it was finished (seconds since 1970)
+    s: float  # how long it took
     cores: int
-    at: NotRequired[int]
-    """Of a unit that grows: how far it is (epochs, MD steps)."""
-    bytes: NotRequired[int]
-    """Of a walker: length of its trajectory."""
-    failure: NotRequired[str]
-    """Class, where `ok` is false."""
+    at: NotRequired[int]  # of a unit that grows: how far it is (epochs, MD steps)
+    bytes: NotRequired[int]  # of a walker: length of its trajectory
+    failure: NotRequired[str]  # class, where `ok` is false
     code: NotRequired[str]
     stopped: NotRequired[Stop]
     info: NotRequired[Epoch]
-    value: NotRequired[Any]
-    """The result itself; last, since it is large."""
+    value: NotRequired[Any]  # the result itself; last, since it is large
 
 
 class Begin(TypedDict):
@@ -92,8 +82,7 @@ class SamplingPlan(TypedDict):
     of: str
     engine: str
     batch: int
-    now: int
-    """Walkers that fit into memory at once."""
+    now: int  # walkers that fit into memory at once
     paces: NotRequired[list[StepTime]]
 
 
@@ -113,14 +102,10 @@ class RunResult(TypedDict):
 
     exit_code: int
     ended: float
-    finished: bool
-    """Nothing is left to do."""
-    outputs: dict[str, str]
-    """sha256 by absolute path."""
-    retry: bool
-    """Something failed for the machine's reasons, and the next invocation tries it again."""
-    keys: list[str]
-    """The `of` of this run's units."""
+    finished: bool  # nothing is left to do
+    outputs: dict[str, str]  # sha256 by absolute path
+    retry: bool  # something failed for the machine's reasons, and the next invocation tries it again
+    keys: list[str]  # the `of` of this run's units
     summary: Summary
 
 
@@ -151,18 +136,15 @@ class BlockRecord(TypedDict):
 
     state: str
     since: float
-    asked: float
-    """When it was submitted."""
-    queued: NotRequired[float]
-    """Seconds it waited."""
+    asked: float  # when it was submitted
+    queued: NotRequired[float]  # seconds it waited
 
 
 class BlocksRecord(TypedDict, total=False):
     """blocks.json."""
 
     executor: str
-    type: str
-    """The provider's."""
+    type: str  # the provider's
     clusters: str
     jobs: dict[str, BlockRecord]
 
@@ -172,8 +154,7 @@ class Holder(TypedDict, total=False):
 
     host: str
     pid: int
-    started: str
-    """Clock ticks since boot: a pid may be used again."""
+    started: str  # clock ticks since boot: a pid may be used again
     slurm_job_id: str | None
 
 
@@ -183,11 +164,9 @@ class TrainingFacts(TypedDict):
     family: str
     members: int
     elements: list[str]
-    cutoff: NotRequired[float]
-    """Å."""
+    cutoff: NotRequired[float]  # Å
     dtype: NotRequired[str]
-    unfinished: NotRequired[bool]
-    """The time ended the training."""
+    unfinished: NotRequired[bool]  # the time ended the training
     trainer: NotRequired[str]
     psiflow: NotRequired[str]
     data_sha256: NotRequired[str]
@@ -195,27 +174,21 @@ class TrainingFacts(TypedDict):
     valid_frames: NotRequired[int]
     seed: NotRequired[int]
     bootstrap: NotRequired[bool]
-    init: NotRequired[str]
-    """Fingerprint of the model that the training started from."""
-    init_weights: NotRequired[dict[str, str]]
-    """sha256 by path in that bundle."""
+    init: NotRequired[str]  # fingerprint of the model that the training started from
+    init_weights: NotRequired[dict[str, str]]  # sha256 by path in that bundle
     replayed_frames: NotRequired[int]
-    atomic_energies: NotRequired[dict[str, float]]
-    """eV."""
+    atomic_energies: NotRequired[dict[str, float]]  # eV
     configuration: NotRequired[Config]
-    epochs: NotRequired[list[int]]
-    """Of each member."""
+    epochs: NotRequired[list[int]]  # of each member
 
 
 class BundleFacts(TrainingFacts):
     """model.toml."""
 
-    weights: dict[str, str]
-    """sha256 by path in the bundle."""
+    weights: dict[str, str]  # sha256 by path in the bundle
     foreign: NotRequired[bool]
     """A trainer's bare model file, which no bundle describes; not in any file."""
-    data: NotRequired[dict[str, str]]
-    """sha256 of the training data, by path in the bundle."""
+    data: NotRequired[dict[str, str]]  # sha256 of the training data, by path in the bundle
 
 
 EnvironmentMarker = TypedDict(
@@ -242,8 +215,7 @@ class MemberErrors(TypedDict):
     meV/atom, meV/Å, meV/Å³."""
 
     member: int
-    epoch: int | None
-    """Whose weights these are."""
+    epoch: int | None  # whose weights these are
     epochs: int | None
     energy: NotRequired[dict[str, float]]
     forces: NotRequired[dict[str, float]]
@@ -256,9 +228,7 @@ class ModelReport(BundleFacts):
     model: str
     fingerprint: str
     finished: bool
-    size: int
-    """Bytes."""
+    size: int  # bytes
     errors: list[MemberErrors]
     compiled: list[str]
-    settings: dict[str, object]
-    """The main ones."""
+    settings: dict[str, object]  # the main ones

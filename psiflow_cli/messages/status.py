@@ -24,15 +24,11 @@ class BlockStatus(TypedDict):
     """A block in a batch system as `status --json` has it."""
 
     executor: str
-    provider: str
-    """Its type."""
+    provider: str  # its type
     job: str
-    state: str
-    """A `runtime.block_record.BlockState`."""
-    for_s: float
-    """In this state."""
-    queued_s: float | None
-    """Before it ran."""
+    state: str  # a `runtime.block_record.BlockState`
+    for_s: float  # in this state
+    queued_s: float | None  # before it ran
 
 
 class RunStatus(TypedDict):
@@ -40,15 +36,12 @@ class RunStatus(TypedDict):
 
     run: str
     command: str | None
-    state: str
-    """A `stages.runs.status.RunState`."""
+    state: str  # a `stages.runs.status.RunState`
     total: int
     done: int
     failed: int
-    lost: int
-    """Times that a unit was lost with its worker."""
-    started: str | None
-    """ISO 8601, as are the other times."""
+    lost: int  # times that a unit was lost with its worker
+    started: str | None  # ISO 8601, as are the other times
     updated: str | None
     rate_per_s: float | None
     eta_s: float | None
@@ -57,18 +50,14 @@ class RunStatus(TypedDict):
     pid: int | None
     slurm_job_id: str | None
     blocks: list[BlockStatus]
-    waiting: dict[str, float]
-    """Seconds by job, of those that are queued."""
+    waiting: dict[str, float]  # seconds by job, of those that are queued
     exit_code: int | None
-    message: str
-    """Why it is not done."""
+    message: str  # why it is not done
     argv: list[str]
     cwd: str | None
     info: Epoch
-    shown: NotRequired[bool]
-    """Whether it was asked for; left out of the JSON."""
-    failures: NotRequired[list[FailedUnit]]
-    """With --failures."""
+    shown: NotRequired[bool]  # whether it was asked for; left out of the JSON
+    failures: NotRequired[list[FailedUnit]]  # with --failures
 
 
 class ReportedRun(RunStatus):
@@ -85,15 +74,11 @@ class CancelledRun(TypedDict):
     state: str
     exit_code: int | None
     done: int
-    total: int | None
-    """None: it had not begun."""
+    total: int | None  # None: it had not begun
     slurm_job_id: str | None
-    cancelled: list[str]
-    """Jobs."""
-    left: list[str]
-    """Jobs that could not be cancelled."""
-    problem: str
-    """Why not."""
+    cancelled: list[str]  # jobs
+    left: list[str]  # jobs that could not be cancelled
+    problem: str  # why not
 
 
 class CleanedItem(TypedDict):
@@ -111,8 +96,7 @@ class CleanedRun(TypedDict):
     state: str
     bytes: int
     items: list[CleanedItem]
-    kept: str
-    """Why it is left alone, or ""."""
+    kept: str  # why it is left alone, or ""
 
 
 class EnvironmentRow(TypedDict):
@@ -126,5 +110,4 @@ class EnvironmentRow(TypedDict):
     psiflow: str | None
     matches: bool
     problem: str
-    up_to_date: NotRequired[bool]
-    """From `env create`."""
+    up_to_date: NotRequired[bool]  # from `env create`

@@ -7,76 +7,8 @@ in the workers' environment: they are called by name through `worker.process.cal
 What a command can do without is a Protocol of its own; ask with `isinstance(module, Renders)`.
 """
 
-from psiflow_cli.protocols.back_end import BackEnd
-from psiflow_cli.protocols.model import (
-    Batches,
-    Compiles,
-    Describes,
-    Exports,
-    ExportsCommittees,
-    HasExtra,
-    HasMainSettings,
-    Model,
-    Notes,
-    ReadsFiles,
-)
-from psiflow_cli.protocols.reference import (
-    Changes,
-    HasIdentity,
-    KnowsItsVersion,
-    LabelsAtoms,
-    LeavesOut,
-    Locates,
-    ReadsBundles,
-    Reference,
-    Renders,
-    RunsAs,
-    TriesOut,
-)
-from psiflow_cli.protocols.runtime import (
-    AsksForResources,
-    Cancels,
-    Executor,
-    ExplainsLoss,
-    FindsProblems,
-    Provider,
-    Starts,
-    Stops,
-    Tidies,
-)
-from psiflow_cli.protocols.sampler import Sampler
-
-__all__ = [
-    "AsksForResources",
-    "BackEnd",
-    "Batches",
-    "Cancels",
-    "Changes",
-    "Compiles",
-    "Describes",
-    "Executor",
-    "ExplainsLoss",
-    "Exports",
-    "ExportsCommittees",
-    "FindsProblems",
-    "HasExtra",
-    "HasIdentity",
-    "HasMainSettings",
-    "KnowsItsVersion",
-    "LabelsAtoms",
-    "LeavesOut",
-    "Locates",
-    "Model",
-    "Notes",
-    "Provider",
-    "ReadsBundles",
-    "ReadsFiles",
-    "Reference",
-    "Renders",
-    "RunsAs",
-    "Sampler",
-    "Starts",
-    "Stops",
-    "Tidies",
-    "TriesOut",
-]
+from psiflow_cli.protocols.back_end import *  # noqa: F403
+from psiflow_cli.protocols.model import *  # noqa: F403
+from psiflow_cli.protocols.reference import *  # noqa: F403
+from psiflow_cli.protocols.runtime import *  # noqa: F403
+from psiflow_cli.protocols.sampler import *  # noqa: F403

@@ -9,7 +9,5 @@ class BackEnd(Protocol):
     """What every back end states."""
 
     __name__: str
-    SUMMARY: str
-    """One line for people."""
-    REQUIRES: tuple[str, ...]
-    """Python packages that it imports in the worker."""
+    SUMMARY: str  # one line for people
+    REQUIRES: tuple[str, ...]  # Python packages that it imports in the worker

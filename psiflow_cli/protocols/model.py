@@ -61,8 +61,7 @@ class Model(BackEnd, Protocol):
 class ReadsFiles(Protocol):
     """A family whose trainer's bare model files can be used in place of a bundle."""
 
-    FILES: tuple[str, ...]
-    """How their names end."""
+    FILES: tuple[str, ...]  # how their names end
 
 
 @runtime_checkable
@@ -77,8 +76,7 @@ class HasMainSettings(Protocol):
 class HasExtra(Protocol):
     """A family that another one's environment serves."""
 
-    EXTRA: str
-    """The extra of pyproject.toml that installs what it needs."""
+    EXTRA: str  # the extra of pyproject.toml that installs what it needs
 
 
 @runtime_checkable
@@ -103,8 +101,7 @@ class ExportsCommittees(Protocol):
 class Compiles(Protocol):
     """A family whose models can be compiled for a machine."""
 
-    COMPILES: dict[str, str]
-    """{target: how its compiled files end}, the usual first."""
+    COMPILES: dict[str, str]  # {target: how its compiled files end}, the usual first
 
     def compile(self, member: str, target: str, folder: str, context: Context) -> CompiledModel:
         """*worker*: a compiled model in `folder`."""

@@ -33,8 +33,7 @@ class _Saved(TrainerState):
 
     epoch: int
     valid_loss: float
-    best: list[float]
-    """The lowest validation loss of each stage."""
+    best: list[float]  # the lowest validation loss of each stage
     model: dict[str, torch.Tensor]
     optimizer: dict[str, object]
     lr_scheduler: dict[str, object]

@@ -157,10 +157,8 @@ CAUSES = (
 class LogEntry(TypedDict, total=False):
     """A line of the results file of mace-torch 0.3.16; it has metrics, too."""
 
-    mode: str
-    """`opt`: a training batch; `eval`: the validation set."""
-    epoch: int | None
-    """None: before the first one."""
+    mode: str  # `opt`: a training batch; `eval`: the validation set
+    epoch: int | None  # None: before the first one
     loss: float
 
 
@@ -173,8 +171,7 @@ def errors(entry: LogEntry) -> Epoch:
 class TrainerState(TypedDict):
     """What a checkpoint of MACE's own forgets."""
 
-    shuffle: torch.Tensor
-    """Of the generator that orders the data."""
+    shuffle: torch.Tensor  # of the generator that orders the data
     ema: dict[str, object] | None
     swa: dict[str, object] | None
 
@@ -183,12 +180,10 @@ class TrainerState(TypedDict):
 class TrainerParts:
     """Parts of the trainer of mace-torch 0.3.16 whose state is not in its own checkpoints."""
 
-    ema: ExponentialMovingAverage | None
-    """The average of the weights."""
+    ema: ExponentialMovingAverage | None  # the average of the weights
     loader: DataLoader[AtomicData]
     scheduler: ReduceLROnPlateau
-    swa: SWAContainer | None
-    """The second stage."""
+    swa: SWAContainer | None  # the second stage
 
     def state(self) -> TrainerState:
         """What a restart needs."""

@@ -33,14 +33,11 @@ KEY = "psiflow"
 class Added(TypedDict):
     """What psiflow adds to a checkpoint."""
 
-    best: float
-    """The lowest validation loss so far."""
+    best: float  # the lowest validation loss so far
     stopping: StoppingState
     metrics: Epoch
-    coefficients: dict[str, float]
-    """Of the parts of the loss."""
-    ended: bool
-    """Nothing is left to train."""
+    coefficients: dict[str, float]  # of the parts of the loss
+    ended: bool  # nothing is left to train
 
 
 class Epochs:

@@ -176,8 +176,7 @@ class Flexible(Isotropic):
 class Shape(Flexible):
     """A cell that moves its shape alone; the trace of `p_eps` is zero."""
 
-    volume: float
-    """Å³."""
+    volume: float  # Å³
 
     def _part(self, matrix: np.ndarray) -> np.ndarray:
         return without_trace(matrix)

@@ -115,8 +115,7 @@ class MovingCell(AseClass):  # type: ignore[misc]
     """A cell that moves somehow."""
 
     variables: tuple[str, ...]
-    cell_dof: int
-    """Degrees of freedom of its momentum."""
+    cell_dof: int  # degrees of freedom of its momentum
     _evaluated: np.ndarray | None = None
     """The positions that the model's results are of; ASE makes a new array of them where they move."""
 
@@ -164,8 +163,7 @@ class Shape(Flexible):
 
     variables = (CHAIN, "_barostat._p_xi", "_p_g", "volume")
     cell_dof = 5
-    volume: float
-    """Å³."""
+    volume: float  # Å³
     _p_g: np.ndarray
     _h: np.ndarray
 

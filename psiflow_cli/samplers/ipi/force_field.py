@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 class Request(TypedDict):
     """A question of i-PI's for one bead."""
 
-    status: str
-    """`Queued` or `Done`."""
-    result: list[object] | None
-    """[energy, forces, virial, {}]."""
+    status: str  # `Queued` or `Done`
+    result: list[object] | None  # [energy, forces, virial, {}]
     t_queued: float
     t_dispatched: float
     t_finished: float

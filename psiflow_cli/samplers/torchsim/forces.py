@@ -58,16 +58,11 @@ def models(model: ModelWeights, context: Context, stress: bool) -> list[ModelInt
 class Predictions:
     """The mean over the members, for B walkers with N atoms in all; float64."""
 
-    energy: np.ndarray
-    """[B] in eV."""
-    forces: np.ndarray
-    """[N][3] in eV/Å."""
-    stress: np.ndarray | None
-    """[B][3][3] in eV/Å³."""
-    energy_std: np.ndarray | None
-    """[B] in eV, of a committee; see `committee_calculator.spread`."""
-    forces_std: np.ndarray | None
-    """[N] in eV/Å."""
+    energy: np.ndarray  # [B] in eV
+    forces: np.ndarray  # [N][3] in eV/Å
+    stress: np.ndarray | None  # [B][3][3] in eV/Å³
+    energy_std: np.ndarray | None  # [B] in eV, of a committee; see `committee_calculator.spread`
+    forces_std: np.ndarray | None  # [N] in eV/Å
 
     def spread(self, walker: int, atoms: slice) -> Spread | None:
         """How much a committee disagrees about a walker."""

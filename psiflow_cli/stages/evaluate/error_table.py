@@ -22,13 +22,10 @@ class Errors(TypedDict):
 class Group(TypedDict):
     """What a row of a table is of."""
 
-    quantity: str
-    """One of `UNITS`."""
+    quantity: str  # one of `UNITS`
     unit: str
-    by: str
-    """`all`, `element` or `config_type`."""
-    group: str
-    """The element or `config_type`, or ""."""
+    by: str  # `all`, `element` or `config_type`
+    group: str  # the element or `config_type`, or ""
 
 
 class ErrorRow(Group, Errors):

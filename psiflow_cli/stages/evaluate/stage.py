@@ -35,8 +35,7 @@ class Evaluation:
 
     job: Job
     model: Bundle
-    family: str
-    """The family's module."""
+    family: str  # the family's module
     keys: dict[str, str] | None
     plot: str | None
 

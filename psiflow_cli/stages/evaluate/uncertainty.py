@@ -16,14 +16,10 @@ _MEV = 1e3
 class Spread(TypedDict):
     """Of so many pairs of spread and error."""
 
-    spread: float
-    """Root mean square."""
-    error: float
-    """Root mean square."""
-    ratio: float | None
-    """Error over spread; None where there is no spread."""
-    correlation: float | None
-    """Pearson's; None where one of the two never varies."""
+    spread: float  # root mean square
+    error: float  # root mean square
+    ratio: float | None  # error over spread; None where there is no spread
+    correlation: float | None  # Pearson's; None where one of the two never varies
     count: int
 
 

@@ -23,11 +23,9 @@ class Compilation:
     """Which model, for what."""
 
     model: Bundle
-    family: str
-    """The family's module."""
+    family: str  # the family's module
     target: str
-    ending: str
-    """Of the compiled files."""
+    ending: str  # of the compiled files
     device: str
 
     @property

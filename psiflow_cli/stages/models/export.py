@@ -61,8 +61,7 @@ class Export:
 
     job: Job
     model: Bundle
-    family: str
-    """The family's module."""
+    family: str  # the family's module
     members: list[str]
     target: str
     form: str

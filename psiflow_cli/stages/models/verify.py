@@ -21,8 +21,7 @@ class Verified(TypedDict):
     """What became of the check."""
 
     model: str
-    checked: int
-    """Files."""
+    checked: int  # files
     wrong: list[Problem]
 
 

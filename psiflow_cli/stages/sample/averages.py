@@ -24,13 +24,10 @@ class Label(TypedDict, total=False):
     """Which path, or which paths, a row is about."""
 
     walker: int
-    start: int
-    """Number of the frame that it began from."""
+    start: int  # number of the frame that it began from
     atoms: int
-    paths: int
-    """How many were averaged."""
-    target: list[float]
-    """[at the first, at the last step] in K."""
+    paths: int  # how many were averaged
+    target: list[float]  # [at the first, at the last step] in K
 
 
 @dataclass(frozen=True)
@@ -39,10 +36,8 @@ class Row:
 
     label: Label
     frames: int
-    estimates: dict[str, Estimate]
-    """By quantity."""
-    discarded: int | None = None
-    """Frames that do not count, of a path."""
+    estimates: dict[str, Estimate]  # by quantity
+    discarded: int | None = None  # frames that do not count, of a path
 
     @property
     def message(self) -> dict[str, object]:

@@ -59,8 +59,7 @@ def _error(values: Sequence[float]) -> float:
 class Discard:
     """How much of each path belongs to its beginning, and counts in no average."""
 
-    value: float = 0.2
-    """A share, or ps."""
+    value: float = 0.2  # a share, or ps
     is_share: bool = True
 
     def until(self, last: float) -> float:
@@ -73,10 +72,8 @@ class Means:
     """Of a path: each quantity, over the frames that count."""
 
     frames: int
-    discarded: int
-    """Frames that do not count."""
-    estimates: dict[str, Estimate]
-    """By quantity; empty where no frame counts."""
+    discarded: int  # frames that do not count
+    estimates: dict[str, Estimate]  # by quantity; empty where no frame counts
 
 
 class Series:

@@ -21,12 +21,9 @@ Index = Annotated[int, msgspec.Meta(ge=0)]
 class SamplingFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Times in fs, masses in u; atoms are counted from 0."""
 
-    thermostat_time: Positive = 100.0
-    """Time constant of `csvr` and `nose-hoover`."""
-    chain_length: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
-    """Of Nose-Hoover chains."""
-    barostat_time: Positive = 1000.0
-    """Time constant of the cell."""
+    thermostat_time: Positive = 100.0  # time constant of `csvr` and `nose-hoover`
+    chain_length: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3  # of Nose-Hoover chains
+    barostat_time: Positive = 1000.0  # time constant of the cell
     masses: dict[str, Positive] = {}
     """Of elements, in place of the usual ones: { H = 2.014 }. A frame's own `masses` column wins."""
     fixed: list[Index] = []

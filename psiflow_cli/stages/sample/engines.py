@@ -33,10 +33,8 @@ class Plan:
 
     engine: str
     batch: int
-    now: int
-    """How many a model is given at once: less than `batch` once memory was short."""
-    steps: int | None = None
-    """How far to go, where an earlier run of the same plan went further."""
+    now: int  # how many a model is given at once: less than `batch` once memory was short
+    steps: int | None = None  # how far to go, where an earlier run of the same plan went further
 
     @property
     def module(self) -> str:

@@ -55,8 +55,7 @@ class WorkerTask:
     """A file that is made where ASE, matplotlib and pyarrow are."""
 
     function: str
-    source: Path
-    """What it is made from."""
+    source: Path  # what it is made from
     options: Mapping[str, object]
     output: str
 

@@ -43,17 +43,13 @@ class Sampling:
     """Which dynamics, with which model, from where."""
 
     model: Bundle
-    family: str
-    """The model family's module."""
-    dynamics: Dynamics
-    """What all walkers share."""
-    walkers: int
-    """Per frame."""
+    family: str  # the model family's module
+    dynamics: Dynamics  # what all walkers share
+    walkers: int  # per frame
     temperatures: list[list[float]]
     """[at the first, at the last step] in K, which the walkers of a frame take in turn."""
     steps: int
-    engine: str
-    """A name, or `auto`."""
+    engine: str  # a name, or `auto`
     batch: int | None
     outputs: Outputs = field(default_factory=Outputs)
 

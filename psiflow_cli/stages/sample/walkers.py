@@ -26,11 +26,9 @@ class Walker:
 
     number: int
     start: Frame
-    temperature: list[float]
-    """[at the first, at the last step] in K."""
+    temperature: list[float]  # [at the first, at the last step] in K
     step: int = 0
-    bytes: int = 0
-    """Length of the trajectory that the last checkpoint counts."""
+    bytes: int = 0  # length of the trajectory that the last checkpoint counts
     stopped: Stop | None = None
 
     @property
@@ -45,12 +43,10 @@ class WalkerGroup:
 
     folder: Path
     members: list[Walker]
-    batch: int
-    """How many of them a model is given at once."""
+    batch: int  # how many of them a model is given at once
     tries: int = 0
     losses: int = 0
-    block: int = FIRST_BLOCK
-    """Steps of its next task, at most."""
+    block: int = FIRST_BLOCK  # steps of its next task, at most
     done: bool = False
 
     @property

@@ -31,12 +31,9 @@ _HINT = "relax it first: psiflow relax FRAMES --model BUNDLE"
 
 
 class _FrameRow(TypedDict):
-    frame: int
-    """From 1."""
-    energy: float
-    """eV."""
-    modes: float
-    """How many the sums have."""
+    frame: int  # from 1
+    energy: float  # eV
+    modes: float  # how many the sums have
     imaginary: int
 
 
@@ -58,17 +55,13 @@ class Analysis:
 
     job: Job
     model: Bundle
-    family: str
-    """The family's module."""
+    family: str  # the family's module
     settings: HarmonicSettings
     constraints: Constraints
-    temperatures: tuple[float, ...]
-    """K."""
-    threshold: float
-    """cm^-1: lower modes are not counted."""
+    temperatures: tuple[float, ...]  # K
+    threshold: float  # cm^-1: lower modes are not counted
     failed: str
-    hessians: str | None = None
-    """A file for all Hessians."""
+    hessians: str | None = None  # a file for all Hessians
 
     @property
     def _fingerprint(self) -> str:

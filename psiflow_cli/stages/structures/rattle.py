@@ -20,10 +20,8 @@ class Rattling:
 
     job: Job
     copies: int
-    amplitude: float
-    """Standard deviation of each Cartesian displacement, in Å."""
-    strain: float
-    """Standard deviation of each component of the symmetric strain, without unit."""
+    amplitude: float  # standard deviation of each Cartesian displacement, in Å
+    strain: float  # standard deviation of each component of the symmetric strain, without unit
     seed: int
 
 

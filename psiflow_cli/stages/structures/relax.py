@@ -33,12 +33,10 @@ class Relaxation:
 
     job: Job
     model: Bundle
-    family: str
-    """The family's module."""
+    family: str  # the family's module
     settings: RelaxSettings
     constraints: Constraints
-    failed: str
-    """The file for frames that have no result."""
+    failed: str  # the file for frames that have no result
 
     @property
     def work(self) -> Work:

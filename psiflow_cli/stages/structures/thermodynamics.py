@@ -18,20 +18,13 @@ Rows = Sequence[Sequence[float]]
 class Harmonic(NamedTuple):
     """What a frame's vibrations amount to at a temperature; of a crystal, per cell as the frame has it."""
 
-    temperature: float
-    """K."""
-    zero_point_energy: float
-    """eV: sum of ħω/2."""
-    free_energy: float
-    """eV, quantum: sum of ħω/2 + kT ln(1 - exp(-ħω/kT))."""
-    free_energy_classical: float
-    """eV: sum of kT ln(ħω/kT)."""
-    entropy: float
-    """eV/K, quantum."""
-    entropy_classical: float
-    """eV/K."""
-    heat_capacity: float
-    """eV/K, quantum, at constant volume; each classical mode has k."""
+    temperature: float  # K
+    zero_point_energy: float  # eV: sum of ħω/2
+    free_energy: float  # eV, quantum: sum of ħω/2 + kT ln(1 - exp(-ħω/kT))
+    free_energy_classical: float  # eV: sum of kT ln(ħω/kT)
+    entropy: float  # eV/K, quantum
+    entropy_classical: float  # eV/K
+    heat_capacity: float  # eV/K, quantum, at constant volume; each classical mode has k
 
 
 def imaginary(modes: Rows, weights: Sequence[int], threshold: float) -> int:

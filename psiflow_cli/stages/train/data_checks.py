@@ -47,8 +47,7 @@ class Levels:
 class Overlap:
     """Structures that are to be trained on and validated with."""
 
-    valid: dict[int, str]
-    """Where each structure of the validation file is."""
+    valid: dict[int, str]  # where each structure of the validation file is
     common: dict[int, str] = field(default_factory=dict)
 
     def see(self, key: int, frame: Frame) -> None:

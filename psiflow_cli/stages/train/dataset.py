@@ -24,14 +24,11 @@ class Sources:
     """Where the frames come from; every one is read more than once."""
 
     frames: Reader
-    keys: Keys
-    """The names of the labels in `frames` and `valid`."""
-    valid: Reader | None = None
-    """A validation file, if there is one."""
+    keys: Keys  # the names of the labels in `frames` and `valid`
+    valid: Reader | None = None  # a validation file, if there is one
     old: dict[str, Reader] = field(default_factory=dict)
     """What a model to start from was trained on and validated with: `train` and `valid`."""
-    replay: bool = True
-    """Whether old frames that are not among the new ones are used, too."""
+    replay: bool = True  # whether old frames that are not among the new ones are used, too
 
     def __iter__(self) -> Iterator[tuple[Frame, Keys]]:
         """Every frame, with the names of its labels, in the order of `Dataset.parts`."""
@@ -54,16 +51,12 @@ class Dataset:
     e0s: E0S = field(default_factory=dict)
     frames: int = 0
     with_stress: int = 0
-    periodic: int = 0
-    """Frames that are periodic in all three directions."""
+    periodic: int = 0  # frames that are periodic in all three directions
     crystals_of_one_atom: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
-    replayed: int = 0
-    """Frames that were trained on before and are not among the new ones."""
-    first: dict[str, str] = field(default_factory=dict)
-    """Where each element was seen first."""
-    weighted: str = ""
-    """Where a frame counts more or less than others, if one does."""
+    replayed: int = 0  # frames that were trained on before and are not among the new ones
+    first: dict[str, str] = field(default_factory=dict)  # where each element was seen first
+    weighted: str = ""  # where a frame counts more or less than others, if one does
 
     def count(self, part: str) -> int:
         """How many frames a part has."""

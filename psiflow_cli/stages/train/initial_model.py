@@ -25,8 +25,7 @@ class Start:
     """A model to start from; its files stay where they are while the output is replaced."""
 
     model: Bundle
-    name: str
-    """As the user calls it."""
+    name: str  # as the user calls it
 
     @property
     def e0s(self) -> E0S | None:

@@ -22,27 +22,20 @@ _DECISIVE = ("arch", "valid", "e0s", "config", "keys", "members", "seed", "boots
 class Training:
     """What to fit, to what, and how; the names are those of the options of `psiflow train`."""
 
-    arch: str
-    """A family's name, or a file.py."""
+    arch: str  # a family's name, or a file.py
     module: Model
-    valid: str
-    """A file, or a share of the data."""
+    valid: str  # a file, or a share of the data
     e0s: E0S | str | None
     config: Config = field(default_factory=dict)
-    config_file: str = ""
-    """Where `config` was read from, or empty."""
+    config_file: str = ""  # where `config` was read from, or empty
     settings: dict[str, str] = field(default_factory=dict)
     keys: str | None = None
     members: int = 1
     seed: int = 0
-    init: Bundle | None = None
-    """A model to start from, of the same family."""
-    replay: bool = True
-    """Whether what that was trained on is trained on again."""
-    bootstrap: bool = False
-    """Whether each member has its own sample of the training frames."""
-    mixed_references: bool = False
-    """Whether labels of several methods may be taken together."""
+    init: Bundle | None = None  # a model to start from, of the same family
+    replay: bool = True  # whether what that was trained on is trained on again
+    bootstrap: bool = False  # whether each member has its own sample of the training frames
+    mixed_references: bool = False  # whether labels of several methods may be taken together
 
     @property
     def worker(self) -> str:

@@ -37,23 +37,19 @@ class WalkerState:
     positions: Vectors
     momenta: Vectors
     cell: Vectors | None
-    rng: dict[str, object]
-    """State of the generator of the noise, as builtins."""
+    rng: dict[str, object]  # state of the generator of the noise, as builtins
     more: dict[str, Any] = field(default_factory=dict)
     """What else the engine needs to go on: its thermostat's and barostat's variables, as builtins."""
     stopped: Stop | None = None
-    frames: int = 0
-    """Number of frames recorded so far."""
-    length: int = 0
-    """Length of the trajectory file that holds them, in bytes."""
+    frames: int = 0  # number of frames recorded so far
+    length: int = 0  # length of the trajectory file that holds them, in bytes
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """The walkers of a group between two blocks, in the order of their job."""
 
-    key: str
-    """See `job_key`."""
+    key: str  # see `job_key`
     walkers: Sequence[WalkerState]
 
 

@@ -23,18 +23,12 @@ class FrameRecord:
     """A walker after a step."""
 
     step: int
-    positions: Rows
-    """Å."""
-    cell: Rows | None
-    """Å."""
-    energy: float
-    """Of the model, in eV."""
-    kinetic: float
-    """eV."""
-    temperature: float
-    """K."""
-    target: float | None = None
-    """The thermostat's temperature, in K."""
+    positions: Rows  # Å
+    cell: Rows | None  # Å
+    energy: float  # of the model, in eV
+    kinetic: float  # eV
+    temperature: float  # K
+    target: float | None = None  # the thermostat's temperature, in K
     stress: Sequence[float] | np.ndarray | None = None
     """The model's in eV/Å³, with ASE's sign and order; with the momenta's part it gives the pressure."""
     spread: Spread | None = None

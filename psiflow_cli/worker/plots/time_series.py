@@ -38,8 +38,7 @@ class Panel:
 
     label: str
     paths: dict[int, Series]
-    levels: Sequence[float] = ()
-    """What it should be."""
+    levels: Sequence[float] = ()  # what it should be
 
 
 def draw(
