@@ -10,12 +10,8 @@ if TYPE_CHECKING:
 
 Settings = Mapping[str, Any]
 """A back end's own settings, in its own names; only that back end reads them."""
-Wire = dict[str, Any]
-"""Untyped; to go."""
-Vectors = list[list[float]]
-"""[N][3]."""
-Voigt = list[float]
-"""xx, yy, zz, yz, xz, xy in eV/Å³; positive under tension, as ASE has it."""
+Vectors = list[list[float]]  # [N][3]
+Voigt = list[float]  # xx, yy, zz, yz, xz, xy in eV/Å³; positive under tension, as ASE has it
 
 FailureClass = Literal[
     "unconverged", "crashed", "timeout", "out-of-memory", "inconsistent", "invalid-input", "worker-lost"

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
-Config = dict[str, Any]
-"""A trainer's full configuration, in the trainer's own names."""
+Config = dict[str, Any]  # a trainer's full configuration, in the trainer's own names
 
 
 class ModelWeights(TypedDict):

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "Allegro: strictly local equivariant potentials, for large systems"
 REQUIRES = ("allegro", "nequip", "lightning", "torch", "ase")
-EXTRA = "nequip"
-"""The environment of NequIP has it, too."""
+EXTRA = "nequip"  # the environment of NequIP has it, too
 
 
 def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Config:

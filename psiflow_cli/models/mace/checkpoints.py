@@ -66,8 +66,7 @@ class Checkpoints:
         self._valid_loss = math.nan
         self._parts: TrainerParts
         self._trained = False
-        self.is_enough = False
-        """Whether the training is to end before its next epoch."""
+        self.is_enough = False  # whether the training is to end before its next epoch
 
     def load_latest(
         self, state: CheckpointState, swa: bool = False, device: torch.device | None = None, strict: bool = False

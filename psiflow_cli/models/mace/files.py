@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-CONFIG = "mace.yaml"
-"""The trainer's whole configuration; `mace_run_train --config` takes it."""
-LOG = "trainer.log"
-"""What the last process said; MACE's own log of all of them is in `logs/`."""
+CONFIG = "mace.yaml"  # the trainer's whole configuration; `mace_run_train --config` takes it
+LOG = "trainer.log"  # what the last process said; MACE's own log of all of them is in `logs/`
 MODELS = "models"
-WEIGHTS = "weights/mace.model"
-"""The result: there only when the training is finished."""
+WEIGHTS = "weights/mace.model"  # the result: there only when the training is finished
 FACTS = "facts.json"
 RESULTS = "results"

@@ -18,10 +18,8 @@ ARCHITECTURE = """
 """.split()  # noqa: SIM905
 LR = 5e-3
 """Half the rate from scratch: measured, a tenth of it takes as long to learn what is new as a training from nothing."""
-SHORTER = 4
-"""Epochs from scratch for one from a model."""
-PATIENCE = 20
-"""Epochs without a lower validation loss after which the last stage ends."""
+SHORTER = 4  # epochs from scratch for one from a model
+PATIENCE = 20  # epochs without a lower validation loss after which the last stage ends
 
 
 def tuned(full: Config, chosen: Config, old: Config) -> Config:

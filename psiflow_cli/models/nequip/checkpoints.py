@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from psiflow_cli.messages import Epoch
 
-KEY = "psiflow"
-"""Where a checkpoint has what psiflow adds."""
+KEY = "psiflow"  # where a checkpoint has what psiflow adds
 
 
 class Added(TypedDict):

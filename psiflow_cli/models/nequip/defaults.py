@@ -11,14 +11,11 @@ from psiflow_cli.models.nequip.keys import SHORT
 if TYPE_CHECKING:
     from psiflow_cli.messages import Config, TrainingData
 
-STEPS = 20_000
-"""How many optimiser steps a training takes by default."""
+STEPS = 20_000  # how many optimiser steps a training takes by default
 ENERGY = 100.0
 """How much more the square of an energy error per atom (eV) counts than that of a force (eV/Å), in the end."""
-STRESS = 10.0
-"""The same of the stress (eV/Å³)."""
-LR_FALL = 0.01
-"""The last learning rate over the first."""
+STRESS = 10.0  # the same of the stress (eV/Å³)
+LR_FALL = 0.01  # the last learning rate over the first
 SHORTER = 4
 """Into how many parts the epochs are divided, of which one is enough for a training that starts from a model."""
 NEQUIP: Config = {

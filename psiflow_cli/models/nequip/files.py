@@ -4,14 +4,12 @@ from __future__ import annotations
 
 CONFIG = "nequip.yaml"
 """The trainer's whole configuration; `nequip-train -cn nequip` in this folder takes it."""
-LOG = "trainer.log"
-"""What the last process said; NequIP's own log of all of them is in `hydra/`."""
+LOG = "trainer.log"  # what the last process said; NequIP's own log of all of them is in `hydra/`
 HYDRA = "hydra"
 CHECKPOINTS = "checkpoints"
 LAST = f"{CHECKPOINTS}/last.ckpt"
 BEST = f"{CHECKPOINTS}/best.ckpt"
-EPOCHS = "epochs.jsonl"
-"""One line for each finished epoch."""
+EPOCHS = "epochs.jsonl"  # one line for each finished epoch
 WEIGHTS = "weights/model.nequip.zip"
 """The result, NequIP's own package: there only when the training is at its end."""
 FACTS = "facts.json"

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Epoch, Frame, ModelFacts, PredictionResult
 
 _PACKAGE, _READER = "nequip", "nequip_internals.py"
-SCALE_SHIFT = "PerTypeScaleShift"
-"""The class of the module that has the atomic energies."""
+SCALE_SHIFT = "PerTypeScaleShift"  # the class of the module that has the atomic energies
 CAUSES = (
     (r"No module named", BAD_CONFIG, "install nequip in the worker's environment: psiflow env create nequip"),
     (r"TypeError|ConfigKeyError|InterpolationKeyError|Error locating target|ConfigAttributeError", BAD_CONFIG,

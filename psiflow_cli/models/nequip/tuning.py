@@ -12,10 +12,8 @@ from psiflow_cli.models.nequip.defaults import ENERGY
 if TYPE_CHECKING:
     from psiflow_cli.messages import Config
 
-LR = 2e-3
-"""A fifth of the rate from scratch: larger steps first undo what was learned."""
-PATIENCE = 20
-"""Epochs without a lower validation loss after which the training ends."""
+LR = 2e-3  # a fifth of the rate from scratch: larger steps first undo what was learned
+PATIENCE = 20  # epochs without a lower validation loss after which the training ends
 _OWN = ("compile_mode", "per_type_energy_scales_trainable", "per_type_energy_shifts_trainable")
 """Keys of the model that a model to start from does not decide."""
 

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import MDJob
     from psiflow_cli.samplers.ase.barostats import Variables
 
-CHAIN = "_thermostat._p_eta"
-"""Where ASE has the momenta of a thermostat's chain."""
+CHAIN = "_thermostat._p_eta"  # where ASE has the momenta of a thermostat's chain
 
 
 def make(atoms: Atoms, job: MDJob, temperature: float, dof: int, more: Variables) -> FixedCell | MovingCell:

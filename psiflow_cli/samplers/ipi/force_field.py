@@ -56,10 +56,8 @@ class ModelForceField:
     def __init__(self, atoms: Atoms, calculator: Calculator | None, cell_moves: bool, batched: Batched | None):
         """`calculator` or `batched` answers."""
         self.atoms, self.calculator, self.cell_moves, self.batched = atoms, calculator, cell_moves, batched
-        self.bead_numbers: dict[int, int] = {}
-        """Which bead a request of i-PI's is about."""
-        self.predicted: list[BeadForces] = []
-        """Of each bead, once all have been asked for."""
+        self.bead_numbers: dict[int, int] = {}  # which bead a request of i-PI's is about
+        self.predicted: list[BeadForces] = []  # of each bead, once all have been asked for
         self.wants_stress = False
         """Whether the next positions are to have a stress, if the model has one."""
         self._waiting: dict[int, tuple[np.ndarray, Request]] = {}

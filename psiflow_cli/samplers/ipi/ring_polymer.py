@@ -68,8 +68,7 @@ class RingPolymers:
         moving = len(atoms) - len(fixed)
         self.rests = velocities.rests(job) and moving > 1 and not fixed
         self.freedom = velocities.degrees_of_freedom(moving, self.rests)
-        self.inner = 3 * moving * (self.count - 1)
-        """Degrees of freedom beside those of the centroids."""
+        self.inner = 3 * moving * (self.count - 1)  # degrees of freedom beside those of the centroids
         femtosecond = units.fs / self.hbar
         self.beads = Beads(len(atoms), self.count)
         self.beads.m[:] = atoms.get_masses() / self.hbar**2
@@ -103,8 +102,7 @@ class RingPolymers:
     def _watch_kinetic_energy(self) -> None:
         """Keep the kinetic energy of each step where it is canonical, behind the thermostat in its middle."""
         integrator = self.motion.integrator
-        self.kinetic = 0.0
-        """Of all beads' momenta, in eV: `count` times the classical one."""
+        self.kinetic = 0.0  # of all beads' momenta, in eV: `count` times the classical one
         if not hasattr(integrator, "tstep"):
             return
         thermostat_step = integrator.tstep

@@ -62,8 +62,7 @@ class Batch:
         self.masses = np.concatenate([np.zeros(0), *(walker.masses for walker in walkers)])[:, None]
         self.moves = np.ones_like(self.masses)
         """0 for an atom that does not move, else 1; shape (N, 1), as the masses."""
-        self.parts: list[slice] = []
-        """Which rows of the arrays are each walker's."""
+        self.parts: list[slice] = []  # which rows of the arrays are each walker's
         begin = 0
         for walker in walkers:
             part = slice(begin, begin + len(walker.masses))

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from psiflow_cli.errors import BadData, NoInput
 from psiflow_cli.stages.evaluate.error_table import UNITS, ErrorRow
 
-RowOf = dict[str, ErrorRow]
-"""The row over all frames of each quantity."""
+RowOf = dict[str, ErrorRow]  # the row over all frames of each quantity
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,7 @@ class Tally:
         }
 
 
-Key = tuple[str, str, str]
-"""Quantity, by what, and group."""
+Key = tuple[str, str, str]  # quantity, by what, and group
 UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "MPa"}
 _SCALE = {"energy": 1e3, "forces": 1e3, "stress": 160217.6634}
 """From eV, eV/Å and eV/Å³; 1 eV/Å³ is 160.2176634 GPa (CODATA 2018)."""

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 QUANTITIES = {"temperature": "K", "pressure": "bar", "volume": "Å³", "model_energy": "eV"}
 """What is averaged: keys of a recorded frame, with their units."""
-SHOWN = 20
-"""Rows of a table; the averages below them are of all."""
+SHOWN = 20  # rows of a table; the averages below them are of all
 _SYMBOLS = {"temperature": "T", "pressure": "P", "volume": "V", "model_energy": "E"}
 
 

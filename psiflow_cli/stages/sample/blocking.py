@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-FEWEST_BLOCKS = 8
-"""Of fewer blocks the scatter says nothing."""
+FEWEST_BLOCKS = 8  # of fewer blocks the scatter says nothing
 
 
 class Estimate(NamedTuple):

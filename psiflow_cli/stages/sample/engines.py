@@ -19,12 +19,9 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.sample.request import Sampling
     from psiflow_cli.stages.sample.walkers import Walker
 
-USUAL = "ase"
-"""The engine that needs nothing but what any model has."""
-GAIN = 1.05
-"""How much faster another engine must be, for its start-up to be worth it."""
-MEASURED_ATOMS = 50_000
-"""In the largest batch that is tried."""
+USUAL = "ase"  # the engine that needs nothing but what any model has
+GAIN = 1.05  # how much faster another engine must be, for its start-up to be worth it
+MEASURED_ATOMS = 50_000  # in the largest batch that is tried
 
 
 @dataclass

@@ -31,8 +31,7 @@ COLUMNS = {
 }
 """Keys of a frame, and what follows from it, as columns of a table; other numbers keep their names, behind these."""
 _NO_COLUMN = ("charge", "multiplicity", "Lattice", "Properties", "pbc")
-_SPREAD = ":model_forces_std:R:1"
-"""How the layout of a committee's frame ends."""
+_SPREAD = ":model_forces_std:R:1"  # how the layout of a committee's frame ends
 
 
 @dataclass(frozen=True)

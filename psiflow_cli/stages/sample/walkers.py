@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.core.workspace import Workspace
     from psiflow_cli.stages.sample.request import Sampling
 
-FIRST_BLOCK = 20
-"""Steps of a group's first block: enough to time one."""
+FIRST_BLOCK = 20  # steps of a group's first block: enough to time one
 
 
 @dataclass

@@ -7,10 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 # ase.units (CODATA 2014), for where there may be no ASE
-INVCM = 1.239841973964072e-4
-"""eV: of 1 cm^-1."""
-KB = 8.617330337217213e-05
-"""eV/K."""
+INVCM = 1.239841973964072e-4  # eV: of 1 cm^-1
+KB = 8.617330337217213e-05  # eV/K
 
 Rows = Sequence[Sequence[float]]
 

@@ -16,8 +16,7 @@ from psiflow_cli.runtime.session import Outcome, Session, Task
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context, TrainedMember, TrainingJob
 
-DELIVERY_S = 10.0
-"""What is kept of the time to the deadline for making the bundle."""
+DELIVERY_S = 10.0  # what is kept of the time to the deadline for making the bundle
 
 
 @dataclass

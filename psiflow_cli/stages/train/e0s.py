@@ -10,8 +10,7 @@ from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData
 
 E0S = dict[str, float]
-SAME_ENERGY_EV = 1e-6
-"""Two energies of one isolated atom that differ by more are a contradiction."""
+SAME_ENERGY_EV = 1e-6  # two energies of one isolated atom that differ by more are a contradiction
 DRIFT_EV = 1e-3
 """What an atom's energy in the data may differ from the one in the model to start from, without a word."""
 

@@ -16,8 +16,7 @@ from psiflow_cli.extxyz import Frame
 from psiflow_cli.stages.train.dataset import Reader
 from psiflow_cli.stages.train.e0s import E0S
 
-_KEPT = "init"
-"""The folder in the run's where models to start from are kept while one is trained."""
+_KEPT = "init"  # the folder in the run's where models to start from are kept while one is trained
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,11 @@ if TYPE_CHECKING:
 
     from psiflow_cli.messages import Context, MDJob, StepTime
 
-STEPS = 4
-"""Steps of one timing, after a first block that loads and warms."""
-LIMIT_S = 20.0
-"""No larger batch is tried after so long."""
+STEPS = 4  # steps of one timing, after a first block that loads and warms
+LIMIT_S = 20.0  # no larger batch is tried after so long
 GAIN = 1.05
 """By how much each walker of a larger batch must be faster, for a still larger one to be tried."""
-SURE = 4
-"""Batches up to here are tried in any case: a busy machine may hide what they gain."""
+SURE = 4  # batches up to here are tried in any case: a busy machine may hide what they gain
 
 
 def measure(job: MDJob, engines: dict[str, str], share: int, batch: int | None, context: Context) -> list[StepTime]:

@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import MDJob
 
 THERMOSTATS = ("langevin", "csvr", "nose-hoover")
-MOVES_CELL = ("npt", "nvst")
-"""The ensembles in which the cell moves."""
+MOVES_CELL = ("npt", "nvst")  # the ensembles in which the cell moves
 
 
 def validate(job: MDJob, ensembles: tuple[str, ...]) -> None:

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from psiflow_cli.messages import MDJob
 
-KB = 8.617330337217213e-05
-"""eV/K: ase.units.kB, for where there may be no ASE."""
+KB = 8.617330337217213e-05  # eV/K: ase.units.kB, for where there may be no ASE
 
 
 def generator(seed: int, number: int) -> np.random.Generator:

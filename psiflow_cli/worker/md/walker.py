@@ -32,10 +32,8 @@ class MovingWalker:
         self.rng = velocities.generator(job["seed"], self.number)
         self.step = 0
         self.stopped: Stop | None = None
-        self.energy = math.nan
-        """Of the model, in eV, at the present positions."""
-        self.more: dict[str, Any] = {}
-        """See `WalkerState`."""
+        self.energy = math.nan  # of the model, in eV, at the present positions
+        self.more: dict[str, Any] = {}  # see `WalkerState`
 
     @property
     def live(self) -> bool:

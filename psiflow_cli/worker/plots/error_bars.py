@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
 
-Bar = tuple[str, float, str]
-"""Name, RMSE and colour of a group."""
+Bar = tuple[str, float, str]  # name, RMSE and colour of a group
 _MOST_BARS = 16
 
 

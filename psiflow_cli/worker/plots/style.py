@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-POINTS = 30_000
-"""More points than these are drawn as their density: single ones would hide each other."""
+POINTS = 30_000  # more points than these are drawn as their density: single ones would hide each other
 _UNDATED: dict[str, dict[str, None]] = {
     "png": {"Software": None},
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None},

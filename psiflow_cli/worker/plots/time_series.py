@@ -21,14 +21,11 @@ if TYPE_CHECKING:
     Series = tuple[np.ndarray, np.ndarray]
     """Times and values; shape (frames,)."""
 
-LINES = len(style.COLOURS)
-"""More walkers than these are drawn as the ranges that hold most of them."""
-POINTS = 1500
-"""A line of more points is as dense as the page."""
+LINES = len(style.COLOURS)  # more walkers than these are drawn as the ranges that hold most of them
+POINTS = 1500  # a line of more points is as dense as the page
 BINS = 150
 _DISCARDED = "not in the averages"
-_WINDOW = 0.04
-"""Of the whole, for the running mean."""
+_WINDOW = 0.04  # of the whole, for the running mean
 _NEEDED = ("time_fs", "temperature_K", "model_energy_eV", "total_energy_eV", "pressure_bar", "volume_A3")
 
 

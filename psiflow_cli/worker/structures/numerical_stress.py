@@ -10,8 +10,7 @@ from psiflow_cli.worker.models.predictions import Predict, predictor, unfit
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context, Failure, Frame, ModelWeights, Stress
 
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-"""xx, yy, zz, yz, xz, xy."""
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # xx, yy, zz, yz, xz, xy
 
 
 def stresses(frames: list[Frame], context: Context, model: ModelWeights, strain: float) -> list[Stress | Failure]:

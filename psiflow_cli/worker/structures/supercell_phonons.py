@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 _FINENESS = 50.0
 """Å: without a mesh of the user's own, as many points along a reciprocal vector as this is longer than the spacing."""
-_THZ = 33.3564095198152
-"""cm^-1: 1e12 / (100 c)."""
+_THZ = 33.3564095198152  # cm^-1: 1e12 / (100 c)
 
 
 def modes(

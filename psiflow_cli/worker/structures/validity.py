@@ -11,8 +11,7 @@ from psiflow_cli.worker.structures.conversion import to_ase
 if TYPE_CHECKING:
     from psiflow_cli.messages import Frame
 
-CLOSEST = 0.1
-"""Å: atoms nearer than this are an error in the frame, not chemistry."""
+CLOSEST = 0.1  # Å: atoms nearer than this are an error in the frame, not chemistry
 
 
 def invalid(frame: Frame) -> str:
