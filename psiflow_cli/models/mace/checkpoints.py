@@ -127,15 +127,11 @@ class Checkpoints:
             self._best[stage] = self._valid_loss
         self.stopping.epoch(improved)
         content: _Saved = {
-            "epoch": epochs,
-            "valid_loss": self._valid_loss,
-            "best": self._best,
-            "model": state.model.state_dict(),
-            "optimizer": state.optimizer.state_dict(),
-            "lr_scheduler": state.lr_scheduler.state_dict(),
-            "stopping": self.stopping.state(),
+            "epoch": epochs, "valid_loss": self._valid_loss, "best": self._best,
+            "model": state.model.state_dict(), "optimizer": state.optimizer.state_dict(),
+            "lr_scheduler": state.lr_scheduler.state_dict(), "stopping": self.stopping.state(),
             **self._parts.state(),
-        }
+        }  # fmt: skip
         buffer = io.BytesIO()
         torch.save(content, buffer)
         self._folder.mkdir(exist_ok=True)

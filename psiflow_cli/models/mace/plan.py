@@ -58,31 +58,14 @@ def _defaults(summary: TrainingData, chosen: Config) -> Config:
     fewest = 4 if "init" in summary else 20
     two_stages = chosen.get("swa", "start_swa" in chosen or epochs >= fewest)
     defaults: Config = {
-        "model": "MACE",
-        "r_max": 5.0,
-        "num_channels": 32,
-        "max_L": 0,
-        "num_interactions": 2,
-        "correlation": 3,
-        "max_ell": 3,
-        "scaling": "rms_forces_scaling",
-        "loss": "weighted",
-        "energy_weight": 1.0,
-        "forces_weight": 100.0,
-        "batch_size": batch,
-        "valid_batch_size": 2 * batch,
-        "max_num_epochs": epochs,
-        "optimizer": "adam",
-        "lr": 0.01,
-        "amsgrad": True,
-        "ema": True,
-        "ema_decay": 0.99,
-        "scheduler": "ReduceLROnPlateau",
-        "scheduler_patience": max(5, epochs // 20),
-        "swa": two_stages,
-        "plot": False,  # the bundle has its own figures
-        "save_cpu": True,
-    }
+        "model": "MACE", "r_max": 5.0, "num_interactions": 2, "num_channels": 32, "max_L": 0, "max_ell": 3,
+        "correlation": 3, "scaling": "rms_forces_scaling",
+        "loss": "weighted", "energy_weight": 1.0, "forces_weight": 100.0,
+        "batch_size": batch, "valid_batch_size": 2 * batch, "max_num_epochs": epochs, "swa": two_stages,
+        "optimizer": "adam", "lr": 0.01, "amsgrad": True, "ema": True, "ema_decay": 0.99,
+        "scheduler": "ReduceLROnPlateau", "scheduler_patience": max(5, epochs // 20),
+        "save_cpu": True, "plot": False,  # the bundle has its own figures
+    }  # fmt: skip
     if two_stages:
         defaults |= {"start_swa": max(1, epochs * 3 // 4), "swa_energy_weight": 1000.0, "swa_forces_weight": 100.0}
     if (summary.get("some_stress") or summary["stress"]) and chosen.get("loss", "stress") == "stress":

@@ -21,14 +21,10 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Context, TrainedMember, TrainingJob
 
 _TRAINER = Trainer(
-    module="psiflow_cli.models.mace.trainer",
-    log=LOG,
-    weights=WEIGHTS,
-    facts=FACTS,
-    leftovers=("checkpoints", RESULTS, "logs", MODELS, str(Path(WEIGHTS).parent)),
-    causes=CAUSES,
+    module="psiflow_cli.models.mace.trainer", log=LOG, weights=WEIGHTS, facts=FACTS,
+    leftovers=("checkpoints", RESULTS, "logs", MODELS, str(Path(WEIGHTS).parent)), causes=CAUSES,
     launcher=("-m", "torch.distributed.run", "--standalone", "--nproc_per_node={gpus}"),
-)
+)  # fmt: skip
 
 
 def train(job: TrainingJob, context: Context) -> TrainedMember:
@@ -50,18 +46,11 @@ def _prepare(folder: Path, job: TrainingJob, context: Context) -> None:
     if job.get("init"):
         config |= {"foundation_model": str(weights_file(job["init"])), "multiheads_finetuning": False}
     config |= {
-        "name": "mace",
-        "work_dir": ".",
-        "model_dir": MODELS,
-        "train_file": "train.xyz",
-        "valid_file": "valid.xyz",
-        "energy_key": "REF_energy",
-        "forces_key": "REF_forces",
-        "stress_key": "REF_stress",
-        "batch_size": min(config.get("batch_size", 10), frames["train"]),
-        "seed": job["seed"],
-        "device": hardware.device(context),
-    }
+        "name": "mace", "work_dir": ".", "model_dir": MODELS, "train_file": "train.xyz",
+        "valid_file": "valid.xyz", "energy_key": "REF_energy", "forces_key": "REF_forces",
+        "stress_key": "REF_stress", "batch_size": min(config.get("batch_size", 10), frames["train"]),
+        "seed": job["seed"], "device": hardware.device(context),
+    }  # fmt: skip
     if hardware.gpus(context) > 1:
         config |= {"distributed": True, "launcher": "torchrun"}
     config.setdefault("default_dtype", context.get("dtype") or "float64")

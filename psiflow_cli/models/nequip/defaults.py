@@ -19,33 +19,19 @@ LR_FALL = 0.01  # the last learning rate over the first
 SHORTER = 4
 """Into how many parts the epochs are divided, of which one is enough for a training that starts from a model."""
 NEQUIP: Config = {
-    "_target_": "nequip.model.NequIPGNNModel",
-    "r_max": 5.0,
-    "num_layers": 4,
-    "l_max": 1,
-    "parity": False,
-    "num_features": 32,
-    "radial_mlp_depth": 1,
-    "radial_mlp_width": 64,
-}
+    "_target_": "nequip.model.NequIPGNNModel", "r_max": 5.0, "num_layers": 4, "l_max": 1, "parity": False,
+    "num_features": 32, "radial_mlp_depth": 1, "radial_mlp_width": 64,
+}  # fmt: skip
 ALLEGRO: Config = {
-    "_target_": "allegro.model.AllegroModel",
-    "r_max": 5.0,
+    "_target_": "allegro.model.AllegroModel", "r_max": 5.0,
     "radial_chemical_embed": {"_target_": "allegro.nn.TwoBodyBesselScalarEmbed", "num_bessels": 8},
     "radial_chemical_embed_dim": 32,
-    "scalar_embed_mlp_hidden_layers_depth": 1,
-    "scalar_embed_mlp_hidden_layers_width": 64,
-    "l_max": 2,
-    "parity": True,
-    "num_layers": 2,
-    "num_scalar_features": 64,
-    "num_tensor_features": 16,
+    "scalar_embed_mlp_hidden_layers_depth": 1, "scalar_embed_mlp_hidden_layers_width": 64,
+    "l_max": 2, "parity": True, "num_layers": 2, "num_scalar_features": 64, "num_tensor_features": 16,
     "tp_path_channel_coupling": False,
-    "allegro_mlp_hidden_layers_depth": 1,
-    "allegro_mlp_hidden_layers_width": 64,
-    "readout_mlp_hidden_layers_depth": 1,
-    "readout_mlp_hidden_layers_width": 32,
-}
+    "allegro_mlp_hidden_layers_depth": 1, "allegro_mlp_hidden_layers_width": 64,
+    "readout_mlp_hidden_layers_depth": 1, "readout_mlp_hidden_layers_width": 32,
+}  # fmt: skip
 
 
 def defaults(architecture: Config, summary: TrainingData, chosen: Config) -> Config:

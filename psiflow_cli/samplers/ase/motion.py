@@ -120,16 +120,12 @@ class AseWalker(MovingWalker):
     def _record(self, temperature: float, kinetic: float) -> None:
         atoms = self.atoms
         record = frame_record.FrameRecord(
-            step=self.step,
-            positions=atoms.positions.tolist(),
-            cell=None if self.start["cell"] is None else atoms.cell.tolist(),
-            energy=self.energy,
-            kinetic=kinetic,
-            temperature=temperature,
-            target=self.target_temperature(self.step),
+            step=self.step, positions=atoms.positions.tolist(),
+            cell=None if self.start["cell"] is None else atoms.cell.tolist(), energy=self.energy,
+            kinetic=kinetic, temperature=temperature, target=self.target_temperature(self.step),
             stress=model_stress(atoms.calc, atoms) if all(self.start["pbc"]) else None,
             spread=getattr(atoms.calc, "spread", None),
-        )
+        )  # fmt: skip
         self.group.append(self.index, frame_record.text(self.job, self.message, record))
 
 

@@ -130,16 +130,10 @@ class RingPolymerWalker(MovingWalker):
         more = {"bias_energy": self.bias.energy} if self.bias else {}
         for number, bead in enumerate(beads):
             record = frame_record.FrameRecord(
-                step=self.step,
-                positions=bead.positions.tolist(),
-                cell=cell,
-                energy=bead.energy,
-                kinetic=kinetic,
-                temperature=temperature,
-                stress=stress,
-                spread=bead.spread,
+                step=self.step, positions=bead.positions.tolist(), cell=cell, energy=bead.energy,
+                kinetic=kinetic, temperature=temperature, stress=stress, spread=bead.spread,
                 more=more if len(beads) == 1 else {"bead": number, **more},
-            )
+            )  # fmt: skip
             self.group.append(self.index, frame_record.text(self.job, self.message, record))
 
     def _cell(self) -> Vectors | None:

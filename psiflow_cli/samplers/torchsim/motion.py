@@ -71,14 +71,10 @@ class BatchMotion:
     def _record(self, index: int, temperature: float, kinetic: float) -> None:
         walker, predicted = self.batch.walkers[index], self.batch.predicted
         record = frame_record.FrameRecord(
-            step=walker.step,
-            positions=walker.positions.tolist(),
-            cell=walker.start["cell"],
-            energy=walker.energy,
-            kinetic=kinetic,
-            temperature=temperature,
+            step=walker.step, positions=walker.positions.tolist(), cell=walker.start["cell"],
+            energy=walker.energy, kinetic=kinetic, temperature=temperature,
             target=walker.target_temperature(walker.step),
             stress=None if predicted.stress is None else voigt.from_matrix(predicted.stress[index]),
             spread=predicted.spread(index, self.batch.parts[index]),
-        )
+        )  # fmt: skip
         self.group.append(self._indices[walker.number], frame_record.text(self.job, walker.message, record))

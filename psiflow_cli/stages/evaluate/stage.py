@@ -70,16 +70,12 @@ def run(evaluation: Evaluation, workspace: Workspace) -> Summary:
             _plot(evaluation, workspace, seen, results)
     summary = failed_frames.summary(seen, results)
     return {
-        "total": summary["total"],
-        "computed": len(needed),
-        **summary,
-        "errors": rows,
+        "total": summary["total"], "computed": len(needed), **summary, "errors": rows,
         "table": as_text(rows) if rows else "",
         **({"spread": spreads, "spread_table": uncertainty.as_text(spreads)} if spreads else {}),
-        "output": evaluation.job.output,
-        "plot": evaluation.plot if rows else None,
+        "output": evaluation.job.output, "plot": evaluation.plot if rows else None,
         "retry": failed_frames.retry(summary),
-    }
+    }  # fmt: skip
 
 
 def _predicted(

@@ -74,13 +74,9 @@ def run(compilation: Compilation, workspace: Workspace, members: list[int]) -> S
             _keep(compilation, workspace, index, compiled)
             shutil.rmtree(folder)
     return {
-        "total": len(members),
-        "failed": 0,
-        "output": str(compilation.model.path),
-        "target": compilation.target,
-        "device": compilation.device,
-        "files": [str(path) for path in compilation.places],
-    }
+        "total": len(members), "failed": 0, "output": str(compilation.model.path), "target": compilation.target,
+        "device": compilation.device, "files": [str(path) for path in compilation.places],
+    }  # fmt: skip
 
 
 def _keep(compilation: Compilation, workspace: Workspace, index: int, compiled: CompiledModel) -> None:

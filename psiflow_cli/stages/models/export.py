@@ -90,10 +90,6 @@ def run(export: Export, workspace: Workspace) -> Summary:
         workspace.run.publish(temporary, export.job.output)
         shutil.rmtree(folder)
     return {
-        "total": 1,
-        "failed": 0,
-        "output": export.job.output,
-        "target": export.target,
-        "format": export.form,
+        "total": 1, "failed": 0, "output": export.job.output, "target": export.target, "format": export.form,
         "members": len(export.members),
-    }
+    }  # fmt: skip

@@ -28,18 +28,14 @@ def facts(model: bundle.Bundle) -> ModelReport:
     left_out = ("configuration", "weights", "data", "unfinished")
     metrics = _metrics(model.path / "metrics.json")
     report = {
-        "model": str(model.path),
-        **{key: value for key, value in model.facts.items() if key not in left_out},
-        "fingerprint": model.fingerprint,
-        "finished": not model.unfinished,
+        "model": str(model.path), **{key: value for key, value in model.facts.items() if key not in left_out},
+        "fingerprint": model.fingerprint, "finished": not model.unfinished,
         "size": sum(file.stat().st_size for file in model.path.rglob("*") if file.is_file()),
         "errors": [_errors(i, metrics.get(f"member-{i}", {})) for i in range(model.facts["members"])],
-        "weights": model.facts["weights"],
-        "data": model.facts.get("data", {}),
+        "weights": model.facts["weights"], "data": model.facts.get("data", {}),
         "compiled": sorted(f"{p.parent.parent.name}/{p.stem}" for p in model.path.glob("member-*/compiled/*.json")),
-        "settings": _main_settings(model),
-        "configuration": model.facts.get("configuration", {}),
-    }
+        "settings": _main_settings(model), "configuration": model.facts.get("configuration", {}),
+    }  # fmt: skip
     return cast("ModelReport", report)
 
 

@@ -57,14 +57,9 @@ class Sampling:
     def settings(self) -> dict[str, object]:
         """All that decides the trajectories besides the inputs, as builtins: it is in the run's fingerprint."""
         return {
-            **self.dynamics,
-            "model": self.model.fingerprint,
-            "walkers": self.walkers,
-            "temperature": self.temperatures,
-            "steps": self.steps,
-            "engine": self.engine,
-            "batch": self.batch,
-        }
+            **self.dynamics, "model": self.model.fingerprint, "walkers": self.walkers,
+            "temperature": self.temperatures, "steps": self.steps, "engine": self.engine, "batch": self.batch,
+        }  # fmt: skip
 
     @property
     def weights(self) -> ModelWeights:

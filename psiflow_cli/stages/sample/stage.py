@@ -49,17 +49,12 @@ def run(sampling: Sampling, workspace: Workspace) -> Summary:
         published = outputs.publish(sampling, workspace, recorded, session)
     stops = {walker.number: walker.stopped for walker in all_walkers if walker.stopped}
     return {
-        "total": len(all_walkers),
-        "failed": len(stops),
+        "total": len(all_walkers), "failed": len(stops),
         "failures": dict(Counter(stop["kind"] for stop in stops.values())),
         "failed_hint": "; ".join(f"walker {number}: {stop['reason']}" for number, stop in list(stops.items())[:3]),
-        **published,
-        "steps": sampling.steps,
-        "engine": plan.engine,
-        "batch": plan.batch,
-        "output": workspace.job.output,
-        "retry": any(stop["kind"] == "worker-lost" for stop in stops.values()),
-    }
+        **published, "steps": sampling.steps, "engine": plan.engine, "batch": plan.batch,
+        "output": workspace.job.output, "retry": any(stop["kind"] == "worker-lost" for stop in stops.values()),
+    }  # fmt: skip
 
 
 def _groups(
@@ -149,14 +144,9 @@ def _take_over(sampling: Sampling, executor: ResolvedExecutor, group: WalkerGrou
 def _write_down(workspace: Workspace, walker: Walker, seconds: float, fingerprint: str, cores: int) -> None:
     """Journal how far a walker is."""
     unit = journal.unit(
-        f"walker-{walker.number}",
-        fingerprint,
-        walker.stopped is None,
-        round(seconds, 3),
-        cores,
-        at=walker.step,
-        bytes=walker.bytes,
-    )
+        f"walker-{walker.number}", fingerprint, walker.stopped is None, round(seconds, 3), cores,
+        at=walker.step, bytes=walker.bytes,
+    )  # fmt: skip
     if walker.stopped:
         unit["failure"], unit["stopped"] = walker.stopped["kind"], walker.stopped
     workspace.run.journal.append(unit)

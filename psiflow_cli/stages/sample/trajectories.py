@@ -15,20 +15,11 @@ from psiflow_cli.stages.sample.walkers import Walker
 from psiflow_cli.worker.md.checkpoint import WalkerState, trajectory_name
 
 COLUMNS = {
-    "walker": "walker",
-    "bead": "bead",
-    "step": "step",
-    "time": "time_fs",
-    "temperature": "temperature_K",
-    "target_temperature": "target_temperature_K",
-    "pressure": "pressure_bar",
-    "volume": "volume_A3",
-    "model_energy": "model_energy_eV",
-    "kinetic_energy": "kinetic_energy_eV",
-    "total_energy": "total_energy_eV",
-    "model_energy_std": "model_energy_std_eV",
-    "max_model_forces_std": "max_model_forces_std_eV_per_A",
-}
+    "walker": "walker", "bead": "bead", "step": "step", "time": "time_fs", "temperature": "temperature_K",
+    "target_temperature": "target_temperature_K", "pressure": "pressure_bar", "volume": "volume_A3",
+    "model_energy": "model_energy_eV", "kinetic_energy": "kinetic_energy_eV", "total_energy": "total_energy_eV",
+    "model_energy_std": "model_energy_std_eV", "max_model_forces_std": "max_model_forces_std_eV_per_A",
+}  # fmt: skip
 """Keys of a frame, and what follows from it, as columns of a table; other numbers keep their names, behind these."""
 _NO_COLUMN = ("charge", "multiplicity", "Lattice", "Properties", "pbc")
 _SPREAD = ":model_forces_std:R:1"  # how the layout of a committee's frame ends
@@ -95,13 +86,9 @@ def _as_start(walker: Walker, info: Mapping[str, str | float], state: WalkerStat
     if fixed := set(start.get("fixed", ())):
         columns["move_mask"] = ("L", [index not in fixed for index in range(len(start["symbols"]))])
     return extxyz.new_frame(
-        start["symbols"],
-        state.positions if state else start["positions"],
-        state.cell if state else start["cell"],
-        start["pbc"],
-        {**info, **electrons},
-        columns,
-    )
+        start["symbols"], state.positions if state else start["positions"],
+        state.cell if state else start["cell"], start["pbc"], {**info, **electrons}, columns,
+    )  # fmt: skip
 
 
 def _numbers(head: str, atoms: list[bytes]) -> dict[str, str]:

@@ -56,14 +56,10 @@ class WalkerGroup:
     def job(self, sampling: Sampling) -> MDJob:
         """What its next task is asked to do."""
         return {
-            **sampling.dynamics,
-            "steps": sampling.steps,
-            "folder": str(self.folder.absolute()),
-            "walkers": [walker.message for walker in self.members],
-            "model": sampling.weights,
-            "block": self.block,
-            "batch": self.batch,
-        }
+            **sampling.dynamics, "steps": sampling.steps, "folder": str(self.folder.absolute()),
+            "walkers": [walker.message for walker in self.members], "model": sampling.weights,
+            "block": self.block, "batch": self.batch,
+        }  # fmt: skip
 
 
 def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:

@@ -137,14 +137,9 @@ def run(analysis: Analysis, workspace: Workspace) -> Summary:
     _note_imaginary(rows)
     summary = failed_frames.summary(seen, results)
     return {
-        **summary,
-        "failed_output": failed,
-        "retry": failed_frames.retry(summary),
-        "computed": todo,
-        "harmonic": rows,
-        "output": analysis.job.output,
-        "hessian": analysis.hessians,
-    }
+        **summary, "failed_output": failed, "retry": failed_frames.retry(summary), "computed": todo,
+        "harmonic": rows, "output": analysis.job.output, "hessian": analysis.hessians,
+    }  # fmt: skip
 
 
 def _analysed(

@@ -72,15 +72,10 @@ def _summary(
 ) -> TrainingData:
     """What a family has to know of the data; see `protocols.Model.plan`."""
     summary: TrainingData = {
-        "elements": sorted(data.elements),
-        "frames": data.count("train"),
-        "valid_frames": data.count("valid"),
-        "stress": data.frames == data.with_stress,
-        "some_stress": data.with_stress > 0,
-        "periodic": data.periodic > 0,
-        "weighted": data.weighted,
-        "e0s": energies,
-    }
+        "elements": sorted(data.elements), "frames": data.count("train"), "valid_frames": data.count("valid"),
+        "stress": data.frames == data.with_stress, "some_stress": data.with_stress > 0,
+        "periodic": data.periodic > 0, "weighted": data.weighted, "e0s": energies,
+    }  # fmt: skip
     if start:
         summary["init"] = {} if start.model.is_foreign else start.model.facts["configuration"]
     if executor and (dtype := executor.context["dtype"]):

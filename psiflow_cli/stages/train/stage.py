@@ -52,14 +52,9 @@ def run(training: Training, workspace: Workspace) -> Summary:
         initial_model.forget(workspace.job.folder)
         retention.keep_only(folder)
     return {
-        "total": training.members,
-        "failed": 0,
-        "output": workspace.job.output,
-        "epochs": epochs,
-        "unfinished": bool(facts.get("unfinished")),
-        "trained_epochs": facts["epochs"],
-        "metrics": metrics,
-    }
+        "total": training.members, "failed": 0, "output": workspace.job.output, "epochs": epochs,
+        "unfinished": bool(facts.get("unfinished")), "trained_epochs": facts["epochs"], "metrics": metrics,
+    }  # fmt: skip
 
 
 def _write(workspace: Workspace, prepared: Prepared) -> dict[str, str]:
@@ -115,14 +110,10 @@ def _facts(
     if not all(member["finished"] for member in trained):
         facts["unfinished"] = True
     facts |= {
-        "trainer": first["trainer"],
-        "psiflow": __version__,
-        "data_sha256": digest,
-        "train_frames": prepared.data.count("train"),
-        "valid_frames": prepared.data.count("valid"),
-        "seed": training.seed,
-        "bootstrap": training.bootstrap,
-    }
+        "trainer": first["trainer"], "psiflow": __version__, "data_sha256": digest,
+        "train_frames": prepared.data.count("train"), "valid_frames": prepared.data.count("valid"),
+        "seed": training.seed, "bootstrap": training.bootstrap,
+    }  # fmt: skip
     if prepared.start:
         model = prepared.start.model
         facts |= {"init": model.fingerprint, "init_weights": model.facts["weights"]}

@@ -50,14 +50,9 @@ class MovingWalker:
         """What a checkpoint keeps."""
         exchanged = {"temperatures": self.temperatures} if self.job.get("exchange") else {}
         return WalkerState(
-            step=self.step,
-            positions=positions.tolist(),
-            momenta=momenta.tolist(),
-            cell=cell,
-            rng=velocities.generator_state(self.rng),
-            more={**self.more, **exchanged},
-            stopped=self.stopped,
-        )
+            step=self.step, positions=positions.tolist(), momenta=momenta.tolist(), cell=cell,
+            rng=velocities.generator_state(self.rng), more={**self.more, **exchanged}, stopped=self.stopped,
+        )  # fmt: skip
 
     def target_temperature(self, step: int) -> float:
         """The thermostat's (K) after a step: linear over `job["ramp_steps"]` steps, if that is given."""
