@@ -84,10 +84,8 @@ def _folder(members: list[str], folder: Path) -> Path:
 def _lammps(source: Path, form: str, folder: Path, context: Context) -> Path:
     """The model as MACE's own `mace_create_lammps_model` makes it, in its own precision."""
     if form == "mliap" and importlib.util.find_spec("cuequivariance_torch") is None:
-        raise Fatal(
-            "the format mliap needs cuequivariance in the worker's environment, and it is not there",
-            "pip install cuequivariance cuequivariance-torch there, or choose --format libtorch",
-        )
+        problem = "the format mliap needs cuequivariance in the worker's environment, and it is not there"
+        raise Fatal(problem, "pip install cuequivariance cuequivariance-torch there, or choose --format libtorch")
     copy = folder / source.name
     shutil.copyfile(source, copy)
     argv = [sys.executable, "-m", "mace.cli.create_lammps_model", str(copy)]

@@ -112,9 +112,8 @@ def _name(key: str) -> str:
     if key in OWNED:
         raise UsageError(f"{key}: psiflow sets this option of the trainer itself", OWNED[key])
     if key not in KINDS:
-        raise UsageError(
-            f"{key}: MACE's trainer has no such option", nearest(key, [k for k in KINDS if k not in OWNED])
-        )
+        problem = f"{key}: MACE's trainer has no such option"
+        raise UsageError(problem, nearest(key, [k for k in KINDS if k not in OWNED]))
     return OLD_NAMES.get(key, key)
 
 

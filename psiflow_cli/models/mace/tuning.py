@@ -31,10 +31,8 @@ def tuned(full: Config, chosen: Config, old: Config) -> Config:
     for key in ARCHITECTURE:
         if key in chosen and chosen[key] != old.get(key):
             relation = f"is {old[key]!r} in" if key in old else "is decided by"
-            raise UsageError(
-                f"{key} {chosen[key]!r} cannot be: it {relation} the model to start from",
-                "leave it out, or train without --init",
-            )
+            problem = f"{key} {chosen[key]!r} cannot be: it {relation} the model to start from"
+            raise UsageError(problem, "leave it out, or train without --init")
     merged = {key: value for key, value in full.items() if key not in ARCHITECTURE}
     merged |= {key: old[key] for key in ARCHITECTURE if key in old}
     defaults: Config = {"lr": LR, "patience": PATIENCE, "max_num_epochs": max(10, full["max_num_epochs"] // SHORTER)}

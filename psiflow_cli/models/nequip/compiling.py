@@ -30,10 +30,8 @@ def build(member: str, target: str, folder: str, context: Context, pair: str) ->
     Raises Fatal where there is no C++ compiler, or the model cannot be compiled.
     """
     if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++")))):
-        raise Fatal(
-            "nequip-compile needs a C++ compiler on the worker, and there is none",
-            "name a module that has one under [environments] in the site file, or install g++",
-        )
+        problem = "nequip-compile needs a C++ compiler on the worker, and there is none"
+        raise Fatal(problem, "name a module that has one under [environments] in the site file, or install g++")
     source, device = weights_file(member), hardware.device(context)
     compiled = Path(folder) / f"model{ENDING}"
     argv = [sys.executable, "-m", "nequip.scripts.compile", str(source), str(compiled), "--mode", "aotinductor"]

@@ -152,19 +152,15 @@ def _larger(batch: int, summary: TrainingData) -> str:
 def _check(planned: Config, summary: TrainingData) -> None:
     """Raise UsageError, or BadData, for what cannot work, before anything is submitted."""
     if summary.get("weighted"):
-        raise BadData(
-            f"{summary['weighted']}, but NequIP's trainer has no weights of frames",
-            "remove the key, leave the frame out, or give it more than once",
-        )
+        problem = f"{summary['weighted']}, but NequIP's trainer has no weights of frames"
+        raise BadData(problem, "remove the key, leave the frame out, or give it more than once")
     _check_names(planned, "")
     _check_numbers(planned)
     batch = settings.resolved(planned, settings.get(planned, SHORT["batch_size"]))
     drops = settings.resolved(planned, settings.get(planned, "data.train_dataloader.drop_last", False))
     if drops and isinstance(batch, int) and batch > summary["frames"]:
-        raise UsageError(
-            f"{_larger(batch, summary)}, and drop_last drops incomplete batches",
-            f"nothing would be trained; use --set batch_size={summary['frames']} or less",
-        )
+        problem = f"{_larger(batch, summary)}, and drop_last drops incomplete batches"
+        raise UsageError(problem, f"nothing would be trained; use --set batch_size={summary['frames']} or less")
     runs = settings.resolved(planned, planned["run"])
     if runs not in ("train", ["train"]):
         raise UsageError(f"run: {runs!r} is more than psiflow train does", "use psiflow evaluate on the test frames")
@@ -181,9 +177,8 @@ def _check(planned: Config, summary: TrainingData) -> None:
     for logger in loggers if isinstance(loggers, list) else [loggers]:
         name = logger.get("_target_", "") if isinstance(logger, dict) else ""
         if name and not name.endswith(LOGGERS):
-            raise UsageError(
-                f"trainer.logger: {name} may need a network", "psiflow keeps the learning curve by itself: leave it out"
-            )
+            problem = f"trainer.logger: {name} may need a network"
+            raise UsageError(problem, "psiflow keeps the learning curve by itself: leave it out")
 
 
 def _names(planned: Mapping[str, object], value: object) -> set[str]:

@@ -25,10 +25,8 @@ def check(chosen: Mapping[str, object], old: Mapping[str, object]) -> None:
         value, before = settings.resolved(chosen, asked[key]), settings.resolved(old, built.get(key))
         if key not in _OWN and value != before:
             what = f"is {before!r} in" if key in built else "is decided by"
-            raise UsageError(
-                f"model.{key} {value!r} cannot be: it {what} the model to start from",
-                "leave it out, or train without --init",
-            )
+            problem = f"model.{key} {value!r} cannot be: it {what} the model to start from"
+            raise UsageError(problem, "leave it out, or train without --init")
 
 
 def tuned(full: Config, chosen: Config, old: Config) -> Config:

@@ -102,6 +102,5 @@ def _need_stress(atoms: Atoms, job: MDJob) -> None:
     try:
         atoms.get_stress()
     except (PropertyNotImplementedError, NotImplementedError):
-        raise Fatal(
-            f"this model gives no stress, and {job['ensemble']} moves the cell by it", "choose --ensemble nvt"
-        ) from None
+        problem = f"this model gives no stress, and {job['ensemble']} moves the cell by it"
+        raise Fatal(problem, "choose --ensemble nvt") from None

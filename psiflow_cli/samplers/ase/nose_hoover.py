@@ -188,8 +188,6 @@ def _set(owner: object, **values: float) -> None:
     """Set attributes of ASE's own, which must be there: under another name they would change nothing."""
     for name, value in values.items():
         if not hasattr(owner, name):
-            raise Fatal(
-                f"the ASE of this environment has no {type(owner).__name__}.{name}",
-                "choose --thermostat langevin, or install ase 3.29",
-            )
+            problem = f"the ASE of this environment has no {type(owner).__name__}.{name}"
+            raise Fatal(problem, "choose --thermostat langevin, or install ase 3.29")
         setattr(owner, name, value)

@@ -157,15 +157,11 @@ def _kernel() -> Plumed:
     try:
         import plumed
     except ImportError:
-        raise Fatal(
-            f"PLUMED's Python package is not installed in {sys.prefix}",
-            "pip install plumed there, and have PLUMED itself (conda-forge has both)",
-        ) from None
+        problem = f"PLUMED's Python package is not installed in {sys.prefix}"
+        raise Fatal(problem, "pip install plumed there, and have PLUMED itself (conda-forge has both)") from None
     try:
         return plumed.Plumed()
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise Fatal(
-            f"PLUMED's library does not load: {reason}",
-            "set PLUMED_KERNEL to the path of libplumedKernel.so on the workers",
-        ) from error
+        problem = f"PLUMED's library does not load: {reason}"
+        raise Fatal(problem, "set PLUMED_KERNEL to the path of libplumedKernel.so on the workers") from error

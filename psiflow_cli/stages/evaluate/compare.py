@@ -64,10 +64,8 @@ def check_comparable(evaluated: list[Evaluated], quantity: str) -> None:
     first, *others = counts
     for other in others:
         if counts[other] != counts[first]:
-            raise BadData(
-                f"{other}: errors of {counts[other]} values of {quantity}, but {first} has {counts[first]}",
-                "evaluate the models on the same frames",
-            )
+            problem = f"{other}: errors of {counts[other]} values of {quantity}, but {first} has {counts[first]}"
+            raise BadData(problem, "evaluate the models on the same frames")
 
 
 def reached(evaluated: list[Evaluated], quantity: str, target: float) -> bool:

@@ -49,9 +49,8 @@ def members(model: Bundle, target: str, chosen: int | None, takes_all: bool) -> 
             raise UsageError(f"--member {chosen}: {model.path} has members 0 to {len(model.members) - 1}")
         return [model.members[chosen]]
     if len(model.members) > 1 and not takes_all:
-        raise UsageError(
-            f"{model.path} has {len(model.members)} members, and {target} takes one", "--member 0 exports the first"
-        )
+        problem = f"{model.path} has {len(model.members)} members, and {target} takes one"
+        raise UsageError(problem, "--member 0 exports the first")
     return model.members
 
 

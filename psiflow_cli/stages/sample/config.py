@@ -50,9 +50,8 @@ def read(path: str | None) -> DynamicsFile:
         settings = msgspec.convert(table, SamplingFile)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
-        raise BadConfig(
-            f"{path}: {where.rstrip('`')}: {what}", "psiflow sample --config-schema says what goes"
-        ) from None
+        problem = f"{path}: {where.rstrip('`')}: {what}"
+        raise BadConfig(problem, "psiflow sample --config-schema says what goes") from None
     for symbol in settings.masses:
         if symbol not in SYMBOLS:
             raise BadConfig(f"{path}: masses: no element is called {symbol!r}", nearest(symbol, list(SYMBOLS)))

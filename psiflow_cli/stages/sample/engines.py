@@ -48,10 +48,8 @@ def capable_engines(dynamics: Dynamics) -> list[str]:
     reasons = {name: registry.load("samplers", name).refuses(dynamics) for name in registry.names("samplers")}
     names = [name for name, reason in reasons.items() if not reason]
     if not names:
-        raise UsageError(
-            "no engine can do this: " + "; ".join(f"{name}: {reason}" for name, reason in reasons.items()),
-            "leave out one of the options, or name another",
-        )
+        problem = "no engine can do this: " + "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise UsageError(problem, "leave out one of the options, or name another")
     return names
 
 

@@ -69,10 +69,8 @@ def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
     for frame in workspace.frames():
         foreign = set(frame.symbols) - set(sampling.model.elements)
         if foreign and not sampling.model.is_foreign:
-            raise BadData(
-                f"{frame.where}: the model does not know {', '.join(sorted(foreign))}",
-                f"{sampling.model.path} was trained on {', '.join(sampling.model.elements)}",
-            )
+            problem = f"{frame.where}: the model does not know {', '.join(sorted(foreign))}"
+            raise BadData(problem, f"{sampling.model.path} was trained on {', '.join(sampling.model.elements)}")
         if sampling.dynamics["ensemble"] in ("npt", "nvst") and not (frame.cell and all(frame.pbc)):
             raise BadData(
                 f"{frame.where}: not periodic in three directions, and {sampling.dynamics['ensemble']} moves the cell",

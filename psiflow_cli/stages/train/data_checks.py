@@ -38,9 +38,8 @@ class Levels:
         what = f"labelled by another method, psiflow_reference={there}, than {here} of {self.first[here]}"
         if mixed:
             return [f"{self.first[there]}: {what}"]
-        raise BadData(
-            f"{self.first[there]}: {what}", "label all frames with one; --mixed-references takes them together"
-        )
+        problem = f"{self.first[there]}: {what}"
+        raise BadData(problem, "label all frames with one; --mixed-references takes them together")
 
 
 @dataclass
@@ -63,10 +62,8 @@ class Overlap:
             return ["validation data are the training data: their errors say nothing about new structures"]
         key = next(key for key in self.valid if key in self.common)
         more = f", and {len(self.common) - 1} more" if len(self.common) > 1 else ""
-        raise BadData(
-            f"{self.valid[key]}: also a training frame ({self.common[key]}{more})",
-            "remove it from one of the files; psiflow split makes parts that share none",
-        )
+        problem = f"{self.valid[key]}: also a training frame ({self.common[key]}{more})"
+        raise BadData(problem, "remove it from one of the files; psiflow split makes parts that share none")
 
 
 def check_elements(trained: set[str], first: dict[str, str], drawn: bool) -> None:

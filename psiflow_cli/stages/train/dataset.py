@@ -146,9 +146,8 @@ def _check(frame: Frame, keys: Keys, data: Dataset) -> bool:
     where = frame.where
     isolated = is_isolated_atom(frame)
     if label["energy"] is None:
-        raise BadData(
-            f"{where}: no energy", "label it first, or name its key: --keys energy=MY_energy,forces=MY_forces"
-        )
+        problem = f"{where}: no energy"
+        raise BadData(problem, "label it first, or name its key: --keys energy=MY_energy,forces=MY_forces")
     if label["forces"] is None and not isolated:
         raise BadData(f"{where}: no forces", "label it first, or name its key: --keys forces=MY_forces")
     if isolated:

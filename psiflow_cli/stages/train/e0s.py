@@ -19,10 +19,8 @@ def note_atom(symbol: str, energy: float, where: str, e0s: E0S) -> None:
     """Take the energy of an isolated atom down; raises BadData if it contradicts an earlier one."""
     earlier = e0s.setdefault(symbol, energy)
     if abs(earlier - energy) > SAME_ENERGY_EV:
-        raise BadData(
-            f"{where}: an isolated {symbol} atom at {energy} eV, but an earlier one at {earlier} eV",
-            "keep one per element, or give the energies with --e0s",
-        )
+        problem = f"{where}: an isolated {symbol} atom at {energy} eV, but an earlier one at {earlier} eV"
+        raise BadData(problem, "keep one per element, or give the energies with --e0s")
 
 
 def choose(
@@ -89,9 +87,8 @@ def _parse_dict(text: str) -> E0S:
         if not all(map(math.isfinite, pairs.values())):
             raise ValueError
     except (ValueError, SyntaxError, AttributeError, TypeError):
-        raise ValueError(
-            f"{text.strip()[:60]!r} is not a dict of atomic numbers (or symbols) and energies in eV"
-        ) from None
+        problem = f"{text.strip()[:60]!r} is not a dict of atomic numbers (or symbols) and energies in eV"
+        raise ValueError(problem) from None
     return pairs
 
 

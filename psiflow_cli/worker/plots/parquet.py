@@ -15,10 +15,8 @@ def parquet(source: str, columns: dict[str, str], path: str) -> None:
     try:
         csv, parquet = importlib.import_module("pyarrow.csv"), importlib.import_module("pyarrow.parquet")
     except ImportError:
-        raise Fatal(
-            "Parquet needs pyarrow in the workers' environment",
-            "pip install pyarrow there, or name a .csv file: what is computed is kept",
-        ) from None
+        problem = "Parquet needs pyarrow in the workers' environment"
+        raise Fatal(problem, "pip install pyarrow there, or name a .csv file: what is computed is kept") from None
     types = csv.ConvertOptions(column_types=columns)
     with csv.open_csv(source, convert_options=types) as table, parquet.ParquetWriter(path, table.schema) as writer:
         for batch in table:
