@@ -47,15 +47,9 @@ class Checkpoints:
     """
 
     def __init__(
-        self,
-        directory: str,
-        tag: str,
-        keep: bool = False,
-        swa_start: int | None = None,
-        *,
-        delivered: list[int],
+        self, directory: str, tag: str, keep: bool = False, swa_start: int | None = None, *, delivered: list[int],
         stopping: Stopping,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._folder = Path(directory)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._delivered = delivered

@@ -24,7 +24,7 @@ COMPILES = dict.fromkeys(("ase", "torchsim", "lammps"), ENDING)
 _TARGETS = {"ase": "ase", "torchsim": "batch"}
 
 
-def build(member: str, target: str, folder: str, context: Context, pair: str) -> CompiledModel:
+def build(pair: str, member: str, target: str, folder: str, context: Context) -> CompiledModel:
     """*worker*: see `protocols.Model.compile`; `pair` is the name of the family's pair style in LAMMPS.
 
     Raises Fatal where there is no C++ compiler, or the model cannot be compiled.

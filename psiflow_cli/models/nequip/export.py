@@ -53,15 +53,15 @@ if __name__ == "__main__":
 '''
 
 
-def export_member(member: str, target: str, folder: str, context: Context, pair: str) -> str:
+def exported(pair: str, members: list[str], target: str, form: str, folder: str, context: Context) -> str:
     """*worker*: see `protocols.Model.export`; `pair` is the name of the family's pair style in LAMMPS."""
     if target == "nequip":
-        source = weights_file(member)
+        source = weights_file(members[0])
         if not source.name.endswith(PACKAGE):
             raise Fatal(f"{source}: is no package", f"nequip-package makes a {PACKAGE} file of it", BAD_DATA)
         return str(shutil.copyfile(source, Path(folder) / source.name))
-    compiled = cached(member, target, context)
-    path = compiled[0] if compiled else Path(build(member, target, folder, context, pair)["path"])
+    compiled = cached(members[0], target, context)
+    path = compiled[0] if compiled else Path(build(pair, members[0], target, folder, context)["path"])
     if target != "ase":
         return str(path)
     place = Path(folder) / "folder"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Config, TrainingData
 
 
-def configured(config: Config, options: dict[str, str], summary: TrainingData, architecture: Config) -> Config:
+def configured(architecture: Config, config: Config, options: dict[str, str], summary: TrainingData) -> Config:
     """The configuration of `nequip-train` that decides the model, in NequIP's own names.
 
     `config` is the user's file, `options` the `--set` pairs, which win; both may use dotted paths and the names of
