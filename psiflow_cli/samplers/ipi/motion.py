@@ -41,14 +41,9 @@ class RingPolymerWalker(MovingWalker):
     """One walker, and the ring polymers that are its atoms."""
 
     def __init__(
-        self,
-        job: MDJob,
-        index: int,
-        message: WalkerStart,
-        state: WalkerState | None,
-        field: ModelForceField,
+        self, job: MDJob, index: int, message: WalkerStart, state: WalkerState | None, field: ModelForceField,
         group: WalkerGroup,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(job, message)
         self.index, self.field, self.group = index, field, group
         self.bias = None

@@ -48,14 +48,9 @@ class RingPolymers:
     """One walker's ring polymers; `field.predicted` is what the model predicts for the beads where they are."""
 
     def __init__(
-        self,
-        job: MDJob,
-        field: ModelForceField,
-        temperature: float,
-        rng: np.random.Generator,
-        fixed: Sequence[int],
-        bias: Bias | None = None,
-    ) -> None:
+        self, job: MDJob, field: ModelForceField, temperature: float, rng: np.random.Generator,
+        fixed: Sequence[int], bias: Bias | None = None,
+    ) -> None:  # fmt: skip
         from ase import units
         from ipi.engine.beads import Beads
         from ipi.engine.normalmodes import NormalModes

@@ -85,13 +85,9 @@ class Forces:
     """The models, and the walkers that they are asked about, `size` at once at most."""
 
     def __init__(
-        self,
-        members: Sequence[ModelInterface],
-        size: int,
-        numbers: Sequence[np.ndarray],
-        cells: Sequence[np.ndarray],
-        pbc: bool,
-    ) -> None:
+        self, members: Sequence[ModelInterface], size: int, numbers: Sequence[np.ndarray],
+        cells: Sequence[np.ndarray], pbc: bool,
+    ) -> None:  # fmt: skip
         """`numbers` are the atomic numbers of each walker, shape (N,); `cells` its cell vectors in Å, shape (3, 3)."""
         self.members, self.size, self.pbc = members, size, pbc
         self._numbers, self._cells = list(numbers), list(cells)

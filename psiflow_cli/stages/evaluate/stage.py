@@ -79,13 +79,9 @@ def run(evaluation: Evaluation, workspace: Workspace) -> Summary:
 
 
 def _predicted(
-    evaluation: Evaluation,
-    workspace: Workspace,
-    ids: array[int],
-    results: Results,
-    table: ErrorTable,
+    evaluation: Evaluation, workspace: Workspace, ids: array[int], results: Results, table: ErrorTable,
     apart: uncertainty.SpreadTable,
-) -> Iterator[str]:
+) -> Iterator[str]:  # fmt: skip
     """Every frame with its predictions; one that failed keeps its place and says why."""
     for key, frame in zip(ids, workspace.frames(), strict=True):
         if key in results.failures:

@@ -93,13 +93,9 @@ def remembered_plan(sampling: Sampling, workspace: Workspace, names: list[str], 
 
 
 def measured_plan(
-    sampling: Sampling,
-    workspace: Workspace,
-    session: Session,
-    walkers: list[Walker],
-    names: list[str],
+    sampling: Sampling, workspace: Workspace, session: Session, walkers: list[Walker], names: list[str],
     fingerprint: str,
-) -> Plan:
+) -> Plan:  # fmt: skip
     """The fastest plan by a short measurement on a worker, written down; one walker needs no measurement."""
     if len(walkers) == 1 and not sampling.batch and USUAL in names:
         return Plan(USUAL, 1, 1)

@@ -80,14 +80,9 @@ def _groups(
 
 
 def _move(
-    sampling: Sampling,
-    workspace: Workspace,
-    session: Session,
-    plan: Plan,
-    groups: list[WalkerGroup],
-    fingerprint: str,
-    progress: Progress,
-) -> None:
+    sampling: Sampling, workspace: Workspace, session: Session, plan: Plan, groups: list[WalkerGroup],
+    fingerprint: str, progress: Progress,
+) -> None:  # fmt: skip
     """Keep every worker busy with the groups that are furthest behind."""
     waiting = [group for group in groups if not group.done]
     while waiting or session.pending:

@@ -41,13 +41,9 @@ class Member:
 
 
 def train(
-    members: list[Member],
-    module: Model,
-    worker: str,
-    session: Session,
-    context: Context,
+    members: list[Member], module: Model, worker: str, session: Session, context: Context,
     lost: Callable[[list[str], str], None],
-) -> list[TrainedMember]:
+) -> list[TrainedMember]:  # fmt: skip
     """What the trainer says of each member, in order; one that is lost with its worker goes on from its checkpoint."""
     trained: dict[int, TrainedMember] = {}
     waiting = list(members)

@@ -155,13 +155,9 @@ def _result(key: str, value: object) -> object:
 
 
 def frame_text(
-    symbols: Sequence[str],
-    positions: Rows,
-    cell: Rows | None,
-    pbc: Sequence[bool],
-    info: Mapping[str, object],
+    symbols: Sequence[str], positions: Rows, cell: Rows | None, pbc: Sequence[bool], info: Mapping[str, object],
     columns: Mapping[str, Sequence[object]] | None = None,
-) -> str:
+) -> str:  # fmt: skip
     """One frame; positions in Å, `cell` three rows in Å or None, `info` in the order given.
 
     `info` holds builtins: scalars, flat lists, and nested lists (written as JSON). `columns` holds one value or one

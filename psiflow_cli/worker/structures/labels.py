@@ -13,13 +13,9 @@ if TYPE_CHECKING:
 
 
 def label(
-    frame: Frame,
-    energy: float,
-    forces: Sequence[Sequence[float]],
-    stress: Sequence[float] | None,
-    code: str,
+    frame: Frame, energy: float, forces: Sequence[Sequence[float]], stress: Sequence[float] | None, code: str,
     log: str = "",
-) -> LabelResult:
+) -> LabelResult:  # fmt: skip
     """A label (eV, eV/Å, eV/Å³) for the wire, or an `inconsistent` failure if it does not fit the frame."""
     numbers = [energy, *(x for row in forces for x in row), *(() if stress is None else stress)]
     if len(forces) != len(frame["symbols"]) or any(len(row) != 3 for row in forces):
