@@ -136,13 +136,10 @@ def _graph(frame: Frame, calculator: MACECalculator) -> AtomicData:
 
 
 _METRICS = {
-    "rmse_e_per_atom": "rmse_e_meV_per_atom",
-    "mae_e_per_atom": "mae_e_meV_per_atom",
-    "rmse_f": "rmse_f_meV_per_A",
-    "mae_f": "mae_f_meV_per_A",
-    "rmse_stress": "rmse_stress_meV_per_A3",
+    "rmse_e_per_atom": "rmse_e_meV_per_atom", "mae_e_per_atom": "mae_e_meV_per_atom",
+    "rmse_f": "rmse_f_meV_per_A", "mae_f": "mae_f_meV_per_A", "rmse_stress": "rmse_stress_meV_per_A3",
     "mae_stress": "mae_stress_meV_per_A3",
-}
+}  # fmt: skip
 """MACE's metrics of the validation set, in eV and Å, and our names for them."""
 CAUSES = (
     (r"No module named", BAD_CONFIG, "install mace-torch in the worker's environment: psiflow env create mace"),

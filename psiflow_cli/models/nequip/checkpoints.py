@@ -79,12 +79,9 @@ class Epochs:
         self._content = nequip_internals.state(trainer)
         self._stopping.epoch(self._improved)
         self._added = {
-            "best": self._best,
-            "stopping": self._stopping.state(),
-            "metrics": metrics,
-            "coefficients": nequip_internals.coefficients(module),
-            "ended": False,
-        }
+            "best": self._best, "stopping": self._stopping.state(), "metrics": metrics,
+            "coefficients": nequip_internals.coefficients(module), "ended": False,
+        }  # fmt: skip
         try:
             self._stopping.check(last_stage=True)
         except Enough:

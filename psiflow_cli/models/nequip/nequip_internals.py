@@ -155,13 +155,10 @@ def forward(frames: list[Frame], calculator: NequIPCalculator) -> list[Predictio
 
 
 _METRICS = {
-    "per_atom_energy_rmse": "rmse_e_meV_per_atom",
-    "per_atom_energy_mae": "mae_e_meV_per_atom",
-    "forces_rmse": "rmse_f_meV_per_A",
-    "forces_mae": "mae_f_meV_per_A",
-    "stress_rmse": "rmse_stress_meV_per_A3",
+    "per_atom_energy_rmse": "rmse_e_meV_per_atom", "per_atom_energy_mae": "mae_e_meV_per_atom",
+    "forces_rmse": "rmse_f_meV_per_A", "forces_mae": "mae_f_meV_per_A", "stress_rmse": "rmse_stress_meV_per_A3",
     "stress_mae": "mae_stress_meV_per_A3",
-}
+}  # fmt: skip
 """NequIP's metrics of the validation set, in eV and Å, and our names for them."""
 
 

@@ -19,13 +19,10 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Config, Context, TrainedMember, TrainingJob
 
 _TRAINER = Trainer(
-    module="psiflow_cli.models.nequip.trainer",
-    log=files.LOG,
-    weights=files.WEIGHTS,
-    facts=files.FACTS,
+    module="psiflow_cli.models.nequip.trainer", log=files.LOG, weights=files.WEIGHTS, facts=files.FACTS,
     leftovers=(files.CHECKPOINTS, files.EPOCHS, files.HYDRA, str(Path(files.WEIGHTS).parent), files.INIT),
     causes=CAUSES,
-)
+)  # fmt: skip
 
 
 def train(job: TrainingJob, context: Context) -> TrainedMember:

@@ -196,14 +196,11 @@ def _dynamics(job: MDJob, femtosecond: float, barostat: Barostat | None, rests: 
     from ipi.engine.motion.dynamics import Dynamics
 
     return Dynamics(
-        job["timestep"] * femtosecond,
-        mode="nve" if job["ensemble"] == "nve" else "npt" if barostat else "nvt",
-        splitting="baoab",
-        thermostat=_thermostat(job, femtosecond),
-        barostat=barostat,
+        job["timestep"] * femtosecond, mode="nve" if job["ensemble"] == "nve" else "npt" if barostat else "nvt",
+        splitting="baoab", thermostat=_thermostat(job, femtosecond), barostat=barostat,
         fixcom=rests and job["ensemble"] != "nve",
         fixatoms_dof=np.array([3 * atom + axis for atom in fixed for axis in range(3)], dtype=int),
-    )
+    )  # fmt: skip
 
 
 def _thermostat(job: MDJob, femtosecond: float) -> Thermostat | None:

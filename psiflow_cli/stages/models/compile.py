@@ -86,12 +86,9 @@ def _keep(compilation: Compilation, workspace: Workspace, index: int, compiled: 
     shutil.copyfile(compiled["path"], temporary)
     digest = list(compilation.model.weights.values())[index]
     facts: CompiledRecord = {
-        "sha256": compiled_cache.sha256(temporary),
-        "weights": digest,
-        "dtype": compiled["dtype"],
-        "elements": compiled["elements"],
-        "machine": compiled["machine"],
-    }
+        "sha256": compiled_cache.sha256(temporary), "weights": digest, "dtype": compiled["dtype"],
+        "elements": compiled["elements"], "machine": compiled["machine"],
+    }  # fmt: skip
     workspace.run.publish(temporary, str(path))
     note = compiled_cache.record(path, compilation.ending)
     temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

@@ -84,12 +84,9 @@ def _member(training: Training, prepared: Prepared, files: dict[str, str], folde
         copies = prepared.data.copies(training.seed, index)
         extxyz.write(sample, dataset.render(prepared.sources, prepared.data.parts, "train", copies))
     job: TrainingJob = {
-        "workdir": str(place.absolute()),
-        "train": sample,
-        "valid": files["valid"],
-        "config": prepared.config,
+        "workdir": str(place.absolute()), "train": sample, "valid": files["valid"], "config": prepared.config,
         "seed": training.seed + index,
-    }
+    }  # fmt: skip
     if prepared.start:
         job["init"] = prepared.start.member(index)
     return Member(index, place, job)
@@ -101,12 +98,9 @@ def _facts(
     """The contents of model.toml, less the checksums of its files."""
     first = trained[0]
     facts: TrainingFacts = {
-        "family": training.arch,
-        "members": len(trained),
-        "elements": first["elements"],
-        "cutoff": first["cutoff"],
-        "dtype": first["dtype"],
-    }
+        "family": training.arch, "members": len(trained), "elements": first["elements"],
+        "cutoff": first["cutoff"], "dtype": first["dtype"],
+    }  # fmt: skip
     if not all(member["finished"] for member in trained):
         facts["unfinished"] = True
     facts |= {

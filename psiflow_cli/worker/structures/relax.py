@@ -103,12 +103,9 @@ class _Run:
         force, stress = _residuals(self._atoms, settings)
         message = self.message
         relaxed: Relaxed = {
-            **prediction,
-            "positions": message["positions"],
-            "cell": message["cell"],
-            "max_force": force,
+            **prediction, "positions": message["positions"], "cell": message["cell"], "max_force": force,
             "steps": steps,
-        }
+        }  # fmt: skip
         if force < settings["fmax"] and stress < settings["smax"]:
             self.result = relaxed
         elif steps >= settings["steps"]:
