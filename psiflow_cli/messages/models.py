@@ -78,14 +78,12 @@ class TrainerFacts(ModelFacts):
     finished: bool  # False if the clock ended the training
 
 
-class TrainedMember(ModelFacts):
+class TrainedMember(TrainerFacts):
     """What a trainer delivers."""
 
     weights: list[str]  # paths
     logs: list[str]  # paths
     metrics: Epoch  # of the epoch whose weights these are
-    trainer: str  # name and version
-    finished: bool  # False if the time ended it
 
 
 class Machine(TypedDict):

@@ -109,8 +109,7 @@ def _put(chosen: Config, path: str, value: object, key: str) -> None:
 
 def _path(key: str, variables: set[str]) -> str:
     """The dotted path of a key; UsageError if NequIP has none of that name or it is not the user's to set."""
-    if key in OWNED:
-        raise UsageError(f"{key}: psiflow sets this key of NequIP's itself", OWNED[key])
+    _check_owned(key)
     first, dot, rest = key.partition(".")
     if not dot and first in SHORT:
         return SHORT[first]

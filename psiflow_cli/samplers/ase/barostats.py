@@ -17,7 +17,7 @@ All 3N degrees of freedom are canonical, and p(V) of an ideal gas is V^N exp(-PV
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from psiflow_cli.worker.md import velocities
 
@@ -54,10 +54,7 @@ def make(
         P_mass=cell_mass(job, temperature, dof),
         rng=rng,
     )
-    if kind is not Isotropic:
-        md.p_eps = np.array(more.get("p_eps", np.zeros((3, 3))))
-    else:
-        md.p_eps = more.get("p_eps", 0.0)
+    md.p_eps = more.get("p_eps", 0.0) if kind is Isotropic else np.array(more.get("p_eps", np.zeros((3, 3))))
     if isinstance(md, Shape):
         md.volume = more.get("volume", atoms.get_volume())
     return md
@@ -113,8 +110,7 @@ class Isotropic(AseClass):  # type: ignore[misc]
     def _kinetic(self) -> np.ndarray:
         """Twice the kinetic energy, as a tensor (eV, shape (3, 3))."""
         momenta = self.atoms.arrays["momenta"]
-        kinetic: np.ndarray = (momenta / self.masses).T @ momenta
-        return kinetic
+        return cast("np.ndarray", (momenta / self.masses).T @ momenta)
 
     def _part(self, matrix: np.ndarray) -> float | np.ndarray:
         """What of the force on the cell moves it."""
@@ -194,16 +190,14 @@ def without_trace(matrix: np.ndarray) -> np.ndarray:
     """The matrix (3, 3) less a third of its trace on the diagonal."""
     import numpy as np
 
-    traceless: np.ndarray = matrix - np.trace(matrix) / 3.0 * np.identity(3)
-    return traceless
+    return cast("np.ndarray", matrix - np.trace(matrix) / 3.0 * np.identity(3))
 
 
 def with_volume(cell: np.ndarray, volume: float) -> np.ndarray:
     """The cell (3, 3) scaled by what rounding has taken from its volume (Å³)."""
     import numpy as np
 
-    scaled: np.ndarray = cell * (volume / abs(np.linalg.det(cell))) ** (1.0 / 3.0)
-    return scaled
+    return cast("np.ndarray", cell * (volume / abs(np.linalg.det(cell))) ** (1.0 / 3.0))
 
 
 def exponential(symmetric: float | np.ndarray) -> np.ndarray:
@@ -211,5 +205,4 @@ def exponential(symmetric: float | np.ndarray) -> np.ndarray:
     import numpy as np
 
     values, vectors = np.linalg.eigh(symmetric)
-    result: np.ndarray = (vectors * np.exp(values)) @ vectors.T
-    return result
+    return cast("np.ndarray", (vectors * np.exp(values)) @ vectors.T)

@@ -106,8 +106,7 @@ class FixedCell(AseClass):  # type: ignore[misc]
 
     def _get_forces(self) -> np.ndarray:
         self._update_atoms()
-        forces: np.ndarray = self.atoms.get_forces()
-        return forces
+        return cast("np.ndarray", self.atoms.get_forces())
 
 
 class MovingCell(AseClass):  # type: ignore[misc]
@@ -135,8 +134,7 @@ class MovingCell(AseClass):  # type: ignore[misc]
     def _get_stress(self) -> np.ndarray:
         """The internal pressure, as a tensor (eV/Å³)."""
         self._evaluate()
-        pressure: np.ndarray = (self._p / self.masses).T @ self._p / self._get_volume() - self._stress
-        return pressure
+        return cast("np.ndarray", (self._p / self.masses).T @ self._p / self._get_volume() - self._stress)
 
 
 class Isotropic(MovingCell):
@@ -146,8 +144,7 @@ class Isotropic(MovingCell):
     cell_dof = 1
 
     def _get_pressure(self) -> float:
-        pressure: float = self._get_stress().trace() / 3.0
-        return pressure
+        return cast("float", self._get_stress().trace() / 3.0)
 
 
 class Flexible(MovingCell):

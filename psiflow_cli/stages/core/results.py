@@ -40,7 +40,7 @@ class Survey:
         self,
         frames: Iterator[extxyz.Frame],
         inputs: tuple[str, ...],
-        see: Callable[[extxyz.Frame], None],
+        see: Callable[[extxyz.Frame], object],
         identity: Callable[[extxyz.Frame, tuple[str, ...]], str] = extxyz.frame_id,
     ) -> None:
         self.ids = array("Q")

@@ -76,25 +76,25 @@ class ErrorTable:
             self._add("energy", "", config_type, [difference])
         if label["forces"] is not None:
             for symbol, a, b in zip(symbols, label["forces"], prediction["forces"], strict=True):
-                self._add(
-                    "forces", symbol, config_type, [(y - x) * _SCALE["forces"] for x, y in zip(a, b, strict=True)]
-                )
+                differences = [(y - x) * _SCALE["forces"] for x, y in zip(a, b, strict=True)]
+                self._add("forces", symbol, config_type, differences)
         if label["stress"] is not None and prediction["stress"] is not None:
             pairs = zip(label["stress"], prediction["stress"], strict=True)
             self._add("stress", "", config_type, [(y - x) * _SCALE["stress"] for x, y in pairs])
 
     def _add(self, quantity: str, element: str, config_type: str, differences: list[float]) -> None:
-        places = [(quantity, "all", "")]
-        if element:
-            places.append((quantity, "element", element))
-        if config_type:
-            places.append((quantity, "config_type", config_type))
-        for place in places:
-            self._tallies.setdefault(place, Tally()).add(differences)
+        for key in keys(quantity, element, config_type):
+            self._tallies.setdefault(key, Tally()).add(differences)
 
     def rows(self) -> list[ErrorRow]:
         """A row per quantity and group, in `order`."""
         return [{**group_of(key), **self._tallies[key].result()} for key in sorted(self._tallies, key=order)]
+
+
+def keys(quantity: str, element: str, config_type: str) -> list[Key]:
+    """The groups that a number belongs to: all, and those that are named."""
+    named = [(quantity, by, group) for by, group in (("element", element), ("config_type", config_type)) if group]
+    return [(quantity, "all", ""), *named]
 
 
 def order(key: Key) -> tuple[int, int, str]:

@@ -6,7 +6,6 @@ import json
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import extxyz
@@ -46,15 +45,10 @@ class Evaluation:
 
 def survey(evaluation: Evaluation, workspace: Workspace) -> tuple[Survey, Results, IdSet]:
     """Check every frame and its labels, and find out what is still to be computed."""
-    seen = Survey(workspace.frames(), (), partial(_check_labels, evaluation.keys))
+    seen = Survey(workspace.frames(), (), lambda frame: extxyz.labels(frame, evaluation.keys))
     check_elements(seen, evaluation.model, evaluation.job)
     results = Results(workspace, evaluation.work.fingerprint, seen.distinct)
     return seen, results, results.needed(retry_failed=False)
-
-
-def _check_labels(keys: dict[str, str] | None, frame: extxyz.Frame) -> None:
-    """Raise BadData for labels that cannot be read."""
-    extxyz.labels(frame, keys)
 
 
 def run(evaluation: Evaluation, workspace: Workspace) -> Summary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TypedDict
 
-from psiflow_cli.stages.evaluate.error_table import Group, Key, group_of, order
+from psiflow_cli.stages.evaluate.error_table import Group, Key, group_of, keys, order
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Labels, Prediction
@@ -74,9 +74,8 @@ class SpreadTable:
                 self._add("forces", symbol, config_type, spread, math.dist(a, b))
 
     def _add(self, quantity: str, element: str, config_type: str, spread: float, error: float) -> None:
-        for by, group in (("all", ""), ("element", element), ("config_type", config_type)):
-            if group or by == "all":
-                self._pairs.setdefault((quantity, by, group), _Pairs()).add(_MEV * spread, _MEV * error)
+        for key in keys(quantity, element, config_type):
+            self._pairs.setdefault(key, _Pairs()).add(_MEV * spread, _MEV * error)
 
     def rows(self) -> list[SpreadRow]:
         """A row per quantity and group, ordered as the table of errors is."""
