@@ -13,17 +13,8 @@ if TYPE_CHECKING:
     from numpy import ndarray
     from torch_sim.models.interface import ModelInterface
 
-    from psiflow_cli.messages import (
-        CompiledModel,
-        Config,
-        Context,
-        Epoch,
-        Frame,
-        PredictionResult,
-        TrainedMember,
-        TrainingData,
-        TrainingJob,
-    )
+    from psiflow_cli.messages.frames import Context, Frame, PredictionResult
+    from psiflow_cli.messages.models import CompiledModel, Config, Epoch, TrainedMember, TrainingData, TrainingJob
 
 
 @runtime_checkable

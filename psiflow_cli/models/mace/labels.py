@@ -15,11 +15,7 @@ _LABELS = ("energy", "stress")
 
 
 def relabel(source: Path, target: Path) -> int:
-    """Copy extended XYZ with `energy`, `forces`, `stress` renamed to `REF_*`; the number of frames written.
-
-    One-atom frames with `config_type=IsolatedAtom` stay out: the atomic energies are in the configuration.
-    Every number is copied as it is written.
-    """
+    """Copy extended XYZ, less isolated atoms, with labels renamed to `REF_*`; returns the number of frames."""
     count = 0
     with source.open(encoding="utf-8") as lines, atomic_file.writing(target) as output:
         for words, atoms in training_frames(lines):

@@ -21,10 +21,9 @@ STEPS = 20_000
 
 
 def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Config:
-    """The configuration of `mace_run_train` that decides the model, in MACE's own names.
+    """The configuration of `mace_run_train` that decides the model, in MACE's own names; see `protocols.Model.plan`.
 
-    See `protocols.Model.plan`. Files, folders, seed and device are filled in where the training runs. Raises UsageError
-    and, for an element without atomic energy, BadData.
+    Files, seed and device are filled in where the training runs. Raises UsageError and, for missing energies, BadData.
     """
     chosen: Config = {**_chosen(config, _checked), **_chosen(options, _parsed)}
     full: Config = {**_defaults(summary, chosen), **chosen, "E0s": _e0s(summary)}

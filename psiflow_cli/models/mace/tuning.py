@@ -23,10 +23,9 @@ PATIENCE = 20  # epochs without a lower validation loss after which the last sta
 
 
 def tuned(full: Config, chosen: Config, old: Config) -> Config:
-    """The configuration `full` for a model to start from that was made with the configuration `old`.
+    """The configuration `full` for a model to start from that was made with the configuration `old`, empty if unknown.
 
-    `old` is empty where nothing is known of it; `chosen` is what the user asks for. Raises UsageError for what
-    contradicts the model.
+    `chosen` is what the user asks for. Raises UsageError for what contradicts the model.
     """
     for key in ARCHITECTURE:
         if key in chosen and chosen[key] != old.get(key):

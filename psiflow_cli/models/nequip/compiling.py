@@ -25,10 +25,7 @@ _TARGETS = {"ase": "ase", "torchsim": "batch"}
 
 
 def build(pair: str, member: str, target: str, folder: str, context: Context) -> CompiledModel:
-    """*worker*: see `protocols.Model.compile`; `pair` is the name of the family's pair style in LAMMPS.
-
-    Raises Fatal where there is no C++ compiler, or the model cannot be compiled.
-    """
+    """*worker*: see `protocols.Compiles`; `pair` is the family's pair style in LAMMPS. Raises Fatal where it fails."""
     if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++")))):
         problem = "nequip-compile needs a C++ compiler on the worker, and there is none"
         raise Fatal(problem, "name a module that has one under [environments] in the site file, or install g++")

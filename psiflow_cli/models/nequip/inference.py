@@ -37,10 +37,7 @@ def eager(member: str, context: Context) -> NequIPCalculator:
 
 
 def predict(frames: list[Frame], members: list[str], context: Context) -> list[list[PredictionResult]]:
-    """*worker*: for each member, a prediction or a failure for each frame; see `batches.predict`.
-
-    The stress is None unless the frame is periodic in all three directions.
-    """
+    """*worker*: for each member, a prediction or a failure for each frame; see `batches.predict`."""
     return batches.predict(frames, [loaded(member, context) for member in members], context)
 
 

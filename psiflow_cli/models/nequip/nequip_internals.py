@@ -91,10 +91,7 @@ def native_dtype(model: torch.nn.Module) -> str:
 
 
 def cast_model(model: torch.nn.Module, wanted: str | None) -> None:
-    """Let a model compute in another precision; NequIP adds the energies of the atoms in float64 in any case.
-
-    Seen in nequip 0.19.1.
-    """
+    """Let a model of nequip 0.19.1 compute in another precision; energies of atoms are added in float64 in any case."""
     import torch
 
     _check_model(model)

@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 
 def configured(architecture: Config, config: Config, options: dict[str, str], summary: TrainingData) -> Config:
-    """The configuration of `nequip-train` that decides the model, in NequIP's own names.
+    """The configuration of `nequip-train` that decides the model, in NequIP's own names; see `protocols.Model.plan`.
 
-    `config` is the user's file, `options` the `--set` pairs, which win; both may use dotted paths and the names of
-    `keys.SHORT`. See `protocols.Model.plan` for `summary`. Files, seed, device and transforms are filled in where the
+    Keys may be dotted paths and the names of `keys.SHORT`. Files, seed, device and transforms are filled in where the
     training runs. Raises UsageError and, for an element without atomic energy, BadData.
     """
     chosen = _chosen(config, options)

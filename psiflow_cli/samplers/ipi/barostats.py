@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.md.validation import MOVES_CELL
 
@@ -69,5 +69,4 @@ def draw(barostat: Barostat, temperature: float, rng: np.random.Generator) -> np
     import numpy as np
 
     shape = np.array(momenta(barostat)).shape
-    drawn: np.ndarray = rng.standard_normal(shape) * float(barostat.m[0] * temperature) ** 0.5
-    return drawn
+    return cast("np.ndarray", rng.standard_normal(shape) * float(barostat.m[0] * temperature) ** 0.5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.md.walker import model_stress
@@ -105,8 +105,7 @@ class ModelForceField:
 
         if stress is None:
             return np.zeros((3, 3))
-        virial: np.ndarray = -np.asarray(stress)[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]] * self.atoms.get_volume()
-        return virial
+        return cast("np.ndarray", -np.asarray(stress)[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]] * self.atoms.get_volume())
 
     def release(self, request: Request) -> None:
         """Nothing waits for the end of a question."""

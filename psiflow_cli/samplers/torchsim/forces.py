@@ -26,10 +26,7 @@ _loaded: dict[tuple[object, ...], list[ModelInterface]] = {}
 
 
 def models(model: ModelWeights, context: Context, stress: bool) -> list[ModelInterface]:
-    """torch-sim's interface to each member, loaded once for all the tasks of this process.
-
-    Raises Fatal where torch-sim is not installed, or has no interface to this family.
-    """
+    """torch-sim's interface to each member, loaded once in this process. Raises Fatal where there is none."""
     weights.check(model.get("weights", {}))
     family = model["family"]
     thread = threading.get_ident()  # an interface keeps the last batch's arrays

@@ -26,10 +26,7 @@ class Verified(TypedDict):
 
 
 def verify(name: str) -> Verified:
-    """How many files were checked, and what is wrong with them.
-
-    Raises NoInput or BadData for what is no bundle, or has weights that its model.toml does not name.
-    """
+    """How many files were checked, and what is wrong with them. Raises NoInput or BadData for what is no bundle."""
     model = bundle.read(name)
     wrong = list(bundle.differences(model))
     checked = len(model.facts["weights"])

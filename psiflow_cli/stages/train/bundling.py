@@ -28,10 +28,7 @@ def publish(
     workspace: Workspace, session: Session, facts: TrainingFacts, trained: list[TrainedMember],
     curves: list[list[Epoch]], files: dict[str, str],
 ) -> dict[str, MemberMetrics]:  # fmt: skip
-    """Make the bundle of these members; `files` are what they were trained on and validated with.
-
-    Returns the metrics of each member.
-    """
+    """Make the bundle of members that were trained on and validated with `files`; returns the metrics of each."""
     folder = workspace.run.temporary(workspace.job.output)
     shutil.rmtree(folder, ignore_errors=True)  # of a command that was killed
     folder.mkdir(mode=0o700)

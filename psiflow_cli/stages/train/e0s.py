@@ -57,10 +57,7 @@ def _drift(in_data: E0S, start: E0S, chosen: E0S) -> str:
 
 
 def parse(text: str) -> E0S | str:
-    """`average`, a dict of atomic numbers or symbols, or a file of one-atom frames or with such a dict.
-
-    Raises ValueError for what is none of these.
-    """
+    """`average`, a dict of atomic numbers or symbols, or a file with one or with one-atom frames; else ValueError."""
     if text.strip().lower() == "average":
         return "average"
     if not text.lstrip().startswith("{"):

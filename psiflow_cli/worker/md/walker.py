@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from psiflow_cli.worker.md import velocities
 from psiflow_cli.worker.md.checkpoint import WalkerState
@@ -89,7 +89,6 @@ def model_stress(calculator: Calculator, atoms: Atoms) -> np.ndarray | None:
     from ase.calculators.calculator import PropertyNotImplementedError
 
     try:
-        stress: np.ndarray = calculator.get_property("stress", atoms)
+        return cast("np.ndarray", calculator.get_property("stress", atoms))
     except (PropertyNotImplementedError, NotImplementedError):
         return None
-    return stress

@@ -39,10 +39,7 @@ def parity_file(source: str, path: str) -> None:
 
 
 def parity(frames: Sequence[ComparedFrame], path: str) -> None:
-    """*worker*: a column for each quantity, and below the errors those by group and by a committee's spread.
-
-    What a frame lacks is left out.
-    """
+    """*worker*: a column for each quantity that frames have; below, errors by group and by a committee's spread."""
     columns = [each for each in (_energies(frames), _forces(frames), _stresses(frames)) if each.colours]
     heights = [3.6, 1.6]
     grouped, apart = any(each.errors for each in columns), any(each.spreads for each in columns)

@@ -8,10 +8,7 @@ from psiflow_cli.worker.failures import Fatal
 
 
 def parquet(source: str, columns: dict[str, str], path: str) -> None:
-    """*worker*: a CSV file as Parquet, piece by piece; `columns` are the types, int64 or double, by name.
-
-    Raises Fatal where there is no pyarrow.
-    """
+    """*worker*: a CSV file as Parquet; `columns` are types, int64 or double, by name. Raises Fatal without pyarrow."""
     try:
         csv, parquet = importlib.import_module("pyarrow.csv"), importlib.import_module("pyarrow.parquet")
     except ImportError:

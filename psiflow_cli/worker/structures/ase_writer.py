@@ -36,10 +36,7 @@ class _Frames:
 
 
 def rewrite(source: str, kind: str, path: str) -> None:
-    """*worker*: write the frames of an extended XYZ file in the format that ASE calls `kind`.
-
-    Raises Fatal where it cannot hold them.
-    """
+    """*worker*: write frames of extended XYZ in the format that ASE calls `kind`. Raises Fatal if it holds no such."""
     frames = _Frames(source)
     try:
         if kind == "traj" or os.path.getsize(source):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,8 +30,7 @@ def frequencies(hessian: np.ndarray, masses: np.ndarray, motions: np.ndarray | N
     squares = np.linalg.eigvalsh(weighted)
     # as ase.vibrations: ħ sqrt(eV/Å²/u) in eV, then in cm^-1
     unit = units._hbar * 1e10 / np.sqrt(units._e * units._amu) / units.invcm
-    wavenumbers: list[float] = (np.sign(squares) * np.sqrt(np.abs(squares)) * unit).tolist()
-    return wavenumbers
+    return cast("list[float]", (np.sign(squares) * np.sqrt(np.abs(squares)) * unit).tolist())
 
 
 def rigid(positions: np.ndarray, masses: np.ndarray, rotates: bool) -> np.ndarray:
@@ -50,5 +49,4 @@ def rigid(positions: np.ndarray, masses: np.ndarray, rotates: bool) -> np.ndarra
         for moment, axis in zip(moments, axes.T, strict=True):
             if moment > _LINEAR * moments[-1] and moment > 1e-8:
                 columns.append((root * np.cross(axis, away)).ravel())
-    motions: np.ndarray = np.array(columns).T
-    return motions
+    return cast("np.ndarray", np.array(columns).T)

@@ -19,17 +19,10 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.optimize.optimize import Optimizer
 
-    from psiflow_cli.messages import (
-        Context,
-        Failure,
-        Frame,
-        Limits,
-        ModelWeights,
-        PredictionResult,
-        Relaxed,
-        RelaxResult,
-        RelaxSettings,
-    )
+    from psiflow_cli.messages.dynamics import Limits
+    from psiflow_cli.messages.frames import Context, Failure, Frame, PredictionResult
+    from psiflow_cli.messages.models import ModelWeights
+    from psiflow_cli.messages.structures import Relaxed, RelaxResult, RelaxSettings
 
 MOVES_CELL = ("isotropic", "shape", "flexible")
 OPTIMIZERS = {"lbfgs": "LBFGS", "bfgs": "BFGS", "fire": "FIRE"}
