@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, final
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
-Settings = Mapping[str, Any]
-"""A back end's own settings, in its own names; only that back end reads them."""
+Settings = Mapping[str, Any]  # a back end's own settings, in its own names; only that back end reads them
 Vectors = list[list[float]]  # [N][3]
 Voigt = list[float]  # xx, yy, zz, yz, xz, xy in eV/Å³; positive under tension, as ASE has it
 

@@ -28,11 +28,9 @@ class TrainingData(TypedDict):
     some_stress: bool  # at least one frame has one
     periodic: bool
     weighted: str  # where a frame counts more or less than others, or ""
-    e0s: dict[str, float] | str
-    """eV by symbol; or `average`; or `init`: those of the model file to start from."""
+    e0s: dict[str, float] | str  # eV by symbol; or `average`; or `init`: those of the model file to start from
     dtype: NotRequired[str]  # if the site asks for one
-    init: NotRequired[Config]
-    """The configuration of the model to start from; empty for a bare model file."""
+    init: NotRequired[Config]  # the configuration of the model to start from; empty for a bare model file
 
 
 class TrainingJob(TypedDict):

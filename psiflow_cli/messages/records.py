@@ -186,8 +186,7 @@ class BundleFacts(TrainingFacts):
     """model.toml."""
 
     weights: dict[str, str]  # sha256 by path in the bundle
-    foreign: NotRequired[bool]
-    """A trainer's bare model file, which no bundle describes; not in any file."""
+    foreign: NotRequired[bool]  # a trainer's bare model file, which no bundle describes; not in any file
     data: NotRequired[dict[str, str]]  # sha256 of the training data, by path in the bundle
 
 

@@ -33,8 +33,7 @@ class HarmonicOptions(TypedDict):
     """How the user wants vibrations computed."""
 
     supercell: list[int] | None  # [3]; None for the frame itself
-    mesh: list[int] | None
-    """[3] wave vectors along each reciprocal vector; None for `supercell_phonons.mesh`."""
+    mesh: list[int] | None  # [3] wave vectors along each reciprocal vector; None for `supercell_phonons.mesh`
     displacement: float  # Å
     fmax: float  # eV/Å: a frame with larger forces is not relaxed
 
@@ -76,8 +75,7 @@ class Modes(Prediction, ModesOfMesh):
 class Contact(TypedDict):
     """The two atoms of a frame that are nearest to each other for their size."""
 
-    ratio: float
-    """Distance over the sum of covalent radii; `contacts.WITHIN` where all are further apart."""
+    ratio: float  # distance over the sum of covalent radii; `contacts.WITHIN` where all are further apart
     distance: float | None  # Å
     atoms: str  # what they are, such as `H (atom 1) and O (atom 3)`
 

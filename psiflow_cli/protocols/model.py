@@ -59,8 +59,7 @@ class ReadsFiles(Protocol):
 class HasMainSettings(Protocol):
     """A family that names the settings which tell its models apart."""
 
-    MAIN_SETTINGS: tuple[str, ...]
-    """Dotted names of what `psiflow model show` shows of the configuration."""
+    MAIN_SETTINGS: tuple[str, ...]  # dotted names of what `psiflow model show` shows of the configuration
 
 
 @runtime_checkable
@@ -74,8 +73,7 @@ class HasExtra(Protocol):
 class Exports(Protocol):
     """A family whose models other programs can read."""
 
-    EXPORTS: dict[str, dict[str, str]]
-    """{target: {format: how its files end ("" for a folder)}}, the usual first."""
+    EXPORTS: dict[str, dict[str, str]]  # {target: {format: how its files end ("" for a folder)}}, the usual first
 
     def export(self, members: list[str], target: str, form: str, folder: str, context: Context) -> str:
         """*worker*: the file or folder made in `folder`."""

@@ -5,8 +5,6 @@ Taken from `mace.tools.build_default_arg_parser` of mace-torch 0.3.16; a test co
 
 # ruff: noqa: SIM905
 
-from __future__ import annotations
-
 FLAGS = """
     amsgrad disallow_random_padding_pt distributed dry_run ema foundation_model_readout keep_checkpoints lbfgs
     pair_repulsion restart_latest save_all_checkpoints save_cpu stage_two swa wandb
@@ -48,8 +46,7 @@ TEXTS = """
     wandb_project work_dir
 """.split()
 LISTS = ["wandb_log_hypers"]
-Value = bool | int | float | str | list[str] | None
-"""What an option may be; None: the trainer's own default."""
+Value = bool | int | float | str | list[str] | None  # what an option may be; None: the trainer's own default
 KINDS = {
     **dict.fromkeys((*FLAGS, *BOOLS), "bool"),
     **dict.fromkeys(INTS, "int"),

@@ -43,13 +43,8 @@ def build(pair: str, member: str, target: str, folder: str, context: Context) ->
         reason = next((reason for sign, reason in NOT_COMPILED.items() if re.search(sign, lines[-1])), "")
         hint = f"{reason}; its log: {log}" if reason else f"its log: {log}"
         raise Fatal(f"nequip-compile: {lines[-1][:200]}", hint, BAD_DATA if reason else BUG)
-    facts = describe(source)
-    return {
-        "path": str(compiled),
-        "dtype": facts["dtype"],
-        "elements": facts["elements"],
-        "machine": compiled_cache.machine(device),
-    }
+    facts, machine = describe(source), compiled_cache.machine(device)
+    return {"path": str(compiled), "dtype": facts["dtype"], "elements": facts["elements"], "machine": machine}
 
 
 def cached(member: str, target: str, context: Context) -> tuple[Path, CompiledRecord] | None:

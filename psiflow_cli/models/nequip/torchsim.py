@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
     from psiflow_cli.messages import Context
 
-_NEIGHBOURS = "matscipy"
-"""What finds neighbours: the default, NVIDIA's, is for GPUs and need not be installed."""
+_NEIGHBOURS = "matscipy"  # what finds them: the default, NVIDIA's, is for GPUs and need not be installed
 
 
 def torchsim(member: str, context: Context, stress: bool) -> NequIPTorchSimCalc:

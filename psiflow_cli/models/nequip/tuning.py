@@ -41,10 +41,6 @@ def tuned(full: Config, chosen: Config, old: Config) -> Config:
     if settings.get(chosen, "training_module.loss") is None:
         settings.put(full, "training_module.loss.coeffs.total_energy", ENERGY)
     if settings.get(chosen, "trainer.callbacks") is None:
-        stop = {
-            "_target_": "lightning.pytorch.callbacks.EarlyStopping",
-            "monitor": settings.monitor(full),
-            "patience": PATIENCE,
-        }
-        settings.put(full, "trainer.callbacks", [stop])
+        stop = {"_target_": "lightning.pytorch.callbacks.EarlyStopping", "monitor": settings.monitor(full)}
+        settings.put(full, "trainer.callbacks", [{**stop, "patience": PATIENCE}])
     return full

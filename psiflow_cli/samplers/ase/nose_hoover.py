@@ -42,17 +42,15 @@ def make(atoms: Atoms, job: MDJob, temperature: float, dof: int, more: Variables
     timestep, time = job["timestep"] * units.fs, job["thermostat_time"] * units.fs
     md: FixedCell | MovingCell
     if job["ensemble"] == "nvt":
-        md = type("FixedCell", (FixedCell, nose_hoover_chain.NoseHooverChainNVT), {})(
-            atoms, timestep, temperature, time, tchain=length
-        )
+        fixed = type("FixedCell", (FixedCell, nose_hoover_chain.NoseHooverChainNVT), {})
+        md = fixed(atoms, timestep, temperature, time, tchain=length)
     else:
         isotropic = job["ensemble"] == "npt" and job["cell"] == "isotropic"
         kind = Isotropic if isotropic else Flexible if job["ensemble"] == "npt" else Shape
         base = nose_hoover_chain.IsotropicMTKNPT if isotropic else nose_hoover_chain.MTKNPT
         pressure, slow = job["pressure"] * units.bar, job["barostat_time"] * units.fs
-        md = type(kind.__name__, (kind, base), {})(
-            atoms, timestep, temperature, pressure, time, slow, tchain=length, pchain=length
-        )
+        moving = type(kind.__name__, (kind, base), {})
+        md = moving(atoms, timestep, temperature, pressure, time, slow, tchain=length, pchain=length)
     if isinstance(md, Shape):
         md.volume = atoms.get_volume()
     set_temperature(md, job, temperature, dof)

@@ -58,8 +58,7 @@ class ModelForceField:
         self.atoms, self.calculator, self.cell_moves, self.batched = atoms, calculator, cell_moves, batched
         self.bead_numbers: dict[int, int] = {}  # which bead a request of i-PI's is about
         self.predicted: list[BeadForces] = []  # of each bead, once all have been asked for
-        self.wants_stress = False
-        """Whether the next positions are to have a stress, if the model has one."""
+        self.wants_stress = False  # whether the next positions are to have a stress, if the model has one
         self._waiting: dict[int, tuple[np.ndarray, Request]] = {}
 
     def bind(self, component: ForceComponent) -> None:

@@ -113,7 +113,6 @@ def as_text(rows: list[ErrorRow]) -> str:
     lines = [f"{'':24}{'RMSE':>10}{'MAE':>10}{'max':>11}{'number':>9}  unit"]
     for row in rows:
         name = row["quantity"] if row["by"] == "all" else f"  {row['group']}"
-        lines.append(
-            f"{name[:23]:24}{row['rmse']:10.3f}{row['mae']:10.3f}{row['max']:11.3f}{row['count']:9d}  {row['unit']}"
-        )
+        errors = f"{row['rmse']:10.3f}{row['mae']:10.3f}{row['max']:11.3f}"
+        lines.append(f"{name[:23]:24}{errors}{row['count']:9d}  {row['unit']}")
     return "\n".join(lines)

@@ -24,8 +24,7 @@ from psiflow_cli.stages.evaluate.error_table import ErrorTable, as_text
 if TYPE_CHECKING:
     from psiflow_cli.messages import ComparedFrame, Failure, Prediction, Summary
 
-PLOTTED_FRAMES = 20_000
-"""A parity plot of more frames says no more; these many, evenly spaced, are drawn."""
+PLOTTED_FRAMES = 20_000  # a parity plot of more frames says no more; these many, evenly spaced, are drawn
 
 
 @dataclass(frozen=True)

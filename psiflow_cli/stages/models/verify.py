@@ -38,11 +38,8 @@ def verify(name: str) -> Verified:
         if path.suffix != ".json":
             checked += 1
             wrong += _compiled(path, model)
-    return {
-        "model": name,
-        "checked": checked,
-        "wrong": [{"message": error.message, "hint": error.hint} for error in wrong],
-    }
+    problems: list[Problem] = [{"message": error.message, "hint": error.hint} for error in wrong]
+    return {"model": name, "checked": checked, "wrong": problems}
 
 
 def _compiled(path: Path, model: bundle.Bundle) -> list[BadData]:

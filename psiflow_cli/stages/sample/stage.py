@@ -19,17 +19,15 @@ from psiflow_cli.stages.sample.trajectories import Recorded
 from psiflow_cli.stages.sample.walkers import Walker, WalkerGroup
 from psiflow_cli.worker.failures import MACHINE_FAILURES
 
-BLOCK_S = 15.0
-"""How long a block should take: what a killed run loses at most, of each walker that was moving."""
+BLOCK_S = 15.0  # how long a block should take: what a killed run loses at most, of each walker that was moving
 
 
 def run(sampling: Sampling, workspace: Workspace) -> Summary:
     """Move every walker to the end, or to where a limit stopped it."""
     all_walkers = walkers.starts(sampling, workspace)
     names = engines.engines_for(sampling, all_walkers)
-    fingerprint = workspace.run.key(
-        fingerprint_of([sampling.dynamics, sampling.model.fingerprint, [w.message for w in all_walkers]])
-    )
+    decisive = [sampling.dynamics, sampling.model.fingerprint, [w.message for w in all_walkers]]
+    fingerprint = workspace.run.key(fingerprint_of(decisive))
     workspace.run.begin(len(all_walkers) * sampling.steps)
     with workspace.run.guard_end(), ExitStack() as stack:
         session: Session | None = None
@@ -66,9 +64,8 @@ def _groups(
         plan.steps = sampling.steps  # an earlier run went further, and its checkpoints cannot go back
         units = {record["id"]: record for _, record in workspace.run.units(plan.key(fingerprint))}
     base = workspace.job.folder / "walkers" / plan.key(fingerprint)
-    groups = []
-    for members in walkers.grouped(sampling, all_walkers, plan.batch):
-        groups.append(WalkerGroup(base / f"{members[0].number:05d}", members, plan.now))
+    grouped = walkers.grouped(sampling, all_walkers, plan.batch)
+    groups = [WalkerGroup(base / f"{members[0].number:05d}", members, plan.now) for members in grouped]
     for group in groups:
         for walker in group.members:
             if unit := units.get(f"walker-{walker.number}"):

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 STEPS = 4  # steps of one timing, after a first block that loads and warms
 LIMIT_S = 20.0  # no larger batch is tried after so long
-GAIN = 1.05
-"""By how much each walker of a larger batch must be faster, for a still larger one to be tried."""
+GAIN = 1.05  # by how much each walker of a larger batch must be faster, for a still larger one to be tried
 SURE = 4  # batches up to here are tried in any case: a busy machine may hide what they gain
 
 

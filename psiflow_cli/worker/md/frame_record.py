@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
     from psiflow_cli.messages import MDJob, WalkerStart
 
-Spread = tuple[float, list[float]]
-"""Of a committee, about one set of positions; see `committee_calculator.spread`."""
+Spread = tuple[float, list[float]]  # of a committee, about one set of positions; see `committee_calculator.spread`
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,7 @@ class FrameRecord:
     stress: Sequence[float] | np.ndarray | None = None
     """The model's in eV/Å³, with ASE's sign and order; with the momenta's part it gives the pressure."""
     spread: Spread | None = None
-    more: Mapping[str, float] = field(default_factory=dict)
-    """What is written as it is, behind the others."""
+    more: Mapping[str, float] = field(default_factory=dict)  # what is written as it is, behind the others
 
 
 def text(job: MDJob, walker: WalkerStart, record: FrameRecord) -> str:

@@ -23,8 +23,7 @@ class MovingWalker:
     def __init__(self, job: MDJob, message: WalkerStart) -> None:
         self.job, self.message = job, message
         self.number, self.start = message["walker"], message["start"]
-        self.temperatures = message["temperature"]
-        """[at the first, at the last step] in K; equal but for a ramp."""
+        self.temperatures = message["temperature"]  # [at the first, at the last step] in K; equal but for a ramp
         self.fixed: list[int] = self.start.get("fixed", [])
         self.degrees_of_freedom = velocities.degrees_of_freedom(
             len(self.start["symbols"]) - len(self.fixed), velocities.rests(job) and not self.fixed

@@ -29,8 +29,7 @@ class Quantity:
     """Labels and predictions of what has a colour of its own."""
     errors: list[error_bars.Bar] = field(default_factory=list)
     """RMSE (in `unit`) of all, and of each element and `config_type`, if there are several."""
-    spreads: tuple[np.ndarray, np.ndarray] | None = None
-    """Of a committee, the spread and the true error (in `unit`)."""
+    spreads: tuple[np.ndarray, np.ndarray] | None = None  # of a committee, the spread and the true error (in `unit`)
 
 
 def parity_file(source: str, path: str) -> None:
@@ -44,9 +43,8 @@ def parity(frames: Sequence[ComparedFrame], path: str) -> None:
     heights = [3.6, 1.6]
     grouped, apart = any(each.errors for each in columns), any(each.spreads for each in columns)
     heights += [error_bars.height([len(each.errors) for each in columns])] * grouped + [3.8] * apart
-    figure, axes = style.axes(
-        len(heights), max(1, len(columns)), 4.2, sum(heights) / len(heights), [h / heights[0] for h in heights]
-    )
+    rows, shares = len(heights), [h / heights[0] for h in heights]
+    figure, axes = style.axes(rows, max(1, len(columns)), 4.2, sum(heights) / rows, shares)
     for index, column in enumerate(columns):
         upper, lower, *rest = axes[:, index]
         _panel(upper, lower, column)
@@ -90,9 +88,8 @@ def _forces(frames: Sequence[ComparedFrame]) -> Quantity:
     if both:
         symbols = np.array([s for f in both for s in f["symbols"]])
         label, prediction = (np.concatenate([f[k]["forces"] for f in both]) for k in ("label", "prediction"))
-        column.colours = {
-            str(s): (label[symbols == s].ravel(), prediction[symbols == s].ravel()) for s in np.unique(symbols)
-        }
+        for s in np.unique(symbols):
+            column.colours[str(s)] = label[symbols == s].ravel(), prediction[symbols == s].ravel()
         errors = 1e3 * (prediction - label)
         column.errors = _by_group(errors, both, [len(f["symbols"]) for f in both], symbols)
         if all("forces_std" in f["prediction"] for f in both):
@@ -109,10 +106,8 @@ def _stresses(frames: Sequence[ComparedFrame]) -> Quantity:
     if both:
         # Shear components stay near zero while the diagonal follows the volume: told apart, both can be judged.
         label, prediction = (np.array([f[k]["stress"] for f in both]) for k in ("label", "prediction"))
-        column.colours = {
-            name: (label[:, part].ravel(), prediction[:, part].ravel())
-            for name, part in (("xx, yy, zz", slice(0, 3)), ("yz, xz, xy", slice(3, 6)))
-        }
+        for name, part in (("xx, yy, zz", slice(0, 3)), ("yz, xz, xy", slice(3, 6))):
+            column.colours[name] = label[:, part].ravel(), prediction[:, part].ravel()
         column.errors = _by_group(1e3 * (prediction - label), both, [1] * len(both))
     return column
 

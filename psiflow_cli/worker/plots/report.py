@@ -66,9 +66,8 @@ def _viewer(frames: list[Frame], errors: list[float], folder: Path) -> Viewer:
     try:
         import chemiscope
     except ImportError:
-        return {
-            "missing": "With chemiscope in the workers' environment (the extra report), these can be looked at here."
-        }
+        missing = "With chemiscope in the workers' environment (the extra report), these can be looked at here."
+        return {"missing": missing}
     data = chemiscope.create_input(
         structures=[conversion.to_ase(frame) for frame in frames],
         metadata={"name": "where the model is most wrong"},

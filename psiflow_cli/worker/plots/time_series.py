@@ -163,9 +163,8 @@ def _ranges(axis: Axes, panel: Panel, crowds: dict[str, list[int]]) -> None:
         edges = [part[0] for part in np.array_split(moments, min(BINS, len(moments)))]
         bins = np.split(np.arange(len(times)), np.searchsorted(times, edges[1:]))
         middle = [times[part].mean() for part in bins]
-        low, lower, median, upper, high = np.array(
-            [np.quantile(values[part], (0.05, 0.25, 0.5, 0.75, 0.95)) for part in bins]
-        ).T
+        quantiles = [np.quantile(values[part], (0.05, 0.25, 0.5, 0.75, 0.95)) for part in bins]
+        low, lower, median, upper, high = np.array(quantiles).T
         colour = style.COLOURS[index]
         axis.fill_between(middle, low, high, color=colour, alpha=0.15, lw=0)
         axis.fill_between(middle, lower, upper, color=colour, alpha=0.3, lw=0)

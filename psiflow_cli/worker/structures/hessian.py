@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from psiflow_cli.messages import Context, Failure, Frame, HarmonicResult, HarmonicSettings, ModelWeights
 
-_TOGETHER = 240
-"""Displaced frames that are made at once; the family's `predict` cuts them into batches that fit."""
+_TOGETHER = 240  # displaced frames that are made at once; the family's `predict` cuts them into batches that fit
 
 
 def analyse(

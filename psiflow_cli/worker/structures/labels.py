@@ -22,9 +22,6 @@ def label(
         return failure("inconsistent", f"{len(forces)} forces for {len(frame['symbols'])} atoms", log)
     if not all(map(math.isfinite, numbers)):
         return failure("inconsistent", "the energy, a force or the stress is not a finite number", log)
-    return {
-        "energy": float(energy),
-        "forces": [[float(x) for x in row] for row in forces],
-        "stress": None if stress is None else [float(x) for x in stress],
-        "code": code,
-    }
+    rows = [[float(x) for x in row] for row in forces]
+    voigt = None if stress is None else [float(x) for x in stress]
+    return {"energy": float(energy), "forces": rows, "stress": voigt, "code": code}

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     import numpy as np
 
-_LINEAR = 1e-4
-"""A moment of inertia so much smaller than the largest is that of a linear molecule about its axis."""
+_LINEAR = 1e-4  # a moment of inertia so much smaller than the largest is that of a linear molecule about its axis
 
 
 def frequencies(hessian: np.ndarray, masses: np.ndarray, motions: np.ndarray | None = None) -> list[float]:

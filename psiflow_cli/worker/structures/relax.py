@@ -29,8 +29,7 @@ OPTIMIZERS = {"lbfgs": "LBFGS", "bfgs": "BFGS", "fire": "FIRE"}
 NEAREST = 0.4
 """Å: a frame whose atoms come nearer than this, and were not so near before, has fallen into a hole of its model."""
 _OF_ASE = ("energy", "forces", "stress")
-_GROWTH = 10.0
-"""A cell that became so many times larger or smaller has left what its model can describe."""
+_GROWTH = 10.0  # a cell that became so many times larger or smaller has left what its model can describe
 
 
 def relax(frames: list[Frame], model: ModelWeights, settings: RelaxSettings, context: Context) -> list[RelaxResult]:
@@ -139,9 +138,8 @@ def _optimizer(atoms: Atoms, settings: RelaxSettings) -> Optimizer:
             constant_volume=settings["cell"] == "shape",
             scalar_pressure=settings["pressure"] * units.bar,
         )
-    optimizer: Callable[..., Optimizer] = getattr(
-        importlib.import_module("ase.optimize"), OPTIMIZERS[settings["optimizer"]]
-    )
+    optimizers = importlib.import_module("ase.optimize")
+    optimizer: Callable[..., Optimizer] = getattr(optimizers, OPTIMIZERS[settings["optimizer"]])
     return optimizer(moved, logfile=None)
 
 

@@ -34,16 +34,10 @@ def modes(
 
     phonopy = _phonopy(atoms, settings["supercell"] or [1, 1, 1], has_own_masses)
     phonopy.generate_displacements(distance=settings["displacement"], is_plusminus=True)
-    displaced: list[Frame] = [
-        {
-            "id": "",
-            "symbols": list(each.symbols),
-            "positions": each.positions.tolist(),
-            "cell": each.cell.tolist(),
-            "pbc": [True] * 3,
-        }
-        for each in phonopy.supercells_with_displacements or ()
-    ]
+    displaced: list[Frame] = []
+    for each in phonopy.supercells_with_displacements or ():
+        symbols, positions, cell = list(each.symbols), each.positions.tolist(), each.cell.tolist()
+        displaced.append({"id": "", "symbols": symbols, "positions": positions, "cell": cell, "pbc": [True] * 3})
     phonopy.forces = np.array(forces(displaced))
     phonopy.produce_force_constants(show_drift=False)
     phonopy.symmetrize_force_constants(show_drift=False)
