@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
 Settings = Mapping[str, Any]
 """A back end's own settings, in its own names; only that back end reads them."""
-Wire = dict[str, Any]
-"""Untyped; to go."""
 Vectors = list[list[float]]
 """[N][3]."""
 Voigt = list[float]

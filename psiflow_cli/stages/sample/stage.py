@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from psiflow_cli.console import Progress
-from psiflow_cli.messages import Stop, Summary
 from psiflow_cli.runtime import journal
 from psiflow_cli.runtime.request import fingerprint as fingerprint_of
 from psiflow_cli.runtime.session import Outcome, Session, Task
@@ -18,6 +18,9 @@ from psiflow_cli.stages.sample.request import Sampling
 from psiflow_cli.stages.sample.trajectories import Recorded
 from psiflow_cli.stages.sample.walkers import Walker, WalkerGroup
 from psiflow_cli.worker.failures import MACHINE_FAILURES
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Stop, Summary
 
 BLOCK_S = 15.0
 """How long a block should take: what a killed run loses at most, of each walker that was moving."""
