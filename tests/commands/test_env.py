@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from psiflow_cli import environments
 from psiflow_cli.main import main
+from psiflow_cli.site import environments
 from psiflow_cli.stages.setup import install
 from tests.commands.inputs import ATOMS, PSIFLOW, SMALL
 
