@@ -126,7 +126,7 @@ PredictionResult = Prediction | Failure
 
 
 class Outcome(TypedDict):
-    """What `worker.process.call.call` returns: `value`, or `fatal` with `hint` and `exit_code`, or `error`."""
+    """What `worker.pool.call.call` returns: `value`, or `fatal` with `hint` and `exit_code`, or `error`."""
 
     seconds: float
     host: str

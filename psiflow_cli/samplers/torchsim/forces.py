@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli.worker.failures import Fatal, is_out_of_memory
 from psiflow_cli.worker.models import weights
 from psiflow_cli.worker.models.calculators import same_digits
-from psiflow_cli.worker.process.call import resolve
+from psiflow_cli.worker.pool.call import resolve
 
 if TYPE_CHECKING:
     import numpy as np

@@ -25,7 +25,7 @@ from psiflow_cli.site.environments import DISTRIBUTION
 _TRIAL = """
 import importlib, importlib.util, json, sys
 needs, all_ = json.loads(sys.argv[1])
-for name in [*needs, "parsl", "psiflow_cli.worker.process.call"]:
+for name in [*needs, "parsl", "psiflow_cli.worker.pool.call"]:
     importlib.import_module(name)
 print()
 print(json.dumps([name for name in all_ if importlib.util.find_spec(name)]))

@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.models import committee_calculator, weights
-from psiflow_cli.worker.process.call import resolve
+from psiflow_cli.worker.pool.call import resolve
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
