@@ -108,7 +108,7 @@ class Prediction(TypedDict):
     energy_std: NotRequired[float]
     """eV."""
     forces_std: NotRequired[list[float]]
-    """[N] in eV/Å; see `committee_calculator.spread`."""
+    """[N] in eV/Å; see `committee.spread`."""
 
 
 class Labels(TypedDict):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from psiflow_cli import atomic_file
 from psiflow_cli.models.nequip import nequip_internals
 from psiflow_cli.models.nequip.files import BEST, EPOCHS, LAST
-from psiflow_cli.worker.models.early_stopping import Enough, Stopping, StoppingState
+from psiflow_cli.worker.training.early_stopping import Enough, Stopping, StoppingState
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer

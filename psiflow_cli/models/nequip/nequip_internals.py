@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from psiflow_cli.errors import BAD_CONFIG, BAD_DATA, NO_RESOURCES
-from psiflow_cli.worker.models import batches, installed
+from psiflow_cli.worker import installed
+from psiflow_cli.worker.models import batches
 from psiflow_cli.worker.structures import conversion
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.models.nequip.files import EPOCHS
-from psiflow_cli.worker.process.growing_file import GrowingFile
+from psiflow_cli.worker.training.growing_file import GrowingFile
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Epoch

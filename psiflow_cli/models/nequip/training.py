@@ -12,8 +12,9 @@ from psiflow_cli.models.nequip import data, files, settings
 from psiflow_cli.models.nequip.nequip_internals import CAUSES
 from psiflow_cli.models.nequip.progress import progress
 from psiflow_cli.models.nequip.weights import PACKAGE, describe, weights_file
-from psiflow_cli.worker.models import hardware, trainer_process
-from psiflow_cli.worker.models.trainer_process import Trainer
+from psiflow_cli.worker.models import hardware
+from psiflow_cli.worker.training import trainer_process
+from psiflow_cli.worker.training.trainer_process import Trainer
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Config, Context, TrainedMember, TrainingJob

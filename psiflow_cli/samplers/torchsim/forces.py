@@ -65,7 +65,7 @@ class Predictions:
     stress: np.ndarray | None
     """[B][3][3] in eV/Å³."""
     energy_std: np.ndarray | None
-    """[B] in eV, of a committee; see `committee_calculator.spread`."""
+    """[B] in eV, of a committee; see `committee.spread`."""
     forces_std: np.ndarray | None
     """[N] in eV/Å."""
 

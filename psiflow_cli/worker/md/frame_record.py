@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import MDJob, WalkerStart
 
 Spread = tuple[float, list[float]]
-"""Of a committee, about one set of positions; see `committee_calculator.spread`."""
+"""Of a committee, about one set of positions; see `committee.spread`."""
 
 
 @dataclass(frozen=True)
