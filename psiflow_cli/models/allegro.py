@@ -15,10 +15,9 @@ from psiflow_cli.models.nequip import (
     torchsim,
     train,
 )
-from psiflow_cli.models.nequip.compiling import COMPILES, build
 from psiflow_cli.models.nequip.defaults import ALLEGRO
-from psiflow_cli.models.nequip.export import EXPORTS, export_member
-from psiflow_cli.models.nequip.features import of_pairs as features
+from psiflow_cli.models.nequip.export import COMPILES, EXPORTS, build, export_member
+from psiflow_cli.models.nequip.inference import of_pairs as features
 from psiflow_cli.models.nequip.plan import configured
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Conf
 
 
 def compile(member: str, target: str, folder: str, context: Context) -> CompiledModel:
-    """*worker*: a member compiled for a program; see `models.nequip.compiling.build`."""
+    """*worker*: a member compiled for a program; see `models.nequip.export.build`."""
     return build(member, target, folder, context, "pair_allegro")
 
 

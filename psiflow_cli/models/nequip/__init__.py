@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from psiflow_cli.models.nequip.compiling import COMPILES, build
 from psiflow_cli.models.nequip.defaults import NEQUIP
-from psiflow_cli.models.nequip.export import EXPORTS, export_member
-from psiflow_cli.models.nequip.features import of_atoms as features
+from psiflow_cli.models.nequip.export import COMPILES, EXPORTS, build, export_member
+from psiflow_cli.models.nequip.files import progress
 from psiflow_cli.models.nequip.inference import calculator, predict
+from psiflow_cli.models.nequip.inference import of_atoms as features
 from psiflow_cli.models.nequip.keys import MAIN as MAIN_SETTINGS
 from psiflow_cli.models.nequip.plan import configured, epochs, notes
-from psiflow_cli.models.nequip.progress import progress
 from psiflow_cli.models.nequip.torchsim import torchsim
 from psiflow_cli.models.nequip.training import train
 
@@ -29,7 +28,7 @@ def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Conf
 
 
 def compile(member: str, target: str, folder: str, context: Context) -> CompiledModel:
-    """*worker*: a member compiled for a program; see `compiling.build`."""
+    """*worker*: a member compiled for a program; see `export.build`."""
     return build(member, target, folder, context, "pair_nequip")
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData, UsageError, nearest
-from psiflow_cli.models.nequip import settings, tuning
-from psiflow_cli.models.nequip.defaults import FILLED, NEQUIP, defaults
+from psiflow_cli.models.nequip import settings
+from psiflow_cli.models.nequip.defaults import FILLED, NEQUIP, check_tuned, defaults, tuned
 from psiflow_cli.models.nequip.keys import KNOWN, LOGGERS, OWNED, PARTS, SECTIONS, SHORT
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ def configured(config: Config, options: dict[str, str], summary: TrainingData, a
     """
     chosen = _chosen(config, options)
     if "init" in summary:
-        tuning.check(chosen, summary["init"])
+        check_tuned(chosen, summary["init"])
     planned = settings.merged(defaults(architecture, summary, chosen), chosen)
     if "init" in summary:
-        planned = tuning.tuned(planned, chosen, summary["init"])
+        planned = tuned(planned, chosen, summary["init"])
     _fill(planned, summary)
     _check(planned, summary)
     try:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import atomic_file
 from psiflow_cli.models.nequip import data, files, settings
+from psiflow_cli.models.nequip.files import PACKAGE, describe, progress, weights_file
 from psiflow_cli.models.nequip.nequip_internals import CAUSES
-from psiflow_cli.models.nequip.progress import progress
-from psiflow_cli.models.nequip.weights import PACKAGE, describe, weights_file
 from psiflow_cli.worker.models import hardware
 from psiflow_cli.worker.training import trainer_process
 from psiflow_cli.worker.training.trainer_process import Trainer
