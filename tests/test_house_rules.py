@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -124,8 +126,22 @@ def test_messages_are_types_and_nothing_else() -> None:
     report(
         [f"{at(file, node)}: {ast.unparse(node)[:60]}" for file, node in statements if not isinstance(node, allowed)]
     )
+    types = {id(node.value) for tree in messages.values() for node in tree.body if _is_typed_dict(node)}
     called = [(file, node) for file, tree in messages.items() for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    report([f"{at(file, node)}: calls {ast.unparse(node)[:60]}" for file, node in called])
+    report([f"{at(file, node)}: calls {ast.unparse(node)[:60]}" for file, node in called if id(node) not in types])
+
+
+def _is_typed_dict(node: ast.stmt) -> TypeGuard[ast.Assign]:
+    """Is it `Name = TypedDict("Name", {"key": type, …})`, with a key that cannot be an attribute, such as `with`?"""
+    made = node.value if isinstance(node, ast.Assign) else None
+    if not isinstance(made, ast.Call) or ast.unparse(made.func) != "TypedDict" or len(made.args) != 2:
+        return False
+    name, fields = made.args
+    if not isinstance(name, ast.Constant) or not isinstance(fields, ast.Dict):
+        return False
+    keys = [key.value if isinstance(key, ast.Constant) else None for key in fields.keys]
+    is_needed = any(isinstance(key, str) and keyword.iskeyword(key) for key in keys)
+    return is_needed and [name.value] == any_types.assigned(node) and {each.arg for each in made.keywords} <= {"total"}
 
 
 def _within(tree: ast.Module) -> Iterator[tuple[ast.stmt, ast.stmt]]:

@@ -82,7 +82,7 @@ class Prediction(TypedDict):
     forces: Vectors
     stress: Voigt | None
     energy_std: NotRequired[float]  # eV
-    forces_std: NotRequired[list[float]]  # [N] in eV/Å; see `committee_calculator.spread`
+    forces_std: NotRequired[list[float]]  # [N] in eV/Å; see `committee.spread`
 
 
 class Labels(TypedDict):
@@ -98,7 +98,7 @@ PredictionResult = Prediction | Failure
 
 
 class Outcome(TypedDict):
-    """What `worker.process.call.call` returns: `value`, or `fatal` with `hint` and `exit_code`, or `error`."""
+    """What `worker.pool.call.call` returns: `value`, or `fatal` with `hint` and `exit_code`, or `error`."""
 
     seconds: float
     host: str

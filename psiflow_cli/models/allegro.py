@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import TYPE_CHECKING
 
-from psiflow_cli.models.nequip import FILES, calculator, epochs, notes, predict, progress, torchsim, train
-from psiflow_cli.models.nequip.compiling import COMPILES, build
+from psiflow_cli.models.nequip import (
+    FILES,
+    MAIN_SETTINGS,
+    calculator,
+    epochs,
+    notes,
+    predict,
+    progress,
+    torchsim,
+    train,
+)
 from psiflow_cli.models.nequip.defaults import ALLEGRO
-from psiflow_cli.models.nequip.export import EXPORTS, exported
-from psiflow_cli.models.nequip.features import of_pairs as features
-from psiflow_cli.models.nequip.keys import MAIN as MAIN_SETTINGS
+from psiflow_cli.models.nequip.export import COMPILES, EXPORTS, build, export_member
+from psiflow_cli.models.nequip.inference import of_pairs as features
 from psiflow_cli.models.nequip.plan import configured
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import CompiledModel, Config, Context, TrainingData
 
 SUMMARY = "Allegro: strictly local equivariant potentials, for large systems"
 REQUIRES = ("allegro", "nequip", "lightning", "torch", "ase")
-EXTRA = "nequip"  # the environment of NequIP has it, too
+EXTRA = "nequip"
+"""The environment of NequIP has it, too."""
 
-plan = partial(configured, ALLEGRO)
-compile = partial(build, "pair_allegro")
-export = partial(exported, "pair_allegro")
+
+def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Config:
+    """The configuration of `nequip-train` for an Allegro model; see `models.nequip.plan`."""
+    return configured(config, options, summary, ALLEGRO)
+
+
+def compile(member: str, target: str, folder: str, context: Context) -> CompiledModel:
+    """*worker*: a member compiled for a program; see `models.nequip.export.build`."""
+    return build(member, target, folder, context, "pair_allegro")
+
+
+def export(members: list[str], target: str, form: str, folder: str, context: Context) -> str:
+    """*worker*: a member for another program; see `models.nequip.export.export_member`."""
+    return export_member(members[0], target, folder, context, "pair_allegro")
+
 
 __all__ = [
     "COMPILES", "EXPORTS", "EXTRA", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",

@@ -2,7 +2,7 @@
 
 A back end is a module that has what its Protocol says; there is no base class. Its top imports the standard library,
 `psiflow_cli.worker`, `errors` and `messages` only; heavy imports live inside functions. Functions marked *worker* run
-in the workers' environment: they are called by name through `worker.process.call`, and only builtins cross, both ways.
+in the workers' environment: they are called by name through `worker.pool.call`, and only builtins cross, both ways.
 
 What a command can do without is a Protocol of its own; ask with `isinstance(module, Renders)`.
 """

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, cast
 from psiflow_cli.errors import Stopped
 from psiflow_cli.runtime import stoprequest
 from psiflow_cli.runtime.jsonfile import read_json
-from psiflow_cli.worker.process import process_table
+from psiflow_cli.worker.pool import process_table
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Holder

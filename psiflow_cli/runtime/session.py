@@ -21,7 +21,7 @@ from psiflow_cli.runtime.block_record import end_stale
 from psiflow_cli.runtime.blocks import Blocks, no_resources
 from psiflow_cli.runtime.signals import StopSignals
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.worker.process import call, watchdog
+from psiflow_cli.worker.pool import call, watchdog
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -1,1 +1,1 @@
-"""Site files: how and where stages run, kept apart from the science."""
+"""Site files: how and where stages run, and which workers' environments there are. Nothing of the science."""

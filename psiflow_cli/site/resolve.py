@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psiflow_cli import duration, environments
+from psiflow_cli import duration
 from psiflow_cli.errors import BadConfig
-from psiflow_cli.site import schema
+from psiflow_cli.site import environments, schema
 from psiflow_cli.site.detect import Machine, megabytes
 from psiflow_cli.site.executor import ResolvedExecutor
 

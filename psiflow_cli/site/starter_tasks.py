@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from psiflow_cli import duration, environments, registry, toml
+from psiflow_cli import duration, registry, toml
 from psiflow_cli.errors import BadConfig
+from psiflow_cli.site import environments
 
 _HOUR_S = 3600.0
 _CP2K = ("cp2k.psmp", "cp2k.popt")

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from psiflow_cli import environments
 from psiflow_cli.main import main
+from psiflow_cli.site import environments
 from psiflow_cli.stages.setup import install
 from tests.commands.inputs import ATOMS, PSIFLOW, SMALL
 
@@ -39,8 +39,8 @@ def shop(tmp_path, monkeypatch):
     """A folder of wheels, all that pip sees: a stand-in for psiflow with its extra, for Parsl and for the trainer."""
     folder = tmp_path / "wheels"
     needs = "Provides-Extra: mace\nRequires-Dist: parsl\nRequires-Dist: trainer; extra == 'mace'\n"
-    packages = ("psiflow_cli", "psiflow_cli.worker", "psiflow_cli.worker.process")
-    wheel(folder, "psiflow_standin", "1", (*packages, "psiflow_cli.worker.process.call"), needs)
+    packages = ("psiflow_cli", "psiflow_cli.worker", "psiflow_cli.worker.pool")
+    wheel(folder, "psiflow_standin", "1", (*packages, "psiflow_cli.worker.pool.call"), needs)
     wheel(folder, "parsl", environments.running()["parsl"], ("parsl",))
     wheel(folder, "trainer", "2", TRAINER)
     monkeypatch.setattr(install, "psiflow_itself", lambda _folder, extra: [f"psiflow_standin[{extra}]"])

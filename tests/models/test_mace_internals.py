@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from psiflow_cli.models.mace import mace_internals
-from psiflow_cli.worker.models import installed
-from psiflow_cli.worker.models.early_stopping import Stopping
+from psiflow_cli.worker import installed
+from psiflow_cli.worker.training.early_stopping import Stopping
 
 pytest.importorskip("mace", reason="mace-torch is not installed")
 

@@ -25,7 +25,7 @@ def test_a_task_with_two_gpus_starts_two_processes(data: Wire, tmp_path: Path, m
         asked.append(argv)
         raise InterruptedError
 
-    monkeypatch.setattr("psiflow_cli.worker.models.trainer_process.subprocesses.run", run)
+    monkeypatch.setattr("psiflow_cli.worker.training.trainer_process.subprocesses.run", run)
     for context in ({"device": "cuda", "gpus": 2}, {"device": "cuda", "gpus": 1}, {"device": "cpu", "gpus": 2}):
         with pytest.raises(InterruptedError):
             mace.train(make_job(data, tmp_path, TINY), {**CONTEXT, **context})

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli.models import mace
-from psiflow_cli.worker.models.early_stopping import DELIVERY_S, Enough, Stopping
+from psiflow_cli.worker.training.early_stopping import DELIVERY_S, Enough, Stopping
 from tests.models.test_mace import CONTEXT, TINY, WORKER, Wire, data, make_job, wire  # noqa: F401
 
 pytest.importorskip("mace", reason="mace-torch is not installed")

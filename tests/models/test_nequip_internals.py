@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from psiflow_cli.models.nequip import nequip_internals
-from psiflow_cli.worker.models import installed
+from psiflow_cli.worker import installed
 
 pytest.importorskip("nequip", reason="nequip is not installed")
 

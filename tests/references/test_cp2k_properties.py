@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from psiflow_cli.references import cp2k
-from psiflow_cli.references.cp2k import analysis, output
+from psiflow_cli.references.cp2k import output, properties
 from tests.references.test_cp2k import KINDS, METHOD
 
 DIPOLE = """\
@@ -63,18 +63,18 @@ OPEN = """\
 
 
 def test_what_logs_say() -> None:
-    found = analysis.dipole(DIPOLE)
+    found = properties.dipole(DIPOLE)
     assert found is not None
     assert found.moment == pytest.approx([1.0, -2.0, 0.0], abs=1e-7)
     assert found.charge == 1.0
-    tight = analysis.dipole(TIGHT)
+    tight = properties.dipole(TIGHT)
     assert tight is not None
     assert tight.moment == [-0.00768126, 0.03317921, 0.64298887]
-    assert analysis.charges(CLOSED, "mulliken_charges", 3) == [-0.841071, 0.418904, 0.422167]
-    assert analysis.charges(CLOSED, "hirshfeld_charges", 3) == [-1.283, 0.643, 0.643]
-    assert analysis.charges(OPEN, "mulliken_charges", 2) == [-0.172418, 0.585516]
-    assert analysis.charges(OPEN, "hirshfeld_charges", 2) == [0.351, 0.324]
-    assert analysis.dipole("") is analysis.charges("", "mulliken_charges", 2) is None
+    assert properties.charges(CLOSED, "mulliken_charges", 3) == [-0.841071, 0.418904, 0.422167]
+    assert properties.charges(CLOSED, "hirshfeld_charges", 3) == [-1.283, 0.643, 0.643]
+    assert properties.charges(OPEN, "mulliken_charges", 2) == [-0.172418, 0.585516]
+    assert properties.charges(OPEN, "hirshfeld_charges", 2) == [0.351, 0.324]
+    assert properties.dipole("") is properties.charges("", "mulliken_charges", 2) is None
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ def test_what_logs_say() -> None:
 )
 def test_charges_that_cannot_be_read_are_no_numbers(there: str, instead: str) -> None:
     with pytest.raises(output.Unreadable, match="Mulliken"):
-        analysis.charges(CLOSED[: CLOSED.index("Hirsh")].replace(there, instead), "mulliken_charges", 3)
+        properties.charges(CLOSED[: CLOSED.index("Hirsh")].replace(there, instead), "mulliken_charges", 3)
 
 
 @pytest.mark.parametrize(("there", "instead"), [("[Debye]", "[a.u.]"), ("Core=", "Nuclei="), ("Y= ", "Y=*")])
 def test_a_dipole_that_cannot_be_read_is_none(there: str, instead: str) -> None:
     with pytest.raises(output.Unreadable, match="dipole"):
-        analysis.dipole(DIPOLE.replace(there, instead))
+        properties.dipole(DIPOLE.replace(there, instead))
 
 
 PRINTS = "&PRINT\n{}&MULLIKEN\n&END\n&HIRSHFELD ON\nFILENAME =x\n&END\n&E_DENSITY_CUBE\n&END\n&END PRINT"

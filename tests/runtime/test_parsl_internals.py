@@ -152,7 +152,7 @@ def test_providers_have_what_scripts_and_clouds_use():
 
 
 def test_the_workers_side_finds_the_queue_of_results():
-    """`worker/process/parsl_result_queue.py` looks for a local variable of the function that calls tasks."""
+    """`worker/pool/parsl_result_queue.py` looks for a local variable of the function that calls tasks."""
     from parsl.executors.high_throughput import process_worker_pool
 
     require(process_worker_pool, "worker")

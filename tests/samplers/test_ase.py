@@ -27,7 +27,7 @@ from ase.io import read  # noqa: E402
 
 from psiflow_cli.samplers import ase as engine  # noqa: E402
 from psiflow_cli.worker.models import calculators  # noqa: E402
-from psiflow_cli.worker.process import call  # noqa: E402
+from psiflow_cli.worker.pool import call  # noqa: E402
 
 SPRING = 2.0  # eV/Å²
 CONTEXT: dict[str, Any] = {"scratch": "", "device": "cpu", "dtype": None}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from psiflow_cli import duration, environments, toml
+from psiflow_cli import duration, toml
 from psiflow_cli.errors import BadConfig, CannotCreate
-from psiflow_cli.site import cluster, load, resolve, starter, starter_tasks
+from psiflow_cli.site import cluster, environments, load, resolve, starter, starter_tasks
 from psiflow_cli.site.check import check
 from psiflow_cli.site.cluster import Cluster
 from psiflow_cli.site.partitions import Nodes

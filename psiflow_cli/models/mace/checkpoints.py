@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import atomic_file
 from psiflow_cli.models.mace.mace_internals import LogEntry, TrainerParts, TrainerState
-from psiflow_cli.worker.models.early_stopping import Enough, Stopping, StoppingState
+from psiflow_cli.worker.training.early_stopping import Enough, Stopping, StoppingState
 
 if TYPE_CHECKING:
     import torch

@@ -13,9 +13,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
 from psiflow_cli.errors import BAD_CONFIG, BAD_DATA, NO_RESOURCES
-from psiflow_cli.worker.models import batches, installed
-from psiflow_cli.worker.models.early_stopping import Enough, Stopping
+from psiflow_cli.worker import installed
+from psiflow_cli.worker.models import batches
 from psiflow_cli.worker.structures import conversion
+from psiflow_cli.worker.training.early_stopping import Enough, Stopping
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.models.mace.files import RESULTS
 from psiflow_cli.models.mace.mace_internals import LogEntry, errors
-from psiflow_cli.worker.process.growing_file import GrowingFile
+from psiflow_cli.worker.training.growing_file import GrowingFile
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Epoch

@@ -20,8 +20,8 @@ from psiflow_cli.models.mace.checkpoints import Checkpoints
 from psiflow_cli.models.mace.files import CONFIG, FACTS, MODELS, RESULTS, WEIGHTS
 from psiflow_cli.models.mace.inference import describe
 from psiflow_cli.models.mace.mace_internals import replace_parts
-from psiflow_cli.worker.models.early_stopping import Stopping
-from psiflow_cli.worker.process.growing_file import cut_torn_line
+from psiflow_cli.worker.training.early_stopping import Stopping
+from psiflow_cli.worker.training.growing_file import cut_torn_line
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import TrainerFacts

@@ -14,8 +14,9 @@ from psiflow_cli.models.mace.mace_internals import CAUSES
 from psiflow_cli.models.mace.options import FLAGS
 from psiflow_cli.models.mace.progress import progress
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.models import hardware, trainer_process
-from psiflow_cli.worker.models.trainer_process import Trainer
+from psiflow_cli.worker.models import hardware
+from psiflow_cli.worker.training import trainer_process
+from psiflow_cli.worker.training.trainer_process import Trainer
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context, TrainedMember, TrainingJob

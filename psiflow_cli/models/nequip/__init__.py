@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import TYPE_CHECKING
 
-from psiflow_cli.models.nequip.compiling import COMPILES, build
 from psiflow_cli.models.nequip.defaults import NEQUIP
-from psiflow_cli.models.nequip.export import EXPORTS, exported
-from psiflow_cli.models.nequip.features import of_atoms as features
+from psiflow_cli.models.nequip.export import COMPILES, EXPORTS, build, export_member
+from psiflow_cli.models.nequip.files import progress
 from psiflow_cli.models.nequip.inference import calculator, predict
+from psiflow_cli.models.nequip.inference import of_atoms as features
 from psiflow_cli.models.nequip.keys import MAIN as MAIN_SETTINGS
 from psiflow_cli.models.nequip.plan import configured, epochs, notes
-from psiflow_cli.models.nequip.progress import progress
 from psiflow_cli.models.nequip.torchsim import torchsim
 from psiflow_cli.models.nequip.training import train
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import CompiledModel, Config, Context, TrainingData
 
 SUMMARY = "NequIP: equivariant message passing"
 REQUIRES = ("nequip", "lightning", "torch", "ase")
 FILES = (".nequip.zip", ".ckpt")
 
-plan = partial(configured, NEQUIP)
-compile = partial(build, "pair_nequip")
-export = partial(exported, "pair_nequip")
+
+def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Config:
+    """The configuration of `nequip-train`; see `plan.configured`."""
+    return configured(config, options, summary, NEQUIP)
+
+
+def compile(member: str, target: str, folder: str, context: Context) -> CompiledModel:
+    """*worker*: a member compiled for a program; see `export.build`."""
+    return build(member, target, folder, context, "pair_nequip")
+
+
+def export(members: list[str], target: str, form: str, folder: str, context: Context) -> str:
+    """*worker*: a member for another program; see `export.export_member`."""
+    return export_member(members[0], target, folder, context, "pair_nequip")
+
 
 __all__ = [
     "COMPILES", "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",

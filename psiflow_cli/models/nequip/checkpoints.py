@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from psiflow_cli import atomic_file
 from psiflow_cli.models.nequip import nequip_internals
 from psiflow_cli.models.nequip.files import BEST, EPOCHS, LAST
-from psiflow_cli.worker.models.early_stopping import Enough, Stopping, StoppingState
+from psiflow_cli.worker.training.early_stopping import Enough, Stopping, StoppingState
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -26,17 +26,21 @@ if TYPE_CHECKING:
 
     from psiflow_cli.messages import Epoch
 
-KEY = "psiflow"  # where a checkpoint has what psiflow adds
+KEY = "psiflow"
+"""Where a checkpoint has what psiflow adds."""
 
 
 class Added(TypedDict):
     """What psiflow adds to a checkpoint."""
 
-    best: float  # the lowest validation loss so far
+    best: float
+    """The lowest validation loss so far."""
     stopping: StoppingState
     metrics: Epoch
-    coefficients: dict[str, float]  # of the parts of the loss
-    ended: bool  # nothing is left to train
+    coefficients: dict[str, float]
+    """Of the parts of the loss."""
+    ended: bool
+    """Nothing is left to train."""
 
 
 class Epochs:
@@ -79,9 +83,12 @@ class Epochs:
         self._content = nequip_internals.state(trainer)
         self._stopping.epoch(self._improved)
         self._added = {
-            "best": self._best, "stopping": self._stopping.state(), "metrics": metrics,
-            "coefficients": nequip_internals.coefficients(module), "ended": False,
-        }  # fmt: skip
+            "best": self._best,
+            "stopping": self._stopping.state(),
+            "metrics": metrics,
+            "coefficients": nequip_internals.coefficients(module),
+            "ended": False,
+        }
         try:
             self._stopping.check(last_stage=True)
         except Enough:

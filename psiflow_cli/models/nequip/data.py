@@ -47,8 +47,11 @@ def _check_weights(keys: dict[str, str], source: Path) -> None:
     for key in WEIGHTS:
         value = keys.get(key, "1").strip("\"'")
         if float(value) != 1.0:
-            problem = f"{source}: {key}={value}, but NequIP's trainer has no weights of frames"
-            raise Fatal(problem, "remove the key, leave the frame out, or give it more than once", BAD_DATA)
+            raise Fatal(
+                f"{source}: {key}={value}, but NequIP's trainer has no weights of frames",
+                "remove the key, leave the frame out, or give it more than once",
+                BAD_DATA,
+            )
 
 
 def average_energies(path: Path, elements: list[str]) -> dict[str, float]:

@@ -1,37 +1,70 @@
-"""Defaults that train well on one core and on one GPU, after NequIP's own tutorial, for both families."""
+"""Defaults that train well on one core and on one GPU, after NequIP's own tutorial, for both families.
+
+A training that starts from a model has its architecture, and small steps for as long as they help.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from psiflow_cli.errors import UsageError
 from psiflow_cli.models.nequip import settings
 from psiflow_cli.models.nequip.keys import SHORT
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Config, TrainingData
 
-STEPS = 20_000  # how many optimiser steps a training takes by default
+STEPS = 20_000
+"""How many optimiser steps a training takes by default."""
 ENERGY = 100.0
 """How much more the square of an energy error per atom (eV) counts than that of a force (eV/Å), in the end."""
-STRESS = 10.0  # the same of the stress (eV/Å³)
-LR_FALL = 0.01  # the last learning rate over the first
+STRESS = 10.0
+"""The same of the stress (eV/Å³)."""
+LR_FALL = 0.01
+"""The last learning rate over the first."""
 SHORTER = 4
 """Into how many parts the epochs are divided, of which one is enough for a training that starts from a model."""
+TUNING_LR = 2e-3
+"""A fifth of the rate from scratch: larger steps first undo what was learned."""
+TUNING_PATIENCE = 20
+"""Epochs without a lower validation loss after which the training ends."""
+_OWN = ("compile_mode", "per_type_energy_scales_trainable", "per_type_energy_shifts_trainable")
+"""Keys of the model that a model to start from does not decide."""
 NEQUIP: Config = {
-    "_target_": "nequip.model.NequIPGNNModel", "r_max": 5.0, "num_layers": 4, "l_max": 1, "parity": False,
-    "num_features": 32, "radial_mlp_depth": 1, "radial_mlp_width": 64,
-}  # fmt: skip
+    "_target_": "nequip.model.NequIPGNNModel",
+    "r_max": 5.0,
+    "num_layers": 4,
+    "l_max": 1,
+    "parity": False,
+    "num_features": 32,
+    "radial_mlp_depth": 1,
+    "radial_mlp_width": 64,
+}
 ALLEGRO: Config = {
-    "_target_": "allegro.model.AllegroModel", "r_max": 5.0,
+    "_target_": "allegro.model.AllegroModel",
+    "r_max": 5.0,
     "radial_chemical_embed": {"_target_": "allegro.nn.TwoBodyBesselScalarEmbed", "num_bessels": 8},
     "radial_chemical_embed_dim": 32,
-    "scalar_embed_mlp_hidden_layers_depth": 1, "scalar_embed_mlp_hidden_layers_width": 64,
-    "l_max": 2, "parity": True, "num_layers": 2, "num_scalar_features": 64, "num_tensor_features": 16,
+    "scalar_embed_mlp_hidden_layers_depth": 1,
+    "scalar_embed_mlp_hidden_layers_width": 64,
+    "l_max": 2,
+    "parity": True,
+    "num_layers": 2,
+    "num_scalar_features": 64,
+    "num_tensor_features": 16,
     "tp_path_channel_coupling": False,
-    "allegro_mlp_hidden_layers_depth": 1, "allegro_mlp_hidden_layers_width": 64,
-    "readout_mlp_hidden_layers_depth": 1, "readout_mlp_hidden_layers_width": 32,
-}  # fmt: skip
+    "allegro_mlp_hidden_layers_depth": 1,
+    "allegro_mlp_hidden_layers_width": 64,
+    "readout_mlp_hidden_layers_depth": 1,
+    "readout_mlp_hidden_layers_width": 32,
+}
+FILLED: Config = {
+    "avg_num_neighbors": "${training_data_stats:num_neighbors_mean}",
+    "per_type_energy_scales": "${training_data_stats:forces_rms}",
+}
+"""What NequIP computes of the training data, in every model that does not say otherwise."""
 
 
 def defaults(architecture: Config, summary: TrainingData, chosen: Config) -> Config:
@@ -116,14 +149,45 @@ def _losses(has_stress: bool) -> Config:
         },
         "val_metrics": {
             "_target_": f"nequip.train.{name}Metrics",
-            "coeffs": {"per_atom_energy_rmse": 1.0, "forces_rmse": 1.0, **({"stress_rmse": 1.0} if has_stress else {})},
+            "coeffs": {
+                "per_atom_energy_rmse": 1.0,
+                "forces_rmse": 1.0,
+                **({"stress_rmse": 1.0} if has_stress else {}),
+            },
             **ignore,
         },
     }
 
 
-FILLED: Config = {
-    "avg_num_neighbors": "${training_data_stats:num_neighbors_mean}",
-    "per_type_energy_scales": "${training_data_stats:forces_rms}",
-}
-"""What NequIP computes of the training data, in every model that does not say otherwise."""
+def check_tuned(chosen: Mapping[str, object], old: Mapping[str, object]) -> None:
+    """Raise UsageError for what contradicts the model to start from, whose configuration is `old`, empty if unknown."""
+    asked, built = settings.table(chosen, settings.MODEL), settings.table(old, settings.MODEL)
+    for key in asked:
+        value, before = settings.resolved(chosen, asked[key]), settings.resolved(old, built.get(key))
+        if key not in _OWN and value != before:
+            what = f"is {before!r} in" if key in built else "is decided by"
+            raise UsageError(
+                f"model.{key} {value!r} cannot be: it {what} the model to start from",
+                "leave it out, or train without --init",
+            )
+
+
+def tuned(full: Config, chosen: Config, old: Config) -> Config:
+    """The configuration `full` for a model to start from that was made with the configuration `old`."""
+    module = full["training_module"]
+    asked, before = settings.table(chosen, settings.MODEL), dict(settings.table(old, settings.MODEL))
+    before.pop("per_type_energy_shifts", None)
+    model = {**before, **{key: asked[key] for key in asked if key in _OWN}} if before else module["model"]
+    full = {**full, "training_module": {**module, "model": model}}
+    if settings.get(chosen, "training_module.optimizer") is None:
+        settings.put(full, "training_module.optimizer.lr", TUNING_LR)
+    if settings.get(chosen, "training_module.loss") is None:
+        settings.put(full, "training_module.loss.coeffs.total_energy", ENERGY)
+    if settings.get(chosen, "trainer.callbacks") is None:
+        stop = {
+            "_target_": "lightning.pytorch.callbacks.EarlyStopping",
+            "monitor": settings.monitor(full),
+            "patience": TUNING_PATIENCE,
+        }
+        settings.put(full, "trainer.callbacks", [stop])
+    return full

@@ -1,20 +1,30 @@
-"""NequIP and Allegro models for other programs: packaged, or compiled on the worker."""
+"""NequIP and Allegro models as other files: packaged for other programs, or compiled by `nequip-compile` on the worker.
+
+A compiled model is faster, and psiflow takes it in place of the weights where one was kept beside them.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import BAD_DATA
-from psiflow_cli.models.nequip.compiling import ENDING, build, cached
-from psiflow_cli.models.nequip.weights import PACKAGE, weights_file
+from psiflow_cli.errors import BAD_DATA, BUG
+from psiflow_cli.models.nequip.files import PACKAGE, describe, weights_file
+from psiflow_cli.models.nequip.nequip_internals import NOT_COMPILED
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.models import hardware
+from psiflow_cli.worker.models import compiled_cache, hardware
+from psiflow_cli.worker.process import scratch, subprocesses
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Context
+    from psiflow_cli.messages import CompiledModel, CompiledRecord, Context
 
+ENDING = ".nequip.pt2"
+COMPILES = dict.fromkeys(("ase", "torchsim", "lammps"), ENDING)
+_TARGETS = {"ase": "ase", "torchsim": "batch"}
 EXPORTS = {
     "ase": {"folder": ""},
     "lammps": {"pair": ENDING},
@@ -53,15 +63,15 @@ if __name__ == "__main__":
 '''
 
 
-def exported(pair: str, members: list[str], target: str, form: str, folder: str, context: Context) -> str:
+def export_member(member: str, target: str, folder: str, context: Context, pair: str) -> str:
     """*worker*: see `protocols.Model.export`; `pair` is the name of the family's pair style in LAMMPS."""
     if target == "nequip":
-        source = weights_file(members[0])
+        source = weights_file(member)
         if not source.name.endswith(PACKAGE):
             raise Fatal(f"{source}: is no package", f"nequip-package makes a {PACKAGE} file of it", BAD_DATA)
         return str(shutil.copyfile(source, Path(folder) / source.name))
-    compiled = cached(members[0], target, context)
-    path = compiled[0] if compiled else Path(build(pair, members[0], target, folder, context)["path"])
+    compiled = cached(member, target, context)
+    path = compiled[0] if compiled else Path(build(member, target, folder, context, pair)["path"])
     if target != "ase":
         return str(path)
     place = Path(folder) / "folder"
@@ -71,3 +81,50 @@ def exported(pair: str, members: list[str], target: str, form: str, folder: str,
     text = _SCRIPT.format(more=more, device=hardware.device(context), ending=ENDING)
     (place / "calculator.py").write_text(text, encoding="utf-8")
     return str(place)
+
+
+def build(member: str, target: str, folder: str, context: Context, pair: str) -> CompiledModel:
+    """*worker*: see `protocols.Model.compile`; `pair` is the name of the family's pair style in LAMMPS.
+
+    Raises Fatal where there is no C++ compiler, or the model cannot be compiled.
+    """
+    if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++")))):
+        raise Fatal(
+            "nequip-compile needs a C++ compiler on the worker, and there is none",
+            "name a module that has one under [environments] in the site file, or install g++",
+        )
+    source, device = weights_file(member), hardware.device(context)
+    compiled = Path(folder) / f"model{ENDING}"
+    argv = [sys.executable, "-m", "nequip.scripts.compile", str(source), str(compiled), "--mode", "aotinductor"]
+    argv += ["--device", device, "--target", _TARGETS.get(target, pair)]
+    log = Path(context["logs"]) / "nequip-compile.log"
+    with scratch.folder(context, "psiflow-compile") as place:
+        env = {**os.environ, **context.get("env", {}), "TORCHINDUCTOR_CACHE_DIR": str(place / "cache")}
+        cpus, seconds = context.get("cpus"), context.get("walltime")
+        done = subprocesses.run(argv, log, cwd=place, env=env, seconds=seconds, cpus=cpus)
+    if done.returncode or not compiled.is_file():
+        lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
+        reason = next((reason for sign, reason in NOT_COMPILED.items() if re.search(sign, lines[-1])), "")
+        hint = f"{reason}; its log: {log}" if reason else f"its log: {log}"
+        raise Fatal(f"nequip-compile: {lines[-1][:200]}", hint, BAD_DATA if reason else BUG)
+    facts = describe(source)
+    return {
+        "path": str(compiled),
+        "dtype": facts["dtype"],
+        "elements": facts["elements"],
+        "machine": compiled_cache.machine(device),
+    }
+
+
+def cached(member: str, target: str, context: Context) -> tuple[Path, CompiledRecord] | None:
+    """The compiled model beside a member's weights and its record, if it serves this task on this machine."""
+    if Path(member).is_file():
+        return None
+    device = hardware.device(context)
+    path = compiled_cache.place(member, device, target, ENDING)
+    if not path.is_file():
+        return None
+    facts = compiled_cache.valid(path, ENDING, compiled_cache.sha256(weights_file(member)))
+    if facts is None or facts["machine"] != compiled_cache.machine(device):
+        return None
+    return (path, facts) if context.get("dtype") in (None, facts["dtype"]) else None

@@ -5,6 +5,8 @@ Taken from nequip 0.19.1, nequip-allegro 0.8.3 and lightning 2.6.6; a test compa
 
 # ruff: noqa: SIM905
 
+from __future__ import annotations
+
 SECTIONS = ("run", "data", "trainer", "training_module")
 _MODEL = "training_module.model"
 SHORT = {

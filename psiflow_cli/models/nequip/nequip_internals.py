@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from psiflow_cli.errors import BAD_CONFIG, BAD_DATA, NO_RESOURCES
-from psiflow_cli.worker.models import batches, installed
+from psiflow_cli.worker import installed
+from psiflow_cli.worker.models import batches
 from psiflow_cli.worker.structures import conversion
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Epoch, Frame, ModelFacts, PredictionResult
 
 _PACKAGE, _READER = "nequip", "nequip_internals.py"
-SCALE_SHIFT = "PerTypeScaleShift"  # the class of the module that has the atomic energies
+SCALE_SHIFT = "PerTypeScaleShift"
+"""The class of the module that has the atomic energies."""
 CAUSES = (
     (r"No module named", BAD_CONFIG, "install nequip in the worker's environment: psiflow env create nequip"),
     (r"TypeError|ConfigKeyError|InterpolationKeyError|Error locating target|ConfigAttributeError", BAD_CONFIG,
@@ -91,7 +93,10 @@ def native_dtype(model: torch.nn.Module) -> str:
 
 
 def cast_model(model: torch.nn.Module, wanted: str | None) -> None:
-    """Let a model of nequip 0.19.1 compute in another precision; energies of atoms are added in float64 in any case."""
+    """Let a model compute in another precision; NequIP adds the energies of the atoms in float64 in any case.
+
+    Seen in nequip 0.19.1.
+    """
     import torch
 
     _check_model(model)
@@ -152,10 +157,13 @@ def forward(frames: list[Frame], calculator: NequIPCalculator) -> list[Predictio
 
 
 _METRICS = {
-    "per_atom_energy_rmse": "rmse_e_meV_per_atom", "per_atom_energy_mae": "mae_e_meV_per_atom",
-    "forces_rmse": "rmse_f_meV_per_A", "forces_mae": "mae_f_meV_per_A", "stress_rmse": "rmse_stress_meV_per_A3",
+    "per_atom_energy_rmse": "rmse_e_meV_per_atom",
+    "per_atom_energy_mae": "mae_e_meV_per_atom",
+    "forces_rmse": "rmse_f_meV_per_A",
+    "forces_mae": "mae_f_meV_per_A",
+    "stress_rmse": "rmse_stress_meV_per_A3",
     "stress_mae": "mae_stress_meV_per_A3",
-}  # fmt: skip
+}
 """NequIP's metrics of the validation set, in eV and Å, and our names for them."""
 
 

@@ -9,26 +9,27 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData, UsageError, nearest
-from psiflow_cli.models.nequip import settings, tuning
-from psiflow_cli.models.nequip.defaults import FILLED, NEQUIP, defaults
+from psiflow_cli.models.nequip import settings
+from psiflow_cli.models.nequip.defaults import FILLED, NEQUIP, check_tuned, defaults, tuned
 from psiflow_cli.models.nequip.keys import KNOWN, LOGGERS, OWNED, PARTS, SECTIONS, SHORT
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Config, TrainingData
 
 
-def configured(architecture: Config, config: Config, options: dict[str, str], summary: TrainingData) -> Config:
-    """The configuration of `nequip-train` that decides the model, in NequIP's own names; see `protocols.Model.plan`.
+def configured(config: Config, options: dict[str, str], summary: TrainingData, architecture: Config) -> Config:
+    """The configuration of `nequip-train` that decides the model, in NequIP's own names.
 
-    Keys may be dotted paths and the names of `keys.SHORT`. Files, seed, device and transforms are filled in where the
+    `config` is the user's file, `options` the `--set` pairs, which win; both may use dotted paths and the names of
+    `keys.SHORT`. See `protocols.Model.plan` for `summary`. Files, seed, device and transforms are filled in where the
     training runs. Raises UsageError and, for an element without atomic energy, BadData.
     """
     chosen = _chosen(config, options)
     if "init" in summary:
-        tuning.check(chosen, summary["init"])
+        check_tuned(chosen, summary["init"])
     planned = settings.merged(defaults(architecture, summary, chosen), chosen)
     if "init" in summary:
-        planned = tuning.tuned(planned, chosen, summary["init"])
+        planned = tuned(planned, chosen, summary["init"])
     _fill(planned, summary)
     _check(planned, summary)
     try:
@@ -108,7 +109,8 @@ def _put(chosen: Config, path: str, value: object, key: str) -> None:
 
 def _path(key: str, variables: set[str]) -> str:
     """The dotted path of a key; UsageError if NequIP has none of that name or it is not the user's to set."""
-    _check_owned(key)
+    if key in OWNED:
+        raise UsageError(f"{key}: psiflow sets this key of NequIP's itself", OWNED[key])
     first, dot, rest = key.partition(".")
     if not dot and first in SHORT:
         return SHORT[first]
@@ -150,15 +152,19 @@ def _larger(batch: int, summary: TrainingData) -> str:
 def _check(planned: Config, summary: TrainingData) -> None:
     """Raise UsageError, or BadData, for what cannot work, before anything is submitted."""
     if summary.get("weighted"):
-        problem = f"{summary['weighted']}, but NequIP's trainer has no weights of frames"
-        raise BadData(problem, "remove the key, leave the frame out, or give it more than once")
+        raise BadData(
+            f"{summary['weighted']}, but NequIP's trainer has no weights of frames",
+            "remove the key, leave the frame out, or give it more than once",
+        )
     _check_names(planned, "")
     _check_numbers(planned)
     batch = settings.resolved(planned, settings.get(planned, SHORT["batch_size"]))
     drops = settings.resolved(planned, settings.get(planned, "data.train_dataloader.drop_last", False))
     if drops and isinstance(batch, int) and batch > summary["frames"]:
-        problem = f"{_larger(batch, summary)}, and drop_last drops incomplete batches"
-        raise UsageError(problem, f"nothing would be trained; use --set batch_size={summary['frames']} or less")
+        raise UsageError(
+            f"{_larger(batch, summary)}, and drop_last drops incomplete batches",
+            f"nothing would be trained; use --set batch_size={summary['frames']} or less",
+        )
     runs = settings.resolved(planned, planned["run"])
     if runs not in ("train", ["train"]):
         raise UsageError(f"run: {runs!r} is more than psiflow train does", "use psiflow evaluate on the test frames")
@@ -175,8 +181,9 @@ def _check(planned: Config, summary: TrainingData) -> None:
     for logger in loggers if isinstance(loggers, list) else [loggers]:
         name = logger.get("_target_", "") if isinstance(logger, dict) else ""
         if name and not name.endswith(LOGGERS):
-            problem = f"trainer.logger: {name} may need a network"
-            raise UsageError(problem, "psiflow keeps the learning curve by itself: leave it out")
+            raise UsageError(
+                f"trainer.logger: {name} may need a network", "psiflow keeps the learning curve by itself: leave it out"
+            )
 
 
 def _names(planned: Mapping[str, object], value: object) -> set[str]:

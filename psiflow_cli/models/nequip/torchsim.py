@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from psiflow_cli.models.nequip import compiling, nequip_internals
-from psiflow_cli.models.nequip.weights import weights_file
+from psiflow_cli.models.nequip import nequip_internals
+from psiflow_cli.models.nequip.export import cached
+from psiflow_cli.models.nequip.files import weights_file
 from psiflow_cli.worker.models import hardware
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
     from psiflow_cli.messages import Context
 
-_NEIGHBOURS = "matscipy"  # what finds them: the default, NVIDIA's, is for GPUs and need not be installed
+_NEIGHBOURS = "matscipy"
+"""What finds neighbours: the default, NVIDIA's, is for GPUs and need not be installed."""
 
 
 def torchsim(member: str, context: Context, stress: bool) -> NequIPTorchSimCalc:
@@ -22,7 +24,7 @@ def torchsim(member: str, context: Context, stress: bool) -> NequIPTorchSimCalc:
 
     hardware.set_threads(context)
     device = hardware.device(context)
-    if compiled := compiling.cached(member, "torchsim", context):
+    if compiled := cached(member, "torchsim", context):
         interface = NequIPTorchSimCalc.from_compiled_model(
             compiled[0], device=device, chemical_species_to_atom_type_map=True, neighborlist_backend=_NEIGHBOURS
         )

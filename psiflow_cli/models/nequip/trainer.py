@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.models.nequip import checkpoints, nequip_internals
-from psiflow_cli.models.nequip.files import BEST, CONFIG, EPOCHS, FACTS, HYDRA, LAST, WEIGHTS
+from psiflow_cli.models.nequip.files import BEST, CONFIG, EPOCHS, FACTS, HYDRA, LAST, WEIGHTS, describe
 from psiflow_cli.models.nequip.settings import monitor
-from psiflow_cli.models.nequip.weights import describe
-from psiflow_cli.worker.models.early_stopping import Enough, Stopping
-from psiflow_cli.worker.process.growing_file import cut_torn_line
+from psiflow_cli.worker.training.early_stopping import Enough, Stopping
+from psiflow_cli.worker.training.growing_file import cut_torn_line
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import TrainerFacts

@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import atomic_file
 from psiflow_cli.models.nequip import data, files, settings
+from psiflow_cli.models.nequip.files import PACKAGE, describe, progress, weights_file
 from psiflow_cli.models.nequip.nequip_internals import CAUSES
-from psiflow_cli.models.nequip.progress import progress
-from psiflow_cli.models.nequip.weights import PACKAGE, describe, weights_file
-from psiflow_cli.worker.models import hardware, trainer_process
-from psiflow_cli.worker.models.trainer_process import Trainer
+from psiflow_cli.worker.models import hardware
+from psiflow_cli.worker.training import trainer_process
+from psiflow_cli.worker.training.trainer_process import Trainer
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Config, Context, TrainedMember, TrainingJob
 
 _TRAINER = Trainer(
-    module="psiflow_cli.models.nequip.trainer", log=files.LOG, weights=files.WEIGHTS, facts=files.FACTS,
+    module="psiflow_cli.models.nequip.trainer",
+    log=files.LOG,
+    weights=files.WEIGHTS,
+    facts=files.FACTS,
     leftovers=(files.CHECKPOINTS, files.EPOCHS, files.HYDRA, str(Path(files.WEIGHTS).parent), files.INIT),
     causes=CAUSES,
-)  # fmt: skip
+)
 
 
 def train(job: TrainingJob, context: Context) -> TrainedMember:

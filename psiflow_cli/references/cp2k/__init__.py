@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BadData, NoInput, UsageError
 from psiflow_cli.references.cp2k import complaint, installation, kinds, method, output, shell, template
-from psiflow_cli.references.cp2k.change import changed
+from psiflow_cli.references.cp2k.method import changed
 from psiflow_cli.references.cp2k.periodicity import Impossible
 from psiflow_cli.references.cp2k.run import code, label
 from psiflow_cli.references.cp2k.single_point import ROKS, UKS, build

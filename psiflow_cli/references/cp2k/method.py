@@ -1,4 +1,7 @@
-"""From a user's CP2K input to the method alone: what psiflow controls goes out, what files it names come in."""
+"""From a user's CP2K input to the method alone: what psiflow controls goes out, what files it names come in.
+
+The user may declare changes of the method, such as `FORCE_EVAL/DFT/SCF/MAX_SCF=200`.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ CONTROLLED = {
 """What comes from the frame or from psiflow, by section; &CELL_REF stays, as it belongs to the method."""
 QUICKSTEP = ("", "QS", "QUICKSTEP")
 STRESS = ("NONE", "ANALYTICAL", "NUMERICAL")
+_EXAMPLE = "as in FORCE_EVAL/DFT/SCF/MAX_SCF=200; without a value the keyword or section is removed"
 
 
 def load(input_file: Path, options: dict[str, str]) -> tuple[Settings, Section, list[str]]:
@@ -102,3 +106,19 @@ def _strip(root: Section) -> list[str]:
             parent = root if path == "GLOBAL" else root.ensure("FORCE_EVAL/SUBSYS")
             parent.items = [i for i in parent.items if i is not section]
     return list(dict.fromkeys(left_out))
+
+
+def changed(settings: Settings, changes: dict[str, str]) -> Settings:
+    """The settings with keywords set, or keywords and sections removed where the value is empty. Raises UsageError."""
+    root = template.parse(settings["template"], "template")
+    for path, value in changes.items():
+        where, _, name = path.upper().strip("/").rpartition("/")
+        if not name or where.split("/")[0] not in ("FORCE_EVAL", "GLOBAL"):
+            raise UsageError(f"{path!r} is no path of a CP2K keyword", _EXAMPLE)
+        if name in CONTROLLED.get(where, "").split():
+            raise UsageError(f"{path}: is decided by the frame or by psiflow", _EXAMPLE)
+        if value:
+            root.ensure(where).put(name, value)
+        elif not (section := root.find(where)) or not section.drop(name):
+            raise UsageError(f"{path}: is not in the template, so it cannot be removed", _EXAMPLE)
+    return {**settings, "template": root.render()}

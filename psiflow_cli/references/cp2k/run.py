@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli import voigt
 from psiflow_cli.errors import BAD_DATA
-from psiflow_cli.references.cp2k import guess, installation, output, properties, shell
+from psiflow_cli.references.cp2k import installation, output, properties, shell
 from psiflow_cli.references.cp2k.periodicity import Impossible
 from psiflow_cli.references.cp2k.single_point import build
 from psiflow_cli.worker.failures import Fatal, failure
@@ -58,7 +58,7 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     except Impossible as error:
         return failure("invalid-input", str(error))
     task = _Task(frame, text, settings["files"], stress, TaskLog.of_frame(frame, text, context))
-    group = guess.group(frame, text, settings.get("reuse_uks", False))
+    group = shell.group(frame, text, settings.get("reuse_uks", False))
     try:
         label, reused = _once(task, group, context)
     except _NoStress as error:

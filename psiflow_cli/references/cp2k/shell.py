@@ -13,14 +13,15 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psiflow_cli.references.cp2k import template
 from psiflow_cli.references.cp2k.installation import PROGRAM
-from psiflow_cli.references.cp2k.single_point import PROJECT
+from psiflow_cli.references.cp2k.single_point import PROJECT, UKS
 from psiflow_cli.worker.process import launcher, scratch
 from psiflow_cli.worker.process.interactive import InteractiveProgram
 from psiflow_cli.worker.process.subprocesses import Outcome
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Context
+    from psiflow_cli.messages import Context, Frame
 
 INPUT, LOG, WAVEFUNCTION = f"{PROJECT}.inp", f"{PROJECT}.out", f"{PROJECT}-RESTART.wfn"
 _PROMPT = "* READY"
@@ -35,6 +36,19 @@ _IDENTITY = ("launch", "executable", "ranks", "threads", "env", "cpus", "modules
 _local = threading.local()
 _without: set[str] = set()
 """Contexts in which CP2K showed no prompt."""
+
+
+def group(frame: Frame, text: str, reuse_uks: bool) -> str:
+    """A name that frames share if one may begin with the wavefunction of another; empty: none may.
+
+    `text` is the frame's input. Those that share a name have the same atoms in the same order, periodicity, charge and
+    multiplicity. An unrestricted wavefunction may be of another spin state than its neighbour's ground state, so it is
+    used again only where `reuse_uks` says so.
+    """
+    dft = template.only(template.parse(text, "input"), "FORCE_EVAL").ensure("DFT")
+    if dft.ensure("SCF").word("SCF_GUESS") != "RESTART" or (dft.flag(*UKS) and not reuse_uks):
+        return ""
+    return repr([frame["symbols"], frame.get("pbc"), frame.get("charge"), frame.get("multiplicity")])
 
 
 def run(text: str, files: dict[str, str], group: str, context: Context) -> tuple[Outcome, str, bool] | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.runtime import container, lock, parsl_internals
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.worker.process import light_parsl, supervisor
+from psiflow_cli.worker.pool import light_parsl, supervisor
 
 if TYPE_CHECKING:
     from parsl.executors import HighThroughputExecutor

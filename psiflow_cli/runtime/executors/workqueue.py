@@ -17,7 +17,7 @@ from psiflow_cli.errors import BadConfig
 from psiflow_cli.runtime import container, parsl_internals
 from psiflow_cli.runtime.executors import htex
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.worker.process import cpu_slot, supervisor
+from psiflow_cli.worker.pool import cpu_slot, supervisor
 
 if TYPE_CHECKING:
     from parsl.executors import WorkQueueExecutor

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli.worker.failures import Fatal, is_out_of_memory
 from psiflow_cli.worker.models import weights
 from psiflow_cli.worker.models.calculators import same_digits
-from psiflow_cli.worker.process.call import resolve
+from psiflow_cli.worker.pool.call import resolve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +58,7 @@ class Predictions:
     energy: np.ndarray  # [B] in eV
     forces: np.ndarray  # [N][3] in eV/Å
     stress: np.ndarray | None  # [B][3][3] in eV/Å³
-    energy_std: np.ndarray | None  # [B] in eV, of a committee; see `committee_calculator.spread`
+    energy_std: np.ndarray | None  # [B] in eV, of a committee; see `committee.spread`
     forces_std: np.ndarray | None  # [N] in eV/Å
 
     def spread(self, walker: int, atoms: slice) -> Spread | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from psiflow_cli import registry
+from psiflow_cli import protocols, registry
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import UsageError
 from psiflow_cli.stages.core.framewise import Work
@@ -13,7 +13,7 @@ from psiflow_cli.stages.core.framewise import Work
 def of_model(model: Bundle, dtype: str) -> Work:
     """By what a model's first member knows of the atoms; raises UsageError for a family that gives none away."""
     family = registry.load("models", model.family)
-    if not hasattr(family, "features"):
+    if not isinstance(family, protocols.Describes):
         raise UsageError(f"{model.path}: models of the family {model.family} have no features", "--descriptor soap")
     payload = {"family": family.__name__, "members": model.members[:1], "weights": model.weights}
     return Work(

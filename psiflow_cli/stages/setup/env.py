@@ -1,4 +1,4 @@
-"""Make and remove the workers' environments; see `psiflow_cli.environments` for what is one."""
+"""Make and remove the workers' environments; see `psiflow_cli.site.environments` for what is one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from psiflow_cli import environments, registry
+from psiflow_cli import registry
 from psiflow_cli.console import note
-from psiflow_cli.environments import MARKER, Environment, Versions
 from psiflow_cli.errors import CannotCreate, NoInput, Stopped, UsageError, nearest
 from psiflow_cli.runtime.jsonfile import write_json
+from psiflow_cli.site import environments
+from psiflow_cli.site.environments import MARKER, Environment, Versions
 from psiflow_cli.stages.setup import install
 
 if TYPE_CHECKING:

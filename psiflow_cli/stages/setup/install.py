@@ -15,16 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from psiflow_cli import environments, protocols, registry
+from psiflow_cli import protocols, registry
 from psiflow_cli.console import Progress, note
-from psiflow_cli.environments import DISTRIBUTION
 from psiflow_cli.errors import IO_ERROR, CannotCreate, UsageError
+from psiflow_cli.site import environments
+from psiflow_cli.site.environments import DISTRIBUTION
 
 # Imports what the family needs, and says which modules of any back end there are.
 _TRIAL = """
 import importlib, importlib.util, json, sys
 needs, all_ = json.loads(sys.argv[1])
-for name in [*needs, "parsl", "psiflow_cli.worker.process.call"]:
+for name in [*needs, "parsl", "psiflow_cli.worker.pool.call"]:
     importlib.import_module(name)
 print()
 print(json.dumps([name for name in all_ if importlib.util.find_spec(name)]))
@@ -109,7 +110,7 @@ def repack(folder: Path) -> Path:
 def constraints(more: tuple[str, ...] = ()) -> str:
     """The pins that come with psiflow, but Parsl at the command's version, and none for the packages of `more`."""
     checkout = environments.checkout()
-    shipped = checkout or Path(environments.__file__).parent / "_shipped"
+    shipped = checkout or Path(environments.__file__).parents[1] / "_shipped"
     free = {"parsl", *map(_package, more)}
     lines = (shipped / "constraints.txt").read_text().splitlines()
     pins = [line for line in lines if line.strip() and not line.startswith("#") and _package(line) not in free]

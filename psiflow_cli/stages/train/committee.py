@@ -52,7 +52,7 @@ def train(
         while waiting and session.room():
             member = waiting.pop(0)
             payload = {"target": worker, "job": member.job, "until": ends[member.index], "context": context}
-            session.submit(Task("psiflow_cli.worker.models.train:train", payload, note=member, losses=member.losses))
+            session.submit(Task("psiflow_cli.worker.training.train:train", payload, note=member, losses=member.losses))
         task, outcome = session.next()
         member = task.note
         if outcome.lost:

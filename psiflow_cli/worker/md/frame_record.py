@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from psiflow_cli.messages import MDJob, WalkerStart
 
-Spread = tuple[float, list[float]]  # of a committee, about one set of positions; see `committee_calculator.spread`
+Spread = tuple[float, list[float]]  # of a committee, about one set of positions; see `committee.spread`
 
 
 @dataclass(frozen=True)

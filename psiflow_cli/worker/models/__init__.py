@@ -1,1 +1,1 @@
-"""Models on a worker: loading, predicting, training, committees. Nothing of one family; see `models/`."""
+"""Models on a worker: loading, predicting, describing, committees. No training, and nothing of one family."""

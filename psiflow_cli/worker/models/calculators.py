@@ -7,8 +7,8 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, cast
 
-from psiflow_cli.worker.models import committee_calculator, weights
-from psiflow_cli.worker.process.call import resolve
+from psiflow_cli.worker.models import committee, weights
+from psiflow_cli.worker.pool.call import resolve
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -43,7 +43,7 @@ def calculator(model: ModelWeights, context: Context) -> Calculator:
         member.reset()
     if len(members) == 1:
         return members[0]
-    return committee_calculator.mean(members)
+    return committee.mean(members)
 
 
 def same_digits() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from psiflow_cli.worker import failures
 from psiflow_cli.worker.models import predictions
 from psiflow_cli.worker.models.weights import check
-from psiflow_cli.worker.process import call
+from psiflow_cli.worker.pool import call
 from psiflow_cli.worker.structures import conversion
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.models.weights import check
-from psiflow_cli.worker.process import call
+from psiflow_cli.worker.pool import call
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import CompiledModel, Context

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker import failures
-from psiflow_cli.worker.process import call
+from psiflow_cli.worker.pool import call
 from psiflow_cli.worker.structures import labels
 
 if TYPE_CHECKING:

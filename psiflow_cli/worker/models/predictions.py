@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from psiflow_cli.worker.failures import Fatal, failure, is_out_of_memory
 from psiflow_cli.worker.models import calculators, committee
-from psiflow_cli.worker.process import call
+from psiflow_cli.worker.pool import call
 from psiflow_cli.worker.structures import conversion, validity
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
+from psiflow_cli.errors import STOPPED
 from psiflow_cli.worker.failures import Fatal
 
 _checked: dict[str, tuple[tuple[int, int, int], str]] = {}
@@ -12,7 +13,7 @@ _checked: dict[str, tuple[tuple[int, int, int], str]] = {}
 
 
 def check(weights: dict[str, str]) -> None:
-    """Raise Fatal (75) unless every file has the sha256 that is given for it; cheap after the first time."""
+    """Raise Fatal (STOPPED) unless every file has the sha256 that is given for it; cheap after the first time."""
     for path, digest in weights.items():
         try:
             facts = os.stat(path)
@@ -24,4 +25,4 @@ def check(weights: dict[str, str]) -> None:
         except FileNotFoundError:
             same = False
         if not same:
-            raise Fatal(f"{path}: replaced while it was used (sha256)", "run the same command again", 75)
+            raise Fatal(f"{path}: replaced while it was used (sha256)", "run the same command again", STOPPED)

@@ -1,1 +1,1 @@
-"""Processes on a worker: calling back ends, starting programs, limits, files written atomically. No science."""
+"""Programs that a task starts: launching them, limits, folders and logs. Neither science nor the workers' pool."""

@@ -10,7 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from psiflow_cli.worker.process import subprocesses, watchdog
+from psiflow_cli.worker.pool import watchdog
+from psiflow_cli.worker.process import subprocesses
 from psiflow_cli.worker.process.subprocesses import Outcome
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from psiflow_cli.worker.process import process_table, watchdog
+from psiflow_cli.worker.pool import process_table, watchdog
 
 _PR_SET_PDEATHSIG = 1
 _GRACE = 2.0

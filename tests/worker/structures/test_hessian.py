@@ -19,7 +19,7 @@ from ase.vibrations import Vibrations  # noqa: E402
 
 from psiflow_cli.worker import failures  # noqa: E402
 from psiflow_cli.worker.models import predictions  # noqa: E402
-from psiflow_cli.worker.process import call  # noqa: E402
+from psiflow_cli.worker.pool import call  # noqa: E402
 from psiflow_cli.worker.structures import hessian, normal_modes  # noqa: E402
 
 CONTEXT: dict[str, Any] = {"scratch": "", "device": "cpu", "dtype": None}

@@ -18,7 +18,7 @@ from ase.filters import FrechetCellFilter  # noqa: E402
 from ase.optimize import BFGS, FIRE, LBFGS  # noqa: E402
 
 from psiflow_cli.worker.models import predictions  # noqa: E402
-from psiflow_cli.worker.process import call  # noqa: E402
+from psiflow_cli.worker.pool import call  # noqa: E402
 from psiflow_cli.worker.structures import relax  # noqa: E402
 
 CONTEXT: dict[str, Any] = {"scratch": "", "device": "cpu", "dtype": None}

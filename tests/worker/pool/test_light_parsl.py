@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from psiflow_cli.worker.process import light_parsl
+from psiflow_cli.worker.pool import light_parsl
 from tests.commands.conftest import psiflow
 from tests.commands.inputs import copper
 

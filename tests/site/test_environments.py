@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from psiflow_cli import environments
 from psiflow_cli.errors import BadConfig
-from psiflow_cli.site import load, resolve
+from psiflow_cli.site import environments, load, resolve
 from psiflow_cli.stages.setup import install
 from tests.site.sites import SITE, machine
 

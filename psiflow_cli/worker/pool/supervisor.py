@@ -27,7 +27,7 @@ from typing import TypedDict
 if __name__ == "__main__":  # run by its path, where psiflow may be found only in the command's own environment
     sys.path.append(os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3)))
 
-from psiflow_cli.worker.process import process_table
+from psiflow_cli.worker.pool import process_table
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG = 1

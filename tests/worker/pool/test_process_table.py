@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from psiflow_cli.worker.process import process_table, supervisor
+from psiflow_cli.worker.pool import process_table, supervisor
 
 pytestmark = pytest.mark.skipif(not process_table.exists(), reason="there is no /proc")
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from psiflow_cli.worker.process import watchdog
+from psiflow_cli.worker.pool import watchdog
 
 RUN = """
 import ctypes, re, sys, time
 from pathlib import Path
-from psiflow_cli.worker.process import subprocesses, watchdog
+from psiflow_cli.worker.pool import watchdog
+from psiflow_cli.worker.process import subprocesses
 watchdog.GRACE_S = 0.5
 with watchdog.limit(0.5, sys.argv[1]):
     exec(sys.argv[2])

@@ -73,7 +73,7 @@ def running() -> Versions:
 
 def checkout() -> Path | None:
     """The project folder that the running psiflow is read from, if it is not an installed copy."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     return root if (root / "pyproject.toml").is_file() else None
 
 

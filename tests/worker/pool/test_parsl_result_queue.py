@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from psiflow_cli.worker.process import call
+from psiflow_cli.worker.pool import call
 
 CONTEXT = multiprocessing.get_context("fork")
 

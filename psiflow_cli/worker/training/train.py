@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, cast
 
-from psiflow_cli.worker.process.call import resolve
+from psiflow_cli.worker.pool.call import resolve
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context, TrainedMember, TrainingJob

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.process import parsl_result_queue, watchdog
+from psiflow_cli.worker.pool import parsl_result_queue, watchdog
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context, Outcome
