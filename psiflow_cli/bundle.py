@@ -23,8 +23,7 @@ class Bundle:
     """A model as `psiflow train` left it."""
 
     path: Path
-    facts: BundleFacts
-    """The contents of model.toml."""
+    facts: BundleFacts  # the contents of model.toml
 
     @property
     def family(self) -> str:

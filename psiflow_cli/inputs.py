@@ -12,8 +12,7 @@ Kind = type | tuple[str, ...]
 """Of an option: `str`, `int` or `float` (both above zero), `bool`, `dict` (a text, or a text per element), or names."""
 
 
-Value = str | int | float | bool | dict[str, str]
-"""Of an option, in canonical form."""
+Value = str | int | float | bool | dict[str, str]  # of an option, in canonical form
 
 
 def text(path: Path | None, reference: str, example: str) -> str:

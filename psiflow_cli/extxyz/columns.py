@@ -17,12 +17,7 @@ Words = list[bytes]
 
 _BOOLS = {b"T": True, b"True": True, b"true": True, b"TRUE": True}
 _BOOLS |= {b"F": False, b"False": False, b"false": False, b"FALSE": False}
-_CONVERT: dict[str, Callable[[bytes], Any]] = {
-    "R": float,
-    "I": int,
-    "L": _BOOLS.__getitem__,
-    "S": bytes.decode,
-}
+_CONVERT: dict[str, Callable[[bytes], Any]] = {"R": float, "I": int, "L": _BOOLS.__getitem__, "S": bytes.decode}
 _CALLED = {"R": "number", "I": "integer", "L": "T or F", "S": "UTF-8 text"}
 
 
@@ -30,12 +25,9 @@ _CALLED = {"R": "number", "I": "integer", "L": "T or F", "S": "UTF-8 text"}
 class Place:
     """Where a frame starts."""
 
-    source: str
-    """The file as the user named it."""
-    line: int
-    """Number of the frame's first line, from 1."""
-    index: int
-    """Its place in the file, from 1."""
+    source: str  # the file as the user named it
+    line: int  # number of the frame's first line, from 1
+    index: int  # its place in the file, from 1
 
     def error(self, problem: str, hint: str = "", offset: int = 0) -> BadData:
         """An error at line `offset` of this frame: 0 is the count, 1 the comment, 2 the first atom."""

@@ -30,10 +30,8 @@ class Pair(NamedTuple):
     """One `key=value`."""
 
     key: str
-    raw: str
-    """The pair as it is written."""
-    value: str | None
-    """The value as it is written, with its quotes; None for a bare word."""
+    raw: str  # the pair as it is written
+    value: str | None  # the value as it is written, with its quotes; None for a bare word
 
 
 class Malformed(ValueError):

@@ -19,14 +19,11 @@ class Frame:
     """A frame that `read` has checked: as many atoms and columns as it says, known elements, finite positions."""
 
     place: Place
-    comment: str
-    """The second line."""
-    raw: list[bytes]
-    """The atoms' lines as they were read."""
+    comment: str  # the second line
+    raw: list[bytes]  # the atoms' lines as they were read
     words: Words
     symbols: list[str]
-    xyz: list[list[float]]
-    """x, y and z (Å) of all atoms."""
+    xyz: list[list[float]]  # x, y and z (Å) of all atoms
     pairs: list[Pair]
     layout: Layout
     lattice: Cell | None

@@ -143,11 +143,7 @@ def _stress(frame: Frame, name: str) -> list[float]:
 
 
 _READ: dict[str, Callable[[Frame, str], float | Vectors | Voigt]]
-_READ = {
-    "energy": _energy,
-    "forces": _forces,
-    "stress": _stress,
-}
+_READ = {"energy": _energy, "forces": _forces, "stress": _stress}
 
 
 def _finite(frame: Frame, name: str, numbers: Sequence[float]) -> list[float]:

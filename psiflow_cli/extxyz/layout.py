@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-PLAIN = "species:S:1:pos:R:3"
-"""The columns of a frame whose comment has no `Properties`."""
+PLAIN = "species:S:1:pos:R:3"  # the columns of a frame whose comment has no `Properties`
 
 Cell = tuple[tuple[float, float, float], ...]
 _FLAGS = {
@@ -21,10 +20,8 @@ class Column(NamedTuple):
     """One property of the atoms, which may span several columns of text."""
 
     name: str
-    kind: str
-    """S, R, I or L."""
-    size: int
-    """How many columns of text."""
+    kind: str  # S, R, I or L
+    size: int  # how many columns of text
     start: int
 
 

@@ -36,18 +36,15 @@ _DAMPING = {
 }
 """The classes of s-dftd3's Python interface."""
 OPTIONS: dict[str, inputs.Kind] = {"version": (*_DAMPING, "d4"), "xc": str, "atm": bool}
-_LAST = {"d4": "Rn"}
-"""Beyond its elements s-dftd3 gives zeros, or ends the process."""
+_LAST = {"d4": "Rn"}  # beyond its elements s-dftd3 gives zeros, or ends the process
 
 
 class Settings(TypedDict):
     """What is corrected, and how."""
 
     version: str
-    xc: str
-    """The functional."""
-    atm: NotRequired[bool]
-    """Whether D3 has three-body terms; D4 always has."""
+    xc: str  # the functional
+    atm: NotRequired[bool]  # whether D3 has three-body terms; D4 always has
 
 
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:

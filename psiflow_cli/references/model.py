@@ -26,14 +26,11 @@ DTYPES = ("float32", "float64")
 class Settings(TypedDict):
     """A model, as a task can load it."""
 
-    model: str
-    """Its fingerprint."""
+    model: str  # its fingerprint
     family: str
     elements: list[str]
-    dtype: str
-    """"": the model's own."""
-    members: list[str]
-    """The folders of their weights."""
+    dtype: str  # "": the model's own
+    members: list[str]  # the folders of their weights
 
 
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:

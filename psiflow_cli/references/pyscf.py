@@ -54,8 +54,7 @@ class Settings(TypedDict):
     """What was said of `OPTIONS`."""
 
     method: str
-    basis: str | dict[str, str]
-    """Of all elements, or of each."""
+    basis: str | dict[str, str]  # of all elements, or of each
     xc: NotRequired[str]
     ecp: NotRequired[str | dict[str, str]]
     disp: NotRequired[str]
@@ -63,11 +62,9 @@ class Settings(TypedDict):
     density_fit: NotRequired[bool]
     grids_level: NotRequired[int]
     grid_response: NotRequired[bool]
-    conv_tol: NotRequired[float]
-    """Ha."""
+    conv_tol: NotRequired[float]  # ha
     max_cycle: NotRequired[int]
-    level_shift: NotRequired[float]
-    """Ha."""
+    level_shift: NotRequired[float]  # ha
     newton: NotRequired[bool]
 
 

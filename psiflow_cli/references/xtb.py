@@ -24,8 +24,7 @@ DEFAULT_TASK_SECONDS = 1.0
 METHODS = ("GFN1-xTB", "GFN2-xTB", "IPEA1-xTB")
 PERIODIC_METHODS = ("GFN1-xTB",)
 OPTIONS = ("method", "accuracy", "electronic_temperature", "max_iterations")
-LAST = "Rn"
-"""The last element that tblite has parameters for."""
+LAST = "Rn"  # the last element that tblite has parameters for
 
 
 class Settings(TypedDict):
@@ -33,8 +32,7 @@ class Settings(TypedDict):
 
     method: str
     accuracy: float
-    electronic_temperature: float
-    """K."""
+    electronic_temperature: float  # K
     max_iterations: int
 
 

@@ -18,26 +18,16 @@ FILE = "blocks.json"
 class BlockState(str, Enum):
     """What a block is at, in Parsl's words, as blocks.json and `psiflow status --json` have them."""
 
-    UNKNOWN = "UNKNOWN"
-    """The batch system does not say."""
-    PENDING = "PENDING"
-    """It waits in the queue."""
-    RUNNING = "RUNNING"
-    """It runs."""
-    HELD = "HELD"
-    """It is in the queue, and must not start."""
-    CANCELLED = "CANCELLED"
-    """Somebody has cancelled it."""
-    COMPLETED = "COMPLETED"
-    """Its script has ended well."""
-    FAILED = "FAILED"
-    """Its script has failed, or was refused."""
-    TIMEOUT = "TIMEOUT"
-    """Its time was up."""
-    MISSING = "MISSING"
-    """It has ended, and no worker of it ever connected."""
-    SCALED_IN = "SCALED_IN"
-    """It was given back, since nothing waited for it."""
+    UNKNOWN = "UNKNOWN"  # the batch system does not say
+    PENDING = "PENDING"  # it waits in the queue
+    RUNNING = "RUNNING"  # it runs
+    HELD = "HELD"  # it is in the queue, and must not start
+    CANCELLED = "CANCELLED"  # somebody has cancelled it
+    COMPLETED = "COMPLETED"  # its script has ended well
+    FAILED = "FAILED"  # its script has failed, or was refused
+    TIMEOUT = "TIMEOUT"  # its time was up
+    MISSING = "MISSING"  # it has ended, and no worker of it ever connected
+    SCALED_IN = "SCALED_IN"  # it was given back, since nothing waited for it
 
     __str__ = str.__str__
 

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import BlockRecord, BlocksRecord
     from psiflow_cli.site.executor import ResolvedExecutor
 
-_NO_ROOM = 1 << 16
-"""Bytes; with less, logs cannot be written."""
+_NO_ROOM = 1 << 16  # bytes; with less, logs cannot be written
 
 
 class Blocks:
@@ -36,8 +35,7 @@ class Blocks:
         self._executor, self._resolved, self._folder = executor, resolved, folder
         self._jobs: dict[str, BlockRecord] = {}
         self._ended: set[str] = set()
-        self._barren = 0
-        """Blocks that ended since the last finished task, while tasks waited for them."""
+        self._barren = 0  # blocks that ended since the last finished task, while tasks waited for them
         self._connected = False
         self._last_words = ""
 

@@ -27,10 +27,8 @@ DEBIAN = str(Path(__file__).with_name("debian"))
 POOL_MODULE = "parsl.executors.high_throughput.process_worker_pool"
 POOL_SCRIPT, INTERCHANGE_SCRIPT = "process_worker_pool.py", "interchange.py"
 """Programs that Parsl installs beside its Python; by absolute path, since PATH may lack them."""
-BLOCK_STDERR = "**/*.sh.err"
-"""What the blocks' scripts said, below Parsl's folder."""
-_TASK_FILES = "*/*/function_data"
-"""What Work Queue sends and gets back, below Parsl's folder."""
+BLOCK_STDERR = "**/*.sh.err"  # what the blocks' scripts said, below Parsl's folder
+_TASK_FILES = "*/*/function_data"  # what Work Queue sends and gets back, below Parsl's folder
 _ANSWER_POLL_MS = 200
 
 

@@ -25,8 +25,7 @@ class Request:
     overwrite: bool = False
     spooled: dict[str, str] = field(default_factory=dict)
     """Where an input that is not a file (stdin) has been stored: name -> path."""
-    cache: bool = True
-    """False: nothing that a finished invocation computed is used again."""
+    cache: bool = True  # False: nothing that a finished invocation computed is used again
 
     @property
     def fingerprint(self) -> str:

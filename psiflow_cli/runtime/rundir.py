@@ -26,8 +26,7 @@ from psiflow_cli.runtime.request import Request, fingerprint, sha256
 if TYPE_CHECKING:
     from psiflow_cli.messages import InputFile, RunRecord, RunResult, Summary, Unit
 
-PRIVATE = 0o077
-"""The umask of everything in a run directory."""
+PRIVATE = 0o077  # the umask of everything in a run directory
 _USER_UMASK = os.umask(PRIVATE)
 os.umask(_USER_UMASK)
 

@@ -11,8 +11,7 @@ from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.providers._parsl_internals import write_scripts
 from psiflow_cli.site.executor import ResolvedExecutor
 
-PORT = 50000
-"""Stands where the run's own port would."""
+PORT = 50000  # stands where the run's own port would
 _ANSWER = "Submitted batch job 1\nJob <1> is submitted\n1 job(s) submitted to cluster 1.\n"
 """What every batch system's submit command would say."""
 

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from psiflow_cli import messages
 
 _TICK_S = 0.5
-_UNLUCKY = 10
-"""A task that was lost so often with its node is to blame for it."""
+_UNLUCKY = 10  # a task that was lost so often with its node is to blame for it
 
 
 @dataclass
@@ -43,8 +42,7 @@ class Task:
     payload: Mapping[str, Any]
     note: Any = None
     tries: int = 1
-    losses: int = 0
-    """How often it was lost before, with its worker alone or with a whole node."""
+    losses: int = 0  # how often it was lost before, with its worker alone or with a whole node
     hang_log: str = ""
     """Where its worker says where it stood when the walltime was up; empty: nothing ends a task that hangs."""
 
@@ -57,8 +55,7 @@ class Outcome:
     error: str = ""
     traceback: str = ""
     lost: str = ""
-    hung: bool = False
-    """Lost because it took longer than its walltime."""
+    hung: bool = False  # lost because it took longer than its walltime
     blame: bool = False
     """Lost alone, and not with its whole node, or with too many nodes: the task itself may be why."""
     seconds: float = 0.0

@@ -12,8 +12,7 @@ from types import FrameType
 
 from psiflow_cli.errors import INTERRUPTED, STOPPED, Stopped
 
-SLURM_MARGIN_S = 30.0
-"""How long before the end of a SLURM job to stop."""
+SLURM_MARGIN_S = 30.0  # how long before the end of a SLURM job to stop
 AGAIN = "nothing finished is lost: run the same command again"
 _STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 

@@ -23,12 +23,9 @@ class Cluster:
 
     name: str
     nodes: list[Nodes]
-    left_out: list[str]
-    """Partitions of no use, each with the reason."""
-    accounts: list[str]
-    """That jobs of this user are billed to, the default one first."""
-    federated: bool = False
-    """Named by $SLURM_CLUSTERS: jobs must say so too."""
+    left_out: list[str]  # partitions of no use, each with the reason
+    accounts: list[str]  # that jobs of this user are billed to, the default one first
+    federated: bool = False  # named by $SLURM_CLUSTERS: jobs must say so too
 
 
 def ask(here: Machine) -> Cluster | str:

@@ -16,8 +16,7 @@ class ResolvedExecutor:
     """An executor of a site with everything that running one operation needs to know, in numbers."""
 
     label: str
-    table: schema.Executor
-    """As the site file has it."""
+    table: schema.Executor  # as the site file has it
     provider: schema.Provider
     python: str
     environment: schema.Environment
@@ -27,8 +26,7 @@ class ResolvedExecutor:
     cores: int
     context: Context
     run: schema.Run = field(default_factory=schema.Run)
-    on_oom: ResolvedExecutor | None = None
-    """Where a task that took too much memory goes."""
+    on_oom: ResolvedExecutor | None = None  # where a task that took too much memory goes
 
     @property
     def workers(self) -> int:

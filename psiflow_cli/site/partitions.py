@@ -24,17 +24,13 @@ class Nodes:
     """Of the provider: the partition's, or that and `-gpu` where only some of its nodes have GPUs."""
     partition: str
     count: int
-    cores: tuple[int, int]
-    """CPUs in SLURM's sense: hardware threads where cores have several."""
+    cores: tuple[int, int]  # CPUs in SLURM's sense: hardware threads where cores have several
     threads_per_core: int
-    memory_mb: tuple[int, int]
-    """0: SLURM does not count it."""
+    memory_mb: tuple[int, int]  # 0: SLURM does not count it
     gpus: tuple[int, int]
-    max_time: float | None
-    """s; None: as long as one likes."""
+    max_time: float | None  # s; None: as long as one likes
     default: bool
-    claimed: str = ""
-    """What SLURM says beyond what this host, which is such a node, has."""
+    claimed: str = ""  # what SLURM says beyond what this host, which is such a node, has
 
 
 def usable(

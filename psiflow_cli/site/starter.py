@@ -16,8 +16,7 @@ from psiflow_cli.site.detect import Machine, machine
 from psiflow_cli.site.partitions import Nodes
 from psiflow_cli.site.starter_tasks import Place, header, line, tasks
 
-_LONG_S = 4 * 3600.0
-"""Partitions whose jobs end sooner are for trying things, and come last."""
+_LONG_S = 4 * 3600.0  # partitions whose jobs end sooner are for trying things, and come last
 _BLOCK_S = 12 * 3600.0
 _HEAD = """\
 description = {description}
@@ -33,12 +32,9 @@ class Starter:
 
     path: str
     text: str
-    name: str
-    """By which commands find it."""
-    cluster: str
-    """Name, or ""."""
-    no_slurm: str
-    """Why there is no cluster, or ""."""
+    name: str  # by which commands find it
+    cluster: str  # name, or ""
+    no_slurm: str  # why there is no cluster, or ""
 
 
 def make(output: str, overwrite: bool) -> Starter:

@@ -25,11 +25,9 @@ class Place:
     provider: str
     cores: int
     threads_per_core: int
-    memory_gb: int
-    """0: unknown, or not counted."""
+    memory_gb: int  # 0: unknown, or not counted
     gpus: int
-    block_s: float | None
-    """None: there is no end to it."""
+    block_s: float | None  # None: there is no end to it
 
 
 def tasks(labels: Place, models: Place, most_ranks: int) -> str:

@@ -53,8 +53,7 @@ PROGRAM = Program(
 )
 _VERSION = re.compile(r"Program PWSCF v\.?(\S+?)(?:MaX)? +starts")
 _INPUT, _XML = "psiflow.in", f"{template.PREFIX}.xml"
-_BOX = 12.0
-"""Å: edge of the cell of an isolated atom."""
+_BOX = 12.0  # Å: edge of the cell of an isolated atom
 
 
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
@@ -66,10 +65,7 @@ def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     settings, folder, _, lines = template.read(input_file, text)
     folders = [input_file.parent / folder] if folder else []
     folders += [Path(os.environ["ESPRESSO_PSEUDO"])] if os.environ.get("ESPRESSO_PSEUDO") else []
-    return {
-        **settings,
-        "files": {name: inputs.beside(input_file, name, folders, line) for name, line in lines.items()},
-    }
+    return {**settings, "files": {name: inputs.beside(input_file, name, folders, line) for name, line in lines.items()}}
 
 
 def replaced(input_file: Path) -> list[str]:

@@ -38,13 +38,10 @@ class Settings(TypedDict):
     """A template without what psiflow controls."""
 
     namelists: dict[str, dict[str, str]]
-    species: list[list[str]]
-    """[label, mass, file]."""
+    species: list[list[str]]  # [label, mass, file]
     cards: dict[str, str]
-    files: dict[str, str]
-    """Names and contents (latin-1) of the pseudopotentials."""
-    box: NotRequired[float]
-    """Å: edge of the cell of frames that have none."""
+    files: dict[str, str]  # names and contents (latin-1) of the pseudopotentials
+    box: NotRequired[float]  # Å: edge of the cell of frames that have none
 
 
 def read(path: Path, text: str) -> tuple[Settings, str, list[str], dict[str, int]]:

@@ -48,10 +48,8 @@ _HINT = "as in GPAW(...), written as TOML"
 class Settings(TypedDict):
     """How GPAW computes a frame."""
 
-    parameters: dict[str, object]
-    """GPAW's own."""
-    vacuum: float | None
-    """Å around a frame without a cell."""
+    parameters: dict[str, object]  # GPAW's own
+    vacuum: float | None  # Å around a frame without a cell
 
 
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:

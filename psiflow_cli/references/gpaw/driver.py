@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 class Numbers(TypedDict):
     """What numbers.json holds."""
 
-    energy: float
-    """eV."""
+    energy: float  # eV
     forces: Vectors
     stress: list[float] | None
-    version: str
-    """Of GPAW."""
+    version: str  # of GPAW
 
 
 def main() -> None:

@@ -20,8 +20,7 @@ _OURS = ("start", "restart", "title", "scratch_dir", "permanent_dir", "ecce_prin
 _NESTED = ("zmatrix", "zmat", "zcoord", "system")
 """Blocks inside of a geometry, with an `end` of their own."""
 
-_PARTING = re.compile(r';(?=(?:[^"]*"[^"]*")*[^"]*$)')
-"""A semicolon outside of quotes."""
+_PARTING = re.compile(r';(?=(?:[^"]*"[^"]*")*[^"]*$)')  # a semicolon outside of quotes
 
 
 class Settings(TypedDict):

@@ -19,8 +19,7 @@ _CALL = re.compile(
     r"^(?:[\w, ]+=\s*)?(?:psi4\.)?(energy|gradient|optimize|opt|frequency|frequencies|freq|hessian)"
     r"\(\s*['\"]([^'\"]+)['\"]\s*(,.*)?\)$"
 )
-_BLOCKS = ("set", "basis", "molecule", "pcm")
-"""Words that may open a block in braces."""
+_BLOCKS = ("set", "basis", "molecule", "pcm")  # words that may open a block in braces
 _PLAIN = ("set", "memory")
 
 

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 # One missed heartbeat period of a dead interchange must not outlive a killed command by more than 10 s.
 HEARTBEAT_S = 3
 DEAD_AFTER_S = 9
-DRAIN_MARGIN_S = 5
-"""What a task may take besides its walltime: to reach its worker, and to be ended."""
+DRAIN_MARGIN_S = 5  # what a task may take besides its walltime: to reach its worker, and to be ended
 
 
 def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path) -> HighThroughputExecutor:

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from parsl.executors import WorkQueueExecutor
     from parsl.providers.base import ExecutionProvider
 
-_CONNECT_S = 60
-"""How long a worker looks for its manager before it gives its block back."""
+_CONNECT_S = 60  # how long a worker looks for its manager before it gives its block back
 
 
 def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path) -> WorkQueueExecutor:

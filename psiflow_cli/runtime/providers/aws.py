@@ -25,8 +25,7 @@ class Provider(Instances, frozen=True, kw_only=True):
     """In Parsl's own names; Parsl heeds no walltime here, so there is none."""
 
     type: Literal["aws"]
-    image_id: schema.Word
-    """An AMI of a Debian or Ubuntu: Parsl's start-up script calls apt-get."""
+    image_id: schema.Word  # an AMI of a Debian or Ubuntu: Parsl's start-up script calls apt-get
     key_name: schema.Word
     instance_type: schema.Word = "t2.small"
     region: schema.Word = "us-east-2"
@@ -37,8 +36,7 @@ class Provider(Instances, frozen=True, kw_only=True):
     iam_instance_profile_arn: schema.Word = ""
     state_file: str = ""
     """Where Parsl keeps the ids of the network it makes; empty: awsproviderstate.json in the working directory."""
-    linger: bool = False
-    """Leave the machines on at the end: they cost until you end them."""
+    linger: bool = False  # leave the machines on at the end: they cost until you end them
 
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:

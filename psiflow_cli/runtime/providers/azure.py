@@ -53,8 +53,7 @@ class Provider(Instances, frozen=True, kw_only=True):
     key_name: schema.Word = ""
     key_file: str = ""
     """JSON with AZURE_CLIENT_ID, …_SECRET, …_TENANT_ID and …_SUBSCRIPTION_ID; empty: the variables of these names."""
-    linger: bool = False
-    """Leave the machines on at the end: they cost until you end them."""
+    linger: bool = False  # leave the machines on at the end: they cost until you end them
 
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:

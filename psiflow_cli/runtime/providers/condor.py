@@ -12,8 +12,7 @@ from psiflow_cli.site.executor import ResolvedExecutor
 if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
-CANCEL = "condor_rm"
-"""The program that ends jobs by their ids."""
+CANCEL = "condor_rm"  # the program that ends jobs by their ids
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -21,8 +20,7 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
 
     type: Literal["condor"]
     project: schema.Word = ""
-    requirements: schema.Line = ""
-    """Which machines may match, such as `(Arch == "X86_64")`."""
+    requirements: schema.Line = ""  # which machines may match, such as `(Arch == "X86_64")`
     directives: list[schema.Line] = field(default_factory=list)
     """Further lines of the submit description, such as `request_gpus = 1`."""
 

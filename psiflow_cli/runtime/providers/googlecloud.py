@@ -27,8 +27,7 @@ class Provider(Instances, frozen=True, kw_only=True):
 
     type: Literal["googlecloud"]
     project_id: schema.Word = ""
-    key_file: str = ""
-    """JSON of a service account's key."""
+    key_file: str = ""  # JSON of a service account's key
     region: schema.Word = "europe-west1"
     os_project: schema.Word = "debian-cloud"
     os_family: schema.Word = "debian-12"

@@ -12,8 +12,7 @@ from psiflow_cli.site.executor import ResolvedExecutor
 if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
-CANCEL = "qdel"
-"""The program that ends jobs by their ids."""
+CANCEL = "qdel"  # the program that ends jobs by their ids
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):

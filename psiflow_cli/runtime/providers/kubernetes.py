@@ -38,11 +38,9 @@ class Provider(schema.Provider, frozen=True, kw_only=True):
     init_blocks: schema.Amount = 1
     min_blocks: schema.Amount = 0
     max_blocks: schema.Count = 1
-    max_cpu: Cpus = 2
-    """Limit of a pod, and the cores that tasks share."""
+    max_cpu: Cpus = 2  # limit of a pod, and the cores that tasks share
     max_mem: Memory = "4Gi"
-    init_cpu: Cpus | None = None
-    """Requested for a pod; None: as much as its limit."""
+    init_cpu: Cpus | None = None  # requested for a pod; None: as much as its limit
     init_mem: Annotated[str, Meta(pattern=r"^(\d+(\.\d+)?[MGT]i)?$")] = ""
     """Requested for a pod; empty: as much as its limit."""
     extra_requests: dict[str, str] = field(default_factory=dict)
@@ -52,8 +50,7 @@ class Provider(schema.Provider, frozen=True, kw_only=True):
     user_id: schema.Amount | None = None
     group_id: schema.Amount | None = None
     run_as_non_root: bool = False
-    secret: schema.Word = ""
-    """Name of the secret that pulls the image."""
+    secret: schema.Word = ""  # name of the secret that pulls the image
     persistent_volumes: list[tuple[schema.Word, Mount]] = field(default_factory=list)
     """Pairs of a claim's name and the folder to mount it at."""
     service_account_name: schema.Word = ""

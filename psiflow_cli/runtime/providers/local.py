@@ -17,8 +17,7 @@ class Provider(schema.Provider, frozen=True, kw_only=True):
     """What this process may use; nothing is queued."""
 
     type: Literal["local"] = "local"
-    nodes: schema.Count | None = None
-    """None: those of the enclosing SLURM job, or 1."""
+    nodes: schema.Count | None = None  # None: those of the enclosing SLURM job, or 1
 
     def share(self, here: Machine) -> Machine:
         return replace(here, nodes=self.nodes or here.nodes)

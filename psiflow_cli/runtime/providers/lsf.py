@@ -12,8 +12,7 @@ from psiflow_cli.site.executor import ResolvedExecutor
 if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
-CANCEL = "bkill"
-"""The program that ends jobs by their ids."""
+CANCEL = "bkill"  # the program that ends jobs by their ids
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -22,8 +21,7 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     type: Literal["lsf"]
     queue: schema.Word = ""
     project: schema.Word = ""
-    redirect: bool = False
-    """Submit the script on bsub's stdin, as some clusters want."""
+    redirect: bool = False  # submit the script on bsub's stdin, as some clusters want
     directives: list[schema.Line] = field(default_factory=list)
     """Further lines of the script, such as `-R "span[ptile=16]"`, each without `#BSUB`."""
 

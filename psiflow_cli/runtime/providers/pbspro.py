@@ -12,8 +12,7 @@ from psiflow_cli.site.executor import ResolvedExecutor
 if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
-CANCEL = "qdel"
-"""The program that ends jobs by their ids."""
+CANCEL = "qdel"  # the program that ends jobs by their ids
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -22,8 +21,7 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     type: Literal["pbspro"]
     queue: schema.Word = ""
     account: schema.Word = ""
-    select: schema.Line = ""
-    """More of the resource chunk, such as `mem=64gb:ngpus=1`."""
+    select: schema.Line = ""  # more of the resource chunk, such as `mem=64gb:ngpus=1`
     directives: list[schema.Line] = field(default_factory=list)
     """Further lines of the script, such as `-m n`, each without `#PBS`."""
 

@@ -17,8 +17,7 @@ from psiflow_cli.site.executor import ResolvedExecutor
 if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
-CANCEL = "scancel"
-"""The program that ends jobs by their ids."""
+CANCEL = "scancel"  # the program that ends jobs by their ids
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -33,8 +32,7 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     exclusive: bool = False
     sbatch: list[schema.Line] = field(default_factory=list)
     """Further lines of the script, such as `--mail-type=FAIL`, each without `#SBATCH`."""
-    status_every: schema.Count = 20
-    """How many seconds from one look at the queue to the next."""
+    status_every: schema.Count = 20  # how many seconds from one look at the queue to the next
 
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:

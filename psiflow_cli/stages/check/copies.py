@@ -11,8 +11,7 @@ from psiflow_cli.stages.check.sample import Sample
 
 _ENERGY = 1e-5
 """eV per atom: labels of one structure that are further apart are not one method's rounding."""
-_FORCE = 1e-3
-"""eV/Å for each component."""
+_FORCE = 1e-3  # eV/Å for each component
 
 
 class Copies:

@@ -14,8 +14,7 @@ _OUTLIER_Z = 10.0
 _OUTLIER_EV = 0.05
 """An energy stands out if it is so many deviations and so many eV per atom from what its composition gives."""
 _FEWEST = 10
-_MOST_SHARE = 0.05
-"""More than this share is another kind of frame, and no outlier."""
+_MOST_SHARE = 0.05  # more than this share is another kind of frame, and no outlier
 
 Composition = tuple[tuple[str, int], ...]
 

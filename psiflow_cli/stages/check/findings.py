@@ -11,8 +11,7 @@ from typing import NamedTuple, TypedDict
 from psiflow_cli.extxyz import Frame
 
 ERROR, WARNING = "error", "warning"
-PLACES = 3
-"""So many places of each finding are kept."""
+PLACES = 3  # so many places of each finding are kept
 OUTLIER_HINT = "look at these frames before you train on them"
 
 
@@ -76,12 +75,10 @@ class Finding:
     """One thing that is wrong, however many frames have it."""
 
     severity: str
-    check: str
-    """A short name that stays the same."""
+    check: str  # a short name that stays the same
     what: str
     hint: str = ""
-    count: int = 0
-    """How many frames; 0 where it is about the data as a whole."""
+    count: int = 0  # how many frames; 0 where it is about the data as a whole
     places: list[Where] = field(default_factory=list)
 
     def see(self, place: Where) -> None:

@@ -9,13 +9,10 @@ from array import array
 from psiflow_cli.stages.check.findings import ERROR, OUTLIER_HINT, PLACES, WARNING, Findings, Where
 from psiflow_cli.stages.check.sample import Sample
 
-NET = 0.01
-"""eV/Å per atom: a larger mean force is no rounding of a converged calculation."""
-_SYMMETRIC = 8
-"""Atoms of a periodic frame whose forces may all be zero by symmetry."""
+NET = 0.01  # eV/Å per atom: a larger mean force is no rounding of a converged calculation
+_SYMMETRIC = 8  # atoms of a periodic frame whose forces may all be zero by symmetry
 _BINS_A_DECADE = 50
-_LOWEST = -8
-"""Decades below 1 eV/Å; smaller forces count as this."""
+_LOWEST = -8  # decades below 1 eV/Å; smaller forces count as this
 _DECADES = 16
 _OUTLIER_Z = 6.0
 _OUTLIER_RATIO = 20.0
@@ -27,8 +24,7 @@ class Forces:
     """Zero, net and outlying forces."""
 
     def __init__(self) -> None:
-        self.sizes: dict[str, array[int]] = {}
-        """For each element, a histogram of log10 |force|."""
+        self.sizes: dict[str, array[int]] = {}  # for each element, a histogram of log10 |force|
         self._largest: dict[str, list[tuple[float, Where]]] = {}
         self._frames = self._zeros = 0
         self._first_zeros: list[Where] = []

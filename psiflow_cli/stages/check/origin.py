@@ -18,8 +18,7 @@ class Origin:
     def __init__(self, keys: Keys) -> None:
         self.config_types: Counter[str] = Counter()
         self.elements: set[str] = set()
-        self.atoms: dict[str, float] = {}
-        """Energies (eV) of isolated atoms."""
+        self.atoms: dict[str, float] = {}  # energies (eV) of isolated atoms
         self._levels = Levels(keys)
         self._by_level: dict[str, tuple[int, list[Where]]] = {}
         self._contradictions: list[Where] = []

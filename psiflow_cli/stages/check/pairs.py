@@ -8,10 +8,8 @@ from typing import NamedTuple
 from psiflow_cli.extxyz.layout import Cell
 from psiflow_cli.stages.check.sample import Sample
 
-_WINDOW = 6
-"""Each frame is compared with so many before it."""
-_NEAR = 0.7
-"""Å, root mean square: frames that are further apart are not similar."""
+_WINDOW = 6  # each frame is compared with so many before it
+_NEAR = 0.7  # Å, root mean square: frames that are further apart are not similar
 
 Vector = tuple[float, float, float]
 
@@ -19,16 +17,11 @@ Vector = tuple[float, float, float]
 class Pair(NamedTuple):
     """Two similar frames."""
 
-    distance: float
-    """Å, root mean square."""
-    energy: float
-    """The difference of the energies."""
-    work: float
-    """Minus the mean force times the displacement."""
-    stiffness: float
-    """Size of the change of the forces over that of the displacement."""
-    same_cell: bool
-    """If not, the stress did work, too: the energy is not to be compared."""
+    distance: float  # Å, root mean square
+    energy: float  # the difference of the energies
+    work: float  # minus the mean force times the displacement
+    stiffness: float  # size of the change of the forces over that of the displacement
+    same_cell: bool  # if not, the stress did work, too: the energy is not to be compared
 
 
 class _Last(NamedTuple):

@@ -25,12 +25,9 @@ class Sample(NamedTuple):
     frame: Frame
     where: Where
     isolated: bool
-    energy: float | None
-    """eV"""
-    forces: list[list[float]] | None
-    """eV/Å"""
-    stress: list[float] | None
-    """[xx, yy, zz, yz, xz, xy] in eV/Å³"""
+    energy: float | None  # eV
+    forces: list[list[float]] | None  # eV/Å
+    stress: list[float] | None  # [xx, yy, zz, yz, xz, xy] in eV/Å³
 
     @property
     def natoms(self) -> int:

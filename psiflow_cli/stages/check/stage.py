@@ -47,10 +47,8 @@ class Checking:
 
     job: Job
     keys: Keys
-    model: Work | None
-    """What strains a model's cell."""
-    elements: tuple[str, ...] = ()
-    """Those that the model knows; empty where nobody says."""
+    model: Work | None  # what strains a model's cell
+    elements: tuple[str, ...] = ()  # those that the model knows; empty where nobody says
 
 
 class Readable(Workspace):
@@ -58,8 +56,7 @@ class Readable(Workspace):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        self.broken: dict[int, BadData] = {}
-        """What ended an input, by its number."""
+        self.broken: dict[int, BadData] = {}  # what ended an input, by its number
 
     def frames_of(self, number: int) -> Iterator[extxyz.Frame]:
         """Every frame of one input that can be read."""

@@ -16,11 +16,9 @@ from psiflow_cli.stages.core.results import is_failure
 if TYPE_CHECKING:
     from psiflow_cli.messages import Failure, Stress, Voigt
 
-FRAMES = 12
-"""So many are compared."""
+FRAMES = 12  # so many are compared
 _STRAIN = 0.002
-_LEAST = 0.5
-"""A correlation that is nearer to zero says nothing."""
+_LEAST = 0.5  # a correlation that is nearer to zero says nothing
 _UNITS = {"GPa": 160.21766, "kbar": 1602.1766, "bar": 1602176.6, "Ha/bohr³": 1 / 183.6315}
 """One eV/Å³ in units that files have instead."""
 

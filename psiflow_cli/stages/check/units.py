@@ -16,12 +16,10 @@ from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Where
 from psiflow_cli.stages.check.pairs import Neighbours, Pair
 from psiflow_cli.stages.check.sample import Sample
 
-_FRAMES = 2000
-"""So many frames, the first, are compared with those before them."""
+_FRAMES = 2000  # so many frames, the first, are compared with those before them
 _PAIRS = 20
 _FEWEST = 4
-_FACTOR = 6.0
-"""Between a factor that anharmonic motion explains (2 to 3) and 27."""
+_FACTOR = 6.0  # between a factor that anharmonic motion explains (2 to 3) and 27
 _SOFT, _SOFT_BOUND = 0.25, 1.5
 """eV/Å²: least change of the forces with the displacement, in solids and molecules, and with H on C, N or O.
 
@@ -41,8 +39,7 @@ class Units:
         self._neighbours = Neighbours()
         self._pairs: list[Pair] = []
         self._compared = 0
-        self._ratios = 0.0
-        """Sum of energies over those of all electrons."""
+        self._ratios = 0.0  # sum of energies over those of all electrons
         self._first: list[Where] = []
         self._hydrogen = False
         self._softest = _SOFT_BOUND

@@ -50,8 +50,7 @@ def masses(frame: Frame) -> list[float]:
 class Constraints:
     """What of a frame's atoms is part of the frame for a stage: those that do not move, and their masses."""
 
-    fixed: tuple[int, ...] = ()
-    """Atoms that are fixed in every frame, from 0."""
+    fixed: tuple[int, ...] = ()  # atoms that are fixed in every frame, from 0
     with_masses: bool = False
 
     def message(self, frame: Frame, inputs: tuple[str, ...] = ()) -> messages.Frame:

@@ -36,10 +36,8 @@ _MOST_FRAMES = 512
 class Recovery:
     """What the user wants tried with a frame whose SCF did not converge."""
 
-    change: str
-    """In the user's words; it goes into the frame."""
-    payload: Mapping[str, object]
-    """What it changes in the work's own payload."""
+    change: str  # in the user's words; it goes into the frame
+    payload: Mapping[str, object]  # what it changes in the work's own payload
 
 
 @dataclass(frozen=True)
@@ -49,17 +47,13 @@ class Work:
     function: str
     """`module:function` of the worker, called with `frames`, `context` and `payload`; returns a result for each."""
     payload: Mapping[str, object]
-    fingerprint: str
-    """Of all that decides a result besides the frame."""
-    inputs: tuple[str, ...] = ()
-    """What is read from a frame besides its structure."""
+    fingerprint: str  # of all that decides a result besides the frame
+    inputs: tuple[str, ...] = ()  # what is read from a frame besides its structure
     message: Callable[[extxyz.Frame, tuple[str, ...]], Frame] = extxyz.message
     """The frame as the worker gets it; its result is kept under its `id`."""
-    task_seconds: float = 1.0
-    """How long one task should take; 0: one frame a task."""
+    task_seconds: float = 1.0  # how long one task should take; 0: one frame a task
     verb: str = "frames"
-    recovery: tuple[Recovery, ...] = ()
-    """Tried one after the other."""
+    recovery: tuple[Recovery, ...] = ()  # tried one after the other
     hopeless: int = 0
     """So many frames that all fail alike, before any succeeds, end the run; 0: none do."""
 

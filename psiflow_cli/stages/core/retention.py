@@ -9,8 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 _MARK = "delivered"
-GONE = ".gone"
-"""Ending of a folder that is being removed: nothing goes on from a part of one."""
+GONE = ".gone"  # ending of a folder that is being removed: nothing goes on from a part of one
 
 
 def unmark(folder: Path) -> None:

@@ -24,15 +24,13 @@ class Units:
         """How far each unit is, and which have failed."""
         self._read = 0
         self._begun = 0.0
-        self._now = 0
-        """Finished by the present invocation."""
+        self._now = 0  # finished by the present invocation
         self._first: tuple[float, int] | None = None
         """When the present invocation finished something first, and how much that was."""
         self._last = ""
         self.updated: float | None = None
         self.core_seconds = 0.0
-        self.lost = 0
-        """How often a unit was lost with its worker in the present invocation."""
+        self.lost = 0  # how often a unit was lost with its worker in the present invocation
         self.info: Epoch = {}
 
     def read(self, path: Path) -> None:

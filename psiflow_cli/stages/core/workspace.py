@@ -34,19 +34,15 @@ class Job:
 
     command: str
     frames: tuple[str, ...]
-    output: str
-    """A path, or `-`."""
-    settings: Mapping[str, object]
-    """All that decides the result besides the inputs."""
+    output: str  # a path, or `-`
+    settings: Mapping[str, object]  # all that decides the result besides the inputs
     other_inputs: tuple[str, ...] = ()
     other_outputs: tuple[str, ...] = ()
     more_settings: Mapping[str, object] = field(default_factory=dict)
     """What decides other outputs only: the same run directory serves, whatever they are."""
     run_dir: str | None = None
-    force: bool = False
-    """There is work although an equal invocation has finished."""
-    executor: ResolvedExecutor | None = None
-    """Where tasks run; None for a stage that needs no worker."""
+    force: bool = False  # there is work although an equal invocation has finished
+    executor: ResolvedExecutor | None = None  # where tasks run; None for a stage that needs no worker
     overwrite: bool = False
     deadline: float | None = None
     site: Mapping[str, object] = field(default_factory=dict)

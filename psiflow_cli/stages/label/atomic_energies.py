@@ -21,8 +21,7 @@ from psiflow_cli.worker.failures import MACHINE_FAILURES
 if TYPE_CHECKING:
     from psiflow_cli.messages import Failure, Label, LabelResult
 
-_CORES = (0, 2, 10, 18, 36, 54, 86, 118)
-"""Electrons of the noble gases."""
+_CORES = (0, 2, 10, 18, 36, 54, 86, 118)  # electrons of the noble gases
 
 
 class Atoms(Workspace):
@@ -98,23 +97,17 @@ class _Atom:
 class AtomsSummary(TypedDict):
     """What became of each element."""
 
-    total: int
-    """Elements."""
-    computed: int
-    """States."""
+    total: int  # elements
+    computed: int  # states
     failed: int
-    failures: dict[str, int]
-    """How many failed, by class."""
+    failures: dict[str, int]  # how many failed, by class
     failed_output: str | None
     failed_hint: str
-    energies: dict[str, float]
-    """eV."""
+    energies: dict[str, float]  # eV
     multiplicities: dict[str, int]
-    reference: str
-    """Its fingerprint."""
+    reference: str  # its fingerprint
     output: str
-    retry: bool
-    """Something failed for the machine's reasons."""
+    retry: bool  # something failed for the machine's reasons
 
 
 def run(labelling: Labelling, workspace: Workspace) -> AtomsSummary:

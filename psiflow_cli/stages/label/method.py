@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 class Method:
     """A reference with its settings: what decides a label besides the frame."""
 
-    name: str
-    """Of a shipped reference, or the path of the user's own file."""
+    name: str  # of a shipped reference, or the path of the user's own file
     module: Reference
     settings: Settings
     input_file: str = ""

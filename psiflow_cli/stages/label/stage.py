@@ -21,8 +21,7 @@ from psiflow_cli.stages.label.estimate import estimate
 from psiflow_cli.stages.label.method import Method, naming
 from psiflow_cli.worker.failures import MACHINE_FAILURES
 
-HOPELESS = 10
-"""First frames that fail alike and end the run; more, where more may fail."""
+HOPELESS = 10  # first frames that fail alike and end the run; more, where more may fail
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,7 @@ class Labelling:
     strict_version: bool = False
     """Labels of another version of the code than the one that runs now are computed anew."""
     recovery: tuple[Recovery, ...] = ()
-    allowed: Callable[[int], int] = int
-    """How many out of a number of frames may fail."""
+    allowed: Callable[[int], int] = int  # how many out of a number of frames may fail
     taken_from: tuple[str, ...] = ()
     """Files whose labels are taken over where frame and reference are the same."""
 
@@ -69,17 +67,13 @@ class LabelSummary(TypedDict):
 
     total: int
     labelled: int
-    computed: int
-    """In this invocation."""
+    computed: int  # in this invocation
     failed: int
-    failures: dict[str, int]
-    """How many failed, by class."""
-    reference: str
-    """Its fingerprint."""
+    failures: dict[str, int]  # how many failed, by class
+    reference: str  # its fingerprint
     output: str
     failed_output: str | None
-    retry: bool
-    """Something failed for the machine's reasons."""
+    retry: bool  # something failed for the machine's reasons
 
 
 def survey(labelling: Labelling, workspace: Workspace) -> tuple[Survey, Results, IdSet, Plan]:

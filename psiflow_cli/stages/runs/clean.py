@@ -30,8 +30,7 @@ class Cleaning:
     run: RunRecord
     state: RunState
     items: list[Item] = field(default_factory=list)
-    why_kept: str = ""
-    """Why it is left alone."""
+    why_kept: str = ""  # why it is left alone
 
     @property
     def size(self) -> int:

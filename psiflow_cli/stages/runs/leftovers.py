@@ -41,14 +41,10 @@ class Item:
     """Something that can be deleted."""
 
     what: str
-    paths: list[Path] = field(default_factory=list)
-    """Files and folders that go."""
-    thinned: bool = False
-    """Whether it is a part of the journal, which goes on without it."""
-    whole: bool = False
-    """Whether it is the run directory."""
-    size: int = 0
-    """Bytes on the disk."""
+    paths: list[Path] = field(default_factory=list)  # files and folders that go
+    thinned: bool = False  # whether it is a part of the journal, which goes on without it
+    whole: bool = False  # whether it is the run directory
+    size: int = 0  # bytes on the disk
     files: int = 0
 
     def measure(self) -> None:

@@ -19,16 +19,14 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Frame
 
 SHOWN = 10
-PLOTTED = 2_000
-"""So many frames of a file, evenly spaced, are in a parity plot."""
+PLOTTED = 2_000  # so many frames of a file, evenly spaced, are in a parity plot
 
 
 @dataclass(frozen=True)
 class Wrong:
     """A frame, and how wrong the model is there."""
 
-    error: float
-    """eV/Å: the largest norm of the error of the force on an atom."""
+    error: float  # eV/Å: the largest norm of the error of the force on an atom
     line: int
     frame: int
     natoms: int
@@ -41,8 +39,7 @@ class Worst:
     """The frames whose forces are most wrong, the worst first."""
 
     frames: list[Wrong] = field(default_factory=list)
-    cut: str = ""
-    """Why the file was not read to its end."""
+    cut: str = ""  # why the file was not read to its end
 
 
 def worst(evaluation: Evaluation) -> Worst:

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import ReportedRun, RunRecord
 
 _OF_NOW = ("rate_per_s", "eta_s", "blocks", "waiting", "pid", "info")
-EXAMPLES = 3
-"""So many failures of a class are shown."""
+EXAMPLES = 3  # so many failures of a class are shown
 
 
 class ErrorRow(TypedDict):
@@ -33,12 +32,9 @@ class Evaluation:
 
     name: str
     frames: int
-    errors: dict[str, ErrorRow]
-    """By quantity."""
-    test_set: tuple[str, ...]
-    """Checksums of what was evaluated."""
-    file: Path | None
-    """The frames with their predictions."""
+    errors: dict[str, ErrorRow]  # by quantity
+    test_set: tuple[str, ...]  # checksums of what was evaluated
+    file: Path | None  # the frames with their predictions
     keys: str | None
     plot: Path | None
 
@@ -48,8 +44,7 @@ class Training:
     """A model bundle."""
 
     name: str
-    curve: Path
-    """The picture of its learning curve."""
+    curve: Path  # the picture of its learning curve
 
 
 @dataclass

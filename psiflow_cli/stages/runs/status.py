@@ -23,16 +23,11 @@ if TYPE_CHECKING:
 class RunState(str, Enum):
     """What a run is at, as run.json, the journal and the lock tell together."""
 
-    RUNNING = "running"
-    """Its command is at work."""
-    DONE = "done"
-    """It has ended, and nothing is missing."""
-    PARTIAL = "partial"
-    """It has ended in order, with something missing."""
-    FAILED = "failed"
-    """It was ended by an error."""
-    DEAD = "dead"
-    """Its command has vanished."""
+    RUNNING = "running"  # its command is at work
+    DONE = "done"  # it has ended, and nothing is missing
+    PARTIAL = "partial"  # it has ended in order, with something missing
+    FAILED = "failed"  # it was ended by an error
+    DEAD = "dead"  # its command has vanished
 
     __str__ = str.__str__
 

@@ -14,8 +14,7 @@ from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.stages.select.grouping import composition
 
-_REASONS = 100
-"""So many failures are asked why."""
+_REASONS = 100  # so many failures are asked why
 
 
 class Candidates:
@@ -25,15 +24,12 @@ class Candidates:
         """`see` is called with each frame that is chosen from."""
         self._composition_of = array("i")
         self._unfit: dict[int, str] = {}
-        self.left_out: Counter[str] = Counter()
-        """How many frames were left out, by reason."""
+        self.left_out: Counter[str] = Counter()  # how many frames were left out, by reason
         self.failures: Counter[str] = Counter()
         """How many of them since workers could not compute what decides, by class."""
-        self.reasons: set[str] = set()
-        """What some of them said."""
+        self.reasons: set[str] = set()  # what some of them said
         numbers: dict[str, int] = {}
-        self.size = 0
-        """How many frames are chosen from, those that are left out included."""
+        self.size = 0  # how many frames are chosen from, those that are left out included
 
         def competitors() -> Iterator[Frame]:
             for number in range(competing):

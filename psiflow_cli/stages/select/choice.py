@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 class Features(TypedDict):
     """A structure as a point in a space."""
 
-    features: str
-    """Little-endian float32 in base64."""
+    features: str  # little-endian float32 in base64
 
 
 class Rows(TypedDict):
@@ -34,17 +33,14 @@ class Rows(TypedDict):
 
     rows: list[int]
     number: int | None
-    ranked: bool
-    """The rows are taken as they come, not the farthest first."""
+    ranked: bool  # the rows are taken as they come, not the farthest first
 
 
 class Choice(TypedDict):
     """What was chosen of a group."""
 
-    chosen: list[int]
-    """Rows."""
-    near: int
-    """How many were passed over."""
+    chosen: list[int]  # rows
+    near: int  # how many were passed over
 
 
 class Group(NamedTuple):
@@ -145,13 +141,7 @@ def _farthest(
             stream.write(row)
     if not width:
         return [{"chosen": [], "near": 0} for _ in of_groups]
-    payload = {
-        "path": str(path.absolute()),
-        "width": width,
-        "taken": taken,
-        "groups": of_groups,
-        "closest": closest,
-    }
+    payload = {"path": str(path.absolute()), "width": width, "taken": taken, "groups": of_groups, "closest": closest}
     function = "psiflow_cli.worker.models.farthest_point:choose"
     try:
         with workspace.session() as session:

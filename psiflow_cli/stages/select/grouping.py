@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from psiflow_cli.errors import BadData, nearest
 from psiflow_cli.extxyz import Frame
 
-COMPOSITION = "composition"
-"""In place of a key: frames of the same atoms are of one kind."""
+COMPOSITION = "composition"  # in place of a key: frames of the same atoms are of one kind
 _MOST_KEYS = 1000
 
 
@@ -21,8 +20,7 @@ class Values:
         self._key = key
         self._keys: set[str] = set()
         self._known: dict[str, str] = {}
-        self.of_frame: list[str | None] = []
-        """None where a frame lacks the key."""
+        self.of_frame: list[str | None] = []  # None where a frame lacks the key
 
     def see(self, frame: Frame) -> None:
         """Note one frame."""

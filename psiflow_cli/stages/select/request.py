@@ -14,17 +14,12 @@ from psiflow_cli.stages.select import features
 class Selection:
     """What is chosen from what, and how."""
 
-    job: Job
-    """Its frames are the inputs, and behind them what is there already."""
-    competing: int
-    """How many of the job's files are chosen from."""
+    job: Job  # its frames are the inputs, and behind them what is there already
+    competing: int  # how many of the job's files are chosen from
     number: int | None
-    by: str
-    """`random`, `farthest`, `committee` or `error`."""
-    score: str
-    """`max` or `mean`; see `scores`."""
-    threshold: tuple[float, float] | None
-    """The least and the largest score of those that compete."""
+    by: str  # `random`, `farthest`, `committee` or `error`
+    score: str  # `max` or `mean`; see `scores`
+    threshold: tuple[float, float] | None  # the least and the largest score of those that compete
     closest: float
     """The least distance of a chosen frame from others, in the space of the features; 0: none."""
     stratify: bool
@@ -32,8 +27,7 @@ class Selection:
     keys: dict[str, str] | None
     model: Bundle | None
     """Whose predictions and features count; without one, the frames say what was predicted."""
-    descriptor: str | None
-    """`model` or `soap`: the space in which distances count, if they do."""
+    descriptor: str | None  # `model` or `soap`: the space in which distances count, if they do
     rest: str | None
 
     @property

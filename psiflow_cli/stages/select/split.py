@@ -22,8 +22,7 @@ class Part(TypedDict, total=False):
     frames: int
     output: str
     groups: int
-    kinds: dict[str, int]
-    """How many frames of each."""
+    kinds: dict[str, int]  # how many frames of each
 
 
 class Summary(TypedDict):
@@ -31,8 +30,7 @@ class Summary(TypedDict):
 
     total: int
     parts: dict[str, Part]
-    without: dict[str, int]
-    """How many frames lack each key."""
+    without: dict[str, int]  # how many frames lack each key
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,7 @@ class Splitting:
     shares: dict[str, float]
     files: dict[str, str]
     seed: int
-    group: str | None = None
-    """The key whose value frames that stay together have in common."""
+    group: str | None = None  # the key whose value frames that stay together have in common
     stratify: str | None = None
     """The key, or `grouping.COMPOSITION`, by which each part gets its share of every kind."""
 

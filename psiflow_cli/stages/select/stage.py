@@ -41,8 +41,7 @@ class Summary(Scored):
     total: int
     chosen: int
     by: str
-    left_out: dict[str, int]
-    """How many, by reason."""
+    left_out: dict[str, int]  # how many, by reason
     failed: int
     failures: dict[str, int]
     failed_hint: str

@@ -124,8 +124,7 @@ class Removed:
 
     name: str
     prefix: str
-    left: list[str]
-    """Files in its folder that psiflow did not make."""
+    left: list[str]  # files in its folder that psiflow did not make
 
 
 def remove(name: str) -> Removed:

@@ -12,8 +12,7 @@ from psiflow_cli import registry
 from psiflow_cli.runtime import container
 from psiflow_cli.site.executor import ResolvedExecutor
 
-_TIMEOUT_S = 300
-"""Importing torch from a slow disk for the first time takes minutes."""
+_TIMEOUT_S = 300  # importing torch from a slow disk for the first time takes minutes
 # All modules are imported for real: a package that is there but does not work is no better than one that is not.
 _ASK = """
 import importlib, json, sys
@@ -35,12 +34,9 @@ print(json.dumps({"python": list(sys.version_info[:2]), "parsl": found, "wrong":
 class Answer(TypedDict):
     """What an interpreter says of itself."""
 
-    python: list[int]
-    """Major and minor version."""
-    parsl: str
-    """Version, or ""."""
-    wrong: dict[str, str]
-    """By module: "", "absent", or why it cannot be imported."""
+    python: list[int]  # major and minor version
+    parsl: str  # version, or ""
+    wrong: dict[str, str]  # by module: "", "absent", or why it cannot be imported
     prefix: str
 
 

@@ -29,8 +29,7 @@ class Finding:
     """One thing that was looked at."""
 
     executor: str
-    problem: str
-    """A sentence; empty if all is well."""
+    problem: str  # a sentence; empty if all is well
 
 
 @dataclass
