@@ -104,9 +104,8 @@ def parse_deadline(text: str, now: float) -> float:
         try:
             return now + parse(text)
         except ValueError:
-            raise ValueError(
-                f'{text!r} is neither a duration, {_LIKE}, nor a time, as in "18:30" or "2030-01-31 18:30"'
-            ) from None
+            problem = f'{text!r} is neither a duration, {_LIKE}, nor a time, as in "18:30" or "2030-01-31 18:30"'
+            raise ValueError(problem) from None
     try:
         # Python 3.10 does not know Z
         end = datetime.fromisoformat(text[:-1] + "+00:00" if text[-1] in "zZ" else text).timestamp()

@@ -41,9 +41,8 @@ def parse_keys(text: str) -> dict[str, str]:
     for part in text.split(","):
         label, equals, name = (word.strip() for word in part.partition("="))
         if not equals or not name:
-            raise UsageError(
-                f"--keys {text!r}: {part!r} is not LABEL=NAME", "as in energy=REF_energy,forces=REF_forces"
-            )
+            problem = f"--keys {text!r}: {part!r} is not LABEL=NAME"
+            raise UsageError(problem, "as in energy=REF_energy,forces=REF_forces")
         if label not in LABELS:
             raise UsageError(f"--keys {text!r}: {label!r} is no label", nearest(label, LABELS))
         if label in keys:
@@ -100,9 +99,8 @@ def _name(frame: Frame, label: str, keys: Mapping[str, str]) -> str | None:
         raise frame.place.error(f"no {kind} {name!r} for the {label}", _known(name, present))
     candidates = [name for name in CANDIDATES[label] if name in present]
     if len(candidates) > 1:
-        raise frame.place.error(
-            f"{' and '.join(candidates)} could both be the {label}", f"say which: --keys {label}={candidates[1]}"
-        )
+        problem = f"{' and '.join(candidates)} could both be the {label}"
+        raise frame.place.error(problem, f"say which: --keys {label}={candidates[1]}")
     return candidates[0] if candidates else None
 
 

@@ -100,9 +100,8 @@ def _read(source: str, text: str) -> tuple[Settings, list[str]]:
             alone = words[-1] == "end" or (len(words) > 1 and name in ("maxcore", "base", "moinp"))
             closing, opened = ("" if alone else "end"), number
         else:
-            raise BadData(
-                f"{source}:{number}: {line.split()[0]} is no part of an ORCA input", "it has !, % and * lines"
-            )
+            problem = f"{source}:{number}: {line.split()[0]} is no part of an ORCA input"
+            raise BadData(problem, "it has !, % and * lines")
     if closing:
         raise BadData(f"{source}:{opened}: what begins here is never closed", f"end it with {closing}")
     if not any(line.startswith("!") for line in lines):

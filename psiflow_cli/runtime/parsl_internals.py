@@ -39,10 +39,8 @@ def require(owner: object, *names: str) -> None:
     for name in names:
         if not hasattr(owner, name):
             what = getattr(owner, "__name__", type(owner).__name__)
-            raise BadConfig(
-                f"parsl {VERSION}: {what} has no {name}; see runtime/parsl_internals.py",
-                f"pip install parsl=={SEEN_IN}",
-            )
+            problem = f"parsl {VERSION}: {what} has no {name}; see runtime/parsl_internals.py"
+            raise BadConfig(problem, f"pip install parsl=={SEEN_IN}")
 
 
 # HTEX: launch commands and the interchange

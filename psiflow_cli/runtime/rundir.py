@@ -64,10 +64,8 @@ class Run:
         own = finished | {r["sha256"] for _, r in records(self.journal_path) if r["kind"] == "output"}
         for path, digest in there.items():
             if digest not in own:
-                raise CannotCreate(
-                    f"{path}: exists, and is not (or no longer) what psiflow wrote there",
-                    "--overwrite replaces it, or name another --output",
-                )
+                problem = f"{path}: exists, and is not (or no longer) what psiflow wrote there"
+                raise CannotCreate(problem, "--overwrite replaces it, or name another --output")
 
     def up_to_date(self) -> RunResult | None:
         """The result of an earlier, equal and finished invocation whose outputs still stand, else None."""

@@ -103,10 +103,8 @@ def _check_names(path: Path, site: schema.Site) -> None:
 
     for label, executor in site.executors.items():
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", label):
-            raise BadConfig(
-                f"{path}: [executors.{label}]: a name may hold letters, digits, '_', '-' and '.' only",
-                "it becomes part of the names of jobs and of files",
-            )
+            problem = f"{path}: [executors.{label}]: a name may hold letters, digits, '_', '-' and '.' only"
+            raise BadConfig(problem, "it becomes part of the names of jobs and of files")
         exists(f"[executors.{label}] provider", executor.provider, site.providers)
         exists(f"[executors.{label}] resources", executor.resources, site.resources)
         if executor.on_oom:
@@ -121,9 +119,8 @@ def _check_names(path: Path, site: schema.Site) -> None:
             continue
         for operation, name in uses.items():
             if operation not in schema.OPERATIONS:
-                raise BadConfig(
-                    f"{path}: [use] {family}.{operation}: no such operation", nearest(operation, schema.OPERATIONS)
-                )
+                problem = f"{path}: [use] {family}.{operation}: no such operation"
+                raise BadConfig(problem, nearest(operation, schema.OPERATIONS))
             exists(f"[use] {family}.{operation}", name, site.executors)
 
 

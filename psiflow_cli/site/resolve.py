@@ -98,19 +98,14 @@ def _check(site: schema.Site, executor: schema.Executor, context: Context, node:
     has = "this process may use" if provider.type == "local" else f"a node of [providers.{executor.provider}] has"
     cores, gpus, memory, walltime = context["cores"], context["gpus"], context["memory"], context["walltime"]
     if cores > node.cores:
-        raise BadConfig(
-            f"{table} cores: {cores} asked for, but {has} {node.cores}",
-            "ask for fewer cores, or run inside a larger allocation",
-        )
+        problem = f"{table} cores: {cores} asked for, but {has} {node.cores}"
+        raise BadConfig(problem, "ask for fewer cores, or run inside a larger allocation")
     if gpus > len(node.gpus):
-        raise BadConfig(
-            f"{table} gpus: {gpus} asked for, but {len(node.gpus)} visible", 'device = "cpu" runs without one'
-        )
+        problem = f"{table} gpus: {gpus} asked for, but {len(node.gpus)} visible"
+        raise BadConfig(problem, 'device = "cpu" runs without one')
     if memory and memory > node.memory_mb:
-        raise BadConfig(
-            f"{table} memory: {resources.memory} asked for, but {has} {node.memory_mb} MB",
-            "ask for less memory, or run inside a larger allocation",
-        )
+        problem = f"{table} memory: {resources.memory} asked for, but {has} {node.memory_mb} MB"
+        raise BadConfig(problem, "ask for less memory, or run inside a larger allocation")
     if walltime and provider.block_walltime and walltime >= provider.block_walltime:
         raise BadConfig(
             f"{table} walltime: a task of {resources.walltime} does not fit into a block of "

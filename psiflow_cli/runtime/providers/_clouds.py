@@ -41,10 +41,8 @@ def place(resolved: ResolvedExecutor) -> str:
 def required(resolved: ResolvedExecutor, key: str, value: str) -> str:
     """`value`, which a shipped site leaves to its users; raises BadConfig if it is empty."""
     if not value:
-        raise BadConfig(
-            f"{place(resolved)} {key}: required, but missing",
-            "a file of your own with extends = ... and this key keeps it out of the shared one",
-        )
+        problem = f"{place(resolved)} {key}: required, but missing"
+        raise BadConfig(problem, "a file of your own with extends = ... and this key keeps it out of the shared one")
     return value
 
 
@@ -86,10 +84,8 @@ def construct(
         return make()
     except Exception as error:  # each client has exceptions of its own, and all of them are the user's to mend
         reason = " ".join(str(error).split()) or "no reason given"
-        raise BadConfig(
-            f"{place(resolved)}: {resolved.provider.type} cannot be used: {type(error).__name__}: {reason[:300]}",
-            "check the credentials and names in this table",
-        ) from error
+        problem = f"{place(resolved)}: {resolved.provider.type} cannot be used: {type(error).__name__}: {reason[:300]}"
+        raise BadConfig(problem, "check the credentials and names in this table") from error
 
 
 def _importable(module: str) -> bool:

@@ -47,10 +47,8 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
 
     memory = megabytes(provider.memory_per_node) if provider.memory_per_node else None
     if memory is not None and memory % 1024:
-        raise BadConfig(
-            f"providers.{resolved.table.provider}: memory_per_node: {provider.memory_per_node!r} is not whole GB",
-            "SLURM is asked for whole GB through Parsl",
-        )
+        problem = f"providers.{resolved.table.provider}: memory_per_node: {provider.memory_per_node!r} is not whole GB"
+        raise BadConfig(problem, "SLURM is asked for whole GB through Parsl")
     return Slurm(
         partition=provider.partition or None,
         account=provider.account or None,

@@ -26,7 +26,5 @@ def known_elements(model: Bundle) -> list[str] | None:
 def check_elements(survey: Survey, model: Bundle, job: Job) -> None:
     """Raise BadData where the model knows none of the elements: then it is the wrong one."""
     if not model.is_foreign and survey.elements and survey.elements.isdisjoint(model.elements):
-        raise BadData(
-            f"{job.frames[0]}: the model knows none of these elements: {', '.join(sorted(survey.elements))}",
-            f"{model.path} was trained on {', '.join(model.elements)}",
-        )
+        problem = f"{job.frames[0]}: the model knows none of these elements: {', '.join(sorted(survey.elements))}"
+        raise BadData(problem, f"{model.path} was trained on {', '.join(model.elements)}")

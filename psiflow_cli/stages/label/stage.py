@@ -148,9 +148,8 @@ def run(labelling: Labelling, workspace: Workspace) -> LabelSummary:
 def _of_other_versions(labelling: Labelling, workspace: Workspace, seen: Survey) -> IdSet:
     """The labels that are not of the version of the code which the workers have."""
     if not isinstance(labelling.method.module, KnowsItsVersion):
-        raise UsageError(
-            f"{labelling.method.name} cannot say its version", "leave --strict-version out, or give it a code()"
-        )
+        problem = f"{labelling.method.name} cannot say its version"
+        raise UsageError(problem, "leave --strict-version out, or give it a code()")
     with workspace.session() as session:
         session.submit(Task(f"{labelling.method.worker}:code", {"context": workspace.context()}))
         _, outcome = session.next()

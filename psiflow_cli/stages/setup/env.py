@@ -50,10 +50,8 @@ def create(family: str, name: str, prefix: Path | None, recipe: install.Recipe) 
 def _claim(place: Path, prefix: Path) -> None:
     """Raise CannotCreate if the name belongs to another folder."""
     if place.exists() and place.resolve() != prefix.resolve():
-        raise CannotCreate(
-            f"{place.name} is the name of the environment in {environments.target(place)}",
-            f"give this one a --name, or: psiflow env remove {place.name}",
-        )
+        problem = f"{place.name} is the name of the environment in {environments.target(place)}"
+        raise CannotCreate(problem, f"give this one a --name, or: psiflow env remove {place.name}")
 
 
 def _link(place: Path, prefix: Path) -> None:
@@ -72,10 +70,8 @@ def _ours(prefix: Path, family: str) -> Environment:
     if not environment.facts and os.path.lexists(prefix) and not (prefix.is_dir() and not os.listdir(prefix)):
         raise CannotCreate(f"{prefix}: exists, and psiflow did not make it", "name another --prefix, or remove it")
     if environment.facts.get("finished") and environment.facts["family"] != family:
-        raise CannotCreate(
-            f"{prefix}: the environment of {environment.facts['family']}",
-            "name another --prefix: families cannot share one",
-        )
+        problem = f"{prefix}: the environment of {environment.facts['family']}"
+        raise CannotCreate(problem, "name another --prefix: families cannot share one")
     return environment
 
 

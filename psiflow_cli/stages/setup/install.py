@@ -49,10 +49,8 @@ class Recipe:
             raise UsageError(f"--python: cannot run {self.python}: {error}", "name a Python interpreter") from None
         mine = environments.running()["python"]
         if version.strip() != mine:
-            raise UsageError(
-                f"--python: {self.python} is Python {version.strip() or '?'}, but the command runs on {mine}",
-                "workers need the minor version of the command",
-            )
+            problem = f"--python: {self.python} is Python {version.strip() or '?'}, but the command runs on {mine}"
+            raise UsageError(problem, "workers need the minor version of the command")
 
 
 def install(prefix: Path, family: protocols.Model, recipe: Recipe, log: BinaryIO) -> list[str]:
