@@ -37,7 +37,6 @@ class Frame:
 
     @property
     def natoms(self) -> int:
-        """Number of atoms."""
         return len(self.raw)
 
     @property

@@ -37,11 +37,9 @@ class Layout:
         self.pos = self._by_name.get("pos", Column("pos", "R", 3, 0))
 
     def find(self, name: str) -> Column | None:
-        """The column of this name."""
         return self._by_name.get(name)
 
     def __str__(self) -> str:
-        """The value of `Properties`."""
         return ":".join(f"{name}:{kind}:{size}" for name, kind, size, _ in self.columns)
 
 

@@ -40,15 +40,12 @@ _LAST = {"d4": "Rn"}  # beyond its elements s-dftd3 gives zeros, or ends the pro
 
 
 class Settings(TypedDict):
-    """What is corrected, and how."""
-
     version: str
     xc: str  # the functional
     atm: NotRequired[bool]  # whether D3 has three-body terms; D4 always has
 
 
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
-    """From the `--set` pairs."""
     if input_file is not None:
         raise UsageError("the reference dftd reads no input file", "leave --input out and use --set xc=pbe")
     return _sensible({"version": "d4", **inputs.options(None, options, OPTIONS, "dftd")})
@@ -83,12 +80,10 @@ def label(frames: list[Frame], settings: Settings, context: Context) -> list[Lab
 
 
 def changed(settings: Settings, changes: dict[str, str]) -> Settings:
-    """The settings with other parameters."""
     return _sensible({**settings, **inputs.options(None, changes, OPTIONS, "dftd")})
 
 
 def code(context: Context) -> str:
-    """*worker*: the codes and their versions, as labels carry them."""
     from importlib.metadata import version
 
     return f"s-dftd3 {version('dftd3')}, dftd4 {version('dftd4')}"

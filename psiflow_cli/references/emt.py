@@ -21,8 +21,6 @@ ELEMENTS = ("Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt", "H", "C", "N", "O")
 
 
 class Settings(TypedDict):
-    """Always the same."""
-
     method: str
 
 
@@ -42,17 +40,14 @@ def check(settings: Settings, elements: set[str]) -> None:
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
-    """*worker*: a label or a failure for each frame, in order."""
     return [_label(frame, context) for frame in frames]
 
 
 def changed(settings: Settings, changes: dict[str, str]) -> Settings:
-    """There is nothing to change."""
     raise UsageError(f"the reference emt cannot be changed to {', '.join(changes)}", "it never fails so")
 
 
 def code(context: Context) -> str:
-    """*worker*: the code and its version, as labels carry it."""
     import ase
 
     return f"ASE {ase.__version__} EMT"

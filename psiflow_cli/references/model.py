@@ -24,8 +24,6 @@ DTYPES = ("float32", "float64")
 
 
 class Settings(TypedDict):
-    """A model, as a task can load it."""
-
     model: str  # its fingerprint
     family: str
     elements: list[str]
@@ -86,7 +84,6 @@ def label(frames: list[Frame], settings: Settings, context: Context) -> list[Lab
 
 
 def changed(settings: Settings, changes: dict[str, str]) -> Settings:
-    """There is nothing to change."""
     raise UsageError(f"a model cannot be changed to {', '.join(changes)}", "it never fails so")
 
 

@@ -56,14 +56,12 @@ class Settings(TypedDict):
 
 
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
-    """From the template."""
     for key in options:
         raise UsageError(f"unknown option {key!r} of the reference orca", "write it into the file given with --input")
     return _read(str(input_file), inputs.text(input_file, "orca", "orca.inp"))[0]
 
 
 def replaced(input_file: Path) -> list[str]:
-    """What is left out of a template, because the frame or psiflow decides it."""
     return _read(str(input_file), inputs.text(input_file, "orca", "orca.inp"))[1]
 
 
@@ -124,7 +122,6 @@ def check(settings: Settings, elements: set[str]) -> None:
 
 
 def render(frame: Frame, settings: Settings, ranks: int = 1) -> str:
-    """The input of one frame."""
     atoms = [
         f"{symbol} " + " ".join(repr(float(x)) for x in row)
         for symbol, row in zip(frame["symbols"], frame["positions"], strict=True)
@@ -145,7 +142,6 @@ def _electrons(frame: Frame, settings: Settings) -> tuple[int, int]:
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
-    """*worker*: a label or a failure for each frame, in order."""
     return [_label(frame, settings, context) for frame in frames]
 
 
@@ -170,7 +166,6 @@ def isolated(settings: Settings) -> Settings:
 
 
 def code(context: Context) -> str:
-    """*worker*: the code and its version, as labels carry it."""
     return single_run.version(PROGRAM, [_INPUT], {_INPUT: "! HF STO-3G\n* xyz 0 1\nHe 0 0 0\n*\n"}, context, _VERSION)
 
 

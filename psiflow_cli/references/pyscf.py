@@ -105,7 +105,6 @@ def label(frames: list[Frame], settings: Settings, context: Context) -> list[Lab
 
 
 def changed(settings: Settings, changes: dict[str, str]) -> Settings:
-    """The settings with other parameters."""
     return _sensible({**settings, **inputs.options(None, changes, OPTIONS, "pyscf")})
 
 
@@ -117,7 +116,6 @@ def isolated(settings: Settings) -> Settings:
 
 
 def code(context: Context) -> str:
-    """*worker*: the code and its version, as labels carry it."""
     from importlib.metadata import version
 
     return f"PySCF {version('pyscf')}"

@@ -28,8 +28,6 @@ LAST = "Rn"  # the last element that tblite has parameters for
 
 
 class Settings(TypedDict):
-    """A method of tight binding."""
-
     method: str
     accuracy: float
     electronic_temperature: float  # K
@@ -61,7 +59,6 @@ def _parsed(options: dict[str, str]) -> Settings:
 
 
 def changed(settings: Settings, changes: dict[str, str]) -> Settings:
-    """The settings with other parameters."""
     return _parsed({**{key: str(value) for key, value in settings.items()}, **changes})
 
 
@@ -82,14 +79,12 @@ def check(settings: Settings, elements: set[str]) -> None:
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
-    """*worker*: a label or a failure for each frame, in order."""
     # tblite's threads are fixed when it is loaded, and more than one makes its numbers vary in the last digits.
     os.environ.setdefault("OMP_NUM_THREADS", str(context.get("threads") or 1))
     return [_label(frame, settings, context) for frame in frames]
 
 
 def code(context: Context) -> str:
-    """*worker*: the code and its version, as labels carry it."""
     from importlib.metadata import version
 
     return f"tblite {version('tblite')}"

@@ -70,7 +70,6 @@ class Lock:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     def release(self) -> None:
-        """Give the lock back."""
         self._stop.set()
         with contextlib.suppress(OSError):
             os.ftruncate(self._fd, 0)

@@ -15,8 +15,6 @@ from psiflow_cli.errors import CannotCreate
 
 @dataclass(frozen=True)
 class Request:
-    """What one invocation asks for."""
-
     command: str
     settings: Mapping[str, object]
     """All that decides the result, in builtins; equal settings and inputs mean equal outputs."""

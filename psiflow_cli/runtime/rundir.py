@@ -197,7 +197,6 @@ class Run:
             raise
 
     def close(self) -> None:
-        """Give the lock back."""
         if hasattr(self, "journal"):
             self.journal.close()
         self._lock.release()

@@ -153,11 +153,9 @@ class Session:
         return max(0, 2 * self.executor.workers + 1 - self.pending)
 
     def remaining(self) -> float:
-        """Seconds to the deadline."""
         return self._signals.remaining()
 
     def submit(self, task: Task) -> None:
-        """Queue one task."""
         self._signals.check()
         self.pending += 1
         # in threads of this process nothing may end the process

@@ -48,7 +48,6 @@ def find(name: str, past: tuple[Path, ...] = ()) -> Path:
 
 
 def load(name: str) -> schema.Site:
-    """Read and check a site by name or path."""
     return parse(find(name))
 
 

@@ -34,7 +34,6 @@ def _for_family(resolved: ResolvedExecutor, family: str) -> ResolvedExecutor:
 
 
 def of_executor(site: schema.Site, label: str, machine: Machine) -> ResolvedExecutor:
-    """An executor with its resources in numbers."""
     executor = site.executors[label]
     provider = site.providers[executor.provider]
     node = provider.share(machine)

@@ -28,8 +28,6 @@ description = {description}
 
 @dataclass(frozen=True)
 class Starter:
-    """A first site file."""
-
     path: str
     text: str
     name: str  # by which commands find it
@@ -146,7 +144,6 @@ def _block(nodes: Nodes) -> float:
 
 
 def _slurm(nodes: Nodes, cluster: Cluster) -> Iterator[str]:
-    """The lines of one provider."""
     ranges = [
         f"{least} to {most} {what}"
         for (least, most), what in ((nodes.cores, "cores"), (nodes.memory_mb, "MB"), (nodes.gpus, "GPUs"))

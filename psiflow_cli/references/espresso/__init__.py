@@ -69,7 +69,6 @@ def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
 
 
 def replaced(input_file: Path) -> list[str]:
-    """What is left out of a template, because the frame or psiflow decides it."""
     return template.read(input_file, inputs.text(input_file, "espresso", "pw.in"))[2]
 
 
@@ -89,7 +88,6 @@ def render(frame: Frame, settings: Settings) -> str:
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
-    """*worker*: a label or a failure for each frame, in order."""
     return [_label(frame, settings, context) for frame in frames]
 
 
@@ -112,7 +110,6 @@ def isolated(settings: Settings) -> Settings:
 
 
 def code(context: Context) -> str:
-    """*worker*: the code and its version, as labels carry it."""
     return single_run.version(PROGRAM, ["-in", _INPUT], {_INPUT: ""}, context, _VERSION)
 
 

@@ -46,8 +46,6 @@ _HINT = "as in GPAW(...), written as TOML"
 
 
 class Settings(TypedDict):
-    """How GPAW computes a frame."""
-
     parameters: dict[str, object]  # GPAW's own
     vacuum: float | None  # Å around a frame without a cell
 
@@ -93,7 +91,6 @@ def check(settings: Settings, elements: set[str]) -> None:
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
-    """*worker*: a label or a failure for each frame, in order."""
     return [_label(frame, settings, context) for frame in frames]
 
 
@@ -109,7 +106,6 @@ def isolated(settings: Settings) -> Settings:
 
 
 def code(context: Context) -> str:
-    """*worker*: the code and its version, as labels carry it."""
     return single_run.version(PROGRAM, ["--version"], {}, context, _VERSION)
 
 

@@ -49,7 +49,6 @@ _INPUT = "psiflow.nw"
 
 
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
-    """From the template."""
     for key in options:
         raise UsageError(f"unknown option {key!r} of the reference nwchem", "write it into the file given with --input")
     text = inputs.text(input_file, "nwchem", "nwchem.nw")
@@ -57,7 +56,6 @@ def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
 
 
 def replaced(input_file: Path) -> list[str]:
-    """What is left out of a template, because the frame or psiflow decides it."""
     return template.read(str(input_file), inputs.text(input_file, "nwchem", "nwchem.nw"))[1]
 
 
@@ -67,7 +65,6 @@ def check(settings: Settings, elements: set[str]) -> None:
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
-    """*worker*: a label or a failure for each frame, in order."""
     return [_label(frame, settings, context) for frame in frames]
 
 
@@ -90,7 +87,6 @@ def isolated(settings: Settings) -> Settings:
 
 
 def code(context: Context) -> str:
-    """*worker*: the code and its version, as labels carry it."""
     return single_run.version(PROGRAM, [_INPUT], {_INPUT: "start psiflow\n"}, context, _VERSION)
 
 

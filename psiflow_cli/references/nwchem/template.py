@@ -127,7 +127,6 @@ def check_basis(text: str, elements: set[str]) -> None:
 
 
 def render(frame: Frame, settings: Settings) -> str:
-    """The input of one frame."""
     atoms = [
         f"  {symbol} " + " ".join(repr(x / BOHR) for x in row)
         for symbol, row in zip(frame["symbols"], frame["positions"], strict=True)

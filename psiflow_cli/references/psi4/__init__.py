@@ -49,14 +49,12 @@ _INPUT = "psiflow.dat"
 
 
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
-    """From the template."""
     for key in options:
         raise UsageError(f"unknown option {key!r} of the reference psi4", "write it into the file given with --input")
     return template.read(str(input_file), inputs.text(input_file, "psi4", "psi4.dat"))[0]
 
 
 def replaced(input_file: Path) -> list[str]:
-    """What is left out of a template, because the frame or psiflow decides it."""
     return template.read(str(input_file), inputs.text(input_file, "psi4", "psi4.dat"))[1]
 
 
@@ -66,7 +64,6 @@ def check(settings: Settings, elements: set[str]) -> None:
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
-    """*worker*: a label or a failure for each frame, in order."""
     return [_label(frame, settings, context) for frame in frames]
 
 
@@ -87,7 +84,6 @@ def isolated(settings: Settings) -> Settings:
 
 
 def code(context: Context) -> str:
-    """*worker*: the code and its version, as labels carry it."""
     return single_run.version(PROGRAM, ["--version"], {}, context, _VERSION)
 
 

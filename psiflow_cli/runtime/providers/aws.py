@@ -70,5 +70,4 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
 
 
 def problems(provider: Provider) -> list[str]:
-    """What is missing before a machine can be asked for."""
     return _clouds.problems(_MODULES, "aws")

@@ -57,7 +57,6 @@ class Provider(Instances, frozen=True, kw_only=True):
 
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
-    """Parsl's AzureProvider."""
     from parsl.launchers import SingleNodeLauncher
     from parsl.providers import AzureProvider
 
@@ -87,6 +86,5 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
 
 
 def problems(provider: Provider) -> list[str]:
-    """What is missing before a machine can be asked for."""
     password = [] if os.environ.get(PASSWORD) else [f"${PASSWORD} is not set"]
     return [*_clouds.problems(_MODULES, "azure"), *password]

@@ -26,7 +26,6 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
 
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
-    """Parsl's CondorProvider."""
     from parsl.launchers import SingleNodeLauncher
     from parsl.providers import CondorProvider
 

@@ -72,7 +72,6 @@ def _launcher(provider: Provider) -> SingleNodeLauncher:
 
 
 def problems(provider: Provider) -> list[str]:
-    """What is missing before a machine can be asked for."""
     needed = {"project_id": provider.project_id, "key_file": provider.key_file}
     empty = [f"{key}: required, but missing" for key, value in needed.items() if not value]
     return [*_clouds.problems(_MODULES, "google_cloud"), *empty]

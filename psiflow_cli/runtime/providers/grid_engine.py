@@ -25,7 +25,6 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
 
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
-    """Parsl's GridEngineProvider."""
     from parsl.launchers import SingleNodeLauncher
     from parsl.providers import GridEngineProvider
 

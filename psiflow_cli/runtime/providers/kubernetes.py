@@ -100,5 +100,4 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
 
 
 def problems(provider: Provider) -> list[str]:
-    """What is missing before a pod can be asked for."""
     return _clouds.problems(_MODULES, "kubernetes")

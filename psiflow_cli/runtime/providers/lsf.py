@@ -27,7 +27,6 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
 
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
-    """Parsl's LSFProvider."""
     from parsl.launchers import JsrunLauncher, SingleNodeLauncher
     from parsl.providers import LSFProvider
 

@@ -27,7 +27,6 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
 
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
-    """Parsl's PBSProProvider."""
     from parsl.launchers import MpiExecLauncher, SingleNodeLauncher
     from parsl.providers import PBSProProvider
 

@@ -26,7 +26,6 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
 
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
-    """Parsl's TorqueProvider."""
     from parsl.launchers import MpiExecLauncher, SingleNodeLauncher
     from parsl.providers import TorqueProvider
 

@@ -23,7 +23,6 @@ class Copies:
         self._natoms = array("I")
 
     def see(self, sample: Sample) -> None:
-        """Note one frame."""
         # what isolated atoms' labels say of each other is found elsewhere
         labelled = not sample.isolated
         self._energies.append(sample.energy if labelled and sample.energy is not None else math.nan)

@@ -28,7 +28,6 @@ class Energies:
         self._compositions: dict[Composition, int] = {}
 
     def see(self, sample: Sample) -> None:
-        """Note one frame."""
         kind = tuple(sorted(Counter(sample.frame.symbols).items()))
         self._kinds.append(self._compositions.setdefault(kind, len(self._compositions)))
         left_out = sample.energy is None or sample.isolated

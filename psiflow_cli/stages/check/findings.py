@@ -46,7 +46,6 @@ class FindingFacts(TypedDict):
 
 
 def where(frame: Frame) -> Where:
-    """The place of a frame."""
     return Where(frame.place.source, frame.place.line, frame.place.index)
 
 
@@ -58,7 +57,6 @@ class Places:
         self._sources, self._lines, self._frames = array("H"), array("Q"), array("I")
 
     def note(self, place: Where) -> None:
-        """Note the next frame's."""
         self._sources.append(self._files.setdefault(place.file, len(self._files)))
         self._lines.append(place.line)
         self._frames.append(place.frame)
@@ -82,7 +80,6 @@ class Finding:
     places: list[Where] = field(default_factory=list)
 
     def see(self, place: Where) -> None:
-        """Count a frame."""
         self.count += 1
         if len(self.places) < PLACES:
             self.places.append(place)
@@ -92,7 +89,6 @@ class Finding:
         self.count, self.places = count, list(islice(places, PLACES))
 
     def facts(self) -> FindingFacts:
-        """For `--json`."""
         places: list[PlaceFacts] = [{"file": w.file, "line": w.line, "frame": w.frame} for w in self.places]
         return {
             "severity": self.severity,

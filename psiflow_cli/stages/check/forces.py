@@ -34,7 +34,6 @@ class Forces:
         self._worst = 0.0
 
     def see(self, sample: Sample) -> None:
-        """Note one frame."""
         if sample.forces is None or sample.natoms == 1:
             return
         self._frames += 1
@@ -65,7 +64,6 @@ class Forces:
             (heapq.heappush if len(heap) < _KEPT else heapq.heappushpop)(heap, (size, sample.where))
 
     def report(self, findings: Findings) -> None:
-        """Say what was found."""
         if self._zeros:
             everywhere = self._zeros == self._frames and not self._by_symmetry
             what = f"all forces of {'every frame' if everywhere else 'a frame'} are zero"

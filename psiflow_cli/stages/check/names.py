@@ -38,7 +38,6 @@ class Names:
         self._atoms_without = _Alike()
 
     def see(self, sample: Sample) -> None:
-        """Note one frame."""
         frame = sample.frame
         present = {pair.key for pair in frame.pairs} | {column.name for column in frame.layout.columns}
         if sample.isolated:

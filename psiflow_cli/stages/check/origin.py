@@ -25,7 +25,6 @@ class Origin:
         self._contradiction = ""
 
     def see(self, sample: Sample) -> None:
-        """Note one frame."""
         kind = str(sample.frame.info.get("config_type", ""))
         if kind in self.config_types or len(self.config_types) < _MOST_TYPES:
             self.config_types[kind] += 1
@@ -49,7 +48,6 @@ class Origin:
             self._contradictions.append(sample.where)
 
     def report(self, findings: Findings) -> None:
-        """Say what was found."""
         for what in self._levels.check(mixed=True):
             rare = min(self._by_level, key=lambda method: self._by_level[method][0])
             hint = "train on one of them; psiflow label --from takes over what it labelled"

@@ -15,8 +15,6 @@ Vector = tuple[float, float, float]
 
 
 class Pair(NamedTuple):
-    """Two similar frames."""
-
     distance: float  # Å, root mean square
     energy: float  # the difference of the energies
     work: float  # minus the mean force times the displacement
@@ -33,8 +31,6 @@ class _Last(NamedTuple):
 
 
 class Neighbours:
-    """The last few frames."""
-
     def __init__(self) -> None:
         self._recent: list[_Last] = []
 

@@ -31,7 +31,6 @@ class Sample(NamedTuple):
 
     @property
     def natoms(self) -> int:
-        """Number of atoms."""
         return self.frame.natoms
 
 

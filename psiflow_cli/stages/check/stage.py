@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 
 class Summary(TypedDict):
-    """What is said of the data."""
-
     total: int
     elements: list[str]
     config_types: dict[str, int]
@@ -82,7 +80,6 @@ class Reading:
         self._units: defaultdict[str, Units] = defaultdict(Units)
 
     def see(self, frame: extxyz.Frame) -> None:
-        """Note one frame."""
         sample = read(frame, self._keys, self.findings)
         self.places.note(sample.where)
         self._units[sample.where.file].see(sample)

@@ -43,7 +43,6 @@ class Labelled:
         self._step, self._seen, self._index = 1, 0, -1
 
     def see(self, sample: Sample) -> None:
-        """Note one frame."""
         self._index += 1
         can_predict = not self._elements or self._elements.issuperset(sample.frame.symbols)
         if sample.stress is None or not all(sample.frame.pbc) or not can_predict:

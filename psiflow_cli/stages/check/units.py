@@ -46,7 +46,6 @@ class Units:
         """The least that the forces of any of the frames should change with the displacement, in eV/Å²."""
 
     def see(self, sample: Sample) -> None:
-        """Note one frame."""
         if sample.energy is None or self._compared == _FRAMES:
             return
         self._first = self._first or [sample.where]

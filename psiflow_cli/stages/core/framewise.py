@@ -152,7 +152,6 @@ class _Feeder:
                 yield self._work.message(frame, self._work.inputs)
 
     def next(self) -> Task | None:
-        """The next task, or None if nothing is left to submit."""
         if self._again:
             return self._again.pop()
         share = -(-self._left // (2 * self._session.executor.workers))

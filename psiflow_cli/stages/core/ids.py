@@ -54,7 +54,6 @@ class IdSet(MutableSet[int]):
             self.add(key)
 
     def copy(self) -> IdSet:
-        """A set of its own with the same ids."""
         copied = IdSet(self._universe)
         copied._flags[:] = self._flags
         copied._count = self._count

@@ -55,7 +55,6 @@ class Survey:
 
     @cached_property
     def distinct(self) -> Universe:
-        """Every structure once."""
         return Universe(self.ids)
 
 
@@ -115,12 +114,10 @@ class Results(Generic[R]):
             self._note(unit, offset)
 
     def forget(self, keys: IdSet) -> None:
-        """Take results for not there."""
         for key in keys:
             self.offsets.pop(key, None)
 
     def of(self, key: int) -> R:
-        """The result of a frame."""
         return cast("R", self._run.journal.value(self.offsets[key]))
 
     def needed(self, retry_failed: bool) -> IdSet:

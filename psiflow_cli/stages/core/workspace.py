@@ -54,7 +54,6 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """The run directory."""
         if self.run_dir:
             return Path(self.run_dir)
         if self.output != "-":
@@ -124,12 +123,10 @@ class Workspace:
         return _convert(name, converted, [*inside, executor.python])
 
     def frames(self) -> Iterator[extxyz.Frame]:
-        """Every frame of every input, in order."""
         for number in range(len(self.sources)):
             yield from self.frames_of(number)
 
     def frames_of(self, number: int) -> Iterator[extxyz.Frame]:
-        """Every frame of one input."""
         name, path = self.sources[number]
         yield from extxyz.read(path, name="<stdin>" if name == "-" else name)
 
@@ -143,14 +140,12 @@ class Workspace:
         return Session(executor or self.executor, self.job.folder, self.job.deadline, tick)
 
     def context(self, executor: ResolvedExecutor | None = None) -> Context:
-        """The context of this job's tasks."""
         logs = self.job.folder / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)
         return {**(executor or self.executor).context, "logs": str(logs.absolute())}
 
     @property
     def executor(self) -> ResolvedExecutor:
-        """The executor of this job's tasks."""
         if self.job.executor is None:
             raise RuntimeError(f"{self.job.command} has no executor")
         return self.job.executor

@@ -34,11 +34,9 @@ class Cleaning:
 
     @property
     def size(self) -> int:
-        """Bytes on the disk."""
         return sum(item.size for item in self.items)
 
     def described(self) -> CleanedRun:
-        """As builtins."""
         items: list[CleanedItem] = [{"what": item.what, "bytes": item.size, "files": item.files} for item in self.items]
         return {"run": str(self.folder), "state": self.state, "bytes": self.size, "items": items, "kept": self.why_kept}
 

@@ -93,7 +93,6 @@ def describe(folder: Path, units: Units | None = None) -> RunStatus:
 
 
 def state_of(folder: Path, run: RunRecord) -> RunState:
-    """What a run is at."""
     if (result := run.get("result")) is None:
         return RunState.RUNNING if lock.is_held(folder / "lock") else RunState.DEAD
     code = result["exit_code"]

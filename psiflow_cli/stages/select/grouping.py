@@ -23,7 +23,6 @@ class Values:
         self.of_frame: list[str | None] = []  # None where a frame lacks the key
 
     def see(self, frame: Frame) -> None:
-        """Note one frame."""
         if self._key == COMPOSITION:
             value: object = composition(frame.symbols)
         else:

@@ -116,8 +116,6 @@ def _clear(environment: Environment) -> list[str]:
 
 @dataclass(frozen=True)
 class Removed:
-    """An environment that is gone."""
-
     name: str
     prefix: str
     left: list[str]  # files in its folder that psiflow did not make
