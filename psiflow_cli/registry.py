@@ -14,12 +14,9 @@ if TYPE_CHECKING:
     from psiflow_cli import protocols
 
 _PROTOCOLS = {
-    "models": "Model",
-    "references": "Reference",
-    "samplers": "Sampler",
-    "runtime.providers": "Provider",
+    "models": "Model", "references": "Reference", "samplers": "Sampler", "runtime.providers": "Provider",
     "runtime.executors": "Executor",
-}
+}  # fmt: skip
 """The folders of back ends, and the Protocol that each of their modules satisfies."""
 _own_files: set[str] = set()
 

@@ -22,21 +22,6 @@ from psiflow_cli.extxyz.stream import open_bytes, write
 from psiflow_cli.extxyz.writer import new_frame, render
 
 __all__ = [
-    "CANDIDATES",
-    "LABELS",
-    "MORE",
-    "PREDICTIONS",
-    "PROVENANCE",
-    "Frame",
-    "frame_id",
-    "label",
-    "label_names",
-    "labels",
-    "message",
-    "new_frame",
-    "open_bytes",
-    "parse_keys",
-    "read",
-    "render",
-    "write",
-]
+    "CANDIDATES", "LABELS", "MORE", "PREDICTIONS", "PROVENANCE", "Frame", "frame_id", "label", "label_names",
+    "labels", "message", "new_frame", "open_bytes", "parse_keys", "read", "render", "write",
+]  # fmt: skip

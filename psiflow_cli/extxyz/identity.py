@@ -75,12 +75,9 @@ def message(frame: Frame, inputs: Iterable[str] = INPUTS) -> messages.Frame:
     """The frame as it goes to a worker."""
     names = tuple(inputs)
     built: messages.Frame = {
-        "id": frame_id(frame, names),
-        "symbols": frame.symbols,
-        "positions": frame.positions,
-        "cell": frame.cell,
-        "pbc": frame.pbc,
-    }
+        "id": frame_id(frame, names), "symbols": frame.symbols, "positions": frame.positions,
+        "cell": frame.cell, "pbc": frame.pbc,
+    }  # fmt: skip
     values = given_inputs(frame, names)
     if "charge" in values:
         built["charge"] = values["charge"]

@@ -28,12 +28,9 @@ FRAME_INPUTS = ("charge",)
 DEFAULT_TASK_SECONDS = 1.0
 
 _DAMPING = {
-    "d3bj": "RationalDampingParam",
-    "d3zero": "ZeroDampingParam",
-    "d3mbj": "ModifiedRationalDampingParam",
-    "d3mzero": "ModifiedZeroDampingParam",
-    "d3op": "OptimizedPowerDampingParam",
-}
+    "d3bj": "RationalDampingParam", "d3zero": "ZeroDampingParam", "d3mbj": "ModifiedRationalDampingParam",
+    "d3mzero": "ModifiedZeroDampingParam", "d3op": "OptimizedPowerDampingParam",
+}  # fmt: skip
 """The classes of s-dftd3's Python interface."""
 OPTIONS: dict[str, inputs.Kind] = {"version": (*_DAMPING, "d4"), "xc": str, "atm": bool}
 _LAST = {"d4": "Rn"}  # beyond its elements s-dftd3 gives zeros, or ends the process

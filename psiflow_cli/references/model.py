@@ -47,12 +47,9 @@ def of_bundle(loaded: bundle.Bundle, options: dict[str, str]) -> Settings:
     if dtype not in ("", *DTYPES):
         raise UsageError(f"dtype={dtype} of the reference model is unknown", f"known: {', '.join(DTYPES)}")
     return {
-        "model": loaded.fingerprint,
-        "family": loaded.family,
-        "elements": sorted(loaded.elements),
-        "dtype": dtype,
-        "members": loaded.members,
-    }
+        "model": loaded.fingerprint, "family": loaded.family, "elements": sorted(loaded.elements),
+        "dtype": dtype, "members": loaded.members,
+    }  # fmt: skip
 
 
 def identity(settings: Settings) -> dict[str, object]:

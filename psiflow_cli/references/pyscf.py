@@ -31,20 +31,10 @@ DEFAULT_TASK_SECONDS = 10.0
 
 METHODS = ("dft", "hf", "mp2")
 OPTIONS: dict[str, inputs.Kind] = {
-    "method": METHODS,
-    "xc": str,
-    "basis": dict,
-    "ecp": dict,
-    "disp": ("d3bj", "d3zero", "d4"),
-    "unrestricted": bool,
-    "density_fit": bool,
-    "grids_level": int,
-    "grid_response": bool,
-    "conv_tol": float,
-    "max_cycle": int,
-    "level_shift": float,
-    "newton": bool,
-}
+    "method": METHODS, "xc": str, "basis": dict, "ecp": dict, "disp": ("d3bj", "d3zero", "d4"),
+    "unrestricted": bool, "density_fit": bool, "grids_level": int, "grid_response": bool, "conv_tol": float,
+    "max_cycle": int, "level_shift": float, "newton": bool,
+}  # fmt: skip
 """PySCF's own names, but for `newton` (its second-order solver) and `unrestricted`; what is not said is PySCF's."""
 _ONLY = {"dft": ("xc", "grids_level", "grid_response"), "hf": (), "mp2": ()}
 """Options that make sense with one method only."""
@@ -185,15 +175,10 @@ def _molecule(frame: Frame, settings: Settings, log: TextIO) -> Mole:
 
     positions = [[x / Bohr for x in row] for row in frame["positions"]]
     molecule = gto.Mole(
-        atom=list(zip(frame["symbols"], positions, strict=True)),
-        unit="Bohr",
-        charge=frame.get("charge") or 0,
-        spin=(frame.get("multiplicity") or 1) - 1,
-        basis=settings["basis"],
-        ecp=settings.get("ecp", {}),
-        verbose=4,
-        stdout=log,
-    )
+        atom=list(zip(frame["symbols"], positions, strict=True)), unit="Bohr", charge=frame.get("charge") or 0,
+        spin=(frame.get("multiplicity") or 1) - 1, basis=settings["basis"], ecp=settings.get("ecp", {}),
+        verbose=4, stdout=log,
+    )  # fmt: skip
     try:
         return molecule.build(dump_input=False, parse_arg=False)
     except BasisNotFoundError as error:

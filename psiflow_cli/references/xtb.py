@@ -104,14 +104,9 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     charge, unpaired = frame.get("charge") or 0, (frame.get("multiplicity") or 1) - 1
     try:
         calculator = Calculator(
-            settings["method"],
-            system.numbers,
-            system.positions / Bohr,
-            charge=float(charge),
-            uhf=unpaired,
-            lattice=system.cell.array / Bohr if any(pbc) else None,
-            periodic=system.pbc if any(pbc) else None,
-        )
+            settings["method"], system.numbers, system.positions / Bohr, charge=float(charge), uhf=unpaired,
+            lattice=system.cell.array / Bohr if any(pbc) else None, periodic=system.pbc if any(pbc) else None,
+        )  # fmt: skip
         calculator.set("verbosity", 0)
         calculator.set("accuracy", settings["accuracy"])
         calculator.set("temperature", settings["electronic_temperature"] * kB / Hartree)

@@ -34,11 +34,6 @@ def words(resolved: ResolvedExecutor, *folders: Path) -> list[str]:
     binds = [f"{package}:{INSIDE}/{package.name}:ro", *map(str, folders), *map(os.path.expandvars, environment.binds)]
     gpu = environment.gpu_flag or ("--nv" if resolved.context["gpus"] else "")
     return [
-        environment.container_command,
-        "exec",
-        *([gpu] if gpu else []),
-        *(word for bind in binds for word in ("--bind", bind)),
-        "--env",
-        f"PYTHONPATH={INSIDE}",
-        image,
-    ]
+        environment.container_command, "exec", *([gpu] if gpu else []),
+        *(word for bind in binds for word in ("--bind", bind)), "--env", f"PYTHONPATH={INSIDE}", image,
+    ]  # fmt: skip

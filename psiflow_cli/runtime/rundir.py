@@ -106,23 +106,14 @@ class Run:
 
         self._started = time.time()
         self._record: RunRecord = {
-            "run": str(self.folder.absolute()),
-            "command": self.request.command,
-            "argv": sys.argv,
-            "cwd": os.getcwd(),
-            "fingerprint": self.request.fingerprint,
-            "settings": self.request.settings,
-            "inputs": self._inputs(),
-            "outputs": [os.path.abspath(o) for o in self.request.outputs],
+            "run": str(self.folder.absolute()), "command": self.request.command, "argv": sys.argv,
+            "cwd": os.getcwd(), "fingerprint": self.request.fingerprint, "settings": self.request.settings,
+            "inputs": self._inputs(), "outputs": [os.path.abspath(o) for o in self.request.outputs],
             "site": self._site,
             "versions": {"psiflow": __version__, "python": sys.version.split()[0], "parsl": version("parsl")},
-            "host": os.uname().nodename,
-            "pid": os.getpid(),
-            "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
-            "started": self._started,
-            "total": total,
-            "round": self._round,
-        }
+            "host": os.uname().nodename, "pid": os.getpid(), "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
+            "started": self._started, "total": total, "round": self._round,
+        }  # fmt: skip
         write_json(self.folder / "run.json", self._record)
         self.journal = Journal(self.journal_path)
         self.journal.append(
@@ -175,14 +166,9 @@ class Run:
         """Say in run.json how this invocation ended; `retry` asks the next one to go on although this one finished."""
         outputs = {os.path.abspath(o): sha256(Path(o)) for o in self.request.outputs if finished and os.path.exists(o)}
         result: RunResult = {
-            "exit_code": exit_code,
-            "ended": time.time(),
-            "finished": finished,
-            "outputs": outputs,
-            "retry": retry,
-            "keys": self._keys,
-            "summary": summary,
-        }
+            "exit_code": exit_code, "ended": time.time(), "finished": finished, "outputs": outputs,
+            "retry": retry, "keys": self._keys, "summary": summary,
+        }  # fmt: skip
         write_json(self.folder / "run.json", {**self._record, "result": result})
 
     @contextlib.contextmanager

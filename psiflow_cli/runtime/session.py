@@ -103,14 +103,10 @@ class Session:
         end_stale(self._folder)
         self._blocks = Blocks(self._parsl_executor, self.executor, self._folder)
         config = parsl.Config(
-            executors=[self._parsl_executor],
-            run_dir=str(folder),
-            strategy=self._strategy(),
-            strategy_period=_TICK_S,
-            max_idletime=float(duration.parse(self.executor.table.idle_time)),
-            usage_tracking=0,
-            initialize_logging=False,
-        )
+            executors=[self._parsl_executor], run_dir=str(folder), strategy=self._strategy(),
+            strategy_period=_TICK_S, max_idletime=float(duration.parse(self.executor.table.idle_time)),
+            usage_tracking=0, initialize_logging=False,
+        )  # fmt: skip
         if self.executor.run.log_level != "off":
             level = logging.getLevelName(self.executor.run.log_level.upper())
             self._stack.callback(parsl.set_file_logger(str(folder / "parsl.log"), level=level))

@@ -97,17 +97,11 @@ def _nodes(name: str, facts: dict[str, str], members: list[dict[str, str]], here
         memory = [min(m, int(per_core) * c) for m, c in zip(memory, cores, strict=True)]
     gpus = [_gpus(n) for n in members]
     return Nodes(
-        name=name,
-        partition=facts["PartitionName"],
-        count=len(members),
-        cores=(min(cores), max(cores)),
+        name=name, partition=facts["PartitionName"], count=len(members), cores=(min(cores), max(cores)),
         threads_per_core=max(int(n.get("ThreadsPerCore", 1)) for n in members),
-        memory_mb=(min(memory), max(memory)),
-        gpus=(min(gpus), max(gpus)),
-        max_time=_limit(facts),
-        default=facts.get("Default") == "YES",
-        claimed=" and ".join(claims),
-    )
+        memory_mb=(min(memory), max(memory)), gpus=(min(gpus), max(gpus)), max_time=_limit(facts),
+        default=facts.get("Default") == "YES", claimed=" and ".join(claims),
+    )  # fmt: skip
 
 
 def _capped(number: int, limit: str | None) -> int:

@@ -49,18 +49,10 @@ def of_executor(site: schema.Site, label: str, machine: Machine) -> ResolvedExec
     if executor.tasks_per_node:
         fits.append(executor.tasks_per_node)
     return ResolvedExecutor(
-        label=label,
-        table=executor,
-        provider=provider,
-        python=_python(environment, executor.environment),
-        environment=environment,
-        workers_per_node=max(1, min(fits)),
-        nodes=node.nodes,
-        gpus=node.gpus if gpus else (),
-        cores=cores,
-        run=site.run,
-        context=context,
-    )
+        label=label, table=executor, provider=provider, python=_python(environment, executor.environment),
+        environment=environment, workers_per_node=max(1, min(fits)), nodes=node.nodes,
+        gpus=node.gpus if gpus else (), cores=cores, run=site.run, context=context,
+    )  # fmt: skip
 
 
 def _context(site: schema.Site, executor: schema.Executor, environment: schema.Environment, node: Machine) -> Context:
@@ -70,24 +62,15 @@ def _context(site: schema.Site, executor: schema.Executor, environment: schema.E
     least = resources.ranks * (resources.threads or 1)
     cores = node.cores if resources.cores == "all" else max(resources.cores, least)
     return {
-        "device": device,
-        "dtype": resources.dtype or None,
-        "cores": cores,
-        "ranks": resources.ranks,
+        "device": device, "dtype": resources.dtype or None, "cores": cores, "ranks": resources.ranks,
         "threads": resources.threads or max(1, cores // resources.ranks),
         "gpus": resources.gpus if resources.gpus is not None else int(device == "cuda"),
         "memory": megabytes(resources.memory) if resources.memory else None,
         "walltime": float(duration.parse(resources.walltime)) if resources.walltime else None,
-        "launch": resources.launch,
-        "executable": resources.executable,
-        "env": dict(resources.env),
-        "scratch": resources.scratch,
-        "logs": "",
-        "keep_scratch": site.run.keep_scratch,
-        "cpus": None,
-        "modules": list(environment.modules),
-        "source": list(environment.source),
-    }
+        "launch": resources.launch, "executable": resources.executable, "env": dict(resources.env),
+        "scratch": resources.scratch, "logs": "", "keep_scratch": site.run.keep_scratch, "cpus": None,
+        "modules": list(environment.modules), "source": list(environment.source),
+    }  # fmt: skip
 
 
 def _check(site: schema.Site, executor: schema.Executor, context: Context, node: Machine) -> None:

@@ -87,14 +87,10 @@ class BatchProvider(Provider, frozen=True, kw_only=True):
         """What all of Parsl's classes for batch systems take by the same names."""
         minutes, seconds = divmod(int(self.block_walltime or 0), 60)
         return {
-            "nodes_per_block": self.nodes,
-            "init_blocks": self.init_blocks,
-            "min_blocks": self.min_blocks,
-            "max_blocks": self.max_blocks,
-            "walltime": f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}",
-            "worker_init": "\n".join(self.worker_init),
-            "cmd_timeout": self.command_timeout,
-        }
+            "nodes_per_block": self.nodes, "init_blocks": self.init_blocks, "min_blocks": self.min_blocks,
+            "max_blocks": self.max_blocks, "walltime": f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}",
+            "worker_init": "\n".join(self.worker_init), "cmd_timeout": self.command_timeout,
+        }  # fmt: skip
 
 
 class Environment(Table, frozen=True, kw_only=True):

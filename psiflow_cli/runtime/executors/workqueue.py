@@ -39,18 +39,11 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
         stream.write(secrets.token_hex(32))
     worker = [htex.host_python(resolved), supervisor.__file__, str(facts_file), _worker(resolved)]
     executor = parsl_internals.work_queue_class()(
-        label=resolved.label,
-        provider=provider,
-        address=resolved.table.address or htex.local_address(resolved),
-        port=0,
-        project_password_file=str(password),
-        shared_fs=True,
-        full_debug=False,
-        autocategory=False,
-        worker_executable=shlex.join(worker),
-        worker_options=shlex.join(_options(resolved)),
+        label=resolved.label, provider=provider, address=resolved.table.address or htex.local_address(resolved),
+        port=0, project_password_file=str(password), shared_fs=True, full_debug=False, autocategory=False,
+        worker_executable=shlex.join(worker), worker_options=shlex.join(_options(resolved)),
         scaling_cores_per_worker=resolved.workers_per_node * resolved.cores,
-    )
+    )  # fmt: skip
     parsl_internals.leave_blocks_alone(executor)
     inside = container.words(resolved, folder, folder.resolve())
     task = [htex.host_python(resolved), cpu_slot.__file__, str(resolved.cores), *inside, resolved.python]

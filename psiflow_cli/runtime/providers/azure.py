@@ -21,12 +21,9 @@ if TYPE_CHECKING:
 PASSWORD = "AZURE_VM_PASSWORD"
 """The variable with the machines' password: a run keeps a copy of its site, which is no place for secrets."""
 _MODULES = (
-    "azure.common.credentials",
-    "azure.mgmt.compute",
-    "azure.mgmt.network",
-    "azure.mgmt.resource",
+    "azure.common.credentials", "azure.mgmt.compute", "azure.mgmt.network", "azure.mgmt.resource",
     "msrestazure",
-)
+)  # fmt: skip
 
 
 class VmReference(schema.Table, frozen=True, kw_only=True):

@@ -30,10 +30,7 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     from parsl.providers import CondorProvider
 
     return CondorProvider(
-        project=provider.project,
-        requirements=provider.requirements,
-        cores_per_slot=provider.cores_per_node,
-        scheduler_options="".join(f"{line}\n" for line in provider.directives),
-        launcher=SingleNodeLauncher(),
+        project=provider.project, requirements=provider.requirements, cores_per_slot=provider.cores_per_node,
+        scheduler_options="".join(f"{line}\n" for line in provider.directives), launcher=SingleNodeLauncher(),
         **provider.blocks,
-    )
+    )  # fmt: skip

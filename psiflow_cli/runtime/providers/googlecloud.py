@@ -42,18 +42,11 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
 
     def make() -> ExecutionProvider:
         return google_provider(provider.google_version)(
-            project_id=project_id,
-            key_file=key_file,
-            region=provider.region,
-            os_project=provider.os_project,
-            os_family=provider.os_family,
-            google_version=provider.google_version,
-            instance_type=provider.instance_type,
-            init_blocks=provider.init_blocks,
-            min_blocks=provider.min_blocks,
-            max_blocks=provider.max_blocks,
-            launcher=_launcher(provider),
-        )
+            project_id=project_id, key_file=key_file, region=provider.region, os_project=provider.os_project,
+            os_family=provider.os_family, google_version=provider.google_version,
+            instance_type=provider.instance_type, init_blocks=provider.init_blocks,
+            min_blocks=provider.min_blocks, max_blocks=provider.max_blocks, launcher=_launcher(provider),
+        )  # fmt: skip
 
     return construct(resolved, _MODULES, "google_cloud", make)
 

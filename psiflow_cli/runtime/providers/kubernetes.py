@@ -71,28 +71,19 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
 
     def make() -> ExecutionProvider:
         return KubernetesProvider(
-            image=image,
-            namespace=provider.namespace,
-            nodes_per_block=1,
-            init_blocks=provider.init_blocks,
-            min_blocks=provider.min_blocks,
-            max_blocks=provider.max_blocks,
-            max_cpu=provider.max_cpu,
-            max_mem=provider.max_mem,
-            init_cpu=provider.init_cpu or provider.max_cpu,
-            init_mem=provider.init_mem or provider.max_mem,
-            extra_requests=provider.extra_requests,
-            extra_limits=provider.extra_limits,
-            worker_init="\n".join(provider.worker_init),
+            image=image, namespace=provider.namespace, nodes_per_block=1, init_blocks=provider.init_blocks,
+            min_blocks=provider.min_blocks, max_blocks=provider.max_blocks, max_cpu=provider.max_cpu,
+            max_mem=provider.max_mem, init_cpu=provider.init_cpu or provider.max_cpu,
+            init_mem=provider.init_mem or provider.max_mem, extra_requests=provider.extra_requests,
+            extra_limits=provider.extra_limits, worker_init="\n".join(provider.worker_init),
             pod_name=provider.pod_name or None,
             user_id=None if provider.user_id is None else str(provider.user_id),
             group_id=None if provider.group_id is None else str(provider.group_id),
-            run_as_non_root=provider.run_as_non_root,
-            secret=provider.secret or None,
+            run_as_non_root=provider.run_as_non_root, secret=provider.secret or None,
             persistent_volumes=list(provider.persistent_volumes),
             service_account_name=provider.service_account_name or None,
             annotations=provider.annotations or None,
-        )
+        )  # fmt: skip
 
     pods = construct(resolved, _MODULES, "kubernetes", make)
     let_pods_end(pods)

@@ -50,19 +50,14 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
         problem = f"providers.{resolved.table.provider}: memory_per_node: {provider.memory_per_node!r} is not whole GB"
         raise BadConfig(problem, "SLURM is asked for whole GB through Parsl")
     return Slurm(
-        partition=provider.partition or None,
-        account=provider.account or None,
-        qos=provider.qos or None,
-        constraint=provider.constraint or None,
-        clusters=provider.clusters or None,
-        cores_per_node=provider.cores_per_node,
-        mem_per_node=memory // 1024 if memory else None,
+        partition=provider.partition or None, account=provider.account or None, qos=provider.qos or None,
+        constraint=provider.constraint or None, clusters=provider.clusters or None,
+        cores_per_node=provider.cores_per_node, mem_per_node=memory // 1024 if memory else None,
         gpus_per_node=provider.gpus_per_node or None,
         scheduler_options="".join(f"#SBATCH {line}\n" for line in provider.sbatch),
-        exclusive=provider.exclusive,
-        launcher=SrunLauncher() if provider.nodes > 1 else SingleNodeLauncher(),
+        exclusive=provider.exclusive, launcher=SrunLauncher() if provider.nodes > 1 else SingleNodeLauncher(),
         **provider.blocks,
-    )
+    )  # fmt: skip
 
 
 def problems(provider: Provider) -> list[str]:

@@ -16,12 +16,9 @@ CLOSE, OVERLAP = 0.6, 0.3
 """Of the sum of two covalent radii: nearer than the first is unusual, nearer than the second no structure."""
 
 WORK = Work(
-    function="psiflow_cli.worker.structures.contacts:nearest",
-    payload={},
-    fingerprint="contacts-1",
-    task_seconds=2.0,
-    verb="distances",
-)
+    function="psiflow_cli.worker.structures.contacts:nearest", payload={}, fingerprint="contacts-1",
+    task_seconds=2.0, verb="distances",
+)  # fmt: skip
 
 
 def report(results: Results[Contact | Failure], findings: Findings, ids: Sequence[int], places: Places) -> None:

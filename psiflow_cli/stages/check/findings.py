@@ -91,13 +91,9 @@ class Finding:
     def facts(self) -> FindingFacts:
         places: list[PlaceFacts] = [{"file": w.file, "line": w.line, "frame": w.frame} for w in self.places]
         return {
-            "severity": self.severity,
-            "check": self.check,
-            "what": self.what,
-            "hint": self.hint,
-            "count": self.count,
-            "places": places,
-        }
+            "severity": self.severity, "check": self.check, "what": self.what, "hint": self.hint,
+            "count": self.count, "places": places,
+        }  # fmt: skip
 
 
 class Findings:

@@ -164,13 +164,9 @@ class _Feeder:
         work = self._work
         payload = {**work.payload, **(work.recovery[step - 1].payload if step else {})}
         return Task(
-            work.function,
-            {"frames": frames, "context": self._context, **payload},
-            note=step,
-            tries=tries,
-            losses=losses,
-            hang_log=os.path.join(self._context["logs"], f"{frames[0]['id']}.hang"),
-        )
+            work.function, {"frames": frames, "context": self._context, **payload}, note=step, tries=tries,
+            losses=losses, hang_log=os.path.join(self._context["logs"], f"{frames[0]['id']}.hang"),
+        )  # fmt: skip
 
     def learn(self, frames: int, seconds: float) -> None:
         """Fit the size of the next tasks to the time the last one took; grow slowly, shrink at once."""

@@ -10,9 +10,6 @@ from psiflow_cli.stages.core.model_input import model_weights
 def predictions(model: Bundle, family: str, dtype: str) -> Work:
     """`Prediction`s of every frame; `family` is the family's module, `dtype` the site's, or `native`."""
     return Work(
-        function="psiflow_cli.worker.models.committee:evaluate",
-        payload={**model_weights(model, family)},
-        fingerprint=f"{model.fingerprint}-{dtype}",
-        task_seconds=2.0,
-        verb="evaluating",
-    )
+        function="psiflow_cli.worker.models.committee:evaluate", payload={**model_weights(model, family)},
+        fingerprint=f"{model.fingerprint}-{dtype}", task_seconds=2.0, verb="evaluating",
+    )  # fmt: skip

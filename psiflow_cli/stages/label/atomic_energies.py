@@ -128,18 +128,14 @@ def run(labelling: Labelling, workspace: Workspace) -> AtomsSummary:
             workspace.run.remove_own(labelling.failed)
     classes: Counter[str] = Counter(failure["failure"] for failure in failures.values())
     return {
-        "total": len(chosen),
-        "computed": len(needed),
-        "failed": len(failures),
-        "failures": dict(classes),
+        "total": len(chosen), "computed": len(needed), "failed": len(failures), "failures": dict(classes),
         "failed_output": labelling.failed if failures else None,
         "failed_hint": "; ".join(f"{e}: {failure['message']}" for e, failure in list(failures.items())[:3]),
         "energies": {e: label["energy"] for e, label in labels.items()},
         "multiplicities": {e: cast("int", chosen[e].frame.info["multiplicity"]) for e in labels},
-        "reference": reference,
-        "output": labelling.job.output,
+        "reference": reference, "output": labelling.job.output,
         "retry": any(kind in MACHINE_FAILURES for kind in classes),
-    }
+    }  # fmt: skip
 
 
 def _lowest(ids: Iterable[int], workspace: Workspace, results: Results) -> dict[str, _Atom]:

@@ -44,12 +44,9 @@ class Labelling:
         return Work(
             function="psiflow_cli.worker.models.label:label",
             payload={"reference": self.method.worker, "settings": self.method.settings},
-            fingerprint=self.method.fingerprint,
-            inputs=self.method.module.FRAME_INPUTS,
-            task_seconds=self.method.module.DEFAULT_TASK_SECONDS,
-            verb="labelling",
-            recovery=self.recovery,
-        )
+            fingerprint=self.method.fingerprint, inputs=self.method.module.FRAME_INPUTS,
+            task_seconds=self.method.module.DEFAULT_TASK_SECONDS, verb="labelling", recovery=self.recovery,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -133,16 +130,11 @@ def run(labelling: Labelling, workspace: Workspace) -> LabelSummary:
     failures: Counter[str] = Counter(results.failures[k] for k in seen.ids if k in results.failures)
     failed = sum(failures.values())
     return {
-        "total": planned.total,
-        "labelled": planned.total - failed,
-        "computed": todo,
-        "failed": failed,
-        "failures": dict(failures),
-        "reference": labelling.method.fingerprint,
-        "output": labelling.job.output,
+        "total": planned.total, "labelled": planned.total - failed, "computed": todo, "failed": failed,
+        "failures": dict(failures), "reference": labelling.method.fingerprint, "output": labelling.job.output,
         "failed_output": labelling.failed if failed else None,
         "retry": any(f in MACHINE_FAILURES for f in failures),
-    }
+    }  # fmt: skip
 
 
 def _of_other_versions(labelling: Labelling, workspace: Workspace, seen: Survey) -> IdSet:

@@ -74,14 +74,8 @@ class Ending:
                 held.release()
         run = status.describe(self.folder)
         return {
-            "run": str(self.folder),
-            "was": self.was,
-            "state": run["state"],
-            "exit_code": run["exit_code"],
-            "done": run["done"],
-            "total": run["total"] if run["command"] else None,  # which had not begun
-            "slurm_job_id": self.holder.get("slurm_job_id"),
-            "cancelled": [] if problem else jobs,
-            "left": jobs if problem else [],
-            "problem": problem,
-        }
+            "run": str(self.folder), "was": self.was, "state": run["state"], "exit_code": run["exit_code"],
+            "done": run["done"], "total": run["total"] if run["command"] else None,  # which had not begun
+            "slurm_job_id": self.holder.get("slurm_job_id"), "cancelled": [] if problem else jobs,
+            "left": jobs if problem else [], "problem": problem,
+        }  # fmt: skip

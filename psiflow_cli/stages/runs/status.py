@@ -67,29 +67,16 @@ def describe(folder: Path, units: Units | None = None) -> RunStatus:
     ended = result["ended"] if result else None
     queue = _blocks(folder) if state is RunState.RUNNING else []
     return {
-        "run": str(folder),
-        "command": run.get("command"),
-        "state": state,
-        "total": run.get("total", 0),
-        "done": done,
-        "failed": units.failed,
-        "lost": units.lost,
-        "started": _iso(run.get("started")),
+        "run": str(folder), "command": run.get("command"), "state": state, "total": run.get("total", 0),
+        "done": done, "failed": units.failed, "lost": units.lost, "started": _iso(run.get("started")),
         "updated": _iso(max(filter(None, [units.updated, ended, run.get("started")]), default=None)),
-        "rate_per_s": rate,
-        "eta_s": left / rate if state is RunState.RUNNING and rate else None,
-        "core_hours": round(units.core_seconds / 3600, 6),
-        "host": run.get("host"),
-        "pid": run.get("pid"),
-        "slurm_job_id": run.get("slurm_job_id"),
-        "blocks": queue,
+        "rate_per_s": rate, "eta_s": left / rate if state is RunState.RUNNING and rate else None,
+        "core_hours": round(units.core_seconds / 3600, 6), "host": run.get("host"), "pid": run.get("pid"),
+        "slurm_job_id": run.get("slurm_job_id"), "blocks": queue,
         "waiting": {block["job"]: block["for_s"] for block in queue if block["state"] == BlockState.PENDING},
-        "exit_code": result["exit_code"] if result else None,
-        "message": _message(folder, run, state),
-        "argv": run.get("argv", []),
-        "cwd": run.get("cwd"),
-        "info": units.info,
-    }
+        "exit_code": result["exit_code"] if result else None, "message": _message(folder, run, state),
+        "argv": run.get("argv", []), "cwd": run.get("cwd"), "info": units.info,
+    }  # fmt: skip
 
 
 def state_of(folder: Path, run: RunRecord) -> RunState:

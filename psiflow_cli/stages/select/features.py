@@ -29,9 +29,6 @@ def soap(elements: Iterable[str]) -> Work:
     """By the average SOAP vector; these elements span the space."""
     species = sorted(elements)
     return Work(
-        function="psiflow_cli.worker.models.descriptors:soap",
-        payload={"species": species},
-        fingerprint=f"soap-{'-'.join(species)}",
-        task_seconds=2.0,
-        verb="describing",
-    )
+        function="psiflow_cli.worker.models.descriptors:soap", payload={"species": species},
+        fingerprint=f"soap-{'-'.join(species)}", task_seconds=2.0, verb="describing",
+    )  # fmt: skip

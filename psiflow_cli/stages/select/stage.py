@@ -80,17 +80,12 @@ def run(selection: Selection, workspace: Workspace) -> Summary:
         of_chosen = [score[index] for index in chosen]
         scored = {"score": {"least": min(of_chosen), "largest": max(of_chosen)}}
     return {
-        "total": candidates.size,
-        "chosen": len(chosen),
-        "by": selection.by,
+        "total": candidates.size, "chosen": len(chosen), "by": selection.by,
         "left_out": {why: count for why, count in candidates.left_out.items() if count},
-        "failed": candidates.failures.total(),
-        "failures": dict(candidates.failures),
-        "failed_hint": "; ".join(sorted(candidates.reasons)[:3]),
-        **scored,
-        "output": selection.job.output,
+        "failed": candidates.failures.total(), "failures": dict(candidates.failures),
+        "failed_hint": "; ".join(sorted(candidates.reasons)[:3]), **scored, "output": selection.job.output,
         "rest": selection.rest,
-    }
+    }  # fmt: skip
 
 
 def _predict(

@@ -88,13 +88,10 @@ def _make(environment: Environment, family: str, recipe: install.Recipe, log: Bi
     note(f"making {prefix}; what pip says goes to {log.name}")
     modules = install.install(prefix, registry.load("models", family), recipe, log)
     facts: EnvironmentMarker = {
-        **begun,
-        **environments.running(),
-        "modules": modules,
-        "with": sorted(recipe.more),
+        **begun, **environments.running(), "modules": modules, "with": sorted(recipe.more),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "entries": sorted(set(os.listdir(prefix)) - set(kept)),
-    }
+    }  # fmt: skip
     write_json(prefix / MARKER, facts)
 
 
@@ -150,15 +147,10 @@ def _row(environment: Environment, command: Versions | None = None) -> Environme
     facts = environment.facts
     why = environment.unfit(command or environments.running())
     return {
-        "name": environment.name,
-        "family": facts.get("family"),
-        "prefix": str(environment.prefix),
-        "python": facts.get("python"),
-        "parsl": facts.get("parsl"),
-        "psiflow": facts.get("psiflow"),
-        "matches": not why,
-        "problem": why,
-    }
+        "name": environment.name, "family": facts.get("family"), "prefix": str(environment.prefix),
+        "python": facts.get("python"), "parsl": facts.get("parsl"), "psiflow": facts.get("psiflow"),
+        "matches": not why, "problem": why,
+    }  # fmt: skip
 
 
 @contextlib.contextmanager
