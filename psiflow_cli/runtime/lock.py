@@ -134,11 +134,9 @@ def _has_open(pid: int, path: Path) -> bool:
 def _me() -> Holder:
     pid = os.getpid()
     return {
-        "host": os.uname().nodename,
-        "pid": pid,
-        "started": started(pid),
+        "host": os.uname().nodename, "pid": pid, "started": started(pid),
         "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
-    }
+    }  # fmt: skip
 
 
 def _held(path: Path, holder: Holder) -> Stopped:

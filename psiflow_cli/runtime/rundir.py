@@ -118,15 +118,11 @@ class Run:
         self.journal = Journal(self.journal_path)
         self.journal.append(
             {
-                "kind": "begin",
-                "t": self._started,
-                "host": self._record["host"],
-                "pid": self._record["pid"],
-                "slurm_job_id": self._record["slurm_job_id"],
-                "fingerprint": self._record["fingerprint"],
+                "kind": "begin", "t": self._started, "host": self._record["host"], "pid": self._record["pid"],
+                "slurm_job_id": self._record["slurm_job_id"], "fingerprint": self._record["fingerprint"],
                 "total": total,
             }
-        )
+        )  # fmt: skip
 
     def key(self, fingerprint: str) -> str:
         """What the units of these settings are found by: without a cache, another one after every finished run."""

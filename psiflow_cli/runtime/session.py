@@ -193,11 +193,9 @@ class Session:
         if "fatal" in result:
             raise PsiflowError(result["fatal"], result["hint"], result["exit_code"])
         return Outcome(
-            value=result.get("value"),
-            error=result.get("error", ""),
-            traceback=result.get("traceback", ""),
+            value=result.get("value"), error=result.get("error", ""), traceback=result.get("traceback", ""),
             seconds=result["seconds"],
-        )
+        )  # fmt: skip
 
     def _lost(self, task: Task, error: BaseException) -> Outcome:
         if watchdog.found_hanging(task.hang_log):

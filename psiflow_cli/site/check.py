@@ -16,10 +16,8 @@ from psiflow_cli.site.detect import megabytes
 
 _Table = TypeVar("_Table", bound=schema.Table)
 _KINDS: dict[str, type[schema.Table]] = {
-    "environments": schema.Environment,
-    "resources": schema.Resources,
-    "executors": schema.Executor,
-}
+    "environments": schema.Environment, "resources": schema.Resources, "executors": schema.Executor,
+}  # fmt: skip
 _WORDS = {"object": "table", "array": "list", "str": "text", "int": "whole number", "float": "number"}
 
 

@@ -25,12 +25,10 @@ def machine() -> Machine:
     """Look at affinity, cgroups, `SLURM_*`, `CUDA_VISIBLE_DEVICES` and /proc."""
     job = os.environ.get("SLURM_JOB_ID", "")
     return Machine(
-        cores=_cores(),
-        memory_mb=_memory_mb(),
-        gpus=_gpus(),
+        cores=_cores(), memory_mb=_memory_mb(), gpus=_gpus(),
         nodes=_integer(os.environ.get("SLURM_JOB_NUM_NODES") or os.environ.get("SLURM_NNODES")) or 1 if job else 1,
         slurm_job=job,
-    )
+    )  # fmt: skip
 
 
 def _integer(text: str | None) -> int | None:

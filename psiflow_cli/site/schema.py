@@ -16,8 +16,7 @@ Line = Annotated[str, Meta(pattern=r"^[^\n\r]*$")]
 """A line of a batch system's own; it cannot become two."""
 Count = Annotated[int, Meta(ge=1)]
 Amount = Annotated[int, Meta(ge=0)]
-Bind = Annotated[str, Meta(pattern=r"^[^,\n\r]+$")]
-"""One folder: a comma would begin another."""
+Bind = Annotated[str, Meta(pattern=r"^[^,\n\r]+$")]  # one folder: a comma would begin another
 OPERATIONS = ("label", "train", "evaluate")
 """What a reference or a model family is used for: the keys of `[use]` below its name."""
 
@@ -30,8 +29,7 @@ class Provider(Table, frozen=True, kw_only=True):
     """Where resources come from; each kind adds its own keys in its file in `runtime/providers/`."""
 
     type: str = "local"
-    worker_init: list[str] = field(default_factory=list)
-    """Shell lines that run before a worker starts."""
+    worker_init: list[str] = field(default_factory=list)  # shell lines that run before a worker starts
 
     def share(self, here: Machine) -> Machine:
         """What a block has on each node, and its number of nodes; `here` is what this process may use."""
@@ -50,11 +48,9 @@ class Blocks(TypedDict):
     init_blocks: int
     min_blocks: int
     max_blocks: int
-    walltime: str
-    """HH:MM:SS."""
+    walltime: str  # HH:MM:SS
     worker_init: str
-    cmd_timeout: int
-    """s."""
+    cmd_timeout: int  # s
 
 
 class BatchProvider(Provider, frozen=True, kw_only=True):
@@ -63,15 +59,12 @@ class BatchProvider(Provider, frozen=True, kw_only=True):
     cores_per_node: Count
     memory_per_node: str = ""
     gpus_per_node: Amount = 0
-    nodes: Count = 1
-    """Nodes of one block."""
+    nodes: Count = 1  # nodes of one block
     init_blocks: Amount = 1
     min_blocks: Amount = 0
     max_blocks: Count = 1
-    walltime: str = "1:00:00"
-    """Of one block."""
-    command_timeout: Count = 60
-    """How many seconds the batch system's commands may take."""
+    walltime: str = "1:00:00"  # of one block
+    command_timeout: Count = 60  # how many seconds the batch system's commands may take
 
     def share(self, here: Machine) -> Machine:
         memory = megabytes(self.memory_per_node) if self.memory_per_node else 2**40
@@ -96,8 +89,7 @@ class BatchProvider(Provider, frozen=True, kw_only=True):
 class Environment(Table, frozen=True, kw_only=True):
     """What the workers run in."""
 
-    prefix: str = ""
-    """A virtual or conda environment; empty: the one psiflow itself runs in."""
+    prefix: str = ""  # a virtual or conda environment; empty: the one psiflow itself runs in
     modules: list[str] = field(default_factory=list)
     """Loaded for the programs that workers launch, in this order."""
     source: list[str] = field(default_factory=list)
@@ -116,21 +108,16 @@ class Resources(Table, frozen=True, kw_only=True):
 
     cores: Count | Literal["all"] = 1
     ranks: Count = 1
-    threads: Count | None = None
-    """Threads per rank (`OMP_NUM_THREADS`); None: cores / ranks."""
-    gpus: Amount | None = None
-    """None: one if the device is a GPU, else none."""
+    threads: Count | None = None  # threads per rank (`OMP_NUM_THREADS`); None: cores / ranks
+    gpus: Amount | None = None  # None: one if the device is a GPU, else none
     memory: str = ""
     walltime: str = ""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    dtype: Literal["", "float32", "float64"] = ""
-    """Empty: the model's own."""
-    launch: str = ""
-    """Template of the launch command, such as `mpirun -np {ranks} -bind-to core`."""
+    dtype: Literal["", "float32", "float64"] = ""  # empty: the model's own
+    launch: str = ""  # template of the launch command, such as `mpirun -np {ranks} -bind-to core`
     executable: str = ""
     env: dict[str, str] = field(default_factory=dict)
-    scratch: str = ""
-    """Empty: `$TMPDIR`, or /tmp."""
+    scratch: str = ""  # empty: `$TMPDIR`, or /tmp
 
 
 class Executor(Table, frozen=True, kw_only=True):
@@ -140,12 +127,10 @@ class Executor(Table, frozen=True, kw_only=True):
     provider: str
     environment: str = ""
     resources: str
-    tasks_per_node: Count | None = None
-    """None: as many as the node's cores, memory and GPUs allow."""
+    tasks_per_node: Count | None = None  # None: as many as the node's cores, memory and GPUs allow
     address: str = ""
     """Of the host that psiflow runs on, as workers reach it; empty: all of its addresses are tried."""
-    idle_time: str = "2 min"
-    """A block without tasks is given back after this time."""
+    idle_time: str = "2 min"  # a block without tasks is given back after this time
     on_oom: str = ""
     """Another executor, with more memory: a task that was out of memory here is tried there once."""
     retries: Amount | None = None
@@ -171,20 +156,16 @@ class Run(Table, frozen=True, kw_only=True):
     """Parsl's, for starting and ending blocks; auto: none for the local provider, simple for all others."""
     log_level: Literal["off", "error", "warning", "info", "debug"] = "off"
     """Of Parsl's own log, parsl.log in the run directory."""
-    keep_scratch: bool = False
-    """Keep what the programs of a task leave in their scratch folder."""
-    max_block_failures: Count = 3
-    """So many blocks that end without finishing a task stop the run."""
-    first_worker: str = "2 min"
-    """How long a running block may take to show its first worker."""
+    keep_scratch: bool = False  # keep what the programs of a task leave in their scratch folder
+    max_block_failures: Count = 3  # so many blocks that end without finishing a task stop the run
+    first_worker: str = "2 min"  # how long a running block may take to show its first worker
 
 
 class Site(Table, frozen=True, kw_only=True):
     """A whole site file."""
 
     description: str = ""
-    extends: str = ""
-    """Another site, whose tables these are put on top of."""
+    extends: str = ""  # another site, whose tables these are put on top of
     providers: dict[str, Provider]
     environments: dict[str, Environment] = field(default_factory=dict)
     resources: dict[str, Resources]

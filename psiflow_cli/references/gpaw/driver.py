@@ -36,11 +36,9 @@ def main() -> None:
         print("psiflow: the SCF did not converge", flush=True)
         sys.exit(1)
     numbers: Numbers = {
-        "energy": float(energy),
-        "forces": atoms.get_forces().tolist(),
-        "stress": _stress(atoms),
+        "energy": float(energy), "forces": atoms.get_forces().tolist(), "stress": _stress(atoms),
         "version": __version__,
-    }
+    }  # fmt: skip
     if world.rank == 0:
         with open("numbers.json", "w") as stream:
             json.dump(numbers, stream)

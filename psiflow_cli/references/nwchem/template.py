@@ -138,15 +138,8 @@ def render(frame: Frame, settings: Settings) -> str:
         state = ["dft", f"  mult {m}", "end"] if "dft" in theory else ["scf", f"  nopen {m - 1}", "end"]
     return "\n".join(
         [
-            "start psiflow",
-            "geometry units au noautosym noautoz nocenter",
-            *atoms,
-            "end",
-            f"charge {settings['charge'] if charge is None else charge}",
-            settings["template"].rstrip(),
-            *state,
-            f"ecce_print {NUMBERS}",
-            f"task {theory} gradient",
-            "",
+            "start psiflow", "geometry units au noautosym noautoz nocenter", *atoms, "end",
+            f"charge {settings['charge'] if charge is None else charge}", settings["template"].rstrip(), *state,
+            f"ecce_print {NUMBERS}", f"task {theory} gradient", "",
         ]
-    )
+    )  # fmt: skip

@@ -89,13 +89,11 @@ def _options(resolved: ResolvedExecutor) -> list[str]:
     """One worker has a whole node, and is gone as soon as its manager is."""
     memory = resolved.context["memory"] or 1
     options = [
-        "--single-shot",
-        f"--connect-timeout={_CONNECT_S}",
+        "--single-shot", f"--connect-timeout={_CONNECT_S}",
         f"--idle-timeout={24 * 3600}",  # Parsl decides when a block is idle
         f"--cores={resolved.workers_per_node * resolved.cores}",
-        f"--memory={resolved.workers_per_node * memory}",
-        f"--gpus={len(resolved.gpus)}",
-    ]
+        f"--memory={resolved.workers_per_node * memory}", f"--gpus={len(resolved.gpus)}",
+    ]  # fmt: skip
     if resolved.provider.block_walltime:
         options.append(f"--wall-time={int(resolved.provider.block_walltime)}")
     return options

@@ -48,23 +48,13 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
 
     def make() -> ExecutionProvider:
         return AWSProvider(  # type: ignore[no-untyped-call, unused-ignore]
-            image_id=provider.image_id,
-            key_name=provider.key_name,
-            init_blocks=provider.init_blocks,
-            min_blocks=provider.min_blocks,
-            max_blocks=provider.max_blocks,
-            nodes_per_block=1,
-            worker_init="\n".join(provider.worker_init),
-            instance_type=provider.instance_type,
-            region=provider.region,
-            spot_max_bid=provider.spot_max_bid,
-            key_file=key_file,
-            profile=provider.profile or None,
-            iam_instance_profile_arn=provider.iam_instance_profile_arn,
-            state_file=provider.state_file or None,
-            linger=provider.linger,
-            launcher=SingleNodeLauncher(),
-        )
+            image_id=provider.image_id, key_name=provider.key_name, init_blocks=provider.init_blocks,
+            min_blocks=provider.min_blocks, max_blocks=provider.max_blocks, nodes_per_block=1,
+            worker_init="\n".join(provider.worker_init), instance_type=provider.instance_type,
+            region=provider.region, spot_max_bid=provider.spot_max_bid, key_file=key_file,
+            profile=provider.profile or None, iam_instance_profile_arn=provider.iam_instance_profile_arn,
+            state_file=provider.state_file or None, linger=provider.linger, launcher=SingleNodeLauncher(),
+        )  # fmt: skip
 
     return construct(resolved, _MODULES, "aws", make)
 

@@ -65,19 +65,12 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
 
     def make() -> ExecutionProvider:
         return AzureProvider(  # type: ignore[no-untyped-call, unused-ignore]
-            vm_reference={**vm, "password": password},
-            init_blocks=provider.init_blocks,
-            min_blocks=provider.min_blocks,
-            max_blocks=provider.max_blocks,
-            worker_init="\n".join(provider.worker_init),
-            location=provider.location,
-            group_name=provider.group_name,
-            key_name=provider.key_name or None,
-            key_file=key_file,
-            vnet_name=provider.vnet_name,
-            linger=provider.linger,
-            launcher=SingleNodeLauncher(),
-        )
+            vm_reference={**vm, "password": password}, init_blocks=provider.init_blocks,
+            min_blocks=provider.min_blocks, max_blocks=provider.max_blocks,
+            worker_init="\n".join(provider.worker_init), location=provider.location,
+            group_name=provider.group_name, key_name=provider.key_name or None, key_file=key_file,
+            vnet_name=provider.vnet_name, linger=provider.linger, launcher=SingleNodeLauncher(),
+        )  # fmt: skip
 
     return construct(resolved, _MODULES, "azure", make)
 

@@ -29,8 +29,6 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     from parsl.providers import GridEngineProvider
 
     return GridEngineProvider(
-        queue=provider.queue or None,
-        scheduler_options="".join(f"#$ {line}\n" for line in provider.directives),
-        launcher=SingleNodeLauncher(),
-        **provider.blocks,
-    )
+        queue=provider.queue or None, scheduler_options="".join(f"#$ {line}\n" for line in provider.directives),
+        launcher=SingleNodeLauncher(), **provider.blocks,
+    )  # fmt: skip

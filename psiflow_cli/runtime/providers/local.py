@@ -30,10 +30,6 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
 
     launcher = SrunLauncher() if resolved.nodes > 1 else SingleNodeLauncher()
     return LocalProvider(  # type: ignore[no-untyped-call]
-        nodes_per_block=resolved.nodes,
-        launcher=launcher,
-        init_blocks=1,
-        min_blocks=1,
-        max_blocks=1,
+        nodes_per_block=resolved.nodes, launcher=launcher, init_blocks=1, min_blocks=1, max_blocks=1,
         worker_init="\n".join(provider.worker_init),
-    )
+    )  # fmt: skip

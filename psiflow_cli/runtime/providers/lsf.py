@@ -31,11 +31,8 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     from parsl.providers import LSFProvider
 
     return LSFProvider(  # type: ignore[no-untyped-call]
-        project=provider.project or None,
-        queue=provider.queue or None,
-        cores_per_node=provider.cores_per_node,
+        project=provider.project or None, queue=provider.queue or None, cores_per_node=provider.cores_per_node,
         bsub_redirection=provider.redirect,
         scheduler_options="".join(f"#BSUB {line}\n" for line in provider.directives),
-        launcher=JsrunLauncher() if provider.nodes > 1 else SingleNodeLauncher(),
-        **provider.blocks,
-    )
+        launcher=JsrunLauncher() if provider.nodes > 1 else SingleNodeLauncher(), **provider.blocks,
+    )  # fmt: skip

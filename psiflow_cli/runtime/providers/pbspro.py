@@ -31,11 +31,8 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     from parsl.providers import PBSProProvider
 
     return PBSProProvider(  # type: ignore[no-untyped-call]
-        account=provider.account or None,
-        queue=provider.queue or None,
-        select_options=provider.select,
+        account=provider.account or None, queue=provider.queue or None, select_options=provider.select,
         cpus_per_node=provider.cores_per_node,
         scheduler_options="".join(f"#PBS {line}\n" for line in provider.directives),
-        launcher=MpiExecLauncher() if provider.nodes > 1 else SingleNodeLauncher(),
-        **provider.blocks,
-    )
+        launcher=MpiExecLauncher() if provider.nodes > 1 else SingleNodeLauncher(), **provider.blocks,
+    )  # fmt: skip

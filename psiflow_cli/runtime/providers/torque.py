@@ -30,9 +30,7 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     from parsl.providers import TorqueProvider
 
     return TorqueProvider(  # type: ignore[no-untyped-call]
-        account=provider.account or None,
-        queue=provider.queue or None,
+        account=provider.account or None, queue=provider.queue or None,
         scheduler_options="".join(f"#PBS {line}\n" for line in provider.directives),
-        launcher=MpiExecLauncher() if provider.nodes > 1 else SingleNodeLauncher(),
-        **provider.blocks,
-    )
+        launcher=MpiExecLauncher() if provider.nodes > 1 else SingleNodeLauncher(), **provider.blocks,
+    )  # fmt: skip

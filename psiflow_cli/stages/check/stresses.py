@@ -28,10 +28,8 @@ def work(model: Bundle, family: str, dtype: str) -> Work:
     return Work(
         function="psiflow_cli.worker.structures.numerical_stress:stresses",
         payload={"model": model_weights(model, family), "strain": _STRAIN},
-        fingerprint=f"strain-{_STRAIN}-{model.fingerprint}-{dtype}",
-        task_seconds=5.0,
-        verb="straining",
-    )
+        fingerprint=f"strain-{_STRAIN}-{model.fingerprint}-{dtype}", task_seconds=5.0, verb="straining",
+    )  # fmt: skip
 
 
 class Labelled:

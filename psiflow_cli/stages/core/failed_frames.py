@@ -21,11 +21,9 @@ def summary(survey: Survey, results: Results) -> Summary:
     failures = Counter(results.failures[key] for key in survey.ids if key in results.failures)
     reasons = sorted({results.of(key)["message"] for key in results.failures})
     return {
-        "total": len(survey),
-        "failed": sum(failures.values()),
-        "failures": dict(failures),
+        "total": len(survey), "failed": sum(failures.values()), "failures": dict(failures),
         "failed_hint": "; ".join(reasons[:3]),
-    }
+    }  # fmt: skip
 
 
 def retry(summary: Summary) -> bool:

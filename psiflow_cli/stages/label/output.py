@@ -55,12 +55,9 @@ def with_label(frame: extxyz.Frame, key: int, label: Label, reference: str) -> s
         set_info={
             "energy": label["energy"],
             **({"stress": voigt.to_matrix(label["stress"])} if label["stress"] else {}),
-            "psiflow_id": f"{key:016x}",
-            "psiflow_reference": reference,
-            "psiflow_code": label["code"],
+            "psiflow_id": f"{key:016x}", "psiflow_reference": reference, "psiflow_code": label["code"],
             **({"psiflow_recovery": label["recovery"]} if "recovery" in label else {}),
-            **({extxyz.MORE: " ".join([*info, *arrays])} if info or arrays else {}),
-            **info,
+            **({extxyz.MORE: " ".join([*info, *arrays])} if info or arrays else {}), **info,
         },
         set_columns={"forces": ("R", label["forces"]), **{name: ("R", values) for name, values in arrays.items()}},
         drop=tuple(
@@ -68,7 +65,7 @@ def with_label(frame: extxyz.Frame, key: int, label: Label, reference: str) -> s
             for name in (*extxyz.label_names(frame), *STALE)
             if (name not in LABELS or label.get(name) is None) and name not in (*info, *arrays)
         ),
-    )
+    )  # fmt: skip
 
 
 def _failed(workspace: Workspace, ids: array[int], results: Results, reference: str) -> Iterator[str]:
@@ -82,10 +79,8 @@ def with_failure(frame: extxyz.Frame, key: int, failure: Failure, reference: str
     return extxyz.render(
         frame,
         set_info={
-            "psiflow_id": f"{key:016x}",
-            "psiflow_reference": reference,
-            "failure": failure["failure"],
+            "psiflow_id": f"{key:016x}", "psiflow_reference": reference, "failure": failure["failure"],
             "failure_message": failure["message"],
         },
         drop=extxyz.label_names(frame),
-    )
+    )  # fmt: skip

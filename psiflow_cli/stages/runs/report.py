@@ -59,11 +59,9 @@ def run(report: Report, workspace: Workspace) -> Summary:
         evaluations = [replace(each, plot=plots.get(each.name, each.plot)) for each in facts.evaluations]
         workspace.publish(page(report.title, replace(facts, evaluations=evaluations), wrong, drawn))
     return {
-        "total": len(facts.runs),
-        "evaluations": len(facts.evaluations),
-        "trainings": len(facts.trainings),
+        "total": len(facts.runs), "evaluations": len(facts.evaluations), "trainings": len(facts.trainings),
         "output": report.job.output,
-    }
+    }  # fmt: skip
 
 
 def _draw(report: Report, workspace: Workspace, wrong: Worst, plain: list[str]) -> Drawn:

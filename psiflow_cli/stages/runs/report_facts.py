@@ -120,14 +120,12 @@ def _evaluation(folder: Path, name: str, record: RunRecord) -> Iterator[Evaluati
     outputs = list(_outputs(folder, record))
     plot = Path(summary.get("plot") or "").name
     yield Evaluation(
-        name=name,
-        frames=int(summary["total"]) - int(summary["failed"]),
-        errors=rows,
+        name=name, frames=int(summary["total"]) - int(summary["failed"]), errors=rows,
         test_set=tuple(each["sha256"] for each in record.get("inputs", ())),
         file=next((path for path in outputs if path.name == Path(summary.get("output") or "").name), None),
         keys=cast("str | None", record.get("settings", {}).get("keys")),
         plot=next((path for path in outputs if path.name == plot and path.suffix == ".png"), None),
-    )
+    )  # fmt: skip
 
 
 def _failures(folder: Path, name: str) -> Failures | None:

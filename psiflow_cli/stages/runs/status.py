@@ -109,16 +109,12 @@ def _blocks(folder: Path) -> list[BlockStatus]:
         return []  # a process of this host is in no queue
     return [
         {
-            "executor": record.get("executor", ""),
-            "provider": record.get("type", ""),
-            "job": job,
-            "state": block["state"],
-            "for_s": round(now - block["since"], 1),
-            "queued_s": block.get("queued"),
+            "executor": record.get("executor", ""), "provider": record.get("type", ""), "job": job,
+            "state": block["state"], "for_s": round(now - block["since"], 1), "queued_s": block.get("queued"),
         }
         for job, block in record.get("jobs", {}).items()
         if block["state"] in block_record.LIVE
-    ]
+    ]  # fmt: skip
 
 
 def failures(folder: Path) -> list[FailedUnit]:

@@ -19,10 +19,8 @@ def of_model(model: Bundle, dtype: str) -> Work:
     return Work(
         function="psiflow_cli.worker.models.descriptors:of_model",
         payload={**payload, "elements": None if model.is_foreign else list(model.elements)},
-        fingerprint=f"features-{model.fingerprint}-{dtype}",
-        task_seconds=2.0,
-        verb="describing",
-    )
+        fingerprint=f"features-{model.fingerprint}-{dtype}", task_seconds=2.0, verb="describing",
+    )  # fmt: skip
 
 
 def soap(elements: Iterable[str]) -> Work:
