@@ -29,45 +29,31 @@ class PsiflowError(Exception):
             self.exit_code = exit_code
 
 
-class UsageError(PsiflowError):
-    """The options contradict each other or miss something."""
-
+class UsageError(PsiflowError):  # the options contradict each other or miss something
     exit_code = USAGE
 
 
-class BadData(PsiflowError):
-    """A file's contents are wrong; the message starts with `file:line: `."""
-
+class BadData(PsiflowError):  # a file's contents are wrong; the message starts with `file:line: `
     exit_code = BAD_DATA
 
 
-class NoInput(PsiflowError):
-    """An input is missing or unreadable."""
-
+class NoInput(PsiflowError):  # an input is missing or unreadable
     exit_code = NO_INPUT
 
 
-class NoResources(PsiflowError):
-    """No worker came, or too many were lost."""
-
+class NoResources(PsiflowError):  # no worker came, or too many were lost
     exit_code = NO_RESOURCES
 
 
-class CannotCreate(PsiflowError):
-    """An output cannot be made, or making it would destroy something."""
-
+class CannotCreate(PsiflowError):  # an output cannot be made, or making it would destroy something
     exit_code = CANNOT_CREATE
 
 
-class Stopped(PsiflowError):
-    """Stopped before the end, or another run holds the output: run the same command again."""
-
+class Stopped(PsiflowError):  # stopped before the end, or another run holds the output: run the same command again
     exit_code = STOPPED
 
 
-class BadConfig(PsiflowError):
-    """A site file or a configuration is wrong: `file: [table] key: what`."""
-
+class BadConfig(PsiflowError):  # a site file or a configuration is wrong: `file: [table] key: what`
     exit_code = BAD_CONFIG
 
 

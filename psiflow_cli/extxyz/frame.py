@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from psiflow_cli.extxyz.layout import Cell, Layout
 
 # What ASE, too, takes out of the comment before the rest becomes `info`.
 STRUCTURE = ("Lattice", "Properties", "pbc")
+_TYPE, _ISOLATED = "config_type", "IsolatedAtom"
 
 
 @dataclass(slots=True)
@@ -91,3 +93,15 @@ class Frame:
             raise KeyError(name)
         parts = values(self.words, self.layout, column, self.place)
         return parts[0] if column.size == 1 else list(map(list, zip(*parts, strict=True)))
+
+
+def is_isolated_atom(frame: Frame) -> bool:
+    """One atom, and either no periodicity or `config_type=IsolatedAtom` (a one-atom crystal is no isolated atom)."""
+    return frame.natoms == 1 and (not any(frame.pbc) or frame.info.get(_TYPE) == _ISOLATED)
+
+
+def is_marked(natoms: int, pairs: Iterable[Pair]) -> bool:
+    """Whether a frame says itself that it is one, as those of psiflow's training files do."""
+    return natoms == 1 and any(
+        p.key == _TYPE and p.value is not None and comment.text(p.value) == _ISOLATED for p in pairs
+    )

@@ -73,14 +73,10 @@ def label(frame: Frame, name: str, keys: Mapping[str, str] | None = None) -> flo
 
 def label_names(frame: Frame, keys: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """The keys and columns of this frame that hold labels or belong to them."""
-    present = _present(frame)
+    present = {pair.key for pair in frame.pairs} | {column.name for column in frame.layout.columns}
     more = next((str(pair.value).strip('"').split() for pair in frame.pairs if pair.key == MORE), [])
     names = (*(name for names in CANDIDATES.values() for name in names), *(keys or {}).values(), *_COMPANIONS, *more)
     return tuple(name for name in dict.fromkeys(names) if name in present)
-
-
-def _present(frame: Frame) -> set[str]:
-    return {pair.key for pair in frame.pairs} | {column.name for column in frame.layout.columns}
 
 
 def _name(frame: Frame, label: str, keys: Mapping[str, str]) -> str | None:
@@ -96,16 +92,13 @@ def _name(frame: Frame, label: str, keys: Mapping[str, str]) -> str | None:
         if (label == "forces" and frame.natoms == 1) or (label == "stress" and frame.lattice is None):
             return None
         kind = "column" if label == "forces" else "key"
-        raise frame.place.error(f"no {kind} {name!r} for the {label}", _known(name, present))
+        hint = nearest(name, sorted(present)) if present else "the frame has none"
+        raise frame.place.error(f"no {kind} {name!r} for the {label}", hint)
     candidates = [name for name in CANDIDATES[label] if name in present]
     if len(candidates) > 1:
         problem = f"{' and '.join(candidates)} could both be the {label}"
         raise frame.place.error(problem, f"say which: --keys {label}={candidates[1]}")
     return candidates[0] if candidates else None
-
-
-def _known(name: str, present: set[str]) -> str:
-    return nearest(name, sorted(present)) if present else "the frame has none"
 
 
 def _energy(frame: Frame, name: str) -> float:

@@ -158,7 +158,9 @@ def _slurm(nodes: Nodes, cluster: Cluster) -> Iterator[str]:
     if cluster.federated:
         yield line("clusters", cluster.name)
     yield line("partition", nodes.partition)
-    yield from _account(cluster)
+    if cluster.accounts:
+        others = cluster.accounts[1:]
+        yield line("account", cluster.accounts[0], f"or {', '.join(others)}" if others else "")
     threads = f"; hardware threads, {nodes.threads_per_core} per core" if nodes.threads_per_core > 1 else ""
     yield line("cores_per_node", nodes.cores[0], f"a block is a whole node; a part of one may start sooner{threads}")
     if nodes.memory_mb[0] >= 1024:
@@ -170,9 +172,3 @@ def _slurm(nodes: Nodes, cluster: Cluster) -> Iterator[str]:
     yield line("max_blocks", min(4, nodes.count), "at the same time")
     limit = "any" if nodes.max_time is None else duration.format(nodes.max_time)
     yield line("walltime", duration.format(_block(nodes)), f"of one block; the partition allows {limit}")
-
-
-def _account(cluster: Cluster) -> Iterator[str]:
-    if cluster.accounts:
-        others = cluster.accounts[1:]
-        yield line("account", cluster.accounts[0], f"or {', '.join(others)}" if others else "")

@@ -29,10 +29,6 @@ SUMMARY = "plane-wave density functional theory with Quantum ESPRESSO (pw.x)"
 REQUIRES = ("ase",)
 FRAME_INPUTS = ("charge", "multiplicity")
 DEFAULT_TASK_SECONDS = 0.0
-__all__ = [
-    "DEFAULT_TASK_SECONDS", "FRAME_INPUTS", "REQUIRES", "SUMMARY",
-    "changed", "check", "code", "isolated", "label", "render", "replaced", "settings",
-]  # fmt: skip
 
 _ERROR = r"Error in routine\s+"
 PROGRAM = Program(

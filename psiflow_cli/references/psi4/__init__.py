@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from psiflow_cli import inputs
 from psiflow_cli.errors import UsageError
 from psiflow_cli.references.psi4 import template
-from psiflow_cli.references.psi4.template import Settings, render
+from psiflow_cli.references.psi4.template import Settings
+from psiflow_cli.references.psi4.template import render as render
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
@@ -26,10 +27,6 @@ SUMMARY = "Hartree-Fock, density functional theory and correlated methods of mol
 REQUIRES = ("ase",)
 FRAME_INPUTS = ("charge", "multiplicity")
 DEFAULT_TASK_SECONDS = 0.0
-__all__ = [
-    "DEFAULT_TASK_SECONDS", "FRAME_INPUTS", "REQUIRES", "SUMMARY",
-    "changed", "check", "code", "isolated", "label", "render", "replaced", "settings",
-]  # fmt: skip
 
 PROGRAM = Program(
     name="Psi4",

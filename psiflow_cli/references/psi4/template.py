@@ -77,7 +77,8 @@ def render(frame: Frame, settings: Settings) -> str:
         for symbol, row in zip(frame["symbols"], frame["positions"], strict=True)
     ]
     # Psi4's own reference is for closed shells only; what the template states counts
-    open_shell = ["set reference uhf"] if multiplicity > 1 and not _states_reference(settings["template"]) else []
+    stated = re.search(r"(?:^|\s|\{)reference\s", settings["template"].lower())
+    open_shell = ["set reference uhf"] if multiplicity > 1 and not stated else []
     return "\n".join(
         [
             "molecule psiflow {",
@@ -96,10 +97,6 @@ def render(frame: Frame, settings: Settings) -> str:
             "",
         ]
     )
-
-
-def _states_reference(text: str) -> bool:
-    return re.search(r"(?:^|\s|\{)reference\s", text.lower()) is not None
 
 
 def check_basis(text: str, elements: set[str]) -> None:

@@ -68,21 +68,27 @@ class Places:
         return len(self._lines)
 
 
+@dataclass(kw_only=True)
+class Tally:
+    """Frames that have something in common."""
+
+    count: int = 0  # how many frames; of a finding, 0 where it is about the data as a whole
+    places: list[Where] = field(default_factory=list)  # of the first
+
+    def see(self, place: Where) -> None:
+        self.count += 1
+        if len(self.places) < PLACES:
+            self.places.append(place)
+
+
 @dataclass
-class Finding:
+class Finding(Tally):
     """One thing that is wrong, however many frames have it."""
 
     severity: str
     check: str  # a short name that stays the same
     what: str
     hint: str = ""
-    count: int = 0  # how many frames; 0 where it is about the data as a whole
-    places: list[Where] = field(default_factory=list)
-
-    def see(self, place: Where) -> None:
-        self.count += 1
-        if len(self.places) < PLACES:
-            self.places.append(place)
 
     def concerns(self, count: int, places: Iterable[Where]) -> None:
         """So many frames, of which these are the first."""

@@ -6,7 +6,7 @@ import heapq
 import math
 from array import array
 
-from psiflow_cli.stages.check.findings import ERROR, OUTLIER_HINT, PLACES, WARNING, Findings, Where
+from psiflow_cli.stages.check.findings import ERROR, OUTLIER_HINT, WARNING, Findings, Tally, Where
 from psiflow_cli.stages.check.sample import Sample
 
 NET = 0.01  # eV/Å per atom: a larger mean force is no rounding of a converged calculation
@@ -26,11 +26,9 @@ class Forces:
     def __init__(self) -> None:
         self.sizes: dict[str, array[int]] = {}  # for each element, a histogram of log10 |force|
         self._largest: dict[str, list[tuple[float, Where]]] = {}
-        self._frames = self._zeros = 0
-        self._first_zeros: list[Where] = []
+        self._frames = 0
+        self._zeros, self._unbalanced = Tally(), Tally()
         self._by_symmetry = True
-        self._net: list[Where] = []
-        self._unbalanced = 0
         self._worst = 0.0
 
     def see(self, sample: Sample) -> None:
@@ -38,14 +36,12 @@ class Forces:
             return
         self._frames += 1
         if not any(any(row) for row in sample.forces):
-            self._zeros += 1
-            self._first_zeros = [*self._first_zeros, sample.where][:PLACES]
+            self._zeros.see(sample.where)
             self._by_symmetry &= any(sample.frame.pbc) and sample.natoms <= _SYMMETRIC
             return
         net = math.hypot(*map(sum, zip(*sample.forces, strict=True))) / sample.natoms
         if net > NET:
-            self._unbalanced += 1
-            self._net = [*self._net, sample.where][:PLACES]
+            self._unbalanced.see(sample.where)
             self._worst = max(self._worst, net)
         self._sizes(sample)
 
@@ -64,16 +60,16 @@ class Forces:
             (heapq.heappush if len(heap) < _KEPT else heapq.heappushpop)(heap, (size, sample.where))
 
     def report(self, findings: Findings) -> None:
-        if self._zeros:
-            everywhere = self._zeros == self._frames and not self._by_symmetry
+        if self._zeros.count:
+            everywhere = self._zeros.count == self._frames and not self._by_symmetry
             what = f"all forces of {'every frame' if everywhere else 'a frame'} are zero"
             hint = "were they ever computed? perfect crystals have none"
             severity = ERROR if everywhere else WARNING
-            findings.add(severity, "zero-forces", what, hint).concerns(self._zeros, self._first_zeros)
-        if self._unbalanced:
+            findings.add(severity, "zero-forces", what, hint).concerns(self._zeros.count, self._zeros.places)
+        if self._unbalanced.count:
             what = f"the forces of a frame do not cancel (up to {self._worst:.2g} eV/Å per atom)"
             hint = "fixed atoms, an outer field, or a loose convergence?"
-            findings.add(WARNING, "net-force", what, hint).concerns(self._unbalanced, self._net)
+            findings.add(WARNING, "net-force", what, hint).concerns(self._unbalanced.count, self._unbalanced.places)
         for element in sorted(self._largest):
             self._outliers(element, findings)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from psiflow_cli.extxyz import CANDIDATES, LABELS, PROVENANCE
-from psiflow_cli.stages.check.findings import ERROR, PLACES, WARNING, Finding, Findings, Where
+from psiflow_cli.stages.check.findings import ERROR, WARNING, Finding, Findings, Tally
 from psiflow_cli.stages.check.sample import Keys, Sample
 
 _HINT = "label them, or name the key: --keys energy=MY_energy,forces=MY_forces"
@@ -15,27 +13,14 @@ _MOST = 1000
 """So many different sets of keys are told apart; a file with more has keys that are really values."""
 
 
-@dataclass
-class _Alike:
-    """Frames with the same keys."""
-
-    count: int = 0
-    first: list[Where] = field(default_factory=list)
-
-    def see(self, place: Where) -> None:
-        self.count += 1
-        if len(self.first) < PLACES:
-            self.first.append(place)
-
-
 class Names:
     """Counts frames by the set of their keys; isolated atoms apart, since they need nothing but an energy."""
 
     def __init__(self, keys: Keys) -> None:
         self._named = keys or {}
         """Labels whose key the user names: reading a frame without it has said so already."""
-        self._sets: dict[tuple[frozenset[str], bool], _Alike] = {}
-        self._atoms_without = _Alike()
+        self._sets: dict[tuple[frozenset[str], bool], Tally] = {}
+        self._atoms_without = Tally()
 
     def see(self, sample: Sample) -> None:
         frame = sample.frame
@@ -46,7 +31,7 @@ class Names:
             return
         kind = frozenset(present - _FREE), any(frame.pbc)
         if kind in self._sets or len(self._sets) < _MOST:
-            self._sets.setdefault(kind, _Alike()).see(sample.where)
+            self._sets.setdefault(kind, Tally()).see(sample.where)
 
     def report(self, findings: Findings) -> None:
         """Say what is missing where."""
@@ -96,6 +81,6 @@ class Names:
             _count(finding, [a for (keys, _), a in self._sets.items() if not keys.issuperset(some)])
 
 
-def _count(finding: Finding, alike: list[_Alike]) -> None:
+def _count(finding: Finding, alike: list[Tally]) -> None:
     """Put frames that were counted by their keys into a finding."""
-    finding.concerns(sum(each.count for each in alike), sorted(place for each in alike for place in each.first))
+    finding.concerns(sum(each.count for each in alike), sorted(place for each in alike for place in each.places))

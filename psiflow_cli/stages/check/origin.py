@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
-from psiflow_cli.stages.check.findings import ERROR, PLACES, WARNING, Findings, Where
+from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Tally
 from psiflow_cli.stages.check.sample import Keys, Sample
 from psiflow_cli.stages.train.data_checks import Levels
 from psiflow_cli.stages.train.e0s import SAME_ENERGY_EV
@@ -20,8 +20,8 @@ class Origin:
         self.elements: set[str] = set()
         self.atoms: dict[str, float] = {}  # energies (eV) of isolated atoms
         self._levels = Levels(keys)
-        self._by_level: dict[str, tuple[int, list[Where]]] = {}
-        self._contradictions: list[Where] = []
+        self._by_level: defaultdict[str, Tally] = defaultdict(Tally)
+        self._contradictions = Tally()
         self._contradiction = ""
 
     def see(self, sample: Sample) -> None:
@@ -33,9 +33,7 @@ class Origin:
             self._atom(sample)
             return
         self._levels.see(sample.frame)
-        method = str(sample.frame.info.get("psiflow_reference", ""))
-        count, first = self._by_level.get(method, (0, []))
-        self._by_level[method] = count + 1, [*first, sample.where][:PLACES]
+        self._by_level[str(sample.frame.info.get("psiflow_reference", ""))].see(sample.where)
 
     def _atom(self, sample: Sample) -> None:
         element = sample.frame.symbols[0]
@@ -45,17 +43,17 @@ class Origin:
         energy = self.atoms.setdefault(element, sample.energy)
         if abs(energy - sample.energy) > SAME_ENERGY_EV:
             self._contradiction = f"an isolated {element} atom at {sample.energy} eV, but an earlier one at {energy} eV"
-            self._contradictions.append(sample.where)
+            self._contradictions.see(sample.where)
 
     def report(self, findings: Findings) -> None:
         for what in self._levels.check(mixed=True):
-            rare = min(self._by_level, key=lambda method: self._by_level[method][0])
+            rare = min(self._by_level.values(), key=lambda tally: tally.count)
             hint = "train on one of them; psiflow label --from takes over what it labelled"
             what = what.partition(": frame ")[2].partition(": ")[2]
-            findings.add(ERROR, "mixed-references", what, hint).concerns(*self._by_level[rare])
-        if self._contradictions:
+            findings.add(ERROR, "mixed-references", what, hint).concerns(rare.count, rare.places)
+        if self._contradictions.count:
             finding = findings.add(ERROR, "isolated-atoms", self._contradiction, "keep one per element")
-            finding.concerns(len(self._contradictions), self._contradictions)
+            finding.concerns(self._contradictions.count, self._contradictions.places)
         missing = sorted(self.elements - self.atoms.keys())
         if missing:
             hint = "psiflow atomic-energies computes them; --e0s gives them to train"

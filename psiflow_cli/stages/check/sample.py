@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz import LABELS, Frame, label
-from psiflow_cli.extxyz.isolated import is_isolated_atom
+from psiflow_cli.extxyz.frame import is_isolated_atom
 from psiflow_cli.stages.check.findings import ERROR, Findings, Where, where
 
 if TYPE_CHECKING:

@@ -43,72 +43,14 @@ class Universe:
         return at if at < len(self.ids) and self.ids[at] == key else -1
 
 
-class IdSet(MutableSet[int]):
-    """Some of the ids of a universe; others cannot be added."""
-
-    def __init__(self, universe: Universe, ids: Iterable[int] = ()) -> None:
-        self._universe = universe
-        self._flags = bytearray(len(universe))
-        self._count = 0
-        for key in ids:
-            self.add(key)
-
-    def copy(self) -> IdSet:
-        copied = IdSet(self._universe)
-        copied._flags[:] = self._flags
-        copied._count = self._count
-        return copied
-
-    def __contains__(self, key: object) -> bool:
-        at = self._universe.place(key)
-        return at >= 0 and bool(self._flags[at])
-
-    def __iter__(self) -> Iterator[int]:
-        return (key for key, flag in zip(self._universe, self._flags, strict=True) if flag)
-
-    def __len__(self) -> int:
-        return self._count
-
-    def add(self, value: int) -> None:
-        self._set(value, 1)
-
-    def discard(self, value: int) -> None:
-        self._set(value, 0)
-
-    def _set(self, key: int, flag: int) -> None:
-        at = self._universe.place(key)
-        if at >= 0:
-            self._count += flag - self._flags[at]
-            self._flags[at] = flag
-
-
-class IdTable(MutableMapping[int, int]):
-    """A number (not negative) for some of the ids of a universe; others are passed over."""
+class _Marked:
+    """A number for some of the ids of a universe, -1 for all others; ids that are not in it are passed over."""
 
     def __init__(self, universe: Universe, code: str) -> None:
         """`code` is the type of the numbers, as in `array`."""
         self._universe = universe
         self._values = array(code, [-1]) * len(universe)
         self._count = 0
-
-    def __getitem__(self, key: int) -> int:
-        at = self._universe.place(key)
-        if at < 0 or self._values[at] < 0:
-            raise KeyError(key)
-        return int(self._values[at])
-
-    def __setitem__(self, key: int, value: int) -> None:
-        at = self._universe.place(key)
-        if at >= 0:
-            self._count += self._values[at] < 0
-            self._values[at] = value
-
-    def __delitem__(self, key: int) -> None:
-        at = self._universe.place(key)
-        if at < 0 or self._values[at] < 0:
-            raise KeyError(key)
-        self._count -= 1
-        self._values[at] = -1
 
     def __contains__(self, key: object) -> bool:
         at = self._universe.place(key)
@@ -119,3 +61,47 @@ class IdTable(MutableMapping[int, int]):
 
     def __len__(self) -> int:
         return self._count
+
+    def _put(self, key: int, value: int) -> None:
+        at = self._universe.place(key)
+        if at >= 0:
+            self._count += (value >= 0) - (self._values[at] >= 0)
+            self._values[at] = value
+
+
+class IdSet(_Marked, MutableSet[int]):
+    """Some of the ids of a universe; others cannot be added."""
+
+    def __init__(self, universe: Universe, ids: Iterable[int] = ()) -> None:
+        super().__init__(universe, "b")
+        for key in ids:
+            self.add(key)
+
+    def copy(self) -> IdSet:
+        copied = IdSet(self._universe)
+        copied._values, copied._count = self._values[:], self._count
+        return copied
+
+    def add(self, value: int) -> None:
+        self._put(value, 0)
+
+    def discard(self, value: int) -> None:
+        self._put(value, -1)
+
+
+class IdTable(_Marked, MutableMapping[int, int]):
+    """A number (not negative) for some of the ids of a universe; others are passed over."""
+
+    def __getitem__(self, key: int) -> int:
+        at = self._universe.place(key)
+        if at < 0 or self._values[at] < 0:
+            raise KeyError(key)
+        return int(self._values[at])
+
+    def __setitem__(self, key: int, value: int) -> None:
+        self._put(key, value)
+
+    def __delitem__(self, key: int) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self._put(key, -1)

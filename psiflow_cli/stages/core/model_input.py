@@ -1,4 +1,4 @@
-"""A bundle as workers get it, and whether it fits the frames."""
+"""A bundle as workers get it, its predictions as framewise work, and whether it fits the frames."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import BadData
+from psiflow_cli.stages.core.framewise import Work
 from psiflow_cli.stages.core.results import Survey
 from psiflow_cli.stages.core.workspace import Job
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 def model_weights(model: Bundle, family: str) -> ModelWeights:
     """A model as `worker.models.calculators` loads it; `family` is the family's module."""
     return {"family": family, "members": model.members, "weights": model.weights}
+
+
+def predictions(model: Bundle, family: str, dtype: str) -> Work:
+    """`Prediction`s of every frame; `family` is the family's module, `dtype` the site's, or `native`."""
+    return Work(
+        function="psiflow_cli.worker.models.committee:evaluate", payload={**model_weights(model, family)},
+        fingerprint=f"{model.fingerprint}-{dtype}", task_seconds=2.0, verb="evaluating",
+    )  # fmt: skip
 
 
 def known_elements(model: Bundle) -> list[str] | None:

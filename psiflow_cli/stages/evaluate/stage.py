@@ -14,8 +14,7 @@ from psiflow_cli.runtime.session import Task
 from psiflow_cli.stages.core import failed_frames, predicted_frame
 from psiflow_cli.stages.core.framewise import Work, compute
 from psiflow_cli.stages.core.ids import IdSet
-from psiflow_cli.stages.core.model_input import check_elements
-from psiflow_cli.stages.core.predictions import predictions
+from psiflow_cli.stages.core.model_input import check_elements, predictions
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.evaluate import uncertainty

@@ -39,16 +39,13 @@ def find(places: list[Path]) -> Iterator[Path]:
     """Every run directory at or below these places; nothing inside one is looked at."""
     for place in places:
         for folder, below, files in os.walk(place):
-            if ("run.json" in files and "journal.jsonl" in files) or _prepares(folder, files):
+            # a first command that has not begun yet reads its inputs, and holds the lock
+            prepares = "lock" in files and stoprequest.FILE in files
+            if {"run.json", "journal.jsonl"} <= {*files} or (prepares and lock.is_held(Path(folder, "lock"))):
                 below.clear()
                 yield Path(folder)
             else:
                 below[:] = sorted(b for b in below if b not in _SKIPPED and not b.startswith(".venv"))
-
-
-def _prepares(folder: str, files: list[str]) -> bool:
-    """Whether a first command is at work there that has not begun yet: it reads its inputs."""
-    return "lock" in files and stoprequest.FILE in files and lock.is_held(Path(folder, "lock"))
 
 
 def describe(folder: Path, units: Units | None = None) -> RunStatus:

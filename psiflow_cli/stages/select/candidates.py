@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
 from psiflow_cli.extxyz import Frame
-from psiflow_cli.extxyz.isolated import is_isolated_atom
+from psiflow_cli.extxyz.frame import is_isolated_atom
 from psiflow_cli.stages.core.ids import IdSet, Universe
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Workspace

@@ -1,13 +1,14 @@
-"""What `select` is asked for."""
+"""What `select` is asked for, and the worker's function that makes structures points in a space of features."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from psiflow_cli import protocols, registry
 from psiflow_cli.bundle import Bundle
+from psiflow_cli.errors import UsageError
 from psiflow_cli.stages.core.framewise import Work
 from psiflow_cli.stages.core.workspace import Job
-from psiflow_cli.stages.select import features
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,24 @@ class Selection:
         return self.by in ("committee", "error")
 
     def features(self, elements: set[str]) -> Work:
-        """What makes the features of frames of these elements."""
+        """What makes the features of frames of these elements, which span the space of SOAP's average vector."""
         if self.descriptor == "model" and self.model:
-            return features.of_model(self.model, self.job.dtype)
-        return features.soap(elements)
+            return _of_model(self.model, self.job.dtype)
+        species = sorted(elements)
+        return Work(
+            function="psiflow_cli.worker.models.descriptors:soap", payload={"species": species},
+            fingerprint=f"soap-{'-'.join(species)}", task_seconds=2.0, verb="describing",
+        )  # fmt: skip
+
+
+def _of_model(model: Bundle, dtype: str) -> Work:
+    """By what a model's first member knows of the atoms; raises UsageError for a family that gives none away."""
+    family = registry.load("models", model.family)
+    if not isinstance(family, protocols.Describes):
+        raise UsageError(f"{model.path}: models of the family {model.family} have no features", "--descriptor soap")
+    payload = {"family": family.__name__, "members": model.members[:1], "weights": model.weights}
+    return Work(
+        function="psiflow_cli.worker.models.descriptors:of_model",
+        payload={**payload, "elements": None if model.is_foreign else list(model.elements)},
+        fingerprint=f"features-{model.fingerprint}-{dtype}", task_seconds=2.0, verb="describing",
+    )  # fmt: skip

@@ -10,7 +10,7 @@ from itertools import compress
 from typing import TypedDict
 
 from psiflow_cli import extxyz
-from psiflow_cli.extxyz.isolated import is_isolated_atom
+from psiflow_cli.extxyz.frame import is_isolated_atom
 from psiflow_cli.stages.core.results import Survey
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.select.grouping import Values, share_out, together

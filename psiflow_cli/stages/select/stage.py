@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from psiflow_cli import extxyz, registry
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.stages.core.framewise import compute
-from psiflow_cli.stages.core.predictions import predictions
+from psiflow_cli.stages.core.model_input import predictions
 from psiflow_cli.stages.core.results import Results
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.stages.select import scores

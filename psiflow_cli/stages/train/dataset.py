@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from psiflow_cli import extxyz, voigt
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz import Frame
-from psiflow_cli.extxyz.isolated import is_isolated_atom
+from psiflow_cli.extxyz.frame import is_isolated_atom
 from psiflow_cli.stages.select.split import assign
 from psiflow_cli.stages.train import data_checks
 from psiflow_cli.stages.train.e0s import E0S, note_atom

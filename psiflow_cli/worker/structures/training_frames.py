@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TextIO
 
-from psiflow_cli.extxyz import comment, isolated
+from psiflow_cli.extxyz import comment
+from psiflow_cli.extxyz.frame import is_marked
 
 
 def training_frames(lines: TextIO) -> Iterator[tuple[list[str], list[str]]]:
@@ -14,5 +15,5 @@ def training_frames(lines: TextIO) -> Iterator[tuple[list[str], list[str]]]:
         if first.strip():
             pairs = comment.split(lines.readline())
             atoms = [lines.readline() for _ in range(int(first))]
-            if not isolated.is_marked(len(atoms), pairs):
+            if not is_marked(len(atoms), pairs):
                 yield [pair.raw for pair in pairs], atoms
