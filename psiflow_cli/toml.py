@@ -25,7 +25,6 @@ def dumps(table: Mapping[str, object], path: str = "") -> str:
 
 
 def key(name: str) -> str:
-    """A key as TOML wants it."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else value(name)
 
 

@@ -23,8 +23,6 @@ _CALLED = {"R": "number", "I": "integer", "L": "T or F", "S": "UTF-8 text"}
 
 @dataclass(slots=True)
 class Place:
-    """Where a frame starts."""
-
     source: str  # the file as the user named it
     line: int  # number of the frame's first line, from 1
     index: int  # its place in the file, from 1
@@ -68,12 +66,9 @@ def check_foreign(words: Words, layout: Layout, place: Place) -> None:
     """Refuse what Python takes for a number and other programs do not (1_000), and words that are no text."""
     for column in layout.columns:
         parts = parts_of(words, layout, column)
-        if not all(_readable(word, column.kind) for part in parts for word in part if _is_foreign(word)):
+        foreign = (word for part in parts for word in part if b"_" in word or not word.isascii())
+        if not all(_readable(word, column.kind) for word in foreign):
             raise _unreadable(parts, column, place)
-
-
-def _is_foreign(word: bytes) -> bool:
-    return b"_" in word or not word.isascii()
 
 
 def _unreadable(parts: list[list[bytes]], column: Column, place: Place) -> BadData:

@@ -27,8 +27,6 @@ _BOOLS = {
 
 
 class Pair(NamedTuple):
-    """One `key=value`."""
-
     key: str
     raw: str  # the pair as it is written
     value: str | None  # the value as it is written, with its quotes; None for a bare word

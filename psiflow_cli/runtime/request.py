@@ -27,7 +27,6 @@ class Request:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over command and settings."""
         return fingerprint({"command": self.command, "settings": self.settings})
 
 

@@ -19,8 +19,6 @@ _TIMEOUT_S = 60
 
 @dataclass(frozen=True)
 class Cluster:
-    """What a user of a cluster may use."""
-
     name: str
     nodes: list[Nodes]
     left_out: list[str]  # partitions of no use, each with the reason

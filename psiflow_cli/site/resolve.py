@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 def executor_of(site: schema.Site, family: str, operation: str, machine: Machine) -> ResolvedExecutor:
-    """The executor of one operation, with its resources in numbers."""
     resolved = _for_family(of_executor(site, site.executor_for(family, operation), machine), family)
     if not resolved.table.on_oom:
         return resolved

@@ -109,7 +109,6 @@ def for_cluster(cluster: Cluster, name: str) -> str:
 
 
 def for_machine(here: Machine, host: str, name: str) -> str:
-    """A site file for this machine alone."""
     memory, gpus = here.memory_mb // 1024, len(here.gpus)
     head = _HEAD.format(
         description=toml.value(f"{host}: this machine, {_many(here.cores, 'core')}, {memory} GB, {_many(gpus, 'GPU')}"),

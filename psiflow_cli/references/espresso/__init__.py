@@ -21,8 +21,6 @@ from psiflow_cli.worker.process.single_run import Program, Ran
 from psiflow_cli.worker.structures import labels, validity
 
 if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
-
     from psiflow_cli.messages import Context, Frame, LabelResult
 
 SUMMARY = "plane-wave density functional theory with Quantum ESPRESSO (pw.x)"
@@ -140,7 +138,8 @@ def _converted(frame: Frame, ran: Ran) -> LabelResult:
     try:
         output = ElementTree.fromstring(ran.files[_XML]).find("output")
         assert output is not None
-        energies, slopes, pressures = (_floats(output, name) for name in ("total_energy/etot", "forces", "stress"))
+        texts = (output.findtext(name) or "" for name in ("total_energy/etot", "forces", "stress"))
+        energies, slopes, pressures = ([float(x) for x in text.split()] for text in texts)
     except (KeyError, AssertionError, ElementTree.ParseError, ValueError):
         return failure("inconsistent", "pw.x left no readable XML file")
     if (output.findtext("convergence_info/scf_conv/convergence_achieved") or "").strip() != "true":
@@ -154,7 +153,3 @@ def _converted(frame: Frame, ran: Ran) -> LabelResult:
         stress = [-x * Hartree / Bohr**3 for x in voigt.from_matrix(rows)]
     version = single_run.first(_VERSION, ran.log)
     return labels.label(frame, energies[0] * Hartree, forces, stress, f"{PROGRAM.name} {version}")
-
-
-def _floats(output: Element, path: str) -> list[float]:
-    return [float(x) for x in (output.findtext(path) or "").split()]

@@ -29,28 +29,20 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
 
     facts_file = write_supervisor_facts(resolved, folder)
     start = shlex.join([host_python(resolved), supervisor.__file__, str(facts_file), *_pool(resolved, folder)])
+    supervised = (sys.executable, supervisor.__file__, str(facts_file))
     interchange = str(Path(sys.executable).with_name(parsl_internals.INTERCHANGE_SCRIPT))
     executor = HighThroughputExecutor(
-        label=resolved.label,
-        provider=provider,
-        address=resolved.table.address or local_address(resolved),
-        loopback_address="127.0.0.1",
-        interchange_launch_cmd=[
-            *(sys.executable, supervisor.__file__, str(facts_file)),
-            *(sys.executable, light_parsl.__file__, interchange),
-        ],
-        launch_cmd=parsl_internals.pool_launch_command(start),
-        worker_logdir_root=str(folder),
+        label=resolved.label, provider=provider,
+        address=resolved.table.address or local_address(resolved), loopback_address="127.0.0.1",
+        interchange_launch_cmd=[*supervised, sys.executable, light_parsl.__file__, interchange],
+        launch_cmd=parsl_internals.pool_launch_command(start), worker_logdir_root=str(folder),
         max_workers_per_node=resolved.workers_per_node,
         cores_per_worker=1e-6,  # the number of workers is ours; Parsl only caps it by cores
         cpu_affinity="block" if hasattr(os, "sched_setaffinity") else "none",
         available_accelerators=list(resolved.gpus),
         block_error_handler=False,  # runtime/blocks.py watches
-        heartbeat_period=HEARTBEAT_S,
-        heartbeat_threshold=DEAD_AFTER_S,
-        prefetch_capacity=0,
-        encrypted=True,
-    )
+        heartbeat_period=HEARTBEAT_S, heartbeat_threshold=DEAD_AFTER_S, prefetch_capacity=0, encrypted=True,
+    )  # fmt: skip
     parsl_internals.set_drain_period(executor, _drain_period(resolved))
     return executor
 

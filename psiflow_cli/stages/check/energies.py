@@ -34,7 +34,6 @@ class Energies:
         self._energies.append(math.nan if left_out else sample.energy or 0.0)
 
     def report(self, findings: Findings, places: Places) -> None:
-        """Say which energies stand out."""
         kinds = list(self._compositions)
         sizes = [sum(count for _, count in kind) for kind in kinds]
         labelled = [index for index, energy in enumerate(self._energies) if not math.isnan(energy)]

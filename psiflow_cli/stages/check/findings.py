@@ -16,8 +16,6 @@ OUTLIER_HINT = "look at these frames before you train on them"
 
 
 class Where(NamedTuple):
-    """Where a frame starts."""
-
     file: str
     line: int
     frame: int
@@ -103,8 +101,6 @@ class Finding(Tally):
 
 
 class Findings:
-    """All findings, errors first."""
-
     def __init__(self) -> None:
         self._by_key: dict[tuple[str, str, str], Finding] = {}
 

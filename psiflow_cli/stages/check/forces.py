@@ -21,8 +21,6 @@ _KEPT = 50
 
 
 class Forces:
-    """Zero, net and outlying forces."""
-
     def __init__(self) -> None:
         self.sizes: dict[str, array[int]] = {}  # for each element, a histogram of log10 |force|
         self._largest: dict[str, list[tuple[float, Where]]] = {}

@@ -34,7 +34,6 @@ class Names:
             self._sets.setdefault(kind, Tally()).see(sample.where)
 
     def report(self, findings: Findings) -> None:
-        """Say what is missing where."""
         for label in LABELS:
             if label not in self._named:
                 self._label(label, findings)

@@ -41,8 +41,6 @@ class Summary(TypedDict):
 
 @dataclass(frozen=True)
 class Checking:
-    """What is checked, and against which model's stress."""
-
     job: Job
     keys: Keys
     model: Work | None  # what strains a model's cell

@@ -61,7 +61,6 @@ class Units:
             self._pairs += [pair] if pair else []
 
     def report(self, findings: Findings) -> None:
-        """Say what looks like other units."""
         nearest = sorted(pair for pair in self._pairs if pair.same_cell)[:_PAIRS]
         slope, correlation = _slope(nearest)
         enough = len(nearest) >= _FEWEST
@@ -74,7 +73,8 @@ class Units:
         elif mismatch:
             self._say(findings, sure, f"the forces look like Ha/bohr beside energies in eV: {ratio}")
         else:
-            self._by_size(findings, _stiffness(sorted(self._pairs)[:_PAIRS]))
+            sizes = sorted(pair.stiffness for pair in sorted(self._pairs)[:_PAIRS])
+            self._by_size(findings, sizes[len(sizes) // 2] if len(sizes) >= _FEWEST else None)
         if enough and correlation < -0.7 and 1 / _FACTOR < abs(slope) < _FACTOR:
             what = f"the forces have the wrong sign: {among} the energy rises along them"
             findings.add(ERROR, "forces-sign", what, "forces are minus the gradient", self._file).places = self._first
@@ -122,8 +122,3 @@ def _slope(pairs: list[Pair]) -> tuple[float, float]:
     if not work or not energy:
         return 1.0, 0.0
     return across / work, across / math.sqrt(work * energy)
-
-
-def _stiffness(pairs: list[Pair]) -> float | None:
-    """The median; None of too few."""
-    return sorted(pair.stiffness for pair in pairs)[len(pairs) // 2] if len(pairs) >= _FEWEST else None

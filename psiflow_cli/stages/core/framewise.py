@@ -42,8 +42,6 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Work:
-    """What is done to each frame."""
-
     function: str
     """`module:function` of the worker, called with `frames`, `context` and `payload`; returns a result for each."""
     payload: Mapping[str, object]

@@ -64,7 +64,6 @@ class Units:
 
     @property
     def counted(self) -> bool:
-        """Whether there was any unit."""
         return bool(self._last)
 
     @property

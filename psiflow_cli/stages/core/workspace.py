@@ -30,8 +30,6 @@ _TEXT = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz", ".xyz.zst", ".extxyz.zst")
 
 @dataclass(frozen=True)
 class Job:
-    """What a command hands to its stage."""
-
     command: str
     frames: tuple[str, ...]
     output: str  # a path, or `-`

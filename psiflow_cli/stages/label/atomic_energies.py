@@ -85,18 +85,14 @@ class _Atom:
 
     @property
     def label(self) -> Label | None:
-        """None if it failed."""
         return None if "failure" in self.result else self.result
 
     @property
     def failure(self) -> Failure | None:
-        """None if it was labelled."""
         return self.result if "failure" in self.result else None
 
 
 class AtomsSummary(TypedDict):
-    """What became of each element."""
-
     total: int  # elements
     computed: int  # states
     failed: int

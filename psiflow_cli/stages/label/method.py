@@ -28,7 +28,6 @@ class Method:
 
     @property
     def stem(self) -> str:
-        """The reference's short name."""
         return Path(self.name).stem
 
     @property

@@ -60,8 +60,6 @@ class Plan:
 
 
 class LabelSummary(TypedDict):
-    """What was labelled, and what failed."""
-
     total: int
     labelled: int
     computed: int  # in this invocation
@@ -111,7 +109,6 @@ def plan(labelling: Labelling, workspace: Workspace) -> dict[str, object]:
 
 
 def run(labelling: Labelling, workspace: Workspace) -> LabelSummary:
-    """Label every frame."""
     seen, results, needed, planned = survey(labelling, workspace)
     workspace.run.begin(planned.distinct)
     with workspace.run.guard_end():

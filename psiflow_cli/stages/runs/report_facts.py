@@ -41,8 +41,6 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Training:
-    """A model bundle."""
-
     name: str
     curve: Path  # the picture of its learning curve
 

@@ -54,7 +54,6 @@ class Drawn(TypedDict, total=False):
 
 
 def page(title: str, facts: Facts, wrong: Worst, drawn: Drawn) -> Iterator[str]:
-    """The text, piece by piece."""
     yield f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">

@@ -37,8 +37,6 @@ class Rows(TypedDict):
 
 
 class Choice(TypedDict):
-    """What was chosen of a group."""
-
     chosen: list[int]  # rows
     near: int  # how many were passed over
 
@@ -88,7 +86,6 @@ def shares(sizes: Sequence[int], number: int) -> list[int]:
 
 
 def choose(selection: Selection, workspace: Workspace, candidates: Candidates, wanted: list[Group]) -> list[int]:
-    """The places of what is chosen."""
     if selection.descriptor is None:
         return [place for group in wanted for place in group.places[: group.number]]
     survey = candidates.survey
@@ -120,7 +117,6 @@ def choose(selection: Selection, workspace: Workspace, candidates: Candidates, w
 
 
 def both(a: IdSet, b: IdSet) -> IdSet:
-    """What is in both."""
     common = a.copy()
     for key in a:
         if key not in b:

@@ -13,8 +13,6 @@ from psiflow_cli.stages.core.workspace import Job
 
 @dataclass(frozen=True)
 class Selection:
-    """What is chosen from what, and how."""
-
     job: Job  # its frames are the inputs, and behind them what is there already
     competing: int  # how many of the job's files are chosen from
     number: int | None
@@ -33,7 +31,6 @@ class Selection:
 
     @property
     def has_scores(self) -> bool:
-        """Whether the choice is by a score."""
         return self.by in ("committee", "error")
 
     def features(self, elements: set[str]) -> Work:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import compress
 from typing import TypedDict
@@ -17,8 +16,6 @@ from psiflow_cli.stages.select.grouping import Values, share_out, together
 
 
 class Part(TypedDict, total=False):
-    """What is in a part."""
-
     frames: int
     output: str
     groups: int
@@ -26,8 +23,6 @@ class Part(TypedDict, total=False):
 
 
 class Summary(TypedDict):
-    """What is said of the parts."""
-
     total: int
     parts: dict[str, Part]
     without: dict[str, int]  # how many frames lack each key
@@ -84,7 +79,8 @@ def run(splitting: Splitting, workspace: Workspace) -> Summary:
     counts: dict[str, int] = defaultdict(int)
     with workspace.run.guard_end():
         for name, file in splitting.files.items():
-            counts[name] = workspace.publish(_part(workspace, of_frame, name), file)
+            frames = zip(of_frame, workspace.frames(), strict=True)
+            counts[name] = workspace.publish((extxyz.render(x) for part, x in frames if part == name), file)
     of_drawn = [name for name, alone in zip(of_frame, isolated, strict=True) if not alone]
     parts: dict[str, Part] = {}
     for name, file in splitting.files.items():
@@ -114,9 +110,3 @@ def _drawn(splitting: Splitting, keys: list[int], values: dict[str, Values]) -> 
     none = [None] * len(keys)
     groups, kinds = (values[key].of_frame if key else none for key in (splitting.group, splitting.stratify))
     return share_out(together(keys, groups), kinds, splitting.shares, splitting.seed)
-
-
-def _part(workspace: Workspace, of_frame: list[str], name: str) -> Iterator[str]:
-    for part, frame in zip(of_frame, workspace.frames(), strict=True):
-        if part == name:
-            yield extxyz.render(frame)

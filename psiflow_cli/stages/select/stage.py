@@ -36,8 +36,6 @@ class Scored(TypedDict, total=False):
 
 
 class Summary(Scored):
-    """What is said of the choice."""
-
     total: int
     chosen: int
     by: str
@@ -50,7 +48,6 @@ class Summary(Scored):
 
 
 def run(selection: Selection, workspace: Workspace) -> Summary:
-    """Choose; returns the summary."""
     score = array("d")
     from_frames = selection.has_scores and selection.model is None
 

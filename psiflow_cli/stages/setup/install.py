@@ -34,8 +34,6 @@ print(json.dumps([name for name in all_ if importlib.util.find_spec(name)]))
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to make an environment."""
-
     python: str = sys.executable
     more: tuple[str, ...] = ()
     """Requirements to install too; they take the place of the pins of the same packages."""

@@ -32,8 +32,6 @@ print(json.dumps({"python": list(sys.version_info[:2]), "parsl": found, "wrong":
 
 
 class Answer(TypedDict):
-    """What an interpreter says of itself."""
-
     python: list[int]  # major and minor version
     parsl: str  # version, or ""
     wrong: dict[str, str]  # by module: "", "absent", or why it cannot be imported

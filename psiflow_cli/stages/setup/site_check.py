@@ -26,8 +26,6 @@ _SAY_EVERY_S = 30.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
-
     executor: str
     problem: str  # a sentence; empty if all is well
 
