@@ -92,12 +92,8 @@ class Blocks:
         limit = self._resolved.run.max_block_failures
         never_again = self._resolved.run.strategy == "none" and self._ended and not live
         if self._barren >= limit or never_again:
-            raise no_resources(
-                self._folder,
-                f"{self._barren} block{'s' * (self._barren != 1)} ended without finishing a task"
-                f"{_because(self._last_words)}",
-                self._logs(),
-            )
+            problem = f"{self._barren} block{'s' * (self._barren != 1)} ended without finishing a task"
+            raise no_resources(self._folder, problem + _because(self._last_words), self._logs())
         running = [job["since"] for job in self._jobs.values() if job["state"] == BlockState.RUNNING]
         patience = float(duration.parse(self._resolved.run.first_worker))
         if self._connected or not running or time.time() - min(running) < patience:
@@ -106,11 +102,9 @@ class Blocks:
             self._connected = True
             return
         addresses = ", ".join(parsl_internals.addresses(self._executor)) or "no address"
-        raise no_resources(
-            self._folder,
-            f"a block runs, but no worker connected within {duration.human(patience)} to {addresses}",
-            f"[executors.{self._resolved.label}] address names the one that reaches this host; {self._logs()}",
-        )
+        problem = f"a block runs, but no worker connected within {duration.human(patience)} to {addresses}"
+        hint = f"[executors.{self._resolved.label}] address names the one that reaches this host; {self._logs()}"
+        raise no_resources(self._folder, problem, hint)
 
     def epitaph(self, pool: str, host: str) -> str:
         """What a task was lost with: the job of a worker pool of HTEX, and its host."""

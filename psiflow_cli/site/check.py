@@ -127,10 +127,9 @@ def _check_containers(path: Path, site: schema.Site) -> None:
     for name, environment in site.environments.items():
         for key in ("modules", "source"):
             if environment.container and getattr(environment, key):
-                raise BadConfig(
-                    f"{path}: [environments.{name}] {key}: cannot reach into a container",
-                    "the image holds all that is launched; what apptainer itself needs goes into worker_init",
-                )
+                problem = f"{path}: [environments.{name}] {key}: cannot reach into a container"
+                hint = "the image holds all that is launched; what apptainer itself needs goes into worker_init"
+                raise BadConfig(problem, hint)
 
 
 def _check_amounts(path: Path, site: schema.Site) -> None:
@@ -140,14 +139,10 @@ def _check_amounts(path: Path, site: schema.Site) -> None:
     except ValueError as error:
         raise BadConfig(f"{path}: [run] first_worker: {error}", 'as in "2 min"') from None
     clock, size = (duration.parse, 'as in "12:00:00" or "90 min"'), (megabytes, 'as in "4 GB" or "500 MB"')
+    readers = {"walltime": clock, "idle_time": clock, "memory": size, "memory_per_node": size}
     for kind in ("providers", "resources", "executors"):
         for name, table in getattr(site, kind).items():
-            for key, (read, example) in (
-                ("walltime", clock),
-                ("idle_time", clock),
-                ("memory", size),
-                ("memory_per_node", size),
-            ):
+            for key, (read, example) in readers.items():
                 try:
                     if text := getattr(table, key, ""):
                         read(text)

@@ -88,11 +88,9 @@ def _check(site: schema.Site, executor: schema.Executor, context: Context, node:
         problem = f"{table} memory: {resources.memory} asked for, but {has} {node.memory_mb} MB"
         raise BadConfig(problem, "ask for less memory, or run inside a larger allocation")
     if walltime and provider.block_walltime and walltime >= provider.block_walltime:
-        raise BadConfig(
-            f"{table} walltime: a task of {resources.walltime} does not fit into a block of "
-            f"[providers.{executor.provider}]",
-            "give the block more time, or the task less",
-        )
+        block = f"a block of [providers.{executor.provider}]"
+        problem = f"{table} walltime: a task of {resources.walltime} does not fit into {block}"
+        raise BadConfig(problem, "give the block more time, or the task less")
 
 
 def _python(environment: schema.Environment, name: str) -> str:

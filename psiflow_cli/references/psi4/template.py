@@ -81,13 +81,9 @@ def render(frame: Frame, settings: Settings) -> str:
     open_shell = ["set reference uhf"] if multiplicity > 1 and not stated else []
     return "\n".join(
         [
-            "molecule psiflow {",
-            f"  {charge} {multiplicity}",
-            *atoms,
-            *("  units bohr", "  no_com", "  no_reorient", "  symmetry c1"),
-            "}",
-            *open_shell,
-            settings["template"].rstrip(),
+            *("molecule psiflow {", f"  {charge} {multiplicity}", *atoms),
+            *("  units bohr", "  no_com", "  no_reorient", "  symmetry c1", "}"),
+            *(*open_shell, settings["template"].rstrip()),
             # dertype: a numerical gradient would leave the energy of another geometry; and of correlated methods the
             # wavefunction keeps the SCF's energy only
             f"psiflow_gradient = gradient({settings['method']!r}, dertype=1)",

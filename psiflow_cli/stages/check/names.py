@@ -38,9 +38,8 @@ class Names:
             if label not in self._named:
                 self._label(label, findings)
         if self._atoms_without.count:
-            _count(
-                findings.add(WARNING, "keys", "isolated atoms without an energy", _HINT, "atoms"), [self._atoms_without]
-            )
+            finding = findings.add(WARNING, "keys", "isolated atoms without an energy", _HINT, "atoms")
+            _count(finding, [self._atoms_without])
         self._others(findings)
 
     def _label(self, label: str, findings: Findings) -> None:

@@ -24,10 +24,8 @@ def of_frame(frame: Frame, by: str, of_atoms: str, keys: dict[str, str] | None) 
     try:
         column = frame.column(name)
     except KeyError:
-        raise BadData(
-            f"{frame.where}: no {name}",
-            "--model BUNDLE predicts it" + (" (a committee: train --members 4)" if by == "committee" else ""),
-        ) from None
+        hint = "--model BUNDLE predicts it" + (" (a committee: train --members 4)" if by == "committee" else "")
+        raise BadData(f"{frame.where}: no {name}", hint) from None
     if by == "committee":
         return OF_ATOMS[of_atoms](cast("list[float]", column))
     return _error(frame, cast("Vectors", column), of_atoms, keys)
