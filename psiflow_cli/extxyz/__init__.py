@@ -8,6 +8,7 @@ from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.extxyz.identity import frame_id, message
 from psiflow_cli.extxyz.labels import (
     CANDIDATES,
+    FAILURE,
     LABELS,
     MORE,
     PREDICTIONS,
@@ -22,6 +23,6 @@ from psiflow_cli.extxyz.stream import open_bytes, write
 from psiflow_cli.extxyz.writer import new_frame, render
 
 __all__ = [
-    "CANDIDATES", "LABELS", "MORE", "PREDICTIONS", "PROVENANCE", "Frame", "frame_id", "label", "label_names",
+    "CANDIDATES", "FAILURE", "LABELS", "MORE", "PREDICTIONS", "PROVENANCE", "Frame", "frame_id", "label", "label_names",
     "labels", "message", "new_frame", "open_bytes", "parse_keys", "read", "render", "write",
 ]  # fmt: skip

@@ -26,9 +26,9 @@ PREDICTIONS = ("model_energy", "model_forces", "model_stress", "model_energy_std
 """What `evaluate` writes."""
 MORE = "psiflow_properties"
 """The key that names what `label` has written besides energy, forces and stress, such as charges."""
-PROVENANCE = (
-    "psiflow_id", "psiflow_reference", "psiflow_code", "psiflow_recovery", MORE, "failure", "failure_message",
-)  # fmt: skip
+FAILURE = ("failure", "failure_message")
+"""The keys that say why a frame has no result: its class, and the reason."""
+PROVENANCE = ("psiflow_id", "psiflow_reference", "psiflow_code", "psiflow_recovery", MORE, *FAILURE)
 """What `label` writes beside the labels."""
 
 # Printed with few digits, or made by a plane-wave code, a stress is symmetric to about so much of its largest part.

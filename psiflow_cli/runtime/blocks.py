@@ -106,7 +106,7 @@ class Blocks:
         hint = f"[executors.{self._resolved.label}] address names the one that reaches this host; {self._logs()}"
         raise no_resources(self._folder, problem, hint)
 
-    def epitaph(self, pool: str, host: str) -> str:
+    def describe_loss(self, pool: str, host: str) -> str:
         """What a task was lost with: the job of a worker pool of HTEX, and its host."""
         block = parsl_internals.block_of_pool(self._folder / "parsl" / self._resolved.label, pool)
         return f"lost with job {parsl_internals.job_of(self._executor, block) or '?'} on host {host}"

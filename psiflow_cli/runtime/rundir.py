@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli import __version__
 from psiflow_cli.errors import BUG, CannotCreate, PsiflowError
-from psiflow_cli.runtime.exchange import exchange
 from psiflow_cli.runtime.journal import Journal, records
 from psiflow_cli.runtime.jsonfile import read_run, write_json
 from psiflow_cli.runtime.lock import Lock
 from psiflow_cli.runtime.request import Request, fingerprint, sha256
+from psiflow_cli.runtime.swap import swap_paths
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import InputFile, RunRecord, RunResult, Summary, Unit
@@ -148,7 +148,7 @@ class Run:
         if not final.absolute().is_relative_to(self.folder.absolute()):
             give_user_mode(temporary)
         if temporary.is_dir() and final.exists():
-            exchange(temporary, final)
+            swap_paths(temporary, final)
             shutil.rmtree(temporary)
         else:
             os.replace(temporary, final)

@@ -206,7 +206,7 @@ class Session:
         if (host := parsl_internals.host_of_lost_worker(error)) is not None:
             lost, alone = f"its worker on host {host} died", True
         elif pool := parsl_internals.lost_pool(error):
-            lost, alone = self._blocks.epitaph(*pool), False
+            lost, alone = self._blocks.describe_loss(*pool), False
         elif isinstance(self._kind, protocols.ExplainsLoss) and (loss := self._kind.lost(error)):
             lost, alone = loss
         else:

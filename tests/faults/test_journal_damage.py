@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli.runtime.journal import records
-from psiflow_cli.stages.core.ids import Universe
+from psiflow_cli.stages.core.ids import FrameIds
 from psiflow_cli.stages.core.results import Results
 from tests.commands.inputs import copper
 from tests.faults.runs import arguments, at, begun, site
@@ -57,7 +57,7 @@ def test_damage_at_every_byte_loses_one_frame_at_most(finished, kind):
     _, journal, _ = finished
     data = journal.read_bytes()
     units = [record for _, record in records(journal) if record["kind"] == "unit"]
-    ids = Universe(int(unit["id"], 16) for unit in units)
+    ids = FrameIds(int(unit["id"], 16) for unit in units)
     ends = [place for place, byte in enumerate(data) if byte == ord("\n")]
     assert len(ids) == FRAMES
     for place in range(len(data)):

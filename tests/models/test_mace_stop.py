@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli.models import mace
-from psiflow_cli.worker.training.early_stopping import DELIVERY_S, Enough, Stopping
+from psiflow_cli.worker.training.early_stopping import DELIVERY_S, Stopping, TrainingDone
 from tests.models.test_mace import CONTEXT, TINY, WORKER, Wire, data, make_job, wire  # noqa: F401
 
 pytest.importorskip("mace", reason="mace-torch is not installed")
@@ -31,11 +31,11 @@ def test_stopping_watches_the_clock_and_the_loss(monkeypatch: pytest.MonkeyPatch
     now[0] = 1100.0 - 30.0 - DELIVERY_S
     stopping.check(last_stage=True)
     now[0] += 1
-    with pytest.raises(Enough):
+    with pytest.raises(TrainingDone):
         stopping.check(last_stage=True)
     assert stopping.out_of_time
     later = Stopping(until=now[0] + 20)
-    with pytest.raises(Enough):
+    with pytest.raises(TrainingDone):
         later.resume(stopping.state())
     patient = Stopping(patience=2)
     patient.epoch(improved=False)
@@ -44,7 +44,7 @@ def test_stopping_watches_the_clock_and_the_loss(monkeypatch: pytest.MonkeyPatch
     other.resume(patient.state())  # a restart counts on
     other.epoch(improved=False)
     other.check(last_stage=False)  # MACE itself goes over to its second stage
-    with pytest.raises(Enough):
+    with pytest.raises(TrainingDone):
         other.check(last_stage=True)
     assert not other.out_of_time
 

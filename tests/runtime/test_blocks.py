@@ -112,4 +112,4 @@ def test_a_lost_task_names_its_job_and_host(watched, tmp_path):
     executor.set("3", JobState.RUNNING)
     (tmp_path / "parsl" / "default" / "block-3" / "abc123").mkdir(parents=True)
     pool = parsl_internals.lost_pool(ManagerLost(b"abc123", "node7"))
-    assert watch.epitaph(*pool) == "lost with job job-3 on host node7"
+    assert watch.describe_loss(*pool) == "lost with job job-3 on host node7"

@@ -119,7 +119,7 @@ def seen(atoms: Any, steps: int, every: int = 5, skip: int = 500, seed: int = 0,
         **{"chain_length": 3, "barostat_time": 300.0, "pressure": 5000.0, "cell": "isotropic"},
         **changes,
     }
-    rng, rest = velocities.generator(seed, 0), velocities.rests(job)
+    rng, rest = velocities.generator(seed, 0), velocities.conserves_momentum(job)
     fixed = [int(i) for constraint in atoms.constraints for i in constraint.index]
     dof = velocities.degrees_of_freedom(len(atoms) - len(fixed), rest and not fixed)
     atoms.set_momenta(velocities.draw(atoms.get_masses(), KELVIN, rng, rest, fixed))

@@ -103,7 +103,7 @@ def perform(
             note(say(summary))
         if summary.get("failed"):
             _say_failures(cast("StageSummary", summary))
-        opened.emit()
+        opened.copy_to_stdout()
         if show and not common.json:
             show(summary)
         _tell_json(common, {"command": job.command, "exit_code": code, "up_to_date": bool(earlier), **summary})

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import atomic_file
 from psiflow_cli.models.mace.mace_internals import LogEntry, TrainerParts, TrainerState
-from psiflow_cli.worker.training.early_stopping import Enough, Stopping, StoppingState
+from psiflow_cli.worker.training.early_stopping import Stopping, StoppingState, TrainingDone
 
 if TYPE_CHECKING:
     import torch
@@ -149,7 +149,7 @@ class Checkpoints:
     def _judging(self) -> Iterator[None]:
         try:
             yield
-        except Enough:
+        except TrainingDone:
             self.is_enough = True
 
     def finish(self) -> None:

@@ -16,7 +16,7 @@ from psiflow_cli.errors import BAD_CONFIG, BAD_DATA, NO_RESOURCES
 from psiflow_cli.worker import installed
 from psiflow_cli.worker.models import batches
 from psiflow_cli.worker.structures import conversion
-from psiflow_cli.worker.training.early_stopping import Enough, Stopping
+from psiflow_cli.worker.training.early_stopping import Stopping, TrainingDone
 
 if TYPE_CHECKING:
     import torch
@@ -261,7 +261,7 @@ def _resumable(train: Callable[..., None]) -> Callable[..., None]:
         its.logger.log = listen
         device = its.device if arguments.get("distributed") else None
         epochs = _Epochs(its.train_loader, lambda: checkpoints.is_over(device))
-        with suppress(Enough):
+        with suppress(TrainingDone):
             checkpoints.begin(TrainerParts(its.ema, its.train_loader, its.lr_scheduler, its.swa), its.start_epoch)
             train(**{**arguments, "train_loader": epochs, "save_all_checkpoints": True})
         checkpoints.finish()
@@ -270,14 +270,14 @@ def _resumable(train: Callable[..., None]) -> Callable[..., None]:
 
 
 class _Epochs:
-    """The training batches of an epoch, unless the last epoch was the last: then it raises Enough."""
+    """The training batches of an epoch, unless the last epoch was the last: then it raises TrainingDone."""
 
     def __init__(self, loader: DataLoader[AtomicData], is_over: Callable[[], bool]) -> None:
         self._loader, self._is_over = loader, is_over
 
     def __iter__(self) -> Iterator[AtomicData]:
         if self._is_over():
-            raise Enough
+            raise TrainingDone
         return iter(self._loader)
 
     def __len__(self) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from psiflow_cli import atomic_file
 from psiflow_cli.models.nequip import nequip_internals
 from psiflow_cli.models.nequip.files import BEST, EPOCHS, LAST
-from psiflow_cli.worker.training.early_stopping import Enough, Stopping, StoppingState
+from psiflow_cli.worker.training.early_stopping import Stopping, StoppingState, TrainingDone
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -91,7 +91,7 @@ class Epochs:
         }
         try:
             self._stopping.check(last_stage=True)
-        except Enough:
+        except TrainingDone:
             return True
         return False
 

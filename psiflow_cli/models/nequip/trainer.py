@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli.models.nequip import checkpoints, nequip_internals
 from psiflow_cli.models.nequip.files import BEST, CONFIG, EPOCHS, FACTS, HYDRA, LAST, WEIGHTS, describe
 from psiflow_cli.models.nequip.settings import monitor
-from psiflow_cli.worker.training.early_stopping import Enough, Stopping
+from psiflow_cli.worker.training.early_stopping import Stopping, TrainingDone
 from psiflow_cli.worker.training.growing_file import cut_torn_line
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def main() -> int:
         cut_torn_line(Path(EPOCHS))
     Path(LAST).parent.mkdir(exist_ok=True)
     saved = checkpoints.read(Path(LAST)) if Path(LAST).is_file() else None
-    with contextlib.suppress(Enough):
+    with contextlib.suppress(TrainingDone):
         if saved is None:
             _train(config, stopping, math.inf, [])
         elif not saved["ended"]:

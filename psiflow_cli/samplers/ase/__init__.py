@@ -19,6 +19,7 @@ SUMMARY = "ASE's own integrators, one walker after another"
 REQUIRES = ("ase",)
 BATCHED = False
 ENSEMBLES = ("nve", "nvt", "npt", "nvst")
+THERMOSTATS = ("langevin", "csvr", "nose-hoover")
 
 
 def refuses(settings: Dynamics) -> str:
@@ -29,6 +30,8 @@ def refuses(settings: Dynamics) -> str:
         return "PLUMED is used through i-PI"
     if settings["ensemble"] not in ENSEMBLES:
         return f"its ensembles are {', '.join(ENSEMBLES)}"
+    if settings["ensemble"] != "nve" and settings.get("thermostat", "langevin") not in THERMOSTATS:
+        return f"its thermostats are {', '.join(THERMOSTATS)}"
     if settings["ensemble"] in validation.MOVES_CELL and settings.get("thermostat") == "csvr":
         return f"{settings['ensemble']} needs a thermostat that knows of the moving cell: langevin or nose-hoover"
     return ""

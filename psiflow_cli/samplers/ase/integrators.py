@@ -56,6 +56,8 @@ def make(
         md.ndof = dof  # ASE counts the total momentum, which nothing changes here
         set_temperature(md, job, temperature, dof)
         return md
+    if job["thermostat"] != "langevin":
+        raise ValueError(f"thermostat {job['thermostat']!r}: ASE's engine has none of this name")
     # `hydrostatic` without a stress changes nothing but spares a matrix exponential in every step.
     return langevinbaoab.LangevinBAOAB(
         atoms, timestep, temperature_K=temperature, T_tau=1000.0 * units.fs / job["friction"], hydrostatic=True, rng=rng
@@ -85,7 +87,7 @@ def set_temperature(md: Any, job: MDJob, temperature: float, dof: int) -> None:
 
 
 def half_kick(job: MDJob) -> float:
-    """By how much of the timestep (fs) the momenta after a step are to be kicked before the temperature is taken.
+    """The time (fs) by which the forces advance the momenta before the temperature is taken; not zero for BAOAB only.
 
     Those of BAOAB between two steps are too cold by a fraction (timestep * frequency)² / 4; after the next half kick,
     p + F timestep / 2, they are canonical for harmonic forces: their variance gains (k timestep / 2)² kT / k. The other

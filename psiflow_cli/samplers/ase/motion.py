@@ -114,8 +114,8 @@ class AseWalker(MovingWalker):
     def _judge(self, forces: np.ndarray, temperature: float) -> Violation | None:
         bounds, atoms = self.job["limits"], self.atoms
         seen = atoms if self.step % self.job["every"] == 0 else None
-        violation = limits.fault(bounds, self.energy, atoms.positions, forces, temperature)
-        return violation or limits.misfit(bounds, seen, getattr(atoms.calc, "spread", None))
+        violation = limits.broken_by_step(bounds, self.energy, atoms.positions, forces, temperature)
+        return violation or limits.broken_by_structure(bounds, seen, getattr(atoms.calc, "spread", None))
 
     def _record(self, temperature: float, kinetic: float) -> None:
         atoms = self.atoms

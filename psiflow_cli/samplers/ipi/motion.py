@@ -106,12 +106,12 @@ class RingPolymerWalker(MovingWalker):
         energy = sum(bead.energy for bead in beads)
         positions = np.concatenate([bead.positions for bead in beads])
         forces = np.concatenate([bead.forces for bead in beads])
-        violation = limits.fault(bounds, energy, positions, forces, self.rings.temperature)
+        violation = limits.broken_by_step(bounds, energy, positions, forces, self.rings.temperature)
         due = self.step % self.job["every"] == 0
         for bead in beads if violation is None else ():
             if due:
                 atoms.set_positions(bead.positions)
-            violation = violation or limits.misfit(bounds, atoms if due else None, bead.spread)
+            violation = violation or limits.broken_by_structure(bounds, atoms if due else None, bead.spread)
         return violation
 
     def _record(self) -> None:

@@ -61,7 +61,7 @@ class RingPolymers:
         self.hbar = float(units._hbar * units.J * units.second)  # in Å·sqrt(u·eV)
         self.count, self.target, self.kT = job["beads"], temperature, velocities.KB * temperature
         moving = len(atoms) - len(fixed)
-        self.rests = velocities.rests(job) and moving > 1 and not fixed
+        self.rests = velocities.conserves_momentum(job) and moving > 1 and not fixed
         self.freedom = velocities.degrees_of_freedom(moving, self.rests)
         self.inner = 3 * moving * (self.count - 1)  # degrees of freedom beside those of the centroids
         femtosecond = units.fs / self.hbar

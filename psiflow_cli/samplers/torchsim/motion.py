@@ -60,8 +60,8 @@ class BatchMotion:
             kinetic = velocities.kinetic_energy(momenta, batch.masses[part, 0])
             temperature = velocities.temperature(kinetic, walker.degrees_of_freedom)
             spread = batch.predicted.spread(index, part)
-            violation = limits.fault(bounds, walker.energy, walker.positions, forces, temperature)
-            violation = violation or limits.misfit(bounds, walker.atoms() if due else None, spread)
+            violation = limits.broken_by_step(bounds, walker.energy, walker.positions, forces, temperature)
+            violation = violation or limits.broken_by_structure(bounds, walker.atoms() if due else None, spread)
             if violation is not None:
                 walker.stop(violation)
             elif due and step > 0:

@@ -61,7 +61,7 @@ class Readable(Workspace):
         except BadData as error:
             self.broken[number] = error
 
-    def emit(self) -> None:
+    def copy_to_stdout(self) -> None:
         """Nothing: there is no output."""
 
 

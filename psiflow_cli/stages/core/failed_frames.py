@@ -32,7 +32,7 @@ def retry(summary: Summary) -> bool:
 
 
 def publish(workspace: Workspace, survey: Survey, results: Results, output: str, except_for: str = "") -> str | None:
-    """Write failed frames as they came, each with the reason, to a file that goes when none are left.
+    """Write failed frames as they came, each with the reason, to `output`, or delete that file if there are none.
 
     Those that failed `except_for` this reason are in the stage's own output. Returns the file, None for no such frame.
     """
@@ -43,12 +43,13 @@ def publish(workspace: Workspace, survey: Survey, results: Results, output: str,
     return output
 
 
-def info(failure: Failure) -> dict[str, object]:
-    """The keys of a frame that say why it has no result."""
-    return {"failure": failure["failure"], "failure_message": failure["message"]}
+def text(frame: extxyz.Frame, failure: Failure, drop: tuple[str, ...] = extxyz.PREDICTIONS, **more: object) -> str:
+    """The frame with why it has no result, behind `more` keys and without those to drop."""
+    why = dict(zip(extxyz.FAILURE, (failure["failure"], failure["message"]), strict=True))
+    return extxyz.render(frame, set_info={**more, **why}, drop=drop)
 
 
 def _failed(workspace: Workspace, ids: array[int], results: Results, except_for: str) -> Iterator[str]:
     for key, frame in zip(ids, workspace.frames(), strict=True):
         if key in results.failures and results.failures[key] != except_for:
-            yield extxyz.render(frame, set_info=info(cast("Failure", results.of(key))), drop=extxyz.PREDICTIONS)
+            yield text(frame, cast("Failure", results.of(key)))

@@ -76,7 +76,7 @@ def _compute(
     if not needed:
         return
     total = len(survey.distinct)
-    hope = _Hope(work.hopeless)
+    hope = _EarlyStop(work.hopeless)
     with (
         Progress(total, work.verb, total - len(needed)) as progress,
         workspace.session(progress.tick, executor) as session,
@@ -106,7 +106,7 @@ def _frames(task: Task) -> list[Frame]:
     return cast("list[Frame]", task.payload["frames"])
 
 
-class _Hope:
+class _EarlyStop:
     """Ends a run whose first frames all fail alike: the rest would, too."""
 
     def __init__(self, enough: int) -> None:

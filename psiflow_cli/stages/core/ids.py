@@ -14,7 +14,7 @@ _BUCKETS = 256
 _SHIFT = 56
 
 
-class Universe:
+class FrameIds:
     """The distinct ids of a run's frames, each with its place."""
 
     def __init__(self, ids: Iterable[int]) -> None:
@@ -43,10 +43,10 @@ class Universe:
         return at if at < len(self.ids) and self.ids[at] == key else -1
 
 
-class _Marked:
+class _IdArray:
     """A number for some of the ids of a universe, -1 for all others; ids that are not in it are passed over."""
 
-    def __init__(self, universe: Universe, code: str) -> None:
+    def __init__(self, universe: FrameIds, code: str) -> None:
         """`code` is the type of the numbers, as in `array`."""
         self._universe = universe
         self._values = array(code, [-1]) * len(universe)
@@ -69,10 +69,10 @@ class _Marked:
             self._values[at] = value
 
 
-class IdSet(_Marked, MutableSet[int]):
+class IdSet(_IdArray, MutableSet[int]):
     """Some of the ids of a universe; others cannot be added."""
 
-    def __init__(self, universe: Universe, ids: Iterable[int] = ()) -> None:
+    def __init__(self, universe: FrameIds, ids: Iterable[int] = ()) -> None:
         super().__init__(universe, "b")
         for key in ids:
             self.add(key)
@@ -89,7 +89,7 @@ class IdSet(_Marked, MutableSet[int]):
         self._put(value, -1)
 
 
-class IdTable(_Marked, MutableMapping[int, int]):
+class IdTable(_IdArray, MutableMapping[int, int]):
     """A number (not negative) for some of the ids of a universe; others are passed over."""
 
     def __getitem__(self, key: int) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, cast
 
 from psiflow_cli import extxyz
 from psiflow_cli.runtime import journal
-from psiflow_cli.stages.core.ids import IdSet, IdTable, Universe
+from psiflow_cli.stages.core.ids import FrameIds, IdSet, IdTable
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.worker.failures import FAILURES, MACHINE_FAILURES
 
@@ -54,14 +54,14 @@ class Survey:
         return len(self.ids)
 
     @cached_property
-    def distinct(self) -> Universe:
-        return Universe(self.ids)
+    def distinct(self) -> FrameIds:
+        return FrameIds(self.ids)
 
 
 class Failures(Mapping[int, "FailureClass"]):
     """The class of failure of each frame that failed, in a byte a frame."""
 
-    def __init__(self, distinct: Universe) -> None:
+    def __init__(self, distinct: FrameIds) -> None:
         self._classes = IdTable(distinct, "b")
 
     def __getitem__(self, key: int) -> FailureClass:
@@ -87,7 +87,7 @@ class Failures(Mapping[int, "FailureClass"]):
 class Results(Generic[R]):
     """Where the result of each of the distinct frames stands in the journal; R is what the worker returns for one."""
 
-    def __init__(self, workspace: Workspace, fingerprint: str, distinct: Universe) -> None:
+    def __init__(self, workspace: Workspace, fingerprint: str, distinct: FrameIds) -> None:
         self._run = workspace.run
         self._key = workspace.run.key(fingerprint)
         self.distinct = distinct

@@ -159,7 +159,7 @@ class Workspace:
             temporary.unlink(missing_ok=True)
         return count
 
-    def emit(self) -> None:
+    def copy_to_stdout(self) -> None:
         """Copy the result to stdout, if that is where it goes."""
         if self.job.output == "-":
             sys.stdout.flush()

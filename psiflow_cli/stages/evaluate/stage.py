@@ -78,7 +78,7 @@ def _predicted(
     for key, frame in zip(ids, workspace.frames(), strict=True):
         if key in results.failures:
             failure = cast("Failure", results.of(key))
-            yield extxyz.render(frame, set_info=failed_frames.info(failure), drop=extxyz.PREDICTIONS)
+            yield failed_frames.text(frame, failure)
             continue
         prediction = cast("Prediction", results.of(key))
         label = extxyz.labels(frame, evaluation.keys)
@@ -88,7 +88,7 @@ def _predicted(
             frame,
             set_info=predicted_frame.info(prediction),
             set_columns=predicted_frame.columns(prediction),
-            drop=(*extxyz.PREDICTIONS, "failure", "failure_message"),
+            drop=(*extxyz.PREDICTIONS, *extxyz.FAILURE),
         )
 
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import extxyz, voigt
 from psiflow_cli.console import note
+from psiflow_cli.stages.core import failed_frames
 from psiflow_cli.stages.core.results import Results
 from psiflow_cli.stages.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Failure, Label
 
-STALE = ("failure", "failure_message", "psiflow_recovery", extxyz.MORE)
+STALE = (*extxyz.FAILURE, "psiflow_recovery", extxyz.MORE)
 LABELS = ("energy", "forces", "stress")
 
 
@@ -76,11 +77,5 @@ def _failed(workspace: Workspace, ids: array[int], results: Results, reference: 
 
 def with_failure(frame: extxyz.Frame, key: int, failure: Failure, reference: str) -> str:
     """The frame's text with why it has no label."""
-    return extxyz.render(
-        frame,
-        set_info={
-            "psiflow_id": f"{key:016x}", "psiflow_reference": reference, "failure": failure["failure"],
-            "failure_message": failure["message"],
-        },
-        drop=extxyz.label_names(frame),
-    )  # fmt: skip
+    drop = tuple(extxyz.label_names(frame))
+    return failed_frames.text(frame, failure, drop, psiflow_id=f"{key:016x}", psiflow_reference=reference)

@@ -9,7 +9,7 @@ from itertools import chain
 
 from psiflow_cli.extxyz import Frame
 from psiflow_cli.extxyz.frame import is_isolated_atom
-from psiflow_cli.stages.core.ids import IdSet, Universe
+from psiflow_cli.stages.core.ids import FrameIds, IdSet
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.stages.select.grouping import composition
@@ -83,6 +83,6 @@ class Candidates:
         self.reasons |= {str(results.of(key)["message"]) for key in failed[:_REASONS]}
         self.leave_out(lambda place: why if ids[place] in failures else "")
 
-    def keys(self, universe: Universe) -> IdSet:
+    def keys(self, universe: FrameIds) -> IdSet:
         """Their structures."""
         return IdSet(universe, (self.survey.ids[place] for place in self.places))

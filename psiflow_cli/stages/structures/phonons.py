@@ -171,7 +171,7 @@ def with_modes(frame: Frame, result: Modes, imaginary: int, zero_point_energy: f
         "max_force": result["max_force"],
         **predicted_frame.info(result),
     }
-    drop = (*extxyz.PREDICTIONS, "failure", "failure_message", "frequencies")
+    drop = (*extxyz.PREDICTIONS, *extxyz.FAILURE, "frequencies")
     return extxyz.render(frame, set_info=info, set_columns=predicted_frame.columns(result), drop=drop)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     NeighbourList = Callable[[str, Atoms, float], np.ndarray]
 
 
-def fault(
+def broken_by_step(
     limits: Limits, energy: float, positions: np.ndarray, forces: np.ndarray, temperature: float
 ) -> Violation | None:
     """What is wrong with this step: a force, the temperature, or something that is no number.
@@ -43,7 +43,7 @@ def fault(
     return None
 
 
-def misfit(limits: Limits, atoms: Atoms | None, spread: Spread | None) -> Violation | None:
+def broken_by_structure(limits: Limits, atoms: Atoms | None, spread: Spread | None) -> Violation | None:
     """What is wrong with one set of positions: a distance, where `atoms` are given, or a committee's spread."""
     return (overlap(limits, atoms) if atoms is not None else None) or disagreement(limits, spread)
 

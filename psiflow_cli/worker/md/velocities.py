@@ -44,7 +44,7 @@ def draw(
     return momenta
 
 
-def rests(job: MDJob) -> bool:
+def conserves_momentum(job: MDJob) -> bool:
     """Whether nothing in the dynamics of a job changes the total momentum: NVE, and thermostats that scale momenta."""
     return job["ensemble"] == "nve" or job.get("thermostat", "langevin") != "langevin"
 

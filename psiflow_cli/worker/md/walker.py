@@ -26,7 +26,7 @@ class MovingWalker:
         self.temperatures = message["temperature"]  # [at the first, at the last step] in K; equal but for a ramp
         self.fixed: list[int] = self.start.get("fixed", [])
         self.degrees_of_freedom = velocities.degrees_of_freedom(
-            len(self.start["symbols"]) - len(self.fixed), velocities.rests(job) and not self.fixed
+            len(self.start["symbols"]) - len(self.fixed), velocities.conserves_momentum(job) and not self.fixed
         )
         self.rng = velocities.generator(job["seed"], self.number)
         self.step = 0
@@ -60,7 +60,7 @@ class MovingWalker:
 
     def first_momenta(self, masses: np.ndarray) -> np.ndarray:
         """Drawn at the temperature of the start; see `velocities.draw`."""
-        rest = velocities.rests(self.job)
+        rest = velocities.conserves_momentum(self.job)
         return velocities.draw(masses, self.target_temperature(0), self.rng, rest, self.fixed)
 
     def scale_momenta(self, factor: float) -> None:

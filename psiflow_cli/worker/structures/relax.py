@@ -173,7 +173,7 @@ class _Watch:
         """What is wrong with where the atoms are now, or ""."""
         atoms = self._atoms
         energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
-        stop = limits.fault({}, energy, atoms.positions, forces, 0.0) or limits.overlap(self._limits, atoms)
+        stop = limits.broken_by_step({}, energy, atoms.positions, forces, 0.0) or limits.overlap(self._limits, atoms)
         if stop:
             return str(stop["reason"])
         if self._volume:

@@ -22,7 +22,7 @@ class StoppingState(TypedDict):
     """Epochs since the last improvement."""
 
 
-class Enough(Exception):
+class TrainingDone(Exception):
     """Train no further, and deliver the best weights so far."""
 
 
@@ -42,7 +42,7 @@ class Stopping:
         return {"worst_epoch_s": self._worst, "stale": self._stale}
 
     def resume(self, state: StoppingState) -> None:
-        """Go on counting; raises Enough where no epoch fits into the time, or none is wanted."""
+        """Go on counting; raises TrainingDone where no epoch fits into the time, or none is wanted."""
         self._worst, self._stale = state["worst_epoch_s"], state["stale"]
         self._judge(last_stage=True)
 
@@ -57,7 +57,7 @@ class Stopping:
         self.mark()
 
     def check(self, last_stage: bool) -> None:
-        """Raise Enough where the longest epoch so far would not fit any more, or the patience is at its end.
+        """Raise TrainingDone where the longest epoch so far would not fit any more, or the patience is at its end.
 
         Patience ends a training only in its last stage: MACE itself goes over to the next.
         """
@@ -66,6 +66,6 @@ class Stopping:
     def _judge(self, last_stage: bool) -> None:
         if self._until is not None and time.time() + self._worst + DELIVERY_S > self._until:
             self.out_of_time = True
-            raise Enough
+            raise TrainingDone
         if last_stage and self._patience is not None and self._stale >= self._patience:
-            raise Enough
+            raise TrainingDone

@@ -8,14 +8,14 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psiflow_cli.stages.core.ids import IdSet, IdTable, Universe
+from psiflow_cli.stages.core.ids import FrameIds, IdSet, IdTable
 
 IDS = st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 20), st.sampled_from([2**56 - 1, 2**56, 2**64 - 1]))
 
 
 @given(st.lists(IDS))
 def test_a_universe_is_sorted_and_finds_each_id(ids):
-    universe = Universe(ids)
+    universe = FrameIds(ids)
     assert list(universe) == sorted(set(ids))
     assert [universe.place(key) for key in universe] == list(range(len(universe)))
     assert all(universe.place(key) == -1 for key in {5, 2**63, 2**64 - 1} - set(ids))
@@ -23,7 +23,7 @@ def test_a_universe_is_sorted_and_finds_each_id(ids):
 
 @given(st.lists(IDS), st.lists(st.tuples(st.booleans(), IDS)))
 def test_a_set_is_a_set(ids, changes):
-    universe, ours, theirs = Universe(ids), IdSet(Universe(ids)), set()
+    universe, ours, theirs = FrameIds(ids), IdSet(FrameIds(ids)), set()
     for adds, key in changes:
         (ours.add if adds else ours.discard)(key)
         (theirs.add if adds and universe.place(key) >= 0 else theirs.discard)(key)
@@ -35,7 +35,7 @@ def test_a_set_is_a_set(ids, changes):
 
 @given(st.lists(IDS), st.lists(st.tuples(IDS, st.integers(-1, 100))))
 def test_a_table_is_a_dict(ids, changes):
-    ours, theirs = IdTable(Universe(ids), "q"), {}
+    ours, theirs = IdTable(FrameIds(ids), "q"), {}
     for key, value in changes:
         if value < 0:
             assert ours.pop(key, None) == theirs.pop(key, None)
@@ -49,7 +49,7 @@ def test_a_hundred_thousand_frames_take_two_megabytes():
     draw = Random(1)
     tracemalloc.start()
     try:
-        universe = Universe(draw.getrandbits(64) for _ in range(100_000))
+        universe = FrameIds(draw.getrandbits(64) for _ in range(100_000))
         kept = IdSet(universe, universe), IdTable(universe, "q"), IdTable(universe, "b")
         _, peak = tracemalloc.get_traced_memory()
     finally:

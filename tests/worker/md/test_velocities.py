@@ -60,7 +60,7 @@ def test_a_lone_atom_keeps_its_momentum() -> None:
     ],
 )
 def test_which_dynamics_leave_the_whole_at_rest(ensemble: str, thermostat: str, rests: bool) -> None:
-    assert velocities.rests({"ensemble": ensemble, "thermostat": thermostat}) is rests
+    assert velocities.conserves_momentum({"ensemble": ensemble, "thermostat": thermostat}) is rests
 
 
 def test_noise_belongs_to_seed_and_walker() -> None:

@@ -15,7 +15,7 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
-def exchange(first: Path, second: Path) -> None:
+def swap_paths(first: Path, second: Path) -> None:
     """Let two paths of one file system change places."""
     if not _by_the_kernel(first, second):
         in_turns(first, second)
