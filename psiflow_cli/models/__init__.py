@@ -1,1 +1,1 @@
-"""Model families, one file each; see `psiflow_cli.protocols.Model`."""
+"""Model families, one file or folder each; see `psiflow_cli.protocols.Model`. No Parsl, no command."""

@@ -1,1 +1,1 @@
-"""Reference methods, one file each; see `psiflow_cli.protocols.Reference`."""
+"""Reference methods, one file or folder each; see `psiflow_cli.protocols.Reference`. No Parsl, no command."""

@@ -1,1 +1,4 @@
-"""Engines for molecular dynamics, one file each; see `psiflow_cli.protocols.Sampler`."""
+"""Engines for molecular dynamics: `ase` moves one walker after another, `torchsim` many at once, `ipi` path integrals.
+
+See `psiflow_cli.protocols.Sampler`. What they share is in `worker/md/`; nothing of one command.
+"""

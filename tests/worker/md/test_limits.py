@@ -13,7 +13,7 @@ pytest.importorskip("ase")
 
 from ase import Atoms  # noqa: E402
 
-from psiflow_cli.worker.md.limits import fault, misfit, overlap  # noqa: E402
+from psiflow_cli.worker.md.limits import broken_by_step, broken_by_structure, overlap  # noqa: E402
 
 FREE = {"force": None, "temperature": None, "distance": None}
 
@@ -73,12 +73,12 @@ def test_slabs_without_a_third_vector_and_single_atoms() -> None:
 
 def test_force_is_the_norm_on_one_atom_and_limits_are_not_reached_by_equality() -> None:
     zero, forces = np.zeros((2, 3)), np.array([[3.0, 4.0, 0.0], [1.0, 0.0, 0.0]])
-    assert fault(FREE | {"force": 5.0}, 0.0, zero, forces, 1.0) is None
-    assert fault(FREE | {"force": 4.9}, 0.0, zero, forces, 1.0) == {
+    assert broken_by_step(FREE | {"force": 5.0}, 0.0, zero, forces, 1.0) is None
+    assert broken_by_step(FREE | {"force": 4.9}, 0.0, zero, forces, 1.0) == {
         "reason": "force 5 eV/Å > 4.9 eV/Å",
         "kind": "force",
     }
-    assert fault(FREE | {"temperature": 10.0}, 0.0, zero, forces, 10.5) == {
+    assert broken_by_step(FREE | {"temperature": 10.0}, 0.0, zero, forces, 10.5) == {
         "reason": "temperature 10.5 K > 10 K",
         "kind": "temperature",
     }
@@ -97,16 +97,16 @@ def test_what_is_no_number_is_named(what: str, bad: float) -> None:
         values[what] = bad
     else:
         values[what][1, 2] = bad
-    assert fault(FREE, **values) == {"reason": f"{what} not finite", "kind": "nan"}
+    assert broken_by_step(FREE, **values) == {"reason": f"{what} not finite", "kind": "nan"}
 
 
 def test_a_misfit_is_a_distance_where_atoms_are_given_or_else_a_spread() -> None:
     near = Atoms("He2", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.5]])
     limits = FREE | {"distance": 1.0, "spread": 0.1}
     spread = (0.0, [0.05, 0.2])
-    assert misfit(limits, near, spread) == {"reason": "distance 0.5 Å < 1 Å", "kind": "distance"}
+    assert broken_by_structure(limits, near, spread) == {"reason": "distance 0.5 Å < 1 Å", "kind": "distance"}
     violation = {"reason": "committee's spread 0.2 eV/Å > 0.1 eV/Å", "kind": "spread"}
-    assert misfit(limits, None, spread) == violation
-    assert misfit(FREE | {"spread": 0.1}, near, spread) == violation
-    assert misfit(limits, None, None) is None
-    assert misfit(FREE, near, spread) is None
+    assert broken_by_structure(limits, None, spread) == violation
+    assert broken_by_structure(FREE | {"spread": 0.1}, near, spread) == violation
+    assert broken_by_structure(limits, None, None) is None
+    assert broken_by_structure(FREE, near, spread) is None
