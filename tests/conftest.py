@@ -63,11 +63,12 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     def filled(name: str, make: Callable[[Path], object]) -> Path:
         folder = common / name
         folder.mkdir(exist_ok=True)
-        with (folder / ".lock").open("w") as lock:
+        whole = common / f"{name}.whole"
+        with (common / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (folder / ".whole").exists():
+            if not whole.exists():
                 make(folder)
-                (folder / ".whole").touch()
+                whole.touch()
         return folder
 
     return filled

@@ -105,7 +105,7 @@ def test_a_watch_ends_with_what_it_watches(start):
 
 
 def test_a_watch_redraws_in_place_until_ctrl_c(start):
-    process = slowly(start, 40)
+    process = slowly(start, 400)
     wait_for("out.xyz.run/run.json")
     watch = Terminal("status", "--watch")
     watch.read_until("\x1b[2F\x1b[J")

@@ -157,7 +157,7 @@ def test_one_that_died_between_frames_costs_nothing(context: Any, tmp_path: Path
 
 
 def test_a_hung_process_ends_with_the_walltime(context: Any, tmp_path: Path) -> None:
-    settings, site = template(tmp_path), context(walltime=2.5)
+    settings, site = template(tmp_path), context(walltime=6.0)
     cp2k.label(waters(1), settings, site)
     before = running()
     stopper = threading.Timer(0.2, os.kill, (before, signal.SIGSTOP))

@@ -100,15 +100,17 @@ def test_equals_pw_by_hand(
     io = pytest.importorskip("ase.io", reason="ASE is not installed")
     pseudopotential.hydrogen(tmp_path)
     task = context()
-    label = one({**HYDROGEN, **state}, read(tmp_path, template), task)
-    (tmp_path / "hand.in").write_text(BY_HAND.format(system=system, points=points))
+    # To 1d-10 alone, the forces of two spins keep 1e-5 eV/Å of the way they came, which differs between processors.
+    tight = ("1d-10", "1d-14, diago_full_acc = .true.")
+    label = one({**HYDROGEN, **state}, read(tmp_path, template.replace(*tight)), task)
+    (tmp_path / "hand.in").write_text(BY_HAND.format(system=system, points=points).replace(*tight))
     with (tmp_path / "hand.out").open("w") as log:
         subprocess.run(["pw.x", "-in", "hand.in"], cwd=tmp_path, env=environment(task), stdout=log, check=True)
     atoms = io.read(tmp_path / "hand.out", format="espresso-out")
     assert label["energy"] == pytest.approx(
         atoms.get_potential_energy(force_consistent=True), rel=1.5e-7
     )  # CODATA 2006
-    assert label["forces"] == [pytest.approx(row, abs=2e-6) for row in atoms.get_forces().tolist()]
+    assert label["forces"] == [pytest.approx(row, abs=2e-6, rel=1e-6) for row in atoms.get_forces().tolist()]
     assert label["stress"] == pytest.approx(atoms.get_stress().tolist(), abs=1e-6)  # eight digits are printed
     assert abs(label["stress"][0]) > 1e-3
     assert label["code"].startswith("Quantum ESPRESSO ")
