@@ -61,6 +61,9 @@ def _bound(tree: ast.Module, root: Path) -> dict[str, Name]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             folder = root.joinpath(*node.module.split("."))
             for alias in node.names:
+                if alias.name == "*":
+                    bound[f"* {node.module}"] = (node.module, "*")
+                    continue
                 inner = (folder / alias.name).is_dir() or (folder / f"{alias.name}.py").is_file()
                 found = (f"{node.module}.{alias.name}", "") if inner else (node.module, alias.name)
                 bound[alias.asname or alias.name] = found
@@ -76,6 +79,8 @@ def _loose_aliases(trees: Trees, names: dict[Path, dict[str, Name]], root: Path)
         for file, tree in trees.items():
             module = _module(file, root)
             loose |= {(module, name) for name, found in names[file].items() if found in loose}
+            stars = {owner for owner, name in names[file].values() if name == "*"}
+            loose |= {(module, name) for owner, name in loose if owner in stars}
             names[file] |= {
                 name: (module, name) for owner, name in loose if owner == module and name not in names[file]
             }

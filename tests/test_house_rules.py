@@ -98,16 +98,16 @@ def test_an_alias_is_seen_through(tmp_path: Path) -> None:
     package = tmp_path / "package"
     package.mkdir()
     texts = {
-        "__init__": "from package.types import Loose as Public",
+        "__init__": "from package.types import Loose as Public\nfrom package.types import *",
         "types": "from typing import Any\nLoose = dict[str, Any]\nTight = dict[str, int]",
-        "user": "from package import Public, types\nOwn = list[Public]\n"
+        "user": "from package import Loose, Public, types\nOwn = list[Public]\ndef e(x: Loose): ...\n"
         "def a(x: Own): ...\ndef b() -> types.Loose: ...\ndef c(x: 'Public'): ...\ndef d(x: types.Tight) -> int: ...",
     }
     for name, text in texts.items():
         (package / f"{name}.py").write_text(text)
     share, worst = any_types.share({file: ast.parse(file.read_text()) for file in package.glob("*.py")}, package)
-    assert share == 3 / 4
-    assert worst == [(package / "user.py", 3, 4)]
+    assert share == 4 / 5
+    assert worst == [(package / "user.py", 4, 5)]
 
 
 def test_nobody_calls_a_dictionary_wire() -> None:
