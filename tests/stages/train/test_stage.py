@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli import bundle
-from psiflow_cli.runtime import exchange
+from psiflow_cli.runtime import swap
 from tests.stages.train import slow_family
 
 SITE = """
@@ -157,12 +157,12 @@ def test_a_model_is_trained_further_in_its_own_place(train):
     assert "up to date" in train(init="a.model", set=long)
 
 
-@pytest.mark.parametrize("swap", [exchange.exchange, exchange.in_turns])
-def test_two_folders_change_places(tmp_path, swap):
+@pytest.mark.parametrize("swap_paths", [swap.swap_paths, swap.in_turns])
+def test_two_folders_change_places(tmp_path, swap_paths):
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
-    swap(tmp_path / "a", tmp_path / "b")
+    swap_paths(tmp_path / "a", tmp_path / "b")
     assert [(tmp_path / name / "file").read_text() for name in "ab"] == ["b", "a"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
@@ -171,7 +171,7 @@ def test_a_reader_never_misses_what_is_exchanged(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
-    if not exchange._by_the_kernel(tmp_path / "a", tmp_path / "b"):
+    if not swap._by_the_kernel(tmp_path / "a", tmp_path / "b"):
         pytest.skip("this file system cannot exchange two names")
     over, missed, reads = threading.Event(), [], [0]
 
@@ -184,7 +184,7 @@ def test_a_reader_never_misses_what_is_exchanged(tmp_path):
     reader = threading.Thread(target=read)
     reader.start()
     while reads[0] < 2000:
-        exchange.exchange(tmp_path / "a", tmp_path / "b")
+        swap.swap_paths(tmp_path / "a", tmp_path / "b")
     over.set()
     reader.join()
     assert not missed
