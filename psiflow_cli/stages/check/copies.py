@@ -29,24 +29,19 @@ class Copies:
         self._forces.append(_projected(sample.forces) if labelled and sample.forces is not None else math.nan)
         self._natoms.append(sample.natoms)
 
-    def report(self, findings: Findings, ids: Sequence[int], places: Places) -> None:
-        """Compare each frame with the first of the same structure; `ids` are those of the structures, in order."""
-        alike: list[tuple[int, int]] = []
-        unlike: list[tuple[int, int]] = []
-        first = -1
-        for index in sorted(range(len(ids)), key=ids.__getitem__):
-            if first < 0 or ids[index] != ids[first]:
-                first = index
-            else:
-                (unlike if self._differ(first, index) else alike).append((index, first))
-        for severity, pairs, more, hint in (
+    def report(self, findings: Findings, firsts: Sequence[int], places: Places) -> None:
+        """Compare each frame with the first of the same structure, whose number `firsts` has for each."""
+        alike, unlike = array("I"), array("I")
+        for index, first in enumerate(firsts):
+            if first != index:
+                (unlike if self._differ(first, index) else alike).append(index)
+        for severity, copies, more, hint in (
             (ERROR, unlike, ", with other labels", "keep those of one method, and of one charge and multiplicity"),
             (WARNING, alike, "", "it counts twice; psiflow split keeps copies together"),
         ):
-            if pairs:
-                pairs.sort()
-                what = f"the structure of {places[pairs[0][1]]} again{more}"
-                findings.add(severity, "duplicate", what, hint).concerns(len(pairs), (places[i] for i, _ in pairs))
+            if copies:
+                what = f"the structure of {places[firsts[copies[0]]]} again{more}"
+                findings.add(severity, "duplicate", what, hint).concerns(len(copies), (places[i] for i in copies))
 
     def _differ(self, one: int, two: int) -> bool:
         natoms = self._natoms[one]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
@@ -22,6 +22,7 @@ from psiflow_cli.stages.check.units import Units
 from psiflow_cli.stages.core.framewise import Work, compute
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results, Survey
+from psiflow_cli.stages.core.structures import Structures
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.worker.failures import MACHINE_FAILURES
 
@@ -66,13 +67,14 @@ class Readable(Workspace):
 
 
 class Reading:
-    """All that can be said of frames from reading them once, in constant memory and 46 bytes a frame."""
+    """All that can be said of frames from reading them once, in constant memory and 78 bytes a frame."""
 
     def __init__(self, keys: Keys, elements: tuple[str, ...] = ()) -> None:
         self._keys = keys
         self.findings, self.places = Findings(), Places()
         self.origin, self.stresses = Origin(keys), stresses.Labelled(elements)
         self._copies, self._energies = Copies(), Energies()
+        self._structures = Structures()
         self._others = (Names(keys), Forces(), self.origin)
         # files come from different programs: each is asked what units it has
         self._units: defaultdict[str, Units] = defaultdict(Units)
@@ -80,17 +82,18 @@ class Reading:
     def see(self, frame: extxyz.Frame) -> None:
         sample = read(frame, self._keys, self.findings)
         self.places.note(sample.where)
+        self._structures.add(frame)
         self._units[sample.where.file].see(sample)
         for check in (*self._others, self._copies, self._energies, self.stresses):
             check.see(sample)
 
-    def report(self, ids: Sequence[int]) -> None:
-        """Say what was found; `ids` are those of the frames' structures, in order."""
+    def report(self) -> None:
+        """Say what was found."""
         for check in self._others:
             check.report(self.findings)
         for units in self._units.values():
             units.report(self.findings)
-        self._copies.report(self.findings, ids, self.places)
+        self._copies.report(self.findings, self._structures.firsts(), self.places)
         self._energies.report(self.findings, self.places)
 
 
@@ -104,7 +107,7 @@ def run(checking: Checking, workspace: Readable) -> Summary:
         for error in workspace.broken.values():
             text = f"{error.message}; what follows in this file was not looked at"
             findings.add(ERROR, "unreadable", text, error.hint, text)
-        reading.report(survey.ids)
+        reading.report()
         results: Results[Contact | Failure] = Results(workspace, contacts.WORK.fingerprint, survey.distinct)
         compute(workspace, contacts.WORK, survey, results, results.needed(retry_failed=False))
         contacts.report(results, findings, survey.ids, reading.places)

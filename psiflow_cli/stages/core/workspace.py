@@ -111,7 +111,7 @@ class Workspace:
     def _as_text(self, name: str) -> Path:
         if name == "-":
             return _spool(self.job.folder / "stdin.xyz")
-        if name.lower().endswith(_TEXT):
+        if is_text(name):
             return Path(name)
         converted = Path(self._converted.name) / f"{len(self.sources)}.xyz"
         executor = self.job.executor
@@ -166,6 +166,11 @@ class Workspace:
             with self.output.open("rb") as stream:
                 shutil.copyfileobj(stream, sys.stdout.buffer)
             sys.stdout.buffer.flush()
+
+
+def is_text(name: str) -> bool:
+    """Whether a file of this name is extended XYZ."""
+    return name.lower().endswith(_TEXT)
 
 
 def _readable(name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -15,10 +16,11 @@ from psiflow_cli.runtime.session import Task
 from psiflow_cli.stages.core.framewise import Recovery, Work, compute
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results, Survey
-from psiflow_cli.stages.core.workspace import Job, Workspace
-from psiflow_cli.stages.label import output, reuse
+from psiflow_cli.stages.core.workspace import Job, Workspace, is_text
+from psiflow_cli.stages.label import output
 from psiflow_cli.stages.label.estimate import estimate
 from psiflow_cli.stages.label.method import Method, naming
+from psiflow_cli.stages.label.reuse import Reuse, hand_on
 from psiflow_cli.worker.failures import MACHINE_FAILURES
 
 HOPELESS = 10  # first frames that fail alike and end the run; more, where more may fail
@@ -71,10 +73,12 @@ class LabelSummary(TypedDict):
     retry: bool  # something failed for the machine's reasons
 
 
-def survey(labelling: Labelling, workspace: Workspace) -> tuple[Survey, Results, IdSet, Plan]:
+def survey(
+    labelling: Labelling, workspace: Workspace, see: Callable[[extxyz.Frame], None] = lambda frame: None
+) -> tuple[Survey, Results, IdSet, Plan]:
     """Check every frame and find out what is still to be computed; nothing is submitted yet."""
     work = labelling.work
-    seen = Survey(workspace.frames(), work.inputs, lambda frame: None)
+    seen = Survey(workspace.frames(), work.inputs, see)
     for advice in labelling.method.module.check(labelling.method.settings, seen.elements) or ():
         note(advice)
     results = Results(workspace, work.fingerprint, seen.distinct)
@@ -98,9 +102,23 @@ def _try_out(labelling: Labelling, workspace: Workspace) -> None:
             module.try_out(message, labelling.method.settings, executor.context)
 
 
+def _reuse(labelling: Labelling, workspace: Workspace) -> Reuse:
+    """What finds labels that are there: in files to take them from, and in what an earlier invocation wrote.
+
+    The journal knows a frame only by its exact numbers. What passed through another program since is in the output.
+    """
+    own = str(workspace.output)
+    there = is_text(own) and os.path.exists(own) and not (labelling.job.overwrite or labelling.strict_version)
+    return Reuse(labelling.method.fingerprint, labelling.work.inputs, labelling.taken_from, own if there else None)
+
+
 def plan(labelling: Labelling, workspace: Workspace) -> dict[str, object]:
     """What would be done, at what cost, and the input of the first frame: for --dry-run."""
-    seen, _, needed, planned = survey(labelling, workspace)
+    reuse = _reuse(labelling, workspace)
+    seen, results, needed, planned = survey(labelling, workspace, reuse.see)
+    reuse.take(seen.ids, needed, None)
+    reuse.copies(seen.ids, needed, results)
+    planned = replace(planned, known=planned.distinct - len(needed), todo=len(needed))
     summary = asdict(planned) | estimate(workspace, seen, needed, labelling.method.fingerprint)
     first, module = next(workspace.frames(), None), labelling.method.module
     if first is not None and isinstance(module, Renders):
@@ -109,7 +127,8 @@ def plan(labelling: Labelling, workspace: Workspace) -> dict[str, object]:
 
 
 def run(labelling: Labelling, workspace: Workspace) -> LabelSummary:
-    seen, results, needed, planned = survey(labelling, workspace)
+    reuse = _reuse(labelling, workspace)
+    seen, results, needed, planned = survey(labelling, workspace, reuse.see)
     workspace.run.begin(planned.distinct)
     with workspace.run.guard_end():
         with naming(labelling.method):
@@ -117,12 +136,12 @@ def run(labelling: Labelling, workspace: Workspace) -> LabelSummary:
                 stale = _of_other_versions(labelling, workspace, seen)
                 results.forget(stale)
                 needed |= stale
-            needed -= reuse.take(
-                labelling.taken_from, labelling.method.fingerprint, labelling.work.inputs, results, needed
-            )
+            reuse.take(seen.ids, needed, results)
+            copies = reuse.copies(seen.ids, needed, results)
             todo = len(needed)
             work = replace(labelling.work, hopeless=max(HOPELESS, labelling.allowed(planned.total) + 1))
             compute(workspace, work, seen, results, needed)
+            hand_on(copies, results)
         output.write(workspace, seen.ids, results, labelling.method.fingerprint, labelling.failed)
     failures: Counter[str] = Counter(results.failures[k] for k in seen.ids if k in results.failures)
     failed = sum(failures.values())

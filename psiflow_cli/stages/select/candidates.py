@@ -11,6 +11,7 @@ from psiflow_cli.extxyz import Frame
 from psiflow_cli.extxyz.frame import is_isolated_atom
 from psiflow_cli.stages.core.ids import FrameIds, IdSet
 from psiflow_cli.stages.core.results import Results, Survey
+from psiflow_cli.stages.core.structures import Structures
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.stages.select.grouping import composition
 
@@ -44,21 +45,26 @@ class Candidates:
                     yield frame
 
         others = chain.from_iterable(workspace.frames_of(number) for number in range(competing, len(workspace.sources)))
-        self.survey = Survey(chain(competitors(), others), (), lambda _: None)
+        structures = Structures()
+        self.survey = Survey(chain(competitors(), others), (), structures.add)
         self._compositions = list(numbers)
         self.excluded = IdSet(self.survey.distinct, self.survey.ids[self.size :])
         """The structures that are there already."""
-        self.places = array("q", self._competing())
+        self.places = array("q", self._competing(structures.firsts()))
         """In the input, of those that compete, each structure once."""
 
-    def _competing(self) -> Iterator[int]:
-        seen = IdSet(self.survey.distinct)
-        for place, key in enumerate(self.survey.ids[: self.size]):
-            why = self._unfit.get(place) or ("excluded" if key in self.excluded else "duplicate" if key in seen else "")
+    def _competing(self, firsts: array[int]) -> Iterator[int]:
+        """Those that are taken into account, by the number of the first frame of each one's structure."""
+        there, seen = bytearray(self.size), bytearray(self.size)
+        for first in firsts[self.size :]:
+            if first < self.size:
+                there[first] = 1
+        for place, first in enumerate(firsts[: self.size]):
+            why = self._unfit.get(place) or ("excluded" if there[first] else "duplicate" if seen[first] else "")
             if why:
                 self.left_out[why] += 1
             else:
-                seen.add(key)
+                seen[first] = 1
                 yield place
 
     def composition(self, place: int) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import TypedDict
 
 from psiflow_cli import extxyz
 from psiflow_cli.extxyz.frame import is_isolated_atom
-from psiflow_cli.stages.core.results import Survey
+from psiflow_cli.stages.core.structures import Structures
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.select.grouping import Values, share_out, together
 
@@ -41,7 +43,7 @@ class Splitting:
     """The key, or `grouping.COMPOSITION`, by which each part gets its share of every kind."""
 
 
-def assign(keys: list[int], shares: dict[str, float], seed: int) -> dict[int, str]:
+def assign(keys: Sequence[int], shares: dict[str, float], seed: int) -> dict[int, str]:
     """The part of each distinct key: sizes by largest remainder, so that they add up; shares add up to 1."""
     distinct = list(dict.fromkeys(keys))
     random.Random(seed).shuffle(distinct)
@@ -60,22 +62,24 @@ def assign(keys: list[int], shares: dict[str, float], seed: int) -> dict[int, st
 
 def run(splitting: Splitting, workspace: Workspace) -> Summary:
     """Write the parts, each in input order; isolated atoms go to the first part. Returns the summary."""
-    isolated: list[bool] = []
+    isolated = bytearray()
     values = {key: Values(key) for key in (splitting.group, splitting.stratify) if key}
 
-    def see(frame: extxyz.Frame) -> None:
-        isolated.append(is_isolated_atom(frame))
-        for each in values.values() if not isolated[-1] else ():
-            each.see(frame)
+    def drawn_from() -> Iterator[extxyz.Frame]:
+        for frame in workspace.frames():
+            isolated.append(is_isolated_atom(frame))
+            if not isolated[-1]:
+                for each in values.values():
+                    each.see(frame)
+                yield frame
 
-    survey = Survey(workspace.frames(), (), see)
-    keys = [key for key, alone in zip(survey.ids, isolated, strict=True) if not alone]
+    keys = Structures(drawn_from()).firsts()
     for each in values.values():
         each.check(splitting.job.frames[0])
     drawn = iter(_drawn(splitting, keys, values))
     first = next(iter(splitting.shares))
     of_frame = [first if alone else next(drawn) for alone in isolated]
-    workspace.run.begin(len(survey))
+    workspace.run.begin(len(isolated))
     counts: dict[str, int] = defaultdict(int)
     with workspace.run.guard_end():
         for name, file in splitting.files.items():
@@ -87,7 +91,7 @@ def run(splitting: Splitting, workspace: Workspace) -> Summary:
         inside = _inside(splitting, values, [of == name for of in of_drawn])
         parts[name] = {"frames": counts[name], "output": file, **inside}
     without = {key: each.of_frame.count(None) for key, each in values.items()}
-    return {"total": len(survey), "parts": parts, "without": {key: count for key, count in without.items() if count}}
+    return {"total": len(isolated), "parts": parts, "without": {key: count for key, count in without.items() if count}}
 
 
 def _inside(splitting: Splitting, values: dict[str, Values], inside: list[bool]) -> Part:
@@ -102,7 +106,7 @@ def _inside(splitting: Splitting, values: dict[str, Values], inside: list[bool])
     return part
 
 
-def _drawn(splitting: Splitting, keys: list[int], values: dict[str, Values]) -> list[str]:
+def _drawn(splitting: Splitting, keys: array[int], values: dict[str, Values]) -> list[str]:
     """The part of each frame that is no isolated atom."""
     if not values:
         parts = assign(keys, splitting.shares, splitting.seed)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz import Frame
 
 WEIGHTS = ("config_weight", "config_energy_weight", "config_forces_weight", "config_stress_weight")
 """Keys by which a frame, or one of its labels, counts for more or less than others."""
+
+Numbers = Sequence[int | None]
 
 
 @dataclass
@@ -42,28 +43,24 @@ class Levels:
         raise BadData(problem, "label all frames with one; --mixed-references takes them together")
 
 
-@dataclass
-class Overlap:
-    """Structures that are to be trained on and validated with."""
+def check_overlap(new: Numbers, valid: Numbers, where: Callable[[str, int], str]) -> list[str]:
+    """Raise BadData for a structure that is to be trained on and validated with, unless the two sets are the same.
 
-    valid: dict[int, str]  # where each structure of the validation file is
-    common: dict[int, str] = field(default_factory=dict)
-
-    def see(self, key: int, frame: Frame) -> None:
-        """Note one training frame."""
-        if key in self.valid:
-            self.common.setdefault(key, frame.where)
-
-    def check(self, trained: set[int]) -> list[str]:
-        """Raise BadData for a shared structure, unless the two sets are the same: that must be meant."""
-        if not self.common:
-            return []
-        if self.common.keys() == self.valid.keys() == trained:
-            return ["validation data are the training data: their errors say nothing about new structures"]
-        key = next(key for key in self.valid if key in self.common)
-        more = f", and {len(self.common) - 1} more" if len(self.common) > 1 else ""
-        problem = f"{self.valid[key]}: also a training frame ({self.common[key]}{more})"
-        raise BadData(problem, "remove it from one of the files; psiflow split makes parts that share none")
+    `new` and `valid` are numbers of structures, one for each frame of the `frames` and of the `valid` file (None: an
+    isolated atom); `where` says where the frame of this number in one of them is.
+    """
+    trained, validated = ({key for key in keys if key is not None} for keys in (new, valid))
+    common = trained & validated
+    if not common:
+        return []
+    if trained == validated:
+        # that must be meant
+        return ["validation data are the training data: their errors say nothing about new structures"]
+    number = next(number for number, key in enumerate(valid) if key in common)
+    more = f", and {len(common) - 1} more" if len(common) > 1 else ""
+    also = where("frames", new.index(valid[number]))
+    problem = f"{where('valid', number)}: also a training frame ({also}{more})"
+    raise BadData(problem, "remove it from one of the files; psiflow split makes parts that share none")
 
 
 def check_elements(trained: set[str], first: dict[str, str], drawn: bool) -> None:
@@ -97,8 +94,3 @@ def stress_note(with_stress: int, periodic: int) -> list[str]:
 def about(frame: Frame) -> dict[str, object]:
     """What a trainer, or a later training, has to know of a frame: what it is, how much it counts, who labelled it."""
     return {k: v for k, v in frame.info.items() if k in ("config_type", "psiflow_reference", "psiflow_code", *WEIGHTS)}
-
-
-def frame_key(frame: Frame) -> int:
-    """The structure's identity as a number."""
-    return int(extxyz.frame_id(frame, ()), 16)

@@ -6,11 +6,13 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from psiflow_cli import extxyz, voigt
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz import Frame
 from psiflow_cli.extxyz.frame import is_isolated_atom
+from psiflow_cli.stages.core.structures import Structures
 from psiflow_cli.stages.select.split import assign
 from psiflow_cli.stages.train import data_checks
 from psiflow_cli.stages.train.e0s import E0S, note_atom
@@ -38,6 +40,11 @@ class Sources:
         for part in ("train", "valid") if self.replay else ():
             for frame in self.old[part]() if part in self.old else ():
                 yield frame, None
+
+    def where(self, source: str, number: int) -> str:
+        """Where a frame of `frames` or of `valid` is."""
+        reader = self.frames if source == "frames" or self.valid is None else self.valid
+        return next(islice(reader(), number, None)).where
 
 
 @dataclass
@@ -71,7 +78,8 @@ class Dataset:
 
 @dataclass
 class _Seen:
-    """What was read of one source: for each frame its structure, None for an isolated atom, and its elements."""
+    """What was read of one source: for each frame its number, then its structure's, None for an isolated atom, and its
+    elements."""
 
     ids: list[int | None] = field(default_factory=list)
     elements: list[frozenset[str]] = field(default_factory=list)
@@ -84,11 +92,16 @@ def read(sources: Sources, share: float, seed: int, mixed: bool = False) -> Data
     taken together. Raises BadData for what cannot be trained on; see `data_checks`, too.
     """
     data = Dataset(data_checks.Levels(sources.keys))
-    overlap = data_checks.Overlap(_structures(sources.valid))
-    new = _survey(sources.frames, sources.keys, data, overlap)
-    valid = _survey(sources.valid, sources.keys, data)
+    structures = Structures()
+    new = _survey(sources.frames, sources.keys, data, structures)
+    valid = _survey(sources.valid, sources.keys, data, structures)
     aside = data if sources.replay else Dataset(data_checks.Levels(None))
-    old = {part: _survey(sources.old[part], None, aside) for part in ("train", "valid") if part in sources.old}
+    old = {
+        part: _survey(sources.old[part], None, aside, structures) for part in ("train", "valid") if part in sources.old
+    }
+    firsts = structures.firsts()
+    for seen in (new, valid, *old.values()):
+        seen.ids = [None if number is None else firsts[number] for number in seen.ids]
     known: dict[int, str] = {key: part for part, seen in old.items() for key in seen.ids if key is not None}
     data.parts = _drawn(new.ids, {"train": 1 - share, "valid": share} if not sources.valid else None, seed, known)
     data.parts += ["atom" if key is None else "valid" for key in valid.ids]
@@ -101,7 +114,7 @@ def read(sources: Sources, share: float, seed: int, mixed: bool = False) -> Data
             data.replayed += parts.count("train")
             data.parts += parts
             kinds += seen.elements
-    data.notes += overlap.check({key for key in new.ids if key is not None})
+    data.notes += data_checks.check_overlap(new.ids, valid.ids, sources.where)
     trained = {e for part, elements in zip(data.parts, kinds, strict=True) if part == "train" for e in elements}
     data_checks.check_elements(trained, data.first, sources.valid is None)
     data.notes += data.levels.check(mixed)
@@ -109,13 +122,7 @@ def read(sources: Sources, share: float, seed: int, mixed: bool = False) -> Data
     return data
 
 
-def _structures(reader: Reader | None) -> dict[int, str]:
-    """Where each structure of a file is, without isolated atoms."""
-    frames = reader() if reader else ()
-    return {data_checks.frame_key(frame): frame.where for frame in frames if not is_isolated_atom(frame)}
-
-
-def _survey(reader: Reader | None, keys: Keys, data: Dataset, overlap: data_checks.Overlap | None = None) -> _Seen:
+def _survey(reader: Reader | None, keys: Keys, data: Dataset, structures: Structures) -> _Seen:
     seen = _Seen()
     kinds: dict[frozenset[str], frozenset[str]] = {}
     for frame in reader() if reader else ():
@@ -123,10 +130,8 @@ def _survey(reader: Reader | None, keys: Keys, data: Dataset, overlap: data_chec
             seen.ids.append(None)
             seen.elements.append(frozenset())
             continue
-        key = data_checks.frame_key(frame)
-        if overlap:
-            overlap.see(key, frame)
-        seen.ids.append(key)
+        seen.ids.append(len(structures))
+        structures.add(frame)
         elements = frozenset(frame.symbols)
         seen.elements.append(kinds.setdefault(elements, elements))
     return seen
