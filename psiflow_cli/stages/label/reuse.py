@@ -65,14 +65,16 @@ class Reuse:
         others = range(len(ids), len(self._structures))
         again = any(ids[index] in left for number in others for index in copies.of(number))
         for number, (frame, identity) in zip(others, self._labelled() if again else (), strict=False):
-            for key in {ids[index] for index in copies.of(number)}.intersection(left):
+            for key in {ids[index] for index in copies.of(number) if ids[index] in left}:
                 if frame.info.get("psiflow_id") not in (identity, f"{key:016x}"):
                     changed += 1
                 elif label := _label(frame):
                     left.discard(key)
                     yield key, label
         if changed:
-            note(f"{changed} labels are not taken over: psiflow_id says that they are those of other positions")
+            note(
+                f"{changed} labels are not taken over: by psiflow_id they are of other positions, in a file now changed"
+            )
 
     def take(self, ids: array[int], needed: IdSet, results: Results | None) -> None:
         """Journal the labels that there are for needed frames (without results: only look), which are then needed no
