@@ -14,11 +14,10 @@ do not cancel in all four, in a perfect crystal either. The cell vectors are fir
 Math. 77, 143 (1874)), by a scalar product in which no usual lattice has vectors of equal length: those would make the
 result ambiguous. The reduced vectors are also a part of each sum.
 
-Rounding by up to d changes a sum by about 0.7 `_SLOPE` d √N for N atoms: 1e-7 for eight decimals and 900 atoms; the
-sums of larger frames are scaled down to this. `TOLERANCE` is 3e-6: eight decimals are 30 standard deviations inside,
-and seven decimals agree up to about a hundred atoms. What differs changes all four sums: one of 900 atoms moved by
-1e-4 Å by about 1e-4, a step of 0.1 fs, which moves all atoms, by 1e-3 or more. The last steps of a relaxation are
-several structures as long as a step moves the atoms by more than about 3e-6 Å / √N.
+The sums are divided by √N for N atoms. Rounding to eight decimals then changes them by up to about 5e-8, in frames of
+any size, and by a little more if the lattice is rounded, too; `TOLERANCE` is 2.5e-7. Moving one atom by d Å changes
+some of them by about d/√N, and a step of 0.1 fs, which moves all atoms, changes all four by 1e-4 or more. The steps of
+a relaxation are several structures down to about 1e-6 Å. Six decimals are too few for a structure to be recognised.
 """
 
 from __future__ import annotations
@@ -42,13 +41,12 @@ from psiflow_cli.extxyz.layout import Cell
 Vector = tuple[float, float, float]
 Place = tuple[int, int, int, int]
 
-_UNIT = 2.0**-30  # of the four numbers
-TOLERANCE = round(3e-6 / _UNIT)
+_UNIT = 2.0**-36  # of the four numbers
+TOLERANCE = round(2.5e-7 / _UNIT)
 """Each of the four numbers of two frames differs by no more, if they are one structure."""
-_LARGE = 900  # atoms; of larger frames, the sums are scaled down
 
 _SLOPE = 1.3  # 1/Å
-_UNEVEN = 0.6  # part of the slope that varies
+_UNEVEN = 0.4  # part of the slope that varies
 _SHIFTS = (1.1, 2.3, 0.4)
 _GOLDEN = 0.6180339887498949
 _ALONG: Vector = (0.83, 0.47, 0.29)
@@ -103,7 +101,7 @@ def _of_kind(symbols: tuple[str, ...], kind: str, ordered: bool) -> tuple[list[f
     origin = struct.unpack("<4Q", hashlib.sha256(f"{atoms} {kind}".encode()).digest())
     numbers = range(len(symbols)) if ordered else map(SYMBOLS.index, symbols)
     weights = [0.7 + 0.6 * math.fmod((number + 1) * _GOLDEN, 1.0) for number in numbers]
-    return weights, origin, 1 / max(1.0, math.sqrt(len(symbols) / _LARGE))
+    return weights, origin, 1 / math.sqrt(len(symbols))
 
 
 @lru_cache(maxsize=64)

@@ -17,7 +17,7 @@ from psiflow_cli.commands.shared import references, runner
     "Change of the input to try with a frame that does not converge; again for the next thing to try "
     "[default: those of INPUT.recover.toml].")  # fmt: skip
 @options.texts("--from taken_from", "FILE",
-    "Take labels over from here where frame and reference are the same; may be repeated.")  # fmt: skip
+    "Take labels over from here where structure and reference are the same; may be repeated.")  # fmt: skip
 @options.flag("--retry-failed", "Try again what failed for the frame's own reasons, too.")
 @options.flag("--strict-version", "Compute anew what another version of the code has labelled.")
 @options.trust
@@ -39,7 +39,8 @@ def command(
     """Compute energies, forces and stress of FRAMES with a reference method.
 
     Frames that fail go to a file of their own, with the class and the reason of the failure. Run the same command again
-    to go on where it stopped; frames that are new in FRAMES are computed, the others are not.
+    to go on where it stopped; frames that are new in FRAMES are computed, the others are not. Of several
+    frames with the same structure (see psiflow-files(7)) one is computed.
 
     \b
     Examples:
