@@ -71,25 +71,33 @@ def psiflow(*arguments, code=0):
 
 
 @pytest.fixture
-def learned(tmp_path, monkeypatch):
+def learned(once, tmp_path, monkeypatch):
     """A folder with the errors of two models on the same frames, and a labelling that failed."""
+    shutil.copytree(once("learned", _learn) / "moved", tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PSIFLOW_SITE", raising=False)
-    Path("threads.toml").write_text(springs.SITE)
-    Path("test.xyz").write_text("".join(FRAME.format(NASTY if i == 13 else "", i / 100) for i in range(15)))
-    Path("bad.xyz").write_text(FRAME.format("", 0.1).replace("H 0.96", "U 0.96"))
-    for k, strength in ((2, 2.0), (10, 1.0)):
-        folder = Path("loop", f"round-{k}")
-        folder.mkdir(parents=True)
-        springs.bundle(folder / "one.model", strength)
-        psiflow(
-            "evaluate", "test.xyz", "--model", folder / "one.model",
-            "-o", folder / "e.xyz", "--plot", folder / "parity.png",
-        )  # fmt: skip
-    slow = Path(__file__).with_name("slow_reference.py")
-    Path("bad.xyz").write_text(FRAME.format("", 102))
-    psiflow("label", "bad.xyz", "--reference", slow, "-o", "loop/labels.xyz", code=1)
     return Path("loop")
+
+
+def _learn(folder):
+    (folder / "first").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder / "first")
+        patch.delenv("PSIFLOW_SITE", raising=False)
+        Path("threads.toml").write_text(springs.SITE)
+        Path("test.xyz").write_text("".join(FRAME.format(NASTY if i == 13 else "", i / 100) for i in range(15)))
+        for k, strength in ((2, 2.0), (10, 1.0)):
+            round_k = Path("loop", f"round-{k}")
+            round_k.mkdir(parents=True)
+            springs.bundle(round_k / "one.model", strength)
+            psiflow(
+                "evaluate", "test.xyz", "--model", round_k / "one.model",
+                "-o", round_k / "e.xyz", "--plot", round_k / "parity.png",
+            )  # fmt: skip
+        slow = Path(__file__).with_name("slow_reference.py")
+        Path("bad.xyz").write_text(FRAME.format("", 102))
+        psiflow("label", "bad.xyz", "--reference", slow, "-o", "loop/labels.xyz", code=1)
+    (folder / "first").rename(folder / "moved")  # so that no copy finds the first one's files under their old names
 
 
 def errors(folder):
