@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from psiflow_cli import toml
+from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData, NoInput, UsageError, nearest
 
 Kind = type | tuple[str, ...]
 """Of an option: `str`, `int` or `float` (both above zero), `bool`, `dict` (a text, or a text per element), or names."""
 
 
+GIVE_ATOMS = "leave one, or keep the input's own atoms, which say whose each is, in the order of the frames"
+"""The hint for an input with several kinds of an element and no atoms."""
 Value = str | int | float | bool | dict[str, str]  # of an option, in canonical form
 
 
@@ -36,6 +39,47 @@ def beside(path: Path, name: str, folders: list[Path], line: int) -> str:
             return (folder / name).read_bytes().decode("latin-1")
     looked = ", ".join(map(str, (path.parent, *folders)))
     raise NoInput(f"{path}:{line}: {name} is in none of {looked}", "put it beside the input")
+
+
+def element(label: str) -> str:
+    """The element of an atom's label such as Fe, FE1, Fe_up, O-w or H(1), or "": two letters that are one, else one."""
+    for length in (2, 1):
+        symbol = label[:length].capitalize()
+        if symbol in SYMBOLS:
+            return symbol
+    return ""
+
+
+def several(kinds: Iterable[str], atoms: Iterable[str]) -> dict[str, list[str]]:
+    """The labels of each element that has more than one: of `kinds`, those that a template's own `atoms` have."""
+    used = set(atoms)
+    in_use = {element(label) for label in used}
+    labels: dict[str, list[str]] = {}
+    for kind in kinds:
+        if kind in used or element(kind) not in in_use:
+            labels.setdefault(element(kind), []).append(kind)
+    return {symbol: names for symbol, names in labels.items() if len(names) > 1}
+
+
+def firsts(kinds: Sequence[str]) -> list[str]:
+    """One label of each element, the first: the atoms of a template that is for single atoms."""
+    return list({element(kind): kind for kind in reversed(kinds)}.values())
+
+
+def labelled(symbols: Sequence[str], kinds: Sequence[str], atoms: Sequence[str]) -> list[str]:
+    """The label of each atom of a frame.
+
+    Where an element has several kinds, the template's own atoms say which is whose, if they are the frame's in the
+    same order. Raises ValueError if they are not.
+    """
+    unclear = [symbol for symbol in several(kinds, atoms) if symbol in symbols]
+    if unclear:
+        if [element(label) for label in atoms] != list(symbols):
+            raise ValueError(f"the input has several kinds of {unclear[0]}, and other atoms than the frame")
+        return list(atoms)
+    used = [kind for kind in kinds if kind in atoms]
+    of_element = {element(kind): kind for kind in reversed([*used, *kinds])}
+    return [of_element.get(symbol, symbol) for symbol in symbols]
 
 
 def table(path: Path | None, reference: str) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -141,6 +142,82 @@ def test_failures(
     assert message in label["message"]
 
 
+TWO_SPECIES = (
+    TEMPLATE.replace("= 20", "= 15, tot_charge = 1")
+    .replace("1d-10", "1d-12")
+    .replace("H 1.008 H.UPF", "H_u 1.008 H.UPF\nH2 1.008 hard.UPF")
+)
+OWN_ATOMS = "ATOMIC_POSITIONS {crystal}\nH2 0 0 0\nH_u 0.3 0 0 0 0 0\nH_u 0.6 0 0\n"
+THREE = {**HYDROGEN, "symbols": ["H"] * 3, "positions": [[0.1, 0.0, 0.2], [0.9, 0.1, 0.15], [1.9, 0.0, 0.4]]}
+
+
+@installed
+def test_two_species_of_an_element_equal_pw_by_hand(context: Any, tmp_path: Path) -> None:
+    """The template's own atoms say which of two pseudopotentials is whose."""
+    pseudopotential.hydrogen(tmp_path)
+    pseudopotential.hydrogen(tmp_path, "hard.UPF", 0.8)
+    task = context()
+    label = one(THREE, read(tmp_path, TWO_SPECIES + OWN_ATOMS), task)
+    control = "&CONTROL\n outdir = './hand', pseudo_dir = './'\n/\n&SYSTEM\n nat = 3, ntyp = 2, ibrav = 0"
+    atoms = "ATOMIC_POSITIONS angstrom\nH2 0.1 0.0 0.2\nH_u 0.9 0.1 0.15\nH_u 1.9 0.0 0.4\n"
+    cell = "CELL_PARAMETERS angstrom\n4 0 0\n0 4.2 0\n0 0 4.5\n"
+    (tmp_path / "hand.in").write_text(TWO_SPECIES.replace("&SYSTEM", control) + atoms + cell)
+    done = subprocess.run(
+        ["pw.x", "-in", "hand.in"], cwd=tmp_path, env=environment(task), capture_output=True, text=True, check=True
+    )
+    energy = float(re.findall(r"^! +total energy += +(\S+) Ry", done.stdout, re.M)[-1]) * 13.605693
+    assert label["energy"] == pytest.approx(energy, abs=2e-5)
+    others = OWN_ATOMS.replace("H2", "H_u").replace("H_u 0.3", "H2 0.3")
+    assert abs(one(THREE, read(tmp_path, TWO_SPECIES + others), task)["energy"] - label["energy"]) > 0.05
+
+
+def test_species_of_an_element(tmp_path: Path) -> None:
+    (tmp_path / "hard.UPF").write_text("<UPF/>")
+    found = read(tmp_path, TWO_SPECIES + OWN_ATOMS)
+    reference.check(found, {"H"})
+    written = reference.render(THREE, found).partition("ATOMIC_POSITIONS")[2]
+    assert re.findall(r"^H\w* ", written, re.M) == ["H2 ", "H_u ", "H_u "]
+    with pytest.raises(BadData, match=r"first frame: the input has several kinds of H, and other atoms than the frame"):
+        reference.render(HYDROGEN, found)
+    with pytest.raises(BadData, match="ATOMIC_SPECIES has several H: H_u, H2"):
+        reference.check(read(tmp_path, TWO_SPECIES), {"H"})
+    unused = read(tmp_path, TWO_SPECIES + OWN_ATOMS.replace("H_u", "H2"))
+    reference.check(unused, {"H"})
+    atom = {**HYDROGEN, "symbols": ["H"], "positions": [[0.0] * 3]}
+    assert "\nH2 0.0" in reference.render(atom, unused).partition("ATOMIC_POSITIONS")[2]
+    for template in (TWO_SPECIES, TWO_SPECIES + OWN_ATOMS):
+        alone = reference.isolated(read(tmp_path, template))
+        reference.check(alone, {"H"})
+        assert "\nH_u 0.0" in reference.render({**atom, "multiplicity": 2}, alone).partition("ATOMIC_POSITIONS")[2]
+
+
+@pytest.mark.parametrize(
+    ("isolation", "pbc", "message"),
+    [
+        ("'none'", [False] * 3, "periodic in three directions"),
+        ("'mt'", [True] * 3, 'is for frames with pbc="F F F"'),
+        ("'martyna-tuckerman'", [True, True, False], 'is for frames with pbc="F F F"'),
+        ("'2D'", [True] * 3, 'is for frames with pbc="T T F"'),
+        ("'esm', esm_bc = 'bc1'", [False] * 3, 'is for frames with pbc="T T F"'),
+        ("'esm', esm_bc = 'pbc'", [False] * 3, "periodic in three directions"),
+    ],
+)
+def test_a_frame_is_periodic_as_the_template_has_it(
+    context: Any, tmp_path: Path, isolation: str, pbc: list[bool], message: str
+) -> None:
+    settings = read(tmp_path, TEMPLATE.replace("= 20", f"= 20, assume_isolated = {isolation}"))
+    label = one({**HYDROGEN, "pbc": pbc}, settings, context())
+    assert label["failure"] == "invalid-input"
+    assert message in label["message"]
+
+
+def test_a_multiplicity_without_a_meaning(context: Any, tmp_path: Path) -> None:
+    settings = read(tmp_path, TEMPLATE.replace("= 20", "= 20, noncolin = .true."))
+    label = one({**HYDROGEN, "multiplicity": 3}, settings, context())
+    assert label["failure"] == "invalid-input"
+    assert "no meaning with noncolin" in label["message"]
+
+
 @installed
 def test_a_molecule_has_no_stress(context: Any, tmp_path: Path) -> None:
     pseudopotential.hydrogen(tmp_path)
@@ -253,11 +330,20 @@ def test_changes(tmp_path: Path) -> None:
         (TEMPLATE.replace("K_POINTS gamma\n", ""), ": there is no card K_POINTS"),
         (TEMPLATE.replace("H 1.008 H.UPF\n", ""), ": there are no ATOMIC_SPECIES"),
         (TEMPLATE.replace("H 1.008 H.UPF", "H 1.008"), ":8: H 1.008 is no species"),
-        (TEMPLATE.replace("H.UPF\n", "H.UPF\nH2 2.0 H.UPF\n"), ":9: a second species of H"),
+        (TEMPLATE.replace("H.UPF\n", "H.UPF\nH 2.0 H.UPF\n"), ":9: H is there already"),
+        (TEMPLATE.replace("H 1.008", "Qq 1.008"), ":8: Qq is of no element"),
+        (TEMPLATE.replace("gamma", "tpiba\n1\n0.25 0.25 0.25 1"), ":9: K_POINTS tpiba lists points in units of"),
+        (TEMPLATE.replace("K_POINTS gamma", "K_POINTS\n2\n0 0 0 1\n0 0 0.5 1"), ":9: K_POINTS tpiba lists points"),
+        (TEMPLATE.replace("gamma", "{crystal_b}\n1\n0 0 0 9"), ":9: K_POINTS crystal_b is a path for bands"),
+        (TEMPLATE + "HUBARD {atomic}\nU H-1s 1.0\n", ":10: HUBARD {atomic} is no part of K_POINTS gamma"),
+        (TEMPLATE + "ATOMIC_FORCES\nH 0 0 0.1\n", ":10: forces on the template's own atoms"),
+        (TEMPLATE + "HUBBARD atomic\nU H-1s 1.0\nV H-1s H-1s 1 2 0.5\n", ":12: V H-1s H-1s 1 2 0.5 names atoms by"),
+        (TEMPLATE.replace("= 20", "= 20\n Hubbard_V(1,2,1) = 0.5"), ":3: hubbard_v(1,2,1) names atoms by number"),
+        (TEMPLATE.replace("= 20", "= 20\n assume_isolated = 'm-p'"), ":3: pw.x prints the Makov-Payne correction"),
         (TEMPLATE.replace("ecutwfc = 20", "ecutwfc 20"), ":2: ecutwfc 20 is not KEY = VALUE"),
-        ("&SYSTEM\n ecutwfc = 20\n", ": the namelist &SYSTEM is never closed"),
+        ("&SYSTEM\n ecutwfc = 20\n", ":1: the namelist &SYSTEM is never closed"),
         ("nonsense\n" + TEMPLATE, ":1: nonsense is neither"),
-        ("&CONTROL\n calculation = 'bands' /\n" + TEMPLATE, ": calculation = 'bands' gives no forces"),
+        ("&CONTROL\n calculation = 'bands' /\n" + TEMPLATE, ":2: calculation = 'bands' gives no forces"),
     ],
 )
 def test_wrong_templates(tmp_path: Path, text: str, message: str) -> None:

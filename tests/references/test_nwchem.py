@@ -48,6 +48,12 @@ def one(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]
             "Total DFT energy =",
         ),
         (
+            f"charge 1\n{DFT.replace('xc', 'mult 2; xc')}",
+            {},
+            f"charge 1\n{DFT.replace('xc', 'mult 2; xc')}",
+            "Total DFT energy =",
+        ),
+        (
             f"{BASIS}scf\n uhf\nend\ntask mp2 optimize\n",
             CHARGED,
             f"charge 1\n{BASIS}scf\n uhf\n doublet\nend\ntask mp2 gradient\n",
@@ -85,7 +91,8 @@ def test_equals_nwchem_by_hand(
         ({}, f"{BASIS}scf\n maxiter 1\nend\ntask scf gradient\n", "unconverged", "did not converge"),
         ({"charge": 1}, DFT, "invalid-input", "impossible for 9 electrons"),
         ({"multiplicity": 2}, DFT, "invalid-input", "multiplicity 2 is impossible"),
-        ({}, DFT.replace("xc", "mult 2\n xc"), "invalid-input", "multiplicity not compatible"),
+        ({}, DFT.replace("xc", "mult 2\n xc"), "invalid-input", "multiplicity 2 is impossible"),
+        ({}, f"{BASIS}ccsd\n maxiter 2\nend\ntask ccsd gradient\n", "unconverged", "did not converge"),
         (CHARGED, f"{BASIS}task mp2 gradient\n", "invalid-input", "unknown SCFTYPE"),
     ],
 )
@@ -104,6 +111,7 @@ def test_failures(
         (DFT.replace("xpbe96", "nonsense"), "xc_input: invalid format"),
         (DFT.replace("6-31g", "no-such-basis"), "failed opening basis file"),
         ("nonsense 3\nend\n" + DFT, "unknown directive nonsense"),
+        (DFT.replace("xc", "iteration 9\n xc"), "dft_input: unknown directive: iteration 9"),
     ],
 )
 def test_a_wrong_template_ends_the_run(
@@ -118,6 +126,47 @@ def test_a_periodic_frame_is_refused(frame: Any, context: Any, tmp_path: Path) -
     label = one(frame(), read(tmp_path, DFT), context())
     assert label["failure"] == "invalid-input"
     assert "the frame is periodic" in label["message"]
+
+
+TAGS = DFT.replace("* library 6-31g", "O library 6-31g\n H library sto-3g\n H1 library 6-31g")
+OWN_ATOMS = "geometry units au\n symmetry c1\n O 0 0 0 mass 18\n H1 0 0 1\n H_x 0 1d0 0\nend\n"
+
+
+@installed
+def test_the_basis_of_a_tag_equals_nwchem_by_hand(molecule: Any, context: Any, tmp_path: Path) -> None:
+    """The template's own atoms say whose it is; its other H has the basis of H, as NWChem has it."""
+    frame, task = molecule(), context()
+    label = one(frame, read(tmp_path, OWN_ATOMS + TAGS), task)
+    rows = [" ".join([tag, *map(str, row)]) for tag, row in zip(["O", "H1", "H"], frame["positions"], strict=True)]
+    geometry = "\n".join(["geometry noautosym noautoz nocenter", *rows, "end"])
+    (tmp_path / "hand.nw").write_text(f"start hand\n{geometry}\n{TAGS}")
+    done = subprocess.run(
+        ["nwchem", "hand.nw"], cwd=tmp_path, env=environment(task), capture_output=True, text=True, check=True
+    )
+    assert label["energy"] == pytest.approx(
+        float(re.findall(rf"Total DFT energy =\s+{NUMBER}", done.stdout)[-1]) * EV, abs=1e-3
+    )
+    other = {**frame, "symbols": ["H", "O", "H"]}
+    mismatch = one(other, read(tmp_path, OWN_ATOMS + TAGS), task)
+    assert mismatch["failure"] == "invalid-input"
+    assert "several kinds of H, and other atoms than the frame" in mismatch["message"]
+
+
+def test_tags(molecule: Any, tmp_path: Path) -> None:
+    found = read(tmp_path, OWN_ATOMS + TAGS)
+    assert found["atoms"] == ["O", "H1", "H"]
+    reference.check(found, {"O", "H"})
+    with pytest.raises(BadData, match="several H: H, H1"):
+        reference.check(read(tmp_path, TAGS), {"O", "H"})
+    reference.check(read(tmp_path, TAGS), {"O"})
+    reference.check(reference.isolated(read(tmp_path, TAGS)), {"O", "H"})
+    of_all = TAGS.replace("O library 6-31g\n H library sto-3g", "* library 6-31g except H1")
+    assert read(tmp_path, OWN_ATOMS + of_all)["atoms"] == ["O", "H1", "H"]
+    only = read(tmp_path, TAGS.replace(" H library sto-3g\n", ""))
+    assert "atoms" not in only
+    assert "  H1 " in reference.render(molecule(), only)
+    in_full = read(tmp_path, BASIS.replace("*", "nitrogen") + "task scf\n")
+    assert "  Ni 0" in reference.render(molecule(symbols=["Ni"], positions=[[0.0] * 3]), in_full)
 
 
 PRODUCTION = """\
@@ -137,6 +186,7 @@ Basis  # of two lines
     sto-3g
 END
 dft; xc b3lyp; iterations 50; end
+constraints; fix atom 1; end
 task dft optimize
 """
 
@@ -146,7 +196,7 @@ def test_a_production_input_works_as_it_is(tmp_path: Path) -> None:
     kept = "memory 500 mb\nBasis\nO library 6-31g\nH library sto-3g\nEND\ndft\nxc b3lyp\niterations 50\nend\n"
     assert found == {"template": kept, "theory": "dft", "charge": -1}
     dropped = reference.replaced(tmp_path / "nwchem.nw")
-    assert dropped == ["start", "title", "geometry", "task dft optimize"]
+    assert dropped == ["start", "title", "geometry", "constraints", "task dft optimize"]
     reference.check(found, {"O", "H"})
     with pytest.raises(BadData, match="no N"):
         reference.check(found, {"N"})
@@ -172,7 +222,13 @@ def test_changes_and_isolated_atoms(tmp_path: Path) -> None:
         (BASIS, ":1: there is no task"),
         (DFT + "task dft energy\n", ":8: a second task"),
         (BASIS + "task shell ls\n", ":4: no forces from task shell"),
-        (BASIS + "charge\ntask dft\n", ":4: charge needs a number"),
+        (BASIS + "charge\ntask dft\n", ":4: charge needs a whole number"),
+        (BASIS + "charge 0.5\ntask dft\n", ":4: charge needs a whole number"),
+        ("geometry\n bqH 0 0 0\nend\n" + DFT, ":2: bqh is a centre without an atom"),
+        ("geometry\n H 0 0 0 charge 0.5\nend\n" + DFT, ":2: a charge of its own"),
+        ("bq\n 0 0 3 1.0\nend\n" + DFT, ":1: point charges stand where"),
+        ("constraints\n fix atom 1\n spring bond 1 2 1.0 2.0\nend\n" + DFT, ":3: spring adds an energy"),
+        (DFT.replace("xc", "cdft 1 1 charge 0.5\n xc"), ":5: cdft names atoms by number"),
         ("include other.nw\n" + DFT, ":1: include is not understood"),
     ],
 )

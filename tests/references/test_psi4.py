@@ -68,6 +68,42 @@ def test_equals_psi4_by_hand(
     assert re.fullmatch(r"Psi4 \d+\.\d+\S*", label["code"])
 
 
+LABELS = "set basis sto-3g\nbasis {\nassign sto-3g\nassign H1 6-31g\n}\ngradient('hf')\n"
+OWN_ATOMS = "molecule {{\n{state}\nO 0 0 0\nH1 0.7 0 0.6 # first\nH_x@2.014 1 0.9 2 a\na = 104\nunits angstrom\n}}\n"
+
+
+@installed
+def test_what_a_molecule_says_of_its_atoms_equals_psi4_by_hand(molecule: Any, context: Any, tmp_path: Path) -> None:
+    """Charge, multiplicity, and the label with a basis of its own."""
+    frame, task = molecule(), context()
+    label = one(
+        frame, read(tmp_path, OWN_ATOMS.format(state="1 2") + LABELS.replace("set", "set reference uhf\nset", 1)), task
+    )
+    rows = [" ".join([tag, *map(str, row)]) for tag, row in zip(["O", "H1", "H"], frame["positions"], strict=True)]
+    by_hand = ["molecule {", "1 2", *rows, "}", "set reference uhf", LABELS.replace("gradient", "energy")]
+    (tmp_path / "hand.dat").write_text("\n".join(by_hand))
+    subprocess.run(["psi4", "hand.dat"], cwd=tmp_path, env=environment(task), check=True)
+    printed = (tmp_path / "hand.out").read_text()
+    assert label["energy"] == pytest.approx(float(re.findall(rf"Final Energy: +{NUMBER}", printed)[-1]) * EV, abs=1e-3)
+
+
+def test_labels(molecule: Any, context: Any, tmp_path: Path) -> None:
+    found = read(tmp_path, OWN_ATOMS.format(state="-1 1") + LABELS)
+    assert (found["charge"], found["multiplicity"], found["atoms"]) == (-1, 1, ["O", "H1", "H"])
+    reference.check(found, {"O", "H"})
+    assert "\n  -1 1\n" in reference.render(molecule(), found)
+    assert "\n  0 2\n" in reference.render(molecule(charge=0, multiplicity=2), found)
+    with pytest.raises(BadData, match="first frame: the input has several kinds of H"):
+        reference.render(molecule(symbols=["H", "O", "H"]), found)
+    with pytest.raises(BadData, match="the Psi4 input has several H: H, H1"):
+        reference.check(read(tmp_path, LABELS), {"H"})
+    assert "charge" not in reference.isolated(found)
+    reference.check(reference.isolated(found), {"H"})
+    neutral = read(tmp_path, OWN_ATOMS.format(state="0 1") + PBE)
+    assert neutral == read(tmp_path, PBE)
+    assert one(molecule(multiplicity=1), found, context())["failure"] == "invalid-input"
+
+
 @installed
 @pytest.mark.parametrize("method", ["mp2", "mp3"])
 def test_the_energy_is_that_of_the_forces(molecule: Any, context: Any, tmp_path: Path, method: str) -> None:
@@ -87,6 +123,12 @@ def test_the_energy_is_that_of_the_forces(molecule: Any, context: Any, tmp_path:
     ("changes", "template", "kind", "message"),
     [
         ({}, "set basis sto-3g\nset maxiter 2\ngradient('scf')\n", "unconverged", "did not converge"),
+        (
+            {},
+            "set basis sto-3g\nset maxiter 2\nset fail_on_maxiter false\ngradient('scf')\n",
+            "unconverged",
+            "did not converge",
+        ),
         ({"charge": 1}, PBE, "invalid-input", "impossible for 9 electrons"),
         (CHARGED, f"set reference rhf\n{PBE}", "invalid-input", "only for singlets"),
     ],
@@ -171,6 +213,10 @@ def test_changes(tmp_path: Path) -> None:
         (f"{PBE}energy('scf')\n", ":3: a second calculation"),
         ("set {\n basis 6-31g\n", ":1: the block set is never closed"),
         ("gradient('pbe', molecule=water)\n", ":1: gradient() takes its method only"),
+        ("molecule { H\n@O 1 0.9\n}\n" + PBE, ":2: @O is a basis without an atom"),
+        ("molecule {\nH 0 0 0\nGh(H) 0 0 1\n}\n" + PBE, ":3: Gh(H) is a basis without an atom"),
+        ("molecule {\n0 1\nHe\n--\n1 1\nHe 1 3\n}\n" + PBE, ":5: charge and multiplicity of a fragment"),
+        ("set {\n docc [4]\n}\n" + PBE, ":2: docc is for the template's own molecule"),
         ("import os\n" + PBE, ":1: import is not understood"),
         ("}\n" + PBE, ":1: } is not understood"),
     ],

@@ -67,10 +67,14 @@ def replaced(input_file: Path) -> list[str]:
 
 
 def check(settings: Settings, elements: set[str]) -> None:
-    """Raise BadData for an element without a species."""
-    species = {template.element(label) for label, _, _ in settings["species"]}
-    for missing in sorted(elements - species):
+    """Raise BadData for an element without a species, or with several of which no frame says whose they are."""
+    kinds = [label for label, _, _ in settings["species"]]
+    for missing in sorted(elements - set(map(inputs.element, kinds))):
         raise BadData(f"ATOMIC_SPECIES has no {missing}", f"add a line to it, as in: {missing} 1.0 {missing}.UPF")
+    atoms = settings.get("atoms", [])
+    for symbol, names in inputs.several(kinds, atoms).items():
+        if symbol in elements and symbol not in map(inputs.element, atoms):
+            raise BadData(f"ATOMIC_SPECIES has several {symbol}: {', '.join(names)}", inputs.GIVE_ATOMS)
 
 
 def render(frame: Frame, settings: Settings) -> str:
@@ -78,7 +82,10 @@ def render(frame: Frame, settings: Settings) -> str:
     reason, frame = _unsupported(frame, settings)
     if reason:
         raise BadData(f"the first frame: {reason}")
-    return build(frame, settings)
+    try:
+        return build(frame, settings)
+    except ValueError as error:
+        raise BadData(f"the first frame: {error}") from None
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
@@ -100,7 +107,11 @@ def isolated(settings: Settings) -> Settings:
     """The settings for single atoms: neutral, spin-polarised, without dispersion, in a box and at gamma."""
     keys = {k: v for k, v in settings["namelists"]["system"].items() if k not in ("vdw_corr", "tot_charge")}
     namelists = {**settings["namelists"], "system": {**keys, "nspin": "2"}}
-    return {**settings, "namelists": namelists, "cards": {"K_POINTS": "K_POINTS gamma"}, "box": _BOX}
+    alone: Settings = {**settings, "namelists": namelists, "cards": {**settings["cards"], "K_POINTS": "K_POINTS gamma"}}
+    kinds = [label for label, _, _ in settings["species"]]
+    if inputs.several(kinds, []):
+        alone["atoms"] = inputs.firsts(kinds)
+    return {**alone, "box": _BOX}
 
 
 def code(context: Context) -> str:
@@ -112,9 +123,14 @@ def _unsupported(frame: Frame, settings: Settings) -> tuple[str, Frame]:
     edge = settings.get("box")
     if edge and frame.get("cell") is None:
         return "", {**frame, "cell": [[edge, 0.0, 0.0], [0.0, edge, 0.0], [0.0, 0.0, edge]]}
-    alone = "assume_isolated" in settings["namelists"]["system"]
-    if frame.get("cell") is None or not (all(frame.get("pbc") or [False]) or alone):
+    system, pbc = settings["namelists"]["system"], frame.get("pbc") or [False] * 3
+    if frame.get("multiplicity") is not None and system.get("noncolin", "").lower().startswith((".t", "t")):
+        return "its multiplicity has no meaning with noncolin = .true.: leave one of them out", frame
+    alone, axes = template.isolation(system)
+    if frame.get("cell") is None or not (all(pbc) or alone):
         return "pw.x computes frames that are periodic in three directions, or have a cell and assume_isolated", frame
+    if alone and "".join("FT"[bool(on)] for on in pbc) != axes:
+        return f"assume_isolated = '{alone}' is for frames with pbc=\"{' '.join(axes)}\"", frame
     return "", frame
 
 
@@ -123,7 +139,10 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     reason = validity.invalid(boxed) or reason
     if reason:
         return failure("invalid-input", reason)
-    text = build(boxed, settings)
+    try:
+        text = build(boxed, settings)
+    except ValueError as error:
+        return failure("invalid-input", str(error))
     files = {name: contents.encode("latin-1") for name, contents in settings["files"].items()}
     ran = single_run.run(PROGRAM, ["-in", _INPUT], {**files, _INPUT: text}, context, (_XML,))
     return single_run.label(PROGRAM, ran, frame, text, context, _converted)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from psiflow_cli import inputs
 from psiflow_cli.errors import BadData
 from psiflow_cli.worker.structures.units import BOHR
 
@@ -27,7 +28,7 @@ CONTROLLED = {
     ),
     "system": ("ibrav", "celldm", "a", "b", "c", "cosab", "cosac", "cosbc", "nat", "space_group"),
 }
-_DROPPED_CARDS = ("ATOMIC_POSITIONS", "CELL_PARAMETERS", "CONSTRAINTS", "ATOMIC_VELOCITIES", "ATOMIC_FORCES")
+_DROPPED_CARDS = ("ATOMIC_POSITIONS", "CELL_PARAMETERS", "CONSTRAINTS", "ATOMIC_VELOCITIES")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _KEY = re.compile(r"([a-z_]\w*)\s*(\([\d,\s]+\))?\s*=", re.I)
 _CALCULATIONS = ("scf", "relax", "vc-relax", "md", "vc-md")
@@ -41,6 +42,7 @@ class Settings(TypedDict):
     species: list[list[str]]  # [label, mass, file]
     cards: dict[str, str]
     files: dict[str, str]  # names and contents (latin-1) of the pseudopotentials
+    atoms: NotRequired[list[str]]  # labels of the template's own atoms, where an element has several species
     box: NotRequired[float]  # Å: edge of the cell of frames that have none
 
 
@@ -55,19 +57,87 @@ def read(path: Path, text: str) -> tuple[Settings, str, list[str], dict[str, int
     control = namelists["control"]
     calculation = control.get("calculation", "scf").strip("'\"")
     if calculation not in _CALCULATIONS:
-        raise BadData(f"{path}: calculation = '{calculation}' gives no forces", f"known: {', '.join(_CALCULATIONS)}")
+        where = f"{path}:{place(text, 'calculation')}"
+        raise BadData(f"{where}: calculation = '{calculation}' gives no forces", f"known: {', '.join(_CALCULATIONS)}")
+    _refuse(path, text, namelists["system"], cards)
     folder = control.get("pseudo_dir", "").strip("'\"")
     for name, keys in CONTROLLED.items():
         for key in [k for k in namelists[name] if k.partition("(")[0] in keys]:
             dropped.append(key)
             del namelists[name][key]
     namelists["system"].pop("ntyp", None)
+    atoms = [line.split()[0] for _, line in cards.get("ATOMIC_POSITIONS", [])[1:]]
     dropped += [card for card in _DROPPED_CARDS if cards.pop(card, None)]
     species, lines = _species(path, cards.pop("ATOMIC_SPECIES", []))
     if "K_POINTS" not in cards:
         raise BadData(f"{path}: there is no card K_POINTS", "K_POINTS gamma is the least")
     texts = {name: "\n".join(line for _, line in rows) for name, rows in cards.items()}
-    return {"namelists": namelists, "species": species, "cards": texts, "files": {}}, folder, dropped, lines
+    settings: Settings = {"namelists": namelists, "species": species, "cards": texts, "files": {}}
+    if inputs.several([label for label, _, _ in species], []) and atoms:
+        settings["atoms"] = atoms
+    return settings, folder, dropped, lines
+
+
+def place(text: str, word: str) -> int:
+    """The number of the first line that holds a word outside of comments."""
+    lines = [_without_comment(line).lower() for line in text.splitlines()]
+    return next((n for n, line in enumerate(lines, 1) if re.search(rf"(?<!\w){word.lower()}(?!\w)", line)), 1)
+
+
+def isolation(system: dict[str, str]) -> tuple[str, str]:
+    """The method of assume_isolated in lower case, or "" for none, and the pbc that it is for, as in FFF or TTF."""
+    method, boundary = (system.get(key, "").strip("'\" ").lower() for key in ("assume_isolated", "esm_bc"))
+    if method in ("", "none") or (method == "esm" and boundary in ("", "pbc")):
+        return "", "TTT"
+    return method, "TTF" if method in ("esm", "2d") else "FFF"
+
+
+def _refuse(path: Path, text: str, system: dict[str, str], cards: dict[str, list[tuple[int, str]]]) -> None:
+    """Raise BadData for what would belong to the template's own atoms or cell, or not be in the energy."""
+    if isolation(system)[0] in ("makov-payne", "m-p", "mp"):
+        where = f"{path}:{place(text, 'assume_isolated')}"
+        hint = "use assume_isolated = 'mt' for molecules, or leave it out"
+        raise BadData(f"{where}: pw.x prints the Makov-Payne correction, but has it in no energy and in no force", hint)
+    for key in system:
+        if key.startswith("hubbard_v("):
+            hint = "a model of Hubbard U takes its parameters by species"
+            raise BadData(
+                f"{path}:{place(text, 'hubbard_v')}: {key} names atoms by number, which a frame need not have", hint
+            )
+    for number, line in cards.get("HUBBARD", [])[1:]:
+        if line.split()[0].upper() == "V":
+            raise BadData(f"{path}:{number}: {line} names atoms by number, which a frame need not have", "use U")
+    if forces := cards.get("ATOMIC_FORCES"):
+        hint = "leave ATOMIC_FORCES out"
+        raise BadData(f"{path}:{forces[0][0]}: forces on the template's own atoms are no part of a method", hint)
+    _check_points(path, cards.get("K_POINTS", []))
+
+
+def _check_points(path: Path, rows: list[tuple[int, str]]) -> None:
+    """Raise BadData for k-points that belong to the template's own cell, and for lines that are none."""
+    if not rows:
+        return
+    (number, line), *points = rows
+    option = re.sub(r"[{}()\s]", " ", line.lower()).replace("k_points", "", 1).strip() or "tpiba"
+    if re.fullmatch(r"(?:tpiba|crystal)_[bc]", option):
+        raise BadData(f"{path}:{number}: K_POINTS {option} is a path for bands", "K_POINTS automatic has a grid")
+    if option in ("tpiba", "crystal"):
+        count = points[0][1].split()[0] if points else ""
+        lines = 1 + int(count) if count.isdigit() else len(points)
+        if option == "tpiba" and any(_is_off_gamma(row) for _, row in points[1:lines]):
+            hint = "K_POINTS automatic has a grid for every cell, K_POINTS crystal a list for every cell"
+            raise BadData(f"{path}:{number}: K_POINTS tpiba lists points in units of the template's own cell", hint)
+    else:
+        lines = {"gamma": 0, "automatic": 1}.get(option, len(points))
+    for extra, row in points[lines:]:
+        raise BadData(f"{path}:{extra}: {row} is no part of K_POINTS {option}, and no card", EXAMPLE)
+
+
+def _is_off_gamma(row: str) -> bool:
+    try:
+        return any(float(re.sub("[dD]", "e", word)) for word in row.split()[:3])
+    except ValueError:
+        return False  # pw.x says what is wrong with it
 
 
 def _parts(path: Path, text: str) -> tuple[dict[str, dict[str, str]], dict[str, list[tuple[int, str]]]]:
@@ -75,11 +145,12 @@ def _parts(path: Path, text: str) -> tuple[dict[str, dict[str, str]], dict[str, 
     namelists: dict[str, dict[str, str]] = {}
     cards: dict[str, list[tuple[int, str]]] = {}
     name = card = ""
+    opened = 1
     for number, raw in enumerate(text.splitlines(), 1):
         line = _without_comment(raw).strip()
         word = line.split()[0] if line else ""
         if not name and word.startswith("&"):
-            name = word[1:].lower()
+            name, opened = word[1:].lower(), number
             if name not in NAMELISTS:
                 raise BadData(f"{path}:{number}: unknown namelist {word}", f"known: {', '.join(NAMELISTS)}")
             namelists[name] = {}
@@ -98,7 +169,7 @@ def _parts(path: Path, text: str) -> tuple[dict[str, dict[str, str]], dict[str, 
         elif line:
             raise BadData(f"{path}:{number}: {word} is neither a namelist nor a card", EXAMPLE)
     if name:
-        raise BadData(f"{path}: the namelist &{name.upper()} is never closed", "end it with a line: /")
+        raise BadData(f"{path}:{opened}: the namelist &{name.upper()} is never closed", "end it with a line: /")
     return namelists, cards
 
 
@@ -130,35 +201,39 @@ def _species(path: Path, rows: list[tuple[int, str]]) -> tuple[list[list[str]], 
         words = line.split()
         if len(words) != 3:
             raise BadData(f"{path}:{number}: {line} is no species", "as in: H 1.008 H.UPF")
-        if element(words[0]) in map(element, species):
-            raise BadData(f"{path}:{number}: a second species of {element(words[0])}", "frames tell elements only")
+        if not inputs.element(words[0]):
+            hint = "a label begins with its element, as in Fe, Fe1 or Fe_up"
+            raise BadData(f"{path}:{number}: {words[0]} is of no element", hint)
+        if words[0] in species:
+            raise BadData(f"{path}:{number}: {words[0]} is there already", "two species of an element are Fe1 and Fe2")
         species[words[0]] = words
     return list(species.values()), {words[2]: number for number, words in ((n, x.split()) for n, x in rows[1:])}
 
 
-def element(label: str) -> str:
-    """The element of a species such as Fe, Fe1 or Fe_up."""
-    return re.split(r"[\d_-]", label)[0].capitalize()
-
-
 def build(frame: Frame, settings: Settings) -> str:
-    """The input of one frame, whose cell is there."""
+    """The input of one frame, whose cell is there. Raises ValueError if its atoms are not those of the template."""
     namelists = {name: dict(keys) for name, keys in settings["namelists"].items()}
     control = {"calculation": "'scf'", "prefix": f"'{PREFIX}'", "outdir": "'.'", "pseudo_dir": "'.'"}
     control |= {"disk_io": "'low'", "tprnfor": ".true.", "tstress": ".true."}
     namelists["control"] = {**control, **namelists["control"]}
-    labels = {element(label): label for label, _, _ in settings["species"]}
-    sizes = {"ibrav": "0", "nat": str(len(frame["symbols"])), "ntyp": str(len(labels))}
+    labels = of_atoms(frame, settings)
+    sizes = {"ibrav": "0", "nat": str(len(labels)), "ntyp": str(len(settings["species"]))}
     namelists["system"] = {**sizes, **namelists["system"], **_electrons(frame, namelists["system"])}
     parts = [
         f"&{name.upper()}\n" + "".join(f"  {key} = {value}\n" for key, value in keys.items()) + "/"
         for name, keys in namelists.items()
     ]
     rows = [" ".join(species) for species in settings["species"]]
-    atoms = [f"{labels[s]} {_numbers(row)}" for s, row in zip(frame["symbols"], frame["positions"], strict=True)]
+    atoms = [f"{label} {_numbers(row)}" for label, row in zip(labels, frame["positions"], strict=True)]
     parts += ["ATOMIC_SPECIES", *rows, *settings["cards"].values(), "CELL_PARAMETERS bohr"]
     parts += [*map(_numbers, frame["cell"] or ()), "ATOMIC_POSITIONS bohr", *atoms]
     return "\n".join(parts) + "\n"
+
+
+def of_atoms(frame: Frame, settings: Settings) -> list[str]:
+    """The species of each atom. Raises ValueError if the template's own atoms should say, and are others."""
+    kinds = [label for label, _, _ in settings["species"]]
+    return inputs.labelled(frame["symbols"], kinds, settings.get("atoms", []))
 
 
 def _electrons(frame: Frame, system: dict[str, str]) -> dict[str, str]:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli import inputs
-from psiflow_cli.errors import UsageError
+from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.references.nwchem import template
 from psiflow_cli.references.nwchem.template import Settings
-from psiflow_cli.references.nwchem.template import render as render
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
@@ -29,16 +28,20 @@ FRAME_INPUTS = ("charge", "multiplicity")
 DEFAULT_TASK_SECONDS = 0.0
 
 _SAID = r"(?<=-{72}\n )[^\n]+?(?= {2,}-?\d+\n -{72}\n -{72}\n  current input line"
+_WRONG = r"(?<=-{72}\n )([^\n]+?) {2,}-?\d+\n -{72}\n -{72}\n  current input line :\s*(?:\d+: +(\S.*))?"
 PROGRAM = Program(
     name="NWChem",
     executable="nwchem",
     started=re.compile(r"Northwest Computational Chemistry Package"),
-    bad_input=re.compile(_SAID + r"[\s\S]{1,600}There is an error in the )"),
+    bad_input=re.compile(_WRONG + r"[\s\S]{1,600}There is an error in the "),
     bad_frame=re.compile(
         r"no\. of electrons and multiplicity not compatible|closed-shell electrons is not even|"
         r"mp2_grad: unknown SCFTYPE"  # no gradient of an open shell unless the template says uhf
     ),
-    unconverged=re.compile(r"Calculation failed to converge|not reaching convergence criteria|did not converge"),
+    unconverged=re.compile(
+        r"Calculation failed to converge|\*maximum iterations exceeded\*|"
+        r"not reaching convergence criteria|did not converge"
+    ),
     last_words=re.compile(_SAID + ")"),
 )
 _VERSION = re.compile(r"\(NWChem\) (\S+)")
@@ -57,8 +60,16 @@ def replaced(input_file: Path) -> list[str]:
 
 
 def check(settings: Settings, elements: set[str]) -> None:
-    """Raise BadData for an element without a basis, where every line of the basis names its element."""
-    template.check_basis(settings["template"], elements)
+    """Raise BadData for an element without a basis, or with several of which no frame says whose they are."""
+    template.check_basis(settings, elements)
+
+
+def render(frame: Frame, settings: Settings) -> str:
+    """The input of one frame. Raises BadData for a frame that can have none."""
+    try:
+        return template.render(frame, settings)
+    except ValueError as error:
+        raise BadData(f"the first frame: {error}") from None
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
@@ -80,7 +91,9 @@ def isolated(settings: Settings) -> Settings:
     """The settings for single atoms: neutral, unrestricted, without dispersion."""
     lines = [line for line in settings["template"].splitlines() if line.lower().split()[0] != "disp"]
     lines += ["dft", "odft", "end"] if "dft" in settings["theory"] else ["scf", "uhf", "end"]
-    return {**settings, "template": "\n".join(lines) + "\n", "charge": 0}
+    alone: Settings = {**settings, "template": "\n".join(lines) + "\n", "charge": 0}
+    kinds = template.tags(settings["template"])
+    return {**alone, "atoms": inputs.firsts(kinds)} if inputs.several(kinds, []) else alone
 
 
 def code(context: Context) -> str:
@@ -89,10 +102,17 @@ def code(context: Context) -> str:
 
 def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     charge = settings["charge"] if frame.get("charge") is None else frame["charge"]
-    reason = validity.invalid(frame) or validity.not_a_molecule({**frame, "charge": charge}, "NWChem")
+    whole: Frame = {**frame, "charge": charge}
+    stated = template.multiplicity(settings)
+    if stated is not None and frame.get("multiplicity") is None:
+        whole["multiplicity"] = stated
+    reason = validity.invalid(frame) or validity.not_a_molecule(whole, "NWChem")
     if reason:
         return failure("invalid-input", reason)
-    text = render(frame, settings)
+    try:
+        text = template.render(frame, settings)
+    except ValueError as error:
+        return failure("invalid-input", str(error))
     ran = single_run.run(PROGRAM, [_INPUT], {_INPUT: text}, context, (template.NUMBERS,))
     return single_run.label(PROGRAM, ran, frame, text, context, _converted)
 

@@ -6,10 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
+from psiflow_cli import inputs
 from psiflow_cli.errors import BadData
 from psiflow_cli.worker.structures.units import BOHR
 
 if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
     from psiflow_cli.messages import Frame
 
 NUMBERS = "ecce.out"
@@ -20,6 +23,8 @@ _OURS = ("start", "restart", "title", "scratch_dir", "permanent_dir", "ecce_prin
 _NESTED = ("zmatrix", "zmat", "zcoord", "system")
 """Blocks inside of a geometry, with an `end` of their own."""
 
+_STATES = ("singlet", "doublet", "triplet", "quartet", "quintet", "sextet", "septet", "octet")
+_LETTERS = re.compile(r"[^a-z]")
 _PARTING = re.compile(r';(?=(?:[^"]*"[^"]*")*[^"]*$)')  # a semicolon outside of quotes
 
 
@@ -29,6 +34,7 @@ class Settings(TypedDict):
     template: str
     theory: str
     charge: int
+    atoms: NotRequired[list[str]]  # tags of the template's own atoms, where an element has several in its basis
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ def read(source: str, text: str) -> tuple[Settings, list[str]]:
     lines: list[str] = []
     dropped: list[str] = []
     tasks: list[_Statement] = []
+    atoms: list[str] = []
     charge = 0
     block: list[_Statement] = []  # the blocks that are open here
     for statement in _statements(text):
@@ -71,12 +78,14 @@ def read(source: str, text: str) -> tuple[Settings, list[str]]:
             raise BadData(f"{source}:{statement.line}: {first} is not understood here", "write out what it stands for")
         else:
             opens = first not in _LINES.split()
+        _refuse(f"{source}:{statement.line}", block[0].words[0] if block else "", statement)
         if first == "charge" and not block:
             charge = _charge(source, statement)
         elif first == "task" and not block:
             tasks.append(statement)
-        elif geometry or (first in _OURS and not block):
+        elif geometry or (block[0].words[0] if block else first) == "constraints" or (first in _OURS and not block):
             dropped += [first] if not block and first not in dropped else []
+            atoms += [first] if geometry and len(block) == 1 and _is_atom(statement.words) else []
         else:
             lines.append(statement.text)
         if opens:
@@ -88,14 +97,45 @@ def read(source: str, text: str) -> tuple[Settings, list[str]]:
     theory, asked = _theory(source, tasks)
     if asked != "gradient":
         dropped.append(f"task {theory} {asked}".rstrip())
-    return {"template": "\n".join(lines) + "\n", "theory": theory, "charge": charge}, dropped
+    settings: Settings = {"template": "\n".join(lines) + "\n", "theory": theory, "charge": charge}
+    known = tags(settings["template"])
+    if atoms and inputs.several(known, []):
+        # NWChem takes the element's basis for a tag without one of its own
+        settings["atoms"] = [t if t in known else inputs.element(t) for t in map(str.capitalize, atoms)]
+    return settings, dropped
+
+
+def _refuse(where: str, block: str, statement: _Statement) -> None:
+    """Raise BadData for what belongs to the template's own atoms, or stands at places of its own."""
+    first, *rest = statement.words
+    if block.startswith("geom") and first.startswith("bq") and _is_atom(statement.words):
+        raise BadData(f"{where}: {first} is a centre without an atom, which no frame has", "leave it out")
+    if block.startswith("geom") and _is_atom(statement.words) and "charge" in rest:
+        raise BadData(f"{where}: a charge of its own for an atom of the template", "leave it out")
+    if not block and first == "bq":
+        raise BadData(f"{where}: point charges stand where the template's own atoms are", "leave the block bq out")
+    if block == "dft" and first == "cdft":
+        raise BadData(f"{where}: cdft names atoms by number, which a frame need not have", "leave it out")
+    if block == "constraints" and first not in ("fix", "end"):
+        raise BadData(f"{where}: {first} adds an energy of the template's own atoms", "leave the block constraints out")
+
+
+def _is_atom(words: list[str]) -> bool:
+    """Whether a line of a geometry is `TAG x y z …`."""
+    try:
+        return len(words) > 3 and all(abs(float(word.replace("d", "e"))) < float("inf") for word in words[1:4])
+    except ValueError:
+        return False
 
 
 def _charge(source: str, statement: _Statement) -> int:
     try:
-        return int(float(statement.words[1]))
+        charge = float(statement.words[1])
+        if charge.is_integer():
+            return int(charge)
     except (IndexError, ValueError):
-        raise BadData(f"{source}:{statement.line}: charge needs a number", "as in: charge -1") from None
+        pass
+    raise BadData(f"{source}:{statement.line}: charge needs a whole number", "as in: charge -1")
 
 
 def _theory(source: str, tasks: list[_Statement]) -> tuple[str, str]:
@@ -110,26 +150,60 @@ def _theory(source: str, tasks: list[_Statement]) -> tuple[str, str]:
     return theory, operation
 
 
-def check_basis(text: str, elements: set[str]) -> None:
-    """Raise BadData for an element without a basis, where every line of the basis names its element."""
-    tags: set[str] = set()
+def _named(text: str) -> set[str]:
+    """What the lines of basis sets and effective core potentials begin with, in lower case."""
+    found: set[str] = set()
     inside = False
     for line in text.lower().splitlines():
         word = line.split()[0]
         if inside and not word[0].isdigit() and word[0] not in "-.":
-            tags.add(word.strip('"'))
-        inside = (inside or word == "basis") and line.split()[-1] != "end"
-    named = {tag.rstrip("0123456789").capitalize() for tag in tags - {"end"}}
+            found.add(word.strip('"'))
+        inside = (inside or word in ("basis", "ecp")) and line.split()[-1] != "end"
+    return found - {"end"}
+
+
+def tags(text: str) -> list[str]:
+    """The tags that have a basis, as in H and H1; names in full and those of ghosts are none."""
+    named = _named(text)
+    found = {tag.capitalize() for tag in named if len(_LETTERS.split(tag)[0]) <= 2 and inputs.element(tag)}
+    if "*" in named:
+        found |= {inputs.element(tag) for tag in found}
+    return sorted(found)
+
+
+def check_basis(settings: Settings, elements: set[str]) -> None:
+    """Raise BadData for an element without a basis, where every line of the basis names its element.
+
+    And for one with several, if the template has no atoms to say whose they are.
+    """
+    atoms = settings.get("atoms", [])
+    for symbol, own in inputs.several(tags(settings["template"]), atoms).items():
+        if symbol in elements and symbol not in map(inputs.element, atoms):
+            raise BadData(f"the basis of the NWChem input has several {symbol}: {', '.join(own)}", inputs.GIVE_ATOMS)
+    named = {tag.rstrip("0123456789").capitalize() for tag in _named(settings["template"])}
     if not named or any(not tag.isalpha() or len(tag) > 2 for tag in named):
         return  # *, or names in full
     for element in sorted(elements - named):
         raise BadData(f"the basis of the NWChem input has no {element}", f"add a line to it: {element} library …")
 
 
+def multiplicity(settings: Settings) -> int | None:
+    """The multiplicity that the template states for its theory."""
+    dft = "dft" in settings["theory"]
+    block = " ".join(re.findall(rf"(?ms)^{'dft' if dft else 'scf'}\b(.*?)\bend$", settings["template"].lower()))
+    stated = re.findall(r"\bmult +(\d+)" if dft else rf"\bnopen +\d+|\b(?:{'|'.join(_STATES)})\b", block)
+    if not stated:
+        return None
+    word = stated[-1].split()
+    return int(word[-1]) + (len(word) - 1) if word[-1].isdigit() else _STATES.index(word[0]) + 1
+
+
 def render(frame: Frame, settings: Settings) -> str:
+    """The input of one frame. Raises ValueError if its atoms are not those of the template."""
+    labels = inputs.labelled(frame["symbols"], tags(settings["template"]), settings.get("atoms", []))
     atoms = [
-        f"  {symbol} " + " ".join(repr(x / BOHR) for x in row)
-        for symbol, row in zip(frame["symbols"], frame["positions"], strict=True)
+        f"  {label} " + " ".join(repr(x / BOHR) for x in row)
+        for label, row in zip(labels, frame["positions"], strict=True)
     ]
     charge, theory = frame.get("charge"), settings["theory"]
     state = []

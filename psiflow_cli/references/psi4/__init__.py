@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli import inputs
-from psiflow_cli.errors import UsageError
+from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.references.psi4 import template
 from psiflow_cli.references.psi4.template import Settings
-from psiflow_cli.references.psi4.template import render as render
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
@@ -57,7 +56,15 @@ def replaced(input_file: Path) -> list[str]:
 
 def check(settings: Settings, elements: set[str]) -> None:
     """Which elements a basis has, only Psi4 knows; but lines that assign one to each element are read."""
-    template.check_basis(settings["template"], elements)
+    template.check_basis(settings, elements)
+
+
+def render(frame: Frame, settings: Settings) -> str:
+    """The input of one frame. Raises BadData for a frame that can have none."""
+    try:
+        return template.render(frame, settings)
+    except ValueError as error:
+        raise BadData(f"the first frame: {error}") from None
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
@@ -75,9 +82,11 @@ def changed(settings: Settings, changes: dict[str, str]) -> Settings:
 
 
 def isolated(settings: Settings) -> Settings:
-    """The settings for single atoms: unrestricted, without the dispersion in a method's name."""
+    """The settings for single atoms: neutral, unrestricted, without the dispersion in a method's name."""
     method = re.sub(r"-(?:d\d?\w*|nl)$", "", settings["method"].lower())
-    return {**settings, "method": method, "template": settings["template"] + "set reference uhf\n"}
+    alone: Settings = {"method": method, "template": settings["template"] + "set reference uhf\n"}
+    kinds = template.labels(settings["template"])
+    return {**alone, "atoms": inputs.firsts(kinds)} if inputs.several(kinds, []) else alone
 
 
 def code(context: Context) -> str:
@@ -85,10 +94,17 @@ def code(context: Context) -> str:
 
 
 def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
-    reason = validity.invalid(frame) or validity.not_a_molecule(frame, "Psi4")
+    whole = frame
+    if "charge" in settings:
+        charge, multiplicity = template.electrons(frame, settings)
+        whole = {**frame, "charge": charge, "multiplicity": multiplicity}
+    reason = validity.invalid(frame) or validity.not_a_molecule(whole, "Psi4")
     if reason:
         return failure("invalid-input", reason)
-    text = render(frame, settings)
+    try:
+        text = template.render(frame, settings)
+    except ValueError as error:
+        return failure("invalid-input", str(error))
     threads = str(context.get("threads") or 1)  # Psi4 takes no notice of OMP_NUM_THREADS
     arguments = ["-i", _INPUT, "-o", "stdout", "-n", threads, "-s", "."]
     ran = single_run.run(PROGRAM, arguments, {_INPUT: text}, context, (template.NUMBERS,))

@@ -160,9 +160,10 @@ def over_limit(program: Executable, outcome: subprocesses.Outcome) -> tuple[Fail
 
 
 def first(pattern: re.Pattern[str], log: str) -> str:
-    """The first match (its first group, if it has one) on one line, or ""."""
+    """The first match (its groups, if it has any) on one line, or ""."""
     match = pattern.search(log)
-    return " ".join((match[1] if pattern.groups else match[0]).split()) if match else ""
+    parts = (match.groups(default="") if pattern.groups else [match[0]]) if match else []
+    return ": ".join(" ".join(part.split()) for part in parts if part)
 
 
 def version(
