@@ -40,11 +40,23 @@ PROGRAM = Program(
 )
 _VERSION = re.compile(r"Program Version +(\S+)")
 _INPUT, _NUMBERS = "psiflow.inp", "psiflow.engrad"
-_JOBS = (
-    *("sp", "engrad", "opt", "copt", "optts", "looseopt", "tightopt", "verytightopt", "freq", "numfreq", "anfreq"),
-    *("md", "neb", "neb-ts", "irc", "goat"),
+_JOB = re.compile(
+    r"sp|engrad|(?:very)?(?:loose|normal|tight|crude)?[clz]?-?opt(?:h|ts)?|(?:gdiis|crystal)-opt\w*|(?:num|an)?freq|md|"
+    r"(?:zoom-)?neb(?:-\w+)*|irc|goat(?:-\w+)?|scants|vpt2|pal\d+|bohrs",
+    re.I,
 )
-_DROPPED_BLOCKS = ("pal", "coords", "geom", "md", "freq", "neb")
+_DROPPED_BLOCKS = ("pal", "geom", "md", "freq", "neb", "irc", "goat", "vpt2", "base")
+_REFUSED_BLOCKS = {
+    "coords": "write the atoms as * xyz CHARGE MULTIPLICITY",
+    "pointcharges": "point charges stand where the template's own atoms are: leave them out",
+    "qmmm": "it names atoms by number, which a frame need not have",
+    "frag": "it names atoms by number, which a frame need not have",
+    "compound": "a template has one calculation",
+    **dict.fromkeys(("cis", "tddft", "rocis", "mrci", "mdci_es"), "labels are of the ground state: leave it out"),
+}
+_INNER = ("newgto", "newecp", "newaux", "constraints", "scan", "modify_internal", "potentials")
+"""Parts of blocks that have an end of their own."""
+_NUMBERED = re.compile(r"(?i)(?:^|\s)(flipspin|newnucleus|fragments?)(?:\s|$)")
 
 
 class Settings(TypedDict):
@@ -76,14 +88,13 @@ def _read(source: str, text: str) -> tuple[Settings, list[str]]:
         if not words:
             continue
         if closing:
+            _check_atoms(f"{source}:{number}", line, closing == "*", keep)
             lines += [line] if keep else []
-            inner += words[0].startswith(("newgto", "newecp", "newaux"))  # these have an end of their own
+            inner += words[0].startswith(_INNER)
             if words[-1] == closing:
                 closing, inner = (closing, inner - 1) if inner else ("", 0)
         elif line.startswith("!"):
-            jobs = [
-                word for word in line[1:].split() if word.lower() in _JOBS or re.fullmatch(r"(?i)pal\d+|bohrs", word)
-            ]
+            jobs = [word for word in line[1:].split() if _JOB.fullmatch(word)]
             dropped += jobs
             lines.append("! " + " ".join(word for word in line[1:].split() if word not in jobs))
         elif line.startswith("*"):
@@ -92,6 +103,9 @@ def _read(source: str, text: str) -> tuple[Settings, list[str]]:
             closing, opened, keep = ("" if "file" in line.lower() else "*"), number, False
         elif line.startswith("%"):
             name = words[0][1:]
+            if name in _REFUSED_BLOCKS:
+                raise BadData(f"{source}:{number}: %{name} cannot be used here", _REFUSED_BLOCKS[name])
+            _check_atoms(f"{source}:{number}", line, False, name not in _DROPPED_BLOCKS)
             keep = name not in _DROPPED_BLOCKS
             dropped += [] if keep else [f"%{name}"]
             lines += [line] if keep else []
@@ -105,6 +119,19 @@ def _read(source: str, text: str) -> tuple[Settings, list[str]]:
     if not any(line.startswith("!") for line in lines):
         raise BadData(f"{source}:1: there is no line of keywords", "as in: ! PBE def2-SVP")
     return {"template": "\n".join(lines) + "\n", "charge": state[0], "multiplicity": state[1]}, dropped
+
+
+def _check_atoms(where: str, line: str, coordinates: bool, counts: bool) -> None:
+    """Raise BadData for what a line says of single atoms of the template, which a frame need not have."""
+    if coordinates:
+        label, *rest = line.split()
+        if label != "*" and (not re.fullmatch(r"[A-Za-z]{1,2}|DA", label) or label.upper() == "Q"):
+            hint = "a frame has plain atoms only: leave ghosts, point charges, fragments and numbers out"
+            raise BadData(f"{where}: {label} is more than an element", hint)
+        if own := re.search(r"(?i)\b(newgto|newecp|newaux\w*|z *=)", " ".join(rest)):
+            raise BadData(f"{where}: {own[1]} is for one atom of the template", "give its element a basis in %basis")
+    elif counts and (numbered := _NUMBERED.search(line)):
+        raise BadData(f"{where}: {numbered[1]} names atoms by number, which a frame need not have", "leave it out")
 
 
 def _state(where: str, words: list[str]) -> list[int]:

@@ -110,6 +110,8 @@ def test_a_production_input_works_as_it_is(tmp_path: Path) -> None:
     assert alone["template"].endswith("! UKS\n")
     basis = f'{PBE}%basis\nNewGTO O "def2-TZVP" end\nNewGTO H\nS 1\n1 1.0 1.0\nend\nend\n'
     assert read(tmp_path, basis)["template"] == basis
+    scan = '! PBE STO-3G TightSCF L-Opt NEB-TS\n%base "x"\n%geom\nConstraints\n{ B 0 1 C }\nend\nend\n'
+    assert read(tmp_path, scan)["template"] == "! PBE STO-3G TightSCF\n"
     assert read(tmp_path, f"{PBE}*xyzfile 1 2 water.xyz\n") == {"template": PBE, "charge": 1, "multiplicity": 2}
 
 
@@ -127,6 +129,17 @@ def test_changes(tmp_path: Path) -> None:
         (f"{PBE}%scf\n maxiter 3\n", ":2: what begins here is never closed"),
         (f"{PBE}* xyz\n*\n", ":2: no charge and multiplicity"),
         (f"{PBE}maxiter 3\n", ":2: maxiter is no part"),
+        (f"{PBE}$new_job\n{PBE}", ":2: $new_job is no part"),
+        (f"{PBE}* xyz 0 1\nO 0 0 0\nH: 0 0 1\n*\n", ":4: H: is more than an element"),
+        (f"{PBE}* xyz 0 1\nO(1) 0 0 0\n*\n", ":3: O(1) is more than an element"),
+        (f"{PBE}* xyz 0 1\nQ 0.5 0 0 0\n*\n", ":3: Q is more than an element"),
+        (f"{PBE}* xyz 0 1\nO 0 0 0 NewGTO S 1\n1 1.0 1.0\nend\n*\n", ":3: NewGTO is for one atom"),
+        (f"{PBE}* xyz 0 1\nH 0 0 0 Z = 0.5\n*\n", ":3: Z = is for one atom"),
+        (f"{PBE}%coords\nCTyp xyz\nCharge 1\ncoords\nH 0 0 0\nend\nend\n", ":2: %coords cannot be used here"),
+        (f'{PBE}%pointcharges "q.pc"\n', ":2: %pointcharges cannot be used here"),
+        (f"{PBE}%tddft\nnroots 5\nend\n", ":2: %tddft cannot be used here"),
+        (f"{PBE}%scf FlipSpin 1\nFinalMs 0\nend\n", ":2: FlipSpin names atoms by number"),
+        (f"{PBE}%scf\nFlipSpin 1\nFinalMs 0\nend\n", ":3: FlipSpin names atoms by number"),
     ],
 )
 def test_wrong_templates(tmp_path: Path, text: str, message: str) -> None:
