@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData, NoInput, UsageError, nearest
 
 Kind = type | tuple[str, ...]
-"""Of an option: `str`, `int` or `float` (both above zero), `bool`, `dict` (a text, or a text per element), or names."""
+"""Of an option: `str`, `int` or `float` (both above zero), `bool`, `dict` (a text, or one per element), or names."""
 
 
 GIVE_ATOMS = "leave one, or keep the input's own atoms, which say whose each is, in the order of the frames"
@@ -39,6 +40,15 @@ def beside(path: Path, name: str, folders: list[Path], line: int) -> str:
             return (folder / name).read_bytes().decode("latin-1")
     looked = ", ".join(map(str, (path.parent, *folders)))
     raise NoInput(f"{path}:{line}: {name} is in none of {looked}", "put it beside the input")
+
+
+def at(path: Path | str, word: str) -> str:
+    """`file:line` of the first line that has a word outside of comments, or `file`."""
+    pattern = re.compile(rf"(?i)(?<!\w){re.escape(word)}(?!\w)")
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        if pattern.search(re.split("[#!]", line)[0]):
+            return f"{path}:{number}"
+    return str(path)
 
 
 def element(label: str) -> str:
@@ -109,11 +119,12 @@ def options(path: Path | None, pairs: Mapping[str, str], kinds: Mapping[str, Kin
     if path is not None:
         for key, value in table(path, reference).items():
             if key not in kinds:
-                raise BadData(f"{path}: unknown option {key!r} of the reference {reference}", nearest(key, [*kinds]))
+                problem = f"{at(path, key)}: unknown option {key!r} of the reference {reference}"
+                raise BadData(problem, nearest(key, [*kinds]))
             try:
                 values[key] = _of_kind(kinds[key], value)
             except ValueError as error:
-                raise BadData(f"{path}: {key}: {error}") from None
+                raise BadData(f"{at(path, key)}: {key}: {error}") from None
     for key, value in pairs.items():
         if key not in kinds:
             raise UsageError(f"unknown option {key!r} of the reference {reference}", nearest(key, [*kinds]))
@@ -122,6 +133,14 @@ def options(path: Path | None, pairs: Mapping[str, str], kinds: Mapping[str, Kin
         except ValueError as error:
             raise UsageError(f"--set {key}={value}: {error}") from None
     return dict(sorted(values.items()))
+
+
+def of_element(key: str) -> str:
+    """The key of a table of elements in canonical form. Raises ValueError for one that is of no element."""
+    symbol = key.capitalize()
+    if symbol not in (*SYMBOLS, "Default"):
+        raise ValueError(f"{key} is no element, and a frame has nothing else: no labels, numbers or ghosts")
+    return symbol if symbol in SYMBOLS else "default"
 
 
 def _word(kind: Kind, value: str) -> object:
@@ -143,7 +162,7 @@ def _of_kind(kind: Kind, value: object) -> Value:
     if kind is dict and isinstance(value, dict):
         if not value or not all(isinstance(v, str) and v for v in value.values()):
             raise ValueError("must be a text, or a table of one text per element")
-        return {symbol.capitalize(): value[symbol] for symbol in sorted(value)}
+        return {of_element(symbol): value[symbol] for symbol in sorted(value)}
     if kind in (str, dict):
         if not isinstance(value, str) or not value.strip():
             raise ValueError("must be a text" + (", or a table of one text per element" if kind is dict else ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -15,18 +15,21 @@ if TYPE_CHECKING:
     from psiflow_cli import messages
 
 INPUTS = ("charge", "multiplicity")
+MOMENTS, _MOMENTS = "initial_magmoms", "moments"
+"""ASE's name of the atoms' initial magnetic moments (Bohr magnetons), and that of the input which they are."""
 _DIGITS = 16
 _NEGATIVE_ZERO = struct.pack("<d", -0.0)
 # A name of digits alone, or as in 12e4, would be a number to those who read the frame back.
 _NUMBER = re.compile(r"[0-9]+(?:[de][0-9]+)?")
 
 
-def frame_id(frame: Frame, inputs: Iterable[str] = INPUTS) -> str:
+def frame_id(frame: Frame, inputs: Collection[str] = INPUTS) -> str:
     """16 hex digits of the sha256 of what a method reads; an input that the frame lacks changes nothing.
 
     Hashed, in this order: the symbols, joined by spaces, and a line end; every x, every y, every z (Å) as
     little-endian float64; `cell` and its nine float64, row by row, or `none`; `T` or `F` for each direction of pbc;
-    for each input in alphabetical order `;name=integer`. -0.0 counts as 0.0. Of the digest the first 16 digits in a
+    for each input in alphabetical order `;name=integer`; `;moments` and a float64 for each atom, where one is not zero
+    and they are among the inputs. -0.0 counts as 0.0. Of the digest the first 16 digits in a
     row are taken that do not read as a number, nearly always the very first.
     """
     x, y, z = frame.xyz
@@ -35,7 +38,10 @@ def frame_id(frame: Frame, inputs: Iterable[str] = INPUTS) -> str:
     for name, value in given_inputs(frame, inputs).items():
         tail += f";{name}={value}"
     symbols = " ".join(frame.symbols).encode()
-    hashed = b"".join([symbols, b"\n", _float64([*x, *y, *z]), cell, tail.encode()])
+    parts = [symbols, b"\n", _float64([*x, *y, *z]), cell, tail.encode()]
+    if moments := given_moments(frame, inputs):
+        parts += [b";moments", _float64(moments)]
+    hashed = b"".join(parts)
     return _digits(hashlib.sha256(hashed).hexdigest())
 
 
@@ -58,6 +64,17 @@ def _digits(digest: str) -> str:
 def given_inputs(frame: Frame, inputs: Iterable[str]) -> dict[str, int]:
     """Those of the inputs that the comment gives, alphabetically; raises BadData for one that is no integer."""
     return {name: _integer(frame, name) for name in sorted({pair.key for pair in frame.pairs}.intersection(inputs))}
+
+
+def given_moments(frame: Frame, inputs: Collection[str]) -> list[float]:
+    """The atoms' initial magnetic moments if they are among the inputs and not all zero; raises BadData for vectors."""
+    column = frame.layout.find(MOMENTS)
+    if column is None or _MOMENTS not in inputs:
+        return []
+    if column.size != 1 or column.kind not in "IR":
+        raise frame.place.error(f"{MOMENTS} is not one number for each atom", "the moments are collinear here")
+    moments = [float(moment) for moment in frame.column(MOMENTS)]
+    return moments if any(moments) else []
 
 
 def _integer(frame: Frame, name: str) -> int:
@@ -83,4 +100,6 @@ def message(frame: Frame, inputs: Iterable[str] = INPUTS) -> messages.Frame:
         built["charge"] = values["charge"]
     if "multiplicity" in values:
         built["multiplicity"] = values["multiplicity"]
+    if moments := given_moments(frame, names):
+        built["moments"] = moments
     return built

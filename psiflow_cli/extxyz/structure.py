@@ -26,7 +26,7 @@ import hashlib
 import math
 import struct
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from itertools import combinations
 from math import cos, sin
@@ -35,7 +35,7 @@ from typing import NamedTuple
 
 from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.extxyz.frame import Frame
-from psiflow_cli.extxyz.identity import given_inputs
+from psiflow_cli.extxyz.identity import given_inputs, given_moments
 from psiflow_cli.extxyz.layout import Cell
 
 Vector = tuple[float, float, float]
@@ -63,12 +63,14 @@ class _Axes(NamedTuple):
     shares: list[float]  # what the lattice itself adds to the four sums
 
 
-def place(frame: Frame, inputs: Iterable[str] = (), *, ordered: bool = False) -> Place:
+def place(frame: Frame, inputs: Collection[str] = (), *, ordered: bool = False) -> Place:
     """Four whole numbers, each of 64 bits; with `ordered`, frames whose atoms are in another order are far apart.
 
     Frames with other elements, periodicity or values of the inputs are far apart, too.
     """
     kind = f"{'none' if frame.lattice is None else sum(frame.periodic)} {given_inputs(frame, inputs)}"
+    if moments := given_moments(frame, inputs):
+        kind += f" {[round(moment, 6) for moment in moments]}"
     weights, origin, scale = _of_kind(tuple(frame.symbols), kind, ordered)
     turns, shares = _axes(frame.lattice, frame.periodic)
     u, v, w = (_phases(frame.xyz, *axis) for axis in turns)

@@ -27,6 +27,7 @@ class Frame(TypedDict):
     pbc: list[bool]  # [3]
     charge: NotRequired[int]
     multiplicity: NotRequired[int]
+    moments: NotRequired[list[float]]  # initial ones of the atoms, in Bohr magnetons
     fixed: NotRequired[list[int]]  # atoms that do not move, from 0
     masses: NotRequired[list[float] | dict[str, float]]  # in u: of every atom, or of some elements
 

@@ -18,7 +18,10 @@ class Reference(BackEnd, Protocol):
     """A method that labels frames."""
 
     FRAME_INPUTS: tuple[str, ...]
-    """Which of `charge`, `multiplicity` it reads from a frame (they are part of the frame's `psiflow_id`)."""
+    """Which of `charge`, `multiplicity` and `moments` (the column `initial_magmoms`) it reads from a frame.
+
+    They are part of the frame's `psiflow_id`.
+    """
     DEFAULT_TASK_SECONDS: float
     """How long one task should take: frames are grouped until they fill it (0: one frame a task)."""
 

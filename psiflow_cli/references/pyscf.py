@@ -81,7 +81,7 @@ def _sensible(options: Mapping[str, object]) -> Settings:
 def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for an element that a table of basis sets leaves out."""
     basis = settings["basis"]
-    for element in sorted(elements - set(basis)) if isinstance(basis, dict) else ():
+    for element in sorted(elements - set(basis)) if isinstance(basis, dict) and "default" not in basis else ():
         raise BadData(f"the basis of the reference pyscf has no {element}", f'add {element} = "…" to its table')
 
 

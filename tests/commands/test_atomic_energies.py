@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli.elements import SYMBOLS
-from psiflow_cli.stages.label.atomic_energies import multiplicities
+from psiflow_cli.stages.label.atomic_energies import ground_state, multiplicities
 from tests.commands.inputs import WATER
 from tests.commands.test_label_cp2k import TEMPLATE
 
@@ -56,7 +56,20 @@ def test_the_states_hold_the_ground_state_of_every_element():
     data = pytest.importorskip("ase.data", reason="its table is the independent source")
     for number in range(1, 87):
         if SYMBOLS[number - 1] != "Ce":  # the table gives its moment after relativity, of no whole spin
-            assert round(data.ground_state_magnetic_moments[number]) + 1 in multiplicities(number)
+            real = round(data.ground_state_magnetic_moments[number]) + 1
+            assert real in multiplicities(number)
+            assert ground_state(SYMBOLS[number - 1]) in (real, None)
+    assert [ground_state(e) for e in ("H", "Be", "C", "N", "O", "Ga", "Fe", "Zn", "Ce")] == [
+        2,
+        1,
+        3,
+        4,
+        3,
+        2,
+        None,
+        None,
+        None,
+    ]
 
 
 def test_all_states_of_an_element_have_its_parity():
@@ -71,6 +84,7 @@ def test_the_lowest_state_is_kept(psiflow):
     done = psiflow("atomic-energies", "water.xyz", "--elements", "N", "--reference", "./mine.py", "-o", "atoms.xyz")
     assert frames("atoms.xyz") == {"H": (-5.0, 2), "N": (-5.0, 2), "O": (-10.0, 3)}
     assert "O        -10.00000000 eV, 2S+1 = 3" in done.stderr
+    assert "2S+1 of the real atom is 4 for N: this method" in done.stderr
     again = psiflow("atomic-energies", "water.xyz", "--elements", "N", "--reference", "./mine.py", "-o", "atoms.xyz")
     assert "up to date" in again.stderr
 

@@ -42,6 +42,20 @@ def test_labels_are_what_ase_gives(psiflow):
 
 
 @pytest.mark.usefixtures("in_threads")
+def test_what_the_reference_does_not_read_is_said(psiflow):
+    """Charge, multiplicity and moments that would make another label of them."""
+    with_moments = (
+        copper(2).replace("pos:R:3", "pos:R:3:initial_magmoms:R:1").replace("Properties", "charge=2 Properties")
+    )
+    text = "\n".join(f"{line} 1.0" if line.startswith("Cu ") else line for line in with_moments.splitlines())
+    Path("in.xyz").write_text(f"{text}\n")
+    told = psiflow("label", "in.xyz", "--reference", "emt").stderr
+    for name in ("charge", "initial_magmoms"):
+        assert f"{name}, which 2 of the frames have, is not read by the reference emt" in told
+    assert "multiplicity" not in told
+
+
+@pytest.mark.usefixtures("in_threads")
 def test_running_again_computes_only_what_is_new(psiflow):
     Path("in.xyz").write_text(copper(3))
     psiflow("label", "in.xyz", "--reference", SLOW)

@@ -216,7 +216,7 @@ def labelled(method: Method) -> Wire:
 
 def test_it_satisfies_the_protocol(method: Method) -> None:
     checks.satisfies(method.module, Reference)
-    assert set(method.module.FRAME_INPUTS) <= {"charge", "multiplicity"}
+    assert set(method.module.FRAME_INPUTS) <= {"charge", "multiplicity", "moments"}
     assert method.module.DEFAULT_TASK_SECONDS >= 0
 
 

@@ -147,6 +147,22 @@ def test_the_layout_of_an_id(tmp_path: Path) -> None:
     assert extxyz.frame_id(frame, ("multiplicity", "charge")) == extxyz.frame_id(frame)
 
 
+def test_moments_are_an_input(tmp_path: Path) -> None:
+    """Those that ASE writes, where one is not zero and the method reads them."""
+    inputs = ("charge", "multiplicity", "moments")
+
+    def frame(first: str, kind: str = "R:1") -> extxyz.Frame:
+        return frame_of(tmp_path, CELL, f":initial_magmoms:{kind}", f"O 0 0 0.25 {first}\nH 0 0.75 -0.5 {first}\n")
+
+    assert extxyz.message(frame("-1.5"), inputs)["moments"] == [-1.5, -1.5]
+    assert extxyz.frame_id(frame("-1.5"), inputs) != extxyz.frame_id(frame("-1.5"))
+    assert extxyz.frame_id(frame("-1.5")) == extxyz.frame_id(frame_of(tmp_path, CELL))
+    assert extxyz.frame_id(frame("0"), inputs) == extxyz.frame_id(frame_of(tmp_path, CELL))
+    assert "moments" not in extxyz.message(frame("1", "I:1"))
+    with pytest.raises(BadData, match="initial_magmoms is not one number for each atom"):
+        extxyz.frame_id(frame("0 0 1", "R:3"), inputs)
+
+
 @pytest.mark.parametrize(
     "atoms", ["O 0.00 -0.0 2.5e-1\nH -0 0.750 -.5\n", "8 0 0 0.25\n1 0 0.75 -0.5\n", "o 0 0 .25\nh 0 75e-2 -0.50\n"]
 )

@@ -62,6 +62,12 @@ def one(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]
             f"{CRYSTAL}; a.set_initial_magnetic_moments([0.5, 0.5])",
             "mode=PW(200), xc='PBE', charge=1, spinpol=True, occupations=FermiDirac(0.1, fixmagmom=True)",
         ),
+        (
+            {**HYDROGEN, "positions": [[0.1, 0, 0.2], [2.3, 0.1, 0.15]], "moments": [1.0, -0.8]},
+            f"{PW}charge = -1",
+            f"{CRYSTAL.replace('0.85', '2.3')}; a.set_initial_magnetic_moments([1.0, -0.8])",
+            "mode=PW(200), xc='PBE', charge=-1",
+        ),
     ],
 )
 def test_equals_gpaw_by_hand(
@@ -86,6 +92,8 @@ def test_equals_gpaw_by_hand(
     [
         (HYDROGEN, f"{PW}maxiter = 3\n", "unconverged", "did not converge"),
         (MOLECULE, PW, "invalid-input", "no cell"),
+        (MOLECULE, f"{PW}vacuum = 3\ngpts = [8, 8, 8]\n", "invalid-input", "gpts are for a cell"),
+        ({**HYDROGEN, "multiplicity": 3, "moments": [1.0, -1.0]}, PW, "invalid-input", "initial_magmoms add up to 0"),
         (HYDROGEN, f"{PW}convergence = {{nonsense = 1}}\n", "crashed", "nonsense"),
         (HYDROGEN, f'{PW}setups = "no-such-setups"\n', "crashed", "no-such-setups"),
     ],
@@ -111,7 +119,11 @@ def test_parameters(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ('mode = "lcao"\n', ": GPAW needs to know mode and xc"),
-        (f"{PW}ecut = 3\n", ": unknown parameter 'ecut'"),
+        (f"{PW}nonsense = 3\n", ":3: unknown parameter 'nonsense'"),
+        (f"{PW}hund = true\n", ":3: unknown parameter 'hund'"),
+        (f'{PW}setups = {{0 = "paw"}}\n', ":3: setups: 0 is no element"),
+        (f'{PW}basis = {{H1 = "dzp"}}\n', ":3: basis: H1 is no element"),
+        (f'{PW}charge = "one"\n', ": charge must be a number"),
         (f"{PW}vacuum = -1\n", ": vacuum must be a positive number"),
         (PW.replace('"pw"', '"pv"'), ": unknown mode 'pv'"),
         ("mode = \n", ":1: not valid TOML"),

@@ -126,6 +126,10 @@ def test_options_come_from_a_file_and_the_command_line(tmp_path: Path) -> None:
     reference.check(found, {"H", "O"})
     with pytest.raises(BadData, match="no N"):
         reference.check(found, {"N"})
+    path.write_text('xc = "pbe"\n[basis]\ndefault = "sto-3g"\nH = "6-31g"\n')
+    with_default = reference.settings(path, {})
+    assert with_default["basis"] == {"H": "6-31g", "default": "sto-3g"}
+    reference.check(with_default, {"H", "N"})
     isolated = reference.isolated(reference.changed(found, {"disp": "d4"}))
     assert isolated == {**found, "unrestricted": True}
 
@@ -154,8 +158,10 @@ def test_wrong_options(options: dict[str, str], message: str, hint: str) -> None
     ("text", "message"),
     [
         ('xc = "pbe"\nbasis = \n', ":2: not valid TOML"),
-        ('xc = "pbe"\nbasis = 3\n', ": basis: must be a text, or a table"),
-        ('xc = "pbe"\nbassis = "sto-3g"\n', ": unknown option 'bassis'"),
+        ('xc = "pbe"\nbasis = 3\n', ":2: basis: must be a text, or a table"),
+        ('xc = "pbe"\n[basis]\nH = "sto-3g"\nH1 = "6-31g"\n', ":2: basis: H1 is no element"),
+        ('xc = "pbe"\nbasis = "sto-3g"\necp = {ghost-H = "x"}\n', ":3: ecp: ghost-H is no element"),
+        ('xc = "pbe"\nbassis = "sto-3g"\n', ":2: unknown option 'bassis'"),
     ],
 )
 def test_wrong_files(tmp_path: Path, text: str, message: str) -> None:

@@ -57,9 +57,9 @@ def read(path: Path, text: str) -> tuple[Settings, str, list[str], dict[str, int
     control = namelists["control"]
     calculation = control.get("calculation", "scf").strip("'\"")
     if calculation not in _CALCULATIONS:
-        where = f"{path}:{place(text, 'calculation')}"
-        raise BadData(f"{where}: calculation = '{calculation}' gives no forces", f"known: {', '.join(_CALCULATIONS)}")
-    _refuse(path, text, namelists["system"], cards)
+        problem = f"{inputs.at(path, 'calculation')}: calculation = '{calculation}' gives no forces"
+        raise BadData(problem, f"known: {', '.join(_CALCULATIONS)}")
+    _refuse(path, namelists["system"], cards)
     folder = control.get("pseudo_dir", "").strip("'\"")
     for name, keys in CONTROLLED.items():
         for key in [k for k in namelists[name] if k.partition("(")[0] in keys]:
@@ -78,12 +78,6 @@ def read(path: Path, text: str) -> tuple[Settings, str, list[str], dict[str, int
     return settings, folder, dropped, lines
 
 
-def place(text: str, word: str) -> int:
-    """The number of the first line that holds a word outside of comments."""
-    lines = [_without_comment(line).lower() for line in text.splitlines()]
-    return next((n for n, line in enumerate(lines, 1) if re.search(rf"(?<!\w){word.lower()}(?!\w)", line)), 1)
-
-
 def isolation(system: dict[str, str]) -> tuple[str, str]:
     """The method of assume_isolated in lower case, or "" for none, and the pbc that it is for, as in FFF or TTF."""
     method, boundary = (system.get(key, "").strip("'\" ").lower() for key in ("assume_isolated", "esm_bc"))
@@ -92,17 +86,17 @@ def isolation(system: dict[str, str]) -> tuple[str, str]:
     return method, "TTF" if method in ("esm", "2d") else "FFF"
 
 
-def _refuse(path: Path, text: str, system: dict[str, str], cards: dict[str, list[tuple[int, str]]]) -> None:
+def _refuse(path: Path, system: dict[str, str], cards: dict[str, list[tuple[int, str]]]) -> None:
     """Raise BadData for what would belong to the template's own atoms or cell, or not be in the energy."""
     if isolation(system)[0] in ("makov-payne", "m-p", "mp"):
-        where = f"{path}:{place(text, 'assume_isolated')}"
+        where = inputs.at(path, "assume_isolated")
         hint = "use assume_isolated = 'mt' for molecules, or leave it out"
         raise BadData(f"{where}: pw.x prints the Makov-Payne correction, but has it in no energy and in no force", hint)
     for key in system:
         if key.startswith("hubbard_v("):
             hint = "a model of Hubbard U takes its parameters by species"
             raise BadData(
-                f"{path}:{place(text, 'hubbard_v')}: {key} names atoms by number, which a frame need not have", hint
+                f"{inputs.at(path, 'hubbard_v')}: {key} names atoms by number, which a frame need not have", hint
             )
     for number, line in cards.get("HUBBARD", [])[1:]:
         if line.split()[0].upper() == "V":

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "projector-augmented-wave density functional theory with GPAW"
 REQUIRES = ("ase",)
-FRAME_INPUTS = ("charge", "multiplicity")
+FRAME_INPUTS = ("charge", "multiplicity", "moments")
 DEFAULT_TASK_SECONDS = 0.0
 
 PROGRAM = Program(
@@ -38,7 +38,7 @@ PROGRAM = Program(
 _VERSION = re.compile(r"gpaw-(\d\S*)")
 _PARAMETERS = (
     *("mode", "xc", "kpts", "basis", "h", "gpts", "occupations", "convergence", "spinpol", "symmetry", "nbands"),
-    *("maxiter", "setups", "mixer", "eigensolver", "poissonsolver", "hund", "random", "nbands", "parallel"),
+    *("maxiter", "setups", "mixer", "eigensolver", "poissonsolver", "random", "parallel", "charge"),
 )
 """GPAW's own; `vacuum` (Å around a frame without a cell) is ours."""
 _MODES = ("pw", "lcao", "fd")
@@ -55,8 +55,15 @@ def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     parameters = inputs.table(input_file, "gpaw")
     for key in parameters:
         if key not in (*_PARAMETERS, "vacuum"):
-            raise BadData(f"{input_file}: unknown parameter {key!r} of GPAW", nearest(key, _PARAMETERS))
+            assert input_file is not None
+            raise BadData(f"{inputs.at(input_file, key)}: unknown parameter {key!r} of GPAW", _hint(key))
     return _sensible(str(input_file), {**parameters, **_literals(options)})
+
+
+def _hint(key: str) -> str:
+    if key in ("hund", "magmoms"):
+        return "a frame says it: multiplicity in its comment, or a column initial_magmoms"
+    return nearest(key, _PARAMETERS)
 
 
 def _literals(options: dict[str, str]) -> dict[str, object]:
@@ -64,7 +71,7 @@ def _literals(options: dict[str, str]) -> dict[str, object]:
     values: dict[str, object] = {}
     for key, value in options.items():
         if key not in (*_PARAMETERS, "vacuum"):
-            raise UsageError(f"unknown option {key!r} of the reference gpaw", nearest(key, _PARAMETERS))
+            raise UsageError(f"unknown option {key!r} of the reference gpaw", _hint(key))
         values[key] = inputs.literal(value)
     return values
 
@@ -78,6 +85,17 @@ def _sensible(source: str, options: dict[str, object]) -> Settings:
     vacuum = options.pop("vacuum", None)
     if vacuum is not None and (isinstance(vacuum, bool) or not isinstance(vacuum, (int, float)) or not vacuum > 0):
         raise BadData(f"{source}: vacuum must be a positive number of Å, not {vacuum!r}", _HINT)
+    for name in ("setups", "basis"):
+        try:
+            table = options.get(name)
+            for key in table if isinstance(table, dict) else ():
+                inputs.of_element(key)
+        except ValueError as error:
+            raise BadData(
+                f"{inputs.at(source, name)}: {name}: {error}", 'as in setups = {Fe = "paw", default = "paw"}'
+            ) from None
+    if isinstance(charge := options.get("charge", 0), bool) or not isinstance(charge, (int, float)):
+        raise BadData(f"{source}: charge must be a number, not {charge!r}", _HINT)
     try:
         return {"parameters": json.loads(json.dumps(options, sort_keys=True)), "vacuum": vacuum}
     except TypeError:
@@ -100,8 +118,8 @@ def changed(settings: Settings, changes: dict[str, str]) -> Settings:
 
 
 def isolated(settings: Settings) -> Settings:
-    """The settings for single atoms: spin-polarised, at gamma, in a box."""
-    parameters = {k: v for k, v in settings["parameters"].items() if k != "kpts"}
+    """The settings for single atoms: neutral, spin-polarised, at gamma, in a box."""
+    parameters = {k: v for k, v in settings["parameters"].items() if k not in ("kpts", "charge")}
     return {"parameters": {**parameters, "spinpol": True}, "vacuum": settings["vacuum"] or 6.0}
 
 
@@ -118,6 +136,11 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     reason = validity.invalid(frame)
     if not reason and frame.get("cell") is None and settings["vacuum"] is None:
         reason = "the frame has no cell: give it one, or --set vacuum=5"
+    if not reason and frame.get("cell") is None and "gpts" in settings["parameters"]:
+        reason = "gpts are for a cell, which the frame lacks: say h instead"
+    multiplicity, moments = frame.get("multiplicity"), frame.get("moments")
+    if not reason and multiplicity is not None and moments and abs(sum(moments) - multiplicity + 1) > 1e-3:
+        reason = f"multiplicity {multiplicity}, but initial_magmoms add up to {sum(moments):g}"
     if reason:
         return failure("invalid-input", reason)
     text = render(frame, settings)

@@ -50,7 +50,9 @@ def _atoms(frame: Frame, vacuum: float | None) -> Atoms:
     atoms = Atoms(frame["symbols"], frame["positions"], cell=frame.get("cell"), pbc=frame.get("pbc") or False)
     if frame.get("cell") is None:
         atoms.center(vacuum=vacuum)
-    if frame.get("multiplicity") is not None:
+    if frame.get("moments"):
+        atoms.set_initial_magnetic_moments(frame["moments"])
+    elif frame.get("multiplicity") is not None:
         atoms.set_initial_magnetic_moments([(frame["multiplicity"] - 1) / len(atoms)] * len(atoms))
     return atoms
 

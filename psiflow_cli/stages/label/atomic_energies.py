@@ -56,6 +56,14 @@ def multiplicities(number: int) -> list[int]:
     return [unpaired + 1 for unpaired in range(most % 2, most + 1, 2)]
 
 
+def ground_state(element: str) -> int | None:
+    """2S + 1 of an atom by Hund's rule where s or p electrons decide it; None for d and f elements."""
+    number = SYMBOLS.index(element) + 1
+    to_the_noble_gas = next(c for c in _CORES if c >= number) - number
+    is_s_or_p = to_the_noble_gas <= 5 or number - max(c for c in _CORES if c < number) <= 2
+    return _most_unpaired(number) + 1 if is_s_or_p else None
+
+
 def _most_unpaired(number: int) -> int:
     core = max(c for c in _CORES if c < number)
     valence = number - core

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,9 @@ from psiflow_cli.runtime.request import fingerprint, sha256
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Settings
+
+
+_WORD = r"[a-z][\w-]{2,}"
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,27 @@ def naming(method: Method) -> Iterator[None]:
     try:
         yield
     except PsiflowError as error:
-        if error.exit_code != BAD_DATA or not method.input_file:
+        own = str(Path(method.input_file)) if method.input_file else ""
+        if error.exit_code != BAD_DATA or not own or error.message.startswith((own, method.input_file)):
             raise
-        module = method.module
-        place = (isinstance(module, Locates) and module.locate(method.settings, error.message)) or method.input_file
+        if isinstance(method.module, Locates):
+            place = method.module.locate(method.settings, error.message) or method.input_file
+        else:
+            place = _place(method.input_file, error.message)
         raise BadData(f"{place}: {error.message}", error.hint) from None
+
+
+def _place(input_file: str, message: str) -> str:
+    """`file:line` of the one line that has the longest word of a message, one in quotes first, or `file`."""
+    try:
+        lines = Path(input_file).read_text(encoding="utf-8").lower().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return input_file  # a model
+    words = [set(re.findall(_WORD, line)) for line in lines]
+    quoted = " ".join(re.findall(r"['\"]([^'\"]+)['\"]", message))
+    for text in (quoted, message):
+        for word in sorted(set(re.findall(_WORD, text.lower())), key=lambda word: (-len(word), word)):
+            holding = [number for number, of_line in enumerate(words, 1) if word in of_line]
+            if len(holding) == 1:
+                return f"{input_file}:{holding[0]}"
+    return input_file

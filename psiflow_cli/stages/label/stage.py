@@ -21,6 +21,7 @@ from psiflow_cli.stages.label import output
 from psiflow_cli.stages.label.estimate import estimate
 from psiflow_cli.stages.label.method import Method, naming
 from psiflow_cli.stages.label.reuse import Reuse, hand_on
+from psiflow_cli.stages.label.unread import Unread
 from psiflow_cli.worker.failures import MACHINE_FAILURES
 
 HOPELESS = 10  # first frames that fail alike and end the run; more, where more may fail
@@ -78,9 +79,12 @@ def survey(
 ) -> tuple[Survey, Results, IdSet, Plan]:
     """Check every frame and find out what is still to be computed; nothing is submitted yet."""
     work = labelling.work
-    seen = Survey(workspace.frames(), work.inputs, see)
-    for advice in labelling.method.module.check(labelling.method.settings, seen.elements) or ():
-        note(advice)
+    unread = Unread(work.inputs, see)
+    seen = Survey(workspace.frames(), work.inputs, unread.see)
+    with naming(labelling.method):
+        advice = labelling.method.module.check(labelling.method.settings, seen.elements) or ()
+    for line in (*advice, *unread.notes(labelling.method.stem)):
+        note(line)
     results = Results(workspace, work.fingerprint, seen.distinct)
     needed = results.needed(labelling.retry_failed)
     distinct = len(seen.distinct)
