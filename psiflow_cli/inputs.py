@@ -82,11 +82,12 @@ def labelled(symbols: Sequence[str], kinds: Sequence[str], atoms: Sequence[str])
     Where an element has several kinds, the template's own atoms say which is whose, if they are the frame's in the
     same order. Raises ValueError if they are not.
     """
-    unclear = [symbol for symbol in several(kinds, atoms) if symbol in symbols]
-    if unclear:
-        if [element(label) for label in atoms] != list(symbols):
-            raise ValueError(f"the input has several kinds of {unclear[0]}, and other atoms than the frame")
-        return list(atoms)
+    for symbol, names in several(kinds, atoms).items():
+        if symbol in symbols and [element(label) for label in atoms] != list(symbols):
+            whose = f"the input has several kinds of {symbol} ({', '.join(names)})"
+            raise ValueError(f"{whose}, and its own atoms are not the frame's in the same order")
+        if symbol in symbols:
+            return list(atoms)
     used = [kind for kind in kinds if kind in atoms]
     of_element = {element(kind): kind for kind in reversed([*used, *kinds])}
     return [of_element.get(symbol, symbol) for symbol in symbols]

@@ -26,6 +26,7 @@ CONTROLLED = {
         *("calculation", "restart_mode", "prefix", "outdir", "wfcdir", "pseudo_dir", "disk_io", "tprnfor", "title"),
         *("nstep", "dt", "iprint", "max_seconds", "etot_conv_thr", "forc_conv_thr"),
     ),
+    "electrons": ("scf_must_converge",),  # where it is false, pw.x says of every SCF that it converged
     "system": ("ibrav", "celldm", "a", "b", "c", "cosab", "cosac", "cosbc", "nat", "space_group"),
 }
 _DROPPED_CARDS = ("ATOMIC_POSITIONS", "CELL_PARAMETERS", "CONSTRAINTS", "ATOMIC_VELOCITIES")
@@ -75,6 +76,7 @@ def read(path: Path, text: str) -> tuple[Settings, str, list[str], dict[str, int
     settings: Settings = {"namelists": namelists, "species": species, "cards": texts, "files": {}}
     if inputs.several([label for label, _, _ in species], []) and atoms:
         settings["atoms"] = atoms
+        dropped = [f"{card} but for its labels" if card == "ATOMIC_POSITIONS" else card for card in dropped]
     return settings, folder, dropped, lines
 
 

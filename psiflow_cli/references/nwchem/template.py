@@ -102,6 +102,7 @@ def read(source: str, text: str) -> tuple[Settings, list[str]]:
     if atoms and inputs.several(known, []):
         # NWChem takes the element's basis for a tag without one of its own
         settings["atoms"] = [t if t in known else inputs.element(t) for t in map(str.capitalize, atoms)]
+        dropped = [f"{name} but for its tags" if name.startswith("geom") else name for name in dropped]
     return settings, dropped
 
 

@@ -118,6 +118,7 @@ def read(source: str, text: str) -> tuple[Settings, list[str]]:
     known = labels(settings["template"])
     if molecule.atoms and inputs.several(known, []):
         settings["atoms"] = [label if label in known else inputs.element(label) for label in molecule.atoms]
+        dropped = [f"{name} but for its labels" if name == "molecule" else name for name in dropped]
     return settings, dropped
 
 
