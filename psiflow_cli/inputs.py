@@ -42,6 +42,13 @@ def beside(path: Path, name: str, folders: list[Path], line: int) -> str:
     raise NoInput(f"{path}:{line}: {name} is in none of {looked}", "put it beside the input")
 
 
+def hint(key: str, known: Sequence[str]) -> str:
+    """What to do about an option that is unknown: name the nearest, or say where a frame's state stands."""
+    if key in ("charge", "multiplicity", "mult", "spin", "uhf", "nopen", "magmoms", "hund"):
+        return "a frame says it: charge=1 multiplicity=2 in its comment; GPAW reads a column initial_magmoms, too"
+    return nearest(key, tuple(known))
+
+
 def at(path: Path | str, word: str) -> str:
     """`file:line` of the first line that has a word outside of comments, or `file`."""
     pattern = re.compile(rf"(?i)(?<!\w){re.escape(word)}(?!\w)")
@@ -121,14 +128,14 @@ def options(path: Path | None, pairs: Mapping[str, str], kinds: Mapping[str, Kin
         for key, value in table(path, reference).items():
             if key not in kinds:
                 problem = f"{at(path, key)}: unknown option {key!r} of the reference {reference}"
-                raise BadData(problem, nearest(key, [*kinds]))
+                raise BadData(problem, hint(key, [*kinds]))
             try:
                 values[key] = _of_kind(kinds[key], value)
             except ValueError as error:
                 raise BadData(f"{at(path, key)}: {key}: {error}") from None
     for key, value in pairs.items():
         if key not in kinds:
-            raise UsageError(f"unknown option {key!r} of the reference {reference}", nearest(key, [*kinds]))
+            raise UsageError(f"unknown option {key!r} of the reference {reference}", hint(key, [*kinds]))
         try:
             values[key] = _of_kind(kinds[key], _word(kinds[key], value))
         except ValueError as error:

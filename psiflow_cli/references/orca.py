@@ -31,7 +31,7 @@ PROGRAM = Program(
     executable="orca",
     started=re.compile(r"\* O +R +C +A \*|Program Version"),
     bad_input=re.compile(
-        r"UNRECOGNIZED OR DUPLICATED KEYWORD.*|INPUT ERROR.*|Unknown identifier.*|INVALID .*KEYWORD.*"
+        r"UNRECOGNIZED OR DUPLICATED KEYWORD.*(?:\n.*)?|INPUT ERROR.*|Unknown identifier.*|INVALID .*KEYWORD.*"
     ),
     bad_frame=re.compile(r"multiplicity .* impossible.*"),
     unconverged=re.compile(r"SCF NOT CONVERGED|wavefunction IS NOT CONVERGED|Wavefunction not fully converged", re.I),

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from psiflow_cli import voigt
+from psiflow_cli import inputs, voigt
 from psiflow_cli.errors import BadData, UsageError, nearest
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.structures import conversion, labels, validity
@@ -44,7 +44,7 @@ def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
 def _parsed(options: dict[str, str]) -> Settings:
     for key in options:
         if key not in OPTIONS:
-            raise UsageError(f"unknown option {key!r} of the reference xtb", nearest(key, OPTIONS))
+            raise UsageError(f"unknown option {key!r} of the reference xtb", inputs.hint(key, OPTIONS))
     method = options.get("method", METHODS[0])
     named = {m.lower(): m for known in METHODS for m in (known, known.removesuffix("-xTB"))}
     if method.lower() not in named:

@@ -51,7 +51,7 @@ def test_what_the_reference_does_not_read_is_said(psiflow):
     Path("in.xyz").write_text(f"{text}\n")
     told = psiflow("label", "in.xyz", "--reference", "emt").stderr
     for name in ("charge", "initial_magmoms"):
-        assert f"{name}, which 2 of the frames have, is not read by the reference emt" in told
+        assert f"frames with {name}: 2; the reference emt does not read it" in told
     assert "multiplicity" not in told
 
 

@@ -56,14 +56,10 @@ def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     for key in parameters:
         if key not in (*_PARAMETERS, "vacuum"):
             assert input_file is not None
-            raise BadData(f"{inputs.at(input_file, key)}: unknown parameter {key!r} of GPAW", _hint(key))
+            raise BadData(
+                f"{inputs.at(input_file, key)}: unknown parameter {key!r} of GPAW", inputs.hint(key, _PARAMETERS)
+            )
     return _sensible(str(input_file), {**parameters, **_literals(options)})
-
-
-def _hint(key: str) -> str:
-    if key in ("hund", "magmoms"):
-        return "a frame says it: multiplicity in its comment, or a column initial_magmoms"
-    return nearest(key, _PARAMETERS)
 
 
 def _literals(options: dict[str, str]) -> dict[str, object]:
@@ -71,7 +67,7 @@ def _literals(options: dict[str, str]) -> dict[str, object]:
     values: dict[str, object] = {}
     for key, value in options.items():
         if key not in (*_PARAMETERS, "vacuum"):
-            raise UsageError(f"unknown option {key!r} of the reference gpaw", _hint(key))
+            raise UsageError(f"unknown option {key!r} of the reference gpaw", inputs.hint(key, _PARAMETERS))
         values[key] = inputs.literal(value)
     return values
 

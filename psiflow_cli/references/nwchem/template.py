@@ -117,7 +117,7 @@ def _refuse(where: str, block: str, statement: _Statement) -> None:
         raise BadData(f"{where}: point charges stand where the template's own atoms are", "leave the block bq out")
     if block == "dft" and first == "cdft":
         raise BadData(f"{where}: cdft names atoms by number, which a frame need not have", "leave it out")
-    if block == "constraints" and first not in ("fix", "end"):
+    if block == "constraints" and first in ("spring", "penalty"):
         raise BadData(f"{where}: {first} adds an energy of the template's own atoms", "leave the block constraints out")
 
 

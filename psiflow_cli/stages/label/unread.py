@@ -32,4 +32,5 @@ class Unread:
 
     def notes(self, reference: str) -> Iterator[str]:
         for name, count in sorted(self._frames.items()):
-            yield f"{name}, which {count} of the frames have, is not read by the reference {reference}: no label has it"
+            labels = "so their labels are computed without it"
+            yield f"frames with {name}: {count}; the reference {reference} does not read it, {labels}"
