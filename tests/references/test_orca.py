@@ -72,7 +72,7 @@ def test_failures(orca: Any, molecule: Any, changes: dict[str, Any], template: s
 
 def test_an_unknown_keyword_ends_the_run(orca: Any, molecule: Any) -> None:
     """Though ORCA's exit code is 0."""
-    with pytest.raises(Fatal, match="UNRECOGNIZED OR DUPLICATED KEYWORD.* nonsense") as caught:
+    with pytest.raises(Fatal, match=r"UNRECOGNIZED OR DUPLICATED KEYWORD.* nonsense") as caught:
         orca(molecule(), "! PBE nonsense\n")
     assert caught.value.exit_code == 65
 
