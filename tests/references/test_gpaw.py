@@ -63,10 +63,10 @@ def one(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]
             "mode=PW(200), xc='PBE', charge=1, spinpol=True, occupations=FermiDirac(0.1, fixmagmom=True)",
         ),
         (
-            {**HYDROGEN, "positions": [[0.1, 0, 0.2], [2.3, 0.1, 0.15]], "moments": [1.0, -0.8]},
-            f"{PW}charge = -1",
-            f"{CRYSTAL.replace('0.85', '2.3')}; a.set_initial_magnetic_moments([1.0, -0.8])",
-            "mode=PW(200), xc='PBE', charge=-1",
+            {**MOLECULE, "moments": [0.5, 0.4]},
+            f"{LCAO}charge = 1\n",
+            f"{BOX}; a.set_initial_magnetic_moments([0.5, 0.4])",
+            "mode='lcao', basis='sz(dzp)', xc='LDA', h=0.3, charge=1",
         ),
     ],
 )
