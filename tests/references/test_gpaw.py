@@ -12,6 +12,7 @@ import pytest
 
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.references import gpaw as reference
+from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.process.launcher import environment
 
 installed = pytest.mark.skipif(not shutil.which("gpaw"), reason="gpaw is not installed")
@@ -94,7 +95,7 @@ def test_equals_gpaw_by_hand(
         (MOLECULE, PW, "invalid-input", "no cell"),
         (MOLECULE, f"{PW}vacuum = 3\ngpts = [8, 8, 8]\n", "invalid-input", "gpts are for a cell"),
         ({**HYDROGEN, "multiplicity": 3, "moments": [1.0, -1.0]}, PW, "invalid-input", "initial_magmoms add up to 0"),
-        (HYDROGEN, f"{PW}convergence = {{nonsense = 1}}\n", "crashed", "nonsense"),
+        (MOLECULE, f"{LCAO}charge = 20\n", "invalid-input", "Charge 20.000000 is not possible"),
         (HYDROGEN, f'{PW}setups = "no-such-setups"\n', "crashed", "no-such-setups"),
     ],
 )
@@ -102,6 +103,16 @@ def test_failures(context: Any, tmp_path: Path, frame: dict[str, Any], template:
     label = one(frame, read(tmp_path, template), context())
     assert label["failure"] == kind, label
     assert message in label["message"]
+
+
+@installed
+@pytest.mark.parametrize(
+    "wrong", ["convergence = {nonsense = 1}", "mixer = {nonsense = 1}", 'occupations = {name = "nonsense"}']
+)
+def test_a_wrong_parameter_ends_the_run(context: Any, tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(Fatal, match="nonsense") as caught:
+        one(MOLECULE, read(tmp_path, f"{LCAO}{wrong}\n"), context())
+    assert caught.value.exit_code == 65
 
 
 def test_parameters(tmp_path: Path) -> None:

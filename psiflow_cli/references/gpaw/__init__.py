@@ -30,8 +30,15 @@ PROGRAM = Program(
     name="GPAW",
     executable="gpaw",
     started=re.compile(r"___ ___ ___ _ _ _|gpaw-\d"),
-    bad_input=re.compile(r"(?!)"),  # its exceptions do not tell a wrong parameter from a frame it cannot compute
-    bad_frame=re.compile(r"PoissonConvergenceError.*|GridBoundsError.*|.*[Tt]oo (?:few|many) (?:electrons|bands).*"),
+    # its other exceptions do not tell a wrong parameter from a frame it cannot compute
+    bad_input=re.compile(
+        r"(?m)(?:InputError: .*|NameError: Unknown functional.*|ValueError: Unknown .*|"
+        r"TypeError: .*unexpected keyword argument.*)$"
+    ),
+    bad_frame=re.compile(
+        r"PoissonConvergenceError.*|GridBoundsError.*|.*[Tt]oo (?:few|many) (?:electrons|bands).*|"
+        r"Charge \S+ is not possible.*|Magnetic moment larger than number of valence electrons.*"
+    ),
     unconverged=re.compile(r"psiflow: the SCF did not converge"),
     last_words=re.compile(r"(?m)^\S*(?:Error|Exception): .*$"),
 )
