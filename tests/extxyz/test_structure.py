@@ -203,11 +203,16 @@ def test_the_order_of_atoms_counts_only_if_asked(where):
     assert apart(where(atoms, ordered=True), where(atoms, 8, ordered=True)) < 0.5
 
 
-def test_charge_and_multiplicity_count_if_asked(tmp_path):
+def test_charge_multiplicity_and_moments_count_if_asked(tmp_path):
     water = molecule("H2O")
     plain, charged = frame_of(water, tmp_path), frame_of(water, tmp_path, charge=1, multiplicity=2)
     assert place(plain, ()) == place(charged, ())
     assert apart(place(plain, ("charge", "multiplicity")), place(charged, ("charge", "multiplicity"))) > 1e6
+    water.set_initial_magnetic_moments([1.0, 0.0, -1.0])
+    ase.io.write(tmp_path / "magnetic.xyz", water)
+    magnetic = next(extxyz.read(tmp_path / "magnetic.xyz"))
+    assert apart(place(plain, ()), place(magnetic, ())) < 1.0
+    assert apart(place(plain, ("moments",)), place(magnetic, ("moments",))) > 1e6
 
 
 def test_a_cell_that_is_no_lattice_does_not_take_forever(where):

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from psiflow_cli import extxyz
+from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz.frame import is_marked
 from psiflow_cli.extxyz.identity import MOMENTS, given_inputs, given_moments
 
@@ -18,19 +19,27 @@ class Unread:
     def __init__(self, inputs: tuple[str, ...], see: Callable[[extxyz.Frame], None]) -> None:
         """`see` sees each of them, too."""
         self._see = see
-        self._inputs = {*_PLAIN, "moments"} - set(inputs)
+        self._inputs = [name for name in (*_PLAIN, "moments") if name not in inputs]
         self._frames: Counter[str] = Counter()
 
     def see(self, frame: extxyz.Frame) -> None:
         self._see(frame)
-        if is_marked(frame.natoms, frame.pairs):
-            return  # psiflow's own candidates for the lowest state
-        values = given_inputs(frame, self._inputs)
-        self._frames.update(name for name, value in values.items() if value != _PLAIN[name])
-        if given_moments(frame, self._inputs):
-            self._frames[MOMENTS] += 1
+        if not is_marked(frame.natoms, frame.pairs):  # as psiflow's own candidates for the lowest state are
+            self._frames.update(name for name in self._inputs if _says(frame, name))
 
     def notes(self, reference: str) -> Iterator[str]:
-        for name, count in sorted(self._frames.items()):
+        for name, count in self._frames.items():
+            written = MOMENTS if name == "moments" else name
             labels = "so their labels are computed without it"
-            yield f"frames with {name}: {count}; the reference {reference} does not read it, {labels}"
+            yield f"frames with {written}: {count}; the reference {reference} does not read it, {labels}"
+
+
+def _says(frame: extxyz.Frame, name: str) -> bool:
+    """Whether a frame has another value of an input than that of a frame without it, or one that is none."""
+    try:
+        return bool(given_moments(frame, [name])) or given_inputs(frame, [name]).get(name) not in (
+            None,
+            _PLAIN.get(name),
+        )
+    except BadData:
+        return True
