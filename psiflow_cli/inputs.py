@@ -83,16 +83,16 @@ def firsts(kinds: Sequence[str]) -> list[str]:
     return list({element(kind): kind for kind in reversed(kinds)}.values())
 
 
-def labelled(symbols: Sequence[str], kinds: Sequence[str], atoms: Sequence[str]) -> list[str]:
+def labelled(symbols: Sequence[str], kinds: Sequence[str], atoms: Sequence[str], part: str) -> list[str]:
     """The label of each atom of a frame.
 
     Where an element has several kinds, the template's own atoms say which is whose, if they are the frame's in the
-    same order. Raises ValueError if they are not.
+    same order. Raises ValueError if they are not; `part` is where the template has them.
     """
     for symbol, names in several(kinds, atoms).items():
         if symbol in symbols and [element(label) for label in atoms] != list(symbols):
             whose = f"the input has several kinds of {symbol} ({', '.join(names)})"
-            raise ValueError(f"{whose}, and its own atoms are not the frame's in the same order")
+            raise ValueError(f"{whose}, and the atoms of its {part} are not the frame's in the same order")
         if symbol in symbols:
             return list(atoms)
     used = [kind for kind in kinds if kind in atoms]

@@ -52,9 +52,9 @@ def test_several_kinds_of_an_element(atoms: list[str], several: dict[str, list[s
 def test_the_labels_of_a_frame(symbols: list[str], atoms: list[str], labels: list[str] | None) -> None:
     if labels is None:
         with pytest.raises(ValueError, match=r"several kinds of Fe \(Fe1, Fe2\)"):
-            inputs.labelled(symbols, KINDS, atoms)
+            inputs.labelled(symbols, KINDS, atoms, "COORD")
     else:
-        assert inputs.labelled(symbols, KINDS, atoms) == labels
+        assert inputs.labelled(symbols, KINDS, atoms, "COORD") == labels
 
 
 def test_where_a_word_stands(tmp_path: Path) -> None:

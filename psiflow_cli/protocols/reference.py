@@ -80,6 +80,14 @@ class TriesOut(Protocol):
 
 
 @runtime_checkable
+class HasOwnAtoms(Protocol):
+    """A reference whose input's own atoms say of which kind those of a frame are."""
+
+    def misfit(self, symbols: list[str], settings: Settings) -> str:
+        """Why they do not say it of these atoms, or ""."""
+
+
+@runtime_checkable
 class Locates(Protocol):
     """A reference that knows where in its input a complaint belongs."""
 

@@ -57,6 +57,17 @@ def test_what_the_reference_does_not_read_is_said(psiflow):
     assert "frames with charge: 2" in psiflow("label", "in.xyz", "--reference", "emt", "--dry-run").stderr
 
 
+def test_an_input_with_other_atoms_than_all_frames_is_refused_before_anything_runs(psiflow):
+    """If they are needed: its own atoms say which copper has the basis of Cu1."""
+    geometry = "geometry\n Cu 0 0 0\n Cu1 0 0 2\nend\n"
+    basis = "basis\n Cu library sto-3g\n Cu1 library 6-31g\nend\ntask scf\n"
+    Path("cu.nw").write_text("title x\n" + geometry + basis)
+    Path("in.xyz").write_text(copper(2).replace("T T T", "F F F"))
+    told = psiflow("label", "in.xyz", "--reference", "nwchem", "--input", "cu.nw", code=65).stderr
+    assert "cu.nw:2: none of the frames fits: the input has several kinds of Cu (Cu, Cu1), and the atoms of its" in told
+    assert "hint: give the input the atoms of the frames" in told
+
+
 @pytest.mark.usefixtures("in_threads")
 def test_running_again_computes_only_what_is_new(psiflow):
     Path("in.xyz").write_text(copper(3))

@@ -201,7 +201,9 @@ def test_species_of_an_element(tmp_path: Path) -> None:
     assert re.findall(r"^(\w+) -?\d+\.\d{14} ", written, re.M)[-3:] == ["Fe2", "O", "Fe1"]
     assert rows in written
     assert {"  ntyp = 3", "  starting_magnetization(2) = -0.5", "  hubbard_u(3) = 4.0"} <= set(written.splitlines())
-    with pytest.raises(BadData, match=r"several kinds of Fe \(Fe1, Fe2\), and its own atoms are not the frame's"):
+    with pytest.raises(
+        BadData, match=r"several kinds of Fe \(Fe1, Fe2\), and the atoms of its ATOMIC_POSITIONS are not"
+    ):
         reference.render({**three, "symbols": ["O", "Fe", "Fe"]}, read(tmp_path, oxide))
     for template in (TWO_SPECIES, TWO_SPECIES + OWN_ATOMS):
         alone = reference.isolated(read(tmp_path, template))

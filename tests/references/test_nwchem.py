@@ -149,7 +149,7 @@ def test_the_basis_of_a_tag_equals_nwchem_by_hand(molecule: Any, context: Any, t
     other = {**frame, "symbols": ["H", "O", "H"]}
     mismatch = one(other, read(tmp_path, OWN_ATOMS + TAGS), task)
     assert mismatch["failure"] == "invalid-input"
-    assert "its own atoms are not the frame's in the same order" in mismatch["message"]
+    assert "the atoms of its geometry are not the frame's in the same order" in mismatch["message"]
 
 
 def test_tags(molecule: Any, tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def build(frame: Frame, settings: Settings) -> str:
     control = {"calculation": "'scf'", "prefix": f"'{PREFIX}'", "outdir": "'.'", "pseudo_dir": "'.'"}
     control |= {"disk_io": "'low'", "tprnfor": ".true.", "tstress": ".true."}
     namelists["control"] = {**control, **namelists["control"]}
-    labels = of_atoms(frame, settings)
+    labels = of_atoms(frame["symbols"], settings)
     sizes = {"ibrav": "0", "nat": str(len(labels)), "ntyp": str(len(settings["species"]))}
     namelists["system"] = {**sizes, **namelists["system"], **_electrons(frame, namelists["system"])}
     parts = [
@@ -226,10 +226,10 @@ def build(frame: Frame, settings: Settings) -> str:
     return "\n".join(parts) + "\n"
 
 
-def of_atoms(frame: Frame, settings: Settings) -> list[str]:
+def of_atoms(symbols: list[str], settings: Settings) -> list[str]:
     """The species of each atom. Raises ValueError if the template's own atoms should say, and are others."""
     kinds = [label for label, _, _ in settings["species"]]
-    return inputs.labelled(frame["symbols"], kinds, settings.get("atoms", []))
+    return inputs.labelled(symbols, kinds, settings.get("atoms", []), "ATOMIC_POSITIONS")
 
 
 def _electrons(frame: Frame, system: dict[str, str]) -> dict[str, str]:

@@ -64,6 +64,14 @@ def check(settings: Settings, elements: set[str]) -> None:
     template.check_basis(settings, elements)
 
 
+def misfit(symbols: list[str], settings: Settings) -> str:
+    try:
+        template.of_atoms(symbols, settings)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def render(frame: Frame, settings: Settings) -> str:
     """The input of one frame. Raises BadData for a frame that can have none."""
     try:

@@ -199,9 +199,14 @@ def multiplicity(settings: Settings) -> int | None:
     return int(word[-1]) + (len(word) - 1) if word[-1].isdigit() else _STATES.index(word[0]) + 1
 
 
+def of_atoms(symbols: list[str], settings: Settings) -> list[str]:
+    """The tag of each atom. Raises ValueError if the template's own atoms should say, and are others."""
+    return inputs.labelled(symbols, tags(settings["template"]), settings.get("atoms", []), "geometry")
+
+
 def render(frame: Frame, settings: Settings) -> str:
     """The input of one frame. Raises ValueError if its atoms are not those of the template."""
-    labels = inputs.labelled(frame["symbols"], tags(settings["template"]), settings.get("atoms", []))
+    labels = of_atoms(frame["symbols"], settings)
     atoms = [
         f"  {label} " + " ".join(repr(x / BOHR) for x in row)
         for label, row in zip(labels, frame["positions"], strict=True)

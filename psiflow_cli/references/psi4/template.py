@@ -128,6 +128,11 @@ def labels(text: str) -> list[str]:
     return sorted(assigned | {inputs.element(label) for label in assigned})
 
 
+def of_atoms(symbols: list[str], settings: Settings) -> list[str]:
+    """The label of each atom. Raises ValueError if the template's own atoms should say, and are others."""
+    return inputs.labelled(symbols, labels(settings["template"]), settings.get("atoms", []), "molecule")
+
+
 def electrons(frame: Frame, settings: Settings) -> tuple[int, int]:
     """Charge and multiplicity: the frame's, or those of the template."""
     charge, multiplicity = frame.get("charge"), frame.get("multiplicity")
@@ -143,7 +148,7 @@ def render(frame: Frame, settings: Settings) -> str:
     Raises ValueError if its atoms are not those of the template.
     """
     charge, multiplicity = electrons(frame, settings)
-    tags = inputs.labelled(frame["symbols"], labels(settings["template"]), settings.get("atoms", []))
+    tags = of_atoms(frame["symbols"], settings)
     atoms = [
         f"  {tag} " + " ".join(f"{x / BOHR:.14f}" for x in row)
         for tag, row in zip(tags, frame["positions"], strict=True)

@@ -19,9 +19,9 @@ from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Job, Workspace, is_text
 from psiflow_cli.stages.label import output
 from psiflow_cli.stages.label.estimate import estimate
+from psiflow_cli.stages.label.first_pass import FirstPass
 from psiflow_cli.stages.label.method import Method, naming
 from psiflow_cli.stages.label.reuse import Reuse, hand_on
-from psiflow_cli.stages.label.unread import Unread
 from psiflow_cli.worker.failures import MACHINE_FAILURES
 
 HOPELESS = 10  # first frames that fail alike and end the run; more, where more may fail
@@ -79,12 +79,14 @@ def survey(
 ) -> tuple[Survey, Results, IdSet, Plan]:
     """Check every frame and find out what is still to be computed; nothing is submitted yet."""
     work = labelling.work
-    unread = Unread(work.inputs, see)
-    seen = Survey(workspace.frames(), work.inputs, unread.see)
+    first_pass = FirstPass(labelling.method, see)
+    seen = Survey(workspace.frames(), work.inputs, first_pass.see)
     with naming(labelling.method):
-        advice = labelling.method.module.check(labelling.method.settings, seen.elements) or ()
-    for line in (*advice, *unread.notes(labelling.method.stem)):
-        note(line)
+        for advice in (
+            *(labelling.method.module.check(labelling.method.settings, seen.elements) or ()),
+            *first_pass.notes(),
+        ):
+            note(advice)
     results = Results(workspace, work.fingerprint, seen.distinct)
     needed = results.needed(labelling.retry_failed)
     distinct = len(seen.distinct)
