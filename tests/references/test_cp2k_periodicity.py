@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from psiflow_cli.references.cp2k.periodicity import Box, Impossible, box
+from psiflow_cli.references.cp2k.structure.periodicity import Box, Impossible, Wishes, box
 
 WATER = [[0.0, 0.0, 0.1], [0.76, 0.0, 0.6], [-0.77, 0.05, 0.57]]
+OPEN = [False] * 3
+SLAB = [True, True, False]
+NO_RIGHT_ANGLES = [[20.0, 0, 0], [10.0, 18.0, 0], [0, 0, 20.0]]
 
 
 def cube(edge: float) -> list[list[float]]:
@@ -18,56 +21,114 @@ def centre(found: Box) -> list[float]:
 
 
 def test_a_periodic_frame_is_as_it_is() -> None:
-    assert box(WATER, cube(5.0), [True] * 3, None, None) == Box(cube(5.0), WATER, "XYZ", "PERIODIC")
+    periodic = Box(cube(5.0), WATER, "XYZ", "PERIODIC")
+    assert box(WATER, cube(5.0), [True] * 3, Wishes()) == periodic
+    assert box(WATER, cube(5.0), [True] * 3, Wishes(edge=9.0, cell=cube(8.0), periodic="NONE")) == periodic
 
 
-@pytest.mark.parametrize("cell", [None, cube(5.0), cube(0.0), [[20.0, 0, 0], [10.0, 18.0, 0], [0, 0, 20.0]]])
-def test_a_molecule_gets_a_cube(cell: list[list[float]] | None) -> None:
-    found = box(WATER, cell, [False] * 3, None, None)
-    assert (found.cell, found.periodic, found.solver) == (cube(12.0), "NONE", "WAVELET")
+@pytest.mark.parametrize("cell", [None, cube(0.0)])
+def test_a_molecule_without_a_cell_gets_a_cube(cell: list[list[float]] | None) -> None:
+    found = box(WATER, cell, OPEN, Wishes())
+    assert (found.cell, found.periodic, found.solver, found.edge) == (cube(12.0), "NONE", "WAVELET", 12.0)
     assert centre(found) == pytest.approx([6.0] * 3)
 
 
 def test_atoms_share_a_cube() -> None:
-    assert box([[7.0, 8.0, 9.0]], None, [False] * 3, None, None).cell == cube(10.0)
+    assert box([[7.0, 8.0, 9.0]], None, OPEN, Wishes()).cell == cube(10.0)
 
 
-def test_a_molecule_keeps_a_cell_that_will_do() -> None:
-    found = box(WATER, cube(8.0), [False] * 3, "MT", None)
+def test_a_molecule_keeps_its_own_cell() -> None:
+    found = box(WATER, cube(8.0), OPEN, Wishes("MT", cell=cube(20.0), periodic="NONE"))
     assert found == Box(cube(8.0), WATER, "NONE", "MT")
     inside = [[x + 4.0 for x in row] for row in WATER]
-    assert box(inside, cube(8.0), [False] * 3, None, None).positions == inside
-    assert centre(box(WATER, cube(8.0), [False] * 3, None, None)) == pytest.approx([4.0] * 3)
+    assert box(inside, cube(8.0), OPEN, Wishes()).positions == inside
+    assert centre(box(WATER, cube(8.0), OPEN, Wishes())) == pytest.approx([4.0] * 3)
+
+
+@pytest.mark.parametrize(
+    ("cell", "solver", "reason"),
+    [
+        (cube(6.0), "MT", r"6\.0 Å high along its open axis X; the solver MT needs 7\.1 Å"),
+        (cube(5.0), None, "the solver WAVELET needs"),
+        (NO_RIGHT_ANGLES, "MT", "no rectangular box"),
+    ],
+)
+def test_a_cell_without_room_is_taken_only_where_the_template_says_so(
+    cell: list[list[float]], solver: str | None, reason: str
+) -> None:
+    with pytest.raises(Impossible, match=reason) as caught:
+        box(WATER, cell, OPEN, Wishes(solver))
+    assert "--set box=" in str(caught.value)
+    found = box(WATER, cell, OPEN, Wishes(solver, periodic="NONE"))
+    assert found.cell == cell
+    assert found.tight in str(caught.value)
+    assert found.edge is None
+
+
+@pytest.mark.parametrize("periodic", ["", "NONE"])
+@pytest.mark.parametrize(
+    ("cell", "solver", "reason"),
+    [
+        ([[9.0, 0, 0], [0, 10.0, 0], [0, 0, 11.0]], "WAVELET", "needs a cubic cell"),
+        (NO_RIGHT_ANGLES, None, "needs a cubic cell"),
+        (cube(1.5), "MT", r"span 1\.5 Å along X, the cell 1\.5 Å"),
+    ],
+)
+def test_what_cp2k_cannot_compute_in(cell: list[list[float]], solver: str, reason: str, periodic: str) -> None:
+    with pytest.raises(Impossible, match=reason):
+        box(WATER, cell, OPEN, Wishes(solver, periodic=periodic))
+
+
+def test_the_templates_cell_for_a_molecule_without_one() -> None:
+    wishes = Wishes("MT", cell=cube(9.0), periodic="NONE")
+    assert box(WATER, None, OPEN, wishes) == Box(cube(9.0), WATER, "NONE", "MT")
+
+
+def test_where_the_template_centres_the_atoms() -> None:
+    assert centre(box(WATER, cube(9.0), OPEN, Wishes("MT", centre=[]))) == pytest.approx([4.5] * 3)
+    assert centre(box(WATER, cube(5.0), [True] * 3, Wishes(centre=[1.0, 2.0, 3.0]))) == pytest.approx([1.0, 2.0, 3.0])
+
+
+def test_atoms_are_not_moved_away_from_what_has_a_place_in_space() -> None:
+    wishes = Wishes(fixed="&EXTERNAL_POTENTIAL")
+    with pytest.raises(Impossible, match="away from the template's &EXTERNAL_POTENTIAL"):
+        box(WATER, None, OPEN, wishes)
+    inside = [[x + 4.0 for x in row] for row in WATER]
+    assert box(inside, cube(8.0), OPEN, wishes).positions == inside
 
 
 def test_the_users_cube() -> None:
-    assert box(WATER, None, [False] * 3, None, 9.0).cell == cube(9.0)
+    found = box(WATER, cube(30.0), OPEN, Wishes(edge=9.0, cell=cube(20.0), periodic="NONE"))
+    assert (found.cell, found.edge) == (cube(9.0), 9.0)
     with pytest.raises(Impossible, match=r"box=6.0 is too small"):
-        box(WATER, None, [False] * 3, None, 6.0)
+        box(WATER, None, OPEN, Wishes(edge=6.0))
 
 
 @pytest.mark.parametrize(
     ("pbc", "own", "solver"),
     [
-        ([False] * 3, "PERIODIC", "WAVELET"),
-        ([False] * 3, "MT", "MT"),
+        (OPEN, "PERIODIC", "WAVELET"),
+        (OPEN, "MT", "MT"),
         ([True] * 3, "WAVELET", "WAVELET"),
-        ([True, True, False], None, "ANALYTIC"),
-        ([True, True, False], "MT", "MT"),
+        (SLAB, None, "ANALYTIC"),
+        (SLAB, "MT", "MT"),
     ],
 )
 def test_solvers(pbc: list[bool], own: str | None, solver: str) -> None:
-    assert box(WATER, cube(20.0), pbc, own, None).solver == solver
+    assert box(WATER, cube(20.0), pbc, Wishes(own)).solver == solver
 
 
-@pytest.mark.parametrize(("pbc", "own"), [([True] * 3, "MT"), ([True, True, False], "WAVELET")])
+@pytest.mark.parametrize(("pbc", "own"), [([True] * 3, "MT"), (SLAB, "WAVELET")])
 def test_solvers_that_cannot(pbc: list[bool], own: str) -> None:
     with pytest.raises(Impossible, match=f"POISSON_SOLVER {own} cannot"):
-        box(WATER, cube(20.0), pbc, own, None)
+        box(WATER, cube(20.0), pbc, Wishes(own))
 
 
 def test_a_slab_without_vacuum_is_refused() -> None:
     with pytest.raises(Impossible, match=r"5\.0 Å high along its open axis Z"):
-        box(WATER, cube(5.0), [True, True, False], None, None)
+        box(WATER, cube(5.0), SLAB, Wishes())
+    assert box(WATER, cube(5.0), SLAB, Wishes(periodic="XY")).cell == cube(5.0)
     cell = [[5.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 12.0]]
-    assert box(WATER, cell, [True, True, False], None, None) == Box(cell, WATER, "XY", "ANALYTIC")
+    assert box(WATER, cell, SLAB, Wishes()) == Box(cell, WATER, "XY", "ANALYTIC")
+    with pytest.raises(Impossible, match="no cell"):
+        box(WATER, None, SLAB, Wishes(edge=20.0))

@@ -71,7 +71,7 @@ def test_equal_methods_are_equal(read: Any) -> None:
   &SUBSYS
     &CELL
       ABC 3*5.0
-      MULTIPLE_UNIT_CELL 2 2 2
+      MULTIPLE_UNIT_CELL 1 1 1
     &END
     &KIND O
       BASIS_SET \\
@@ -125,6 +125,10 @@ BROKEN = {
     "nameless": ("&FORCE_EVAL\n &\n&END\n", "2: a section without a name"),
     "two": (TEMPLATE * 2, "18: a second &FORCE_EVAL"),
     "no DFT": ("&FORCE_EVAL\n&END\n", "1: &FORCE_EVAL has no &DFT"),
+    "copies of the cell": (
+        TEMPLATE.replace("&SUBSYS", "&SUBSYS\n&TOPOLOGY\nMULTIPLE_UNIT_CELL 2 2 1\n&END", 1),
+        "11: MULTIPLE_UNIT_CELL 2 2 1 in &TOPOLOGY: a frame is labelled with the atoms that it has",
+    ),
     "method": (TEMPLATE.replace("METHOD QS", "METHOD FIST"), "1: METHOD FIST"),
     "multiplicity": (TEMPLATE.replace("&MGRID", "MULTIP two\n&MGRID"), "5: MULTIP two is not a whole number"),
     "unset variable": ("\n" + TEMPLATE.replace("150", "${CUT}"), "7: the variable CUT is not set"),

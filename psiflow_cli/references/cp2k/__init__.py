@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BadData, NoInput, UsageError
-from psiflow_cli.references.cp2k import complaint, installation, kinds, method, output, shell, template
+from psiflow_cli.references.cp2k import complaint, installation, method, output, shell, template
 from psiflow_cli.references.cp2k.method import changed
-from psiflow_cli.references.cp2k.periodicity import Impossible
 from psiflow_cli.references.cp2k.run import code, label
 from psiflow_cli.references.cp2k.single_point import ROKS, UKS, build
+from psiflow_cli.references.cp2k.structure import atoms, kinds
+from psiflow_cli.references.cp2k.structure.periodicity import Impossible
 from psiflow_cli.references.cp2k.template import Section
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.process import single_run
@@ -70,7 +71,13 @@ def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
 def identity(settings: Settings) -> Settings:
     """What decides a label: of the files that go along their sha256, as a table may have megabytes."""
     files = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in settings["files"].items()}
-    return {**settings, "files": files}
+    decisive: Settings = {**settings, "files": files}
+    force_eval = template.only(template.parse(settings["template"], "template"), "FORCE_EVAL")
+    if not settings.get("molecules") and not atoms.decide_labels(force_eval, settings.get("labels", [])):
+        decisive.pop("labels", None)  # they only say which frames there can be
+    if settings.get("periodic") != "NONE":
+        decisive.pop("periodic", None)  # as does this
+    return decisive
 
 
 def replaced(input_file: Path) -> list[str]:
@@ -81,7 +88,9 @@ def replaced(input_file: Path) -> list[str]:
 def check(settings: Settings, elements: set[str]) -> list[str]:
     """Raise BadData, with the template's name, for an element without a &KIND; returns what else is worth a note."""
     origin = _origin(settings)
-    return kinds.check(settings, elements, origin.where, origin.lines)
+    force_eval = template.only(template.parse(settings["template"], origin.where), "FORCE_EVAL")
+    place = f"{origin.where}:{origin.lines.get('SUBSYS') or origin.lines.get('FORCE_EVAL') or 1}"
+    return atoms.check(settings, force_eval, elements, origin.where, place)
 
 
 def locate(settings: Settings, text: str) -> str:
@@ -132,7 +141,8 @@ def isolated(settings: Settings) -> Settings:
         scf.put("MAX_SCF", str(max(int(steps), _ATOM_STEPS)))
     for section in dft.sections("XC"):
         section.drop("VDW_POTENTIAL")
-    kinds.keep_first(force_eval)
+    kinds.keep_one(force_eval)
     atom: Settings = {**settings, "template": root.render()}
     atom.pop("labels", None)
+    atom.pop("molecules", None)
     return atom

@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 from psiflow_cli.errors import UsageError, nearest
-from psiflow_cli.references.cp2k import files, kinds, preprocess, properties, template
+from psiflow_cli.references.cp2k import files, preprocess, properties, template
+from psiflow_cli.references.cp2k.structure import atoms, cell, kinds
 from psiflow_cli.references.cp2k.template import Keyword, Section, Settings
 
 _INTEGER = re.compile("[-+]?[0-9]+")
@@ -43,12 +44,23 @@ def load(input_file: Path, options: dict[str, str]) -> tuple[Settings, Section, 
     force_eval = template.only(root, "FORCE_EVAL")
     _check_method(force_eval)
     kinds.check_names(force_eval)
-    labels = kinds.labels(force_eval)
+    own_atoms = atoms.read(force_eval, input_file.parent)
+    own_periodic, own_centre = cell.periodic(force_eval), cell.centre(force_eval)
+    own_cell = cell.vectors(force_eval) if own_periodic == "NONE" else None
     left_out = [*_strip(root), *preprocessor.ignored]
     carried = files.carry(root, input_file.parent)
     settings: Settings = {"template": root.render(), "files": carried}
-    if labels and kinds.several(force_eval):
+    labels, molecules = atoms.carried(force_eval, own_atoms)
+    if labels:
         settings["labels"] = labels
+    if molecules:
+        settings["molecules"] = molecules
+    if own_periodic:
+        settings["periodic"] = own_periodic
+    if own_cell:
+        settings["cell"] = own_cell
+    if own_centre is not None:
+        settings["centre"] = own_centre
     if "box" in options:
         settings["box"] = _box(options["box"])
     if _yes(options.get("reuse_uks", "no")):
@@ -90,12 +102,15 @@ def _strip(root: Section) -> list[str]:
     """Remove what psiflow controls, and every top section but &GLOBAL and &FORCE_EVAL; returns what was removed."""
     others = [s.name for s in root.sections() if s.name not in ("GLOBAL", "FORCE_EVAL")]
     left_out = [f"&{item.name}" for item in root.drop(*others)]
+    force_eval = template.only(root, "FORCE_EVAL")
+    topology = atoms.topology(force_eval)
     for path, names in CONTROLLED.items():
         section = root.find(path)
         if section is not None:
             dropped = section.drop(*names.split())
             left_out += [path if path.endswith("CELL") else f"{path}/{item.name}" for item in dropped]
-    force_eval = template.only(root, "FORCE_EVAL")
+    if topology:
+        force_eval.ensure("SUBSYS").items.append(topology)
     left_out += properties.strip(force_eval)
     if force_eval.get("STRESS_TENSOR") is not None and force_eval.word("STRESS_TENSOR") not in STRESS:
         force_eval.drop("STRESS_TENSOR")

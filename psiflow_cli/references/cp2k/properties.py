@@ -117,7 +117,7 @@ def _of_frame(found: Dipole, section: Section, frame: Frame, force_eval: Section
     if section.word("REFERENCE", "REF") in ("COM", "COAC"):
         return moment
     first = next(i.value for i in force_eval.ensure("SUBSYS/COORD").items if isinstance(i, Keyword))
-    moved = [float(x) - y for x, y in zip(first.split(), frame["positions"][0], strict=True)]
+    moved = [float(x) - y for x, y in zip(first.split()[:3], frame["positions"][0], strict=True)]
     return [m - found.charge * x for m, x in zip(moment, moved, strict=True)]
 
 

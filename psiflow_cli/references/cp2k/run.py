@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from psiflow_cli import voigt
 from psiflow_cli.errors import BAD_DATA
 from psiflow_cli.references.cp2k import installation, output, properties, shell
-from psiflow_cli.references.cp2k.periodicity import Impossible
 from psiflow_cli.references.cp2k.single_point import build
+from psiflow_cli.references.cp2k.structure.periodicity import Impossible
 from psiflow_cli.worker.failures import Fatal, failure
 from psiflow_cli.worker.process import environment_modules, launcher, single_run, subprocesses
 from psiflow_cli.worker.process.task_logs import TaskLog

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from psiflow_cli.references.cp2k import kinds, template
-from psiflow_cli.references.cp2k.periodicity import Impossible, box
+from psiflow_cli.references.cp2k import template
+from psiflow_cli.references.cp2k.structure import atoms
+from psiflow_cli.references.cp2k.structure.periodicity import Box, Impossible, Wishes, box
 from psiflow_cli.references.cp2k.template import Keyword, Section, Settings
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ PROJECT = "psiflow"
 UKS = ("UKS", "UNRESTRICTED_KOHN_SHAM", "LSD", "SPIN_POLARIZED")
 ROKS = ("ROKS", "RESTRICTED_OPEN_KOHN_SHAM")
 SOLVER = ("POISSON_SOLVER", "POISSON", "PSOLVER")
+FIXED = ("EXTERNAL_POTENTIAL", "EXTERNAL_DENSITY", "DIRICHLET_BC")
+"""Sections with a place of their own in space."""
 DIGITS = "14"
 
 
@@ -52,13 +55,31 @@ def _electrons(frame: Frame, dft: Section) -> None:
         dft.put("UKS", "T", *UKS)
 
 
-def _structure(frame: Frame, force_eval: Section, settings: Settings) -> None:
-    poisson = force_eval.ensure("DFT/POISSON")
-    solver = poisson.word(*SOLVER) or None
+def place(frame: Frame, force_eval: Section, settings: Settings) -> tuple[Box, list[str]]:
+    """The box that a frame gets, and the kind of each of its atoms. Raises Impossible."""
+    poisson = force_eval.find("DFT/POISSON")
+    wishes = Wishes(
+        solver=(poisson.word(*SOLVER) if poisson else "") or None,
+        edge=settings.get("box"),
+        cell=settings.get("cell"),
+        periodic=settings.get("periodic", ""),
+        centre=settings.get("centre"),
+        fixed=next((f"&{s.name}" for s in force_eval.walk() if s.name in FIXED), ""),
+    )
     pbc = [bool(x) for x in frame.get("pbc") or [False] * 3]
-    placed = box(frame["positions"], frame.get("cell"), pbc, solver, settings.get("box"))
-    if not any(pbc):
+    try:
+        labels, molecules = settings.get("labels", []), settings.get("molecules", [])
+        names = atoms.names(force_eval, frame["symbols"], labels, molecules)
+    except ValueError as error:
+        raise Impossible(str(error)) from None
+    return box(frame["positions"], frame.get("cell"), pbc, wishes), names
+
+
+def _structure(frame: Frame, force_eval: Section, settings: Settings) -> None:
+    placed, names = place(frame, force_eval, settings)
+    if placed.periodic == "NONE":
         _without_lattice_sums(force_eval)
+    poisson = force_eval.ensure("DFT/POISSON")
     poisson.put("POISSON_SOLVER", placed.solver, *SOLVER)
     poisson.put("PERIODIC", placed.periodic)
     subsys = force_eval.ensure("SUBSYS")
@@ -66,13 +87,10 @@ def _structure(frame: Frame, force_eval: Section, settings: Settings) -> None:
     cell.put("PERIODIC", placed.periodic)
     for name, vector in zip("CBA", reversed(placed.cell), strict=True):
         cell.put(name, _numbers(vector))
-    try:
-        names = kinds.of_frame(force_eval, frame["symbols"], settings.get("labels") or [])
-    except ValueError as error:
-        raise Impossible(str(error)) from None
+    molecules = settings.get("molecules") or [""] * len(names)
     coord = Section("COORD", "", subsys.line)
-    for name, row in zip(names, placed.positions, strict=True):
-        coord.items.append(Keyword(name, _numbers(row), subsys.line))
+    for name, row, molecule in zip(names, placed.positions, molecules, strict=True):
+        coord.items.append(Keyword(name, f"{_numbers(row)} {molecule}".rstrip(), subsys.line))
     subsys.items.append(coord)
 
 
@@ -99,4 +117,4 @@ def _prints(force_eval: Section, stress_too: bool) -> bool:
     return stress != "NONE"
 
 
-__all__ = ["PROJECT", "Impossible", "build"]
+__all__ = ["PROJECT", "Impossible", "build", "place"]

@@ -117,7 +117,15 @@ class Settings(TypedDict):
     files: dict[str, str]
     """Names and contents of those beside it."""
     labels: NotRequired[list[str]]
-    """The &KIND of each atom of its own &COORD, where an element has several."""
+    """The label of each atom of its own &COORD, where an element has several kinds or atoms count by their order."""
+    molecules: NotRequired[list[str]]
+    """The molecule of each of these atoms, where the method depends on it."""
+    cell: NotRequired[list[list[float]]]
+    """Å: the cell vectors of a template for molecules."""
+    periodic: NotRequired[str]
+    """What its &CELL says, other than XYZ."""
+    centre: NotRequired[list[float]]
+    """Å: the point to which &CENTER_COORDINATES moves the atoms; empty: the middle of the cell."""
     box: NotRequired[float]
     """Å: edge of the cube that a molecule is put into."""
     reuse_uks: NotRequired[bool]
