@@ -79,6 +79,24 @@ class TriesOut(Protocol):
         """Raise BadData for what the code itself says is wrong with the input."""
 
 
+class FramesSeen(Protocol):
+    """Frames that are looked at, one after the other, before any is computed."""
+
+    def see(self, frame: Frame) -> None:
+        """Take note of a frame."""
+
+    def notes(self) -> list[str]:
+        """What the user should know. Raises BadData if no frame can be computed."""
+
+
+@runtime_checkable
+class Surveys(Protocol):
+    """A reference that can tell from the frames alone which of them it cannot compute, and how it takes the others."""
+
+    def survey(self, settings: Settings) -> FramesSeen:
+        """For these settings."""
+
+
 @runtime_checkable
 class HasOwnAtoms(Protocol):
     """A reference whose input's own atoms say of which kind those of a frame are."""

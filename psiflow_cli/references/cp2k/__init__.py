@@ -20,6 +20,7 @@ from psiflow_cli.references.cp2k.run import code, label
 from psiflow_cli.references.cp2k.single_point import ROKS, UKS, build
 from psiflow_cli.references.cp2k.structure import atoms, kinds
 from psiflow_cli.references.cp2k.structure.periodicity import Impossible
+from psiflow_cli.references.cp2k.structure.survey import Survey
 from psiflow_cli.references.cp2k.template import Section
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.process import single_run
@@ -34,7 +35,8 @@ FRAME_INPUTS = ("charge", "multiplicity")
 DEFAULT_TASK_SECONDS = 0.0
 __all__ = [
     "DEFAULT_TASK_SECONDS", "FRAME_INPUTS", "REQUIRES", "SUMMARY",
-    "changed", "check", "code", "identity", "isolated", "label", "locate", "render", "replaced", "settings", "try_out",
+    "changed", "check", "code", "identity", "isolated", "label", "locate", "render", "replaced", "settings", "survey",
+    "try_out",
 ]  # fmt: skip
 
 
@@ -64,7 +66,7 @@ def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
         raise NoInput(f"{input_file}: no such file")
     loaded, root, _ = method.load(input_file, options)
     lines = {s.name: s.line.number for s in root.walk() if s.line.source == str(input_file) and s.line.text}
-    _origins[json.dumps(loaded, sort_keys=True)] = _Origin(str(input_file), lines, root)
+    _origins[_key(loaded)] = _Origin(str(input_file), lines, root)
     return loaded
 
 
@@ -93,6 +95,12 @@ def check(settings: Settings, elements: set[str]) -> list[str]:
     return atoms.check(settings, force_eval, elements, origin.where, place)
 
 
+def survey(settings: Settings) -> Survey:
+    """What sees the frames before any is computed."""
+    origin = _origin(settings)
+    return Survey(settings, f"{origin.where}:{origin.lines.get('SUBSYS') or 1}")
+
+
 def locate(settings: Settings, text: str) -> str:
     """Where in the template it is that CP2K complains about, as `file:line`, or "" if that cannot be told."""
     root = _origin(settings).root
@@ -116,7 +124,11 @@ def try_out(frame: Frame, settings: Settings, context: Context) -> None:
 
 
 def _origin(settings: Settings) -> _Origin:
-    return _origins.get(json.dumps(settings, sort_keys=True), _Origin("the CP2K template", {}))
+    return _origins.get(_key(settings), _Origin("the CP2K template", {}))
+
+
+def _key(settings: Settings) -> str:
+    return json.dumps(settings, sort_keys=True)
 
 
 def render(frame: Frame, settings: Settings) -> str:
@@ -145,4 +157,5 @@ def isolated(settings: Settings) -> Settings:
     atom: Settings = {**settings, "template": root.render()}
     atom.pop("labels", None)
     atom.pop("molecules", None)
+    _origins[_key(atom)] = _origin(settings)
     return atom

@@ -51,6 +51,7 @@ def load(input_file: Path, options: dict[str, str]) -> tuple[Settings, Section, 
     carried = files.carry(root, input_file.parent)
     settings: Settings = {"template": root.render(), "files": carried}
     labels, molecules = atoms.carried(force_eval, own_atoms)
+    used = ["FORCE_EVAL/SUBSYS/COORD"] if labels else []
     if labels:
         settings["labels"] = labels
     if molecules:
@@ -59,13 +60,14 @@ def load(input_file: Path, options: dict[str, str]) -> tuple[Settings, Section, 
         settings["periodic"] = own_periodic
     if own_cell:
         settings["cell"] = own_cell
+        used.append("FORCE_EVAL/SUBSYS/CELL")
     if own_centre is not None:
         settings["centre"] = own_centre
     if "box" in options:
         settings["box"] = _box(options["box"])
     if _yes(options.get("reuse_uks", "no")):
         settings["reuse_uks"] = True
-    return settings, root, left_out
+    return settings, root, [name for name in left_out if name not in used]
 
 
 def _box(text: str) -> float:

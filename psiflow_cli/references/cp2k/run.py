@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli import voigt
 from psiflow_cli.errors import BAD_DATA
 from psiflow_cli.references.cp2k import installation, output, properties, shell
-from psiflow_cli.references.cp2k.single_point import build
+from psiflow_cli.references.cp2k.single_point import build, cube
 from psiflow_cli.references.cp2k.structure.periodicity import Impossible
 from psiflow_cli.worker.failures import Fatal, failure
 from psiflow_cli.worker.process import environment_modules, launcher, single_run, subprocesses
@@ -47,6 +47,8 @@ class _Task:
     stress: bool
     """Whether the input asks for one."""
     log: TaskLog
+    cube: float | None
+    """Å: the edge of the box that we made, if neither the frame nor the template has one."""
 
 
 def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
@@ -57,7 +59,7 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
         text, stress = build(frame, settings, settings["template"] not in _without_stress)
     except Impossible as error:
         return failure("invalid-input", str(error))
-    task = _Task(frame, text, settings["files"], stress, TaskLog.of_frame(frame, text, context))
+    task = _Task(frame, text, settings["files"], stress, TaskLog.of_frame(frame, text, context), cube(frame, settings))
     group = shell.group(frame, text, settings.get("reuse_uks", False))
     try:
         label, reused = _once(task, group, context)
@@ -103,7 +105,11 @@ def _judge(task: _Task, outcome: subprocesses.Outcome, log: str) -> LabelResult:
     except output.Unreadable as error:
         return failure("inconsistent", str(error))
     label = _converted(task.frame, numbers, f"CP2K {output.version(log)}")
-    return label if "failure" in label else {**label, **more}
+    if "failure" in label:
+        return label
+    if task.cube is not None:
+        more["info"] = {**more.get("info", {}), "psiflow_box": task.cube}
+    return {**label, **more}
 
 
 def _raise_fatal(log: str, task_log: TaskLog, executable: str) -> None:

@@ -55,28 +55,39 @@ def _electrons(frame: Frame, dft: Section) -> None:
         dft.put("UKS", "T", *UKS)
 
 
-def place(frame: Frame, force_eval: Section, settings: Settings) -> tuple[Box, list[str]]:
-    """The box that a frame gets, and the kind of each of its atoms. Raises Impossible."""
-    poisson = force_eval.find("DFT/POISSON")
-    wishes = Wishes(
-        solver=(poisson.word(*SOLVER) if poisson else "") or None,
-        edge=settings.get("box"),
-        cell=settings.get("cell"),
-        periodic=settings.get("periodic", ""),
-        centre=settings.get("centre"),
-        fixed=next((f"&{s.name}" for s in force_eval.walk() if s.name in FIXED), ""),
-    )
-    pbc = [bool(x) for x in frame.get("pbc") or [False] * 3]
-    try:
-        labels, molecules = settings.get("labels", []), settings.get("molecules", [])
-        names = atoms.names(force_eval, frame["symbols"], labels, molecules)
-    except ValueError as error:
-        raise Impossible(str(error)) from None
-    return box(frame["positions"], frame.get("cell"), pbc, wishes), names
+class Placing:
+    """Puts frames into boxes, and their atoms to their kinds."""
+
+    def __init__(self, force_eval: Section, settings: Settings) -> None:
+        poisson = force_eval.find("DFT/POISSON")
+        self._wishes = Wishes(
+            solver=(poisson.word(*SOLVER) if poisson else "") or None,
+            edge=settings.get("box"),
+            cell=settings.get("cell"),
+            periodic=settings.get("periodic", ""),
+            centre=settings.get("centre"),
+            fixed=next((f"&{s.name}" for s in force_eval.walk() if s.name in FIXED), ""),
+        )
+        self._order = atoms.Order(force_eval, settings)
+
+    def __call__(self, frame: Frame) -> tuple[Box, list[str]]:
+        """The box of a frame, and the kind of each of its atoms. Raises Impossible."""
+        pbc = [bool(x) for x in frame.get("pbc") or [False] * 3]
+        try:
+            names = self._order.names(frame["symbols"])
+        except ValueError as error:
+            raise Impossible(str(error), "label frames of other atoms with a template of their own") from None
+        return box(frame["positions"], frame.get("cell"), pbc, self._wishes), names
+
+
+def cube(frame: Frame, settings: Settings) -> float | None:
+    """Å: the edge of the cube that this frame gets for want of a cell. Raises Impossible."""
+    force_eval = template.only(template.parse(settings["template"], "template"), "FORCE_EVAL")
+    return Placing(force_eval, settings)(frame)[0].edge
 
 
 def _structure(frame: Frame, force_eval: Section, settings: Settings) -> None:
-    placed, names = place(frame, force_eval, settings)
+    placed, names = Placing(force_eval, settings)(frame)
     if placed.periodic == "NONE":
         _without_lattice_sums(force_eval)
     poisson = force_eval.ensure("DFT/POISSON")
@@ -117,4 +128,4 @@ def _prints(force_eval: Section, stress_too: bool) -> bool:
     return stress != "NONE"
 
 
-__all__ = ["PROJECT", "Impossible", "build", "place"]
+__all__ = ["PROJECT", "Impossible", "Placing", "build", "cube"]

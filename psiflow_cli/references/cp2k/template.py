@@ -123,7 +123,7 @@ class Settings(TypedDict):
     cell: NotRequired[list[list[float]]]
     """Å: the cell vectors of a template for molecules."""
     periodic: NotRequired[str]
-    """What its &CELL says, other than XYZ."""
+    """What its &CELL says; other than NONE it decides no label."""
     centre: NotRequired[list[float]]
     """Å: the point to which &CENTER_COORDINATES moves the atoms; empty: the middle of the cell."""
     box: NotRequired[float]

@@ -9,7 +9,7 @@ from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz.frame import is_marked
 from psiflow_cli.extxyz.identity import MOMENTS, given_inputs, given_moments
-from psiflow_cli.protocols import HasOwnAtoms
+from psiflow_cli.protocols import HasOwnAtoms, Surveys
 from psiflow_cli.stages.label.method import Method
 
 _PLAIN = {"charge": 0, "multiplicity": 1}
@@ -24,6 +24,7 @@ class FirstPass:
         self._unread = [name for name in (*_PLAIN, "moments") if name not in method.module.FRAME_INPUTS]
         self._frames: Counter[str] = Counter()
         self._misfits: dict[tuple[str, ...], str] = {}  # by the elements of the atoms
+        self._survey = method.module.survey(method.settings) if isinstance(method.module, Surveys) else None
 
     def see(self, frame: extxyz.Frame) -> None:
         self._see(frame)
@@ -31,9 +32,11 @@ class FirstPass:
             self._frames.update(name for name in self._unread if _says(frame, name))
         if isinstance(self._method.module, HasOwnAtoms) and (atoms := tuple(frame.symbols)) not in self._misfits:
             self._misfits[atoms] = self._method.module.misfit(frame.symbols, self._method.settings)
+        if self._survey:
+            self._survey.see(extxyz.message(frame, self._method.module.FRAME_INPUTS))
 
     def notes(self) -> Iterator[str]:
-        """Raises BadData if no frame has the atoms of the input, though they are needed."""
+        """Raises BadData if no frame can be computed, as where the atoms of the input are needed and others."""
         reasons = list(self._misfits.values())
         if reasons and all(reasons):
             hint = "give the input the atoms of the frames, in their order"
@@ -42,6 +45,8 @@ class FirstPass:
             written = MOMENTS if name == "moments" else name
             labels = "so their labels are computed without it"
             yield f"frames with {written}: {count}; the reference {self._method.stem} does not read it, {labels}"
+        if self._survey:
+            yield from self._survey.notes()
 
 
 def _says(frame: extxyz.Frame, name: str) -> bool:

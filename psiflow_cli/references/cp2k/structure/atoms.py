@@ -162,36 +162,40 @@ def decide_labels(force_eval: Section, labels: list[str]) -> bool:
     )
 
 
-def names(force_eval: Section, symbols: list[str], labels: list[str], molecules: list[str]) -> list[str]:
-    """What is written for each atom of a frame as its kind. Raises ValueError if the frame has other atoms."""
-    kinds = Kinds(force_eval)
-    of_elements, used = kinds.of_elements(), kinds.used(labels)
-    torn = next((e for e, contents in used.items() if len(contents) > 1), "")
-    index = by_index(force_eval) if labels else None
-    if torn or index or molecules:
-        theirs = [kinds.element(label) for label in labels]
-        if theirs != symbols:
-            why = "its &COORD names the molecules" if molecules else f"its {index.name} counts atoms" if index else ""
-            raise ValueError(
-                f"the template has {f'several &KINDs of {torn}' if torn else 'atoms in an order that counts'}"
-                f"{f' ({why})' if why else ''}, and {_difference(theirs, symbols)}"
-            )
-    if torn:
-        return [kinds.name(label) for label in labels]
-    chosen = {element: kinds.name(next(iter(contents.values()))) for element, contents in used.items()}
-    for symbol in symbols:
-        if symbol not in chosen and symbol in kinds.several():
-            raise ValueError(
-                f"the template has several &KINDs of {symbol}, and no atom of its own says which one counts"
-            )
-    return [chosen.get(symbol) or of_elements.get(symbol, symbol) for symbol in symbols]
+class Order:
+    """Which atom of a frame has which kind."""
+
+    def __init__(self, force_eval: Section, settings: Settings) -> None:
+        self._kinds = kinds = Kinds(force_eval)
+        self._labels = settings.get("labels", [])
+        self._elements = [kinds.element(label) for label in self._labels]
+        self._of_elements, self._several = kinds.of_elements(), kinds.several()
+        used = kinds.used(self._labels)
+        self._chosen = {element: kinds.name(next(iter(labels.values()))) for element, labels in used.items()}
+        self._torn = next((element for element, labels in used.items() if len(labels) > 1), "")
+        index = by_index(force_eval) if self._labels else None
+        molecules = "names the molecules of its atoms" if settings.get("molecules") else ""
+        self._counts = f"has several &KINDs of {self._torn}" if self._torn else molecules
+        if not self._counts and index:
+            self._counts = f"numbers its atoms ({index.name} {index.value})"
+
+    def names(self, symbols: list[str]) -> list[str]:
+        """What is written for each atom as its kind. Raises ValueError if the frame has other atoms."""
+        if self._counts and self._elements != symbols:
+            raise ValueError(f"the template {self._counts}, and {_difference(self._elements, symbols)}")
+        if self._torn:
+            return [self._kinds.name(label) for label in self._labels]
+        for symbol in symbols:
+            if symbol in self._several and symbol not in self._chosen:
+                raise ValueError(f"the template has several &KINDs of {symbol}, and no {symbol} among its own atoms")
+        return [self._chosen.get(symbol) or self._of_elements.get(symbol, symbol) for symbol in symbols]
 
 
 def _difference(theirs: list[str], symbols: list[str]) -> str:
     if len(theirs) != len(symbols):
-        return f"its &COORD has {len(theirs)} atoms, the frame {len(symbols)}"
+        return f"{len(theirs)} atoms of its own, the frame {len(symbols)}"
     at = next(i for i, (a, b) in enumerate(zip(theirs, symbols, strict=True)) if a != b)
-    return f"atom {at + 1} is {theirs[at]} in its &COORD and {symbols[at]} in the frame"
+    return f"atom {at + 1} is {theirs[at]} there and {symbols[at]} in the frame"
 
 
 def check(settings: Settings, force_eval: Section, elements: set[str], where: str, place: str) -> list[str]:

@@ -13,14 +13,12 @@ if TYPE_CHECKING:
 _BOHR = 0.52917720859
 """Å: CP2K's own (CODATA 2006)."""
 _UNITS = {"ANGSTROM": 1.0, "BOHR": _BOHR, "AU_L": _BOHR, "INTERNAL_CP2K": _BOHR, "NM": 10.0, "PM": 0.01, "M": 1e10}
-_OPEN = ("NONE", "X", "Y", "Z", "XY", "XZ", "YZ")
 
 
 def periodic(force_eval: Section) -> str:
-    """The directions in which &CELL is periodic, if not in all; empty where it says nothing else."""
+    """The directions in which &CELL is periodic, by CP2K's default XYZ; empty without a &CELL."""
     cell = force_eval.find("SUBSYS/CELL")
-    word = cell.word("PERIODIC") if cell else ""
-    return word if word in _OPEN else ""
+    return (cell.word("PERIODIC") or "XYZ") if cell else ""
 
 
 def vectors(force_eval: Section) -> Vectors | None:

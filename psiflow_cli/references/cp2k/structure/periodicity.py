@@ -36,11 +36,17 @@ ALLOWED = {
 }
 """The periodicities that CP2K's Poisson solvers implement."""
 _NO_VOLUME = 1e-9
-_ELSEWHERE = "--set box=EDGE puts it into a cube, PERIODIC NONE in the template's &CELL takes any cell as it is"
+_ELSEWHERE = "--set box=EDGE makes it a cube; PERIODIC NONE in the template's &CELL takes any cell as it is"
+_WIDER = "give it a higher cell; the same PERIODIC in the template's &CELL takes any cell as it is"
+_CUBIC = "--set box=EDGE makes it a cube; POISSON_SOLVER MT or ANALYTIC in the template takes any rectangular cell"
 
 
 class Impossible(Exception):
     """This frame cannot be computed with this template."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(f"{reason}; {hint}" if hint else reason)
+        self.reason, self.hint = reason, hint
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Wishes:
     edge: float | None = None
     cell: Vectors | None = None
     periodic: str = ""
-    """What &CELL says, other than XYZ."""
+    """What &CELL says, if there is one."""
     centre: list[float] | None = None
     """Where the atoms are moved to; []: the middle of the cell."""
     fixed: str = ""
@@ -87,7 +93,7 @@ def box(positions: Vectors, cell: Vectors | None, pbc: list[bool], wishes: Wishe
         return Box(cube, _centred(positions, cube, [0, 1, 2], wishes), periodic, solver, edge=edge)
     tight = _tight(positions, own, pbc, solver)
     if tight and wishes.periodic != periodic:
-        raise Impossible(f"{tight}; {_ELSEWHERE}" if periodic == "NONE" else tight)
+        raise Impossible(tight, _ELSEWHERE if periodic == "NONE" else _WIDER)
     if wishes.centre is not None:
         return Box(own, _moved(positions, own, wishes), periodic, solver, tight=tight)
     outside = [] if solver != "WAVELET" else [i for i in range(3) if not pbc[i] and not _inside(positions, own, i)]
@@ -147,7 +153,7 @@ def _tight(positions: Vectors, cell: Vectors, pbc: list[bool], solver: str) -> s
     if not any(pbc) and not (straight and min(edges) > 0):
         reason = f"the cell is no rectangular box, which the solver {solver} is made for"
     if not any(pbc) and solver == "WAVELET" and (reason or max(edges) - min(edges) > _NO_VOLUME):
-        raise Impossible(f"the solver WAVELET needs a cubic cell, which this is not; {_ELSEWHERE}")
+        raise Impossible("the solver WAVELET needs a cubic cell, which this is not", _CUBIC)
     for axis in (i for i in range(3) if not pbc[i]):
         height, low, high = _along(positions, cell, axis)
         needed = _room(high - low, solver)

@@ -1,0 +1,81 @@
+"""What can be said of the frames before any is computed: those that cannot be, and the boxes of the others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from psiflow_cli.errors import BadData
+from psiflow_cli.references.cp2k import template
+from psiflow_cli.references.cp2k.single_point import Placing
+from psiflow_cli.references.cp2k.structure.periodicity import Impossible
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Frame
+    from psiflow_cli.references.cp2k.template import Settings
+
+_HINT = 'see "CP2K\'s input" in the README'
+
+
+class Survey:
+    """Frames against a template, one after the other."""
+
+    def __init__(self, settings: Settings, where: str) -> None:
+        self._settings = settings
+        self._place = Placing(template.only(template.parse(settings["template"], where), "FORCE_EVAL"), settings)
+        self._where = where
+        self._periodic = settings.get("periodic", "")
+        self._total = 0
+        self._refused = self._tight = 0
+        self._reason: Impossible | None = None
+        self._small = ""
+        self._others: Counter[str] = Counter()
+        self._edges: dict[str, set[float]] = {}
+        self._boxes = 0
+
+    def see(self, frame: Frame) -> None:
+        """Take note of a frame."""
+        self._total += 1
+        try:
+            box, _ = self._place(frame)
+        except Impossible as error:
+            self._refused += 1
+            self._reason = self._reason or error
+            return
+        if box.edge is not None:
+            self._boxes += 1
+            self._edges.setdefault("".join(sorted(frame["symbols"])), set()).add(box.edge)
+        if box.tight:
+            self._tight += 1
+            self._small = self._small or box.tight
+        if self._periodic and box.periodic != self._periodic:
+            self._others[box.periodic] += 1
+
+    def notes(self) -> list[str]:
+        """What the user should know. Raises BadData if no frame can be computed."""
+        notes = []
+        if self._reason and self._refused == self._total:
+            which = "the frame does not" if self._total == 1 else f"none of the {self._total} frames does"
+            raise BadData(f"{self._where}: {which} fit the template: {self._reason.reason}", self._reason.hint)
+        if self._reason:
+            notes.append(f"warning: {self._refused} of {self._total} frames cannot be computed: {self._reason}")
+        if self._tight:
+            notes.append(f"warning: computed in a small cell, {_frames(self._tight)}: {self._small}")
+        for there, count in self._others.items():
+            own = f"{self._where}: its &CELL is PERIODIC {self._periodic}"
+            notes.append(f"{own}, {_frames(count)} PERIODIC {there}: the frames decide")
+        return notes + self._boxes_made()
+
+    def _boxes_made(self) -> list[str]:
+        if not self._boxes or "box" in self._settings:
+            return []
+        edges = sorted({edge for edges in self._edges.values() for edge in edges})
+        sizes = f"{edges[0]:g} Å" if len(edges) == 1 else f"{edges[0]:g} to {edges[-1]:g} Å"
+        text = f"without a cell of their own, {_frames(self._boxes)} get a cube of {sizes} (psiflow_box)"
+        if any(len(edges) > 1 for edges in self._edges.values()):
+            text = f"warning: {text}, and frames of the same atoms different ones, so that their grids differ"
+        return [f"{text}; --set box={edges[-1]:g} or a &CELL with PERIODIC NONE in the template is one for all"]
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
