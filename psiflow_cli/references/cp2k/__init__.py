@@ -157,5 +157,7 @@ def isolated(settings: Settings) -> Settings:
     atom: Settings = {**settings, "template": root.render()}
     atom.pop("labels", None)
     atom.pop("molecules", None)
+    if atom.get("periodic") != "NONE":
+        atom.pop("periodic", None)
     _origins[_key(atom)] = _origin(settings)
     return atom

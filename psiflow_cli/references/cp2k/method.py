@@ -47,7 +47,8 @@ def load(input_file: Path, options: dict[str, str]) -> tuple[Settings, Section, 
     own_atoms = atoms.read(force_eval, input_file.parent)
     own_periodic, own_centre = cell.periodic(force_eval), cell.centre(force_eval)
     own_cell = cell.vectors(force_eval) if own_periodic == "NONE" else None
-    left_out = [*_strip(root), *preprocessor.ignored]
+    constraints = ["MOTION/CONSTRAINT"] if root.find("MOTION/CONSTRAINT") else []  # restraints add to an energy
+    left_out = [*constraints, *_strip(root), *preprocessor.ignored]
     carried = files.carry(root, input_file.parent)
     settings: Settings = {"template": root.render(), "files": carried}
     labels, molecules = atoms.carried(force_eval, own_atoms)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psiflow_cli.elements import SYMBOLS
-from psiflow_cli.errors import BadData, PsiflowError
+from psiflow_cli.errors import BadData
 from psiflow_cli.references.cp2k import preprocess
 from psiflow_cli.references.cp2k.preprocess import Line
 from psiflow_cli.references.cp2k.structure.kinds import Kinds
@@ -23,6 +23,7 @@ _BY_INDEX = (
     "ATOMIC_RADII", "RMIN_KIND", "RMAX_KIND",
 )  # fmt: skip
 """Keywords that number atoms, or kinds in the order of the atoms (input_cp2k_*.F)."""
+_BY_MOLECULE = ("KG_METHOD", "ALMO_SCF")
 _COORDINATES = (
     "COORD_FILE_NAME", "COORD_FILE", "COORD_FILE_FORMAT", "COORDINATE", "NUMBER_OF_ATOMS", "NATOMS", "NATOM",
     "MULTIPLE_UNIT_CELL", "CENTER_COORDINATES", "DUMP_PDB", "DUMP_PSF", "MEMORY_PROGRESSION_FACTOR",
@@ -86,10 +87,12 @@ def _of_file(topology: Section, folder: Path) -> list[Atom]:
     problem = f"the kinds of the atoms are in {name}, which is {form}"
     if form in ("XYZ", "CP2K"):
         try:
-            lines = preprocess.read(folder / name).splitlines()
-            return [a for a in (_of_row(row, str(folder / name), i, form) for i, row in _rows(lines, form)) if a]
-        except (PsiflowError, ValueError, IndexError) as error:
-            problem = f"{name}: {error.message if isinstance(error, PsiflowError) else 'not the format ' + form}"
+            text = (folder / name).read_text(encoding="latin-1")
+            return [_of_row(row, str(folder / name), number, form) for number, row in _rows(text.splitlines(), form)]
+        except OSError as error:
+            problem = f"{name}: {error.strerror}"
+        except (ValueError, IndexError):
+            problem = f"{name} is not in the format {form}"
     raise place.error(problem, "put the atoms with the names of their &KINDs into &COORD")
 
 
@@ -100,20 +103,22 @@ def _rows(lines: list[str], form: str) -> list[tuple[int, str]]:
 
 def _of_row(row: str, source: str, number: int, form: str) -> Atom:
     label, *others = row.split()
-    named = SYMBOLS[int(label)] if label.isdigit() else label
+    named = SYMBOLS[int(label) - 1] if label.isdigit() else label
     return Atom(named.upper(), " ".join(others[3:5]) if form == "CP2K" else "", Line(source, number, row))
 
 
 def by_molecule(force_eval: Section) -> bool:
     """Whether a label depends on which atoms are a molecule: Kim-Gordon, ALMO, and what is MOLECULAR by its name."""
     dft = force_eval.find("DFT")
-    for section in dft.walk() if dft else ():
-        if section.name in ("KG_METHOD", "ALMO_SCF"):
-            return True
-        for item in section.items:
-            if isinstance(item, Keyword) and ("MOLECULE" in item.name or item.word.upper().startswith("MOLECULAR")):
-                return True
-    return False
+    return any(
+        section.name in _BY_MOLECULE
+        or any(
+            item.name in _BY_MOLECULE or "MOLECULE" in item.name or item.word.upper().startswith("MOLECULAR")
+            for item in section.items
+            if isinstance(item, Keyword)
+        )
+        for section in (dft.walk() if dft else ())
+    )
 
 
 def by_index(force_eval: Section) -> Keyword | None:
@@ -193,9 +198,9 @@ class Order:
 
 def _difference(theirs: list[str], symbols: list[str]) -> str:
     if len(theirs) != len(symbols):
-        return f"{len(theirs)} atoms of its own, the frame {len(symbols)}"
+        return f"it has {len(theirs)} atoms, the frame {len(symbols)}"
     at = next(i for i, (a, b) in enumerate(zip(theirs, symbols, strict=True)) if a != b)
-    return f"atom {at + 1} is {theirs[at]} there and {symbols[at]} in the frame"
+    return f"its atom {at + 1} is {theirs[at]}, the frame's {symbols[at]}"
 
 
 def check(settings: Settings, force_eval: Section, elements: set[str], where: str, place: str) -> list[str]:

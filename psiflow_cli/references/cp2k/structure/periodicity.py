@@ -178,9 +178,8 @@ def _centred(positions: Vectors, cell: Vectors, axes: list[int], wishes: Wishes)
         height, low, high = _along(positions, cell, axis)
         shift = 0.5 - (high + low) / 2 / height
         if wishes.fixed and abs(shift * height) > _NO_VOLUME:
-            raise Impossible(
-                f"the atoms must be moved into the middle of the cell, away from the template's {wishes.fixed}"
-            )
+            away = f"away from the template's {wishes.fixed}"
+            raise Impossible(f"the atoms must be moved to the middle of the cell, {away}", "centre the frame yourself")
         positions = [[x + shift * c for x, c in zip(row, cell[axis], strict=True)] for row in positions]
     return positions
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Frame
     from psiflow_cli.references.cp2k.template import Settings
 
-_HINT = 'see "CP2K\'s input" in the README'
-
 
 class Survey:
     """Frames against a template, one after the other."""
@@ -71,10 +69,10 @@ class Survey:
             return []
         edges = sorted({edge for edges in self._edges.values() for edge in edges})
         sizes = f"{edges[0]:g} Å" if len(edges) == 1 else f"{edges[0]:g} to {edges[-1]:g} Å"
-        text = f"without a cell of their own, {_frames(self._boxes)} get a cube of {sizes} (psiflow_box)"
+        text = f"{_frames(self._boxes)} without a cell: computed in a cube of {sizes} (psiflow_box)"
         if any(len(edges) > 1 for edges in self._edges.values()):
-            text = f"warning: {text}, and frames of the same atoms different ones, so that their grids differ"
-        return [f"{text}; --set box={edges[-1]:g} or a &CELL with PERIODIC NONE in the template is one for all"]
+            text = f"warning: {text}, which differs among frames of the same atoms, and so do their grids"
+        return [f"{text}; --set box={edges[-1]:g}, or a &CELL with PERIODIC NONE in the template, is one for all"]
 
 
 def _frames(count: int) -> str:
