@@ -177,19 +177,19 @@ class Order:
         self._of_elements, self._several = kinds.of_elements(), kinds.several()
         used = kinds.used(self._labels)
         self._chosen = {element: kinds.name(next(iter(labels.values()))) for element, labels in used.items()}
-        self._torn = next((element for element, labels in used.items() if len(labels) > 1), "")
+        torn = next((element for element, labels in used.items() if len(labels) > 1), "")
         index = by_index(force_eval) if self._labels else None
         molecules = "names the molecules of its atoms" if settings.get("molecules") else ""
-        self._counts = f"has several &KINDs of {self._torn}" if self._torn else molecules
+        self._counts = f"has several &KINDs of {torn}" if torn else molecules
         if not self._counts and index:
             self._counts = f"numbers its atoms ({index.name} {index.value})"
 
     def names(self, symbols: list[str]) -> list[str]:
         """What is written for each atom as its kind. Raises ValueError if the frame has other atoms."""
-        if self._counts and self._elements != symbols:
-            raise ValueError(f"the template {self._counts}, and {_difference(self._elements, symbols)}")
-        if self._torn:
+        if self._labels and self._elements == symbols:
             return [self._kinds.name(label) for label in self._labels]
+        if self._counts:
+            raise ValueError(f"the template {self._counts}, and {_difference(self._elements, symbols)}")
         for symbol in symbols:
             if symbol in self._several and symbol not in self._chosen:
                 raise ValueError(f"the template has several &KINDs of {symbol}, and no {symbol} among its own atoms")
