@@ -159,5 +159,7 @@ def isolated(settings: Settings) -> Settings:
     atom.pop("molecules", None)
     if atom.get("periodic") != "NONE":
         atom.pop("periodic", None)
+    if "cell" not in atom:
+        atom.pop("centre", None)  # it is in the middle of a cube
     _origins[_key(atom)] = _origin(settings)
     return atom
