@@ -157,9 +157,9 @@ def test_what_is_said_of_boxes(read: Any, frame: Any, molecule: Any) -> None:
     assert notes({**read(TEMPLATE), "box": 16.0}, molecule(), molecule(positions=longer)) == []
     assert notes(read(open_cell("ABC 12 12 12")), molecule()) == []
     (tight,) = notes(read(open_cell("ABC 6 6 6")), molecule(pbc=[False] * 3))
-    assert tight.startswith("warning: computed in a small cell, 1 frame: the cell is 6.0 Å high")
+    assert tight.startswith("warning: 1 frame computed in a small cell: the cell is 6.0 Å high")
     (other,) = notes(read(open_cell("ABC 9 9 9")), frame(), molecule())
-    assert other.endswith("its &CELL is PERIODIC NONE, 1 frame PERIODIC XYZ: the frames decide")
+    assert other.endswith("its &CELL says PERIODIC NONE, 1 frame PERIODIC XYZ: the frames decide")
     some = notes(read(TEMPLATE), frame(pbc=[False] * 3), frame())
     assert some[0].startswith("warning: 1 of 2 frames cannot be computed: the cell is 5.0 Å high")
-    assert "cp2k.inp:9: none of the 2 frames does fit" in refused(read(TEMPLATE), *[frame(pbc=[False] * 3)] * 2)
+    assert "cp2k.inp:9: none of the 2 frames fits" in refused(read(TEMPLATE), *[frame(pbc=[False] * 3)] * 2)

@@ -53,14 +53,14 @@ class Survey:
         """What the user should know. Raises BadData if no frame can be computed."""
         notes = []
         if self._reason and self._refused == self._total:
-            which = "the frame does not" if self._total == 1 else f"none of the {self._total} frames does"
-            raise BadData(f"{self._where}: {which} fit the template: {self._reason.reason}", self._reason.hint)
+            none = "the frame does not fit" if self._total == 1 else f"none of the {self._total} frames fits"
+            raise BadData(f"{self._where}: {none} the template: {self._reason.reason}", self._reason.hint)
         if self._reason:
             notes.append(f"warning: {self._refused} of {self._total} frames cannot be computed: {self._reason}")
         if self._tight:
-            notes.append(f"warning: computed in a small cell, {_frames(self._tight)}: {self._small}")
+            notes.append(f"warning: {_frames(self._tight)} computed in a small cell: {self._small}")
         for there, count in self._others.items():
-            own = f"{self._where}: its &CELL is PERIODIC {self._periodic}"
+            own = f"{self._where}: its &CELL says PERIODIC {self._periodic}"
             notes.append(f"{own}, {_frames(count)} PERIODIC {there}: the frames decide")
         return notes + self._boxes_made()
 
