@@ -36,7 +36,7 @@ class FirstPass:
             self._survey.see(extxyz.message(frame, self._method.module.FRAME_INPUTS))
 
     def notes(self) -> Iterator[str]:
-        """Raises BadData if no frame can be computed, as where the atoms of the input are needed and others."""
+        """Raises BadData if no frame can be computed, as where the input is about other atoms."""
         reasons = list(self._misfits.values())
         if reasons and all(reasons):
             hint = "give the input the atoms of the frames, in their order"
