@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import click
 
+from psiflow_cli import formats
 from psiflow_cli.console import Verbosity
 from psiflow_cli.errors import FAILED_FRAMES, UsageError
 
@@ -102,6 +102,26 @@ def file(names: str, what: str, form: str = "FILE") -> Callable[[F], F]:
     return _option(names, None, form, what)
 
 
+class Output(click.ParamType[str]):
+    """The name of a file to write: its suffix is a promise, which is checked before anything runs."""
+
+    name = "output"
+
+    def __init__(self, kind: formats.Kind) -> None:
+        self.kind = kind
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if complaint := self.kind.complaint(value):
+            hint = f"its name may end in {self.kind.names}" if value != "-" else "name a file"
+            raise UsageError(f"{param.opts[-1] if param else ''} {complaint}".strip(), hint)
+        return value
+
+
+def output(names: str, kind: formats.Kind, what: str, form: str = "FILE") -> Callable[[F], F]:
+    """The name of a file of this kind that is to be written."""
+    return _option(names, None, form, what, Output(kind))
+
+
 def choice(names: str, choices: Sequence[str], default: str | None, what: str) -> Callable[[F], F]:
     """One of a few words."""
     return _option(names, default, None, what, click.Choice(choices))
@@ -185,9 +205,11 @@ def common_in_place(function: Callable[..., object]) -> Callable[..., object]:
     return _common(command)
 
 
-def common(function: Callable[..., object]) -> Callable[..., object]:
-    """The options of a stage, handed to the command as one `common`."""
-    return file("-o --output", "Where the result goes [default: named after the input].")(common_in_place(function))
+def common(kind: formats.Kind) -> Callable[[Callable[..., object]], Callable[..., object]]:
+    """The options of a stage whose result is a file of this kind, handed to the command as one `common`."""
+    return together(
+        output("-o --output", kind, "Where the result goes [default: named after the input]."), common_in_place
+    )
 
 
 frames = click.argument("frames", nargs=-1, required=True, metavar="FRAMES...")
@@ -209,7 +231,9 @@ settings = texts("--set settings", "KEY=VALUE", "A single setting, in its own na
 seed = count("--seed", 0, "Of every random choice.", least=0)
 model = file("--model", "A model bundle, as `psiflow train` makes.", "BUNDLE|FILE")
 trust = flag("--trust", "Run a model file that is no bundle; such a file is a program.")
-failed = file("--failed", "Where failed frames go [default: OUTPUT with .failed before the suffix].")
+failed = output(
+    "--failed", formats.FRAMES_IN_FILE, "Where failed frames go [default: OUTPUT with .failed before the suffix]."
+)
 keys = text(
     "--keys", None, "NAME=KEY,...", "Where the labels are: energy=REF_energy,forces=REF_forces,stress=REF_stress."
 )
@@ -255,20 +279,3 @@ def required(value: str | None, option: str) -> str:
 
         raise UsageError(f"missing option {option}", f"give it, or put it into ./{PROJECT_FILE}")
     return value
-
-
-def beside(frames: tuple[str, ...], word: str, suffix: str = ".xyz") -> str:
-    """The default output: named after the first input, `data.xyz` -> `data.labelled.xyz`; `-` for stdin."""
-    first = frames[0]
-    if first == "-":
-        return "-"
-    folder, name = os.path.split(first)
-    tail = ""
-    for packed in (".gz", ".zst"):
-        if name.endswith(packed):
-            name, tail = name[: -len(packed)], packed
-    stem, dot, ending = name.rpartition(".")
-    if not stem:
-        stem, dot, ending = name, "", ""
-    own = dot + ending + tail if ending in ("xyz", "extxyz") and suffix == ".xyz" else suffix
-    return os.path.join(folder, ".".join(filter(None, (stem, word))) + own)

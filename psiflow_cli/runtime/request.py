@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from psiflow_cli.errors import CannotCreate
+from psiflow_cli.errors import CannotCreate, UsageError
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,13 @@ def sha256(path: Path) -> str:
 
 
 def check_outputs(outputs: Iterable[str], inputs: Iterable[str]) -> None:
-    """Raise CannotCreate where an output is an input, or has no folder to go to."""
+    """Raise CannotCreate where an output is an input or has no place to go to, UsageError where two are one file."""
     real_inputs = {os.path.realpath(path) for path in inputs}
+    seen: set[str] = set()
     for output in outputs:
+        if os.path.realpath(output) in seen:
+            raise UsageError(f"{output}: named for two outputs", "give each a name of its own")
+        seen.add(os.path.realpath(output))
         if os.path.realpath(output) in real_inputs:
             raise CannotCreate(f"{output}: is an input of this command", "name another --output")
         parent = Path(output).absolute().parent

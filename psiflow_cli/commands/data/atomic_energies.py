@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from psiflow_cli import options
+from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import references, runner
 from psiflow_cli.errors import UsageError, nearest
 
@@ -16,7 +16,7 @@ from psiflow_cli.errors import UsageError, nearest
 @options.failed
 @options.flag("--retry-failed", "Try again the states that failed.")
 @options.trust
-@options.common
+@options.common(formats.FRAMES)
 def command(
     frames: tuple[str, ...],
     elements: str,
@@ -47,7 +47,7 @@ def command(
 
     if isinstance(method.module, LabelsAtoms):
         method = replace(method, settings=method.module.isolated(method.settings))
-    output = common.output or (options.beside(frames, "atoms") if frames else "atoms.xyz")
+    output = common.output or (formats.beside(frames, "atoms") if frames else "atoms.xyz")
     failed_output = failed or references.failed_beside(output, frames)
     chosen = _elements(elements)
     job = Job(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from psiflow_cli import options
+from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import references, runner
 
 
@@ -21,7 +21,7 @@ from psiflow_cli.commands.shared import references, runner
 @options.flag("--retry-failed", "Try again what failed for the frame's own reasons, too.")
 @options.flag("--strict-version", "Compute anew what another version of the code has labelled.")
 @options.trust
-@options.common
+@options.common(formats.FRAMES)
 def command(
     frames: tuple[str, ...],
     reference: str | None,
@@ -51,7 +51,7 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.label import recovery, stage
 
-    output = common.output or options.beside(frames, "labelled")
+    output = common.output or formats.beside(frames, "labelled")
     failed_output = failed or references.failed_beside(output, frames)
     job = Job(
         "label", frames, output,

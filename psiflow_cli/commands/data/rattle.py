@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from psiflow_cli import options
+from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import runner
 
 
@@ -15,7 +15,7 @@ from psiflow_cli.commands.shared import runner
 @options.number("--strain", 0.0, None,
     "Standard deviation of each strain component, for periodic frames.", least=0, most=0.5)  # fmt: skip
 @options.seed
-@options.common
+@options.common(formats.STRUCTURES)
 def command(
     frames: tuple[str, ...], copies: int, amplitude: float, strain: float, seed: int, common: options.Common
 ) -> None:
@@ -28,7 +28,7 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.structures import rattle
 
-    output = common.output or options.beside(frames, "rattled")
+    output = common.output or formats.beside(frames, "rattled")
     settings = {"copies": copies, "amplitude": amplitude, "strain": strain, "seed": seed}
     job = runner.on_site(Job("rattle", frames, output, settings), common)
     rattling = rattle.Rattling(job, copies, amplitude, strain, seed)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psiflow_cli import options
+from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import bundles, runner
 from psiflow_cli.errors import FAILED_FRAMES, UsageError
 
@@ -57,10 +57,10 @@ def _threshold(value: str) -> tuple[float, float]:
 @click.option("--min-distance", "closest", type=options.Finite(0), default=0.0, metavar="NUMBER",
     help="In that space, of a chosen frame from others and from what is in --exclude.")  # fmt: skip
 @options.choice("--stratify", ["composition"], None, "Keep the proportions of the compositions.")
-@options.file("--rest", "Where the frames that were not chosen go.")
+@options.output("--rest", formats.STRUCTURES_IN_FILE, "Where the frames that were not chosen go.")
 @options.keys
 @options.seed
-@options.common
+@options.common(formats.STRUCTURES)
 def command(
     frames: tuple[str, ...],
     by: str | None,
@@ -97,7 +97,7 @@ def command(
         raise UsageError(f"--by committee: {model} has one member", "train several with psiflow train --members 4")
     needs_features = by == "farthest" or how["closest"] > 0
     features = (descriptor or ("model" if loaded else "soap")) if needs_features else None
-    output = common.output or options.beside(frames, "selected")
+    output = common.output or formats.beside(frames, "selected")
     needs_worker = needs_features or (loaded and by != "random")
     family = (loaded.family if loaded else "select") if needs_worker else None
     job = Job(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psiflow_cli import options
+from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import runner
 from psiflow_cli.errors import UsageError
 
@@ -40,7 +40,7 @@ def _parts(value: str) -> dict[str, float]:
 @options.text("--stratify", None, "KEY",
     "Give each part its share of every value of this key; `composition` is one, too.")  # fmt: skip
 @options.seed
-@options.common
+@options.common(formats.STRUCTURES_IN_FILE)
 def command(
     frames: tuple[str, ...],
     parts: dict[str, float],
@@ -70,12 +70,12 @@ def command(
     base = common.output or frames[0]
     if base == "-":
         raise UsageError("split writes several files, not stdout", "name them with --output NAME.xyz")
-    files = {name: options.beside((base,), name) for name in parts}
+    files = {name: formats.beside((base,), name, keep=bool(common.output)) for name in parts}
     settings = {"parts": parts, "group": group, "stratify": stratify, "seed": seed}
     output, *others = files.values()
     job = Job(
         "split", frames, output, settings,
-        other_outputs=tuple(others), run_dir=options.beside((base,), "split") + ".run",
+        other_outputs=tuple(others), run_dir=formats.beside((base,), "split") + ".run",
     )  # fmt: skip
     job = runner.on_site(job, common)
     splitting = split.Splitting(job, parts, files, seed, group, stratify)

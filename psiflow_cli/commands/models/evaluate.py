@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psiflow_cli import options
+from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import bundles, runner
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 @options.model
 @options.trust
 @options.keys
-@options.file("--plot", "Draw predictions against labels.", "FILE.png")
+@options.output("--plot", formats.FIGURE, "Draw predictions against labels; .png, .pdf or .svg.")
 @options.max_failed
-@options.common
+@options.common(formats.FRAMES)
 def command(
     frames: tuple[str, ...],
     model: str | None,
@@ -50,7 +50,7 @@ def command(
 
     loaded = bundles.load(name, trust)
     family = registry.load("models", loaded.family).__name__
-    output = common.output or options.beside(frames, "evaluated")
+    output = common.output or formats.beside(frames, "evaluated")
     settings = {"model": loaded.fingerprint, "keys": keys, "plot": plot}
     job = Job("evaluate", frames, output, settings, other_outputs=(plot,) if plot else ())
     job = runner.on_site(job, common, loaded.family)

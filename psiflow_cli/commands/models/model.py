@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psiflow_cli import options, registry
+from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles, runner
 from psiflow_cli.console import echo_json, note, problem
 from psiflow_cli.errors import BAD_DATA
@@ -88,7 +88,7 @@ def verify(model: str, as_json: bool) -> None:
     "Where that program reads several [default: the first that is named below].")  # fmt: skip
 @options.count("--member", None, "Of a committee, which one.", least=0, form="N")
 @options.trust
-@options.common
+@options.common(formats.EXPORT)
 def export(model: str, target: str, form: str | None, member: int | None, trust: bool, common: options.Common) -> None:
     """Write a model in the form that another program reads; energies and forces stay the same.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psiflow_cli import options, registry
+from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles, runner
 from psiflow_cli.errors import UsageError
 
@@ -42,7 +42,7 @@ def _valid(value: str) -> str:
 @options.flag("--bootstrap", "Each member is trained on its own sample, drawn with replacement.")
 @options.flag("--mixed-references", "Take labels of different methods together.")
 @options.seed
-@options.common
+@options.common(formats.BUNDLE)
 def command(
     frames: tuple[str, ...],
     arch: str | None,
@@ -91,7 +91,7 @@ def command(
         energies = energies_of.parse(e0s) if e0s else None
     except ValueError as error:
         raise UsageError(f"--e0s: {error}") from None
-    output = common.output or options.beside(frames, "", ".model")
+    output = common.output or formats.beside(frames, "", ".model")
     if output == "-":
         raise UsageError("a model bundle is a directory and cannot go to stdout", "name it with --output")
     training = Training(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psiflow_cli import options
+from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import runner
 from psiflow_cli.errors import NoInput
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("report", cls=options.StageCommand, short_help="One page about the runs of a folder")
 @click.argument("folder", metavar="DIR")
-@options.common
+@options.common(formats.PAGE)
 def command(folder: str, common: options.Common) -> None:
     """Show what the runs at or below DIR have made, on one HTML page that needs nothing else.
 

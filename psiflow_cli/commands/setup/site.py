@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psiflow_cli import options
+from psiflow_cli import formats, options
 from psiflow_cli.console import echo_json
 
 if TYPE_CHECKING:
@@ -178,13 +178,11 @@ def schema_() -> None:
 
 
 @command.command("init", short_help="Write a site file for this cluster, to start from")
-@click.option(
-    "-o", "--output", default="", metavar="FILE", help="Where it goes; - is stdout [default: ./CLUSTER.toml]."
-)
+@options.output("-o --output", formats.SITE, "Where it goes; - is stdout [default: ./CLUSTER.toml].")
 @options.flag("--overwrite", "Replace a file that is there.")
 @options.flag("--json as_json", "One JSON object on stdout about what was written.")
 @options.talk
-def init(output: str, overwrite: bool, as_json: bool) -> None:
+def init(output: str | None, overwrite: bool, as_json: bool) -> None:
     """Write a site file to start from: what SLURM says it has or, without SLURM, what this machine has.
 
     \b
@@ -199,7 +197,7 @@ def init(output: str, overwrite: bool, as_json: bool) -> None:
 
     if as_json and output == "-":
         raise UsageError("--json: stdout has the site file already", "name a file with --output")
-    site = starter.make(output, overwrite)
+    site = starter.make(output or "", overwrite)
     if output == "-":
         click.echo(site.text, nl=False)
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from psiflow_cli import options, registry
+from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles
 from psiflow_cli.console import note
 
@@ -50,5 +50,5 @@ def method(name: str | None, input_file: str | None, settings: dict[str, str], t
 def failed_beside(output: str, frames: tuple[str, ...]) -> str:
     """`OUT` with `.failed` before its suffix; beside the first file, or in the working directory, for stdout."""
     if output == "-":
-        return options.beside(frames, "failed") if frames and frames[0] != "-" else "stdin.failed.xyz"
-    return options.beside((output,), "failed")
+        return formats.beside(frames, "failed") if frames and frames[0] != "-" else "stdin.failed.xyz"
+    return formats.beside((output,), "failed", keep=not formats.FRAMES.complaint(output))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING
 
-from psiflow_cli import options
+from psiflow_cli import formats, options
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.sample.blocking import Discard
@@ -30,11 +30,14 @@ def _discard(value: str) -> Discard:
 
 
 _options = options.together(
-    options.file("--properties", "A table with a row for each frame; .csv, or .parquet with pyarrow."),
-    options.file("--plot", "Temperature, energy and pressure against time; .png, .pdf or .svg."),
-    options.file("--final", "Where the walkers that came to the end are, as starts of another run."),
-    options.file(
-        "--stopped", "The last sound frame of each walker that a limit stopped, for labelling, if there are any."
+    options.output("--properties", formats.TABLE, "A table with a row for each frame; .csv, or .parquet with pyarrow."),
+    options.output("--plot", formats.FIGURE, "Temperature, energy and pressure against time; .png, .pdf or .svg."),
+    options.output(
+        "--final", formats.FRAMES_IN_FILE, "Where the walkers that came to the end are, as starts of another run."
+    ),
+    options.output(
+        "--stopped", formats.FRAMES_IN_FILE,
+        "The last sound frame of each walker that a limit stopped, for labelling, if there are any."
     ),
     options.text(
         "--discard", "0.2", "SHARE|TIME",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psiflow_cli import options
+from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import bundles, constraints, references, runner
 from psiflow_cli.errors import UsageError
 
@@ -53,11 +53,11 @@ def _triple(value: str) -> list[int]:
 @options.number("--displacement", 0.01, "Å", "Of an atom, to both sides.", above=0)
 @options.number("--fmax", 0.02, "eV/Å", "A frame is relaxed where the force on every atom is smaller.", above=0)
 @options.number("--threshold", 1.0, "cm^-1", "Modes up to here, and imaginary ones, are left out of the sums.", least=0)
-@options.file("--hessian", "Write the Hessians (eV/Å²), for numpy.load.", "FILE.npz")
+@options.output("--hessian", formats.ARRAYS, "Write the Hessians (eV/Å²), for numpy.load.", "FILE.npz")
 @constraints.fixed
 @options.failed
 @options.max_failed
-@options.common
+@options.common(formats.FRAMES)
 def command(
     frames: tuple[str, ...],
     model: str | None,
@@ -93,8 +93,6 @@ def command(
     name = options.required(model, "--model")
     if how["mesh"] and not how["supercell"]:
         raise UsageError("--mesh without --supercell", "--supercell 2,2,2 has phonons beyond Γ")
-    if hessian and not hessian.endswith(".npz"):
-        raise UsageError(f"--hessian {hessian}: not a name that ends in .npz", f"--hessian {hessian}.npz")
     from psiflow_cli import registry
     from psiflow_cli.stages.core.constraints import Constraints
     from psiflow_cli.stages.core.model_input import known_elements
@@ -102,7 +100,7 @@ def command(
     from psiflow_cli.stages.structures import phonons
 
     loaded = bundles.load(name, trust)
-    output = common.output or options.beside(frames, "phonons")
+    output = common.output or formats.beside(frames, "phonons")
     failed_output = failed or references.failed_beside(output, frames)
     settings: HarmonicSettings = {**how, "elements": known_elements(loaded)}
     job = Job(

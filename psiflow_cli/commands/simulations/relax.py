@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psiflow_cli import options
+from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import bundles, constraints, references, runner
 from psiflow_cli.errors import UsageError
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @options.choice("--optimizer", ["lbfgs", "bfgs", "fire"], "lbfgs", "Of ASE.")
 @options.failed
 @options.max_failed
-@options.common
+@options.common(formats.RELAXED)
 def command(
     frames: tuple[str, ...],
     model: str | None,
@@ -67,7 +67,7 @@ def command(
     from psiflow_cli.stages.structures import relax
 
     loaded = bundles.load(name, trust)
-    output = common.output or options.beside(frames, "relaxed")
+    output = common.output or formats.beside(frames, "relaxed")
     failed_output = failed or references.failed_beside(output, frames)
     settings: RelaxSettings = {**how, "elements": known_elements(loaded)}
     job = Job(

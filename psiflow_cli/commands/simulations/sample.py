@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from psiflow_cli import options, registry
+from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles, runner, sampled
 from psiflow_cli.console import echo_json
 from psiflow_cli.errors import NoInput, UsageError
@@ -80,7 +80,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @options.seed
 @sampled.outputs
 @options.max_failed
-@options.common
+@options.common(formats.STRUCTURES)
 def command(
     frames: tuple[str, ...],
     model: str | None,
@@ -124,7 +124,6 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.sample import config as sampling_file
     from psiflow_cli.stages.sample import engines, stage
-    from psiflow_cli.stages.sample import outputs as sampling_outputs
     from psiflow_cli.stages.sample.request import Sampling
     from psiflow_cli.stages.sample.walkers import starts
 
@@ -155,8 +154,7 @@ def command(
     )
     _check(sampling)
     engines.check(engine, dynamics, batch)
-    output = common.output or options.beside(frames, "sampled")
-    sampling_outputs.check(output, outputs)
+    output = common.output or formats.beside(frames, "sampled")
     job = Job(
         "sample", frames, output,
         settings=sampling.settings,

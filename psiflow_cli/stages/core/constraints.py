@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.extxyz.frame import Frame
+from psiflow_cli.worker.formats.constraints import OTHERS
 
 if TYPE_CHECKING:
     from psiflow_cli import messages
@@ -19,12 +20,18 @@ if TYPE_CHECKING:
 def fixed(frame: Frame, everywhere: Collection[int] = ()) -> list[int]:
     """The atoms of a frame that do not move, by its `move_mask` or because they are fixed in every frame, in order.
 
-    Raises UsageError for an atom that is not there, BadData for one that is fixed in some directions only.
+    Raises UsageError for an atom that is not there, BadData for one that is fixed in some directions only and for
+    constraints that came along by name.
     """
+    if others := frame.info.get(OTHERS):
+        hint = "psiflow fixes atoms as a whole, by move_mask or --fixed: take the constraint out of the file"
+        raise BadData(f"{frame.where}: cannot hold its constraints: {others}", hint)
     indices = set(everywhere)
     if indices and max(indices) >= frame.natoms:
         raise UsageError(f"{frame.where}: no atom {max(indices)} to hold fixed", "the first atom is 0")
-    if frame.layout.find("move_mask"):
+    if column := frame.layout.find("move_mask"):
+        if column.kind not in ("L", "I"):
+            raise BadData(f"{frame.where}: move_mask is of kind {column.kind}", "it holds T or F for each atom (L)")
         for index, moves in enumerate(frame.column("move_mask")):
             flags = moves if isinstance(moves, list) else [moves]
             if any(flags) and not all(flags):

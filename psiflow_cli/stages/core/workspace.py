@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,19 +12,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from psiflow_cli import extxyz
-from psiflow_cli.errors import BadData, NoInput
-from psiflow_cli.runtime import container, request, rundir
+from psiflow_cli import extxyz, formats
+from psiflow_cli.errors import NoInput
+from psiflow_cli.runtime import request, rundir
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.worker.structures import convert
+from psiflow_cli.stages.core import foreign
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from psiflow_cli.messages import Context
-
-_TEXT = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz", ".xyz.zst", ".extxyz.zst")
 
 
 @dataclass(frozen=True)
@@ -93,6 +90,8 @@ class Workspace:
         self.run = rundir.Run(job.folder, wanted, job.site)
         for name in job.frames:
             self.sources.append((name, self._as_text(name)))
+        for output in outputs:
+            foreign.check(output, self.frames(), job.executor)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -111,14 +110,9 @@ class Workspace:
     def _as_text(self, name: str) -> Path:
         if name == "-":
             return _spool(self.job.folder / "stdin.xyz")
-        if is_text(name):
+        if formats.is_text(name):
             return Path(name)
-        converted = Path(self._converted.name) / f"{len(self.sources)}.xyz"
-        executor = self.job.executor
-        if executor is None:
-            return _convert(name, converted, [sys.executable])
-        inside = container.words(executor, Path(name).absolute().parent, Path(convert.__file__).parent)
-        return _convert(name, converted, [*inside, executor.python])
+        return foreign.as_text(name, Path(self._converted.name) / f"{len(self.sources)}.xyz", self.job.executor)
 
     def frames(self) -> Iterator[extxyz.Frame]:
         for number in range(len(self.sources)):
@@ -149,14 +143,33 @@ class Workspace:
         return self.job.executor
 
     def publish(self, texts: Iterable[str], output: str = "") -> int:
-        """Write frames and put them into the output's place (or another's); returns how many there were."""
+        """Write frames in the format of the output's name (or another's), and put them in its place.
+
+        Returns how many there were.
+        """
         final = output or str(self.output)
         temporary = self.run.temporary(final)
         try:
-            count = extxyz.write(temporary, texts, packed=Path(final).suffix)
+            if kind := formats.of_ase(final):
+                count = self._write_foreign(texts, kind, temporary, final)
+            else:
+                count = extxyz.write(temporary, texts, packed=Path(final).suffix.lower())
             self.run.publish(temporary, final)
         finally:
             temporary.unlink(missing_ok=True)
+        return count
+
+    def _write_foreign(self, texts: Iterable[str], kind: str, temporary: Path, final: str) -> int:
+        source, made = self.job.folder / "trajectory.xyz", self.job.folder / f"made-{Path(final).name}"
+        losses = foreign.Losses(kind)
+        try:
+            count = extxyz.write(source, losses.watch(texts))
+            foreign.rewrite(source, kind, made, self.job.executor, final)
+            shutil.copyfile(made, temporary)
+        finally:
+            source.unlink(missing_ok=True)
+            made.unlink(missing_ok=True)
+        losses.say(final)
         return count
 
     def copy_to_stdout(self) -> None:
@@ -166,11 +179,6 @@ class Workspace:
             with self.output.open("rb") as stream:
                 shutil.copyfileobj(stream, sys.stdout.buffer)
             sys.stdout.buffer.flush()
-
-
-def is_text(name: str) -> bool:
-    """Whether a file of this name is extended XYZ."""
-    return name.lower().endswith(_TEXT)
 
 
 def _readable(name: str) -> None:
@@ -187,15 +195,4 @@ def _spool(path: Path) -> Path:
     with temporary.open("wb") as stream:
         shutil.copyfileobj(sys.stdin.buffer, stream)
     os.replace(temporary, path)
-    return path
-
-
-def _convert(name: str, path: Path, python: list[str]) -> Path:
-    """Any other format that ASE reads, as extended XYZ: in a process of its own, since ASE is slow to import."""
-    with path.open("wb") as stream:
-        done = subprocess.run([*python, convert.__file__, os.path.abspath(name)], stdout=stream, stderr=subprocess.PIPE)
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["cannot be read"]
-        message = lines[-1].removeprefix("psiflow: ").replace(os.path.abspath(name), name)
-        raise BadData(message if name in message else f"{name}: {message}", "extended XYZ is read without ASE")
     return path

@@ -6,6 +6,7 @@ import json
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import extxyz
@@ -108,7 +109,7 @@ def _plot(evaluation: Evaluation, workspace: Workspace, seen: Survey, results: R
             compared.append({"symbols": frame.symbols, "config_type": kind, "label": label, "prediction": prediction})
     source = evaluation.job.folder / "parity.json"
     source.write_text(json.dumps({"frames": compared}))
-    figure = evaluation.job.folder / "parity.png"
+    figure = evaluation.job.folder / f"made{Path(evaluation.plot).suffix.lower()}"
     with workspace.session() as session:
         session.submit(
             Task(
@@ -123,3 +124,4 @@ def _plot(evaluation: Evaluation, workspace: Workspace, seen: Survey, results: R
     temporary = workspace.run.temporary(evaluation.plot)
     temporary.write_bytes(figure.read_bytes())
     workspace.run.publish(temporary, evaluation.plot)
+    figure.unlink()

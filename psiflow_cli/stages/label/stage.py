@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TypedDict
 
-from psiflow_cli import extxyz
+from psiflow_cli import extxyz, formats
 from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError, UsageError
 from psiflow_cli.protocols import KnowsItsVersion, Renders, TriesOut
@@ -16,7 +16,7 @@ from psiflow_cli.runtime.session import Task
 from psiflow_cli.stages.core.framewise import Recovery, Work, compute
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results, Survey
-from psiflow_cli.stages.core.workspace import Job, Workspace, is_text
+from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.label import output
 from psiflow_cli.stages.label.estimate import estimate
 from psiflow_cli.stages.label.first_pass import FirstPass
@@ -114,7 +114,7 @@ def _reuse(labelling: Labelling, workspace: Workspace) -> Reuse:
     The journal knows a frame only by its exact numbers. What passed through another program since is in the output.
     """
     own = str(workspace.output)
-    there = is_text(own) and os.path.exists(own) and not (labelling.job.overwrite or labelling.strict_version)
+    there = formats.is_text(own) and os.path.exists(own) and not (labelling.job.overwrite or labelling.strict_version)
     return Reuse(labelling.method.fingerprint, labelling.work.inputs, labelling.taken_from, own if there else None)
 
 

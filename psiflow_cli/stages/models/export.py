@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psiflow_cli import formats
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import UsageError, nearest
 from psiflow_cli.stages.core import single
@@ -35,8 +36,8 @@ def suffix(family: str, forms: Forms, target: str, form: str | None) -> tuple[st
 
 def check_output(output: str, ending: str) -> None:
     """Raise UsageError for a name by which the other program would not know the file."""
-    if output == "-":
-        raise UsageError("a model cannot go to stdout", "give an --output")
+    if not ending and (complaint := formats.EXPORTED_FOLDER.complaint(output)):
+        raise UsageError(f"--output {complaint}", "name a folder")
     kind = ending[ending.find(".") :] if ending else ""
     if not output.endswith(kind):
         raise UsageError(f"--output {output}: a file of this kind ends in {kind}")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import UsageError
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.stages.core import single
 from psiflow_cli.stages.sample import averages
-from psiflow_cli.stages.sample.request import Outputs, Sampling
+from psiflow_cli.stages.sample.request import Sampling
 from psiflow_cli.stages.sample.trajectories import COLUMNS, Recorded
 from psiflow_cli.worker.md import checkpoint
 
@@ -22,37 +20,14 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Summary
     from psiflow_cli.stages.core.workspace import Workspace
 
-TEXT = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz", ".xyz.zst", ".extxyz.zst")
-FORMATS = {".traj": "traj", ".cif": "cif", ".pdb": "proteindatabank", "xdatcar": "vasp-xdatcar"}
-"""How files end that ASE writes frame by frame, and its names for what is in them."""
-PLOTS = (".png", ".pdf", ".svg")
-TABLES = (".csv", ".parquet")
 INTEGERS = ("walker", "bead", "step")
 LIMITS = ("force", "temperature", "distance", "spread", "nan")
 """The kinds of stop that say something about the model; the others are the machine's."""
 
 
-def check(output: str, outputs: Outputs) -> None:
-    """Raise UsageError for a file whose name says no format that can be written, and for one that is named twice."""
-    for option, path, endings in (
-        ("--output", output, (*TEXT, *FORMATS)),
-        ("--properties", outputs.properties, TABLES),
-        ("--plot", outputs.plot, PLOTS),
-        ("--final", outputs.final, TEXT),
-        ("--stopped", outputs.stopped, TEXT),
-    ):
-        if path and not (option == "--output" and path == "-") and not path.lower().endswith(endings):
-            names = ", ".join(end.upper() if end == "xdatcar" else end for end in endings)
-            raise UsageError(f"{option} {path}: no format is known by this name", f"its name may end in {names}")
-    places = [os.path.realpath(path) for path in (output, *outputs.files) if path != "-"]
-    for path in places:
-        if places.count(path) > 1:
-            raise UsageError(f"{path}: named for two outputs", "give each a name of its own")
-
-
 @dataclass(frozen=True)
 class WorkerTask:
-    """A file that is made where ASE, matplotlib and pyarrow are."""
+    """A file that is made where matplotlib and pyarrow are."""
 
     function: str
     source: Path  # what it is made from
@@ -62,15 +37,9 @@ class WorkerTask:
 
 def publish(sampling: Sampling, workspace: Workspace, paths: Sequence[Recorded], session: Session | None) -> Summary:
     """Write what is asked for; a part of the summary. Without a session, one is begun if a worker is needed."""
-    outputs, folder, output = sampling.outputs, workspace.job.folder, workspace.job.output
-    trajectory, table = folder / "trajectory.xyz", folder / "properties.csv"
-    summary: Summary = {}
+    outputs, table = sampling.outputs, workspace.job.folder / "properties.csv"
     tasks: list[WorkerTask] = []
-    if kind := _format(output):
-        summary["frames"] = workspace.publish(_frames(paths), str(trajectory))
-        tasks.append(WorkerTask("psiflow_cli.worker.structures.ase_writer:rewrite", trajectory, {"kind": kind}, output))
-    else:
-        summary["frames"] = workspace.publish(_frames(paths))
+    summary: Summary = {"frames": workspace.publish(_frames(paths))}
     for name, path, texts in (
         ("final", outputs.final, _final(sampling, paths)),
         ("stopped", outputs.stopped, (p.stopped() for p in paths if _is_stopped(p))),
@@ -90,16 +59,10 @@ def publish(sampling: Sampling, workspace: Workspace, paths: Sequence[Recorded],
     summary |= {"properties": outputs.properties, "plot": outputs.plot}
     if tasks:
         _perform(workspace, session, tasks)
-    for temporary in (table, trajectory):
-        temporary.unlink(missing_ok=True)
+    table.unlink(missing_ok=True)
     means = averages.of_paths(sampling, paths)
     rows = {"averages": [row.message for row in means.rows], "means": [row.message for row in means.means()]}
     return {**summary, **rows, "table": averages.as_text(means)}
-
-
-def _format(output: str) -> str:
-    """ASE's name for the format of a file that is not extended XYZ, else ""."""
-    return next((kind for end, kind in FORMATS.items() if output.lower().endswith(end)), "")
 
 
 def _frames(paths: Sequence[Recorded]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz
+from psiflow_cli.stages.core import constraints
 from psiflow_cli.stages.core.workspace import Job, Workspace
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def run(rattling: Rattling, workspace: Workspace) -> Summary:
 
 def _copies(rattling: Rattling, workspace: Workspace) -> Iterator[str]:
     for index, frame in enumerate(workspace.frames()):
+        fixed = constraints.fixed(frame)
         drop = (*extxyz.label_names(frame), *extxyz.PREDICTIONS, *extxyz.PROVENANCE)
         for copy in range(rattling.copies):
             # one generator a copy: asking for more copies, or adding frames, leaves the earlier ones as they were
@@ -46,6 +48,8 @@ def _copies(rattling: Rattling, workspace: Workspace) -> Iterator[str]:
             if strain:
                 positions = [_apply(strain, p) for p in positions]
             moved = [[x + draw.gauss(0, rattling.amplitude) for x in p] for p in positions]
+            for held in fixed:
+                moved[held] = positions[held]
             info = {"Lattice": [_apply(strain, row) for row in cell]} if strain and cell else {}
             yield extxyz.render(frame, set_info=info, set_columns={"pos": ("R", moved)}, drop=drop)
 

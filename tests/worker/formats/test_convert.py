@@ -20,7 +20,7 @@ from ase.calculators.singlepoint import SinglePointCalculator  # noqa: E402
 from ase.constraints import FixAtoms  # noqa: E402
 from ase.io import read, write  # noqa: E402
 
-from psiflow_cli.worker.structures import convert as module  # noqa: E402
+from psiflow_cli.worker.formats import convert as module  # noqa: E402
 
 CIF = """data_x
 _cell_length_a 4
@@ -43,7 +43,7 @@ Cu2 Cu 0.5 0.5 0.5 1.0
 
 
 def convert(path: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    start = command or ("-m", "psiflow_cli.worker.structures.convert")
+    start = command or ("-m", "psiflow_cli.worker.formats.convert")
     return subprocess.run([sys.executable, *start, str(path)], capture_output=True, text=True)
 
 
@@ -136,7 +136,7 @@ def test_by_its_path_it_needs_nothing_of_this_package(tmp_path: Path) -> None:
         ("x.cif", "data_\nloop_\n_a", "cannot read as cif:"),
         ("x.traj", "not a trajectory", "cannot read as "),
         ("x.dat", "some text\n", "cannot read as "),
-        ("empty.cif", "", "cannot read as any format of ASE:"),
+        ("empty.cif", "", "cannot read as cif: it holds no frames"),
         ("half.cif", CIF.format(first="0.5"), "cannot read as cif: frame 1: sites with partial occupancy"),
     ],
 )
@@ -180,7 +180,7 @@ def test_a_full_disk_is_74(tmp_path: Path) -> None:
     write(tmp_path / "x.traj", crystal())
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "psiflow_cli.worker.structures.convert", str(tmp_path / "x.traj")],
+            [sys.executable, "-m", "psiflow_cli.worker.formats.convert", str(tmp_path / "x.traj")],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
