@@ -112,7 +112,7 @@ class Output(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if complaint := self.kind.complaint(value):
-            hint = f"its name may end in {self.kind.names}" if value != "-" else "name a file"
+            hint = "name a file" if value == "-" else self.kind.hint
             raise UsageError(f"{param.opts[-1] if param else ''} {complaint}".strip(), hint)
         return value
 

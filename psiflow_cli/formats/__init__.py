@@ -16,6 +16,7 @@ from psiflow_cli.formats.kinds import (
     STRUCTURES_IN_FILE,
     TABLE,
     Kind,
+    is_file,
     is_text,
     of_ase,
 )
@@ -23,5 +24,5 @@ from psiflow_cli.formats.naming import beside
 
 __all__ = [
     "ARRAYS", "BUNDLE", "EXPORT", "EXPORTED_FOLDER", "FIGURE", "FRAMES", "FRAMES_IN_FILE", "HOLDS_ALL", "PAGE",
-    "RELAXED", "SITE", "STRUCTURES", "STRUCTURES_IN_FILE", "TABLE", "Kind", "beside", "is_text", "of_ase",
+    "RELAXED", "SITE", "STRUCTURES", "STRUCTURES_IN_FILE", "TABLE", "Kind", "beside", "is_file", "is_text", "of_ase",
 ]  # fmt: skip

@@ -19,9 +19,10 @@ HOLDS_ALL = ("traj",)
 class Kind(NamedTuple):
     """What an option names a file for, and how the names of such files may end."""
 
-    what: str
+    what: str  # a plural
     endings: tuple[str, ...]
     to_stdout: bool = False
+    needs: str = ""  # what some formats of frames have no place for
 
     def complaint(self, name: str) -> str:
         """Why `name` is no name for such a file; "" if it is one."""
@@ -29,24 +30,24 @@ class Kind(NamedTuple):
             return "" if self.to_stdout else f"-: {self.what} cannot go to stdout"
         if _ending(name, self.endings):
             return ""
-        if self.endings[0] in TEXT and (other := _ending(name, RELAXED.endings)):
-            return f"{name}: a {other} file cannot hold {self.what}"
-        return f"{name}: no format for {self.what} is known by this name"
+        if self.needs and (other := _ending(name, RELAXED.endings)):
+            return f"{name}: a {other} file has no place for {self.needs}"
+        return f"{name}: no known format for {self.what} has this name"
 
     @property
-    def names(self) -> str:
-        """How such files may be called, for a hint."""
-        return ", ".join(self.endings)
+    def hint(self) -> str:
+        """How such files may be called."""
+        return f"its name may end in {', '.join(self.endings)}"
 
 
-FRAMES = Kind("frames with all their values", (*TEXT, ".traj"), to_stdout=True)
+FRAMES = Kind("frames", (*TEXT, ".traj"), to_stdout=True, needs="all values of a frame")
 FRAMES_IN_FILE = FRAMES._replace(to_stdout=False)
-STRUCTURES = Kind("any number of structures", (*TEXT, ".traj", ".cif", ".pdb", "XDATCAR"), to_stdout=True)
+STRUCTURES = Kind("frames", (*TEXT, ".traj", ".cif", ".pdb", "XDATCAR"), to_stdout=True, needs="several frames")
 STRUCTURES_IN_FILE = STRUCTURES._replace(to_stdout=False)
-RELAXED = Kind("relaxed structures", (*STRUCTURES.endings, "POSCAR", "CONTCAR", ".vasp"), to_stdout=True)
-FIGURE = Kind("a figure", (".png", ".pdf", ".svg"))
-TABLE = Kind("a table", (".csv", ".parquet"))
-PAGE = Kind("a page", (".html", ".htm"), to_stdout=True)
+RELAXED = Kind("frames", (*STRUCTURES.endings, "POSCAR", "CONTCAR", ".vasp"), to_stdout=True)
+FIGURE = Kind("figures", (".png", ".pdf", ".svg"))
+TABLE = Kind("tables", (".csv", ".parquet"))
+PAGE = Kind("pages", (".html", ".htm"), to_stdout=True)
 ARRAYS = Kind("arrays", (".npz",))
 _OF_FILES = (*RELAXED.endings, *FIGURE.endings, *TABLE.endings, *PAGE.endings, *ARRAYS.endings)
 _OF_OTHERS = (".json", ".yaml", ".yml", ".toml", ".txt", ".pt", ".pth", ".pt2", ".zip", ".ckpt", ".h5", ".tar", *PACKED)
@@ -60,16 +61,16 @@ class _AnyOther(Kind):
             return super().complaint(name)
         known = tuple(ending for ending in (*_OF_FILES, *_OF_OTHERS) if ending not in self.endings)
         promised = _ending(os.path.normpath(name), known)
-        return f"{name}: {self.what} is written, which is no {promised} file" if promised else ""
+        return f"{name}: this is the name of a {promised} file, and not for {self.what}" if promised else ""
 
     @property
-    def names(self) -> str:
-        return " or ".join((*self.endings, "none of the known suffixes"))
+    def hint(self) -> str:
+        return super().hint if self.endings else "a folder needs no suffix"
 
 
-BUNDLE = _AnyOther("a model bundle, a directory,", (".model",))
-EXPORTED_FOLDER = _AnyOther("a folder for ASE", ())
-SITE = _AnyOther("a site file", (".toml",), to_stdout=True)
+BUNDLE = _AnyOther("model bundles (directories)", (".model",))
+EXPORTED_FOLDER = _AnyOther("folders", ())
+SITE = _AnyOther("site files", (".toml",), to_stdout=True)
 
 
 class _ByTarget(Kind):
@@ -79,7 +80,12 @@ class _ByTarget(Kind):
         return super().complaint(name) if name == "-" else ""
 
 
-EXPORT = _ByTarget("a model", ())
+EXPORT = _ByTarget("models", ())
+
+
+def is_file(name: str) -> bool:
+    """Whether the name promises a file, so that no directory may be in its place."""
+    return bool(_ending(name, _OF_FILES))
 
 
 def is_text(name: str) -> bool:

@@ -182,7 +182,7 @@ def test_a_pipe_has_frames_only_and_keeps_its_walkers():
         (("-o", "run"), 2, "--output run"),
         (("--properties", "run.txt"), 2, ".csv, .parquet"),
         (("--plot", "run.jpeg"), 2, ".png, .pdf, .svg"),
-        (("--final", "run.traj"), 2, ".xyz"),
+        (("--final", "run.cif"), 2, ".xyz"),
         (("--stopped", "-"), 2, "--stopped -"),
         (("--final", "a.xyz", "--stopped", "./a.xyz"), 2, "two outputs"),
         (("--discard", "2"), 2, "'5 ps'"),

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz, formats
-from psiflow_cli.errors import NoInput
+from psiflow_cli.errors import CannotCreate, NoInput
 from psiflow_cli.runtime import request, rundir
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.site.executor import ResolvedExecutor
@@ -83,6 +83,9 @@ class Workspace:
         inputs = [*job.frames, *job.other_inputs]
         outputs = [o for o in (job.output, *job.other_outputs) if o != "-"]
         request.check_outputs(outputs, [i for i in inputs if i != "-"])
+        for output in outputs:
+            if formats.is_file(output) and os.path.isdir(output):
+                raise CannotCreate(f"{output}: is a directory", "name another --output")
         spooled = {"-": str(job.folder / "stdin.xyz")} if "-" in inputs else {}
         cache = job.executor is None or job.executor.run.cache
         settings = {**job.settings, **job.more_settings}

@@ -37,7 +37,7 @@ def suffix(family: str, forms: Forms, target: str, form: str | None) -> tuple[st
 def check_output(output: str, ending: str) -> None:
     """Raise UsageError for a name by which the other program would not know the file."""
     if not ending and (complaint := formats.EXPORTED_FOLDER.complaint(output)):
-        raise UsageError(f"--output {complaint}", "name a folder")
+        raise UsageError(f"--output {complaint}", formats.EXPORTED_FOLDER.hint)
     kind = ending[ending.find(".") :] if ending else ""
     if not output.endswith(kind):
         raise UsageError(f"--output {output}: a file of this kind ends in {kind}")

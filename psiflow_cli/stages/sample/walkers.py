@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz
+from psiflow_cli.console import note
 from psiflow_cli.errors import BadData
 from psiflow_cli.stages.core import constraints
 
@@ -65,7 +66,7 @@ class WalkerGroup:
 def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
     """Every walker at its start, checked: those of the first frame, then of the second, and so on."""
     walkers: list[Walker] = []
-    temperatures = sampling.temperatures
+    temperatures, with_momenta = sampling.temperatures, 0
     for frame in workspace.frames():
         foreign = set(frame.symbols) - set(sampling.model.elements)
         if foreign and not sampling.model.is_foreign:
@@ -76,9 +77,12 @@ def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
                 f"{frame.where}: not periodic in three directions, and {sampling.dynamics['ensemble']} moves the cell",
                 "give the frame a Lattice, or choose another --ensemble",
             )
+        with_momenta += frame.layout.find("momenta") is not None
         start = _start(frame, sampling.dynamics)
         for index in range(sampling.walkers):
             walkers.append(Walker(len(walkers), start, temperatures[index % len(temperatures)]))
+    if with_momenta:
+        note(f"momenta of {with_momenta} starts are not used: velocities are drawn at --temperature")
     return walkers
 
 

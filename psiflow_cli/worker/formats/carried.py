@@ -69,8 +69,8 @@ class Carrier:
                 lost |= {key} - _DERIVED
             else:
                 info[key] = plain
-        others = {key: _array(value) for key, value in atoms.info.get(COLUMNS, {}).items()}
-        for key, array in {**atoms.arrays, **others}.items():
+        moved = {key: _array(value) for key, value in atoms.info.get(COLUMNS, {}).items()}
+        for key, array in {**atoms.arrays, **moved}.items():
             column = _column(array)
             if column is None or key in _OURS or not re.fullmatch(r"[\w.-]+", key):
                 lost |= {key} - _DERIVED

@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from psiflow_cli.worker.formats.carried import Carrier
 
 NOTE = "note: "
@@ -96,8 +98,6 @@ def _texts(name: str, carrier: Carrier) -> Iterator[str]:
     kind, where, number = "any format of ASE", "", 0
     with tempfile.TemporaryDirectory(prefix="psiflow-") as folder:
         try:
-            from ase.io import iread
-
             from psiflow_cli.worker.formats.doubtful import Doubts
 
             path = _unpacked(os.path.abspath(name), folder)
@@ -105,7 +105,7 @@ def _texts(name: str, carrier: Carrier) -> Iterator[str]:
             if kind == "vasp-out":  # whose constraints are in a POSCAR beside it
                 path = os.path.abspath(name)
             doubts = Doubts(kind, path)
-            for atoms in iread(path, index=":", format=kind, do_not_split_by_at_sign=True):
+            for atoms in _frames(path, kind):
                 number += 1
                 where = f" frame {number}:"
                 yield carrier.text(atoms, doubts.settle(atoms))
@@ -115,6 +115,18 @@ def _texts(name: str, carrier: Carrier) -> Iterator[str]:
             carrier.remarks += doubts.remarks
         except Exception as error:
             raise _Unreadable(f"{kind}:{where} {_reason(error)}") from error
+
+
+def _frames(path: str, kind: str) -> Iterator[Atoms]:
+    if kind in ("db", "json"):  # `iread` leaves out what the user has stored beside the structures
+        from ase.db import connect
+
+        for row in connect(path, type=kind).select():
+            yield row.toatoms(add_additional_information=True)
+        return
+    from ase.io import iread
+
+    yield from iread(path, index=":", format=kind, do_not_split_by_at_sign=True)
 
 
 def _format(path: str) -> str:

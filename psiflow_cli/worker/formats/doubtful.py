@@ -109,7 +109,7 @@ def _check_masses(atoms: Atoms) -> None:
     from ase.data import atomic_masses
 
     for number, mass in zip(atoms.numbers.tolist(), atoms.get_masses().tolist(), strict=True):
-        if abs(mass - atomic_masses[number]) > (2.1 if number == 1 else max(0.02 * mass, 0.1)):
+        if abs(mass - atomic_masses[number]) > (2.1 if number == 1 else 0.3):
             raise ValueError(f"a mass of {mass:g} u is of no element")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from psiflow_cli.extxyz.writer import Columns, Rows, new_frame
+from psiflow_cli.extxyz.writer import Rows, Values, new_frame
 from psiflow_cli.worker.structures.units import BAR
 
 if TYPE_CHECKING:
@@ -52,10 +52,12 @@ def text(job: MDJob, walker: WalkerStart, record: FrameRecord) -> str:
     if "multiplicity" in start:
         info["multiplicity"] = start["multiplicity"]
     info |= record.more
-    columns: Columns = {}
-    if record.spread:
+    columns: dict[str, tuple[str, Values]] = {}
+    if fixed := set(start.get("fixed", ())):
+        columns["move_mask"] = ("L", [index not in fixed for index in range(len(start["symbols"]))])
+    if record.spread:  # in the last column, where `stages.sample.trajectories` looks for it
         info["model_energy_std"], forces_std = record.spread
-        columns = {"model_forces_std": ("R", forces_std)}
+        columns["model_forces_std"] = ("R", forces_std)
     return new_frame(start["symbols"], record.positions, cell, start["pbc"], info, columns)
 
 
