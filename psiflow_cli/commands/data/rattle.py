@@ -21,6 +21,8 @@ def command(
 ) -> None:
     """Make distorted copies of FRAMES: normally distributed displacements, and strains of periodic cells.
 
+    Atoms whose move_mask is F are not displaced.
+
     \b
     Example:
       psiflow rattle water.xyz -n 100 --amplitude 0.08 --strain 0.02 -o rattled.xyz

@@ -63,6 +63,7 @@ class Workspace:
     def __init__(self, job: Job) -> None:
         self.job = job
         self._converted = tempfile.TemporaryDirectory(prefix="psiflow-")
+        self._as_texts: dict[str, Path] = {}  # files of other formats as extended XYZ
         self._is_new = not job.folder.exists()
         self.sources: list[tuple[str, Path]] = []
         """(name as the user wrote it, extended XYZ file) of each input."""
@@ -115,7 +116,10 @@ class Workspace:
             return _spool(self.job.folder / "stdin.xyz")
         if formats.is_text(name):
             return Path(name)
-        return foreign.as_text(name, Path(self._converted.name) / f"{len(self.sources)}.xyz", self.job.executor)
+        if name not in self._as_texts:
+            path = Path(self._converted.name) / f"{len(self._as_texts)}.xyz"
+            self._as_texts[name] = foreign.as_text(name, path, self.job.executor)
+        return self._as_texts[name]
 
     def frames(self) -> Iterator[extxyz.Frame]:
         for number in range(len(self.sources)):
@@ -124,6 +128,10 @@ class Workspace:
     def frames_of(self, number: int) -> Iterator[extxyz.Frame]:
         name, path = self.sources[number]
         yield from extxyz.read(path, name="<stdin>" if name == "-" else name)
+
+    def read(self, name: str) -> Iterator[extxyz.Frame]:
+        """The frames of a file that is no input of the job, in whatever format."""
+        yield from extxyz.read(self._as_text(name), name=name)
 
     @property
     def output(self) -> Path:

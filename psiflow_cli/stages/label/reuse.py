@@ -7,7 +7,7 @@ atom gets its own forces; and since a rotated structure is another one, forces a
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -25,18 +25,21 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 1000
 
+Read = Callable[[str], Iterator[Frame]]
 Pairs = tuple["array[int]", "array[int]"]
 
 
 class Reuse:
     """What is known of the frames that are to be labelled, and the labels that others have."""
 
-    def __init__(self, reference: str, inputs: tuple[str, ...], files: tuple[str, ...], own: str | None) -> None:
+    def __init__(
+        self, reference: str, inputs: tuple[str, ...], files: tuple[str, ...], own: str | None, read: Read
+    ) -> None:
         """Labels count that are by this reference (its fingerprint) and in the files, or in what this run wrote before.
 
-        `inputs` are what else of a frame the reference reads.
+        `inputs` are what else of a frame the reference reads; `read` gives the frames of a file in whatever format.
         """
-        self._reference, self._inputs = reference, inputs
+        self._reference, self._inputs, self._read = reference, inputs, read
         self._files = (*files, own) if own and own not in files else files
         self._named = bool(files)
         self._structures = Structures(inputs=inputs, ordered=True)
@@ -110,7 +113,7 @@ class Reuse:
     def _labelled(self) -> Iterator[tuple[Frame, str]]:
         """The frames of the files that have a label by the reference, with the ids of what they are now."""
         for name in self._files:
-            for frame in extxyz.read(Path(name)):
+            for frame in self._read(name):
                 if frame.info.get("psiflow_reference") == self._reference and "psiflow_code" in frame.info:
                     yield frame, extxyz.frame_id(frame, self._inputs)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TypedDict
 
-from psiflow_cli import extxyz, formats
+from psiflow_cli import extxyz
 from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError, UsageError
 from psiflow_cli.protocols import KnowsItsVersion, Renders, TriesOut
@@ -114,8 +114,9 @@ def _reuse(labelling: Labelling, workspace: Workspace) -> Reuse:
     The journal knows a frame only by its exact numbers. What passed through another program since is in the output.
     """
     own = str(workspace.output)
-    there = formats.is_text(own) and os.path.exists(own) and not (labelling.job.overwrite or labelling.strict_version)
-    return Reuse(labelling.method.fingerprint, labelling.work.inputs, labelling.taken_from, own if there else None)
+    there = os.path.exists(own) and not (labelling.job.overwrite or labelling.strict_version)
+    files = labelling.taken_from, own if there else None
+    return Reuse(labelling.method.fingerprint, labelling.work.inputs, *files, workspace.read)
 
 
 def plan(labelling: Labelling, workspace: Workspace) -> dict[str, object]:

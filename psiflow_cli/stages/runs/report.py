@@ -48,7 +48,7 @@ def run(report: Report, workspace: Workspace) -> Summary:
     """Draw what is to be drawn, on a worker, and write the page; returns the summary."""
     facts = report.facts
     newest = facts.newest()
-    wrong = worst(newest) if newest else Worst()
+    wrong = worst(newest, workspace.read) if newest else Worst()
     workspace.run.begin(1)
     with workspace.run.guard_end():
         plain = [each.name for each in facts.evaluations if each.file and not each.plot]
@@ -72,7 +72,7 @@ def _draw(report: Report, workspace: Workspace, wrong: Worst, plain: list[str]) 
     sources = {}
     for number, each in enumerate(each for each in report.facts.evaluations if each.name in plain):
         source = folder.absolute() / f"parity-{number}.json"
-        if write_parity(each, source):
+        if write_parity(each, workspace.read, source):
             sources[each.name] = str(source)
     payload = {
         "series": [

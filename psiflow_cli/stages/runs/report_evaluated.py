@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Frame
 
 SHOWN = 10
+Read = Callable[[str], Iterator[extxyz.Frame]]
+"""Reads a file in whatever format; see `Workspace.read`."""
 PLOTTED = 2_000  # so many frames of a file, evenly spaced, are in a parity plot
 
 
@@ -42,23 +44,23 @@ class Worst:
     cut: str = ""  # why the file was not read to its end
 
 
-def worst(evaluation: Evaluation) -> Worst:
+def worst(evaluation: Evaluation, read: Read) -> Worst:
     """One pass over the file, a few frames in memory."""
     result = Worst()
     held: list[tuple[float, int, Wrong]] = []
     keys = _keys(evaluation)
-    for frame in _readable(evaluation, result):
+    for frame in _readable(evaluation, read, result):
         _note(frame, keys, held)
     result.frames = [wrong for _, _, wrong in sorted(held, key=lambda each: (-each[0], -each[1]))]
     return result
 
 
-def write_parity(evaluation: Evaluation, path: Path) -> bool:
+def write_parity(evaluation: Evaluation, read: Read, path: Path) -> bool:
     """Labels and predictions, as `worker.plots.parity.parity_file` reads them; returns whether there are any."""
     step = max(1, evaluation.frames // PLOTTED)
     keys = _keys(evaluation)
     rows = []
-    for index, frame in enumerate(_readable(evaluation, Worst())):
+    for index, frame in enumerate(_readable(evaluation, read, Worst())):
         if index % step == 0:
             with contextlib.suppress(BadData):  # of numbers that somebody has changed
                 both = {"label": extxyz.labels(frame, keys), "prediction": _prediction(frame)}
@@ -71,11 +73,11 @@ def _keys(evaluation: Evaluation) -> dict[str, str] | None:
     return extxyz.parse_keys(evaluation.keys) if evaluation.keys else None
 
 
-def _readable(evaluation: Evaluation, result: Worst) -> Iterator[extxyz.Frame]:
+def _readable(evaluation: Evaluation, read: Read, result: Worst) -> Iterator[extxyz.Frame]:
     """The frames, until one cannot be read, since somebody has changed the file."""
     assert evaluation.file is not None
     try:
-        yield from extxyz.read(evaluation.file)
+        yield from read(str(evaluation.file))
     except BadData as error:
         result.cut = error.message
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from psiflow_cli import extxyz
+from psiflow_cli import extxyz, formats
 from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData
 
@@ -64,14 +64,17 @@ def parse(text: str) -> E0S | str:
         path = Path(text)
         if not path.is_file():
             raise ValueError(f"{text!r} is neither a file nor a dict such as '{{1: -13.6, 8: -432.1}}' nor average")
-        if path.suffix in (".xyz", ".extxyz"):
+        if formats.is_text(path.name):
             e0s: E0S = {}
             for frame in extxyz.read(path):
                 energy = extxyz.labels(frame, None)["energy"]
                 if frame.natoms == 1 and energy is not None:
                     note_atom(frame.symbols[0], energy, frame.where, e0s)
             return e0s
-        text = path.read_text()
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            raise ValueError(f"{text}: neither extended XYZ nor the text of a dict") from None
     return _parse_dict(text)
 
 

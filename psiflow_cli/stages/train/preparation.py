@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psiflow_cli import extxyz
 from psiflow_cli.errors import BadConfig, BadData, UsageError
 from psiflow_cli.protocols import Notes
 from psiflow_cli.site.executor import ResolvedExecutor
@@ -37,7 +35,7 @@ def prepare(training: Training, workspace: Workspace, keep: bool = False) -> Pre
     sources = dataset.Sources(
         workspace.frames,
         training.label_keys,
-        (lambda: extxyz.read(Path(training.valid))) if training.valid_file else None,
+        (lambda: workspace.read(training.valid)) if training.valid_file else None,
         start.data() if start else {},
         training.replay,
     )
