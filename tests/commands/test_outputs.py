@@ -193,6 +193,18 @@ def test_one_file_for_two_outputs_or_a_directory_in_its_place(psiflow):
     assert "is a directory" in psiflow("rattle", "in.xyz", "-o", "there.xyz", "--overwrite", code=73).stderr
 
 
+def test_a_package_that_is_not_there_is_missed_first(monkeypatch):
+    from psiflow_cli.errors import BadConfig, NoInput
+    from psiflow_cli.stages.core import foreign
+
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(NoInput, match=r"x.xyz.zst: needs the Python package zstandard"):
+        foreign.check("x.xyz.zst", [], None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(BadConfig, match="has no ASE, which writes this format"):
+        foreign.check("x.traj", [], None)
+
+
 def test_every_ending_is_of_one_format() -> None:
     for ending in kinds.RELAXED.endings:
         name = f"x{ending}" if ending.startswith(".") else ending

@@ -14,6 +14,7 @@ from psiflow_cli import extxyz, formats
 from psiflow_cli.console import note
 from psiflow_cli.errors import BAD_CONFIG, BadConfig, BadData, UsageError
 from psiflow_cli.extxyz import comment
+from psiflow_cli.extxyz.stream import zstandard
 from psiflow_cli.runtime import container
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.formats import convert
@@ -40,7 +41,12 @@ def as_text(name: str, path: Path, executor: ResolvedExecutor | None) -> Path:
 
 
 def check(output: str, frames: Iterable[extxyz.Frame], executor: ResolvedExecutor | None) -> None:
-    """Raise UsageError for frames that the format of an output cannot hold, BadConfig where ASE is missing."""
+    """Raise UsageError for frames that the format of an output cannot hold.
+
+    And BadConfig or NoInput for a format whose package is not installed here.
+    """
+    if output.lower().endswith(".zst"):
+        zstandard(output)
     kind = formats.of_ase(output)
     if kind and executor is None and importlib.util.find_spec("ase") is None:
         raise BadConfig(f"{output}: {sys.executable} has no ASE, which writes this format", "pip install ase")

@@ -71,10 +71,10 @@ def parse(text: str) -> E0S | str:
                 if frame.natoms == 1 and energy is not None:
                     note_atom(frame.symbols[0], energy, frame.where, e0s)
             return e0s
-        try:
-            text = path.read_text()
-        except UnicodeDecodeError:
-            raise ValueError(f"{text}: neither extended XYZ nor the text of a dict") from None
+        content = path.read_bytes()
+        if b"\0" in content:
+            raise ValueError(f"{text}: neither extended XYZ nor the text of a dict")
+        text = content.decode(errors="replace")
     return _parse_dict(text)
 
 
