@@ -116,3 +116,17 @@ def test_wrong_usage(psiflow, arguments, code, what):
     done = psiflow("rattle", *arguments, code=code)
     assert what in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
+
+
+def test_what_is_held_stays_in_its_directions(psiflow):
+    frame = "2\nProperties=species:S:1:pos:R:3:move_mask:L:3\nH 0 0 0 F F F\nH 1 0 0 T F T\n"
+    Path("slab.xyz").write_text(frame)
+    psiflow("rattle", "slab.xyz", "-n", 3)
+    for copy in ase_io.read("slab.rattled.xyz", ":"):
+        assert copy.positions[0].tolist() == [0.0, 0.0, 0.0]
+        assert copy.positions[1][1] == 0.0
+        assert copy.positions[1][0] != 1.0
+        assert copy.positions[1][2] != 0.0
+    Path("slab.xyz").write_text(frame.replace("move_mask:L:3", "move_mask:L:3 ase_constraints=Hookean"))
+    said = psiflow("rattle", "slab.xyz", "-n", 3, "-o", "other.xyz", code=65).stderr
+    assert "slab.xyz:1: frame 1: cannot hold its constraints: Hookean" in said

@@ -17,28 +17,38 @@ if TYPE_CHECKING:
     from psiflow_cli import messages
 
 
-def fixed(frame: Frame, everywhere: Collection[int] = ()) -> list[int]:
-    """The atoms of a frame that do not move, by its `move_mask` or because they are fixed in every frame, in order.
+def moves(frame: Frame) -> list[list[bool]]:
+    """Whether each atom moves along x, y and z, by the frame's `move_mask`; [] without one.
 
-    Raises UsageError for an atom that is not there, BadData for one that is fixed in some directions only and for
-    constraints that came along by name.
+    Raises BadData for a column that is no mask, and for constraints that came along by name.
     """
     if others := frame.info.get(OTHERS):
         hint = "psiflow fixes atoms as a whole, by move_mask or --fixed: take the constraint out of the file"
         raise BadData(f"{frame.where}: cannot hold its constraints: {others}", hint)
+    column = frame.layout.find("move_mask")
+    if column is None:
+        return []
+    if column.kind not in ("L", "I") or column.size not in (1, 3):
+        problem = f"{frame.where}: move_mask is {column.kind}:{column.size}"
+        raise BadData(problem, "it holds T or F for each atom (L:1), or for x, y and z (L:3)")
+    flags = frame.column("move_mask")
+    return [list(map(bool, each)) if isinstance(each, list) else [bool(each)] * 3 for each in flags]
+
+
+def fixed(frame: Frame, everywhere: Collection[int] = ()) -> list[int]:
+    """The atoms of a frame that do not move, by its `move_mask` or because they are fixed in every frame, in order.
+
+    Raises UsageError for an atom that is not there, BadData for one that is fixed in some directions only.
+    """
     indices = set(everywhere)
     if indices and max(indices) >= frame.natoms:
         raise UsageError(f"{frame.where}: no atom {max(indices)} to hold fixed", "the first atom is 0")
-    if column := frame.layout.find("move_mask"):
-        if column.kind not in ("L", "I"):
-            raise BadData(f"{frame.where}: move_mask is of kind {column.kind}", "it holds T or F for each atom (L)")
-        for index, moves in enumerate(frame.column("move_mask")):
-            flags = moves if isinstance(moves, list) else [moves]
-            if any(flags) and not all(flags):
-                problem = f"{frame.where}: atom {index} is fixed in some directions only"
-                raise BadData(problem, "psiflow fixes an atom as a whole: make its move_mask all T or all F")
-            if not all(flags):
-                indices.add(index)
+    for index, flags in enumerate(moves(frame)):
+        if any(flags) and not all(flags):
+            problem = f"{frame.where}: atom {index} is fixed in some directions only"
+            raise BadData(problem, "psiflow fixes an atom as a whole: make its move_mask all T or all F")
+        if not all(flags):
+            indices.add(index)
     return sorted(indices)
 
 

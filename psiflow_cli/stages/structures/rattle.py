@@ -37,7 +37,7 @@ def run(rattling: Rattling, workspace: Workspace) -> Summary:
 
 def _copies(rattling: Rattling, workspace: Workspace) -> Iterator[str]:
     for index, frame in enumerate(workspace.frames()):
-        fixed = constraints.fixed(frame)
+        moves = constraints.moves(frame)
         drop = (*extxyz.label_names(frame), *extxyz.PREDICTIONS, *extxyz.PROVENANCE)
         for copy in range(rattling.copies):
             # one generator a copy: asking for more copies, or adding frames, leaves the earlier ones as they were
@@ -48,8 +48,10 @@ def _copies(rattling: Rattling, workspace: Workspace) -> Iterator[str]:
             if strain:
                 positions = [_apply(strain, p) for p in positions]
             moved = [[x + draw.gauss(0, rattling.amplitude) for x in p] for p in positions]
-            for held in fixed:
-                moved[held] = positions[held]
+            for atom, flags in enumerate(moves):
+                moved[atom] = [
+                    new if flag else old for new, old, flag in zip(moved[atom], positions[atom], flags, strict=True)
+                ]
             info = {"Lattice": [_apply(strain, row) for row in cell]} if strain and cell else {}
             yield extxyz.render(frame, set_info=info, set_columns={"pos": ("R", moved)}, drop=drop)
 

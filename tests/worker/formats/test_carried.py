@@ -107,7 +107,7 @@ def test_a_mask_that_is_no_flag_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.xyz"
     path.write_text("1\nProperties=species:S:1:pos:R:3:move_mask:S:1\nH 0 0 0 F\n")
     (frame,) = extxyz.read(path)
-    with pytest.raises(BadData, match="move_mask is of kind S"):
+    with pytest.raises(BadData, match="move_mask is S:1"):
         fixed(frame)
 
 
