@@ -28,7 +28,7 @@ class Doubts:
         self._units = ""  # those of LAMMPS, if the file states them
         look = {
             "lammps-data": self._lammps_data, "lammps-dump-text": self._lammps_dump,
-            "runnerdata": self._runner, "proteindatabank": self._pdb,
+            "runnerdata": self._runner, "proteindatabank": self._pdb, "cif": self._cif,
         }  # fmt: skip
         self._names_of_elements = kind == "gromacs"  # elements are guessed from the names of atoms
         self._more_constraints: list[str] = []
@@ -98,6 +98,13 @@ class Doubts:
 
     def _runner(self) -> None:
         self.remarks.append("RuNNer's files state no units: taken as Bohr and Hartree, as ASE does")
+
+    def _cif(self) -> None:
+        from ase.io.cif import parse_cif
+
+        for block in parse_cif(self.path):
+            if {str(group) for group in block.get("_atom_site_disorder_group") or ()} - {".", "?", "0"}:
+                raise ValueError("sites with disorder groups, of which ASE takes all; choose an ordered structure")
 
     def _pdb(self) -> None:
         atoms = (line for line in self._lines() if line.startswith(("ATOM", "HETATM")))

@@ -138,6 +138,11 @@ def test_by_its_path_it_needs_nothing_of_this_package(tmp_path: Path) -> None:
         ("x.dat", "some text\n", "cannot read as "),
         ("empty.cif", "", "cannot read as cif: it holds no frames"),
         ("half.cif", CIF.format(first="0.5"), "cannot read as cif: frame 1: sites with partial occupancy"),
+        (
+            "groups.cif",
+            CIF.replace("occupancy", "disorder_group").format(first="."),
+            "cannot read as cif: sites with dis",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_one_line_and_65(tmp_path: Path, name: str, content: str, start: str) -> None:
