@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def is_defined(pbc: Sequence[bool]) -> bool:
+    """Whether a frame has a stress: only one that is periodic in all three directions has a volume of its own.
+
+    Everything that reads, predicts, writes or uses a stress asks this. Codes give numbers for slabs, too, but over
+    whatever volume they take: MACE 0.3.16 divides by that of a cell of its own.
+    """
+    return all(pbc)
+
+
 def from_matrix(matrix: Sequence[Sequence[float]]) -> list[float]:
     """The six numbers of a matrix (any sequence of rows), its off-diagonal elements averaged."""
     m = [[float(matrix[i][j]) for j in range(3)] for i in range(3)]

@@ -17,6 +17,8 @@ from psiflow_cli.extxyz.labels import (
     label_names,
     labels,
     parse_keys,
+    unused_stress,
+    unused_stress_note,
 )
 from psiflow_cli.extxyz.reader import read
 from psiflow_cli.extxyz.stream import open_bytes, write
@@ -24,5 +26,6 @@ from psiflow_cli.extxyz.writer import new_frame, render
 
 __all__ = [
     "CANDIDATES", "FAILURE", "LABELS", "MORE", "PREDICTIONS", "PROVENANCE", "Frame", "frame_id", "label", "label_names",
-    "labels", "message", "new_frame", "open_bytes", "parse_keys", "read", "render", "write",
+    "labels", "message", "new_frame", "open_bytes", "parse_keys", "read", "render", "unused_stress",
+    "unused_stress_note", "write",
 ]  # fmt: skip

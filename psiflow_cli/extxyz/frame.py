@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,9 @@ from psiflow_cli.extxyz.layout import Cell, Layout
 
 # What ASE, too, takes out of the comment before the rest becomes `info`.
 STRUCTURE = ("Lattice", "Properties", "pbc")
-_TYPE, _ISOLATED = "config_type", "IsolatedAtom"
+_TYPE = "config_type"
+_ISOLATED = {"isolatedatom", "isolatedatoms", "isolated", "singleatom", "freeatom"}
+"""`IsolatedAtom`, as the trainers spell it, and other people's spellings, less case and separators."""
 
 
 @dataclass(slots=True)
@@ -97,11 +100,15 @@ class Frame:
 
 def is_isolated_atom(frame: Frame) -> bool:
     """One atom, and either no periodicity or `config_type=IsolatedAtom` (a one-atom crystal is no isolated atom)."""
-    return frame.natoms == 1 and (not any(frame.pbc) or frame.info.get(_TYPE) == _ISOLATED)
+    return frame.natoms == 1 and (not any(frame.periodic) or _is_isolated(frame.info.get(_TYPE)))
+
+
+def _is_isolated(config_type: object) -> bool:
+    return re.sub(r"[\W_]", "", str(config_type)).lower() in _ISOLATED
 
 
 def is_marked(natoms: int, pairs: Iterable[Pair]) -> bool:
     """Whether a frame says itself that it is one, as those of psiflow's training files do."""
     return natoms == 1 and any(
-        p.key == _TYPE and p.value is not None and comment.text(p.value) == _ISOLATED for p in pairs
+        p.key == _TYPE and p.value is not None and _is_isolated(comment.text(p.value)) for p in pairs
     )

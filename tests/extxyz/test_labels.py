@@ -67,7 +67,7 @@ def test_voigt_and_matrix_are_each_others_inverse() -> None:
 def test_two_candidates_are_an_error_that_names_both(tmp_path: Path) -> None:
     frame = frame_of(tmp_path, "energy=-1 REF_energy=-2")
     with pytest.raises(
-        BadData, match=r"^data.xyz:1: frame 1: energy and REF_energy could both be the energy$"
+        BadData, match=r"^data.xyz:1: frame 1: energy and REF_energy could both be the energy, and differ$"
     ) as error:
         extxyz.labels(frame)
     assert "--keys energy=REF_energy" in error.value.hint
@@ -121,7 +121,7 @@ def test_labels_of_the_wrong_kind(tmp_path: Path, comment: str, columns: str, me
 
 def test_what_belongs_to_the_labels_goes_with_them(tmp_path: Path) -> None:
     frame = frame_of(tmp_path, f"{CELL} energy=1 free_energy=2 virial={NINE} config_type=a", ":magmoms:R:3", FORCES)
-    assert extxyz.label_names(frame) == ("energy", "free_energy", "virial", "magmoms")
+    assert extxyz.label_names(frame) == ("energy", "virial", "free_energy", "magmoms")
 
 
 def test_parse_keys() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
+from psiflow_cli import voigt
 from psiflow_cli.errors import BAD_CONFIG, BAD_DATA, NO_RESOURCES
 from psiflow_cli.worker import installed
 from psiflow_cli.worker.models import batches
@@ -113,7 +114,7 @@ def forward(frames: list[Frame], calculator: MACECalculator) -> list[PredictionR
     with torch_tools.default_dtype(calculator.default_dtype):
         graphs = [_graph(frame, calculator) for frame in frames]
         batch = torch_geometric.Batch.from_data_list(graphs).to(calculator.device)
-        with_stress = any(all(frame["pbc"]) for frame in frames)
+        with_stress = any(voigt.is_defined(frame["pbc"]) for frame in frames)
         output = calculator.models[0](batch.to_dict(), compute_stress=with_stress, training=False)
     energies = output["energy"].detach().cpu().tolist()
     forces = output["forces"].detach().cpu().split((batch.ptr[1:] - batch.ptr[:-1]).tolist())

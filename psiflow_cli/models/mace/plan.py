@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LOSSES_OF_STRESS = ("stress", "virials", "huber", "universal")
 STEPS = 20_000
 """How many optimiser steps a training takes by default; on one core of 2023 and 3BPA, about half an hour."""
 
@@ -35,6 +36,9 @@ def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Conf
             del full[key]
     if full.get("amsgrad") is False:
         raise UsageError("amsgrad: false is not possible, MACE's trainer always uses it", "use optimizer: schedulefree")
+    if full.get("loss") == "virials" and _some_stress(summary):
+        problem = "loss: virials counts nothing but virials, and psiflow gives MACE their stress, -virial/volume"
+        raise UsageError(problem, "use loss: stress, which trains on the same numbers")
     batch = full["batch_size"] or 10  # the latter is MACE's own default
     if batch > summary["frames"]:
         raise UsageError(
@@ -42,6 +46,17 @@ def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Conf
             f"MACE drops incomplete batches: nothing would be trained; --set batch_size={summary['frames']} or less",
         )
     return {key: full[key] for key in sorted(full) if full[key] is not None}
+
+
+def notes(config: Config, summary: TrainingData) -> list[str]:
+    """What works, but may not be meant: MACE leaves a label that no frame has out of the loss without a word."""
+    if config.get("loss") in _LOSSES_OF_STRESS and not _some_stress(summary):
+        return [f"loss: {config['loss']}, but no frame has a stress that can be used: energies and forces alone count"]
+    return []
+
+
+def _some_stress(summary: TrainingData) -> bool:
+    return bool(summary.get("some_stress") or summary["stress"])
 
 
 def epochs(config: Config) -> int:
@@ -67,7 +82,7 @@ def _defaults(summary: TrainingData, chosen: Config) -> Config:
     }  # fmt: skip
     if two_stages:
         defaults |= {"start_swa": max(1, epochs * 3 // 4), "swa_energy_weight": 1000.0, "swa_forces_weight": 100.0}
-    if (summary.get("some_stress") or summary["stress"]) and chosen.get("loss", "stress") == "stress":
+    if _some_stress(summary) and chosen.get("loss", "stress") == "stress":
         # Errors of stress are some meV/Å³, of forces some ten meV/Å: this weight makes the two comparable.
         defaults |= {"loss": "stress", "stress_weight": 1000.0, "swa_stress_weight": 1000.0}
     return defaults

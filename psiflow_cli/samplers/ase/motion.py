@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from psiflow_cli import voigt
 from psiflow_cli.samplers.ase import integrators, nose_hoover
 from psiflow_cli.worker.md import frame_record, limits, velocities
 from psiflow_cli.worker.md.validation import MOVES_CELL
@@ -123,7 +124,7 @@ class AseWalker(MovingWalker):
             step=self.step, positions=atoms.positions.tolist(),
             cell=None if self.start["cell"] is None else atoms.cell.tolist(), energy=self.energy,
             kinetic=kinetic, temperature=temperature, target=self.target_temperature(self.step),
-            stress=model_stress(atoms.calc, atoms) if all(self.start["pbc"]) else None,
+            stress=model_stress(atoms.calc, atoms) if voigt.is_defined(self.start["pbc"]) else None,
             spread=getattr(atoms.calc, "spread", None),
         )  # fmt: skip
         self.group.append(self.index, frame_record.text(self.job, self.message, record))

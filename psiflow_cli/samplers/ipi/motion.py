@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from psiflow_cli import voigt
 from psiflow_cli.samplers.ipi.batched_beads import batched_beads
 from psiflow_cli.samplers.ipi.bias import Bias
 from psiflow_cli.samplers.ipi.force_field import ModelForceField
@@ -82,7 +83,7 @@ class RingPolymerWalker(MovingWalker):
         # Which answers have a stress depends on the step alone: with it a model may answer in other last digits.
         for step in range(begin, end + 1):
             self.step = step
-            self.field.wants_stress = all(self.start["pbc"]) and step % every == 0
+            self.field.wants_stress = voigt.is_defined(self.start["pbc"]) and step % every == 0
             if self.bias:
                 self.bias.step = step
             if step > begin:
@@ -119,7 +120,7 @@ class RingPolymerWalker(MovingWalker):
 
         beads = self.field.predicted
         stresses = [bead.stress for bead in beads if bead.stress is not None]
-        whole = len(stresses) == len(beads) and all(self.start["pbc"])
+        whole = len(stresses) == len(beads) and voigt.is_defined(self.start["pbc"])
         stress = np.mean(stresses, axis=0) if whole else None
         kinetic, temperature, cell = self.rings.kinetic_energy(), self.rings.temperature, self._cell()
         more = {"bias_energy": self.bias.energy} if self.bias else {}

@@ -43,7 +43,7 @@ class Labelled:
     def see(self, sample: Sample) -> None:
         self._index += 1
         can_predict = not self._elements or self._elements.issuperset(sample.frame.symbols)
-        if sample.stress is None or not all(sample.frame.pbc) or not can_predict:
+        if sample.stress is None or not can_predict:
             return
         if self._seen % self._step == 0:
             self._held.append((self._index, sample.stress))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import extxyz
 from psiflow_cli.bundle import Bundle
+from psiflow_cli.console import note
+from psiflow_cli.extxyz import near_names
 from psiflow_cli.runtime.session import Task
 from psiflow_cli.stages.core import failed_frames, predicted_frame
 from psiflow_cli.stages.core.framewise import Work, compute
@@ -42,9 +44,37 @@ class Evaluation:
         return predictions(self.model, self.family, self.job.dtype)
 
 
+@dataclass
+class _Labels:
+    """What there is to compare with."""
+
+    keys: dict[str, str] | None
+    unlabelled: str = ""  # what to do about the first frame without energy and forces
+    labelled: int = 0
+    unused_stress: int = 0
+
+    def see(self, frame: extxyz.Frame) -> None:
+        """Check the labels of one frame. Raises BadData."""
+        label = extxyz.labels(frame, self.keys)
+        if label["energy"] is not None or label["forces"] is not None:
+            self.labelled += 1
+        elif not self.unlabelled:
+            self.unlabelled = near_names.hint(frame, self.keys)
+        self.unused_stress += extxyz.unused_stress(frame, self.keys)
+
+    def say(self) -> None:
+        """Say what is not compared."""
+        if self.unlabelled and not self.labelled:
+            note(f"no frame has labels to compare with; {self.unlabelled}")
+        if self.unused_stress:
+            note(extxyz.unused_stress_note(self.unused_stress))
+
+
 def survey(evaluation: Evaluation, workspace: Workspace) -> tuple[Survey, Results, IdSet]:
     """Check every frame and its labels, and find out what is still to be computed."""
-    seen = Survey(workspace.frames(), (), lambda frame: extxyz.labels(frame, evaluation.keys))
+    labels = _Labels(evaluation.keys)
+    seen = Survey(workspace.frames(), (), labels.see)
+    labels.say()
     check_elements(seen, evaluation.model, evaluation.job)
     results = Results(workspace, evaluation.work.fingerprint, seen.distinct)
     return seen, results, results.needed(retry_failed=False)

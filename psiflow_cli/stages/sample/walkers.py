@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+<<<<<<< HEAD
 from psiflow_cli import extxyz
 from psiflow_cli.console import note
+=======
+from psiflow_cli import extxyz, voigt
+>>>>>>> 8c0d951 (extxyz: read virials as stress, and only where there is a volume)
 from psiflow_cli.errors import BadData
 from psiflow_cli.stages.core import constraints
 
@@ -72,7 +76,7 @@ def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
         if foreign and not sampling.model.is_foreign:
             problem = f"{frame.where}: the model does not know {', '.join(sorted(foreign))}"
             raise BadData(problem, f"{sampling.model.path} was trained on {', '.join(sampling.model.elements)}")
-        if sampling.dynamics["ensemble"] in ("npt", "nvst") and not (frame.cell and all(frame.pbc)):
+        if sampling.dynamics["ensemble"] in ("npt", "nvst") and not (frame.cell and voigt.is_defined(frame.pbc)):
             raise BadData(
                 f"{frame.where}: not periodic in three directions, and {sampling.dynamics['ensemble']} moves the cell",
                 "give the frame a Lattice, or choose another --ensemble",

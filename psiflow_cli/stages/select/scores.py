@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
-from psiflow_cli.extxyz import Frame
+from psiflow_cli.extxyz import Frame, near_names
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Prediction, Vectors
@@ -42,7 +42,7 @@ def _error(frame: Frame, forces: Vectors, of_atoms: str, keys: dict[str, str] | 
     """The norm of the error of the force on each atom, and of these the largest or the mean (eV/Å)."""
     label = extxyz.labels(frame, keys)["forces"]
     if label is None:
-        raise BadData(f"{frame.where}: no forces to compare with", "label it first, or name their key: --keys forces=…")
+        raise BadData(f"{frame.where}: no forces to compare with", near_names.hint(frame, keys))
     return OF_ATOMS[of_atoms]([math.dist(a, b) for a, b in zip(forces, label, strict=True)])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from psiflow_cli import extxyz
+from psiflow_cli import extxyz, voigt
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz.frame import Frame
@@ -60,7 +60,7 @@ def survey(relaxation: Relaxation, workspace: Workspace) -> tuple[Survey, Result
 
 def _check(frame: Frame, relaxation: Relaxation) -> None:
     """Raise BadData for a frame that cannot be relaxed as it is asked for."""
-    is_crystal = bool(frame.cell) and all(frame.pbc)
+    is_crystal = bool(frame.cell) and voigt.is_defined(frame.pbc)
     cell, symmetric = relaxation.settings["cell"], relaxation.settings["keep_symmetry"]
     if cell != "fixed" and not is_crystal:
         problem = f"{frame.where}: not periodic in three directions, and --cell {cell} moves the cell"

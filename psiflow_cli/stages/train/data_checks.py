@@ -84,11 +84,13 @@ def check_weights(frame: Frame) -> str:
     return weighted
 
 
-def stress_note(with_stress: int, periodic: int) -> list[str]:
-    """What to say where only some of the periodic frames have a stress."""
+def stress_notes(with_stress: int, periodic: int, unused: int) -> list[str]:
+    """What to say where only some of the periodic frames have a stress, and where there is one that is not used."""
+    notes = [extxyz.unused_stress_note(unused)] if unused else []
     if 0 < with_stress < periodic:
-        return [f"{with_stress} of {periodic} periodic frames have a stress: the others count by energy and forces"]
-    return []
+        some = f"{with_stress} of {periodic} periodic frames have a stress"
+        notes.append(f"{some}: the others count by energy and forces")
+    return notes
 
 
 def about(frame: Frame) -> dict[str, object]:

@@ -10,13 +10,14 @@ from itertools import islice
 
 from psiflow_cli import extxyz, voigt
 from psiflow_cli.errors import BadData
-from psiflow_cli.extxyz import Frame
+from psiflow_cli.extxyz import Frame, near_names
 from psiflow_cli.extxyz.frame import is_isolated_atom
 from psiflow_cli.stages.core.structures import Structures
 from psiflow_cli.stages.select.split import assign
 from psiflow_cli.stages.train import data_checks
 from psiflow_cli.stages.train.e0s import E0S, note_atom
 
+_LOOKED_AT = 100  # the first of the frames, in which a stress under another name is looked for
 Keys = dict[str, str] | None
 Reader = Callable[[], Iterator[Frame]]
 
@@ -59,6 +60,8 @@ class Dataset:
     frames: int = 0
     with_stress: int = 0
     periodic: int = 0  # frames that are periodic in all three directions
+    unused_stress: int = 0  # frames whose stress is not used
+    unread_stress: str = ""  # what to say of a stress under a name that nobody reads
     crystals_of_one_atom: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     replayed: int = 0  # frames that were trained on before and are not among the new ones
@@ -118,7 +121,8 @@ def read(sources: Sources, share: float, seed: int, mixed: bool = False) -> Data
     trained = {e for part, elements in zip(data.parts, kinds, strict=True) if part == "train" for e in elements}
     data_checks.check_elements(trained, data.first, sources.valid is None)
     data.notes += data.levels.check(mixed)
-    data.notes += data_checks.stress_note(data.with_stress, data.periodic)
+    data.notes += data_checks.stress_notes(data.with_stress, data.periodic, data.unused_stress)
+    data.notes += [data.unread_stress] if data.unread_stress else []
     return data
 
 
@@ -151,10 +155,9 @@ def _check(frame: Frame, keys: Keys, data: Dataset) -> bool:
     where = frame.where
     isolated = is_isolated_atom(frame)
     if label["energy"] is None:
-        problem = f"{where}: no energy"
-        raise BadData(problem, "label it first, or name its key: --keys energy=MY_energy,forces=MY_forces")
+        raise BadData(f"{where}: no energy", near_names.hint(frame, keys))
     if label["forces"] is None and not isolated:
-        raise BadData(f"{where}: no forces", "label it first, or name its key: --keys forces=MY_forces")
+        raise BadData(f"{where}: no forces", near_names.hint(frame, keys))
     if isolated:
         note_atom(frame.symbols[0], label["energy"], where, data.e0s)
         return True
@@ -166,22 +169,24 @@ def _check(frame: Frame, keys: Keys, data: Dataset) -> bool:
         data.first[element] = where
         data.elements.add(element)
     data.frames += 1
-    data.periodic += any(frame.pbc)
-    data.with_stress += any(frame.pbc) and label["stress"] is not None
+    data.periodic += voigt.is_defined(frame.pbc)
+    data.with_stress += label["stress"] is not None
+    data.unused_stress += extxyz.unused_stress(frame, keys)
+    if label["stress"] is None and not data.unread_stress and data.frames <= _LOOKED_AT:
+        data.unread_stress = near_names.unread_stress(frame, keys)
     return False
 
 
 def render(sources: Sources, parts: list[str], part: str, copies: list[int] | None = None) -> Iterator[str]:
     """The frames of one part, as often as `copies` says (else once), with their labels in the standard keys.
 
-    Nothing is in them that a trainer could mistake for a label. The stress of a frame without periodicity, which has
-    no volume, is left out.
+    Nothing is in them that a trainer could mistake for a label.
     """
     for index, (place, (frame, keys)) in enumerate(zip(parts, sources, strict=True)):
         if place != part:
             continue
         label = extxyz.labels(frame, keys)
-        stress = label["stress"] if any(frame.pbc) else None
+        stress = label["stress"]
         text = extxyz.new_frame(
             frame.symbols,
             frame.positions,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from psiflow_cli import voigt
 from psiflow_cli.extxyz.writer import Rows, Values, new_frame
 from psiflow_cli.worker.structures.units import BAR
 
@@ -41,7 +42,7 @@ def text(job: MDJob, walker: WalkerStart, record: FrameRecord) -> str:
     info |= {"time": record.step * float(job["timestep"]), "temperature": record.temperature}
     if record.target is not None and (job.get("exchange") or job.get("ramp_steps")):
         info["target_temperature"] = record.target
-    if stress is not None and cell is not None:
+    if stress is not None and cell is not None and voigt.is_defined(start["pbc"]):
         volume = _volume(cell)
         info["pressure"] = (2.0 * record.kinetic / volume - float(stress[0] + stress[1] + stress[2])) / 3.0 / BAR
         info["volume"] = volume

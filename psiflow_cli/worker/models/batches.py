@@ -77,7 +77,7 @@ def results(
     """A batch's numbers, frame by frame; a stress (3x3) counts where a frame is periodic in all three directions."""
     found: list[PredictionResult] = []
     for index, frame in enumerate(frames):
-        stress = voigt.from_matrix(stresses[index].tolist()) if all(frame["pbc"]) else None
+        stress = voigt.from_matrix(stresses[index].tolist()) if voigt.is_defined(frame["pbc"]) else None
         label = labels.label(frame, energies[index], forces[index].tolist(), stress, "")
         found.append(cast("PredictionResult", {key: value for key, value in label.items() if key != "code"}))
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, TypeAlias
 
+from psiflow_cli import voigt
 from psiflow_cli.worker.failures import Fatal, failure, is_out_of_memory
 from psiflow_cli.worker.models import calculators, committee
 from psiflow_cli.worker.pool import call
@@ -66,7 +67,7 @@ def labelled(frame: Frame, calculator: Calculator) -> Prediction:
     atoms = conversion.to_ase(frame)
     atoms.calc = calculator
     try:
-        stress = atoms.get_stress().tolist() if atoms.cell.rank == 3 and all(atoms.pbc) else None
+        stress = atoms.get_stress().tolist() if atoms.cell.rank == 3 and voigt.is_defined(atoms.pbc) else None
     except PropertyNotImplementedError:
         stress = None
     prediction: Prediction = {

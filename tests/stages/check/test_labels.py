@@ -6,6 +6,7 @@ import pytest
 
 from tests.stages.check.checked import PLACES, bonded, check, frame, only
 
+CELL = ' Lattice="9 0 0 0 9 0 0 0 9"'
 FORCES = ((0.0, 0.0, 1.0), (0.0, 0.0, -0.5), (0.0, 0.0, -0.5))
 ATOMS = "".join(
     frame([(0.0, 0.0, 0.0)], None, energy, " config_type=IsolatedAtom", [element])
@@ -35,8 +36,8 @@ def test_a_label_that_is_no_number(tmp_path, number):
     [
         (frame(forces=FORCES).replace("energy=0.0", "energy=low"), "energy='low' is no number"),
         (frame(forces=FORCES).replace("pos:R:3:forces:R:3", "pos:R:3:forces:R:2:x:R:1"), "forces:R:3"),
-        (frame(forces=FORCES, more=' stress="1 2 3 4"'), "nine numbers"),
-        (frame(forces=FORCES, more=' stress="1 2 3 4 5 6 7 8 9"'), "symmetric"),
+        (frame(forces=FORCES, pbc="T T T", more=f'{CELL} stress="1 2 3 4"'), "nine numbers"),
+        (frame(forces=FORCES, pbc="T T T", more=f'{CELL} stress="1 2 3 4 5 6 7 8 9"'), "symmetric"),
     ],
 )
 def test_a_label_of_another_form(tmp_path, bad, what):
