@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from psiflow_cli import voigt
 from psiflow_cli.errors import UsageError, nearest
 from psiflow_cli.extxyz.frame import Frame, is_isolated_atom
+from psiflow_cli.extxyz.layout import volume
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Labels, Vectors, Voigt
@@ -159,8 +160,8 @@ def _read(frame: Frame, label: str, name: str, keys: Mapping[str, str]) -> float
         return _forces(frame, name)
     if not _is_virial(name, keys):
         return _stress(frame, name, frame.info[name])
-    volume = _volume(frame)
-    return [-x / volume for x in _stress(frame, name, _virial(frame, name))]
+    of_cell = _volume(frame)
+    return [-x / of_cell for x in _stress(frame, name, _virial(frame, name))]
 
 
 def _differ(label: str, one: object, two: object) -> bool:
@@ -202,12 +203,10 @@ def _virial(frame: Frame, name: str) -> object:
 
 
 def _volume(frame: Frame) -> float:
-    a, b, c = frame.lattice or ((0.0,) * 3,) * 3
-    across = (b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0])
-    volume = abs(math.fsum(x * y for x, y in zip(a, across, strict=True)))
-    if volume < _LEAST_VOLUME:
+    of_cell = volume(frame.lattice) if frame.lattice else 0.0
+    if of_cell < _LEAST_VOLUME:
         raise frame.place.error("a virial, but a cell without volume", "correct the Lattice")
-    return volume
+    return of_cell
 
 
 def _stress(frame: Frame, name: str, value: object) -> list[float]:

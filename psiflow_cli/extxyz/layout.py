@@ -16,6 +16,13 @@ _FLAGS = {
 }  # fmt: skip
 
 
+def volume(cell: Cell) -> float:
+    """Of the cell, in Å³; 0 for vectors in a plane."""
+    a, b, c = cell
+    across = (b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0])
+    return abs(math.fsum(x * y for x, y in zip(a, across, strict=True)))
+
+
 class Column(NamedTuple):
     """One property of the atoms, which may span several columns of text."""
 

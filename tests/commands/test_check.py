@@ -115,7 +115,7 @@ def test_the_table_fits_the_terminal(psiflow, monkeypatch):
     assert "a-rather-long-name-of-a-file.xyz:61: frame 13, " in text
     assert "frame 15, …" in text
     assert "warning isolated-atoms: no isolated atom of H, O" in text
-    assert "17 frames checked: 1 error, 2 warnings" in done.stderr
+    assert "17 frames checked: 1 error, 3 warnings" in done.stderr
 
 
 def pressed(count, factor):

@@ -47,7 +47,7 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
     loaded = bundles.load(model, trust) if model else None
     # without a model: any environment that has ASE, which is what this family needs
     family = loaded.family if loaded else "emt"
-    settings = {"model": loaded.fingerprint if loaded else None, "keys": keys}
+    settings = {"model": loaded.fingerprint if loaded else None, "keys": keys, "checks": stage.VERSION}
     job = runner.on_site(Job("check", frames, "-", settings), common._replace(json=False), family)
     strained = None
     if loaded:

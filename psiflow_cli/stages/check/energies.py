@@ -1,18 +1,24 @@
-"""Energies that stand out among frames of all compositions."""
+"""Energies that stand out among frames of all compositions, or that no frame of those atoms can have."""
 
 from __future__ import annotations
 
 import math
 from array import array
 from collections import Counter
+from collections.abc import Mapping, Set
 from statistics import median
 
-from psiflow_cli.stages.check.findings import OUTLIER_HINT, WARNING, Findings, Places
+from psiflow_cli.stages.check import methods
+from psiflow_cli.stages.check.findings import ERROR, OUTLIER_HINT, WARNING, Findings, Places
 from psiflow_cli.stages.check.sample import Sample
 
 _OUTLIER_Z = 10.0
 _OUTLIER_EV = 0.05
 """An energy stands out if it is so many deviations and so many eV per atom from what its composition gives."""
+_APART_EV = 2.0  # per atom: chemistry explains less, once the elements' energies are taken off
+_BOUND_ERROR, _BOUND_WARNING = (-75.0, 50.0), (-25.0, 15.0)
+"""eV per atom below the free atoms that frames may be; tungsten has 9, and atoms that are not polarised add up to 6."""
+_REACH = 5.0  # Å: what a force of atoms that are pushed together makes of an energy
 _FEWEST = 10
 _MOST_SHARE = 0.05  # more than this share is another kind of frame, and no outlier
 
@@ -20,10 +26,11 @@ Composition = tuple[tuple[str, int], ...]
 
 
 class Energies:
-    """The energy and the composition of every frame, in 12 bytes a frame."""
+    """The energy, the largest force and the composition of every frame, in 16 bytes a frame."""
 
     def __init__(self) -> None:
         self._energies = array("d")
+        self._forces = array("f")
         self._kinds = array("I")
         self._compositions: dict[Composition, int] = {}
 
@@ -32,8 +39,47 @@ class Energies:
         self._kinds.append(self._compositions.setdefault(kind, len(self._compositions)))
         left_out = sample.energy is None or sample.isolated
         self._energies.append(math.nan if left_out else sample.energy or 0.0)
+        self._forces.append(max((math.hypot(*row) for row in sample.forces or ()), default=0.0))
 
-    def report(self, findings: Findings, places: Places) -> None:
+    def report(self, findings: Findings, places: Places, atoms: Mapping[str, float]) -> None:
+        """Say what stands out; `atoms` are the energies of isolated atoms (eV)."""
+        self._outliers(findings, places)
+        self._bound(findings, places, atoms)
+
+    def _bound(self, findings: Findings, places: Places, atoms: Mapping[str, float]) -> None:
+        """Compare with the atoms: error where no frame of a composition can belong to them, else a warning."""
+        of_kind = [_of_atoms(kind, atoms) for kind in self._compositions]
+        sizes = [sum(count for _, count in kind) for kind in self._compositions]
+        frames = [0] * len(of_kind)
+        far = {limits: [0] * len(of_kind) for limits in (_BOUND_ERROR, _BOUND_WARNING)}
+        for kind, energy, force in zip(self._kinds, self._energies, self._forces, strict=True):
+            bound = (of_kind[kind] - energy) / sizes[kind]
+            frames[kind] += not math.isnan(bound)
+            for limits, counts in far.items():
+                # atoms pushed together are high above free ones, and say so by their forces
+                counts[kind] += bound > limits[1] or bound < limits[0] - _REACH * force
+        for severity, limits, share in ((ERROR, _BOUND_ERROR, 1.0), (WARNING, _BOUND_WARNING, 0.5)):
+            wrong = {kind for kind, count in enumerate(far[limits]) if count and count >= share * frames[kind]}
+            right = {kind for kind, count in enumerate(frames) if count and kind not in wrong}
+            # an element that belongs to frames that are right has the right energy, and its frame is wrong
+            guilty = self._elements(wrong) - self._elements(right)
+            wrong = {kind for kind in wrong if guilty & self._elements({kind})}
+            where = [i for i, kind in enumerate(self._kinds) if kind in wrong and not math.isnan(self._energies[i])]
+            if where:
+                kind = self._kinds[where[0]]
+                bound = (of_kind[kind] - self._energies[where[0]]) / sizes[kind]
+                given = ", ".join(f"{element} {atoms[element]:g} eV" for element in sorted(guilty))
+                side = "below" if bound > 0 else "above"
+                what = f"frames lie {abs(bound):.3g} eV per atom {side} their isolated atoms ({given})"
+                hint = "atoms and frames must be of one method, with the same potentials, in eV"
+                finding = findings.add(severity, "isolated-atoms", what, hint, "bound")
+                finding.concerns(len(where), (places[index] for index in where))
+                return
+
+    def _elements(self, kinds: Set[int]) -> set[str]:
+        return {e for kind, composition in enumerate(self._compositions) if kind in kinds for e, _ in composition}
+
+    def _outliers(self, findings: Findings, places: Places) -> None:
         kinds = list(self._compositions)
         sizes = [sum(count for _, count in kind) for kind in kinds]
         labelled = [index for index, energy in enumerate(self._energies) if not math.isnan(energy)]
@@ -46,6 +92,7 @@ class Energies:
             rest = {i: (self._energies[i] - of_kind[self._kinds[i]]) / sizes[self._kinds[i]] for i in labelled}
             far = _far(rest)
             if len(far) > _MOST_SHARE * len(labelled):
+                self._two_groups(findings, places, rest)
                 return
             fitted = [i for i in labelled if i not in far]
         if far:
@@ -55,6 +102,21 @@ class Energies:
             )
             finding = findings.add(WARNING, "outlier", what, OUTLIER_HINT, "energy")
             finding.concerns(len(far), (places[index] for index in far))
+
+    def _two_groups(self, findings: Findings, places: Places, rest: dict[int, float]) -> None:
+        """Say so where the energies less those of the elements fall into two groups far from each other."""
+        order = sorted(rest, key=rest.__getitem__)
+        split = methods.gap([rest[index] for index in order], _APART_EV)
+        if split:
+            few = min((order[: split.place], order[split.place :]), key=len)
+            what = f"{methods.GROUPS.format(split.width)}, whatever their composition"
+            finding = findings.add(WARNING, "mixed-references", what, methods.HINT, "groups")
+            finding.concerns(len(few), (places[index] for index in sorted(few)))
+
+
+def _of_atoms(kind: Composition, atoms: Mapping[str, float]) -> float:
+    """The energy of the free atoms; nan where one is not known."""
+    return math.fsum(count * atoms.get(element, math.nan) for element, count in kind)
 
 
 def _far(rest: dict[int, float]) -> dict[int, float]:

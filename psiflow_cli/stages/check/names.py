@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from psiflow_cli.extxyz import CANDIDATES, LABELS, PROVENANCE
+from psiflow_cli import voigt
+from psiflow_cli.extxyz import CANDIDATES, LABELS, PROVENANCE, near_names, unused_stress, unused_stress_note
+from psiflow_cli.extxyz.labels import VIRIAL
 from psiflow_cli.stages.check.findings import ERROR, WARNING, Finding, Findings, Tally
 from psiflow_cli.stages.check.sample import Keys, Sample
 
-_HINT = "label them, or name the key: --keys energy=MY_energy,forces=MY_forces"
 _FREE = {"Lattice", "Properties", "pbc", "species", "pos", "Z", "config_type", "name", "comment", *PROVENANCE}
 """What frames may have or not."""
 _MOST = 1000
@@ -20,7 +21,11 @@ class Names:
         self._named = keys or {}
         """Labels whose key the user names: reading a frame without it has said so already."""
         self._sets: dict[tuple[frozenset[str], bool], Tally] = {}
+        self._hints: dict[frozenset[str], str] = {}  # what to do about a label that is not there
         self._atoms_without = Tally()
+        self._atoms_hint = ""
+        self._unused_stress = Tally()
+        self._unread_stress = ""
 
     def see(self, sample: Sample) -> None:
         frame = sample.frame
@@ -28,18 +33,32 @@ class Names:
         if sample.isolated:
             if "energy" not in self._named and not present.intersection(CANDIDATES["energy"]):
                 self._atoms_without.see(sample.where)
+                self._atoms_hint = self._atoms_hint or near_names.hint(frame, self._named)
             return
-        kind = frozenset(present - _FREE), any(frame.pbc)
-        if kind in self._sets or len(self._sets) < _MOST:
-            self._sets.setdefault(kind, Tally()).see(sample.where)
+        if unused_stress(frame, self._named):
+            self._unused_stress.see(sample.where)
+        keys = frozenset(present - _FREE)
+        kind = keys, voigt.is_defined(frame.periodic)
+        if kind not in self._sets and len(self._sets) < _MOST:
+            self._sets[kind] = Tally()
+            self._hints[keys] = near_names.hint(frame, self._named)
+            self._unread_stress = self._unread_stress or near_names.unread_stress(frame, self._named)
+        if kind in self._sets:
+            self._sets[kind].see(sample.where)
 
     def report(self, findings: Findings) -> None:
         for label in LABELS:
-            if label not in self._named:
+            if label not in self._named and not (label == "stress" and VIRIAL in self._named):
                 self._label(label, findings)
         if self._atoms_without.count:
-            finding = findings.add(WARNING, "keys", "isolated atoms without an energy", _HINT, "atoms")
+            finding = findings.add(WARNING, "keys", "isolated atoms without an energy", self._atoms_hint, "atoms")
             _count(finding, [self._atoms_without])
+        if self._unread_stress:
+            findings.add(WARNING, "keys", self._unread_stress, key="stress name")
+        if self._unused_stress.count:
+            what = unused_stress_note(self._unused_stress.count)
+            finding = findings.add(WARNING, "stress", what, "codes give it for a volume of their own", "unused")
+            _count(finding, [self._unused_stress])
         self._others(findings)
 
     def _label(self, label: str, findings: Findings) -> None:
@@ -48,14 +67,16 @@ class Names:
         concerned = [(keys, alike) for (keys, periodic), alike in self._sets.items() if periodic or label != "stress"]
         has = [alike for keys, alike in concerned if keys.intersection(names)]
         lacks = [alike for keys, alike in concerned if not keys.intersection(names)]
+        hint = next((self._hints[keys] for keys, _ in concerned if not keys.intersection(names)), "")
         total = sum(alike.count for _, alike in concerned)
         if has and lacks:
             what = f"no {label}, which {sum(a.count for a in has)} of {total} frames have"
-            severity, hint = (WARNING, "they count by energy and forces only") if label == "stress" else (ERROR, _HINT)
+            severity = WARNING if label == "stress" else ERROR
+            hint = "they count by energy and forces only" if label == "stress" else hint
             _count(findings.add(severity, "keys", what, hint, label), lacks)
         elif lacks and label != "stress":
             what = f"no frame has {'an energy' if label == 'energy' else 'forces'}"
-            _count(findings.add(WARNING, "keys", what, _HINT, label), lacks)
+            _count(findings.add(WARNING, "keys", what, hint, label), lacks)
         # both in one frame is an error that reading the frame has found
         counts = {name: [a for keys, a in concerned if keys.intersection(names) == {name}] for name in names}
         used = {name: alike for name, alike in counts.items() if alike}

@@ -10,6 +10,19 @@ from psiflow_cli.stages.train.data_checks import Levels
 from psiflow_cli.stages.train.e0s import SAME_ENERGY_EV
 
 _MOST_TYPES = 1000
+_METHODS = {
+    "method",
+    "functional",
+    "xc",
+    "level",
+    "level_of_theory",
+    "theory",
+    "calculator",
+    "calc",
+    "basis",
+    "basis_set",
+}
+_MOST_METHODS = 8  # a key with more values names something else
 
 
 class Origin:
@@ -21,6 +34,8 @@ class Origin:
         self.atoms: dict[str, float] = {}  # energies (eV) of isolated atoms
         self._levels = Levels(keys)
         self._by_level: defaultdict[str, Tally] = defaultdict(Tally)
+        self._methods: defaultdict[str, defaultdict[str, Tally]] = defaultdict(lambda: defaultdict(Tally))
+        """Frames by the values of keys that may name a method."""
         self._contradictions = Tally()
         self._contradiction = ""
 
@@ -33,7 +48,12 @@ class Origin:
             self._atom(sample)
             return
         self._levels.see(sample.frame)
-        self._by_level[str(sample.frame.info.get("psiflow_reference", ""))].see(sample.where)
+        info = sample.frame.info
+        self._by_level[f"{info.get('psiflow_reference', '')} {info.get('head', '')}"].see(sample.where)
+        for key in _METHODS & info.keys():
+            values = self._methods[key]
+            if len(values) < _MOST_TYPES:
+                values[str(info[key])].see(sample.where)
 
     def _atom(self, sample: Sample) -> None:
         element = sample.frame.symbols[0]
@@ -50,7 +70,13 @@ class Origin:
             rare = min(self._by_level.values(), key=lambda tally: tally.count)
             hint = "train on one of them; psiflow label --from takes over what it labelled"
             what = what.partition(": frame ")[2].partition(": ")[2]
-            findings.add(ERROR, "mixed-references", what, hint).concerns(rare.count, rare.places)
+            findings.add(ERROR, "mixed-references", what, hint, what).concerns(rare.count, rare.places)
+        for key, values in sorted(self._methods.items()):
+            if 1 < len(values) <= _MOST_METHODS:
+                rare = min(values.values(), key=lambda tally: tally.count)
+                what = f"frames of several methods? {key} is {' and '.join(sorted(values))}"
+                hint = "train on frames of one method"
+                findings.add(WARNING, "mixed-references", what, hint, key).concerns(rare.count, rare.places)
         if self._contradictions.count:
             finding = findings.add(ERROR, "isolated-atoms", self._contradiction, "keep one per element")
             finding.concerns(self._contradictions.count, self._contradictions.places)

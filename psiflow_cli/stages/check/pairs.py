@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from psiflow_cli import voigt
+from psiflow_cli.extxyz import layout
 from psiflow_cli.extxyz.layout import Cell
 from psiflow_cli.stages.check.sample import Sample
 
 _WINDOW = 6  # each frame is compared with so many before it
+_MOVED = 1e-6  # Å, the same: below this, nothing has moved but the cell
 _NEAR = 0.7  # Å, root mean square: frames that are further apart are not similar
 
 Vector = tuple[float, float, float]
@@ -18,8 +21,9 @@ class Pair(NamedTuple):
     distance: float  # Å, root mean square
     energy: float  # the difference of the energies
     work: float  # minus the mean force times the displacement
-    stiffness: float  # size of the change of the forces over that of the displacement
+    stiffness: float  # size of the change of the forces over that of the displacement; 0 where nothing moved
     same_cell: bool  # if not, the stress did work, too: the energy is not to be compared
+    strain_work: float  # stress times volume and strain; nan where the cell is the same, or a frame has no stress
 
 
 class _Last(NamedTuple):
@@ -28,6 +32,7 @@ class _Last(NamedTuple):
     xyz: list[list[float]]
     energy: float
     forces: list[list[float]]
+    stress: list[float] | None
 
 
 class Neighbours:
@@ -37,10 +42,19 @@ class Neighbours:
     def nearest(self, sample: Sample) -> Pair | None:
         """The frame with the most similar of those before it, if one is similar; it needs energy and forces."""
         frame = sample.frame
-        last = _Last(frame.symbols, frame.lattice, frame.xyz, sample.energy or 0.0, sample.forces or [])
+        last = _Last(frame.symbols, frame.lattice, frame.xyz, sample.energy or 0.0, sample.forces or [], sample.stress)
         alike = [each for each in self._recent if each.symbols == last.symbols]
         self._recent = [*self._recent[1 - _WINDOW :], last]
         return min(filter(None, (_pair(each, last, frame.periodic) for each in alike)), default=None)
+
+
+def regression(points: list[tuple[float, float]]) -> tuple[float, float]:
+    """The slope of the second over the first, and the correlation of the two (about zero)."""
+    first, second = (math.fsum(point[k] ** 2 for point in points) for k in (0, 1))
+    across = math.fsum(x * y for x, y in points)
+    if not first or not second:
+        return 1.0, 0.0
+    return across / first, across / math.sqrt(first * second)
 
 
 def _pair(one: _Last, two: _Last, periodic: tuple[bool, bool, bool]) -> Pair | None:
@@ -56,14 +70,29 @@ def _pair(one: _Last, two: _Last, periodic: tuple[bool, bool, bool]) -> Pair | N
     means = [math.fsum(shift) / len(shift) for shift in shifts]
     squares = sum((x - mean) ** 2 for shift, mean in zip(shifts, means, strict=True) for x in shift)
     distance = math.sqrt(squares / len(one.symbols))
-    if not 1e-6 < distance < _NEAR:
+    if distance > _NEAR or (same_cell and distance < _MOVED):
         return None
     work = changes = 0.0
     for place, (before, after) in enumerate(zip(one.forces, two.forces, strict=True)):
         for axis in range(3):
             work -= (before[axis] + after[axis]) / 2 * shifts[axis][place]
             changes += (after[axis] - before[axis]) ** 2
-    return Pair(distance, two.energy - one.energy, work, math.sqrt(changes / squares), same_cell)
+    stiffness = math.sqrt(changes / squares) if distance > _MOVED else 0.0
+    return Pair(distance, two.energy - one.energy, work, stiffness, same_cell, _strain_work(one, two))
+
+
+def _strain_work(one: _Last, two: _Last) -> float:
+    """Mean stress times volume, times the strain (eV): what the energy changes by where the atoms go with the cell."""
+    if one.lattice == two.lattice or not (one.lattice and two.lattice and one.stress and two.stress):
+        return math.nan
+    across = _reciprocal(one.lattice)
+    # the rows of the old cell times this matrix are those of the new one
+    change = [[_dot(column, end) for end in zip(*two.lattice, strict=True)] for column in zip(*across, strict=True)]
+    volumes = [layout.volume(lattice) for lattice in (one.lattice, two.lattice)]
+    strain = voigt.from_matrix([[x - (i == j) for j, x in enumerate(row)] for i, row in enumerate(change)])
+    weights = (1, 1, 1, 2, 2, 2)  # of the off-diagonal elements there are two each
+    means = [(a * volumes[0] + b * volumes[1]) / 2 for a, b in zip(one.stress, two.stress, strict=True)]
+    return math.fsum(w * s * e for w, s, e in zip(weights, means, strain, strict=True))
 
 
 def _far(one: Cell, two: Cell) -> bool:

@@ -15,6 +15,7 @@ from psiflow_cli.stages.check.copies import Copies
 from psiflow_cli.stages.check.energies import Energies
 from psiflow_cli.stages.check.findings import ERROR, WARNING, FindingFacts, Findings, Places
 from psiflow_cli.stages.check.forces import Forces
+from psiflow_cli.stages.check.methods import Methods
 from psiflow_cli.stages.check.names import Names
 from psiflow_cli.stages.check.origin import Origin
 from psiflow_cli.stages.check.sample import Keys, read
@@ -28,6 +29,10 @@ from psiflow_cli.worker.failures import MACHINE_FAILURES
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Contact, Failure, Stress
+
+
+VERSION = 2
+"""Of the checks: one more whenever they find more, so that data are looked at again."""
 
 
 class Summary(TypedDict):
@@ -67,13 +72,13 @@ class Readable(Workspace):
 
 
 class Reading:
-    """All that can be said of frames from reading them once, in constant memory and 78 bytes a frame."""
+    """All that can be said of frames from reading them once, in constant memory and 102 bytes a frame."""
 
     def __init__(self, keys: Keys, elements: tuple[str, ...] = ()) -> None:
         self._keys = keys
         self.findings, self.places = Findings(), Places()
         self.origin, self.stresses = Origin(keys), stresses.Labelled(elements)
-        self._copies, self._energies = Copies(), Energies()
+        self._copies, self._energies, self._methods = Copies(), Energies(), Methods()
         self._structures = Structures()
         self._others = (Names(keys), Forces(), self.origin)
         # files come from different programs: each is asked what units it has
@@ -84,7 +89,7 @@ class Reading:
         self.places.note(sample.where)
         self._structures.add(frame)
         self._units[sample.where.file].see(sample)
-        for check in (*self._others, self._copies, self._energies, self.stresses):
+        for check in (*self._others, self._copies, self._energies, self._methods, self.stresses):
             check.see(sample)
 
     def report(self) -> None:
@@ -94,7 +99,8 @@ class Reading:
         for units in self._units.values():
             units.report(self.findings)
         self._copies.report(self.findings, self._structures.firsts(), self.places)
-        self._energies.report(self.findings, self.places)
+        self._methods.report(self.findings, self.places)
+        self._energies.report(self.findings, self.places, self.origin.atoms)
 
 
 def run(checking: Checking, workspace: Readable) -> Summary:

@@ -22,6 +22,8 @@ class Levels:
     keys: Mapping[str, str] | None
     """Where the user says that the labels are: the fingerprint speaks of those that psiflow writes."""
     first: dict[str, str] = field(default_factory=dict)
+    heads: dict[str, str] = field(default_factory=dict)
+    """Where each value of `head` was seen first, by which MACE tells methods apart in one file."""
 
     def see(self, frame: Frame) -> None:
         """Note the method of one frame."""
@@ -29,18 +31,24 @@ class Levels:
         if method is not None and (self.keys or {}).get("energy", "energy") == "energy":
             code = frame.info.get("psiflow_code", "")
             self.first.setdefault(f"{method}{f' ({code})' if code else ''}", frame.where)
+        if "head" in frame.info:
+            self.heads.setdefault(str(frame.info["head"]), frame.where)
 
     def check(self, mixed: bool) -> list[str]:
         """Raise BadData for labels of more than one method, or with `mixed` only note them."""
         methods = {name.partition(" ")[0]: name for name in reversed(self.first)}
-        if len(methods) < 2:
-            return []
-        here, there = list(reversed(methods.values()))[:2]
-        what = f"labelled by another method, psiflow_reference={there}, than {here} of {self.first[here]}"
-        if mixed:
-            return [f"{self.first[there]}: {what}"]
-        problem = f"{self.first[there]}: {what}"
-        raise BadData(problem, "label all frames with one; --mixed-references takes them together")
+        notes = []
+        for key, names, where in (
+            ("psiflow_reference", list(reversed(methods.values())), self.first),
+            ("head", list(self.heads), self.heads),
+        ):
+            if len(names) > 1:
+                here, there = names[:2]
+                what = f"labelled by another method, {key}={there}, than {here} of {where[here]}"
+                notes.append(f"{where[there]}: {what}")
+        if notes and not mixed:
+            raise BadData(notes[0], "label all frames with one; --mixed-references takes them together")
+        return notes
 
 
 def check_overlap(new: Numbers, valid: Numbers, where: Callable[[str, int], str]) -> list[str]:
