@@ -70,7 +70,8 @@ def _pair(one: _Last, two: _Last, periodic: tuple[bool, bool, bool]) -> Pair | N
     means = [math.fsum(shift) / len(shift) for shift in shifts]
     squares = sum((x - mean) ** 2 for shift, mean in zip(shifts, means, strict=True) for x in shift)
     distance = math.sqrt(squares / len(one.symbols))
-    if distance > _NEAR or (same_cell and distance < _MOVED):
+    strain_work = _strain_work(one, two)
+    if distance > _NEAR or (distance < _MOVED and math.isnan(strain_work)):
         return None
     work = changes = 0.0
     for place, (before, after) in enumerate(zip(one.forces, two.forces, strict=True)):
@@ -78,7 +79,7 @@ def _pair(one: _Last, two: _Last, periodic: tuple[bool, bool, bool]) -> Pair | N
             work -= (before[axis] + after[axis]) / 2 * shifts[axis][place]
             changes += (after[axis] - before[axis]) ** 2
     stiffness = math.sqrt(changes / squares) if distance > _MOVED else 0.0
-    return Pair(distance, two.energy - one.energy, work, stiffness, same_cell, _strain_work(one, two))
+    return Pair(distance, two.energy - one.energy, work, stiffness, same_cell, strain_work)
 
 
 def _strain_work(one: _Last, two: _Last) -> float:

@@ -24,6 +24,7 @@ _LEAST = 0.5  # a correlation that is nearer to zero says nothing
 _PAIRS = 30  # so many pairs of frames, the most similar ones, are looked at
 _FEWEST, _SURE = 4, 0.7  # pairs of frames, and a correlation of the energies with the work that is no chance
 _FACTOR = 6.0  # between a factor that anharmonic motion explains (2 to 3) and 160
+_MOST_VOLUME = 20.0  # Å³ per atom: the rest of a cell is vacuum
 _LARGE, _HUGE = 8.0, 100.0
 """eV: stress times volume per atom. Iron has 2 in the Earth's core and 25 at 1 TPa."""
 _HINT = "a stress is in eV/Å³ and positive under tension: 1 eV/Å³ is 160.218 GPa or 1602.18 kbar"
@@ -56,7 +57,7 @@ class Strained:
             return
         self._frames += 1
         largest = max(map(abs, sample.stress))
-        an_atom = largest * volume(sample.frame.lattice) / sample.natoms
+        an_atom = largest * min(volume(sample.frame.lattice) / sample.natoms, _MOST_VOLUME)
         for tally, least in ((self._large, _LARGE), (self._huge, _HUGE)):
             if an_atom > least:
                 tally.see(sample.where)
