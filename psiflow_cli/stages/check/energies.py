@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from statistics import median
 
 from psiflow_cli.stages.check import methods
@@ -16,6 +16,7 @@ _OUTLIER_Z = 10.0
 _OUTLIER_EV = 0.05
 """An energy stands out if it is so many deviations and so many eV per atom from what its composition gives."""
 _APART_EV = 2.0  # per atom: chemistry explains less, once the elements' energies are taken off
+_ABSURD_EV = 25.0
 _BOUND_ERROR, _BOUND_WARNING = (-75.0, 50.0), (-25.0, 15.0)
 """eV per atom below the free atoms that frames may be; tungsten has 9, and atoms that are not polarised add up to 6."""
 _REACH = 5.0  # Å: what a force of atoms that are pushed together makes of an energy
@@ -50,6 +51,7 @@ class Energies:
         """Compare with the atoms: error where no frame of a composition can belong to them, else a warning."""
         of_kind = [_of_atoms(kind, atoms) for kind in self._compositions]
         sizes = [sum(count for _, count in kind) for kind in self._compositions]
+        self._two_groups(findings, places, self._above(of_kind, sizes), _ABSURD_EV)
         frames = [0] * len(of_kind)
         far = {limits: [0] * len(of_kind) for limits in (_BOUND_ERROR, _BOUND_WARNING)}
         for kind, energy, force in zip(self._kinds, self._energies, self._forces, strict=True):
@@ -66,15 +68,21 @@ class Energies:
             wrong = {kind for kind in wrong if guilty & self._elements({kind})}
             where = [i for i, kind in enumerate(self._kinds) if kind in wrong and not math.isnan(self._energies[i])]
             if where:
-                kind = self._kinds[where[0]]
-                bound = (of_kind[kind] - self._energies[where[0]]) / sizes[kind]
+                bounds = ((of_kind[self._kinds[i]] - self._energies[i]) / sizes[self._kinds[i]] for i in where)
+                bound = max(bounds, key=abs)
                 given = ", ".join(f"{element} {atoms[element]:g} eV" for element in sorted(guilty))
                 side = "below" if bound > 0 else "above"
-                what = f"frames lie {abs(bound):.3g} eV per atom {side} their isolated atoms ({given})"
+                what = f"frames lie up to {abs(bound):.3g} eV per atom {side} their isolated atoms ({given})"
                 hint = "atoms and frames must be of one method, with the same potentials, in eV"
                 finding = findings.add(severity, "isolated-atoms", what, hint, "bound")
                 finding.concerns(len(where), (places[index] for index in where))
                 return
+
+    def _above(self, of_kind: Sequence[float], sizes: Sequence[int]) -> dict[int, float]:
+        """How far each frame is above so much of its composition, in eV per atom."""
+        every = enumerate(zip(self._kinds, self._energies, strict=True))
+        above = {i: (energy - of_kind[kind]) / sizes[kind] for i, (kind, energy) in every}
+        return {i: value for i, value in above.items() if not math.isnan(value)}
 
     def _elements(self, kinds: Set[int]) -> set[str]:
         return {e for kind, composition in enumerate(self._compositions) if kind in kinds for e, _ in composition}
@@ -89,13 +97,15 @@ class Energies:
         for _ in range(3):  # what stands out must not bend the fit
             fit = _fit([(kinds[self._kinds[i]], self._energies[i]) for i in fitted])
             of_kind = [sum(count * fit[element] for element, count in kind) for kind in kinds]
-            rest = {i: (self._energies[i] - of_kind[self._kinds[i]]) / sizes[self._kinds[i]] for i in labelled}
+            rest = self._above(of_kind, sizes)
             far = _far(rest)
             if len(far) > _MOST_SHARE * len(labelled):
-                self._two_groups(findings, places, rest)
-                return
+                # so many are another kind of frame, but not if neither chemistry nor a force explains the energy
+                far = {i: value for i, value in far.items() if abs(value) > _ABSURD_EV + _REACH * self._forces[i]}
+                far = {} if len(far) > len(labelled) / 2 else far
+                break
             fitted = [i for i in labelled if i not in far]
-        if far:
+        if not self._two_groups(findings, places, rest) and far:
             worst = max(far.values(), key=abs)
             what = (
                 f"an energy {abs(worst):.3g} eV per atom {'above' if worst > 0 else 'below'} what its composition gives"
@@ -103,15 +113,16 @@ class Energies:
             finding = findings.add(WARNING, "outlier", what, OUTLIER_HINT, "energy")
             finding.concerns(len(far), (places[index] for index in far))
 
-    def _two_groups(self, findings: Findings, places: Places, rest: dict[int, float]) -> None:
-        """Say so where the energies less those of the elements fall into two groups far from each other."""
+    def _two_groups(self, findings: Findings, places: Places, rest: dict[int, float], least: float = _APART_EV) -> bool:
+        """Say and return whether the energies less those of the elements fall into two groups far from each other."""
         order = sorted(rest, key=rest.__getitem__)
-        split = methods.gap([rest[index] for index in order], _APART_EV)
+        split = methods.gap([rest[index] for index in order], least)
         if split:
             few = min((order[: split.place], order[split.place :]), key=len)
             what = f"{methods.GROUPS.format(split.width)}, whatever their composition"
             finding = findings.add(WARNING, "mixed-references", what, methods.HINT, "groups")
             finding.concerns(len(few), (places[index] for index in sorted(few)))
+        return bool(split)
 
 
 def _of_atoms(kind: Composition, atoms: Mapping[str, float]) -> float:

@@ -47,7 +47,9 @@ class Methods:
         squares = math.fsum(x * x for row in sample.forces or () for x in row)
         self._forces.append(math.sqrt(squares / sample.natoms))
 
-    def report(self, findings: Findings, places: Places) -> None:
+    def report(self, findings: Findings, places: Places) -> bool:
+        """Returns whether there are such groups."""
+        mixed = False
         of_kind: defaultdict[int, list[int]] = defaultdict(list)
         for index, (kind, energy) in enumerate(zip(self._kinds, self._energies, strict=True)):
             if kind and not math.isnan(energy):
@@ -56,10 +58,12 @@ class Methods:
             indices.sort(key=self._energies.__getitem__)
             split = gap([self._energies[index] for index in indices], _APART_EV)
             if split and self._alike(indices[: split.place], indices[split.place :]):
+                mixed = True
                 few = sorted(indices[: split.place] if 2 * split.place < len(indices) else indices[split.place :])
                 what = f"{GROUPS.format(split.width)}, of frames of one composition that look alike"
                 finding = findings.add(WARNING, "mixed-references", what, HINT, "groups")
                 finding.concerns(len(few), (places[index] for index in few))
+        return mixed
 
     def _alike(self, below: list[int], above: list[int]) -> bool:
         """Whether the two groups have the same sizes and forces: other structures would have other energies."""

@@ -96,10 +96,10 @@ class Reading:
         """Say what was found."""
         for check in self._others:
             check.report(self.findings)
+        mixed = self._methods.report(self.findings, self.places)
         for units in self._units.values():
-            units.report(self.findings)
+            units.report(self.findings, mixed)
         self._copies.report(self.findings, self._structures.firsts(), self.places)
-        self._methods.report(self.findings, self.places)
         self._energies.report(self.findings, self.places, self.origin.atoms)
 
 

@@ -27,7 +27,7 @@ _FACTOR = 6.0  # between a factor that anharmonic motion explains (2 to 3) and 1
 _MOST_VOLUME = 20.0  # Å³ per atom: the rest of a cell is vacuum
 _LARGE, _HUGE = 8.0, 100.0
 """eV: stress times volume per atom. Iron has 2 in the Earth's core and 25 at 1 TPa."""
-_HINT = "a stress is in eV/Å³ and positive under tension: 1 eV/Å³ is 160.218 GPa or 1602.18 kbar"
+_HINT = "a stress is in eV/Å³ and positive under tension, an energy in eV: 1 eV/Å³ is 160.218 GPa or 1602.18 kbar"
 _UNITS = {"GPa": 160.21766, "kbar": 1602.1766, "bar": 1602176.6, "Ha/bohr³": 1 / 183.6315}
 """One eV/Å³ in units that files have instead."""
 

@@ -21,10 +21,12 @@ _FRAMES = 2000  # so many frames, the first, are compared with those before them
 _PAIRS = 20
 _FEWEST = 4
 _FACTOR = 6.0  # between a factor that anharmonic motion explains (2 to 3) and 27, 23 or 13.6
-_SOFT, _SOFT_BOUND, _STIFF = 0.25, 1.5, 80.0
+_STRAIGHT, _SLOPE = 0.99, 1.5
+"""Where the correlation is so good, anharmonic motion explains no larger factor, nor its inverse."""
+_SOFT, _SOFT_BOUND, _STIFF = 0.25, 1.5, 150.0
 """eV/Å²: least change of the forces with the displacement, in solids and molecules, and with H on C, N or O; and most.
 
-Bound hydrogen has 3 to 70 in eV/Å, most of it 4 to 10, and 0.06 to 1.4 in Ha/bohr. A metal has 10 to 20.
+Bound hydrogen has 3 to 70 in eV/Å, most of it 4 to 10, and 0.06 to 1.4 in Ha/bohr; a metal has 10 to 20, HCN 94.
 """
 _NOBLE = {"He", "Ne", "Ar", "Kr", "Xe", "Rn"}
 _LIKE_ALL_ELECTRONS = 0.03
@@ -48,6 +50,7 @@ class Units:
     def __init__(self) -> None:
         self._neighbours = Neighbours()
         self._pairs: list[Pair] = []
+        self._stiffness: list[tuple[float, float]] = []  # distance of a pair, and its stiffness
         self._strained = Strained()
         self._compared = 0
         self._ratios = 0.0  # sum of energies over those of all electrons
@@ -74,15 +77,18 @@ class Units:
         if sample.forces is not None and (sample.natoms > 1 or sample.stress):
             pair = self._neighbours.nearest(sample)
             self._pairs += [pair] if pair else []
+            if pair and pair.stiffness and sample.natoms > 2:  # two atoms are put at all distances
+                self._stiffness.append((pair.distance, pair.stiffness))
             self._strained.compare(pair, sample)
 
-    def report(self, findings: Findings) -> None:
+    def report(self, findings: Findings, mixed: bool = False) -> None:
+        """Say what is wrong; energies of several methods (`mixed`) are not compared with each other."""
         nearest = sorted(pair for pair in self._pairs if pair.same_cell)[:_PAIRS]
         slope, correlation = regression([(pair.work, pair.energy) for pair in nearest])
-        enough = len(nearest) >= _FEWEST
-        sure = len(nearest) >= 10 and abs(correlation) > 0.7
+        enough = len(nearest) >= _FEWEST and not mixed
+        sure = enough and len(nearest) >= 10 and abs(correlation) > 0.7
         among = f"among {len(nearest)} pairs of similar frames"
-        sizes = sorted(pair.stiffness for pair in sorted(self._pairs)[:_PAIRS] if pair.stiffness)
+        sizes = sorted(stiffness for _, stiffness in sorted(self._stiffness)[:_PAIRS])
         stiffness = sizes[len(sizes) // 2] if len(sizes) >= _FEWEST else None
         mismatch = enough and abs(correlation) > 0.5 and not 1 / _FACTOR < abs(slope) < _FACTOR
         impossible = max(self._ratios / max(self._compared, 1), self._lowest_atom)
@@ -97,7 +103,14 @@ class Units:
         if enough and correlation < -0.7 and 1 / _FACTOR < abs(slope) < _FACTOR:
             what = f"the forces have the wrong sign: {among} the energy rises along them"
             findings.add(ERROR, "forces-sign", what, "forces are minus the gradient", self._file).places = self._first
-        self._strained.report(findings, self._file)
+        elif sure and correlation > _STRAIGHT and not mismatch and not 1 / _SLOPE < slope < _SLOPE:
+            what = f"the forces are not the slope of the energy: {among} it changes by {slope:.3g} times what they give"
+            hint = "are both of one method? in Ha and Ha/bohr, or in Ry and Ry/bohr, it is 1.89 times"
+            findings.add(WARNING, "units", what, hint, f"slope {self._file}").places = self._first
+        if (
+            not mixed and not mismatch and impossible < _IMPOSSIBLE
+        ):  # else it is the energies that do not fit the stress
+            self._strained.report(findings, self._file)
 
     @property
     def _file(self) -> str:
