@@ -70,6 +70,11 @@ def unread(frame: Frame, keys: Mapping[str, str] | None = None) -> dict[str, str
     return {kind: name for kind, name in named.items() if kind != VIRIAL or "stress" not in named}
 
 
+def alike(frame: Frame) -> list[str]:
+    """All keys and columns that look like labels: on a structure that was moved they are wrong, whatever their name."""
+    return [name for label in LABELS for name in _candidates(frame, label) if _nearest(label, [name])]
+
+
 def option(keys: Mapping[str, str]) -> str:
     """The value of --keys that says this."""
     text = ",".join(f"{label}={name}" for label, name in keys.items())

@@ -141,6 +141,12 @@ def test_a_gradient_is_not_taken_for_the_forces(tmp_path):
     assert near_names.hint(three) == "make one column of fx, fy, fz: Properties=…:forces:R:3"
 
 
+def test_what_looks_like_a_label_does_not_go_with_a_structure_that_was_moved(tmp_path):
+    comment = f"{CELL} DFT_energy=-1 kinetic_energy=2 my_stress='1 0 0 0 1 0 0 0 1' name=water energy_cutoff=400"
+    frame = frame_of(tmp_path, comment, ":Force:R:3:momenta:R:3", "O 0 0 0.25 1 2 3 4 5 6\n")
+    assert near_names.alike(frame) == ["DFT_energy", "Force", "my_stress"]
+
+
 def test_a_stress_that_nobody_reads(tmp_path):
     frame = frame_of(tmp_path, f"{CELL} energy=-1 {VIRIAL.replace('virial', 'my_virial')}")
     said = near_names.unread_stress(frame, {"energy": "energy"})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz
+from psiflow_cli.extxyz import near_names
 from psiflow_cli.stages.core import constraints
 from psiflow_cli.stages.core.workspace import Job, Workspace
 
@@ -38,7 +39,7 @@ def run(rattling: Rattling, workspace: Workspace) -> Summary:
 def _copies(rattling: Rattling, workspace: Workspace) -> Iterator[str]:
     for index, frame in enumerate(workspace.frames()):
         moves = constraints.moves(frame)
-        drop = (*extxyz.label_names(frame), *extxyz.PREDICTIONS, *extxyz.PROVENANCE)
+        drop = (*extxyz.label_names(frame), *near_names.alike(frame), *extxyz.PREDICTIONS, *extxyz.PROVENANCE)
         for copy in range(rattling.copies):
             # one generator a copy: asking for more copies, or adding frames, leaves the earlier ones as they were
             draw = random.Random(f"{rattling.seed}/{index}/{copy}")

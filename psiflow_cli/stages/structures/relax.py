@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from psiflow_cli import extxyz, voigt
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import BadData
+from psiflow_cli.extxyz import near_names
 from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.runtime.request import fingerprint
 from psiflow_cli.stages.core import failed_frames, predicted_frame
@@ -109,5 +110,5 @@ def with_minimum(frame: Frame, result: Relaxed | Unconverged) -> str:
     if result["cell"] is not None and result["cell"] != frame.cell:
         info["Lattice"] = result["cell"]
     columns = {"pos": ("R", result["positions"]), **predicted_frame.columns(result)}
-    drop = (*extxyz.label_names(frame), *extxyz.PREDICTIONS, *extxyz.PROVENANCE, *GONE)
+    drop = (*extxyz.label_names(frame), *near_names.alike(frame), *extxyz.PREDICTIONS, *extxyz.PROVENANCE, *GONE)
     return extxyz.render(frame, set_info=info, set_columns=columns, drop=drop)
