@@ -33,11 +33,13 @@ class Energies:
         self._energies = array("d")
         self._forces = array("f")
         self._kinds = array("I")
-        self._compositions: dict[Composition, int] = {}
+        self._compositions: dict[tuple[Composition, str], int] = {}
+        """With the charge and the multiplicity."""
 
     def see(self, sample: Sample) -> None:
         kind = tuple(sorted(Counter(sample.frame.symbols).items()))
-        self._kinds.append(self._compositions.setdefault(kind, len(self._compositions)))
+        state = f"{sample.frame.info.get('charge', 0)} {sample.frame.info.get('multiplicity', '')}"
+        self._kinds.append(self._compositions.setdefault((kind, state), len(self._compositions)))
         left_out = sample.energy is None or sample.isolated
         self._energies.append(math.nan if left_out else sample.energy or 0.0)
         self._forces.append(max((math.hypot(*row) for row in sample.forces or ()), default=0.0))
@@ -49,34 +51,43 @@ class Energies:
 
     def _bound(self, findings: Findings, places: Places, atoms: Mapping[str, float]) -> None:
         """Compare with the atoms: error where no frame of a composition can belong to them, else a warning."""
-        of_kind = [_of_atoms(kind, atoms) for kind in self._compositions]
-        sizes = [sum(count for _, count in kind) for kind in self._compositions]
-        self._two_groups(findings, places, self._above(of_kind, sizes), _ABSURD_EV)
-        frames = [0] * len(of_kind)
-        far = {limits: [0] * len(of_kind) for limits in (_BOUND_ERROR, _BOUND_WARNING)}
-        for kind, energy, force in zip(self._kinds, self._energies, self._forces, strict=True):
-            bound = (of_kind[kind] - energy) / sizes[kind]
-            frames[kind] += not math.isnan(bound)
-            for limits, counts in far.items():
-                # atoms pushed together are high above free ones, and say so by their forces
-                counts[kind] += bound > limits[1] or bound < limits[0] - _REACH * force
-        for severity, limits, share in ((ERROR, _BOUND_ERROR, 1.0), (WARNING, _BOUND_WARNING, 0.5)):
-            wrong = {kind for kind, count in enumerate(far[limits]) if count and count >= share * frames[kind]}
-            right = {kind for kind, count in enumerate(frames) if count and kind not in wrong}
-            # an element that belongs to frames that are right has the right energy, and its frame is wrong
-            guilty = self._elements(wrong) - self._elements(right)
-            wrong = {kind for kind in wrong if guilty & self._elements({kind})}
-            where = [i for i, kind in enumerate(self._kinds) if kind in wrong and not math.isnan(self._energies[i])]
-            if where:
-                bounds = ((of_kind[self._kinds[i]] - self._energies[i]) / sizes[self._kinds[i]] for i in where)
-                bound = max(bounds, key=abs)
-                given = ", ".join(f"{element} {atoms[element]:g} eV" for element in sorted(guilty))
-                side = "below" if bound > 0 else "above"
-                what = f"frames lie up to {abs(bound):.3g} eV per atom {side} their isolated atoms ({given})"
-                hint = "atoms and frames must be of one method, with the same potentials, in eV"
-                finding = findings.add(severity, "isolated-atoms", what, hint, "bound")
-                finding.concerns(len(where), (places[index] for index in where))
-                return
+        kinds = [composition for composition, _ in self._compositions]
+        above = self._above([_of_atoms(kind, atoms) for kind in kinds], [_natoms(kind) for kind in kinds])
+        if self._far_from_atoms(above, ERROR, findings, places, atoms):
+            return
+        # what falls into two groups is of two methods, and belongs to the atoms of one
+        if not self._two_groups(findings, places, above, _ABSURD_EV):
+            self._far_from_atoms(above, WARNING, findings, places, atoms)
+
+    def _far_from_atoms(
+        self, above: dict[int, float], severity: str, findings: Findings, places: Places, atoms: Mapping[str, float]
+    ) -> bool:
+        """Say and return whether frames are further from the free atoms than any method puts them."""
+        (low, high), share = (_BOUND_ERROR, 1.0) if severity == ERROR else (_BOUND_WARNING, 0.5)
+        frames = Counter(self._kinds[index] for index in above)
+        # atoms pushed together are high above free ones, and say so by their forces
+        far = Counter(
+            self._kinds[index]
+            for index, energy in above.items()
+            if -energy > high or -energy < low - _REACH * self._forces[index]
+        )
+        wrong = {kind for kind, count in far.items() if count >= share * frames[kind]}
+        # an element that belongs to frames that are right has the right energy, and its frame is wrong
+        guilty = self._elements(wrong) - self._elements(frames.keys() - wrong)
+        where = [index for index in above if self._kinds[index] in wrong]
+        where = [index for index in where if guilty & self._elements({self._kinds[index]})]
+        if where:
+            energy = max((above[index] for index in where), key=abs)
+            given = ", ".join(f"{element} {atoms[element]:g} eV" for element in sorted(guilty))
+            side = "above" if energy > 0 else "below"
+            what = f"frames lie up to {abs(energy):.3g} eV per atom {side} their isolated atoms ({given})"
+            hint = "atoms and frames must be of one method, with the same potentials, in eV"
+            finding = findings.add(severity, "isolated-atoms", what, hint, "bound")
+            finding.concerns(len(where), (places[index] for index in where))
+        return bool(where)
+
+    def _elements(self, kinds: Set[int]) -> set[str]:
+        return {e for kind, (composition, _) in enumerate(self._compositions) if kind in kinds for e, _ in composition}
 
     def _above(self, of_kind: Sequence[float], sizes: Sequence[int]) -> dict[int, float]:
         """How far each frame is above so much of its composition, in eV per atom."""
@@ -84,12 +95,9 @@ class Energies:
         above = {i: (energy - of_kind[kind]) / sizes[kind] for i, (kind, energy) in every}
         return {i: value for i, value in above.items() if not math.isnan(value)}
 
-    def _elements(self, kinds: Set[int]) -> set[str]:
-        return {e for kind, composition in enumerate(self._compositions) if kind in kinds for e, _ in composition}
-
     def _outliers(self, findings: Findings, places: Places) -> None:
-        kinds = list(self._compositions)
-        sizes = [sum(count for _, count in kind) for kind in kinds]
+        kinds = [composition for composition, _ in self._compositions]
+        sizes = [_natoms(kind) for kind in kinds]
         labelled = [index for index, energy in enumerate(self._energies) if not math.isnan(energy)]
         if len(labelled) < _FEWEST:
             return
@@ -115,7 +123,11 @@ class Energies:
 
     def _two_groups(self, findings: Findings, places: Places, rest: dict[int, float], least: float = _APART_EV) -> bool:
         """Say and return whether the energies less those of the elements fall into two groups far from each other."""
-        order = sorted(rest, key=rest.__getitem__)
+        states = [state for _, state in self._compositions]
+        usual = Counter(states[self._kinds[index]] for index in rest).most_common(1)[:1]
+        # ions and excited states have other energies
+        alike = (index for index in rest if states[self._kinds[index]] == usual[0][0])
+        order = sorted(alike, key=rest.__getitem__)
         split = methods.gap([rest[index] for index in order], least)
         if split:
             few = min((order[: split.place], order[split.place :]), key=len)
@@ -123,6 +135,10 @@ class Energies:
             finding = findings.add(WARNING, "mixed-references", what, methods.HINT, "groups")
             finding.concerns(len(few), (places[index] for index in sorted(few)))
         return bool(split)
+
+
+def _natoms(kind: Composition) -> int:
+    return sum(count for _, count in kind)
 
 
 def _of_atoms(kind: Composition, atoms: Mapping[str, float]) -> float:

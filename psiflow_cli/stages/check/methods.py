@@ -48,7 +48,7 @@ class Methods:
         self._forces.append(math.sqrt(squares / sample.natoms))
 
     def report(self, findings: Findings, places: Places) -> bool:
-        """Returns whether there are such groups."""
+        """Say whether there are such groups; returns whether one file has frames of both."""
         mixed = False
         of_kind: defaultdict[int, list[int]] = defaultdict(list)
         for index, (kind, energy) in enumerate(zip(self._kinds, self._energies, strict=True)):
@@ -58,7 +58,10 @@ class Methods:
             indices.sort(key=self._energies.__getitem__)
             split = gap([self._energies[index] for index in indices], _APART_EV)
             if split and self._alike(indices[: split.place], indices[split.place :]):
-                mixed = True
+                below, above = (
+                    {places[i].file for i in part} for part in (indices[: split.place], indices[split.place :])
+                )
+                mixed |= bool(below & above)
                 few = sorted(indices[: split.place] if 2 * split.place < len(indices) else indices[split.place :])
                 what = f"{GROUPS.format(split.width)}, of frames of one composition that look alike"
                 finding = findings.add(WARNING, "mixed-references", what, HINT, "groups")

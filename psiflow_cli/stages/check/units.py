@@ -91,6 +91,7 @@ class Units:
         sizes = sorted(stiffness for _, stiffness in sorted(self._stiffness)[:_PAIRS])
         stiffness = sizes[len(sizes) // 2] if len(sizes) >= _FEWEST else None
         mismatch = enough and abs(correlation) > 0.5 and not 1 / _FACTOR < abs(slope) < _FACTOR
+        unlike = sure and correlation > _STRAIGHT and not 1 / _SLOPE < slope < _SLOPE
         impossible = max(self._ratios / max(self._compared, 1), self._lowest_atom)
         if mismatch:
             wrong = self._wrong(abs(slope / correlation), stiffness, correlation**2)
@@ -98,18 +99,14 @@ class Units:
             self._say(findings, sure, f"the {wrong}: {changes}")
         elif impossible > _IMPOSSIBLE:
             self._say(findings, True, _too_low(impossible))
-        else:
-            self._by_size(findings, stiffness)
+        elif not self._by_size(findings, stiffness) and unlike:
+            what = f"the forces are not the slope of the energy: {among} it changes by {slope:.3g} times what they give"
+            hint = "are both of one method? in Ha and Ha/bohr, or in Ry and Ry/bohr, it is 1.89 times"
+            findings.add(WARNING, "units", what, hint, self._file).places = self._first
         if enough and correlation < -0.7 and 1 / _FACTOR < abs(slope) < _FACTOR:
             what = f"the forces have the wrong sign: {among} the energy rises along them"
             findings.add(ERROR, "forces-sign", what, "forces are minus the gradient", self._file).places = self._first
-        elif sure and correlation > _STRAIGHT and not mismatch and not 1 / _SLOPE < slope < _SLOPE:
-            what = f"the forces are not the slope of the energy: {among} it changes by {slope:.3g} times what they give"
-            hint = "are both of one method? in Ha and Ha/bohr, or in Ry and Ry/bohr, it is 1.89 times"
-            findings.add(WARNING, "units", what, hint, f"slope {self._file}").places = self._first
-        if (
-            not mixed and not mismatch and impossible < _IMPOSSIBLE
-        ):  # else it is the energies that do not fit the stress
+        if not (mixed or mismatch or impossible > _IMPOSSIBLE):  # where it is not the energies that do not fit
             self._strained.report(findings, self._file)
 
     @property
@@ -136,8 +133,8 @@ class Units:
             return f"energies look like {energies} beside forces in eV/Å"
         return f"forces look like {forces} beside energies in eV"
 
-    def _by_size(self, findings: Findings, stiffness: float | None) -> None:
-        """What the sizes say where energies and forces fit each other."""
+    def _by_size(self, findings: Findings, stiffness: float | None) -> bool:
+        """Say what the sizes tell where energies and forces fit each other; returns whether they tell anything."""
         mean = self._ratios / max(self._compared, 1)
         all_electron = abs(mean - 1) < _LIKE_ALL_ELECTRONS
         soft = stiffness is not None and stiffness < self._softest
@@ -156,6 +153,9 @@ class Units:
         elif stiffness is not None and stiffness > _STIFF:
             what = f"energies and forces look like kcal/mol or kJ/mol: forces change by {stiffness:.3g} per Å"
             self._say(findings, False, f"{what}, where bonds have 1 to {_STIFF:g} eV/Å")
+        else:
+            return False
+        return True
 
     def _say(self, findings: Findings, sure: bool, what: str) -> None:
         findings.add(ERROR if sure else WARNING, "units", what, _HINT, self._file).places = self._first
