@@ -105,7 +105,7 @@ def holds(frame: Frame, label: str, keys: Mapping[str, str] | None = None) -> bo
 
 def unused_stress(frame: Frame, keys: Mapping[str, str] | None = None) -> bool:
     """Whether a frame comes with a stress that nothing uses, since it is not periodic in all three directions."""
-    return not voigt.is_defined(frame.periodic) and not is_isolated_atom(frame) and holds(frame, "stress", keys)
+    return not voigt.is_defined(frame.periodic) and holds(frame, "stress", keys) and not is_isolated_atom(frame)
 
 
 def unused_stress_note(count: int) -> str:
@@ -122,15 +122,11 @@ def _names(label: str, keys: Mapping[str, str]) -> tuple[str, ...]:
 
 def _present(frame: Frame, label: str, keys: Mapping[str, str]) -> list[str]:
     """The keys or columns that hold this label."""
-    columns, pairs = _columns(frame), _pairs(frame)
+    names, find = _names(label, keys), frame.layout.find
     if label == "forces":
-        return [name for name in _names(label, keys) if name in columns]
-    atomic = {name for name in columns if _is_virial(name, keys)}
-    return [name for name in _names(label, keys) if name in pairs or (label == "stress" and name in atomic)]
-
-
-def _columns(frame: Frame) -> set[str]:
-    return {column.name for column in frame.layout.columns}
+        return [name for name in names if find(name)]
+    pairs = _pairs(frame)
+    return [name for name in names if name in pairs or (label == "stress" and find(name) and _is_virial(name, keys))]
 
 
 def _pairs(frame: Frame) -> set[str]:
@@ -143,7 +139,9 @@ def _check_named(frame: Frame, label: str, keys: Mapping[str, str]) -> None:
     not_needed = (label == "forces" and frame.natoms == 1) or (label == "stress" and is_isolated_atom(frame))
     if names is CANDIDATES[label] or not_needed:
         return
-    kind, present = ("column", _columns(frame)) if label == "forces" else ("key", _pairs(frame))
+    kind, present = "key", _pairs(frame)
+    if label == "forces":
+        kind, present = "column", {column.name for column in frame.layout.columns}
     hint = nearest(names[0], sorted(present)) if present else "the frame has none"
     raise frame.place.error(f"no {kind} {names[0]!r} for the {label}", hint)
 

@@ -57,7 +57,7 @@ def test_errors_end_with_65_and_warnings_with_0(check):
     assert kinds(check("data.xyz")) == [("warning", "isolated-atoms")]
     Path("bad.xyz").write_text(GOOD + frame(energy=1.0))
     found = check("bad.xyz", code=65)
-    assert kinds(found) == [("error", "keys")]
+    assert kinds(found) == [("error", "keys"), ("warning", "outlier")]
     assert found["exit_code"] == 65
     assert found["findings"][0]["places"] == [{"file": "bad.xyz", "line": 67, "frame": 15}]
     again = check("bad.xyz", code=65)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from statistics import median
 
 from psiflow_cli.stages.check import methods
@@ -60,21 +60,21 @@ class Energies:
             self._far_from_atoms(above, WARNING, findings, places, atoms)
 
     def _far_from_atoms(
-        self, above: dict[int, float], severity: str, findings: Findings, places: Places, atoms: Mapping[str, float]
+        self, above: Sequence[float], severity: str, findings: Findings, places: Places, atoms: Mapping[str, float]
     ) -> bool:
         """Say and return whether frames are further from the free atoms than any method puts them."""
         (low, high), share = (_BOUND_ERROR, 1.0) if severity == ERROR else (_BOUND_WARNING, 0.5)
-        frames = Counter(self._kinds[index] for index in above)
+        frames = Counter(self._kinds[index] for index in _known(above))
         # atoms pushed together are high above free ones, and say so by their forces
         far = Counter(
             self._kinds[index]
-            for index, energy in above.items()
+            for index, energy in enumerate(above)  # comparisons with nan are false
             if -energy > high or -energy < low - _REACH * self._forces[index]
         )
         wrong = {kind for kind, count in far.items() if count >= share * frames[kind]}
         # an element that belongs to frames that are right has the right energy, and its frame is wrong
         guilty = self._elements(wrong) - self._elements(frames.keys() - wrong)
-        where = [index for index in above if self._kinds[index] in wrong]
+        where = [index for index in _known(above) if self._kinds[index] in wrong]
         where = [index for index in where if guilty & self._elements({self._kinds[index]})]
         if where:
             energy = max((above[index] for index in where), key=abs)
@@ -89,30 +89,28 @@ class Energies:
     def _elements(self, kinds: Set[int]) -> set[str]:
         return {e for kind, (composition, _) in enumerate(self._compositions) if kind in kinds for e, _ in composition}
 
-    def _above(self, of_kind: Sequence[float], sizes: Sequence[int]) -> dict[int, float]:
-        """How far each frame is above so much of its composition, in eV per atom."""
-        every = enumerate(zip(self._kinds, self._energies, strict=True))
-        above = {i: (energy - of_kind[kind]) / sizes[kind] for i, (kind, energy) in every}
-        return {i: value for i, value in above.items() if not math.isnan(value)}
+    def _above(self, of_kind: Sequence[float], sizes: Sequence[int]) -> array[float]:
+        """How far each frame is above so much of its composition, in eV per atom; nan where that is not known."""
+        every = zip(self._kinds, self._energies, strict=True)
+        return array("d", ((energy - of_kind[kind]) / sizes[kind] for kind, energy in every))
 
     def _outliers(self, findings: Findings, places: Places) -> None:
         kinds = [composition for composition, _ in self._compositions]
         sizes = [_natoms(kind) for kind in kinds]
-        labelled = [index for index, energy in enumerate(self._energies) if not math.isnan(energy)]
-        if len(labelled) < _FEWEST:
+        count = sum(1 for _ in _known(self._energies))
+        if count < _FEWEST:
             return
-        fitted, far = labelled, {}
+        far: dict[int, float] = {}
         for _ in range(3):  # what stands out must not bend the fit
-            fit = _fit([(kinds[self._kinds[i]], self._energies[i]) for i in fitted])
+            fit = _fit([(kind, *sums) for kind, sums in zip(kinds, self._sums(far), strict=True)])
             of_kind = [sum(count * fit[element] for element, count in kind) for kind in kinds]
             rest = self._above(of_kind, sizes)
             far = _far(rest)
-            if len(far) > _MOST_SHARE * len(labelled):
+            if len(far) > _MOST_SHARE * count:
                 # so many are another kind of frame, but not if neither chemistry nor a force explains the energy
                 far = {i: value for i, value in far.items() if abs(value) > _ABSURD_EV + _REACH * self._forces[i]}
-                far = {} if len(far) > len(labelled) / 2 else far
+                far = {} if len(far) > count / 2 else far
                 break
-            fitted = [i for i in labelled if i not in far]
         if not self._two_groups(findings, places, rest) and far:
             worst = max(far.values(), key=abs)
             what = (
@@ -121,12 +119,21 @@ class Energies:
             finding = findings.add(WARNING, "outlier", what, OUTLIER_HINT, "energy")
             finding.concerns(len(far), (places[index] for index in far))
 
-    def _two_groups(self, findings: Findings, places: Places, rest: dict[int, float], least: float = _APART_EV) -> bool:
+    def _sums(self, without: Container[int]) -> list[tuple[int, float]]:
+        """For each composition how many frames it has, and the sum of their energies (eV)."""
+        counts, sums = [0] * len(self._compositions), [0.0] * len(self._compositions)
+        for index in _known(self._energies):
+            if index not in without:
+                counts[self._kinds[index]] += 1
+                sums[self._kinds[index]] += self._energies[index]
+        return list(zip(counts, sums, strict=True))
+
+    def _two_groups(self, findings: Findings, places: Places, rest: Sequence[float], least: float = _APART_EV) -> bool:
         """Say and return whether the energies less those of the elements fall into two groups far from each other."""
         states = [state for _, state in self._compositions]
-        usual = Counter(states[self._kinds[index]] for index in rest).most_common(1)[:1]
+        usual = Counter(states[self._kinds[index]] for index in _known(rest)).most_common(1)
         # ions and excited states have other energies
-        alike = (index for index in rest if states[self._kinds[index]] == usual[0][0])
+        alike = (index for index in _known(rest) if states[self._kinds[index]] == usual[0][0])
         order = sorted(alike, key=rest.__getitem__)
         split = methods.gap([rest[index] for index in order], least)
         if split:
@@ -135,6 +142,11 @@ class Energies:
             finding = findings.add(WARNING, "mixed-references", what, methods.HINT, "groups")
             finding.concerns(len(few), (places[index] for index in sorted(few)))
         return bool(split)
+
+
+def _known(values: Sequence[float]) -> Iterator[int]:
+    """The places of those that are not nan."""
+    return (index for index, value in enumerate(values) if not math.isnan(value))
 
 
 def _natoms(kind: Composition) -> int:
@@ -146,26 +158,31 @@ def _of_atoms(kind: Composition, atoms: Mapping[str, float]) -> float:
     return math.fsum(count * atoms.get(element, math.nan) for element, count in kind)
 
 
-def _far(rest: dict[int, float]) -> dict[int, float]:
+def _far(rest: Sequence[float]) -> dict[int, float]:
     """What is far from the median of all, less that median."""
-    middle = median(rest.values())
-    deviation = 1.4826 * median(abs(value - middle) for value in rest.values())
+    middle = median(rest[index] for index in _known(rest))
+    deviation = 1.4826 * median(abs(rest[index] - middle) for index in _known(rest))
     limit = max(_OUTLIER_Z * deviation, _OUTLIER_EV)
-    return {index: value - middle for index, value in rest.items() if abs(value - middle) > limit}
+    return {index: value - middle for index, value in enumerate(rest) if abs(value - middle) > limit}
 
 
-def _fit(frames: list[tuple[Composition, float]]) -> Counter[str]:
-    """Energies of elements (eV) that give the energies per atom best; 0 for one that the others decide."""
-    elements = sorted({element for kind, _ in frames for element, _ in kind})
+def _fit(frames: list[tuple[Composition, int, float]]) -> Counter[str]:
+    """Energies of elements (eV) that give the energies per atom best; 0 for one that the others decide.
+
+    Of each composition it is given the number of frames and the sum of their energies.
+    """
+    elements = sorted({element for kind, number, _ in frames for element, _ in kind if number})
     index = {element: place for place, element in enumerate(elements)}
     size = len(elements)
     rows = [[0.0] * (size + 1) for _ in range(size)]
-    for kind, energy in frames:
+    for kind, number, energy in frames:
+        if not number:
+            continue
         natoms = sum(count for _, count in kind)
         shares = [(index[element], count / natoms) for element, count in kind]
         for place, share in shares:
             for other, factor in shares:
-                rows[place][other] += share * factor
+                rows[place][other] += number * share * factor
             rows[place][size] += share * energy / natoms
     return Counter(dict(zip(elements, _solved(rows), strict=True)))
 

@@ -50,12 +50,12 @@ class Methods:
     def report(self, findings: Findings, places: Places) -> bool:
         """Say whether there are such groups; returns whether one file has frames of both."""
         mixed = False
-        of_kind: defaultdict[int, list[int]] = defaultdict(list)
+        of_kind: defaultdict[int, array[int]] = defaultdict(lambda: array("I"))
         for index, (kind, energy) in enumerate(zip(self._kinds, self._energies, strict=True)):
             if kind and not math.isnan(energy):
                 of_kind[kind].append(index)
-        for indices in of_kind.values():
-            indices.sort(key=self._energies.__getitem__)
+        for unsorted in of_kind.values():
+            indices = sorted(unsorted, key=self._energies.__getitem__) if len(unsorted) >= 2 * _FEWEST else []
             split = gap([self._energies[index] for index in indices], _APART_EV)
             if split and self._alike(indices[: split.place], indices[split.place :]):
                 below, above = (
