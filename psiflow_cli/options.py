@@ -235,7 +235,10 @@ failed = output(
     "--failed", formats.FRAMES_IN_FILE, "Where failed frames go [default: OUTPUT with .failed before the suffix]."
 )
 keys = text(
-    "--keys", None, "NAME=KEY,...", "Where the labels are: energy=REF_energy,forces=REF_forces,stress=REF_stress."
+    "--keys",
+    None,
+    "NAME=KEY,...",
+    "Where the labels are: energy=REF_energy,forces=REF_forces,stress=REF_stress (or virial=REF_virials).",
 )
 
 

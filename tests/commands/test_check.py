@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from psiflow_cli.stages.check import stage
 from psiflow_cli.stages.runs import status
 from tests.commands import springs
 from tests.stages.check.checked import PLACES, bonded, frame
@@ -156,6 +157,14 @@ def test_the_stress_is_compared_with_a_models(tmp_path, monkeypatch):
     found = check("gpa.xyz", "--model", "one.model", code=65)
     assert "looks like GPa" in found["findings"][0]["what"]
     assert kinds(check("turned.xyz")) == [], "without a model nothing says so"
+
+
+def test_data_are_looked_at_again_by_new_checks(check, psiflow, monkeypatch):
+    Path("data.xyz").write_text(GOOD)
+    assert not check("data.xyz")["up_to_date"]
+    assert check("data.xyz")["up_to_date"]
+    for facts in Path(".psiflow").glob("check-*/run.json"):
+        assert json.loads(facts.read_text())["settings"]["checks"] == stage.VERSION
 
 
 @pytest.mark.parametrize(

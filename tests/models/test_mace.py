@@ -146,6 +146,19 @@ def test_defaults_fit_the_data() -> None:
     assert mace.plan({}, {}, {**SUMMARY, "frames": 1})["batch_size"] == 1
 
 
+def test_a_loss_of_stresses_that_are_not_there_is_noted() -> None:
+    for loss in ("stress", "virials", "huber", "universal"):
+        plan = mace.plan({}, {"loss": loss}, SUMMARY)
+        assert mace.notes(plan, SUMMARY) == [
+            f"loss: {loss}, but no frame has a stress that can be used: energies and forces alone count"
+        ]
+    assert mace.notes(mace.plan({}, {}, SUMMARY), SUMMARY) == []
+    some = {**SUMMARY, "some_stress": True}
+    assert mace.notes(mace.plan({}, {"loss": "huber"}, some), some) == []
+    with pytest.raises(UsageError, match="psiflow gives MACE their stress"):
+        mace.plan({}, {"loss": "virials"}, some)
+
+
 def test_set_wins_over_the_file_and_the_file_over_the_defaults() -> None:
     plan = mace.plan({"r_max": 6, "lr": "1e-3"}, {"r_max": "4.5", "swa": "no", "gate": "'tanh'"}, SUMMARY)
     assert (plan["r_max"], plan["lr"], plan["swa"], plan["gate"]) == (4.5, 0.001, False, "tanh")

@@ -28,11 +28,15 @@ _INDENT = " " * 9
 def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str | None, common: options.Common) -> None:
     """Say what is wrong with FRAMES as data to train on.
 
-    Errors are what no training should see: labels that are not numbers or not there, two candidates for one label, all
-    forces zero, energies in Hartree or forces in Ha/bohr, one structure with two labels, overlapping atoms, several
-    references, a cell without volume; with --model, a stress with the wrong sign or in another unit. Warnings are what
-    is unusual: copies, outliers, net forces, labels on some frames only, elements without an isolated atom. The exit
-    code is 65 if there is an error, else 0.
+    Errors are what no training should see: labels that are not numbers or not there, two candidates for one label that
+    differ, all forces zero, energies, forces or stresses in other units or with the wrong sign, energies of isolated
+    atoms that cannot belong to the frames, one structure with two labels, overlapping atoms, several references or
+    heads, a cell without volume. Warnings are what is unusual: copies, outliers, net forces, labels on some frames
+    only, energies that fall into two groups, elements without an isolated atom. The exit code is 65 if there is an
+    error, else 0.
+
+    Units and signs show where similar frames are near each other in a file: the energy changes by what the forces give,
+    and by what the stress gives where the cell changes. With --model, the stress is compared with the model's, too.
 
     \b
     Examples:

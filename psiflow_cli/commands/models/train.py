@@ -65,8 +65,9 @@ def command(
     command that runs every night trains only when FRAMES have grown.
 
     It is an error when a frame of the validation file is a training frame, when an element is in no training frame, and
-    when frames were labelled by different methods (psiflow_reference). MACE counts frames by their config_weight;
-    NequIP and Allegro cannot, and say so.
+    when frames were labelled by different methods (psiflow_reference, or MACE's head). A frame that is not periodic in
+    all three directions has no stress to train on. MACE counts frames by their config_weight; NequIP and Allegro
+    cannot, and say so.
 
     Settings of mace are the options of mace_run_train. Those of nequip and allegro are NequIP's own Hydra YAML: a whole
     file as --config, a path such as trainer.gradient_clip_val=1 or model.r_max=4.5 in --set, or a name that is clear by

@@ -87,6 +87,34 @@ def test_another_level_of_theory(read):
     assert read(other, keys={"energy": "my"})[1].notes == []  # psiflow's fingerprint is not about these labels
 
 
+def test_another_head(read):
+    heads = frames(1, 2, more="head=pbe") + frames(3, more="head=ccsdt")
+    assert said(read, heads).startswith(
+        "in.xyz:9: frame 3: labelled by another method, head=ccsdt, than pbe of in.xyz:1"
+    )
+    assert ["another method" in note for note in read(heads, mixed=True)[1].notes] == [True]
+    assert read(frames(1, 2, 3, more="head=pbe"))[1].notes == []
+
+
+def test_a_virial_is_trained_on_as_a_stress(read):
+    virial = 'REF_virials="-216 0 0 0 -432 0 0 0 -648" '
+    sources, data = read(frames(1, 2, 3, cell=CELL, stress=virial))
+    assert (data.with_stress, data.notes) == (3, [])
+    (text, *_) = dataset.render(sources, data.parts, "train")
+    assert "virial" not in text
+    assert float(text.partition('stress="')[2].split()[0]) == pytest.approx(216 / 125)
+    mine = virial.replace("REF_virials", "my_virials")
+    _, data = read(frames(1, 2, 3, cell=CELL, stress=mine))
+    assert data.notes == ["my_virials looks like a stress, and is not read: --keys virial=my_virials reads it"]
+    assert read(frames(1, 2, 3, cell=CELL, stress=mine), keys={"virial": "my_virials"})[1].with_stress == 3
+
+
+def test_a_label_under_a_near_name(read, tmp_path):
+    with pytest.raises(BadData) as error:
+        read(frames(1, 2).replace("energy=", "DFT_energy="))
+    assert error.value.hint == "is it there under another name? --keys energy=DFT_energy"
+
+
 @pytest.mark.parametrize("weight", ["-1", "nan", "inf", "much", "T"])
 def test_a_weight_that_is_none(read, weight):
     assert "in.xyz:5: frame 2: config_weight=" in said(read, frame(1) + frame(2, more=f"config_weight={weight}"))
