@@ -15,7 +15,7 @@ from psiflow_cli.extxyz.frame import is_isolated_atom
 from psiflow_cli.stages.core.structures import Structures
 from psiflow_cli.stages.select.split import assign
 from psiflow_cli.stages.train import data_checks
-from psiflow_cli.stages.train.e0s import E0S, note_atom
+from psiflow_cli.stages.train.e0s import E0S, is_ion, note_atom
 
 _LOOKED_AT = 100  # the first of the frames, in which a stress under another name is looked for
 Keys = dict[str, str] | None
@@ -57,6 +57,8 @@ class Dataset:
     """`train`, `valid`, `atom` or nothing (not used) for each of the frames."""
     elements: set[str] = field(default_factory=set)
     e0s: E0S = field(default_factory=dict)
+    ions: dict[tuple[str, float], str] = field(default_factory=dict)
+    """Where each element and energy (eV) of a charged atom was seen first."""
     frames: int = 0
     with_stress: int = 0
     periodic: int = 0  # frames that are periodic in all three directions
@@ -117,6 +119,10 @@ def read(sources: Sources, share: float, seed: int, mixed: bool = False) -> Data
             data.replayed += parts.count("train")
             data.parts += parts
             kinds += seen.elements
+    neutral = {*data.e0s}
+    for (element, energy), where in data.ions.items():
+        if element not in neutral:
+            note_atom(element, energy, where, data.e0s)
     data.notes += data_checks.check_overlap(new.ids, valid.ids, sources.where)
     trained = {e for part, elements in zip(data.parts, kinds, strict=True) if part == "train" for e in elements}
     data_checks.check_elements(trained, data.first, sources.valid is None)
@@ -159,7 +165,10 @@ def _check(frame: Frame, keys: Keys, data: Dataset) -> bool:
     if label["forces"] is None and not isolated:
         raise BadData(f"{where}: no forces", near_names.hint(frame, keys))
     if isolated:
-        note_atom(frame.symbols[0], label["energy"], where, data.e0s)
+        if is_ion(frame):
+            data.ions.setdefault((frame.symbols[0], label["energy"]), where)
+        else:
+            note_atom(frame.symbols[0], label["energy"], where, data.e0s)
         return True
     data.weighted = data_checks.check_weights(frame) or data.weighted
     data.levels.see(frame)

@@ -8,6 +8,7 @@ from pathlib import Path
 from psiflow_cli import extxyz, formats
 from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData
+from psiflow_cli.extxyz import Frame
 
 E0S = dict[str, float]
 SAME_ENERGY_EV = 1e-6  # two energies of one isolated atom that differ by more are a contradiction
@@ -21,6 +22,11 @@ def note_atom(symbol: str, energy: float, where: str, e0s: E0S) -> None:
     if abs(earlier - energy) > SAME_ENERGY_EV:
         problem = f"{where}: an isolated {symbol} atom at {energy} eV, but an earlier one at {earlier} eV"
         raise BadData(problem, "keep one per element, or give the energies with --e0s")
+
+
+def is_ion(frame: Frame) -> bool:
+    """Whether a one-atom frame has a charge: its energy is the atom's only where there is no neutral one."""
+    return frame.info.get("charge", 0) not in (0, None)
 
 
 def choose(

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from psiflow_cli import extxyz, voigt
+from psiflow_cli.stages.check.stage import Reading
 from tests.stages.check.checked import PLACES, bonded, check, frame, only
 
 ATOM = " config_type=IsolatedAtom"
@@ -212,3 +213,22 @@ def test_methods_by_name(tmp_path):
 def test_labels_under_near_names(tmp_path):
     found = only(check(tmp_path, bonded(6, names=("DFT_energy", "Force"))), "keys")
     assert [each.what for each in found] == ["no frame has an energy", "no frame has forces"]
+
+
+def test_ions_are_no_second_atom(tmp_path):
+    ions = atom("H", 0.5, " charge=1") + atom("O", -418.0, " charge=1") + atom("O", -383.0, " charge=2")
+    data = bonded(12) + ions
+    assert sane(check(tmp_path, data + atom("H", -13.6) + atom("O", -432.0))) == []
+    (found,) = only(check(tmp_path, data + atom("H", -13.6)), "isolated-atoms")
+    assert "an isolated O atom at -383.0 eV, but an earlier one at -418.0 eV" in found.what
+
+
+def test_a_crystal_of_one_atom_is_named_where_an_atom_is_missing(tmp_path):
+    alone = frame([(0.0, 0.0, 0.0)], None, -13.6, ' Lattice="9 0 0 0 9 0 0 0 9" config_type=gas', ["H"], "T T T")
+    (tmp_path / "in.xyz").write_text(alone)
+    reading = Reading(None)
+    for each in extxyz.read(tmp_path / "in.xyz"):
+        reading.see(each)
+    reading.report()
+    (finding,) = (f for f in reading.findings.listed() if f.check == "isolated-atoms")
+    assert "unless config_type=IsolatedAtom" in finding.hint

@@ -109,6 +109,14 @@ def test_a_virial_is_trained_on_as_a_stress(read):
     assert read(frames(1, 2, 3, cell=CELL, stress=mine), keys={"virial": "my_virials"})[1].with_stress == 3
 
 
+def test_an_ion_is_the_atom_only_where_there_is_no_other(read):
+    one = "1\nProperties=species:S:1:pos:R:3 energy={} charge={} pbc='F F F'\nH 0 0 0\n"
+    data = frames(1, 2, 3) + one.format(0.5, 1) + one.format(-14.3, -1)
+    assert read(data + one.format(-13.6, 0))[1].e0s == {"H": -13.6}
+    assert "an isolated H atom at -14.3 eV" in said(read, data)
+    assert read(frames(1, 2, 3) + one.format(0.5, 1))[1].e0s == {"H": 0.5}
+
+
 def test_a_label_under_a_near_name(read, tmp_path):
     with pytest.raises(BadData) as error:
         read(frames(1, 2).replace("energy=", "DFT_energy="))
