@@ -6,7 +6,7 @@ The units are Å, eV, eV/Å and eV/Å³. The format: https://github.com/libAtoms
 
 from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.extxyz.identity import frame_id, message
-from psiflow_cli.extxyz.labels import (
+from psiflow_cli.extxyz.labelling.reading import (
     CANDIDATES,
     FAILURE,
     LABELS,

@@ -8,7 +8,7 @@ import pytest
 
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
-from psiflow_cli.extxyz import near_names
+from psiflow_cli.extxyz.labelling import near_names
 
 CELL = 'Lattice="4 0 0 0 5 0 0 0 6"'  # 120 Å³
 VIRIAL = "virial='-120 -720 -600 -720 -240 -480 -600 -480 -360'"

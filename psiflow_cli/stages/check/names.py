@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from psiflow_cli import voigt
-from psiflow_cli.extxyz import CANDIDATES, LABELS, PROVENANCE, near_names, unused_stress, unused_stress_note
-from psiflow_cli.extxyz.labels import VIRIAL
+from psiflow_cli.extxyz import CANDIDATES, LABELS, PROVENANCE, unused_stress, unused_stress_note
+from psiflow_cli.extxyz.labelling import near_names
+from psiflow_cli.extxyz.labelling.reading import VIRIAL
 from psiflow_cli.stages.check.findings import ERROR, WARNING, Finding, Findings, Tally
 from psiflow_cli.stages.check.sample import Keys, Sample
 

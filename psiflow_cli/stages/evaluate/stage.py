@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from psiflow_cli import extxyz
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.console import note
-from psiflow_cli.extxyz import near_names
+from psiflow_cli.extxyz.labelling import near_names
 from psiflow_cli.runtime.session import Task
 from psiflow_cli.stages.core import failed_frames, predicted_frame
 from psiflow_cli.stages.core.framewise import Work, compute

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
-from psiflow_cli.extxyz import Frame, near_names
+from psiflow_cli.extxyz import Frame
+from psiflow_cli.extxyz.labelling import near_names
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Prediction, Vectors

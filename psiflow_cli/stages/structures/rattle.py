@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz
-from psiflow_cli.extxyz import near_names
+from psiflow_cli.extxyz.labelling import near_names
 from psiflow_cli.stages.core import constraints
 from psiflow_cli.stages.core.workspace import Job, Workspace
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 from psiflow_cli import extxyz, voigt
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import BadData
-from psiflow_cli.extxyz import near_names
 from psiflow_cli.extxyz.frame import Frame
+from psiflow_cli.extxyz.labelling import near_names
 from psiflow_cli.runtime.request import fingerprint
 from psiflow_cli.stages.core import failed_frames, predicted_frame
 from psiflow_cli.stages.core.constraints import Constraints

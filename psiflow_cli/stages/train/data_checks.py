@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz import Frame
 

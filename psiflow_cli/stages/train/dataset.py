@@ -10,8 +10,9 @@ from itertools import islice
 
 from psiflow_cli import extxyz, voigt
 from psiflow_cli.errors import BadData
-from psiflow_cli.extxyz import Frame, near_names
+from psiflow_cli.extxyz import Frame
 from psiflow_cli.extxyz.frame import is_isolated_atom
+from psiflow_cli.extxyz.labelling import near_names
 from psiflow_cli.stages.core.structures import Structures
 from psiflow_cli.stages.select.split import assign
 from psiflow_cli.stages.train import data_checks

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from psiflow_cli import voigt
 from psiflow_cli.extxyz.frame import Frame
-from psiflow_cli.extxyz.labels import FAILURE, LABELS, PREDICTIONS, PROVENANCE, VIRIAL, holds
+from psiflow_cli.extxyz.labelling.reading import FAILURE, LABELS, PREDICTIONS, PROVENANCE, VIRIAL, holds
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _WORDS = {
