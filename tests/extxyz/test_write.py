@@ -107,7 +107,7 @@ def test_ase_sees_labels_and_predictions(tmp_path: Path) -> None:
     stress = [1.0, 2.0, 3.0, 0.4, 0.5, 0.1 + 0.2]
     matrix = voigt.to_matrix(stress)
     text = extxyz.render(
-        frame_of(tmp_path, GOOD),
+        frame_of(tmp_path, GOOD.replace('"T T F"', '"T T T"')),
         {"energy": -1 / 3, "stress": matrix, "model_energy": 0.7, "model_stress": matrix, "psiflow_id": "0" * 15 + "a"},
         {"forces": ("R", FORCES), "model_forces": ("R", FORCES[::-1])},
     )
