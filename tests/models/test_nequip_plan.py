@@ -157,6 +157,15 @@ def test_a_batch_larger_than_the_data_is_only_noted(family: Any) -> None:
     assert "batch_size 451 is larger than the training set (450 frames)" in note
 
 
+@pytest.mark.parametrize("family", [nequip, allegro])
+def test_a_loss_of_stresses_that_are_not_there_is_noted(family: Any) -> None:
+    with_stress = family.plan({}, {}, {**SUMMARY, "some_stress": True})
+    assert family.notes(with_stress, {**SUMMARY, "some_stress": True}) == []
+    assert family.notes(with_stress, SUMMARY) == [
+        "loss: EnergyForceStressLoss, but no frame has a stress that can be used"
+    ]
+
+
 def test_weights_of_frames_are_refused_before_anything_is_submitted() -> None:
     """Where the frame is, what it says, and what to do; MACE's trainer has such weights."""
     weighted = {**SUMMARY, "weighted": "data.xyz:5: frame 2: config_weight=2.0"}

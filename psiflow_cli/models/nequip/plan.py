@@ -139,10 +139,14 @@ def _parsed(text: str) -> object:
 
 def notes(planned: Mapping[str, object], summary: TrainingData) -> list[str]:
     """What works, but may not be meant; NequIP's loaders give what frames there are."""
+    said = []
     batch = settings.resolved(planned, settings.get(planned, SHORT["batch_size"]))
     if isinstance(batch, int) and batch > summary["frames"]:
-        return [f"{_larger(batch, summary)}: an epoch is one step"]
-    return []
+        said.append(f"{_larger(batch, summary)}: an epoch is one step")
+    loss = str(settings.get(planned, "training_module.loss._target_") or "").rpartition(".")[2]
+    if "Stress" in loss and not (summary.get("some_stress") or summary["stress"]):
+        said.append(f"loss: {loss}, but no frame has a stress that can be used")
+    return said
 
 
 def _larger(batch: int, summary: TrainingData) -> str:
