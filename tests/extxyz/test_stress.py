@@ -98,7 +98,9 @@ def test_a_name_of_the_users_own(tmp_path):
 
 @pytest.mark.parametrize("cell", ["", f'{CELL} pbc="T T F"', f'{CELL} pbc="F F F"'])
 def test_a_frame_that_is_not_periodic_everywhere_has_no_stress(tmp_path, cell):
-    for words in (VIRIAL, 'stress="1 2 3 4 5 6"', "REF_stress=nonsense"):
+    with pytest.raises(BadData, match="REF_stress is not nine numbers"):
+        stress_of(tmp_path, f"{cell} REF_stress=nonsense")
+    for words in (VIRIAL, 'stress="1 2 3 4 5 6" REF_stress="2 2 2 2 2 2"', 'REF_stress="nan 0 0 0 nan 0 0 0 1"'):
         frame = frame_of(tmp_path, f"{cell} {words}")
         assert extxyz.label(frame, "stress") is None
         assert extxyz.unused_stress(frame)

@@ -74,9 +74,11 @@ def labels(frame: Frame, keys: Mapping[str, str] | None = None) -> Labels:
 def label(frame: Frame, name: str, keys: Mapping[str, str] | None = None) -> float | Vectors | Voigt | None:
     """One of the labels; see `labels`."""
     keys = keys or {}
-    if name == "stress" and not voigt.is_defined(frame.periodic):
-        return None
     present = _present(frame, name, keys)
+    if name == "stress" and not voigt.is_defined(frame.periodic):
+        for each in present:
+            _six_or_nine(frame, each, _virial(frame, each))  # what is no stress at all is wrong in any frame
+        return None
     if not present:
         _check_named(frame, name, keys)
         return None
@@ -208,10 +210,7 @@ def _volume(frame: Frame) -> float:
 
 
 def _stress(frame: Frame, name: str, value: object) -> list[float]:
-    flat = _flat(value)
-    if len(flat) not in (6, 9) or not all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in flat):
-        raise frame.place.error(f"{name} is not nine numbers, nor six (xx, yy, zz, yz, xz, xy)")
-    numbers = _finite(frame, name, list(map(float, flat)))
+    numbers = _finite(frame, name, _six_or_nine(frame, name, value))
     if len(numbers) == 6:
         return numbers
     matrix = [numbers[i : i + 3] for i in (0, 3, 6)]
@@ -219,6 +218,13 @@ def _stress(frame: Frame, name: str, value: object) -> list[float]:
     if any(abs(matrix[i][j] - matrix[j][i]) > _ASYMMETRY * size for i in range(3) for j in range(i)):
         raise frame.place.error(f"{name} is no symmetric matrix", "a stress has nine numbers, row by row")
     return voigt.from_matrix(matrix)
+
+
+def _six_or_nine(frame: Frame, name: str, value: object) -> list[float]:
+    flat = _flat(value)
+    if len(flat) not in (6, 9) or not all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in flat):
+        raise frame.place.error(f"{name} is not nine numbers, nor six (xx, yy, zz, yz, xz, xy)")
+    return list(map(float, flat))
 
 
 def _finite(frame: Frame, name: str, numbers: Sequence[float]) -> list[float]:

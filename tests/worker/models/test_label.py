@@ -6,7 +6,9 @@ import pytest
 
 from psiflow_cli.worker.models import label
 
-FRAME = {"id": "0" * 16, "symbols": ["H", "H"], "positions": [[0.0, 0.0, 0.0], [0.0, 0.0, 0.7]], "cell": None}
+CELL = [[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 9.0]]
+FRAME = {"id": "0" * 16, "symbols": ["H", "H"], "positions": [[0.0, 0.0, 0.0], [0.0, 0.0, 0.7]], "cell": CELL}
+FRAME["pbc"] = [True] * 3
 GOOD = {"energy": -1.0, "forces": [[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]], "stress": None, "code": "mine 1"}
 
 
