@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-<<<<<<< HEAD
-from psiflow_cli import extxyz
-from psiflow_cli.console import note
-=======
 from psiflow_cli import extxyz, voigt
->>>>>>> 8c0d951 (extxyz: read virials as stress, and only where there is a volume)
+from psiflow_cli.console import note
 from psiflow_cli.errors import BadData
 from psiflow_cli.stages.core import constraints
 
