@@ -35,7 +35,7 @@ from typing import NamedTuple
 
 from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.extxyz.frame import Frame
-from psiflow_cli.extxyz.identity import given_inputs, given_moments
+from psiflow_cli.extxyz.identity import frame_id, given_inputs, given_moments
 from psiflow_cli.extxyz.layout import Cell
 
 Vector = tuple[float, float, float]
@@ -72,15 +72,23 @@ def place(frame: Frame, inputs: Collection[str] = (), *, ordered: bool = False) 
     if moments := given_moments(frame, inputs):
         kind += f" {[round(moment, 6) for moment in moments]}"
     weights, origin, scale = _of_kind(tuple(frame.symbols), kind, ordered)
-    turns, shares = _axes(frame.lattice, frame.periodic)
-    u, v, w = (_phases(frame.xyz, *axis) for axis in turns)
-    one, two = list(map(add, u, v)), list(map(sub, u, v))
-    phases = (map(add, one, w), map(sub, one, w), map(add, two, w), map(sub, two, w))
-    sums = (sum(map(mul, weights, map(cos, phase))) for phase in phases)
+    try:
+        turns, shares = _axes(frame.lattice, frame.periodic)
+        u, v, w = (_phases(frame.xyz, *axis) for axis in turns)
+        one, two = list(map(add, u, v)), list(map(sub, u, v))
+        phases = (map(add, one, w), map(sub, one, w), map(add, two, w), map(sub, two, w))
+        sums = [sum(map(mul, weights, map(cos, phase))) for phase in phases]
+    except (ValueError, OverflowError):  # numbers near the largest there are, that no program would round
+        return _of_text(frame_id(frame, inputs))
     first, second, third, fourth = (
         (start + round((total * scale + share) / _UNIT)) % 2**64
         for start, total, share in zip(origin, sums, shares, strict=True)
     )
+    return first, second, third, fourth
+
+
+def _of_text(text: str) -> Place:
+    first, second, third, fourth = struct.unpack("<4Q", hashlib.sha256(text.encode()).digest())
     return first, second, third, fourth
 
 
@@ -97,13 +105,12 @@ def _phases(xyz: list[list[float]], whole: float, shift: float, turn: Vector) ->
 
 
 @lru_cache(maxsize=32)
-def _of_kind(symbols: tuple[str, ...], kind: str, ordered: bool) -> tuple[list[float], tuple[int, ...], float]:
+def _of_kind(symbols: tuple[str, ...], kind: str, ordered: bool) -> tuple[list[float], Place, float]:
     """The weight of each atom, where the four numbers of frames of this kind start, and the scale of the sums."""
     atoms = symbols if ordered else sorted(Counter(symbols).items())
-    origin = struct.unpack("<4Q", hashlib.sha256(f"{atoms} {kind}".encode()).digest())
     numbers = range(len(symbols)) if ordered else map(SYMBOLS.index, symbols)
     weights = [0.7 + 0.6 * math.fmod((number + 1) * _GOLDEN, 1.0) for number in numbers]
-    return weights, origin, 1 / math.sqrt(len(symbols))
+    return weights, _of_text(f"{atoms} {kind}"), 1 / math.sqrt(len(symbols))
 
 
 @lru_cache(maxsize=64)

@@ -223,6 +223,16 @@ def test_a_cell_that_is_no_lattice_does_not_take_forever(where):
     assert apart(where(atoms), where(sheared)) < 0.5
 
 
+def test_numbers_that_no_structure_has_are_no_bug(where):
+    """They end in one place all the same, and apart from others."""
+    far = Atoms("H2", [[0, 0, 0], [1e308, 1e308, -1e308]])
+    large = Atoms("H", cell=np.eye(3) * 1e90, pbc=True)
+    small = Atoms("H", cell=np.eye(3) * 1e-90, pbc=True)
+    for atoms in (far, large, small):
+        assert where(atoms) == where(atoms)
+    assert apart(where(far), where(Atoms("H2", [[0, 0, 0], [1e308, 1e308, 0]]))) > 1e3
+
+
 def test_the_lattices_of_usual_crystals_are_reduced_without_doubt(where):
     """Vectors that are almost of equal length, which rounding could exchange, are so for no usual cell."""
     rng = np.random.default_rng(7)
