@@ -194,6 +194,17 @@ def test_old_data_are_replayed(read):
     assert data.elements == {"O", "N"}
 
 
+def test_rounded_copies_are_the_same_structures(read):
+    """Numbers that differ in the ninth decimal."""
+    rounded = partial(frames, *(shift + 3e-7 for shift in (1, 2, 3)))
+    assert "valid.xyz:1: frame 1: also a training frame" in said(read, frames(1, 2, 3, 4), rounded())
+    _, data = read(frames(1, 2, 3), rounded())
+    assert data.notes[0].startswith("validation data are the training data")
+    _, data = read(rounded() + frames(7, 8), old=[("train", frames(1, 2)), ("valid", frames(3))])
+    assert (data.parts[:3], data.replayed) == (["train", "train", "valid"], 0)
+    assert data.parts[5:] == ["", "", ""]
+
+
 def test_replayed_labels_are_of_the_same_method(read):
     old = [("train", frames(1, more="psiflow_reference=ab"))]
     assert "old-train.xyz:1: frame 1: labelled by another" in said(
