@@ -40,6 +40,8 @@ from psiflow_cli.extxyz.layout import Cell
 
 Vector = tuple[float, float, float]
 Place = tuple[int, int, int, int]
+Axis = tuple[float, float, Vector]
+"""Whole turns of the phase in one period, the shift, and the turn of the argument (1/Å)."""
 
 _UNIT = 2.0**-36  # of the four numbers
 TOLERANCE = round(2.5e-7 / _UNIT)
@@ -58,8 +60,7 @@ _OF_LATTICE = [[cos(9 * number + place + 1) for place in range(9)] for number in
 class _Axes(NamedTuple):
     """What a lattice makes of positions."""
 
-    turns: tuple[tuple[float, float, Vector], ...]
-    """Of each direction: whole turns of the phase in one period, the shift, and the turn of the argument (1/Å)."""
+    turns: tuple[Axis, ...]
     shares: list[float]  # what the lattice itself adds to the four sums
 
 
@@ -74,10 +75,7 @@ def place(frame: Frame, inputs: Collection[str] = (), *, ordered: bool = False) 
     weights, origin, scale = _of_kind(tuple(frame.symbols), kind, ordered)
     try:
         turns, shares = _axes(frame.lattice, frame.periodic)
-        u, v, w = (_phases(frame.xyz, *axis) for axis in turns)
-        one, two = list(map(add, u, v)), list(map(sub, u, v))
-        phases = (map(add, one, w), map(sub, one, w), map(add, two, w), map(sub, two, w))
-        sums = [sum(map(mul, weights, map(cos, phase))) for phase in phases]
+        sums = [sum(map(mul, weights, map(cos, phase))) for phase in _phases(frame, turns)]
     except (ValueError, OverflowError):  # numbers near the largest there are, that no program would round
         return _of_text(frame_id(frame, inputs))
     first, second, third, fourth = (
@@ -92,7 +90,30 @@ def _of_text(text: str) -> Place:
     return first, second, third, fourth
 
 
-def _phases(xyz: list[list[float]], whole: float, shift: float, turn: Vector) -> list[float]:
+def projected(frame: Frame, vectors: Iterable[Iterable[float]]) -> float:
+    """A sum over all components of a vector for each atom, weighted by where the atom is.
+
+    It is the same in whatever way the structure is written, and another one if two atoms' vectors are exchanged.
+    """
+    try:
+        phases = _phases(frame, _axes(frame.lattice, frame.periodic).turns)[:3]
+    except (ValueError, OverflowError):
+        return math.nan
+    return math.fsum(
+        x * cos(p)
+        for column, phase in zip(zip(*vectors, strict=True), phases, strict=True)
+        for x, p in zip(column, phase, strict=True)
+    )
+
+
+def _phases(frame: Frame, turns: Iterable[Axis]) -> list[list[float]]:
+    """The four phases of each atom."""
+    u, v, w = (_along(frame.xyz, *axis) for axis in turns)
+    one, two = list(map(add, u, v)), list(map(sub, u, v))
+    return [list(map(operation, part, w)) for part in (one, two) for operation in (add, sub)]
+
+
+def _along(xyz: list[list[float]], whole: float, shift: float, turn: Vector) -> list[float]:
     """For each atom a phase that is `whole` turns longer one period further."""
     a, b, c = turn
     along = [(factor, column) for factor, column in zip(turn, xyz, strict=True) if factor]

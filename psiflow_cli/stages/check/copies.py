@@ -6,13 +6,13 @@ import math
 from array import array
 from collections.abc import Sequence
 
+from psiflow_cli.extxyz.structure import projected
 from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Places
 from psiflow_cli.stages.check.sample import Sample
 
 _ENERGY = 1e-5
 """eV per atom: labels of one structure that are further apart are not one method's rounding."""
 _FORCE = 1e-3  # eV/Å for each component
-_SHIFTS = (0.3, 1.1, 2.0)  # one of each axis
 
 
 class Copies:
@@ -27,7 +27,9 @@ class Copies:
         # what isolated atoms' labels say of each other is found elsewhere
         labelled = not sample.isolated
         self._energies.append(sample.energy if labelled and sample.energy is not None else math.nan)
-        self._forces.append(_projected(sample.forces) if labelled and sample.forces is not None else math.nan)
+        self._forces.append(
+            projected(sample.frame, sample.forces) if labelled and sample.forces is not None else math.nan
+        )
         self._natoms.append(sample.natoms)
 
     def report(self, findings: Findings, firsts: Sequence[int], places: Places) -> None:
@@ -49,8 +51,3 @@ class Copies:
         # a missing label compares as equal, since every comparison with nan is false
         far = abs(self._energies[one] - self._energies[two]) > _ENERGY * natoms + 1e-6
         return far or abs(self._forces[one] - self._forces[two]) > _FORCE * math.sqrt(3 * natoms)
-
-
-def _projected(forces: list[list[float]]) -> float:
-    """A sum that a change of any component (eV/Å) changes, by no more than that; the order of the atoms does not."""
-    return math.fsum(math.sin(x + shift) for row in forces for x, shift in zip(row, _SHIFTS, strict=True))

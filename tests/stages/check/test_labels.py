@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stages.check.checked import PLACES, bonded, check, frame, only
+from tests.stages.check.checked import PLACES, SYMBOLS, bonded, check, frame, only
 
 CELL = ' Lattice="9 0 0 0 9 0 0 0 9"'
 FORCES = ((0.0, 0.0, 1.0), (0.0, 0.0, -0.5), (0.0, 0.0, -0.5))
@@ -135,6 +135,9 @@ def test_copies_with_equal_and_with_other_labels(tmp_path):
     pushed = frame(PLACES, FORCES, 1.0) + frame(PLACES, [FORCES[n] for n in (1, 0, 2)], 1.0)
     (found,) = only(check(tmp_path, GOOD + pushed), "duplicate")
     assert found.severity == "error"
+    reordered = frame(PLACES, FORCES, 1.0) + frame(PLACES[::-1], FORCES[::-1], 1.0, symbols=SYMBOLS[::-1])
+    (found,) = only(check(tmp_path, GOOD + reordered), "duplicate")
+    assert found.severity == "warning"
     rounded = frame(PLACES, FORCES, 1.0) + frame(PLACES, [[x + 1e-5 for x in row] for row in FORCES], 1.000001)
     (found,) = only(check(tmp_path, GOOD + rounded), "duplicate")
     assert found.severity == "warning"
