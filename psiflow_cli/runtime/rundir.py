@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli import __version__
 from psiflow_cli.errors import BUG, CannotCreate, PsiflowError
-from psiflow_cli.runtime.journal import Journal, records
+from psiflow_cli.runtime.journal import Journal, head, lines, records, whole_unit
 from psiflow_cli.runtime.jsonfile import read_run, write_json
 from psiflow_cli.runtime.lock import Lock
 from psiflow_cli.runtime.request import Request, fingerprint, sha256
 from psiflow_cli.runtime.swap import swap_paths
+from psiflow_cli.worker.failures import environment_code
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import InputFile, RunRecord, RunResult, Summary, Unit
+    from psiflow_cli.messages import InputFile, Record, RunRecord, RunResult, Summary, Unit
 
 PRIVATE = 0o077  # the umask of everything in a run directory
 _USER_UMASK = os.umask(PRIVATE)
@@ -75,6 +76,7 @@ class Run:
             or not result
             or self.previous.get("fingerprint") != self.request.fingerprint
             or result.get("retry")
+            or (result["summary"].get("failed") and self._blames_frames_for_the_environment())
         ):
             return None
         if self.request.overwrite or not result["finished"]:
@@ -133,9 +135,19 @@ class Run:
 
     def units(self, fingerprint: str) -> Iterator[tuple[int, Unit]]:
         """(offset, head) of every finished unit of these settings, oldest first."""
-        for offset, record in records(self.journal_path):
-            if record["kind"] == "unit" and record["of"] == fingerprint:
+        for offset, line in lines(self.journal_path):
+            record = head(line)
+            if record["kind"] == "unit" and record["of"] == fingerprint and not _is_environments(record, line):
                 yield offset, record
+
+    def _blames_frames_for_the_environment(self) -> bool:
+        """Whether an earlier psiflow recorded what was wrong with an environment as failures of frames."""
+        blamed: set[str] = set()
+        for _, line in lines(self.journal_path):
+            record = head(line)
+            if record["kind"] == "unit":
+                (blamed.add if _is_environments(record, line) else blamed.discard)(record["id"])
+        return bool(blamed)
 
     def note_lost(self, ids: list[str], why: str) -> None:
         """Write down which units were lost with their worker, and so began more than once."""
@@ -186,6 +198,14 @@ class Run:
     def temporary(self, output: str) -> Path:
         """A name beside an output, for making it; always the same, so that what a kill left there is overwritten."""
         return temporary(Path(output), str(self.folder.absolute()))
+
+
+def _is_environments(record: Record, line: bytes) -> bool:
+    """Whether a unit is no frame's failure, but its environment's."""
+    if record["kind"] != "unit" or record.get("failure") != "crashed":
+        return False
+    value = whole_unit(line).get("value")
+    return isinstance(value, dict) and bool(environment_code(str(value.get("message"))))
 
 
 def temporary(final: Path, folder: str) -> Path:

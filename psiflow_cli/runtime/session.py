@@ -21,6 +21,7 @@ from psiflow_cli.runtime.block_record import end_stale
 from psiflow_cli.runtime.blocks import Blocks, no_resources
 from psiflow_cli.runtime.signals import StopSignals
 from psiflow_cli.site.executor import ResolvedExecutor
+from psiflow_cli.worker.failures import environment_code
 from psiflow_cli.worker.pool import call, watchdog
 
 if TYPE_CHECKING:
@@ -210,8 +211,9 @@ class Session:
         elif isinstance(self._kind, protocols.ExplainsLoss) and (loss := self._kind.lost(error)):
             lost, alone = loss
         else:
-            text = f"a task could not be run: {type(error).__name__}: {error}"
-            raise PsiflowError(text, f"logs: {self._folder / 'parsl'}")
+            text = f"{type(error).__name__}: {error}"
+            code = environment_code(text) or None
+            raise PsiflowError(f"a task could not be run: {text}", f"logs: {self._folder / 'parsl'}", code)
         task.losses += 1
         return Outcome(lost=lost, blame=alone or task.losses > _UNLUCKY)
 

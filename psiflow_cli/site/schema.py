@@ -94,6 +94,8 @@ class Environment(Table, frozen=True, kw_only=True):
     """Loaded for the programs that workers launch, in this order."""
     source: list[str] = field(default_factory=list)
     """Files that a shell sources, after the modules, for the programs that workers launch."""
+    keep_pythonpath: bool = False
+    """True: workers see PYTHONPATH, PYTHONHOME and the packages of `pip install --user`, as the command does."""
     container: str = ""
     """Image in which the workers run, with all that they launch; `prefix` is then a path inside it."""
     container_command: Literal["apptainer", "singularity"] = "apptainer"

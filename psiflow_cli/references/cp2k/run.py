@@ -81,7 +81,7 @@ def _once(task: _Task, group: str, context: Context) -> tuple[LabelResult, bool]
         environment_modules.check(outcome.returncode, log)
         if task.stress and output.no_stress(log):
             raise _NoStress(output.no_stress(log))
-        _raise_fatal(log, task.log, context.get("executable") or installation.PROGRAM.executable)
+        _raise_fatal(outcome.returncode, log, task.log, context.get("executable") or installation.PROGRAM.executable)
     return single_run.logged(_judge(task, outcome, log), log, task.log), reused
 
 
@@ -112,9 +112,11 @@ def _judge(task: _Task, outcome: subprocesses.Outcome, log: str) -> LabelResult:
     return {**label, **more}
 
 
-def _raise_fatal(log: str, task_log: TaskLog, executable: str) -> None:
+def _raise_fatal(returncode: int, log: str, task_log: TaskLog, executable: str) -> None:
     """Raise Fatal for what would fail every frame."""
-    reason, complaint = output.never_started(log), output.bad_template(log)
+    begun = output.version(log) or output.aborts(log)
+    reason = output.never_started(log) or ("" if begun else launcher.never_started(returncode, log))
+    complaint = output.bad_template(log)
     if reason:
         path = task_log.write(log, failed=True)
         raise launcher.missing(executable, "executable", f"{reason} (see {path})")

@@ -74,10 +74,10 @@ def _shell(context: Context) -> _Shell | None:
 
 
 def _started(key: str, context: Context) -> _Shell | None:
-    Path(context["scratch"]).mkdir(parents=True, exist_ok=True)
+    folder = scratch.base(context)
     argv, env = launcher.command(context, PROGRAM.executable, "--shell"), launcher.environment(context)
     try:
-        cp2k = InteractiveProgram(argv, _PROMPT, cwd=Path(context["scratch"]), env=env, cpus=context.get("cpus"))
+        cp2k = InteractiveProgram(argv, _PROMPT, cwd=folder, env=env, cpus=context.get("cpus"))
     except OSError:
         _without.add(key)
         return None
@@ -113,6 +113,8 @@ class _Shell:
             if guess:
                 (folder / WAVEFUNCTION).write_bytes(guess)
             outcome, answer = self._compute(folder.name, context)
+            if outcome.returncode:
+                scratch.check_room(folder)
             printed = _read(folder / LOG).decode(errors="replace")
             if group and outcome.returncode == 0:
                 self._keep(group, _read(folder / WAVEFUNCTION))

@@ -28,7 +28,7 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
     from parsl.executors import HighThroughputExecutor
 
     facts_file = write_supervisor_facts(resolved, folder)
-    start = shlex.join([host_python(resolved), supervisor.__file__, str(facts_file), *_pool(resolved, folder)])
+    start = shlex.join([*supervised_by(resolved, facts_file), *_pool(resolved, folder)])
     supervised = (sys.executable, supervisor.__file__, str(facts_file))
     interchange = str(Path(sys.executable).with_name(parsl_internals.INTERCHANGE_SCRIPT))
     executor = HighThroughputExecutor(
@@ -50,6 +50,11 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
 def started(executor: HighThroughputExecutor) -> None:
     """Call it once Parsl has started the executor."""
     parsl_internals.bound_questions(executor)
+
+
+def supervised_by(resolved: ResolvedExecutor, facts_file: Path) -> list[str]:
+    """The words that start the supervisor of a worker, less the worker's own."""
+    return [*resolved.isolation, host_python(resolved), supervisor.__file__, str(facts_file)]
 
 
 def host_python(resolved: ResolvedExecutor) -> str:

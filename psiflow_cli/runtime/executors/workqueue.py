@@ -17,7 +17,7 @@ from psiflow_cli.errors import BadConfig
 from psiflow_cli.runtime import container, parsl_internals
 from psiflow_cli.runtime.executors import htex
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.worker.pool import cpu_slot, supervisor
+from psiflow_cli.worker.pool import cpu_slot
 
 if TYPE_CHECKING:
     from parsl.executors import WorkQueueExecutor
@@ -37,7 +37,7 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
     password = folder / f"{resolved.label}.password"
     with open(os.open(password, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as stream:
         stream.write(secrets.token_hex(32))
-    worker = [htex.host_python(resolved), supervisor.__file__, str(facts_file), _worker(resolved)]
+    worker = [*htex.supervised_by(resolved, facts_file), _worker(resolved)]
     executor = parsl_internals.work_queue_class()(
         label=resolved.label, provider=provider, address=resolved.table.address or htex.local_address(resolved),
         port=0, project_password_file=str(password), shared_fs=True, full_debug=False, autocategory=False,

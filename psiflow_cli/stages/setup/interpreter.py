@@ -47,7 +47,7 @@ class Asked:
     def ask(self, executor: ResolvedExecutor, modules: set[str]) -> Answer | str:
         """What the executor's Python says of itself and of these modules, or why it cannot be run."""
         code = f"MODULES = {['parsl', 'psiflow_cli', *sorted(modules)]!r}{_ASK}"
-        argv = [*container.words(executor), executor.python, "-c", code]
+        argv = [*executor.isolation, *container.words(executor), executor.python, "-c", code]
         if tuple(argv) not in self._answers:
             self._answers[tuple(argv)] = _answer(argv, executor.python)
         return self._answers[tuple(argv)]

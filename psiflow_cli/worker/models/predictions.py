@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, TypeAlias
 
 from psiflow_cli import voigt
+from psiflow_cli.worker.environment_faults import environment_fault
 from psiflow_cli.worker.failures import Fatal, failure, is_out_of_memory
 from psiflow_cli.worker.models import calculators, committee
 from psiflow_cli.worker.pool import call
@@ -34,7 +35,12 @@ def predictor(model: ModelWeights, context: Context) -> Predict:
 
 
 def crashed(error: Exception, frame: Frame | None = None) -> Failure:
-    """The failure that an exception of a model or of ASE is; memory that ran out is the machine's."""
+    """The failure that an exception of a model or of ASE is; memory that ran out is the machine's.
+
+    Raises Fatal for what is the environment's fault.
+    """
+    if fatal := environment_fault(error):
+        raise fatal from error
     return failure("out-of-memory" if is_out_of_memory(error) else "crashed", f"{type(error).__name__}: {error}")
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
+from psiflow_cli.worker.environment_faults import environment_fault
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.pool import parsl_result_queue, watchdog
 
@@ -43,12 +44,14 @@ def call(
     try:
         with watchdog.limit(context.get("walltime") if context else None, hang_log):
             outcome["value"] = resolve(target)(**payload)
-    except Fatal as error:
-        outcome.update({"fatal": error.message, "hint": error.hint, "exit_code": error.exit_code})
     except MemoryError:
         outcome.update({"error": "out of memory", "traceback": ""})
     except (Exception, SystemExit) as error:  # a library that exits must not take the worker with it
-        outcome.update({"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
+        fatal = error if isinstance(error, Fatal) else environment_fault(error)
+        if fatal:
+            outcome.update({"fatal": fatal.message, "hint": fatal.hint, "exit_code": fatal.exit_code})
+        else:
+            outcome.update({"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
     outcome["seconds"] = time.perf_counter() - start
     return outcome
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 from typing import TYPE_CHECKING
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Context
 
 MPIRUN = "mpirun -np {ranks}"
+_NOT_STARTED = re.compile(
+    r"unable to find the specified executable|could not access\s+or execute|error while loading shared libraries|"
+    r"cannot open shared object file|symbol lookup error|execve\(\)|execvp error|command not found|"
+    r"executable file not found|failed to (?:start|run command|execute)|cannot execute binary file|Exec format error|"
+    r"execution of .+ failed|not enough slots|^\S*(?:env|nice|nohup|numactl|taskset|time|timeout|sh|bash): .*"
+    r"no such file or directory",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""What shells, launchers and the dynamic linker say of a program that they cannot start."""
 
 
 def prefix(context: Context) -> list[str]:
@@ -52,6 +62,16 @@ def missing(program: str, key: str, detail: str = "") -> Fatal:
         f"{key} {program!r} cannot be started where the reference runs: {detail or 'it was not found'}",
         f"set `{key}` in the site's [resources] for the reference, or the environment that has it",
     )
+
+
+def never_started(returncode: int, log: str) -> str:
+    """The line that says why a program which printed nothing of its own could not be started, or ""."""
+    match = _NOT_STARTED.search(log)
+    if match:
+        return next(line.strip() for line in log[log.rfind("\n", 0, match.start()) + 1 :].splitlines() if line.strip())
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    # the exit codes by which shells and launchers say so
+    return (lines or [f"exit code {returncode}"])[-1] if returncode in (126, 127) else ""
 
 
 def environment(context: Context) -> dict[str, str]:

@@ -3,24 +3,56 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psiflow_cli.errors import BAD_CONFIG, NO_RESOURCES
+from psiflow_cli.worker.failures import AGAIN, Fatal
+
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context
+
+_NO_ROOM = 1 << 16  # bytes; with less, programs fail in words of their own
 
 
 @contextlib.contextmanager
 def folder(context: Context, prefix: str) -> Iterator[Path]:
-    """A new, empty folder; it is removed at the end unless the site keeps scratch."""
-    base = Path(context["scratch"])
-    base.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=base))
+    """A new, empty folder, removed at the end unless the site keeps scratch. Raises Fatal where none can be made."""
+    try:
+        made = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=base(context)))
+    except OSError as error:
+        raise _unusable(Path(context["scratch"]), error) from None
     try:
         yield made
     finally:
         if not context.get("keep_scratch"):
             shutil.rmtree(made, ignore_errors=True)
+
+
+def base(context: Context) -> Path:
+    """The scratch space of the node, made if need be. Raises Fatal where it cannot be."""
+    place = Path(context["scratch"])
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(place, error) from None
+    return place
+
+
+def check_room(folder: Path) -> None:
+    """Raise Fatal where the disk of a program that has failed is full."""
+    disk = os.statvfs(folder)
+    if disk.f_bavail * disk.f_frsize < _NO_ROOM:
+        raise _unusable(folder.parent, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+
+def _unusable(place: Path, error: OSError) -> Fatal:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = "make room" if full else "[resources] scratch in the site file names a folder that every worker can write in"
+    problem = f"the scratch folder {place} on host {os.uname().nodename} cannot be written: {error.strerror or error}"
+    return Fatal(problem, f"{hint}; {AGAIN}", NO_RESOURCES if full else BAD_CONFIG)

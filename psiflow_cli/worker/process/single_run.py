@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Context, FailureClass, Frame, LabelResult
 
 LOG = "psiflow.log"
-_NOT_STARTED = re.compile(
-    r"unable to find the specified executable|could not access\s+or execute|error while loading shared libraries|"
-    r"execve\(\)|execvp error|command not found|not enough slots",
-    re.I,
-)
 
 
 @dataclass(frozen=True)
@@ -74,6 +69,8 @@ def run(
         for name, contents in files.items():
             (folder / name).write_bytes(contents.encode() if isinstance(contents, str) else contents)
         outcome, printed = run_in(folder, program, arguments, context, log)
+        if outcome.returncode:
+            scratch.check_room(folder)
         left = {name: (folder / name).read_text(errors="replace") for name in wanted if (folder / name).is_file()}
     if outcome.returncode:
         environment_modules.check(outcome.returncode, printed)
@@ -117,7 +114,8 @@ def label(
     if problem is None:
         return logged(read(frame, ran), ran.log, log)
     path = log.write(ran.log, failed=True)
-    unstarted = first(_NOT_STARTED, ran.log) if not program.started.search(ran.log) else ""
+    begun = program.started.search(ran.log)
+    unstarted = "" if begun else launcher.never_started(ran.outcome.returncode, ran.log)
     if unstarted and not (ran.outcome.timed_out or ran.outcome.out_of_memory):
         raise launcher.missing(program.executable, "executable", f"{unstarted} (see {path})")
     kind, message = problem
