@@ -201,9 +201,11 @@ class Run:
 
 
 def _is_environments(record: Record, line: bytes) -> bool:
-    """Whether a unit is no frame's failure, but its environment's."""
+    """Whether a unit is no failure of a frame or a walker, but of its environment."""
     if record["kind"] != "unit" or record.get("failure") != "crashed":
         return False
+    if stopped := record.get("stopped"):
+        return bool(environment_code(stopped["reason"]))
     value = whole_unit(line).get("value")
     return isinstance(value, dict) and bool(environment_code(str(value.get("message"))))
 

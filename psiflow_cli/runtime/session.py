@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psiflow_cli import duration, protocols, registry
-from psiflow_cli.errors import PsiflowError
+from psiflow_cli.errors import NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.block_record import end_stale
 from psiflow_cli.runtime.blocks import Blocks, no_resources
@@ -192,6 +192,8 @@ class Session:
         self._blocks.worked()
         result = future.result()
         if "fatal" in result:
+            if result["exit_code"] == NO_RESOURCES:
+                raise no_resources(self._folder, result["fatal"], result["hint"])
             raise PsiflowError(result["fatal"], result["hint"], result["exit_code"])
         return Outcome(
             value=result.get("value"), error=result.get("error", ""), traceback=result.get("traceback", ""),

@@ -21,7 +21,7 @@ FAILURES: tuple[FailureClass, ...] = (
 )
 MACHINE_FAILURES: tuple[FailureClass, ...] = ("worker-lost", "timeout", "out-of-memory")
 """Failures that are the machine's fault, not the frame's: the next run tries them again."""
-AGAIN = "mend it and run the same command again: nothing is recorded against any frame"
+AGAIN = "mend it and run the same command again: no frame is blamed for it"
 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|oom[-_ ]kill|can(?:no|')t allocate memory|error allocating|allocation would exceed memory|"
@@ -39,8 +39,10 @@ _MISSING = re.compile(
     r"version .\w*GLIBC\w*_[\d.]+. not found|(?:wrong ELF class|invalid ELF header)|failed to map segment from shared|"
     r"Library not loaded: |Exec format error|cannot execute binary file|command not found|"
     r"executable file not found|(?:exit|return|error)\w*(?: \w+)? (?:status|code):? (?:126|127)\b|"
+    # data that comes with a code
+    r"Could not find required .{0,20}file|\b(?:PSIDATADIR|GPAW_SETUP_PATH|XTBPATH|CP2K_DATA_DIR)\b|"
     # GPUs
-    r"Torch not compiled with CUDA|Found no NVIDIA driver|No (?:CUDA|HIP) GPUs are available|no CUDA-capable device|"
+    r"Torch not compiled with CUDA|No CUDA device available|Found no NVIDIA driver|No (?:CUDA|HIP) GPUs are available|no CUDA-capable device|"
     r"CUDA driver (?:version is insufficient|initialization failed)|torch\.cuda\.is_available\(\) is False|"
     r"no kernel image is available|CUDA unknown error|unsupported display driver|CUDA.{0,40}\bnot available|"
     r"invalid device ordinal|Unable to initialize backend '(?:cuda|rocm|gpu)'",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psiflow_cli.references.cp2k import complaint
+from psiflow_cli.references.cp2k.installation import SHIPPED
 from psiflow_cli.worker.failures import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -93,6 +94,12 @@ def bad_template(log: str) -> str:
         if _BAD_TEMPLATE.search(place) or _BAD_TEMPLATE.search(message):
             return complaint.tidy(message)
     return ""
+
+
+def missing_data(complaint: str) -> str:
+    """The file that comes with CP2K and that it does not find, by its complaint, or ""."""
+    match = re.search(r"file <([^>]+)> cannot be opened. It does not exist", complaint)
+    return match[1] if match and match[1].split("/")[0] in SHIPPED else ""
 
 
 def no_stress(log: str) -> str:

@@ -10,7 +10,7 @@ from psiflow_cli.errors import BAD_DATA
 from psiflow_cli.references.cp2k import installation, output, properties, shell
 from psiflow_cli.references.cp2k.single_point import build, cube
 from psiflow_cli.references.cp2k.structure.periodicity import Impossible
-from psiflow_cli.worker.failures import Fatal, failure
+from psiflow_cli.worker.failures import AGAIN, Fatal, failure
 from psiflow_cli.worker.process import environment_modules, launcher, single_run, subprocesses
 from psiflow_cli.worker.process.task_logs import TaskLog
 from psiflow_cli.worker.structures import labels, validity
@@ -120,6 +120,9 @@ def _raise_fatal(returncode: int, log: str, task_log: TaskLog, executable: str) 
     if reason:
         path = task_log.write(log, failed=True)
         raise launcher.missing(executable, "executable", f"{reason} (see {path})")
+    if complaint and (name := output.missing_data(complaint)):
+        hint = f"set {installation.VARIABLE} in [resources] env of the site to the data directory of that CP2K; {AGAIN}"
+        raise Fatal(f"CP2K does not find {name}, which comes with it: {complaint}", hint)
     if complaint:
         hint = f"mend the file given with --input; CP2K's log is {task_log.write(log, failed=True)}"
         raise Fatal(f"CP2K rejects the template: {complaint}", hint, exit_code=BAD_DATA)

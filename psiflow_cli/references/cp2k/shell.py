@@ -113,8 +113,6 @@ class _Shell:
             if guess:
                 (folder / WAVEFUNCTION).write_bytes(guess)
             outcome, answer = self._compute(folder.name, context)
-            if outcome.returncode:
-                scratch.check_room(folder)
             printed = _read(folder / LOG).decode(errors="replace")
             if group and outcome.returncode == 0:
                 self._keep(group, _read(folder / WAVEFUNCTION))

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from psiflow_cli.worker.environment_faults import environment_fault
 from psiflow_cli.worker.failures import Fatal
 
 if TYPE_CHECKING:
@@ -26,10 +27,11 @@ def measure(job: MDJob, engines: dict[str, str], share: int, batch: int | None, 
     """*worker*: the time of a step, for what could be run.
 
     `engines` are {name: module}. `share` walkers are one worker's; no batch is larger. `batch` is the only one tried,
-    if given. An engine whose packages are not installed is left out, but raises Fatal if it is the only one.
+    if given. An engine whose packages are not installed is left out, but its exception is raised if that leaves none.
     """
     began = time.perf_counter()
     measured: list[StepTime] = []
+    failed: Fatal | None = None
     for name, path in engines.items():
         module = importlib.import_module(path)
         sizes = [1] if not module.BATCHED else [batch] if batch else _sizes(min(share, len(job["walkers"])))
@@ -39,14 +41,17 @@ def measure(job: MDJob, engines: dict[str, str], share: int, batch: int | None, 
                 break
             try:
                 seconds = _step_seconds(module, job, size, context)
-            except (ImportError, Fatal, RuntimeError, MemoryError):
+            except (ImportError, Fatal, RuntimeError, MemoryError) as error:
                 if len(engines) == 1:
                     raise
+                failed = failed or environment_fault(error)
                 break
             measured.append({"engine": name, "batch": size, "seconds": seconds})
             if size >= SURE and seconds / size * GAIN > before:
                 break
             before = seconds / size
+    if failed and not measured:
+        raise failed
     return measured
 
 

@@ -19,7 +19,9 @@ _NOT_STARTED = re.compile(
     r"unable to find the specified executable|could not access\s+or execute|error while loading shared libraries|"
     r"cannot open shared object file|symbol lookup error|execve\(\)|execvp error|command not found|"
     r"executable file not found|failed to (?:start|run command|execute)|cannot execute binary file|Exec format error|"
-    r"execution of .+ failed|not enough slots|^\S*(?:env|nice|nohup|numactl|taskset|time|timeout|sh|bash): .*"
+    r"execution of .+ failed|not enough slots|attempt to run as root|(?:ORTE|PRTE) daemon|orte_init failed|"
+    r"^srun: fatal: |^srun: error: (?:unable|could not|invalid|requested|memory required|munge|slurm_|task launch|"
+    r"fetch_config|_establish)|^\S*(?:env|nice|nohup|numactl|taskset|time|timeout|sh|bash): .*"
     r"no such file or directory",
     re.IGNORECASE | re.MULTILINE,
 )

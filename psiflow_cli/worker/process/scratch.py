@@ -17,18 +17,24 @@ from psiflow_cli.worker.failures import AGAIN, Fatal
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context
 
-_NO_ROOM = 1 << 16  # bytes; with less, programs fail in words of their own
+_NO_ROOM = 1 << 16  # bytes
 
 
 @contextlib.contextmanager
 def folder(context: Context, prefix: str) -> Iterator[Path]:
-    """A new, empty folder, removed at the end unless the site keeps scratch. Raises Fatal where none can be made."""
+    """A new, empty folder, removed at the end unless the site keeps scratch. Raises Fatal without room for one.
+
+    A full disk also shows at the end: programs fail there in words of their own, or end well with half their output.
+    """
     try:
         made = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=base(context)))
     except OSError as error:
         raise _unusable(Path(context["scratch"]), error) from None
     try:
-        yield made
+        try:
+            yield made
+        finally:
+            _check_room(made)
     finally:
         if not context.get("keep_scratch"):
             shutil.rmtree(made, ignore_errors=True)
@@ -44,8 +50,8 @@ def base(context: Context) -> Path:
     return place
 
 
-def check_room(folder: Path) -> None:
-    """Raise Fatal where the disk of a program that has failed is full."""
+def _check_room(folder: Path) -> None:
+    """Raise Fatal where the disk is full."""
     disk = os.statvfs(folder)
     if disk.f_bavail * disk.f_frsize < _NO_ROOM:
         raise _unusable(folder.parent, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))

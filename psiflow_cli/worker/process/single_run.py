@@ -69,8 +69,6 @@ def run(
         for name, contents in files.items():
             (folder / name).write_bytes(contents.encode() if isinstance(contents, str) else contents)
         outcome, printed = run_in(folder, program, arguments, context, log)
-        if outcome.returncode:
-            scratch.check_room(folder)
         left = {name: (folder / name).read_text(errors="replace") for name in wanted if (folder / name).is_file()}
     if outcome.returncode:
         environment_modules.check(outcome.returncode, printed)

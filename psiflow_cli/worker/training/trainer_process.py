@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import atomic_file
 from psiflow_cli.errors import BAD_DATA, BUG, NO_RESOURCES, STOPPED
-from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.failures import AGAIN, Fatal, environment_code
 from psiflow_cli.worker.models import hardware
 from psiflow_cli.worker.process import subprocesses
 
@@ -131,18 +131,23 @@ class Trainer:
         if outcome.out_of_memory:
             problem = "the trainer needed more memory than the task has"
             return Fatal(problem, f"{_MEMORY_HINT}; its log: {log}", NO_RESOURCES)
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = log.read_text(encoding="utf-8", errors="replace")
+        lines = text.splitlines()
         pattern = re.compile(r"(\S*(Error|Exception|Interrupt)\b.*|\S+: error: )")
         telling = [line.strip() for line in lines if pattern.match(line)]
         if not telling:
             how = f"signal {-outcome.returncode}" if outcome.returncode < 0 else f"exit code {outcome.returncode}"
             # A training that runs out of the node's memory is killed by the kernel.
-            text = f"the trainer was killed or ended without a word ({how})"
-            return Fatal(text, f"its log: {log}", NO_RESOURCES if outcome.returncode == -9 else BUG)
+            problem = f"the trainer was killed or ended without a word ({how})"
+            return Fatal(problem, f"its log: {log}", NO_RESOURCES if outcome.returncode == -9 else BUG)
         memory = (r"out of memory|can't allocate memory|MemoryError", NO_RESOURCES, _MEMORY_HINT)
         for cause, code, hint in (memory, *self.causes):
             if re.search(cause, telling[-1]):
                 return Fatal(f"the trainer failed: {telling[-1][:300]}", f"{hint}; its log: {log}", code)
+        chain = telling[-2:] if "was the direct cause of the following exception" in text else telling[-1:]
+        for line in chain:
+            if code := environment_code(line):
+                return Fatal(f"the trainer failed: {line[:300]}", f"{AGAIN}; its log: {log}", code)
         return Fatal(f"the trainer failed: {telling[-1][:300]}", f"its log: {log}", BUG)
 
 
