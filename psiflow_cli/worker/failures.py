@@ -42,7 +42,8 @@ _MISSING = re.compile(
     # data that comes with a code
     r"Could not find required .{0,20}file|\b(?:PSIDATADIR|GPAW_SETUP_PATH|XTBPATH|CP2K_DATA_DIR)\b|"
     # GPUs
-    r"Torch not compiled with CUDA|No CUDA device available|Found no NVIDIA driver|No (?:CUDA|HIP) GPUs are available|no CUDA-capable device|"
+    r"Torch not compiled with CUDA|No CUDA device available|Found no NVIDIA driver|"
+    r"No (?:CUDA|HIP) GPUs are available|no CUDA-capable device|"
     r"CUDA driver (?:version is insufficient|initialization failed)|torch\.cuda\.is_available\(\) is False|"
     r"no kernel image is available|CUDA unknown error|unsupported display driver|CUDA.{0,40}\bnot available|"
     r"invalid device ordinal|Unable to initialize backend '(?:cuda|rocm|gpu)'",

@@ -52,6 +52,8 @@ class Work:
     task_seconds: float = 1.0  # how long one task should take; 0: one frame a task
     verb: str = "frames"
     recovery: tuple[Recovery, ...] = ()  # tried one after the other
+    elements: list[str] | None = None
+    """Those that a model knows: frames with others fail before any worker is asked for; None: whatever there is."""
     hopeless: int = 0
     """So many frames that all fail alike, before any succeeds, end the run; 0: none do."""
 
@@ -62,12 +64,27 @@ def compute(workspace: Workspace, work: Work, survey: Survey, results: Results, 
     Frames that took too much memory are tried once more on the executor that the site names for them.
     """
     executor = workspace.executor
+    needed = _describable(workspace, work, survey, results, needed)
     _compute(workspace, work, survey, results, needed, executor)
     if executor.on_oom:
         large = IdSet(survey.distinct, (k for k in needed if results.failures.get(k) == "out-of-memory"))
         if large:
             note(f"{len(large)} frames were out of memory; they go to the executor {executor.on_oom.label}")
             _compute(workspace, work, survey, results, large, executor.on_oom)
+
+
+def _describable(workspace: Workspace, work: Work, survey: Survey, results: Results, needed: IdSet) -> IdSet:
+    """Journal the frames with elements that the model does not know as failures; returns the others."""
+    if not needed or work.elements is None or survey.elements <= set(work.elements):
+        return needed
+    needed = needed.copy()
+    for key, frame in zip(survey.ids, workspace.frames(), strict=True):
+        unknown = set(frame.symbols) - set(work.elements)
+        if unknown and key in needed:
+            problem = failure("invalid-input", f"the model does not know {', '.join(sorted(unknown))}")
+            results.add([work.message(frame, work.inputs)["id"]], [dict(problem)], 0.0, workspace.executor.cores)
+            needed.discard(key)
+    return needed
 
 
 def _compute(

@@ -24,6 +24,7 @@ def predictions(model: Bundle, family: str, dtype: str) -> Work:
     return Work(
         function="psiflow_cli.worker.models.committee:evaluate", payload={**model_weights(model, family)},
         fingerprint=f"{model.fingerprint}-{dtype}", task_seconds=2.0, verb="evaluating",
+        elements=known_elements(model),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from psiflow_cli import protocols, registry
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import UsageError
 from psiflow_cli.stages.core.framewise import Work
+from psiflow_cli.stages.core.model_input import known_elements
 from psiflow_cli.stages.core.workspace import Job
 
 
@@ -52,6 +53,7 @@ def _of_model(model: Bundle, dtype: str) -> Work:
     payload = {"family": family.__name__, "members": model.members[:1], "weights": model.weights}
     return Work(
         function="psiflow_cli.worker.models.descriptors:of_model",
-        payload={**payload, "elements": None if model.is_foreign else list(model.elements)},
+        payload={**payload, "elements": known_elements(model)},
         fingerprint=f"features-{model.fingerprint}-{dtype}", task_seconds=2.0, verb="describing",
+        elements=known_elements(model),
     )  # fmt: skip

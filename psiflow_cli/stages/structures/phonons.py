@@ -19,7 +19,7 @@ from psiflow_cli.stages.core import failed_frames, predicted_frame
 from psiflow_cli.stages.core.constraints import Constraints
 from psiflow_cli.stages.core.framewise import Work, compute
 from psiflow_cli.stages.core.ids import IdSet
-from psiflow_cli.stages.core.model_input import check_elements, model_weights
+from psiflow_cli.stages.core.model_input import check_elements, known_elements, model_weights
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.structures import thermodynamics
@@ -84,6 +84,7 @@ class Analysis:
             fingerprint=self._fingerprint,
             message=self.constraints.message,
             task_seconds=10.0,
+            elements=known_elements(self.model),
             verb="Hessians",
         )
 

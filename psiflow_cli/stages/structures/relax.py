@@ -17,7 +17,7 @@ from psiflow_cli.stages.core import failed_frames, predicted_frame
 from psiflow_cli.stages.core.constraints import Constraints
 from psiflow_cli.stages.core.framewise import Work, compute
 from psiflow_cli.stages.core.ids import IdSet
-from psiflow_cli.stages.core.model_input import check_elements, model_weights
+from psiflow_cli.stages.core.model_input import check_elements, known_elements, model_weights
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Job, Workspace
 
@@ -47,6 +47,7 @@ class Relaxation:
             fingerprint=f"{self.model.fingerprint}-{self.job.dtype}-{fingerprint(self.settings)[:12]}",
             message=self.constraints.message,
             task_seconds=10.0,
+            elements=known_elements(self.model),
             verb="relaxing",
         )
 

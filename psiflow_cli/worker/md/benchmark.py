@@ -44,7 +44,7 @@ def measure(job: MDJob, engines: dict[str, str], share: int, batch: int | None, 
             except (ImportError, Fatal, RuntimeError, MemoryError) as error:
                 if len(engines) == 1:
                     raise
-                failed = failed or environment_fault(error)
+                failed = failed or (None if isinstance(error, Fatal) else environment_fault(error))
                 break
             measured.append({"engine": name, "batch": size, "seconds": seconds})
             if size >= SURE and seconds / size * GAIN > before:
