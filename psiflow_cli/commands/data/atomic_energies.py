@@ -54,6 +54,7 @@ def command(
         "atomic-energies", frames, output,
         settings={"reference": method.fingerprint, "settings": method.identity, "elements": chosen},
         other_outputs=(failed_output,),
+        requires=method.requirements,
         force=retry_failed,
     )  # fmt: skip
     job = runner.on_site(job, common, *method.runs_as)

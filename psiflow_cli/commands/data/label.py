@@ -57,6 +57,7 @@ def command(
         "label", frames, output,
         settings={"reference": method.fingerprint, "settings": method.identity, "failed": failed_output},
         other_outputs=(failed_output,),
+        requires=method.requirements,
         force=retry_failed or strict_version,
     )  # fmt: skip
     job = runner.on_site(job, common, *method.runs_as)

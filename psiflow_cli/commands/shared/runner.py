@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from psiflow_cli import options
+from psiflow_cli import options, registry
 from psiflow_cli.console import echo_json, note, problem
 from psiflow_cli.errors import STOPPED, BadConfig, UsageError
 
@@ -39,11 +39,18 @@ def on_site(job: Job, common: options.Common, family: str | None = None, operati
     return replace(
         job,
         executor=executor,
+        requires=job.requires or _requirements(family),
         run_dir=common.run_dir or job.run_dir,
         overwrite=common.overwrite,
         deadline=common.deadline,
         site={"name": common.site, **site},
     )
+
+
+def _requirements(family: str | None) -> dict[str, str]:
+    """What a model family or a reference imports on its workers."""
+    back_end = registry.family(family) if family else None
+    return dict.fromkeys(back_end.REQUIRES, f"{family}") if back_end else {}
 
 
 def _resolved(executor: ResolvedExecutor) -> dict[str, object]:

@@ -17,7 +17,7 @@ from psiflow_cli.errors import CannotCreate, NoInput
 from psiflow_cli.runtime import request, rundir
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.stages.core import foreign
+from psiflow_cli.stages.core import foreign, packages
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -38,6 +38,8 @@ class Job:
     run_dir: str | None = None
     force: bool = False  # there is work although an equal invocation has finished
     executor: ResolvedExecutor | None = None  # where tasks run; None for a stage that needs no worker
+    requires: Mapping[str, str] = field(default_factory=dict)
+    """The modules that workers need, each with what needs it."""
     overwrite: bool = False
     deadline: float | None = None
     site: Mapping[str, object] = field(default_factory=dict)
@@ -139,7 +141,8 @@ class Workspace:
         return self.job.folder / "output.xyz" if self.job.output == "-" else Path(self.job.output)
 
     def session(self, tick: Callable[[], None] | None = None, executor: ResolvedExecutor | None = None) -> Session:
-        """A Parsl session for this job's executor, or for another."""
+        """A Parsl session for this job's executor, or for another. Raises BadConfig where workers lack a module."""
+        packages.require(executor or self.executor, self.job.requires)
         return Session(executor or self.executor, self.job.folder, self.job.deadline, tick)
 
     def context(self, executor: ResolvedExecutor | None = None) -> Context:

@@ -40,6 +40,11 @@ class Method:
         return str(Path(self.name).absolute()) if self._own else self.module.__name__
 
     @property
+    def requirements(self) -> dict[str, str]:
+        """The modules that workers need for it, each with its name."""
+        return dict.fromkeys(self.module.REQUIRES, f"the reference {self.name}")
+
+    @property
     def _own(self) -> bool:
         return self.name.endswith(".py")
 

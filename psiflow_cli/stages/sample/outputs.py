@@ -25,6 +25,12 @@ LIMITS = ("force", "temperature", "distance", "spread", "nan")
 """The kinds of stop that say something about the model; the others are the machine's."""
 
 
+def needs(outputs: Outputs) -> dict[str, str]:
+    """The modules without which a file cannot be written, each with its option."""
+    parquet = (outputs.properties or "").lower().endswith(".parquet")
+    return ({"matplotlib": "--plot"} if outputs.plot else {}) | ({"pyarrow": "--properties"} if parquet else {})
+
+
 @dataclass(frozen=True)
 class WorkerTask:
     """A file that is made where matplotlib and pyarrow are."""
