@@ -18,23 +18,50 @@ class Verbosity:
     debug = False
 
 
+def open_streams() -> None:
+    """Stand-ins for streams that the shell has closed (`2>&-`): else the next file to be opened would take their place.
+
+    What is for stderr is lost then; stdout cannot be written, which is an error only where there is something to write.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)  # the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+def abandon_stdout() -> None:
+    """Let nothing that is still to be written there fail once more when Python exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def say(line: str) -> None:
+    """A line on stderr; where that cannot be written (a full disk, a reader who has gone), the work goes on without."""
+    try:
+        click.echo(line, err=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 def note(text: str) -> None:
     """One line, unless --quiet."""
     if not Verbosity.quiet:
-        click.echo(f"psiflow: {text}", err=True)
+        say(f"psiflow: {text}")
 
 
 def detail(text: str) -> None:
     """One line with --verbose."""
     if Verbosity.verbose:
-        click.echo(f"psiflow: {text}", err=True)
+        say(f"psiflow: {text}")
 
 
 def problem(message: str, hint: str = "") -> None:
     """An error as the contract shows it: what and where, then what to do."""
-    click.echo(f"psiflow: {message}", err=True)
+    say(f"psiflow: {message}")
     if hint:
-        click.echo(f"  hint: {hint}", err=True)
+        say(f"  hint: {hint}")
 
 
 def echo_json(data: object, indent: int | None = None) -> None:

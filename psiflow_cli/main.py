@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from psiflow_cli import __version__, errors
+from psiflow_cli import __version__, console, errors
 from psiflow_cli.commands.data import atomic_energies, check, label, rattle, select, split
 from psiflow_cli.commands.models import compare, evaluate, model, train
 from psiflow_cli.commands.runs import cancel, clean, report, status
@@ -27,6 +27,7 @@ class Psiflow(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
         extra.pop("standalone_mode", None)
+        console.open_streams()
         gc.freeze()  # what is loaded by now stays; looking at it again at the end would take a tenth of --help
         if "_PSIFLOW_COMPLETE" in os.environ:
             from psiflow_cli import completion
@@ -64,7 +65,7 @@ def explain(error: BaseException) -> int:
         problem(error.message, error.hint)
         return error.exit_code
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        click.echo(error.format_message(), err=True)
+        console.say(error.format_message())
         return errors.USAGE
     if isinstance(error, click.ClickException):
         ctx = getattr(error, "ctx", None)
@@ -74,10 +75,11 @@ def explain(error: BaseException) -> int:
         problem("interrupted")
         return errors.INTERRUPTED
     if isinstance(error, BrokenPipeError):
-        # the reader of our stdout has gone; what a shell reports for SIGPIPE
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
+        console.abandon_stdout()  # its reader has gone
+        return 141  # what a shell reports for SIGPIPE
     if isinstance(error, OSError):
+        if not error.filename:
+            console.abandon_stdout()  # it may be what cannot be written
         return _explain_os(error)
     from psiflow_cli import registry
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
 
+from psiflow_cli import errors
 from psiflow_cli.main import main
+from tests.commands.inputs import PSIFLOW, copper
+from tests.faults.runs import SITE
 
 GROUPS = [name for name, command in main.commands.items() if isinstance(command, click.Group)]
 
@@ -29,3 +35,28 @@ def test_a_mistyped_command_is_told_the_nearest(typed: str, meant: str) -> None:
     done = CliRunner().invoke(main, [typed, "in.xyz"])
     assert done.exit_code == 2
     assert done.stderr == f"psiflow: no command '{typed}'\n  hint: did you mean '{meant}'?\n"
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "label", "wrong"),
+    [
+        ("2>&-", 0, 0, 2),
+        ("2>/dev/full", 0, 0, 2),
+        (">&-", errors.IO_ERROR, 0, 2),
+        (">/dev/full", errors.IO_ERROR, 0, 2),
+        ("<&- >&- 2>&-", errors.IO_ERROR, 0, 2),
+    ],
+)
+def test_streams_that_are_closed_or_full(tmp_path: Path, redirection: str, status: int, label: int, wrong: int) -> None:
+    """What is said on stderr may be lost; results on stdout may not."""
+    (tmp_path / "in.xyz").write_text(copper(1))
+    words = "--reference emt --site ./threads.toml -o out.xyz"
+    (tmp_path / "threads.toml").write_text(SITE.format(executor="threads", resources="", more=""))
+    for command, code in (("status", status), (f"label in.xyz {words}", label), ("no-such-command", wrong)):
+        done = subprocess.run(
+            ["sh", "-c", f"{PSIFLOW} {command} {redirection}"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == code, command
+        assert "Traceback" not in done.stderr
+        assert "ignored" not in done.stderr
+    assert (tmp_path / "out.xyz").read_text().count("energy=") == 1
