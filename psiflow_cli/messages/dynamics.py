@@ -78,7 +78,7 @@ class Violation(TypedDict):
     """What is wrong with a walker."""
 
     reason: str
-    kind: str  # `force`, `temperature`, `distance`, `spread`, `nan`, or a class of failure
+    kind: str  # `force`, `temperature`, `distance`, `spread`, `cell`, `nan`, or a class of failure
 
 
 class Stop(Violation):

@@ -48,8 +48,9 @@ def command(
 
     The output has every frame where it ended, with model_energy, model_forces, model_stress, max_force (eV/Å, on an
     atom that may move), relax_steps and relax_converged. A frame that needs more steps is there, too, with
-    relax_converged=F, and counts as failed; to go on with it, relax the output. Frames that explode go to a file of
-    their own. Of one frame, OUTPUT may be a POSCAR or CONTCAR, too, with its selective dynamics.
+    relax_converged=F, and counts as failed; to go on with it, relax the output. Frames that explode, or whose cell
+    becomes ten times larger or smaller by its volume or by a width, go to a file of their own. Of one frame, OUTPUT may
+    be a POSCAR or CONTCAR, too, with its selective dynamics.
 
     \b
     Examples:

@@ -103,9 +103,10 @@ def command(
 ) -> None:
     """Run molecular dynamics from FRAMES with a model.
 
-    Every walker has its own random numbers; one that explodes is stopped, and its unphysical frames are left out. The
-    output has the walkers one after another, without the frames they started from. A committee moves its walkers by the
-    mean of its members; each frame has their spread, model_energy_std and, of each atom, model_forces_std.
+    Every walker has its own random numbers; one that explodes is stopped, and its unphysical frames are left out; so is
+    one whose cell becomes ten times larger or smaller than at the start, by its volume or by a width. The output has
+    the walkers one after another, without the frames they started from. A committee moves its walkers by the mean of
+    its members; each frame has their spread, model_energy_std and, of each atom, model_forces_std.
 
     Atoms whose move_mask is F do not move; a masses column replaces the usual masses.
 

@@ -19,13 +19,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, cast
 
-from psiflow_cli.worker.md import velocities
+from psiflow_cli.worker.md import limits, velocities
 
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
 
-    from psiflow_cli.messages import MDJob
+    from psiflow_cli.messages import MDJob, Vectors
 
     Variables = dict[str, float | list[float] | list[list[float]]]
     """An integrator's own, beside positions and momenta, as builtins."""
@@ -78,6 +78,8 @@ class Isotropic(AseClass):  # type: ignore[misc]
     """A cell that keeps its shape; `p_eps` and the force on it are numbers, in eV·(ASE's time) and eV."""
 
     p_eps: Any
+    first_cell: Vectors | None = None
+    """Where the walker's began (Å): see `limits.CELL`."""
 
     def step(self) -> None:
         """Forces, cell and momenta, positions, noise, and the same backwards."""
@@ -95,6 +97,7 @@ class Isotropic(AseClass):  # type: ignore[misc]
 
     def _update_accel(self) -> None:
         """Have the model's results; the stress first, as a model may leave it out where only forces are asked for."""
+        limits.check_cell(self.first_cell, self.atoms.cell.array)
         self.stress = self.atoms.get_stress(voigt=False)
         super()._update_accel()
 

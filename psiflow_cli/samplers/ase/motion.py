@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from psiflow_cli import voigt
-from psiflow_cli.samplers.ase import integrators, nose_hoover
+from psiflow_cli.samplers.ase import barostats, integrators, nose_hoover
 from psiflow_cli.worker.md import frame_record, limits, velocities
 from psiflow_cli.worker.md.validation import MOVES_CELL
 from psiflow_cli.worker.md.walker import MovingWalker, model_stress, start_atoms
@@ -72,6 +72,8 @@ class AseWalker(MovingWalker):
         self.atoms.calc = self.shared
         try:
             self._move(end)
+        except limits.CellLost as lost:
+            self.stop(lost.violation)
         except Exception as error:
             # A calculator may refuse positions that are no numbers; that is the walker's end, not the worker's.
             if not math.isfinite(float(self.atoms.positions.sum())):
@@ -90,6 +92,8 @@ class AseWalker(MovingWalker):
         kick = np.full((len(atoms), 1), integrators.half_kick(job) * units.fs)
         kick[self.fixed] = 0.0
         md = integrators.make(atoms, job, self.target_temperature(begin), dof, self.rng, self.more)
+        if isinstance(md, (barostats.Isotropic, nose_hoover.MovingCell)):
+            md.first_cell = self.start["cell"]
         # Not `md.run`, which asks for the forces once more after each step, and compares all atoms to find them made.
         for step in range(begin, end + 1):
             self.step = step

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.samplers.ase.barostats import AseClass, cell_mass, with_volume, without_trace
 from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.md import limits
 from psiflow_cli.worker.md.velocities import KB
 
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
 
-    from psiflow_cli.messages import MDJob
+    from psiflow_cli.messages import MDJob, Vectors
     from psiflow_cli.samplers.ase.barostats import Variables
 
 CHAIN = "_thermostat._p_eta"  # where ASE has the momenta of a thermostat's chain
@@ -115,12 +116,15 @@ class MovingCell(AseClass):  # type: ignore[misc]
     _evaluated: np.ndarray | None = None
     """The positions that the model's results are of; ASE makes a new array of them where they move."""
 
+    first_cell: Vectors | None = None
+    """Where the walker's began (Å): see `limits.CELL`."""
     _forces: np.ndarray
 
     def _evaluate(self) -> None:
         """Have the model's results, once a step; the stress first, as a model may leave it out of the forces' call."""
         if self._evaluated is not self._q:
             self._update_atoms()
+            limits.check_cell(self.first_cell, self.atoms.cell.array)
             self._stress = self.atoms.get_stress(voigt=False)
             self._forces = self.atoms.get_forces()
             self._evaluated = self._q

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.md import limits
 from psiflow_cli.worker.md.walker import model_stress
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class ModelForceField:
     def __init__(self, atoms: Atoms, calculator: Calculator | None, cell_moves: bool, batched: Batched | None):
         """`calculator` or `batched` answers."""
         self.atoms, self.calculator, self.cell_moves, self.batched = atoms, calculator, cell_moves, batched
+        self.first_cell = atoms.cell.array.copy()
         self.bead_numbers: dict[int, int] = {}  # which bead a request of i-PI's is about
         self.predicted: list[BeadForces] = []  # of each bead, once all have been asked for
         self.wants_stress = False  # whether the next positions are to have a stress, if the model has one
@@ -88,6 +90,7 @@ class ModelForceField:
         """Ask the model about every bead that waits."""
         waiting, self._waiting = sorted(self._waiting.items()), {}
         if self.cell_moves:
+            limits.check_cell(self.first_cell, cell)
             self.atoms.set_cell(cell)
         if self.batched is not None:
             places = [positions for _, (positions, _) in waiting]

@@ -72,6 +72,8 @@ class RingPolymerWalker(MovingWalker):
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # an exploding walker is judged below
                 self._move(end)
+        except limits.CellLost as lost:
+            self.stop(lost.violation)
         except Exception:
             # Neither a calculator nor i-PI may take what is no number; that is the walker's end, not the worker's.
             if self.rings.finite():

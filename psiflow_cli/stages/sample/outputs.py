@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.core.workspace import Workspace
 
 INTEGERS = ("walker", "bead", "step")
-LIMITS = ("force", "temperature", "distance", "spread", "nan")
+LIMITS = ("force", "temperature", "distance", "spread", "cell", "nan")
 """The kinds of stop that say something about the model; the others are the machine's."""
 
 

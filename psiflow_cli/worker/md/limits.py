@@ -1,4 +1,4 @@
-"""When a walker has left what its model can describe: limits on force, temperature and interatomic distance."""
+"""When a walker has left what its model can describe: limits on force, temperature, interatomic distance and cell."""
 
 from __future__ import annotations
 
@@ -12,10 +12,21 @@ if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
 
-    from psiflow_cli.messages import Limits, Violation
+    from psiflow_cli.messages import Limits, Vectors, Violation
     from psiflow_cli.worker.md.frame_record import Spread
 
     NeighbourList = Callable[[str, Atoms, float], np.ndarray]
+
+CELL = 10.0
+"""A cell whose volume, or width along an axis, has become so many times larger or smaller is lost."""
+
+
+class CellLost(Exception):
+    """A cell that the model is not to be asked about: its atoms' neighbours might not fit into any memory."""
+
+    def __init__(self, violation: Violation) -> None:
+        super().__init__(violation["reason"])
+        self.violation = violation
 
 
 def broken_by_step(
@@ -65,6 +76,35 @@ def overlap(limits: Limits, atoms: Atoms) -> Violation | None:
     if nearest < limit:
         return {"reason": f"distance {nearest:.4g} Å < {limit:g} Å", "kind": "distance"}
     return None
+
+
+def cell_lost(first: Vectors | np.ndarray, now: np.ndarray) -> Violation | None:
+    """Whether a cell has become another thing than it was; both are three vectors in Å."""
+    import numpy as np
+
+    before, after = _sizes(np.asarray(first, dtype=float)), _sizes(np.asarray(now, dtype=float))
+    for name, old, new in zip(("volume", *(f"width along {axis}" for axis in "abc")), before, after, strict=True):
+        if not math.isfinite(new):
+            return {"reason": "cell not finite", "kind": "nan"}
+        if not old / CELL < new < old * CELL:
+            return {"reason": f"cell lost: its {name} is {new / old:.3g} times what it was", "kind": "cell"}
+    return None
+
+
+def check_cell(first: Vectors | np.ndarray | None, now: np.ndarray) -> None:
+    """Raise CellLost for a cell that the model is not to be asked about; None for the first one: of any size."""
+    if first is not None and (lost := cell_lost(first, now)):
+        raise CellLost(lost)
+
+
+def _sizes(cell: np.ndarray) -> list[float]:
+    """The volume (Å³) and the three widths (Å) of a cell, shape (3, 3)."""
+    import numpy as np
+
+    volume = abs(float(np.linalg.det(cell)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        widths = volume / np.linalg.norm(np.cross(np.roll(cell, -1, axis=0), np.roll(cell, -2, axis=0)), axis=1)
+    return [volume, *map(float, widths)]
 
 
 def _nearest(atoms: Atoms, limit: float) -> float:
