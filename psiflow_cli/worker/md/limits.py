@@ -101,8 +101,8 @@ def _sizes(cell: np.ndarray) -> list[float]:
     """The volume (Å³) and the three widths (Å) of a cell, shape (3, 3)."""
     import numpy as np
 
-    volume = abs(float(np.linalg.det(cell)))
     with np.errstate(divide="ignore", invalid="ignore"):
+        volume = abs(float(np.linalg.det(cell)))
         widths = volume / np.linalg.norm(np.cross(np.roll(cell, -1, axis=0), np.roll(cell, -2, axis=0)), axis=1)
     return [volume, *map(float, widths)]
 

@@ -13,7 +13,7 @@ pytest.importorskip("ase")
 
 from ase import Atoms  # noqa: E402
 
-from psiflow_cli.worker.md.limits import broken_by_step, broken_by_structure, overlap  # noqa: E402
+from psiflow_cli.worker.md.limits import broken_by_step, broken_by_structure, cell_lost, overlap  # noqa: E402
 
 FREE = {"force": None, "temperature": None, "distance": None}
 
@@ -110,3 +110,22 @@ def test_a_misfit_is_a_distance_where_atoms_are_given_or_else_a_spread() -> None
     assert broken_by_structure(FREE | {"spread": 0.1}, near, spread) == violation
     assert broken_by_structure(limits, None, None) is None
     assert broken_by_structure(FREE, near, spread) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "lost"),
+    [
+        ([[4, 0, 0], [0, 4, 0], [0, 0, 4]], ""),
+        ([[2, 0, 0], [0, 2, 0], [0, 0, 2.0]], ""),
+        ([[1.8, 0, 0], [0, 1.8, 0], [0, 0, 1.8]], "volume"),
+        ([[9, 0, 0], [0, 9, 0], [0, 0, 9]], "volume"),
+        ([[0.3, 0, 0], [0, 8, 0], [0, 0, 9]], "width along a"),  # thin, at about the same volume
+        ([[4, 0, 0], [100, 4, 0], [0, 0, 4]], "width along a"),  # sheared
+        ([[4, 0, 0], [4, 0, 0], [0, 0, 4]], "volume"),  # flat
+        ([[math.nan, 0, 0], [0, 4, 0], [0, 0, 4]], "not finite"),
+    ],
+)
+def test_a_cell_is_lost_by_its_volume_or_a_width(now: list[list[float]], lost: str) -> None:
+    found = cell_lost([[4.0, 0, 0], [0, 4.0, 0], [0, 0, 4.0]], np.array(now, dtype=float))
+    assert lost in found["reason"] if lost and found else not lost
+    assert bool(found) == bool(lost)
