@@ -83,7 +83,9 @@ def _load_file(path: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise NoInput(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
-    _own_files.add(path)
+    _own_files.update([path, *beside(path)])
+    if (folder := os.path.dirname(os.path.abspath(path))) not in sys.path:
+        sys.path.append(folder)  # what lies beside it, it may import: see `beside`
     keeps_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is left beside the user's file
     try:
         spec.loader.exec_module(module)
@@ -92,6 +94,35 @@ def _load_file(path: str) -> ModuleType:
     finally:
         sys.dont_write_bytecode = keeps_bytecode
     return module
+
+
+def beside(path: str) -> list[str]:
+    """The Python files in the folder of the user's own file that it imports, anywhere in it, and those that they do."""
+    import ast
+
+    folder, found, waiting = os.path.dirname(os.path.abspath(path)), set(), [os.path.abspath(path)]
+    while waiting:
+        try:
+            with open(waiting.pop(), "rb") as stream:
+                tree = ast.parse(stream.read())
+        except (OSError, SyntaxError, ValueError):
+            continue  # it is said when it is imported
+        names: set[str] = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                names.add(node.module or "")
+        for name in {name.partition(".")[0] for name in names} - {""}:
+            package = os.path.join(folder, name)
+            files = [f"{package}.py"] if os.path.isfile(f"{package}.py") else []
+            if os.path.isfile(os.path.join(package, "__init__.py")):
+                files = [
+                    os.path.join(at, each) for at, _, all_ in os.walk(package) for each in all_ if each.endswith(".py")
+                ]
+            waiting += [file for file in files if file not in found]
+            found.update(files)
+    return sorted(found - {os.path.abspath(path)})
 
 
 def own_fault(error: BaseException) -> BadData | None:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psiflow_cli import registry
 from psiflow_cli.errors import BAD_DATA, BadData, PsiflowError
 from psiflow_cli.protocols import HasIdentity, Locates, Reference, RunsAs
 from psiflow_cli.runtime.request import fingerprint, sha256
@@ -60,8 +61,11 @@ class Method:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What goes into the frames as `psiflow_reference`; a file of the user's own is part of what it is."""
-        source = [sha256(Path(self.name))] if self._own else []
+        """What goes into the frames as `psiflow_reference`; a file of the user's own is part of what it is.
+
+        So is what it imports that lies beside it.
+        """
+        source = [sha256(Path(file)) for file in (self.name, *registry.beside(self.name))] if self._own else []
         return f"{self.stem}-{fingerprint([self.stem, self.identity, *source])[:12]}"
 
 

@@ -73,6 +73,9 @@ def resolve(target: str) -> Callable[..., object]:
     with _loading:  # tasks may run in threads: none may see a module that is half there
         module = sys.modules.get(name)
         if module is None:
+            if (folder := os.path.dirname(name)) not in sys.path:
+                sys.path.append(folder)  # what lies beside a file of the user's own, it may import
+            sys.dont_write_bytecode = True  # and nothing is left there
             spec = importlib.util.spec_from_file_location(name, name)
             if spec is None or spec.loader is None:
                 raise ImportError(name)
