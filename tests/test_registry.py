@@ -34,7 +34,8 @@ def test_files_beside_a_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     mine = str(tmp_path / "mine.py")
     assert registry.beside(mine) == sorted(map(str, [tmp_path / "own_helper.py", *package.iterdir()]))
     method = Method(mine, registry.load("references", mine), {})
+    before = method.fingerprint
     (package / "part.py").write_text("value = 2\n")
-    assert Method(mine, method.module, {}).fingerprint != method.fingerprint
+    assert Method(mine, method.module, {}).fingerprint != before
     assert call.resolve(f"{mine}:label")([], {}, {}) == 2
     assert {path.name for path in tmp_path.iterdir()} == {"mine.py", "own_helper.py", "own_package", "other.py"}

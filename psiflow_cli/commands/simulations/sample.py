@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -11,7 +10,7 @@ import click
 from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles, runner, sampled
 from psiflow_cli.console import echo_json
-from psiflow_cli.errors import NoInput, UsageError
+from psiflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -125,15 +124,18 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.sample import config as sampling_file
     from psiflow_cli.stages.sample import engines, stage
+    from psiflow_cli.stages.sample.plumed import read as read_plumed
     from psiflow_cli.stages.sample.request import Sampling
     from psiflow_cli.stages.sample.walkers import starts
 
     loaded = bundles.load(name, trust)
+    bias, bias_files = read_plumed(plumed) if plumed else (None, {})
     hottest = max(max(pair) for pair in temperature)
     dynamics = cast("Dynamics", {
         **dynamics_options,
         **sampling_file.read(config),
-        "plumed": _text(plumed),
+        "plumed": bias,
+        **({"plumed_files": bias_files} if bias_files else {}),
         "ramp_steps": steps if any(first != last for first, last in temperature) else None,
         "limits": {
             "force": max_force,
@@ -194,18 +196,6 @@ def _check(sampling: Sampling) -> None:
             f"--exchange between {walkers} walkers at {len(temperatures)} temperatures",
             "name two temperatures or more, as in --temperature 300,330,363, and as many walkers or a multiple",
         )
-
-
-def _text(path: str | None) -> str | None:
-    if path is None:
-        return None
-
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise NoInput(f"{path}: not UTF-8 text (byte {error.start})", "name a file of PLUMED's") from None
-    except OSError as error:
-        raise NoInput(f"{path}: {error.strerror or error}", "name a file of PLUMED's") from None
 
 
 def _said(summary: Summary) -> str:

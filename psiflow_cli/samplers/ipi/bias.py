@@ -63,6 +63,9 @@ class Bias:
         self.step, self.energy = 0, 0.0
         self._cut_back(sizes)
         (self.folder / "plumed.dat").write_text(job["plumed"] or "", encoding="utf-8")
+        for name, text in job.get("plumed_files", {}).items():
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).write_text(text, encoding="utf-8")
         with self._in_folder():
             self.plumed = _kernel()
             try:
@@ -134,6 +137,8 @@ class Bias:
         """Leave of PLUMED's files what the checkpoint counts."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
         for path in self.folder.iterdir():
+            if path.is_dir():
+                continue  # of files that the input names
             if sizes is None or path.name not in sizes:
                 path.unlink()
             elif path.stat().st_size > sizes[path.name]:
