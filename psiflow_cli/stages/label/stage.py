@@ -114,7 +114,8 @@ def _reuse(labelling: Labelling, workspace: Workspace) -> Reuse:
     The journal knows a frame only by its exact numbers. What passed through another program since is in the output.
     """
     own = str(workspace.output)
-    there = os.path.exists(own) and not (labelling.job.overwrite or labelling.strict_version)
+    has_frames = os.path.exists(own) and os.path.getsize(own) > 0  # there are none where every frame failed
+    there = has_frames and not (labelling.job.overwrite or labelling.strict_version)
     files = labelling.taken_from, own if there else None
     return Reuse(labelling.method.fingerprint, labelling.work.inputs, *files, workspace.read)
 
