@@ -121,4 +121,8 @@ def rewrite(source: Path, kind: str, made: Path, executor: ResolvedExecutor | No
 
 def _python(executor: ResolvedExecutor | None, folders: list[Path]) -> list[str]:
     """The command of a Python that has ASE: that of the workers, where a stage has any."""
-    return [sys.executable] if executor is None else [*executor.isolation, *container.words(executor, *folders), executor.python]
+    return (
+        [sys.executable]
+        if executor is None
+        else [*executor.isolation, *container.words(executor, *folders), executor.python]
+    )

@@ -115,7 +115,8 @@ def _reuse(labelling: Labelling, workspace: Workspace) -> Reuse:
     """
     own = str(workspace.output)
     has_frames = os.path.exists(own) and os.path.getsize(own) > 0  # there are none where every frame failed
-    there = has_frames and not (labelling.job.overwrite or labelling.strict_version)
+    anew = labelling.job.overwrite or labelling.strict_version or not workspace.executor.run.cache
+    there = has_frames and not anew
     files = labelling.taken_from, own if there else None
     return Reuse(labelling.method.fingerprint, labelling.work.inputs, *files, workspace.read)
 

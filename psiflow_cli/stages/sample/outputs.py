@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.stages.core import single
 from psiflow_cli.stages.sample import averages
-from psiflow_cli.stages.sample.request import Sampling
+from psiflow_cli.stages.sample.request import Outputs, Sampling
 from psiflow_cli.stages.sample.trajectories import COLUMNS, Recorded
 from psiflow_cli.worker.md import checkpoint
 
