@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from psiflow_cli import __version__, registry
 from psiflow_cli.errors import BadConfig
+from psiflow_cli.site.executor import ResolvedExecutor
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import EnvironmentMarker
@@ -18,6 +22,10 @@ if TYPE_CHECKING:
 MARKER = "psiflow-env.json"
 """In every environment that psiflow began; it has the key `finished` once all is installed and was tried."""
 DISTRIBUTION = "psiflow-cli"
+_TIMEOUT_S = 60
+_ASK = "import sys; from importlib.util import find_spec; print(*(n for n in sys.argv[1:] if not find_spec(n)))"
+_REQUIREMENTS = {"torch_sim": "torch-sim-atomistic", "mace": "mace-torch", "allegro": "nequip-allegro"}
+"""What pip calls a module whose distribution has another name."""
 
 
 class Versions(TypedDict):
@@ -166,8 +174,6 @@ def python_for(family: str, executor: str) -> str:
 
 def _has(module: str) -> bool:
     """Whether the command's own process could import a package, without doing so."""
-    from importlib.util import find_spec
-
     return find_spec(module.partition(".")[0]) is not None
 
 
@@ -185,3 +191,28 @@ def _hint(family: str, missing: list[str]) -> str:
     beside = "".join(f" --with {name}" for name in missing if name != "ase")  # every family's has it
     other = f"{sys.executable} -m pip install {' '.join(missing)}"
     return f"psiflow env create mace{beside}, or {other}, or name an [environments.NAME] that has it"
+
+
+def require(executor: ResolvedExecutor, needs: Mapping[str, str]) -> None:
+    """Raise BadConfig where a module is missing; `needs` is {module: what needs it, such as an option}.
+
+    Containers are not asked, nor is a Python that does not run on this host: there the task itself will tell.
+    """
+    for module in _lacks(executor, list(needs)):
+        place = f"[environments.{name}]" if (name := executor.table.environment) else executor.python
+        problem = f"{needs[module]} needs {module}, which is not installed where the workers run ({place})"
+        without = f", or leave {needs[module]} out" if needs[module].startswith("--") else ""
+        raise BadConfig(problem, f"{executor.python} -m pip install {_REQUIREMENTS.get(module, module)}{without}")
+
+
+def _lacks(executor: ResolvedExecutor, modules: list[str]) -> list[str]:
+    if executor.python == sys.executable:
+        return [module for module in modules if find_spec(module) is None]
+    if executor.environment.container or not modules:
+        return []
+    argv = [*executor.isolation, executor.python, "-c", _ASK, *modules]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, cwd="/", check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.split() if done.returncode == 0 else []

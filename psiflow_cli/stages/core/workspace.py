@@ -16,8 +16,9 @@ from psiflow_cli import extxyz, formats
 from psiflow_cli.errors import CannotCreate, NoInput
 from psiflow_cli.runtime import request, rundir
 from psiflow_cli.runtime.session import Session
+from psiflow_cli.site import environments
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.stages.core import foreign, packages
+from psiflow_cli.stages.core import foreign
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -142,7 +143,7 @@ class Workspace:
 
     def session(self, tick: Callable[[], None] | None = None, executor: ResolvedExecutor | None = None) -> Session:
         """A Parsl session for this job's executor, or for another. Raises BadConfig where workers lack a module."""
-        packages.require(executor or self.executor, self.job.requires)
+        environments.require(executor or self.executor, self.job.requires)
         return Session(executor or self.executor, self.job.folder, self.job.deadline, tick)
 
     def context(self, executor: ResolvedExecutor | None = None) -> Context:

@@ -10,8 +10,8 @@ from psiflow_cli.console import Progress
 from psiflow_cli.runtime import journal
 from psiflow_cli.runtime.request import fingerprint as fingerprint_of
 from psiflow_cli.runtime.session import Outcome, Session, Task
+from psiflow_cli.site import environments
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.stages.core import packages
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.stages.sample import engines, outputs, walkers
 from psiflow_cli.stages.sample.engines import Plan
@@ -30,7 +30,7 @@ def run(sampling: Sampling, workspace: Workspace) -> Summary:
     """Move every walker to the end, or to where a limit stopped it."""
     all_walkers = walkers.starts(sampling, workspace)
     names = engines.engines_for(sampling, all_walkers)
-    packages.require(workspace.executor, {**engines.needs(sampling, names), **outputs.needs(sampling.outputs)})
+    environments.require(workspace.executor, {**engines.needs(sampling, names), **outputs.needs(sampling.outputs)})
     decisive = [sampling.dynamics, sampling.model.fingerprint, [w.message for w in all_walkers]]
     fingerprint = workspace.run.key(fingerprint_of(decisive))
     workspace.run.begin(len(all_walkers) * sampling.steps)
