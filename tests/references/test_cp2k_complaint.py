@@ -50,7 +50,7 @@ TEMPLATE = """\
 MISTAKES = {
     "keyword": ("CUTOFF", "CUTOF", 7, "unknown keyword CUTOF in section MGRID"),
     "keyword of OT": ("MINIMIZER", "MINIMISER", 14, "unknown keyword MINIMISER in section OT"),
-    "section": ("&SCF\n", "&SFC\n&END\n&SCF\n", 9, "unknown subsection SFC of section DFT"),
+    "section": ("MINIMIZER DIIS", "&LINESEARCH\n&END", 14, "unknown subsection LINESEARCH of section OT"),
     "value": ("ATOMIC", "ATOMIK", 12, "invalid value for enumeration:ATOMIK"),
     "functional": ("PADE\n", "PAD\n", 18, "invalid value for enumeration:PAD"),
     "unit": ("[Ry]", "[Rydb]", 7, "Unknown unit: Rydb"),

@@ -165,6 +165,60 @@ def test_unconverged(scf: str) -> None:
         assert found[0] == "unconverged"
 
 
+NOT_CONVERGED = {
+    # as 2023.1 and 2025.1 print it, and what a user reads
+    "linear scaling": ("\n SCF not converged! \n", "the SCF did not converge"),
+    "constrained DFT": (
+        CONVERGED + "  CDFT SCF loop FAILED to converge after   2 iterations\n",
+        "the SCF did not converge",
+    ),
+    "forces of MP2": (CONVERGED + "   Z-Vector equations NOT converged in   20 steps\n", "Z-Vector equations NOT"),
+    "forces of a correction": (
+        CONVERGED + "   The linear solver didn't converge! Maximum number of iterations reached.\n",
+        "CP2K says: The linear solver didn't converge! Maximum number of iterations reached.",
+    ),
+    "solver of 2023.1": (CONVERGED + "  The linear solver didnt converge! Maximum number\n", "linear solver didnt"),
+    "adaptive basis": (CONVERGED + " *** WARNING in pao_main.F:295 :: PAO not converged! ***\n", "PAO not converged!"),
+    "localized orbitals": (CONVERGED + box("Optimization not converged!"), "CP2K says: Optimization not converged!"),
+    "solvent": (
+        "   SCCS| Iteration cycle converged in 6 steps\n   SCCS| Iteration cycle did not converge in 9 steps\n"
+        + CONVERGED,
+        "CP2K says: SCCS| Iteration cycle did not converge in 9 steps",
+    ),
+    "dielectric": (
+        "   POISSON| No convergence achieved within the maximum number of iterations.\n" + CONVERGED,
+        "POISSON| No convergence achieved",
+    ),
+    "a guess alone": ("", "the log shows no converged SCF"),
+}
+
+
+@pytest.mark.parametrize(("scf", "message"), NOT_CONVERGED.values(), ids=NOT_CONVERGED)
+def test_what_else_can_fail_to_converge(scf: str, message: str) -> None:
+    for log in (OLD, NEW):
+        problem = output.failed(log.replace(CONVERGED, scf), 0)
+        assert problem is not None
+        assert problem[0] == "unconverged"
+        assert message in problem[1]
+
+
+@pytest.mark.parametrize(
+    "scf",
+    [
+        "   SCCS| Iteration cycle did not converge in 9 steps\n   SCCS| Iteration cycle converged in 6 steps\n"
+        + CONVERGED,
+        "   POISSON| No convergence achieved\n   POISSON| Poisson solver converged in 6 iterations.\n" + CONVERGED,
+        CONVERGED + " *** WARNING in qs_loc.F:1 :: LOCALIZATION! loop did not converge within the maximum ***\n",
+        CONVERGED + "  The precon solver didnt converge! Maximum number of iterations reached.\n",
+        " -------------------------------- ALMO SETTINGS --------------------------------\n",
+        "\n Diagonalization                      Time:       0.01       -5.0687000000\n",
+    ],
+)
+def test_what_need_not_converge(scf: str) -> None:
+    for log in (OLD, NEW):
+        assert output.failed(log.replace(CONVERGED, scf), 0) is None
+
+
 def test_an_outer_loop_that_converges_late() -> None:
     late = LEAVING + CONVERGED + "  outer SCF loop converged in   4 iterations or   10 steps\n"
     assert output.failed(OLD.replace(CONVERGED, late), 0) is None

@@ -129,7 +129,7 @@ BROKEN = {
         TEMPLATE.replace("&SUBSYS", "&SUBSYS\n&TOPOLOGY\nMULTIPLE_UNIT_CELL 2 2 1\n&END", 1),
         "11: MULTIPLE_UNIT_CELL 2 2 1 in &TOPOLOGY: a frame is labelled with the atoms that it has",
     ),
-    "method": (TEMPLATE.replace("METHOD QS", "METHOD FIST"), "1: METHOD FIST"),
+    "method": (TEMPLATE.replace("METHOD QS", "METHOD FIST"), "2: METHOD FIST"),
     "multiplicity": (TEMPLATE.replace("&MGRID", "MULTIP two\n&MGRID"), "5: MULTIP two is not a whole number"),
     "unset variable": ("\n" + TEMPLATE.replace("150", "${CUT}"), "7: the variable CUT is not set"),
     "endif": ("@ENDIF\n" + TEMPLATE, "1: @ENDIF without @IF"),

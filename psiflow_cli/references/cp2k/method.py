@@ -9,26 +9,13 @@ import re
 from pathlib import Path
 
 from psiflow_cli.errors import UsageError, nearest
-from psiflow_cli.references.cp2k import files, preprocess, properties, template
+from psiflow_cli.references.cp2k import files, preprocess, properties, sections, template
+from psiflow_cli.references.cp2k.sections import CONTROLLED
 from psiflow_cli.references.cp2k.structure import atoms, cell, kinds
 from psiflow_cli.references.cp2k.template import Keyword, Section, Settings
 
 _INTEGER = re.compile("[-+]?[0-9]+")
 OPTIONS = ("box", "reuse_uks")
-CONTROLLED = {
-    "GLOBAL": "RUN_TYPE PROJECT PROJECT_NAME PRINT_LEVEL IOLEVEL PROGRAM PROGRAM_NAME WALLTIME WALLTI ECHO_INPUT "
-    "ECHO_ALL_HOSTS OUTPUT_FILE_NAME CALLGRAPH CALLGRAPH_FILE_NAME TRACE TRACE_MASTER TRACE_MAX TRACE_ROUTINES "
-    "PRINT TIMINGS REFERENCES PROGRAM_RUN_INFO",
-    "FORCE_EVAL": "PRINT RESCALE_FORCES",
-    "FORCE_EVAL/DFT": "WFN_RESTART_FILE_NAME RESTART_FILE_NAME REAL_TIME_PROPAGATION",
-    "FORCE_EVAL/DFT/LS_SCF": "RESTART_READ RESTART_WRITE",
-    "FORCE_EVAL/SUBSYS": "COORD VELOCITY TOPOLOGY SHELL_COORD SHELL_VELOCITY CORE_COORD CORE_VELOCITY COLVAR PRINT "
-    "RNG_INIT SEED",
-    "FORCE_EVAL/SUBSYS/CELL": "A B C ABC ALPHA_BETA_GAMMA ANGLES CELL_FILE_NAME CELL_FILE_FORMAT PERIODIC "
-    "MULTIPLE_UNIT_CELL SYMMETRY CANONICALIZE",
-}
-"""What comes from the frame or from psiflow, by section; &CELL_REF stays, as it belongs to the method."""
-QUICKSTEP = ("", "QS", "QUICKSTEP")
 STRESS = ("NONE", "ANALYTICAL", "NUMERICAL")
 _EXAMPLE = "as in FORCE_EVAL/DFT/SCF/MAX_SCF=200; without a value the keyword or section is removed"
 
@@ -41,8 +28,9 @@ def load(input_file: Path, options: dict[str, str]) -> tuple[Settings, Section, 
     text = preprocess.read(input_file)
     preprocessor = preprocess.Preprocessor(input_file.parent)
     root = template.parse(text, str(input_file), preprocessor)
+    sections.check(root)
     force_eval = template.only(root, "FORCE_EVAL")
-    _check_method(force_eval)
+    _check_electrons(force_eval)
     kinds.check_names(force_eval)
     own_atoms = atoms.read(force_eval, input_file.parent)
     own_periodic, own_centre = cell.periodic(force_eval), cell.centre(force_eval)
@@ -88,10 +76,7 @@ def _yes(text: str) -> bool:
     return words[text.lower()]
 
 
-def _check_method(force_eval: Section) -> None:
-    method = force_eval.word("METHOD")
-    if method not in QUICKSTEP:
-        raise force_eval.line.error(f"METHOD {method} in &FORCE_EVAL", "only METHOD QS (Quickstep) can label frames")
+def _check_electrons(force_eval: Section) -> None:
     dft = force_eval.find("DFT")
     if dft is None:
         raise force_eval.line.error("&FORCE_EVAL has no &DFT section")
@@ -102,13 +87,12 @@ def _check_method(force_eval: Section) -> None:
 
 
 def _strip(root: Section) -> list[str]:
-    """Remove what psiflow controls, and every top section but &GLOBAL and &FORCE_EVAL; returns what was removed."""
-    others = [s.name for s in root.sections() if s.name not in ("GLOBAL", "FORCE_EVAL")]
-    left_out = [f"&{item.name}" for item in root.drop(*others)]
+    """Remove what psiflow controls; returns what was removed."""
+    left_out = [f"&{item.name}" for item in root.drop(*CONTROLLED[""].split())]
     force_eval = template.only(root, "FORCE_EVAL")
     topology = atoms.topology(force_eval)
     for path, names in CONTROLLED.items():
-        section = root.find(path)
+        section = root.find(path) if path else None
         if section is not None:
             dropped = section.drop(*names.split())
             left_out += [path if path.endswith("CELL") else f"{path}/{item.name}" for item in dropped]
@@ -139,4 +123,5 @@ def changed(settings: Settings, changes: dict[str, str]) -> Settings:
             root.ensure(where).put(name, value)
         elif not (section := root.find(where)) or not section.drop(name):
             raise UsageError(f"{path}: is not in the template, so it cannot be removed", _EXAMPLE)
+    sections.check(root)
     return {**settings, "template": root.render()}

@@ -28,7 +28,17 @@ _STRESS = re.compile(r"^ STRESS\| (?:Analytical|Numerical) stress tensor \[(\w+)
 _STRESS_ROW = re.compile(rf"^ STRESS\|\s+([xyz])\s+{NUMBER}\s+{NUMBER}\s+{NUMBER}\s*$", re.M)
 _ATOMIC_PRESSURE = re.compile(rf"^ \[a\.u\.\] -> \[Pa\]\s+{NUMBER}\s*$", re.M)
 _SCF_ENDS = re.compile(r"^.*(SCF run converged|Leaving inner SCF loop).*$", re.M)
-_UNCONVERGED = re.compile(r"SCF run NOT\s+converged|outer SCF loop FAILED to converge")
+_ALMO = re.compile(r"^ -+ ALMO SETTINGS -+$", re.M)
+"""Absolutely localized orbitals: CP2K aborts if they do not converge, and an SCF in the log is that of their guess."""
+_ONE_STEP = re.compile(r"^ Diagonalization +Time: ", re.M)
+"""Tight binding without self-consistent charges (2025.1): there is nothing to converge."""
+_NOT_CONVERGED = re.compile(
+    r"^.*?(?:n['o]?t[\s*]+converge|failed[\s*]+to[\s*]+converge|no convergence).*$", re.M | re.I
+)
+_IN_EACH_STEP = ("SCCS|", "POISSON|")
+"""What converges anew in every step of the SCF: the last line counts."""
+_HARMLESS = re.compile(r"locali[sz]ation|line search|condition number|eigensolver|precon solver|MM SPLINE", re.I)
+"""What need not converge for the energy and the forces to be right."""
 _NOT_STARTED = re.compile(
     r"unable to find the specified executable|error while loading shared libraries|execve\(\)|execvp error|"
     r"command not found|failed to start|no such file or directory|not enough slots",
@@ -110,8 +120,9 @@ def no_stress(log: str) -> str:
 def failed(log: str, returncode: int) -> tuple[FailureClass, str] | None:
     """The class and the message of a failure, or None for a run that ended well with a converged SCF."""
     complaints = [text.partition(": ")[2] for text in aborts(log)]
-    if _UNCONVERGED.search(log):
-        return "unconverged", "the SCF did not converge"
+    reason = _not_converged(log)
+    if reason:
+        return "unconverged", reason
     for text in complaints:
         if _BAD_FRAME.search(text):
             return "invalid-input", text
@@ -120,10 +131,22 @@ def failed(log: str, returncode: int) -> tuple[FailureClass, str] | None:
     if returncode != 0 or "PROGRAM ENDED AT" not in log:
         how = f"ended by signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
         return "crashed", f"{complaints[-1] if complaints else 'CP2K ended early'} ({how})"
-    ends = _SCF_ENDS.findall(log)
-    if not ends or ends[-1] != "SCF run converged":
-        return "unconverged", "the log shows no converged SCF"
-    return None
+    ends = _SCF_ENDS.findall(log)[-1:]
+    converged = ends == ["SCF run converged"] or (not ends and _ONE_STEP.search(log)) or _ALMO.search(log)
+    return None if converged else ("unconverged", "the log shows no converged SCF")
+
+
+def _not_converged(log: str) -> str:
+    """What CP2K says did not converge, or ""."""
+    texts = [_ART.sub("", match[0].strip(" *")) for match in _NOT_CONVERGED.finditer(log)]
+    lines = [" ".join(text.replace("*", " ").split()) for text in texts]
+    bad = [line for line in lines if not line.startswith(_IN_EACH_STEP) and not _HARMLESS.search(line)]
+    for name in _IN_EACH_STEP:
+        last = re.findall(rf"^ *{re.escape(name)}.*converge.*$", log, re.M | re.I)[-1:]
+        bad += [line.strip() for line in last if _NOT_CONVERGED.search(line)]
+    if not bad:
+        return ""
+    return "the SCF did not converge" if "SCF" in bad[0] else f"CP2K says: {bad[0]}"
 
 
 def results(log: str, atoms: int, stress: bool) -> Results:
