@@ -94,11 +94,20 @@ def test_nothing_is_said_of_a_good_template_or_without_cp2k(frame: Any, context:
     cp2k.try_out(frame(), settings(tmp_path, "CUTOFF", "CUTOF"), context(executable="no-such-program"))
 
 
+AFTER_THE_START = {
+    # what CP2K says after it has read the input, and of which line
+    "basis set": ("SZV-MOLOPT-GTH", "NOPE-GTH", 24),
+    "potential": ("GTH-PADE-q1", "GTH-PADE-q7", 29),
+    "keyword": ("CUTOFF", "CUTOF", 7),
+    "removed keyword": ("POTENTIAL GTH-PADE-q6", "POTENTIAL GTH-PADE-q6\nRI_AUX_BASIS_SET x", 26),
+    "no potential": ("POTENTIAL GTH-PADE-q6", "", 23),
+    "k-points": ("&MGRID", "&KPOINTS\nSCHEME GAMMA\n&END\n&MGRID", 13),
+    "no forces": ("&XC_FUNCTIONAL PADE", "&HF\n&END\n&WF_CORRELATION\n&MP2\n&END\n&END\n&XC_FUNCTIONAL PADE", 20),
+}
+
+
 @needs_cp2k
-@pytest.mark.parametrize(
-    ("there", "instead", "line"),
-    [("SZV-MOLOPT-GTH", "NOPE-GTH", 24), ("GTH-PADE-q1", "GTH-PADE-q7", 29), ("CUTOFF", "CUTOF", 7)],
-)
+@pytest.mark.parametrize(("there", "instead", "line"), AFTER_THE_START.values(), ids=AFTER_THE_START)
 def test_what_only_a_run_can_tell_has_its_line_too(
     frame: Any, context: Any, tmp_path: Path, there: str, instead: str, line: int
 ) -> None:
@@ -107,6 +116,21 @@ def test_what_only_a_run_can_tell_has_its_line_too(
         cp2k.label([frame()], found, context())
     assert caught.value.exit_code == 65
     assert cp2k.locate(found, caught.value.message) == f"{tmp_path / 'cp2k.inp'}:{line}"
+
+
+@needs_cp2k
+@pytest.mark.parametrize(("charge", "multiplicity", "message"), [(1, None, "odd number"), (1, 3, "multiplicity")])
+def test_electrons_that_do_not_fit(
+    frame: Any, context: Any, tmp_path: Path, charge: int, multiplicity: int | None, message: str
+) -> None:
+    state = {"charge": charge} if multiplicity is None else {"charge": charge, "multiplicity": multiplicity}
+    (label,) = cp2k.label([frame(**state)], settings(tmp_path, "QS", "QS"), context())
+    assert label["failure"] == "invalid-input"
+    assert message in label["message"]
+    asked = (
+        f"(charge 1 and multiplicity {multiplicity or 'none'} were asked for; give the frame others, or the template"
+    )
+    assert asked in label["message"]
 
 
 @needs_cp2k

@@ -13,8 +13,17 @@ _REPEATED = re.compile(r"Keyword (\S+) in section (\S+) should not repeat")
 _SECTION = re.compile(r"Section (\S+) should not repeat")
 _FOUND = re.compile(
     r"enumeration: ?(\S+)|found <([^>]+)>|unit: (\S+)|input as \(([^)]+)\)|set <([^>]+)>|potential <([^>]+)>|"
-    r"\(at ([^)]+)\)|number: (\S+)|argument (\S+)|type <([^>]+)>"
+    r"\(at ([^)]+)\)|number: (\S+)|argument (\S+)|type <([^>]+)>|keyword '([^']+)'|atomic kind <([^>]+)>|"
+    r"functional:(\S+)"
 )
+_MEANT = {
+    "No forces/gradients": "WF_CORRELATION",
+    "for smearing": "SMEAR",
+    "Automatic basis set generation": "AUXILIARY_DENSITY_MATRIX_METHOD",
+}
+"""Sections that CP2K does not name."""
+_NAME = re.compile(r"\b[A-Z][A-Z_]+\b")
+_ELECTRONS = re.compile(r"number of electrons|too few electrons|multipli[cs]ity", re.I)
 _WORD = re.compile(r"[^\s,:;=\[\]<>&]+")
 _PLACE = re.compile(r"\s*(?: at)?\s*, File: '.*?', Line:.*?(?:Chunk: <(.*)>)?$")
 
@@ -40,7 +49,19 @@ def place(root: Section, text: str) -> Line | None:
         for line, words in _words(sections) if word else ():
             if word and word[0].upper() in words:
                 return line
-    return None
+    names = [name for text_part, name in _MEANT.items() if text_part in text] or _NAME.findall(text)
+    lines = [item.line for section in sections for item in section.items if item.name in names]
+    return lines[0] if lines else None
+
+
+def of_electrons(text: str, root: Section) -> str:
+    """A complaint about the number or the spin of the electrons, with what the input asked for and what to do."""
+    if not _ELECTRONS.search(text):
+        return text
+    dft = root.ensure("FORCE_EVAL/DFT")
+    charge, multiplicity = dft.word("CHARGE") or "0", dft.word("MULTIPLICITY", "MULTIP") or "none"
+    asked = f"charge {charge} and multiplicity {multiplicity} were asked for"
+    return f"{text} ({asked}; give the frame others, or the template CHARGE, MULTIPLICITY and UKS)"
 
 
 def _words(sections: list[Section]) -> Iterator[tuple[Line, list[str]]]:

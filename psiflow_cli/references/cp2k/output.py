@@ -47,8 +47,12 @@ _NOT_STARTED = re.compile(
 _BOX = re.compile(r"^ \*{79}\n((?: \*.*\*\n)+?) \*{79}$", re.M)
 _ART = re.compile(r"^\s*(?:___|/   \\|\[ABORT\]|\\___/|O/\||/\| \||/ \\|\|)(?=\s|$)")
 _BAD_TEMPLATE = re.compile(
-    r"^input/|^common/cp_units|was not found in the|cannot be opened|No &KIND section|An invalid potential type"
+    r"^input/|^common/cp_units|was not found in the|cannot be opened|No &KIND section|An invalid potential type|"
+    r"(?:basis set|potential) type was defined|No DFT-D3 values|Automatic basis set generation|No forces/gradients|"
+    r"\bNYI\b|not (?:yet )?(?:been )?(?:implemented|supported|available|possible)|are required for"
 )
+_OF_THE_CELL = re.compile(r"\bcells?\b|orthor?hombic|triclinic|periodic", re.I)
+"""What depends on the frame's cell is no fault of the template."""
 _NO_STRESS = re.compile(r"\bnot? .*\bstress|\bstress\b.*\bnot\b", re.I)
 _BAD_FRAME = re.compile(
     r"odd number of electrons|multiplicity|too few electrons|GEOMETRY wrong|EMAX_SPLINE|Degenerate cell|"
@@ -101,7 +105,7 @@ def bad_template(log: str) -> str:
     """CP2K's complaint about the template itself, or ""."""
     for text in aborts(log):
         place, _, message = text.partition(": ")
-        if _BAD_TEMPLATE.search(place) or _BAD_TEMPLATE.search(message):
+        if _BAD_TEMPLATE.search(place) or (_BAD_TEMPLATE.search(message) and not _OF_THE_CELL.search(message)):
             return complaint.tidy(message)
     return ""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli import voigt
 from psiflow_cli.errors import BAD_DATA
-from psiflow_cli.references.cp2k import installation, output, properties, shell
+from psiflow_cli.references.cp2k import complaint, installation, output, properties, shell, template
 from psiflow_cli.references.cp2k.single_point import build, cube
 from psiflow_cli.references.cp2k.structure.periodicity import Impossible
 from psiflow_cli.worker.failures import AGAIN, Fatal, failure
@@ -98,7 +98,7 @@ def _judge(task: _Task, outcome: subprocesses.Outcome, log: str) -> LabelResult:
         return failure(*single_run.over_limit(installation.PROGRAM, outcome))
     problem = output.failed(log, outcome.returncode)
     if problem:
-        return failure(*problem)
+        return failure(problem[0], complaint.of_electrons(problem[1], template.parse(task.text, "input")))
     try:
         numbers = output.results(log, len(task.frame["symbols"]), task.stress)
         more = properties.read(task.frame, task.text, log)
@@ -116,16 +116,16 @@ def _raise_fatal(returncode: int, log: str, task_log: TaskLog, executable: str) 
     """Raise Fatal for what would fail every frame."""
     begun = output.version(log) or output.aborts(log)
     reason = output.never_started(log) or ("" if begun else launcher.never_started(returncode, log))
-    complaint = output.bad_template(log)
+    mistake = output.bad_template(log)
     if reason:
         path = task_log.write(log, failed=True)
         raise launcher.missing(executable, "executable", f"{reason} (see {path})")
-    if complaint and (name := output.missing_data(complaint)):
+    if mistake and (name := output.missing_data(mistake)):
         hint = f"set {installation.VARIABLE} in [resources] env of the site to the data directory of that CP2K; {AGAIN}"
-        raise Fatal(f"CP2K does not find {name}, which comes with it: {complaint}", hint)
-    if complaint:
+        raise Fatal(f"CP2K does not find {name}, which comes with it: {mistake}", hint)
+    if mistake:
         hint = f"mend the file given with --input; CP2K's log is {task_log.write(log, failed=True)}"
-        raise Fatal(f"CP2K rejects the template: {complaint}", hint, exit_code=BAD_DATA)
+        raise Fatal(f"CP2K rejects the template: {mistake}", hint, exit_code=BAD_DATA)
 
 
 def _converted(frame: Frame, numbers: output.Results, code: str) -> LabelResult:
