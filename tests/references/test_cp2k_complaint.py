@@ -102,7 +102,6 @@ AFTER_THE_START = {
     "removed keyword": ("POTENTIAL GTH-PADE-q6", "POTENTIAL GTH-PADE-q6\nRI_AUX_BASIS_SET x", 26),
     "no potential": ("POTENTIAL GTH-PADE-q6", "", 23),
     "k-points": ("&MGRID", "&KPOINTS\nSCHEME GAMMA\n&END\n&MGRID", 13),
-    "no forces": ("&XC_FUNCTIONAL PADE", "&HF\n&END\n&WF_CORRELATION\n&MP2\n&END\n&END\n&XC_FUNCTIONAL PADE", 20),
 }
 
 
@@ -116,6 +115,20 @@ def test_what_only_a_run_can_tell_has_its_line_too(
         cp2k.label([frame()], found, context())
     assert caught.value.exit_code == 65
     assert cp2k.locate(found, caught.value.message) == f"{tmp_path / 'cp2k.inp'}:{line}"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("No forces/gradients for the selected method.", 18),
+        ("Forces for perturbative methods are NYI. Change MINIMIZER", 14),
+        ("Extra MOs (ADDED_MOS) are required for it", 10),
+        ("Something else that nobody knows", 0),
+    ],
+)
+def test_sections_and_keywords_that_a_complaint_is_about(tmp_path: Path, text: str, line: int) -> None:
+    found = settings(tmp_path, "&XC_FUNCTIONAL PADE", "&WF_CORRELATION\n&END\n&XC_FUNCTIONAL PADE")
+    assert cp2k.locate(found, text) == (f"{tmp_path / 'cp2k.inp'}:{line}" if line else "")
 
 
 @needs_cp2k
