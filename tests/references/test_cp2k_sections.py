@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ from psiflow_cli.errors import BadData
 from psiflow_cli.references import cp2k
 from psiflow_cli.references.cp2k import sections
 
+CP2K = os.environ.get("PSIFLOW_TEST_CP2K") or shutil.which("cp2k.psmp")
 TEMPLATE = """\
 &GLOBAL
   RUN_TYPE ENERGY_FORCE
@@ -125,9 +127,9 @@ def test_a_change_cannot_bring_such_a_section_in(read: Any) -> None:
         cp2k.changed(read(TEMPLATE), {"FORCE_EVAL/DFT/XAS/METHOD": "TP_HH"})
 
 
-@pytest.mark.skipif(not shutil.which("cp2k.psmp"), reason="cp2k.psmp is not installed")
+@pytest.mark.skipif(CP2K is None, reason="cp2k.psmp is not installed")
 def test_every_section_of_the_installed_cp2k_is_listed_once(tmp_path: Path) -> None:
-    subprocess.run(["cp2k.psmp", "--xml"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run([str(CP2K), "--xml"], cwd=tmp_path, check=True, capture_output=True)
     root = ElementTree.parse(tmp_path / "cp2k_input.xml").getroot()
     run_types = {name.text for item in root.iter("KEYWORD") if _named(item, "RUN_TYPE") for name in item.iter("NAME")}
     assert set(sections.RUN_TYPES) <= run_types

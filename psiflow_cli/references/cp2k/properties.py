@@ -89,7 +89,9 @@ def read(frame: Frame, text: str, log: str) -> Properties:
     info: dict[str, float | list[float]] = {}
     arrays: dict[str, list[float]] = {}
     for section in printed.sections() if printed else []:
-        name = PROPERTIES[section.name]
+        name = PROPERTIES.get(section.name)
+        if name is None:
+            continue
         if name == "dipole":
             found = dipole(log)
             if found:

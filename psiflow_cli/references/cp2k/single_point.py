@@ -123,6 +123,9 @@ def _prints(force_eval: Section, stress_too: bool) -> bool:
     force_eval.put("STRESS_TENSOR", stress)
     force_eval.ensure("PRINT/FORCES").parameter = "ON"
     force_eval.ensure("PRINT/FORCES").put("NDIGITS", DIGITS)
+    if force_eval.find("DFT/SCCS") is not None:
+        force_eval.ensure("DFT/PRINT/SCCS").parameter = "ON"  # or the log does not say whether the solvent converged
+        force_eval.ensure("DFT/PRINT/SCCS/EACH").put("QS_SCF", "1")
     if stress != "NONE":
         force_eval.ensure("PRINT/STRESS_TENSOR").parameter = "ON"
     return stress != "NONE"
