@@ -210,6 +210,7 @@ def test_what_else_can_fail_to_converge(scf: str, message: str) -> None:
         "   POISSON| No convergence achieved\n   POISSON| Poisson solver converged in 6 iterations.\n" + CONVERGED,
         CONVERGED + " *** WARNING in qs_loc.F:1 :: LOCALIZATION! loop did not converge within the maximum ***\n",
         CONVERGED + "  The precon solver didnt converge! Maximum number of iterations reached.\n",
+        CONVERGED + " EEQ| PBC solver failed to converge \n",
         " -------------------------------- ALMO SETTINGS --------------------------------\n",
         "\n Diagonalization                      Time:       0.01       -5.0687000000\n",
     ],

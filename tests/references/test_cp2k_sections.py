@@ -93,6 +93,13 @@ def test_a_section_that_nobody_knows(read: Any, path: str) -> None:
     assert caught.value.hint == hint
 
 
+def test_orbitals_that_no_frame_has(read: Any) -> None:
+    text, number = with_line("FORCE_EVAL/DFT/SCF", "SCF_GUESS RESTART\n&MOM\n&END")
+    with pytest.raises(BadData, match=f"cp2k.inp:{number + 1}: &MOM in &SCF: with SCF_GUESS RESTART"):
+        read(text)
+    assert "&MOM" in read(text.replace("RESTART", "ATOMIC"))["template"]
+
+
 REFUSED_WORDS = {
     "RUN_TYPE BSSE": "GLOBAL",
     "RUN_TYPE RT_PROPAGATION": "GLOBAL",

@@ -37,8 +37,11 @@ _NOT_CONVERGED = re.compile(
 )
 _IN_EACH_STEP = ("SCCS|", "POISSON|")
 """What converges anew in every step of the SCF: the last line counts."""
-_HARMLESS = re.compile(r"locali[sz]ation|line search|condition number|eigensolver|precon solver|MM SPLINE", re.I)
-"""What need not converge for the energy and the forces to be right."""
+_HARMLESS = re.compile(
+    r"locali[sz]ation|line search|condition number|eigensolver|precon solver|MM SPLINE|EEQ\| PBC solver|tend to be",
+    re.I,
+)
+"""What need not converge for the energy and the forces to be right, or is then solved in another way."""
 _NOT_STARTED = re.compile(
     r"unable to find the specified executable|error while loading shared libraries|execve\(\)|execvp error|"
     r"command not found|failed to start|no such file or directory|not enough slots",
@@ -49,7 +52,8 @@ _ART = re.compile(r"^\s*(?:___|/   \\|\[ABORT\]|\\___/|O/\||/\| \||/ \\|\|)(?=\s
 _BAD_TEMPLATE = re.compile(
     r"^input/|^common/cp_units|was not found in the|cannot be opened|No &KIND section|An invalid potential type|"
     r"(?:basis set|potential) type was defined|No DFT-D3 values|Automatic basis set generation|No forces/gradients|"
-    r"\bNYI\b|not (?:yet )?(?:been )?(?:implemented|supported|available|possible)|are required for"
+    r"\bNYI\b|not (?:yet )?(?:been )?(?:implemented|supported|available|possible)|are required for|"
+    r"build without|compiled? (?:CP2K )?with|linked|requires? (?:the )?\w+ library"
 )
 _OF_THE_CELL = re.compile(r"\bcells?\b|orthor?hombic|triclinic|periodic", re.I)
 """What depends on the frame's cell is no fault of the template."""
