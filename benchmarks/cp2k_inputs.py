@@ -23,55 +23,8 @@ from pathlib import Path
 
 HARTREE, BOHR = 27.211386024367243, 0.5291772105638411  # eV and Å, as psiflow converts labels
 BOHR_OF_CP2K = 0.529177208590  # Å, as CP2K converts positions
-CHOICE = {
-    "QS/regtest-gpw-1": "Ar-2 H2O-noheader NO2_lsd h2o_dip_berry",
-    "QS/regtest-gpw-2-1": "H2O-2 ZrO",
-    "QS/regtest-gpw-3": "H+solv1 ghost_overlap 2H2O_bsse",
-    "QS/regtest-gpw-4": "H2O-extpot H2O_wavelet_free H2O_wavelet_XZ basis_none_1",
-    "QS/regtest-gapw": "Be_GAPW H2O-gapw-all H2O-gapwxc-gth xrd",
-    "QS/regtest-gapw-1": "CO_xastpfh",
-    "QS/regtest-gapw-2": "Li-ROKS",
-    "QS/regtest-gapw-4": "H2O_uniform_efield_GAPW",
-    "QS/regtest-hybrid-1": "H2O-hybrid-pbe0",
-    "QS/regtest-hfx-periodic": "h2o-respa graphene_periodic_XY",
-    "QS/regtest-hfx-ri": "H2O-hfx-coulomb",
-    "QS/regtest-admm-1": "CH3-BP-NONE",
-    "QS/regtest-plus_u": "H2O-rks-diag H2O-uks-otcg-lowdin",
-    "QS/regtest-kp-1": "c_1 cn_1",
-    "QS/regtest-kp-2": "C_bs",
-    "QS/regtest-nonortho": "graphite",
-    "QS/regtest-grid": "H2O-1_non-ortho_grid_auto",
-    "QS/regtest-ot-1": "H2-1 Ar-14",
-    "QS/regtest-ot": "He_a_xy",
-    "QS/regtest-sccs-1": "H2O_sccs_td_fft",
-    "QS/regtest-almo-1": "almo-scf almo-x",
-    "QS/regtest-dm-ls-scf-1": "H2-big-1",
-    "QS/regtest-kg": "H2_H2O-xcLLP",
-    "QS/regtest-ps-implicit-1-1": "Ar_mixed_periodic_aa_planar Ar_periodic",
-    "QS/regtest-lrigpw": "H2O_lri_molopt",
-    "QS/regtest-lsroks": "O2",
-    "QS/regtest-cdft-1": "water-cdft-1",
-    "QS/regtest-dft-vdw-corr-1": "dftd3_t1",
-    "QS/regtest-dft-vdw-corr-2": "argon-vdW-DF1",
-    "QS/regtest-dcdft-force": "N2_t01",
-    "QS/regtest-p-efield": "HF-field",
-    "QS/regtest-bs": "o2",
-    "QS/regtest-rel": "h2o-1",
-    "QS/regtest-mp2-1": "H2O-01",
-    "QS/regtest-mp2-grad-1": "H2O_grad_gpw",
-    "QS/regtest-libxc": "diamond_br89_libxc",
-    "QS/regtest-tddfpt": "H2O_tddfpt-s-1",
-    "QS/regtest-tddfpt-force": "h2o_f01",
-    "QS/regtest-xastdp": "Ne-LDA-e_range",
-    "QS/regtest-polar": "xTB_LRraman",
-    "QS/regtest-rtp-2": "H2-rtp_CN",
-    "QS/regtest-embed": "H2O_H2_pbe",
-    "xTB/regtest-1": "ch2o ghost h2o_dimer",
-    "xTB/regtest-3": "si_band",
-    "DFTB/regtest-scc": "ch2o-1 c_kp1",
-    "DFTB/regtest-nonscc": "co2_1",
-    "SE/regtest": "ch2o",
-}
+CHOICE = Path(__file__).with_suffix(".txt")
+"""Lines of a folder and the names of inputs in it."""
 ONE_CELL = ["1", "1", "1"]
 MOST_ATOMS, PATIENCE_S = 40, 120
 _NUMBER = r"[-+]?\d*\.?\d+(?:[EDed][-+]?\d+)?"
@@ -108,7 +61,8 @@ def main() -> None:
     os.environ.update(OMP_NUM_THREADS="1", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
     print(f"{'input':52} {'by hand / Ha':>18} {'dE / Ha':>9} {'dF / Ha/bohr':>12}  outcome")
     counts: dict[str, int] = {}
-    choice = [f"{folder}/{name}.inp" for folder, names in CHOICE.items() for name in names.split()]
+    lines = [line.split(": ") for line in CHOICE.read_text().splitlines()]
+    choice = [f"{folder}/{name}.inp" for folder, names in lines for name in names.split()]
     for name in options.inputs or choice:
         path = options.tests / name
         for file in sorted(path.glob("*.inp")) if path.is_dir() else [path]:
@@ -150,19 +104,34 @@ def compared(file: Path, scratch: Path, cp2k: str) -> tuple[str, str]:
 
 
 def flat(file: Path, variables: dict[str, str]) -> Iterator[str]:
-    """The lines of an input without comments, with @SET, @INCLUDE and variables resolved."""
+    """The lines of an input without comments, with @SET, @IF, @INCLUDE and variables resolved."""
+    skipping = False
     for raw in file.read_text(errors="replace").splitlines():
-        line = re.sub(r"\$\{(\w+)\}|\$(\w+)", lambda m: variables[(m[1] or m[2]).upper()], raw.strip())
-        line = re.split(r"[!#]", line)[0].strip()
-        words = line.split()
-        if words and words[0].upper() == "@SET":
-            variables[words[1].upper()] = " ".join(words[2:])
-        elif line.startswith(("@IF", "@if")):
-            raise Skipped("@IF")
-        elif words and words[0].upper() == "@INCLUDE":
-            yield from flat(file.parent / words[1].strip("'\""), variables)
-        elif line:
-            yield line
+        line = re.split(r"[!#]", raw)[0].strip()
+        word, _, rest = line.partition(" ")
+        if word.upper() == "@ENDIF":
+            skipping = False
+        if skipping or not line or word.upper() == "@ENDIF":
+            continue
+        rest = re.sub(r"\$\{(\w+)\}|\$(\w+)", lambda m: variables[(m[1] or m[2]).upper()], rest).strip()
+        if word.upper() == "@SET":
+            name, _, value = rest.partition(" ")
+            variables[name.upper()] = value.strip()
+        elif word.upper() == "@IF":
+            skipping = not holds(rest.strip("() "))
+        elif word.upper() == "@INCLUDE":
+            yield from flat(file.parent / rest.strip("'\""), variables)
+        else:
+            yield f"{word} {rest}".strip()
+
+
+def holds(condition: str) -> bool:
+    """Whether an @IF is true."""
+    for sign, equal in (("==", True), ("/=", False)):
+        left, found, right = condition.partition(sign)
+        if found:
+            return (left.strip() == right.strip()) is equal
+    return condition not in ("", "0")
 
 
 def walked(lines: list[str]) -> Iterator[tuple[str, str]]:
@@ -233,10 +202,16 @@ def structure(lines: list[str], folder: Path) -> Structure:
     if len(atoms) > MOST_ATOMS:
         raise Skipped(f"{len(atoms)} atoms")
     unit = {"ANGSTROM": 1.0, "BOHR": BOHR_OF_CP2K}[(options.get("UNIT") or ["angstrom"])[0].upper()]
-    rows = [[float(x) * unit for x in words[1:4]] for words in atoms]
+    rows = [[number(x) * unit for x in words[1:4]] for words in atoms]
     if options.get("SCALED", ["F"])[:1] in ([], ["T"], ["TRUE"], [".TRUE."]):
         rows = [[sum(row[i] * vectors[i][j] for i in range(3)) for j in range(3)] for row in rows]
     return Structure([symbol(w[0], elements) for w in atoms], rows, vectors, periodic)
+
+
+def number(text: str) -> float:
+    """A number or a fraction such as `1./3.`."""
+    top, _, bottom = text.partition("/")
+    return float(top) / float(bottom or 1)
 
 
 def symbol(label: str, elements: dict[str, str]) -> str:
@@ -255,13 +230,13 @@ def cell_of(lines: list[str]) -> tuple[list[list[float]], str]:
     def lengths(name: str) -> list[float]:
         words = values[name]
         unit = BOHR_OF_CP2K if words[0].lower() == "[bohr]" else 1.0
-        return [float(w) * unit for w in words if not w.startswith("[")]
+        return [number(w) * unit for w in words if not w.startswith("[")]
 
     periodic = (values.get("PERIODIC") or ["XYZ"])[0].upper()
     if "ABC" in values:
         a, b, c = lengths("ABC")
         angles = values.get("ALPHA_BETA_GAMMA") or values.get("ANGLES") or ["90", "90", "90"]
-        alpha, beta, gamma = (math.radians(float(x)) for x in angles if not x.startswith("["))
+        alpha, beta, gamma = (math.radians(number(x)) for x in angles if not x.startswith("["))
         cos = [0.0 if abs(math.cos(x)) < 1e-12 else math.cos(x) for x in (alpha, beta, gamma)]
         y = (cos[0] - cos[1] * cos[2]) / math.sin(gamma)
         third = [c * cos[1], c * y, c * math.sqrt(1 - cos[1] ** 2 - y**2)]
