@@ -112,9 +112,13 @@ def test_a_folder_of_parameters(read: Any, tmp_path: Path) -> None:
     found = read(TEMPLATE.replace("&MGRID", TIGHT_BINDING.format("./skf")))
     assert found["files"] == {"list": "O H oh.spl\n", "oh.spl": "0 1\n"}
     assert "PARAM_FILE_PATH ./\n" in found["template"]
-    assert read(TEMPLATE.replace("&MGRID", TIGHT_BINDING.format("DFTB/scc")))["files"] == {}
+    for shipped in ("DFTB/scc", "./DFTB/scc"):
+        assert read(TEMPLATE.replace("&MGRID", TIGHT_BINDING.format(shipped)))["files"] == {}
     with pytest.raises(BadData, match="no such folder"):
         read(TEMPLATE.replace("&MGRID", TIGHT_BINDING.format("./nope")))
+    (tmp_path / "DFTB").mkdir()
+    (tmp_path / "skf").rename(tmp_path / "DFTB" / "scc")  # what lies beside the input comes first, as in CP2K
+    assert read(TEMPLATE.replace("&MGRID", TIGHT_BINDING.format("DFTB/scc")))["files"] == found["files"]
 
 
 def test_what_a_run_keeps_of_them_is_short(read: Any, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def _where(item: Keyword, name: str, folder: Path) -> Path | None:
     if beside.is_file():
         return beside
     folder_of_cp2k = installation.data_folder()
-    if name.split("/")[0] in installation.SHIPPED:
+    if _first(name) in installation.SHIPPED:
         return None
     if folder_of_cp2k and (folder_of_cp2k / name).is_file():
         return folder_of_cp2k / name
@@ -71,6 +71,11 @@ def _where(item: Keyword, name: str, folder: Path) -> Path | None:
     return None
 
 
+def _first(name: str) -> str:
+    """The first folder or file of a path; `./DFTB/scc` is in CP2K's data directory too."""
+    return next((part for part in name.split("/") if part != "."), "")
+
+
 def _own_name(name: str, text: str, files: dict[str, str]) -> str:
     number, free = 1, name
     while files.get(free, text) != text:
@@ -83,7 +88,7 @@ def _carry_folder(item: Keyword, folder: Path, files: dict[str, str]) -> None:
     """A folder of parameters beside the template, whose files then lie in the scratch folder itself."""
     name = unquoted(item.value)
     path = folder / name
-    if name.strip("./") == "" or name.split("/")[0] in installation.SHIPPED:
+    if name.strip("./") == "" or (_first(name) in installation.SHIPPED and not path.is_dir()):
         return
     if not path.is_dir():
         raise item.line.error(f"{item.name} {name}: no such folder", "its path is relative to the template's folder")

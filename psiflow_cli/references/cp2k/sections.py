@@ -2,7 +2,7 @@
 
 Every section at the places below is listed: it belongs to the method, it is left out because the frame or psiflow
 decides it (`method.CONTROLLED`), or it is refused. A section that is listed nowhere may change what the energy means,
-so it is refused as well. The lists cover CP2K 2023.1 to 2026.2; a test compares them with the installed CP2K.
+so it is refused as well. The lists cover CP2K 5.1 to 2026.2; a test compares them with the installed CP2K.
 """
 
 from __future__ import annotations
