@@ -195,6 +195,9 @@ def structure(lines: list[str], folder: Path) -> Structure:
         elif path == "FORCE_EVAL/SUBSYS/KIND" and words[0].upper() in ("ELEMENT", "ELEMENT_SYMBOL"):
             elements[kind.upper()] = words[1]
     vectors, periodic = cell_of(cell)
+    for path, line in found:
+        if path == "FORCE_EVAL/DFT/POISSON" and line.split()[0].upper() == "PERIODIC":
+            periodic = line.split()[1].upper()  # it decides the energy, not that of the cell
     options = {line.split()[0].upper(): line.split()[1:] for line in coord}
     atoms = [line.split() for line in coord if line.split()[0].upper() not in ("SCALED", "UNIT")]
     if not atoms:
