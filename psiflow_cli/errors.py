@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 
 class PsiflowError(Exception):
-    """An error with a cause a user can mend; `main` prints it and exits with `exit_code`."""
+    """An error with a cause a user can fix; `main` prints it and exits with `exit_code`."""
 
     exit_code = BUG
 

@@ -129,7 +129,7 @@ def own_fault(error: BaseException) -> BadData | None:
     """The place in a file of the user's own where an exception came from, or None if it came from none."""
     import traceback
 
-    hint = "mend the file: psiflow only runs it"
+    hint = "fix the file: psiflow only runs it"
     if isinstance(error, SyntaxError) and _as_named(error.filename):
         return BadData(f"{_as_named(error.filename)}:{error.lineno or 1}: {error.msg}", hint)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):

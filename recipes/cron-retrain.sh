@@ -53,10 +53,10 @@ log() {
 advice() {
     case $1 in
     1) echo "psiflow status $PWD --failures lists the frames; max-failed in psiflow.toml says how many may fail" ;;
-    65 | 66) echo "mend the file that is named above, or take it out of incoming/" ;;
+    65 | 66) echo "fix the file that is named above, or take it out of incoming/" ;;
     69) echo "nothing, if the cluster was busy: the next firing tries again" ;;
     74) echo "free some space (psiflow clean): the next firing goes on" ;;
-    2 | 78) echo "mend $PWD/psiflow.toml or retrain.conf, or the site file" ;;
+    2 | 78) echo "fix $PWD/psiflow.toml or retrain.conf, or the site file" ;;
     *) echo "read the log; the next firing tries again" ;;
     esac
 }

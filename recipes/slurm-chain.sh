@@ -83,7 +83,7 @@ work() {
         record "$name: done"
     elif [ "$code" = 75 ] && [ -n "$job" ] && stuck "$name"; then
         record "$name: stopped three times without getting further, see $PWD/logs/$name.log; the jobs after it are" \
-            "cancelled; give it more time in chain.conf, or mend what the log says, and run $0 again"
+            "cancelled; give it more time in chain.conf, or fix what the log says, and run $0 again"
     elif [ "$code" = 75 ] && [ -n "$job" ] && [ "$restarts" -lt "$REQUEUES" ]; then
         record "$name: stopped before its end; goes back into the queue as job $job"
         # Its id stays, so those that depend on it wait on; a new job would have another, and they would be cancelled.
@@ -92,7 +92,7 @@ work() {
         record "$name: SLURM has not put job $job back into the queue; run $0 again"
     else
         record "$name: failed with exit code $code, see $PWD/logs/$name.log; the jobs after it are cancelled;" \
-            "mend it and run $0 again"
+            "fix it and run $0 again"
     fi
     exit "$code"
 }

@@ -199,7 +199,7 @@ def why_no_work_queue() -> str:
 
 
 def work_queue_class() -> type[WorkQueueExecutor]:
-    """Parsl's class; its module is loaded anew if it looked for Work Queue before that could be found."""
+    """Parsl's class; its module is loaded again if it looked for Work Queue before that could be found."""
     module = importlib.import_module("parsl.executors.workqueue.executor")
     require(module, "_work_queue_enabled")
     if not module._work_queue_enabled:

@@ -153,7 +153,7 @@ class Run(Table, frozen=True, kw_only=True):
 
     retries: Retries = Retries()
     cache: bool = True
-    """False: the same command after a finished one computes all anew, in place of saying that it is up to date."""
+    """False: the same command after a finished one computes all again, in place of saying that it is up to date."""
     strategy: Literal["auto", "none", "simple", "htex_auto_scale"] = "auto"
     """Parsl's, for starting and ending blocks; auto: none for the local provider, simple for all others."""
     log_level: Literal["off", "error", "warning", "info", "debug"] = "off"

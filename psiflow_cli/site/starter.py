@@ -116,7 +116,7 @@ def for_machine(here: Machine, host: str, name: str) -> str:
         check=f"psiflow site check --submit {name}",
     )
     all_of_it = Place("here", here.cores, 1, 0, gpus, None)
-    comment = "the cores, memory and GPUs that a process may use, looked up anew each time"
+    comment = "the cores, memory and GPUs that a process may use, looked up each time"
     return f"{head}\n{header('providers.here')}\n{line('type', 'local', comment)}\n{tasks(all_of_it, all_of_it, 4)}"
 
 

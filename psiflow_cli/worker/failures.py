@@ -21,7 +21,7 @@ FAILURES: tuple[FailureClass, ...] = (
 )
 MACHINE_FAILURES: tuple[FailureClass, ...] = ("worker-lost", "timeout", "out-of-memory")
 """Failures that are the machine's fault, not the frame's: the next run tries them again."""
-AGAIN = "mend it and run the same command again: no frame is blamed for it"
+AGAIN = "fix it and run the same command again: no frame is blamed for it"
 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|oom[-_ ]kill|can(?:no|')t allocate memory|error allocating|allocation would exceed memory|"

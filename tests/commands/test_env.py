@@ -112,7 +112,7 @@ def test_one_of_other_versions_is_made_anew(env, shop, place, monkeypatch):
     monkeypatch.setattr(environments, "running", lambda: running)
     assert "Parsl" in listed(env)["mace"]["problem"]
     made = env("create", "mace", "--with", "trainer==2", "--json")
-    assert "is made anew: Parsl" in made.stderr
+    assert "is made again: Parsl" in made.stderr
     assert json.loads(made.stdout)["parsl"] == "2099.1.1"
     assert not stray.exists()
     assert listed(env)["mace"]["matches"]

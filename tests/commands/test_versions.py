@@ -1,4 +1,4 @@
-"""Labels of two versions of a code: said once, and computed anew only when asked."""
+"""Labels of two versions of a code: said once, and computed again only when asked."""
 
 from __future__ import annotations
 

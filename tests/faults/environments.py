@@ -24,9 +24,9 @@ class Environment:
         (prefix / "bin/python").symlink_to(base)
         (prefix / "pyvenv.cfg").write_text(f"home = {os.path.dirname(base)}\n")
         shutil.copy(Path(sys.executable).with_name("process_worker_pool.py"), prefix / "bin")
-        self.mend()
+        self.fix()
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         """All packages are there."""
         shutil.rmtree(self.packages)
         self.packages.mkdir()

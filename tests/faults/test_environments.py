@@ -59,11 +59,11 @@ def test_labels_after_a_library_a_package_and_pythonpath_were_broken(psiflow):
     site("htex", environment="env")
     environment.poison("tblite", BREAKS_LIBRARY)
     assert LIBRARY in broken(psiflow, *command)
-    environment.mend()
+    environment.fix()
     environment.lose_packages()
     said = broken(psiflow, *command)
     assert "the reference xtb needs tblite, which is not installed where the workers run ([environments.mine])" in said
-    environment.mend()
+    environment.fix()
     wrong = poison(Path("wrong"), "numpy", "raise ImportError('of another Python')")
     psiflow(
         *command, "--site", "./site.toml", "-o", "out.xyz", env={**os.environ, "PYTHONPATH": str(wrong)}

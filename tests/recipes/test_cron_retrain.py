@@ -198,7 +198,7 @@ def test_a_failure_is_told_once(cron):
     assert code == 65
     assert told.startswith(f"psiflow: label failed in {os.getcwd()} on {os.uname().nodename}, with exit code 65\n")
     assert "    psiflow: incoming/b.xyz:3: " in told
-    assert "what to do: mend the file" in told
+    assert "what to do: fix the file" in told
     assert len(told.splitlines()) < 12
     assert fire(cron) == [(65, "")]
     assert len(log()) == 1

@@ -1,4 +1,4 @@
-"""What psiflow reaches into is still there in the Parsl that is installed; each failure names the file to mend."""
+"""What psiflow reaches into is still there in the Parsl that is installed; each failure names the file to fix."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The shipped site files: each loads, asks its batch system for what is expected, and names nobody's account.
 
-After a change that is meant, these tests write the expected scripts anew if PSIFLOW_WRITE_SCRIPTS is set.
+After a change that is meant, these tests write the expected scripts again if PSIFLOW_WRITE_SCRIPTS is set.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from psiflow_cli.commands.shared import references, runner
 @options.texts("--from taken_from", "FILE",
     "Take labels over from here where structure and reference are the same; may be repeated.")  # fmt: skip
 @options.flag("--retry-failed", "Try again what failed for the frame's own reasons, too.")
-@options.flag("--strict-version", "Compute anew what another version of the code has labelled.")
+@options.flag("--strict-version", "Compute again what another version of the code has labelled.")
 @options.trust
 @options.common(formats.FRAMES)
 def command(

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.runs.clean import Cleaning
 
 _RUNS = (
-    "Without its run directory, a command can neither be up to date nor go on: run again, it computes everything anew,"
+    "Without its run directory, a command can neither be up to date nor go on: it computes everything again,"
     " and needs --overwrite to replace its output."
 )
-_OTHERS = "What was computed with other settings is computed anew if a command asks for it again."
+_OTHERS = "What was computed with other settings is computed again if a command asks for it."
 
 
 @click.command("clean", short_help="Free the space of runs that have ended")

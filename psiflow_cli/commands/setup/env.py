@@ -45,7 +45,7 @@ def create(
 
     It goes to $XDG_DATA_HOME/psiflow/envs/NAME (or ~/.local/share/psiflow/envs/NAME), where sites that name
     no environment find it. One that is there and fits is left as it is; one that is unfinished, or made for other
-    versions, is made anew. Pip looks where its own configuration says (PIP_INDEX_URL, PIP_FIND_LINKS).
+    versions, is made again. Pip looks where its own configuration says (PIP_INDEX_URL, PIP_FIND_LINKS).
 
     \b
     Examples:

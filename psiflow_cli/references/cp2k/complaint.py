@@ -1,4 +1,4 @@
-"""Which line of a template CP2K complains about: it names what it found, of an input that was written anew."""
+"""Which line of a template CP2K complains about: it names what it found, of an input that was written again."""
 
 from __future__ import annotations
 

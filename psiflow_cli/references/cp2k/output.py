@@ -36,7 +36,7 @@ _NOT_CONVERGED = re.compile(
     r"^.*?(?:n['o]?t[\s*]+converge|failed[\s*]+to[\s*]+converge|no convergence).*$", re.M | re.I
 )
 _IN_EACH_STEP = ("SCCS|", "POISSON|")
-"""What converges anew in every step of the SCF: the last line counts."""
+"""What converges again in every step of the SCF: the last line counts."""
 _HARMLESS = re.compile(
     r"locali[sz]ation|line search|condition number|eigensolver|precon solver|MM SPLINE|EEQ\| PBC solver|tend to be",
     re.I,

@@ -124,7 +124,7 @@ def _raise_fatal(returncode: int, log: str, task_log: TaskLog, executable: str) 
         hint = f"set {installation.VARIABLE} in [resources] env of the site to the data directory of that CP2K; {AGAIN}"
         raise Fatal(f"CP2K does not find {name}, which comes with it: {mistake}", hint)
     if mistake:
-        hint = f"mend the file given with --input; CP2K's log is {task_log.write(log, failed=True)}"
+        hint = f"fix the file given with --input; CP2K's log is {task_log.write(log, failed=True)}"
         raise Fatal(f"CP2K rejects the template: {mistake}", hint, exit_code=BAD_DATA)
 
 

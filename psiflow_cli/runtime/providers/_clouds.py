@@ -82,7 +82,7 @@ def construct(
         )
     try:
         return make()
-    except Exception as error:  # each client has exceptions of its own, and all of them are the user's to mend
+    except Exception as error:  # each client has exceptions of its own, and all of them are the user's to fix
         reason = " ".join(str(error).split()) or "no reason given"
         problem = f"{place(resolved)}: {resolved.provider.type} cannot be used: {type(error).__name__}: {reason[:300]}"
         raise BadConfig(problem, "check the credentials and names in this table") from error

@@ -72,7 +72,7 @@ class Bias:
                 self._configure(job, sizes is not None)
             except Exception as error:
                 reason = " ".join(str(error).split())[-400:]
-                raise Fatal(f"PLUMED: {reason}", f"mend the input; more in {self.folder}/plumed.log") from error
+                raise Fatal(f"PLUMED: {reason}", f"fix the input; more in {self.folder}/plumed.log") from error
 
     def _configure(self, job: MDJob, restart: bool) -> None:
         from ase import units

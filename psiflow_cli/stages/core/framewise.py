@@ -142,7 +142,7 @@ class _EarlyStop:
         if self._enough and self._count >= self._enough:
             kind, message = self._like or ("", "")
             problem = f"stopped: the first {self._count} frames all failed alike: {kind}: {message}"
-            hint = "mend the cause, or run it again to go on with the other frames; --max-failed says how many may fail"
+            hint = "fix the cause, or run it again to go on with the other frames; --max-failed says how many may fail"
             raise PsiflowError(problem, hint, NO_RESOURCES if kind in MACHINE_FAILURES else BAD_DATA)
 
 

@@ -45,7 +45,7 @@ def _labelled(workspace: Workspace, ids: array[int], results: Results, reference
         note(f"{replaced} frames came with labels; they are replaced in the output")
     if len(codes) > 1:
         versions = " and ".join(sorted(codes))
-        note(f"warning: labels of {versions} are mixed in the output; --strict-version computes the old ones anew")
+        note(f"warning: labels of {versions} are mixed in the output; --strict-version computes the old ones again")
 
 
 def with_label(frame: extxyz.Frame, key: int, label: Label, reference: str) -> str:

@@ -36,7 +36,7 @@ class Labelling:
     failed: str
     retry_failed: bool = False
     strict_version: bool = False
-    """Labels of another version of the code than the one that runs now are computed anew."""
+    """Labels of another version of the code than the one that runs now are computed again."""
     recovery: tuple[Recovery, ...] = ()
     allowed: Callable[[int], int] = int  # how many out of a number of frames may fail
     taken_from: tuple[str, ...] = ()
@@ -115,8 +115,8 @@ def _reuse(labelling: Labelling, workspace: Workspace) -> Reuse:
     """
     own = str(workspace.output)
     has_frames = os.path.exists(own) and os.path.getsize(own) > 0  # there are none where every frame failed
-    anew = labelling.job.overwrite or labelling.strict_version or not workspace.executor.run.cache
-    there = has_frames and not anew
+    again = labelling.job.overwrite or labelling.strict_version or not workspace.executor.run.cache
+    there = has_frames and not again
     files = labelling.taken_from, own if there else None
     return Reuse(labelling.method.fingerprint, labelling.work.inputs, *files, workspace.read)
 

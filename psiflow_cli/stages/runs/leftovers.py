@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 512
 _REMADE = ("trajectory.xyz", "properties.csv", "parity.json", "stdin.part", ".run.json.new", ".blocks.json.new")
-"""Files in between, which every command makes anew before it reads them."""
+"""Files in between, which every command makes again before it reads them."""
 _TOOL_LOGS = ("nequip-compile.log", "create_lammps_model.log")
 _OF_UNIT = re.compile(r"[0-9a-f]{16}(?=\.)")
 _OWN = (

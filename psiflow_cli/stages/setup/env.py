@@ -78,10 +78,10 @@ def _ours(prefix: Path, family: str) -> Environment:
 def _make(environment: Environment, family: str, recipe: install.Recipe, log: BinaryIO) -> None:
     prefix = environment.prefix
     if environment.facts:
-        note(f"{prefix} is made anew: {environment.unfit(environments.running()) or 'other packages are asked for'}")
+        note(f"{prefix} is made again: {environment.unfit(environments.running()) or 'other packages are asked for'}")
         _clear(environment)
     prefix.mkdir(exist_ok=True)
-    # A folder with this marker is ours from the start, so that what is left of a killed command can be made anew.
+    # A folder with this marker is ours from the start, so that what is left of a killed command can be made again.
     kept = [name for name in os.listdir(prefix) if name != MARKER]
     begun: EnvironmentMarker = {"family": family, "finished": False, "kept": kept}
     write_json(prefix / MARKER, begun)

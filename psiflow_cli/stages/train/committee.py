@@ -31,7 +31,7 @@ class Member:
     epochs: int = 0
 
     def goes_on(self, module: Model, task: Task, outcome: Outcome, session: Session) -> bool:
-        """Whether a lost training is to be tried again; every finished epoch starts the count anew."""
+        """Whether a lost training is to be tried again; every finished epoch starts the count again."""
         epochs = len(module.progress(self.folder))
         if epochs > self.epochs:
             self.epochs, self.tries, task.losses = epochs, 0, 1

@@ -38,7 +38,7 @@ def limit(seconds: float | None, log: str) -> Iterator[None]:
 
 
 def extend(seconds: float | None) -> None:
-    """Begin to count anew, for a program that has a limit of so many seconds of its own."""
+    """Begin to count again, for a program that has a limit of so many seconds of its own."""
     if _watched and seconds is not None:
         stream, limit = _watched[-1]
         faulthandler.dump_traceback_later(max(limit, seconds + GRACE_S), exit=True, file=stream)

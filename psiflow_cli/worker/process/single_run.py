@@ -34,7 +34,7 @@ class Program(Executable):
     started: re.Pattern[str]
     """In the log of every run that began: without it, a launcher's complaint counts."""
     bad_input: re.Pattern[str]
-    """A complaint about the method that no other frame would mend; the match is the message."""
+    """A complaint about the method that no other frame would fix; the match is the message."""
     bad_frame: re.Pattern[str]
     """A complaint about the frame; the match is the message."""
     unconverged: re.Pattern[str]
@@ -118,7 +118,7 @@ def label(
         raise launcher.missing(program.executable, "executable", f"{unstarted} (see {path})")
     kind, message = problem
     if kind == "bad-input":
-        hint = f"mend the file given with --input; the log is {path}"
+        hint = f"fix the file given with --input; the log is {path}"
         raise Fatal(f"{program.name} rejects the input: {message}", hint, exit_code=BAD_DATA)
     return failure(kind, message, path)
 

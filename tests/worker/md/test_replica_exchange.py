@@ -42,7 +42,7 @@ def job(**changes: Any) -> dict[str, Any]:
 
 
 def test_exchanges_keep_the_distribution_at_each_temperature() -> None:
-    """Of energies that are drawn anew for each trial; and as many are accepted as theory says.
+    """Of energies that are drawn again for each trial; and as many are accepted as theory says.
 
     For two gamma distributions that is 2 P(U1 > U2), twice an incomplete beta function, as each exchange that is
     certain has a reverse that is not.
