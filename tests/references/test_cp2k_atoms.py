@@ -155,10 +155,18 @@ def test_what_is_said_of_boxes(read: Any, frame: Any, molecule: Any) -> None:
     assert "warning: 2 frames without a cell: computed in a cube of 12 to 16 Å" in differ
     assert "--set box=16" in differ
     assert notes({**read(TEMPLATE), "box": 16.0}, molecule(), molecule(positions=longer)) == []
-    assert notes(read(open_cell("ABC 12 12 12")), molecule()) == []
-    (tight,) = notes(read(open_cell("ABC 6 6 6")), molecule(pbc=[False] * 3))
+    solver, *_ = notes(read(open_cell("ABC 12 12 12")), molecule())
+    assert solver.endswith(
+        "PERIODIC NONE: POISSON_SOLVER WAVELET in place of PERIODIC; name another in the template to choose"
+    )
+    mt = "&DFT\n&POISSON\nPOISSON_SOLVER MT\n&END\n"
+    assert notes(read(open_cell("ABC 12 12 12").replace("&DFT\n", mt, 1)), molecule()) == []
+    (tight,) = notes(read(open_cell("ABC 6 6 6").replace("&DFT\n", mt, 1)), molecule(pbc=[False] * 3))
     assert tight.startswith("warning: 1 frame computed in a small cell: the cell is 6.0 Å high")
-    (other,) = notes(read(open_cell("ABC 9 9 9")), frame(), molecule())
+    wavelet = read(open_cell("ABC 9 9 9").replace("&DFT\n", mt.replace("MT", "WAVELET"), 1))
+    shifted, *_ = notes(wavelet, frame(cell=[[9.0, 0, 0], [0, 9.0, 0], [0, 0, 9.0]], pbc=[False] * 3))
+    assert shifted == "1 frame moved to the middle of the cell: WAVELET needs room on all sides"
+    other, *_ = notes(wavelet, frame(), molecule())
     assert other.endswith("its &CELL says PERIODIC NONE, 1 frame PERIODIC XYZ: the frames decide")
     some = notes(read(TEMPLATE), frame(pbc=[False] * 3), frame())
     assert some[0].startswith("warning: 1 of 2 frames cannot be computed: the cell is 5.0 Å high")

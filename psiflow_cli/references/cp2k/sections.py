@@ -114,7 +114,7 @@ def check(root: Section) -> None:
                 raise item.line.error(f"{said} in &{_last(path)}: {reason}", f"remove {item.name}")
     scf = root.find("FORCE_EVAL/DFT/SCF")
     for mom in scf.sections("MOM") if scf and scf.word("SCF_GUESS") == "RESTART" else []:
-        reason = "with SCF_GUESS RESTART it occupies the orbitals of another wavefunction, and each frame starts from its own"
+        reason = "with SCF_GUESS RESTART it occupies the orbitals of another wavefunction, not of the frame's own"
         raise mom.line.error(f"&MOM in &SCF: {reason}", "begin with SCF_GUESS ATOMIC, or remove the section")
     for path in METHOD:
         for section in _all(root, path):

@@ -55,13 +55,18 @@ def _electrons(frame: Frame, dft: Section) -> None:
         dft.put("UKS", "T", *UKS)
 
 
+def solver(force_eval: Section) -> str | None:
+    """The POISSON_SOLVER that a template names; None if it leaves CP2K its default, PERIODIC."""
+    poisson = force_eval.find("DFT/POISSON")
+    return (poisson.word(*SOLVER) if poisson else "") or None
+
+
 class Placing:
     """Puts frames into boxes, and their atoms to their kinds."""
 
     def __init__(self, force_eval: Section, settings: Settings) -> None:
-        poisson = force_eval.find("DFT/POISSON")
         self._wishes = Wishes(
-            solver=(poisson.word(*SOLVER) if poisson else "") or None,
+            solver=solver(force_eval),
             edge=settings.get("box"),
             cell=settings.get("cell"),
             periodic=settings.get("periodic", ""),
@@ -131,4 +136,4 @@ def _prints(force_eval: Section, stress_too: bool) -> bool:
     return stress != "NONE"
 
 
-__all__ = ["PROJECT", "Impossible", "Placing", "build", "cube"]
+__all__ = ["PROJECT", "Impossible", "Placing", "build", "cube", "solver"]

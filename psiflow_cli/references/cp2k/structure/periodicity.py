@@ -6,8 +6,8 @@ with an even number of Å for its edge, which depends on the frame alone. A temp
 the periodicity; the 3D-periodic one gives way to WAVELET for molecules and to ANALYTIC for slabs and wires.
 
 A cell without room enough is refused: WAVELET wants the density to vanish at the faces, the other solvers want twice
-the extent of the density. It is taken all the same, and that is said, if the template's &CELL has the periodicity of
-the frame: then whoever wrote it has chosen cells for this purpose.
+the extent of the density. It is taken all the same, with a warning, if the template names the solver and its &CELL has
+the periodicity of the frame: then whoever wrote it has chosen cells for this purpose.
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ ALLOWED = {
 }
 """The periodicities that CP2K's Poisson solvers implement."""
 _NO_VOLUME = 1e-9
-_ELSEWHERE = "--set box=EDGE makes it a cube; PERIODIC NONE in the template's &CELL takes any cell as it is"
-_WIDER = "give it a higher cell; the same PERIODIC in the template's &CELL takes any cell as it is"
+_ELSEWHERE = (
+    "--set box=EDGE makes it a cube; PERIODIC NONE in the template's &CELL and a POISSON_SOLVER take any cell as it is"
+)
+_WIDER = "give it a higher cell; the same PERIODIC in the template's &CELL and a POISSON_SOLVER take any cell as it is"
 _CUBIC = "--set box=EDGE makes it a cube; POISSON_SOLVER MT or ANALYTIC in the template takes any rectangular cell"
 
 
@@ -76,6 +78,8 @@ class Box:
     """Å: of a cube that is neither the frame's nor the template's."""
     tight: str = ""
     """How its cell is smaller than the solver should have it."""
+    shifted: bool = False
+    """Whether the atoms were moved in their own cell, because WAVELET has no room for them where they were."""
 
 
 def box(positions: Vectors, cell: Vectors | None, pbc: list[bool], wishes: Wishes) -> Box:
@@ -92,12 +96,13 @@ def box(positions: Vectors, cell: Vectors | None, pbc: list[bool], wishes: Wishe
         cube = [[edge if i == j else 0.0 for j in range(3)] for i in range(3)]
         return Box(cube, _centred(positions, cube, [0, 1, 2], wishes), periodic, solver, edge=edge)
     tight = _tight(positions, own, pbc, solver)
-    if tight and wishes.periodic != periodic:
+    if tight and (wishes.periodic != periodic or solver != wishes.solver):
         raise Impossible(tight, _ELSEWHERE if periodic == "NONE" else _WIDER)
     if wishes.centre is not None:
         return Box(own, _moved(positions, own, wishes), periodic, solver, tight=tight)
     outside = [] if solver != "WAVELET" else [i for i in range(3) if not pbc[i] and not _inside(positions, own, i)]
-    return Box(own, _centred(positions, own, outside, wishes), periodic, solver, tight=tight)
+    centred = _centred(positions, own, outside, wishes)
+    return Box(own, centred, periodic, solver, tight=tight, shifted=bool(outside))
 
 
 def _solver(periodic: str, own: str | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BadData
 from psiflow_cli.references.cp2k import template
-from psiflow_cli.references.cp2k.single_point import Placing
+from psiflow_cli.references.cp2k.single_point import Placing, solver
 from psiflow_cli.references.cp2k.structure.periodicity import Impossible
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ class Survey:
 
     def __init__(self, settings: Settings, where: str) -> None:
         self._settings = settings
-        self._place = Placing(template.only(template.parse(settings["template"], where), "FORCE_EVAL"), settings)
+        force_eval = template.only(template.parse(settings["template"], where), "FORCE_EVAL")
+        self._place = Placing(force_eval, settings)
         self._where = where
         self._periodic = settings.get("periodic", "")
         self._total = 0
@@ -29,7 +30,9 @@ class Survey:
         self._small = ""
         self._others: Counter[str] = Counter()
         self._edges: dict[str, set[float]] = {}
-        self._boxes = 0
+        self._boxes = self._shifted = 0
+        self._solver = solver(force_eval) or "PERIODIC"
+        self._solvers: Counter[tuple[str, str]] = Counter()
 
     def see(self, frame: Frame) -> None:
         """Take note of a frame."""
@@ -46,6 +49,9 @@ class Survey:
         if box.tight:
             self._tight += 1
             self._small = self._small or box.tight
+        self._shifted += box.shifted
+        if box.solver != self._solver and box.edge is None:  # a cube has a line of its own
+            self._solvers[box.periodic, box.solver] += 1
         if self._periodic and box.periodic != self._periodic:
             self._others[box.periodic] += 1
 
@@ -62,6 +68,13 @@ class Survey:
         for there, count in self._others.items():
             own = f"{self._where}: its &CELL says PERIODIC {self._periodic}"
             notes.append(f"{own}, {_frames(count)} PERIODIC {there}: the frames decide")
+        for (there, instead), count in self._solvers.items():
+            own = f"{self._where}: {_frames(count)} PERIODIC {there}"
+            notes.append(
+                f"{own}: POISSON_SOLVER {instead} in place of {self._solver}; name another in the template to choose"
+            )
+        if self._shifted:
+            notes.append(f"{_frames(self._shifted)} moved to the middle of the cell: WAVELET needs room on all sides")
         return notes + self._boxes_made()
 
     def _boxes_made(self) -> list[str]:
