@@ -84,7 +84,7 @@ def test_as_by_hand(psiflow, text, frame):
     Path("cp2k.inp").write_text(text)
     Path("in.xyz").write_text(frame)
     done = psiflow(*LABEL)
-    assert ("warning: 1 frame computed in a small cell" in done.stderr) is (text == CELL)
+    assert ("warning: 1 frame computed in a cell with too little room" in done.stderr) is (text == CELL)
     atoms = ase_io.read("out.xyz")
     assert "psiflow_box" not in atoms.info
     env = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -162,9 +162,12 @@ def test_what_is_said_of_boxes(read: Any, frame: Any, molecule: Any) -> None:
     mt = "&DFT\n&POISSON\nPOISSON_SOLVER MT\n&END\n"
     assert notes(read(open_cell("ABC 12 12 12").replace("&DFT\n", mt, 1)), molecule()) == []
     (tight,) = notes(read(open_cell("ABC 6 6 6").replace("&DFT\n", mt, 1)), molecule(pbc=[False] * 3))
-    assert tight.startswith("warning: 1 frame computed in a small cell: the cell is 6.0 Å high")
+    assert tight.startswith("warning: 1 frame computed in a cell with too little room: the cell is 6.0 Å high")
     wavelet = read(open_cell("ABC 9 9 9").replace("&DFT\n", mt.replace("MT", "WAVELET"), 1))
-    shifted, *_ = notes(wavelet, frame(cell=[[9.0, 0, 0], [0, 9.0, 0], [0, 0, 9.0]], pbc=[False] * 3))
+    near = frame(cell=[[9.0, 0, 0], [0, 9.0, 0], [0, 0, 9.0]], pbc=[False] * 3)
+    (kept,) = notes(wavelet, near)
+    assert kept.endswith("room: atoms are less than 3 Å from a face of the cell, where WAVELET cuts the density off")
+    _, shifted = notes(read(TEMPLATE), near)
     assert shifted == "1 frame moved to the middle of the cell: WAVELET needs room on all sides"
     other, *_ = notes(wavelet, frame(), molecule())
     assert other.endswith("its &CELL says PERIODIC NONE, 1 frame PERIODIC XYZ: the frames decide")

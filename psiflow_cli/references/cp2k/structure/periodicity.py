@@ -7,7 +7,8 @@ the periodicity; the 3D-periodic one gives way to WAVELET for molecules and to A
 
 A cell without room enough is refused: WAVELET wants the density to vanish at the faces, the other solvers want twice
 the extent of the density. It is taken all the same, with a warning, if the template names the solver and its &CELL has
-the periodicity of the frame: then whoever wrote it has chosen cells for this purpose.
+the periodicity of the frame: then whoever wrote it has chosen cells for this purpose, and the atoms' place in them.
+Otherwise atoms that are near a face are moved to the middle for WAVELET.
 """
 
 from __future__ import annotations
@@ -101,6 +102,9 @@ def box(positions: Vectors, cell: Vectors | None, pbc: list[bool], wishes: Wishe
     if wishes.centre is not None:
         return Box(own, _moved(positions, own, wishes), periodic, solver, tight=tight)
     outside = [] if solver != "WAVELET" else [i for i in range(3) if not pbc[i] and not _inside(positions, own, i)]
+    if outside and own is cell and (wishes.solver, wishes.periodic) == (solver, periodic):
+        tight = tight or f"atoms are less than {MARGIN:g} Å from a face of the cell, where WAVELET cuts the density off"
+        return Box(own, positions, periodic, solver, tight=tight)
     centred = _centred(positions, own, outside, wishes)
     return Box(own, centred, periodic, solver, tight=tight, shifted=bool(outside))
 

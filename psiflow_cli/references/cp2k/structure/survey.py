@@ -64,7 +64,7 @@ class Survey:
         if self._reason:
             notes.append(f"warning: {self._refused} of {self._total} frames cannot be computed: {self._reason}")
         if self._tight:
-            notes.append(f"warning: {_frames(self._tight)} computed in a small cell: {self._small}")
+            notes.append(f"warning: {_frames(self._tight)} computed in a cell with too little room: {self._small}")
         for there, count in self._others.items():
             own = f"{self._where}: its &CELL says PERIODIC {self._periodic}"
             notes.append(f"{own}, {_frames(count)} PERIODIC {there}: the frames decide")
