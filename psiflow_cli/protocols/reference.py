@@ -88,6 +88,9 @@ class FramesSeen(Protocol):
     def notes(self) -> list[str]:
         """What the user should know. Raises BadData if no frame can be computed."""
 
+    def decided(self) -> Settings:
+        """Further settings for the workers, which all frames decide together; they are no part of the method."""
+
 
 @runtime_checkable
 class Surveys(Protocol):

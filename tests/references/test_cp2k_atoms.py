@@ -10,6 +10,7 @@ from ase.geometry import cellpar_to_cell
 
 from psiflow_cli.errors import BadData
 from psiflow_cli.references import cp2k
+from psiflow_cli.references.cp2k import single_point
 from psiflow_cli.references.cp2k.single_point import Impossible, build
 from tests.references.test_cp2k_kinds import TWO, own_atoms, written
 from tests.references.test_cp2k_template import TEMPLATE
@@ -146,14 +147,31 @@ def test_a_cell_that_cannot_be_read(read: Any, cell: str) -> None:
         read(open_cell(cell))
 
 
+def test_all_frames_of_a_molecule_get_one_cube(read: Any, molecule: Any) -> None:
+    settings = read(TEMPLATE)
+    survey = cp2k.survey(settings)
+    longer = [[0.0, 0.0, 0.1], [0.76, 0.0, 0.6], [-4.77, 0.05, 0.57]]
+    for seen in (molecule(), molecule(positions=longer), molecule()):
+        survey.see(seen)
+    decided = survey.decided()
+    assert decided == {"cubes": {"H2O1": 16.0}}
+    assert single_point.cube(molecule(), settings) == 12.0
+    assert [single_point.cube(each, {**settings, **decided}) for each in (molecule(), molecule(positions=longer))] == [
+        16.0, 16.0,
+    ]  # fmt: skip
+    assert cp2k.survey({**settings, "box": 20.0}).decided() == {}
+
+
 def test_what_is_said_of_boxes(read: Any, frame: Any, molecule: Any) -> None:
     longer = [[0.0, 0.0, 0.1], [0.76, 0.0, 0.6], [-4.77, 0.05, 0.57]]
     assert notes(read(TEMPLATE), frame()) == []
     (same,) = notes(read(TEMPLATE), frame(), molecule(), molecule())
-    assert same.startswith("2 frames without a cell: computed in a cube of 12 Å (psiflow_box); --set box=12, or")
-    (differ,) = notes(read(TEMPLATE), molecule(), molecule(positions=longer))
-    assert "warning: 2 frames without a cell: computed in a cube of 12 to 16 Å" in differ
-    assert "--set box=16" in differ
+    assert same.startswith("2 frames without a cell: computed in a cube of 12 Å (psiflow_box); --set box=EDGE, or")
+    (wider,) = notes(read(TEMPLATE), molecule(), molecule(positions=longer))
+    assert wider.startswith("2 frames without a cell: computed in a cube of 16 Å (psiflow_box)")
+    alone = molecule(symbols=["H"], positions=[[0.0, 0.0, 0.0]])
+    (several,) = notes(read(TEMPLATE), alone, molecule(positions=longer))
+    assert "computed in a cube of 10 to 16 Å, one for all frames of the same atoms (psiflow_box)" in several
     assert notes({**read(TEMPLATE), "box": 16.0}, molecule(), molecule(positions=longer)) == []
     solver, *_ = notes(read(open_cell("ABC 12 12 12")), molecule())
     assert solver.endswith(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from psiflow_cli.references.cp2k import template
@@ -61,6 +63,11 @@ def solver(force_eval: Section) -> str | None:
     return (poisson.word(*SOLVER) if poisson else "") or None
 
 
+def formula(symbols: list[str]) -> str:
+    """Such as H2O1, whatever the order of the atoms."""
+    return "".join(f"{symbol}{count}" for symbol, count in sorted(Counter(symbols).items()))
+
+
 class Placing:
     """Puts frames into boxes, and their atoms to their kinds."""
 
@@ -73,6 +80,7 @@ class Placing:
             centre=settings.get("centre"),
             fixed=next((f"&{s.name}" for s in force_eval.walk() if s.name in FIXED), ""),
         )
+        self._cubes = settings.get("cubes", {})
         self._order = atoms.Order(force_eval, settings)
 
     def __call__(self, frame: Frame) -> tuple[Box, list[str]]:
@@ -82,7 +90,8 @@ class Placing:
             names = self._order.names(frame["symbols"])
         except ValueError as error:
             raise Impossible(str(error), "label frames of other atoms with a template of their own") from None
-        return box(frame["positions"], frame.get("cell"), pbc, self._wishes), names
+        wishes = replace(self._wishes, cube=self._cubes.get(formula(frame["symbols"])))
+        return box(frame["positions"], frame.get("cell"), pbc, wishes), names
 
 
 def cube(frame: Frame, settings: Settings) -> float | None:
@@ -136,4 +145,4 @@ def _prints(force_eval: Section, stress_too: bool) -> bool:
     return stress != "NONE"
 
 
-__all__ = ["PROJECT", "Impossible", "Placing", "build", "cube", "solver"]
+__all__ = ["PROJECT", "Impossible", "Placing", "build", "cube", "formula", "solver"]

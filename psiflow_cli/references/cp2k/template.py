@@ -128,6 +128,8 @@ class Settings(TypedDict):
     """Å: the point to which &CENTER_COORDINATES moves the atoms; empty: the middle of the cell."""
     box: NotRequired[float]
     """Å: edge of the cube that a molecule is put into."""
+    cubes: NotRequired[dict[str, float]]
+    """Å: edges for frames without a cell, by formula, as the frames of a run decide: no part of the method."""
     reuse_uks: NotRequired[bool]
     """Whether an unrestricted wavefunction may begin with that of another frame."""
 

@@ -116,7 +116,7 @@ class AtomsSummary(TypedDict):
 
 def run(labelling: Labelling, workspace: Workspace) -> AtomsSummary:
     """Label every candidate and write the lowest of each element; an element fails if all of its states do."""
-    seen, results, needed, planned = survey(labelling, workspace)
+    seen, results, needed, planned, _ = survey(labelling, workspace)
     workspace.run.begin(planned.distinct)
     reference = labelling.method.fingerprint
     with workspace.run.guard_end():

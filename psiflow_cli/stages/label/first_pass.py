@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
@@ -11,6 +12,9 @@ from psiflow_cli.extxyz.frame import is_marked
 from psiflow_cli.extxyz.identity import MOMENTS, given_inputs, given_moments
 from psiflow_cli.protocols import HasOwnAtoms, Surveys
 from psiflow_cli.stages.label.method import Method
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Settings
 
 _PLAIN = {"charge": 0, "multiplicity": 1}
 
@@ -34,6 +38,10 @@ class FirstPass:
             self._misfits[atoms] = self._method.module.misfit(frame.symbols, self._method.settings)
         if self._survey:
             self._survey.see(extxyz.message(frame, self._method.module.FRAME_INPUTS))
+
+    def decided(self) -> Settings:
+        """Settings that all frames together decide, as the reference would have them."""
+        return self._survey.decided() if self._survey else {}
 
     def notes(self) -> Iterator[str]:
         """Raises BadData if no frame can be computed, as where the input is about other atoms."""

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli import extxyz
 from psiflow_cli.console import note
@@ -23,6 +23,9 @@ from psiflow_cli.stages.label.first_pass import FirstPass
 from psiflow_cli.stages.label.method import Method, naming
 from psiflow_cli.stages.label.reuse import Reuse, hand_on
 from psiflow_cli.worker.failures import MACHINE_FAILURES
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Settings
 
 HOPELESS = 10  # first frames that fail alike and end the run; more, where more may fail
 
@@ -76,8 +79,11 @@ class LabelSummary(TypedDict):
 
 def survey(
     labelling: Labelling, workspace: Workspace, see: Callable[[extxyz.Frame], None] = lambda frame: None
-) -> tuple[Survey, Results, IdSet, Plan]:
-    """Check every frame and find out what is still to be computed; nothing is submitted yet."""
+) -> tuple[Survey, Results, IdSet, Plan, Settings]:
+    """Check every frame and find out what is still to be computed; nothing is submitted yet.
+
+    The last one is what all frames decide together, for the workers.
+    """
     work = labelling.work
     first_pass = FirstPass(labelling.method, see)
     seen = Survey(workspace.frames(), work.inputs, first_pass.see)
@@ -93,7 +99,7 @@ def survey(
     plan = Plan(len(seen), distinct, distinct - len(needed), len(needed))
     if needed and not plan.known:
         _try_out(labelling, workspace)
-    return seen, results, needed, plan
+    return seen, results, needed, plan, first_pass.decided()
 
 
 def _try_out(labelling: Labelling, workspace: Workspace) -> None:
@@ -124,20 +130,21 @@ def _reuse(labelling: Labelling, workspace: Workspace) -> Reuse:
 def plan(labelling: Labelling, workspace: Workspace) -> dict[str, object]:
     """What would be done, at what cost, and the input of the first frame: for --dry-run."""
     reuse = _reuse(labelling, workspace)
-    seen, results, needed, planned = survey(labelling, workspace, reuse.see)
+    seen, results, needed, planned, decided = survey(labelling, workspace, reuse.see)
     reuse.take(seen.ids, needed, None)
     reuse.copies(seen.ids, needed, results)
     planned = replace(planned, known=planned.distinct - len(needed), todo=len(needed))
     summary = asdict(planned) | estimate(workspace, seen, needed, labelling.method.fingerprint)
     first, module = next(workspace.frames(), None), labelling.method.module
     if first is not None and isinstance(module, Renders):
-        summary["input"] = module.render(extxyz.message(first, labelling.work.inputs), labelling.method.settings)
+        settings = {**labelling.method.settings, **decided}
+        summary["input"] = module.render(extxyz.message(first, labelling.work.inputs), settings)
     return summary
 
 
 def run(labelling: Labelling, workspace: Workspace) -> LabelSummary:
     reuse = _reuse(labelling, workspace)
-    seen, results, needed, planned = survey(labelling, workspace, reuse.see)
+    seen, results, needed, planned, decided = survey(labelling, workspace, reuse.see)
     workspace.run.begin(planned.distinct)
     with workspace.run.guard_end():
         with naming(labelling.method):
@@ -148,7 +155,9 @@ def run(labelling: Labelling, workspace: Workspace) -> LabelSummary:
             reuse.take(seen.ids, needed, results)
             copies = reuse.copies(seen.ids, needed, results)
             todo = len(needed)
-            work = replace(labelling.work, hopeless=max(HOPELESS, labelling.allowed(planned.total) + 1))
+            hopeless = max(HOPELESS, labelling.allowed(planned.total) + 1)
+            payload = {**labelling.work.payload, **({"decided": decided} if decided else {})}
+            work = replace(labelling.work, payload=payload, hopeless=hopeless)
             compute(workspace, work, seen, results, needed)
             hand_on(copies, results)
         output.write(workspace, seen.ids, results, labelling.method.fingerprint, labelling.failed)

@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Context, Failure, Frame, Label, LabelResult, Settings
 
 
-def label(frames: list[Frame], reference: str, settings: Settings, context: Context) -> list[LabelResult]:
-    """A label or a failure for each frame, in builtins; `reference` is a module or the path of a file."""
-    results = call.resolve(f"{reference}:label")(frames, settings, context)
+def label(
+    frames: list[Frame], reference: str, settings: Settings, context: Context, decided: Settings | None = None
+) -> list[LabelResult]:
+    """A label or a failure for each frame, in builtins; `reference` is a module or the path of a file.
+
+    `decided` are further settings, which the frames of the run decide together.
+    """
+    results = call.resolve(f"{reference}:label")(frames, {**settings, **(decided or {})}, context)
     if not isinstance(results, (list, tuple)) or len(results) != len(frames):
         what = f"{len(results)} results" if isinstance(results, (list, tuple)) else f"a {type(results).__name__}"
         raise TypeError(f"label() of {Path(reference).name} returned {what} for {len(frames)} frames")

@@ -2,8 +2,9 @@
 
 The frame says in which directions it is periodic, and its own cell is kept. A frame that is periodic in no direction
 and has none gets that of a template for molecules (`PERIODIC NONE` in its &CELL); without one it is centred in a cube
-with an even number of Å for its edge, which depends on the frame alone. A template's own solver is kept where it allows
-the periodicity; the 3D-periodic one gives way to WAVELET for molecules and to ANALYTIC for slabs and wires.
+with an even number of Å for its edge, the same for all frames of these atoms that are labelled together. A template's
+own solver is kept where it allows the periodicity; the 3D-periodic one gives way to WAVELET for molecules and to
+ANALYTIC for slabs and wires.
 
 A cell without room enough is refused: WAVELET wants the density to vanish at the faces, the other solvers want twice
 the extent of the density. It is taken all the same, with a warning, if the template names the solver and its &CELL has
@@ -58,6 +59,8 @@ class Wishes:
 
     solver: str | None = None
     edge: float | None = None
+    cube: float | None = None
+    """The edge that suits all frames of the same atoms, for one without a cell."""
     cell: Vectors | None = None
     periodic: str = ""
     """What &CELL says, if there is one."""
@@ -93,7 +96,7 @@ def box(positions: Vectors, cell: Vectors | None, pbc: list[bool], wishes: Wishe
         raise Impossible("the frame is periodic but has no cell")
     own = cell if any(pbc) or (cell and abs(_volume(cell)) > _NO_VOLUME) else wishes.cell
     if own is None or (wishes.edge is not None and not any(pbc)):
-        edge = _edge(positions, solver, wishes.edge)
+        edge = max(_edge(positions, solver, wishes.edge), (wishes.edge is None and wishes.cube) or 0.0)
         cube = [[edge if i == j else 0.0 for j in range(3)] for i in range(3)]
         return Box(cube, _centred(positions, cube, [0, 1, 2], wishes), periodic, solver, edge=edge)
     tight = _tight(positions, own, pbc, solver)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BadData
 from psiflow_cli.references.cp2k import template
-from psiflow_cli.references.cp2k.single_point import Placing, solver
+from psiflow_cli.references.cp2k.single_point import Placing, formula, solver
 from psiflow_cli.references.cp2k.structure.periodicity import Impossible
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Frame
+    from psiflow_cli.messages import Settings as SharedSettings
     from psiflow_cli.references.cp2k.template import Settings
 
 
@@ -29,7 +30,7 @@ class Survey:
         self._reason: Impossible | None = None
         self._small = ""
         self._others: Counter[str] = Counter()
-        self._edges: dict[str, set[float]] = {}
+        self._cubes: dict[str, float] = {}
         self._boxes = self._shifted = 0
         self._solver = solver(force_eval) or "PERIODIC"
         self._solvers: Counter[tuple[str, str]] = Counter()
@@ -45,7 +46,8 @@ class Survey:
             return
         if box.edge is not None:
             self._boxes += 1
-            self._edges.setdefault("".join(sorted(frame["symbols"])), set()).add(box.edge)
+            atoms = formula(frame["symbols"])
+            self._cubes[atoms] = max(box.edge, self._cubes.get(atoms, 0.0))
         if box.tight:
             self._tight += 1
             self._small = self._small or box.tight
@@ -77,15 +79,17 @@ class Survey:
             notes.append(f"{_frames(self._shifted)} moved to the middle of the cell: WAVELET needs room on all sides")
         return notes + self._boxes_made()
 
+    def decided(self) -> SharedSettings:
+        """The cubes, each so wide that all frames of its atoms have room."""
+        return {"cubes": self._cubes} if self._cubes and "box" not in self._settings else {}
+
     def _boxes_made(self) -> list[str]:
         if not self._boxes or "box" in self._settings:
             return []
-        edges = sorted({edge for edges in self._edges.values() for edge in edges})
-        sizes = f"{edges[0]:g} Å" if len(edges) == 1 else f"{edges[0]:g} to {edges[-1]:g} Å"
+        least, most = min(self._cubes.values()), max(self._cubes.values())
+        sizes = f"{least:g} Å" if least == most else f"{least:g} to {most:g} Å, one for all frames of the same atoms"
         text = f"{_frames(self._boxes)} without a cell: computed in a cube of {sizes} (psiflow_box)"
-        if any(len(edges) > 1 for edges in self._edges.values()):
-            text = f"warning: {text}, which differs among frames of the same atoms, and so do their grids"
-        return [f"{text}; --set box={edges[-1]:g}, or a &CELL with PERIODIC NONE in the template, is one for all"]
+        return [f"{text}; --set box=EDGE, or a &CELL with PERIODIC NONE in the template, is another choice"]
 
 
 def _frames(count: int) -> str:
