@@ -6,13 +6,16 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import click
 
 from psiflow_cli import formats
 from psiflow_cli.console import Verbosity
 from psiflow_cli.errors import FAILED_FRAMES, UsageError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class Common(NamedTuple):
@@ -115,6 +118,12 @@ class Output(click.ParamType[str]):
             hint = "name a file" if value == "-" else self.kind.hint
             raise UsageError(f"{param.opts[-1] if param else ''} {complaint}".strip(), hint)
         return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Any file."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
 
 
 def output(names: str, kind: formats.Kind, what: str, form: str = "FILE") -> Callable[[F], F]:

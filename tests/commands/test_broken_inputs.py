@@ -110,7 +110,7 @@ TEMPLATES: dict[str, tuple[str | bytes, str]] = {
     "keyword outside": ("MAX_SCF 20\n" + METHOD, ":1: "),
     "no FORCE_EVAL": ("&GLOBAL\n&END GLOBAL\n", ":1: "),
     "two FORCE_EVAL": (METHOD + METHOD, ":19: "),
-    "no DFT": (changed("&DFT", "&DFTB").replace("&END DFT\n", "&END DFTB\n"), ":1: "),
+    "no DFT": (changed("&DFT", "&DFTB").replace("&END DFT\n", "&END DFTB\n"), ":3: unknown section &DFTB"),
     "force field": (changed("METHOD QS", "METHOD FIST"), ":"),
     "charge in words": (changed("&SCF", "CHARGE plus\n&SCF"), ":4: "),
     "half a multiplicity": (changed("&SCF", "MULTIPLICITY 1.5\n&SCF"), ":4: "),

@@ -96,13 +96,18 @@ def test_equals_gpaw_by_hand(
         (MOLECULE, f"{PW}vacuum = 3\ngpts = [8, 8, 8]\n", "invalid-input", "gpts are for a cell"),
         ({**HYDROGEN, "multiplicity": 3, "moments": [1.0, -1.0]}, PW, "invalid-input", "initial_magmoms add up to 0"),
         (MOLECULE, f"{LCAO}charge = 20\n", "invalid-input", "Charge 20.000000 is not possible"),
-        (HYDROGEN, f'{PW}setups = "no-such-setups"\n', "crashed", "no-such-setups"),
     ],
 )
 def test_failures(context: Any, tmp_path: Path, frame: dict[str, Any], template: str, kind: str, message: str) -> None:
     label = one(frame, read(tmp_path, template), context())
     assert label["failure"] == kind, label
     assert message in label["message"]
+
+
+@installed
+def test_setups_that_are_not_there_end_the_run(context: Any, tmp_path: Path) -> None:
+    with pytest.raises(Fatal, match="no-such-setups"):
+        one(HYDROGEN, read(tmp_path, f'{PW}setups = "no-such-setups"\n'), context())
 
 
 @installed

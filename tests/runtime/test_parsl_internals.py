@@ -83,7 +83,8 @@ def test_the_pool_is_started_by_our_words_with_parsls_arguments(started):
     command = parsl_internals.pool_launch_command("/py 'a {b}' pool.py")
     assert command.startswith("/py 'a {{b}}' pool.py {debug} {max_workers_per_node} ")
     filled = shlex.split(started.launch_cmd)
-    assert filled[0] == sys.executable, WHERE.format("launch_cmd is not what is started")
+    assert filled[0] == "/usr/bin/env", WHERE.format("launch_cmd is not what is started")
+    assert sys.executable in filled[1:], WHERE.format("launch_cmd is not what is started")
     assert [word for word in filled if re.match(r"--(port|cert_dir|drain_period|hb_period)=", word)]
 
 

@@ -205,7 +205,7 @@ def test_a_cell_that_collapses_stops_its_walker(tmp_path: Path, ensemble: str, t
     task = job(tmp_path, crystal(), MODEL, timestep=40.0, every=1, block=400, **changes)
     with np.errstate(all="ignore"):
         (said,) = engine.advance(task, {})["walkers"]
-    assert said["stopped"]["kind"] == "nan"
+    assert said["stopped"]["kind"] in ("nan", "cell")
     assert said["stopped"]["step"] == said["step"] < 400
     assert engine.advance(task, {})["walkers"] == [said]
 

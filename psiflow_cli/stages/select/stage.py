@@ -57,7 +57,8 @@ def run(selection: Selection, workspace: Workspace) -> Summary:
         score.append(scores.of_frame(frame, selection.by, selection.score, selection.keys) if counts else 0.0)
 
     candidates = Candidates(workspace, selection.competing, see)
-    environments.require(workspace.executor, {"dscribe": "--descriptor soap"} if selection.descriptor == "soap" else {})
+    if selection.descriptor == "soap":
+        environments.require(workspace.executor, {"dscribe": "--descriptor soap"})
     workspace.run.begin(len(candidates.places) + (len(candidates.excluded) if selection.descriptor else 0))
     with workspace.run.guard_end():
         if selection.has_scores and selection.model:
