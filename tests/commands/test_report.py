@@ -73,7 +73,7 @@ def psiflow(*arguments, code=0):
 @pytest.fixture
 def learned(once, tmp_path, monkeypatch):
     """A folder with the errors of two models on the same frames, and a labelling that failed."""
-    shutil.copytree(once("learned", _learn) / "moved", tmp_path, dirs_exist_ok=True)
+    shutil.copytree(once("reported", _learn) / "moved", tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PSIFLOW_SITE", raising=False)
     return Path("loop")

