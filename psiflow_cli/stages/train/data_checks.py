@@ -45,7 +45,7 @@ class Levels:
         ):
             if len(names) > 1:
                 here, there = names[:2]
-                what = f"labelled by another method, {key}={there}, than {here} of {where[here]}"
+                what = f"labelled by another method: {key}={there}, but {key}={here} in {where[here]}"
                 notes.append(f"{where[there]}: {what}")
         if notes and not mixed:
             raise BadData(notes[0], "label all frames with one; --mixed-references takes them together")

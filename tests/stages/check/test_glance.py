@@ -203,7 +203,7 @@ def test_methods_by_name(tmp_path):
     heads = bonded(6, more=" head=pbe") + bonded(6, seed=1, more=" head=ccsdt")
     (found,) = only(check(tmp_path, heads), "mixed-references")
     assert found.severity == "error"
-    assert "head=ccsdt, than pbe" in found.what
+    assert "head=ccsdt, but head=pbe in" in found.what
     assert not only(check(tmp_path, bonded(6, more=" head=pbe")), "mixed-references")
     functionals = bonded(6, more=" functional=PBE") + bonded(6, seed=1, more=" functional=SCAN")
     (found,) = only(check(tmp_path, functionals), "mixed-references")

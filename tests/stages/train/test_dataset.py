@@ -74,8 +74,8 @@ def test_elements_that_cannot_be_learned(read):
 def test_another_level_of_theory(read):
     pbe, scan = "psiflow_reference=aaaa1111aaaa1111 psiflow_code=one", "psiflow_reference=bbbb2222bbbb2222"
     message = said(read, frames(1, 2, more=pbe), frames(3, more=scan))
-    assert message.startswith("valid.xyz:1: frame 1: labelled by another method, psiflow_reference=bbbb2222bbbb2222")
-    assert "aaaa1111aaaa1111 (one) of in.xyz:1: frame 1" in message
+    assert message.startswith("valid.xyz:1: frame 1: labelled by another method: psiflow_reference=bbbb2222bbbb2222")
+    assert "aaaa1111aaaa1111 (one) in in.xyz:1: frame 1" in message
     assert "in.xyz:9: frame 3" in said(read, frames(1, 2, more=pbe) + frames(3, more=scan))
     _, data = read(frames(1, 2, more=pbe), frames(3, more=scan), mixed=True)
     assert ["another method" in note for note in data.notes] == [True]
@@ -90,7 +90,7 @@ def test_another_level_of_theory(read):
 def test_another_head(read):
     heads = frames(1, 2, more="head=pbe") + frames(3, more="head=ccsdt")
     assert said(read, heads).startswith(
-        "in.xyz:9: frame 3: labelled by another method, head=ccsdt, than pbe of in.xyz:1"
+        "in.xyz:9: frame 3: labelled by another method: head=ccsdt, but head=pbe in in.xyz:1"
     )
     assert ["another method" in note for note in read(heads, mixed=True)[1].notes] == [True]
     assert read(frames(1, 2, 3, more="head=pbe"))[1].notes == []
