@@ -104,6 +104,7 @@ def test_everything_at_once_and_later(tmp_path):
     assert Path("run.pdf").read_bytes()[:5] == b"%PDF-"
 
 
+@pytest.mark.full
 def test_killed_and_gone_on_gives_the_same_files():
     arguments = (*USUAL, "--walkers", "2", "--steps", "1800", "--every", "20")
 

@@ -90,6 +90,7 @@ def test_labels_after_the_executable_and_the_scratch_folder_were_missing(psiflow
     assert Path("out.xyz").read_bytes() == Path("whole.xyz").read_bytes()
 
 
+@pytest.mark.full
 def test_a_model_after_its_package_was_broken(psiflow, trained, pytestconfig):
     """Trained, evaluated and moved: in threads, whose process itself does not need that package."""
     site(resources='cores = "all"\nranks = 1\nthreads = 1')

@@ -74,7 +74,7 @@ def test_damage_at_every_byte_loses_one_frame_at_most(finished, kind):
 
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("every", [97, pytest.param(7, marks=pytest.mark.full)])
-@pytest.mark.parametrize("kind", ["cut", 0x02])
+@pytest.mark.parametrize("kind", [pytest.param("cut", marks=pytest.mark.full), 0x02])
 def test_the_command_mends_what_is_lost(psiflow, finished, every, kind):
     """The outputs are there or not; either way the same command ends well, with the same bytes."""
     run, journal, whole = finished

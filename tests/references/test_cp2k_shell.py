@@ -82,7 +82,7 @@ def test_frames_of_all_kinds_through_one_process_equal_fresh_ones(context: Any, 
     settings = template(tmp_path)
     wider = {**waters(1)[0], "id": "a" * 16, "cell": [[5.5, 0, 0], [0, 5, 0], [0, 0, 5]]}
     molecule = {**waters(1)[0], "id": "b" * 16, "cell": None, "pbc": [False] * 3}
-    frames = [waters(1)[0], HYDROGEN, wider, molecule, *waters(2)]
+    frames = [waters(1)[0], HYDROGEN, wider, molecule, waters(2)[1]]
     kept = context()
     pids, labels = set(), []
     for frame in frames:

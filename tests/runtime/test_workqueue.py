@@ -77,6 +77,7 @@ def wait_for(condition, seconds, what):
         time.sleep(0.1)
 
 
+@pytest.mark.full
 def test_labels_are_the_same_bytes(psiflow, site):
     pytest.importorskip("ase", reason="the reference emt needs it")
     Path("in.xyz").write_text(copper(6))

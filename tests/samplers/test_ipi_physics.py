@@ -30,7 +30,7 @@ from tests.samplers.ipi_systems import (  # noqa: E402
 )
 
 
-@pytest.mark.parametrize("thermostat", ["langevin", "csvr"])
+@pytest.mark.parametrize("thermostat", ["langevin", pytest.param("csvr", marks=pytest.mark.full)])
 def test_harmonic_oscillators_have_the_energies_of_theory(tmp_path: Path, thermostat: str) -> None:
     """Deep in the quantum regime, and for so many beads exactly: potential, kinetic energy, temperature."""
     atoms, beads, temperature, spring = gas(40), 6, 150.0, 2.0

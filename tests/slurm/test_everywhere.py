@@ -109,6 +109,7 @@ def _has_work_queue():
     return not parsl_internals.why_no_work_queue()
 
 
+@pytest.mark.full
 def test_labels_are_the_same_bytes_everywhere(folder, light):
     if not shutil.which("cp2k.psmp"):
         pytest.skip("cp2k.psmp is not installed")

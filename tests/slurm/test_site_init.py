@@ -88,6 +88,7 @@ def test_a_wrong_partition(folder):
     assert said == f"default: {problem}\nreference: {problem}\nmodel: good\ntraining: good\n"
 
 
+@pytest.mark.full
 def test_a_block_longer_than_the_partition_allows(slurm, folder):
     slurm.run("scontrol", "update", "partitionname=gpu", "maxtime=1:00:00")
     try:
