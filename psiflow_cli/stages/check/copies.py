@@ -16,11 +16,11 @@ _FORCE = 1e-3  # eV/Å for each component
 
 
 class Copies:
-    """The energy of every frame, and a number that its forces decide, in 20 bytes a frame."""
+    """The energy of every frame, and a number that its forces decide, in 16 bytes a frame."""
 
     def __init__(self) -> None:
         self._energies = array("d")
-        self._forces = array("d")
+        self._forces = array("f")
         self._natoms = array("I")
 
     def see(self, sample: Sample) -> None:

@@ -133,14 +133,17 @@ class Energies:
         states = [state for _, state in self._compositions]
         usual = Counter(states[self._kinds[index]] for index in _known(rest)).most_common(1)
         # ions and excited states have other energies
-        alike = (index for index in _known(rest) if states[self._kinds[index]] == usual[0][0])
-        order = sorted(alike, key=rest.__getitem__)
+        alike = array("I", (index for index in _known(rest) if states[self._kinds[index]] == usual[0][0]))
+        order = sorted(methods.evenly(alike), key=rest.__getitem__)
         split = methods.gap([rest[index] for index in order], least)
         if split:
-            few = min((order[: split.place], order[split.place :]), key=len)
+            below, above = array("I"), array("I")
+            for index in alike:
+                (above if rest[index] >= rest[order[split.place]] else below).append(index)
+            few = min(below, above, key=len)
             what = f"{methods.GROUPS.format(split.width)}, whatever their composition"
             finding = findings.add(WARNING, "mixed-references", what, methods.HINT, "groups")
-            finding.concerns(len(few), (places[index] for index in sorted(few)))
+            finding.concerns(len(few), (places[index] for index in few))
         return bool(split)
 
 
@@ -160,8 +163,9 @@ def _of_atoms(kind: Composition, atoms: Mapping[str, float]) -> float:
 
 def _far(rest: Sequence[float]) -> dict[int, float]:
     """What is far from the median of all, less that median."""
-    middle = median(rest[index] for index in _known(rest))
-    deviation = 1.4826 * median(abs(rest[index] - middle) for index in _known(rest))
+    some = methods.evenly(array("d", (rest[index] for index in _known(rest))))
+    middle = median(some)
+    deviation = 1.4826 * median(abs(value - middle) for value in some)
     limit = max(_OUTLIER_Z * deviation, _OUTLIER_EV)
     return {index: value - middle for index, value in enumerate(rest) if abs(value - middle) > limit}
 

@@ -72,7 +72,7 @@ class Readable(Workspace):
 
 
 class Reading:
-    """All that can be said of frames from reading them once, in constant memory and 102 bytes a frame."""
+    """All that can be said of frames from reading them once, in constant memory and 98 bytes a frame."""
 
     def __init__(self, keys: Keys, elements: tuple[str, ...] = ()) -> None:
         self._keys = keys
