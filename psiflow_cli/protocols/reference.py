@@ -68,7 +68,7 @@ class Renders(Protocol):
     """A reference whose input can be shown."""
 
     def render(self, frame: Frame, settings: Settings) -> str:
-        """The input that a frame would get, for --dry-run."""
+        """The input that a frame would get, for --dry-run. Raises ValueError for a frame that can have none."""
 
 
 @runtime_checkable
@@ -104,8 +104,8 @@ class Surveys(Protocol):
 class HasOwnAtoms(Protocol):
     """A reference whose input's own atoms say of which kind those of a frame are."""
 
-    def misfit(self, symbols: list[str], settings: Settings) -> str:
-        """Why they do not say it of these atoms, or ""."""
+    def of_atoms(self, symbols: list[str], settings: Settings) -> list[str]:
+        """The kind of each of these atoms. Raises ValueError if the input's own atoms do not say it."""
 
 
 @runtime_checkable

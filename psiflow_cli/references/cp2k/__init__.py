@@ -132,11 +132,8 @@ def _key(settings: Settings) -> str:
 
 
 def render(frame: Frame, settings: Settings) -> str:
-    """The input that a frame would get. Raises BadData for a frame that can have none."""
-    try:
-        return build(frame, settings)[0]
-    except Impossible as error:
-        raise BadData(f"the first frame: {error}") from None
+    """The input that a frame would get. Raises ValueError for a frame that can have none."""
+    return build(frame, settings)[0]
 
 
 def isolated(settings: Settings) -> Settings:

@@ -15,6 +15,7 @@ from psiflow_cli import inputs, voigt
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.references.espresso import template
 from psiflow_cli.references.espresso.template import Settings, build
+from psiflow_cli.references.espresso.template import of_atoms as of_atoms
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
@@ -77,23 +78,12 @@ def check(settings: Settings, elements: set[str]) -> None:
             raise BadData(f"ATOMIC_SPECIES has several {symbol}: {', '.join(names)}", inputs.GIVE_ATOMS)
 
 
-def misfit(symbols: list[str], settings: Settings) -> str:
-    try:
-        template.of_atoms(symbols, settings)
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
 def render(frame: Frame, settings: Settings) -> str:
-    """The input of one frame. Raises BadData for a frame that can have none."""
+    """The input of one frame. Raises ValueError for a frame that can have none."""
     reason, frame = _unsupported(frame, settings)
     if reason:
-        raise BadData(f"the first frame: {reason}")
-    try:
-        return build(frame, settings)
-    except ValueError as error:
-        raise BadData(f"the first frame: {error}") from None
+        raise ValueError(reason)
+    return build(frame, settings)
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:

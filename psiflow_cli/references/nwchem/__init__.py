@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli import inputs
-from psiflow_cli.errors import BadData, UsageError
+from psiflow_cli.errors import UsageError
 from psiflow_cli.references.nwchem import template
 from psiflow_cli.references.nwchem.template import Settings
+from psiflow_cli.references.nwchem.template import of_atoms as of_atoms
+from psiflow_cli.references.nwchem.template import render as render
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
@@ -64,22 +66,6 @@ def check(settings: Settings, elements: set[str]) -> None:
     template.check_basis(settings, elements)
 
 
-def misfit(symbols: list[str], settings: Settings) -> str:
-    try:
-        template.of_atoms(symbols, settings)
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-def render(frame: Frame, settings: Settings) -> str:
-    """The input of one frame. Raises BadData for a frame that can have none."""
-    try:
-        return template.render(frame, settings)
-    except ValueError as error:
-        raise BadData(f"the first frame: {error}") from None
-
-
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
     return [_label(frame, settings, context) for frame in frames]
 
@@ -118,7 +104,7 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     if reason:
         return failure("invalid-input", reason)
     try:
-        text = template.render(frame, settings)
+        text = render(frame, settings)
     except ValueError as error:
         return failure("invalid-input", str(error))
     ran = single_run.run(PROGRAM, [_INPUT], {_INPUT: text}, context, (template.NUMBERS,))

@@ -35,7 +35,7 @@ class FirstPass:
         if not is_marked(frame.natoms, frame.pairs):  # as psiflow's own candidates for the lowest state are
             self._frames.update(name for name in self._unread if _says(frame, name))
         if isinstance(self._method.module, HasOwnAtoms) and (atoms := tuple(frame.symbols)) not in self._misfits:
-            self._misfits[atoms] = self._method.module.misfit(frame.symbols, self._method.settings)
+            self._misfits[atoms] = _misfit(self._method.module, frame.symbols, self._method.settings)
         if self._survey:
             self._survey.see(extxyz.message(frame, self._method.module.FRAME_INPUTS))
 
@@ -55,6 +55,15 @@ class FirstPass:
             yield f"frames with {written}: {count}; the reference {self._method.stem} does not read it, {labels}"
         if self._survey:
             yield from self._survey.notes()
+
+
+def _misfit(module: HasOwnAtoms, symbols: list[str], settings: Settings) -> str:
+    """Why the input's own atoms do not say of which kind those of a frame are, or ""."""
+    try:
+        module.of_atoms(symbols, settings)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _says(frame: extxyz.Frame, name: str) -> bool:

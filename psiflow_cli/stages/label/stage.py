@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli import extxyz
 from psiflow_cli.console import note
-from psiflow_cli.errors import PsiflowError, UsageError
+from psiflow_cli.errors import BadData, PsiflowError, UsageError
 from psiflow_cli.protocols import KnowsItsVersion, Renders, TriesOut
 from psiflow_cli.runtime.session import Task
 from psiflow_cli.stages.core.framewise import Recovery, Work, compute
@@ -138,7 +138,10 @@ def plan(labelling: Labelling, workspace: Workspace) -> dict[str, object]:
     first, module = next(workspace.frames(), None), labelling.method.module
     if first is not None and isinstance(module, Renders):
         settings = {**labelling.method.settings, **decided}
-        summary["input"] = module.render(extxyz.message(first, labelling.work.inputs), settings)
+        try:
+            summary["input"] = module.render(extxyz.message(first, labelling.work.inputs), settings)
+        except ValueError as error:
+            raise BadData(f"the first frame: {error}") from None
     return summary
 
 

@@ -45,7 +45,7 @@ _WIDER = "give it a higher cell; the same PERIODIC in the template's &CELL and a
 _CUBIC = "--set box=EDGE makes it a cube; POISSON_SOLVER MT or ANALYTIC in the template takes any rectangular cell"
 
 
-class Impossible(Exception):
+class Impossible(ValueError):
     """This frame cannot be computed with this template."""
 
     def __init__(self, reason: str, hint: str = "") -> None:
