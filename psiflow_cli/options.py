@@ -189,7 +189,7 @@ talk = together(
 _common = together(
     click.option(
         "--site", metavar="NAME|FILE", envvar="PSIFLOW_SITE", default="local", show_default=True,
-        help="Where and how to run.",
+        help="The site file that says where and how tasks run.",
     ),
     file("--run-dir", "Where the run is kept [default: OUTPUT.run].", "DIR"),
     flag("--overwrite", "Replace an output that psiflow did not write."),

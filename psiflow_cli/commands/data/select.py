@@ -55,7 +55,7 @@ def _threshold(value: str) -> tuple[float, float]:
     "The space of farthest and --min-distance [default: the model's own features where there is one, else SOAP].",
 )  # fmt: skip
 @click.option("--min-distance", "closest", type=options.Finite(0), default=0.0, metavar="NUMBER",
-    help="In that space, of a chosen frame from others and from what is in --exclude.")  # fmt: skip
+    help="Least distance in that space between chosen frames, and to those in --exclude.")  # fmt: skip
 @options.choice("--stratify", ["composition"], None, "Keep the proportions of the compositions.")
 @options.output("--rest", formats.STRUCTURES_IN_FILE, "Where the frames that were not chosen go.")
 @options.keys
