@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.references import cp2k_log
+
 ase_io = pytest.importorskip("ase.io", reason="needs ase")
 pytestmark = pytest.mark.skipif(not shutil.which("cp2k.psmp"), reason="cp2k.psmp is not installed")
 
@@ -89,12 +91,8 @@ def test_as_by_hand(psiflow, text, frame):
     assert "psiflow_box" not in atoms.info
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     log = subprocess.run(["cp2k.psmp", "cp2k.inp"], env=env, capture_output=True, text=True, check=True).stdout
-    energy = float(re.search(r"ENERGY\| Total FORCE_EVAL .*?:\s+(\S+)", log)[1])
-    rows = log[log.index("ATOMIC FORCES in") :].splitlines()[3:6]
-    assert atoms.get_potential_energy() / Hartree == pytest.approx(energy, abs=1e-6)
-    assert atoms.get_forces() * Bohr / Hartree == pytest.approx(
-        np.array([[float(x) for x in row.split()[3:6]] for row in rows]), abs=1e-4
-    )
+    assert atoms.get_potential_energy() / Hartree == pytest.approx(cp2k_log.energy(log), abs=1e-6)
+    assert atoms.get_forces() * Bohr / Hartree == pytest.approx(np.array(cp2k_log.forces(log)), abs=1e-4)
 
 
 def test_what_cannot_be_carried(psiflow):

@@ -15,6 +15,7 @@ import pytest
 
 from psiflow_cli.references import cp2k
 from psiflow_cli.worker.failures import Fatal
+from tests.references import cp2k_log
 
 CP2K = shutil.which("cp2k.psmp")
 pytestmark = pytest.mark.skipif(CP2K is None, reason="cp2k.psmp is not installed")
@@ -99,12 +100,7 @@ def by_hand(folder: Path, **words: str) -> tuple[float, list[list[float]], str]:
     (folder / "hand.inp").write_text(BY_HAND.format(kinds=KINDS, **words))
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([str(CP2K), "hand.inp"], cwd=folder, env=env, capture_output=True, text=True, check=True)
-    rows = [line.split() for line in done.stdout.splitlines()]
-    energy = next(float(row[-1]) for row in rows if row[:1] == ["ENERGY|"])
-    forces = [
-        [float(x) for x in row[3:]] for row in rows if len(row) == 6 and row[2] in ("O", "H") and row[0].isdigit()
-    ]
-    return energy, forces, done.stdout
+    return cp2k_log.energy(done.stdout), cp2k_log.forces(done.stdout), done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -131,15 +127,11 @@ def test_equals_a_run_by_hand_to_the_last_bit_each_time(
 
     words = {"stress": "STRESS_TENSOR ANALYTICAL", "method": METHOD.format(dft=""), "edge": "5.0", "periodic": "XYZ"}
     energy, forces, log = by_hand(tmp_path, **words)
-    stress = {
-        row.split()[1]: [float(x) for x in row.split()[2:]]
-        for row in re.findall(r"STRESS\| +[xyz] +-?\d\.\d{11}E.*", log)
-    }
     assert label["energy"] / Hartree == pytest.approx(energy, abs=1e-9)
     assert [[x / Hartree * Bohr for x in row] for row in label["forces"]] == [
         pytest.approx(r, abs=1e-8) for r in forces
     ]
-    x, y, z = (stress[axis] for axis in "xyz")
+    x, y, z = cp2k_log.stress(log)
     pressure = [x[0], y[1], z[2], y[2], x[2], x[1]]
     assert [-s / GPa for s in label["stress"]] == pytest.approx(pressure, abs=1e-5)
     assert f"CP2K version {label['code'].removeprefix('CP2K ')}\n" in log

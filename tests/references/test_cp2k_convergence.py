@@ -1,12 +1,8 @@
-"""Every method's own way to say that it converged or not, from the installed CP2K or from $PSIFLOW_TEST_CP2K.
-
-Another version is tested with `PSIFLOW_TEST_CP2K=PROGRAM pytest --full tests/references/test_cp2k_convergence.py`.
-"""
+"""Every method's own way to say that it converged or not, from the installed CP2K."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,8 +11,9 @@ from typing import Any
 import pytest
 
 from psiflow_cli.references import cp2k
+from tests.references import cp2k_log
 
-CP2K = os.environ.get("PSIFLOW_TEST_CP2K") or shutil.which("cp2k.psmp")
+CP2K = shutil.which("cp2k.psmp")
 pytestmark = pytest.mark.skipif(CP2K is None, reason="cp2k.psmp is not installed")
 pytest.importorskip("ase", reason="ASE is not installed")
 
@@ -135,13 +132,9 @@ def test_a_method_that_converges_equals_a_run_by_hand(frame: Any, context: Any, 
     (tmp_path / "hand.inp").write_text(text)
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([str(CP2K), "hand.inp"], cwd=tmp_path, env=env, capture_output=True, text=True)
-    energy = re.search(r"ENERGY\| Total FORCE_EVAL.* (\S+)\n", done.stdout)
-    assert energy
-    assert label["energy"] / Hartree == pytest.approx(float(energy[1]), abs=1e-8)
-    forces = re.findall(r"^ +(?:FORCES\| +\d+|\d+ +\d+ +\w+) +(\S+\.\d{12}\S*) +(\S+) +(\S+)", done.stdout, re.M)
-    assert len(forces) == len(structure["symbols"])
-    for ours, theirs in zip(label["forces"], forces, strict=True):
-        assert [x * Bohr / Hartree for x in ours] == pytest.approx([float(x) for x in theirs], abs=1e-7)
+    assert label["energy"] / Hartree == pytest.approx(cp2k_log.energy(done.stdout), abs=1e-8)
+    for ours, theirs in zip(label["forces"], cp2k_log.forces(done.stdout), strict=True):
+        assert [x * Bohr / Hartree for x in ours] == pytest.approx(theirs, abs=1e-7)
 
 
 @pytest.mark.parametrize("method", cases(UNCONVERGED))

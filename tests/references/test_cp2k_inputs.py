@@ -15,6 +15,8 @@ import pytest
 from psiflow_cli.references import cp2k
 from psiflow_cli.references.cp2k import preprocess, template
 from psiflow_cli.references.cp2k.single_point import build
+from psiflow_cli.worker.failures import Fatal
+from tests.references import cp2k_log
 
 CP2K = shutil.which("cp2k.psmp")
 pytestmark = pytest.mark.skipif(CP2K is None, reason="cp2k.psmp is not installed")
@@ -101,18 +103,28 @@ def _echoed(log: str) -> list[str]:
     """The lines of an echo that say something of the method; where CP2K writes its files, the name may differ."""
     log = re.sub(r"&(COORD|RNG_INIT)\b[\s\S]*?&END \1", "", log)
     lines = [" ".join(line.split("!")[0].split()) for line in log.splitlines()]
-    return [line for line in lines if line and not line.startswith(("FILENAME", "INPP_@PRINT"))]
+    return [line for line in lines if line and not line.startswith(("FILENAME", "INPP_@PRINT", "@PRINT"))]
 
 
 def full(names: list[str]) -> list[Any]:
     return [pytest.param(n, marks=pytest.mark.full) if n in SLOW else n for n in names if n not in NOT_RUN]
 
 
+def computed(frame: Any, path: Path, context: Any) -> Any:
+    """The label, from a CP2K that is complete: Debian's 2025.1 comes without the parameters of GFN1-xTB."""
+    try:
+        return cp2k.label([frame], cp2k.settings(path, {}), context)[0]
+    except Fatal as fatal:
+        if "does not find xTB_parameters" in str(fatal):
+            pytest.skip(str(fatal))
+        raise
+
+
 @pytest.mark.parametrize("name", full(NAMES))
 def test_is_computed(name: str, context: Any) -> None:
     pytest.importorskip("ase", reason="ASE is not installed")
     frame = frame_for(name)
-    (label,) = cp2k.label([frame], cp2k.settings(INPUTS / f"{name}.inp", {}), context())
+    label = computed(frame, INPUTS / f"{name}.inp", context())
     assert "failure" not in label, label
     assert label["energy"] < 0
     periodic = all(frame["pbc"]) and name != "field-and-restraint"  # CP2K has no stress in a field
@@ -126,13 +138,11 @@ def test_equals_a_run_of_the_users_input_by_hand(tmp_path: Path, context: Any) -
     shutil.copy(INPUTS / "r2scan-libxc.inp", tmp_path)
     done = run(tmp_path, "r2scan-libxc.inp")
     assert "SCF run converged" in done.stdout
-    energy = re.search(r"ENERGY\| Total FORCE_EVAL \( QS \) energy \[a\.u\.\]: +(\S+)", done.stdout)
-    assert energy
     positions = [[0.0, 0.0, 0.2], [1.43, 0.0, 1.1], [-1.43, 0.0, 1.1]]
     structure = {"symbols": ["O", "H", "H"], "positions": [[x * Bohr for x in row] for row in positions]}
     frame = {**frame_for("r2scan-libxc"), **structure, "cell": cube(12 * Bohr)}
     (label,) = cp2k.label([frame], cp2k.settings(INPUTS / "r2scan-libxc.inp", {}), context())
-    assert label["energy"] / Hartree == pytest.approx(float(energy[1]), abs=1e-7)
+    assert label["energy"] / Hartree == pytest.approx(cp2k_log.energy(done.stdout), abs=1e-7)
 
 
 @pytest.mark.parametrize("name", ["xtb-md", "dftb-scc"])
@@ -141,9 +151,6 @@ def test_tight_binding_of_a_molecule_needs_no_lattice_sums(name: str, tmp_path: 
     text = (INPUTS / f"{name}.inp").read_text()
     (tmp_path / "open.inp").write_text(re.sub(r"(?i)(do_ewald +)t", r"\1F", text))
     frame = {**frame_for(name), "cell": None, "pbc": [False] * 3}
-    labels = [
-        cp2k.label([frame], cp2k.settings(path, {}), context())[0]
-        for path in (INPUTS / f"{name}.inp", tmp_path / "open.inp")
-    ]
+    labels = [computed(frame, path, context()) for path in (INPUTS / f"{name}.inp", tmp_path / "open.inp")]
     assert labels[0]["energy"] < 0
     assert labels[0] == labels[1]

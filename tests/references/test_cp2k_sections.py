@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,7 +14,7 @@ from psiflow_cli.errors import BadData
 from psiflow_cli.references import cp2k
 from psiflow_cli.references.cp2k import sections
 
-CP2K = os.environ.get("PSIFLOW_TEST_CP2K") or shutil.which("cp2k.psmp")
+CP2K = shutil.which("cp2k.psmp")
 TEMPLATE = """\
 &GLOBAL
   RUN_TYPE ENERGY_FORCE

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Print a folder with a cp2k.psmp that is of another Debian release, installed into a bare root of its own:
+#     PATH=$(tests/references/debian_cp2k.sh trixie build/trixie):$PATH python -m pytest --full tests/references/test_cp2k*.py
+# Needs root, debootstrap and a network. It calculates in folders below /tmp, which it shares with this system.
+set -euo pipefail
+release=$1
+mkdir -p "$2"
+root=$(cd "$2" && pwd)
+program="$root.bin/cp2k.psmp"
+
+if [ ! -x "$program" ]; then
+    {
+        [ -x "$root/usr/bin/apt-get" ] || debootstrap --variant=minbase "$release" "$root"
+        cp /etc/resolv.conf "$root/etc/resolv.conf"
+        DEBIAN_FRONTEND=noninteractive LC_ALL=C chroot "$root" \
+            apt-get install -y -qq --no-install-recommends cp2k cp2k-data openmpi-bin
+    } >&2
+    mkdir -p "$root.bin"
+    printf '#!/bin/sh\nroot=%q\nexport root\n' "$root" >"$program"
+    cat >>"$program" <<'END'
+# The mounts are seen by this process alone, and end with it.
+# shellcheck disable=SC2016
+exec unshare --mount sh -euc '
+    for folder in tmp proc dev; do mount --bind "/$folder" "$root/$folder"; done
+    exec unshare --root="$root" --wd="$PWD" cp2k.psmp "$@"' cp2k "$@"
+END
+    chmod +x "$program"
+fi
+dirname "$program"
