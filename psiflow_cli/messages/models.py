@@ -73,7 +73,14 @@ class TrainerFacts(ModelFacts):
 
     trainer: str  # name and version
     epoch: int  # of the weights
-    finished: bool  # False if the clock ended the training
+    stage: NotRequired[int]  # of the weights: 1 or 2, where the trainer has two stages with different losses
+    finished: bool  # False if the training was stopped before its end
+
+
+class Delivery(TrainerFacts):
+    """The best model so far in the folder of a training."""
+
+    file: str  # the model's, below that folder
 
 
 class TrainedMember(TrainerFacts):
@@ -116,3 +123,4 @@ class MemberMetrics(Epoch):
 
     epochs: int
     last: Epoch  # the last epoch
+    stage: NotRequired[int]  # that the weights are of, where the trainer has two

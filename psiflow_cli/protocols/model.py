@@ -31,8 +31,8 @@ class Model(BackEnd, Protocol):
     def train(self, job: TrainingJob, context: Context) -> TrainedMember:
         """*worker*: run the trainer in `job["workdir"]` and go on from what an earlier run left there.
 
-        It stops by itself, after a whole epoch, so early that the best model so far is there within `job["seconds"]`
-        of the call; one epoch is always trained.
+        It stops by itself so early that the best model so far is there within `job["seconds"]` of the call; one epoch
+        is always trained.
         """
 
     def epochs(self, config: Config) -> int:
@@ -46,6 +46,18 @@ class Model(BackEnd, Protocol):
 
     def calculator(self, member: str, context: Context) -> Calculator:
         """*worker*: an ASE calculator on one member's weights folder."""
+
+
+@runtime_checkable
+class Delivers(Protocol):
+    """A family whose trainings can be stopped at any time, and then have a model.
+
+    Its `train` ends as soon as it can when it is asked to (`worker.training.stop_request`), and then only makes a model
+    of the best checkpoint, if there is one.
+    """
+
+    def delivered(self, workdir: Path) -> TrainedMember | None:
+        """The best model so far of the training in this folder, where it is ready to be taken."""
 
 
 @runtime_checkable

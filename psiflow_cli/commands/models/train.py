@@ -56,8 +56,9 @@ def command(
     """Train a model on FRAMES with the family's own trainer, and write a model bundle.
 
     Single settings (--set) win over --config, both in the trainer's own names. Run the same command again to go on from
-    the last checkpoint. A training whose time is up (--deadline, or the walltime of its task) stops after an epoch,
-    writes the best model so far, marked as unfinished, and exits with 75.
+    the last checkpoint. A training that is stopped (by --deadline, the walltime of its task, a signal, an error) writes
+    the best model so far, marked as unfinished, and exits with 75, or the code of the error. It leaves a finished model
+    in its place: the unfinished one is then unfinished.model in the run directory.
 
     With --init, a model is trained further: the energies of isolated atoms and the architecture stay, the learning rate
     is lower, there are fewer epochs, and the training ends when the validation loss falls no more. Structures that it

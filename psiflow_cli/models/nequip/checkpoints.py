@@ -90,7 +90,7 @@ class Epochs:
             "ended": False,
         }
         try:
-            self._stopping.check(last_stage=True)
+            self._stopping.check()
         except TrainingDone:
             return True
         return False
