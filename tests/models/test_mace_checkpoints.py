@@ -1,7 +1,7 @@
 """Which epoch of which stage MACE's trainer delivers, on sequences of losses that are made by hand.
 
-A stand-in for `mace.tools.train` does what that does with epochs, stages, learning rates and `eval_interval`, on a model
-of one number: the number of the epoch that its weights are of.
+A stand-in for `mace.tools.train` does what that does with epochs, stages, learning rates and `eval_interval`, on a
+model of one number: the number of the epoch that its weights are of.
 """
 
 from __future__ import annotations

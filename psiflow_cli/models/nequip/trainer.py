@@ -3,8 +3,8 @@
     python -m psiflow_cli.models.nequip.trainer [UNTIL]
 
 It reads `nequip.yaml`, which `nequip-train -cn nequip` takes as well, and delivers the best weights, packed by
-`nequip-package`, when the training is at its end. Where it stops before UNTIL (seconds since 1970), as it does if one epoch
-fits, it leaves checkpoints only; started with no time at all (0), it packs the best of those.
+`nequip-package`, when the training is at its end. Where it stops before UNTIL (seconds since 1970), as it does if one
+epoch fits, it leaves checkpoints only; started with no time at all (0), it packs the best of those.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m psiflow_cli.models.mace.trainer [UNTIL]
 
-It reads `mace.yaml`, which `mace_run_train --config` takes as well, and delivers a model whenever an epoch is the best so
-far, so that it is there whatever ends the training. It stops by itself early enough to be done by UNTIL (seconds
+It reads `mace.yaml`, which `mace_run_train --config` takes as well, and delivers a model whenever an epoch is the best
+so far, so that it is there whatever ends the training. It stops by itself early enough to be done by UNTIL (seconds
 since 1970), if one epoch fits.
 """
 
