@@ -189,5 +189,7 @@ def tuned(full: Config, chosen: Config, old: Config) -> Config:
             "monitor": settings.monitor(full),
             "patience": TUNING_PATIENCE,
         }
+        if settings.is_highest_best(full):
+            stop["mode"] = "max"
         settings.put(full, "trainer.callbacks", [stop])
     return full

@@ -18,9 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from psiflow_cli.models.nequip import checkpoints, nequip_internals
+from psiflow_cli.models.nequip import checkpoints, nequip_internals, settings
 from psiflow_cli.models.nequip.files import BEST, CONFIG, EPOCHS, HYDRA, LAST, MODEL, PACKAGE, describe
-from psiflow_cli.models.nequip.settings import monitor
 from psiflow_cli.worker.training import delivery
 from psiflow_cli.worker.training.early_stopping import Stopping, TrainingDone
 from psiflow_cli.worker.training.growing_file import cut_torn_line
@@ -47,7 +46,8 @@ def main() -> int:
         elif saved is not None and not saved["ended"]:
             stopping.resume(saved["stopping"])
             _train(config, stopping, saved["best"], [f"+ckpt_path={LAST}"])
-    is_finished = not stopping.out_of_time and (saved is not None or until != 0)
+    is_finished = not stopping.out_of_time and until != 0
+    is_finished = is_finished or (Path(LAST).is_file() and checkpoints.read(Path(LAST))["ended"])
     if is_finished or until == 0:
         _deliver(config, is_finished)
     return 0
@@ -56,8 +56,8 @@ def main() -> int:
 def _train(config: Mapping[str, object], stopping: Stopping, best: float, arguments: list[str]) -> None:
     if "-cn" not in arguments:
         arguments = ["-cn", Path(CONFIG).stem, f"hydra.run.dir={HYDRA}", *arguments]
-    metric = monitor(config)
-    nequip_internals.run_trainer(arguments, checkpoints.Epochs, lambda kind: kind(metric, stopping, best))
+    metric, highest = settings.monitor(config), settings.is_highest_best(config)
+    nequip_internals.run_trainer(arguments, checkpoints.Epochs, lambda kind: kind(metric, highest, stopping, best))
 
 
 def _deliver(config: Mapping[str, object], finished: bool) -> None:
