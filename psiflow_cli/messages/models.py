@@ -46,7 +46,7 @@ class TrainingJob(TypedDict):
 
 
 class Epoch(TypedDict, total=False):
-    """A finished epoch; errors are of the validation set."""
+    """A finished epoch; errors are of the validation set, which not every epoch may be measured on."""
 
     epoch: int
     loss: float | None  # mean over the training batches

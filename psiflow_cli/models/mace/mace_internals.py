@@ -150,7 +150,7 @@ CAUSES = (
 class LogEntry(TypedDict, total=False):
     """A line of the results file of mace-torch 0.3.16; it has metrics, too."""
 
-    mode: str  # `opt`: a training batch; `eval`: the validation set
+    mode: str  # `opt`: a training batch; `eval`: the validation set; `saved`: psiflow's, an epoch without validation
     epoch: int | None  # None: before the first one
     loss: float
 

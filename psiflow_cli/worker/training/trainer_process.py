@@ -161,7 +161,8 @@ def delivered(folder: Path, epochs: list[Epoch], logs: Sequence[Path]) -> Traine
 
     Raises Fatal, and keeps no weights, where no epoch's validation loss was a number.
     """
-    if epochs and not any(math.isfinite(epoch["valid_loss"]) for epoch in epochs):
+    losses = [epoch["valid_loss"] for epoch in epochs if "valid_loss" in epoch]
+    if losses and not any(map(math.isfinite, losses)):
         (folder / delivery.FACTS).unlink(missing_ok=True)
         problem = "the training diverged: its loss is not a number"
         raise Fatal(problem, f"use a smaller lr, and check the labels; its logs: {folder}", BAD_DATA)

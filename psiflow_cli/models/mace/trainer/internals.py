@@ -193,6 +193,7 @@ class _Epochs:
             its.optimizer.eval()
         with nullcontext() if its.ema is None else its.ema.average_parameters():
             its.checkpoint_handler.save(CheckpointState(its.model, its.optimizer, its.lr_scheduler), epoch)
+        its.logger.log({"mode": "saved", "epoch": epoch})  # for psiflow's own count
 
     def __len__(self) -> int:
         return len(self._its.train_loader)
