@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psiflow_cli.console import note
 from psiflow_cli.errors import BUG, NO_RESOURCES, PsiflowError
 from psiflow_cli.protocols import Delivers, Model
 from psiflow_cli.runtime.session import Outcome, Session, Task
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Context, TrainedMember, TrainingJob
 
 DELIVERY_S = 10.0  # what is kept of the time to the deadline for making the bundle
-GRACE_S = 25.0
-"""How long stopped trainings may take to deliver their best models; SLURM gives 30 s between SIGTERM and SIGKILL."""
+GRACE_S = 60.0
+"""How long stopped trainings may take to make models of their best checkpoints, which is some 10 s of a processor."""
 
 
 @dataclass
@@ -107,6 +108,9 @@ class Committee:
         self._take(self.module)
         if not self._missing():
             return
+        note(
+            f"stopping: a model is made of the best checkpoint, in {GRACE_S:.0f} s at most; stop again to leave at once"
+        )
         self.session.wind_up(GRACE_S)
         for member in self.members:
             stop_request.ask(member.folder)
