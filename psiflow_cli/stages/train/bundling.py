@@ -54,7 +54,8 @@ def publish(
             for log in map(Path, member["logs"]):
                 shutil.copyfile(log, member_folder / log.name)
         metrics = {f"member-{i}": _metrics(member, curves[i]) for i, member in enumerate(trained)}
-        contents = _json_numbers({"metrics": metrics, "curves": curves})
+        metrics = cast("dict[str, MemberMetrics]", _json_numbers(metrics))
+        contents = {"metrics": metrics, "curves": _json_numbers(curves)}
         (folder / "metrics.json").write_text(json.dumps(contents, indent=1, allow_nan=False))
         # what was stopped is whole without its picture
         with contextlib.suppress(*([PsiflowError] if unfinished else [])):

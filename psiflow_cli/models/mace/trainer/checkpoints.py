@@ -60,6 +60,7 @@ class Checkpoints:
         self._folder = Path(directory)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._stopping, self._deliver = stopping, deliver
+        self._swa_start = math.inf if swa_start is None else swa_start
         self._resumed: _Saved | None = None
         self._best = [math.inf, math.inf]
         self._parts: TrainerParts
@@ -91,7 +92,10 @@ class Checkpoints:
         import torch
 
         try:
-            return cast("_Saved", torch.load(path, map_location=device, weights_only=True))
+            saved = torch.load(path, map_location=device, weights_only=True)
+            # earlier checkpoints of psiflow do not say it
+            saved.setdefault("stage", int(saved["swa"] is not None and saved["epoch"] >= self._swa_start))
+            return cast("_Saved", saved)
         except Exception as error:
             # MACE would take an exception for "no checkpoint" and begin again without a word.
             raise SystemExit(f"RuntimeError: {path}: unreadable checkpoint: {error}") from None
