@@ -56,8 +56,8 @@ class Delivers(Protocol):
     of the best checkpoint, if there is one.
     """
 
-    def delivered(self, workdir: Path) -> TrainedMember | None:
-        """The best model so far of the training in this folder, where it is ready to be taken."""
+    def delivered(self, workdir: Path, latest: bool = True) -> TrainedMember | None:
+        """The model that is ready to be taken from the folder of a training; with `latest`, only the best so far."""
 
 
 @runtime_checkable

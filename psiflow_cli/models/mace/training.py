@@ -34,8 +34,8 @@ def train(job: TrainingJob, context: Context) -> TrainedMember:
     return _TRAINER.train(job, context, init, _prepare, delivered)
 
 
-def delivered(workdir: Path) -> TrainedMember | None:
-    """The best model so far of the training in this folder; see `protocols.Delivers`."""
+def delivered(workdir: Path, latest: bool = True) -> TrainedMember | None:
+    """The best model so far of the training in this folder, which is always ready; see `protocols.Delivers`."""
     logs = [*sorted(workdir.glob("logs/*[0-9].log")), workdir / CONFIG]
     return trainer_process.delivered(workdir, progress(workdir), logs)
 

@@ -34,9 +34,9 @@ def train(job: TrainingJob, context: Context) -> TrainedMember:
     return _TRAINER.train(job, context, init, _prepare, delivered)
 
 
-def delivered(workdir: Path) -> TrainedMember | None:
-    """The best model so far of the training in this folder; see `protocols.Delivers`."""
-    if delivery.is_older(workdir, workdir / files.BEST):
+def delivered(workdir: Path, latest: bool = True) -> TrainedMember | None:
+    """The model that is ready in the folder of a training; see `protocols.Delivers`."""
+    if latest and delivery.is_older(workdir, workdir / files.BEST):
         return None
     logs = [path for name in (files.LOG, files.CONFIG) if (path := workdir / name).is_file()]
     return trainer_process.delivered(workdir, progress(workdir), logs)

@@ -108,9 +108,7 @@ class Committee:
         self._take(self.module)
         if not self._missing():
             return
-        note(
-            f"stopping: a model is made of the best checkpoint, in {GRACE_S:.0f} s at most; stop again to leave at once"
-        )
+        note(f"making a model of the best checkpoint, for {GRACE_S:.0f} s at most; stop again to leave at once")
         self.session.wind_up(GRACE_S)
         for member in self.members:
             stop_request.ask(member.folder)
@@ -119,7 +117,7 @@ class Committee:
             for member in self._missing():
                 self._submit(member, None)
             self._wait()
-        self._take(self.module)
+        self._take(self.module, latest=False)
         self.session.wind_up(0.0)
 
     def _missing(self) -> list[Member]:
@@ -127,10 +125,10 @@ class Committee:
         rest = [member for member in self.members if member.index not in self.trained]
         return [member for member in rest if self.module.progress(member.folder)]
 
-    def _take(self, module: Delivers) -> None:
+    def _take(self, module: Delivers, latest: bool = True) -> None:
         for member in self._missing():
             with suppress(Fatal, OSError):
-                if delivered := module.delivered(member.folder):
+                if delivered := module.delivered(member.folder, latest):
                     self.trained[member.index] = delivered
 
     def _wait(self) -> None:

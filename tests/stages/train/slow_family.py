@@ -67,7 +67,7 @@ def _make(folder: Path) -> None:
     (folder / "weights.json").write_text(json.dumps(weights))
 
 
-def delivered(workdir: Path) -> Wire | None:
+def delivered(workdir: Path, latest: bool = True) -> Wire | None:
     if not (workdir / "weights.json").is_file():
         return None
     config = json.loads((workdir / "job.json").read_text())["config"]
