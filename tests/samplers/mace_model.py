@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def untrained(path: Path, channels: int = 8, seed: int = 0) -> None:
+def untrained(path: Path, channels: int = 8, seed: int = 0, heads: tuple[str, ...] = ("Default",)) -> None:
     """Write one in float64, with a cut-off of 4 Å."""
     import mace  # noqa: F401  (first: it lets torch load what e3nn has pickled)
     import numpy as np
@@ -28,12 +28,13 @@ def untrained(path: Path, channels: int = 8, seed: int = 0) -> None:
         hidden_irreps=o3.Irreps(f"{channels}x0e"),
         MLP_irreps=o3.Irreps(f"{channels}x0e"),
         gate=torch.nn.functional.silu,
-        atomic_energies=np.array([-13.0, -430.0]),
+        atomic_energies=np.array([[-13.0, -430.0]] * len(heads)),
         avg_num_neighbors=8,
         atomic_numbers=[1, 8],
         correlation=2,
-        atomic_inter_scale=[1.0],
-        atomic_inter_shift=[0.0],
+        atomic_inter_scale=[1.0] * len(heads),
+        atomic_inter_shift=[0.0] * len(heads),
+        heads=list(heads),
     )
     torch.save(model, path)
     torch.set_default_dtype(torch.float32)

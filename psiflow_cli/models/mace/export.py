@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BUG
-from psiflow_cli.models.mace import mace_internals
+from psiflow_cli.models.mace import atomic_energies, mace_internals
 from psiflow_cli.models.mace.inference import describe, weights_file
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.process import scratch, subprocesses
@@ -32,9 +33,12 @@ _SCRIPT = '''"""{members} of MACE as an ASE calculator; it needs mace-torch, and
 or, from a shell, energies (eV) and largest forces (eV/Å): python calculator.py FRAMES.xyz
 """
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 
+import torch
 from mace.calculators import MACECalculator
 
 FILES = {files}
@@ -43,8 +47,14 @@ FILES = {files}
 def calculator(device="cpu", dtype={dtype!r}):
     """The calculator of these weights; of several, it gives the mean."""
     here = Path(__file__).resolve().parent
-    return MACECalculator(model_paths=[str(here / name) for name in FILES], device=device, default_dtype=dtype)
+    models = [torch.load(here / name, map_location=device, weights_only=False) for name in FILES]
+    if dtype == "float32":
+        for model in models:
+            add_in_float64(model)
+    return MACECalculator(models=models, device=device, default_dtype=dtype)
 
+
+{in_float64}
 
 if __name__ == "__main__":
     from ase.io import iread
@@ -77,7 +87,9 @@ def _folder(members: list[str], folder: Path) -> Path:
         shutil.copyfile(source, folder / files[-1])
     dtype = describe(folder / files[0])["dtype"]
     title = f"A committee of {len(members)} models" if len(members) > 1 else "A model"
-    (folder / "calculator.py").write_text(_SCRIPT.format(members=title, files=files, dtype=dtype), encoding="utf-8")
+    rule = inspect.getsource(atomic_energies.add_in_float64)
+    script = _SCRIPT.format(members=title, files=files, dtype=dtype, in_float64=rule)
+    (folder / "calculator.py").write_text(script, encoding="utf-8")
     return folder
 
 

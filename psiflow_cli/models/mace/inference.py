@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.errors import NO_INPUT
-from psiflow_cli.models.mace import mace_internals
+from psiflow_cli.models.mace import atomic_energies, mace_internals
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import batches, hardware
 
@@ -34,9 +34,8 @@ def calculator(member: str, context: Context) -> MACECalculator:
 
     hardware.set_threads(context)
     device = hardware.device(context)
-    model = load(weights_file(member), device)
-    dtype = context.get("dtype") or mace_internals.native_dtype(model)
-    return MACECalculator(models=[model], device=device, default_dtype=dtype)
+    model = computing(load(weights_file(member), device), context)
+    return MACECalculator(models=[model], device=device, default_dtype=mace_internals.native_dtype(model))
 
 
 def describe(path: str | Path) -> ModelFacts:
@@ -49,6 +48,17 @@ def load(path: str | Path, device: str = "cpu") -> torch.nn.Module:
     import torch
 
     return cast("torch.nn.Module", torch.load(path, map_location=device, weights_only=False))
+
+
+def computing(model: torch.nn.Module, context: Context) -> torch.nn.Module:
+    """*worker*: the model in the precision of the task, if it has one; energies of atoms are added in float64."""
+    import torch
+
+    native = mace_internals.native_dtype(model)
+    dtype = context.get("dtype") or native
+    if dtype != "float64":
+        atomic_energies.add_in_float64(model)
+    return model if dtype == native else model.to(getattr(torch, dtype))
 
 
 def predict(frames: list[Frame], members: list[str], context: Context) -> list[list[PredictionResult]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from psiflow_cli.models.mace import mace_internals
-from psiflow_cli.models.mace.inference import load, weights_file
+from psiflow_cli.models.mace.inference import computing, load, weights_file
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import hardware
 
@@ -21,8 +21,8 @@ def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
 
     hardware.set_threads(context)
     device = hardware.device(context)
-    model = load(weights_file(member), device)
-    dtype = getattr(torch, context.get("dtype") or mace_internals.native_dtype(model))
+    model = computing(load(weights_file(member), device), context)
+    dtype = getattr(torch, mace_internals.native_dtype(model))
     heads = mace_internals.heads(model)
     if len(heads) > 1:
         raise Fatal(f"this MACE model has {len(heads)} heads, and torch-sim would take the first", "--engine ase")

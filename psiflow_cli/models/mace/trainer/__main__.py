@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from psiflow_cli.models.mace import mace_internals
+from psiflow_cli.models.mace import atomic_energies, mace_internals
 from psiflow_cli.models.mace.files import CONFIG, MODEL, MODELS, RESULTS
 from psiflow_cli.models.mace.inference import describe
 from psiflow_cli.models.mace.trainer import internals
@@ -59,6 +59,7 @@ def main(until: float | None) -> int:
         handlers.append(Checkpoints(*given, **more, stopping=stopping, deliver=deliver))  # type: ignore[arg-type]
         return handlers[-1]
 
+    atomic_energies.keep_in_float64()
     internals.replace_parts(handler, stopping)
     run_train.run(arguments)
     if is_first:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
+from psiflow_cli.models.mace.atomic_energies import trained_in_float64, without_hooks
 from psiflow_cli.worker import installed
 from psiflow_cli.worker.training.early_stopping import Stopping, TrainingDone
 
@@ -152,7 +153,7 @@ def _staged(train: Callable[..., None]) -> Callable[..., None]:
             if not checkpoints.is_over(device) and not complete:
                 if start:
                     parts.step(checkpoints.stage, checkpoints.valid_loss)
-                with suppress(TrainingDone):
+                with suppress(TrainingDone), trained_in_float64(its.model):
                     train(**{**arguments, "start_epoch": start, "max_num_epochs": end})
                     complete = True
             early = checkpoints.is_over(device)
@@ -205,7 +206,7 @@ class _Epochs:
 def deliverable(model: torch.nn.Module, arguments: Namespace, device: torch.device) -> torch.nn.Module:
     """A copy of a model in training as `mace.cli.run_train` delivers it."""
     run_train = importlib.import_module("mace.cli.run_train")
-    copied = copy.deepcopy(model)
+    copied = without_hooks(copy.deepcopy(model))
     if arguments.lora:
         run_train.merge_lora_weights(copied)
     if arguments.enable_cueq and not arguments.only_cueq:
