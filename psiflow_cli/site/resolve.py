@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psiflow_cli import duration
+import msgspec
+
+from psiflow_cli import duration, registry
 from psiflow_cli.errors import BadConfig
 from psiflow_cli.site import environments, schema
 from psiflow_cli.site.detect import Machine, megabytes
@@ -18,11 +21,27 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Context
 
 
-def executor_of(site: schema.Site, family: str, operation: str, machine: Machine) -> ResolvedExecutor:
-    resolved = _for_family(of_executor(site, site.executor_for(family, operation), machine), family)
+_SHARE_MB = 4096
+"""The memory that a task among others has at least where a site does not say; a small training takes 1 GB."""
+
+
+def executor_of(site: schema.Site, family: str, operation: str, machine: Machine, tasks: int = 1) -> ResolvedExecutor:
+    """The executor of an operation of a model family or a reference code; for `tasks`, see `of_executor`."""
+    if operation == "label" and family in registry.names("references"):
+        site = _without_auto(site)
+    resolved = _for_family(of_executor(site, site.executor_for(family, operation), machine, tasks), family)
     if not resolved.table.on_oom:
         return resolved
     return replace(resolved, on_oom=_for_family(of_executor(site, resolved.table.on_oom, machine), family))
+
+
+def _without_auto(site: schema.Site) -> schema.Site:
+    """The site for psiflow's reference codes: none runs on a GPU, and GPUs are fewer than cores."""
+    tables = {
+        name: msgspec.structs.replace(table, device="cpu") if table.device == "auto" and table.gpus is None else table
+        for name, table in site.resources.items()
+    }
+    return msgspec.structs.replace(site, resources=tables)
 
 
 def _for_family(resolved: ResolvedExecutor, family: str) -> ResolvedExecutor:
@@ -32,26 +51,40 @@ def _for_family(resolved: ResolvedExecutor, family: str) -> ResolvedExecutor:
     return replace(resolved, python=environments.python_for(family, resolved.table.type))
 
 
-def of_executor(site: schema.Site, label: str, machine: Machine) -> ResolvedExecutor:
+def of_executor(site: schema.Site, label: str, machine: Machine, tasks: int = 1) -> ResolvedExecutor:
+    """An executor on a machine; `tasks` are how many may run at once and share the cores where one has `all`."""
     executor = site.executors[label]
     provider = site.providers[executor.provider]
     node = provider.share(machine)
     environment = site.environments.get(executor.environment, schema.Environment())
     context = _context(site, executor, environment, node)
     _check(site, executor, context, node)
-    cores, gpus, memory = context["cores"], context["gpus"], context["memory"]
-    fits = [node.cores // cores]
+    shared = site.resources[executor.resources].cores == "all"
+    blocks = node.nodes * getattr(provider, "max_blocks", 1)
+    gpus, memory = context["gpus"], context["memory"]
+    least = context["ranks"] * (site.resources[executor.resources].threads or 1)
+    fits = [min(node.cores // least, math.ceil(tasks / blocks)) if shared else node.cores // context["cores"]]
     if gpus:
         fits.append(len(node.gpus) // gpus)
-    if memory:
-        fits.append(node.memory_mb // memory)
+    if memory or shared:
+        fits.append(node.memory_mb // (memory or _SHARE_MB))
     if executor.tasks_per_node:
         fits.append(executor.tasks_per_node)
+    at_once = max(1, min(fits))
+    if shared and at_once > 1:
+        context = _share(context, site.resources[executor.resources], node, at_once)
     return ResolvedExecutor(
         label=label, table=executor, provider=provider, python=_python(environment, executor.environment),
-        environment=environment, workers_per_node=max(1, min(fits)), nodes=node.nodes,
-        gpus=node.gpus if gpus else (), cores=cores, run=site.run, context=context,
+        environment=environment, workers_per_node=at_once, nodes=node.nodes,
+        gpus=node.gpus if gpus else (), cores=context["cores"], run=site.run, context=context,
     )  # fmt: skip
+
+
+def _share(context: Context, resources: schema.Resources, node: Machine, tasks: int) -> Context:
+    """What each of several tasks has of a node that one of them would have alone."""
+    cores = node.cores // tasks
+    threads = resources.threads or max(1, cores // resources.ranks)
+    return {**context, "cores": cores, "threads": threads, "memory": context["memory"] or node.memory_mb // tasks}
 
 
 def _context(site: schema.Site, executor: schema.Executor, environment: schema.Environment, node: Machine) -> Context:

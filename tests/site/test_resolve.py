@@ -7,20 +7,26 @@ import sys
 import pytest
 
 from psiflow_cli.errors import BadConfig
+from psiflow_cli.runtime.executors import htex
 from psiflow_cli.site import load, resolve
 from tests.site.sites import SITE, machine
+
+MINE = ("cp2k.label", "mine.label")  # of a back end that is not psiflow's, which may use a GPU
 
 
 @pytest.fixture
 def target(tmp_path):
     """`resolve.executor_of` of cp2k.label, on the table [resources.big] with these lines in place of its own."""
 
-    def make(lines='cores = 2\nranks = 2\nmemory = "2 GB"', on=None, family="cp2k", more=("", "")):
+    def make(lines='cores = 2\nranks = 2\nmemory = "2 GB"', on=None, family="cp2k", more=(), tasks=1):
         path = tmp_path / "mine.toml"
         old = 'cores = 2\nranks = 2\nthreads = 1\nmemory = "2 GB"\nwalltime = "2h"\n'
         assert old in SITE
-        path.write_text(SITE.replace(old, lines + "\n").replace(*more))
-        return resolve.executor_of(load.parse(path), family, "label", on or machine())
+        text = SITE.replace(old, lines + "\n")
+        for change in [more] if more and isinstance(more[0], str) else more:
+            text = text.replace(*change)
+        path.write_text(text)
+        return resolve.executor_of(load.parse(path), family, "label", on or machine(), tasks)
 
     return make
 
@@ -54,9 +60,9 @@ def test_the_context_has_numbers(target):
 
 
 def test_auto_takes_a_gpu_where_there_is_one(target):
-    on_cpu = target('device = "auto"')
+    on_cpu = target('device = "auto"', family="mine", more=MINE)
     assert (on_cpu.context["device"], on_cpu.context["gpus"], on_cpu.gpus) == ("cpu", 0, ())
-    on_gpu = target('device = "auto"', machine(gpus=("0", "1")))
+    on_gpu = target('device = "auto"', machine(gpus=("0", "1")), "mine", MINE)
     assert (on_gpu.context["device"], on_gpu.context["gpus"], on_gpu.gpus) == ("cuda", 1, ("0", "1"))
     assert target('device = "cpu"', machine(gpus=("0",))).gpus == ()
 
@@ -108,3 +114,41 @@ def test_memory(text, mb):
 def test_no_amount_of_memory(text):
     with pytest.raises(ValueError, match="memory"):
         resolve.megabytes(text)
+
+
+def test_members_share_all_cores_and_the_memory(target):
+    def shared(tasks, on, lines='cores = "all"', more=()):
+        found = target(lines, on, "mine", [MINE, more or ("", "")], tasks)
+        return found.workers, found.cores, found.context["threads"], found.context["memory"]
+
+    large = machine(cores=16, memory_mb=64_000)
+    assert shared(1, large) == (1, 16, 16, None)
+    assert shared(4, large) == (4, 4, 4, 16_000)
+    assert shared(3, large) == (3, 5, 5, 21_333)
+    assert shared(40, large) == (15, 1, 1, 4266)  # so many have 4 GB
+    assert shared(4, large, 'cores = "all"\nthreads = 1') == (4, 4, 1, 16_000)
+    assert shared(4, large, 'cores = "all"\nranks = 8') == (2, 8, 1, 32_000)
+    assert shared(4, large, 'cores = "all"\nmemory = "30 GB"') == (2, 8, 8, 30 * 1024)
+    assert shared(4, large, more=('type = "htex"', "tasks_per_node = 2")) == (2, 8, 8, 32_000)
+    assert shared(4, machine(cores=2, memory_mb=2000)) == (1, 2, 2, None)
+    assert shared(4, machine(nodes=2)) == (4, 4, 4, 8000)
+    assert shared(4, large, "cores = 4") == (4, 4, 4, None)
+    for gpus, at_once in ((("0",), 1), (("0", "1"), 2), (tuple("01234567"), 4)):
+        on = machine(cores=16, memory_mb=64_000, gpus=gpus)
+        assert shared(4, on, 'cores = "all"\ndevice = "auto"')[:2] == (at_once, 16 // at_once)
+
+
+def test_no_reference_code_waits_for_a_gpu(target, tmp_path):
+    on = machine(gpus=("0",))
+    for family, device, workers in (("cp2k", "cpu", 8), ("mine", "cuda", 1)):
+        found = target('cores = 1\ndevice = "auto"', on, family, more=("cp2k.label", f"{family}.label"))
+        assert (found.context["device"], found.workers) == (device, workers)
+
+
+def test_a_task_sees_all_its_gpus(target):
+    on = machine(gpus=tuple("01234"))
+    for gpus, seen in ((1, ["0", "1", "2", "3", "4"]), (2, ["0,1", "2,3"]), (5, ["0,1,2,3,4"])):
+        found = target(f'cores = 1\ndevice = "cuda"\ngpus = {gpus}', on)
+        assert htex.gpus_of_tasks(found) == seen
+        assert found.workers == len(seen)
+    assert htex.gpus_of_tasks(target("cores = 1", on)) == []

@@ -105,7 +105,8 @@ def command(
         init=first,
         **more,
     )
-    job = runner.on_site(training.job(frames, os.path.normpath(output)), common, family, "train")
+    job = training.job(frames, os.path.normpath(output))
+    job = runner.on_site(job, common, family, "train", training.members)
 
     def plan(workspace: Workspace) -> dict[str, object]:
         prepared = preparation.prepare(training, workspace)

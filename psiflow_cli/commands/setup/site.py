@@ -94,6 +94,9 @@ def show(name: str, as_json: bool, script: str | None) -> None:
         click.echo(f"# {line}")
 
 
+_MANY = 10_000  # members of a committee, more than there are cores
+
+
 def _here(site: Site, machine: Machine) -> Iterator[str]:
     """What a site means on this machine."""
     from psiflow_cli.errors import BadConfig
@@ -113,7 +116,11 @@ def _here(site: Site, machine: Machine) -> Iterator[str]:
             continue
         context = executor.context
         each = f"{executor.cores} core(s), {context['gpus']} GPU(s), device {context['device']}"
-        yield f"{use}: executor {executor.label}: {executor.workers} task(s) at once, each {each}"
+        most = resolve.executor_of(site, family, operation, machine, tasks=_MANY).workers if operation == "train" else 0
+        members = (
+            f"; up to {most} members of a committee at once, which share the cores" if most > executor.workers else ""
+        )
+        yield f"{use}: executor {executor.label}: {executor.workers} task(s) at once, each {each}{members}"
 
 
 def _show_script(site: Site, executor: str, machine: Machine) -> None:

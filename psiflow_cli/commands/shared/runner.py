@@ -23,10 +23,12 @@ if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wa
     S = TypeVar("S", bound=Mapping[str, object])
 
 
-def on_site(job: Job, common: options.Common, family: str | None = None, operation: str = "evaluate") -> Job:
+def on_site(
+    job: Job, common: options.Common, family: str | None = None, operation: str = "evaluate", tasks: int = 1
+) -> Job:
     """The job with the common options, and its site resolved: which executor, with which resources, on this machine.
 
-    `family` None means that the stage needs no worker.
+    `family` None means that the stage needs no worker; so many `tasks` share the cores where the site gives one all.
     """
     from dataclasses import replace
 
@@ -34,7 +36,7 @@ def on_site(job: Job, common: options.Common, family: str | None = None, operati
         raise UsageError("--json and frames on stdout exclude each other", "give an --output")
     if job.frames.count("-") > 1:
         raise UsageError("stdin can be read once", "name `-` once")
-    executor = _executor(common.site, family, operation) if family else None
+    executor = _executor(common.site, family, operation, tasks) if family else None
     site = _resolved(executor) if executor else {}
     return replace(
         job,
@@ -63,13 +65,13 @@ def _resolved(executor: ResolvedExecutor) -> dict[str, object]:
     return {**named, "resources": executor.context, "executor_table": table, **tables}
 
 
-def _executor(name: str, family: str, operation: str) -> ResolvedExecutor:
+def _executor(name: str, family: str, operation: str, tasks: int) -> ResolvedExecutor:
     from psiflow_cli.site import detect, load, resolve
 
     path = load.find(name)
     site = load.parse(path)
     try:
-        return resolve.executor_of(site, family, operation, detect.machine())
+        return resolve.executor_of(site, family, operation, detect.machine(), tasks)
     except BadConfig as error:
         raise BadConfig(f"{path}: {error.message}", error.hint) from None
 

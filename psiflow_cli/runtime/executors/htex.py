@@ -39,7 +39,7 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
         max_workers_per_node=resolved.workers_per_node,
         cores_per_worker=1e-6,  # the number of workers is ours; Parsl only caps it by cores
         cpu_affinity="block" if hasattr(os, "sched_setaffinity") else "none",
-        available_accelerators=list(resolved.gpus),
+        available_accelerators=gpus_of_tasks(resolved),
         block_error_handler=False,  # runtime/blocks.py watches
         heartbeat_period=HEARTBEAT_S, heartbeat_threshold=DEAD_AFTER_S, prefetch_capacity=0, encrypted=True,
     )  # fmt: skip
@@ -50,6 +50,12 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
 def started(executor: HighThroughputExecutor) -> None:
     """Call it once Parsl has started the executor."""
     parsl_internals.bound_questions(executor)
+
+
+def gpus_of_tasks(resolved: ResolvedExecutor) -> list[str]:
+    """What each worker of a node sees of its GPUs: Parsl gives a worker one entry, whatever a task needs."""
+    gpus, each = resolved.gpus, resolved.context["gpus"] or 1
+    return [",".join(gpus[first : first + each]) for first in range(0, len(gpus) - each + 1, each)]
 
 
 def supervised_by(resolved: ResolvedExecutor, facts_file: Path) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psiflow_cli.console import note
+from psiflow_cli.console import detail, note
 from psiflow_cli.errors import BUG, NO_RESOURCES, PsiflowError
 from psiflow_cli.protocols import Delivers, Model
 from psiflow_cli.runtime.session import Outcome, Session, Task
@@ -61,6 +61,7 @@ class Committee:
         """Train all members; one that is lost with its worker goes on from its checkpoint."""
         waiting = list(self.members)
         ends = self._ends()
+        detail(self._how())
         for member in waiting:
             stop_request.prepare(member.folder)
         while len(self.trained) < len(self.members):
@@ -86,6 +87,12 @@ class Committee:
         payload = {"target": self.worker, "job": member.job, "until": until, "context": self.context}
         train = "psiflow_cli.worker.training.train:train"
         self.session.submit(Task(train, payload, note=member, losses=member.losses))
+
+    def _how(self) -> str:
+        """How many are trained at once, and on what."""
+        count, workers, context = len(self.members), self.session.executor.workers, self.session.executor.context
+        on = f"{context['gpus']} GPU(s)" if context["gpus"] else f"{context['threads']} thread(s)"
+        return f"training {count} model(s), {min(count, workers)} at once, each on {on}"
 
     def _ends(self) -> list[float | None]:
         """When each has to be done (seconds since 1970): those that must wait for a worker get their share."""

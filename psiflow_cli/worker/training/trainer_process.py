@@ -29,6 +29,7 @@ JOB = "job.json"
 """What the folder's training is of."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _MEMORY_HINT = "use a smaller batch_size or model, or more memory"
+_SHARE_HINT = "of a committee, tasks_per_node = 1 in the site's [executors] trains one member after the other"
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class Trainer:
         """The last line of the log that says something, and what to do about it."""
         if outcome.out_of_memory:
             problem = "the trainer needed more memory than the task has"
-            return Fatal(problem, f"{_MEMORY_HINT}; its log: {log}", NO_RESOURCES)
+            return Fatal(problem, f"{_MEMORY_HINT}; {_SHARE_HINT}; its log: {log}", NO_RESOURCES)
         text = log.read_text(encoding="utf-8", errors="replace")
         lines = text.splitlines()
         pattern = re.compile(r"(\S*(Error|Exception|Interrupt)\b.*|\S+: error: )")
