@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import shutil
 import sys
 import time
@@ -16,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import atomic_file
-from psiflow_cli.errors import BAD_DATA, BUG, NO_RESOURCES, STOPPED
-from psiflow_cli.worker.failures import AGAIN, Fatal, environment_code
+from psiflow_cli.errors import BAD_DATA, STOPPED
+from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import hardware
 from psiflow_cli.worker.process import subprocesses
-from psiflow_cli.worker.training import delivery, stop_request
+from psiflow_cli.worker.training import delivery, stop_request, trainer_log
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context, Epoch, TrainedMember, TrainingJob
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 JOB = "job.json"
 """What the folder's training is of."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_MEMORY_HINT = "use a smaller batch_size or model, or more memory"
-_SHARE_HINT = "of a committee, tasks_per_node = 1 in the site's [executors] trains one member after the other"
 
 
 @dataclass(frozen=True)
@@ -130,31 +127,7 @@ class Trainer:
             problem = "the walltime of the task was up before there was a model"
             raise Fatal(problem, "run the same command again to go on", STOPPED)
         if outcome.out_of_memory or outcome.returncode != 0:
-            raise self._failure(folder / log, outcome)
-
-    def _failure(self, log: Path, outcome: subprocesses.Outcome) -> Fatal:
-        """The last line of the log that says something, and what to do about it."""
-        if outcome.out_of_memory:
-            problem = "the trainer needed more memory than the task has"
-            return Fatal(problem, f"{_MEMORY_HINT}; {_SHARE_HINT}; its log: {log}", NO_RESOURCES)
-        text = log.read_text(encoding="utf-8", errors="replace")
-        lines = text.splitlines()
-        pattern = re.compile(r"(\S*(Error|Exception|Interrupt)\b.*|\S+: error: )")
-        telling = [line.strip() for line in lines if pattern.match(line)]
-        if not telling:
-            how = f"signal {-outcome.returncode}" if outcome.returncode < 0 else f"exit code {outcome.returncode}"
-            # A training that runs out of the node's memory is killed by the kernel.
-            problem = f"the trainer was killed or ended without a word ({how})"
-            return Fatal(problem, f"its log: {log}", NO_RESOURCES if outcome.returncode == -9 else BUG)
-        memory = (r"out of memory|can't allocate memory|MemoryError", NO_RESOURCES, _MEMORY_HINT)
-        for cause, code, hint in (memory, *self.causes):
-            if re.search(cause, telling[-1]):
-                return Fatal(f"the trainer failed: {telling[-1][:300]}", f"{hint}; its log: {log}", code)
-        chain = telling[-2:] if "was the direct cause of the following exception" in text else telling[-1:]
-        for line in chain:
-            if code := environment_code(line):
-                return Fatal(f"the trainer failed: {line[:300]}", f"{AGAIN}; its log: {log}", code)
-        return Fatal(f"the trainer failed: {telling[-1][:300]}", f"its log: {log}", BUG)
+            raise trainer_log.failure(folder / log, outcome, self.causes)
 
 
 def delivered(folder: Path, epochs: list[Epoch], logs: Sequence[Path]) -> TrainedMember | None:
