@@ -30,6 +30,7 @@ class TrainingData(TypedDict):
     weighted: str  # where a frame counts more or less than others, or ""
     e0s: dict[str, float] | str  # eV by symbol; or `average`; or `init`: those of the model file to start from
     dtype: NotRequired[str]  # if the site asks for one
+    gpus: NotRequired[int]  # that train together, if more than one: each takes batches of its own
     init: NotRequired[Config]  # the configuration of the model to start from; empty for a bare model file
 
 

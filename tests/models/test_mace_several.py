@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from psiflow_cli.errors import UsageError
 from psiflow_cli.models import mace
 from psiflow_cli.models.mace import training
 from tests.models import two_processes
-from tests.models.test_mace import CONTEXT, TINY, Wire, data, make_job  # noqa: F401
+from tests.models.test_mace import CONTEXT, SUMMARY, TINY, Wire, data, make_job  # noqa: F401
 
 pytest.importorskip("mace", reason="mace-torch is not installed")
 
@@ -33,6 +34,29 @@ def test_a_task_with_two_gpus_starts_two_processes(data: Wire, tmp_path: Path, m
         several = context == {"device": "cuda", "gpus": 2}
         assert ("torchrun" in config) is several
         assert ("--nproc_per_node=2" in asked[-1]) is several
+
+
+def test_each_gpu_has_batches_of_its_own() -> None:
+    """MACE drops the validation frames that are left over, and trains on nothing where there are fewer than GPUs."""
+
+    def plan(gpus: int, frames: int, valid: int, **options: str) -> Any:
+        summary = {**SUMMARY, "frames": frames, "valid_frames": valid, "gpus": gpus}
+        planned = mace.plan({}, options, summary)
+        return planned["batch_size"], planned["max_num_epochs"], mace.notes(planned, summary)
+
+    assert plan(1, 2000, 3)[:2] == (16, 160)
+    batch, epochs, notes = plan(4, 2000, 43)
+    assert (batch, epochs) == (5, 160)  # much as on one GPU
+    assert notes == [
+        "4 GPUs, each with batches of 5: 20 frames for a step; lr 0.01 stays as it is, and is yours to set for that",
+        "MACE validates on 40 of 43 frames: as many on each GPU",
+    ]
+    assert plan(2, 3, 2, batch_size="1")[0] == plan(2, 3, 2)[0] == 1
+    with pytest.raises(UsageError, match=r"batch_size 2 is larger than what each of 2 GPUs has .* \(1 frames\)"):
+        plan(2, 3, 2, batch_size="2")
+    for frames, valid in ((3, 9), (9, 3)):
+        with pytest.raises(UsageError, match=f"{frames} training and {valid} validation frames are too few for 4 GPUs"):
+            plan(4, frames, valid)
 
 
 @pytest.mark.full

@@ -157,6 +157,15 @@ def test_a_batch_larger_than_the_data_is_only_noted(family: Any) -> None:
     assert "batch_size 451 is larger than the training set (450 frames)" in note
 
 
+def test_several_gpus_are_noted_with_their_batches() -> None:
+    summary = {**SUMMARY, "gpus": 4}
+    planned = nequip.plan({}, {"batch_size": "5"}, summary)
+    note = nequip.notes(planned, summary)[0]
+    assert note.startswith("4 GPUs, each with batches of 5: 20 frames for a step; lr 0.0")
+    with pytest.raises(UsageError, match=r"batch_size 114 is larger than what each of 4 GPUs has .* \(113 frames\)"):
+        nequip.plan({}, {"batch_size": "114", "data.train_dataloader.drop_last": "true"}, summary)
+
+
 @pytest.mark.parametrize("family", [nequip, allegro])
 def test_a_loss_of_stresses_that_are_not_there_is_noted(family: Any) -> None:
     with_stress = family.plan({}, {}, {**SUMMARY, "some_stress": True})

@@ -10,6 +10,7 @@ from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData, UsageError, nearest
 from psiflow_cli.models.mace.options import KINDS, OLD_NAMES, OWNED, Value
 from psiflow_cli.models.mace.tuning import tuned
+from psiflow_cli.worker.training import several_gpus
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Config, TrainingData
@@ -39,20 +40,41 @@ def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Conf
     if full.get("loss") == "virials" and _some_stress(summary):
         problem = "loss: virials counts nothing but virials, and psiflow gives MACE their stress, -virial/volume"
         raise UsageError(problem, "use loss: stress, which trains on the same numbers")
-    batch = full["batch_size"] or 10  # the latter is MACE's own default
-    if batch > summary["frames"]:
-        raise UsageError(
-            f"batch_size {batch} is larger than the training set ({summary['frames']} frames)",
-            f"MACE drops incomplete batches: nothing would be trained; --set batch_size={summary['frames']} or less",
-        )
+    _check_batch(full["batch_size"] or 10, summary)  # the latter is MACE's own default
     return {key: full[key] for key in sorted(full) if full[key] is not None}
+
+
+def _check_batch(batch: int, summary: TrainingData) -> None:
+    """Raise UsageError where MACE would train on less than it is told, or on nothing."""
+    frames, gpus = summary["frames"], summary.get("gpus", 1)
+    if min(frames, summary["valid_frames"]) < gpus:
+        problem = f"{frames} training and {summary['valid_frames']} validation frames are too few for {gpus} GPUs"
+        raise UsageError(problem, "MACE gives each GPU frames of its own; set gpus in the [resources] of the site file")
+    share = frames // gpus
+    if batch <= share:
+        return
+    if gpus == 1:
+        raise UsageError(
+            f"batch_size {batch} is larger than the training set ({frames} frames)",
+            f"MACE drops incomplete batches: nothing would be trained; --set batch_size={frames} or less",
+        )
+    raise UsageError(
+        f"batch_size {batch} is larger than what each of {gpus} GPUs has of the training set ({share} frames)",
+        f"it is the batch of each GPU; --set batch_size={share} or less",
+    )
 
 
 def notes(config: Config, summary: TrainingData) -> list[str]:
     """What works, but may not be meant: MACE leaves a label that no frame has out of the loss without a word."""
+    gpus, valid = summary.get("gpus", 1), summary["valid_frames"]
+    lines = several_gpus.notes(gpus, config.get("batch_size"), config.get("lr"))
+    if valid % gpus:
+        lines.append(f"MACE validates on {valid - valid % gpus} of {valid} frames: as many on each GPU")
     if config.get("loss") in _LOSSES_OF_STRESS and not _some_stress(summary):
-        return [f"loss: {config['loss']}, but no frame has a stress that can be used: energies and forces alone count"]
-    return []
+        lines.append(
+            f"loss: {config['loss']}, but no frame has a stress that can be used: energies and forces alone count"
+        )
+    return lines
 
 
 def _some_stress(summary: TrainingData) -> bool:
@@ -67,8 +89,11 @@ def epochs(config: Config) -> int:
 def _defaults(summary: TrainingData, chosen: Config) -> Config:
     """Small enough for a laptop: two layers of 32 scalar channels, the energies brought in at the end."""
     frames = summary["frames"]
-    batch = chosen.get("batch_size") or max(min(2, frames), min(16, frames // 90))
-    epochs = chosen.get("max_num_epochs") or max(20, min(400, STEPS * batch // max(1, frames)))
+    batch, of_one_gpu = (
+        chosen.get("batch_size") or max(min(2, share), min(16, share // 90))
+        for share in (frames // summary.get("gpus", 1), frames)
+    )
+    epochs = chosen.get("max_num_epochs") or max(20, min(400, STEPS * of_one_gpu // max(1, frames)))
     fewest = 4 if "init" in summary else 20
     two_stages = chosen.get("swa", "start_swa" in chosen or epochs >= fewest)
     defaults: Config = {

@@ -50,13 +50,15 @@ def _prepare(folder: Path, job: TrainingJob, context: Context) -> None:
     config = {key: value for key, value in job["config"].items() if key not in FLAGS or value}
     if job.get("init"):
         config |= {"foundation_model": str(weights_file(job["init"])), "multiheads_finetuning": False}
+    gpus = hardware.gpus(context)
+    share = max(1, frames["train"] // max(1, gpus))
     config |= {
         "name": "mace", "work_dir": ".", "model_dir": MODELS, "train_file": "train.xyz",
         "valid_file": "valid.xyz", "energy_key": "REF_energy", "forces_key": "REF_forces",
-        "stress_key": "REF_stress", "batch_size": min(config.get("batch_size", 10), frames["train"]),
+        "stress_key": "REF_stress", "batch_size": min(config.get("batch_size", 10), share),
         "seed": job["seed"], "device": hardware.device(context),
     }  # fmt: skip
-    if hardware.gpus(context) > 1:
+    if gpus > 1:
         config |= {"distributed": True, "launcher": "torchrun"}
     config.setdefault("default_dtype", context.get("dtype") or "float64")
     # A JSON value on each line is YAML, and needs no package to write.

@@ -12,6 +12,7 @@ from psiflow_cli.errors import BadData, UsageError, nearest
 from psiflow_cli.models.nequip import settings
 from psiflow_cli.models.nequip.defaults import FILLED, NEQUIP, check_tuned, defaults, tuned
 from psiflow_cli.models.nequip.keys import KNOWN, LOGGERS, OWNED, PARTS, SECTIONS, SHORT
+from psiflow_cli.worker.training import several_gpus
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Config, TrainingData
@@ -139,9 +140,10 @@ def _parsed(text: str) -> object:
 
 def notes(planned: Mapping[str, object], summary: TrainingData) -> list[str]:
     """What works, but may not be meant; NequIP's loaders give what frames there are."""
-    said = []
     batch = settings.resolved(planned, settings.get(planned, SHORT["batch_size"]))
-    if isinstance(batch, int) and batch > summary["frames"]:
+    rate = settings.resolved(planned, settings.get(planned, SHORT["lr"]))
+    said = several_gpus.notes(summary.get("gpus", 1), batch, rate)
+    if isinstance(batch, int) and batch > _share(summary):
         said.append(f"{_larger(batch, summary)}: an epoch is one step")
     loss = str(settings.get(planned, "training_module.loss._target_") or "").rpartition(".")[2]
     if "Stress" in loss and not (summary.get("some_stress") or summary["stress"]):
@@ -149,8 +151,14 @@ def notes(planned: Mapping[str, object], summary: TrainingData) -> list[str]:
     return said
 
 
+def _share(summary: TrainingData) -> int:
+    """How many frames a GPU takes in an epoch: Lightning repeats some where they cannot be divided."""
+    return math.ceil(summary["frames"] / summary.get("gpus", 1))
+
+
 def _larger(batch: int, summary: TrainingData) -> str:
-    return f"batch_size {batch} is larger than the training set ({summary['frames']} frames)"
+    whose = f"what each of {gpus} GPUs has of the training set" if (gpus := summary.get("gpus")) else "the training set"
+    return f"batch_size {batch} is larger than {whose} ({_share(summary)} frames)"
 
 
 def _check(planned: Config, summary: TrainingData) -> None:
@@ -164,10 +172,10 @@ def _check(planned: Config, summary: TrainingData) -> None:
     _check_numbers(planned)
     batch = settings.resolved(planned, settings.get(planned, SHORT["batch_size"]))
     drops = settings.resolved(planned, settings.get(planned, "data.train_dataloader.drop_last", False))
-    if drops and isinstance(batch, int) and batch > summary["frames"]:
+    if drops and isinstance(batch, int) and batch > _share(summary):
         raise UsageError(
             f"{_larger(batch, summary)}, and drop_last drops incomplete batches",
-            f"nothing would be trained; use --set batch_size={summary['frames']} or less",
+            f"nothing would be trained; use --set batch_size={_share(summary)} or less",
         )
     runs = settings.resolved(planned, planned["run"])
     if runs not in ("train", ["train"]):

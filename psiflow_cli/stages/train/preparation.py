@@ -78,6 +78,8 @@ def _summary(
         summary["init"] = {} if start.model.is_foreign else start.model.facts["configuration"]
     if executor and (dtype := executor.context["dtype"]):
         summary["dtype"] = dtype
+    if executor and executor.context["device"] != "cpu" and executor.context["gpus"] > 1:
+        summary["gpus"] = executor.context["gpus"]
     return summary
 
 

@@ -1,0 +1,12 @@
+"""What a training on several GPUs does otherwise than on one, in a line for the user."""
+
+from __future__ import annotations
+
+
+def notes(gpus: int, batch: object, lr: object) -> list[str]:
+    """One note, or none for one GPU; `batch` and `lr` are None where the trainer's own default holds."""
+    if gpus < 2:
+        return []
+    size = f" of {batch}: {gpus * batch} frames for a step" if isinstance(batch, int) else " of its own"
+    rate = "the learning rate" if lr is None else f"lr {lr:g}" if isinstance(lr, (int, float)) else f"lr {lr}"
+    return [f"{gpus} GPUs, each with batches{size}; {rate} stays as it is, and is yours to set for that"]
