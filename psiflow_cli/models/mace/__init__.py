@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from psiflow_cli.models.mace.export import EXPORTS, WHOLE_COMMITTEES, export
 from psiflow_cli.models.mace.features import features
-from psiflow_cli.models.mace.inference import calculator, predict
+from psiflow_cli.models.mace.inference import calculator, predict, torchsim
 from psiflow_cli.models.mace.plan import epochs, notes, plan
 from psiflow_cli.models.mace.progress import progress
-from psiflow_cli.models.mace.torchsim import torchsim
 from psiflow_cli.models.mace.training import delivered, train
 
 SUMMARY = "MACE: higher-order equivariant message passing"

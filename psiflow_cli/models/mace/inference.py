@@ -13,6 +13,7 @@ from psiflow_cli.worker.models import batches, hardware
 if TYPE_CHECKING:
     import torch
     from mace.calculators import MACECalculator
+    from torch_sim.models.interface import ModelInterface
 
     from psiflow_cli.messages import Context, Frame, ModelFacts, PredictionResult
 
@@ -75,3 +76,18 @@ def loaded(member: str, context: Context) -> batches.Model:
         return batches.Model(mace_calculator, lambda group: mace_internals.forward(group, mace_calculator), elements)
 
     return batches.keep(weights_file(member), context, make)
+
+
+def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
+    """*worker*: see `protocols.Batches`. Raises Fatal for a model with several heads: the interface takes the first."""
+    import torch
+
+    hardware.set_threads(context)
+    device = hardware.device(context)
+    model = computing(load(weights_file(member), device), context)
+    dtype = getattr(torch, mace_internals.native_dtype(model))
+    heads = mace_internals.heads(model)
+    if len(heads) > 1:
+        raise Fatal(f"this MACE model has {len(heads)} heads, and torch-sim would take the first", "--engine ase")
+    interface = mace_internals.torchsim_interface()
+    return interface(model, device=torch.device(device), dtype=dtype, compute_forces=True, compute_stress=stress)
