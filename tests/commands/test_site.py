@@ -82,6 +82,9 @@ def test_show(site):
     assert data["site"]["use"]["default"] == "default"
     assert data["machine"]["cores"] >= 1
     assert data["machine"]["memory_mb"] > 100
+    most = min(data["machine"]["cores"], data["machine"]["memory_mb"] // 4096)
+    members = f"; up to {most} members of a committee at once, which share the cores"
+    assert data["machine"]["gpus"] or most < 2 or members in shown
 
 
 def test_show_says_what_cannot_run_here(site):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli import bundle, toml
+from psiflow_cli.site import detect
 
 GIVEN = ("--e0s", "{1: -10.5, 'O': -118}")
 
@@ -350,7 +351,10 @@ def test_a_committee_disagrees(psiflow, trained):
     ase_io = pytest.importorskip("ase.io")
     calculators = pytest.importorskip("mace.calculators")
     few = [word for word in trained.arguments if not word.startswith("max_num_epochs")][:-1]
-    psiflow(*few, "--set", "max_num_epochs=2", "--members", 2, "--seed", 3, "-o", "two.model")
+    more = ("--set", "max_num_epochs=2", "--members", 2, "--seed", 3, "--site", "local", "-v", "-o", "two.model")
+    here = detect.machine()
+    at_once = max(1, min(2, here.cores, here.memory_mb // 4096))
+    assert f"training 2 model(s), {at_once} at once, each on" in psiflow(*few, *more).stderr
     facts = bundle.load("two.model").facts
     assert facts["members"] == 2
     assert set(facts["weights"]) == {"member-0/mace.model", "member-1/mace.model"}
