@@ -50,7 +50,8 @@ def trained_in_float64(model: torch.nn.Module) -> Iterator[None]:
     import torch
 
     dtype = next(model.parameters()).dtype
-    handles = add_in_float64(model, dtype) if dtype == torch.float32 else []
+    has_energies = hasattr(model, "atomic_energies_fn")  # a model of dipoles has none
+    handles = add_in_float64(model, dtype) if dtype == torch.float32 and has_energies else []
     try:
         yield
     finally:
@@ -60,7 +61,7 @@ def trained_in_float64(model: torch.nn.Module) -> Iterator[None]:
 
 def without_hooks(model: torch.nn.Module) -> torch.nn.Module:
     """The model, which was copied while it was trained, as it can be saved."""
-    for module in (model, model.get_submodule("atomic_energies_fn")):
+    for module in model.modules():
         module._forward_hooks.clear()
     return model
 
