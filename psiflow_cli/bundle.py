@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -15,7 +16,11 @@ from psiflow_cli import toml
 from psiflow_cli.errors import BadData, NoInput
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import BundleFacts
+    from psiflow_cli.messages import BundleFacts, Calibration, ErrorScale, ErrorScales
+
+
+CALIBRATION = "calibration.json"
+"""What `psiflow evaluate --calibrate` adds to a bundle."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,47 @@ def training_data(bundle: Bundle) -> dict[str, Path]:
             raise BadData(f"{path}: not the data that model.toml names (sha256)", "--no-replay trains without them")
         files[path.name.partition(".")[0]] = path
     return files
+
+
+def calibration(bundle: Bundle) -> Calibration | None:
+    """How large an error the spread of its members stands for, if that is known.
+
+    Raises BadData for a file that was changed, or that belongs to other weights.
+    """
+    path = bundle.path / CALIBRATION
+    if bundle.is_foreign or not path.is_file():
+        return None
+    hint = "remove it, or replace it: psiflow evaluate --calibrate --overwrite"
+    try:
+        found = cast("Calibration", json.loads(path.read_text(encoding="utf-8")))
+        whole = found["sha256"] == checksum(found)
+    except (OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise BadData(f"{path}: not (or no longer) what psiflow evaluate --calibrate wrote (sha256)", hint)
+    if found["weights"] != bundle.fingerprint:
+        raise BadData(f"{path}: the calibration of other weights than those in this bundle", hint)
+    return found
+
+
+def checksum(calibration: Calibration) -> str:
+    """The sha256 of everything in it but that."""
+    rest = {key: value for key, value in calibration.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def error_scales(bundle: Bundle) -> ErrorScales | None:
+    """All of its calibration that expected errors depend on, if it has one; see `calibration`."""
+    found = calibration(bundle)
+    return scales_of(found) if found else None
+
+
+def scales_of(found: Calibration) -> ErrorScales:
+    """What of a calibration expected errors depend on."""
+    forces: ErrorScale = {"scale": found["forces"]["scale"], "floor": found["forces"]["floor"]}
+    if "energy" not in found:
+        return {"forces": forces}
+    return {"forces": forces, "energy": {"scale": found["energy"]["scale"], "floor": found["energy"]["floor"]}}
 
 
 def load(name: str) -> Bundle:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
+    from psiflow_cli.messages.calibration import ErrorScale
     from psiflow_cli.messages.frames import Frame
     from psiflow_cli.messages.models import ModelWeights
 
@@ -25,7 +26,8 @@ class Limits(TypedDict, total=False):
     force: float | None  # eV/Å
     temperature: float | None  # K
     distance: float | None  # Å
-    spread: float | None  # eV/Å, of a committee's forces
+    spread: float | None  # eV/Å: of a committee's forces or, with `error_scale`, of their expected errors
+    error_scale: ErrorScale  # of a calibrated committee
 
 
 class DynamicsOptions(TypedDict):

@@ -77,13 +77,15 @@ class Failure(TypedDict):
 
 
 class Prediction(TypedDict):
-    """What a model says of a frame; the last two keys come from a committee."""
+    """What a model says of a frame; `_std` comes from a committee, `_expected_error` from one that is calibrated."""
 
     energy: float
     forces: Vectors
     stress: Voigt | None
     energy_std: NotRequired[float]  # eV
     forces_std: NotRequired[list[float]]  # [N] in eV/Å; see `committee.spread`
+    energy_expected_error: NotRequired[float]  # eV; see `expected_error.expected`
+    forces_expected_error: NotRequired[list[float]]  # [N] in eV/Å
 
 
 class Labels(TypedDict):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
+    from psiflow_cli.messages.calibration import Calibration
     from psiflow_cli.messages.dynamics import StepTime, Stop
     from psiflow_cli.messages.models import Config, Epoch
 
@@ -230,4 +231,5 @@ class ModelReport(BundleFacts):
     size: int  # bytes
     errors: list[MemberErrors]
     compiled: list[str]
+    calibration: NotRequired[Calibration]
     settings: dict[str, object]  # the main ones

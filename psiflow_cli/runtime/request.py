@@ -36,11 +36,10 @@ def fingerprint(data: object) -> str:
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file, or of a directory's names and contents; what was compiled in it later does not count."""
+    """The sha256 of a file, or of a directory's names and contents; what was added to a model later does not count."""
     if path.is_dir():
         whole = hashlib.sha256()
-        parts = (p for p in path.rglob("*") if p.is_file() and "compiled" not in p.relative_to(path).parts[:-1])
-        for part in sorted(parts):
+        for part in sorted(p for p in path.rglob("*") if p.is_file() and not _is_added(p.relative_to(path))):
             whole.update(f"{part.relative_to(path)}\0{sha256(part)}\0".encode())
         return whole.hexdigest()
     with path.open("rb") as stream:
@@ -50,6 +49,11 @@ def sha256(path: Path) -> str:
         while chunk := stream.read(1 << 20):
             whole.update(chunk)
         return whole.hexdigest()
+
+
+def _is_added(part: Path) -> bool:
+    """Whether a file of a model is a compiled form of it, or its calibration (or what a kill left of that)."""
+    return "compiled" in part.parts[:-1] or (len(part.parts) == 1 and "calibration.json" in part.name)
 
 
 def check_outputs(outputs: Iterable[str], inputs: Iterable[str]) -> None:

@@ -76,7 +76,8 @@ def command(
     """Choose some of FRAMES: each structure once, none that is in --exclude, in the order of the input.
 
     committee and error look at the forces that `psiflow evaluate` has written into the frames, or that --model
-    predicts: the standard deviation over the members, or the difference from the labels; of an atom, the norm.
+    predicts: the standard deviation over the members, or the difference from the labels; of an atom, the norm. Of a
+    committee that `psiflow evaluate --calibrate` has calibrated, it is the expected error in place of the deviation.
     farthest begins with a typical frame, or with those of --exclude, and again and again takes the frame that is
     farthest from all before. A frame's place in that space is the mean over its atoms. Isolated atoms are not chosen.
 
@@ -88,13 +89,17 @@ def command(
     """
     by = options.required(by, "--by")
     _check(by, model, descriptor, how)
-    from psiflow_cli import extxyz
+    from psiflow_cli import bundle, extxyz
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.select import request, stage
 
     loaded = bundles.load(model, trust) if model else None
     if by == "committee" and loaded and len(loaded.members) < 2:
         raise UsageError(f"--by committee: {model} has one member", "train several with psiflow train --members 4")
+    scales = bundle.error_scales(loaded) if loaded and by == "committee" else None
+    if scales and how["threshold"] and how["threshold"][1] < (floor := scales["forces"]["floor"]):
+        problem = f"--threshold: this committee's error is expected to be {floor:.3g} eV/Å or more everywhere"
+        raise UsageError(problem, "no frame would be left; psiflow model show prints the calibration")
     needs_features = by == "farthest" or how["closest"] > 0
     features = (descriptor or ("model" if loaded else "soap")) if needs_features else None
     output = common.output or formats.beside(frames, "selected")
@@ -107,7 +112,7 @@ def command(
             "competing": len(frames),
         },
         other_outputs=(rest,) if rest else (),
-        more_settings={"rest": rest},
+        more_settings={"rest": rest, **({"calibration": scales} if scales else {})},
     )  # fmt: skip
     job = runner.on_site(job, common, family)
     selection = request.Selection(
@@ -124,6 +129,7 @@ def command(
         closest=how["closest"],
         stratify=bool(how["stratify"]),
         seed=how["seed"],
+        scales=scales,
     )
     runner.perform(
         job, common,
@@ -146,6 +152,10 @@ def _check(by: str, model: str | None, descriptor: str | None, how: How) -> None
 
 def _summarised(summary: Summary) -> str:
     out = ", ".join(f"{count} {why}" for why, count in sorted(summary["left_out"].items()))
-    score = "; forces {least:.3g} to {largest:.3g} eV/Å".format(**summary["score"]) if "score" in summary else ""
+    score = (
+        "; {of} of the forces {least:.3g} to {largest:.3g} eV/Å".format(**summary["score"])
+        if "score" in summary
+        else ""
+    )
     where = ", ".join(filter(None, (runner.name(summary["output"]), summary["rest"])))
     return f"{summary['chosen']} of {summary['total']} frames chosen -> {where}{score}; left out: {out or 'none'}"

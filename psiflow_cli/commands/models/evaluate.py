@@ -8,6 +8,7 @@ import click
 
 from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import bundles, runner
+from psiflow_cli.errors import CannotCreate
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Summary
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 @options.trust
 @options.keys
 @options.output("--plot", formats.FIGURE, "Draw predictions against labels; .png, .pdf or .svg.")
+@click.option("--calibrate", is_flag=True,
+    help="Fit the spread of a committee to the errors on these frames, and keep the result in the bundle.")  # fmt: skip
 @options.max_failed
 @options.common(formats.FRAMES)
 def command(
@@ -28,6 +31,7 @@ def command(
     trust: bool,
     keys: str | None,
     plot: str | None,
+    calibrate: bool,
     max_failed: options.Limit,
     common: options.Common,
 ) -> None:
@@ -44,17 +48,28 @@ def command(
       psiflow evaluate test.xyz --model water.model --plot parity.png -o evaluated.xyz
     """
     name = options.required(model, "--model")
-    from psiflow_cli import extxyz, registry
+    from psiflow_cli import bundle, extxyz, registry
     from psiflow_cli.stages.core.workspace import Job
-    from psiflow_cli.stages.evaluate import stage
+    from psiflow_cli.stages.evaluate import calibration, stage
 
     loaded = bundles.load(name, trust)
     family = registry.load("models", loaded.family).__name__
     output = common.output or formats.beside(frames, "evaluated")
     settings = {"model": loaded.fingerprint, "keys": keys, "plot": plot}
-    job = Job("evaluate", frames, output, settings, other_outputs=(plot,) if plot else ())
+    others = [plot] if plot else []
+    more: dict[str, object] = {}
+    scales = None
+    if calibrate:
+        calibration.check_model(loaded)
+        others.append(str(loaded.path / bundle.CALIBRATION))
+        more = {"calibrate": True}
+    elif scales := bundle.error_scales(loaded):
+        more = {"calibration": scales}
+    job = Job("evaluate", frames, output, settings, other_outputs=tuple(others), more_settings=more)
     job = runner.on_site(job, common, loaded.family)
-    evaluation = stage.Evaluation(job, loaded, family, extxyz.parse_keys(keys) if keys else None, plot)
+    evaluation = stage.Evaluation(
+        job, loaded, family, extxyz.parse_keys(keys) if keys else None, plot, calibrate, scales
+    )
 
     def plan(workspace: Workspace) -> dict[str, object]:
         seen, _, needed = stage.survey(evaluation, workspace)
@@ -63,11 +78,24 @@ def command(
     def say(summary: Summary) -> str:
         table = f"errors\n{summary['table']}" if summary["table"] else "no labels to compare with"
         if "spread_table" in summary:
-            table += f"\nspread of the members, and error of their mean (root mean squares)\n{summary['spread_table']}"
+            what = (
+                "spread of the members, expected error, and"
+                if "calibration" in summary
+                else "spread of the members, and"
+            )
+            table += f"\n{what} error of their mean (root mean squares)\n{summary['spread_table']}"
+        if "calibrated" in summary:
+            table += f"\ncalibration -> {summary['calibrated']}"
         plotted = f", {summary['plot']}" if summary["plot"] else ""
         return f"{summary['total']} frames evaluated -> {runner.name(summary['output'])}{plotted}; {table}"
 
-    runner.perform(
-        job, common, plan=plan, say=say, verdict=max_failed.verdict,
-        run=lambda workspace: stage.run(evaluation, workspace),
-    )  # fmt: skip
+    try:
+        runner.perform(
+            job, common, plan=plan, say=say, verdict=max_failed.verdict,
+            run=lambda workspace: stage.run(evaluation, workspace),
+        )  # fmt: skip
+    except CannotCreate as error:
+        if calibrate and error.message.startswith(f"{others[-1]}: exists"):
+            hint = "--overwrite replaces its calibration"
+            raise CannotCreate(f"{others[-1]}: this model was calibrated before, with other frames", hint) from None
+        raise

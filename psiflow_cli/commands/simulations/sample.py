@@ -69,7 +69,8 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
     "A hotter walker is stopped [default: ten times --temperature, at least 10000].", above=0)  # fmt: skip
 @options.number("--min-distance", 0.4, "Å", "A walker with two atoms nearer to each other is stopped.", least=0)
 @options.number("--max-spread", None, "eV/Å",
-    "A walker is stopped where a committee disagrees more about the force on an atom.", above=0)  # fmt: skip
+    "A walker is stopped where a committee disagrees more about the force on an atom, or, if it is calibrated, where a "
+    "larger error is expected.", above=0)  # fmt: skip
 @options.text("--engine", "auto", None,
     "One of: " + ", ".join(registry.names("samplers")) + "; auto measures which is fastest.")  # fmt: skip
 @options.count("--batch", None, "Walkers that an engine moves together [default: measured].")
@@ -121,6 +122,7 @@ def command(
       psiflow sample start.xyz --model water.model --properties run.csv --plot run.png --final next.xyz
     """
     name = options.required(model, "--model")
+    from psiflow_cli import bundle
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.sample import config as sampling_file
     from psiflow_cli.stages.sample import engines, stage
@@ -130,6 +132,7 @@ def command(
 
     loaded = bundles.load(name, trust)
     bias, bias_files = read_plumed(plumed) if plumed else (None, {})
+    scales = bundle.error_scales(loaded)
     hottest = max(max(pair) for pair in temperature)
     dynamics = cast("Dynamics", {
         **dynamics_options,
@@ -142,6 +145,7 @@ def command(
             "temperature": max_temperature or max(10 * hottest, 10_000.0),
             "distance": min_distance or None,
             "spread": max_spread,
+            **({"error_scale": scales["forces"]} if scales and max_spread else {}),
         },
     })  # fmt: skip
     sampling = Sampling(
@@ -154,6 +158,7 @@ def command(
         engine=engine,
         batch=batch,
         outputs=outputs,
+        scales=scales,
     )
     _check(sampling)
     engines.check(engine, dynamics, batch)
@@ -163,7 +168,7 @@ def command(
         settings=sampling.settings,
         other_inputs=tuple(filter(None, (config, plumed))),
         other_outputs=outputs.files,
-        more_settings=outputs.settings,
+        more_settings={**outputs.settings, **({"calibration": scales} if scales else {})},
     )  # fmt: skip
     job = runner.on_site(job, common, loaded.family)
     runner.perform(
@@ -185,8 +190,14 @@ def _check(sampling: Sampling) -> None:
         )
     if ensemble == "nve" and dynamics["ramp_steps"]:
         raise UsageError("--ensemble nve has no thermostat that a ramp could lead", "choose nvt or npt")
-    if dynamics["limits"]["spread"] and len(sampling.model.members) < 2:
+    spread = dynamics["limits"]["spread"]
+    if spread and len(sampling.model.members) < 2:
         raise UsageError("--max-spread needs a committee", "train one with psiflow train --members 4")
+    if spread and sampling.scales and spread <= (floor := sampling.scales["forces"]["floor"]):
+        problem = (
+            f"--max-spread {spread:g}: this committee's error is expected to be {floor:.3g} eV/Å or more everywhere"
+        )
+        raise UsageError(problem, "every walker would be stopped; psiflow model show prints the calibration")
     if not dynamics["exchange"]:
         return
     if ensemble != "nvt" or dynamics["ramp_steps"]:

@@ -26,7 +26,10 @@ CANDIDATES["stress"] += tuple(prefix + name for prefix in _PREFIXES for name in 
 _COMPANIONS = (
     "free_energy", "energies", "stresses", "dipole", "magmom", "magmoms", "dft_force", "REF_force",
 )  # fmt: skip
-PREDICTIONS = ("model_energy", "model_forces", "model_stress", "model_energy_std", "model_forces_std")
+PREDICTIONS = (
+    *("model_energy", "model_forces", "model_stress", "model_energy_std", "model_forces_std"),
+    *("model_energy_expected_error", "model_forces_expected_error"),
+)
 """What `evaluate` writes."""
 MORE = "psiflow_properties"
 """The key that names what `label` has written besides energy, forces and stress, such as charges."""

@@ -12,18 +12,22 @@ if TYPE_CHECKING:
 
 
 def info(prediction: Prediction) -> dict[str, object]:
-    """`model_energy`, `model_stress` as a matrix and, of a committee, `model_energy_std`."""
+    """`model_energy`, `model_stress` as a matrix, `model_energy_std` of a committee, and its expected error."""
     keys: dict[str, object] = {"model_energy": prediction["energy"]}
     if prediction["stress"] is not None:
         keys["model_stress"] = voigt.to_matrix(prediction["stress"])
     if "energy_std" in prediction:
         keys["model_energy_std"] = prediction["energy_std"]
+    if "energy_expected_error" in prediction:
+        keys["model_energy_expected_error"] = prediction["energy_expected_error"]
     return keys
 
 
 def columns(prediction: Prediction) -> Columns:
-    """`model_forces` and, of a committee, `model_forces_std`."""
-    forces: Columns = {"model_forces": ("R", prediction["forces"])}
+    """`model_forces`, `model_forces_std` of a committee, and its expected errors."""
+    found: Columns = {"model_forces": ("R", prediction["forces"])}
     if "forces_std" in prediction:
-        return {**forces, "model_forces_std": ("R", [[spread] for spread in prediction["forces_std"]])}
-    return forces
+        found = {**found, "model_forces_std": ("R", [[spread] for spread in prediction["forces_std"]])}
+    if "forces_expected_error" in prediction:
+        found = {**found, "model_forces_expected_error": ("R", [[x] for x in prediction["forces_expected_error"]])}
+    return found

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from psiflow_cli import extxyz
+from psiflow_cli import bundle, extxyz
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.console import note
+from psiflow_cli.extxyz.frame import is_isolated_atom
 from psiflow_cli.extxyz.labelling import near_names
 from psiflow_cli.runtime.session import Task
 from psiflow_cli.site import environments
@@ -21,11 +22,12 @@ from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.model_input import check_elements, predictions
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Job, Workspace
-from psiflow_cli.stages.evaluate import uncertainty
+from psiflow_cli.stages.evaluate import calibration, uncertainty
 from psiflow_cli.stages.evaluate.error_table import ErrorTable, as_text
+from psiflow_cli.worker.models.expected_error import with_expected_errors
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import ComparedFrame, Failure, Prediction, Summary
+    from psiflow_cli.messages import ComparedFrame, ErrorScales, Failure, Prediction, Summary
 
 PLOTTED_FRAMES = 20_000  # a parity plot of more frames says no more; these many, evenly spaced, are drawn
 
@@ -39,6 +41,8 @@ class Evaluation:
     family: str  # the family's module
     keys: dict[str, str] | None
     plot: str | None
+    calibrate: bool = False
+    scales: ErrorScales | None = None  # of a calibrated committee
 
     @property
     def work(self) -> Work:
@@ -52,6 +56,7 @@ class _Labels:
     keys: dict[str, str] | None
     unlabelled: str = ""  # what to do about the first frame without energy and forces
     labelled: int = 0
+    with_forces: int = 0  # without isolated atoms
     unused_stress: int = 0
 
     def see(self, frame: extxyz.Frame) -> None:
@@ -61,6 +66,7 @@ class _Labels:
             self.labelled += 1
         elif not self.unlabelled:
             self.unlabelled = near_names.hint(frame, self.keys)
+        self.with_forces += label["forces"] is not None and not is_isolated_atom(frame)
         self.unused_stress += extxyz.unused_stress(frame, self.keys)
 
     def say(self) -> None:
@@ -77,6 +83,8 @@ def survey(evaluation: Evaluation, workspace: Workspace) -> tuple[Survey, Result
     seen = Survey(workspace.frames(), (), labels.see)
     labels.say()
     check_elements(seen, evaluation.model, evaluation.job)
+    if evaluation.calibrate:
+        calibration.check_frames(evaluation.model, workspace, labels.with_forces)
     results = Results(workspace, evaluation.work.fingerprint, seen.distinct)
     return seen, results, results.needed(retry_failed=False)
 
@@ -89,18 +97,38 @@ def run(evaluation: Evaluation, workspace: Workspace) -> Summary:
     with workspace.run.guard_end():
         compute(workspace, evaluation.work, seen, results, needed)
         table, apart = ErrorTable(), uncertainty.SpreadTable()
+        made, curves = None, {}
+        if evaluation.calibrate or evaluation.scales:
+            compared = _compared(evaluation, workspace, seen.ids, results)
+            if evaluation.calibrate:
+                made = calibration.calibrate(evaluation.model, workspace, compared)
+                evaluation = replace(evaluation, scales=bundle.scales_of(made))
+            curves = compared.described(evaluation.scales) if evaluation.scales else {}
         workspace.publish(_predicted(evaluation, workspace, seen.ids, results, table, apart))
         rows, spreads = table.rows(), apart.rows()
         if evaluation.plot and rows:
             _plot(evaluation, workspace, seen, results)
+        if made:
+            calibration.publish(workspace, evaluation.model, made)
     summary = failed_frames.summary(seen, results)
     return {
         "total": summary["total"], "computed": len(needed), **summary, "errors": rows,
         "table": as_text(rows) if rows else "",
-        **({"spread": spreads, "spread_table": uncertainty.as_text(spreads)} if spreads else {}),
+        **({"spread": spreads, "spread_table": uncertainty.as_text(spreads, curves)} if spreads else {}),
+        **({"calibration": curves} if curves else {}),
+        **({"calibrated": str(evaluation.model.path / bundle.CALIBRATION)} if made else {}),
         "output": evaluation.job.output, "plot": evaluation.plot if rows else None,
         "retry": failed_frames.retry(summary),
     }  # fmt: skip
+
+
+def _compared(evaluation: Evaluation, workspace: Workspace, ids: array[int], results: Results) -> calibration.Compared:
+    """The spreads and errors of all labelled frames that were predicted."""
+    compared = calibration.Compared()
+    for place, (key, frame) in enumerate(zip(ids, workspace.frames(), strict=True)):
+        if key not in results.failures:
+            compared.add(place, frame, extxyz.labels(frame, evaluation.keys), cast("Prediction", results.of(key)))
+    return compared
 
 
 def _predicted(
@@ -113,7 +141,7 @@ def _predicted(
             failure = cast("Failure", results.of(key))
             yield failed_frames.text(frame, failure)
             continue
-        prediction = cast("Prediction", results.of(key))
+        prediction = with_expected_errors(cast("Prediction", results.of(key)), evaluation.scales)
         label = extxyz.labels(frame, evaluation.keys)
         for each in (table, apart):
             each.add(label, prediction, frame.symbols, _config_type(frame))
@@ -136,7 +164,8 @@ def _plot(evaluation: Evaluation, workspace: Workspace, seen: Survey, results: R
     compared: list[ComparedFrame] = []
     for index, (key, frame) in enumerate(zip(seen.ids, workspace.frames(), strict=True)):
         if index % step == 0 and key not in results.failures:
-            label, prediction = extxyz.labels(frame, evaluation.keys), cast("Prediction", results.of(key))
+            label = extxyz.labels(frame, evaluation.keys)
+            prediction = with_expected_errors(cast("Prediction", results.of(key)), evaluation.scales)
             kind = _config_type(frame)
             compared.append({"symbols": frame.symbols, "config_type": kind, "label": label, "prediction": prediction})
     source = evaluation.job.folder / "parity.json"

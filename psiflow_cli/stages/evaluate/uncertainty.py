@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
-from psiflow_cli.stages.evaluate.error_table import Group, Key, group_of, keys, order
+from psiflow_cli.stages.evaluate.error_table import UNITS, Group, Key, group_of, keys, order
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Labels, Prediction
+    from typing_extensions import NotRequired
+
+    from psiflow_cli.messages import CalibratedQuantity, Labels, Prediction
 
 _MEV = 1e3
 
@@ -21,6 +24,7 @@ class Spread(TypedDict):
     ratio: float | None  # error over spread; None where there is no spread
     correlation: float | None  # Pearson's; None where one of the two never varies
     count: int
+    expected: NotRequired[float]  # of a calibrated committee, the root mean square of the expected errors
 
 
 class SpreadRow(Group, Spread):
@@ -33,10 +37,12 @@ class _Pairs:
     def __init__(self) -> None:
         self._sums = [0.0] * 5
         self._count = 0
+        self._expected: float | None = 0.0  # sum of squares
 
-    def add(self, spread: float, error: float) -> None:
-        """Count one pair of numbers that are not negative, in one unit."""
+    def add(self, spread: float, error: float, expected: float | None) -> None:
+        """Count one pair of numbers that are not negative, in one unit, and the expected error if there is one."""
         self._count += 1
+        self._expected = None if expected is None or self._expected is None else self._expected + expected * expected
         for index, value in enumerate((spread, error, spread * spread, error * error, spread * error)):
             self._sums[index] += value
 
@@ -46,13 +52,16 @@ class _Pairs:
         spread, error, spread2, error2, product = (value / n for value in self._sums)
         variances = (spread2 - spread * spread, error2 - error * error)
         vary = all(v > 1e-12 * s for v, s in zip(variances, (spread2, error2), strict=True))
-        return {
+        found: Spread = {
             "spread": math.sqrt(spread2),
             "error": math.sqrt(error2),
             "ratio": math.sqrt(error2 / spread2) if spread2 else None,
             "correlation": (product - spread * error) / math.sqrt(variances[0] * variances[1]) if vary else None,
             "count": n,
         }
+        if self._expected is not None:
+            found["expected"] = math.sqrt(self._expected / n)
+        return found
 
 
 class SpreadTable:
@@ -66,24 +75,32 @@ class SpreadTable:
         if "energy_std" not in prediction:
             return
         if label["energy"] is not None:
-            error = abs(prediction["energy"] - label["energy"])
-            self._add("energy", "", config_type, prediction["energy_std"] / len(symbols), error / len(symbols))
+            values = prediction["energy_std"], abs(prediction["energy"] - label["energy"])
+            spread, error = (value / len(symbols) for value in values)
+            total = prediction.get("energy_expected_error")
+            self._add("energy", "", config_type, spread, error, None if total is None else total / len(symbols))
         if label["forces"] is not None:
-            rows = zip(symbols, prediction["forces_std"], label["forces"], prediction["forces"], strict=True)
-            for symbol, spread, a, b in rows:
-                self._add("forces", symbol, config_type, spread, math.dist(a, b))
+            errors = map(math.dist, label["forces"], prediction["forces"])
+            wanted: Sequence[float | None] = prediction.get("forces_expected_error") or [None] * len(symbols)
+            for symbol, spread, error, expected in zip(symbols, prediction["forces_std"], errors, wanted, strict=True):
+                self._add("forces", symbol, config_type, spread, error, expected)
 
-    def _add(self, quantity: str, element: str, config_type: str, spread: float, error: float) -> None:
+    def _add(
+        self, quantity: str, element: str, config_type: str, spread: float, error: float, expected: float | None
+    ) -> None:
+        scaled = None if expected is None else _MEV * expected
         for key in keys(quantity, element, config_type):
-            self._pairs.setdefault(key, _Pairs()).add(_MEV * spread, _MEV * error)
+            self._pairs.setdefault(key, _Pairs()).add(_MEV * spread, _MEV * error, scaled)
 
     def rows(self) -> list[SpreadRow]:
         """A row per quantity and group, ordered as the table of errors is."""
         return [{**group_of(key), **self._pairs[key].result()} for key in sorted(self._pairs, key=order)]
 
 
-def as_text(rows: list[SpreadRow]) -> str:
-    """The table as a person reads it, at most 80 columns wide."""
+def as_text(rows: list[SpreadRow], curves: Mapping[str, CalibratedQuantity]) -> str:
+    """The table as a person reads it, at most 80 columns wide; of a calibrated committee, with its expected errors."""
+    if curves:
+        return "\n".join([*_calibrated(rows), *_curve(curves)])
     lines = [f"{'':20}{'spread':>10}{'error':>10}{'ratio':>8}{'corr.':>8}{'number':>10}  unit"]
     for row in rows:
         name = row["quantity"] if row["by"] == "all" else f"  {row['group']}"
@@ -91,3 +108,25 @@ def as_text(rows: list[SpreadRow]) -> str:
         numbers = f"{row['spread']:10.3f}{row['error']:10.3f}{''.join(ratios)}{row['count']:10d}"
         lines.append(f"{name[:19]:20}{numbers}  {row['unit']}")
     return "\n".join(lines)
+
+
+def _calibrated(rows: list[SpreadRow]) -> Iterator[str]:
+    yield f"{'':17}{'spread':>10}{'expected':>10}{'error':>10}{'error/exp.':>11}{'number':>10}  unit"
+    for row in rows:
+        name = row["quantity"] if row["by"] == "all" else f"  {row['group']}"
+        expected = row.get("expected")
+        cells = f"{'-':>10}" if expected is None else f"{expected:10.3f}"
+        ratio = f"{row['error'] / expected:11.2f}" if expected else f"{'-':>11}"
+        yield f"{name[:16]:17}{row['spread']:10.3f}{cells}{row['error']:10.3f}{ratio}{row['count']:10d}  {row['unit']}"
+
+
+def _curve(curves: Mapping[str, CalibratedQuantity]) -> Iterator[str]:
+    """Spread, expected and true error of groups of equal size, by the spread, and how far they are from each other."""
+    for quantity, curve in curves.items():
+        yield f"{quantity} in {len(curve['bins'])} groups by spread (rank correlation {curve['rank_correlation']:.2f})"
+        for each in curve["bins"]:
+            numbers = (_MEV * value for value in (each["spread"], each["expected"], each["error"]))
+            ratio = f"{each['error'] / each['expected']:11.2f}" if each["expected"] else f"{'-':>11}"
+            yield f"{'':17}{''.join(f'{n:10.3f}' for n in numbers)}{ratio}{each['count']:10d}  {UNITS[quantity]}"
+        off = f"{100 * curve['calibration_error_before']:.0f} % before, {100 * curve['calibration_error_after']:.0f} %"
+        yield f"  mean difference from the error: {off} after calibration"

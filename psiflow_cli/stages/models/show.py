@@ -12,7 +12,7 @@ from psiflow_cli.errors import PsiflowError
 from psiflow_cli.protocols import HasMainSettings
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Config, MemberErrors, ModelReport
+    from psiflow_cli.messages import CalibratedQuantity, Calibration, Config, MemberErrors, ModelReport
 
 Quantity = Literal["energy", "forces", "stress"]
 _ERRORS: dict[Quantity, tuple[str, str]] = {
@@ -26,7 +26,7 @@ _ERRORS: dict[Quantity, tuple[str, str]] = {
 def facts(model: bundle.Bundle) -> ModelReport:
     """All that is known of a model, in builtins."""
     left_out = ("configuration", "weights", "data", "unfinished")
-    metrics = _metrics(model.path / "metrics.json")
+    metrics, calibration = _metrics(model.path / "metrics.json"), bundle.calibration(model)
     report = {
         "model": str(model.path), **{key: value for key, value in model.facts.items() if key not in left_out},
         "fingerprint": model.fingerprint, "finished": not model.unfinished,
@@ -34,6 +34,7 @@ def facts(model: bundle.Bundle) -> ModelReport:
         "errors": [_errors(i, metrics.get(f"member-{i}", {})) for i in range(model.facts["members"])],
         "weights": model.facts["weights"], "data": model.facts.get("data", {}),
         "compiled": sorted(f"{p.parent.parent.name}/{p.stem}" for p in model.path.glob("member-*/compiled/*.json")),
+        **({"calibration": calibration} if calibration else {}),
         "settings": _main_settings(model), "configuration": model.facts.get("configuration", {}),
     }  # fmt: skip
     return cast("ModelReport", report)
@@ -96,6 +97,7 @@ def as_text(report: ModelReport) -> str:
         "data sha256": report.get("data_sha256", "?"),
         "size": f"{report['size'] / 2**20:.1f} MB",
         **({"compiled": ", ".join(report["compiled"])} if report["compiled"] else {}),
+        **({"calibration": _calibration(report["calibration"])} if "calibration" in report else {}),
         "made by": f"psiflow {report.get('psiflow', '?')}",
     }
     width = max(map(len, rows))
@@ -111,6 +113,16 @@ def _training(report: ModelReport) -> str:
     state = "finished" if report["finished"] else "stopped by the clock"
     begun = f", from the model {report['init']}" if report.get("init") else ""
     return f"{state}{f' after {done} epochs' if done else ''}{begun}"
+
+
+def _calibration(found: Calibration) -> str:
+    energy = f", of the energy {_scale(found['energy'], 'eV per atom')}" if "energy" in found else ""
+    data = f"by {found['frames']} frames ({', '.join(found['data'])})"
+    return f"expected error of a force {_scale(found['forces'], 'eV/Å')}{energy}; {data}"
+
+
+def _scale(found: CalibratedQuantity, unit: str) -> str:
+    return f"√(({found['scale']:.3g} s)² + ({found['floor']:.3g} {unit})²)"
 
 
 def _members(report: ModelReport) -> str:

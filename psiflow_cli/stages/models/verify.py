@@ -34,6 +34,10 @@ def verify(name: str) -> Verified:
         checked += len(bundle.training_data(model))
     except BadData as error:
         wrong.append(error)
+    try:
+        checked += bundle.calibration(model) is not None
+    except BadData as error:
+        wrong.append(error)
     for path in sorted(model.path.glob(f"member-*/{compiled_cache.FOLDER}/*")):
         if path.suffix != ".json":
             checked += 1

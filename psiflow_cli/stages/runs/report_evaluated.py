@@ -91,6 +91,10 @@ def _prediction(frame: extxyz.Frame) -> dict[str, object]:
             prediction[name] = extxyz.label(frame, name, {name: key})
     if "model_energy_std" in frame.info:
         prediction |= {"energy_std": frame.info["model_energy_std"], "forces_std": frame.column("model_forces_std")}
+    if "model_energy_expected_error" in frame.info:
+        prediction["energy_expected_error"] = frame.info["model_energy_expected_error"]
+    if frame.layout.find("model_forces_expected_error"):
+        prediction["forces_expected_error"] = frame.column("model_forces_expected_error")
     return prediction
 
 

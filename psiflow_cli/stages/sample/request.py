@@ -9,7 +9,7 @@ from psiflow_cli.stages.sample.blocking import Discard
 
 if TYPE_CHECKING:
     from psiflow_cli.bundle import Bundle
-    from psiflow_cli.messages import Dynamics, ModelWeights
+    from psiflow_cli.messages import Dynamics, ErrorScales, ModelWeights
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Sampling:
     engine: str  # a name, or `auto`
     batch: int | None
     outputs: Outputs = field(default_factory=Outputs)
+    scales: ErrorScales | None = None  # of a calibrated committee, whose expected errors are in the frames
 
     @property
     def settings(self) -> dict[str, object]:

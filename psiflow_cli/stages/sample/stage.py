@@ -47,7 +47,7 @@ def run(sampling: Sampling, workspace: Workspace) -> Summary:
                 plan = engines.measured_plan(sampling, workspace, session, all_walkers, names, fingerprint)
                 groups = _groups(sampling, workspace, plan, all_walkers, fingerprint)
             _move(sampling, workspace, session, plan, groups, fingerprint, progress)
-        recorded = [Recorded(walker, group.folder) for group in groups for walker in group.members]
+        recorded = [Recorded(w, group.folder, sampling.scales) for group in groups for w in group.members]
         recorded.sort(key=lambda path: path.walker.number)
         published = outputs.publish(sampling, workspace, recorded, session)
     stops = {walker.number: walker.stopped for walker in all_walkers if walker.stopped}

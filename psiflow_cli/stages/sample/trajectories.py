@@ -7,22 +7,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz
 from psiflow_cli.extxyz import comment
 from psiflow_cli.extxyz.spelling import written
 from psiflow_cli.stages.sample.walkers import Walker
 from psiflow_cli.worker.md.checkpoint import WalkerState, trajectory_name
+from psiflow_cli.worker.models.expected_error import expected
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import ErrorScales
 
 COLUMNS = {
     "walker": "walker", "bead": "bead", "step": "step", "time": "time_fs", "temperature": "temperature_K",
     "target_temperature": "target_temperature_K", "pressure": "pressure_bar", "volume": "volume_A3",
     "model_energy": "model_energy_eV", "kinetic_energy": "kinetic_energy_eV", "total_energy": "total_energy_eV",
     "model_energy_std": "model_energy_std_eV", "max_model_forces_std": "max_model_forces_std_eV_per_A",
+    "model_energy_expected_error": "model_energy_expected_error_eV",
+    "max_model_forces_expected_error": "max_model_forces_expected_error_eV_per_A",
 }  # fmt: skip
 """Keys of a frame, and what follows from it, as columns of a table; other numbers keep their names, behind these."""
 _NO_COLUMN = ("charge", "multiplicity", "Lattice", "Properties", "pbc")
 _SPREAD = ":model_forces_std:R:1"  # how the layout of a committee's frame ends
+_EXPECTED = ":model_forces_expected_error:R:1"
 
 
 @dataclass(frozen=True)
@@ -31,16 +39,18 @@ class Recorded:
 
     walker: Walker
     folder: Path
+    scales: ErrorScales | None = None
+    """Of a calibrated committee: the engines record its spread, and the expected errors follow from that."""
 
     def frames(self) -> Iterator[str]:
         """The text of every frame that the last checkpoint counts."""
         for lines in self._lines():
-            yield b"".join(lines).decode()
+            yield b"".join(_with_expected_errors(lines, self.scales) if self.scales else lines).decode()
 
     def numbers(self) -> Iterator[dict[str, str]]:
         """The numbers of every frame as they are written, by the names of `COLUMNS`."""
         for _, head, *atoms in self._lines():
-            yield _numbers(head.decode(), atoms)
+            yield _numbers(head.decode(), atoms, self.scales)
 
     def columns(self) -> list[str]:
         """What `numbers` has for the first frame, and so for all."""
@@ -91,12 +101,41 @@ def _as_start(walker: Walker, info: Mapping[str, str | float], state: WalkerStat
     )  # fmt: skip
 
 
-def _numbers(head: str, atoms: list[bytes]) -> dict[str, str]:
+def _with_expected_errors(frame: list[bytes], scales: ErrorScales) -> Iterator[bytes]:
+    """The lines of a committee's frame with its expected errors: a column, and a value in the comment."""
+    count, head, *atoms = frame
+    yield count
+    comment_line = head.decode().rstrip("\n").replace(_SPREAD, f"{_SPREAD}{_EXPECTED}", 1)
+    if "energy" in scales:
+        value = _value(comment_line, "model_energy_std") / len(atoms)
+        energy = len(atoms) * expected(value, scales["energy"])
+        comment_line += f" model_energy_expected_error={energy!r}"
+    yield f"{comment_line}\n".encode()
+    for line in atoms:
+        yield b"%s %r\n" % (line.rstrip(), expected(_spread(line), scales["forces"]))
+
+
+def _spread(line: bytes) -> float:
+    """The last column of an atom of a committee's frame."""
+    return float(line.rsplit(None, 1)[1])
+
+
+def _value(head: str, key: str) -> float:
+    return float(next(pair.value for pair in comment.split(head) if pair.key == key and pair.value))
+
+
+def _numbers(head: str, atoms: list[bytes], scales: ErrorScales | None) -> dict[str, str]:
     values = {pair.key: pair.value for pair in comment.split(head.rstrip("\n")) if pair.value is not None}
     if "model_energy" in values and "kinetic_energy" in values:
         values["total_energy"] = repr(float(values["model_energy"]) + float(values["kinetic_energy"]))
     if values.get("Properties", "").endswith(_SPREAD):
-        values["max_model_forces_std"] = repr(max(float(line.rsplit(None, 1)[1]) for line in atoms))
+        largest = max(map(_spread, atoms))
+        values["max_model_forces_std"] = repr(largest)
+        if scales:
+            values["max_model_forces_expected_error"] = repr(expected(largest, scales["forces"]))
+        if scales and "energy" in scales:
+            of_atom = expected(float(values["model_energy_std"]) / len(atoms), scales["energy"])
+            values["model_energy_expected_error"] = repr(len(atoms) * of_atom)
     usual = {key: values[key] for key in COLUMNS if key in values}
     others = {k: v for k, v in values.items() if k not in COLUMNS and k not in _NO_COLUMN and _is_number(v)}
     return usual | others

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from psiflow_cli import protocols, registry
 from psiflow_cli.bundle import Bundle
@@ -10,6 +11,9 @@ from psiflow_cli.errors import UsageError
 from psiflow_cli.stages.core.framewise import Work
 from psiflow_cli.stages.core.model_input import known_elements
 from psiflow_cli.stages.core.workspace import Job
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import ErrorScales
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Selection:
     """Whose predictions and features count; without one, the frames say what was predicted."""
     descriptor: str | None  # `model` or `soap`: the space in which distances count, if they do
     rest: str | None
+    scales: ErrorScales | None = None  # of a calibrated committee, whose expected errors count in place of its spread
 
     @property
     def has_scores(self) -> bool:

@@ -18,10 +18,36 @@ if TYPE_CHECKING:
 OF_ATOMS: dict[str, Callable[[Sequence[float]], float]] = {"max": max, "mean": fmean}
 """What of the atoms' values is the frame's score."""
 
+EXPECTED = "model_forces_expected_error"
+"""The column by which frames of a calibrated committee are judged, in place of the spread."""
+
+
+class Kinds:
+    """What is scored: all frames must be judged by the same."""
+
+    def __init__(self, by: str, calibrated: bool) -> None:
+        self._by = by
+        self._first: dict[bool, str] = {calibrated: ""} if calibrated else {}  # where frames of each kind were seen
+
+    def see(self, frame: Frame) -> None:
+        """Note one frame. Raises BadData for an expected error beside spreads, or the reverse."""
+        self._first.setdefault(bool(frame.layout.find(EXPECTED)), frame.where)
+        if self._by == "committee" and len(self._first) > 1:
+            problem = f"{self._first[False]}: no {EXPECTED}, but there is one in {self._first[True]}"
+            raise BadData(problem, "frames of calibrated and of other committees do not compare; --model predicts all")
+
+    @property
+    def name(self) -> str:
+        if self._by == "error":
+            return "error"
+        return "expected error" if True in self._first else "spread"
+
 
 def of_frame(frame: Frame, by: str, of_atoms: str, keys: dict[str, str] | None) -> float:
     """The score (eV/Å) by what `evaluate` has written into a frame; raises BadData where it has not."""
     name = {"committee": "model_forces_std", "error": "model_forces"}[by]
+    if by == "committee" and frame.layout.find(EXPECTED):
+        name = EXPECTED
     try:
         column = frame.column(name)
     except KeyError:
@@ -35,7 +61,7 @@ def of_frame(frame: Frame, by: str, of_atoms: str, keys: dict[str, str] | None) 
 def of_prediction(frame: Frame, prediction: Prediction, by: str, of_atoms: str, keys: dict[str, str] | None) -> float:
     """The same by a prediction."""
     if by == "committee":
-        return OF_ATOMS[of_atoms](prediction["forces_std"])
+        return OF_ATOMS[of_atoms](prediction.get("forces_expected_error", prediction["forces_std"]))
     return _error(frame, prediction["forces"], of_atoms, keys)
 
 

@@ -18,6 +18,7 @@ from psiflow_cli.stages.select import scores
 from psiflow_cli.stages.select.candidates import Candidates
 from psiflow_cli.stages.select.choice import both, choose, groups
 from psiflow_cli.stages.select.request import Selection
+from psiflow_cli.worker.models.expected_error import with_expected_errors
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Prediction, PredictionResult
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 class Extremes(TypedDict):
     """Of the scores that were chosen, in eV/Å."""
 
+    of: str  # what is scored: `error`, `spread` or `expected error`
     least: float
     largest: float
 
@@ -51,9 +53,12 @@ class Summary(Scored):
 def run(selection: Selection, workspace: Workspace) -> Summary:
     score = array("d")
     from_frames = selection.has_scores and selection.model is None
+    kinds = scores.Kinds(selection.by, bool(selection.scales))
 
     def see(frame: extxyz.Frame) -> None:
         counts = from_frames and frame.natoms > 1 and "failure" not in frame.info
+        if counts:
+            kinds.see(frame)
         score.append(scores.of_frame(frame, selection.by, selection.score, selection.keys) if counts else 0.0)
 
     candidates = Candidates(workspace, selection.competing, see)
@@ -78,7 +83,7 @@ def run(selection: Selection, workspace: Workspace) -> Summary:
     scored: Scored = {}
     if chosen and selection.has_scores:
         of_chosen = [score[index] for index in chosen]
-        scored = {"score": {"least": min(of_chosen), "largest": max(of_chosen)}}
+        scored = {"score": {"of": kinds.name, "least": min(of_chosen), "largest": max(of_chosen)}}
     return {
         "total": candidates.size, "chosen": len(chosen), "by": selection.by,
         "left_out": {why: count for why, count in candidates.left_out.items() if count},
@@ -101,7 +106,8 @@ def _predict(
     place = next(places)
     for index, frame in enumerate(workspace.frames()):
         if index == place:
-            prediction = cast("Prediction", results.of(candidates.survey.ids[index]))
+            predicted = cast("Prediction", results.of(candidates.survey.ids[index]))
+            prediction = with_expected_errors(predicted, selection.scales)
             score[index] = scores.of_prediction(frame, prediction, selection.by, selection.score, selection.keys)
             place = next(places)
 

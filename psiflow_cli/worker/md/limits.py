@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from psiflow_cli.worker.models.expected_error import expected
+
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
@@ -60,11 +62,16 @@ def broken_by_structure(limits: Limits, atoms: Atoms | None, spread: Spread | No
 
 
 def disagreement(limits: Limits, spread: Spread | None) -> Violation | None:
-    """Whether a committee disagrees by more than `limits["spread"]` (eV/Å) about the force on an atom."""
-    limit, largest = limits.get("spread"), max(spread[1], default=0.0) if spread else 0.0
+    """Whether a committee disagrees by more than `limits["spread"]` (eV/Å) about the force on an atom.
+
+    Where the committee is calibrated, whether the error that is expected from its spread is larger.
+    """
+    limit, largest, name = limits.get("spread"), max(spread[1], default=0.0) if spread else 0.0, "committee's spread"
+    if "error_scale" in limits and spread:
+        largest, name = expected(largest, limits["error_scale"]), "expected error"
     if limit is None or not largest > limit:
         return None
-    return {"reason": f"committee's spread {largest:.4g} eV/Å > {limit:g} eV/Å", "kind": "spread"}
+    return {"reason": f"{name} {largest:.4g} eV/Å > {limit:g} eV/Å", "kind": "spread"}
 
 
 def overlap(limits: Limits, atoms: Atoms) -> Violation | None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Bar = tuple[str, float, str]  # name, RMSE and colour of a group
 _MOST_BARS = 16
+_GROUPS, _LEAST_OF_GROUP = 10, 20  # as in `stages.evaluate.error_scale`
 
 
 def bars(axis: Axes, errors: list[Bar], unit: str) -> None:
@@ -39,8 +40,12 @@ def height(numbers: Sequence[int]) -> float:
     return 0.8 + 0.22 * min(_MOST_BARS, max(numbers, default=0))
 
 
-def spread(axis: Axes, spreads: np.ndarray, errors: np.ndarray, unit: str) -> None:
-    """The true error against the spread of the members, both logarithmic: points should follow the diagonal."""
+def spread(axis: Axes, spreads: np.ndarray, errors: np.ndarray, unit: str, expected: np.ndarray | None) -> None:
+    """The true error against the spread of the members, both logarithmic: points should follow the diagonal.
+
+    So should the root mean squares of groups of points, by their spread and, of a calibrated committee, by the
+    expected error.
+    """
     import numpy as np
 
     drawn = (spreads > 0) & (errors > 0)
@@ -54,7 +59,15 @@ def spread(axis: Axes, spreads: np.ndarray, errors: np.ndarray, unit: str) -> No
     low = max(both.min(), 1e-3 * np.median(both)) / 1.5
     ends = [low, both.max() * 1.5]
     _cloud(axis, x, y, ends)
-    axis.plot(ends, ends, color="0.3", lw=0.9, label="error = spread")
+    axis.plot(ends, ends, color="0.3", lw=0.9, label="equal")
+    for values, colour, name in (
+        (spreads, style.COLOURS[1], "by spread"),
+        (expected, style.COLOURS[2], "by expected error"),
+    ):
+        if values is not None:
+            axis.plot(*_grouped(values, errors), "o-", ms=3.5, lw=1.2, color=colour, label=f"RMS {name}")
+    if expected is not None:
+        axis.set_xlabel(f"spread, or expected error / {unit}")
     axis.set(xlim=ends, ylim=ends, aspect="equal")
     for which in "xy":
         style.plain_logarithm(axis, which)
@@ -63,7 +76,19 @@ def spread(axis: Axes, spreads: np.ndarray, errors: np.ndarray, unit: str) -> No
     vary = spreads.std() > 0 and errors.std() > 0
     alike = f", correlation {float(np.corrcoef(spreads, errors)[0, 1]):.2f}" if vary else ""
     ratio = math.sqrt(float((errors**2).mean() / (spreads**2).mean()))
-    axis.set_title(f"{number}{alike}\nRMS error / RMS spread {ratio:.2f}", loc="left", fontsize="medium")
+    ratios = f"RMS error / RMS spread {ratio:.2f}"
+    if expected is not None:
+        ratios += f", / RMS expected {math.sqrt(float((errors**2).mean() / (expected**2).mean())):.2f}"
+    axis.set_title(f"{number}{alike}\n{ratios}", loc="left", fontsize="medium")
+
+
+def _grouped(values: np.ndarray, errors: np.ndarray) -> tuple[list[float], list[float]]:
+    """Root mean squares of both in groups of equal size, by the values."""
+    import numpy as np
+
+    groups = np.array_split(np.argsort(values, kind="stable"), max(1, min(_GROUPS, len(values) // _LEAST_OF_GROUP)))
+    of_values, of_errors = ([float(np.sqrt(np.mean(each[g] ** 2))) for g in groups] for each in (values, errors))
+    return of_values, of_errors
 
 
 def _cloud(axis: Axes, x: np.ndarray, y: np.ndarray, ends: list[float]) -> None:

@@ -30,6 +30,7 @@ class Quantity:
     errors: list[error_bars.Bar] = field(default_factory=list)
     """RMSE (in `unit`) of all, and of each element and `config_type`, if there are several."""
     spreads: tuple[np.ndarray, np.ndarray] | None = None  # of a committee, the spread and the true error (in `unit`)
+    expected: np.ndarray | None = None  # of a calibrated one, the expected error (in `unit`)
 
 
 def parity_file(source: str, path: str) -> None:
@@ -51,7 +52,8 @@ def parity(frames: Sequence[ComparedFrame], path: str) -> None:
         if grouped:
             _or_nothing(rest[0], error_bars.bars, column.errors, column.errors, column.unit)
         if apart:
-            _or_nothing(rest[-1], error_bars.spread, column.spreads, *(column.spreads or ()), column.unit)
+            drawn = (*(column.spreads or ()), column.unit, column.expected)
+            _or_nothing(rest[-1], error_bars.spread, column.spreads, *drawn)
     style.save(figure, path)
 
 
@@ -77,6 +79,8 @@ def _energies(frames: Sequence[ComparedFrame]) -> Quantity:
         column.errors = _by_group(errors, both, [1] * len(both))
         if all("energy_std" in f["prediction"] for f in both):
             column.spreads = 1e3 * np.array([f["prediction"]["energy_std"] for f in both]) / sizes, abs(errors)
+        if all("energy_expected_error" in f["prediction"] for f in both):
+            column.expected = 1e3 * np.array([f["prediction"]["energy_expected_error"] for f in both]) / sizes
     return column
 
 
@@ -95,6 +99,8 @@ def _forces(frames: Sequence[ComparedFrame]) -> Quantity:
         if all("forces_std" in f["prediction"] for f in both):
             spreads = 1e3 * np.concatenate([f["prediction"]["forces_std"] for f in both])
             column.spreads = spreads, np.linalg.norm(errors, axis=1)
+        if all("forces_expected_error" in f["prediction"] for f in both):
+            column.expected = 1e3 * np.concatenate([f["prediction"]["forces_expected_error"] for f in both])
     return column
 
 
