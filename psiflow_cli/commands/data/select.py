@@ -152,10 +152,10 @@ def _check(by: str, model: str | None, descriptor: str | None, how: How) -> None
 
 def _summarised(summary: Summary) -> str:
     out = ", ".join(f"{count} {why}" for why, count in sorted(summary["left_out"].items()))
-    score = (
-        "; {of} of the forces {least:.3g} to {largest:.3g} eV/Å".format(**summary["score"])
-        if "score" in summary
-        else ""
-    )
+    score = ""
+    if "score" in summary:
+        score = f"; {summary['score_of']} of the forces {{least:.3g}} to {{largest:.3g}} eV/Å".format(
+            **summary["score"]
+        )
     where = ", ".join(filter(None, (runner.name(summary["output"]), summary["rest"])))
     return f"{summary['chosen']} of {summary['total']} frames chosen -> {where}{score}; left out: {out or 'none'}"

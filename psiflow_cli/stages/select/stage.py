@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 class Extremes(TypedDict):
     """Of the scores that were chosen, in eV/Å."""
 
-    of: str  # what is scored: `error`, `spread` or `expected error`
     least: float
     largest: float
 
@@ -36,6 +35,7 @@ class Scored(TypedDict, total=False):
     """What is said of a choice by scores, if anything was chosen."""
 
     score: Extremes
+    score_of: str  # `error`, `spread` or `expected error`
 
 
 class Summary(Scored):
@@ -83,7 +83,7 @@ def run(selection: Selection, workspace: Workspace) -> Summary:
     scored: Scored = {}
     if chosen and selection.has_scores:
         of_chosen = [score[index] for index in chosen]
-        scored = {"score": {"of": kinds.name, "least": min(of_chosen), "largest": max(of_chosen)}}
+        scored = {"score": {"least": min(of_chosen), "largest": max(of_chosen)}, "score_of": kinds.name}
     return {
         "total": candidates.size, "chosen": len(chosen), "by": selection.by,
         "left_out": {why: count for why, count in candidates.left_out.items() if count},

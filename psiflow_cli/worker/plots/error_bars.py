@@ -78,7 +78,8 @@ def spread(axis: Axes, spreads: np.ndarray, errors: np.ndarray, unit: str, expec
     ratio = math.sqrt(float((errors**2).mean() / (spreads**2).mean()))
     ratios = f"RMS error / RMS spread {ratio:.2f}"
     if expected is not None:
-        ratios += f", / RMS expected {math.sqrt(float((errors**2).mean() / (expected**2).mean())):.2f}"
+        after = math.sqrt(float((errors**2).mean() / (expected**2).mean()))
+        ratios = f"error/spread {ratio:.2f}, error/expected {after:.2f}"
     axis.set_title(f"{number}{alike}\n{ratios}", loc="left", fontsize="medium")
 
 
