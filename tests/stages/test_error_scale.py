@@ -1,4 +1,4 @@
-"""The scale from spread to error: that of the largest likelihood, whatever the unit, and not decided by a wrong label."""
+"""The scale from spread to error: of the largest likelihood, in any unit, and not decided by a wrong label."""
 
 from __future__ import annotations
 
