@@ -49,8 +49,13 @@ def _threshold(value: str) -> tuple[float, float]:
 @options.trust
 @options.texts("--exclude", "FILE", "What is there already; may be given more than once.")
 @options.text("--threshold", None, "LOW[:HIGH]",
-    "Of committee and error: leave out smaller scores, and larger ones (eV/Å).", _threshold)  # fmt: skip
-@options.choice("--score", ["max", "mean"], "max", "Of committee and error: what of the atoms' values counts.")
+    "For committee and error: leave out frames with smaller scores, or larger ones (eV/Å).", _threshold)  # fmt: skip
+@options.choice(
+    "--score",
+    ["max", "mean"],
+    "max",
+    "For committee and error: which of the values of its atoms is the score of a frame.",
+)
 @options.choice("--descriptor", ["model", "soap"], None,
     "The space of farthest and --min-distance [default: the model's own features where there is one, else SOAP].",
 )  # fmt: skip
@@ -75,9 +80,11 @@ def command(
 ) -> None:
     """Choose some of FRAMES: each structure once, none that is in --exclude, in the order of the input.
 
-    committee and error look at the forces that `psiflow evaluate` has written into the frames, or that --model
-    predicts: the standard deviation over the members, or the difference from the labels; of an atom, the norm. Of a
-    committee that `psiflow evaluate --calibrate` has calibrated, it is the expected error in place of the deviation.
+    committee and error score a frame by the forces that `psiflow evaluate` has written into it, or that --model
+    predicts: for each atom, the standard deviation over the members of the committee, or the difference from the label,
+    as a norm in eV/Å. If the committee was calibrated (evaluate --calibrate), its expected error takes the place of the
+    standard deviation.
+
     farthest begins with a typical frame, or with those of --exclude, and again and again takes the frame that is
     farthest from all before. A frame's place in that space is the mean over its atoms. Isolated atoms are not chosen.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @options.keys
 @options.output("--plot", formats.FIGURE, "Draw predictions against labels; .png, .pdf or .svg.")
 @click.option("--calibrate", is_flag=True,
-    help="Fit the spread of a committee to the errors on these frames, and keep the result in the bundle.")  # fmt: skip
+    help="Fit the expected errors of a committee to these frames, and keep the result in its bundle.")  # fmt: skip
 @options.max_failed
 @options.common(formats.FRAMES)
 def command(
@@ -38,14 +38,21 @@ def command(
     """Predict FRAMES with a model, beside whatever labels they have, and print the errors.
 
     Predictions are model_energy, model_forces and model_stress in the output; labels stay as they are. A committee
-    predicts the mean of its members, with their standard deviation as model_energy_std and, of each atom,
-    model_forces_std; a table and the plot say how well it tells where the mean is wrong.
+    predicts the mean of its members, with the standard deviation over them (their spread) as model_energy_std and, for
+    each atom, model_forces_std. A table and the plot compare the spread with the errors of the mean.
 
-    Errors are given by element and by config_type, too.
+    --calibrate turns the spread into an expected error. FRAMES are then labelled frames that the committee was not
+    trained on, 100 or more if possible. The error that is expected for the force on an atom, or for the energy per
+    atom, is the root of (scale × spread)² + floor². Scale and floor are fitted to the errors and kept in the bundle.
+    From then on evaluate and sample also write model_forces_expected_error and model_energy_expected_error, and
+    `sample --max-spread` and `select --by committee` look at the expected error of the forces in place of the spread.
+
+    Errors are listed for all frames together, by element and by config_type.
 
     \b
-    Example:
+    Examples:
       psiflow evaluate test.xyz --model water.model --plot parity.png -o evaluated.xyz
+      psiflow evaluate held-out.xyz --model committee.model --calibrate
     """
     name = options.required(model, "--model")
     from psiflow_cli import bundle, extxyz, registry

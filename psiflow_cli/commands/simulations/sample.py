@@ -9,7 +9,7 @@ import click
 
 from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles, runner, sampled
-from psiflow_cli.console import echo_json
+from psiflow_cli.console import echo_json, note
 from psiflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
     "A hotter walker is stopped [default: ten times --temperature, at least 10000].", above=0)  # fmt: skip
 @options.number("--min-distance", 0.4, "Å", "A walker with two atoms nearer to each other is stopped.", least=0)
 @options.number("--max-spread", None, "eV/Å",
-    "A walker is stopped where a committee disagrees more about the force on an atom, or, if it is calibrated, where a "
-    "larger error is expected.", above=0)  # fmt: skip
+    "A walker is stopped where a committee disagrees more about the force on an atom or, if the committee is "
+    "calibrated, where a larger error is expected.", above=0)  # fmt: skip
 @options.text("--engine", "auto", None,
     "One of: " + ", ".join(registry.names("samplers")) + "; auto measures which is fastest.")  # fmt: skip
 @options.count("--batch", None, "Walkers that an engine moves together [default: measured].")
@@ -106,7 +106,8 @@ def command(
     Every walker has its own random numbers; one that explodes is stopped, and its unphysical frames are left out; so is
     one whose cell becomes ten times larger or smaller than at the start, by its volume or by a width. The output has
     the walkers one after another, without the frames they started from. A committee moves its walkers by the mean of
-    its members; each frame has their spread, model_energy_std and, of each atom, model_forces_std.
+    its members; each frame has their spread, model_energy_std and, for each atom, model_forces_std and, if it was
+    calibrated (psiflow evaluate --calibrate), the expected errors.
 
     Atoms whose move_mask is F do not move; a masses column replaces the usual masses.
 
@@ -161,6 +162,8 @@ def command(
         scales=scales,
     )
     _check(sampling)
+    if "error_scale" in dynamics["limits"]:
+        note(f"{name} is calibrated: --max-spread is a limit of the expected error")
     engines.check(engine, dynamics, batch)
     output = common.output or formats.beside(frames, "sampled")
     job = Job(

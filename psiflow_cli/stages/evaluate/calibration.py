@@ -130,6 +130,12 @@ def check_frames(model: Bundle, workspace: Workspace, with_forces: int) -> None:
 def calibrate(model: Bundle, workspace: Workspace, compared: Compared) -> Calibration:
     """The calibration that fits these frames. Raises BadData where the spread says nothing about the errors."""
     names = ", ".join(workspace.job.frames)
+    frames = len(set(compared.forces.places))
+    if frames < LEAST_FRAMES:
+        problem = (
+            f"{names}: {frames} frames with a prediction, and forces that do not vanish, are too few to calibrate with"
+        )
+        raise BadData(problem, f"at least {LEAST_FRAMES}, better 100")
     forces = _fitted(compared.forces)
     if not forces:
         raise BadData(
@@ -140,7 +146,7 @@ def calibrate(model: Bundle, workspace: Workspace, compared: Compared) -> Calibr
     found: Calibration = {
         "weights": model.fingerprint, "method": error_scale.METHOD, "psiflow": __version__,
         "data": {name: request.sha256(path if name == "-" else Path(name)) for name, path in workspace.sources},
-        "frames": len(set(compared.forces.places)), "forces": forces, "sha256": "",
+        "frames": frames, "forces": forces, "sha256": "",
     }  # fmt: skip
     if energy := _fitted(compared.energy):
         found["energy"] = energy

@@ -107,6 +107,21 @@ def test_errors_of_groups_and_the_spread_of_a_committee(tmp_path: Path, drawn: l
     assert not axes[11].axison, "there is no spread of the stress"
 
 
+def test_a_calibrated_committee_has_two_curves(tmp_path: Path, drawn: list[Any]) -> None:
+    frames = [committee_frame(-10.0 - i, 0.001 * (i + 1), "kind") for i in range(60)]
+    for each in frames:
+        spread = each["prediction"]["energy_std"]
+        each["prediction"] |= {"energy_expected_error": 2 * spread, "forces_expected_error": [3.46 * spread, 0.01]}
+    parity.parity(frames, str(tmp_path / "parity.png"))
+    energies = drawn[0].axes[-3]
+    _, raw, calibrated = energies.lines
+    # shifts of 1 to 60 meV, of two atoms
+    rms = [math.sqrt(sum((shift / 2) ** 2 for shift in range(low, low + 20)) / 20) for low in (1, 21, 41)]
+    assert (list(raw.get_xdata()), list(raw.get_ydata())) == (pytest.approx([x / 2 for x in rms]), pytest.approx(rms))
+    assert (list(calibrated.get_xdata()), list(calibrated.get_ydata())) == (pytest.approx(rms), pytest.approx(rms))
+    assert energies.get_title(loc="left").endswith("error/spread 2.00, error/expected 1.00")
+
+
 def test_members_that_do_not_differ_and_very_many_groups(tmp_path: Path, drawn: list[Any]) -> None:
     frames = [committee_frame(-10.0, 0.0, f"kind {i}") for i in range(40)]
     parity.parity(frames, str(tmp_path / "same.png"))
