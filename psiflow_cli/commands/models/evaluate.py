@@ -64,15 +64,15 @@ def command(
     output = common.output or formats.beside(frames, "evaluated")
     settings = {"model": loaded.fingerprint, "keys": keys, "plot": plot}
     others = [plot] if plot else []
-    more: dict[str, object] = {}
+    settled: dict[str, object] = {}
     scales = None
     if calibrate:
         calibration.check_model(loaded)
         others.append(str(loaded.path / bundle.CALIBRATION))
-        more = {"calibrate": True}
+        settled = {"calibrate": True}
     elif scales := bundle.error_scales(loaded):
-        more = {"calibration": scales}
-    job = Job("evaluate", frames, output, settings, other_outputs=tuple(others), more_settings=more)
+        settled = {"calibration": scales}
+    job = Job("evaluate", frames, output, settings, other_outputs=tuple(others), more_settings=settled)
     job = runner.on_site(job, common, loaded.family)
     evaluation = stage.Evaluation(
         job, loaded, family, extxyz.parse_keys(keys) if keys else None, plot, calibrate, scales
