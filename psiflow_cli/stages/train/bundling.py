@@ -64,6 +64,8 @@ def publish(
         tables = {"data": _keep_data(folder, files), "weights": weights}
         (folder / "model.toml").write_text(toml.dumps({**facts, **tables}))
         bundle.load(str(folder))
+        if (Path(output) / bundle.CALIBRATION).is_file():
+            note(f"{output}: the new model is not calibrated; the one before was (evaluate --calibrate)")
         workspace.run.publish(folder, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
