@@ -6,6 +6,9 @@ al., J. Chem. Phys. 154, 074102 (2021); AiiDA-TrainsPot, doi:10.1039/d6dd00005c,
 it vanishes where the errors do not: the floor stands for that. The errors are taken as normally distributed with the
 variance (scale s)² + floor², and scale and floor are those of the largest likelihood. Errors beyond `OUTLIER` times
 what is expected count as if they were of that size: a wrong label would otherwise decide the result.
+
+Measured on 3BPA (four small MACE models, 100 frames to calibrate, 300 to test; `benchmarks/calibration.py`): in ten
+groups of forces by the spread, the spread is 61 % off the error on average, a line through the origin 26 %, this 7 %.
 """
 
 from __future__ import annotations
