@@ -39,8 +39,7 @@ def bars(axis: Axes, errors: list[Bar], unit: str) -> None:
     axis.barh(places, values, color=colours, height=0.7)
     most = max(values) or 1.0
     for place, value in zip(places, values, strict=True):
-        number = f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
-        axis.text(value + 0.01 * most, place, number, va="center", fontsize="small")
+        axis.text(value + 0.01 * most, place, style.number(value), va="center", fontsize="small")
     short = [name if len(name) <= _NAME else f"{name[: _NAME - 1]}…" for name in names]
     axis.set_yticks(places, short, fontsize="small")
     axis.set(xlim=(0, 1.2 * most), ylim=(len(names) - 0.4, -0.6), xlabel=f"RMSE ({unit})")

@@ -89,7 +89,9 @@ def _losses(axis: Axes, curves: list[Curve], colours: list[str]) -> None:
 def _delivered(curves: list[Curve], key: str) -> str:
     """The error of what was kept, or its range over the members of a model."""
     values = [dict(_points(curve, key)).get(curve.get("delivered", -1)) for curve in curves]
-    known = sorted({f"{value:.3g}": value for value in values if value is not None}.items(), key=lambda pair: pair[1])
+    known = sorted(
+        {style.number(value): value for value in values if value is not None}.items(), key=lambda pair: pair[1]
+    )
     return ": " + " to ".join(dict.fromkeys([known[0][0], known[-1][0]])) if known else ""
 
 

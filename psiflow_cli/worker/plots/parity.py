@@ -106,10 +106,11 @@ def _square(axis: Axes, column: Quantity, groups: dict[str, Pair], title: str, e
         _points(axis, column, groups, len(label))
     axis.plot(ends, ends, color="0.4", lw=0.8, zorder=0)
     for side in (axis.xaxis, axis.yaxis):
-        side.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        side.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axis.set(xlim=ends, ylim=ends, ylabel=f"predicted {column.axis} ({column.unit})", title=title)
     axis.set_box_aspect(1)
-    axis.text(0.04, 0.96, errors, transform=axis.transAxes, va="top", fontsize="small")
+    behind = {"facecolor": axis.get_facecolor(), "alpha": 0.7, "lw": 0, "pad": 1.5}
+    axis.text(0.04, 0.96, errors, transform=axis.transAxes, va="top", fontsize="small", bbox=behind)
 
 
 def _flat(axis: Axes, column: Quantity) -> None:

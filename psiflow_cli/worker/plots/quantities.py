@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from psiflow_cli.worker.plots.style import number
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -39,7 +41,7 @@ class Quantity:
         """RMSE and MAE as lines of text."""
         for row in self.errors:
             if (row["by"], row["group"]) == (by, group):
-                return f"RMSE {row['rmse']:.3g} {self.error_unit}\nMAE {row['mae']:.3g} {self.error_unit}"
+                return "\n".join(f"{each.upper()} {number(row[each])} {self.error_unit}" for each in ("rmse", "mae"))
         return ""
 
 

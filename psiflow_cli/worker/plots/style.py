@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from psiflow_cli.errors import nearest
 from psiflow_cli.worker.failures import Fatal
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ _UNDATED: dict[str, dict[str, None]] = {
 def applied(sheets: Sequence[str] = ()) -> Iterator[None]:
     """psiflow's own settings of matplotlib, over them the user's matplotlibrc, and over that style sheets.
 
-    A sheet is a file, or one of matplotlib's names. Raises Fatal for one that matplotlib cannot read.
+    A sheet is a file, or one of the names that matplotlib knows. Raises Fatal for one that matplotlib cannot read.
     """
     import matplotlib
     from matplotlib import style
@@ -37,15 +39,16 @@ def applied(sheets: Sequence[str] = ()) -> Iterator[None]:
     now, usual = matplotlib.rcParams, matplotlib.rcParamsDefault
     with matplotlib.rc_context({key: value for key, value in _own().items() if now[key] == usual[key]}):
         for sheet in sheets:
+            if not Path(sheet).is_file() and sheet not in style.available:
+                known = [each for each in style.available if not each.startswith("_")]
+                raise Fatal(f"--style {sheet}: matplotlib has no style of this name", nearest(sheet, known))
             with _complaints() as complaints:
                 try:
                     style.use(sheet)
                 except (OSError, ValueError) as error:
                     complaints.append(str(error))
             if complaints:
-                known = "known names: " + ", ".join(each for each in style.available if each[0] != "_")
-                hint = "see matplotlib's documentation of style sheets" if Path(sheet).is_file() else known
-                raise Fatal(f"style {sheet}: {' '.join(complaints[0].split())}", hint)
+                raise Fatal(_located(sheet, complaints[0]), "see matplotlib's documentation of style sheets")
         yield
 
 
@@ -74,6 +77,13 @@ def _complaints() -> Iterator[list[str]]:
         yield complaints
     finally:
         logger.removeHandler(handler)
+
+
+def _located(sheet: str, complaint: str) -> str:
+    """`FILE:LINE: what` of what matplotlib says of a line, such as `Bad key a.b in file F, line 3 ('a.b: 1')`."""
+    first = complaint.strip().partition("\n")[0]
+    match = re.match(r"(?P<what>.+?) in file .+?, line (?P<line>\d+) (?P<text>.*)", first)
+    return f"{sheet}:{match['line']}: {match['what']} {match['text']}" if match else f"{sheet}: {first}"
 
 
 def colours() -> list[str]:
@@ -118,6 +128,11 @@ def save(figure: Figure, path: str) -> None:
     with rc_context({"svg.hashsalt": "psiflow"}):
         figure.savefig(temporary, format=form, metadata=_UNDATED[form])
     temporary.replace(target)
+
+
+def number(value: float) -> str:
+    """Three digits, and never an exponent for a large number."""
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 def faintness(count: int) -> float:

@@ -76,7 +76,7 @@ def _draw(
     grid[-1, 0].set_xlabel(f"time ({unit})")
     _ramps(grid[0, 0], walkers, duration * scale)
     if not panels:
-        grid[0, 0].set_title("no frame was recorded")
+        grid[0, 0].set_title("no frame was recorded", loc="center")
     _explain(figure, grid[0, 0], walkers)
     style.save(figure, path)
 
