@@ -62,9 +62,13 @@ def _source(file: str) -> tuple[str | None, str]:
 
 
 def look(plot: Plot, workspace: Workspace) -> tuple[str, int]:
-    """The kind of figure, and how many frames it shows (0: not counted). Raises BadData where there is nothing."""
+    """The kind of figure, and how many frames it shows (0: not counted). Raises BadData for what cannot be drawn."""
     named, _ = sources(plot.files, plot.kind)
+    if named == "series":
+        tables = [file for file in plot.files if file.lower().endswith(".csv")]
+        return named, sum(1 for file in tables for _ in series.of_table(file, Path(file)))
     if named:
+        curves.read(plot.files)
         return named, 0
     counts = {"parity": 0, "series": 0}
     for frame in workspace.frames():
