@@ -73,7 +73,7 @@ _TYPES: dict[str, click.ParamType[object]] = {
     "DIR": click.Path(file_okay=False),
     **dict.fromkeys(
         ("FRAMES...", "[FRAMES]...", "FILE", "FILE.npz", "FILE.png", "FILE|DICT|average", "FILE|SHARE",
-         "ERRORS.json...", "PROGRAM"),
+         "FILES...", "FILE|NAME", "ERRORS.json...", "PROGRAM"),
         _FILES,
     ),
 }  # fmt: skip

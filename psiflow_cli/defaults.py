@@ -1,33 +1,114 @@
-"""Where options that are not on the command line get their values: ./psiflow.toml, then the site file's [defaults]."""
+"""Default values of options: those of the site file's [defaults], and over them those of ./psiflow.toml.
+
+Options that may be repeated are joined: the site's values, those of psiflow.toml, those of the command line.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import click
+from click.core import ParameterSource
 
-from psiflow_cli.errors import BadConfig, nearest
+from psiflow_cli.errors import BadConfig, PsiflowError, UsageError, nearest
 
 PROJECT_FILE = "psiflow.toml"
 
 
-def of(command: click.Command, args: Sequence[str], commands: Sequence[str]) -> dict[str, object]:
-    """The values by parameter; `commands` are those that a table may be named after. Raises BadConfig."""
-    project = _of_project(command, commands)
-    name = str(_site_named(args) or os.environ.get("PSIFLOW_SITE") or project.get("site") or "local")
-    from psiflow_cli.site import load
+class Repeated(click.Option):
+    """An option that may be given more than once; values of the defaults files come first."""
 
-    path = load.find(name)
-    tables = load.parse(path).defaults
-    _check_commands(tables, f"{path}: [defaults.", commands)
-    site = _by_parameter(command, tables.get(command.name or "", {}), f"{path}: [defaults.{command.name}]")
-    return {**site, **project, "site": name}
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, click.Parameter]) -> tuple[object, ParameterSource]:
+        """See click."""
+        value, source = super().consume_value(ctx, opts)
+        if isinstance(value, (list, tuple)) and source is not ParameterSource.DEFAULT_MAP:
+            value = joined((ctx.default_map or {}).get(str(self.name), ()), value)
+        return value, source
 
 
-def _of_project(command: click.Command, commands: Sequence[str]) -> dict[str, object]:
-    """This command's table of ./psiflow.toml, if there is such a file."""
+class Settings(Repeated):
+    """A repeated option of the form KEY=VALUE, for which a defaults file may have a table."""
+
+
+def joined(earlier: Sequence[object], later: Sequence[object]) -> list[object]:
+    """Values of a repeated option from two places; an empty one removes all before it."""
+    values = [*(value for value in earlier if value not in later), *later]
+    return values[len(values) - values[::-1].index("") if "" in values else 0 :]
+
+
+class Command(click.Command):
+    """A command whose options take defaults from ./psiflow.toml and, if it has a site, from the site file."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
+    ) -> click.Context:
+        if parent and not {"-h", "--help"} & set(args) and not extra.get("resilient_parsing"):
+            names = [*_names(parent), str(self.name)]
+            extra["default_map"] = of(self, args, names, cast("click.Group", parent.find_root().command))
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run it; a wrong setting that a defaults file gives is an error of that file."""
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            raise blamed(error, ctx) from None
+
+
+class Group(click.Group):
+    """A command of commands."""
+
+    command_class = Command
+
+
+def of(command: click.Command, args: Sequence[str], names: Sequence[str], root: click.Group) -> dict[str, object]:
+    """The values by parameter; `names` lead from the root to the command, as in `model`, `export`. Raises BadConfig."""
+    values: dict[str, object] = {}
+    for table, place in _tables(command, names, root, _site_named(args) or os.environ.get("PSIFLOW_SITE")):
+        for key, value in _by_parameter(command, table, place).items():
+            values[key] = joined(cast("list[object]", values.get(key, [])), value) if isinstance(value, list) else value
+    return values
+
+
+def blamed(error: UsageError, context: click.Context) -> PsiflowError:
+    """The error, or BadConfig if it is about a setting that a defaults file gives."""
+    named = {str(param.name): param for param in context.command.params if isinstance(param, Settings)}
+    given = {f"{key}={text}": key for name in named for key, text in context.params.get(name, {}).items()}
+    root, site = cast("click.Group", context.find_root().command), context.params.get("site")
+    for table, place in _tables(context.command, _names(context), root, site):
+        for key, param in ((param.opts[0].lstrip("-"), param) for param in named.values()):
+            for text in _texts(param, table.get(key, []), place):
+                if text in given and re.search(rf"(?<![\w.]){re.escape(given[text])}(?![\w.])", error.message):
+                    return BadConfig(f"{place} {key}: {error.message}", error.hint)
+    return error
+
+
+def _names(context: click.Context) -> list[str]:
+    """The names that lead from the root to a command."""
+    return [*_names(context.parent), str(context.info_name)] if context.parent else []
+
+
+def _tables(
+    command: click.Command, names: Sequence[str], root: click.Group, site: str | None
+) -> Iterator[tuple[Mapping[str, object], str]]:
+    """What defaults files say of a command, the last to win last, each with its place in words. Raises BadConfig."""
+    project, place = _table(_project(), names, root, f"{PROJECT_FILE}: [")
+    if any(param.name == "site" for param in command.params):
+        name = str(site or project.get("site") or "local")
+        from psiflow_cli.site import load
+
+        path = load.find(name)
+        yield _table(load.parse(path).defaults, names, root, f"{path}: [defaults.")
+        project = {**project, "site": name}
+    yield project, place
+
+
+def _project() -> dict[str, object]:
+    """The tables of ./psiflow.toml, if there is such a file."""
     if not os.path.isfile(PROJECT_FILE):
         return {}
     from psiflow_cli import toml
@@ -35,32 +116,82 @@ def _of_project(command: click.Command, commands: Sequence[str]) -> dict[str, ob
     try:
         with open(PROJECT_FILE, encoding="utf-8") as stream:
             text = stream.read()
-        tables = toml.loads(text)
+        tables: dict[str, object] = toml.loads(text)
     except UnicodeDecodeError as error:
         raise BadConfig(f"{PROJECT_FILE}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
     except toml.TOMLDecodeError as error:
         raise BadConfig(*toml.explain(PROJECT_FILE, text, error)) from None
-    _check_commands(tables, f"{PROJECT_FILE}: [", commands)
-    table = tables.get(command.name or "", {})
-    if not isinstance(table, dict):
-        raise BadConfig(f"{PROJECT_FILE}: {command.name}: must be a table, [{command.name}]")
-    return _by_parameter(command, table, f"{PROJECT_FILE}: [{command.name}]")
+    return tables
+
+
+def _table(
+    tables: Mapping[str, object], names: Sequence[str], root: click.Group, place: str
+) -> tuple[Mapping[str, object], str]:
+    """The table of a command, and its place in words. Raises BadConfig for tables that no command has."""
+    group: click.Command = root
+    for name in names:
+        commands = list(group.commands) if isinstance(group, click.Group) else []
+        for key in tables:
+            if key not in commands:
+                raise BadConfig(f"{place}{key}]: no such command", nearest(key, commands))
+        table = tables.get(name, {})
+        if not isinstance(table, dict):
+            raise BadConfig(f"{place.replace('[', '', 1)}{name}: must be a table, [{name}]")
+        group, tables, place = cast("click.Group", group).commands[name], table, f"{place}{name}."
+    return tables, f"{place[:-1]}]"
 
 
 def _by_parameter(command: click.Command, table: Mapping[str, object], place: str) -> dict[str, object]:
-    """The table with parameter names for keys; an unknown key is an error."""
-    names = {o.lstrip("-"): p.name for p in command.params for o in p.opts if o.startswith("--")}
-    for key in table:
-        if key not in names:
-            raise BadConfig(f"{place} {key}: unknown option", nearest(key, list(names)))
-    return {name: value for key, value in table.items() if (name := names[key])}
+    """The table with parameter names for keys. Raises BadConfig for an unknown key and a wrong value."""
+    options = {o.lstrip("-"): p for p in command.params for o in p.opts if o.startswith("--")}
+    values: dict[str, object] = {}
+    for key, value in table.items():
+        if key not in options:
+            raise BadConfig(f"{place} {key}: unknown option", nearest(key, list(options)))
+        values[str(options[key].name)] = _checked(command, options[key], value, f"{place} {key}")
+    return values
 
 
-def _check_commands(tables: Mapping[str, object], place: str, commands: Sequence[str]) -> None:
-    """Every table is named after a command."""
-    for key in tables:
-        if key not in commands:
-            raise BadConfig(f"{place}{key}]: no such command", nearest(key, list(commands)))
+def _checked(command: click.Command, option: click.Parameter, value: object, place: str) -> object:
+    """A value of a defaults file as the option takes it, which is a list where the option may be repeated."""
+    is_flag, counts = (getattr(option, name, False) for name in ("is_flag", "count"))
+    if isinstance(option, Repeated):
+        value = _texts(option, value, place)
+    elif isinstance(value, (list, dict)):
+        raise BadConfig(f"{place}: takes one value", "this option cannot be repeated")
+    elif isinstance(value, bool) and not (is_flag or counts):
+        raise BadConfig(f"{place}: takes a value, not true or false", f"psiflow {command.name} --help")
+    context = click.Context(command, info_name=command.name)
+    try:
+        # the callback of -q, -v and --debug would act on it at once
+        check = option.process_value if option.expose_value else option.type_cast_value
+        check(context, joined((), value) if isinstance(value, list) else value)
+    except click.ClickException as error:
+        raise BadConfig(f"{place}: {getattr(error, 'message', error)}", f"psiflow {command.name} --help") from None
+    except PsiflowError as error:
+        raise BadConfig(f"{place}: {error.message}", error.hint) from None
+    return value
+
+
+def _texts(option: click.Parameter, value: object, place: str) -> list[str]:
+    """The values of a repeated option. Raises BadConfig."""
+    if isinstance(option, Settings) and isinstance(value, dict):
+        return [f"{key}={text}" for key, text in _flat(value)]
+    values = value if isinstance(value, list) else [value]
+    if any(isinstance(each, (list, dict, bool)) for each in values):
+        raise BadConfig(f"{place}: must be a list of texts", f'as in {place.split()[-1]} = ["…", "…"]')
+    return [str(each) for each in values]
+
+
+def _flat(table: Mapping[str, object], above: str = "") -> Iterator[tuple[str, str]]:
+    """The values of nested tables as text, each with its path: `model.r_max`, `5.0`."""
+    from psiflow_cli import toml
+
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value if isinstance(value, str) else toml.value(value)
 
 
 def _site_named(args: Sequence[str]) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import click
 
-from psiflow_cli import formats
+from psiflow_cli import defaults, formats
 from psiflow_cli.console import Verbosity
 from psiflow_cli.errors import FAILED_FRAMES, UsageError
 
@@ -31,19 +31,8 @@ class Common(NamedTuple):
     json: bool
 
 
-class StageCommand(click.Command):
-    """A command whose options take defaults from ./psiflow.toml and from the site."""
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
-    ) -> click.Context:
-        if not {"-h", "--help"} & set(args):
-            from psiflow_cli import defaults
-
-            group = parent.find_root().command if parent else self
-            commands = list(group.commands) if isinstance(group, click.Group) else [str(self.name)]
-            extra["default_map"] = defaults.of(self, args, commands)
-        return super().make_context(info_name, args, parent, **extra)
+Command = defaults.Command
+Group = defaults.Group
 
 
 class Finite(click.FloatRange):
@@ -97,7 +86,7 @@ def text(names: str, default: str | None, form: str | None, what: str, read: Rea
 
 def texts(names: str, form: str, what: str, read: Read | None = None) -> Callable[[F], F]:
     """Words of a certain form; the option may be given more than once."""
-    return _option(names, None, form, what, callback=read and _callback(read), multiple=True)
+    return _option(names, None, form, what, callback=read and _callback(read), multiple=True, cls=defaults.Repeated)
 
 
 def file(names: str, what: str, form: str = "FILE") -> Callable[[F], F]:
@@ -227,16 +216,20 @@ runs = click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path())
 
 
 def _pairs(values: tuple[str, ...]) -> dict[str, str]:
+    """The last value of each key; a key without a value removes what was given before."""
     pairs = {}
     for value in values:
         key, equals, text = value.partition("=")
         if not equals or not key.strip():
             raise ValueError(f"{value!r} is not KEY=VALUE")
         pairs[key.strip()] = text.strip()
-    return pairs
+    return {key: text for key, text in pairs.items() if text}
 
 
-settings = texts("--set settings", "KEY=VALUE", "A single setting, in its own name.", _pairs)
+settings = _option(
+    "--set settings", None, "KEY=VALUE", "A single setting, in its own name; KEY= removes that of psiflow.toml.",
+    callback=_callback(_pairs), multiple=True, cls=defaults.Settings,
+)  # fmt: skip
 seed = count("--seed", 0, "Of every random choice.", least=0)
 model = file("--model", "A model bundle, as `psiflow train` makes.", "BUNDLE|FILE")
 trust = flag("--trust", "Run a model file that is no bundle; such a file is a program.")
@@ -287,7 +280,5 @@ max_failed = text("--max-failed", "0", "SHARE|NUMBER", "How many may fail before
 def required(value: str | None, option: str) -> str:
     """The value of an option that a defaults file may give, too."""
     if not value:
-        from psiflow_cli.defaults import PROJECT_FILE
-
-        raise UsageError(f"missing option {option}", f"give it, or put it into ./{PROJECT_FILE}")
+        raise UsageError(f"missing option {option}", f"give it, or put it into ./{defaults.PROJECT_FILE}")
     return value

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import NotRequired
 
     from psiflow_cli.messages.frames import Labels, Prediction
+    from psiflow_cli.messages.models import Epoch
 
 
 class ComparedFrame(TypedDict):
@@ -19,12 +22,40 @@ class ComparedFrame(TypedDict):
     prediction: Prediction
 
 
+class GroupError(TypedDict):
+    """The error of a quantity over a group of frames or atoms."""
+
+    quantity: str  # energy, forces or stress
+    by: str  # `all`, `element` or `config_type`
+    group: str
+    rmse: float  # meV/atom, meV/Å or MPa, as `mae`
+    mae: float
+    count: int
+
+
+class Comparison(TypedDict):
+    """What a parity plot is drawn of."""
+
+    frames: list[ComparedFrame]  # all, or some of very many
+    errors: Sequence[GroupError]  # of all frames
+
+
+class Curve(TypedDict):
+    """The training of one member of a model."""
+
+    model: str  # a name for the legend; members of one model have the same
+    epochs: list[Epoch]
+    delivered: NotRequired[int]  # the epoch whose weights were kept
+    stage_two: NotRequired[int]  # the first epoch of the second stage, if there is one
+
+
 class DrawnWalker(TypedDict):
     """A walker of a sampling, beside its rows in a CSV file."""
 
     walker: int
+    name: NotRequired[str]  # other than `walker N`
     start: int  # walkers of one number began with the same frame
-    atoms: int
+    atoms: int  # 0 where it is not known
     target: list[float] | None  # the thermostat's [at the first, at the last step] in K
     stopped: bool
 

@@ -68,6 +68,14 @@ class ReadsFiles(Protocol):
 
 
 @runtime_checkable
+class TrainsInStages(Protocol):
+    """A family whose trainer may weigh the losses otherwise from some epoch on."""
+
+    def stage_two(self, config: Config) -> int | None:
+        """The first epoch of the second stage, as `progress` counts them; None without one."""
+
+
+@runtime_checkable
 class HasMainSettings(Protocol):
     """A family that names the settings which tell its models apart."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 from msgspec import Meta, field
@@ -17,6 +17,7 @@ Line = Annotated[str, Meta(pattern=r"^[^\n\r]*$")]
 Count = Annotated[int, Meta(ge=1)]
 Amount = Annotated[int, Meta(ge=0)]
 Bind = Annotated[str, Meta(pattern=r"^[^,\n\r]+$")]  # one folder: a comma would begin another
+Default = str | int | float | bool | list[str | int | float] | dict[str, Any]  # a table for options such as --set
 OPERATIONS = ("label", "train", "evaluate")
 """What a reference or a model family is used for: the keys of `[use]` below its name."""
 
@@ -174,7 +175,7 @@ class Site(Table, frozen=True, kw_only=True):
     executors: dict[str, Executor]
     run: Run = Run()
     use: dict[str, str | dict[str, str]]
-    defaults: dict[str, dict[str, str | int | float | bool]] = field(default_factory=dict)
+    defaults: dict[str, dict[str, Default]] = field(default_factory=dict)
     """Default options per command: `[defaults.label] reference = "cp2k"`."""
 
     def executor_for(self, family: str, operation: str) -> str:

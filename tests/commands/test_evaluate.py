@@ -148,7 +148,7 @@ def test_the_plot_is_an_image_of_sensible_size(evaluated):
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     width, height = struct.unpack(">II", data[16:24])
     assert 1200 < width < 4000  # three panels
-    assert 400 < height < 2000
+    assert 400 < height < 3000  # a row for the elements, too
     assert 20_000 < len(data) < 2_000_000
     assert json.loads((evaluated / "said.json").read_text())["plot"] == "parity.png"
 

@@ -232,10 +232,6 @@ def test_defaults_come_from_the_project_and_the_site(psiflow):
     Path("psiflow.toml").write_text('[label]\nreference = "emt"\n')
     psiflow("label", "in.xyz", "--site", "mine.toml")
     assert Path("site.xyz").exists(), site
-    Path("psiflow.toml").write_text('[label]\nreferense = "emt"\n')
-    assert "'reference'" in psiflow("label", "in.xyz", code=78).stderr
-    Path("psiflow.toml").write_text("[labl]\n")
-    assert "'label'" in psiflow("label", "in.xyz", code=78).stderr
 
 
 def test_without_an_environment(psiflow, tmp_path):

@@ -19,7 +19,7 @@ from tests.commands import springs
 
 INPUTS = {
     "--input", "--from", "--model", "--valid", "--e0s", "--config", "--init", "--plumed", "--exclude", "--site",
-    "--reference",
+    "--reference", "--style",
 }  # fmt: skip
 NAMES = (
     *("x.xyz", "x.extxyz", "x.xyz.gz", "x.XYZ", "x.traj", "x.cif", "x.PDB", "XDATCAR", "POSCAR", "x.vasp", "x.json"),

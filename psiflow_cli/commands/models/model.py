@@ -20,7 +20,7 @@ _bundle = click.argument("model", metavar="BUNDLE")
 _JSON = options.flag("--json as_json", "One JSON object on stdout.")
 
 
-@click.group("model", short_help="What a model bundle is, and what it turns into")
+@click.group("model", cls=options.Group, short_help="What a model bundle is, and what it turns into")
 def command() -> None:
     """Show, verify, export and compile model bundles, as psiflow train makes them.
 
@@ -81,7 +81,7 @@ def verify(model: str, as_json: bool) -> None:
     note(f"{model} is as it was made ({found['checked']} checked)")
 
 
-@command.command("export", short_help="Write a model as another program reads it", cls=options.StageCommand)
+@command.command("export", short_help="Write a model as another program reads it")
 @_bundle
 @click.option("--to", "target", type=click.Choice(TARGETS), required=True, help="The program that is to read it.")
 @options.text("--format form", None, "NAME",
@@ -133,7 +133,7 @@ def export(model: str, target: str, form: str | None, member: int | None, trust:
     )  # fmt: skip
 
 
-@command.command("compile", short_help="Compile a model for machines like this one", cls=options.StageCommand)
+@command.command("compile", short_help="Compile a model for machines like this one")
 @_bundle
 @options.choice("--device", ["cpu", "cuda"], None, "What it is to run on [default: as the site says].")
 @options.choice("--target", ["ase", "lammps", "torchsim"], "ase", "The program that is to load it.")  # fmt: skip

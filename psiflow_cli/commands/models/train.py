@@ -24,7 +24,7 @@ def _valid(value: str) -> str:
     return value
 
 
-@click.command("train", cls=options.StageCommand, short_help="Train a model with its family's own trainer")
+@click.command("train", cls=options.Command, short_help="Train a model with its family's own trainer")
 @options.frames
 @options.text("--arch", None, "FAMILY", "One of: " + ", ".join(registry.names("models")) + ".")
 @options.text("--valid", "0.1", "FILE|SHARE", "Validation data.", _valid)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _JSON = options.flag("--json as_json", "JSON on stdout.")
 
 
-@click.group("env", short_help="The workers' Python environments, one per model family")
+@click.group("env", cls=options.Group, short_help="The workers' Python environments, one per model family")
 def command() -> None:
     """Make, list and remove the workers' Python environments, one per model family.
 

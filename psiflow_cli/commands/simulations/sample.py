@@ -41,7 +41,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
         ctx.exit()
 
 
-@click.command("sample", cls=options.StageCommand, short_help="Molecular dynamics of many walkers with a model")
+@click.command("sample", cls=options.Command, short_help="Molecular dynamics of many walkers with a model")
 @options.frames
 @options.model
 @options.trust

@@ -86,6 +86,11 @@ def epochs(config: Config) -> int:
     return int(config.get("max_num_epochs", 2048))
 
 
+def stage_two(config: Config) -> int | None:
+    """The first epoch of stage two, counted from 0 as MACE does."""
+    return int(config.get("start_swa", max(1, epochs(config) // 4 * 3))) if config.get("swa") else None
+
+
 def _defaults(summary: TrainingData, chosen: Config) -> Config:
     """Small enough for a laptop: two layers of 32 scalar channels, the energies brought in at the end."""
     frames = summary["frames"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from psiflow_cli.errors import NO_RESOURCES, PsiflowError
@@ -42,3 +44,30 @@ def perform(
     if outcome.error:
         raise PsiflowError(f"{name}: {outcome.error}", f"logs: {logs / 'logs'}")
     return outcome.value
+
+
+def make(
+    workspace: Workspace, session: Session | None, function: str, payload: Mapping[str, object], output: str
+) -> None:
+    """Have a call on a worker make a file, which it gets as `path`, and put it in its place.
+
+    Without a session, one is begun. Raises PsiflowError.
+    """
+    if session is None:
+        with workspace.session() as own:
+            make(workspace, own, function, payload, output)
+        return
+    made = (workspace.job.folder / f"made{Path(output).suffix.lower()}").absolute()
+    perform(workspace, session, function, {**payload, "path": str(made)}, output, journal=False)
+    publish_copy(workspace, made, output)
+    made.unlink()
+
+
+def publish_copy(workspace: Workspace, made: Path, output: str) -> None:
+    """Put a copy of a file in the place of an output."""
+    temporary = workspace.run.temporary(output)
+    try:
+        shutil.copyfile(made, temporary)
+        workspace.run.publish(temporary, output)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -31,7 +31,7 @@ class Evaluated:
 
 def read(files: tuple[str, ...]) -> list[Evaluated]:
     """The evaluations, in the order given; each is named by what distinguishes its file from the others."""
-    return [_read(file, name) for file, name in zip(files, _names(files), strict=True)]
+    return [_read(file, name) for file, name in zip(files, names(files), strict=True)]
 
 
 def _read(file: str, name: str) -> Evaluated:
@@ -48,7 +48,7 @@ def _read(file: str, name: str) -> Evaluated:
         raise BadData(f"{file}: not what psiflow evaluate --json writes", hint) from None
 
 
-def _names(files: tuple[str, ...]) -> list[str]:
+def names(files: tuple[str, ...]) -> list[str]:
     """The paths without the folders and the file name that all have in common."""
     parts = [os.path.normpath(file).split(os.sep) for file in files]
     while len(parts) > 1 and all(len(p) > 1 for p in parts) and len({p[0] for p in parts}) == 1:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import bundle, extxyz
@@ -14,9 +12,8 @@ from psiflow_cli.bundle import Bundle
 from psiflow_cli.console import note
 from psiflow_cli.extxyz.frame import is_isolated_atom
 from psiflow_cli.extxyz.labelling import near_names
-from psiflow_cli.runtime.session import Task
 from psiflow_cli.site import environments
-from psiflow_cli.stages.core import failed_frames, predicted_frame
+from psiflow_cli.stages.core import failed_frames, predicted_frame, single
 from psiflow_cli.stages.core.framewise import Work, compute
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.model_input import check_elements, predictions
@@ -24,12 +21,12 @@ from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.evaluate import calibration, uncertainty
 from psiflow_cli.stages.evaluate.error_table import ErrorTable, as_text
+from psiflow_cli.stages.plot import figures
+from psiflow_cli.stages.plot.compared import Compared, config_type
 from psiflow_cli.worker.models.expected_error import with_expected_errors
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import ComparedFrame, ErrorScales, Failure, Prediction, Summary
-
-PLOTTED_FRAMES = 20_000  # a parity plot of more frames says no more; these many, evenly spaced, are drawn
+    from psiflow_cli.messages import ErrorScales, Failure, Prediction, Summary
 
 
 @dataclass(frozen=True)
@@ -144,7 +141,7 @@ def _predicted(
         prediction = with_expected_errors(cast("Prediction", results.of(key)), evaluation.scales)
         label = extxyz.labels(frame, evaluation.keys)
         for each in (table, apart):
-            each.add(label, prediction, frame.symbols, _config_type(frame))
+            each.add(label, prediction, frame.symbols, config_type(frame))
         yield extxyz.render(
             frame,
             set_info=predicted_frame.info(prediction),
@@ -153,36 +150,16 @@ def _predicted(
         )
 
 
-def _config_type(frame: extxyz.Frame) -> str:
-    return str(frame.info.get("config_type", ""))
-
-
 def _plot(evaluation: Evaluation, workspace: Workspace, seen: Survey, results: Results) -> None:
     """Draw the parity plot on a worker, where the plotting library is."""
     assert evaluation.plot is not None
-    step = max(1, len(seen) // PLOTTED_FRAMES)
-    compared: list[ComparedFrame] = []
-    for index, (key, frame) in enumerate(zip(seen.ids, workspace.frames(), strict=True)):
-        if index % step == 0 and key not in results.failures:
-            label = extxyz.labels(frame, evaluation.keys)
+    compared = Compared(len(seen))
+    for key, frame in zip(seen.ids, workspace.frames(), strict=True):
+        if key not in results.failures:
             prediction = with_expected_errors(cast("Prediction", results.of(key)), evaluation.scales)
-            kind = _config_type(frame)
-            compared.append({"symbols": frame.symbols, "config_type": kind, "label": label, "prediction": prediction})
+            compared.add(frame, extxyz.labels(frame, evaluation.keys), prediction)
     source = evaluation.job.folder / "parity.json"
-    source.write_text(json.dumps({"frames": compared}))
-    figure = evaluation.job.folder / f"made{Path(evaluation.plot).suffix.lower()}"
-    with workspace.session() as session:
-        session.submit(
-            Task(
-                "psiflow_cli.worker.plots.parity:parity_file",
-                {"source": str(source.absolute()), "path": str(figure.absolute())},
-            )
-        )
-        _, outcome = session.next()
+    compared.write(source)
+    payload = {"source": str(source.absolute()), "sheets": figures.sheets()}
+    single.make(workspace, None, figures.PARITY, payload, evaluation.plot)
     source.unlink()
-    if outcome.error or outcome.lost:
-        raise RuntimeError(f"the parity plot could not be drawn: {outcome.error or outcome.lost}")
-    temporary = workspace.run.temporary(evaluation.plot)
-    temporary.write_bytes(figure.read_bytes())
-    workspace.run.publish(temporary, evaluation.plot)
-    figure.unlink()

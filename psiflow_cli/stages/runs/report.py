@@ -11,6 +11,7 @@ from psiflow_cli.errors import NoInput
 from psiflow_cli.runtime.request import fingerprint
 from psiflow_cli.stages.core.single import perform
 from psiflow_cli.stages.core.workspace import Job, Workspace
+from psiflow_cli.stages.plot import figures
 from psiflow_cli.stages.runs.report_evaluated import Worst, worst, write_parity
 from psiflow_cli.stages.runs.report_facts import Facts, gather
 from psiflow_cli.stages.runs.report_page import Drawn, page
@@ -83,6 +84,7 @@ def _draw(report: Report, workspace: Workspace, wrong: Worst, plain: list[str]) 
         "errors": [each.error for each in wrong.frames],
         "sources": sources,
         "folder": str(folder.absolute()),
+        "sheets": figures.sheets(),
     }
     with workspace.session() as session:
         drawn = perform(workspace, session, "psiflow_cli.worker.plots.report:draw", payload, "pictures")

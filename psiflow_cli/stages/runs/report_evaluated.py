@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
+from psiflow_cli.stages.plot.compared import Compared, both, config_type
 from psiflow_cli.stages.runs.report_facts import Evaluation
 from psiflow_cli.stages.select import scores
 
@@ -56,17 +56,14 @@ def worst(evaluation: Evaluation, read: Read) -> Worst:
 
 
 def write_parity(evaluation: Evaluation, read: Read, path: Path) -> bool:
-    """Labels and predictions, as `worker.plots.parity.parity_file` reads them; returns whether there are any."""
-    step = max(1, evaluation.frames // PLOTTED)
+    """Labels and predictions, as `figures.PARITY` reads them; returns whether there are any."""
+    compared = Compared(evaluation.frames, PLOTTED)
     keys = _keys(evaluation)
-    rows = []
-    for index, frame in enumerate(_readable(evaluation, read, Worst())):
-        if index % step == 0:
-            with contextlib.suppress(BadData):  # of numbers that somebody has changed
-                both = {"label": extxyz.labels(frame, keys), "prediction": _prediction(frame)}
-                rows.append({"symbols": frame.symbols, "config_type": str(frame.info.get("config_type", "")), **both})
-    path.write_text(json.dumps({"frames": rows}))
-    return any(row["prediction"] for row in rows)
+    for frame in _readable(evaluation, read, Worst()):
+        with contextlib.suppress(BadData):  # of numbers that somebody has changed
+            if labelled := both(frame, keys):
+                compared.add(frame, *labelled)
+    return compared.write(path)
 
 
 def _keys(evaluation: Evaluation) -> dict[str, str] | None:
@@ -82,22 +79,6 @@ def _readable(evaluation: Evaluation, read: Read, result: Worst) -> Iterator[ext
         result.cut = error.message
 
 
-def _prediction(frame: extxyz.Frame) -> dict[str, object]:
-    """What `evaluate` has written into a frame, by the names of the labels."""
-    prediction: dict[str, object] = {}
-    for name in extxyz.LABELS:
-        key = f"model_{name}"
-        if key in frame.info or frame.layout.find(key):
-            prediction[name] = extxyz.label(frame, name, {name: key})
-    if "model_energy_std" in frame.info:
-        prediction |= {"energy_std": frame.info["model_energy_std"], "forces_std": frame.column("model_forces_std")}
-    if "model_energy_expected_error" in frame.info:
-        prediction["energy_expected_error"] = frame.info["model_energy_expected_error"]
-    if frame.layout.find("model_forces_expected_error"):
-        prediction["forces_expected_error"] = frame.column("model_forces_expected_error")
-    return prediction
-
-
 def _note(frame: extxyz.Frame, keys: dict[str, str] | None, held: list[tuple[float, int, Wrong]]) -> None:
     """Hold a frame if it is among the worst so far."""
     try:
@@ -106,7 +87,7 @@ def _note(frame: extxyz.Frame, keys: dict[str, str] | None, held: list[tuple[flo
         return  # without labels, or without predictions
     place = frame.place
     if len(held) < SHOWN or (error, -place.index) > held[0][:2]:
-        kind = str(frame.info.get("config_type", ""))
+        kind = config_type(frame)
         wrong = Wrong(error, place.line, place.index, frame.natoms, kind, extxyz.message(frame))
         push = heapq.heappush if len(held) < SHOWN else heapq.heapreplace
         push(held, (error, -place.index, wrong))

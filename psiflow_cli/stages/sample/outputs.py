@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.stages.core import single
+from psiflow_cli.stages.plot import figures
 from psiflow_cli.stages.sample import averages
 from psiflow_cli.stages.sample.request import Outputs, Sampling
 from psiflow_cli.stages.sample.trajectories import COLUMNS, Recorded
@@ -55,13 +55,12 @@ def publish(sampling: Sampling, workspace: Workspace, paths: Sequence[Recorded],
     if outputs.properties or outputs.plot:
         columns = _write_table(table, paths)
         if outputs.properties and outputs.properties.lower().endswith(".csv"):
-            _publish_copy(workspace, table, outputs.properties)
+            single.publish_copy(workspace, table, outputs.properties)
         elif outputs.properties:
             function = "psiflow_cli.worker.plots.parquet:parquet"
             tasks.append(WorkerTask(function, table, {"columns": columns}, outputs.properties))
         if outputs.plot:
-            function = "psiflow_cli.worker.plots.time_series:draw"
-            tasks.append(WorkerTask(function, table, _plotted(sampling, paths), outputs.plot))
+            tasks.append(WorkerTask(figures.SERIES, table, _plotted(sampling, paths), outputs.plot))
     summary |= {"properties": outputs.properties, "plot": outputs.plot}
     if tasks:
         _perform(workspace, session, tasks)
@@ -106,15 +105,6 @@ def _publish_some(workspace: Workspace, texts: Iterator[str], path: str) -> bool
     return True
 
 
-def _publish_copy(workspace: Workspace, made: Path, output: str) -> None:
-    temporary = workspace.run.temporary(output)
-    try:
-        shutil.copyfile(made, temporary)
-        workspace.run.publish(temporary, output)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _write_table(path: Path, paths: Sequence[Recorded]) -> dict[str, str]:
     """A row for each frame; returns the type of each column, int64 or double."""
     present = {"walker", "step", "time", *(name for each in paths for name in each.columns())}
@@ -146,6 +136,7 @@ def _plotted(sampling: Sampling, paths: Sequence[Recorded]) -> Mapping[str, obje
         "pressure": dynamics["pressure"] if dynamics["ensemble"] == "npt" else None,
         "duration": duration,
         "discard": sampling.outputs.discard.until(duration),
+        "sheets": figures.sheets(),
     }
 
 
@@ -156,8 +147,5 @@ def _perform(workspace: Workspace, session: Session | None, tasks: list[WorkerTa
             _perform(workspace, own, tasks)
         return
     for task in tasks:
-        made = (workspace.job.folder / f"made{Path(task.output).suffix.lower()}").absolute()
-        payload = {**task.options, "source": str(task.source.absolute()), "path": str(made)}
-        single.perform(workspace, session, task.function, payload, task.output, journal=False)
-        _publish_copy(workspace, made, task.output)
-        made.unlink()
+        payload = {**task.options, "source": str(task.source.absolute())}
+        single.make(workspace, session, task.function, payload, task.output)

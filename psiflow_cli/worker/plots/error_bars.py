@@ -12,26 +12,38 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
 
+    from psiflow_cli.messages import GroupError
+
 Bar = tuple[str, float, str]  # name, RMSE and colour of a group
 _MOST_BARS = 16
 _GROUPS, _LEAST_OF_GROUP = 10, 20  # as in `stages.evaluate.error_scale`
+_NAME = 18  # so many letters of a name are shown
+
+
+def of_rows(errors: Sequence[GroupError]) -> list[Bar]:
+    """RMSE of all, of each element, and of each `config_type`; empty if there is nothing to tell apart."""
+    bars: list[Bar] = []
+    for index, by in ((0, "element"), (2, "config_type")):
+        rows = [row for row in errors if row["by"] == by]
+        bars += [(row["group"], row["rmse"], style.colour(index)) for row in rows if len(rows) > 1]
+    return [*(("all", row["rmse"], "0.45") for row in errors if row["by"] == "all"), *bars] if bars else []
 
 
 def bars(axis: Axes, errors: list[Bar], unit: str) -> None:
     """RMSE of each group as a bar with its number; the first is that of all, and of very many only the worst."""
     if len(errors) > _MOST_BARS:
         worst = sorted(errors[1:], key=lambda bar: -bar[1])[: _MOST_BARS - 1]
-        axis.set_title(f"the {len(worst)} worst of {len(errors) - 1} groups", loc="left", fontsize="small")
+        axis.set_title(f"the {len(worst)} worst of {len(errors) - 1} groups", fontsize="small")
         errors = [errors[0], *worst]
     names, values, colours = zip(*errors, strict=True)
     places = list(range(len(names)))
     axis.barh(places, values, color=colours, height=0.7)
     most = max(values) or 1.0
     for place, value in zip(places, values, strict=True):
-        number = f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
-        axis.text(value + 0.01 * most, place, number, va="center", fontsize="small")
-    axis.set_yticks(places, [name if len(name) < 19 else f"{name[:17]}…" for name in names], fontsize="small")
-    axis.set(xlim=(0, 1.18 * most), ylim=(len(names) - 0.4, -0.6), xlabel=f"RMSE / {unit}")
+        axis.text(value + 0.01 * most, place, style.number(value), va="center", fontsize="small")
+    short = [name if len(name) <= _NAME else f"{name[: _NAME - 1]}…" for name in names]
+    axis.set_yticks(places, short, fontsize="small")
+    axis.set(xlim=(0, 1.2 * most), ylim=(len(names) - 0.4, -0.6), xlabel=f"RMSE ({unit})")
     axis.spines[["top", "right"]].set_visible(False)
 
 
@@ -49,9 +61,10 @@ def spread(axis: Axes, spreads: np.ndarray, errors: np.ndarray, unit: str, expec
     import numpy as np
 
     drawn = (spreads > 0) & (errors > 0)
-    axis.set(xlabel=f"spread of the committee / {unit}", ylabel=f"true error / {unit}")
+    axis.set(xlabel=f"spread of the committee ({unit})", ylabel=f"true error ({unit})")
+    axis.set_box_aspect(1)
     if not drawn.any():
-        axis.set_title("the members do not differ", loc="left", fontsize="medium")
+        axis.set_title("the members do not differ")
         return
     x, y = spreads[drawn], errors[drawn]
     both = np.concatenate([x, y])
@@ -60,19 +73,17 @@ def spread(axis: Axes, spreads: np.ndarray, errors: np.ndarray, unit: str, expec
     ends = [low, both.max() * 1.5]
     _cloud(axis, x, y, ends)
     axis.plot(ends, ends, color="0.3", lw=0.9, label="equal")
-    for values, colour, name in (
-        (spreads, style.COLOURS[1], "by spread"),
-        (expected, style.COLOURS[2], "by expected error"),
-    ):
+    for index, values, name in ((1, spreads, "by spread"), (2, expected, "by expected error")):
         if values is not None:
+            colour = style.colour(index)
             axis.plot(*_grouped(values, errors), "o-", ms=3.5, lw=1.2, color=colour, label=f"RMS {name}")
     if expected is not None:
-        axis.set_xlabel(f"spread, or expected error / {unit}")
-    axis.set(xlim=ends, ylim=ends, aspect="equal")
+        axis.set_xlabel(f"spread, or expected error ({unit})")
+    axis.set(xlim=ends, ylim=ends)
     for which in "xy":
         style.plain_logarithm(axis, which)
-    axis.legend(loc="lower right", fontsize="small")
-    number = f"{len(spreads)} {'frames' if 'atom' in unit else 'atoms'}"
+    axis.legend(loc="lower right")
+    number = f"{len(spreads):,} {'frames' if 'atom' in unit else 'atoms'}"
     vary = spreads.std() > 0 and errors.std() > 0
     alike = f", correlation {float(np.corrcoef(spreads, errors)[0, 1]):.2f}" if vary else ""
     ratio = math.sqrt(float((errors**2).mean() / (spreads**2).mean()))
@@ -80,7 +91,7 @@ def spread(axis: Axes, spreads: np.ndarray, errors: np.ndarray, unit: str, expec
     if expected is not None:
         after = math.sqrt(float((errors**2).mean() / (expected**2).mean()))
         ratios = f"error/spread {ratio:.2f}, error/expected {after:.2f}"
-    axis.set_title(f"{number}{alike}\n{ratios}", loc="left", fontsize="medium")
+    axis.set_title(f"{number}{alike}\n{ratios}")
 
 
 def _grouped(values: np.ndarray, errors: np.ndarray) -> tuple[list[float], list[float]]:
@@ -95,7 +106,7 @@ def _grouped(values: np.ndarray, errors: np.ndarray) -> tuple[list[float], list[
 def _cloud(axis: Axes, x: np.ndarray, y: np.ndarray, ends: list[float]) -> None:
     """Points, or where there are many their density."""
     if len(x) <= style.POINTS // 6:
-        axis.scatter(x, y, s=8, alpha=style.faintness(len(x)), color=style.COLOURS[0], linewidths=0, rasterized=True)
+        axis.scatter(x, y, s=8, alpha=style.faintness(len(x)), color=style.colour(0), linewidths=0, rasterized=True)
         return
     scale: dict[str, Any] = {"xscale": "log", "yscale": "log", "extent": [math.log10(end) for end in ends] * 2}
-    axis.hexbin(x, y, gridsize=50, bins="log", mincnt=1, cmap="viridis", linewidths=0.1, rasterized=True, **scale)
+    axis.hexbin(x, y, gridsize=50, bins="log", mincnt=1, linewidths=0.1, rasterized=True, **scale)

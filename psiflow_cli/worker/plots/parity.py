@@ -3,186 +3,160 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psiflow_cli.worker.plots import error_bars, style
+from psiflow_cli.worker.plots.quantities import Quantity, of_frames
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
 
-    from psiflow_cli.messages import ComparedFrame
+    from psiflow_cli.messages import Comparison
+    from psiflow_cli.worker.plots.quantities import Pair
+
+    Extent = tuple[float, float, float, float]
+    """Left, right, bottom, top."""
+
+WIDTH, SQUARE, FLAT, SPREAD = 3.6, 3.6, 1.3, 3.6  # of a column and of its panels, in inches
+MOST_BARS = 600  # more points than these have no error bars: they would hide each other
+_MOST_ELEMENTS = 12  # so many have a panel of their own
 
 
-@dataclass
-class Quantity:
-    """What is drawn in one column; labels, predictions and spreads are numpy arrays in eV and Å."""
-
-    title: str
-    unit: str
-    axis: str
-    colours: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    """Labels and predictions of what has a colour of its own."""
-    errors: list[error_bars.Bar] = field(default_factory=list)
-    """RMSE (in `unit`) of all, and of each element and `config_type`, if there are several."""
-    spreads: tuple[np.ndarray, np.ndarray] | None = None  # of a committee, the spread and the true error (in `unit`)
-    expected: np.ndarray | None = None  # of a calibrated one, the expected error (in `unit`)
+def parity_file(source: str, path: str, sheets: Sequence[str] = ()) -> None:
+    """*worker*: `parity` of the data in a JSON file."""
+    parity(json.loads(Path(source).read_text()), path, sheets)
 
 
-def parity_file(source: str, path: str) -> None:
-    """*worker*: `parity` of the frames in a JSON file, {"frames": [...]}."""
-    parity(json.loads(Path(source).read_text())["frames"], path)
+def parity(data: Comparison, path: str, sheets: Sequence[str] = ()) -> None:
+    """*worker*: a column for each quantity that frames have; below, forces by element, and errors by group."""
+    with style.applied(sheets):
+        _draw(data, path)
 
 
-def parity(frames: Sequence[ComparedFrame], path: str) -> None:
-    """*worker*: a column for each quantity that frames have; below, errors by group and by a committee's spread."""
-    columns = [each for each in (_energies(frames), _forces(frames), _stresses(frames)) if each.colours]
-    heights = [3.6, 1.6]
-    grouped, apart = any(each.errors for each in columns), any(each.spreads for each in columns)
-    heights += [error_bars.height([len(each.errors) for each in columns])] * grouped + [3.8] * apart
-    rows, shares = len(heights), [h / heights[0] for h in heights]
-    figure, axes = style.axes(rows, max(1, len(columns)), 4.2, sum(heights) / rows, shares)
+def _draw(data: Comparison, path: str) -> None:
+    columns = of_frames(data["frames"], data["errors"])
+    elements = [(each, name) for each in columns if each.name == "forces" for name in _elements(each)]
+    bars = {each.name: error_bars.of_rows(each.errors) for each in columns}
+    width = max(1, len(columns), min(4, len(elements) if len(columns) == 1 else -(-len(elements) // 2)))
+    heights = [SQUARE, FLAT, *[SQUARE] * -(-len(elements) // width)]
+    if grouped := any(bars.values()):
+        heights.append(error_bars.height([len(each) for each in bars.values()]))
+    if apart := any(each.spreads for each in columns):
+        heights.append(SPREAD)
+    figure = style.figure(WIDTH * width, sum(heights))
+    grid = figure.subplots(len(heights), width, squeeze=False, height_ratios=heights)
+    used: set[Axes] = set()
     for index, column in enumerate(columns):
-        upper, lower, *rest = axes[:, index]
-        _panel(upper, lower, column)
-        if grouped:
-            _or_nothing(rest[0], error_bars.bars, column.errors, column.errors, column.unit)
-        if apart:
-            drawn = (*(column.spreads or ()), column.unit, column.expected)
-            _or_nothing(rest[-1], error_bars.spread, column.spreads, *drawn)
+        upper, lower = grid[:2, index]
+        used |= {upper, lower}
+        lower.sharex(upper)
+        upper.tick_params(labelbottom=False)
+        _square(upper, column, column.groups, f"{column.title} ({_number(column, data)})", column.error("all"))
+        _flat(lower, column)
+        if bars[column.name] and grouped:
+            axis = grid[-1 - apart, index]
+            error_bars.bars(axis, bars[column.name], column.error_unit)
+            used.add(axis)
+        if column.spreads:
+            error_bars.spread(grid[-1, index], *column.spreads, column.error_unit, column.expected)
+            used.add(grid[-1, index])
+    for place, (column, name) in enumerate(elements):
+        axis = grid[2 + place // width, place % width]
+        _square(axis, column, {name: column.groups[name]}, f"forces on {name}", column.error("element", name))
+        axis.set_xlabel(f"reference {column.axis} ({column.unit})")
+        used.add(axis)
+    for axis in set(grid.ravel()) - used:
+        axis.set_axis_off()
     style.save(figure, path)
 
 
-def _or_nothing(axis: Axes, draw: Callable[..., None], data: object, *arguments: object) -> None:
-    """One panel, or an empty place where there is nothing to draw."""
-    if data:
-        draw(axis, *arguments)
-    else:
-        axis.set_axis_off()
+def _elements(forces: Quantity) -> list[str]:
+    """Those with a panel of their own: the most frequent first; none where there is one element."""
+    names = sorted(forces.groups, key=lambda name: -len(forces.groups[name][0]))
+    return names[:_MOST_ELEMENTS] if len(names) > 1 else []
 
 
-def _energies(frames: Sequence[ComparedFrame]) -> Quantity:
-    """Per atom and less the mean label, or all would lie in one corner of a range of thousands of eV."""
+def _number(column: Quantity, data: Comparison) -> str:
+    """How many points there are."""
+    drawn = sum(len(label) for label, _ in column.groups.values())
+    count = next((row["count"] for row in column.errors if row["by"] == "all"), drawn)
+    share = f", {drawn:,} drawn" if drawn < count else ""
+    return f"{count:,} {column.what}{share}"
+
+
+def _square(axis: Axes, column: Quantity, groups: dict[str, Pair], title: str, errors: str) -> None:
+    """Points on the diagonal, with equal axes."""
     import numpy as np
+    from matplotlib.ticker import MaxNLocator
 
-    column = Quantity("energy per atom", "meV/atom", "energy - mean / eV atom$^{-1}$")
-    both = [f for f in frames if _both(f, "energy")]
-    if both:
-        sizes = np.array([len(f["symbols"]) for f in both])
-        label, prediction = (np.array([f[k]["energy"] for f in both]) / sizes for k in ("label", "prediction"))
-        column.colours = {"": (label - label.mean(), prediction - label.mean())}
-        errors = 1e3 * (prediction - label)
-        column.errors = _by_group(errors, both, [1] * len(both))
-        if all("energy_std" in f["prediction"] for f in both):
-            column.spreads = 1e3 * np.array([f["prediction"]["energy_std"] for f in both]) / sizes, abs(errors)
-        if all("energy_expected_error" in f["prediction"] for f in both):
-            column.expected = 1e3 * np.array([f["prediction"]["energy_expected_error"] for f in both]) / sizes
-    return column
-
-
-def _forces(frames: Sequence[ComparedFrame]) -> Quantity:
-    import numpy as np
-
-    column = Quantity("force components", "meV/Å", "force / eV Å$^{-1}$")
-    both = [f for f in frames if _both(f, "forces")]
-    if both:
-        symbols = np.array([s for f in both for s in f["symbols"]])
-        label, prediction = (np.concatenate([f[k]["forces"] for f in both]) for k in ("label", "prediction"))
-        for s in np.unique(symbols):
-            column.colours[str(s)] = label[symbols == s].ravel(), prediction[symbols == s].ravel()
-        errors = 1e3 * (prediction - label)
-        column.errors = _by_group(errors, both, [len(f["symbols"]) for f in both], symbols)
-        if all("forces_std" in f["prediction"] for f in both):
-            spreads = 1e3 * np.concatenate([f["prediction"]["forces_std"] for f in both])
-            column.spreads = spreads, np.linalg.norm(errors, axis=1)
-        if all("forces_expected_error" in f["prediction"] for f in both):
-            column.expected = 1e3 * np.concatenate([f["prediction"]["forces_expected_error"] for f in both])
-    return column
-
-
-def _stresses(frames: Sequence[ComparedFrame]) -> Quantity:
-    import numpy as np
-
-    column = Quantity("stress components", "meV/Å³", "stress / eV Å$^{-3}$")
-    both = [f for f in frames if _both(f, "stress")]
-    if both:
-        # Shear components stay near zero while the diagonal follows the volume: told apart, both can be judged.
-        label, prediction = (np.array([f[k]["stress"] for f in both]) for k in ("label", "prediction"))
-        for name, part in (("xx, yy, zz", slice(0, 3)), ("yz, xz, xy", slice(3, 6))):
-            column.colours[name] = label[:, part].ravel(), prediction[:, part].ravel()
-        column.errors = _by_group(1e3 * (prediction - label), both, [1] * len(both))
-    return column
-
-
-def _both(frame: ComparedFrame, key: str) -> bool:
-    return frame["label"].get(key) is not None and frame["prediction"].get(key) is not None
-
-
-def _by_group(
-    errors: np.ndarray, frames: Sequence[ComparedFrame], rows: Sequence[int], symbols: np.ndarray | None = None
-) -> list[error_bars.Bar]:
-    """RMSE of all, of each element, and of each `config_type`; empty if there is nothing to tell apart.
-
-    Each frame has so many `rows` of errors; `symbols` are the elements of the rows.
-    """
-    import numpy as np
-
-    def rmse(where: np.ndarray | slice) -> float:
-        return math.sqrt(float(np.mean(errors[where] ** 2)))
-
-    kinds = np.repeat([str(f.get("config_type", "")) for f in frames], rows)
-    bars = []
-    for names, colour in ((symbols, style.COLOURS[0]), (kinds, style.COLOURS[2])):
-        groups = [] if names is None else [str(name) for name in np.unique(names)]
-        if len(groups) > 1:
-            bars += [(name, rmse(np.flatnonzero(names == name)), colour) for name in groups if name]
-    return [("all", rmse(slice(None)), "0.45"), *bars] if bars else []
-
-
-def _panel(upper: Axes, lower: Axes, column: Quantity) -> None:
-    """Points on the diagonal above, 1000 × (prediction - label) below."""
-    import numpy as np
-
-    label, prediction = (np.concatenate([both[k] for both in column.colours.values()]) for k in (0, 1))
-    error = 1e3 * (prediction - label)
+    label, prediction = (np.concatenate([both[k] for both in groups.values()]) for k in (0, 1))
     low, high = float(min(label.min(), prediction.min())), float(max(label.max(), prediction.max()))
     margin = 0.05 * (high - low or 1.0)
     ends = (low - margin, high + margin)
     if len(label) > style.POINTS:
-        _densities(upper, lower, label, prediction, ends)
+        cells = _density(axis, label, prediction, (*ends, *ends), (70, 40))
+        scale = axis.inset_axes((0.56, 0.19, 0.4, 0.03))
+        axis.figure.colorbar(cells, cax=scale, orientation="horizontal", label="points in a cell")
+        scale.tick_params(labelsize="small")
+        scale.xaxis.label.set_fontsize("small")
     else:
-        _points(upper, lower, column.colours, len(label))
-    upper.plot(ends, ends, color="0.4", lw=0.8, zorder=0)
-    upper.set(xlim=ends, ylim=ends, aspect="equal", ylabel=f"predicted {column.axis}")
-    lower.axhline(0.0, color="0.4", lw=0.8, zorder=0)
-    lower.set(xlim=ends, xlabel=f"reference {column.axis}", ylabel=f"error / {column.unit}")
-    rmse, mae = math.sqrt(float(np.mean(error**2))), float(np.mean(np.abs(error)))
-    title = f"{column.title} ({len(label)} points)\nRMSE {rmse:.3g}, MAE {mae:.3g} {column.unit}"
-    upper.set_title(title, loc="left", fontsize="medium")
+        _points(axis, column, groups, len(label))
+    axis.plot(ends, ends, color="0.4", lw=0.8, zorder=0)
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axis.set(xlim=ends, ylim=ends, ylabel=f"predicted {column.axis} ({column.unit})", title=title)
+    axis.set_box_aspect(1)
+    behind = {"facecolor": axis.get_facecolor(), "alpha": 0.7, "lw": 0, "pad": 1.5}
+    axis.text(0.04, 0.96, errors, transform=axis.transAxes, va="top", fontsize="small", bbox=behind)
 
 
-def _points(upper: Axes, lower: Axes, colours: dict[str, tuple[np.ndarray, np.ndarray]], count: int) -> None:
-    """Every point, the fewest group on top, fainter the more there are."""
-    alpha = style.faintness(count)
-    names = sorted(colours)
-    for name in sorted(colours, key=lambda n: -len(colours[n][0])):
-        label, prediction = colours[name]
-        colour = style.COLOURS[names.index(name) % len(style.COLOURS)]
-        look: dict[str, Any] = {"s": 7, "alpha": alpha, "color": colour, "linewidths": 0}
-        upper.scatter(label, prediction, label=name or None, rasterized=True, **look)
-        lower.scatter(label, 1e3 * (prediction - label), rasterized=True, **look)
-    if len(colours) > 1:
-        marks = upper.legend(loc="lower right", fontsize="small", markerscale=2)
+def _flat(axis: Axes, column: Quantity) -> None:
+    """Errors against the label, on the x axis of the panel above."""
+    import numpy as np
+
+    label, prediction = (np.concatenate([both[k] for both in column.groups.values()]) for k in (0, 1))
+    error = 1e3 * (prediction - label)
+    most = 1.08 * float(abs(error).max()) or 1.0
+    if len(label) > style.POINTS:
+        _density(axis, label, error, (*axis.get_xlim(), -most, most), (70, 14))
+    else:
+        for name, (x, y) in column.groups.items():
+            axis.scatter(x, 1e3 * (y - x), rasterized=True, **_look(column, name, len(label)))
+            _spread(axis, column, name, x, 1e3 * (y - x), 1e3, len(label))
+    axis.axhline(0.0, color="0.4", lw=0.8, zorder=0)
+    axis.set(ylim=(-most, most), ylabel=f"error\n({column.error_unit})")
+    axis.set_xlabel(f"reference {column.axis} ({column.unit})")
+    axis.set_box_aspect(FLAT / SQUARE)
+
+
+def _look(column: Quantity, name: str, count: int) -> dict[str, Any]:
+    colour = style.colour(sorted(column.groups).index(name))
+    return {"s": 7, "alpha": style.faintness(count), "color": colour, "linewidths": 0}
+
+
+def _points(axis: Axes, column: Quantity, groups: dict[str, Pair], count: int) -> None:
+    """Every point, the fewest group on top, fainter the more there are; with a committee's error bars if few."""
+    for name in sorted(groups, key=lambda n: -len(groups[n][0])):
+        label, prediction = groups[name]
+        axis.scatter(label, prediction, label=name or None, rasterized=True, **_look(column, name, count))
+        _spread(axis, column, name, label, prediction, 1.0, count)
+    if len(groups) > 1:
+        marks = axis.legend(loc="lower right", markerscale=2)
         for handle in filter(None, marks.legend_handles):
             handle.set_alpha(1.0)
 
 
-def _densities(upper: Axes, lower: Axes, label: np.ndarray, prediction: np.ndarray, ends: tuple[float, float]) -> None:
-    error = 1e3 * (prediction - label)
-    look: dict[str, Any] = {"bins": "log", "mincnt": 1, "cmap": "viridis", "linewidths": 0.1, "rasterized": True}
-    upper.hexbin(label, prediction, gridsize=70, extent=(*ends, *ends), **look)
-    lower.hexbin(label, error, gridsize=(70, 16), extent=(*ends, error.min(), error.max()), **look)
+def _spread(axis: Axes, column: Quantity, name: str, x: np.ndarray, y: np.ndarray, scale: float, count: int) -> None:
+    """A committee's standard deviations as error bars, where points are few."""
+    if name in column.bars and count <= MOST_BARS:
+        colour = _look(column, name, count)["color"]
+        axis.errorbar(x, y, scale * column.bars[name], fmt="none", ecolor=colour, elinewidth=0.7, alpha=0.5)
+
+
+def _density(axis: Axes, x: np.ndarray, y: np.ndarray, extent: Extent, cells: tuple[int, int]) -> Any:
+    """How many points there are in each cell, in colours on a logarithmic scale."""
+    look: dict[str, Any] = {"bins": "log", "mincnt": 1, "cmap": None, "linewidths": 0.1, "rasterized": True}
+    return axis.hexbin(x, y, gridsize=cells, extent=extent, **look)

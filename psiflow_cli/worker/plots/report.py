@@ -17,7 +17,12 @@ _UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "MPa"}
 
 
 def draw(
-    series: list[RmseOfModel], frames: list[Frame], errors: list[float], sources: dict[str, str], folder: str
+    series: list[RmseOfModel],
+    frames: list[Frame],
+    errors: list[float],
+    sources: dict[str, str],
+    folder: str,
+    sheets: list[str],
 ) -> Pictures:
     """*worker*: the errors of each evaluation, and parity plots of the files in `sources`.
 
@@ -27,10 +32,11 @@ def draw(
     try:
         if len(series) > 1:
             pictures["errors"] = str(Path(folder, "errors.png"))
-            _errors(series, pictures["errors"])
+            with style.applied(sheets):
+                _errors(series, pictures["errors"])
         for name, source in sources.items():
             pictures["plots"][name] = str(Path(source).with_suffix(".png"))
-            parity.parity_file(source, pictures["plots"][name])
+            parity.parity_file(source, pictures["plots"][name], sheets)
     except ModuleNotFoundError as error:
         missing = f"No pictures: {error.name} is not installed where the workers run (it comes with the extra mace)."
         return {**pictures, "errors": "", "plots": {}, "missing": missing}
@@ -42,10 +48,10 @@ def _errors(series: list[RmseOfModel], path: str) -> None:
     quantities = [q for q in _UNITS if any(q in each for each in rmse)]
     figure, axes = style.axes(1, len(quantities), 4.2, 3.2)
     names = _short([each["name"] for each in series])
-    for axis, quantity, colour in zip(axes[0], quantities, style.COLOURS, strict=False):
+    for index, (axis, quantity) in enumerate(zip(axes[0], quantities, strict=True)):
         places = [number for number, each in enumerate(rmse) if quantity in each]
-        axis.plot(places, [rmse[n][quantity] for n in places], "o-", color=colour)
-        axis.set(title=quantity, ylabel=f"RMSE / {_UNITS[quantity]}")
+        axis.plot(places, [rmse[n][quantity] for n in places], "o-", color=style.colour(index))
+        axis.set(title=quantity, ylabel=f"RMSE ({_UNITS[quantity]})")
         turned = max(map(len, names)) > 8
         axis.set_xticks(range(len(names)), names, rotation=30 if turned else 0, ha="right" if turned else "center")
         axis.margins(0.1)

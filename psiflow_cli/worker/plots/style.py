@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from psiflow_cli.errors import nearest
+from psiflow_cli.worker.failures import Fatal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 POINTS = 30_000  # more points than these are drawn as their density: single ones would hide each other
 _UNDATED: dict[str, dict[str, None]] = {
     "png": {"Software": None},
@@ -21,16 +27,95 @@ _UNDATED: dict[str, dict[str, None]] = {
 }
 
 
-def axes(
-    rows: int, columns: int, width: float, height: float, heights: Sequence[float] | None = None
-) -> tuple[Figure, np.ndarray]:
-    """A figure and its `Axes`, shape (rows, columns); `height` is that of the mean row, in inches."""
+@contextmanager
+def applied(sheets: Sequence[str] = ()) -> Iterator[None]:
+    """psiflow's own settings of matplotlib, over them the user's matplotlibrc, and over that style sheets.
+
+    A sheet is a file, or one of the names that matplotlib knows. Raises Fatal for one that matplotlib cannot read.
+    """
+    import matplotlib
+    from matplotlib import style
+
+    now, usual = matplotlib.rcParams, matplotlib.rcParamsDefault
+    with matplotlib.rc_context({key: value for key, value in _own().items() if now[key] == usual[key]}):
+        for sheet in sheets:
+            if not Path(sheet).is_file() and sheet not in style.available:
+                known = [each for each in style.available if not each.startswith("_")]
+                raise Fatal(f"--style {sheet}: matplotlib has no style of this name", nearest(sheet, known))
+            with _complaints() as complaints:
+                try:
+                    style.use(sheet)
+                except (OSError, ValueError) as error:
+                    complaints.append(str(error))
+            if complaints:
+                raise Fatal(_located(sheet, complaints[0]), "see matplotlib's documentation of style sheets")
+        yield
+
+
+def _own() -> dict[Any, object]:
+    from cycler import cycler
+
+    return {
+        "axes.prop_cycle": cycler(color=_COLOURS), "font.size": 9.0, "axes.titlesize": "medium",
+        "axes.titlelocation": "left", "legend.fontsize": "small", "legend.title_fontsize": "small",
+        "legend.framealpha": 0.7, "savefig.dpi": 200, "pdf.fonttype": 42, "svg.fonttype": "none",
+    }  # fmt: skip
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """What matplotlib only logs: keys that it does not know."""
+    complaints: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            complaints.append(record.getMessage())
+
+    logger, handler = logging.getLogger("matplotlib"), Handler(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield complaints
+    finally:
+        logger.removeHandler(handler)
+
+
+def _located(sheet: str, complaint: str) -> str:
+    """`FILE:LINE: what` of what matplotlib says of a line, such as `Bad key a.b in file F, line 3 ('a.b: 1')`."""
+    first = complaint.strip().partition("\n")[0]
+    match = re.match(r"(?P<what>.+?) in file .+?, line (?P<line>\d+) (?P<text>.*)", first)
+    return f"{sheet}:{match['line']}: {match['what']} {match['text']}" if match else f"{sheet}: {first}"
+
+
+def colours() -> list[str]:
+    """Those of the style, in turn."""
+    import matplotlib
+
+    return [str(each["color"]) for each in matplotlib.rcParams["axes.prop_cycle"] if "color" in each] or ["black"]
+
+
+def colour(index: int) -> str:
+    """The colour of a line or group by its number."""
+    known = colours()
+    return known[index % len(known)]
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches; a style that has a width of its own scales it."""
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
+    wanted, usual = (float(each["figure.figsize"][0]) for each in (matplotlib.rcParams, matplotlib.rcParamsDefault))
+    scale = wanted / width if wanted != usual else 1.0
+    made = Figure(figsize=(scale * width, scale * height), layout="constrained")
+    FigureCanvasAgg(made)
+    return made
+
+
+def axes(rows: int, columns: int, width: float, height: float, share: bool = False) -> tuple[Figure, np.ndarray]:
+    """A figure and its `Axes`, shape (rows, columns), each of a size in inches; `share`: one x axis for a column."""
+    made = figure(width * columns, height * rows)
+    return made, made.subplots(rows, columns, squeeze=False, sharex="col" if share else "none")
 
 
 def save(figure: Figure, path: str) -> None:
@@ -40,9 +125,14 @@ def save(figure: Figure, path: str) -> None:
     target = Path(path)
     temporary = target.with_name(target.name + ".tmp")
     form = target.suffix[1:].lower()
-    with rc_context({"svg.hashsalt": "psiflow", "svg.fonttype": "none"}):
-        figure.savefig(temporary, format=form, dpi=150, metadata=_UNDATED[form])
+    with rc_context({"svg.hashsalt": "psiflow"}):
+        figure.savefig(temporary, format=form, metadata=_UNDATED[form])
     temporary.replace(target)
+
+
+def number(value: float) -> str:
+    """Three digits, and never an exponent for a large number."""
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 def faintness(count: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from psiflow_cli.worker.plots import style
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from typing_extensions import Unpack
 
     from psiflow_cli.messages import DrawnWalker
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     Series = tuple[np.ndarray, np.ndarray]
     """Times and values; shape (frames,)."""
 
-LINES = len(style.COLOURS)  # more walkers than these are drawn as the ranges that hold most of them
+LINES = 8  # more walkers than these are drawn as the ranges that hold most of them
 POINTS = 1500  # a line of more points is as dense as the page
 BINS = 150
 _DISCARDED = "not in the averages"
@@ -38,17 +39,28 @@ class Panel:
     levels: Sequence[float] = ()  # what it should be
 
 
-def draw(
-    source: str, walkers: list[DrawnWalker], pressure: float | None, duration: float, discard: float, path: str
-) -> None:
-    """*worker*: a page of panels from the table in a CSV file.
+class _Shown(TypedDict):
+    """What the page says beside the table."""
 
-    `pressure` is the barostat's in bar; `duration` and what is discarded at its beginning in fs.
-    """
-    paths = _read(source)
+    walkers: list[DrawnWalker]
+    pressure: float | None  # the barostat's in bar
+    duration: float  # fs
+    discard: float  # what does not count at its beginning, in fs
+
+
+def draw(source: str, path: str, sheets: Sequence[str] = (), **shown: Unpack[_Shown]) -> None:
+    """*worker*: a page of panels from the table in a CSV file."""
+    with style.applied(sheets):
+        _draw(_read(source), path, **shown)
+
+
+def _draw(
+    paths: dict[int, Table], path: str, walkers: list[DrawnWalker], pressure: float | None, duration: float,
+    discard: float,
+) -> None:  # fmt: skip
     unit, scale = ("fs", 1.0) if duration < 2e3 else ("ps", 1e-3)
     panels = [panel for panel in _panels(paths, walkers, pressure, scale) if panel.paths]
-    figure, grid = style.axes(max(1, len(panels)), 1, 7.2, 2.3)
+    figure, grid = style.axes(max(1, len(panels)), 1, 6.6, 2.0, share=True)
     crowds = _crowds(walkers)
     for axis, panel in zip(grid[:, 0], panels, strict=False):
         if discard > 0:
@@ -61,11 +73,10 @@ def draw(
             axis.axhline(level, color="0.25", lw=0.9, ls=(0, (5, 3)), zorder=3)
         axis.set(ylabel=panel.label, xlim=(0, duration * scale), ylim=_limits(panel))
         axis.grid(True, alpha=0.25)
-        axis.tick_params(labelbottom=axis is grid[len(panels) - 1, 0])
-    grid[-1, 0].set_xlabel(f"time / {unit}")
+    grid[-1, 0].set_xlabel(f"time ({unit})")
     _ramps(grid[0, 0], walkers, duration * scale)
     if not panels:
-        grid[0, 0].set_title("no frame was recorded")
+        grid[0, 0].set_title("no frame was recorded", loc="center")
     _explain(figure, grid[0, 0], walkers)
     style.save(figure, path)
 
@@ -102,29 +113,31 @@ def _panels(
         tables = {w: p for w, p in paths.items() if name in p and not np.isnan(p[name]).all()}
         return {w: (scale * p["time_fs"], p[name]) for w, p in tables.items()}
 
-    yield Panel("temperature / K", series("temperature_K"), constant if len(constant) <= LINES else ())
-    yield Panel("potential energy\n- mean / meV atom$^{-1}$", _relative(series("model_energy_eV"), walkers))
+    yield Panel("temperature (K)", series("temperature_K"), constant if len(constant) <= LINES else ())
+    per = "eV" if any(not walker["atoms"] for walker in walkers) else "meV/atom"
+    yield Panel(f"potential energy\n- mean ({per})", _relative(series("model_energy_eV"), walkers))
     if not targets:
         conserved = _relative(series("total_energy_eV"), [{**walker, "start": walker["walker"]} for walker in walkers])
-        yield Panel("total energy\n- each mean / meV atom$^{-1}$", conserved)
-    yield Panel("pressure / bar", series("pressure_bar"), () if pressure is None else (pressure,))
+        yield Panel(f"total energy\n- each mean ({per})", conserved)
+    yield Panel("pressure (bar)", series("pressure_bar"), () if pressure is None else (pressure,))
     volumes = series("volume_A3")
     if any(np.ptp(values) > 0 for _, values in volumes.values()):
-        yield Panel("volume / Å$^3$", volumes)
+        yield Panel("volume (Å³)", volumes)
 
 
 def _relative(paths: dict[int, Series], walkers: list[DrawnWalker]) -> dict[int, Series]:
-    """Energies (eV) per atom, less the mean of all walkers from the same frame, in meV."""
+    """Energies (eV), less the mean of all walkers from one frame, in meV per atom; in eV where atoms are unknown."""
     import numpy as np
 
     energies = {}
+    known = all(walker["atoms"] for walker in walkers)
     for start in sorted({walker["start"] for walker in walkers}):
         members = [w for w in walkers if w["start"] == start and w["walker"] in paths]
         if members:
             mean = np.concatenate([paths[w["walker"]][1] for w in members]).mean()
             for w in members:
                 times, values = paths[w["walker"]]
-                energies[w["walker"]] = times, 1e3 * (values - mean) / w["atoms"]
+                energies[w["walker"]] = times, (values - mean) * (1e3 / w["atoms"] if known else 1.0)
     return dict(sorted(energies.items()))
 
 
@@ -133,17 +146,18 @@ def _lines(axis: Axes, panel: Panel, walkers: list[DrawnWalker]) -> None:
     import numpy as np
 
     stopped = {walker["walker"]: walker["stopped"] for walker in walkers}
+    names = {walker["walker"]: walker.get("name", f"walker {walker['walker']}") for walker in walkers}
     longest = max(len(times) for times, _ in panel.paths.values())
     width, step = max(1, round(_WINDOW * longest)), max(1, longest // POINTS)
     for walker, (times, values) in panel.paths.items():
-        colour = style.COLOURS[list(stopped).index(walker)]
+        colour = style.colour(list(stopped).index(walker))
         smooth = 5 <= width <= len(values)
-        look = {"lw": 0.6, "alpha": 0.3} if smooth else {"lw": 0.8, "label": f"walker {walker}"}
+        look = {"lw": 0.6, "alpha": 0.3} if smooth else {"lw": 0.8, "label": names[walker]}
         axis.plot(times[::step], values[::step], color=colour, **look)
         if smooth:
             kernel = np.full(width, 1.0 / width)
             mean, middle = np.convolve(values, kernel, "valid"), np.convolve(times, kernel, "valid")
-            axis.plot(middle[::step], mean[::step], color=colour, lw=1.5, label=f"walker {walker}")
+            axis.plot(middle[::step], mean[::step], color=colour, lw=1.5, label=names[walker])
         if stopped[walker]:
             axis.plot(times[-1:], values[-1:], ls="", marker="x", ms=6, mew=1.5, color=colour, zorder=4)
 
@@ -165,7 +179,7 @@ def _ranges(axis: Axes, panel: Panel, crowds: dict[str, list[int]]) -> None:
         middle = [times[part].mean() for part in bins]
         quantiles = [np.quantile(values[part], (0.05, 0.25, 0.5, 0.75, 0.95)) for part in bins]
         low, lower, median, upper, high = np.array(quantiles).T
-        colour = style.COLOURS[index]
+        colour = style.colour(index)
         axis.fill_between(middle, low, high, color=colour, alpha=0.15, lw=0)
         axis.fill_between(middle, lower, upper, color=colour, alpha=0.3, lw=0)
         axis.plot(middle, median, color=colour, lw=1.5, label=name)
@@ -215,7 +229,7 @@ def _explain(figure: Figure, axis: Axes, walkers: list[DrawnWalker]) -> None:
         handles.append(Line2D([], [], color="0.25", ls="", marker="x" if len(walkers) <= LINES else ""))
         labels.append(f"{stopped} of {len(walkers)} stopped")
     columns = len(labels) if len(labels) <= 5 else -(-len(labels) // 2)
-    look: dict[str, Any] = {"loc": "outside upper center", "ncols": min(6, columns), "fontsize": "small"}
+    look: dict[str, Any] = {"loc": "outside upper center", "ncols": min(6, columns)}
     if len(walkers) > LINES:
-        look.update(title="median, and where half and nine tenths of the walkers are", title_fontsize="small")
+        look.update(title="median, and where half and nine tenths of the walkers are")
     figure.legend(handles, labels, frameon=False, **look)

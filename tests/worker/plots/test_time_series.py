@@ -10,7 +10,7 @@ import pytest
 from psiflow_cli.worker.plots import style, time_series
 
 np = pytest.importorskip("numpy")
-pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
 Wire = dict[str, Any]
 HEADER = "walker,step,time_fs,temperature_K,pressure_bar,volume_A3,model_energy_eV,total_energy_eV"
@@ -18,10 +18,16 @@ HEADER = "walker,step,time_fs,temperature_K,pressure_bar,volume_A3,model_energy_
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The matplotlib figures that were saved."""
+    """The matplotlib figures that were saved, which is fast with few dots."""
     kept: list[Any] = []
     save = style.save
-    monkeypatch.setattr(style, "save", lambda figure, path: (kept.append(figure), save(figure, path)))
+
+    def save_small(figure: Any, path: str) -> None:
+        kept.append(figure)
+        with matplotlib.rc_context({"savefig.dpi": 25}):
+            save(figure, path)
+
+    monkeypatch.setattr(style, "save", save_small)
     return kept
 
 
@@ -46,7 +52,8 @@ def table(path: Path, count: int, frames: int = 40, header: str = HEADER, volume
 
 
 def draw(source: Path, members: list[Wire], path: Path, pressure: float | None = None) -> None:
-    time_series.draw(str(source), members, pressure, 40.0, 8.0, str(path))
+    shown: Wire = {"walkers": members, "pressure": pressure, "duration": 40.0, "discard": 8.0}
+    time_series.draw(str(source), str(path), **shown)
 
 
 def legend(figure: Any) -> list[str]:
@@ -105,7 +112,7 @@ def test_without_a_thermostat_energy_should_be_conserved(tmp_path: Path, drawn: 
 def test_a_cell_that_moves_has_its_volume(tmp_path: Path, drawn: list[Any]) -> None:
     draw(table(tmp_path / "table.csv", 2, volume=1.0), walkers(2, 300.0), tmp_path / "plot.png", pressure=50.0)
     *_, pressure, volume = drawn[0].axes
-    assert volume.get_ylabel() == "volume / Å$^3$"
+    assert volume.get_ylabel() == "volume (Å³)"
     assert volume.lines[0].get_ydata()[:2] == pytest.approx([126.0, 127.0])
     assert pressure.lines[-1].get_ydata() == [50.0, 50.0]
 
