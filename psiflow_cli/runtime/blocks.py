@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli import duration
-from psiflow_cli.console import note
+from psiflow_cli.console import detail, note
 from psiflow_cli.errors import NoResources
 from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.block_record import FILE, BlockState
@@ -57,6 +57,7 @@ class Blocks:
             if before is None or before["state"] != state:
                 self._jobs[job] = _moved(before, state)
                 changed = True
+                detail(f"job {job} of the executor {self._resolved.label}: {state.name.lower()}")
             if status.terminal and block not in self._ended:
                 self._ended.add(block)
                 self._bury(block, (status.stderr_summary or status.message or "").strip(), live, pending)

@@ -115,7 +115,7 @@ def command(
 
     runner.perform(
         job, common, plan=plan, run=lambda workspace: stage.run(training, workspace),
-        say=_said,
+        say=_said, show=_errors,
     )  # fmt: skip
 
 
@@ -127,3 +127,14 @@ def _said(summary: Summary) -> str:
         return f"trained {summary['total']} model(s) for {trained} epochs -> {where}"
     done = f"time is up after {trained} of {summary['epochs']} epochs: the best so far -> {where}"
     return f"{done}; run the same command again to go on"
+
+
+def _errors(summary: Summary) -> str:
+    """The validation errors of the weights that were kept, and where the learning curve is."""
+    from psiflow_cli.stages.models import show
+
+    metrics = summary["metrics"]
+    members = [show.member_errors(index, metrics[f"member-{index}"]) for index in range(len(metrics))]
+    curve = os.path.join(summary["output"], "learning-curve.png")
+    drawn = [f"learning curve: {curve}"] if os.path.exists(curve) else []
+    return "\n".join(["validation errors", *show.error_lines(members), *drawn])

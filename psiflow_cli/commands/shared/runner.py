@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from psiflow_cli import options, registry
-from psiflow_cli.console import echo_json, note, problem
+from psiflow_cli.console import detail, echo_json, note, problem, remark
 from psiflow_cli.errors import STOPPED, BadConfig, UsageError
 
 if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wait for them
@@ -81,14 +82,14 @@ def perform(
     say: Callable[[S], str],
     plan: Callable[[W], Mapping[str, object]],
     verdict: Callable[[S], int] = lambda _: 0,
-    show: Callable[[S], None] | None = None,
+    show: Callable[[S], str] | None = None,
     workspace: type[W] | None = None,
 ) -> None:
     """Run a stage and exit with its code.
 
     `run` returns the summary (see `messages.StageSummary`), `plan` says what would be done, and `verdict` is the exit
-    code of a stage that came to its end. `show` prints a result that is no file, and `workspace` is the class of what
-    `run` and `plan` get.
+    code of a stage that came to its end. `show` is the result as a text, "" for none: it goes to stdout, also when the
+    run is up to date, or to stderr where frames have stdout. `workspace` is the class of what `run` and `plan` get.
     """
     from psiflow_cli.runtime.signals import stoppable
     from psiflow_cli.stages.core.workspace import Workspace
@@ -102,6 +103,7 @@ def perform(
             note(f"{job.output if job.output != '-' else job.folder} is up to date")
             summary = cast("S", earlier["summary"])
         else:
+            _detail_place(job)
             summary = run(opened)
         unfinished = bool(summary.get("unfinished"))
         code = STOPPED if unfinished else verdict(summary)
@@ -110,11 +112,31 @@ def perform(
             note(say(summary))
         if summary.get("failed"):
             _say_failures(cast("StageSummary", summary))
-        opened.copy_to_stdout()
+        stdout_is_taken = opened.copy_to_stdout()
         if show and not common.json:
-            show(summary)
+            _show(show(summary), to_stderr=stdout_is_taken)
         _tell_json(common, {"command": job.command, "exit_code": code, "up_to_date": bool(earlier), **summary})
     sys.exit(code)
+
+
+def _detail_place(job: Job) -> None:
+    """With --verbose: where the work is done, and where its logs are."""
+    detail(f"this is process {os.getpid()} on {os.uname().nodename}; the run directory is {job.folder}")
+    if (executor := job.executor) is None:
+        return
+    where = f"{executor.table.type} on the provider {executor.table.provider} ({executor.provider.type})"
+    context = executor.context
+    gpus = f", {len(executor.gpus)} GPUs a node" if executor.gpus else ""
+    workers = f"{executor.workers} × {executor.cores} cores{gpus}, device {context['device']}"
+    detail(f"site {job.site['name']}: executor {executor.label}, {where}: workers {workers}; Python {executor.python}")
+    detail(f"logs: of tasks {job.folder / 'logs'}, of workers {job.folder / 'parsl'}")
+
+
+def _show(result: str, to_stderr: bool) -> None:
+    if result and to_stderr:
+        remark(result)
+    elif result:
+        click.echo(result)
 
 
 def tell_up_to_date(common: options.Common, command: str, what: str) -> None:

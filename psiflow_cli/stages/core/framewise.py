@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import extxyz
-from psiflow_cli.console import Progress, note
+from psiflow_cli.console import Progress, detail, note
 from psiflow_cli.errors import BAD_DATA, NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime.session import Outcome, Session, Task
 from psiflow_cli.site.executor import ResolvedExecutor
@@ -90,9 +90,10 @@ def _describable(workspace: Workspace, work: Work, survey: Survey, results: Resu
 def _compute(
     workspace: Workspace, work: Work, survey: Survey, results: Results, needed: IdSet, executor: ResolvedExecutor
 ) -> None:
+    total = len(survey.distinct)
+    detail(f"{len(needed)} of {total} structures are to be computed; the journal has the others")
     if not needed:
         return
-    total = len(survey.distinct)
     hope = _EarlyStop(work.hopeless)
     with (
         Progress(total, work.verb, total - len(needed)) as progress,
@@ -226,4 +227,4 @@ def _failure(task: Task, outcome: Outcome) -> Failure:
         return failure("timeout", outcome.lost, task.hang_log)
     if outcome.lost:
         return failure("worker-lost", f"{outcome.lost} ({task.tries} times)")
-    return failure("out-of-memory" if outcome.error == "out of memory" else "crashed", outcome.error)
+    return failure("out-of-memory" if outcome.error == "out of memory" else "crashed", outcome.error, outcome.log)

@@ -13,20 +13,20 @@ from psiflow_cli import extxyz
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.console import note
 from psiflow_cli.extxyz.labelling import near_names
-from psiflow_cli.runtime.session import Task
 from psiflow_cli.site import environments
-from psiflow_cli.stages.core import failed_frames, predicted_frame
+from psiflow_cli.stages.core import failed_frames, predicted_frame, single
 from psiflow_cli.stages.core.framewise import Work, compute
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.model_input import check_elements, predictions
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.evaluate import uncertainty
-from psiflow_cli.stages.evaluate.error_table import ErrorTable, as_text
+from psiflow_cli.stages.evaluate.error_table import ErrorTable, as_csv, as_text
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import ComparedFrame, Failure, Prediction, Summary
 
+_PARITY = "psiflow_cli.worker.plots.parity:parity_file"
 PLOTTED_FRAMES = 20_000  # a parity plot of more frames says no more; these many, evenly spaced, are drawn
 
 
@@ -39,6 +39,7 @@ class Evaluation:
     family: str  # the family's module
     keys: dict[str, str] | None
     plot: str | None
+    table: str | None = None  # a file for the errors, as CSV
 
     @property
     def work(self) -> Work:
@@ -93,12 +94,16 @@ def run(evaluation: Evaluation, workspace: Workspace) -> Summary:
         rows, spreads = table.rows(), apart.rows()
         if evaluation.plot and rows:
             _plot(evaluation, workspace, seen, results)
+        if evaluation.table:
+            temporary = workspace.run.temporary(evaluation.table)
+            temporary.write_text(as_csv(rows), encoding="utf-8")
+            workspace.run.publish(temporary, evaluation.table)
     summary = failed_frames.summary(seen, results)
     return {
         "total": summary["total"], "computed": len(needed), **summary, "errors": rows,
         "table": as_text(rows) if rows else "",
         **({"spread": spreads, "spread_table": uncertainty.as_text(spreads)} if spreads else {}),
-        "output": evaluation.job.output, "plot": evaluation.plot if rows else None,
+        "output": evaluation.job.output, "plot": evaluation.plot if rows else None, "table_file": evaluation.table,
         "retry": failed_frames.retry(summary),
     }  # fmt: skip
 
@@ -108,6 +113,7 @@ def _predicted(
     apart: uncertainty.SpreadTable,
 ) -> Iterator[str]:  # fmt: skip
     """Every frame with its predictions; one that failed keeps its place and says why."""
+    several = len(set(evaluation.job.frames)) > 1
     for key, frame in zip(ids, workspace.frames(), strict=True):
         if key in results.failures:
             failure = cast("Failure", results.of(key))
@@ -116,7 +122,7 @@ def _predicted(
         prediction = cast("Prediction", results.of(key))
         label = extxyz.labels(frame, evaluation.keys)
         for each in (table, apart):
-            each.add(label, prediction, frame.symbols, _config_type(frame))
+            each.add(label, prediction, frame.symbols, _config_type(frame), frame.place.source if several else "")
         yield extxyz.render(
             frame,
             set_info=predicted_frame.info(prediction),
@@ -143,16 +149,9 @@ def _plot(evaluation: Evaluation, workspace: Workspace, seen: Survey, results: R
     source.write_text(json.dumps({"frames": compared}))
     figure = evaluation.job.folder / f"made{Path(evaluation.plot).suffix.lower()}"
     with workspace.session() as session:
-        session.submit(
-            Task(
-                "psiflow_cli.worker.plots.parity:parity_file",
-                {"source": str(source.absolute()), "path": str(figure.absolute())},
-            )
-        )
-        _, outcome = session.next()
+        paths = {"source": str(source.absolute()), "path": str(figure.absolute())}
+        single.perform(workspace, session, _PARITY, paths, "the parity plot", journal=False)
     source.unlink()
-    if outcome.error or outcome.lost:
-        raise RuntimeError(f"the parity plot could not be drawn: {outcome.error or outcome.lost}")
     temporary = workspace.run.temporary(evaluation.plot)
     temporary.write_bytes(figure.read_bytes())
     workspace.run.publish(temporary, evaluation.plot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TypedDict
 
-from psiflow_cli.stages.evaluate.error_table import Group, Key, group_of, keys, order
+from psiflow_cli.stages.evaluate.error_table import Group, Key, group_of, keys, name_width, order, row_name
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Labels, Prediction
@@ -61,20 +61,21 @@ class SpreadTable:
     def __init__(self) -> None:
         self._pairs: dict[Key, _Pairs] = {}
 
-    def add(self, label: Labels, prediction: Prediction, symbols: list[str], config_type: str) -> None:
+    def add(self, label: Labels, prediction: Prediction, symbols: list[str], config_type: str, file: str = "") -> None:
         """Compare one frame; nothing where it has no label, or the model no committee."""
+        of = (config_type, file)
         if "energy_std" not in prediction:
             return
         if label["energy"] is not None:
             error = abs(prediction["energy"] - label["energy"])
-            self._add("energy", "", config_type, prediction["energy_std"] / len(symbols), error / len(symbols))
+            self._add("energy", "", of, prediction["energy_std"] / len(symbols), error / len(symbols))
         if label["forces"] is not None:
             rows = zip(symbols, prediction["forces_std"], label["forces"], prediction["forces"], strict=True)
             for symbol, spread, a, b in rows:
-                self._add("forces", symbol, config_type, spread, math.dist(a, b))
+                self._add("forces", symbol, of, spread, math.dist(a, b))
 
-    def _add(self, quantity: str, element: str, config_type: str, spread: float, error: float) -> None:
-        for key in keys(quantity, element, config_type):
+    def _add(self, quantity: str, element: str, of: tuple[str, str], spread: float, error: float) -> None:
+        for key in keys(quantity, element, *of):
             self._pairs.setdefault(key, _Pairs()).add(_MEV * spread, _MEV * error)
 
     def rows(self) -> list[SpreadRow]:
@@ -83,11 +84,11 @@ class SpreadTable:
 
 
 def as_text(rows: list[SpreadRow]) -> str:
-    """The table as a person reads it, at most 80 columns wide."""
-    lines = [f"{'':20}{'spread':>10}{'error':>10}{'ratio':>8}{'corr.':>8}{'number':>10}  unit"]
+    """The table as a person reads it: at most 80 columns wide, but for long names."""
+    width = name_width(rows, 20)
+    lines = [f"{'':{width}}{'spread':>10}{'error':>10}{'ratio':>8}{'corr.':>8}{'number':>10}  unit"]
     for row in rows:
-        name = row["quantity"] if row["by"] == "all" else f"  {row['group']}"
         ratios = (f"{'-':>8}" if each is None else f"{each:8.2f}" for each in (row["ratio"], row["correlation"]))
         numbers = f"{row['spread']:10.3f}{row['error']:10.3f}{''.join(ratios)}{row['count']:10d}"
-        lines.append(f"{name[:19]:20}{numbers}  {row['unit']}")
+        lines.append(f"{row_name(row):{width}}{numbers}  {row['unit']}")
     return "\n".join(lines)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, cast
 from psiflow_cli import bundle, extxyz, toml
 from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError
-from psiflow_cli.runtime.session import Session, Task
+from psiflow_cli.runtime.session import Session
+from psiflow_cli.stages.core import single
 from psiflow_cli.stages.core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def publish(
         # what was stopped is whole without its picture
         with contextlib.suppress(*([PsiflowError] if unfinished else [])):
             if not session.pending:
-                _draw(session, curves, folder / "learning-curve.png")
+                picture = {"members": curves, "path": str((folder / "learning-curve.png").absolute())}
+                single.perform(workspace, session, _LEARNING_CURVE, picture, "the learning curve", journal=False)
         tables = {"data": _keep_data(folder, files), "weights": weights}
         (folder / "model.toml").write_text(toml.dumps({**facts, **tables}))
         bundle.load(str(folder))
@@ -114,10 +116,3 @@ def _keep_data(folder: Path, files: dict[str, str]) -> dict[str, str]:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _draw(session: Session, curves: list[list[Epoch]], path: Path) -> None:
-    session.submit(Task(_LEARNING_CURVE, {"members": curves, "path": str(path.absolute())}))
-    _, outcome = session.next()
-    if outcome.lost or outcome.error:
-        raise PsiflowError(f"the learning curve could not be drawn: {outcome.lost or outcome.error}")

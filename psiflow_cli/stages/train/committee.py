@@ -77,7 +77,7 @@ class Committee:
             if outcome.lost or outcome.error:
                 raise PsiflowError(
                     f"training of member {member.index} ended: {outcome.lost or outcome.error}",
-                    f"its logs: {member.folder}; run the same command again to go on from its last checkpoint",
+                    f"logs: {outcome.log or member.folder}; run the same command again to go on from its last checkpoint",
                     NO_RESOURCES if outcome.lost else BUG,
                 )
             self.trained[member.index] = outcome.value

@@ -20,7 +20,7 @@ from psiflow_cli.errors import BAD_DATA, BUG, NO_RESOURCES, STOPPED
 from psiflow_cli.worker.failures import AGAIN, Fatal, environment_code
 from psiflow_cli.worker.models import hardware
 from psiflow_cli.worker.process import subprocesses
-from psiflow_cli.worker.training import delivery, stop_request
+from psiflow_cli.worker.training import delivery, phase, stop_request
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context, Epoch, TrainedMember, TrainingJob
@@ -69,6 +69,7 @@ class Trainer:
         self._forget_other(folder, job, data(job) | ({"init": init} if init else {}))
         there = delivery.read(folder)
         if not (there and there["finished"]):
+            phase.begin(folder, "preparing")
             prepare(folder, job, context)
             self._run(folder, context, until)
         result = delivered(folder)
@@ -127,7 +128,7 @@ class Trainer:
             return
         if outcome.timed_out:
             problem = "the walltime of the task was up before there was a model"
-            raise Fatal(problem, "run the same command again to go on", STOPPED)
+            raise Fatal(problem, f"run the same command again to go on; its log: {folder / log}", STOPPED)
         if outcome.out_of_memory or outcome.returncode != 0:
             raise self._failure(folder / log, outcome)
 
