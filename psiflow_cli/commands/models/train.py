@@ -60,6 +60,10 @@ def command(
     the best model so far, marked as unfinished, and exits with 75, or the code of the error. It leaves a finished model
     in its place: the unfinished one is then unfinished.model in the run directory.
 
+    While it trains it shows the epoch, the time that is left, the validation RMSE of the energy (E) and the forces (F),
+    the stage, the losses and the learning rate: in a line that fits the terminal, or every 30 s where there is none. At
+    the end come the validation errors of the weights that were kept, on stdout. `psiflow status` shows the same.
+
     With --init, a model is trained further: the energies of isolated atoms and the architecture stay, the learning rate
     is lower, there are fewer epochs, and the training ends when the validation loss falls no more. Structures that it
     knows stay in the part, training or validation, that they were in. --init may name the output itself, so that a

@@ -120,16 +120,24 @@ def perform(
 
 
 def _detail_place(job: Job) -> None:
-    """With --verbose: where the work is done, and where its logs are."""
-    detail(f"this is process {os.getpid()} on {os.uname().nodename}; the run directory is {job.folder}")
+    """With --verbose: what decides the result, where the work is done, and where its logs are."""
+    given = {name: value for name, value in job.settings.items() if value not in (None, "", (), [], {})}
+    detail(f"settings: {', '.join(f'{name}={_short(value)}' for name, value in given.items()) or 'none'}")
+    detail(f"process {os.getpid()} on {os.uname().nodename}; run directory: {job.folder}")
     if (executor := job.executor) is None:
         return
     where = f"{executor.table.type} on the provider {executor.table.provider} ({executor.provider.type})"
     context = executor.context
     gpus = f", {len(executor.gpus)} GPUs a node" if executor.gpus else ""
-    workers = f"{executor.workers} × {executor.cores} cores{gpus}, device {context['device']}"
+    dtype = context["dtype"] or "the model's own precision"
+    workers = f"{executor.workers} × {executor.cores} cores{gpus}, {context['device']}, {dtype}"
     detail(f"site {job.site['name']}: executor {executor.label}, {where}: workers {workers}; Python {executor.python}")
     detail(f"logs: of tasks {job.folder / 'logs'}, of workers {job.folder / 'parsl'}")
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) < 80 else f"{text[:77]}..."
 
 
 def _show(result: str, to_stderr: bool) -> None:

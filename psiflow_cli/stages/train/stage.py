@@ -91,8 +91,8 @@ def _details(training: Training, prepared: Prepared, members: list[Member]) -> I
     given = "--e0s" if training.e0s is not None else "the data, or the model to start from"
     yield f"atomic energies, of {given}: {named}"
     settings = show.main_settings(training.arch, prepared.config)
-    yield "settings: " + ", ".join(f"{name}={value}" for name, value in settings.items())
-    yield f"settings of yours: {', '.join((*training.config, *training.settings)) or 'none'}; the others are defaults"
+    yield "the trainer's main settings: " + ", ".join(f"{name}={value}" for name, value in settings.items())
+    yield f"of these by --config or --set: {', '.join(dict.fromkeys((*training.config, *training.settings))) or 'none'}"
     yield from (f"member {member.index} is trained in {member.folder}, where its logs are" for member in members)
 
 
