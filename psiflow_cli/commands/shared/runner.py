@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
@@ -111,7 +112,7 @@ def perform(
             opened.run.end(code, cast("Summary", summary), finished=not unfinished, retry=bool(summary.get("retry")))
             note(say(summary))
         if summary.get("failed"):
-            _say_failures(cast("StageSummary", summary))
+            _say_failures(cast("StageSummary", summary), job)
         stdout_is_taken = opened.copy_to_stdout()
         if show and not common.json:
             _show(show(summary), to_stderr=stdout_is_taken)
@@ -158,10 +159,12 @@ def name(output: str) -> str:
     return "stdout" if output == "-" else output
 
 
-def _say_failures(summary: StageSummary) -> None:
+def _say_failures(summary: StageSummary, job: Job) -> None:
     classes = ", ".join(f"{n} {kind}" for kind, n in sorted(summary["failures"].items()))
     where = f" -> {summary['failed_output']}" if summary.get("failed_output") else ""
-    problem(f"{summary['failed']} of {summary['total']} failed: {classes}{where}", summary.get("failed_hint", ""))
+    logs = f"psiflow status {shlex.quote(str(job.folder))} --failures names their logs"
+    hint = "; ".join(filter(None, (summary.get("failed_hint"), logs)))
+    problem(f"{summary['failed']} of {summary['total']} failed: {classes}{where}", hint)
 
 
 def _tell(common: options.Common, plan: Mapping[str, object]) -> None:

@@ -131,6 +131,7 @@ class _EarlyStop:
         self._enough = enough
         self._count = 0
         self._like: tuple[str, str] | None = None
+        self._log = ""  # of the last failure that has one
 
     def see(self, results: list[Result]) -> None:
         """Note results; raises PsiflowError when there have been enough failures and nothing else."""
@@ -139,11 +140,13 @@ class _EarlyStop:
             if not like[0] or like != (self._like or like):
                 self._enough = 0
             self._like = like
+            self._log = str(result.get("log") or self._log)
             self._count += 1
         if self._enough and self._count >= self._enough:
             kind, message = self._like or ("", "")
             problem = f"stopped: the first {self._count} frames all failed alike: {kind}: {message}"
             hint = "fix the cause, or run it again to go on with the other frames; --max-failed says how many may fail"
+            hint += f"; log: {self._log}" if self._log else ""
             raise PsiflowError(problem, hint, NO_RESOURCES if kind in MACHINE_FAILURES else BAD_DATA)
 
 
