@@ -113,7 +113,7 @@ class Progress:
         """More to tell, the most important first: a terminal shows as much as fits."""
         self._pace = _Pace(done)
         self._drawn = 0.0
-        self._told = time.monotonic()
+        self._last_note = time.monotonic()
         self._on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not Verbosity.quiet
 
     def __enter__(self) -> Progress:
@@ -144,8 +144,8 @@ class Progress:
         now = time.monotonic()
         if self._on_terminal and now - self._drawn >= self.REDRAW_S:
             self._draw()
-        elif not self._on_terminal and now - self._told >= self.EVERY_S:
-            self._told = now
+        elif not self._on_terminal and now - self._last_note >= self.EVERY_S:
+            self._last_note = now
             note(", ".join(self._parts()))
 
     def _parts(self) -> list[str]:

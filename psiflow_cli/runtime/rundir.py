@@ -75,7 +75,7 @@ class Run:
         result = self.previous.get("result")
         reason = self._why_again(result) if result else "an earlier run has not ended" if self.previous else ""
         if reason:
-            detail(f"{self.folder}: the work goes on, or is done again: {reason}")
+            detail(f"{self.folder} is not up to date: {reason}")
         return None if reason else result
 
     def _why_again(self, result: RunResult) -> str:

@@ -318,11 +318,14 @@ def test_training_survives_a_kill(psiflow, start, trained, tmp_path):
         (results,) = Path("killed.model.run").rglob("*_train.txt")
         before = epochs(results)
         assert 4 <= len(before) < 30
-        psiflow(*trained.arguments, "-o", "killed.model")
+        shown = psiflow(*trained.arguments, "-o", "killed.model").stdout
     finally:
         over.set()
         watcher.join()
     assert not partial
+    best = json.loads(Path("killed.model/metrics.json").read_text())["metrics"]["member-0"]
+    assert f"{best['epoch']:>6}{best['rmse_e_meV_per_atom']:10.3f}" in shown
+    assert shown.splitlines()[-1] == "learning curve: killed.model/learning-curve.png"
     after = epochs(results)
     assert after[: len(before)] == before
     assert set(after) == set(range(30))
