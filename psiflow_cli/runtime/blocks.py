@@ -68,6 +68,14 @@ class Blocks:
         if pending:
             self._give_up(live)
 
+    def waits(self) -> list[str]:
+        """What to tell while every job is still in the queue of a batch system; [] otherwise."""
+        states = {job: record["state"] for job, record in self._jobs.items()}
+        queued = [job for job, state in states.items() if state == BlockState.PENDING]
+        if self._resolved.provider.type == "local" or not queued or BlockState.RUNNING in states.values():
+            return []
+        return [f"in the queue: job {', '.join(queued[:3])}{', …' if len(queued) > 3 else ''}"]
+
     def _write(self) -> None:
         provider = self._resolved.provider
         record: BlocksRecord = {

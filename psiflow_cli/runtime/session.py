@@ -187,6 +187,10 @@ class Session:
         self.pending -= 1
         return task, self._outcome(task, future)
 
+    def waits(self) -> list[str]:
+        """What to tell as long as no block runs; see `Blocks.waits`."""
+        return self._blocks.waits()
+
     def progressed(self) -> None:
         """Say that a task which has not ended yet got on: its block was worth its time."""
         self._blocks.worked()

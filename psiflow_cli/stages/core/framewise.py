@@ -95,9 +95,14 @@ def _compute(
     if not needed:
         return
     hope = _EarlyStop(work.hopeless)
+
+    def tick() -> None:
+        progress.details = session.waits()
+        progress.tick()
+
     with (
         Progress(total, work.verb, total - len(needed)) as progress,
-        workspace.session(progress.tick, executor) as session,
+        workspace.session(tick, executor) as session,
     ):
         feeder = _Feeder(workspace, work, survey, needed, session)
         while True:

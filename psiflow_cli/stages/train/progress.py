@@ -80,9 +80,10 @@ class Watch:
     def _describe(self) -> None:
         """What the progress line says besides the count: of the member that got on last."""
         now = self._phases[self._latest] or ("training" if self._moved else "starting")
+        waits = self.session.waits() if self.session and now == "starting" else []
         about = epoch_text.parts(self._epochs[self._latest])
         name = [f"member {self._latest}"] if len(self._members) > 1 and now != "starting" else []
-        self._progress.details = [*name, *about] if now == "training" and about else [now, *name, *about]
+        self._progress.details = [*name, *about] if now == "training" and about else [now, *waits, *name, *about]
 
     def _look(self, elapsed: float) -> int:
         """Journal the epochs that are new, which took `elapsed` seconds; returns how many there are."""
