@@ -95,7 +95,8 @@ class Watch:
                 continue
             count += len(new)
             self._seen[index] = len(epochs)
-            self._latest, self._epochs[index] = index, new[-1]
+            # the errors stay those of the last epoch that was validated
+            self._latest, self._epochs[index] = index, {**self._epochs[index], **new[-1]}
             name, seconds = f"member-{index}", round(elapsed, 3)
             self._journal.append(
                 journal.unit(name, self._fingerprint, True, seconds, self._cores, at=len(epochs), info=new[-1])
