@@ -53,7 +53,8 @@ def member_errors(member: int, metrics: Config) -> MemberErrors:
     taken = metrics if any(key.startswith("rmse_") for key in metrics) else metrics.get("last", {})
     found: MemberErrors = {"member": member, "epoch": taken.get("epoch"), "epochs": metrics.get("epochs")}
     for quantity, (ending, _) in _ERRORS.items():
-        errors = {kind: taken[f"{kind}_{ending}"] for kind in ("rmse", "mae") if f"{kind}_{ending}" in taken}
+        measured = {kind: taken.get(f"{kind}_{ending}") for kind in ("rmse", "mae")}
+        errors = {kind: value for kind, value in measured.items() if value is not None}  # null: not a number
         if errors:
             found[quantity] = errors
     return found
