@@ -9,6 +9,13 @@ from types import TracebackType
 
 import click
 
+from psiflow_cli import duration
+
+_TO_THE_END = "\x1b[K"
+"""Erases the line from the cursor on."""
+_BAR = 30
+"""Columns of the bar, at most."""
+
 
 class Verbosity:
     """How much to say; set once by the options of a command."""
@@ -38,17 +45,28 @@ def abandon_stdout() -> None:
 
 
 def say(line: str) -> None:
-    """A line on stderr; where that cannot be written (a full disk, a reader who has gone), the work goes on without."""
+    """A line on stderr, in the place of a progress line that a terminal shows."""
+    Progress.clear()
+    put(f"{line}\n")
+
+
+def put(text: str) -> None:
+    """Write to stderr; where that fails (a full disk, a reader who has gone), the work goes on without."""
     try:
-        click.echo(line, err=True)
+        click.echo(text, err=True, nl=False)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
+def remark(text: str) -> None:
+    """Lines on stderr, unless --quiet."""
+    if not Verbosity.quiet:
+        say(text)
+
+
 def note(text: str) -> None:
     """One line, unless --quiet."""
-    if not Verbosity.quiet:
-        say(f"psiflow: {text}")
+    remark(f"psiflow: {text}")
 
 
 def detail(text: str) -> None:
@@ -82,45 +100,123 @@ def paint(text: str, fg: str | None = None, bold: bool | None = None, dim: bool 
 
 
 class Progress:
-    """A bar on a terminal, a line every 30 s otherwise; `update` is cheap enough to call for every unit."""
+    """How far a command is: a line that is redrawn on a terminal, a line every 30 s elsewhere; cheap for every unit."""
 
     EVERY_S = 30.0
+    REDRAW_S = 0.1
+    _shown: Progress | None = None
+    """The one whose line is on the terminal."""
 
     def __init__(self, total: int, what: str, done: int = 0) -> None:
         self._total, self._what, self._done, self._failed = total, what, done, 0
-        self._first = done
-        self._start = self._said = time.monotonic()
-        self._bar = None
-        if sys.stderr.isatty() and not Verbosity.quiet:
-            self._bar = click.progressbar(length=total, label=what, file=sys.stderr, show_eta=True, show_pos=True)
+        self.details: list[str] = []
+        """More to tell, the most important first: a terminal shows as much as fits."""
+        self._pace = _Pace(done)
+        self._drawn = 0.0
+        self._last_note = time.monotonic()
+        self._on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not Verbosity.quiet
 
     def __enter__(self) -> Progress:
-        if self._bar is not None:
-            self._bar.__enter__()
-            self._bar.update(self._done)
+        self._draw()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(kind, error, trace)
+        if self._on_terminal:
+            self._draw()
+            Progress._shown = None
+            put("\n")
 
     def update(self, done: int = 1, failed: int = 0) -> None:
         """Count finished units; `failed` of them failed."""
         self._done += done
         self._failed += failed
-        if self._bar is not None:
-            self._bar.update(done)
+        self._pace.note(self._done)
         self.tick()
+
+    def start(self) -> None:
+        """The first unit begins now: what came before it says nothing about the time that is left."""
+        self._pace = _Pace(self._done)
 
     def tick(self) -> None:
         """Say how far it is, if it is time to."""
         now = time.monotonic()
-        if self._bar is not None or now - self._said < self.EVERY_S:
+        if self._on_terminal and now - self._drawn >= self.REDRAW_S:
+            self._draw()
+        elif not self._on_terminal and now - self._last_note >= self.EVERY_S:
+            self._last_note = now
+            note(", ".join(self._parts()))
+
+    def _parts(self) -> list[str]:
+        """What there is to tell, the most important first."""
+        left = self._pace.left(self._total)
+        return [
+            f"{self._what} {self._done}/{self._total}",
+            *([f"{self._failed} failed"] if self._failed else []),
+            *([f"{duration.short(left)} left"] if left is not None else []),
+            *self.details,
+        ]
+
+    def _draw(self) -> None:
+        """Put the line in the place of the one before; the last column stays free, or some terminals would wrap."""
+        if not self._on_terminal:
             return
-        self._said = now
-        rate = (self._done - self._first) / (now - self._start)
-        failed = f", {self._failed} failed" if self._failed else ""
-        left = f", {(self._total - self._done) / rate:.0f} s left" if rate > 0 else ""
-        note(f"{self._what} {self._done}/{self._total}{failed}{left}")
+        self._drawn = time.monotonic()
+        Progress._shown = self
+        put(f"\r{self.line(_columns() - 1)}{_TO_THE_END}")
+
+    def line(self, width: int) -> str:
+        """What fits into so many columns: the least important parts are left out, and a bar takes what is free."""
+        first, *others = self._parts()
+        shown, free = [], width - len(first)
+        for part in others:
+            if (free := free - len(part) - 2) < 0:
+                break
+            shown.append(part)
+        text = ", ".join([first, *shown])[: max(width, 0)]
+        size = min(width - len(text) - 3, _BAR)
+        if size < _BAR // 3 or not self._total:
+            return text
+        full = size * min(self._done, self._total) // self._total
+        return f"{text} [{'#' * full}{'-' * (size - full)}]"
+
+    @classmethod
+    def clear(cls) -> None:
+        """Take the line off the terminal, for another to be written; the next tick draws it again."""
+        if shown := cls._shown:
+            cls._shown = None
+            shown._drawn = 0.0
+            put(f"\r{_TO_THE_END}")
+
+
+class _Pace:
+    """How fast units finish; the time before the first, a wait for workers, counts as long as there is no other."""
+
+    def __init__(self, done: int) -> None:
+        self._start, self._before = time.monotonic(), done
+        self._first = self._last = (self._start, done)
+
+    def note(self, done: int) -> None:
+        """So many units are done by now."""
+        if self._last[1] == self._before and done > self._before:
+            self._first = (time.monotonic(), done)
+        self._last = (time.monotonic(), done)
+
+    def left(self, total: int) -> float | None:
+        """Seconds until all are done; None as long as nobody knows, and when they are."""
+        (since, first), (now, done) = self._first, self._last
+        if not self._before < done < total:
+            return None
+        if done == first or now - since < 0.1:
+            since, first = self._start, self._before
+        whole = (total - done) * (now - since) / (done - first)
+        return max(0.0, whole - (time.monotonic() - now))
+
+
+def _columns() -> int:
+    """The width of the terminal on stderr."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80

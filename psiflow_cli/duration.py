@@ -92,6 +92,14 @@ def human(seconds: float) -> str:
     return f"{whole} s"
 
 
+def short(seconds: float) -> str:
+    """A time in one unit: `12 s`, `5.3 min`, `3.1 h`, `2.0 d`."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def parse_deadline(text: str, now: float) -> float:
     """Seconds since 1970 of a deadline: a duration from `now`, the next `18:30`, or an ISO date and time.
 

@@ -170,7 +170,9 @@ def _say(_ctx: click.Context, param: click.Parameter, value: bool | int) -> None
 
 talk = together(
     click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_say, help="Only errors on stderr."),
-    click.option("-v", "--verbose", count=True, expose_value=False, callback=_say, help="Say more."),
+    click.option(
+        "-v", "--verbose", count=True, expose_value=False, callback=_say, help="Say why, where, and where logs are."
+    ),
     click.option("--debug", is_flag=True, expose_value=False, is_eager=True, callback=_say, help="Show tracebacks."),
 )
 """-q, -v and --debug."""

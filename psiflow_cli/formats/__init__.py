@@ -3,6 +3,7 @@
 from psiflow_cli.formats.kinds import (
     ARRAYS,
     BUNDLE,
+    ERRORS,
     EXPORT,
     EXPORTED_FOLDER,
     FIGURE,
@@ -23,6 +24,7 @@ from psiflow_cli.formats.kinds import (
 from psiflow_cli.formats.naming import beside
 
 __all__ = [
-    "ARRAYS", "BUNDLE", "EXPORT", "EXPORTED_FOLDER", "FIGURE", "FRAMES", "FRAMES_IN_FILE", "HOLDS_ALL", "PAGE",
-    "RELAXED", "SITE", "STRUCTURES", "STRUCTURES_IN_FILE", "TABLE", "Kind", "beside", "is_file", "is_text", "of_ase",
+    "ARRAYS", "BUNDLE", "ERRORS", "EXPORT", "EXPORTED_FOLDER", "FIGURE", "FRAMES", "FRAMES_IN_FILE", "HOLDS_ALL",
+    "PAGE", "RELAXED", "SITE", "STRUCTURES", "STRUCTURES_IN_FILE", "TABLE", "Kind", "beside", "is_file", "is_text",
+    "of_ase",
 ]  # fmt: skip

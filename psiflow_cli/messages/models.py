@@ -52,6 +52,8 @@ class Epoch(TypedDict, total=False):
     epoch: int
     loss: float | None  # mean over the training batches
     valid_loss: float
+    lr: float  # the learning rate in this epoch
+    stage: int  # 1 or 2, of a training in two stages
     rmse_e_meV_per_atom: float
     mae_e_meV_per_atom: float
     rmse_f_meV_per_A: float

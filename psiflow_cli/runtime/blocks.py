@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli import duration
-from psiflow_cli.console import note
+from psiflow_cli.console import detail, note
 from psiflow_cli.errors import NoResources
 from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.block_record import FILE, BlockState
@@ -57,6 +57,7 @@ class Blocks:
             if before is None or before["state"] != state:
                 self._jobs[job] = _moved(before, state)
                 changed = True
+                detail(f"job {job} of the executor {self._resolved.label}: {state.name.lower()}")
             if status.terminal and block not in self._ended:
                 self._ended.add(block)
                 self._bury(block, (status.stderr_summary or status.message or "").strip(), live, pending)
@@ -66,6 +67,14 @@ class Blocks:
             raise no_resources(self._folder, "the process that hands the tasks to the workers has died", self._logs())
         if pending:
             self._give_up(live)
+
+    def waits(self) -> list[str]:
+        """What to tell while every job is still in the queue of a batch system; [] otherwise."""
+        states = {job: record["state"] for job, record in self._jobs.items()}
+        queued = [job for job, state in states.items() if state == BlockState.PENDING]
+        if self._resolved.provider.type == "local" or not queued or BlockState.RUNNING in states.values():
+            return []
+        return [f"in the queue: job {', '.join(queued[:3])}{', …' if len(queued) > 3 else ''}"]
 
     def _write(self) -> None:
         provider = self._resolved.provider

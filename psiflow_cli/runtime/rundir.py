@@ -7,6 +7,7 @@ journal: that is how a later run knows its own files from the user's.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli import __version__
+from psiflow_cli.console import detail
 from psiflow_cli.errors import BUG, CannotCreate, PsiflowError
 from psiflow_cli.runtime.journal import Journal, head, lines, records, whole_unit
 from psiflow_cli.runtime.jsonfile import read_run, write_json
@@ -71,25 +73,38 @@ class Run:
     def up_to_date(self) -> RunResult | None:
         """The result of an earlier, equal and finished invocation whose outputs still stand, else None."""
         result = self.previous.get("result")
-        if (
-            not self.request.cache
-            or not result
-            or self.previous.get("fingerprint") != self.request.fingerprint
-            or result.get("retry")
-            or (result["summary"].get("failed") and self._blames_frames_for_the_environment())
-        ):
-            return None
-        if self.request.overwrite or not result["finished"]:
-            return None
+        reason = self._why_again(result) if result else "an earlier run has not ended" if self.previous else ""
+        if reason:
+            detail(f"{self.folder} is not up to date: {reason}")
+        return None if reason else result
+
+    def _why_again(self, result: RunResult) -> str:
+        """Why what an earlier invocation made does not stand; "" if it does."""
+        if not self.request.cache:
+            return "the site has cache = false"
+        if self.previous.get("fingerprint") != self.request.fingerprint:
+            return f"other settings ({', '.join(self._other_settings()) or 'another psiflow'})"
+        if self.request.overwrite:
+            return "--overwrite"
+        if not result["finished"]:
+            return "the earlier run was stopped before its end"
+        if result.get("retry"):
+            return "something failed for the machine's reasons, and is tried again"
+        if result["summary"].get("failed") and self._blames_frames_for_the_environment():
+            return "frames failed for what was wrong with the environment"
         if [i["sha256"] for i in self.previous["inputs"]] != [i["sha256"] for i in self._inputs()]:
-            return None
+            return "an input has changed"
         outputs = {self._by_now(path): digest for path, digest in result["outputs"].items()}
         for path, digest in outputs.items():
             if not os.path.lexists(path) or sha256(Path(path)) != digest:
-                return None
-        if {os.path.abspath(o) for o in self.request.outputs if os.path.lexists(o)} - outputs.keys():
-            return None
-        return result
+                return f"{path} is not there as it was written"
+        added = {os.path.abspath(o) for o in self.request.outputs if os.path.lexists(o)} - outputs.keys()
+        return f"{min(added)} is there, and was not written by the earlier run" if added else ""
+
+    def _other_settings(self) -> list[str]:
+        """The settings that are not those of the earlier invocation."""
+        before, now = self.previous.get("settings", {}), json.loads(json.dumps(self.request.settings))
+        return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
     def _by_now(self, path: str) -> str:
         """Where an output of an earlier invocation is, also if the run directory was moved with what lies around it."""

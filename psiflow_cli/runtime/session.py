@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psiflow_cli import duration, protocols, registry
+from psiflow_cli.console import detail
 from psiflow_cli.errors import NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.block_record import end_stale
@@ -54,7 +55,7 @@ class Outcome:
 
     value: Any = None
     error: str = ""
-    traceback: str = ""
+    log: str = ""  # the file that has the error's traceback
     lost: str = ""
     hung: bool = False  # lost because it took longer than its walltime
     blame: bool = False
@@ -78,6 +79,7 @@ class Session:
         self._done: queue.SimpleQueue[tuple[Task, Future[messages.Outcome]] | None] = queue.SimpleQueue()
         self._signals = StopSignals(deadline, lambda: self._done.put(None))
         self._kernel: DataFlowKernel | None = None
+        self._hosts: set[str] = set()  # where tasks have run
         self.pending = 0
         self._stack = contextlib.ExitStack()
 
@@ -185,6 +187,10 @@ class Session:
         self.pending -= 1
         return task, self._outcome(task, future)
 
+    def waits(self) -> list[str]:
+        """What to tell as long as no block runs; see `Blocks.waits`."""
+        return self._blocks.waits()
+
     def progressed(self) -> None:
         """Say that a task which has not ended yet got on: its block was worth its time."""
         self._blocks.worked()
@@ -195,14 +201,31 @@ class Session:
             return self._lost(task, error)
         self._blocks.worked()
         result = future.result()
+        if result["host"] not in self._hosts:
+            self._hosts.add(result["host"])
+            detail(f"a task has come back from host {result['host']}")
         if "fatal" in result:
+            hint = result["hint"]
+            if not re.search(r"\blogs?\b", hint):
+                hint = "; ".join(filter(None, (hint, f"logs: {self._folder}")))
             if result["exit_code"] == NO_RESOURCES:
-                raise no_resources(self._folder, result["fatal"], result["hint"])
-            raise PsiflowError(result["fatal"], result["hint"], result["exit_code"])
+                raise no_resources(self._folder, result["fatal"], hint)
+            raise PsiflowError(result["fatal"], hint, result["exit_code"])
         return Outcome(
-            value=result.get("value"), error=result.get("error", ""), traceback=result.get("traceback", ""),
+            value=result.get("value"), error=result.get("error", ""), log=self._log(result.get("traceback", "")),
             seconds=result["seconds"],
         )  # fmt: skip
+
+    def _log(self, traceback: str) -> str:
+        """The file to which the traceback of a task was added; "" where there is none."""
+        if not traceback:
+            return ""
+        path = self._folder / "logs" / "tracebacks.log"
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{traceback.rstrip()}\n\n")
+        return str(path)
 
     def _lost(self, task: Task, error: BaseException) -> Outcome:
         if watchdog.found_hanging(task.hang_log):

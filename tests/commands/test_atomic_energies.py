@@ -83,10 +83,11 @@ def test_the_lowest_state_is_kept(psiflow):
     Path("water.xyz").write_text(WATER)
     done = psiflow("atomic-energies", "water.xyz", "--elements", "N", "--reference", "./mine.py", "-o", "atoms.xyz")
     assert frames("atoms.xyz") == {"H": (-5.0, 2), "N": (-5.0, 2), "O": (-10.0, 3)}
-    assert "O        -10.00000000 eV, 2S+1 = 3" in done.stderr
+    assert "O        -10.00000000 eV, 2S+1 = 3" in done.stdout
     assert "2S+1 of the real atom is 4 for N: this method" in done.stderr
     again = psiflow("atomic-energies", "water.xyz", "--elements", "N", "--reference", "./mine.py", "-o", "atoms.xyz")
     assert "up to date" in again.stderr
+    assert again.stdout == done.stdout
 
 
 def test_an_element_without_any_state_is_a_failure(psiflow):

@@ -35,6 +35,7 @@ ACCEPTED = {
     formats.RELAXED: FRAMES | {"x.cif", "x.PDB", "XDATCAR", "POSCAR", "x.vasp"},
     formats.FIGURE: {"x.png", "x.pdf", "x.svg"},
     formats.TABLE: {"x.csv", "x.parquet"},
+    formats.ERRORS: {"x.csv"},
     formats.PAGE: {"x.html", "-"},
     formats.ARRAYS: {"x.npz"},
     formats.BUNDLE: {"x.foo", "x", "x/", "x.lmp", "x.db", "x.jpeg", "x.xyz.bz2", ".xyz"},

@@ -311,7 +311,7 @@ def test_training_survives_a_kill(psiflow, start, trained, tmp_path):
         assert (running["state"], running["command"], running["total"]) == ("running", "train", 30)
         assert running["info"]["epoch"] >= 3
         assert running["info"]["rmse_f_meV_per_A"] > 0
-        assert "epoch=" in text
+        assert re.search(r"E [0-9.]+ meV/atom, F [0-9.]+ meV/Å, loss [0-9.]+", text)
         assert max(map(len, text.splitlines())) <= 80
         assert not Path("killed.model").exists()
         dead = json.loads(psiflow("status", "killed.model", "--json").stdout)[0]
@@ -319,11 +319,14 @@ def test_training_survives_a_kill(psiflow, start, trained, tmp_path):
         (results,) = Path("killed.model.run").rglob("*_train.txt")
         before = epochs(results)
         assert 4 <= len(before) < 30
-        psiflow(*trained.arguments, "-o", "killed.model")
+        shown = psiflow(*trained.arguments, "-o", "killed.model").stdout
     finally:
         over.set()
         watcher.join()
     assert not partial
+    best = json.loads(Path("killed.model/metrics.json").read_text())["metrics"]["member-0"]
+    assert f"{best['epoch']:>6}{best['rmse_e_meV_per_atom']:10.3f}" in shown
+    assert shown.splitlines()[-1] == "learning curve: killed.model/learning-curve.png"
     after = epochs(results)
     assert after[: len(before)] == before
     assert set(after) == set(range(30))

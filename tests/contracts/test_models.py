@@ -11,6 +11,7 @@ import pytest
 from psiflow_cli import registry
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.protocols import Model
+from psiflow_cli.worker.training import phase
 from tests.contracts import checks
 from tests.contracts.checks import Wire
 
@@ -180,7 +181,8 @@ def test_progress_has_every_epoch(fitted: Fitted) -> None:
     epochs = fitted.module.progress(Path(fitted.job["workdir"]))
     checks.is_builtin(epochs)
     assert [epoch["epoch"] for epoch in epochs] == [0, 1, 2]
-    assert all(epoch["loss"] > 0 and epoch["valid_loss"] > 0 for epoch in epochs)
+    assert all(epoch["loss"] > 0 and epoch["valid_loss"] > 0 and epoch["lr"] > 0 for epoch in epochs)
+    assert phase.read(Path(fitted.job["workdir"])) == "delivering"
     assert all(epoch["rmse_e_meV_per_atom"] > 0 and epoch["rmse_f_meV_per_A"] > 0 for epoch in epochs)
     assert fitted.module.progress(Path(fitted.job["workdir"]) / "nowhere") == []
 

@@ -82,7 +82,7 @@ def run(
 ) -> Run:  # fmt: skip
     """One process of a training, which goes on where an earlier one in this folder ended."""
     model, loader = torch.nn.Linear(1, 1, bias=False), SimpleNamespace(generator=torch.Generator())
-    optimizer, order, delivered = torch.optim.SGD(model.parameters()), [], []
+    optimizer, order, delivered, logged = torch.optim.SGD(model.parameters()), [], [], []
     batches = type("Loader", (list,), {"generator": loader.generator})([0])
     swa = None if start_swa is None else SimpleNamespace(start=start_swa, scheduler=Scheduler())
     stopping = Stopping(until, patience)
@@ -93,7 +93,7 @@ def run(
     state: Any = SimpleNamespace(model=model, optimizer=optimizer, lr_scheduler=Scheduler())
     start = handler.load_latest(state, swa=True) or 0
     arguments = {
-        "checkpoint_handler": handler, "logger": SimpleNamespace(log=lambda entry: None), "train_loader": batches,
+        "checkpoint_handler": handler, "logger": SimpleNamespace(log=logged.append), "train_loader": batches,
         "device": "cpu", "distributed": False, "ema": None, "swa": swa, "lr_scheduler": state.lr_scheduler, "rank": 0,
         "start_epoch": start, "max_num_epochs": epochs, "patience": patience or 2048, "eval_interval": every,
         "model": model, "optimizer": optimizer, "save_all_checkpoints": False,
@@ -105,6 +105,8 @@ def run(
     handler.load_latest(state, swa=False)
     handler.load_latest(state, swa=swa is not None)
     best = (handler.epoch, handler.stage)
+    told = [(line["epoch"], line["stage"] - 1) for line in logged if "lr" in line] if swa else []
+    assert told == [epoch[:2] for epoch in order] or swa is None, "which stage an epoch is of"
     return Run(order=order, delivered=delivered, best=best, weights=model.weight.item(), finished=handler.is_finished)
 
 

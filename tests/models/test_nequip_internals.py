@@ -129,9 +129,10 @@ def test_an_epoch_has_our_names_for_its_metrics() -> None:
     names = set(EnergyForceStressMetrics(coeffs=coefficients).keys())
     assert set(nequip_internals._METRICS) <= names, "nequip has other metrics; see nequip_internals.py"
     values = {"val0_epoch/forces_rmse": 0.25, "val0_epoch/stress_mae": float("nan"), "train_loss_epoch/weighted_sum": 2}
-    trainer: Any = SimpleNamespace(callback_metrics=values, current_epoch=3)
+    optimizers = [SimpleNamespace(param_groups=[{"lr": 0.01}])]
+    trainer: Any = SimpleNamespace(callback_metrics=values, current_epoch=3, optimizers=optimizers)
     assert nequip_internals.epoch(trainer, 0.5) == {
-        "epoch": 3, "loss": 2.0, "valid_loss": 0.5, "rmse_f_meV_per_A": 250.0,
+        "epoch": 3, "loss": 2.0, "valid_loss": 0.5, "lr": 0.01, "rmse_f_meV_per_A": 250.0,
     }  # fmt: skip
 
 

@@ -78,6 +78,12 @@ def test_a_block_that_waits_in_the_queue_is_waited_for(watched, monkeypatch, tmp
     monkeypatch.setattr(blocks, "time", SimpleNamespace(time=lambda: 1e12))
     watch.look(pending=1)
     assert "PENDING" in (tmp_path / block_record.FILE).read_text()
+    assert watch.waits() == [], "a process of this host is in no queue"
+    watch._resolved = dataclasses.replace(watch._resolved, provider=SimpleNamespace(type="slurm", clusters=""))
+    assert watch.waits() == ["in the queue: job job-0"]
+    executor.set("1", JobState.RUNNING)
+    watch.look(pending=1)
+    assert watch.waits() == []
 
 
 def test_a_refused_block_is_no_end_while_others_live(watched, capsys):

@@ -62,14 +62,18 @@ def command(
 
     def say(summary: atomic_energies.AtomsSummary) -> str:
         states = summary["multiplicities"]
-        rows = [f"  {e:2} {energy:18.8f} eV, 2S+1 = {states[e]}" for e, energy in summary["energies"].items()]
+        rows = [f"{len(states)} elements -> {runner.name(summary['output'])}"]
         below = {e: atomic_energies.ground_state(e) for e in states}
         below = {e: state for e, state in below.items() if state and states[e] < state}
         if below:
             real = ", ".join(f"{state} for {e}" for e, state in below.items())
             rows.append(f"  2S+1 of the real atom is {real}: this method has no exchange, or too little, that keeps")
             rows.append("  spins parallel (so it is with xTB); the energies are its lowest ones all the same")
-        return "\n".join([f"{len(states)} elements -> {runner.name(summary['output'])}", *rows])
+        return "\n".join(rows)
+
+    def show(summary: atomic_energies.AtomsSummary) -> str:
+        states, energies = summary["multiplicities"], summary["energies"]
+        return "\n".join(f"{e:2} {energy:18.8f} eV, 2S+1 = {states[e]}" for e, energy in energies.items())
 
     runner.perform(
         job, common,
@@ -77,6 +81,7 @@ def command(
         run=lambda workspace: atomic_energies.run(labelling, workspace),
         verdict=options.Limit(0, False).verdict,
         say=say,
+        show=show,
         workspace=atomic_energies.Atoms,
     )  # fmt: skip
 

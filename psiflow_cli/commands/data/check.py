@@ -70,11 +70,10 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
         errors, warnings = (f"{count} {word if count != 1 else word[:-1]}" for word, count in counts.items())
         return f"{_frames(summary['total'])} checked: {errors}, {warnings}"
 
-    def show(summary: stage.Summary) -> None:
+    def show(summary: stage.Summary) -> str:
         import shutil
 
-        for line in table(summary, shutil.get_terminal_size().columns):
-            click.echo(line)
+        return "\n".join(table(summary, shutil.get_terminal_size().columns))
 
     runner.perform(
         job, common, plan=plan, run=run, say=say, workspace=stage.Readable,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @options.trust
 @options.keys
 @options.output("--plot", formats.FIGURE, "Draw predictions against labels; .png, .pdf or .svg.")
+@options.output("--table", formats.ERRORS, "Write the table of errors as CSV, too.", "FILE.csv")
 @click.option("--calibrate", is_flag=True,
     help="Fit the expected errors of a committee to these frames, and keep the result in its bundle.")  # fmt: skip
 @options.max_failed
@@ -31,6 +32,7 @@ def command(
     trust: bool,
     keys: str | None,
     plot: str | None,
+    table: str | None,
     calibrate: bool,
     max_failed: options.Limit,
     common: options.Common,
@@ -47,11 +49,14 @@ def command(
     From then on evaluate and sample also write model_forces_expected_error and model_energy_expected_error, and
     `sample --max-spread` and `select --by committee` look at the expected error of the forces in place of the spread.
 
-    Errors are listed for all frames together, by element and by config_type.
+    The table on stdout (on stderr where the frames go to stdout) has the errors of the energy per atom, the forces and
+    the stress: of all frames, by element, by config_type and, of several FRAMES, by file. --json has them as `errors`,
+    --table writes them as CSV.
 
     \b
     Examples:
       psiflow evaluate test.xyz --model water.model --plot parity.png -o evaluated.xyz
+      psiflow evaluate water.xyz ice.xyz --model water.model --table errors.csv
       psiflow evaluate held-out.xyz --model committee.model --calibrate
     """
     name = options.required(model, "--model")
@@ -63,42 +68,41 @@ def command(
     family = registry.load("models", loaded.family).__name__
     output = common.output or formats.beside(frames, "evaluated")
     settings = {"model": loaded.fingerprint, "keys": keys, "plot": plot}
-    others = [plot] if plot else []
-    settled: dict[str, object] = {}
+    others = [*filter(None, (plot, table))]
+    settled: dict[str, object] = {"table": table} if table else {}
     scales = None
     if calibrate:
         calibration.check_model(loaded)
         others.append(str(loaded.path / bundle.CALIBRATION))
-        settled = {"calibrate": True}
+        settled["calibrate"] = True
     elif scales := bundle.error_scales(loaded):
-        settled = {"calibration": scales}
+        settled["calibration"] = scales
     job = Job("evaluate", frames, output, settings, other_outputs=tuple(others), more_settings=settled)
     job = runner.on_site(job, common, loaded.family)
-    evaluation = stage.Evaluation(
-        job, loaded, family, extxyz.parse_keys(keys) if keys else None, plot, calibrate, scales
-    )
+    read_keys = extxyz.parse_keys(keys) if keys else None
+    evaluation = stage.Evaluation(job, loaded, family, read_keys, plot, table, calibrate, scales)
 
     def plan(workspace: Workspace) -> dict[str, object]:
         seen, _, needed = stage.survey(evaluation, workspace)
         return {"total": len(seen), "todo": len(needed)}
 
     def say(summary: Summary) -> str:
-        table = f"errors\n{summary['table']}" if summary["table"] else "no labels to compare with"
+        files = ", ".join(filter(None, (runner.name(summary["output"]), summary["plot"], summary["table_file"])))
+        unlabelled = "" if summary["errors"] else "; no labels to compare with"
+        return f"{summary['total']} frames evaluated -> {files}{unlabelled}"
+
+    def show(summary: Summary) -> str:
+        tables = [summary["table"]] if summary["table"] else []
         if "spread_table" in summary:
-            what = (
-                "spread of the members, expected error, and"
-                if "calibration" in summary
-                else "spread of the members, and"
-            )
-            table += f"\n{what} error of their mean (root mean squares)\n{summary['spread_table']}"
+            what = "spread of the members, expected error," if "calibration" in summary else "spread of the members,"
+            tables += ["", f"{what} and error of their mean (root mean squares)", summary["spread_table"]]
         if "calibrated" in summary:
-            table += f"\ncalibration -> {summary['calibrated']}"
-        plotted = f", {summary['plot']}" if summary["plot"] else ""
-        return f"{summary['total']} frames evaluated -> {runner.name(summary['output'])}{plotted}; {table}"
+            tables += [f"calibration -> {summary['calibrated']}"]
+        return "\n".join(tables)
 
     try:
         runner.perform(
-            job, common, plan=plan, say=say, verdict=max_failed.verdict,
+            job, common, plan=plan, say=say, show=show, verdict=max_failed.verdict,
             run=lambda workspace: stage.run(evaluation, workspace),
         )  # fmt: skip
     except CannotCreate as error:

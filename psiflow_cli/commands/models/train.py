@@ -60,6 +60,10 @@ def command(
     the best model so far, marked as unfinished, and exits with 75, or the code of the error. It leaves a finished model
     in its place: the unfinished one is then unfinished.model in the run directory.
 
+    While it trains it shows the epoch, the time that is left, the validation RMSE of the energy (E) and the forces (F),
+    the stage, the losses and the learning rate: in a line that fits the terminal, or every 30 s where there is none. At
+    the end come the validation errors of the weights that were kept, on stdout. `psiflow status` shows the same.
+
     With --init, a model is trained further: the energies of isolated atoms and the architecture stay, the learning rate
     is lower, there are fewer epochs, and the training ends when the validation loss falls no more. Structures that it
     knows stay in the part, training or validation, that they were in. --init may name the output itself, so that a
@@ -116,7 +120,7 @@ def command(
 
     runner.perform(
         job, common, plan=plan, run=lambda workspace: stage.run(training, workspace),
-        say=_said,
+        say=_said, show=_errors,
     )  # fmt: skip
 
 
@@ -128,3 +132,14 @@ def _said(summary: Summary) -> str:
         return f"trained {summary['total']} model(s) for {trained} epochs -> {where}"
     done = f"time is up after {trained} of {summary['epochs']} epochs: the best so far -> {where}"
     return f"{done}; run the same command again to go on"
+
+
+def _errors(summary: Summary) -> str:
+    """The validation errors of the weights that were kept, and where the learning curve is."""
+    from psiflow_cli.stages.models import show
+
+    metrics = summary["metrics"]
+    members = [show.member_errors(index, metrics[f"member-{index}"]) for index in range(len(metrics))]
+    curve = os.path.join(summary["output"], "learning-curve.png")
+    drawn = [f"learning curve: {curve}"] if os.path.exists(curve) else []
+    return "\n".join(["validation errors", *show.error_lines(members), *drawn])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from psiflow_cli import options, registry
-from psiflow_cli.console import echo_json, note, problem
+from psiflow_cli.console import detail, echo_json, note, problem, remark
 from psiflow_cli.errors import STOPPED, BadConfig, UsageError
 
 if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wait for them
@@ -83,14 +85,14 @@ def perform(
     say: Callable[[S], str],
     plan: Callable[[W], Mapping[str, object]],
     verdict: Callable[[S], int] = lambda _: 0,
-    show: Callable[[S], None] | None = None,
+    show: Callable[[S], str] | None = None,
     workspace: type[W] | None = None,
 ) -> None:
     """Run a stage and exit with its code.
 
     `run` returns the summary (see `messages.StageSummary`), `plan` says what would be done, and `verdict` is the exit
-    code of a stage that came to its end. `show` prints a result that is no file, and `workspace` is the class of what
-    `run` and `plan` get.
+    code of a stage that came to its end. `show` is the result as a text, "" for none: it goes to stdout, also when the
+    run is up to date, or to stderr where frames have stdout. `workspace` is the class of what `run` and `plan` get.
     """
     from psiflow_cli.runtime.signals import stoppable
     from psiflow_cli.stages.core.workspace import Workspace
@@ -104,6 +106,7 @@ def perform(
             note(f"{job.output if job.output != '-' else job.folder} is up to date")
             summary = cast("S", earlier["summary"])
         else:
+            _detail_place(job)
             summary = run(opened)
         unfinished = bool(summary.get("unfinished"))
         code = STOPPED if unfinished else verdict(summary)
@@ -111,12 +114,40 @@ def perform(
             opened.run.end(code, cast("Summary", summary), finished=not unfinished, retry=bool(summary.get("retry")))
             note(say(summary))
         if summary.get("failed"):
-            _say_failures(cast("StageSummary", summary))
-        opened.copy_to_stdout()
+            _say_failures(cast("StageSummary", summary), job)
+        stdout_is_taken = opened.copy_to_stdout()
         if show and not common.json:
-            show(summary)
+            _show(show(summary), to_stderr=stdout_is_taken)
         _tell_json(common, {"command": job.command, "exit_code": code, "up_to_date": bool(earlier), **summary})
     sys.exit(code)
+
+
+def _detail_place(job: Job) -> None:
+    """With --verbose: what decides the result, where the work is done, and where its logs are."""
+    given = {name: value for name, value in job.settings.items() if value not in (None, "", (), [], {})}
+    detail(f"settings: {', '.join(f'{name}={_short(value)}' for name, value in given.items()) or 'none'}")
+    detail(f"process {os.getpid()} on {os.uname().nodename}; run directory: {job.folder}")
+    if (executor := job.executor) is None:
+        return
+    where = f"{executor.table.type} on the provider {executor.table.provider} ({executor.provider.type})"
+    context = executor.context
+    gpus = f", {len(executor.gpus)} GPUs a node" if executor.gpus else ""
+    dtype = context["dtype"] or "the model's own precision"
+    workers = f"{executor.workers} × {executor.cores} cores{gpus}, {context['device']}, {dtype}"
+    detail(f"site {job.site['name']}: executor {executor.label}, {where}: workers {workers}; Python {executor.python}")
+    detail(f"logs: of tasks {job.folder / 'logs'}, of workers {job.folder / 'parsl'}")
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) < 80 else f"{text[:77]}..."
+
+
+def _show(result: str, to_stderr: bool) -> None:
+    if result and to_stderr:
+        remark(result)
+    elif result:
+        click.echo(result)
 
 
 def tell_up_to_date(common: options.Common, command: str, what: str) -> None:
@@ -130,10 +161,12 @@ def name(output: str) -> str:
     return "stdout" if output == "-" else output
 
 
-def _say_failures(summary: StageSummary) -> None:
+def _say_failures(summary: StageSummary, job: Job) -> None:
     classes = ", ".join(f"{n} {kind}" for kind, n in sorted(summary["failures"].items()))
     where = f" -> {summary['failed_output']}" if summary.get("failed_output") else ""
-    problem(f"{summary['failed']} of {summary['total']} failed: {classes}{where}", summary.get("failed_hint", ""))
+    logs = f"psiflow status {shlex.quote(str(job.folder))} --failures names their logs"
+    hint = "; ".join(filter(None, (summary.get("failed_hint"), logs)))
+    problem(f"{summary['failed']} of {summary['total']} failed: {classes}{where}", hint)
 
 
 def _tell(common: options.Common, plan: Mapping[str, object]) -> None:

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.console import Verbosity, paint
+from psiflow_cli.duration import short
+from psiflow_cli.stages.train import epoch_text
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import BlockStatus, RunStatus
@@ -73,8 +75,8 @@ def _notes(run: RunStatus) -> Iterator[tuple[str, Style]]:
     dim: Style = {"dim": True}
     if run["message"]:
         yield run["message"], {"fg": COLOURS[run["state"]]}
-    if numbers := " ".join(f"{k}={v:.4g}" for k, v in list(run["info"].items())[:4] if isinstance(v, (int, float))):
-        yield numbers, dim
+    if numbers := epoch_text.parts(run["info"]):
+        yield ", ".join(numbers), dim
     if run["lost"]:
         yield f"lost with their worker, and begun again: {run['lost']}", {"fg": "yellow"}
     for executor in dict.fromkeys(block["executor"] for block in run["blocks"]):
@@ -132,14 +134,6 @@ def _broken(note: str, width: int | None) -> list[str]:
 def hours(number: float) -> str:
     """Core-hours with about three digits."""
     return f"{number:.{2 if number < 10 else 1 if number < 100 else 0}f}"
-
-
-def short(seconds: float) -> str:
-    """A time in one unit: `12 s`, `5.3 min`, `3.1 h`, `2.0 d`."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _age(run: RunStatus) -> str:

@@ -129,10 +129,12 @@ def command(
     def say(summary: Summary) -> str:
         files = [runner.name(summary["output"]), *([summary["hessian"]] if summary["hessian"] else [])]
         counts = f"{summary['total'] - summary['failed']} of {summary['total']} frames analysed"
-        table = f"\n{phonons.as_text(summary['harmonic'])}" if summary["harmonic"] else ""
-        return f"{counts} ({summary['computed']} Hessians computed now) -> {', '.join(files)}{table}"
+        return f"{counts} ({summary['computed']} Hessians computed now) -> {', '.join(files)}"
+
+    def show(summary: Summary) -> str:
+        return phonons.as_text(summary["harmonic"]) if summary["harmonic"] else ""
 
     runner.perform(
-        job, common, plan=plan, say=say, verdict=max_failed.verdict,
+        job, common, plan=plan, say=say, show=show, verdict=max_failed.verdict,
         run=lambda workspace: phonons.run(analysis, workspace),
     )  # fmt: skip

@@ -180,6 +180,7 @@ def command(
         run=lambda workspace: stage.run(sampling, workspace),
         verdict=max_failed.verdict,
         say=_said,
+        show=lambda summary: summary["table"],
     )  # fmt: skip
 
 
@@ -217,5 +218,4 @@ def _said(summary: Summary) -> str:
     what = f"{summary['total']} walkers, {summary['steps']} steps ({how})"
     written = [summary.get(option) for option in ("properties", "plot", "final", "stopped")]
     files = [runner.name(summary["output"]), *filter(None, written)]
-    table = f"\n{summary['table']}" if summary["table"] else ""
-    return f"{what}: {summary['frames']} frames -> {', '.join(files)}{table}"
+    return f"{what}: {summary['frames']} frames -> {', '.join(files)}"

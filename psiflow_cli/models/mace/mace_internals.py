@@ -153,6 +153,8 @@ class LogEntry(TypedDict, total=False):
     mode: str  # `opt`: a training batch; `eval`: the validation set; `saved`: psiflow's, an epoch without validation
     epoch: int | None  # None: before the first one
     loss: float
+    lr: float  # this and the next are psiflow's: MACE keeps them to itself
+    stage: int
 
 
 def errors(entry: LogEntry) -> Epoch:

@@ -34,10 +34,15 @@ class _Reader:
         if epoch is not None:
             mean = sum(self.losses) / len(self.losses) if self.losses else None
             # An epoch that a killed trainer finished but could not save comes twice; the last one counts.
-            self.epochs[epoch] = {"epoch": epoch, "loss": mean}
+            self.epochs[epoch] = {"epoch": epoch, "loss": mean, **_pace(entry)}
             if entry.get("mode") == "eval":
                 self.epochs[epoch] |= {"valid_loss": float(entry["loss"])} | errors(entry)
         self.losses.clear()  # also where a trainer starts (no epoch): what it had begun before is not counted
+
+
+def _pace(entry: LogEntry) -> Epoch:
+    pace: Epoch = {"lr": entry["lr"]} if "lr" in entry else {}
+    return {**pace, "stage": entry["stage"]} if "stage" in entry else pace
 
 
 _readers: dict[Path, _Reader] = {}

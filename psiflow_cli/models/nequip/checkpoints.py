@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 from psiflow_cli import atomic_file
 from psiflow_cli.models.nequip import nequip_internals
 from psiflow_cli.models.nequip.files import BEST, EPOCHS, LAST
+from psiflow_cli.worker.training import phase
 from psiflow_cli.worker.training.early_stopping import Stopping, StoppingState, TrainingDone
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Epochs:
 
     def on_fit_start(self, trainer: Trainer, module: NequIPLightningModule) -> None:
         """Look at the clock."""
+        phase.begin(Path(), "training")
         self._stopping.mark()
 
     def on_train_epoch_end(self, trainer: Trainer, module: NequIPLightningModule) -> None:

@@ -232,5 +232,6 @@ def epoch(trainer: Trainer, valid_loss: float) -> Epoch:
         "epoch": int(trainer.current_epoch),
         "loss": values.get("train_loss_epoch/weighted_sum"),
         "valid_loss": valid_loss,
+        "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
     }
     return line | cast("Epoch", {name: value for name, value in errors.items() if math.isfinite(value)})

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.models.nequip import checkpoints, nequip_internals, settings
 from psiflow_cli.models.nequip.files import BEST, CONFIG, EPOCHS, HYDRA, LAST, MODEL, PACKAGE, describe
-from psiflow_cli.worker.training import delivery
+from psiflow_cli.worker.training import delivery, phase
 from psiflow_cli.worker.training.early_stopping import Stopping, TrainingDone
 from psiflow_cli.worker.training.growing_file import cut_torn_line
 
@@ -62,6 +62,7 @@ def _train(config: Mapping[str, object], stopping: Stopping, best: float, argume
 
 def _deliver(config: Mapping[str, object], finished: bool) -> None:
     """Pack the best weights, and note what they are."""
+    phase.begin(Path(), "delivering")
     best = BEST if Path(BEST).is_file() else LAST
     packed = Path(delivery.WEIGHTS, f"part{PACKAGE}")
     packed.parent.mkdir(exist_ok=True)

@@ -67,8 +67,9 @@ class Readable(Workspace):
         except BadData as error:
             self.broken[number] = error
 
-    def copy_to_stdout(self) -> None:
-        """Nothing: there is no output."""
+    def copy_to_stdout(self) -> bool:
+        """There is no output: stdout is for what is said of the frames."""
+        return False
 
 
 class Reading:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import extxyz
-from psiflow_cli.console import Progress, note
+from psiflow_cli.console import Progress, detail, note
 from psiflow_cli.errors import BAD_DATA, NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime.session import Outcome, Session, Task
 from psiflow_cli.site.executor import ResolvedExecutor
@@ -90,13 +90,19 @@ def _describable(workspace: Workspace, work: Work, survey: Survey, results: Resu
 def _compute(
     workspace: Workspace, work: Work, survey: Survey, results: Results, needed: IdSet, executor: ResolvedExecutor
 ) -> None:
+    total = len(survey.distinct)
+    detail(f"{len(needed)} of {total} structures are to be computed; the journal has the others")
     if not needed:
         return
-    total = len(survey.distinct)
     hope = _EarlyStop(work.hopeless)
+
+    def tick() -> None:
+        progress.details = session.waits()
+        progress.tick()
+
     with (
         Progress(total, work.verb, total - len(needed)) as progress,
-        workspace.session(progress.tick, executor) as session,
+        workspace.session(tick, executor) as session,
     ):
         feeder = _Feeder(workspace, work, survey, needed, session)
         while True:
@@ -130,6 +136,7 @@ class _EarlyStop:
         self._enough = enough
         self._count = 0
         self._like: tuple[str, str] | None = None
+        self._log = ""  # of the last failure that has one
 
     def see(self, results: list[Result]) -> None:
         """Note results; raises PsiflowError when there have been enough failures and nothing else."""
@@ -138,11 +145,13 @@ class _EarlyStop:
             if not like[0] or like != (self._like or like):
                 self._enough = 0
             self._like = like
+            self._log = str(result.get("log") or self._log)
             self._count += 1
         if self._enough and self._count >= self._enough:
             kind, message = self._like or ("", "")
             problem = f"stopped: the first {self._count} frames all failed alike: {kind}: {message}"
             hint = "fix the cause, or run it again to go on with the other frames; --max-failed says how many may fail"
+            hint += f"; log: {self._log}" if self._log else ""
             raise PsiflowError(problem, hint, NO_RESOURCES if kind in MACHINE_FAILURES else BAD_DATA)
 
 
@@ -226,4 +235,4 @@ def _failure(task: Task, outcome: Outcome) -> Failure:
         return failure("timeout", outcome.lost, task.hang_log)
     if outcome.lost:
         return failure("worker-lost", f"{outcome.lost} ({task.tries} times)")
-    return failure("out-of-memory" if outcome.error == "out of memory" else "crashed", outcome.error)
+    return failure("out-of-memory" if outcome.error == "out of memory" else "crashed", outcome.error, outcome.log)

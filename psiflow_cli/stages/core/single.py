@@ -42,7 +42,7 @@ def perform(
         seconds, cores = round(outcome.seconds, 3), session.executor.cores
         run.journal.append(journal_file.unit(name, run.request.fingerprint, not outcome.error, seconds, cores))
     if outcome.error:
-        raise PsiflowError(f"{name}: {outcome.error}", f"logs: {logs / 'logs'}")
+        raise PsiflowError(f"{name}: {outcome.error}", f"log: {outcome.log or logs / 'logs'}")
     return outcome.value
 
 

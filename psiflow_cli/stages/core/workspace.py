@@ -187,13 +187,15 @@ class Workspace:
         losses.say(final)
         return count
 
-    def copy_to_stdout(self) -> None:
-        """Copy the result to stdout, if that is where it goes."""
-        if self.job.output == "-":
-            sys.stdout.flush()
-            with self.output.open("rb") as stream:
-                shutil.copyfileobj(stream, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+    def copy_to_stdout(self) -> bool:
+        """Copy the result to stdout, if that is where it goes; returns whether it does."""
+        if self.job.output != "-":
+            return False
+        sys.stdout.flush()
+        with self.output.open("rb") as stream:
+            shutil.copyfileobj(stream, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return True
 
 
 def _readable(name: str) -> None:

@@ -1,9 +1,11 @@
-"""How far predictions are from labels: RMSE, MAE and maximum, over all and by element and `config_type`."""
+"""How far predictions are from labels: RMSE, MAE and maximum, over all, by element, `config_type` and file."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ class Group(TypedDict):
 
     quantity: str  # one of `UNITS`
     unit: str
-    by: str  # `all`, `element` or `config_type`
-    group: str  # the element or `config_type`, or ""
+    by: str  # one of `GROUPS`
+    group: str  # the element, `config_type` or file, or ""
 
 
 class ErrorRow(Group, Errors):
@@ -58,6 +60,7 @@ class Tally:
 
 
 Key = tuple[str, str, str]  # quantity, by what, and group
+GROUPS = ("all", "element", "config_type", "file")
 UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "MPa"}
 _SCALE = {"energy": 1e3, "forces": 1e3, "stress": 160217.6634}
 """From eV, eV/Å and eV/Å³; 1 eV/Å³ is 160.2176634 GPa (CODATA 2018)."""
@@ -69,21 +72,22 @@ class ErrorTable:
     def __init__(self) -> None:
         self._tallies: dict[Key, Tally] = {}
 
-    def add(self, label: Labels, prediction: Prediction, symbols: list[str], config_type: str) -> None:
-        """Compare one frame; what its label lacks is not compared."""
+    def add(self, label: Labels, prediction: Prediction, symbols: list[str], config_type: str, file: str = "") -> None:
+        """Compare one frame; what its label lacks is not compared. `file` is "" where there is one only."""
+        of = (config_type, file)
         if label["energy"] is not None:
             difference = (prediction["energy"] - label["energy"]) / len(symbols) * _SCALE["energy"]
-            self._add("energy", "", config_type, [difference])
+            self._add("energy", "", of, [difference])
         if label["forces"] is not None:
             for symbol, a, b in zip(symbols, label["forces"], prediction["forces"], strict=True):
                 differences = [(y - x) * _SCALE["forces"] for x, y in zip(a, b, strict=True)]
-                self._add("forces", symbol, config_type, differences)
+                self._add("forces", symbol, of, differences)
         if label["stress"] is not None and prediction["stress"] is not None:
             pairs = zip(label["stress"], prediction["stress"], strict=True)
-            self._add("stress", "", config_type, [(y - x) * _SCALE["stress"] for x, y in pairs])
+            self._add("stress", "", of, [(y - x) * _SCALE["stress"] for x, y in pairs])
 
-    def _add(self, quantity: str, element: str, config_type: str, differences: list[float]) -> None:
-        for key in keys(quantity, element, config_type):
+    def _add(self, quantity: str, element: str, of: tuple[str, str], differences: list[float]) -> None:
+        for key in keys(quantity, element, *of):
             self._tallies.setdefault(key, Tally()).add(differences)
 
     def rows(self) -> list[ErrorRow]:
@@ -91,15 +95,15 @@ class ErrorTable:
         return [{**group_of(key), **self._tallies[key].result()} for key in sorted(self._tallies, key=order)]
 
 
-def keys(quantity: str, element: str, config_type: str) -> list[Key]:
+def keys(quantity: str, element: str, config_type: str, file: str = "") -> list[Key]:
     """The groups that a number belongs to: all, and those that are named."""
-    named = [(quantity, by, group) for by, group in (("element", element), ("config_type", config_type)) if group]
-    return [(quantity, "all", ""), *named]
+    named = zip(GROUPS[1:], (element, config_type, file), strict=True)
+    return [(quantity, "all", ""), *((quantity, by, group) for by, group in named if group)]
 
 
 def order(key: Key) -> tuple[int, int, str]:
-    """Where a row stands: overall first, then by element, then by `config_type`."""
-    return list(UNITS).index(key[0]), ("all", "element", "config_type").index(key[1]), key[2]
+    """Where a row stands: overall first, then by element, by `config_type` and by file."""
+    return list(UNITS).index(key[0]), GROUPS.index(key[1]), key[2]
 
 
 def group_of(key: Key) -> Group:
@@ -109,10 +113,29 @@ def group_of(key: Key) -> Group:
 
 
 def as_text(rows: list[ErrorRow]) -> str:
-    """The table as a person reads it, at most 80 columns wide."""
-    lines = [f"{'':24}{'RMSE':>10}{'MAE':>10}{'max':>11}{'number':>9}  unit"]
+    """The table as a person reads it: at most 80 columns wide, but for long names."""
+    width = name_width(rows, 24)
+    lines = [f"{'':{width}}{'RMSE':>10}{'MAE':>10}{'max':>11}{'number':>9}  unit"]
     for row in rows:
-        name = row["quantity"] if row["by"] == "all" else f"  {row['group']}"
         errors = f"{row['rmse']:10.3f}{row['mae']:10.3f}{row['max']:11.3f}"
-        lines.append(f"{name[:23]:24}{errors}{row['count']:9d}  {row['unit']}")
+        lines.append(f"{row_name(row):{width}}{errors}{row['count']:9d}  {row['unit']}")
     return "\n".join(lines)
+
+
+def row_name(row: Group) -> str:
+    """What a row of a text is called: the quantity, or below it the group."""
+    return row["quantity"] if row["by"] == "all" else f"  {row['group']}"
+
+
+def name_width(rows: Sequence[Group], least: int) -> int:
+    """Columns for the names of the rows; none is shortened, or two could not be told from each other."""
+    return max(least, *(len(row_name(row)) + 1 for row in rows))
+
+
+def as_csv(rows: list[ErrorRow]) -> str:
+    """The table for other programs, numbers as they are."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, (*Group.__annotations__, *Errors.__annotations__), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()

@@ -20,7 +20,7 @@ from psiflow_cli.stages.core.model_input import check_elements, predictions
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.evaluate import calibration, uncertainty
-from psiflow_cli.stages.evaluate.error_table import ErrorTable, as_text
+from psiflow_cli.stages.evaluate.error_table import ErrorTable, as_csv, as_text
 from psiflow_cli.stages.plot import figures
 from psiflow_cli.stages.plot.compared import Compared, config_type
 from psiflow_cli.worker.models.expected_error import with_expected_errors
@@ -38,6 +38,7 @@ class Evaluation:
     family: str  # the family's module
     keys: dict[str, str] | None
     plot: str | None
+    table: str | None = None  # a file for the errors, as CSV
     calibrate: bool = False
     scales: ErrorScales | None = None  # of a calibrated committee
 
@@ -105,6 +106,10 @@ def run(evaluation: Evaluation, workspace: Workspace) -> Summary:
         rows, spreads = table.rows(), apart.rows()
         if evaluation.plot and rows:
             _plot(evaluation, workspace, seen, results)
+        if evaluation.table:
+            temporary = workspace.run.temporary(evaluation.table)
+            temporary.write_text(as_csv(rows), encoding="utf-8")
+            workspace.run.publish(temporary, evaluation.table)
         if made:
             calibration.publish(workspace, evaluation.model, made)
     summary = failed_frames.summary(seen, results)
@@ -114,7 +119,7 @@ def run(evaluation: Evaluation, workspace: Workspace) -> Summary:
         **({"spread": spreads, "spread_table": uncertainty.as_text(spreads, curves)} if spreads else {}),
         **({"calibration": curves} if curves else {}),
         **({"calibrated": str(evaluation.model.path / bundle.CALIBRATION)} if made else {}),
-        "output": evaluation.job.output, "plot": evaluation.plot if rows else None,
+        "output": evaluation.job.output, "plot": evaluation.plot if rows else None, "table_file": evaluation.table,
         "retry": failed_frames.retry(summary),
     }  # fmt: skip
 
@@ -133,6 +138,7 @@ def _predicted(
     apart: uncertainty.SpreadTable,
 ) -> Iterator[str]:  # fmt: skip
     """Every frame with its predictions; one that failed keeps its place and says why."""
+    several = len(set(evaluation.job.frames)) > 1
     for key, frame in zip(ids, workspace.frames(), strict=True):
         if key in results.failures:
             failure = cast("Failure", results.of(key))
@@ -141,7 +147,7 @@ def _predicted(
         prediction = with_expected_errors(cast("Prediction", results.of(key)), evaluation.scales)
         label = extxyz.labels(frame, evaluation.keys)
         for each in (table, apart):
-            each.add(label, prediction, frame.symbols, config_type(frame))
+            each.add(label, prediction, frame.symbols, config_type(frame), frame.place.source if several else "")
         yield extxyz.render(
             frame,
             set_info=predicted_frame.info(prediction),

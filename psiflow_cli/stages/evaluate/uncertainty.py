@@ -6,7 +6,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
-from psiflow_cli.stages.evaluate.error_table import UNITS, Group, Key, group_of, keys, order
+from psiflow_cli.stages.evaluate.error_table import (
+    UNITS,
+    Group,
+    Key,
+    group_of,
+    keys,
+    name_width,
+    order,
+    row_name,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -70,26 +79,27 @@ class SpreadTable:
     def __init__(self) -> None:
         self._pairs: dict[Key, _Pairs] = {}
 
-    def add(self, label: Labels, prediction: Prediction, symbols: list[str], config_type: str) -> None:
+    def add(self, label: Labels, prediction: Prediction, symbols: list[str], config_type: str, file: str = "") -> None:
         """Compare one frame; nothing where it has no label, or the model no committee."""
+        of = (config_type, file)
         if "energy_std" not in prediction:
             return
         if label["energy"] is not None:
             values = prediction["energy_std"], abs(prediction["energy"] - label["energy"])
             spread, error = (value / len(symbols) for value in values)
             total = prediction.get("energy_expected_error")
-            self._add("energy", "", config_type, spread, error, None if total is None else total / len(symbols))
+            self._add("energy", "", of, spread, error, None if total is None else total / len(symbols))
         if label["forces"] is not None:
             errors = map(math.dist, label["forces"], prediction["forces"])
             wanted: Sequence[float | None] = prediction.get("forces_expected_error") or [None] * len(symbols)
             for symbol, spread, error, expected in zip(symbols, prediction["forces_std"], errors, wanted, strict=True):
-                self._add("forces", symbol, config_type, spread, error, expected)
+                self._add("forces", symbol, of, spread, error, expected)
 
     def _add(
-        self, quantity: str, element: str, config_type: str, spread: float, error: float, expected: float | None
+        self, quantity: str, element: str, of: tuple[str, str], spread: float, error: float, expected: float | None
     ) -> None:
         scaled = None if expected is None else _MEV * expected
-        for key in keys(quantity, element, config_type):
+        for key in keys(quantity, element, *of):
             self._pairs.setdefault(key, _Pairs()).add(_MEV * spread, _MEV * error, scaled)
 
     def rows(self) -> list[SpreadRow]:
@@ -98,26 +108,29 @@ class SpreadTable:
 
 
 def as_text(rows: list[SpreadRow], curves: Mapping[str, CalibratedQuantity]) -> str:
-    """The table as a person reads it, at most 80 columns wide; of a calibrated committee, with its expected errors."""
+    """The table as a person reads it; at most 80 columns wide, but for long names. Of a calibrated committee, with its
+    expected errors.
+    """
     if curves:
         return "\n".join([*_calibrated(rows), *_curve(curves)])
-    lines = [f"{'':20}{'spread':>10}{'error':>10}{'ratio':>8}{'corr.':>8}{'number':>10}  unit"]
+    width = name_width(rows, 20)
+    lines = [f"{'':{width}}{'spread':>10}{'error':>10}{'ratio':>8}{'corr.':>8}{'number':>10}  unit"]
     for row in rows:
-        name = row["quantity"] if row["by"] == "all" else f"  {row['group']}"
         ratios = (f"{'-':>8}" if each is None else f"{each:8.2f}" for each in (row["ratio"], row["correlation"]))
         numbers = f"{row['spread']:10.3f}{row['error']:10.3f}{''.join(ratios)}{row['count']:10d}"
-        lines.append(f"{name[:19]:20}{numbers}  {row['unit']}")
+        lines.append(f"{row_name(row):{width}}{numbers}  {row['unit']}")
     return "\n".join(lines)
 
 
 def _calibrated(rows: list[SpreadRow]) -> Iterator[str]:
-    yield f"{'':17}{'spread':>10}{'expected':>10}{'error':>10}{'error/exp.':>11}{'number':>10}  unit"
+    width = name_width(rows, 17)
+    yield f"{'':{width}}{'spread':>10}{'expected':>10}{'error':>10}{'error/exp.':>11}{'number':>10}  unit"
     for row in rows:
-        name = row["quantity"] if row["by"] == "all" else f"  {row['group']}"
         expected = row.get("expected")
         cells = f"{'-':>10}" if expected is None else f"{expected:10.3f}"
         ratio = f"{row['error'] / expected:11.2f}" if expected else f"{'-':>11}"
-        yield f"{name[:16]:17}{row['spread']:10.3f}{cells}{row['error']:10.3f}{ratio}{row['count']:10d}  {row['unit']}"
+        numbers = f"{row['spread']:10.3f}{cells}{row['error']:10.3f}{ratio}{row['count']:10d}"
+        yield f"{row_name(row):{width}}{numbers}  {row['unit']}"
 
 
 def _curve(curves: Mapping[str, CalibratedQuantity]) -> Iterator[str]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli import extxyz
 from psiflow_cli.console import note
-from psiflow_cli.errors import BadData, PsiflowError, UsageError
+from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.protocols import KnowsItsVersion, Renders, TriesOut
-from psiflow_cli.runtime.session import Task
+from psiflow_cli.stages.core import single
 from psiflow_cli.stages.core.framewise import Recovery, Work, compute
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results, Survey
@@ -180,12 +180,10 @@ def _of_other_versions(labelling: Labelling, workspace: Workspace, seen: Survey)
         problem = f"{labelling.method.name} cannot say its version"
         raise UsageError(problem, "leave --strict-version out, or give it a code()")
     with workspace.session() as session:
-        session.submit(Task(f"{labelling.method.worker}:code", {"context": workspace.context()}))
-        _, outcome = session.next()
-    if outcome.lost or outcome.error:
-        raise PsiflowError(f"the version of {labelling.method.name} cannot be told: {outcome.lost or outcome.error}")
+        name, payload = f"the version of {labelling.method.name}", {"context": workspace.context()}
+        version = single.perform(workspace, session, f"{labelling.method.worker}:code", payload, name, journal=False)
     stale = IdSet(seen.distinct)
     for _, unit in workspace.run.units(workspace.run.key(labelling.method.fingerprint)):
         if unit["ok"]:  # the last one of a frame counts
-            (stale.add if unit["code"] != outcome.value else stale.discard)(int(unit["id"], 16))
+            (stale.add if unit["code"] != version else stale.discard)(int(unit["id"], 16))
     return stale

@@ -26,16 +26,17 @@ _ERRORS: dict[Quantity, tuple[str, str]] = {
 def facts(model: bundle.Bundle) -> ModelReport:
     """All that is known of a model, in builtins."""
     left_out = ("configuration", "weights", "data", "unfinished")
-    metrics, calibration = _metrics(model.path / "metrics.json"), bundle.calibration(model)
+    metrics, config = _metrics(model.path / "metrics.json"), model.facts.get("configuration", {})
+    calibration = bundle.calibration(model)
     report = {
         "model": str(model.path), **{key: value for key, value in model.facts.items() if key not in left_out},
         "fingerprint": model.fingerprint, "finished": not model.unfinished,
         "size": sum(file.stat().st_size for file in model.path.rglob("*") if file.is_file()),
-        "errors": [_errors(i, metrics.get(f"member-{i}", {})) for i in range(model.facts["members"])],
+        "errors": [member_errors(i, metrics.get(f"member-{i}", {})) for i in range(model.facts["members"])],
         "weights": model.facts["weights"], "data": model.facts.get("data", {}),
         "compiled": sorted(f"{p.parent.parent.name}/{p.stem}" for p in model.path.glob("member-*/compiled/*.json")),
         **({"calibration": calibration} if calibration else {}),
-        "settings": _main_settings(model), "configuration": model.facts.get("configuration", {}),
+        "settings": main_settings(model.family, config), "configuration": config,
     }  # fmt: skip
     return cast("ModelReport", report)
 
@@ -49,22 +50,22 @@ def _metrics(path: Path) -> Config:
     return metrics if isinstance(metrics, dict) else {}
 
 
-def _errors(member: int, metrics: Config) -> MemberErrors:
+def member_errors(member: int, metrics: Config) -> MemberErrors:
     """Validation errors of the weights that were kept, and of which epoch they are."""
     taken = metrics if any(key.startswith("rmse_") for key in metrics) else metrics.get("last", {})
     found: MemberErrors = {"member": member, "epoch": taken.get("epoch"), "epochs": metrics.get("epochs")}
     for quantity, (ending, _) in _ERRORS.items():
-        errors = {kind: taken[f"{kind}_{ending}"] for kind in ("rmse", "mae") if f"{kind}_{ending}" in taken}
+        measured = {kind: taken.get(f"{kind}_{ending}") for kind in ("rmse", "mae")}
+        errors = {kind: value for kind, value in measured.items() if value is not None}  # null: not a number
         if errors:
             found[quantity] = errors
     return found
 
 
-def _main_settings(model: bundle.Bundle) -> dict[str, object]:
-    """The settings that its family calls the main ones, else those that are no tables."""
-    config = model.facts.get("configuration", {})
+def main_settings(of: str, config: Config) -> dict[str, object]:
+    """The settings that a family calls the main ones, else those that are no tables."""
     try:
-        family = registry.load("models", model.family)
+        family = registry.load("models", of)
         names = family.MAIN_SETTINGS if isinstance(family, HasMainSettings) else ()
     except PsiflowError:  # of another psiflow
         names = ()
@@ -102,7 +103,7 @@ def as_text(report: ModelReport) -> str:
     }
     width = max(map(len, rows))
     lines = [f"{name:{width}}  {value}" for name, value in rows.items()]
-    lines += ["", "validation errors", *_error_lines(report["errors"])]
+    lines += ["", "validation errors", *error_lines(report["errors"])]
     lines += ["", "main settings (all of them: --json)"]
     lines += [f"  {name} = {_short(value)}" for name, value in report["settings"].items()]
     return "\n".join(lines)
@@ -133,25 +134,25 @@ def _members(report: ModelReport) -> str:
     return f"{report['members']} ({seeds}{how})"
 
 
-def _error_lines(members: list[MemberErrors]) -> list[str]:
+def error_lines(members: list[MemberErrors]) -> list[str]:
     """A table with a row for each member: RMSE / MAE of each quantity that the trainer has measured."""
     measured = [quantity for quantity in _ERRORS if any(quantity in member for member in members)]
     if not measured:
         return ["  none are known"]
-    titles = "".join(f"{f'{quantity} / {_ERRORS[quantity][1]}':>22}" for quantity in measured)
+    titles = "".join(f"{f'{quantity} / {_ERRORS[quantity][1]}':>20}" for quantity in measured)
     lines = [
         f"  {'member':8}{'epoch':>6}{titles}",
-        f"  {'':14}{'RMSE        MAE':>22}" + f"{'RMSE        MAE':>22}" * (len(measured) - 1),
+        f"  {'':14}{'RMSE       MAE':>20}" + f"{'RMSE       MAE':>20}" * (len(measured) - 1),
     ]
     for member in members:
-        cells = "".join(f"{_cell(member.get(quantity, {})):>22}" for quantity in measured)
+        cells = "".join(f"{_cell(member.get(quantity, {})):>20}" for quantity in measured)
         epoch = "?" if member["epoch"] is None else member["epoch"]
         lines.append(f"  {member['member']:<8}{epoch:>6}{cells}")
     return lines
 
 
 def _cell(errors: dict[str, float]) -> str:
-    return "".join(f"{errors[kind]:11.3f}" if kind in errors else f"{'-':>11}" for kind in ("rmse", "mae"))
+    return "".join(f"{errors[kind]:10.3f}" if kind in errors else f"{'-':>10}" for kind in ("rmse", "mae"))
 
 
 def _short(value: object) -> str:

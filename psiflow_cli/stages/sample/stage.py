@@ -6,7 +6,7 @@ from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from psiflow_cli.console import Progress
+from psiflow_cli.console import Progress, detail
 from psiflow_cli.runtime import journal
 from psiflow_cli.runtime.request import fingerprint as fingerprint_of
 from psiflow_cli.runtime.session import Outcome, Session, Task
@@ -46,6 +46,7 @@ def run(sampling: Sampling, workspace: Workspace) -> Summary:
             if remembered is None:
                 plan = engines.measured_plan(sampling, workspace, session, all_walkers, names, fingerprint)
                 groups = _groups(sampling, workspace, plan, all_walkers, fingerprint)
+            detail(f"engine {plan.engine}, {plan.batch} walkers together: {_why(sampling, names, remembered)}")
             _move(sampling, workspace, session, plan, groups, fingerprint, progress)
         recorded = [Recorded(w, group.folder, sampling.scales) for group in groups for w in group.members]
         recorded.sort(key=lambda path: path.walker.number)
@@ -58,6 +59,15 @@ def run(sampling: Sampling, workspace: Workspace) -> Summary:
         **published, "steps": sampling.steps, "engine": plan.engine, "batch": plan.batch,
         "output": workspace.job.output, "retry": any(stop["kind"] == "worker-lost" for stop in stops.values()),
     }  # fmt: skip
+
+
+def _why(sampling: Sampling, names: list[str], remembered: Plan | None) -> str:
+    """Why the walkers are moved in this way."""
+    if sampling.engine != "auto":
+        return "asked for by --engine"
+    if len(names) == 1:
+        return "no other engine can do this"
+    return "as an earlier run had it" if remembered else f"the fastest of {', '.join(names)}, or there is one walker"
 
 
 def _groups(

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, cast
 from psiflow_cli import bundle, extxyz, registry, toml
 from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError
-from psiflow_cli.runtime.session import Session, Task
+from psiflow_cli.runtime.session import Session
+from psiflow_cli.stages.core import single
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.stages.plot import figures
 from psiflow_cli.stages.plot.curves import of_training, stage_two
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Curve, Epoch, MemberMetrics, TrainedMember, TrainingFacts
+    from psiflow_cli.messages import Epoch, MemberMetrics, TrainedMember, TrainingFacts
 
 KEPT_BYTES = 200 * 2**20
 """Training data of at most this size are kept with the model, compressed, for a later training that starts from it."""
@@ -63,7 +64,9 @@ def publish(
             if not session.pending:
                 start = stage_two(registry.load("models", facts["family"]), facts["configuration"])
                 drawn = of_training(Path(output).name, curves, metrics, start)
-                _draw(session, drawn, folder / "learning-curve.png")
+                path = str((folder / "learning-curve.png").absolute())
+                payload = {"curves": drawn, "path": path, "sheets": figures.sheets()}
+                single.perform(workspace, session, figures.CURVES, payload, "the learning curve", journal=False)
         tables = {"data": _keep_data(folder, files), "weights": weights}
         (folder / "model.toml").write_text(toml.dumps({**facts, **tables}))
         bundle.load(str(folder))
@@ -119,11 +122,3 @@ def _keep_data(folder: Path, files: dict[str, str]) -> dict[str, str]:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _draw(session: Session, curves: list[Curve], path: Path) -> None:
-    payload = {"curves": curves, "path": str(path.absolute()), "sheets": figures.sheets()}
-    session.submit(Task(figures.CURVES, payload))
-    _, outcome = session.next()
-    if outcome.lost or outcome.error:
-        raise PsiflowError(f"the learning curve could not be drawn: {outcome.lost or outcome.error}")

@@ -76,9 +76,10 @@ class Committee:
                     waiting.append(member)
                     continue
             if outcome.lost or outcome.error:
+                log = outcome.log or member.folder
                 raise PsiflowError(
                     f"training of member {member.index} ended: {outcome.lost or outcome.error}",
-                    f"its logs: {member.folder}; run the same command again to go on from its last checkpoint",
+                    f"logs: {log}; run the same command again to go on from its last checkpoint",
                     NO_RESOURCES if outcome.lost else BUG,
                 )
             self.trained[member.index] = outcome.value

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli import __version__, extxyz
-from psiflow_cli.console import note
+from psiflow_cli.console import detail, note
 from psiflow_cli.errors import PsiflowError
 from psiflow_cli.runtime.request import fingerprint
 from psiflow_cli.site import environments
 from psiflow_cli.stages.core import retention
 from psiflow_cli.stages.core.workspace import Workspace
+from psiflow_cli.stages.models import show
 from psiflow_cli.stages.train import bundling, dataset, initial_model
 from psiflow_cli.stages.train.committee import Committee, Member
 from psiflow_cli.stages.train.preparation import Prepared, prepare
@@ -40,6 +42,8 @@ def run(training: Training, workspace: Workspace) -> Summary:
         folder = workspace.job.folder / "work" / workspace.run.key(fingerprint(what))
         retention.unmark(folder)
         members = [_member(training, prepared, files, folder, index) for index in range(training.members)]
+        for text in _details(training, prepared, members):
+            detail(text)
         key = workspace.run.key(fingerprint([*what, training.members]))
         watching = Watch(training.module, workspace, members, key, epochs)
         with watching as watch, workspace.session(watch.tick) as session:
@@ -75,6 +79,21 @@ def _deliver(
         "total": training.members, "failed": 0, "output": output, "unfinished": bool(facts.get("unfinished")),
         "trained_epochs": facts["epochs"], "metrics": metrics,
     }  # fmt: skip
+
+
+def _details(training: Training, prepared: Prepared, members: list[Member]) -> Iterator[str]:
+    """What was decided, and where the trainers have their logs."""
+    train, valid = (prepared.data.count(part) for part in ("train", "valid"))
+    share = training.valid if training.valid_file else f"the share {training.valid} of the data"
+    yield f"{train} frames to train on, {valid} to validate with ({share})"
+    energies = prepared.e0s
+    named = energies if isinstance(energies, str) else ", ".join(f"{e} {x:.6f}" for e, x in energies.items()) + " eV"
+    given = "--e0s" if training.e0s is not None else "the data, or the model to start from"
+    yield f"atomic energies, of {given}: {named}"
+    settings = show.main_settings(training.arch, prepared.config)
+    yield "the trainer's main settings: " + ", ".join(f"{name}={value}" for name, value in settings.items())
+    yield f"of these by --config or --set: {', '.join(dict.fromkeys((*training.config, *training.settings))) or 'none'}"
+    yield from (f"member {member.index} is trained in {member.folder}, where its logs are" for member in members)
 
 
 def _write(workspace: Workspace, prepared: Prepared) -> dict[str, str]:

@@ -19,7 +19,7 @@ from psiflow_cli.errors import BAD_DATA, STOPPED
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import hardware
 from psiflow_cli.worker.process import subprocesses
-from psiflow_cli.worker.training import delivery, stop_request, trainer_log
+from psiflow_cli.worker.training import delivery, phase, stop_request, trainer_log
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context, Epoch, TrainedMember, TrainingJob
@@ -67,6 +67,7 @@ class Trainer:
         self._forget_other(folder, job, data(job) | ({"init": init} if init else {}))
         there = delivery.read(folder)
         if not (there and there["finished"]):
+            phase.begin(folder, "preparing")
             prepare(folder, job, context)
             self._run(folder, context, until)
         result = delivered(folder)
@@ -125,7 +126,7 @@ class Trainer:
             return
         if outcome.timed_out:
             problem = "the walltime of the task was up before there was a model"
-            raise Fatal(problem, "run the same command again to go on", STOPPED)
+            raise Fatal(problem, f"run the same command again to go on; its log: {folder / log}", STOPPED)
         if outcome.out_of_memory or outcome.returncode != 0:
             raise trainer_log.failure(folder / log, outcome, self.causes)
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import atomic_file
 from psiflow_cli.models.mace.trainer.internals import TrainerParts, TrainerState
+from psiflow_cli.worker.training import phase
 from psiflow_cli.worker.training.early_stopping import Stopping, StoppingState, TrainingDone
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class Checkpoints:
 
     def begin(self, parts: TrainerParts) -> None:
         """Take hold of the trainer's parts, and put back what MACE's checkpoints lack."""
+        phase.begin(Path(), "training")
         self._parts = parts
         saved = self._resumed
         if saved is None:
@@ -176,5 +178,6 @@ class Checkpoints:
 
     def finish(self, complete: bool) -> None:
         """From now on, `load_latest` gives the best weights; `complete`: no epoch is left to train."""
+        phase.begin(Path(), "delivering")
         self._trained = True
         self.is_finished = complete or not self._stopping.out_of_time

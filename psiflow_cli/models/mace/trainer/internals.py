@@ -138,7 +138,7 @@ def _staged(train: Callable[..., None]) -> Callable[..., None]:
 
         def listen(entry: LogEntry) -> None:
             checkpoints.see(entry)
-            log(entry)
+            log({**entry, **_pace(entry, its, checkpoints.stage)})
 
         its.logger.log = listen
         device = its.device if arguments.get("distributed") else None
@@ -165,6 +165,14 @@ def _staged(train: Callable[..., None]) -> Callable[..., None]:
         checkpoints.finish(is_last and complete)
 
     return run
+
+
+def _pace(entry: LogEntry, its: SimpleNamespace, stage: int) -> LogEntry:
+    """The learning rate and the stage of a finished epoch, which MACE keeps to itself."""
+    if entry.get("mode") == "opt" or entry.get("epoch") is None:
+        return {}
+    pace: LogEntry = {"lr": float(its.optimizer.param_groups[0]["lr"])}
+    return pace if its.swa is None else {**pace, "stage": stage + 1}
 
 
 class _Epochs:

@@ -1,0 +1,116 @@
+"""What a person sees on stderr: the progress line on terminals of any width, and what is told in between."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from psiflow_cli import console
+from psiflow_cli.console import Progress
+from tests.commands.terminal import Terminal
+
+DETAILS = ["E 12.3 meV/atom", "F 145 meV/Å", "stage one", "loss 0.0123", "validation loss 0.0456", "lr 0.01"]
+
+
+class Clock:
+    """Time that stands still unless it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(console, "time", clock)
+    return clock
+
+
+def training(clock: Clock) -> Progress:
+    """Thirty epochs of 200, after a long wait; a thousand of such epochs take an hour."""
+    progress = Progress(200, "epoch")
+    clock.now += 500
+    progress.start()
+    for _ in range(30):
+        clock.now += 3.6
+        progress.update()
+    progress.details = DETAILS
+    return progress
+
+
+@pytest.mark.parametrize("width", range(20, 201, 4))
+def test_a_line_fits_the_terminal_and_the_least_important_parts_go_first(clock: Clock, width: int) -> None:
+    parts = ["epoch 30/200", "10.2 min left", *DETAILS]
+    line = training(clock).line(width)
+    assert len(line) <= width
+    told = line.partition(" [")[0].split(", ")
+    assert told == parts[: len(told)]
+    if len(told) < len(parts):
+        assert len(line) + 2 + len(parts[len(told)]) > width, "there is room for one more"
+    if width >= 60:
+        assert "meV/atom" in line
+        assert "meV/Å" in line
+
+
+def test_time_left_is_told_once_something_was_done(clock: Clock) -> None:
+    progress = Progress(4, "frames")
+    clock.now += 10
+    assert progress.line(15) == "frames 0/4"
+    assert progress.line(25) == "frames 0/4 [------------]"
+    progress.update()
+    assert progress.line(30) == "frames 1/4, 30 s left"
+
+
+def test_a_wait_before_the_first_of_two_does_not_count(clock: Clock) -> None:
+    progress = Progress(4, "frames")
+    for seconds in (1000, 5):
+        clock.now += seconds
+        progress.update()
+    assert progress.line(30) == "frames 2/4, 10 s left"
+    clock.now += 4
+    assert "6 s left" in progress.line(30)
+    progress.update(2, failed=1)
+    assert progress.line(30) == "frames 4/4, 1 failed"
+
+
+def test_a_pipe_gets_a_line_every_thirty_seconds_with_all_there_is(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress(4, "frames") as progress:
+        progress.details = DETAILS
+        for _ in range(4):
+            clock.now += 20
+            progress.update()
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("psiflow: frames 2/4, ")
+    assert first.endswith(", ".join(DETAILS))
+    assert second.startswith("psiflow: frames 4/4, ")
+
+
+PROGRAM = """
+import sys, time
+from psiflow_cli.console import Progress, note
+with Progress(3, "frames") as progress:
+    for number in range(3):
+        progress.details = ["a detail " * 9]
+        progress.update()
+        note(f"note {number}")
+        time.sleep(0.15)
+        progress.tick()
+"""
+
+
+def test_notes_and_the_line_do_not_run_into_each_other() -> None:
+    """As a terminal would show it: what is after the last carriage return or erasure of each line."""
+    terminal = Terminal("-c", PROGRAM, program=sys.executable, columns=60)
+    code, text = terminal.end()
+    assert code == 0
+    lines = text.replace("\x1b[K", "").split("\n")
+    drawn = [line.split("\r")[-1] for line in lines]
+    assert drawn[:3] == ["psiflow: note 0", "psiflow: note 1", "psiflow: note 2"]
+    assert drawn[3].startswith("frames 3/3")
+    assert max(len(part) for line in lines for part in line.split("\r")) < 60
