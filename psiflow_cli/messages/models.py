@@ -30,7 +30,20 @@ class TrainingData(TypedDict):
     weighted: str  # where a frame counts more or less than others, or ""
     e0s: dict[str, float] | str  # eV by symbol; or `average`; or `init`: those of the model file to start from
     dtype: NotRequired[str]  # if the site asks for one
+    size: NotRequired[str]  # which of psiflow's own defaults: one of `protocols.model.SIZES`
+    as_given: NotRequired[
+        bool
+    ]  # the user's configuration file is taken as it is: nothing but what psiflow owns is added
+    valid_stress: NotRequired[bool]  # at least one validation frame has a stress
     init: NotRequired[Config]  # the configuration of the model to start from; empty for a bare model file
+
+
+class NamedFile(TypedDict):
+    """A file to read that a trainer's configuration names."""
+
+    setting: str
+    name: str
+    module: bool  # a Python module or package of the user's, by its first name: without a file it must be installed
 
 
 class TrainingJob(TypedDict):
@@ -42,6 +55,7 @@ class TrainingJob(TypedDict):
     config: Config
     seed: int
     init: NotRequired[str]  # a member's folder, or a trainer's bare model file, to start from
+    files: NotRequired[dict[str, str]]  # absolute paths of the files that the configuration names, by the name there
     seconds: NotRequired[float | None]  # how long it may take
 
 
@@ -74,6 +88,7 @@ class TrainerFacts(ModelFacts):
     trainer: str  # name and version
     epoch: int  # of the weights
     finished: bool  # False if the clock ended the training
+    configuration: NotRequired[Config]  # all that the trainer used, its own defaults included, less paths
 
 
 class TrainedMember(TrainerFacts):

@@ -9,7 +9,9 @@ from psiflow_cli.models.nequip import (
     MAIN_SETTINGS,
     calculator,
     epochs,
+    named_files,
     notes,
+    packages,
     predict,
     progress,
     torchsim,
@@ -46,6 +48,6 @@ def export(members: list[str], target: str, form: str, folder: str, context: Con
 
 __all__ = [
     "COMPILES", "EXPORTS", "EXTRA", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
-    "calculator", "compile", "epochs", "export", "features", "notes", "plan", "predict", "progress",
-    "torchsim", "train",
+    "calculator", "compile", "epochs", "export", "features", "named_files", "notes", "packages", "plan", "predict",
+    "progress", "torchsim", "train",
 ]  # fmt: skip

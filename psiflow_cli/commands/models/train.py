@@ -10,6 +10,7 @@ import click
 from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles, runner
 from psiflow_cli.errors import UsageError
+from psiflow_cli.protocols import SIZES
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Summary
@@ -31,7 +32,13 @@ def _valid(value: str) -> str:
 @options.file(
     "--e0s", "Energies of isolated atoms (eV) [default: those of one-atom frames in the data].", "FILE|DICT|average"
 )
-@options.file("--config", "The trainer's own configuration, YAML or TOML.")
+@options.choice(
+    "--size",
+    tuple(SIZES),
+    None,
+    "Of the model, without --config [default: small, medium from 1000 frames, large from 10000].",
+)
+@options.file("--config", "The trainer's own configuration, YAML or TOML, taken as it is.")
 @options.settings
 @options.keys
 @options.file("--init", "Start from this model, of the same family.", "BUNDLE|FILE")
@@ -55,9 +62,13 @@ def command(
 ) -> None:
     """Train a model on FRAMES with the family's own trainer, and write a model bundle.
 
-    Single settings (--set) win over --config, both in the trainer's own names. Run the same command again to go on from
-    the last checkpoint. A training whose time is up (--deadline, or the walltime of its task) stops after an epoch,
-    writes the best model so far, marked as unfinished, and exits with 75.
+    Without --config, psiflow's own defaults for the --size of the model are used, and printed. To a --config nothing is
+    added but data, seed, device, atomic energies and names of files: what it leaves out is the trainer's own default.
+    Single settings (--set) win over both, all in the trainer's own names. Files that a configuration names are looked
+    for in the working directory, then beside the configuration.
+
+    Run the same command again to go on from the last checkpoint. A training whose time is up (--deadline, or the
+    walltime of its task) stops after an epoch, writes the best model so far, marked as unfinished, and exits with 75.
 
     With --init, a model is trained further: the energies of isolated atoms and the architecture stay, the learning rate
     is lower, there are fewer epochs, and the training ends when the validation loss falls no more. Structures that it
@@ -100,10 +111,10 @@ def command(
         module=module,
         e0s=energies,
         config=trainers_file.read(config),
-        config_file=config or "",
         init=first,
         **more,
     )
+    training.check()
     job = runner.on_site(training.job(frames, os.path.normpath(output)), common, family, "train")
 
     def plan(workspace: Workspace) -> dict[str, object]:

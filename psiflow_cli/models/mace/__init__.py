@@ -5,7 +5,7 @@ from __future__ import annotations
 from psiflow_cli.models.mace.export import EXPORTS, WHOLE_COMMITTEES, export
 from psiflow_cli.models.mace.features import features
 from psiflow_cli.models.mace.inference import calculator, predict
-from psiflow_cli.models.mace.plan import epochs, notes, plan
+from psiflow_cli.models.mace.plan import epochs, named_files, notes, packages, plan
 from psiflow_cli.models.mace.progress import progress
 from psiflow_cli.models.mace.torchsim import torchsim
 from psiflow_cli.models.mace.training import train
@@ -20,5 +20,6 @@ MAIN_SETTINGS = (
 
 __all__ = [
     "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY", "WHOLE_COMMITTEES",
-    "calculator", "epochs", "export", "features", "notes", "plan", "predict", "progress", "torchsim", "train",
+    "calculator", "epochs", "export", "features", "named_files", "notes", "packages", "plan", "predict", "progress",
+    "torchsim", "train",
 ]  # fmt: skip

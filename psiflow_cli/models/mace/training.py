@@ -11,7 +11,7 @@ from psiflow_cli.models.mace.files import CONFIG, FACTS, LOG, MODELS, RESULTS, W
 from psiflow_cli.models.mace.inference import weights_file
 from psiflow_cli.models.mace.labels import relabel
 from psiflow_cli.models.mace.mace_internals import CAUSES
-from psiflow_cli.models.mace.options import FLAGS
+from psiflow_cli.models.mace.options import FILES, FLAGS
 from psiflow_cli.models.mace.progress import progress
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import hardware
@@ -44,16 +44,20 @@ def _prepare(folder: Path, job: TrainingJob, context: Context) -> None:
         if not frames[part]:
             raise Fatal(f"{source}: no frames besides isolated atoms", "give labelled frames", BAD_DATA)
     config = {key: value for key, value in job["config"].items() if key not in FLAGS or value}
+    if config.get("batch_size", 10) > frames["train"]:
+        problem = (
+            f"batch_size {config.get('batch_size', 10)} is larger than the training set ({frames['train']} frames)"
+        )
+        raise Fatal(problem, "MACE drops incomplete batches: use a smaller batch_size", BAD_DATA)
     if job.get("init"):
         config |= {"foundation_model": str(weights_file(job["init"])), "multiheads_finetuning": False}
+    config |= {key: job["files"][config[key]] for key in FILES if config.get(key) in job.get("files", {})}
     config |= {
         "name": "mace", "work_dir": ".", "model_dir": MODELS, "train_file": "train.xyz",
         "valid_file": "valid.xyz", "energy_key": "REF_energy", "forces_key": "REF_forces",
-        "stress_key": "REF_stress", "batch_size": min(config.get("batch_size", 10), frames["train"]),
-        "seed": job["seed"], "device": hardware.device(context),
+        "stress_key": "REF_stress", "seed": job["seed"], "device": hardware.device(context),
     }  # fmt: skip
     if hardware.gpus(context) > 1:
         config |= {"distributed": True, "launcher": "torchrun"}
-    config.setdefault("default_dtype", context.get("dtype") or "float64")
     # A JSON value on each line is YAML, and needs no package to write.
     (folder / CONFIG).write_text("".join(f"{key}: {json.dumps(config[key])}\n" for key in sorted(config)))

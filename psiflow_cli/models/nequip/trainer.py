@@ -69,6 +69,7 @@ def _deliver(config: Mapping[str, object], finished: bool) -> None:
         "trainer": _trainer(config),
         "epoch": checkpoints.read(Path(best))["metrics"]["epoch"],
         "finished": finished,
+        "configuration": {**config},
     }
     Path(FACTS).write_text(json.dumps(facts))
     packed.replace(WEIGHTS)

@@ -63,13 +63,17 @@ def _main_settings(model: bundle.Bundle) -> dict[str, object]:
     """The settings that its family calls the main ones, else those that are no tables."""
     config = model.facts.get("configuration", {})
     try:
-        family = registry.load("models", model.family)
-        names = family.MAIN_SETTINGS if isinstance(family, HasMainSettings) else ()
+        chosen = main_settings(registry.load("models", model.family), config)
     except PsiflowError:  # of another psiflow
-        names = ()
-    values = {name.rpartition(".")[2]: _at(config, name) for name in names}
-    chosen = {name: value for name, value in values.items() if value is not None}
+        chosen = {}
     return chosen or {name: value for name, value in config.items() if not isinstance(value, (dict, list))}
+
+
+def main_settings(family: object, config: Mapping[str, object]) -> dict[str, object]:
+    """The settings that a family calls the main ones, as far as a configuration has them."""
+    names = family.MAIN_SETTINGS if isinstance(family, HasMainSettings) else ()
+    values = {name.rpartition(".")[2]: _at(config, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _at(config: Mapping[str, object], name: str) -> object:

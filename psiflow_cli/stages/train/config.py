@@ -1,21 +1,77 @@
-"""The trainer's own configuration file, YAML or TOML."""
+"""The trainer's own configuration file, YAML or TOML, and the files that it names."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli import toml
-from psiflow_cli.errors import BadConfig, NoInput
+from psiflow_cli.errors import BadConfig, BadSettings, NoInput, PsiflowError
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Config
+    from yaml import Node
+
+    from psiflow_cli.messages import Config, NamedFile
 
 
-def read(config: str | None) -> Config:
+@dataclass(frozen=True)
+class TrainersFile:
+    """What is in a configuration file, and where."""
+
+    name: str = ""  # as the user calls it; empty for no file
+    table: Config = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """The line of each setting; its key has dots where it is inside of tables."""
+
+    def refused(self, error: BadSettings, single: Mapping[str, str]) -> PsiflowError:
+        """The same error, with the place of each setting that is in the file and not among the `single` ones."""
+        placed, any_here = [], False
+        for refusal in error.refusals:
+            here = "" if _named(refusal.key, single) else self._place(refusal.key)
+            any_here = any_here or bool(here)
+            placed.append(refusal._replace(problem=f"{here}{refusal.problem}"))
+        whole = BadSettings(placed)
+        return BadConfig(whole.message, whole.hint) if any_here else whole
+
+    def _place(self, key: str) -> str:
+        """`file:line: ` of a setting, or of the table that it is missing in; empty if it is not in the file."""
+        name = _named(key, self.lines)
+        return f"{self.name}:{self.lines[name]}: " if name else f"{self.name}: " if _named(key, self.table) else ""
+
+    def find(self, named: NamedFile, single: Mapping[str, str]) -> Path | None:
+        """The file that a setting names: from the working directory, as the trainer reads it, or beside this file.
+
+        None for a Python module that is not there. Raises NoInput for any other file that is not.
+        """
+        folders = [Path(), *([Path(self.name).parent] if self.name else [])]
+        endings = (".py", "/__init__.py") if named["module"] else ("",)
+        for folder in folders:
+            for ending in endings:
+                path = folder / f"{named['name']}{ending}"
+                if path.is_file():
+                    return path.parent if ending.startswith("/") else path
+        if named["module"]:
+            return None
+        place = "" if _named(named["setting"], single) else self._place(named["setting"])
+        looked = " or ".join(dict.fromkeys(str(folder.absolute()) for folder in folders))
+        raise NoInput(f"{place}{named['setting']}: {named['name']}: no such file in {looked}", "check its name")
+
+
+def _named(key: str, names: Mapping[str, object]) -> str:
+    """The name by which a user gave a setting: with or without the tables that it is inside of, or as one of these."""
+    for name in names:
+        if key == name or key.endswith(f".{name}") or name.endswith(f".{key}"):
+            return name
+    tables = [name for name in names if key.startswith(f"{name}.") or f".{name}." in key]
+    return max(tables, key=len, default="")
+
+
+def read(config: str | None) -> TrainersFile:
     """The trainer's configuration file, YAML or TOML by suffix."""
     if config is None:
-        return {}
+        return TrainersFile()
     path = Path(config)
     try:
         text = path.read_text(encoding="utf-8")
@@ -23,27 +79,57 @@ def read(config: str | None) -> Config:
         raise NoInput(f"{config}: {error.strerror}", "check its name and the working directory") from None
     except UnicodeDecodeError as error:
         raise BadConfig(f"{config}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
-    data = _parse_toml(config, text) if path.suffix == ".toml" else _parse_yaml(config, text)
+    is_toml = path.suffix == ".toml"
+    data, lines = (_parse_toml if is_toml else _parse_yaml)(config, text)
     if not isinstance(data, dict):
         raise BadConfig(f"{config}: not a table of settings", "one `name: value` a line, in the trainer's own names")
-    return data
+    return TrainersFile(config, {str(key): value for key, value in data.items()}, lines)
 
 
-def _parse_toml(name: str, text: str) -> Config:
+def _parse_toml(name: str, text: str) -> tuple[object, dict[str, int]]:
     try:
-        return toml.loads(text)
+        data = toml.loads(text)
     except toml.TOMLDecodeError as error:
         what, hint = toml.explain(name, text, error)
         raise BadConfig(what, hint or "YAML is read from files that do not end in .toml") from None
+    lines: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.strip()
+        if words.startswith("["):
+            table = words.strip("[]# ") + "."
+            lines.setdefault(table[:-1], number)
+        elif "=" in words and not words.startswith("#"):
+            lines.setdefault(table + words.partition("=")[0].strip().strip("\"'"), number)
+    return data, lines
 
 
-def _parse_yaml(name: str, text: str) -> object:
+def _parse_yaml(name: str, text: str) -> tuple[object, dict[str, int]]:
     import yaml
 
     try:
-        return yaml.safe_load(text)
+        data = yaml.safe_load(text)
+        node = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error)
         place = f"{name}:{mark.line + 1}" if mark else name
         raise BadConfig(f"{place}: not valid YAML: {' '.join(what.split())}", "TOML is read from *.toml") from None
+    lines: dict[str, int] = {}
+    for key, line in _keys(node):
+        if key in lines:
+            raise BadConfig(f"{name}:{line}: {key}: also in line {lines[key]}", "keep one of them")
+        lines[key] = line
+    return {} if data is None else data, lines
+
+
+def _keys(node: Node | None, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Every key of a YAML file with its line, the keys of inner tables with dots."""
+    from yaml import MappingNode
+
+    if not isinstance(node, MappingNode):
+        return
+    for key, value in node.value:
+        if key.value != "<<":  # merged from another table, whose keys may come twice
+            yield f"{prefix}{key.value}", key.start_mark.line + 1
+            yield from _keys(value, f"{prefix}{key.value}.")

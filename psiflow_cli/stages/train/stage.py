@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli import __version__, extxyz
 from psiflow_cli.console import note
-from psiflow_cli.runtime.request import fingerprint
+from psiflow_cli.protocols import NeedsMore
+from psiflow_cli.runtime.request import fingerprint, sha256
 from psiflow_cli.site import environments
 from psiflow_cli.stages.core import retention
 from psiflow_cli.stages.core.workspace import Workspace
@@ -19,7 +22,7 @@ from psiflow_cli.stages.train.progress import Watch
 from psiflow_cli.stages.train.request import Training
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Summary, TrainedMember, TrainingFacts, TrainingJob
+    from psiflow_cli.messages import Context, Summary, TrainedMember, TrainingFacts, TrainingJob
 
 
 def run(training: Training, workspace: Workspace) -> Summary:
@@ -27,14 +30,18 @@ def run(training: Training, workspace: Workspace) -> Summary:
     prepared = prepare(training, workspace, keep=True)
     for text in prepared.notes:
         note(text)
-    environments.require(workspace.executor, {"matplotlib": "the learning curve"})
+    needs = training.module.packages(prepared.config) if isinstance(training.module, NeedsMore) else {}
+    needs = {module: what for module, what in needs.items() if module not in training.files}
+    environments.require(workspace.executor, {"matplotlib": "the learning curve", **needs})
     epochs = training.module.epochs(prepared.config)
     workspace.run.begin(epochs * training.members)
     with workspace.run.guard_end():
         files = _write(workspace, prepared)
         digest = _sha256(files)
         init = prepared.start.model.fingerprint if prepared.start else None
-        what = [training.worker, prepared.config, digest, training.seed, init, training.bootstrap]
+        what: list[object] = [training.worker, prepared.config, digest, training.seed, init, training.bootstrap]
+        if training.files:
+            what.append(_digests(training))
         # a member does not depend on how many there are
         folder = workspace.job.folder / "work" / workspace.run.key(fingerprint(what))
         retention.unmark(folder)
@@ -44,7 +51,7 @@ def run(training: Training, workspace: Workspace) -> Summary:
         with watching as watch, workspace.session(watch.tick) as session:
             watch.session = session
             trained = train(
-                members, training.module, training.worker, session, workspace.context(), workspace.run.note_lost
+                members, training.module, training.worker, session, _context(workspace, needs), workspace.run.note_lost
             )
             watch.tick(now=True)
             curves = [training.module.progress(member.folder) for member in members]
@@ -76,6 +83,22 @@ def _sha256(files: dict[str, str]) -> str:
     return digest.hexdigest()
 
 
+def _digests(training: Training) -> dict[str, str]:
+    """The sha256 of each file that the configuration names."""
+    return {os.path.relpath(path): sha256(Path(path)) for path in training.file_parts}
+
+
+def _context(workspace: Workspace, needs: Mapping[str, str]) -> Context:
+    """What the trainer runs on, with the variables of the loggers that it needs, which no file of the run holds.
+
+    A batch system may not hand them on; they are named after their package, as `WANDB_MODE` is.
+    """
+    context = workspace.context()
+    prefixes = tuple(f"{module.partition('_')[0].upper()}_" for module in needs)
+    own = {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
+    return {**context, "env": {**own, **context["env"]}}
+
+
 def _member(training: Training, prepared: Prepared, files: dict[str, str], folder: Path, index: int) -> Member:
     """One of the models, with its folder and, in a bootstrap, its own training frames."""
     place = folder / f"member-{index}"
@@ -89,6 +112,8 @@ def _member(training: Training, prepared: Prepared, files: dict[str, str], folde
         "workdir": str(place.absolute()), "train": sample, "valid": files["valid"], "config": prepared.config,
         "seed": training.seed + index,
     }  # fmt: skip
+    if training.files:
+        job["files"] = training.files
     if prepared.start:
         job["init"] = prepared.start.member(index)
     return Member(index, place, job)
@@ -114,5 +139,8 @@ def _facts(
         model = prepared.start.model
         facts |= {"init": model.fingerprint, "init_weights": model.facts["weights"]}
         facts["replayed_frames"] = prepared.data.replayed
-    facts |= {"atomic_energies": first["atomic_energies"], "configuration": prepared.config, "epochs": epochs}
+    facts |= {"atomic_energies": first["atomic_energies"], "epochs": epochs}
+    facts["configuration"] = first.get("configuration", prepared.config)
+    if training.files:
+        facts["files"] = _digests(training)
     return facts

@@ -1,0 +1,115 @@
+"""What is refused of a configuration, all of it at once, before anything is submitted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from psiflow_cli.errors import BadData, Refusal, nearest
+from psiflow_cli.models.nequip import settings
+from psiflow_cli.models.nequip.keys import KNOWN, NEEDED, SHORT
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Config, TrainingData
+
+
+def missing(planned: Config, has_model: bool) -> list[Refusal]:
+    """What NequIP cannot do without and has no default for; `has_model`: there is one to start from."""
+    refusals = []
+    for path in NEEDED:
+        table, _, key = path.rpartition(".")
+        is_models = path.startswith(settings.MODEL)
+        if has_model and is_models:
+            continue
+        try:
+            inside = settings.model(planned) if table == settings.MODEL else settings.table(planned, table)
+        except (KeyError, TypeError):
+            inside = {}
+        if inside.get(key) is None:
+            refusals.append(Refusal(path, f"{path}: missing, and NequIP has no default for it", "add it to the file"))
+    return refusals
+
+
+def refusals(planned: Config, summary: TrainingData) -> list[Refusal]:
+    """Settings that are wrong or that psiflow cannot train with. Raises BadData for weights of frames."""
+    if summary.get("weighted"):
+        raise BadData(
+            f"{summary['weighted']}, but NequIP's trainer has no weights of frames",
+            "remove the key, leave the frame out, or give it more than once",
+        )
+    return [*_names(planned, ""), *_numbers(planned), *_batch(planned, summary), *_others(planned, summary)]
+
+
+def larger(batch: int, summary: TrainingData) -> str:
+    """That a batch is larger than the data."""
+    return f"batch_size {batch} is larger than the training set ({summary['frames']} frames)"
+
+
+def _names(table: Mapping[str, object], prefix: str) -> Iterator[Refusal]:
+    """Keys that a known `_target_` does not take."""
+    known = KNOWN.get(str(table.get("_target_")))
+    for key, value in table.items():
+        if known and key not in (*known, "_target_"):
+            problem = f"{prefix}{key}: {table['_target_']} takes no such key"
+            yield Refusal(f"{prefix}{key}", problem, nearest(key, known))
+        if isinstance(value, dict):
+            yield from _names(value, f"{prefix}{key}.")
+
+
+_NUMBERS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "max_epochs": (lambda x: isinstance(x, int) and x > 0, "an integer above zero"),
+    "batch_size": (lambda x: isinstance(x, int) and x > 0, "an integer above zero"),
+    "lr": (lambda x: isinstance(x, (int, float)) and 0 < x < math.inf, "a number above zero"),
+    "r_max": (lambda x: isinstance(x, (int, float)) and 0 < x < math.inf, "a number above zero"),
+    "model_dtype": (lambda x: x in ("float32", "float64"), "float32 or float64"),
+}
+
+
+def _numbers(planned: Config) -> Iterator[Refusal]:
+    for name, (fits, what) in _NUMBERS.items():
+        path = SHORT[name]
+        table = settings.model(planned) if path.startswith(settings.MODEL) else None
+        value = settings.resolved(planned, settings.get(planned, path) if table is None else table.get(name))
+        # what NequIP computes by a resolver of its own is its own matter, but for the number of epochs
+        computed = isinstance(value, str) and value.startswith("${") and name != "max_epochs"
+        if value is None and name != "max_epochs":
+            continue  # NequIP's own default, or the model to start from has it
+        if isinstance(value, bool) or not (computed or fits(value)):
+            yield Refusal(path, f"{name}: {value!r} is not {what}", f"its place is {path}")
+
+
+def _batch(planned: Config, summary: TrainingData) -> Iterator[Refusal]:
+    batch = settings.resolved(planned, settings.get(planned, SHORT["batch_size"]))
+    drops = settings.resolved(planned, settings.get(planned, "data.train_dataloader.drop_last", False))
+    if drops and isinstance(batch, int) and batch > summary["frames"]:
+        problem = f"{larger(batch, summary)}, and drop_last drops incomplete batches"
+        hint = f"nothing would be trained; use --set batch_size={summary['frames']} or less"
+        yield Refusal(SHORT["batch_size"], problem, hint)
+
+
+def _others(planned: Config, summary: TrainingData) -> Iterator[Refusal]:
+    runs = settings.resolved(planned, planned["run"])
+    if runs not in ("train", ["train"]):
+        yield Refusal(
+            "run", f"run: {runs!r} is more than psiflow train does", "use psiflow evaluate on the test frames"
+        )
+    path = "data._target_"
+    if settings.get(planned, path) != settings.DATA:
+        yield Refusal(path, f"{path}: psiflow gives the data as files to ASEDataModule", "leave it out")
+    path = "trainer.check_val_every_n_epoch"
+    if settings.get(planned, path, 1) != 1:
+        yield Refusal(path, f"{path}: psiflow needs every epoch validated", "leave it out")
+    model = settings.model(planned)
+    names = settings.resolved(planned, model.get("type_names", summary["elements"]))
+    is_same = isinstance(names, list) and set(map(str, names)) == set(summary["elements"])
+    if not is_same and "init" not in summary:
+        path = f"{settings.MODEL}.type_names"
+        yield Refusal(path, "model.type_names: psiflow takes the elements of the data", "leave it out")
+    if str(model.get("_target_", "")).rpartition(".")[2] in ("ModelFromPackage", "ModelFromCheckpoint"):
+        path = f"{settings.MODEL}._target_"
+        yield Refusal(path, "model._target_: psiflow starts from a model by itself", "use --init")
+    path = "training_module.val_metrics.coeffs.stress_rmse"
+    if settings.get(planned, path) is not None and not summary.get("valid_stress", True):
+        problem = f"{path}: no validation frame has a stress: the metric would not be a number"
+        yield Refusal(path, problem, "make it null, or add such frames")
