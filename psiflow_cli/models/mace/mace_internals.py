@@ -224,18 +224,18 @@ _TRAINER = {
         *("checkpoint_handler", "device", "distributed", "ema", "logger", "lr_scheduler", "save_all_checkpoints"),
         *("start_epoch", "swa", "train_loader"),
     ),
-    "mace.cli.run_train": ("create_error_table", "jit", "run", "tools"),
+    "mace.cli.run_train": ("TrainingPlotter", "create_error_table", "jit", "run", "tools"),
 }
 
 
 def replace_parts(handler: Callable[..., CheckpointHandler], stopping: Stopping) -> None:
     """Let `mace.cli.run_train` keep psiflow's checkpoints and deliver no more than the bundle needs.
 
-    It compiles no models for LAMMPS, and makes no tables of errors when time is up; seen in mace-torch 0.3.16.
+    It compiles no models for LAMMPS, and no tables and plots of errors when time is up; seen in mace-torch 0.3.16.
     """
     installed.require(_PACKAGE, _READER, _TRAINER)
     tools, run_train = (importlib.import_module(name) for name in ("mace.tools", "mace.cli.run_train"))
-    table = run_train.create_error_table
+    table, plots = run_train.create_error_table, run_train.TrainingPlotter
 
     def compile_nothing(*_: object, **__: object) -> None:
         raise NotImplementedError("psiflow keeps the model as it is")  # MACE goes on without
@@ -243,8 +243,14 @@ def replace_parts(handler: Callable[..., CheckpointHandler], stopping: Stopping)
     def error_table(*arguments: object, **named: object) -> object:
         return "left out: the time is up" if stopping.out_of_time else table(*arguments, **named)
 
+    def plotter(**named: object) -> object:
+        if stopping.out_of_time:
+            raise NotImplementedError("left out: the time is up")  # MACE goes on without
+        return plots(**named)
+
     vars(tools).update(CheckpointHandler=handler, train=_resumable(tools.train))
-    vars(run_train).update(jit=SimpleNamespace(compile=compile_nothing), create_error_table=error_table)
+    parts = {"create_error_table": error_table, "TrainingPlotter": plotter}
+    vars(run_train).update(jit=SimpleNamespace(compile=compile_nothing), **parts)
 
 
 def _resumable(train: Callable[..., None]) -> Callable[..., None]:

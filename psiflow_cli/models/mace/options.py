@@ -66,7 +66,6 @@ _DATA = "give the training frames as arguments"
 _DIRECTORY = "psiflow chooses it; say where the model goes with -o"
 _KEYS = "use --keys to say how the labels are named in the frames"
 _RESUME = "psiflow keeps checkpoints and goes on from them by itself"
-_REPLAY = "psiflow trains one head, without replay of the data of a foundation model"
 _START = "use --init FILE"
 OWNED = {
     "E0s": "use --e0s",
@@ -87,12 +86,11 @@ OWNED = {
     **dict.fromkeys(("energy_key", "forces_key", "stress_key", "virials_key", "head_key"), _KEYS),
     **dict.fromkeys(("restart_latest", "save_all_checkpoints", "keep_checkpoints"), _RESUME),
     **dict.fromkeys(("foundation_model", "foundation_model_kwargs"), _START),
-    **dict.fromkeys(
-        """
-        dipole_key polarizability_key charges_key elec_temp_key total_spin_key total_charge_key embedding_specs
-        """.split(),
-        "psiflow gives MACE energies, forces and stresses only: use mace_run_train",
-    ),
+}
+"""Options that psiflow fills in itself, and what to use instead."""
+_REPLAY = "psiflow trains one head, without replay of the data of a foundation model"
+OTHER_LABELS = "psiflow gives MACE energies, forces and stresses only: use mace_run_train"
+UNUSED = {
     **dict.fromkeys(
         """
         pt_train_file pt_valid_file num_samples_pt weight_pt_head real_pt_data_ratio_threshold force_mh_ft_lr
@@ -100,8 +98,14 @@ OWNED = {
         """.split(),
         _REPLAY,
     ),
+    **dict.fromkeys(
+        """
+        dipole_key polarizability_key charges_key elec_temp_key total_spin_key total_charge_key embedding_specs
+        """.split(),
+        OTHER_LABELS,
+    ),
 }
-"""Options that psiflow fills in itself, and what to use instead."""
+"""Options that MACE would take, and that mean nothing in the trainings of psiflow, with the reason."""
 ONLY = {
     "multiheads_finetuning": (False, _REPLAY),
     "keep_isolated_atoms": (False, "isolated atoms give the atomic energies, and are no training frames"),

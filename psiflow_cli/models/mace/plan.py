@@ -34,7 +34,8 @@ def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Conf
     Files, seed and device are filled in where the training runs. Raises BadSettings and, for missing energies, BadData.
     """
     refusals: list[Refusal] = []
-    chosen: Config = {**_chosen(config, _checked, refusals), **_chosen(options, _parsed, refusals)}
+    file = {key: value for key, value in config.items() if key not in options}
+    chosen: Config = {**_chosen(file, _checked, refusals), **_chosen(options, _parsed, refusals)}
     refusals += _without_effect(chosen, summary)
     if "init" in summary:
         refusals += contradictions(chosen, summary["init"])
@@ -59,12 +60,13 @@ def _without_effect(chosen: Config, summary: TrainingData) -> list[Refusal]:
             refusals.append(Refusal(key, f"{key}: {str(chosen[key]).lower()} is not possible", why))
     for key, values in known.NEVER.items():
         if chosen.get(key) in values:
-            hint = "psiflow gives MACE energies, forces and stresses only: use mace_run_train"
-            refusals.append(Refusal(key, f"{key}: {chosen[key]} needs other labels", hint))
+            refusals.append(Refusal(key, f"{key}: {chosen[key]} needs other labels", known.OTHER_LABELS))
     for key in known.STARTS if "init" not in summary else ():
         if key in chosen:
             refusals.append(
-                Refusal(key, f"{key}: has no effect, no model is the start", "give --init, or leave it out")
+                Refusal(
+                    key, f"{key}: would have no effect without a model to start from", "give --init, or leave it out"
+                )
             )
     if chosen.get("loss") == "virials" and _some_stress(summary):
         problem = "loss: virials counts nothing but virials, and psiflow gives MACE their stress, -virial/volume"
@@ -171,8 +173,10 @@ def _chosen(settings: Mapping[str, T], read: Callable[[str, T], Value], refusals
         name = known.OLD_NAMES.get(key, key)
         if key in OWNED:
             refusals.append(Refusal(key, f"{key}: psiflow sets this option of the trainer itself", OWNED[key]))
+        elif key in known.UNUSED:
+            refusals.append(Refusal(key, f"{key}: would have no effect", known.UNUSED[key]))
         elif key not in KINDS:
-            hint = nearest(key, [k for k in KINDS if k not in OWNED])
+            hint = nearest(key, [k for k in KINDS if k not in OWNED and k not in known.UNUSED])
             refusals.append(Refusal(key, f"{key}: MACE's trainer has no such option", hint))
         elif name in spellings:
             problem = f"{key} and {spellings[name]}: two names of one option of MACE's trainer"

@@ -26,19 +26,23 @@ class TrainersFile:
     """The line of each setting; its key has dots where it is inside of tables."""
 
     def refused(self, error: BadSettings, single: Mapping[str, str]) -> PsiflowError:
-        """The same error, with the place of each setting that is in the file and not among the `single` ones."""
-        placed, any_here = [], False
-        for refusal in error.refusals:
-            here = "" if _named(refusal.key, single) else self._place(refusal.key)
-            any_here = any_here or bool(here)
-            placed.append(refusal._replace(problem=f"{here}{refusal.problem}"))
-        whole = BadSettings(placed)
-        return BadConfig(whole.message, whole.hint) if any_here else whole
+        """The same error, with the place in the file of each setting that is not among the `single` ones."""
+        lines = [self._line(refusal.key, single) for refusal in error.refusals]
+        placed = [
+            (line, refusal if line < 0 else refusal._replace(problem=f"{self._at(line)}: {refusal.problem}"))
+            for line, refusal in zip(lines, error.refusals, strict=True)
+        ]
+        whole = BadSettings([refusal for _, refusal in sorted(placed, key=lambda each: each[0])])
+        return whole if max(lines) < 0 else BadConfig(whole.message, whole.hint)
 
-    def _place(self, key: str) -> str:
-        """`file:line: ` of a setting, or of the table that it is missing in; empty if it is not in the file."""
-        name = _named(key, self.lines)
-        return f"{self.name}:{self.lines[name]}: " if name else f"{self.name}: " if _named(key, self.table) else ""
+    def _line(self, key: str, single: Mapping[str, str]) -> int:
+        """The line of a setting, or of the table that it is missing in; 0 if not known, -1 if it is not here."""
+        if not self.name or _named(key, single):
+            return -1
+        return self.lines.get(_named(key, self.lines), 0)
+
+    def _at(self, line: int) -> str:
+        return f"{self.name}:{line}" if line else self.name
 
     def find(self, named: NamedFile, single: Mapping[str, str]) -> Path | None:
         """The file that a setting names: from the working directory, as the trainer reads it, or beside this file.
@@ -54,7 +58,8 @@ class TrainersFile:
                     return path.parent if ending.startswith("/") else path
         if named["module"]:
             return None
-        place = "" if _named(named["setting"], single) else self._place(named["setting"])
+        line = self._line(named["setting"], single)
+        place = f"{self._at(line)}: " if line >= 0 else ""
         looked = " or ".join(dict.fromkeys(str(folder.absolute()) for folder in folders))
         raise NoInput(f"{place}{named['setting']}: {named['name']}: no such file in {looked}", "check its name")
 
