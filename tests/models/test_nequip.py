@@ -312,11 +312,12 @@ def test_a_configuration_trains_as_nequip_s_own_command(data: Wire, tmp_path: Pa
     result = module.train(job, CONTEXT)
     for name in ("train.xyz", "valid.xyz"):
         (alone / name).write_bytes((ours / name).read_bytes())
+    shifts = ",".join(f"{symbol}:{float(energy)!r}" for symbol, energy in energies.items())
     own = {
         "data._target_": "nequip.data.datamodule.ASEDataModule", "data.seed": 5, "training_module.model.seed": 5,
         "data.train_file_path": "train.xyz", "data.val_file_path": "valid.xyz", "trainer.accelerator": "cpu",
         "trainer.devices": 1, "training_module.model.type_names": "[Au,Cu]",
-        "training_module.model.per_type_energy_shifts": f"{{Au:{energies['Au']!r},Cu:{energies['Cu']!r}}}",
+        "training_module.model.per_type_energy_shifts": f"{{{shifts}}}",
     }  # fmt: skip
     words = [f"+{key}={value}" for key, value in own.items()]
     command = [sys.executable, "-m", "nequip.scripts.train", "-cn", "user", "hydra.run.dir=hydra", *words]

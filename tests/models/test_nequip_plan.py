@@ -99,7 +99,7 @@ def test_set_wins_over_the_file_and_the_file_over_the_defaults() -> None:
 def test_a_configuration_is_taken_as_it_is(family: Any) -> None:
     """Nothing is added but elements and atomic energies; files, seeds and device follow where the training runs."""
     given = copy.deepcopy(TUTORIAL)
-    given["training_module"]["model"]["model_dtype"] = "float64"
+    given["training_module"]["model"] |= {"model_dtype": "float64", "avg_num_neighbors": 12.5}
     plan = family.plan(given, {}, {**SUMMARY, "as_given": True})
     given["training_module"]["optimizer"]["lr"] = 0.001  # as Hydra reads it
     given["training_module"]["model"]["per_type_energy_shifts"] = {"C": -1029.5, "H": -13.6}
@@ -109,7 +109,10 @@ def test_a_configuration_is_taken_as_it_is(family: Any) -> None:
         family.plan({"batch_size": 5}, {}, {**SUMMARY, "as_given": True})
     keys = [refusal.key for refusal in caught.value.refusals]
     assert keys[:4] == ["trainer._target_", "trainer.max_epochs", "training_module._target_", "training_module.loss"]
-    assert "training_module.model.model_dtype" in keys
+    assert keys[-2:] == ["training_module.model._target_", "training_module.model.r_max"]
+    del given["training_module"]["model"]["avg_num_neighbors"]
+    with pytest.raises(BadSettings, match=r"model.avg_num_neighbors: missing"):
+        family.plan(given, {}, {**SUMMARY, "as_given": True})
 
 
 def test_all_that_is_refused_is_said_at_once() -> None:

@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BadData, Refusal, nearest
 from psiflow_cli.models.nequip import settings
-from psiflow_cli.models.nequip.keys import KNOWN, NEEDED, SHORT
+from psiflow_cli.models.nequip.keys import KNOWN, NEEDED, NEEDED_TO_BUILD, SHORT
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Config, TrainingData
 
 
+_COMPLETE = "add it, or give single settings with --set in place of a file: psiflow's own defaults complete them"
+
+
 def missing(planned: Config, has_model: bool) -> list[Refusal]:
     """What NequIP cannot do without and has no default for; `has_model`: there is one to start from."""
+    built = settings.architecture(planned)
+    is_known = not has_model and built.get("_target_") in KNOWN
     refusals = []
-    for path in NEEDED:
+    for path in (*NEEDED, *(NEEDED_TO_BUILD if is_known else ())):
         table, _, key = path.rpartition(".")
-        is_models = path.startswith(settings.MODEL)
-        if has_model and is_models:
-            continue
-        try:
-            inside = settings.model(planned) if table == settings.MODEL else settings.table(planned, table)
-        except (KeyError, TypeError):
-            inside = {}
-        if inside.get(key) is None:
-            refusals.append(Refusal(path, f"{path}: missing, and NequIP has no default for it", "add it to the file"))
+        is_models = table == settings.MODEL
+        inside = built if is_models else settings.table(planned, table)
+        if inside.get(key) is None and not (is_models and has_model):
+            refusals.append(Refusal(path, f"{path}: missing, and NequIP has no default for it", _COMPLETE))
     return refusals
 
 

@@ -101,9 +101,10 @@ OWNED = {
 NEEDED = (
     "trainer._target_", "trainer.max_epochs", "training_module._target_", "training_module.loss",
     "training_module.val_metrics", "training_module.optimizer", f"{_MODEL}._target_", f"{_MODEL}.r_max",
-    f"{_MODEL}.model_dtype",
 )  # fmt: skip
 """What NequIP has no default for, besides what psiflow fills in."""
+NEEDED_TO_BUILD = (f"{_MODEL}.model_dtype", f"{_MODEL}.avg_num_neighbors")
+"""What its own models, and those of Allegro, need besides."""
 INSTALLED = ("nequip", "allegro", "lightning", "pytorch_lightning", "torch", "torchmetrics")
 """What `nequip` and `allegro` bring with them."""
 READ = ("path", "file")
