@@ -67,6 +67,10 @@ def command(
     Single settings (--set) win over both, all in the trainer's own names. Files that a configuration names are looked
     for in the working directory, then beside the configuration.
 
+    The size follows the number of training frames, since few frames limit the errors and a large model only takes
+    longer: small (mace: 32 scalar channels), medium from 1000 (64 channels, max_L 1), large from 10000 (128 channels,
+    max_L 1, as MACE itself). docs/training.md has all defaults and their reasons.
+
     Run the same command again to go on from the last checkpoint. A training whose time is up (--deadline, or the
     walltime of its task) stops after an epoch, writes the best model so far, marked as unfinished, and exits with 75.
 
