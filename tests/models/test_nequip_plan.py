@@ -126,8 +126,8 @@ def test_all_that_is_refused_is_said_at_once() -> None:
         "training_modul",
     }
     with pytest.raises(BadSettings) as caught:
-        nequip.plan({"trainer": {"max_epoch": 3}, "r_max": "far", "batch_size": 2.5}, {}, SUMMARY)
-    assert [refusal.key.rpartition(".")[2] for refusal in caught.value.refusals] == ["max_epoch", "batch_size", "r_max"]
+        nequip.plan({"run": ["train", "test"], "r_max": "far", "batch_size": 2.5}, {}, SUMMARY)
+    assert [refusal.key.rpartition(".")[2] for refusal in caught.value.refusals] == ["batch_size", "r_max", "run"]
 
 
 def test_sizes_grow() -> None:

@@ -104,12 +104,15 @@ def packages(config: Config) -> dict[str, str]:
 
 def notes(config: Config, summary: TrainingData) -> list[str]:
     """What works, but may not be meant: labels that are left out of the loss without a word."""
+    notes = []
     loss = config.get("loss", "weighted")  # MACE's own default
     if loss in _LOSSES_OF_STRESS and not _some_stress(summary):
-        return [f"loss: {loss}, but no frame has a stress that can be used: energies and forces alone count"]
+        notes.append(f"loss: {loss}, but no frame has a stress that can be used: energies and forces alone count")
     if loss not in _LOSSES_OF_STRESS and _some_stress(summary):
-        return [f"loss: {loss} does not count the stresses of the frames"]
-    return []
+        notes.append(f"loss: {loss} does not count the stresses of the frames")
+    if config.get("wandb") and not str(config.get("wandb_dir", "")).startswith("/"):
+        notes.append(f"wandb writes to {config.get('wandb_dir', 'wandb')} in OUTPUT.run/work/*/member-*/")
+    return notes
 
 
 def _some_stress(summary: TrainingData) -> bool:

@@ -32,13 +32,13 @@ def missing(planned: Config, has_model: bool) -> list[Refusal]:
 
 
 def refusals(planned: Config, summary: TrainingData) -> list[Refusal]:
-    """Settings that are wrong or that psiflow cannot train with. Raises BadData for weights of frames."""
+    """Values that are wrong or that psiflow cannot train with. Raises BadData for weights of frames."""
     if summary.get("weighted"):
         raise BadData(
             f"{summary['weighted']}, but NequIP's trainer has no weights of frames",
             "remove the key, leave the frame out, or give it more than once",
         )
-    return [*_names(planned, ""), *_numbers(planned), *_batch(planned, summary), *_others(planned, summary)]
+    return [*_numbers(planned), *_batch(planned, summary), *_others(planned, summary)]
 
 
 def larger(batch: int, summary: TrainingData) -> str:
@@ -46,7 +46,7 @@ def larger(batch: int, summary: TrainingData) -> str:
     return f"batch_size {batch} is larger than the training set ({summary['frames']} frames)"
 
 
-def _names(table: Mapping[str, object], prefix: str) -> Iterator[Refusal]:
+def unknown(table: Mapping[str, object], prefix: str = "") -> Iterator[Refusal]:
     """Keys that a known `_target_` does not take."""
     known = KNOWN.get(str(table.get("_target_")))
     for key, value in table.items():
@@ -54,7 +54,7 @@ def _names(table: Mapping[str, object], prefix: str) -> Iterator[Refusal]:
             problem = f"{prefix}{key}: {table['_target_']} takes no such key"
             yield Refusal(f"{prefix}{key}", problem, nearest(key, known))
         if isinstance(value, dict):
-            yield from _names(value, f"{prefix}{key}.")
+            yield from unknown(value, f"{prefix}{key}.")
 
 
 _NUMBERS: dict[str, tuple[Callable[[object], bool], str]] = {

@@ -43,6 +43,7 @@ def configured(config: Config, options: dict[str, str], summary: TrainingData, a
         refusals += checks.missing(planned, "init" in summary)
     else:
         planned = settings.merged(defaults(architecture, summary, chosen), chosen)
+    refusals += checks.unknown(planned)
     if "init" in summary:
         refusals += contradictions(chosen, summary["init"])
     if refusals:
