@@ -18,7 +18,7 @@ import pytest
 from psiflow_cli import registry
 from psiflow_cli.models import nequip
 from psiflow_cli.models.nequip import data as training_data
-from psiflow_cli.models.nequip import files, keys
+from psiflow_cli.models.nequip import files, keys, settings
 from psiflow_cli.stages.train.config import read
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import batches
@@ -217,6 +217,9 @@ def test_what_a_training_returns(trained: tuple[Wire, Wire], data: Wire) -> None
     assert [e["epoch"] for e in epochs] == list(range(8))
     assert all(math.isfinite(e["loss"]) and e["rmse_stress_meV_per_A3"] > 0 for e in epochs)
     assert result["metrics"] == min(epochs, key=lambda e: float(e["valid_loss"]))
+    recorded = result["configuration"]
+    assert recorded == json.loads((Path(job["workdir"]) / files.CONFIG).read_text()), "what the trainer has read"
+    assert (recorded["data"]["seed"], recorded["trainer"]["accelerator"]) == (5, "cpu")
 
 
 def test_the_metrics_are_the_model_s_errors_on_the_validation_data(
@@ -396,6 +399,9 @@ def test_init_begins_with_the_given_weights(
     tuned = nequip.train(job, CONTEXT)
     assert (tuned["cutoff"], tuned["dtype"], tuned["elements"]) == (4.0, "float64", ["Au", "Cu"])
     assert tuned["atomic_energies"] == trained[1]["atomic_energies"]
+    built = settings.architecture(tuned["configuration"])  # for another training that starts from this one
+    assert (built["num_features"], built["r_max"], built["type_names"]) == (4, 4.0, ["Au", "Cu"])
+    assert tuned["configuration"]["training_module"]["model"]["_target_"] == "nequip.model.modify"
     assert tuned["metrics"]["rmse_f_meV_per_A"] == pytest.approx(trained[1]["metrics"]["rmse_f_meV_per_A"], rel=1e-5)
     assert [e["epoch"] for e in nequip.progress(tmp_path)] == [0]
     with pytest.raises(Fatal, match="walltime") as caught:  # another seed: nothing of the first training is used

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 _COMPLETE = "add it, or give single settings with --set in place of a file: psiflow's own defaults complete them"
 
 
-def missing(planned: Config, has_model: bool) -> list[Refusal]:
-    """What NequIP cannot do without and has no default for; `has_model`: there is one to start from."""
+def missing(planned: Config, summary: TrainingData) -> list[Refusal]:
+    """What NequIP cannot do without and has no default for."""
     built = settings.architecture(planned)
-    is_known = not has_model and built.get("_target_") in KNOWN
+    target = str(built.get("_target_"))
     refusals = []
+    if target.rpartition(".")[2] in ("ModelFromPackage", "ModelFromCheckpoint"):
+        problem = "model._target_: psiflow starts from a model by itself"
+        refusals.append(Refusal(f"{settings.MODEL}._target_", problem, "use --init"))
+    has_model = "init" in summary or bool(refusals)
+    is_known = bool(summary.get("as_given")) and not has_model and target in KNOWN
     for path in (*NEEDED, *(NEEDED_TO_BUILD if is_known else ())):
         table, _, key = path.rpartition(".")
         is_models = table == settings.MODEL
@@ -106,9 +111,6 @@ def _others(planned: Config, summary: TrainingData) -> Iterator[Refusal]:
     if not is_same and "init" not in summary:
         path = f"{settings.MODEL}.type_names"
         yield Refusal(path, "model.type_names: psiflow takes the elements of the data", "leave it out")
-    if str(model.get("_target_", "")).rpartition(".")[2] in ("ModelFromPackage", "ModelFromCheckpoint"):
-        path = f"{settings.MODEL}._target_"
-        yield Refusal(path, "model._target_: psiflow starts from a model by itself", "use --init")
     path = "training_module.val_metrics.coeffs.stress_rmse"
     if settings.get(planned, path) is not None and not summary.get("valid_stress", True):
         problem = f"{path}: no validation frame has a stress: the metric would not be a number"

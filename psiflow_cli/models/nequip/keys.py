@@ -9,6 +9,7 @@ from __future__ import annotations
 
 SECTIONS = ("run", "data", "trainer", "training_module")
 _MODEL = "training_module.model"
+TABLES = (*SECTIONS[1:], _MODEL)
 SHORT = {
     "max_epochs": "trainer.max_epochs",
     "gradient_clip_val": "trainer.gradient_clip_val",

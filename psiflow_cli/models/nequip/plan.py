@@ -20,6 +20,7 @@ from psiflow_cli.models.nequip.keys import (
     READ,
     SECTIONS,
     SHORT,
+    TABLES,
 )
 
 if TYPE_CHECKING:
@@ -40,10 +41,9 @@ def configured(config: Config, options: dict[str, str], summary: TrainingData, a
         planned = chosen
         planned.setdefault("run", ["train"])
         settings.put(planned, "data._target_", settings.get(planned, "data._target_", settings.DATA))
-        refusals += checks.missing(planned, "init" in summary)
     else:
         planned = settings.merged(defaults(architecture, summary, chosen), chosen)
-    refusals += checks.unknown(planned)
+    refusals += [*checks.missing(planned, summary), *checks.unknown(planned)]
     if "init" in summary:
         refusals += contradictions(chosen, summary["init"])
     if refusals:
@@ -134,7 +134,7 @@ def _put(chosen: Config, path: str | None, value: object, key: str, refusals: li
     before = settings.get(chosen, path)
     if isinstance(value, dict) and isinstance(before, dict):
         value = settings.merged(before, value)
-    if path in SECTIONS[1:] and not isinstance(value, dict):
+    if path in TABLES and not isinstance(value, dict):
         refusals.append(Refusal(key, f"{key}: {value!r} is not a table", "see NequIP's documentation"))
         return
     try:

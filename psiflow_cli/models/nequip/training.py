@@ -49,7 +49,7 @@ def _with_modules(job: TrainingJob, context: Context) -> Context:
 
 def _is_data(name: str, path: str) -> bool:
     """Whether a named file is none of Python's modules, which are named without their ending."""
-    return Path(name).name == Path(path).name and not Path(path).is_dir()
+    return Path(name).name == Path(path).name and not Path(path, "__init__.py").is_file()
 
 
 def _recorded(read: Config, job: TrainingJob) -> Config:

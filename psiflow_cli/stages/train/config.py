@@ -54,7 +54,7 @@ class TrainersFile:
         for folder in folders:
             for ending in endings:
                 path = folder / f"{named['name']}{ending}"
-                if path.is_file():
+                if path.is_file() or (path.exists() and not named["module"]):
                     return path.parent if ending.startswith("/") else path
         if named["module"]:
             return None

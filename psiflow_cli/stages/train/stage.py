@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,6 +89,23 @@ def _digests(training: Training) -> dict[str, str]:
     return {os.path.relpath(path): sha256(Path(path)) for path in training.file_parts}
 
 
+def _copied(files: dict[str, str], folder: Path) -> dict[str, str]:
+    """The files that the configuration names, copied to where every worker can read them; modules stay in their place.
+
+    A module may import what lies beside it.
+    """
+    paths = {}
+    for number, (name, path) in enumerate(sorted(files.items())):
+        copy = folder / str(number) / Path(path).name
+        if path.endswith(".py") or os.path.isdir(path):
+            paths[name] = path
+            continue
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+        paths[name] = str(copy.absolute())
+    return paths
+
+
 def _context(workspace: Workspace, needs: Mapping[str, str]) -> Context:
     """What the trainer runs on, with the variables of the loggers that it needs, which no file of the run holds.
 
@@ -113,7 +131,7 @@ def _member(training: Training, prepared: Prepared, files: dict[str, str], folde
         "seed": training.seed + index,
     }  # fmt: skip
     if training.files:
-        job["files"] = training.files
+        job["files"] = _copied(training.files, folder / "files")
     if prepared.start:
         job["init"] = prepared.start.member(index)
     return Member(index, place, job)
