@@ -128,7 +128,9 @@ def test_the_options_are_those_of_the_installed_trainer() -> None:
     assert set(options.KINDS) == names
     flags = {n[2:] for a in actions if a.nargs == 0 for n in a.option_strings if n.startswith("--")}
     assert set(options.FLAGS) == flags
-    assert set(options.OWNED) <= names
+    said = {*options.OWNED, *options.UNUSED, *options.ONLY, *options.NEVER, *options.STARTS, *options.PACKAGES}
+    assert said | set(options.FILES) <= names
+    assert not options.OWNED.keys() & options.UNUSED.keys()
     same_option = {o[2:]: a.dest for a in actions for o in a.option_strings if a.dest != o[2:] and a.dest in names}
     assert same_option == options.OLD_NAMES
 
@@ -157,6 +159,7 @@ def test_a_loss_of_stresses_that_are_not_there_is_noted() -> None:
     assert mace.notes(mace.plan({}, {}, SUMMARY), SUMMARY) == []
     some = {**SUMMARY, "some_stress": True}
     assert mace.notes(mace.plan({}, {"loss": "huber"}, some), some) == []
+    assert mace.notes({}, {**SUMMARY, "dtype": "float32"}) == ["trained in float64, not in the float32 of the site"]
     assert mace.notes({}, some) == ["loss: weighted does not count the stresses of the frames"]
     with pytest.raises(UsageError, match="psiflow gives MACE their stress"):
         mace.plan({}, {"loss": "virials"}, some)

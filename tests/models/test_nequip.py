@@ -155,6 +155,7 @@ def test_the_known_keys_are_those_of_the_installed_packages() -> None:
         "allegro.model.AllegroModel": (names(AllegroModel, FullAllegroModel) | builder) - made_by_it,
     }
     assert {target: set(known) for target, known in keys.KNOWN.items()} == actual
+    assert [name for name in keys.LOGGERS if not hasattr(lightning.pytorch.loggers, name)] == []
 
 
 # --- the data ---------------------------------------------------------------------------------------------------------

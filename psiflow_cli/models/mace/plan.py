@@ -110,6 +110,9 @@ def notes(config: Config, summary: TrainingData) -> list[str]:
         notes.append(f"loss: {loss}, but no frame has a stress that can be used: energies and forces alone count")
     if loss not in _LOSSES_OF_STRESS and _some_stress(summary):
         notes.append(f"loss: {loss} does not count the stresses of the frames")
+    dtype, wanted = config.get("default_dtype", "float64"), summary.get("dtype", "")
+    if wanted not in ("", dtype):
+        notes.append(f"trained in {dtype}, not in the {wanted} of the site")
     if config.get("wandb") and not str(config.get("wandb_dir", "")).startswith("/"):
         notes.append(f"wandb writes to {config.get('wandb_dir', 'wandb')} in OUTPUT.run/work/*/member-*/")
     return notes

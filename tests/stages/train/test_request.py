@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -114,3 +115,26 @@ def test_a_setting_given_twice_in_a_file_is_refused(tmp_path: Path) -> None:
     assert read(str(tmp_path / "c.yaml")).table == {"a": {"b": 1}, "c": {"b": 1, "d": 2}}
     (tmp_path / "c.yaml").write_text("# nothing yet\n")
     assert read(str(tmp_path / "c.yaml")).table == {}
+
+
+def test_a_logger_s_variables_reach_the_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only of packages that the configuration needs, and the site's own `env` wins."""
+    from psiflow_cli.stages.train import stage
+
+    workspace: Any = SimpleNamespace(context=lambda: {"env": {"WANDB_MODE": "offline"}})
+    for name, value in (("WANDB_MODE", "online"), ("WANDB_PROJECT", "mine"), ("MLFLOW_TRACKING_URI", "there")):
+        monkeypatch.setenv(name, value)
+    context = stage._context(workspace, {"wandb": "trainer.logger"})
+    assert context["env"] == {"WANDB_MODE": "offline", "WANDB_PROJECT": "mine"}
+    assert stage._context(workspace, {})["env"] == {"WANDB_MODE": "offline"}
+
+
+def test_files_are_copied_to_the_workers_and_modules_stay(tmp_path: Path) -> None:
+    from psiflow_cli.stages.train import stage
+
+    for name in ("mine.py", "les.yaml"):
+        (tmp_path / name).write_text(name)
+    files = {"mine": str(tmp_path / "mine.py"), "les.yaml": str(tmp_path / "les.yaml")}
+    copied = stage._copied(files, tmp_path / "work")
+    assert copied == {**files, "les.yaml": str(tmp_path / "work" / "0" / "les.yaml")}
+    assert Path(copied["les.yaml"]).read_text() == "les.yaml"
