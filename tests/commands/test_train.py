@@ -190,7 +190,7 @@ def test_nothing_is_added_to_a_configuration(plan):
     Path("mace.yaml").write_text("batch_size: 4\n")
     said = plan(*GIVEN, "--config", "mace.yaml")
     assert said["configuration"] == {"E0s": "{1: -10.5, 8: -118.0}", "batch_size": 4}
-    assert said["notes"][0].startswith("mace: mace.yaml as it is, else mace's own defaults")
+    assert said["notes"][0].startswith("mace: the settings of mace.yaml as they are; all others")
 
 
 def test_settings_win_over_the_file(plan):

@@ -36,7 +36,7 @@ def _valid(value: str) -> str:
     "--size",
     tuple(SIZES),
     None,
-    "Of the model, without --config [default: small, medium from 1000 frames, large from 10000].",
+    "Size of the model where there is no --config [default: small, medium from 1000 frames, large from 10000].",
 )
 @options.file("--config", "The trainer's own configuration, YAML or TOML, taken as it is.")
 @options.settings

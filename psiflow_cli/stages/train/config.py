@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +61,7 @@ class TrainersFile:
             return None
         line = self._line(named["setting"], single)
         place = f"{self._at(line)}: " if line >= 0 else ""
-        looked = " or ".join(dict.fromkeys(str(folder.absolute()) for folder in folders))
+        looked = " or ".join(dict.fromkeys(os.path.abspath(folder) for folder in folders))
         raise NoInput(f"{place}{named['setting']}: {named['name']}: no such file in {looked}", "check its name")
 
 

@@ -108,8 +108,8 @@ def _defaults_note(training: Training, config: Config, summary: TrainingData) ->
     """Where the settings come from, and the main ones."""
     family = training.arch
     if "as_given" in summary:
-        what = "data, seed, device and atomic energies are psiflow's"
-        return f"{family}: {training.config.name} as it is, else {family}'s own defaults; {what}"
+        others = "all others are the trainer's own defaults, but for data, seed, device and atomic energies"
+        return f"{family}: the settings of {training.config.name} as they are; {others}"
     main = ", ".join(f"{name} {value}" for name, value in main_settings(training.module, config).items())
     kind = "as the model to start from" if "init" in summary else f"size {summary['size']}"
     return f"{family}, {kind}, {summary['frames']} frames to train{f': {main}' if main else ''}"
