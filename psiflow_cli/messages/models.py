@@ -60,7 +60,7 @@ class TrainingJob(TypedDict):
 
 
 class Epoch(TypedDict, total=False):
-    """A finished epoch; errors are of the validation set."""
+    """A finished epoch; errors are of the validation set, which not every epoch may be measured on."""
 
     epoch: int
     loss: float | None  # mean over the training batches
@@ -87,8 +87,15 @@ class TrainerFacts(ModelFacts):
 
     trainer: str  # name and version
     epoch: int  # of the weights
-    finished: bool  # False if the clock ended the training
+    stage: NotRequired[int]  # of the weights: 1 or 2, where the trainer has two stages with different losses
+    finished: bool  # False if the training was stopped before its end
     configuration: NotRequired[Config]  # all that the trainer used, its own defaults included, less paths
+
+
+class Delivery(TrainerFacts):
+    """The best model so far in the folder of a training."""
+
+    file: str  # the model's, below that folder
 
 
 class TrainedMember(TrainerFacts):
@@ -131,3 +138,4 @@ class MemberMetrics(Epoch):
 
     epochs: int
     last: Epoch  # the last epoch
+    stage: NotRequired[int]  # that the weights are of, where the trainer has two

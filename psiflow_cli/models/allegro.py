@@ -8,6 +8,7 @@ from psiflow_cli.models.nequip import (
     FILES,
     MAIN_SETTINGS,
     calculator,
+    delivered,
     epochs,
     named_files,
     notes,
@@ -48,6 +49,6 @@ def export(members: list[str], target: str, form: str, folder: str, context: Con
 
 __all__ = [
     "COMPILES", "EXPORTS", "EXTRA", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
-    "calculator", "compile", "epochs", "export", "features", "named_files", "notes", "packages", "plan", "predict",
-    "progress", "torchsim", "train",
+    "calculator", "compile", "delivered", "epochs", "export", "features", "named_files", "notes", "packages", "plan",
+    "predict", "progress", "torchsim", "train",
 ]  # fmt: skip

@@ -46,8 +46,8 @@ class Model(BackEnd, Protocol):
     def train(self, job: TrainingJob, context: Context) -> TrainedMember:
         """*worker*: run the trainer in `job["workdir"]` and go on from what an earlier run left there.
 
-        It stops by itself, after a whole epoch, so early that the best model so far is there within `job["seconds"]`
-        of the call; one epoch is always trained.
+        It stops by itself so early that the best model so far is there within `job["seconds"]` of the call; one epoch
+        is always trained.
         """
 
     def epochs(self, config: Config) -> int:
@@ -61,6 +61,18 @@ class Model(BackEnd, Protocol):
 
     def calculator(self, member: str, context: Context) -> Calculator:
         """*worker*: an ASE calculator on one member's weights folder."""
+
+
+@runtime_checkable
+class Delivers(Protocol):
+    """A family whose trainings can be stopped at any time, and then have a model.
+
+    Its `train` ends as soon as it can when it is asked to (`worker.training.stop_request`), and then only makes a model
+    of the best checkpoint, if there is one.
+    """
+
+    def delivered(self, workdir: Path, latest: bool = True) -> TrainedMember | None:
+        """The model that is ready to be taken from the folder of a training; with `latest`, only the best so far."""
 
 
 @runtime_checkable

@@ -152,6 +152,10 @@ class Session:
     def remaining(self) -> float:
         return self._signals.remaining()
 
+    def wind_up(self, seconds: float) -> None:
+        """After Stopped or another error: let `submit` and `next` go on for so long, to end in order what runs."""
+        self._signals.extend(seconds)
+
     def submit(self, task: Task) -> None:
         self._signals.check()
         self.pending += 1

@@ -24,6 +24,7 @@ class StopSignals:
         self._deadline = deadline
         self._wake = wake
         self._received: int | None = None
+        self._is_ending = False
         self._previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __enter__(self) -> StopSignals:
@@ -32,7 +33,7 @@ class StopSignals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._received is not None:
+        if self._received is not None or self._is_ending:
             return  # one is enough: a second must not interrupt the writing down of how the run ended
         for number, handler in self._previous.items():
             signal.signal(number, handler)
@@ -44,6 +45,11 @@ class StopSignals:
     def remaining(self) -> float:
         """Seconds to the deadline, infinite without one."""
         return float("inf") if self._deadline is None else self._deadline - time.time()
+
+    def extend(self, seconds: float) -> None:
+        """It was time to stop: so much is left to do it in order, unless another signal comes."""
+        self._received, self._is_ending = None, True
+        self._deadline = time.time() + seconds
 
     def check(self) -> None:
         """Raise Stopped if it is time to stop."""

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from psiflow_cli.models.mace import mace_internals, options, training
 from psiflow_cli.models.mace.labels import relabel
 from psiflow_cli.stages.train.config import read
 from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.training import stop_request
 
 pytest.importorskip("mace", reason="mace-torch is not installed")
 pytest.importorskip("torch")
@@ -438,6 +440,27 @@ def test_a_finished_training_is_not_run_again(trained: tuple[Wire, Wire]) -> Non
     start = time.monotonic()
     assert mace.train(job, CONTEXT) == result
     assert time.monotonic() - start < 1.0
+
+
+def test_the_best_model_so_far_needs_no_trainer(trained: tuple[Wire, Wire], tmp_path: Path) -> None:
+    """Without time, or when a stop is asked for, what a killed training has left is delivered at once."""
+    shutil.copytree(trained[0]["workdir"], tmp_path / "work")
+    job, facts = {**trained[0], "workdir": str(tmp_path / "work")}, tmp_path / "work" / "facts.json"
+    facts.write_text(facts.read_text().replace('"finished": true', '"finished": false'))
+    stop_request.prepare(tmp_path / "work")
+    start = time.monotonic()
+    without_time = mace.train({**job, "seconds": 0.0}, CONTEXT)
+    stop_request.ask(tmp_path / "work")
+    asked = mace.train(job, CONTEXT)
+    assert time.monotonic() - start < 1.0
+    assert asked == without_time == mace.delivered(tmp_path / "work")
+    assert (asked["finished"], asked["stage"]) == (False, 2)
+    assert asked["metrics"] == trained[1]["metrics"]
+    assert weights(asked["weights"][0]).keys() == weights(trained[1]["weights"][0]).keys()
+    stop_request.ask(tmp_path)
+    with pytest.raises(Fatal, match="stopped before there was a model") as caught:
+        mace.train({**job, "workdir": str(tmp_path)}, CONTEXT)
+    assert caught.value.exit_code == 75
 
 
 def test_init_begins_with_the_given_weights(data: Wire, trained: tuple[Wire, Wire], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from psiflow_cli.models.mace import mace_internals
+from psiflow_cli.models.mace.trainer import internals
 from psiflow_cli.worker import installed
 from psiflow_cli.worker.training.early_stopping import Stopping
 
@@ -40,7 +41,7 @@ def calculator(path: Path) -> Any:
 
 
 def test_the_parts_that_are_replaced_and_called_are_there() -> None:
-    installed.require("mace-torch", "mace_internals.py", mace_internals._TRAINER)
+    installed.require("mace-torch", "internals.py", internals._TRAINER)
     installed.require("mace-torch", "mace_internals.py", mace_internals._DATA)
 
 
@@ -48,8 +49,8 @@ def test_another_mace_is_named_with_what_it_lacks(calculator: Any, monkeypatch: 
     from mace import tools
 
     monkeypatch.delattr(tools, "CheckpointHandler")
-    with pytest.raises(ImportError, match=r"^mace-torch \d.*: mace\.tools has no CheckpointHandler; see mace_"):
-        mace_internals.replace_parts(SimpleNamespace, Stopping())
+    with pytest.raises(ImportError, match=r"^mace-torch \d.*: mace\.tools has no CheckpointHandler; see tr"):
+        internals.replace_parts(SimpleNamespace, Stopping())
     monkeypatch.setattr(tools, "train", lambda model: None)
     with pytest.raises(ImportError, match=r"mace\.tools\.train takes no checkpoint_handler; see mace_internals\.py$"):
         installed.require("mace-torch", "mace_internals.py", {"mace.tools:train": ["checkpoint_handler"]})
@@ -108,47 +109,6 @@ def test_the_results_file_has_these_metrics() -> None:
     assert mace_internals.errors(entry) == {"rmse_f_meV_per_A": 250.0}
 
 
-class Handler:
-    """Ends the training before its second epoch."""
-
-    def __init__(self) -> None:
-        self.seen: list[Any] = []
-
-    def begin(self, parts: Any, start: int) -> None:
-        self.seen.append(("begin", parts.loader, start))
-
-    def see(self, entry: Any) -> None:
-        self.seen.append(entry)
-
-    def is_over(self, device: Any) -> bool:
-        self.seen.append(("is over", device))
-        return self.seen.count(("is over", device)) == 2
-
-    def finish(self) -> None:
-        self.seen.append("finish")
-
-
-def test_the_trainer_is_told_to_keep_all_and_ends_between_epochs() -> None:
-    handler, logged = Handler(), []
-    loader = [1, 2]
-
-    def train(**given: Any) -> None:
-        assert given["save_all_checkpoints"] is True
-        assert len(given["train_loader"]) == 2
-        for epoch in range(5):
-            batches = list(given["train_loader"])
-            given["logger"].log({"epoch": epoch, "loss": float(len(batches))})
-
-    logger = SimpleNamespace(log=logged.append)
-    mace_internals._resumable(train)(
-        checkpoint_handler=handler, logger=logger, train_loader=loader, device="cpu", distributed=False, ema=None,
-        swa=None, lr_scheduler=None, start_epoch=2, save_all_checkpoints=False,
-    )  # fmt: skip
-    epochs = [{"epoch": 0, "loss": 2.0}]
-    assert logged == epochs
-    assert handler.seen == [("begin", loader, 2), ("is over", None), epochs[0], ("is over", None), "finish"]
-
-
 def test_run_train_gets_the_replacements(monkeypatch: pytest.MonkeyPatch) -> None:
     tools = importlib.import_module("mace.tools")
     run_train = importlib.import_module("mace.cli.run_train")
@@ -156,8 +116,8 @@ def test_run_train_gets_the_replacements(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(module, name, getattr(module, name))
     monkeypatch.setattr(run_train, "create_error_table", lambda *_, **__: "a table")
     before, stopping = tools.train, Stopping()
-    mace_internals.replace_parts(Handler, stopping)
-    assert tools.CheckpointHandler is Handler
+    internals.replace_parts(SimpleNamespace, stopping)
+    assert tools.CheckpointHandler is SimpleNamespace
     assert tools.train is not before
     assert run_train.tools is tools
     with pytest.raises(NotImplementedError):

@@ -50,6 +50,19 @@ def test_two_processes_stop_together_and_go_on(data: Wire, tmp_path: Path) -> No
     assert [epoch["epoch"] for epoch in mace.progress(tmp_path)] == list(range(len(done) + 3))
 
 
+@pytest.mark.full
+def test_two_processes_go_over_to_the_second_stage_together(data: Wire, tmp_path: Path) -> None:  # noqa: F811
+    """MACE's own patience ends the first stage in the first process only, and the others wait for it for ever."""
+    flat = {"ema": False, "lr": 1e-30, "swa_lr": 1e-30, "patience": 1, "batch_size": 2}
+    job = make_job(data, tmp_path, {**TINY, "max_num_epochs": 10, "start_swa": 6, **flat})
+    training._prepare(tmp_path, job, CONTEXT)
+    config = tmp_path / "mace.yaml"
+    config.write_text(config.read_text() + 'distributed: true\nlauncher: "torchrun"\n')
+    facts = _together(tmp_path, 300)
+    assert (facts["finished"], facts["epoch"], facts["stage"]) == (True, 7, 2)
+    assert [epoch["epoch"] for epoch in mace.progress(tmp_path)] == [0, 1, 7, 8]
+
+
 def _together(folder: Path, seconds: int) -> Any:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", two_processes.__file__]
     done = subprocess.run([sys.executable, *launcher, str(seconds)], cwd=folder, capture_output=True, text=True)

@@ -27,26 +27,29 @@ def test_stopping_watches_the_clock_and_the_loss(monkeypatch: pytest.MonkeyPatch
         stopping.mark()
         now[0] += length
         stopping.epoch(improved=True)
-        stopping.check(last_stage=True)
+        stopping.check()
     now[0] = 1100.0 - 30.0 - DELIVERY_S
-    stopping.check(last_stage=True)
+    stopping.check()
     now[0] += 1
     with pytest.raises(TrainingDone):
-        stopping.check(last_stage=True)
+        stopping.check()
     assert stopping.out_of_time
     later = Stopping(until=now[0] + 20)
     with pytest.raises(TrainingDone):
         later.resume(stopping.state())
     patient = Stopping(patience=2)
     patient.epoch(improved=False)
-    patient.check(last_stage=True)
+    patient.check()
     other = Stopping(patience=2)
     other.resume(patient.state())  # a restart counts on
+    other.epoch(improved=None)  # it was not validated
+    other.check()
     other.epoch(improved=False)
-    other.check(last_stage=False)  # MACE itself goes over to its second stage
     with pytest.raises(TrainingDone):
-        other.check(last_stage=True)
+        other.check()
     assert not other.out_of_time
+    other.begin_stage()
+    other.check()
 
 
 @pytest.mark.full

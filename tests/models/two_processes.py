@@ -15,7 +15,7 @@ def main() -> int:
     import torch
     from mace.cli import run_train
 
-    from psiflow_cli.models.mace import trainer
+    from psiflow_cli.models.mace.trainer import __main__ as trainer
 
     parallel = run_train.DDP
 

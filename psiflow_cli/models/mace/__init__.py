@@ -8,7 +8,7 @@ from psiflow_cli.models.mace.inference import calculator, predict
 from psiflow_cli.models.mace.plan import epochs, named_files, notes, packages, plan
 from psiflow_cli.models.mace.progress import progress
 from psiflow_cli.models.mace.torchsim import torchsim
-from psiflow_cli.models.mace.training import train
+from psiflow_cli.models.mace.training import delivered, train
 
 SUMMARY = "MACE: higher-order equivariant message passing"
 REQUIRES = ("mace", "torch", "ase")
@@ -20,6 +20,6 @@ MAIN_SETTINGS = (
 
 __all__ = [
     "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY", "WHOLE_COMMITTEES",
-    "calculator", "epochs", "export", "features", "named_files", "notes", "packages", "plan", "predict", "progress",
-    "torchsim", "train",
+    "calculator", "delivered", "epochs", "export", "features", "named_files", "notes", "packages", "plan",
+    "predict", "progress", "torchsim", "train",
 ]  # fmt: skip

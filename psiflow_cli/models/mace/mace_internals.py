@@ -1,14 +1,13 @@
 """All that psiflow uses of mace-torch beyond its commands and its ASE calculator; seen in mace-torch 0.3.16.
 
+What it replaces in the trainer is in `trainer/internals.py`.
+
 A function that finds another MACE raises ImportError, which says what is missing.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
@@ -17,16 +16,11 @@ from psiflow_cli.errors import BAD_CONFIG, BAD_DATA, NO_RESOURCES
 from psiflow_cli.worker import installed
 from psiflow_cli.worker.models import batches
 from psiflow_cli.worker.structures import conversion
-from psiflow_cli.worker.training.early_stopping import Stopping, TrainingDone
 
 if TYPE_CHECKING:
     import torch
     from mace.calculators import MACECalculator
     from mace.data import AtomicData
-    from mace.tools.train import SWAContainer
-    from torch.optim.lr_scheduler import ReduceLROnPlateau
-    from torch.utils.data import DataLoader
-    from torch_ema import ExponentialMovingAverage
     from torch_sim.models.interface import ModelInterface
 
     from psiflow_cli.messages import Epoch, Frame, ModelFacts, PredictionResult
@@ -156,7 +150,7 @@ CAUSES = (
 class LogEntry(TypedDict, total=False):
     """A line of the results file of mace-torch 0.3.16; it has metrics, too."""
 
-    mode: str  # `opt`: a training batch; `eval`: the validation set
+    mode: str  # `opt`: a training batch; `eval`: the validation set; `saved`: psiflow's, an epoch without validation
     epoch: int | None  # None: before the first one
     loss: float
 
@@ -165,130 +159,3 @@ def errors(entry: LogEntry) -> Epoch:
     """The validation errors in a line of the results file; seen in mace-torch 0.3.16."""
     values = cast("Mapping[str, float]", entry)
     return cast("Epoch", {ours: values[key] * 1e3 for key, ours in _METRICS.items() if key in values})
-
-
-class TrainerState(TypedDict):
-    """What a checkpoint of MACE's own forgets."""
-
-    shuffle: torch.Tensor  # of the generator that orders the data
-    ema: dict[str, object] | None
-    swa: dict[str, object] | None
-
-
-@dataclass(frozen=True)
-class TrainerParts:
-    """Parts of the trainer of mace-torch 0.3.16 whose state is not in its own checkpoints."""
-
-    ema: ExponentialMovingAverage | None  # the average of the weights
-    loader: DataLoader[AtomicData]
-    scheduler: ReduceLROnPlateau
-    swa: SWAContainer | None  # the second stage
-
-    def state(self) -> TrainerState:
-        """What a restart needs."""
-        return {
-            "shuffle": self.loader.generator.get_state(),
-            "ema": None if self.ema is None else self.ema.state_dict(),
-            "swa": None if self.swa is None else self.swa.scheduler.state_dict(),
-        }
-
-    def put_back(self, state: TrainerState, valid_loss: float, start: int) -> None:
-        """Go on at epoch `start`, after one with this validation loss."""
-        self.loader.generator.set_state(state["shuffle"].cpu())
-        if self.ema is not None and state["ema"] is not None:
-            self.ema.load_state_dict(state["ema"])
-            self.ema.restore()  # the checkpoint's model is the average
-        # MACE steps the learning rate at the start of an epoch, but not of the first one after a restart.
-        if self.swa is None or state["swa"] is None:
-            self.scheduler.step(metrics=valid_loss)
-            return
-        self.swa.scheduler.load_state_dict(state["swa"])
-        if start < self.swa.start:
-            self.scheduler.step(metrics=valid_loss)
-        else:
-            self.swa.scheduler.step()
-
-
-class CheckpointHandler(Protocol):
-    """What psiflow puts in the place of `mace.tools.CheckpointHandler`; see `checkpoints.Checkpoints`."""
-
-    def begin(self, parts: TrainerParts, start: int) -> None: ...
-    def see(self, entry: LogEntry) -> None: ...
-    def is_over(self, device: torch.device | None) -> bool: ...
-    def finish(self) -> None: ...
-
-
-_TRAINER = {
-    "mace.tools": ("CheckpointHandler", "CheckpointState", "build_default_arg_parser"),
-    "mace.tools:train": (
-        *("checkpoint_handler", "device", "distributed", "ema", "logger", "lr_scheduler", "save_all_checkpoints"),
-        *("start_epoch", "swa", "train_loader"),
-    ),
-    "mace.cli.run_train": ("TrainingPlotter", "create_error_table", "jit", "run", "tools"),
-}
-
-
-def replace_parts(handler: Callable[..., CheckpointHandler], stopping: Stopping) -> None:
-    """Let `mace.cli.run_train` keep psiflow's checkpoints and deliver no more than the bundle needs.
-
-    It compiles no models for LAMMPS, and no tables and plots of errors when time is up; seen in mace-torch 0.3.16.
-    """
-    installed.require(_PACKAGE, _READER, _TRAINER)
-    tools, run_train = (importlib.import_module(name) for name in ("mace.tools", "mace.cli.run_train"))
-    table, plots = run_train.create_error_table, run_train.TrainingPlotter
-
-    def compile_nothing(*_: object, **__: object) -> None:
-        raise NotImplementedError("psiflow keeps the model as it is")  # MACE goes on without
-
-    def error_table(*arguments: object, **named: object) -> object:
-        return "left out: the time is up" if stopping.out_of_time else table(*arguments, **named)
-
-    def plotter(**named: object) -> object:
-        if stopping.out_of_time:
-            raise NotImplementedError("left out: the time is up")  # MACE goes on without
-        return plots(**named)
-
-    vars(tools).update(CheckpointHandler=handler, train=_resumable(tools.train))
-    parts = {"create_error_table": error_table, "TrainingPlotter": plotter}
-    vars(run_train).update(jit=SimpleNamespace(compile=compile_nothing), **parts)
-
-
-def _resumable(train: Callable[..., None]) -> Callable[..., None]:
-    """`mace.tools.train` with checkpoints of every epoch, for a `checkpoint_handler` of ours."""
-
-    def run(**arguments: object) -> None:
-        its = SimpleNamespace(**arguments)
-        checkpoints: CheckpointHandler = its.checkpoint_handler
-        log = its.logger.log
-
-        def listen(entry: LogEntry) -> None:
-            checkpoints.see(entry)
-            log(entry)
-
-        its.logger.log = listen
-        device = its.device if arguments.get("distributed") else None
-        epochs = _Epochs(its.train_loader, lambda: checkpoints.is_over(device))
-        with suppress(TrainingDone):
-            checkpoints.begin(TrainerParts(its.ema, its.train_loader, its.lr_scheduler, its.swa), its.start_epoch)
-            train(**{**arguments, "train_loader": epochs, "save_all_checkpoints": True})
-        checkpoints.finish()
-
-    return run
-
-
-class _Epochs:
-    """The training batches of an epoch, unless the last epoch was the last: then it raises TrainingDone."""
-
-    def __init__(self, loader: DataLoader[AtomicData], is_over: Callable[[], bool]) -> None:
-        self._loader, self._is_over = loader, is_over
-
-    def __iter__(self) -> Iterator[AtomicData]:
-        if self._is_over():
-            raise TrainingDone
-        return iter(self._loader)
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._loader, name)

@@ -34,7 +34,9 @@ class _Reader:
         if epoch is not None:
             mean = sum(self.losses) / len(self.losses) if self.losses else None
             # An epoch that a killed trainer finished but could not save comes twice; the last one counts.
-            self.epochs[epoch] = {"epoch": epoch, "loss": mean, "valid_loss": float(entry["loss"])} | errors(entry)
+            self.epochs[epoch] = {"epoch": epoch, "loss": mean}
+            if entry.get("mode") == "eval":
+                self.epochs[epoch] |= {"valid_loss": float(entry["loss"])} | errors(entry)
         self.losses.clear()  # also where a trainer starts (no epoch): what it had begun before is not counted
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BAD_DATA
-from psiflow_cli.models.mace.files import CONFIG, FACTS, LOG, MODELS, RESULTS, WEIGHTS
+from psiflow_cli.models.mace.files import CONFIG, LOG, MODELS, RESULTS
 from psiflow_cli.models.mace.inference import weights_file
 from psiflow_cli.models.mace.labels import relabel
 from psiflow_cli.models.mace.mace_internals import CAUSES
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Context, TrainedMember, TrainingJob
 
 _TRAINER = Trainer(
-    module="psiflow_cli.models.mace.trainer", log=LOG, weights=WEIGHTS, facts=FACTS,
-    leftovers=("checkpoints", RESULTS, "logs", MODELS, str(Path(WEIGHTS).parent)), causes=CAUSES,
+    module="psiflow_cli.models.mace.trainer", log=LOG, causes=CAUSES,
+    leftovers=("checkpoints", RESULTS, "logs", MODELS),
     launcher=("-m", "torch.distributed.run", "--standalone", "--nproc_per_node={gpus}"),
 )  # fmt: skip
 
@@ -31,9 +31,13 @@ _TRAINER = Trainer(
 def train(job: TrainingJob, context: Context) -> TrainedMember:
     """*worker*: train in `job["workdir"]`, or go on after the last finished epoch; see `Trainer.train`."""
     init = weights_file(job["init"]) if job.get("init") else None
-    trained = _TRAINER.train(job, context, init, _prepare, progress)
-    folder = Path(job["workdir"])
-    return {**trained, "logs": [str(path) for path in (*sorted(folder.glob("logs/*[0-9].log")), folder / CONFIG)]}
+    return _TRAINER.train(job, context, init, _prepare, delivered)
+
+
+def delivered(workdir: Path, latest: bool = True) -> TrainedMember | None:
+    """The best model so far of the training in this folder, which is always ready; see `protocols.Delivers`."""
+    logs = [*sorted(workdir.glob("logs/*[0-9].log")), workdir / CONFIG]
+    return trainer_process.delivered(workdir, progress(workdir), logs)
 
 
 def _prepare(folder: Path, job: TrainingJob, context: Context) -> None:

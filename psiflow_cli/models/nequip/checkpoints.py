@@ -34,7 +34,7 @@ class Added(TypedDict):
     """What psiflow adds to a checkpoint."""
 
     best: float
-    """The lowest validation loss so far."""
+    """The lowest value of the metric that tells the best epoch, or its highest, negated."""
     stopping: StoppingState
     metrics: Epoch
     coefficients: dict[str, float]
@@ -46,22 +46,28 @@ class Added(TypedDict):
 class Epochs:
     """The hooks of a Lightning callback; mixed with `lightning.pytorch.callbacks.Checkpoint` it runs after all others.
 
-    `monitor` names the metric whose lowest value is the best; `best` is that of the epochs before. Of several processes
-    the first one writes, and decides when to stop.
+    `monitor` names the metric whose lowest value, or `highest`, is the best; `best` is that of the epochs before, as in
+    `Added`. Of several processes the first one writes, and decides when to stop.
+
+    The loss of the training itself is another one after its coefficients were changed by a schedule: its values before
+    and after are not compared. The validation has coefficients of its own.
     """
 
-    def __init__(self, monitor: str, stopping: Stopping, best: float = math.inf) -> None:
+    def __init__(self, monitor: str, highest: bool, stopping: Stopping, best: float = math.inf) -> None:
         self._monitor = monitor
+        self._sign = -1.0 if highest else 1.0
+        self._coefficients: dict[str, float] | None = None
         self._stopping = stopping
         self._best = best
         self._content: dict[str, object] | None = None
         self._added: Added
-        self._improved = False
+        self._improved = self._is_last = False
 
     def on_load_checkpoint(self, trainer: Trainer, module: NequIPLightningModule, checkpoint: dict[str, Added]) -> None:
         """Put back the order of the data, which NequIP has read and forgets, and what a schedule made of the loss."""
         nequip_internals.restore_order(trainer)
-        nequip_internals.set_coefficients(module, checkpoint[KEY]["coefficients"])
+        self._coefficients = checkpoint[KEY]["coefficients"]
+        nequip_internals.set_coefficients(module, self._coefficients)
 
     def on_fit_start(self, trainer: Trainer, module: NequIPLightningModule) -> None:
         """Look at the clock."""
@@ -69,6 +75,8 @@ class Epochs:
 
     def on_train_epoch_end(self, trainer: Trainer, module: NequIPLightningModule) -> None:
         """Take the state of the finished epoch, and ask for an end where it was the last one that fits."""
+        # what the trainer's own settings end is at its end, whatever the time
+        self._is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         is_enough = trainer.is_global_zero and self._take(trainer, module)
         trainer.should_stop = trainer.should_stop or trainer.strategy.broadcast(is_enough)
 
@@ -78,19 +86,24 @@ class Epochs:
         metrics = nequip_internals.epoch(trainer, loss)
         with Path(EPOCHS).open("a") as file:
             file.write(json.dumps(metrics) + "\n")
-        self._improved = loss < self._best
-        self._best = min(self._best, loss) if self._improved else self._best
+        coefficients = nequip_internals.coefficients(module)
+        if self._monitor.startswith("train_loss") and self._coefficients not in (None, coefficients):
+            self._best = math.inf
+        self._coefficients = coefficients
+        value = self._sign * loss
+        self._improved = value < self._best
+        self._best = value if self._improved else self._best
         self._content = nequip_internals.state(trainer)
         self._stopping.epoch(self._improved)
         self._added = {
             "best": self._best,
             "stopping": self._stopping.state(),
             "metrics": metrics,
-            "coefficients": nequip_internals.coefficients(module),
+            "coefficients": coefficients,
             "ended": False,
         }
         try:
-            self._stopping.check(last_stage=True)
+            self._stopping.check()
         except TrainingDone:
             return True
         return False
@@ -101,7 +114,7 @@ class Epochs:
 
     def on_train_end(self, trainer: Trainer, module: NequIPLightningModule) -> None:
         """Save the last epoch."""
-        self._save(trainer, ended=not self._stopping.out_of_time)
+        self._save(trainer, ended=self._is_last or not self._stopping.out_of_time)
 
     def _save(self, trainer: Trainer, ended: bool) -> None:
         import torch

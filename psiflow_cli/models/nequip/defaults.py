@@ -212,5 +212,7 @@ def tuned(full: Config, chosen: Config, old: Config, as_given: bool) -> Config:
             "monitor": settings.monitor(full),
             "patience": TUNING_PATIENCE,
         }
+        if settings.is_highest_best(full):
+            stop["mode"] = "max"
         settings.put(full, "trainer.callbacks", [stop])
     return full

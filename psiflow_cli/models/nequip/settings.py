@@ -125,9 +125,18 @@ def strings(value: object, path: str = "") -> Iterator[tuple[str, str]]:
 
 def monitor(config: Mapping[str, object]) -> str:
     """The metric that tells the best epoch: that of the user's ModelCheckpoint or learning rate, if they name one."""
+    return str(resolved(config, _watching(config)["monitor"]))
+
+
+def is_highest_best(config: Mapping[str, object]) -> bool:
+    """Whether the highest value of that metric is the best."""
+    watching = _watching(config)
+    return resolved(config, watching.get("mode") or table(watching, "scheduler").get("mode")) == "max"
+
+
+def _watching(config: Mapping[str, object]) -> Config:
     callbacks = get(config, "trainer.callbacks")
     watching = [each for each in callbacks if isinstance(each, dict)] if isinstance(callbacks, list) else []
     watching = [each for each in watching if str(each.get("_target_")).endswith(".ModelCheckpoint")]
-    watching.append(table(config, "training_module.lr_scheduler"))
-    metrics = [resolved(config, each["monitor"]) for each in watching if each.get("monitor")]
-    return str(metrics[0]) if metrics else _DEFAULT_MONITOR
+    watching += [table(config, "training_module.lr_scheduler"), {"monitor": _DEFAULT_MONITOR}]
+    return next(each for each in watching if each.get("monitor"))

@@ -14,7 +14,7 @@ from psiflow_cli.models.nequip import data, files, settings
 from psiflow_cli.models.nequip.files import PACKAGE, describe, progress, weights_file
 from psiflow_cli.models.nequip.nequip_internals import CAUSES
 from psiflow_cli.worker.models import hardware
-from psiflow_cli.worker.training import trainer_process
+from psiflow_cli.worker.training import delivery, trainer_process
 from psiflow_cli.worker.training.trainer_process import Trainer
 
 if TYPE_CHECKING:
@@ -23,19 +23,25 @@ if TYPE_CHECKING:
 _TRAINER = Trainer(
     module="psiflow_cli.models.nequip.trainer",
     log=files.LOG,
-    weights=files.WEIGHTS,
-    facts=files.FACTS,
-    leftovers=(files.CHECKPOINTS, files.EPOCHS, files.HYDRA, str(Path(files.WEIGHTS).parent), files.INIT),
+    leftovers=(files.CHECKPOINTS, files.EPOCHS, files.HYDRA, files.INIT),
     causes=CAUSES,
+    best=files.BEST,
+    delivery_s=20.0,
 )
 
 
 def train(job: TrainingJob, context: Context) -> TrainedMember:
     """*worker*: train in `job["workdir"]`, or go on after the last finished epoch; see `Trainer.train`."""
     init = weights_file(job["init"]) if job.get("init") else None
-    trained = _TRAINER.train(job, _with_modules(job, context), init, _prepare, progress)
-    trained["configuration"] = _recorded(trained.get("configuration", {}), job)
-    return {**trained, "logs": [str(Path(job["workdir"], name)) for name in (files.LOG, files.CONFIG)]}
+    return _TRAINER.train(job, _with_modules(job, context), init, _prepare, delivered)
+
+
+def delivered(workdir: Path, latest: bool = True) -> TrainedMember | None:
+    """The model that is ready in the folder of a training; see `protocols.Delivers`."""
+    if latest and delivery.is_older(workdir, workdir / files.BEST):
+        return None
+    logs = [path for name in (files.LOG, files.CONFIG) if (path := workdir / name).is_file()]
+    return trainer_process.delivered(workdir, progress(workdir), logs)
 
 
 def _with_modules(job: TrainingJob, context: Context) -> Context:
@@ -85,6 +91,7 @@ def _prepare(folder: Path, job: TrainingJob, context: Context) -> None:
     _place(config, model, job["seed"], context, _with_nan(counts.values(), config["training_module"]))
     # JSON is YAML, and needs no package to write.
     (folder / files.CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+    (folder / files.RECORD).write_text(json.dumps(_recorded(config, job)))
 
 
 def _with_nan(counts: Iterable[data.Counts], module: Config) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import bundle, extxyz, toml
 from psiflow_cli.console import note
-from psiflow_cli.errors import PsiflowError, Stopped
+from psiflow_cli.errors import PsiflowError
 from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.stages.core.workspace import Workspace
 
@@ -21,15 +22,25 @@ if TYPE_CHECKING:
 KEPT_BYTES = 200 * 2**20
 """Training data of at most this size are kept with the model, compressed, for a later training that starts from it."""
 
+UNFINISHED = "unfinished.model"
+"""Where in the run directory an unfinished model is while a finished one is in its place."""
 _LEARNING_CURVE = "psiflow_cli.worker.plots.learning_curve:learning_curve"
 
 
 def publish(
     workspace: Workspace, session: Session, facts: TrainingFacts, trained: list[TrainedMember],
     curves: list[list[Epoch]], files: dict[str, str],
-) -> dict[str, MemberMetrics]:  # fmt: skip
-    """Make the bundle of members that were trained on and validated with `files`; returns the metrics of each."""
-    folder = workspace.run.temporary(workspace.job.output)
+) -> tuple[str, dict[str, MemberMetrics]]:  # fmt: skip
+    """Make the bundle of members that were trained on and validated with `files`; returns its place and their metrics.
+
+    An unfinished one does not take the place of a finished model, which may be in use and better: it is in the run
+    directory until the training is finished.
+    """
+    unfinished = bool(facts.get("unfinished"))
+    aside, output = workspace.job.folder / UNFINISHED, workspace.job.output
+    if unfinished and _is_finished_model(output):
+        output = str(aside)
+    folder = workspace.run.temporary(output)
     shutil.rmtree(folder, ignore_errors=True)  # of a command that was killed
     folder.mkdir(mode=0o700)
     try:
@@ -43,21 +54,45 @@ def publish(
             for log in map(Path, member["logs"]):
                 shutil.copyfile(log, member_folder / log.name)
         metrics = {f"member-{i}": _metrics(member, curves[i]) for i, member in enumerate(trained)}
-        (folder / "metrics.json").write_text(json.dumps({"metrics": metrics, "curves": curves}, indent=1))
-        # what the clock has stopped is whole without its picture
-        with contextlib.suppress(*([Stopped] if facts.get("unfinished") else [])):
-            _draw(session, curves, folder / "learning-curve.png")
+        metrics = cast("dict[str, MemberMetrics]", _json_numbers(metrics))
+        contents = {"metrics": metrics, "curves": _json_numbers(curves)}
+        (folder / "metrics.json").write_text(json.dumps(contents, indent=1, allow_nan=False))
+        # what was stopped is whole without its picture
+        with contextlib.suppress(*([PsiflowError] if unfinished else [])):
+            if not session.pending:
+                _draw(session, curves, folder / "learning-curve.png")
         tables = {"data": _keep_data(folder, files), "weights": weights}
         (folder / "model.toml").write_text(toml.dumps({**facts, **tables}))
         bundle.load(str(folder))
-        workspace.run.publish(folder, workspace.job.output)
+        workspace.run.publish(folder, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return metrics
+    if not unfinished:
+        shutil.rmtree(aside, ignore_errors=True)
+    return output, metrics
+
+
+def _is_finished_model(path: str) -> bool:
+    """Whether there is a model whose training came to its end."""
+    try:
+        return not bundle.load(path).unfinished
+    except PsiflowError:
+        return False
+
+
+def _json_numbers(value: object) -> object:
+    """The value with null in place of what is not a number, such as the loss of an epoch that diverged."""
+    if isinstance(value, dict):
+        return {key: _json_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_json_numbers(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _metrics(member: TrainedMember, curve: list[Epoch]) -> MemberMetrics:
     taken = {"epochs": len(curve), "last": curve[-1] if curve else {}, **member.get("metrics", {})}
+    if "stage" in member:
+        taken["stage"] = member["stage"]
     return cast("MemberMetrics", taken)
 
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli import __version__, extxyz
 from psiflow_cli.console import note
+from psiflow_cli.errors import PsiflowError
 from psiflow_cli.protocols import NeedsMore
 from psiflow_cli.runtime.request import fingerprint, sha256
 from psiflow_cli.site import environments
 from psiflow_cli.stages.core import retention
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.stages.train import bundling, dataset, initial_model
-from psiflow_cli.stages.train.committee import Member, train
+from psiflow_cli.stages.train.committee import Committee, Member
 from psiflow_cli.stages.train.preparation import Prepared, prepare
 from psiflow_cli.stages.train.progress import Watch
 from psiflow_cli.stages.train.request import Training
@@ -51,19 +52,36 @@ def run(training: Training, workspace: Workspace) -> Summary:
         watching = Watch(training.module, workspace, members, key, epochs)
         with watching as watch, workspace.session(watch.tick) as session:
             watch.session = session
-            trained = train(
-                members, training.module, training.worker, session, _context(workspace, needs), workspace.run.note_lost
-            )
+            committee = Committee(members, training.module, training.worker, session, _context(workspace, needs))
+            try:
+                committee.train(workspace.run.note_lost)
+            except PsiflowError:
+                committee.stop()
+                if committee.trained:
+                    summary = _deliver(training, prepared, workspace, committee, files)
+                    count = f"{len(committee.trained)} of {len(members)} models: " if len(members) > 1 else ""
+                    note(f"{count}the best so far, marked as unfinished -> {summary['output']}")
+                raise
             watch.tick(now=True)
-            curves = [training.module.progress(member.folder) for member in members]
-            facts = _facts(training, prepared, trained, digest, [len(curve) for curve in curves])
-            metrics = bundling.publish(workspace, session, facts, trained, curves, files)
-    if "unfinished" not in facts:
+            summary = _deliver(training, prepared, workspace, committee, files)
+    if not summary["unfinished"]:
         initial_model.forget(workspace.job.folder)
         retention.keep_only(folder)
+    return {**summary, "epochs": epochs}
+
+
+def _deliver(
+    training: Training, prepared: Prepared, workspace: Workspace, committee: Committee, files: dict[str, str]
+) -> Summary:
+    """Make the bundle of those members that have a model; returns the summary."""
+    indices = sorted(committee.trained)
+    trained = [committee.trained[index] for index in indices]
+    curves = [training.module.progress(committee.members[index].folder) for index in indices]
+    facts = _facts(training, prepared, trained, _sha256(files), [len(curve) for curve in curves])
+    output, metrics = bundling.publish(workspace, committee.session, facts, trained, curves, files)
     return {
-        "total": training.members, "failed": 0, "output": workspace.job.output, "epochs": epochs,
-        "unfinished": bool(facts.get("unfinished")), "trained_epochs": facts["epochs"], "metrics": metrics,
+        "total": training.members, "failed": 0, "output": output, "unfinished": bool(facts.get("unfinished")),
+        "trained_epochs": facts["epochs"], "metrics": metrics,
     }  # fmt: skip
 
 
@@ -146,7 +164,7 @@ def _facts(
         "family": training.arch, "members": len(trained), "elements": first["elements"],
         "cutoff": first["cutoff"], "dtype": first["dtype"],
     }  # fmt: skip
-    if not all(member["finished"] for member in trained):
+    if len(trained) < training.members or not all(member["finished"] for member in trained):
         facts["unfinished"] = True
     facts |= {
         "trainer": first["trainer"], "psiflow": __version__, "data_sha256": digest,

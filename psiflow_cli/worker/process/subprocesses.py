@@ -23,6 +23,7 @@ _PR_SET_PDEATHSIG = 1
 _GRACE = 2.0
 """Seconds between SIGTERM, on which a launcher tidies its shared memory up, and SIGKILL."""
 MEMORY_POLL = 0.2
+_STOP_POLL = 0.5
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Outcome:
     seconds: float
     timed_out: bool = False
     out_of_memory: bool = False
+    stopped: bool = False
 
 
 def run(
@@ -44,12 +46,14 @@ def run(
     seconds: float | None = None,
     memory: float | None = None,
     cpus: Sequence[int] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Outcome:
     """Run `argv` and write its output and its errors to `log`.
 
-    It is ended after `seconds`, or when all its processes together hold more than `memory` MB of their own. It runs on
-    `cpus` only, where these are given, and on Linux it dies with the thread that called this function. Raises OSError
-    (FileNotFoundError, PermissionError) if it cannot be started.
+    It is ended after `seconds`, when all its processes together hold more than `memory` MB of their own, or when
+    `stop`, which is asked every half second, says so. It runs on `cpus` only, where these are given, and on Linux it
+    dies with the thread that called this function. Raises OSError (FileNotFoundError, PermissionError) if it cannot be
+    started.
     """
     watchdog.extend(seconds)
     start = time.monotonic()
@@ -64,22 +68,23 @@ def run(
             start_new_session=True,
             preexec_fn=in_child(cpus),
         )
-    timed_out = out_of_memory = False
+    timed_out = out_of_memory = stopped = False
     try:
         while process.poll() is None:
             left = None if seconds is None else start + seconds - time.monotonic()
             timed_out = left is not None and left <= 0
             out_of_memory = memory is not None and memory_of(process.pid) > memory
-            if timed_out or out_of_memory:
+            stopped = stop is not None and stop()
+            if timed_out or out_of_memory or stopped:
                 break
-            step = MEMORY_POLL if memory is not None else left
+            step = MEMORY_POLL if memory is not None else _STOP_POLL if stop else left
             if step is not None and left is not None:
                 step = min(step, left)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(step)
     finally:
         end(process)
-    return Outcome(process.returncode, time.monotonic() - start, timed_out, out_of_memory)
+    return Outcome(process.returncode, time.monotonic() - start, timed_out, out_of_memory, stopped)
 
 
 def in_child(cpus: Sequence[int] | None) -> Callable[[], None] | None:

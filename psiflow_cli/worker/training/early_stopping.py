@@ -1,7 +1,7 @@
 """When a training ends before its last epoch: its time is up, or the validation loss falls no more.
 
 MACE 0.3.16 counts epochs without improvement (`patience`) and says that it stops, but goes on unless it is distributed;
-and it forgets the count over a restart. So psiflow counts, too.
+and it forgets the count over a restart. So psiflow counts instead.
 """
 
 from __future__ import annotations
@@ -44,28 +44,27 @@ class Stopping:
     def resume(self, state: StoppingState) -> None:
         """Go on counting; raises TrainingDone where no epoch fits into the time, or none is wanted."""
         self._worst, self._stale = state["worst_epoch_s"], state["stale"]
-        self._judge(last_stage=True)
+        self.check()
 
     def mark(self) -> None:
         """An epoch begins now."""
         self._mark = time.time()
 
-    def epoch(self, improved: bool) -> None:
-        """Note a finished epoch."""
+    def epoch(self, improved: bool | None) -> None:
+        """Note a finished epoch; None: it was not validated."""
         self._worst = max(self._worst, time.time() - self._mark)
-        self._stale = 0 if improved else self._stale + 1
+        if improved is not None:
+            self._stale = 0 if improved else self._stale + 1
         self.mark()
 
-    def check(self, last_stage: bool) -> None:
-        """Raise TrainingDone where the longest epoch so far would not fit any more, or the patience is at its end.
+    def begin_stage(self) -> None:
+        """From now on the loss is another: the patience begins again."""
+        self._stale = 0
 
-        Patience ends a training only in its last stage: MACE itself goes over to the next.
-        """
-        self._judge(last_stage)
-
-    def _judge(self, last_stage: bool) -> None:
+    def check(self) -> None:
+        """Raise TrainingDone where the longest epoch so far would not fit any more, or the patience is at its end."""
         if self._until is not None and time.time() + self._worst + DELIVERY_S > self._until:
             self.out_of_time = True
             raise TrainingDone
-        if last_stage and self._patience is not None and self._stale >= self._patience:
+        if self._patience is not None and self._stale >= self._patience:
             raise TrainingDone

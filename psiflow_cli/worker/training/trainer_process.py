@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -20,9 +20,10 @@ from psiflow_cli.errors import BAD_DATA, BUG, NO_RESOURCES, STOPPED
 from psiflow_cli.worker.failures import AGAIN, Fatal, environment_code
 from psiflow_cli.worker.models import hardware
 from psiflow_cli.worker.process import subprocesses
+from psiflow_cli.worker.training import delivery, stop_request
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Context, Epoch, TrainedMember, TrainerFacts, TrainingJob
+    from psiflow_cli.messages import Context, Epoch, TrainedMember, TrainingJob
 
 JOB = "job.json"
 """What the folder's training is of."""
@@ -32,20 +33,21 @@ _MEMORY_HINT = "use a smaller batch_size or model, or more memory"
 
 @dataclass(frozen=True)
 class Trainer:
-    """A module for `python -m` that leaves its result and facts of it in the folder it is started in."""
+    """A module for `python -m` that delivers its best model so far in the folder it is started in; see `delivery`."""
 
     module: str
     log: str
-    weights: str
-    """The result: there only when the training is at its end."""
-    facts: str
-    """JSON; see `messages.TrainerFacts`."""
     leftovers: tuple[str, ...]
-    """Folders and files that a training leaves, the weights' folder among them."""
+    """Folders and files that a training leaves, besides what it delivers."""
     causes: tuple[tuple[str, int, str], ...]
     """What a line of the log says of the cause of its failure: pattern, exit code, hint."""
     launcher: tuple[str, ...] = ()
     """What Python runs the module by where a task has `{gpus}`; none for a trainer that starts its own processes."""
+    best: str = ""
+    """The checkpoint that becomes a model when the module is started with no time (0); empty for a trainer that
+    delivers a model whenever an epoch is the best so far."""
+    delivery_s: float = 0.0
+    """How long that start takes."""
 
     def train(
         self,
@@ -53,25 +55,39 @@ class Trainer:
         context: Context,
         init: Path | None,
         prepare: Callable[[Path, TrainingJob, Context], None],
-        progress: Callable[[Path], list[Epoch]],
+        delivered: Callable[[Path], TrainedMember | None],
     ) -> TrainedMember:
         """*worker*: train in `job["workdir"]`, or go on after the last finished epoch; its logs are left to the caller.
 
-        `init` is the file of the weights to begin with. Raises Fatal if no model can come of it, and with STOPPED if
-        the time was up before the first epoch and the same job would go on.
+        `init` is the file of the weights to begin with. When the time is up, or a stop is asked for, the trainer is
+        ended as soon as there is a model, which may be that of an earlier run. Raises Fatal if no model can come of it,
+        and with STOPPED if there is none yet and the same job would go on.
         """
-        until = None if job.get("seconds") is None else time.time() + (job["seconds"] or 0.0)
+        until = None if job.get("seconds") is None else time.time() + (job["seconds"] or 0.0) - self.delivery_s
         folder = Path(job["workdir"])
         folder.mkdir(parents=True, exist_ok=True)
         self._forget_other(folder, job, data(job) | ({"init": init} if init else {}))
-        if not self._is_finished(folder):
+        there = delivery.read(folder)
+        if not (there and there["finished"]):
             prepare(folder, job, context)
-            self._launch(folder, context, until, lambda: len(progress(folder)))
-            self._check_converged(folder, progress(folder))
-        facts: TrainerFacts = json.loads((folder / self.facts).read_text())
-        metrics: list[Epoch] = [epoch for epoch in progress(folder) if epoch["epoch"] == facts["epoch"]]
-        result = {"weights": [str(folder / self.weights)], "logs": [], "metrics": metrics[0] if metrics else {}}
-        return cast("TrainedMember", facts | result)
+            self._run(folder, context, until)
+        result = delivered(folder)
+        if result is None:
+            raise Fatal("stopped before there was a model", "run the same command again to go on", STOPPED)
+        return result
+
+    def _run(self, folder: Path, context: Context, until: float | None) -> None:
+        """Run the trainer, and make a model of its best checkpoint where it left that undone."""
+
+        def is_enough() -> bool:
+            is_up = until is not None and time.time() > until
+            has_model = (folder / self.best).is_file() if self.best else delivery.read(folder) is not None
+            return stop_request.is_there(folder) or (is_up and has_model)
+
+        if not is_enough():
+            self._launch(folder, context, self.log, until, is_enough)
+        if self.best and delivery.is_older(folder, folder / self.best):
+            self._launch(folder, context, "delivery.log", 0.0)
 
     def _forget_other(self, folder: Path, job: TrainingJob, files: dict[str, Path]) -> None:
         """Start over where the folder holds a training of something else; what it holds is psiflow's own."""
@@ -81,24 +97,17 @@ class Trainer:
         if path.is_file() and path.read_text() == identity:
             return
         path.unlink(missing_ok=True)
-        for name in self.leftovers:
+        for name in (delivery.FACTS, delivery.WEIGHTS, *self.leftovers):
             if (folder / name).is_dir():
                 shutil.rmtree(folder / name, ignore_errors=True)
             else:
                 (folder / name).unlink(missing_ok=True)
         atomic_file.write(path, identity)
 
-    def _is_finished(self, folder: Path) -> bool:
-        """Whether an earlier run trained to the end; what one that ran out of time delivered is removed."""
-        if not (folder / self.weights).is_file():
-            return False
-        if json.loads((folder / self.facts).read_text())["finished"]:
-            return True
-        (folder / self.weights).unlink()
-        return False
-
-    def _launch(self, folder: Path, context: Context, until: float | None, epochs: Callable[[], int]) -> None:
-        """Run it to its end, by `until` (seconds since 1970) if it can; `epochs` is asked when it could not.
+    def _launch(
+        self, folder: Path, context: Context, log: str, until: float | None, stop: Callable[[], bool] | None = None
+    ) -> None:
+        """Run it to its end, by `until` (seconds since 1970) if it can, or until `stop` says so.
 
         Raises Fatal if it failed, and with STOPPED if the walltime ended it.
         """
@@ -106,25 +115,21 @@ class Trainer:
         launcher = [word.format(gpus=gpus) for word in self.launcher] if gpus > 1 else []
         outcome = subprocesses.run(
             [sys.executable, *launcher, "-m", self.module, *([] if until is None else [str(until)])],
-            folder / self.log,
+            folder / log,
             cwd=folder,
             env=_environment(context),
             seconds=context.get("walltime"),
             memory=context.get("memory"),
             cpus=context.get("cpus"),
+            stop=stop,
         )
+        if outcome.stopped:
+            return
         if outcome.timed_out:
-            problem = f"the walltime of the task was up after {epochs()} epochs"
+            problem = "the walltime of the task was up before there was a model"
             raise Fatal(problem, "run the same command again to go on", STOPPED)
         if outcome.out_of_memory or outcome.returncode != 0:
-            raise self._failure(folder / self.log, outcome)
-
-    def _check_converged(self, folder: Path, epochs: list[Epoch]) -> None:
-        """Raise Fatal, and keep no weights, where no epoch's validation loss was a number."""
-        if epochs and not any(math.isfinite(epoch["valid_loss"]) for epoch in epochs):
-            (folder / self.weights).unlink()
-            problem = "the training diverged: its loss is not a number"
-            raise Fatal(problem, "use a smaller lr, and check the labels", BAD_DATA)
+            raise self._failure(folder / log, outcome)
 
     def _failure(self, log: Path, outcome: subprocesses.Outcome) -> Fatal:
         """The last line of the log that says something, and what to do about it."""
@@ -149,6 +154,27 @@ class Trainer:
             if code := environment_code(line):
                 return Fatal(f"the trainer failed: {line[:300]}", f"{AGAIN}; its log: {log}", code)
         return Fatal(f"the trainer failed: {telling[-1][:300]}", f"its log: {log}", BUG)
+
+
+def delivered(folder: Path, epochs: list[Epoch], logs: Sequence[Path]) -> TrainedMember | None:
+    """What a trainer has delivered, with the errors of that epoch among those that are finished; None: nothing yet.
+
+    Raises Fatal, and keeps no weights, where no epoch's validation loss was a number.
+    """
+    losses = [epoch["valid_loss"] for epoch in epochs if "valid_loss" in epoch]
+    if losses and not any(map(math.isfinite, losses)):
+        (folder / delivery.FACTS).unlink(missing_ok=True)
+        problem = "the training diverged: its loss is not a number"
+        raise Fatal(problem, f"use a smaller lr, and check the labels; its logs: {folder}", BAD_DATA)
+    facts = delivery.read(folder)
+    if facts is None:
+        return None
+    metrics = [epoch for epoch in epochs if epoch["epoch"] == facts["epoch"]]
+    result = {
+        "weights": [str(folder / facts["file"])], "logs": [str(log) for log in logs],
+        "metrics": metrics[0] if metrics else {},
+    }  # fmt: skip
+    return cast("TrainedMember", facts | result)
 
 
 def data(job: TrainingJob) -> dict[str, Path]:

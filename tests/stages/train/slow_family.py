@@ -10,6 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.training import stop_request
+
 Wire = dict[str, Any]
 SUMMARY = "sleeps"
 REQUIRES = ()
@@ -17,7 +20,8 @@ REQUIRES = ()
 
 def plan(config: Wire, options: dict[str, str], summary: Wire) -> Wire:
     return {"epochs": int(options.get("epochs", 5)), "pause": float(options.get("pause", 0.05)),
-            "die": int(options.get("die", -1)), "e0s": summary["e0s"], "from": "init" in summary}  # fmt: skip
+            "die": int(options.get("die", -1)), "always": "always" in options, "ready": "ready" in options,
+            "e0s": summary["e0s"], "from": "init" in summary}  # fmt: skip
 
 
 def epochs(config: Wire) -> int:
@@ -30,23 +34,46 @@ def progress(workdir: Path) -> list[Wire]:
 
 
 def train(job: Wire, context: Wire) -> Wire:
-    """A line for each epoch; member `die` takes its worker along, once, after its second one."""
+    """A line for each epoch; member `die` takes its worker along after its second one, once or always.
+
+    With `ready` its model is there after every epoch, as MACE's, and else is made at the end, as NequIP's.
+    """
     folder, config, start = Path(job["workdir"]), job["config"], time.time()
+    (folder / "job.json").write_text(json.dumps(job))
     done = len(progress(folder))
-    while done < config["epochs"]:
+    while done < config["epochs"] and not stop_request.is_there(folder):
+        if done == 2 and config["die"] == job["seed"] and config["always"]:
+            os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(config["pause"])
         with (folder / "epochs.jsonl").open("a") as file:
             file.write(json.dumps({"epoch": done, "loss": 1.0, "valid_loss": 1.0}) + "\n")
         done += 1
-        if done == 2 and config["die"] == job["seed"]:
+        if config["ready"]:
+            _make(folder)
+        if done == 2 and config["die"] == job["seed"] and not config["always"]:
             os.kill(os.getpid(), signal.SIGKILL)
         if job["seconds"] is not None and time.time() - start + config["pause"] > job["seconds"]:
             break
-    weights = {"epochs": done, "seed": job["seed"], "init": "init" in job and Path(job["init"]).name}
+    if not done:
+        raise Fatal("stopped before there was a model", "run it again", 75)
+    _make(folder)
+    return delivered(folder)  # type: ignore[return-value]
+
+
+def _make(folder: Path) -> None:
+    job = json.loads((folder / "job.json").read_text())
+    weights = {"epochs": len(progress(folder)), "seed": job["seed"], "init": "init" in job and Path(job["init"]).name}
     weights |= {name: hashlib.sha256(Path(job[name]).read_bytes()).hexdigest() for name in ("train", "valid")}
     (folder / "weights.json").write_text(json.dumps(weights))
+
+
+def delivered(workdir: Path, latest: bool = True) -> Wire | None:
+    if not (workdir / "weights.json").is_file():
+        return None
+    config = json.loads((workdir / "job.json").read_text())["config"]
+    done = json.loads((workdir / "weights.json").read_text())["epochs"]
     return {
-        "weights": [str(folder / "weights.json")], "logs": [], "metrics": {}, "trainer": "none 1", "cutoff": 1.0,
+        "weights": [str(workdir / "weights.json")], "logs": [], "metrics": {}, "trainer": "none 1", "cutoff": 1.0,
         "elements": ["H", "O"], "dtype": "float64", "atomic_energies": config["e0s"],
         "finished": done == config["epochs"],
     }  # fmt: skip

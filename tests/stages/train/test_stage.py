@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -74,18 +77,64 @@ def trained(model="a.model"):
 
 def test_a_deadline_leaves_the_best_models_so_far(train):
     """Two trainings on one worker, which can do one after the other: each gets its part of the time."""
-    long = {"epochs": "40", "pause": "0.1"}
-    train(code=75, deadline=15, members=2, set=long)
+    long = {"epochs": "60", "pause": "0.1"}
+    train(code=75, deadline=20, members=2, set=long)
     first = bundle.load("a.model")
     assert first.unfinished
-    assert all(1 <= done < 40 for done in first.facts["epochs"])
+    assert all(1 <= done < 60 for done in first.facts["epochs"])
     assert [member["epochs"] for member in weights()] == first.facts["epochs"]
     state = json.loads(Path("a.model.run/run.json").read_text())["result"]
     assert (state["exit_code"], state["finished"]) == (75, False)
     train(members=2, set=long)  # the same command goes on, and replaces the model
     assert not bundle.load("a.model").unfinished
-    assert [member["epochs"] for member in weights()] == [40, 40]
-    assert trained() == [list(range(40))] * 2
+    assert [member["epochs"] for member in weights()] == [60, 60]
+    assert trained() == [list(range(60))] * 2
+
+
+@pytest.mark.parametrize("ready", [{}, pytest.param({"ready": ""}, marks=pytest.mark.full)])
+def test_a_signal_leaves_the_best_models_so_far(train, ready):
+    """Of two members on one worker, the second has not begun. Stopped again before its next epoch, it has the same."""
+    long = {"epochs": "400", "pause": "0.1", **ready}
+    running = train(background=True, members=2, set=long)
+    _stop(running, lambda: max(map(len, trained()), default=0) >= 3)
+    first = bundle.load("a.model")
+    assert (first.unfinished, first.facts["members"]) == (True, 1)
+    assert weights()[0]["epochs"] == first.facts["epochs"][0] >= 3
+    assert "1 of 2 models: the best so far, marked as unfinished -> a.model" in running.stderr.read()
+    shutil.rmtree("a.model")
+    (request,) = Path().glob("*.run/work/*/member-0/stop")
+    request.write_text("stop")
+    _stop(train(background=True, members=2, set=long), lambda: not request.read_text())
+    assert bundle.load("a.model").unfinished
+    assert weights()[0]["epochs"] >= first.facts["epochs"][0]
+
+
+def test_a_finished_model_is_not_replaced_by_an_unfinished_one(train):
+    train(set={"epochs": "2"})
+    whole = bundle.load("a.model").fingerprint
+    _stop(train(background=True, set={"epochs": "400"}), lambda: max(map(len, trained())) >= 5)
+    assert bundle.load("a.model").fingerprint == whole
+    assert bundle.load("a.model.run/unfinished.model").unfinished
+    train(set={"epochs": "3"})
+    assert bundle.load("a.model").facts["epochs"] == [3]
+    assert not Path("a.model.run/unfinished.model").exists()
+
+
+def _stop(running, when):
+    """Send SIGTERM when it is time; it leaves with 75."""
+    while not when():
+        assert running.poll() is None, running.stderr.read()
+        time.sleep(0.1)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(60) == 75
+
+
+@pytest.mark.full
+def test_a_worker_that_is_lost_for_good_leaves_the_best_model_so_far(train):
+    said = train(code=69, set={"die": "0", "always": "", "epochs": "9", "ready": ""})
+    assert "the best so far, marked as unfinished -> a.model" in said
+    assert bundle.load("a.model").unfinished
+    assert trained() == [[0, 1]]
 
 
 @pytest.mark.full
@@ -144,7 +193,8 @@ def test_a_model_is_trained_further_in_its_own_place(train):
     Path("in.xyz").write_text(waters(*range(4, 12)))
     long = {"epochs": "40", "pause": "0.1"}
     train(code=75, init="a.model", set=long, deadline=13)
-    facts = bundle.load("a.model").facts
+    assert bundle.load("a.model").fingerprint == begun, "a finished model was replaced by an unfinished one"
+    facts = bundle.load("a.model.run/unfinished.model").facts
     assert (facts["init"], facts["unfinished"]) == (begun, True)
     assert facts["train_frames"] + facts["valid_frames"] == 12, "old and new frames, none of them twice"
     assert facts["replayed_frames"] > 0

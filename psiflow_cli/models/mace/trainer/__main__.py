@@ -2,38 +2,42 @@
 
     python -m psiflow_cli.models.mace.trainer [UNTIL]
 
-It reads `mace.yaml`, which `mace_run_train --config` takes as well, and leaves `weights/mace.model` and `facts.json`,
-by UNTIL (seconds since 1970) at the latest if one epoch fits.
+It reads `mace.yaml`, which `mace_run_train --config` takes as well, and delivers a model whenever an epoch is the best
+so far, so that it is there whatever ends the training. It stops by itself early enough to be done by UNTIL (seconds
+since 1970), if one epoch fits.
 """
 
 from __future__ import annotations
 
 import copy
-import functools
-import json
+import logging
 import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from psiflow_cli.models.mace.checkpoints import Checkpoints
-from psiflow_cli.models.mace.files import CONFIG, FACTS, MODELS, RESULTS, WEIGHTS
+from psiflow_cli.models.mace import mace_internals
+from psiflow_cli.models.mace.files import CONFIG, MODEL, MODELS, RESULTS
 from psiflow_cli.models.mace.inference import describe
-from psiflow_cli.models.mace.mace_internals import replace_parts
+from psiflow_cli.models.mace.trainer import internals
+from psiflow_cli.models.mace.trainer.checkpoints import Checkpoints
 from psiflow_cli.models.mace.tuning import ARCHITECTURE
+from psiflow_cli.worker.training import delivery
 from psiflow_cli.worker.training.early_stopping import Stopping
 from psiflow_cli.worker.training.growing_file import cut_torn_line
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from psiflow_cli.messages import Config, TrainerFacts
+    import torch
+
+    from psiflow_cli.messages import Config, ModelFacts, TrainerFacts
 
 
 def main(until: float | None) -> int:
     """Train, or go on, and deliver the best weights."""
-    from mace.__version__ import __version__
+    import torch
     from mace.cli import run_train
     from mace.tools import build_default_arg_parser
 
@@ -43,25 +47,46 @@ def main(until: float | None) -> int:
             cut_torn_line(results)
     arguments = build_default_arg_parser().parse_args(["--config", CONFIG, "--restart_latest"])
     given = _given(arguments)
-    delivered: list[int] = []
     stopping = Stopping(until, arguments.patience)
-    replace_parts(functools.partial(Checkpoints, delivered=delivered, stopping=stopping), stopping)
+    handlers: list[Checkpoints] = []
+
+    def facts_of(model: ModelFacts) -> Config:
+        return {**model, "configuration": _used(given, arguments)}
+
+    def deliver(model: torch.nn.Module, epoch: int, stage: int) -> None:
+        path = Path("checkpoints", MODEL)
+        try:
+            whole = internals.deliverable(model, arguments, next(model.parameters()).device)
+            torch.save(whole, path)
+        except Exception as error:  # the training is worth more: MACE itself makes the model at its end
+            logging.warning("no model could be made of epoch %s: %s", epoch, error)
+            return
+        _deliver(path, facts_of(mace_internals.description(whole)), epoch, stage if arguments.swa else None)
+
+    def handler(*given: str, **more: object) -> Checkpoints:
+        handlers.append(Checkpoints(*given, **more, stopping=stopping, deliver=deliver))  # type: ignore[arg-type]
+        return handlers[-1]
+
+    internals.replace_parts(handler, stopping)
     run_train.run(arguments)
-    if not is_first:
-        return 0
-    trained = next(p for p in (Path(MODELS, "mace_stagetwo.model"), Path(MODELS, "mace.model")) if p.is_file())
-    facts: TrainerFacts = {
-        **describe(trained),
-        "trainer": f"mace-torch {__version__}",
-        "epoch": delivered[-1],
-        "finished": not stopping.out_of_time,
-        "configuration": _used(given, arguments),
-    }
-    Path(FACTS).write_text(json.dumps(facts))
-    Path(WEIGHTS).parent.mkdir(exist_ok=True)
-    trained.replace(WEIGHTS)
-    shutil.rmtree(MODELS)
+    if is_first:
+        trained = next(p for p in (Path(MODELS, "mace_stagetwo.model"), Path(MODELS, MODEL)) if p.is_file())
+        last = handlers[-1]
+        _deliver(
+            trained, facts_of(describe(trained)), last.epoch, last.stage if arguments.swa else None, last.is_finished
+        )
+        shutil.rmtree(MODELS)
     return 0
+
+
+def _deliver(path: Path, model: Config, epoch: int, stage: int | None, finished: bool = False) -> None:
+    """Move a model file to where it is looked for, with its facts; `stage` is 0 or 1 where there are two."""
+    from mace.__version__ import __version__
+
+    facts = {**model, "trainer": f"mace-torch {__version__}", "epoch": epoch, "finished": finished}
+    if stage is not None:
+        facts["stage"] = stage + 1
+    delivery.put(path, MODEL, cast("TrainerFacts", facts))
 
 
 def _given(arguments: Namespace) -> Config:
