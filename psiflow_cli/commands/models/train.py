@@ -71,10 +71,10 @@ def command(
     longer: small (mace: 32 scalar channels), medium from 1000 (64 channels, max_L 1), large from 10000 (128 channels,
     max_L 1, as MACE itself). docs/training.md has all defaults and their reasons.
 
-    Run the same command again to go on from the last checkpoint. A training that is stopped (by --deadline, the walltime
-    of its task, a signal, an error) writes the best model so far, marked as unfinished, and exits with 75, or the code
-    of the error. It leaves a finished model in its place: the unfinished one is then unfinished.model in the run
-    directory.
+    Run the same command again to go on from the last checkpoint. A training that is stopped (by --deadline, the
+    walltime of its task, a signal, an error) writes the best model so far, marked as unfinished, and exits with 75, or
+    the code of the error. It leaves a finished model in its place: the unfinished one is then unfinished.model in the
+    run directory.
 
     With --init, a model is trained further: the energies of isolated atoms and the architecture stay, the learning rate
     is lower, there are fewer epochs, and the training ends when the validation loss falls no more. Structures that it
