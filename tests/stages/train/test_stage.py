@@ -192,7 +192,8 @@ def test_a_model_is_trained_further_in_its_own_place(train):
     begun = bundle.load("a.model").fingerprint
     Path("in.xyz").write_text(waters(*range(4, 12)))
     long = {"epochs": "40", "pause": "0.1"}
-    train(code=75, init="a.model", set=long, deadline=13)
+    running = train(background=True, init="a.model", set=long)
+    _stop(running, lambda: len(trained()) == 2 and min(map(len, trained())) >= 2)
     assert bundle.load("a.model").fingerprint == begun, "a finished model was replaced by an unfinished one"
     facts = bundle.load("a.model.run/unfinished.model").facts
     assert (facts["init"], facts["unfinished"]) == (begun, True)
