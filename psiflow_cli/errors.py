@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 # Exit codes follow sysexits.h where it has one; see the EXIT STATUS section of psiflow(1).
 FAILED_FRAMES = 1
 USAGE = 2
@@ -31,6 +33,26 @@ class PsiflowError(Exception):
 
 class UsageError(PsiflowError):  # the options contradict each other or miss something
     exit_code = USAGE
+
+
+class Refusal(NamedTuple):
+    """A setting that is refused."""
+
+    key: str  # the setting, with dots where it is inside of tables
+    problem: str
+    hint: str = ""
+
+
+class BadSettings(UsageError):
+    """Settings of a program that psiflow runs, all that are refused at once."""
+
+    def __init__(self, refusals: list[Refusal]) -> None:
+        self.refusals = refusals
+        if len(refusals) == 1:
+            super().__init__(refusals[0].problem, refusals[0].hint)
+            return
+        told = [f"{each.problem} ({each.hint})" if each.hint else each.problem for each in refusals]
+        super().__init__("; ".join(told), f"{len(refusals)} settings are refused")
 
 
 class BadData(PsiflowError):  # a file's contents are wrong; the message starts with `file:line: `

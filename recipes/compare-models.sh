@@ -3,8 +3,8 @@
 #     compare-models.sh DATA.xyz [FOLDER]          default: ./comparison
 #     FAMILIES="mace allegro" compare-models.sh DATA.xyz     default: mace nequip allegro
 # DATA.xyz: labelled frames, and the isolated atoms (psiflow atomic-energies; else e0s in [train] of FOLDER/psiflow.toml).
-# FOLDER/FAMILY.toml has the settings of each family, in its trainer's own names; what is not there is written with the
-# values below. A family whose environment is missing is left out (psiflow env create FAMILY makes it).
+# FOLDER/FAMILY.toml has settings of each family, one `name = value` a line in its trainer's own names, which psiflow's
+# defaults complete; what is not there is written with the values below. A family whose environment is missing is left out (psiflow env create FAMILY makes it).
 # Run it again after whatever ended it: it goes on where it was.
 set -euo pipefail
 # shellcheck source=recipes/steps.sh
@@ -64,8 +64,13 @@ for family in "${families[@]}"; do
         ;;
     *) exit "$code" ;;
     esac
+    settings=()
+    while IFS= read -r line || [ -n "$line" ]; do
+        line=${line%%#*}
+        case $line in *=*) settings+=(--set "$line") ;; esac
+    done <"$family.toml"
     mkdir -p "$family"
-    run psiflow train "${training[@]}" --config "$family.toml" --seed 1 -o "$family/trained.model"
+    run psiflow train "${training[@]}" ${settings[@]+"${settings[@]}"} --seed 1 -o "$family/trained.model"
     judge "$family" "$family/trained.model" data.test.xyz
     errors+=("$family/errors.json")
 done

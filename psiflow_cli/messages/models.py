@@ -31,7 +31,18 @@ class TrainingData(TypedDict):
     e0s: dict[str, float] | str  # eV by symbol; or `average`; or `init`: those of the model file to start from
     dtype: NotRequired[str]  # if the site asks for one
     gpus: NotRequired[int]  # that train together, if more than one: each takes batches of its own
+    size: NotRequired[str]  # which of psiflow's own defaults: one of `protocols.model.SIZES`
+    as_given: NotRequired[bool]  # to the user's configuration file nothing is added but what psiflow owns
+    valid_stress: NotRequired[bool]  # at least one validation frame has a stress
     init: NotRequired[Config]  # the configuration of the model to start from; empty for a bare model file
+
+
+class NamedFile(TypedDict):
+    """A file to read that a trainer's configuration names."""
+
+    setting: str
+    name: str
+    module: bool  # a Python module or package of the user's, by its first name: without a file it must be installed
 
 
 class TrainingJob(TypedDict):
@@ -43,6 +54,7 @@ class TrainingJob(TypedDict):
     config: Config
     seed: int
     init: NotRequired[str]  # a member's folder, or a trainer's bare model file, to start from
+    files: NotRequired[dict[str, str]]  # absolute paths of the files that the configuration names, by the name there
     seconds: NotRequired[float | None]  # how long it may take
 
 
@@ -78,6 +90,7 @@ class TrainerFacts(ModelFacts):
     epoch: int  # of the weights
     stage: NotRequired[int]  # of the weights: 1 or 2, where the trainer has two stages with different losses
     finished: bool  # False if the training was stopped before its end
+    configuration: NotRequired[Config]  # all that the trainer used, its own defaults included, less paths
 
 
 class Delivery(TrainerFacts):

@@ -180,6 +180,7 @@ class TrainingFacts(TypedDict):
     replayed_frames: NotRequired[int]
     atomic_energies: NotRequired[dict[str, float]]  # eV
     configuration: NotRequired[Config]
+    files: NotRequired[dict[str, str]]  # sha256 of those that the user's configuration names
     epochs: NotRequired[list[int]]  # of each member
 
 

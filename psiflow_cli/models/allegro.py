@@ -10,7 +10,9 @@ from psiflow_cli.models.nequip import (
     calculator,
     delivered,
     epochs,
+    named_files,
     notes,
+    packages,
     predict,
     progress,
     torchsim,
@@ -47,6 +49,6 @@ def export(members: list[str], target: str, form: str, folder: str, context: Con
 
 __all__ = [
     "COMPILES", "EXPORTS", "EXTRA", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
-    "calculator", "compile", "delivered", "epochs", "export", "features", "notes", "plan", "predict", "progress",
-    "torchsim", "train",
+    "calculator", "compile", "delivered", "epochs", "export", "features", "named_files", "notes", "packages", "plan",
+    "predict", "progress", "torchsim", "train",
 ]  # fmt: skip

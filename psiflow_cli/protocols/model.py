@@ -14,7 +14,21 @@ if TYPE_CHECKING:
     from torch_sim.models.interface import ModelInterface
 
     from psiflow_cli.messages.frames import Context, Frame, PredictionResult
-    from psiflow_cli.messages.models import CompiledModel, Config, Epoch, TrainedMember, TrainingData, TrainingJob
+    from psiflow_cli.messages.models import (
+        CompiledModel,
+        Config,
+        Epoch,
+        NamedFile,
+        TrainedMember,
+        TrainingData,
+        TrainingJob,
+    )
+
+SIZES = {"small": 0, "medium": 1000, "large": 10_000}
+"""Sizes of models, each with the number of training frames from which on it is the default.
+
+With few frames the data limit the errors, and a large model only takes longer; with many, a small one does.
+"""
 
 
 @runtime_checkable
@@ -24,8 +38,9 @@ class Model(BackEnd, Protocol):
     def plan(self, config: Config, options: dict[str, str], summary: TrainingData) -> Config:
         """The trainer's full configuration, in the trainer's own names, in the command's process.
 
-        `config` is the user's file, `options` the `--set` pairs (they win). Raises UsageError for an option that
-        contradicts the model to start from.
+        `config` is the user's file, `options` the `--set` pairs (they win). To a file (`summary["as_given"]`) nothing
+        is added but what psiflow owns: data, seed, device, atomic energies, names of files. Raises BadSettings with all
+        that is refused, such as an option that contradicts the model to start from.
         """
 
     def train(self, job: TrainingJob, context: Context) -> TrainedMember:
@@ -130,6 +145,22 @@ class Batches(Protocol):
 
     def torchsim(self, member: str, context: Context, stress: bool) -> ModelInterface:
         """*worker*: torch_sim's ModelInterface on a member's weights."""
+
+
+@runtime_checkable
+class NamesFiles(Protocol):
+    """A family whose configuration may name files to read."""
+
+    def named_files(self, config: Config, options: dict[str, str]) -> list[NamedFile]:
+        """Those that the user's file and `--set` pairs name; the worker gets their paths in `TrainingJob.files`."""
+
+
+@runtime_checkable
+class NeedsMore(Protocol):
+    """A family whose trainer needs more packages for some settings, such as those of a logger."""
+
+    def packages(self, config: Config) -> dict[str, str]:
+        """The modules that a configuration from `plan` needs, each with the setting that needs it."""
 
 
 @runtime_checkable

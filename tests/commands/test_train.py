@@ -177,6 +177,23 @@ def test_one_option_under_two_names(plan):
     assert said["configuration"]["swa"] is False
 
 
+def test_sizes_follow_the_frames(plan):
+    small = plan(*GIVEN)
+    assert small["notes"][0].startswith("mace, size small, 18 frames to train: model MACE, num_channels 32, max_L 0")
+    large = plan(*GIVEN, "--size", "large")["configuration"]
+    assert (large["num_channels"], large["max_L"]) == (128, 1)
+    assert plan(*GIVEN, text=frames(1200))["configuration"]["num_channels"] == 64
+    Path("mace.yaml").write_text("batch_size: 4\n")
+    assert "--size" in plan(*GIVEN, "--size", "large", "--config", "mace.yaml", code=2)
+
+
+def test_nothing_is_added_to_a_configuration(plan):
+    Path("mace.yaml").write_text("batch_size: 4\n")
+    said = plan(*GIVEN, "--config", "mace.yaml")
+    assert said["configuration"] == {"E0s": "{1: -10.5, 8: -118.0}", "batch_size": 4}
+    assert said["notes"][0].startswith("mace: the settings of mace.yaml as they are; all others")
+
+
 def test_settings_win_over_the_file(plan):
     Path("mace.yaml").write_text("r_max: 4.5\nlr: 1e-3\n")
     Path("mace.toml").write_text("r_max = 4.5\nlr = 1e-3\n")
@@ -188,10 +205,10 @@ def test_settings_win_over_the_file(plan):
 @pytest.mark.parametrize(
     ("name", "text", "what", "hint"),
     [
-        ("a.yaml", "lr: 0.1\nr_maks: 5\n", "a.yaml: r_maks: MACE's trainer has no such option", "'r_max'"),
-        ("a.toml", "lr = 'fast'\n", "a.toml: lr: 'fast' is not a number", ""),
-        ("a.yaml", "seed: 3\n", "a.yaml: seed: psiflow sets this", "--seed"),
-        ("a.yaml", "swa: true\nstage_two: false\n", "a.yaml: stage_two and swa: two names", "one of them"),
+        ("a.yaml", "lr: 0.1\nr_maks: 5\n", "a.yaml:2: r_maks: MACE's trainer has no such option", "'r_max'"),
+        ("a.toml", "lr = 'fast'\n", "a.toml:1: lr: 'fast' is not a number", ""),
+        ("a.yaml", "seed: 3\n", "a.yaml:1: seed: psiflow sets this", "--seed"),
+        ("a.yaml", "swa: true\nstage_two: false\n", "a.yaml:2: stage_two and swa: two names", "one of them"),
         ("a.yaml", "lr: 0.1\nr_max: [\n", "a.yaml:3: not valid YAML", ""),
         ("a.toml", "lr = 0.1\nr_max = \n", "a.toml:2: not valid TOML", ""),
         ("a.yaml", "- 1\n", "a.yaml: not a table of settings", ""),

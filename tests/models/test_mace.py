@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from psiflow_cli.errors import BadData, UsageError
+from psiflow_cli.errors import BadData, BadSettings, UsageError
 from psiflow_cli.models import mace
-from psiflow_cli.models.mace import mace_internals, options
+from psiflow_cli.models.mace import mace_internals, options, training
 from psiflow_cli.models.mace.labels import relabel
+from psiflow_cli.stages.train.config import read
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.training import stop_request
 
@@ -128,7 +130,9 @@ def test_the_options_are_those_of_the_installed_trainer() -> None:
     assert set(options.KINDS) == names
     flags = {n[2:] for a in actions if a.nargs == 0 for n in a.option_strings if n.startswith("--")}
     assert set(options.FLAGS) == flags
-    assert set(options.OWNED) <= names
+    said = {*options.OWNED, *options.UNUSED, *options.ONLY, *options.NEVER, *options.STARTS, *options.PACKAGES}
+    assert said | set(options.FILES) <= names
+    assert not options.OWNED.keys() & options.UNUSED.keys()
     same_option = {o[2:]: a.dest for a in actions for o in a.option_strings if a.dest != o[2:] and a.dest in names}
     assert same_option == options.OLD_NAMES
 
@@ -157,6 +161,8 @@ def test_a_loss_of_stresses_that_are_not_there_is_noted() -> None:
     assert mace.notes(mace.plan({}, {}, SUMMARY), SUMMARY) == []
     some = {**SUMMARY, "some_stress": True}
     assert mace.notes(mace.plan({}, {"loss": "huber"}, some), some) == []
+    assert mace.notes({}, {**SUMMARY, "dtype": "float32"}) == ["trained in float64, not in the float32 of the site"]
+    assert mace.notes({}, some) == ["loss: weighted does not count the stresses of the frames"]
     with pytest.raises(UsageError, match="psiflow gives MACE their stress"):
         mace.plan({}, {"loss": "virials"}, some)
 
@@ -170,7 +176,9 @@ def test_set_wins_over_the_file_and_the_file_over_the_defaults() -> None:
     assert "num_channels" not in mace.plan({"hidden_irreps": "16x0e"}, {}, SUMMARY)
     assert mace.plan({}, {"clip_grad": "None"}, SUMMARY)["clip_grad"] == "None"
     assert "lr" not in mace.plan({"lr": None}, {}, SUMMARY)
-    assert mace.plan({"embedding_specs": {"a": 1}}, {}, SUMMARY)["embedding_specs"] == "{'a': 1}"
+    assert mace.plan({"lr_params_factors": {"a": 1}}, {}, SUMMARY)["lr_params_factors"] == "{'a': 1}"
+    plan = mace.plan({"r_max": "6", "batch_size": "4", "plot": "yes", "ema": 1, "lr": "fast"}, {"lr": "0.1"}, SUMMARY)
+    assert (plan["r_max"], plan["batch_size"], plan["plot"], plan["ema"], plan["lr"]) == (6.0, 4, True, True, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -185,6 +193,14 @@ def test_set_wins_over_the_file_and_the_file_over_the_defaults() -> None:
         ("batch_size", "2.5", "batch_size: '2.5' is not an integer", ""),
         ("ema", "maybe", "ema: 'maybe' is not true or false", ""),
         ("amsgrad", "false", "amsgrad: false is not possible", "schedulefree"),
+        ("foundation_model", "small", "foundation_model: psiflow sets", "--init"),
+        ("multiheads_finetuning", "true", "multiheads_finetuning: true is not possible", "one head"),
+        ("pt_train_file", "mp", "pt_train_file: would have no effect", "one head"),
+        ("heads", "{}", "heads: psiflow sets", "one head"),
+        ("foundation_head", "a", "foundation_head: would have no effect without a model", "--init"),
+        ("keep_isolated_atoms", "true", "keep_isolated_atoms: true is not possible", "atomic energies"),
+        ("embedding_specs", "{}", "embedding_specs: would have no effect", "mace_run_train"),
+        ("loss", "dipole", "loss: dipole needs other labels", "mace_run_train"),
         ("batch_size", "451", "batch_size 451 is larger than the training set (450 frames)", "batch_size=450 or less"),
     ],
 )
@@ -195,6 +211,100 @@ def test_wrong_options_are_refused_with_what_to_use(key: str, value: str, messag
     assert hint in caught.value.hint
     with pytest.raises(UsageError, match="r_max: True is not a number"):
         mace.plan({"r_max": True}, {}, SUMMARY)
+
+
+def test_all_that_is_refused_is_said_at_once() -> None:
+    wrong = {"r_maks": 5, "seed": 3, "lr": "fast", "swa": True, "stage_two": False, "multiheads_finetuning": True}
+    with pytest.raises(BadSettings) as caught:
+        mace.plan(wrong, {"num_chanels": "3"}, SUMMARY)
+    keys = ["r_maks", "seed", "lr", "stage_two", "num_chanels", "multiheads_finetuning"]
+    assert [refusal.key for refusal in caught.value.refusals] == keys
+    assert all(key in caught.value.message for key in keys)
+
+
+@pytest.mark.parametrize(("size", "channels"), [("small", (32, 0)), ("medium", (64, 1)), ("large", (128, 1))])
+def test_sizes(size: str, channels: tuple[int, int]) -> None:
+    plan = mace.plan({}, {"max_ell": "2"}, {**SUMMARY, "size": size})
+    assert (plan["num_channels"], plan["max_L"], plan["max_ell"]) == (*channels, 2)
+
+
+def test_packages_beside_mace_are_named() -> None:
+    assert mace.packages(mace.plan({}, {}, SUMMARY)) == {}
+    plan = mace.plan({"wandb": True, "enable_cueq": False, "optimizer": "schedulefree"}, {}, SUMMARY)
+    assert mace.packages(plan) == {"wandb": "wandb", "schedulefree": "optimizer: schedulefree"}
+
+
+USERS = """
+r_max: 4
+num_channels: "4"
+max_L: 0
+max_ell: 1
+correlation: 1
+lr: 1e-3
+swa: yes
+ema: "true"
+radial_MLP: "[8, 8]"
+lr_params_factors: '{"embedding_lr_factor": 2.0, "interactions_lr_factor": 1, "products_lr_factor": 1,
+                     "readouts_lr_factor": 1}'
+clip_grad: None
+batch_size: 3
+weight_decay:
+plot: "no"
+pair_repulsion: false
+max_num_epochs: 3
+"""
+OWN = {"name": "mace", "seed": 5, "model_dir": "models", "train_file": "train.xyz", "valid_file": "valid.xyz"}
+
+
+def as_given(data: Wire, folder: Path, more: str = "") -> tuple[Wire, list[str]]:
+    """The job of a configuration file of the user's, and the arguments by which MACE's own command would do it."""
+    folder.mkdir()
+    (folder / "user.yaml").write_text(USERS + more)
+    table = read(str(folder / "user.yaml")).table
+    planned = mace.plan(table, {}, {**data["summary"], "as_given": True, "dtype": "float32"})
+    job = {"workdir": str(folder), "train": data["train"], "valid": data["valid"], "config": planned, "seed": 5}
+    words = [f"--{key}={value}" for key, value in {**OWN, "E0s": planned["E0s"]}.items()]
+    return job, ["--config", "user.yaml", *words]
+
+
+def test_a_configuration_is_what_mace_reads_of_it(data: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every option has the value that the user's own command gives it; nothing but what psiflow owns is added."""
+    from mace.tools import build_default_arg_parser
+
+    les = tmp_path / "les.yaml"
+    les.write_text("sigma: 1.0\n")
+    job, arguments = as_given(data, tmp_path / "a", f"les_arguments: {les}\n")
+    training._prepare(tmp_path / "a", {**job, "files": {str(les): str(les)}}, CONTEXT)
+    monkeypatch.chdir(tmp_path / "a")
+    ours, theirs = (
+        vars(build_default_arg_parser().parse_args(words)) for words in (["--config", "mace.yaml"], arguments)
+    )
+    assert {key: value for key, value in ours.items() if theirs[key] != value} == {"config": "mace.yaml"}
+    assert ours["les_arguments"] == {"sigma": 1.0}
+    assert ours["weight_decay"] == 5e-7
+
+
+@pytest.mark.full
+def test_a_configuration_trains_as_mace_s_own_command(data: Wire, tmp_path: Path) -> None:
+    job, arguments = as_given(data, tmp_path / "ours")
+    result = mace.train(job, CONTEXT)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for name in ("train.xyz", "valid.xyz", "user.yaml"):
+        (alone / name).write_bytes((tmp_path / "ours" / name).read_bytes())
+    command = [sys.executable, "-m", "mace.cli.run_train", *arguments]
+    subprocess.run(command, cwd=alone, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+    assert mace.progress(alone) == mace.progress(tmp_path / "ours")
+    assert len(mace.progress(alone)) == 3
+    assert same(weights(alone / "models" / "mace_stagetwo.model"), weights(result["weights"][0]))
+    logged = []
+    for folder in (alone, tmp_path / "ours"):
+        (log,) = folder.glob("logs/*_debug.log")
+        (line,) = (line for line in log.read_text().splitlines() if "Configuration: Namespace" in line)
+        logged.append(re.sub(r"config='\w+.yaml'|restart_latest=\w+", "", line.partition("Namespace")[2]))
+    assert logged[0] == logged[1]
+    recorded = result["configuration"]
+    assert (recorded["ema"], recorded["lr"], recorded["start_swa"], recorded["patience"]) == (True, 0.001, 1, 2048)
 
 
 def test_an_element_without_atomic_energy_is_named() -> None:
@@ -256,6 +366,12 @@ def test_what_a_training_returns(trained: tuple[Wire, Wire], data: Wire) -> None
     assert [e["epoch"] for e in epochs] == list(range(8))
     assert all(math.isfinite(e["loss"]) and e["rmse_stress_meV_per_A3"] > 0 for e in epochs)
     assert result["metrics"] == min(epochs[4:], key=lambda e: float(e["valid_loss"]))
+    recorded = result["configuration"]
+    assert {key: recorded[key] for key in job["config"]} == job["config"]
+    # MACE's own defaults, what it makes of the options given, and nothing of where it ran
+    assert (recorded["lr_factor"], recorded["seed"], recorded["error_table"]) == (0.8, 5, "PerAtomRMSEstressvirials")
+    assert not [key for key in recorded if key.endswith(("_dir", "_file"))]
+    assert recorded == json.loads(json.dumps(recorded))
 
 
 def test_the_metrics_are_the_model_s_errors_on_the_validation_data(trained: tuple[Wire, Wire], data: Wire) -> None:

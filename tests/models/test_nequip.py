@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from psiflow_cli import registry
 from psiflow_cli.models import nequip
 from psiflow_cli.models.nequip import data as training_data
-from psiflow_cli.models.nequip import files, keys
+from psiflow_cli.models.nequip import files, keys, settings
+from psiflow_cli.stages.train.config import read
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import batches
 
@@ -153,6 +155,7 @@ def test_the_known_keys_are_those_of_the_installed_packages() -> None:
         "allegro.model.AllegroModel": (names(AllegroModel, FullAllegroModel) | builder) - made_by_it,
     }
     assert {target: set(known) for target, known in keys.KNOWN.items()} == actual
+    assert [name for name in keys.LOGGERS if not hasattr(lightning.pytorch.loggers, name)] == []
 
 
 # --- the data ---------------------------------------------------------------------------------------------------------
@@ -215,6 +218,9 @@ def test_what_a_training_returns(trained: tuple[Wire, Wire], data: Wire) -> None
     assert [e["epoch"] for e in epochs] == list(range(8))
     assert all(math.isfinite(e["loss"]) and e["rmse_stress_meV_per_A3"] > 0 for e in epochs)
     assert result["metrics"] == min(epochs, key=lambda e: float(e["valid_loss"]))
+    recorded = result["configuration"]
+    assert recorded == json.loads((Path(job["workdir"]) / files.CONFIG).read_text()), "what the trainer has read"
+    assert (recorded["data"]["seed"], recorded["trainer"]["accelerator"]) == (5, "cpu")
 
 
 def test_the_metrics_are_the_model_s_errors_on_the_validation_data(
@@ -253,6 +259,85 @@ def test_the_trainer_s_own_command_gives_the_same_model(trained: tuple[Wire, Wir
         assert same(weights("there/best.ckpt"), weights(trained[1]["weights"][0]))
     finally:
         os.chdir(before)
+
+
+USERS = """
+cutoff: 4.0
+run: [train]
+data:
+  train_dataloader: {_target_: torch.utils.data.DataLoader, batch_size: 3, shuffle: true}
+  val_dataloader: {_target_: torch.utils.data.DataLoader, batch_size: 4}
+  stats_manager: {_target_: nequip.data.CommonDataStatisticsManager, type_names: [Au, Cu]}
+  transforms:
+    - {_target_: nequip.data.transforms.ChemicalSpeciesToAtomTypeMapper, model_type_names: [Au, Cu]}
+    - {_target_: nequip.data.transforms.NeighborListTransform, r_max: "${cutoff}"}
+    - {_target_: nequip.data.transforms.AddNaNStressTransform}
+trainer:
+  _target_: lightning.Trainer
+  max_epochs: 3
+  logger: {_target_: lightning.pytorch.loggers.CSVLogger, save_dir: csv}
+  callbacks:
+    - {_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: there, filename: best,
+       monitor: val0_epoch/weighted_sum}
+training_module:
+  _target_: nequip.train.NequIPLightningModule
+  loss: {_target_: nequip.train.EnergyForceLoss, per_atom_energy: true, coeffs: {total_energy: 1.0, forces: 1.0}}
+  val_metrics: {_target_: nequip.train.EnergyForceMetrics, coeffs: {total_energy_rmse: 1.0, forces_rmse: 1.0}}
+  optimizer: {_target_: torch.optim.Adam, lr: 1e-3}
+  model:
+    r_max: ${cutoff}
+    avg_num_neighbors: ${training_data_stats:num_neighbors_mean}
+    model_dtype: float64
+    l_max: 1
+    num_layers: 2
+    per_type_energy_scales: ${training_data_stats:forces_rms}
+    _target_: """
+MODELS = {
+    "nequip": "nequip.model.NequIPGNNModel\n    num_features: 4\n    radial_mlp_width: 8\n",
+    "allegro": (
+        "allegro.model.AllegroModel\n    num_scalar_features: 8\n    num_tensor_features: 2\n"
+        "    radial_chemical_embed: {_target_: allegro.nn.TwoBodyBesselScalarEmbed, num_bessels: 4}\n"
+    ),
+}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("family", ["nequip", "allegro"])
+def test_a_configuration_trains_as_nequip_s_own_command(data: Wire, tmp_path: Path, family: str) -> None:
+    import torch
+
+    module, energies = registry.load("models", family), data["summary"]["e0s"]
+    ours, alone = tmp_path / "ours", tmp_path / "alone"
+    for folder in (ours, alone):
+        folder.mkdir()
+        (folder / "user.yaml").write_text(USERS + MODELS[family])
+    planned = module.plan(read(str(ours / "user.yaml")).table, {}, {**data["summary"], "as_given": True})
+    job = {"workdir": str(ours), "train": data["train"], "valid": data["valid"], "config": planned, "seed": 5}
+    result = module.train(job, CONTEXT)
+    for name in ("train.xyz", "valid.xyz"):
+        (alone / name).write_bytes((ours / name).read_bytes())
+    shifts = ",".join(f"{symbol}:{float(energy)!r}" for symbol, energy in energies.items())
+    own = {
+        "data._target_": "nequip.data.datamodule.ASEDataModule", "data.seed": 5, "training_module.model.seed": 5,
+        "data.train_file_path": "train.xyz", "data.val_file_path": "valid.xyz", "trainer.accelerator": "cpu",
+        "trainer.devices": 1, "training_module.model.type_names": "[Au,Cu]",
+        "training_module.model.per_type_energy_shifts": f"{{{shifts}}}",
+    }  # fmt: skip
+    words = [f"+{key}={value}" for key, value in own.items()]
+    command = [sys.executable, "-m", "nequip.scripts.train", "-cn", "user", "hydra.run.dir=hydra", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=alone, env=environment, check=True, capture_output=True)
+    first, second = (torch.load(folder / "there/best.ckpt", weights_only=False) for folder in (ours, alone))
+    for part in ("data", "trainer", "training_module"):  # with all interpolations resolved
+        assert first["hyper_parameters"]["info_dict"][part] == second["hyper_parameters"]["info_dict"][part]
+    tensors = [{k: v for k, v in each["state_dict"].items() if torch.is_tensor(v)} for each in (first, second)]
+    assert len(tensors[0]) > 5
+    assert same(*tensors)
+    tables = [next(folder.glob("csv/**/metrics.csv")).read_text() for folder in (ours, alone)]
+    assert tables[0] == tables[1]
+    recorded = result["configuration"]
+    assert recorded["training_module"]["optimizer"] == {"_target_": "torch.optim.Adam", "lr": 0.001}
+    assert recorded["data"]["train_file_path"] == "train.xyz"
 
 
 WORKER = """
@@ -315,6 +400,9 @@ def test_init_begins_with_the_given_weights(
     tuned = nequip.train(job, CONTEXT)
     assert (tuned["cutoff"], tuned["dtype"], tuned["elements"]) == (4.0, "float64", ["Au", "Cu"])
     assert tuned["atomic_energies"] == trained[1]["atomic_energies"]
+    built = settings.architecture(tuned["configuration"])  # for another training that starts from this one
+    assert (built["num_features"], built["r_max"], built["type_names"]) == (4, 4.0, ["Au", "Cu"])
+    assert tuned["configuration"]["training_module"]["model"]["_target_"] == "nequip.model.modify"
     assert tuned["metrics"]["rmse_f_meV_per_A"] == pytest.approx(trained[1]["metrics"]["rmse_f_meV_per_A"], rel=1e-5)
     assert [e["epoch"] for e in nequip.progress(tmp_path)] == [0]
     with pytest.raises(Fatal, match="walltime") as caught:  # another seed: nothing of the first training is used

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from psiflow_cli.errors import BadData, UsageError
+from psiflow_cli.errors import BadData, BadSettings, UsageError
 from psiflow_cli.models import allegro, mace, nequip
 from psiflow_cli.models.nequip import settings
 
@@ -94,6 +95,78 @@ def test_set_wins_over_the_file_and_the_file_over_the_defaults() -> None:
     assert settings.get(plan, "training_module.loss.coeffs") == {"total_energy": 1.0, "forces": 3}
 
 
+@pytest.mark.parametrize("family", [nequip, allegro])
+def test_a_configuration_is_taken_as_it_is(family: Any) -> None:
+    """Nothing is added but elements and atomic energies; files, seeds and device follow where the training runs."""
+    given = copy.deepcopy(TUTORIAL)
+    given["training_module"]["model"] |= {"model_dtype": "float64", "avg_num_neighbors": 12.5}
+    plan = family.plan(given, {}, {**SUMMARY, "as_given": True})
+    given["training_module"]["optimizer"]["lr"] = 0.001  # as Hydra reads it
+    given["training_module"]["model"]["per_type_energy_shifts"] = {"C": -1029.5, "H": -13.6}
+    given["data"]["_target_"] = "nequip.data.datamodule.ASEDataModule"
+    assert plan == given
+    with pytest.raises(BadSettings) as caught:
+        family.plan({"batch_size": 5}, {}, {**SUMMARY, "as_given": True})
+    keys = [refusal.key for refusal in caught.value.refusals]
+    assert keys[:4] == ["trainer._target_", "trainer.max_epochs", "training_module._target_", "training_module.loss"]
+    assert keys[-2:] == ["training_module.model._target_", "training_module.model.r_max"]
+    del given["training_module"]["model"]["avg_num_neighbors"]
+    with pytest.raises(BadSettings, match=r"model.avg_num_neighbors: missing"):
+        family.plan(given, {}, {**SUMMARY, "as_given": True})
+
+
+def test_all_that_is_refused_is_said_at_once() -> None:
+    wrong = {"data": {"seed": 3}, "max_epoch": 3, "ckpt_path": "a"}
+    with pytest.raises(BadSettings) as caught:
+        nequip.plan(wrong, {"training_modul": "x"}, SUMMARY)
+    assert {refusal.key for refusal in caught.value.refusals} == {
+        "data.seed",
+        "max_epoch",
+        "ckpt_path",
+        "training_modul",
+    }
+    with pytest.raises(BadSettings) as caught:
+        nequip.plan({"run": ["train", "test"], "r_max": "far", "batch_size": 2.5}, {}, SUMMARY)
+    assert [refusal.key.rpartition(".")[2] for refusal in caught.value.refusals] == ["batch_size", "r_max", "run"]
+
+
+def test_sizes_grow() -> None:
+    sizes = [
+        (
+            settings.get(nequip.plan({}, {}, {**SUMMARY, "size": size}), "training_module.model.num_features"),
+            settings.get(allegro.plan({}, {}, {**SUMMARY, "size": size}), "training_module.model.num_tensor_features"),
+        )
+        for size in ("small", "medium", "large")
+    ]
+    assert sizes == [(32, 16), (64, 32), (128, 64)]
+
+
+def test_files_and_packages_that_a_configuration_names() -> None:
+    config = {
+        "data": {"train_file_path": "a.xyz"},
+        "training_module": {"model": {"table_file": "b.dat", "pair": {"path": "c", "monitor": "val0_epoch/x.txt"}}},
+        "trainer": {
+            "logger": [{"_target_": "lightning.pytorch.loggers.WandbLogger", "save_dir": "logs.txt"}],
+            "callbacks": [{"_target_": "mine.Stop", "table": "d.json", "dirpath": "e.json", "other": "${x}.json"}],
+        },
+    }
+    named = nequip.named_files(config, {"model.other_path": "f"})
+    assert [(each["name"], each["module"]) for each in named] == [
+        ("mine", True), ("b.dat", False), ("c", False), ("d.json", False), ("f", False),
+    ]  # fmt: skip
+    assert nequip.packages(config) == {"wandb": "trainer.logger (WandbLogger)", "mine": "trainer.callbacks (mine.Stop)"}
+
+
+def test_a_logger_s_place_is_noted_and_a_metric_of_nothing_refused() -> None:
+    logger = {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": "csv"}
+    plan = nequip.plan({"trainer": {"logger": logger}}, {}, SUMMARY)
+    assert nequip.notes(plan, SUMMARY) == ["CSVLogger writes to csv in OUTPUT.run/work/*/member-*/"]
+    stress = {**SUMMARY, "some_stress": True, "valid_stress": False}
+    assert settings.get(nequip.plan({}, {}, stress), "training_module.val_metrics.coeffs.stress_rmse", 1) is None
+    with pytest.raises(UsageError, match="no validation frame has a stress"):
+        nequip.plan({"val_metrics": {"coeffs": {"stress_rmse": 1.0}}}, {}, stress)
+
+
 def test_a_configuration_of_nequip_s_own_passes_through() -> None:
     plan = nequip.plan(TUTORIAL, {"cutoff_radius": "4.0"}, SUMMARY)
     assert plan["cutoff_radius"] == 4.0
@@ -130,10 +203,7 @@ def test_a_configuration_of_nequip_s_own_passes_through() -> None:
             {"data": {"train_dataloader": {"drop_last": True}}}, {"batch_size": "451"},
             "batch_size 451 is larger than the training set (450 frames), and drop_last", "batch_size=450",
         ),
-        (
-            {"trainer": {"logger": {"_target_": "lightning.pytorch.loggers.wandb.WandbLogger"}}}, {},
-            "may need a network", "leave it out",
-        ),
+        ({"training_module": 3}, {}, "training_module: 3 is not a table", ""),
         ({}, {"model._target_": "nequip.model.ModelFromPackage"}, "model._target_: psiflow starts", "--init"),
         ({}, {"model.type_names": "[H]"}, "model.type_names: psiflow takes the elements", "leave it out"),
         ({}, {"optimizer.lr.x": "1"}, "lr: {'x': 1} is not a number", ""),
@@ -199,7 +269,10 @@ def test_a_start_decides_the_architecture() -> None:
     with pytest.raises(UsageError, match=r"r_max 4.0 cannot be: it is decided by"):
         nequip.plan({}, {"r_max": "4.0"}, {**SUMMARY, "init": {}, "e0s": "init"})
     bare = nequip.plan({}, {}, {**SUMMARY, "init": {}, "e0s": "init"})
-    assert "per_type_energy_shifts" not in bare["training_module"]["model"]
+    assert bare["training_module"]["model"] == {"type_names": ["C", "H"]}, "nobody knows how it was built"
+    variables = nequip.plan(TUTORIAL, {}, SUMMARY)
+    of_variables = nequip.plan({}, {}, {**SUMMARY, "init": variables})["training_module"]["model"]
+    assert (of_variables["r_max"], of_variables["pair_potential"]["chemical_species"]) == (4.5, ["C", "H"])
 
 
 def test_an_element_without_atomic_energy_is_named() -> None:

@@ -10,6 +10,7 @@ import click
 from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles, runner
 from psiflow_cli.errors import UsageError
+from psiflow_cli.protocols import SIZES
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Summary
@@ -31,7 +32,13 @@ def _valid(value: str) -> str:
 @options.file(
     "--e0s", "Energies of isolated atoms (eV) [default: those of one-atom frames in the data].", "FILE|DICT|average"
 )
-@options.file("--config", "The trainer's own configuration, YAML or TOML.")
+@options.choice(
+    "--size",
+    tuple(SIZES),
+    None,
+    "Size of the model where there is no --config [default: small, medium from 1000 frames, large from 10000].",
+)
+@options.file("--config", "The trainer's own configuration, YAML or TOML, taken as it is.")
 @options.settings
 @options.keys
 @options.file("--init", "Start from this model, of the same family.", "BUNDLE|FILE")
@@ -55,10 +62,19 @@ def command(
 ) -> None:
     """Train a model on FRAMES with the family's own trainer, and write a model bundle.
 
-    Single settings (--set) win over --config, both in the trainer's own names. Run the same command again to go on from
-    the last checkpoint. A training that is stopped (by --deadline, the walltime of its task, a signal, an error) writes
-    the best model so far, marked as unfinished, and exits with 75, or the code of the error. It leaves a finished model
-    in its place: the unfinished one is then unfinished.model in the run directory.
+    Without --config, psiflow's own defaults for the --size of the model are used, and printed. To a --config nothing is
+    added but data, seed, device, atomic energies and names of files: what it leaves out is the trainer's own default.
+    Single settings (--set) win over both, all in the trainer's own names. Files that a configuration names are looked
+    for in the working directory, then beside the configuration.
+
+    The size follows the number of training frames, since few frames limit the errors and a large model only takes
+    longer: small (mace: 32 scalar channels), medium from 1000 (64 channels, max_L 1), large from 10000 (128 channels,
+    max_L 1, as MACE itself). docs/training.md has all defaults and their reasons.
+
+    Run the same command again to go on from the last checkpoint. A training that is stopped (by --deadline, the
+    walltime of its task, a signal, an error) writes the best model so far, marked as unfinished, and exits with 75, or
+    the code of the error. It leaves a finished model in its place: the unfinished one is then unfinished.model in the
+    run directory.
 
     While it trains it shows the epoch, the time that is left, the validation RMSE of the energy (E) and the forces (F),
     the stage, the losses and the learning rate: in a line that fits the terminal, or every 30 s where there is none. At
@@ -105,10 +121,10 @@ def command(
         module=module,
         e0s=energies,
         config=trainers_file.read(config),
-        config_file=config or "",
         init=first,
         **more,
     )
+    training.check()
     job = training.job(frames, os.path.normpath(output))
     job = runner.on_site(job, common, family, "train", training.members)
 

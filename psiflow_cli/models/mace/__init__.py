@@ -5,7 +5,7 @@ from __future__ import annotations
 from psiflow_cli.models.mace.export import EXPORTS, WHOLE_COMMITTEES, export
 from psiflow_cli.models.mace.features import features
 from psiflow_cli.models.mace.inference import calculator, predict, torchsim
-from psiflow_cli.models.mace.plan import epochs, notes, plan, stage_two
+from psiflow_cli.models.mace.plan import epochs, named_files, notes, packages, plan, stage_two
 from psiflow_cli.models.mace.progress import progress
 from psiflow_cli.models.mace.training import delivered, train
 
@@ -19,6 +19,6 @@ MAIN_SETTINGS = (
 
 __all__ = [
     "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY", "WHOLE_COMMITTEES",
-    "calculator", "delivered", "epochs", "export", "features", "notes", "plan", "predict", "progress", "stage_two",
-    "torchsim", "train",
+    "calculator", "delivered", "epochs", "export", "features", "named_files", "notes", "packages", "plan",
+    "predict", "progress", "stage_two", "torchsim", "train",
 ]  # fmt: skip

@@ -60,10 +60,13 @@ OLD_NAMES = {"stage_two": "swa", "start_stage_two": "start_swa"} | {
 }
 """MACE takes two spellings for these; psiflow writes the one on the right."""
 
+FILES = ("les_arguments", "pt_train_file", "pt_valid_file")
+"""Options whose values are names of files to read."""
 _DATA = "give the training frames as arguments"
 _DIRECTORY = "psiflow chooses it; say where the model goes with -o"
 _KEYS = "use --keys to say how the labels are named in the frames"
 _RESUME = "psiflow keeps checkpoints and goes on from them by itself"
+_START = "use --init FILE"
 OWNED = {
     "E0s": "use --e0s",
     "statistics_file": "use --e0s for the atomic energies; MACE computes the rest",
@@ -82,5 +85,46 @@ OWNED = {
     **dict.fromkeys(("name", "work_dir", "model_dir", "log_dir", "checkpoints_dir", "results_dir"), _DIRECTORY),
     **dict.fromkeys(("energy_key", "forces_key", "stress_key", "virials_key", "head_key"), _KEYS),
     **dict.fromkeys(("restart_latest", "save_all_checkpoints", "keep_checkpoints"), _RESUME),
+    **dict.fromkeys(("foundation_model", "foundation_model_kwargs"), _START),
 }
 """Options that psiflow fills in itself, and what to use instead."""
+_REPLAY = "psiflow trains one head, without replay of the data of a foundation model"
+OTHER_LABELS = "psiflow gives MACE energies, forces and stresses only: use mace_run_train"
+UNUSED = {
+    **dict.fromkeys(
+        """
+        pt_train_file pt_valid_file num_samples_pt weight_pt_head real_pt_data_ratio_threshold force_mh_ft_lr
+        subselect_pt filter_type_pt disallow_random_padding_pt pseudolabel_replay pseudolabel_replay_compute_stress
+        """.split(),
+        _REPLAY,
+    ),
+    **dict.fromkeys(
+        """
+        dipole_key polarizability_key charges_key elec_temp_key total_spin_key total_charge_key embedding_specs
+        """.split(),
+        OTHER_LABELS,
+    ),
+}
+"""Options that MACE would take, and that mean nothing in the trainings of psiflow, with the reason."""
+ONLY = {
+    "multiheads_finetuning": (False, _REPLAY),
+    "keep_isolated_atoms": (False, "isolated atoms give the atomic energies, and are no training frames"),
+    "amsgrad": (True, "MACE's trainer always uses it; use optimizer: schedulefree"),
+}
+"""Options of which a training has this value in any case, and why."""
+NEVER = {
+    "model": ("AtomicDipolesMACE", "AtomicDielectricMACE", "EnergyDipolesMACE"),
+    "loss": ("dipole", "dipole_polar", "energy_forces_dipole"),
+}
+"""Values that need other labels than energies, forces and stresses."""
+REPLAYED = ("mp", "matpes_pbe", "matpes_r2scan", "omat")
+"""Values of `pt_train_file` that are no files: MACE downloads these."""
+STARTS = ("foundation_head", "foundation_model_readout", "foundation_model_elements", "foundation_filter_elements")
+"""Options that have no effect unless the training starts from a model."""
+PACKAGES = {
+    "wandb": "wandb", "enable_cueq": "cuequivariance_torch", "only_cueq": "cuequivariance_torch",
+    "enable_oeq": "openequivariance", "les_arguments": "les",
+}  # fmt: skip
+"""Options whose use needs a package beside MACE."""
+CHOSEN_PACKAGES = {"schedulefree": "schedulefree", "MACELES": "les", "PolarMACE": "graph_longrange"}
+"""The same for values of `optimizer` and `model`."""

@@ -1,4 +1,4 @@
-"""The trainer's configuration: good small defaults, then the user's file, then the user's `--set`."""
+"""The trainer's configuration: the user's file as it is, or psiflow's own defaults; then the user's `--set`."""
 
 from __future__ import annotations
 
@@ -7,74 +7,128 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from psiflow_cli.elements import SYMBOLS
-from psiflow_cli.errors import BadData, UsageError, nearest
-from psiflow_cli.models.mace.options import KINDS, OLD_NAMES, OWNED, Value
-from psiflow_cli.models.mace.tuning import tuned
+from psiflow_cli.errors import BadData, BadSettings, Refusal, nearest
+from psiflow_cli.models.mace import options as known
+from psiflow_cli.models.mace.options import KINDS, OWNED, Value
+from psiflow_cli.models.mace.tuning import contradictions, tuned
 from psiflow_cli.worker.training import several_gpus
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Config, TrainingData
+    from psiflow_cli.messages import Config, NamedFile, TrainingData
 
 T = TypeVar("T")
 
 _LOSSES_OF_STRESS = ("stress", "virials", "huber", "universal")
 STEPS = 20_000
 """How many optimiser steps a training takes by default; on one core of 2023 and 3BPA, about half an hour."""
+SIZES: dict[str, Config] = {
+    "small": {"num_channels": 32, "max_L": 0},
+    "medium": {"num_channels": 64, "max_L": 1},
+    "large": {"num_channels": 128, "max_L": 1},
+}
+"""What decides the size of a model; the large one has MACE's own defaults."""
 
 
 def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Config:
     """The configuration of `mace_run_train` that decides the model, in MACE's own names; see `protocols.Model.plan`.
 
-    Files, seed and device are filled in where the training runs. Raises UsageError and, for missing energies, BadData.
+    Files, seed and device are filled in where the training runs. Raises BadSettings and, for missing energies, BadData.
     """
-    chosen: Config = {**_chosen(config, _checked), **_chosen(options, _parsed)}
-    full: Config = {**_defaults(summary, chosen), **chosen, "E0s": _e0s(summary)}
+    refusals: list[Refusal] = []
+    file = {key: value for key, value in config.items() if key not in options}
+    chosen: Config = {**_chosen(file, _checked, refusals), **_chosen(options, _parsed, refusals)}
+    refusals += _without_effect(chosen, summary)
     if "init" in summary:
-        full = tuned(full, chosen, summary["init"])
-    full.setdefault("default_dtype", summary.get("dtype") or "float64")
+        refusals += contradictions(chosen, summary["init"])
+    if refusals:
+        raise BadSettings(refusals)
+    full: Config = {**({} if summary.get("as_given") else _defaults(summary, chosen)), **chosen, "E0s": _e0s(summary)}
+    if "init" in summary:
+        full = tuned(full, chosen, summary["init"], as_given=bool(summary.get("as_given")))
     if "hidden_irreps" in chosen:  # MACE would overrule it by these two
         for key in {"num_channels", "max_L"} - set(chosen):
-            del full[key]
-    if full.get("amsgrad") is False:
-        raise UsageError("amsgrad: false is not possible, MACE's trainer always uses it", "use optimizer: schedulefree")
-    if full.get("loss") == "virials" and _some_stress(summary):
-        problem = "loss: virials counts nothing but virials, and psiflow gives MACE their stress, -virial/volume"
-        raise UsageError(problem, "use loss: stress, which trains on the same numbers")
-    _check_batch(full["batch_size"] or 10, summary)  # the latter is MACE's own default
+            full.pop(key, None)
+    if refusals := _batch_refusals(full, summary):
+        raise BadSettings(refusals)
     return {key: full[key] for key in sorted(full) if full[key] is not None}
 
 
-def _check_batch(batch: int, summary: TrainingData) -> None:
-    """Raise UsageError where MACE would train on less than it is told, or on nothing."""
+def _without_effect(chosen: Config, summary: TrainingData) -> list[Refusal]:
+    """What MACE would take and then not use, or use without the labels that it needs."""
+    refusals = []
+    for key, (value, why) in known.ONLY.items():
+        if chosen.get(key, value) not in (value, None):
+            refusals.append(Refusal(key, f"{key}: {str(chosen[key]).lower()} is not possible", why))
+    for key, values in known.NEVER.items():
+        if chosen.get(key) in values:
+            refusals.append(Refusal(key, f"{key}: {chosen[key]} needs other labels", known.OTHER_LABELS))
+    for key in known.STARTS if "init" not in summary else ():
+        if key in chosen:
+            refusals.append(
+                Refusal(
+                    key, f"{key}: would have no effect without a model to start from", "give --init, or leave it out"
+                )
+            )
+    if chosen.get("loss") == "virials" and _some_stress(summary):
+        problem = "loss: virials counts nothing but virials, and psiflow gives MACE their stress, -virial/volume"
+        refusals.append(Refusal("loss", problem, "use loss: stress, which trains on the same numbers"))
+    return refusals
+
+
+def _batch_refusals(full: Config, summary: TrainingData) -> list[Refusal]:
+    """Where MACE would train on less than it is told, or on nothing."""
+    batch = full.get("batch_size") or 10  # the latter is MACE's own default
     frames, gpus = summary["frames"], summary.get("gpus", 1)
     if min(frames, summary["valid_frames"]) < gpus:
         problem = f"{frames} training and {summary['valid_frames']} validation frames are too few for {gpus} GPUs"
-        raise UsageError(problem, "MACE gives each GPU frames of its own; set gpus in the [resources] of the site file")
+        hint = "MACE gives each GPU frames of its own; set gpus in the [resources] of the site file"
+        return [Refusal("batch_size", problem, hint)]
     share = frames // gpus
     if batch <= share:
-        return
+        return []
     if gpus == 1:
-        raise UsageError(
-            f"batch_size {batch} is larger than the training set ({frames} frames)",
-            f"MACE drops incomplete batches: nothing would be trained; --set batch_size={frames} or less",
-        )
-    raise UsageError(
-        f"batch_size {batch} is larger than what each of {gpus} GPUs has of the training set ({share} frames)",
-        f"it is the batch of each GPU; --set batch_size={share} or less",
-    )
+        problem = f"batch_size {batch} is larger than the training set ({frames} frames)"
+        hint = f"MACE drops incomplete batches: nothing would be trained; --set batch_size={frames} or less"
+    else:
+        problem = f"batch_size {batch} is larger than what each of {gpus} GPUs has of the training set ({share} frames)"
+        hint = f"it is the batch of each GPU; --set batch_size={share} or less"
+    return [Refusal("batch_size", problem, hint)]
+
+
+def named_files(config: Config, options: dict[str, str]) -> list[NamedFile]:
+    """The files that the options name; see `protocols.NamesFiles`."""
+    named = {key: str(value) for key, value in {**config, **options}.items() if key in known.FILES and value}
+    return [
+        {"setting": key, "name": name, "module": False} for key, name in named.items() if name not in known.REPLAYED
+    ]
+
+
+def packages(config: Config) -> dict[str, str]:
+    """The packages that the options need beside MACE; see `protocols.NeedsMore`."""
+    needed = {module: key for key, module in known.PACKAGES.items() if config.get(key)}
+    chosen = ((key, config.get(key)) for key in ("optimizer", "model"))
+    return needed | {
+        known.CHOSEN_PACKAGES[value]: f"{key}: {value}" for key, value in chosen if value in known.CHOSEN_PACKAGES
+    }
 
 
 def notes(config: Config, summary: TrainingData) -> list[str]:
-    """What works, but may not be meant: MACE leaves a label that no frame has out of the loss without a word."""
+    """What works, but may not be meant: labels that are left out of the loss without a word."""
     gpus, valid = summary.get("gpus", 1), summary["valid_frames"]
-    lines = several_gpus.notes(gpus, config.get("batch_size"), config.get("lr"))
+    notes = several_gpus.notes(gpus, config.get("batch_size"), config.get("lr"))
     if valid % gpus:
-        lines.append(f"MACE validates on {valid - valid % gpus} of {valid} frames: as many on each GPU")
-    if config.get("loss") in _LOSSES_OF_STRESS and not _some_stress(summary):
-        lines.append(
-            f"loss: {config['loss']}, but no frame has a stress that can be used: energies and forces alone count"
-        )
-    return lines
+        notes.append(f"MACE validates on {valid - valid % gpus} of {valid} frames: as many on each GPU")
+    loss = config.get("loss", "weighted")  # MACE's own default
+    if loss in _LOSSES_OF_STRESS and not _some_stress(summary):
+        notes.append(f"loss: {loss}, but no frame has a stress that can be used: energies and forces alone count")
+    if loss not in _LOSSES_OF_STRESS and _some_stress(summary):
+        notes.append(f"loss: {loss} does not count the stresses of the frames")
+    dtype, wanted = config.get("default_dtype", "float64"), summary.get("dtype", "")
+    if wanted not in ("", dtype):
+        notes.append(f"trained in {dtype}, not in the {wanted} of the site")
+    if config.get("wandb") and not str(config.get("wandb_dir", "")).startswith("/"):
+        notes.append(f"wandb writes to {config.get('wandb_dir', 'wandb')} in OUTPUT.run/work/*/member-*/")
+    return notes
 
 
 def _some_stress(summary: TrainingData) -> bool:
@@ -92,7 +146,7 @@ def stage_two(config: Config) -> int | None:
 
 
 def _defaults(summary: TrainingData, chosen: Config) -> Config:
-    """Small enough for a laptop: two layers of 32 scalar channels, the energies brought in at the end."""
+    """Two layers of channels as the size has them, and the energies brought in at the end; see docs/training.md."""
     frames = summary["frames"]
     batch, of_one_gpu = (
         chosen.get("batch_size") or max(min(2, share), min(16, share // 90))
@@ -102,8 +156,8 @@ def _defaults(summary: TrainingData, chosen: Config) -> Config:
     fewest = 4 if "init" in summary else 20
     two_stages = chosen.get("swa", "start_swa" in chosen or epochs >= fewest)
     defaults: Config = {
-        "model": "MACE", "r_max": 5.0, "num_interactions": 2, "num_channels": 32, "max_L": 0, "max_ell": 3,
-        "correlation": 3, "scaling": "rms_forces_scaling",
+        "model": "MACE", "r_max": 5.0, "num_interactions": 2, **SIZES[summary.get("size", "small")], "max_ell": 3,
+        "correlation": 3, "scaling": "rms_forces_scaling", "default_dtype": summary.get("dtype") or "float64",
         "loss": "weighted", "energy_weight": 1.0, "forces_weight": 100.0,
         "batch_size": batch, "valid_batch_size": 2 * batch, "max_num_epochs": epochs, "swa": two_stages,
         "optimizer": "adam", "lr": 0.01, "amsgrad": True, "ema": True, "ema_decay": 0.99,
@@ -138,31 +192,36 @@ def _number(element: str | int) -> int:
     return int(text) if text.isdigit() else SYMBOLS.index(text) + 1
 
 
-def _chosen(settings: Mapping[str, T], read: Callable[[str, T], Value]) -> dict[str, Value]:
-    """What one source says, under the names that psiflow writes; UsageError for one option under both its names."""
-    chosen: dict[str, Value] = {}
+def _chosen(settings: Mapping[str, T], read: Callable[[str, T], Value], refusals: list[Refusal]) -> Config:
+    """What one source says, under the names that psiflow writes; what is refused is added to `refusals`."""
+    chosen: Config = {}
     spellings: dict[str, str] = {}
     for key, value in settings.items():
-        name = _name(key)
-        if name in spellings:
+        name = known.OLD_NAMES.get(key, key)
+        if key in OWNED:
+            refusals.append(Refusal(key, f"{key}: psiflow sets this option of the trainer itself", OWNED[key]))
+        elif key in known.UNUSED:
+            refusals.append(Refusal(key, f"{key}: would have no effect", known.UNUSED[key]))
+        elif key not in KINDS:
+            hint = nearest(key, [k for k in KINDS if k not in OWNED and k not in known.UNUSED])
+            refusals.append(Refusal(key, f"{key}: MACE's trainer has no such option", hint))
+        elif name in spellings:
             problem = f"{key} and {spellings[name]}: two names of one option of MACE's trainer"
-            raise UsageError(problem, "give one of them")
-        chosen[name], spellings[name] = read(key, value), key
+            refusals.append(Refusal(key, problem, "give one of them"))
+        else:
+            spellings[name] = key
+            try:
+                chosen[name] = read(key, value)
+            except ValueError as error:
+                refusals.append(Refusal(key, f"{key}: {error}", "see `mace_run_train --help`"))
     return chosen
 
 
-def _name(key: str) -> str:
-    """The option's name as psiflow writes it; UsageError if there is none or it is not the user's to set."""
-    if key in OWNED:
-        raise UsageError(f"{key}: psiflow sets this option of the trainer itself", OWNED[key])
-    if key not in KINDS:
-        problem = f"{key}: MACE's trainer has no such option"
-        raise UsageError(problem, nearest(key, [k for k in KINDS if k not in OWNED]))
-    return OLD_NAMES.get(key, key)
-
-
 def _checked(key: str, value: object) -> Value:
-    """A value from a file, of the kind that the option takes; None stands for the trainer's own default."""
+    """A value from a file, of the kind that the option takes; None stands for the trainer's own default.
+
+    As MACE's trainer does, it takes text for what it reads as. Raises ValueError, which says what is wrong.
+    """
     kind = KINDS[key]
     if key == "clip_grad" and value in (None, "None"):
         return "None"  # here it means: do not clip
@@ -170,23 +229,23 @@ def _checked(key: str, value: object) -> Value:
         return None
     if kind == "text":
         return value if isinstance(value, str) else repr(value)
-    if kind == "float" and isinstance(value, str):
-        return _parsed(key, value)  # YAML takes 1e-3 for a word
+    if isinstance(value, str):
+        return _parsed(key, value)
     if kind == "list" and isinstance(value, list):
         return value
-    if kind == "bool" and isinstance(value, bool):
-        return value
+    if kind == "bool" and (isinstance(value, bool) or value in (0, 1)):
+        return bool(value)
     kinds: tuple[type, ...] = {"int": (int,), "float": (int, float)}.get(kind, ())
     is_number = isinstance(value, kinds) and not isinstance(value, bool)
     if not isinstance(value, (int, float)) or not is_number or (kind == "float" and not math.isfinite(value)):
-        raise UsageError(f"{key}: {value!r} is not {_A[kind]}", "see `mace_run_train --help`")
+        raise ValueError(f"{value!r} is not {_A[kind]}")
     if key in ("r_max", "max_num_epochs", "batch_size") and value <= 0:
-        raise UsageError(f"{key}: {value!r} is not above zero", "see `mace_run_train --help`")
+        raise ValueError(f"{value!r} is not above zero")
     return float(value) if kind == "float" else value
 
 
 def _parsed(key: str, text: str) -> Value:
-    """A value from `--set`, read as the kind that the option takes."""
+    """A value from `--set`, read as the kind that the option takes. Raises ValueError, which says what is wrong."""
     kind = KINDS[key]
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
@@ -195,14 +254,15 @@ def _parsed(key: str, text: str) -> Value:
         return _checked(key, None)
     if kind == "list":
         return [word.strip() for word in text.strip("[]").split(",")]
+    if kind == "text":
+        return text
     try:
-        if kind == "bool":
-            return _TRUTH[text.lower()]
-        value = int(text) if kind == "int" else float(text) if kind == "float" else text
+        value = _TRUTH[text.lower()] if kind == "bool" else int(text) if kind == "int" else float(text)
     except (KeyError, ValueError):
-        raise UsageError(f"{key}: {text!r} is not {_A[kind]}", "see `mace_run_train --help`") from None
+        raise ValueError(f"{text!r} is not {_A[kind]}") from None
     return _checked(key, value)
 
 
 _A = {"bool": "true or false", "int": "an integer", "float": "a number", "list": "a list"}
-_TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_TRUTH = dict.fromkeys(("true", "yes", "on", "t", "y", "1"), True)
+_TRUTH |= dict.fromkeys(("false", "no", "off", "f", "n", "0"), False)

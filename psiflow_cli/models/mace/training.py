@@ -11,7 +11,7 @@ from psiflow_cli.models.mace.files import CONFIG, LOG, MODELS, RESULTS
 from psiflow_cli.models.mace.inference import weights_file
 from psiflow_cli.models.mace.labels import relabel
 from psiflow_cli.models.mace.mace_internals import CAUSES
-from psiflow_cli.models.mace.options import FLAGS
+from psiflow_cli.models.mace.options import FILES, FLAGS
 from psiflow_cli.models.mace.progress import progress
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import hardware
@@ -48,18 +48,20 @@ def _prepare(folder: Path, job: TrainingJob, context: Context) -> None:
         if not frames[part]:
             raise Fatal(f"{source}: no frames besides isolated atoms", "give labelled frames", BAD_DATA)
     config = {key: value for key, value in job["config"].items() if key not in FLAGS or value}
+    batch, share = config.get("batch_size", 10), frames["train"] // max(1, hardware.gpus(context))
+    if batch > share:
+        problem = f"batch_size {batch} is larger than what a GPU has of the training set ({share} frames)"
+        raise Fatal(problem, "MACE drops incomplete batches: use a smaller batch_size", BAD_DATA)
     if job.get("init"):
         config |= {"foundation_model": str(weights_file(job["init"])), "multiheads_finetuning": False}
     gpus = hardware.gpus(context)
-    share = max(1, frames["train"] // max(1, gpus))
+    config |= {key: job["files"][config[key]] for key in FILES if config.get(key) in job.get("files", {})}
     config |= {
         "name": "mace", "work_dir": ".", "model_dir": MODELS, "train_file": "train.xyz",
         "valid_file": "valid.xyz", "energy_key": "REF_energy", "forces_key": "REF_forces",
-        "stress_key": "REF_stress", "batch_size": min(config.get("batch_size", 10), share),
-        "seed": job["seed"], "device": hardware.device(context),
+        "stress_key": "REF_stress", "seed": job["seed"], "device": hardware.device(context),
     }  # fmt: skip
     if gpus > 1:
         config |= {"distributed": True, "launcher": "torchrun"}
-    config.setdefault("default_dtype", context.get("dtype") or "float64")
     # A JSON value on each line is YAML, and needs no package to write.
     (folder / CONFIG).write_text("".join(f"{key}: {json.dumps(config[key])}\n" for key in sorted(config)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import UsageError
+from psiflow_cli.errors import Refusal
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Config
@@ -22,18 +22,26 @@ SHORTER = 4  # epochs from scratch for one from a model
 PATIENCE = 20  # epochs without a lower validation loss after which the last stage ends
 
 
-def tuned(full: Config, chosen: Config, old: Config) -> Config:
-    """The configuration `full` for a model to start from that was made with the configuration `old`, empty if unknown.
-
-    `chosen` is what the user asks for. Raises UsageError for what contradicts the model.
-    """
+def contradictions(chosen: Config, old: Config) -> list[Refusal]:
+    """What of the user's settings `chosen` contradicts a model with the configuration `old`, empty if unknown."""
+    refusals = []
     for key in ARCHITECTURE:
-        if key in chosen and chosen[key] != old.get(key):
+        if chosen.get(key) is not None and chosen[key] != old.get(key):
             relation = f"is {old[key]!r} in" if key in old else "is decided by"
             problem = f"{key} {chosen[key]!r} cannot be: it {relation} the model to start from"
-            raise UsageError(problem, "leave it out, or train without --init")
+            refusals.append(Refusal(key, problem, "leave it out, or train without --init"))
+    return refusals
+
+
+def tuned(full: Config, chosen: Config, old: Config, as_given: bool) -> Config:
+    """The configuration `full` for a model to start from that was made with the configuration `old`, empty if unknown.
+
+    `chosen` is what the user asks for, to which nothing but the architecture is added if it is to be `as_given`.
+    """
     merged = {key: value for key, value in full.items() if key not in ARCHITECTURE}
     merged |= {key: old[key] for key in ARCHITECTURE if key in old}
+    if as_given:
+        return merged
     defaults: Config = {"lr": LR, "patience": PATIENCE, "max_num_epochs": max(10, full["max_num_epochs"] // SHORTER)}
     epochs = chosen.get("max_num_epochs") or defaults["max_num_epochs"]
     defaults["scheduler_patience"] = max(3, epochs // 10)

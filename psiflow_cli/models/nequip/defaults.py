@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import UsageError
+from psiflow_cli.errors import Refusal
 from psiflow_cli.models.nequip import settings
 from psiflow_cli.models.nequip.keys import SHORT
 
@@ -32,6 +32,22 @@ TUNING_PATIENCE = 20
 """Epochs without a lower validation loss after which the training ends."""
 _OWN = ("compile_mode", "per_type_energy_scales_trainable", "per_type_energy_shifts_trainable")
 """Keys of the model that a model to start from does not decide."""
+SIZES: dict[str, dict[str, Config]] = {
+    "nequip.model.NequIPGNNModel": {
+        "small": {},
+        "medium": {"num_features": 64, "l_max": 2},
+        "large": {"num_features": 128, "l_max": 2, "radial_mlp_width": 128},
+    },
+    "allegro.model.AllegroModel": {
+        "small": {},
+        "medium": {"num_scalar_features": 128, "num_tensor_features": 32, "allegro_mlp_hidden_layers_width": 128},
+        "large": {
+            **{"l_max": 3, "num_scalar_features": 128, "num_tensor_features": 64, "radial_chemical_embed_dim": 64},
+            **{"scalar_embed_mlp_hidden_layers_width": 128, "allegro_mlp_hidden_layers_width": 256},
+        },
+    },
+}
+"""What the sizes of a model have that the small ones below have not."""
 NEQUIP: Config = {
     "_target_": "nequip.model.NequIPGNNModel",
     "r_max": 5.0,
@@ -106,14 +122,14 @@ def defaults(architecture: Config, summary: TrainingData, chosen: Config) -> Con
         "training_module": {
             "_target_": "nequip.train.EMALightningModule",
             "ema_decay": 0.99,
-            **_losses(has_stress),
+            **_losses(has_stress, has_stress and summary.get("valid_stress", True)),
             "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.01, "amsgrad": True},
             "lr_scheduler": {
                 "scheduler": {"_target_": "torch.optim.lr_scheduler.ExponentialLR", "gamma": _gamma(epochs)},
                 "interval": "epoch",
                 "frequency": 1,
             },
-            "model": {**architecture},
+            "model": {**architecture, **SIZES[architecture["_target_"]][summary.get("size", "small")]},
         },
     }
 
@@ -136,8 +152,11 @@ def _energies_later(epochs: int, has_stress: bool) -> Config:
     }
 
 
-def _losses(has_stress: bool) -> Config:
-    """Energies per atom, forces, stress: errors of the last are some meV/Å³, of forces some ten meV/Å."""
+def _losses(has_stress: bool, is_validated: bool) -> Config:
+    """Energies per atom, forces, stress: errors of the last are some meV/Å³, of forces some ten meV/Å.
+
+    Where no validation frame has a stress, its error is not a number, and may not count among the others.
+    """
     name = "EnergyForceStress" if has_stress else "EnergyForce"
     ignore = {"ignore_nan": {"stress": True}} if has_stress else {}
     return {
@@ -152,33 +171,37 @@ def _losses(has_stress: bool) -> Config:
             "coeffs": {
                 "per_atom_energy_rmse": 1.0,
                 "forces_rmse": 1.0,
-                **({"stress_rmse": 1.0} if has_stress else {}),
+                **({"stress_rmse": 1.0 if is_validated else None} if has_stress else {}),
             },
             **ignore,
         },
     }
 
 
-def check_tuned(chosen: Mapping[str, object], old: Mapping[str, object]) -> None:
-    """Raise UsageError for what contradicts the model to start from, whose configuration is `old`, empty if unknown."""
-    asked, built = settings.table(chosen, settings.MODEL), settings.table(old, settings.MODEL)
+def contradictions(chosen: Mapping[str, object], old: Mapping[str, object]) -> list[Refusal]:
+    """What contradicts the model to start from, whose configuration is `old`, empty if unknown."""
+    refusals = []
+    asked, built = settings.table(chosen, settings.MODEL), settings.architecture({**old})
     for key in asked:
-        value, before = settings.resolved(chosen, asked[key]), settings.resolved(old, built.get(key))
+        value, before = settings.resolved(chosen, asked[key]), built.get(key)
         if key not in _OWN and value != before:
             what = f"is {before!r} in" if key in built else "is decided by"
-            raise UsageError(
-                f"model.{key} {value!r} cannot be: it {what} the model to start from",
-                "leave it out, or train without --init",
-            )
+            problem = f"model.{key} {value!r} cannot be: it {what} the model to start from"
+            refusals.append(Refusal(f"{settings.MODEL}.{key}", problem, "leave it out, or train without --init"))
+    return refusals
 
 
-def tuned(full: Config, chosen: Config, old: Config) -> Config:
-    """The configuration `full` for a model to start from that was made with the configuration `old`."""
+def tuned(full: Config, chosen: Config, old: Config, as_given: bool) -> Config:
+    """The configuration `full` for a model to start from that was made with the configuration `old`, empty if unknown.
+
+    Nothing but the architecture is added to what the user asks for if that is to be taken `as_given`.
+    """
     module = full["training_module"]
-    asked, before = settings.table(chosen, settings.MODEL), dict(settings.table(old, settings.MODEL))
+    asked, before = settings.table(chosen, settings.MODEL), settings.architecture(old)
     before.pop("per_type_energy_shifts", None)
-    model = {**before, **{key: asked[key] for key in asked if key in _OWN}} if before else module["model"]
-    full = {**full, "training_module": {**module, "model": model}}
+    full = {**full, "training_module": {**module, "model": {**before, **{k: asked[k] for k in asked if k in _OWN}}}}
+    if as_given:
+        return full
     if settings.get(chosen, "training_module.optimizer") is None:
         settings.put(full, "training_module.optimizer.lr", TUNING_LR)
     if settings.get(chosen, "training_module.loss") is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 SECTIONS = ("run", "data", "trainer", "training_module")
 _MODEL = "training_module.model"
+TABLES = (*SECTIONS[1:], _MODEL)
 SHORT = {
     "max_epochs": "trainer.max_epochs",
     "gradient_clip_val": "trainer.gradient_clip_val",
@@ -98,8 +99,24 @@ OWNED = {
     "trainer.fast_dev_run": "use psiflow's own --dry-run",
 }
 """Keys that psiflow fills in itself, and what to use instead."""
-LOGGERS = ("CSVLogger", "TensorBoardLogger")
-"""Loggers that write to the disk only: a compute node may have no network, and a key of the user's none to give."""
+NEEDED = (
+    "trainer._target_", "trainer.max_epochs", "training_module._target_", "training_module.loss",
+    "training_module.val_metrics", "training_module.optimizer", f"{_MODEL}._target_", f"{_MODEL}.r_max",
+)  # fmt: skip
+"""What NequIP has no default for, besides what psiflow fills in."""
+NEEDED_TO_BUILD = (f"{_MODEL}.model_dtype", f"{_MODEL}.avg_num_neighbors")
+"""What its own models, and those of Allegro, need besides."""
+INSTALLED = ("nequip", "allegro", "lightning", "pytorch_lightning", "torch", "torchmetrics")
+"""What `nequip` and `allegro` bring with them."""
+READ = ("path", "file")
+NOT_READ = ("dirpath", "filename", "name", "monitor", "save_dir", "default_root_dir", "dir", "tracking_uri")
+FILE_ENDINGS = tuple(".json .yaml .yml .toml .npy .npz .pt .pth .ckpt .zip .xyz .extxyz .csv .txt .pkl".split())
+"""Keys whose values are names of files to read, keys whose values are not, and endings of names of files."""
+LOGGERS = {
+    "TensorBoardLogger": "tensorboard", "WandbLogger": "wandb", "MLFlowLogger": "mlflow", "CometLogger": "comet_ml",
+    "NeptuneLogger": "neptune",
+}  # fmt: skip
+"""The packages that Lightning's loggers need."""
 MAIN = (
     "training_module.model._target_",
     *(f"{_MODEL}.{key}" for key in ("r_max", "num_layers", "l_max", "num_features", "num_tensor_features")),

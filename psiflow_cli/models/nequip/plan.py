@@ -1,21 +1,31 @@
-"""The trainer's configuration: good small defaults, then the user's Hydra YAML, then the user's `--set`."""
+"""The trainer's configuration: the user's Hydra YAML as it is, or psiflow's own defaults; then the user's `--set`."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.elements import SYMBOLS
-from psiflow_cli.errors import BadData, UsageError, nearest
-from psiflow_cli.models.nequip import settings
-from psiflow_cli.models.nequip.defaults import FILLED, NEQUIP, check_tuned, defaults, tuned
-from psiflow_cli.models.nequip.keys import KNOWN, LOGGERS, OWNED, PARTS, SECTIONS, SHORT
+from psiflow_cli.errors import BadData, BadSettings, Refusal, UsageError, nearest
+from psiflow_cli.models.nequip import checks, settings
+from psiflow_cli.models.nequip.defaults import FILLED, NEQUIP, contradictions, defaults, tuned
+from psiflow_cli.models.nequip.keys import (
+    FILE_ENDINGS,
+    INSTALLED,
+    LOGGERS,
+    NOT_READ,
+    OWNED,
+    PARTS,
+    READ,
+    SECTIONS,
+    SHORT,
+    TABLES,
+)
 from psiflow_cli.worker.training import several_gpus
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Config, TrainingData
+    from psiflow_cli.messages import Config, NamedFile, TrainingData
 
 
 def configured(config: Config, options: dict[str, str], summary: TrainingData, architecture: Config) -> Config:
@@ -23,16 +33,27 @@ def configured(config: Config, options: dict[str, str], summary: TrainingData, a
 
     `config` is the user's file, `options` the `--set` pairs, which win; both may use dotted paths and the names of
     `keys.SHORT`. See `protocols.Model.plan` for `summary`. Files, seed, device and transforms are filled in where the
-    training runs. Raises UsageError and, for an element without atomic energy, BadData.
+    training runs. Raises BadSettings and, for an element without atomic energy, BadData.
     """
-    chosen = _chosen(config, options)
+    refusals: list[Refusal] = []
+    chosen = _chosen(config, options, refusals)
+    as_given = bool(summary.get("as_given"))
+    if as_given:
+        planned = chosen
+        planned.setdefault("run", ["train"])
+        settings.put(planned, "data._target_", settings.get(planned, "data._target_", settings.DATA))
+    else:
+        planned = settings.merged(defaults(architecture, summary, chosen), chosen)
+    refusals += [*checks.missing(planned, summary), *checks.unknown(planned)]
     if "init" in summary:
-        check_tuned(chosen, summary["init"])
-    planned = settings.merged(defaults(architecture, summary, chosen), chosen)
+        refusals += contradictions(chosen, summary["init"])
+    if refusals:
+        raise BadSettings(refusals)
     if "init" in summary:
-        planned = tuned(planned, chosen, summary["init"])
-    _fill(planned, summary)
-    _check(planned, summary)
+        planned = tuned(planned, chosen, summary["init"], as_given)
+    _fill(planned, summary, as_given)
+    if refusals := checks.refusals(planned, summary):
+        raise BadSettings(refusals)
     try:
         copy: Config = json.loads(json.dumps(planned, allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -45,14 +66,15 @@ def epochs(config: Config) -> int:
     return int(str(settings.resolved(config, config["trainer"]["max_epochs"])))
 
 
-def _fill(planned: Config, summary: TrainingData) -> None:
-    """What psiflow knows: elements, the energies of their atoms, precision; and what NequIP computes of the data."""
-    planned["trainer"].setdefault("enable_progress_bar", False)
+def _fill(planned: Config, summary: TrainingData, as_given: bool) -> None:
+    """What psiflow owns: elements and the energies of their atoms; of its own defaults, what is not of one family."""
     model = settings.model(planned)
-    for key, value in FILLED.items():
-        model.setdefault(key, value)
-    model.setdefault("model_dtype", summary.get("dtype") or "float32")
-    model.setdefault("r_max", NEQUIP["r_max"])
+    if not as_given:
+        planned["trainer"].setdefault("enable_progress_bar", False)
+    if not as_given and summary.get("init") != {}:  # a bare model file knows by itself how it was built
+        usual = {"model_dtype": summary.get("dtype") or "float32", "r_max": NEQUIP["r_max"], **FILLED}
+        for key, value in usual.items():
+            model.setdefault(key, value)
     model.setdefault("type_names", sorted(summary["elements"]))
     energies = _e0s(summary)
     if energies != "init":
@@ -82,50 +104,54 @@ def _symbol(element: str | int) -> str:
     return SYMBOLS[int(text) - 1] if text.isdigit() else text
 
 
-def _chosen(config: Config, options: dict[str, str]) -> Config:
-    """What the user asks for, as one nested dict in NequIP's own paths; `--set` wins."""
+def _chosen(config: Config, options: dict[str, str], refusals: list[Refusal]) -> Config:
+    """What the user asks for, as one nested dict in NequIP's own paths; `--set` wins.
+
+    What is refused is left out and added to `refusals`.
+    """
     chosen: Config = {}
     file = cast("Config", settings.with_numbers(config))
     used = set(settings.references(file)) | {name for text in options.values() for name in settings.references(text)}
     for key, value in file.items():
-        path = key if key in used and "." not in key and key not in SECTIONS else _path(key, used)
-        _put(chosen, path, value, key)
+        is_variable = key in used and "." not in key and key not in SECTIONS
+        _put(chosen, key if is_variable else _path(key, used), value, key, refusals)
     for key, text in options.items():
-        path = key if key in used and key in file and key not in SECTIONS else _path(key, used)
-        _put(chosen, path, _parsed(text), key)
-    for path in settings.paths(chosen):
-        _check_owned(path)
+        is_variable = key in used and key in file and key not in SECTIONS
+        _put(chosen, key if is_variable else _path(key, used), _parsed(text), key, refusals)
+    refusals += [
+        Refusal(path, f"{path}: psiflow sets this key of NequIP's itself", OWNED[path])
+        for path in settings.paths(chosen)
+        if path in OWNED
+    ]
     return chosen
 
 
-def _put(chosen: Config, path: str, value: object, key: str) -> None:
+def _put(chosen: Config, path: str | None, value: object, key: str, refusals: list[Refusal]) -> None:
+    """Set what the user calls `key`; without a path, NequIP has nothing of that name."""
+    if path is None:
+        hint = nearest(key.partition(".")[0], [*SECTIONS, *SHORT, *PARTS])
+        refusals.append(Refusal(key, f"{key}: NequIP's trainer has no such key", hint))
+        return
     before = settings.get(chosen, path)
     if isinstance(value, dict) and isinstance(before, dict):
         value = settings.merged(before, value)
+    if path in TABLES and not isinstance(value, dict):
+        refusals.append(Refusal(key, f"{key}: {value!r} is not a table", "see NequIP's documentation"))
+        return
     try:
         settings.put(chosen, path, value)
     except TypeError:
-        raise UsageError(f"{key}: part of what is not a table", "give the whole table in one place") from None
+        refusals.append(Refusal(key, f"{key}: part of what is not a table", "give the whole table in one place"))
 
 
-def _path(key: str, variables: set[str]) -> str:
-    """The dotted path of a key; UsageError if NequIP has none of that name or it is not the user's to set."""
-    if key in OWNED:
-        raise UsageError(f"{key}: psiflow sets this key of NequIP's itself", OWNED[key])
+def _path(key: str, variables: set[str]) -> str | None:
+    """The dotted path of a key; None if NequIP has none of that name."""
     first, dot, rest = key.partition(".")
     if not dot and first in SHORT:
         return SHORT[first]
     if first in PARTS:
         return f"{PARTS[first]}{dot}{rest}"
-    if first in SECTIONS or first in variables:
-        return key
-    known = [*SECTIONS, *SHORT, *PARTS]
-    raise UsageError(f"{key}: NequIP's trainer has no such key", nearest(first, known))
-
-
-def _check_owned(path: str) -> None:
-    if path in OWNED:
-        raise UsageError(f"{path}: psiflow sets this key of NequIP's itself", OWNED[path])
+    return key if key in OWNED or first in SECTIONS or first in variables else None
 
 
 def _parsed(text: str) -> object:
@@ -138,98 +164,56 @@ def _parsed(text: str) -> object:
         return text
 
 
+def named_files(config: Config, options: dict[str, str]) -> list[NamedFile]:
+    """Files and the user's own modules that the settings name, but for data; see `protocols.NamesFiles`."""
+    texts = [*settings.strings(config)]
+    texts += [text for key, value in options.items() for text in settings.strings(_parsed(value), key)]
+    modules: list[NamedFile] = [
+        {"setting": path, "name": text.partition(".")[0], "module": True}
+        for path, text in texts
+        if path.endswith("_target_") and text.partition(".")[0] not in INSTALLED
+    ]
+    return modules + [{"setting": path, "name": text, "module": False} for path, text in texts if _is_read(path, text)]
+
+
+def _is_read(path: str, text: str) -> bool:
+    """Whether a setting names a file to read that psiflow does not give itself."""
+    key = path.rpartition(".")[2]
+    if path.startswith("data") or path in OWNED or "$" in text or key in NOT_READ or key == "_target_":
+        return False
+    return key in READ or key.endswith(("_path", "_file")) or text.endswith(FILE_ENDINGS)
+
+
+def packages(planned: Config) -> dict[str, str]:
+    """The packages that loggers and objects of others need; see `protocols.NeedsMore`."""
+    needed: dict[str, str] = {}
+    for path, text in settings.strings(planned):
+        if path.endswith("_target_"):
+            what = path.removesuffix("._target_")
+            needed.setdefault(text.partition(".")[0], f"{what} ({text})")
+            name = text.rpartition(".")[2]
+            if name in LOGGERS:
+                needed.setdefault(LOGGERS[name], f"{what} ({name})")
+    return {module: what for module, what in needed.items() if module not in INSTALLED}
+
+
 def notes(planned: Mapping[str, object], summary: TrainingData) -> list[str]:
     """What works, but may not be meant; NequIP's loaders give what frames there are."""
     batch = settings.resolved(planned, settings.get(planned, SHORT["batch_size"]))
     rate = settings.resolved(planned, settings.get(planned, SHORT["lr"]))
     said = several_gpus.notes(summary.get("gpus", 1), batch, rate)
-    if isinstance(batch, int) and batch > _share(summary):
-        said.append(f"{_larger(batch, summary)}: an epoch is one step")
+    if isinstance(batch, int) and batch > checks.share(summary):
+        said.append(f"{checks.larger(batch, summary)}: an epoch is one step")
     loss = str(settings.get(planned, "training_module.loss._target_") or "").rpartition(".")[2]
-    if "Stress" in loss and not (summary.get("some_stress") or summary["stress"]):
+    some_stress = bool(summary.get("some_stress") or summary["stress"])
+    if "Stress" in loss and not some_stress:
         said.append(f"loss: {loss}, but no frame has a stress that can be used")
-    return said
-
-
-def _share(summary: TrainingData) -> int:
-    """How many frames a GPU takes in an epoch: Lightning repeats some where they cannot be divided."""
-    return math.ceil(summary["frames"] / summary.get("gpus", 1))
-
-
-def _larger(batch: int, summary: TrainingData) -> str:
-    whose = f"what each of {gpus} GPUs has of the training set" if (gpus := summary.get("gpus")) else "the training set"
-    return f"batch_size {batch} is larger than {whose} ({_share(summary)} frames)"
-
-
-def _check(planned: Config, summary: TrainingData) -> None:
-    """Raise UsageError, or BadData, for what cannot work, before anything is submitted."""
-    if summary.get("weighted"):
-        raise BadData(
-            f"{summary['weighted']}, but NequIP's trainer has no weights of frames",
-            "remove the key, leave the frame out, or give it more than once",
-        )
-    _check_names(planned, "")
-    _check_numbers(planned)
-    batch = settings.resolved(planned, settings.get(planned, SHORT["batch_size"]))
-    drops = settings.resolved(planned, settings.get(planned, "data.train_dataloader.drop_last", False))
-    if drops and isinstance(batch, int) and batch > _share(summary):
-        raise UsageError(
-            f"{_larger(batch, summary)}, and drop_last drops incomplete batches",
-            f"nothing would be trained; use --set batch_size={_share(summary)} or less",
-        )
-    runs = settings.resolved(planned, planned["run"])
-    if runs not in ("train", ["train"]):
-        raise UsageError(f"run: {runs!r} is more than psiflow train does", "use psiflow evaluate on the test frames")
-    if settings.get(planned, "data._target_") != "nequip.data.datamodule.ASEDataModule":
-        raise UsageError("data._target_: psiflow gives the data as files to ASEDataModule", "leave it out")
-    if settings.get(planned, "trainer.check_val_every_n_epoch", 1) != 1:
-        raise UsageError("trainer.check_val_every_n_epoch: psiflow needs every epoch validated", "leave it out")
-    if _names(planned, settings.model(planned)["type_names"]) != set(summary["elements"]) and "init" not in summary:
-        raise UsageError("model.type_names: psiflow takes the elements of the data", "leave it out")
-    target = str(settings.model(planned).get("_target_", ""))
-    if target.rpartition(".")[2] in ("ModelFromPackage", "ModelFromCheckpoint"):
-        raise UsageError("model._target_: psiflow starts from a model by itself", "use --init")
-    loggers = planned["trainer"].get("logger")
+    if loss == "EnergyForceLoss" and some_stress:
+        said.append(f"loss: {loss} does not count the stresses of the frames")
+    loggers = settings.get(planned, "trainer.logger")
     for logger in loggers if isinstance(loggers, list) else [loggers]:
-        name = logger.get("_target_", "") if isinstance(logger, dict) else ""
-        if name and not name.endswith(LOGGERS):
-            raise UsageError(
-                f"trainer.logger: {name} may need a network", "psiflow keeps the learning curve by itself: leave it out"
-            )
-
-
-def _names(planned: Mapping[str, object], value: object) -> set[str]:
-    names = settings.resolved(planned, value)
-    return set(map(str, names)) if isinstance(names, list) else set()
-
-
-def _check_names(table: Mapping[str, object], prefix: str) -> None:
-    """Keys that a known `_target_` does not take."""
-    known = KNOWN.get(str(table.get("_target_")))
-    for key, value in table.items():
-        if known and key not in (*known, "_target_"):
-            raise UsageError(f"{prefix}{key}: {table['_target_']} takes no such key", nearest(key, known))
-        if isinstance(value, dict):
-            _check_names(value, f"{prefix}{key}.")
-
-
-_NUMBERS: dict[str, tuple[Callable[[object], bool], str]] = {
-    "max_epochs": (lambda x: isinstance(x, int) and x > 0, "an integer above zero"),
-    "batch_size": (lambda x: isinstance(x, int) and x > 0, "an integer above zero"),
-    "lr": (lambda x: isinstance(x, (int, float)) and 0 < x < math.inf, "a number above zero"),
-    "r_max": (lambda x: isinstance(x, (int, float)) and 0 < x < math.inf, "a number above zero"),
-    "model_dtype": (lambda x: x in ("float32", "float64"), "float32 or float64"),
-}
-
-
-def _check_numbers(planned: Config) -> None:
-    for name, (fits, what) in _NUMBERS.items():
-        path = SHORT[name]
-        table = settings.model(planned) if path.startswith(settings.MODEL) else None
-        value = settings.resolved(planned, settings.get(planned, path) if table is None else table.get(name))
-        # what NequIP computes by a resolver of its own is its own matter, but for the number of epochs
-        computed = isinstance(value, str) and value.startswith("${") and name != "max_epochs"
-        if value is None and name == "lr":
-            continue
-        if isinstance(value, bool) or not (computed or fits(value)):
-            raise UsageError(f"{name}: {value!r} is not {what}", f"its place is {path}")
+        where = str(logger.get("save_dir", ".")) if isinstance(logger, dict) else "/"
+        if isinstance(logger, dict) and not where.startswith("/"):
+            name = str(logger.get("_target_")).rpartition(".")[2]
+            said.append(f"{name} writes to {where} in OUTPUT.run/work/*/member-*/")
+    return said

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Config
 
 MODEL = "training_module.model"
+DATA = "nequip.data.datamodule.ASEDataModule"
 _WHOLE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _DEFAULT_MONITOR = "val0_epoch/weighted_sum"
@@ -67,6 +68,8 @@ def resolved(config: Mapping[str, object], value: object) -> object:
         value = get(config, match[1], value)
     if isinstance(value, list):
         return [resolved(config, each) for each in value]
+    if isinstance(value, dict):
+        return {key: resolved(config, each) for key, each in value.items()}
     return value
 
 
@@ -99,6 +102,25 @@ def model(config: Config) -> Config:
     while isinstance(table.get("model"), dict) and table.get("_target_") == "nequip.model.modify":
         table = table["model"]
     return table
+
+
+def architecture(config: Config) -> Config:
+    """The model's own table as far as a configuration has one, with what its interpolations stand for."""
+    built = model(config) if isinstance(table(config, "training_module").get("model"), dict) else {}
+    resolved_table = resolved(config, built)
+    return resolved_table if isinstance(resolved_table, dict) else {}
+
+
+def strings(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a configuration with its dotted path, those in lists under the path of the list."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from strings(each, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for each in value:
+            yield from strings(each, path)
+    elif isinstance(value, str):
+        yield path, value
 
 
 def monitor(config: Mapping[str, object]) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.models.nequip import checkpoints, nequip_internals, settings
-from psiflow_cli.models.nequip.files import BEST, CONFIG, EPOCHS, HYDRA, LAST, MODEL, PACKAGE, describe
+from psiflow_cli.models.nequip.files import BEST, CONFIG, EPOCHS, HYDRA, LAST, MODEL, PACKAGE, RECORD, describe
 from psiflow_cli.worker.training import delivery, phase
 from psiflow_cli.worker.training.early_stopping import Stopping, TrainingDone
 from psiflow_cli.worker.training.growing_file import cut_torn_line
@@ -72,6 +72,7 @@ def _deliver(config: Mapping[str, object], finished: bool) -> None:
         "trainer": _trainer(config),
         "epoch": checkpoints.read(Path(best))["metrics"]["epoch"],
         "finished": finished,
+        "configuration": json.loads(Path(RECORD).read_text()),
     }
     delivery.put(packed, MODEL, cast("TrainerFacts", facts))
 

@@ -36,7 +36,7 @@ def facts(model: bundle.Bundle) -> ModelReport:
         "weights": model.facts["weights"], "data": model.facts.get("data", {}),
         "compiled": sorted(f"{p.parent.parent.name}/{p.stem}" for p in model.path.glob("member-*/compiled/*.json")),
         **({"calibration": calibration} if calibration else {}),
-        "settings": main_settings(model.family, config), "configuration": config,
+        "settings": _settings(model.family, config), "configuration": config,
     }  # fmt: skip
     return cast("ModelReport", report)
 
@@ -62,16 +62,20 @@ def member_errors(member: int, metrics: Config) -> MemberErrors:
     return found
 
 
-def main_settings(of: str, config: Config) -> dict[str, object]:
+def _settings(of: str, config: Config) -> dict[str, object]:
     """The settings that a family calls the main ones, else those that are no tables."""
     try:
-        family = registry.load("models", of)
-        names = family.MAIN_SETTINGS if isinstance(family, HasMainSettings) else ()
+        chosen = main_settings(registry.load("models", of), config)
     except PsiflowError:  # of another psiflow
-        names = ()
-    values = {name.rpartition(".")[2]: _at(config, name) for name in names}
-    chosen = {name: value for name, value in values.items() if value is not None}
+        chosen = {}
     return chosen or {name: value for name, value in config.items() if not isinstance(value, (dict, list))}
+
+
+def main_settings(family: object, config: Mapping[str, object]) -> dict[str, object]:
+    """The settings that a family calls the main ones, as far as a configuration has them."""
+    names = family.MAIN_SETTINGS if isinstance(family, HasMainSettings) else ()
+    values = {name.rpartition(".")[2]: _at(config, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _at(config: Mapping[str, object], name: str) -> object:

@@ -62,6 +62,8 @@ class Dataset:
     """Where each element and energy (eV) of a charged atom was seen first."""
     frames: int = 0
     with_stress: int = 0
+    stressed: list[bool] = field(default_factory=list)
+    """Whether each frame of `parts` has a stress that can be used."""
     periodic: int = 0  # frames that are periodic in all three directions
     unused_stress: int = 0  # frames whose stress is not used
     unread_stress: str = ""  # what to say of a stress under a name that nobody reads
@@ -74,6 +76,10 @@ class Dataset:
     def count(self, part: str) -> int:
         """How many frames a part has."""
         return self.parts.count(part)
+
+    def has_stress(self, part: str) -> bool:
+        """Whether a frame of a part has a stress that can be used."""
+        return any(name == part and stressed for name, stressed in zip(self.parts, self.stressed, strict=True))
 
     def copies(self, seed: int, member: int) -> list[int]:
         """How often each frame is in a bootstrap: as many training frames as there are, drawn with replacement."""
@@ -161,6 +167,7 @@ def _check(frame: Frame, keys: Keys, data: Dataset) -> bool:
     label = extxyz.labels(frame, keys)
     where = frame.where
     isolated = is_isolated_atom(frame)
+    data.stressed.append(label["stress"] is not None)
     if label["energy"] is None:
         raise BadData(f"{where}: no energy", near_names.hint(frame, keys))
     if label["forces"] is None and not isolated:

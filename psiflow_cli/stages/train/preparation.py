@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import BadConfig, BadData, UsageError
-from psiflow_cli.protocols import Notes
+from psiflow_cli.errors import BadData, BadSettings
+from psiflow_cli.protocols import SIZES, Notes
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.core.workspace import Workspace
+from psiflow_cli.stages.models.show import main_settings
 from psiflow_cli.stages.train import dataset, e0s, initial_model
 from psiflow_cli.stages.train.request import Training
 
@@ -48,8 +49,13 @@ def prepare(training: Training, workspace: Workspace, keep: bool = False) -> Pre
         start.check(data.elements)
     energies, drift = _energies(training, data, start)
     summary = _summary(data, energies, start, job.executor)
+    if training.config.name:
+        summary["as_given"] = True
+    else:
+        summary["size"] = training.size or [size for size in SIZES if SIZES[size] <= summary["frames"]][-1]
     config = _plan(training, summary)
-    notes = [*data.notes, *([drift] if drift else []), *_start_notes(start, sources, data)]
+    notes = [_defaults_note(training, config, summary), *data.notes]
+    notes += [*([drift] if drift else []), *_start_notes(start, sources, data)]
     if isinstance(training.module, Notes):
         notes += training.module.notes(config, summary)
     return Prepared(sources, data, config, energies, start, notes)
@@ -72,7 +78,8 @@ def _summary(
     summary: TrainingData = {
         "elements": sorted(data.elements), "frames": data.count("train"), "valid_frames": data.count("valid"),
         "stress": data.frames == data.with_stress, "some_stress": data.with_stress > 0,
-        "periodic": data.periodic > 0, "weighted": data.weighted, "e0s": energies,
+        "valid_stress": data.has_stress("valid"), "periodic": data.periodic > 0, "weighted": data.weighted,
+        "e0s": energies,
     }  # fmt: skip
     if start:
         summary["init"] = {} if start.model.is_foreign else start.model.facts["configuration"]
@@ -92,11 +99,19 @@ def _start_notes(start: initial_model.Start | None, sources: dataset.Sources, da
 
 
 def _plan(training: Training, summary: TrainingData) -> Config:
-    """The trainer's configuration; a mistake in the user's file is said to be there."""
+    """The trainer's configuration; what is refused of the user's file is said to be there."""
     try:
-        return training.module.plan(training.config, dict(training.settings), summary)
-    except UsageError as error:
-        key = error.message.split()[0].rstrip(":")
-        if key in training.config and key not in training.settings:
-            raise BadConfig(f"{training.config_file}: {error.message}", error.hint) from None
-        raise
+        return training.module.plan(training.config.table, dict(training.settings), summary)
+    except BadSettings as error:
+        raise training.config.refused(error, training.settings) from None
+
+
+def _defaults_note(training: Training, config: Config, summary: TrainingData) -> str:
+    """Where the settings come from, and the main ones."""
+    family = training.arch
+    if "as_given" in summary:
+        others = "all others are the trainer's own defaults, but for data, seed, device and atomic energies"
+        return f"{family}: the settings of {training.config.name} as they are; {others}"
+    main = ", ".join(f"{name} {value}" for name, value in main_settings(training.module, config).items())
+    kind = "as the model to start from" if "init" in summary else f"size {summary['size']}"
+    return f"{family}, {kind}, {summary['frames']} frames to train{f': {main}' if main else ''}"

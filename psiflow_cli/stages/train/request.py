@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cached_property
+from pathlib import Path
 
 from psiflow_cli import extxyz
 from psiflow_cli.bundle import Bundle
-from psiflow_cli.protocols import Model
+from psiflow_cli.errors import UsageError
+from psiflow_cli.protocols import Model, NamesFiles
 from psiflow_cli.stages.core.workspace import Job
 from psiflow_cli.stages.train import initial_model
+from psiflow_cli.stages.train.config import TrainersFile
 from psiflow_cli.stages.train.e0s import E0S
 
-if TYPE_CHECKING:
-    from psiflow_cli.messages import Config
-
-_DECISIVE = ("arch", "valid", "e0s", "config", "keys", "members", "seed", "bootstrap")
+_DECISIVE = ("arch", "valid", "e0s", "keys", "members", "seed", "bootstrap")
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Training:
     module: Model
     valid: str  # a file, or a share of the data
     e0s: E0S | str | None
-    config: Config = field(default_factory=dict)
-    config_file: str = ""  # where `config` was read from, or empty
+    config: TrainersFile = field(default_factory=TrainersFile)
+    size: str | None = None  # of psiflow's own defaults
     settings: dict[str, str] = field(default_factory=dict)
     keys: str | None = None
     members: int = 1
@@ -51,15 +51,41 @@ class Training:
         """The names of the labels in the frames, where they are not the standard ones. Raises UsageError."""
         return extxyz.parse_keys(self.keys) if self.keys else None
 
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """Absolute paths of the files and modules that the configuration names, by the name there. Raises NoInput."""
+        named = self.module.named_files(self.config.table, self.settings) if isinstance(self.module, NamesFiles) else []
+        paths = {each["name"]: self.config.find(each, self.settings) for each in named}
+        return {name: str(path.absolute()) for name, path in paths.items() if path}
+
+    @property
+    def file_parts(self) -> list[str]:
+        """All files that the configuration names, those of Python packages one by one."""
+        packages = {path: sorted(map(str, Path(path).rglob("*.py"))) for path in self.files.values()}
+        return [part for path in sorted(packages) for part in packages[path] or [path]]
+
+    def check(self) -> None:
+        """Raise UsageError for options that exclude each other."""
+        if self.size and self.config.name:
+            problem = f"--size is about psiflow's own defaults, but {self.config.name} is taken as it is"
+            raise UsageError(problem, "leave one of --size and --config out")
+        if self.size and self.init:
+            raise UsageError("--size: the model of --init decides the size", "leave --size out")
+
     def job(self, frames: tuple[str, ...], output: str) -> Job:
         """The job, with all that decides the result besides the frames."""
         settings = {name: getattr(self, name) for name in _DECISIVE}
-        settings |= {"set": self.settings, "init": None}
+        settings |= {"config": self.config.table, "set": self.settings, "init": None}
+        if self.size:
+            settings["size"] = self.size
+        if self.config.name and not self.config.table:
+            settings["as_given"] = True  # an empty file asks for the trainer's own defaults
         if self.init:
             # The output is another model after every training.
             is_output = initial_model.is_output(self.init, output)
             settings |= {"init": "the output" if is_output else self.init.fingerprint, "replay": self.replay}
-        return Job("train", frames, output, settings, (self.valid_file,) if self.valid_file else ())
+        inputs = [self.valid_file] if self.valid_file else []
+        return Job("train", frames, output, settings, (*inputs, *self.file_parts))
 
 
 def is_number(text: str) -> bool:

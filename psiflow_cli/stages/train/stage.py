@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli import __version__, extxyz
 from psiflow_cli.console import detail, note
 from psiflow_cli.errors import PsiflowError
-from psiflow_cli.runtime.request import fingerprint
+from psiflow_cli.protocols import NeedsMore
+from psiflow_cli.runtime.request import fingerprint, sha256
 from psiflow_cli.site import environments
 from psiflow_cli.stages.core import retention
 from psiflow_cli.stages.core.workspace import Workspace
-from psiflow_cli.stages.models import show
 from psiflow_cli.stages.train import bundling, dataset, initial_model
 from psiflow_cli.stages.train.committee import Committee, Member
 from psiflow_cli.stages.train.preparation import Prepared, prepare
@@ -22,7 +24,7 @@ from psiflow_cli.stages.train.progress import Watch
 from psiflow_cli.stages.train.request import Training
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Summary, TrainedMember, TrainingFacts, TrainingJob
+    from psiflow_cli.messages import Context, Summary, TrainedMember, TrainingFacts, TrainingJob
 
 
 def run(training: Training, workspace: Workspace) -> Summary:
@@ -30,14 +32,18 @@ def run(training: Training, workspace: Workspace) -> Summary:
     prepared = prepare(training, workspace, keep=True)
     for text in prepared.notes:
         note(text)
-    environments.require(workspace.executor, {"matplotlib": "the learning curve"})
+    needs = training.module.packages(prepared.config) if isinstance(training.module, NeedsMore) else {}
+    needs = {module: what for module, what in needs.items() if module not in training.files}
+    environments.require(workspace.executor, {"matplotlib": "the learning curve", **needs})
     epochs = training.module.epochs(prepared.config)
     workspace.run.begin(epochs * training.members)
     with workspace.run.guard_end():
         files = _write(workspace, prepared)
         digest = _sha256(files)
         init = prepared.start.model.fingerprint if prepared.start else None
-        what = [training.worker, prepared.config, digest, training.seed, init, training.bootstrap]
+        what: list[object] = [training.worker, prepared.config, digest, training.seed, init, training.bootstrap]
+        if training.files:
+            what.append(_digests(training))
         # a member does not depend on how many there are
         folder = workspace.job.folder / "work" / workspace.run.key(fingerprint(what))
         retention.unmark(folder)
@@ -48,7 +54,7 @@ def run(training: Training, workspace: Workspace) -> Summary:
         watching = Watch(training.module, workspace, members, key, epochs)
         with watching as watch, workspace.session(watch.tick) as session:
             watch.session = session
-            committee = Committee(members, training.module, training.worker, session, workspace.context())
+            committee = Committee(members, training.module, training.worker, session, _context(workspace, needs))
             try:
                 committee.train(workspace.run.note_lost)
             except PsiflowError:
@@ -88,11 +94,10 @@ def _details(training: Training, prepared: Prepared, members: list[Member]) -> I
     yield f"{train} frames to train on, {valid} to validate with ({share})"
     energies = prepared.e0s
     named = energies if isinstance(energies, str) else ", ".join(f"{e} {x:.6f}" for e, x in energies.items()) + " eV"
-    given = "--e0s" if training.e0s is not None else "the data, or the model to start from"
-    yield f"atomic energies, of {given}: {named}"
-    settings = show.main_settings(training.arch, prepared.config)
-    yield "the trainer's main settings: " + ", ".join(f"{name}={value}" for name, value in settings.items())
-    yield f"of these by --config or --set: {', '.join(dict.fromkeys((*training.config, *training.settings))) or 'none'}"
+    whose = "--e0s" if training.e0s is not None else "the data, or the model to start from"
+    yield f"atomic energies, of {whose}: {named}"
+    given = dict.fromkeys((*training.config.table, *training.settings))
+    yield f"settings by --config or --set: {', '.join(given) or 'none'}"
     yield from (f"member {member.index} is trained in {member.folder}, where its logs are" for member in members)
 
 
@@ -113,6 +118,39 @@ def _sha256(files: dict[str, str]) -> str:
     return digest.hexdigest()
 
 
+def _digests(training: Training) -> dict[str, str]:
+    """The sha256 of each file that the configuration names."""
+    return {os.path.relpath(path): sha256(Path(path)) for path in training.file_parts}
+
+
+def _copied(files: dict[str, str], folder: Path) -> dict[str, str]:
+    """The files that the configuration names, copied to where every worker can read them; modules stay in their place.
+
+    A module may import what lies beside it.
+    """
+    paths = {}
+    for number, (name, path) in enumerate(sorted(files.items())):
+        copy = folder / str(number) / Path(path).name
+        if path.endswith(".py") or os.path.isdir(path):
+            paths[name] = path
+            continue
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+        paths[name] = str(copy.absolute())
+    return paths
+
+
+def _context(workspace: Workspace, needs: Mapping[str, str]) -> Context:
+    """What the trainer runs on, with the variables of the loggers that it needs, which no file of the run holds.
+
+    A batch system may not hand them on; they are named after their package, as `WANDB_MODE` is.
+    """
+    context = workspace.context()
+    prefixes = tuple(f"{module.partition('_')[0].upper()}_" for module in needs)
+    own = {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
+    return {**context, "env": {**own, **context["env"]}}
+
+
 def _member(training: Training, prepared: Prepared, files: dict[str, str], folder: Path, index: int) -> Member:
     """One of the models, with its folder and, in a bootstrap, its own training frames."""
     place = folder / f"member-{index}"
@@ -126,6 +164,8 @@ def _member(training: Training, prepared: Prepared, files: dict[str, str], folde
         "workdir": str(place.absolute()), "train": sample, "valid": files["valid"], "config": prepared.config,
         "seed": training.seed + index,
     }  # fmt: skip
+    if training.files:
+        job["files"] = _copied(training.files, folder / "files")
     if prepared.start:
         job["init"] = prepared.start.member(index)
     return Member(index, place, job)
@@ -151,5 +191,8 @@ def _facts(
         model = prepared.start.model
         facts |= {"init": model.fingerprint, "init_weights": model.facts["weights"]}
         facts["replayed_frames"] = prepared.data.replayed
-    facts |= {"atomic_energies": first["atomic_energies"], "configuration": prepared.config, "epochs": epochs}
+    facts |= {"atomic_energies": first["atomic_energies"], "epochs": epochs}
+    facts["configuration"] = first.get("configuration", prepared.config)
+    if training.files:
+        facts["files"] = _digests(training)
     return facts

@@ -99,7 +99,16 @@ _TRAINER = {
         "train_loader",
     ),
     "mace.cli.run_train": (
-        *("create_error_table", "jit", "merge_lora_weights", "run", "run_cueq_to_e3nn", "run_oeq_to_e3nn", "tools"),
+        *(
+            "TrainingPlotter",
+            "create_error_table",
+            "jit",
+            "merge_lora_weights",
+            "run",
+            "run_cueq_to_e3nn",
+            "run_oeq_to_e3nn",
+            "tools",
+        ),
     ),
 }
 
@@ -111,7 +120,7 @@ def replace_parts(handler: Callable[..., CheckpointHandler], stopping: Stopping)
     """
     installed.require(_PACKAGE, _READER, _TRAINER)
     tools, run_train = (importlib.import_module(name) for name in ("mace.tools", "mace.cli.run_train"))
-    table = run_train.create_error_table
+    table, plots = run_train.create_error_table, run_train.TrainingPlotter
 
     def compile_nothing(*_: object, **__: object) -> None:
         raise NotImplementedError("psiflow keeps the model as it is")  # MACE goes on without
@@ -119,8 +128,14 @@ def replace_parts(handler: Callable[..., CheckpointHandler], stopping: Stopping)
     def error_table(*arguments: object, **named: object) -> object:
         return "left out: the time is up" if stopping.out_of_time else table(*arguments, **named)
 
+    def plotter(**named: object) -> object:
+        if stopping.out_of_time:
+            raise NotImplementedError("left out: the time is up")  # MACE goes on without
+        return plots(**named)
+
     vars(tools).update(CheckpointHandler=handler, train=_staged(tools.train))
-    vars(run_train).update(jit=SimpleNamespace(compile=compile_nothing), create_error_table=error_table)
+    parts = {"create_error_table": error_table, "TrainingPlotter": plotter}
+    vars(run_train).update(jit=SimpleNamespace(compile=compile_nothing), **parts)
 
 
 def _staged(train: Callable[..., None]) -> Callable[..., None]:
