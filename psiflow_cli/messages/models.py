@@ -65,7 +65,9 @@ class ModelFacts(TypedDict):
     elements: list[str]
     cutoff: float  # Å
     dtype: str
-    atomic_energies: dict[str, float]  # eV, of isolated atoms
+    atomic_energies: dict[str, float]  # eV, of isolated atoms; of several heads, those of the last
+    heads: NotRequired[list[str]]  # one for each method it was trained on; families without heads have none
+    head_energies: NotRequired[dict[str, dict[str, float]]]  # eV, of isolated atoms, where there are several heads
 
 
 class TrainerFacts(ModelFacts):

@@ -22,10 +22,12 @@ _INDENT = " " * 9
 @click.command("check", cls=options.StageCommand, short_help="What is wrong with a data set")
 @options.frames
 @options.file("--model", "Compare the stress with finite differences of a model's energy.", "BUNDLE|FILE")
-@options.trust
+@options.model_use
 @options.keys
 @options.common_in_place
-def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str | None, common: options.Common) -> None:
+def command(
+    frames: tuple[str, ...], model: str | None, use: options.ModelUse, keys: str | None, common: options.Common
+) -> None:
     """Say what is wrong with FRAMES as data to train on.
 
     Errors are what no training should see: labels that are not numbers or not there, two candidates for one label that
@@ -48,11 +50,12 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
     from psiflow_cli.stages.check import stage, stresses
     from psiflow_cli.stages.core.workspace import Job
 
-    loaded = bundles.load(model, trust) if model else None
+    loaded = bundles.load(model, use) if model else None
     # without a model: any environment that has ASE, which is what this family needs
     family = loaded.family if loaded else "emt"
     settings = {"model": loaded.fingerprint if loaded else None, "keys": keys, "checks": stage.VERSION}
-    job = runner.on_site(Job("check", frames, "-", settings), common._replace(json=False), family)
+    head = loaded.head if loaded else None
+    job = runner.on_site(Job("check", frames, "-", settings), common._replace(json=False), family, head=head)
     strained = None
     if loaded:
         strained = stresses.work(loaded, registry.load("models", loaded.family).__name__, job.dtype)

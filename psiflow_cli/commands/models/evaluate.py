@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command("evaluate", cls=options.StageCommand, short_help="Predictions of a model, and a table of its errors")
 @options.frames
 @options.model
-@options.trust
+@options.model_use
 @options.keys
 @options.output("--plot", formats.FIGURE, "Draw predictions against labels; .png, .pdf or .svg.")
 @options.max_failed
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def command(
     frames: tuple[str, ...],
     model: str | None,
-    trust: bool,
+    use: options.ModelUse,
     keys: str | None,
     plot: str | None,
     max_failed: options.Limit,
@@ -48,12 +48,12 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.evaluate import stage
 
-    loaded = bundles.load(name, trust)
+    loaded = bundles.load(name, use)
     family = registry.load("models", loaded.family).__name__
     output = common.output or formats.beside(frames, "evaluated")
     settings = {"model": loaded.fingerprint, "keys": keys, "plot": plot}
     job = Job("evaluate", frames, output, settings, other_outputs=(plot,) if plot else ())
-    job = runner.on_site(job, common, loaded.family)
+    job = runner.on_site(job, common, loaded.family, head=loaded.head)
     evaluation = stage.Evaluation(job, loaded, family, extxyz.parse_keys(keys) if keys else None, plot)
 
     def plan(workspace: Workspace) -> dict[str, object]:

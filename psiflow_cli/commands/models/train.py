@@ -37,9 +37,11 @@ def _valid(value: str) -> str:
 @options.file("--init", "Start from this model, of the same family.", "BUNDLE|FILE")
 @click.option("--replay/--no-replay", default=True, show_default=True,
     help="Whether to train on what the model of --init was trained on, too.")  # fmt: skip
-@options.trust
+@options.model_use
 @options.count("--members", 1, "Models in the committee.")
-@options.flag("--bootstrap", "Each member is trained on its own sample, drawn with replacement.")
+@click.option("--bootstrap/--no-bootstrap", default=None,
+    help="Whether each member is trained on its own sample, drawn with replacement [default: those that start from "
+    "weights from which another one starts, too].")  # fmt: skip
 @options.flag("--mixed-references", "Take labels of different methods together.")
 @options.seed
 @options.common(formats.BUNDLE)
@@ -49,7 +51,7 @@ def command(
     e0s: str | None,
     config: str | None,
     init: str | None,
-    trust: bool,
+    use: options.ModelUse,
     common: options.Common,
     **more: Any,
 ) -> None:
@@ -78,16 +80,13 @@ def command(
     Example:
       psiflow train train.xyz atoms.xyz --valid valid.xyz --arch mace --set r_max=5.0 -o water.model
     """
-    family = options.required(arch, "--arch")
+    first = bundles.start(init, use, arch) if init else None
+    family = options.required(first.family if first else arch, "--arch")
     module = registry.load("models", family)
     from psiflow_cli.stages.train import config as trainers_file
     from psiflow_cli.stages.train import e0s as energies_of
     from psiflow_cli.stages.train import preparation, stage
     from psiflow_cli.stages.train.request import Training
-
-    first = bundles.load(init, trust, family) if init else None
-    if first and first.family != family:
-        raise UsageError(f"{init} is a model of {first.family}, not of {family}", f"give --arch {first.family}")
 
     try:
         energies = energies_of.parse(e0s) if e0s else None

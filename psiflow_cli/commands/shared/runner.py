@@ -23,10 +23,12 @@ if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wa
     S = TypeVar("S", bound=Mapping[str, object])
 
 
-def on_site(job: Job, common: options.Common, family: str | None = None, operation: str = "evaluate") -> Job:
+def on_site(
+    job: Job, common: options.Common, family: str | None = None, operation: str = "evaluate", head: str | None = None
+) -> Job:
     """The job with the common options, and its site resolved: which executor, with which resources, on this machine.
 
-    `family` None means that the stage needs no worker.
+    `family` None means that the stage needs no worker; `head` is that of the model that its tasks use.
     """
     from dataclasses import replace
 
@@ -35,6 +37,8 @@ def on_site(job: Job, common: options.Common, family: str | None = None, operati
     if job.frames.count("-") > 1:
         raise UsageError("stdin can be read once", "name `-` once")
     executor = _executor(common.site, family, operation) if family else None
+    if executor and head is not None:
+        executor = replace(executor, context={**executor.context, "head": head})
     site = _resolved(executor) if executor else {}
     return replace(
         job,

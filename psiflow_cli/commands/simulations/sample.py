@@ -44,7 +44,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @click.command("sample", cls=options.StageCommand, short_help="Molecular dynamics of many walkers with a model")
 @options.frames
 @options.model
-@options.trust
+@options.model_use
 @options.choice("--ensemble", ["nve", "nvt", "npt", "nvst"], "nvt",
     "What is conserved; nvst: the cell changes its shape at constant volume.")  # fmt: skip
 @options.text("--temperature", "300", "K[:K][,K...]",
@@ -83,7 +83,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 def command(
     frames: tuple[str, ...],
     model: str | None,
-    trust: bool,
+    use: options.ModelUse,
     temperature: list[list[float]],
     steps: int,
     walkers: int | None,
@@ -128,7 +128,7 @@ def command(
     from psiflow_cli.stages.sample.request import Sampling
     from psiflow_cli.stages.sample.walkers import starts
 
-    loaded = bundles.load(name, trust)
+    loaded = bundles.load(name, use)
     bias, bias_files = read_plumed(plumed) if plumed else (None, {})
     hottest = max(max(pair) for pair in temperature)
     dynamics = cast("Dynamics", {
@@ -165,7 +165,7 @@ def command(
         other_outputs=outputs.files,
         more_settings=outputs.settings,
     )  # fmt: skip
-    job = runner.on_site(job, common, loaded.family)
+    job = runner.on_site(job, common, loaded.family, head=loaded.head)
     runner.perform(
         job, common,
         plan=lambda workspace: {"walkers": len(starts(sampling, workspace)), "steps": steps},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from psiflow_cli.models.mace.export import EXPORTS, WHOLE_COMMITTEES, export
 from psiflow_cli.models.mace.features import features
+from psiflow_cli.models.mace.files import heads
 from psiflow_cli.models.mace.inference import calculator, predict
 from psiflow_cli.models.mace.plan import epochs, notes, plan
 from psiflow_cli.models.mace.progress import progress
@@ -20,6 +21,6 @@ MAIN_SETTINGS = (
 
 __all__ = [
     "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY", "WHOLE_COMMITTEES",
-    "calculator", "delivered", "epochs", "export", "features", "notes", "plan", "predict", "progress", "torchsim",
-    "train",
+    "calculator", "delivered", "epochs", "export", "features", "heads", "notes", "plan", "predict", "progress",
+    "torchsim", "train",
 ]  # fmt: skip

@@ -36,7 +36,8 @@ def calculator(member: str, context: Context) -> MACECalculator:
     device = hardware.device(context)
     model = load(weights_file(member), device)
     dtype = context.get("dtype") or mace_internals.native_dtype(model)
-    return MACECalculator(models=[model], device=device, default_dtype=dtype)
+    head = mace_internals.chosen_head(model, context.get("head"))
+    return MACECalculator(models=[model], device=device, default_dtype=dtype, head=head)
 
 
 def describe(path: str | Path) -> ModelFacts:

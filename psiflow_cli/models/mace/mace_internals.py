@@ -12,8 +12,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
 from psiflow_cli import voigt
-from psiflow_cli.errors import BAD_CONFIG, BAD_DATA, NO_RESOURCES
+from psiflow_cli.errors import BAD_CONFIG, BAD_DATA, NO_RESOURCES, USAGE
 from psiflow_cli.worker import installed
+from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import batches
 from psiflow_cli.worker.structures import conversion
 
@@ -43,13 +44,18 @@ def description(model: torch.nn.Module) -> ModelFacts:
     installed.require_attributes(_PACKAGE, _READER, model, type(model).__name__, MaceModel.__annotations__)
     mace = cast("MaceModel", model)
     elements = [chemical_symbols[int(z)] for z in mace.atomic_numbers]
-    energies = mace.atomic_energies_fn.atomic_energies.reshape(-1, len(elements))[-1]
-    return {
+    rows = mace.atomic_energies_fn.atomic_energies.reshape(-1, len(elements)).tolist()
+    energies = [dict(zip(elements, row, strict=True)) for row in rows]
+    facts: ModelFacts = {
         "elements": elements,
         "cutoff": float(mace.r_max),
         "dtype": native_dtype(model),
-        "atomic_energies": dict(zip(elements, energies.tolist(), strict=True)),
+        "atomic_energies": energies[-1],
+        "heads": heads(model),
     }
+    if len(energies) > 1:
+        facts["head_energies"] = dict(zip(facts["heads"], energies, strict=True))
+    return facts
 
 
 def native_dtype(model: torch.nn.Module) -> str:
@@ -95,10 +101,31 @@ def elements_of(calculator: MACECalculator) -> frozenset[str]:
     return frozenset(chemical_symbols[int(z)] for z in calculator.z_table.zs)
 
 
-def chosen_head(calculator: MACECalculator) -> str | None:
-    """The head that a calculator takes when none is named, where it has several; seen in mace-torch 0.3.16."""
-    installed.require_attributes(_PACKAGE, _READER, calculator, "MACECalculator", _CALCULATOR)
-    return str(calculator.head) if len(calculator.available_heads) > 1 else None
+def chosen_head(model: torch.nn.Module, wanted: str | None) -> str:
+    """The head that is wanted, or the only one.
+
+    Raises Fatal where there is none of this name, or several to choose from: MACE's calculator takes another instead.
+    """
+    known = heads(model)
+    if wanted is None and len(known) == 1:
+        return known[0]
+    if wanted in known:
+        return str(wanted)
+    problem = f"--head {wanted}: the model has no such head" if wanted else f"the model has {len(known)} heads"
+    raise Fatal(f"{problem}: {', '.join(known)}", "choose one of them with --head", USAGE)
+
+
+def of_one_head(model: torch.nn.Module, wanted: str | None) -> torch.nn.Module:
+    """The model with the chosen head alone, for programs that take the first one; seen in mace-torch 0.3.16."""
+    head = chosen_head(model, wanted)
+    if len(heads(model)) == 1:
+        return model
+    installed.require(_PACKAGE, _READER, {"mace.tools.scripts_utils": ("remove_pt_head",)})
+    from mace.tools import scripts_utils, torch_tools
+
+    device = next(model.parameters()).device
+    with torch_tools.default_dtype(native_dtype(model)):  # otherwise the new model is made in torch's own
+        return scripts_utils.remove_pt_head(model, head).to(device)
 
 
 def forward(frames: list[Frame], calculator: MACECalculator) -> list[PredictionResult]:

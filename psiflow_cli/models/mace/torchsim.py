@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.models.mace import mace_internals
 from psiflow_cli.models.mace.inference import load, weights_file
-from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import hardware
 
 if TYPE_CHECKING:
@@ -16,15 +15,12 @@ if TYPE_CHECKING:
 
 
 def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
-    """*worker*: see `protocols.Batches`. Raises Fatal for a model with several heads: the interface takes the first."""
+    """*worker*: see `protocols.Batches`. Of several heads the interface would take the first, so it gets only one."""
     import torch
 
     hardware.set_threads(context)
     device = hardware.device(context)
-    model = load(weights_file(member), device)
+    model = mace_internals.of_one_head(load(weights_file(member), device), context.get("head"))
     dtype = getattr(torch, context.get("dtype") or mace_internals.native_dtype(model))
-    heads = mace_internals.heads(model)
-    if len(heads) > 1:
-        raise Fatal(f"this MACE model has {len(heads)} heads, and torch-sim would take the first", "--engine ase")
     interface = mace_internals.torchsim_interface()
     return interface(model, device=torch.device(device), dtype=dtype, compute_forces=True, compute_stress=stress)

@@ -35,7 +35,7 @@ def run(training: Training, workspace: Workspace) -> Summary:
         files = _write(workspace, prepared)
         digest = _sha256(files)
         init = prepared.start.model.fingerprint if prepared.start else None
-        what = [training.worker, prepared.config, digest, training.seed, init, training.bootstrap]
+        what = [training.worker, prepared.config, digest, training.seed, init, bool(training.bootstrap)]
         # a member does not depend on how many there are
         folder = workspace.job.folder / "work" / workspace.run.key(fingerprint(what))
         retention.unmark(folder)
@@ -99,13 +99,13 @@ def _member(training: Training, prepared: Prepared, files: dict[str, str], folde
     place = folder / f"member-{index}"
     place.mkdir(parents=True, exist_ok=True)
     sample = files["train"]
-    if training.bootstrap:
+    if training.has_sample(index):
         sample = str((place / "bootstrap.xyz").absolute())
         copies = prepared.data.copies(training.seed, index)
         extxyz.write(sample, dataset.render(prepared.sources, prepared.data.parts, "train", copies))
     job: TrainingJob = {
         "workdir": str(place.absolute()), "train": sample, "valid": files["valid"], "config": prepared.config,
-        "seed": training.seed + index,
+        "seed": training.member_seed(index),
     }  # fmt: skip
     if prepared.start:
         job["init"] = prepared.start.member(index)
@@ -126,11 +126,17 @@ def _facts(
     facts |= {
         "trainer": first["trainer"], "psiflow": __version__, "data_sha256": digest,
         "train_frames": prepared.data.count("train"), "valid_frames": prepared.data.count("valid"),
-        "seed": training.seed, "bootstrap": training.bootstrap,
+        "seed": training.seed, "seeds": [training.member_seed(index) for index in range(len(trained))],
+        "bootstrap": any(training.has_sample(index) for index in range(len(trained))),
     }  # fmt: skip
     if prepared.start:
         model = prepared.start.model
         facts |= {"init": model.fingerprint, "init_weights": model.facts["weights"]}
         facts["replayed_frames"] = prepared.data.replayed
+        if model.head is not None:
+            facts["init_head"] = model.head
+    for key in ("heads", "head_energies"):
+        if key in first:
+            facts[key] = first[key]
     facts |= {"atomic_energies": first["atomic_energies"], "configuration": prepared.config, "epochs": epochs}
     return facts
