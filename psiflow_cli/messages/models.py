@@ -28,9 +28,10 @@ class TrainingData(TypedDict):
     some_stress: bool  # at least one frame has one
     periodic: bool
     weighted: str  # where a frame counts more or less than others, or ""
-    e0s: dict[str, float] | str  # eV by symbol; or `average`; or `init`: those of the model file to start from
+    e0s: dict[str, float] | str  # eV by symbol, or how they come about: see `stages.train.e0s.WAYS`
     dtype: NotRequired[str]  # if the site asks for one
     init: NotRequired[Config]  # the configuration of the model to start from; empty for a bare model file
+    head: NotRequired[str]  # the head of that model to start from, where it has several
 
 
 class TrainingJob(TypedDict):

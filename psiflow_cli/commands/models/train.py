@@ -29,7 +29,9 @@ def _valid(value: str) -> str:
 @options.text("--arch", None, "FAMILY", "One of: " + ", ".join(registry.names("models")) + ".")
 @options.text("--valid", "0.1", "FILE|SHARE", "Validation data.", _valid)
 @options.file(
-    "--e0s", "Energies of isolated atoms (eV) [default: those of one-atom frames in the data].", "FILE|DICT|average"
+    "--e0s",
+    "Energies of isolated atoms (eV) [default: those of one-atom frames in the data].",
+    "FILE|DICT|average|init|estimated",
 )
 @options.file("--config", "The trainer's own configuration, YAML or TOML.")
 @options.settings

@@ -69,6 +69,8 @@ OWNED = {
     "statistics_file": "use --e0s for the atomic energies; MACE computes the rest",
     "train_file": _DATA,
     "heads": f"psiflow trains one head; {_DATA}",
+    "foundation_model": "use --init FILE --trust; a named model has to be downloaded first",
+    "foundation_head": "use --head",
     "valid_file": "use --valid FILE",
     "valid_fraction": "use --valid FRACTION",
     "test_file": "use psiflow evaluate on the test frames",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData, UsageError, nearest
 from psiflow_cli.models.mace.options import KINDS, OLD_NAMES, OWNED, Value
-from psiflow_cli.models.mace.tuning import tuned
+from psiflow_cli.models.mace.tuning import check, tuned
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Config, TrainingData
@@ -27,7 +27,10 @@ def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Conf
     Files, seed and device are filled in where the training runs. Raises UsageError and, for missing energies, BadData.
     """
     chosen: Config = {**_chosen(config, _checked), **_chosen(options, _parsed)}
+    check(chosen, summary)
     full: Config = {**_defaults(summary, chosen), **chosen, "E0s": _e0s(summary)}
+    if "head" in summary:
+        full["foundation_head"] = summary["head"]
     if "init" in summary:
         full = tuned(full, chosen, summary["init"])
     full.setdefault("default_dtype", summary.get("dtype") or "float64")
@@ -50,9 +53,17 @@ def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Conf
 
 def notes(config: Config, summary: TrainingData) -> list[str]:
     """What works, but may not be meant: MACE leaves a label that no frame has out of the loss without a word."""
+    said = []
+    if summary.get("init") == {}:
+        how = ", ".join(
+            f"{key} {config[key]:g}"
+            for key in ("lr", "ema_decay", "clip_grad", "lora_rank", "freeze")
+            if isinstance(config.get(key), (int, float))
+        )
+        said.append(f"fine-tuning of a model file, by default as MACE's guide advises: {how}")
     if config.get("loss") in _LOSSES_OF_STRESS and not _some_stress(summary):
-        return [f"loss: {config['loss']}, but no frame has a stress that can be used: energies and forces alone count"]
-    return []
+        said += [f"loss: {config['loss']}, but no frame has a stress that can be used: energies and forces alone count"]
+    return said
 
 
 def _some_stress(summary: TrainingData) -> bool:
@@ -89,10 +100,10 @@ def _defaults(summary: TrainingData, chosen: Config) -> Config:
 
 
 def _e0s(summary: TrainingData) -> str:
-    """The atomic energies as MACE reads them, a dict's text by atomic number, or `average`."""
+    """The atomic energies as MACE reads them, a dict's text by atomic number, or the name of a way."""
     e0s = summary["e0s"]
     if isinstance(e0s, str):
-        return {"average": "average", "init": "foundation"}[e0s]
+        return {"init": "foundation"}.get(e0s, e0s)
     energies = {_number(key): float(value) for key, value in e0s.items()}
     missing = [symbol for symbol in summary["elements"] if _number(symbol) not in energies]
     if missing:

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BAD_DATA
 from psiflow_cli.models.mace.files import CONFIG, LOG, MODELS, RESULTS
-from psiflow_cli.models.mace.inference import weights_file
+from psiflow_cli.models.mace.inference import describe, weights_file
 from psiflow_cli.models.mace.labels import relabel
 from psiflow_cli.models.mace.mace_internals import CAUSES
 from psiflow_cli.models.mace.options import FLAGS
@@ -49,7 +50,10 @@ def _prepare(folder: Path, job: TrainingJob, context: Context) -> None:
             raise Fatal(f"{source}: no frames besides isolated atoms", "give labelled frames", BAD_DATA)
     config = {key: value for key, value in job["config"].items() if key not in FLAGS or value}
     if job.get("init"):
-        config |= {"foundation_model": str(weights_file(job["init"])), "multiheads_finetuning": False}
+        start = weights_file(job["init"])
+        config |= {"foundation_model": str(start), "multiheads_finetuning": False}
+        if config["E0s"] == "foundation":  # MACE takes them from the first head, and fails with one element
+            config["E0s"] = str(_energies(start, config.get("foundation_head")))
     config |= {
         "name": "mace", "work_dir": ".", "model_dir": MODELS, "train_file": "train.xyz",
         "valid_file": "valid.xyz", "energy_key": "REF_energy", "forces_key": "REF_forces",
@@ -61,3 +65,10 @@ def _prepare(folder: Path, job: TrainingJob, context: Context) -> None:
     config.setdefault("default_dtype", context.get("dtype") or "float64")
     # A JSON value on each line is YAML, and needs no package to write.
     (folder / CONFIG).write_text("".join(f"{key}: {json.dumps(config[key])}\n" for key in sorted(config)))
+
+
+def _energies(model: Path, head: str | None) -> dict[int, float]:
+    """Energies of isolated atoms (eV) by atomic number, as a model file has them."""
+    facts = describe(model)
+    energies = facts["head_energies"][head] if head else facts["atomic_energies"]
+    return {SYMBOLS.index(symbol) + 1: energy for symbol, energy in energies.items()}

@@ -49,7 +49,7 @@ def prepare(training: Training, workspace: Workspace, keep: bool = False) -> Pre
     energies, drift = _energies(training, data, start)
     summary = _summary(data, energies, start, job.executor)
     config = _plan(training, summary)
-    notes = [*data.notes, *([drift] if drift else []), *_start_notes(start, sources, data)]
+    notes = [*data.notes, *([drift] if drift else []), *_start_notes(start, sources, data), *_member_notes(training)]
     if isinstance(training.module, Notes):
         notes += training.module.notes(config, summary)
     return Prepared(sources, data, config, energies, start, notes)
@@ -60,7 +60,7 @@ def _energies(
 ) -> tuple[e0s.E0S | str, str]:
     """The energies of isolated atoms, and a note on them; those of a bare model file where nobody gives others."""
     if start and start.model.is_foreign and training.e0s is None and data.elements - data.e0s.keys():
-        return "init", "the energies of isolated atoms are those of the model file"
+        return "init", e0s.WAYS["init"]
     elements = data.elements | set(start.model.elements if start else ())
     return e0s.choose(elements, data.e0s, data.crystals_of_one_atom, training.e0s, start.e0s if start else None)
 
@@ -76,9 +76,20 @@ def _summary(
     }  # fmt: skip
     if start:
         summary["init"] = {} if start.model.is_foreign else start.model.facts["configuration"]
+        if start.model.head is not None:
+            summary["head"] = start.model.head
     if executor and (dtype := executor.context["dtype"]):
         summary["dtype"] = dtype
     return summary
+
+
+def _member_notes(training: Training) -> list[str]:
+    """What tells members apart that start from the same weights."""
+    if training.init is None or training.members <= (first := len(training.init.members)):
+        return []
+    which = f"member {first}" if training.members == first + 1 else f"members {first} to {training.members - 1}"
+    how = "its own bootstrap sample" if training.has_sample(first) else "all frames in another order, and no more"
+    return [f"{which} of the committee: from weights that another member starts from, too, with {how}"]
 
 
 def _start_notes(start: initial_model.Start | None, sources: dataset.Sources, data: dataset.Dataset) -> list[str]:
