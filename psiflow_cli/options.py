@@ -239,34 +239,6 @@ def _pairs(values: tuple[str, ...]) -> dict[str, str]:
 settings = texts("--set settings", "KEY=VALUE", "A single setting, in its own name.", _pairs)
 seed = count("--seed", 0, "Of every random choice.", least=0)
 model = file("--model", "A model bundle, as `psiflow train` makes.", "BUNDLE|FILE")
-
-
-class ModelUse(NamedTuple):
-    """How a model is to be used."""
-
-    trust: bool
-    """Whether a model file that is no bundle may be run."""
-    head: str | None
-    """Which of its heads predicts."""
-
-
-_model_use = together(
-    flag("--trust", "Run a model file that is no bundle; such a file is a program."),
-    text("--head", None, "NAME", "The head of a model that has several, one for each method it was trained on."),
-)
-
-
-def model_use(function: Callable[..., object]) -> Callable[..., object]:
-    """--trust and --head, handed to the command as one `use`."""
-
-    @wraps(function)
-    def command(**options: object) -> object:
-        use = ModelUse._make(options.pop(name) for name in ModelUse._fields)
-        return function(use=use, **options)
-
-    return _model_use(command)
-
-
 failed = output(
     "--failed", formats.FRAMES_IN_FILE, "Where failed frames go [default: OUTPUT with .failed before the suffix]."
 )

@@ -32,6 +32,7 @@ class TrainingData(TypedDict):
     dtype: NotRequired[str]  # if the site asks for one
     init: NotRequired[Config]  # the configuration of the model to start from; empty for a bare model file
     head: NotRequired[str]  # the head of that model to start from, where it has several
+    heads: NotRequired[dict[str, dict[str, float] | str]]  # `e0s` of each head, where several are trained
 
 
 class TrainingJob(TypedDict):

@@ -76,6 +76,13 @@ class HasHeads(Protocol):
 
 
 @runtime_checkable
+class TrainsHeads(Protocol):
+    """A family that trains a head for each method among the frames."""
+
+    TRAINS_HEADS: bool
+
+
+@runtime_checkable
 class HasMainSettings(Protocol):
     """A family that names the settings which tell its models apart."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from psiflow_cli import formats, options
-from psiflow_cli.commands.shared import references, runner
+from psiflow_cli.commands.shared import bundles, references, runner
 from psiflow_cli.errors import UsageError, nearest
 
 
@@ -15,7 +15,7 @@ from psiflow_cli.errors import UsageError, nearest
 @references.reference
 @options.failed
 @options.flag("--retry-failed", "Try again the states that failed.")
-@options.model_use
+@bundles.model_use
 @options.common(formats.FRAMES)
 def command(
     frames: tuple[str, ...],
@@ -25,7 +25,7 @@ def command(
     settings: dict[str, str],
     failed: str | None,
     retry_failed: bool,
-    use: options.ModelUse,
+    use: bundles.ModelUse,
     common: options.Common,
 ) -> None:
     """Compute the energy of each element's isolated atom with a reference method.

@@ -22,11 +22,11 @@ _INDENT = " " * 9
 @click.command("check", cls=options.StageCommand, short_help="What is wrong with a data set")
 @options.frames
 @options.file("--model", "Compare the stress with finite differences of a model's energy.", "BUNDLE|FILE")
-@options.model_use
+@bundles.model_use
 @options.keys
 @options.common_in_place
 def command(
-    frames: tuple[str, ...], model: str | None, use: options.ModelUse, keys: str | None, common: options.Common
+    frames: tuple[str, ...], model: str | None, use: bundles.ModelUse, keys: str | None, common: options.Common
 ) -> None:
     """Say what is wrong with FRAMES as data to train on.
 

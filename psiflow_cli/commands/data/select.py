@@ -46,7 +46,7 @@ def _threshold(value: str) -> tuple[float, float]:
 @options.choice("--by", ["random", "farthest", "committee", "error"], None,
     "At random; far from each other; where a committee disagrees most; where a model is most wrong.")  # fmt: skip
 @options.model
-@options.model_use
+@bundles.model_use
 @options.texts("--exclude", "FILE", "What is there already; may be given more than once.")
 @options.text("--threshold", None, "LOW[:HIGH]",
     "Of committee and error: leave out smaller scores, and larger ones (eV/Å).", _threshold)  # fmt: skip
@@ -65,7 +65,7 @@ def command(
     frames: tuple[str, ...],
     by: str | None,
     model: str | None,
-    use: options.ModelUse,
+    use: bundles.ModelUse,
     exclude: tuple[str, ...],
     descriptor: str | None,
     keys: str | None,

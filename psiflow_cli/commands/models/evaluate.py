@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command("evaluate", cls=options.StageCommand, short_help="Predictions of a model, and a table of its errors")
 @options.frames
 @options.model
-@options.model_use
+@bundles.model_use
 @options.keys
 @options.output("--plot", formats.FIGURE, "Draw predictions against labels; .png, .pdf or .svg.")
 @options.max_failed
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def command(
     frames: tuple[str, ...],
     model: str | None,
-    use: options.ModelUse,
+    use: bundles.ModelUse,
     keys: str | None,
     plot: str | None,
     max_failed: options.Limit,

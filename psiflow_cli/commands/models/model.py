@@ -87,10 +87,10 @@ def verify(model: str, as_json: bool) -> None:
 @options.text("--format form", None, "NAME",
     "Where that program reads several [default: the first that is named below].")  # fmt: skip
 @options.count("--member", None, "Of a committee, which one.", least=0, form="N")
-@options.model_use
+@bundles.model_use
 @options.common(formats.EXPORT)
 def export(
-    model: str, target: str, form: str | None, member: int | None, use: options.ModelUse, common: options.Common
+    model: str, target: str, form: str | None, member: int | None, use: bundles.ModelUse, common: options.Common
 ) -> None:
     """Write a model in the form that another program reads; energies and forces stay the same.
 

@@ -39,7 +39,7 @@ def _valid(value: str) -> str:
 @options.file("--init", "Start from this model, of the same family.", "BUNDLE|FILE")
 @click.option("--replay/--no-replay", default=True, show_default=True,
     help="Whether to train on what the model of --init was trained on, too.")  # fmt: skip
-@options.model_use
+@bundles.model_use
 @options.count("--members", 1, "Models in the committee.")
 @click.option("--bootstrap/--no-bootstrap", default=None,
     help="Whether each member is trained on its own sample, drawn with replacement [default: those that start from "
@@ -53,7 +53,7 @@ def command(
     e0s: str | None,
     config: str | None,
     init: str | None,
-    use: options.ModelUse,
+    use: bundles.ModelUse,
     common: options.Common,
     **more: Any,
 ) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, NamedTuple
 
 from psiflow_cli import options, registry
 from psiflow_cli.console import note
@@ -15,7 +17,33 @@ if TYPE_CHECKING:
     from psiflow_cli.bundle import Bundle
 
 
-def load(name: str, use: options.ModelUse, kind: str | None = None) -> Bundle:
+class ModelUse(NamedTuple):
+    """How a model is to be used."""
+
+    trust: bool
+    """Whether a model file that is no bundle may be run."""
+    head: str | None
+    """Which of its heads predicts."""
+
+
+_model_use = options.together(
+    options.flag("--trust", "Run a model file that is no bundle; such a file is a program."),
+    options.text("--head", None, "NAME", "Which head of a model that has several, for several methods."),
+)
+
+
+def model_use(function: Callable[..., object]) -> Callable[..., object]:
+    """--trust and --head, handed to the command as one `use`."""
+
+    @wraps(function)
+    def command(**given: object) -> object:
+        use = ModelUse._make(given.pop(name) for name in ModelUse._fields)
+        return function(use=use, **given)
+
+    return _model_use(command)
+
+
+def load(name: str, use: ModelUse, kind: str | None = None) -> Bundle:
     """A bundle whose files are those it was made with, or a model file that is trusted; nothing of it is run.
 
     Raises NoInput, BadData for a file that is not trusted or of no known family, and UsageError for a head that it does
@@ -31,8 +59,7 @@ def load(name: str, use: options.ModelUse, kind: str | None = None) -> Bundle:
     if heads is None:
         raise UsageError(f"--head {use.head}: {name} is a model of {loaded.family}, which has no heads", "leave it out")
     if heads and use.head not in heads:
-        problem = f"--head {use.head}: {name} has no such head, but {', '.join(heads)}"
-        raise UsageError(problem, nearest(use.head, heads))
+        raise UsageError(f"--head {use.head}: {name} has no such head", nearest(use.head, heads))
     # the only one is chosen anyway: what is done with it must not look like something else
     return loaded if len(heads) == 1 else replace(loaded, head=use.head)
 
@@ -76,7 +103,7 @@ def _open(name: str, trusted: bool, kind: str | None) -> Bundle:
     return bundle.foreign(path, kind)
 
 
-def start(name: str, use: options.ModelUse, family: str | None) -> Bundle:
+def start(name: str, use: ModelUse, family: str | None) -> Bundle:
     """The model to start a training from, of this family or (None) of its own. Raises UsageError; see `load`, too."""
     from pathlib import Path
 

@@ -24,7 +24,7 @@ reference = options.together(
 """--reference, --input and --set."""
 
 
-def method(name: str | None, input_file: str | None, settings: dict[str, str], use: options.ModelUse) -> Method:
+def method(name: str | None, input_file: str | None, settings: dict[str, str], use: bundles.ModelUse) -> Method:
     """The reference with its input read and checked; says what of the input does not count.
 
     Raises UsageError for --head where the reference is no model.

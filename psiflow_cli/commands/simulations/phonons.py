@@ -43,7 +43,7 @@ def _triple(value: str) -> list[int]:
 @click.command("phonons", cls=options.StageCommand, short_help="Frequencies and harmonic free energy of relaxed frames")
 @options.frames
 @options.model
-@options.model_use
+@bundles.model_use
 @options.text("--temperature", "300", "K[,K...]", "Of the free energies.", _temperatures)
 @options.text("--supercell", None, "N,N,N",
     "Of a crystal, in which atoms are displaced [default: the frame itself, and Γ alone].", _triple)  # fmt: skip
@@ -61,7 +61,7 @@ def _triple(value: str) -> list[int]:
 def command(
     frames: tuple[str, ...],
     model: str | None,
-    use: options.ModelUse,
+    use: bundles.ModelUse,
     temperature: tuple[float, ...],
     threshold: float,
     hessian: str | None,

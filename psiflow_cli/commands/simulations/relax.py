@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("relax", cls=options.StageCommand, short_help="Geometries and cells of least energy with a model")
 @options.frames
 @options.model
-@options.model_use
+@bundles.model_use
 @options.number("--fmax", 0.01, "eV/Å", "Converged where the force on every atom is smaller.", above=0)
 @options.count("--steps", 500, "At most so many for a frame.", least=0)
 @options.choice("--cell", ["fixed", "isotropic", "shape", "flexible"], "fixed",
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def command(
     frames: tuple[str, ...],
     model: str | None,
-    use: options.ModelUse,
+    use: bundles.ModelUse,
     fixed: tuple[int, ...],
     failed: str | None,
     max_failed: options.Limit,

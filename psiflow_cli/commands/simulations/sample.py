@@ -44,7 +44,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @click.command("sample", cls=options.StageCommand, short_help="Molecular dynamics of many walkers with a model")
 @options.frames
 @options.model
-@options.model_use
+@bundles.model_use
 @options.choice("--ensemble", ["nve", "nvt", "npt", "nvst"], "nvt",
     "What is conserved; nvst: the cell changes its shape at constant volume.")  # fmt: skip
 @options.text("--temperature", "300", "K[:K][,K...]",
@@ -83,7 +83,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 def command(
     frames: tuple[str, ...],
     model: str | None,
-    use: options.ModelUse,
+    use: bundles.ModelUse,
     temperature: list[list[float]],
     steps: int,
     walkers: int | None,

@@ -14,13 +14,14 @@ from psiflow_cli.models.mace.training import delivered, train
 SUMMARY = "MACE: higher-order equivariant message passing"
 REQUIRES = ("mace", "torch", "ase")
 FILES = (".model",)
+TRAINS_HEADS = True
 MAIN_SETTINGS = (
     *("model", "num_channels", "max_L", "max_ell", "correlation", "num_interactions", "r_max", "loss", "energy_weight"),
     *("forces_weight", "stress_weight", "batch_size", "lr", "max_num_epochs", "swa", "start_swa", "ema"),
 )
 
 __all__ = [
-    "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY", "WHOLE_COMMITTEES",
+    "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY", "TRAINS_HEADS", "WHOLE_COMMITTEES",
     "calculator", "delivered", "epochs", "export", "features", "heads", "notes", "plan", "predict", "progress",
     "torchsim", "train",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BUG
 from psiflow_cli.models.mace import mace_internals
-from psiflow_cli.models.mace.inference import describe, load, weights_file
+from psiflow_cli.models.mace.inference import describe, load, of_one_head, weights_file
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.process import scratch, subprocesses
 
@@ -74,7 +74,7 @@ def _of_one_head(source: Path, target: Path, context: Context) -> Path:
         return Path(shutil.copyfile(source, target))
     import torch
 
-    torch.save(mace_internals.of_one_head(model, context.get("head")), target)
+    torch.save(of_one_head(model, context), target)
     return target
 
 

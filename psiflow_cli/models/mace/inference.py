@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from psiflow_cli.errors import NO_INPUT
+from psiflow_cli.errors import NO_INPUT, USAGE
 from psiflow_cli.models.mace import mace_internals
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import batches, hardware
@@ -36,7 +36,7 @@ def calculator(member: str, context: Context) -> MACECalculator:
     device = hardware.device(context)
     model = load(weights_file(member), device)
     dtype = context.get("dtype") or mace_internals.native_dtype(model)
-    head = mace_internals.chosen_head(model, context.get("head"))
+    head = chosen_head(model, context.get("head"))
     return MACECalculator(models=[model], device=device, default_dtype=dtype, head=head)
 
 
@@ -50,6 +50,26 @@ def load(path: str | Path, device: str = "cpu") -> torch.nn.Module:
     import torch
 
     return cast("torch.nn.Module", torch.load(path, map_location=device, weights_only=False))
+
+
+def chosen_head(model: torch.nn.Module, wanted: str | None) -> str:
+    """The head that is wanted, or the only one.
+
+    Raises Fatal where there is none of this name, or several to choose from: MACE's calculator takes another instead.
+    """
+    known = mace_internals.heads(model)
+    if wanted is None and len(known) == 1:
+        return known[0]
+    if wanted in known:
+        return str(wanted)
+    problem = f"--head {wanted}: the model has no such head" if wanted else f"the model has {len(known)} heads"
+    raise Fatal(f"{problem}: {', '.join(known)}", "choose one of them with --head", USAGE)
+
+
+def of_one_head(model: torch.nn.Module, context: Context) -> torch.nn.Module:
+    """*worker*: the model with the chosen head alone, for programs that take the first one."""
+    head = chosen_head(model, context.get("head"))
+    return model if len(mace_internals.heads(model)) == 1 else mace_internals.of_one_head(model, head)
 
 
 def predict(frames: list[Frame], members: list[str], context: Context) -> list[list[PredictionResult]]:

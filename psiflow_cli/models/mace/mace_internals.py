@@ -12,9 +12,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
 from psiflow_cli import voigt
-from psiflow_cli.errors import BAD_CONFIG, BAD_DATA, NO_RESOURCES, USAGE
+from psiflow_cli.errors import BAD_CONFIG, BAD_DATA, NO_RESOURCES
 from psiflow_cli.worker import installed
-from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import batches
 from psiflow_cli.worker.structures import conversion
 
@@ -101,25 +100,8 @@ def elements_of(calculator: MACECalculator) -> frozenset[str]:
     return frozenset(chemical_symbols[int(z)] for z in calculator.z_table.zs)
 
 
-def chosen_head(model: torch.nn.Module, wanted: str | None) -> str:
-    """The head that is wanted, or the only one.
-
-    Raises Fatal where there is none of this name, or several to choose from: MACE's calculator takes another instead.
-    """
-    known = heads(model)
-    if wanted is None and len(known) == 1:
-        return known[0]
-    if wanted in known:
-        return str(wanted)
-    problem = f"--head {wanted}: the model has no such head" if wanted else f"the model has {len(known)} heads"
-    raise Fatal(f"{problem}: {', '.join(known)}", "choose one of them with --head", USAGE)
-
-
-def of_one_head(model: torch.nn.Module, wanted: str | None) -> torch.nn.Module:
-    """The model with the chosen head alone, for programs that take the first one; seen in mace-torch 0.3.16."""
-    head = chosen_head(model, wanted)
-    if len(heads(model)) == 1:
-        return model
+def of_one_head(model: torch.nn.Module, head: str) -> torch.nn.Module:
+    """The model with this head of several alone; seen in mace-torch 0.3.16."""
     installed.require(_PACKAGE, _READER, {"mace.tools.scripts_utils": ("remove_pt_head",)})
     from mace.tools import scripts_utils, torch_tools
 
@@ -180,6 +162,7 @@ class LogEntry(TypedDict, total=False):
     mode: str  # `opt`: a training batch; `eval`: the validation set; `saved`: psiflow's, an epoch without validation
     epoch: int | None  # None: before the first one
     loss: float
+    head: str  # of the validation set: there is a line for each
 
 
 def errors(entry: LogEntry) -> Epoch:

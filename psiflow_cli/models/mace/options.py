@@ -68,7 +68,7 @@ OWNED = {
     "E0s": "use --e0s",
     "statistics_file": "use --e0s for the atomic energies; MACE computes the rest",
     "train_file": _DATA,
-    "heads": f"psiflow trains one head; {_DATA}",
+    "heads": "give every frame its head=NAME in the extended XYZ, the isolated atoms too",
     "foundation_model": "use --init FILE --trust; a named model has to be downloaded first",
     "foundation_head": "use --head",
     "valid_file": "use --valid FILE",

@@ -28,7 +28,13 @@ def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Conf
     """
     chosen: Config = {**_chosen(config, _checked), **_chosen(options, _parsed)}
     check(chosen, summary)
-    full: Config = {**_defaults(summary, chosen), **chosen, "E0s": _e0s(summary)}
+    full: Config = {**_defaults(summary, chosen), **chosen, "E0s": _e0s(summary, summary["e0s"])}
+    if "heads" in summary:
+        # their files are filled in where the training runs
+        full |= {
+            "E0s": None,
+            "heads": str({name: {"E0s": _e0s(summary, e0s)} for name, e0s in summary["heads"].items()}),
+        }
     if "head" in summary:
         full["foundation_head"] = summary["head"]
     if "init" in summary:
@@ -99,9 +105,8 @@ def _defaults(summary: TrainingData, chosen: Config) -> Config:
     return defaults
 
 
-def _e0s(summary: TrainingData) -> str:
+def _e0s(summary: TrainingData, e0s: dict[str, float] | str) -> str:
     """The atomic energies as MACE reads them, a dict's text by atomic number, or the name of a way."""
-    e0s = summary["e0s"]
     if isinstance(e0s, str):
         return {"init": "foundation"}.get(e0s, e0s)
     energies = {_number(key): float(value) for key, value in e0s.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from psiflow_cli.models.mace import mace_internals
-from psiflow_cli.models.mace.inference import load, weights_file
+from psiflow_cli.models.mace.inference import load, of_one_head, weights_file
 from psiflow_cli.worker.models import hardware
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
 
     hardware.set_threads(context)
     device = hardware.device(context)
-    model = mace_internals.of_one_head(load(weights_file(member), device), context.get("head"))
+    model = of_one_head(load(weights_file(member), device), context)
     dtype = getattr(torch, context.get("dtype") or mace_internals.native_dtype(model))
     interface = mace_internals.torchsim_interface()
     return interface(model, device=torch.device(device), dtype=dtype, compute_forces=True, compute_stress=stress)

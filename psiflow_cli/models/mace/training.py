@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,11 +44,15 @@ def delivered(workdir: Path, latest: bool = True) -> TrainedMember | None:
 
 def _prepare(folder: Path, job: TrainingJob, context: Context) -> None:
     """Write the data and the configuration: the plan with all that depends on where and on what it runs."""
+    heads: dict[str, dict[str, str]] = ast.literal_eval(job["config"].get("heads", "{}"))
     frames = {}
     for part, source in trainer_process.data(job).items():
         frames[part] = relabel(source, folder / f"{part}.xyz")
         if not frames[part]:
             raise Fatal(f"{source}: no frames besides isolated atoms", "give labelled frames", BAD_DATA)
+        for number, name in enumerate(heads):
+            relabel(source, folder / f"{part}-{number}.xyz", name)
+            heads[name][f"{part}_file"] = f"{part}-{number}.xyz"
     config = {key: value for key, value in job["config"].items() if key not in FLAGS or value}
     if job.get("init"):
         start = weights_file(job["init"])
@@ -60,6 +65,8 @@ def _prepare(folder: Path, job: TrainingJob, context: Context) -> None:
         "stress_key": "REF_stress", "batch_size": min(config.get("batch_size", 10), frames["train"]),
         "seed": job["seed"], "device": hardware.device(context),
     }  # fmt: skip
+    if heads:
+        config["heads"] = str(heads)
     if hardware.gpus(context) > 1:
         config |= {"distributed": True, "launcher": "torchrun"}
     config.setdefault("default_dtype", context.get("dtype") or "float64")

@@ -82,7 +82,7 @@ def _write(workspace: Workspace, prepared: Prepared) -> dict[str, str]:
     files: dict[str, str] = {}
     for part in ("train", "valid"):
         path = (workspace.job.folder / f"{part}.xyz").absolute()
-        extxyz.write(path, dataset.render(prepared.sources, prepared.data.parts, part))
+        extxyz.write(path, dataset.render(prepared.sources, prepared.data, part))
         files[part] = str(path)
     return files
 
@@ -102,7 +102,7 @@ def _member(training: Training, prepared: Prepared, files: dict[str, str], folde
     if training.has_sample(index):
         sample = str((place / "bootstrap.xyz").absolute())
         copies = prepared.data.copies(training.seed, index)
-        extxyz.write(sample, dataset.render(prepared.sources, prepared.data.parts, "train", copies))
+        extxyz.write(sample, dataset.render(prepared.sources, prepared.data, "train", copies))
     job: TrainingJob = {
         "workdir": str(place.absolute()), "train": sample, "valid": files["valid"], "config": prepared.config,
         "seed": training.member_seed(index),
