@@ -69,10 +69,17 @@ def command(
     knows stay in the part, training or validation, that they were in. --init may name the output itself, so that a
     command that runs every night trains only when FRAMES have grown.
 
+    A bare model file is fine-tuned: MACE with the settings that its guide advises (for --set lora=true or freeze=5,
+    too), and with the energies of isolated atoms in the data, or those of the model (--e0s init), or these corrected by
+    the labels (--e0s estimated).
+
+    Frames with several values of head, all with one, are of so many methods: MACE trains a head for each, with the
+    isolated atoms that have the same head.
+
     It is an error when a frame of the validation file is a training frame, when an element is in no training frame, and
-    when frames were labelled by different methods (psiflow_reference, or MACE's head). A frame that is not periodic in
-    all three directions has no stress to train on. MACE counts frames by their config_weight; NequIP and Allegro
-    cannot, and say so.
+    when frames were labelled by different methods (psiflow_reference; head, in families without heads). A frame that is
+    not periodic in all three directions has no stress to train on. MACE counts frames by their config_weight; NequIP
+    and Allegro cannot, and say so.
 
     Settings of mace are the options of mace_run_train. Those of nequip and allegro are NequIP's own Hydra YAML: a whole
     file as --config, a path such as trainer.gradient_clip_val=1 or model.r_max=4.5 in --set, or a name that is clear by

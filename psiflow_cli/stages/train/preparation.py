@@ -56,6 +56,8 @@ def prepare(training: Training, workspace: Workspace, keep: bool = False) -> Pre
         summary["heads"] = of_heads
     config = _plan(training, summary)
     notes = [*data.notes, *([drift] if drift else []), *_start_notes(start, sources, data), *_member_notes(training)]
+    if data.heads:
+        notes.append(f"a head is trained for each method: {', '.join(data.heads)}; --head chooses one of the model's")
     if isinstance(training.module, Notes):
         notes += training.module.notes(config, summary)
     return Prepared(sources, data, config, of_heads or energies, start, notes)
