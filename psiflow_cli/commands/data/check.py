@@ -32,10 +32,12 @@ def command(
 
     Errors are what no training should see: labels that are not numbers or not there, two candidates for one label that
     differ, all forces zero, energies, forces or stresses in other units or with the wrong sign, energies of isolated
-    atoms that cannot belong to the frames, one structure with two labels, overlapping atoms, several references, heads
-    on some frames only, a cell without volume. Warnings are what is unusual: several heads, each of which is then
-    checked apart, copies, outliers, net forces, labels on some frames only, energies that fall into two groups, elements without an isolated atom. The exit code is 65 if there is an
-    error, else 0.
+    atoms that cannot belong to the frames, one structure with two labels, overlapping atoms, several references,
+    several heads with frames that have none, a cell without volume. Warnings are what is unusual: copies, outliers, net
+    forces, labels on some frames only, energies that fall into two groups, elements without an isolated atom, several
+    heads. The exit code is 65 if there is an error, else 0.
+
+    Frames of several heads are of several methods on purpose, and those of each head are compared among themselves.
 
     Units and signs show where similar frames are near each other in a file: the energy changes by what the forces give,
     and by what the stress gives where the cell changes. With --model, the stress is compared with the model's, too.
