@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
 from psiflow_cli.worker import installed
 from psiflow_cli.worker.training.early_stopping import Stopping, TrainingDone
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
     from torch_ema import ExponentialMovingAverage
 
-    from psiflow_cli.models.mace.mace_internals import LogEntry
+    from psiflow_cli.models.mace.mace_internals import LogEntry, MaceModel
 
 _PACKAGE, _READER = "mace-torch", "trainer/internals.py"
 _NEVER = 2**62
@@ -100,16 +100,20 @@ _TRAINER = {
     "mace.cli.run_train": (
         *("create_error_table", "jit", "merge_lora_weights", "run", "run_cueq_to_e3nn", "run_oeq_to_e3nn", "tools"),
     ),
+    "mace.tools.model_script_utils": ("load_foundations_elements",),
 }
 
 
 def replace_parts(handler: Callable[..., CheckpointHandler], stopping: Stopping) -> None:
     """Let `mace.cli.run_train` keep psiflow's checkpoints and deliver no more than the bundle needs.
 
-    It compiles no models for LAMMPS, and makes no tables of errors when time is up.
+    It compiles no models for LAMMPS, makes no tables of errors when time is up, and starts from a model with the atomic
+    energies that it is given.
     """
     installed.require(_PACKAGE, _READER, _TRAINER)
-    tools, run_train = (importlib.import_module(name) for name in ("mace.tools", "mace.cli.run_train"))
+    names = ("mace.tools", "mace.cli.run_train", "mace.tools.model_script_utils")
+    tools, run_train, building = map(importlib.import_module, names)
+    load = building.load_foundations_elements
     table = run_train.create_error_table
 
     def compile_nothing(*_: object, **__: object) -> None:
@@ -118,6 +122,13 @@ def replace_parts(handler: Callable[..., CheckpointHandler], stopping: Stopping)
     def error_table(*arguments: object, **named: object) -> object:
         return "left out: the time is up" if stopping.out_of_time else table(*arguments, **named)
 
+    def start_from(model: MaceModel, *arguments: object, **named: object) -> MaceModel:
+        energies = model.atomic_energies_fn.atomic_energies.clone()  # MACE overwrites them where both models have
+        loaded = cast("MaceModel", load(model, *arguments, **named))  # as many elements, whatever E0s says
+        loaded.atomic_energies_fn.atomic_energies.copy_(energies)
+        return loaded
+
+    vars(building).update(load_foundations_elements=start_from)
     vars(tools).update(CheckpointHandler=handler, train=_staged(tools.train))
     vars(run_train).update(jit=SimpleNamespace(compile=compile_nothing), create_error_table=error_table)
 
