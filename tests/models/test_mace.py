@@ -347,10 +347,15 @@ def test_the_best_model_so_far_needs_no_trainer(trained: tuple[Wire, Wire], tmp_
     assert caught.value.exit_code == 75
 
 
-def test_init_begins_with_the_given_weights(data: Wire, trained: tuple[Wire, Wire], tmp_path: Path) -> None:
+def test_init_begins_with_the_given_weights_and_energies(
+    data: Wire, trained: tuple[Wire, Wire], tmp_path: Path
+) -> None:
     member = str(Path(trained[1]["weights"][0]).parent)
-    job = {**make_job(data, tmp_path, {**TINY, "max_num_epochs": 1, "lr": 1e-12, "swa": False}), "init": member}
+    e0s = {symbol: energy + 0.5 for symbol, energy in data["summary"]["e0s"].items()}
+    other = {**data, "summary": {**data["summary"], "e0s": e0s}}
+    job = {**make_job(other, tmp_path, {**TINY, "max_num_epochs": 1, "lr": 1e-12, "swa": False}), "init": member}
     tuned = mace.train(job, CONTEXT)
+    assert tuned["atomic_energies"] == pytest.approx(e0s), "the energies are those of the model, not those asked for"
     assert tuned["metrics"]["rmse_f_meV_per_A"] == pytest.approx(trained[1]["metrics"]["rmse_f_meV_per_A"], rel=1e-5)
     assert [e["epoch"] for e in mace.progress(tmp_path)] == [0]
     with pytest.raises(Fatal, match="walltime") as caught:  # another seed: nothing of the first training is used

@@ -11,8 +11,8 @@ import pytest
 from psiflow_cli.errors import UsageError
 from psiflow_cli.models import mace
 from psiflow_cli.models.mace import inference
-from psiflow_cli.models.mace.checkpoints import Checkpoints
 from psiflow_cli.models.mace.labels import relabel
+from psiflow_cli.models.mace.trainer.checkpoints import Checkpoints
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.training.early_stopping import Stopping
 
@@ -115,7 +115,7 @@ def test_an_epoch_is_as_good_as_the_mean_over_the_heads(tmp_path: Path) -> None:
         for head, loss in zip("ab", losses, strict=True):
             checkpoints.see({"mode": "eval", "epoch": epoch, "loss": loss, "head": head})
             lines.append(f'{{"mode": "eval", "epoch": {epoch}, "loss": {loss}, "head": "{head}", "rmse_f": {loss}}}\n')
-        assert checkpoints._valid_loss == sum(losses) / 2
+        assert checkpoints.valid_loss == sum(losses) / 2
     (tmp_path / "results" / "mace_train.txt").write_text("".join(lines))
     assert mace.progress(tmp_path) == [
         {"epoch": 0, "loss": 7.0, "valid_loss": 3.0, "rmse_f_meV_per_A": 3000.0},
