@@ -107,7 +107,7 @@ def test_each_head_has_its_frames(tmp_path: Path) -> None:
 
 def test_an_epoch_is_as_good_as_the_mean_over_the_heads(tmp_path: Path) -> None:
     """MACE itself keeps the epoch that is best for the last head."""
-    checkpoints = Checkpoints(str(tmp_path / "c"), "tag", delivered=[], stopping=Stopping())
+    checkpoints = Checkpoints(str(tmp_path / "c"), "tag", stopping=Stopping(), deliver=lambda *_: None)
     (tmp_path / "results").mkdir()
     lines = []
     for epoch, losses in enumerate(([4.0, 2.0], [1.0, 3.0])):

@@ -69,7 +69,7 @@ def _deliver(
     indices = sorted(committee.trained)
     trained = [committee.trained[index] for index in indices]
     curves = [training.module.progress(committee.members[index].folder) for index in indices]
-    facts = _facts(training, prepared, trained, _sha256(files), [len(curve) for curve in curves])
+    facts = _facts(training, prepared, committee.trained, _sha256(files), [len(curve) for curve in curves])
     output, metrics = bundling.publish(workspace, committee.session, facts, trained, curves, files)
     return {
         "total": training.members, "failed": 0, "output": output, "unfinished": bool(facts.get("unfinished")),
@@ -113,9 +113,11 @@ def _member(training: Training, prepared: Prepared, files: dict[str, str], folde
 
 
 def _facts(
-    training: Training, prepared: Prepared, trained: list[TrainedMember], digest: str, epochs: list[int]
+    training: Training, prepared: Prepared, members: dict[int, TrainedMember], digest: str, epochs: list[int]
 ) -> TrainingFacts:
-    """The contents of model.toml, less the checksums of its files."""
+    """The contents of model.toml, less the checksums of its files, for these members, by number."""
+    indices = sorted(members)
+    trained = [members[index] for index in indices]
     first = trained[0]
     facts: TrainingFacts = {
         "family": training.arch, "members": len(trained), "elements": first["elements"],
@@ -126,8 +128,8 @@ def _facts(
     facts |= {
         "trainer": first["trainer"], "psiflow": __version__, "data_sha256": digest,
         "train_frames": prepared.data.count("train"), "valid_frames": prepared.data.count("valid"),
-        "seed": training.seed, "seeds": [training.member_seed(index) for index in range(len(trained))],
-        "bootstrap": any(training.has_sample(index) for index in range(len(trained))),
+        "seed": training.seed, "seeds": [training.member_seed(index) for index in indices],
+        "bootstrap": any(training.has_sample(index) for index in indices),
     }  # fmt: skip
     if prepared.start:
         model = prepared.start.model
