@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -29,6 +29,7 @@ class Bundle:
 
     path: Path
     facts: BundleFacts  # the contents of model.toml
+    head: str | None = None  # the one that is chosen, of a model that has several
 
     @property
     def family(self) -> str:
@@ -63,8 +64,10 @@ class Bundle:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over the weights of every member."""
+        """16 hex digits over the weights of every member, and the head that is chosen."""
         weights = "\n".join(f"{name} {digest}" for name, digest in sorted(self.facts["weights"].items()))
+        if self.head is not None:
+            weights += f"\nhead {self.head}"
         return hashlib.sha256(weights.encode()).hexdigest()[:16]
 
 
@@ -91,7 +94,8 @@ def pinned(bundle: Bundle, folder: Path) -> Bundle:
             copy.rename(place)
         finally:
             shutil.rmtree(copy, ignore_errors=True)
-    return foreign(place / bundle.path.name, bundle.family) if bundle.is_foreign else load(str(place))
+    copied = foreign(place / bundle.path.name, bundle.family) if bundle.is_foreign else load(str(place))
+    return replace(copied, head=bundle.head)
 
 
 def _copy(bundle: Bundle, copy: Path) -> None:

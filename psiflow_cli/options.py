@@ -234,7 +234,6 @@ settings = _option(
 )  # fmt: skip
 seed = count("--seed", 0, "Of every random choice.", least=0)
 model = file("--model", "A model bundle, as `psiflow train` makes.", "BUNDLE|FILE")
-trust = flag("--trust", "Run a model file that is no bundle; such a file is a program.")
 failed = output(
     "--failed", formats.FRAMES_IN_FILE, "Where failed frames go [default: OUTPUT with .failed before the suffix]."
 )

@@ -4,6 +4,7 @@
 # MODEL: a file that you have and trust (it is a program), such as mace-mp-0b3-medium.model, or a bundle of psiflow's.
 # DATA.xyz: frames with your labels, and your method's isolated atoms (psiflow atomic-energies): the model's own energies
 # belong to the method that it was made with. FOLDER/psiflow.toml has the settings of the training.
+# HEAD in the environment: which head of a model that has several; the tuned model has this one alone.
 # Run it again after whatever ended it: it goes on where it was.
 set -euo pipefail
 # shellcheck source=recipes/steps.sh
@@ -17,20 +18,21 @@ mkdir -p "${3:-finetuned}/before" "${3:-finetuned}/after"
 cd "${3:-finetuned}"
 say "working in $PWD"
 preset psiflow.toml <<'EOF_TOML'
-# Options of psiflow train, by their long names. The architecture stays that of the model; the steps are smaller and fewer
-# than usual, and the training ends when the validation loss falls no more.
+# Options of psiflow train, by their long names. The architecture stays that of the model; the rest is what MACE's guide
+# to fine-tuning advises, and the training ends when the validation loss falls no more.
 [train]
-arch = "mace"
 # set = ["lr=0.001", "max_num_epochs=100", "batch_size=4"]
+# set = ["lora=true", "lora_rank=8"]
 EOF_TOML
-trust=()
-[ -d "$model" ] || trust=(--trust)
+use=()
+[ -d "$model" ] || use=(--trust)
+[ -z "${HEAD:-}" ] || use+=(--head "$HEAD")
 
 run psiflow split "$data" --parts train=0.8,valid=0.1,test=0.1 --seed 1 -o data.xyz
-judge before "$model" data.test.xyz "${trust[@]}"
+judge before "$model" data.test.xyz "${use[@]}"
 # The isolated atoms in the training data count, not the model's. What a bundle was trained on is not trained on again,
 # since its labels may be another method's: leave --no-replay out if they are not, and less is forgotten.
-run psiflow train data.train.xyz --valid data.valid.xyz --init "$model" "${trust[@]}" --no-replay \
+run psiflow train data.train.xyz --valid data.valid.xyz --init "$model" "${use[@]}" --no-replay \
     --e0s data.train.xyz --seed 1 -o tuned.model
 judge after tuned.model data.test.xyz
 

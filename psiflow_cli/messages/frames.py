@@ -52,6 +52,7 @@ class Context(TypedDict):
     cpus: list[int] | None  # of this worker alone; only the worker knows them
     modules: list[str]
     source: list[str]
+    head: NotRequired[str]  # the one that predicts, of a model that has several
 
 
 @final  # so that a result which has a `failure` is none

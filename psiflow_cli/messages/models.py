@@ -28,13 +28,15 @@ class TrainingData(TypedDict):
     some_stress: bool  # at least one frame has one
     periodic: bool
     weighted: str  # where a frame counts more or less than others, or ""
-    e0s: dict[str, float] | str  # eV by symbol; or `average`; or `init`: those of the model file to start from
+    e0s: dict[str, float] | str  # eV by symbol, or how they come about: see `stages.train.e0s.WAYS`
     dtype: NotRequired[str]  # if the site asks for one
     gpus: NotRequired[int]  # that train together, if more than one: each takes batches of its own
     size: NotRequired[str]  # which of psiflow's own defaults: one of `protocols.model.SIZES`
     as_given: NotRequired[bool]  # to the user's configuration file nothing is added but what psiflow owns
     valid_stress: NotRequired[bool]  # at least one validation frame has a stress
     init: NotRequired[Config]  # the configuration of the model to start from; empty for a bare model file
+    head: NotRequired[str]  # the head of that model to start from, where it has several
+    heads: NotRequired[dict[str, dict[str, float] | str]]  # `e0s` of each head, where several are trained
 
 
 class NamedFile(TypedDict):
@@ -80,7 +82,9 @@ class ModelFacts(TypedDict):
     elements: list[str]
     cutoff: float  # Å
     dtype: str
-    atomic_energies: dict[str, float]  # eV, of isolated atoms
+    atomic_energies: dict[str, float]  # eV, of isolated atoms; of several heads, those of the last
+    heads: NotRequired[list[str]]  # one for each method it was trained on; families without heads have none
+    head_energies: NotRequired[dict[str, dict[str, float]]]  # eV, of isolated atoms, where there are several heads
 
 
 class TrainerFacts(ModelFacts):

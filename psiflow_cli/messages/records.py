@@ -173,9 +173,13 @@ class TrainingFacts(TypedDict):
     data_sha256: NotRequired[str]
     train_frames: NotRequired[int]
     valid_frames: NotRequired[int]
+    heads: NotRequired[list[str]]  # see `ModelFacts`
+    head_energies: NotRequired[dict[str, dict[str, float]]]  # eV
     seed: NotRequired[int]
-    bootstrap: NotRequired[bool]
+    seeds: NotRequired[list[int]]  # of each member
+    bootstrap: NotRequired[bool]  # whether members have samples of the data of their own
     init: NotRequired[str]  # fingerprint of the model that the training started from
+    init_head: NotRequired[str]  # the head of that model that it started from, where there are several
     init_weights: NotRequired[dict[str, str]]  # sha256 by path in that bundle
     replayed_frames: NotRequired[int]
     atomic_energies: NotRequired[dict[str, float]]  # eV

@@ -91,6 +91,21 @@ class TrainsInStages(Protocol):
 
 
 @runtime_checkable
+class HasHeads(Protocol):
+    """A family whose models may have several heads, one for each method they were trained on."""
+
+    def heads(self, file: Path) -> list[str]:
+        """Their names in a weights file, of which nothing is run; none where that cannot be told."""
+
+
+@runtime_checkable
+class TrainsHeads(Protocol):
+    """A family that trains a head for each method among the frames."""
+
+    TRAINS_HEADS: bool
+
+
+@runtime_checkable
 class HasMainSettings(Protocol):
     """A family that names the settings which tell its models apart."""
 

@@ -14,6 +14,8 @@ from psiflow_cli.worker.models import committee
 from psiflow_cli.worker.structures import labels
 
 if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
     from psiflow_cli.messages import Context, Failure, Frame, LabelResult, PredictionResult
 
 SUMMARY = "a trained model: --reference water.model; a committee labels with its mean"
@@ -29,6 +31,7 @@ class Settings(TypedDict):
     elements: list[str]
     dtype: str  # "": the model's own
     members: list[str]  # the folders of their weights
+    head: NotRequired[str]  # the one that predicts, of a model that has several
 
 
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
@@ -46,10 +49,11 @@ def of_bundle(loaded: bundle.Bundle, options: dict[str, str]) -> Settings:
     dtype = options.get("dtype", "")
     if dtype not in ("", *DTYPES):
         raise UsageError(f"dtype={dtype} of the reference model is unknown", f"known: {', '.join(DTYPES)}")
-    return {
+    decided: Settings = {
         "model": loaded.fingerprint, "family": loaded.family, "elements": sorted(loaded.elements),
         "dtype": dtype, "members": loaded.members,
     }  # fmt: skip
+    return decided if loaded.head is None else {**decided, "head": loaded.head}
 
 
 def identity(settings: Settings) -> dict[str, object]:
@@ -76,6 +80,8 @@ def label(frames: list[Frame], settings: Settings, context: Context) -> list[Lab
     family = settings["family"]
     module = family if family.endswith(".py") else f"psiflow_cli.models.{family}"
     own: Context = {**context, "dtype": settings["dtype"] or None}
+    if "head" in settings:
+        own["head"] = settings["head"]
     results = committee.evaluate(frames=frames, family=module, members=settings["members"], context=own)
     return [_label(frame, result, context) for frame, result in zip(frames, results, strict=True)]
 

@@ -194,7 +194,8 @@ def test_show_says_what_the_files_say(trained, pair, psiflow):
         assert said in text
     assert "num_channels = 8" in text
     two = psiflow("model", "show", pair.model).stdout
-    assert "2 (seeds 0 to 1)" in two
+    facts_of_pair = json.loads(psiflow("model", "show", pair.model, "--json").stdout)
+    assert f"2 (seeds 0, {facts_of_pair['seeds'][1]})" in two
 
 
 def test_an_unfinished_model_is_said_to_be_one(trained, psiflow):

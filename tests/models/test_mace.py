@@ -463,10 +463,15 @@ def test_the_best_model_so_far_needs_no_trainer(trained: tuple[Wire, Wire], tmp_
     assert caught.value.exit_code == 75
 
 
-def test_init_begins_with_the_given_weights(data: Wire, trained: tuple[Wire, Wire], tmp_path: Path) -> None:
+def test_init_begins_with_the_given_weights_and_energies(
+    data: Wire, trained: tuple[Wire, Wire], tmp_path: Path
+) -> None:
     member = str(Path(trained[1]["weights"][0]).parent)
-    job = {**make_job(data, tmp_path, {**TINY, "max_num_epochs": 1, "lr": 1e-12, "swa": False}), "init": member}
+    e0s = {symbol: energy + 0.5 for symbol, energy in data["summary"]["e0s"].items()}
+    other = {**data, "summary": {**data["summary"], "e0s": e0s}}
+    job = {**make_job(other, tmp_path, {**TINY, "max_num_epochs": 1, "lr": 1e-12, "swa": False}), "init": member}
     tuned = mace.train(job, CONTEXT)
+    assert tuned["atomic_energies"] == pytest.approx(e0s), "the energies are those of the model, not those asked for"
     assert tuned["metrics"]["rmse_f_meV_per_A"] == pytest.approx(trained[1]["metrics"]["rmse_f_meV_per_A"], rel=1e-5)
     assert [e["epoch"] for e in mace.progress(tmp_path)] == [0]
     with pytest.raises(Fatal, match="walltime") as caught:  # another seed: nothing of the first training is used
@@ -629,3 +634,27 @@ def test_members_dtype_and_calculator(trained: tuple[Wire, Wire], data: Wire, tm
     assert atoms.get_potential_energy() == pytest.approx(double[0]["energy"], abs=1e-10)
     with pytest.raises(Fatal, match=r"0 files named \*.model"):
         mace.predict([frame], [str(tmp_path)], CONTEXT)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("how", [{"lora": True, "lora_rank": 2}, {"freeze": 5}])
+def test_fine_tuning_goes_on_after_a_stop(data: Wire, trained: tuple[Wire, Wire], tmp_path: Path, how: Wire) -> None:
+    """LoRA's layers are in the checkpoints and are merged at the end; what is frozen stays as it was."""
+    summary = {**data["summary"], "init": {}}
+    config = mace.plan({**how, "max_num_epochs": 3, "batch_size": 3, "valid_batch_size": 4}, {}, summary)
+    member = str(Path(trained[1]["weights"][0]).parent)
+    job = {"train": data["train"], "valid": data["valid"], "config": config, "seed": 5, "init": member}
+    whole = mace.train({**job, "workdir": str(tmp_path / "whole")}, CONTEXT)
+    stopped = mace.train({**job, "workdir": str(tmp_path / "parts"), "seconds": 0.0}, CONTEXT)
+    assert (stopped["finished"], len(mace.progress(tmp_path / "parts"))) == (False, 1)
+    ended = mace.train({**job, "workdir": str(tmp_path / "parts")}, CONTEXT)
+    assert (ended["finished"], len(mace.progress(tmp_path / "parts"))) == (True, 3)
+    first, again = (mace.progress(tmp_path / name)[0] for name in ("whole", "parts"))
+    assert first["valid_loss"] == again["valid_loss"]
+    before = weights(trained[1]["weights"][0])
+    for result in (whole, ended):
+        after = weights(result["weights"][0])
+        assert before.keys() == after.keys(), "the architecture stays"
+        moved = {name.split(".")[0] for name in before if not bool((before[name] == after[name]).all())}
+        assert "readouts" in moved
+        assert ("interactions" in moved) is ("lora" in how)

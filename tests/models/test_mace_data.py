@@ -50,7 +50,7 @@ def test_mace_reads_labels_and_weights_of_all_kinds_of_frames(tmp_path: Path) ->
     originals = write(tmp_path / "in.xyz")
     sources = dataset.Sources(partial(extxyz.read, tmp_path / "in.xyz"), None)
     seen = dataset.read(sources, 0.0, 0)
-    extxyz.write(tmp_path / "train.xyz", dataset.render(sources, seen.parts, "train"))
+    extxyz.write(tmp_path / "train.xyz", dataset.render(sources, seen, "train"))
     assert relabel(tmp_path / "train.xyz", tmp_path / "mace.xyz") == len(originals)
     keys = {"energy": "REF_energy", "stress": "REF_stress", "virials": "REF_virials", "head": "head"}
     spec = KeySpecification(info_keys=keys, arrays_keys={"forces": "REF_forces"})

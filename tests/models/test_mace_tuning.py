@@ -37,3 +37,43 @@ def test_a_model_file_decides_its_architecture_and_may_give_the_energies() -> No
     assert not {"r_max", "num_channels", "foundation_model_elements"} & set(tuned)
     with pytest.raises(UsageError, match=r"r_max 5.0 cannot be: it is decided by the model"):
         mace.plan({"r_max": 5.0}, {}, {**SUMMARY, "init": {}})
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"lr": 1e-3, "ema_decay": 0.999, "clip_grad": 1.0, "energy_weight": 10.0, "forces_weight": 10.0}),
+        ({"freeze": "5"}, {"lr": 1e-3, "freeze": 5}),
+        ({"lora": "true", "lora_rank": "8"}, {"lr": 1e-2, "ema_decay": 0.99, "clip_grad": 10.0, "lora_rank": 8}),
+        ({"lr": "0.02", "ema_decay": "0.9"}, {"lr": 0.02, "ema_decay": 0.9}),
+    ],
+)
+def test_a_model_file_is_fine_tuned_as_its_guide_advises(given: dict[str, str], expected: Wire) -> None:
+    tuned = mace.plan({}, given, {**SUMMARY, "init": {}, "head": "pbe"})
+    assert {key: tuned[key] for key in expected} == expected
+    assert (tuned["weight_decay"], tuned["swa"], tuned["foundation_head"]) == (0.0, False, "pbe")
+    assert not [key for key in tuned if key.startswith(("swa_", "start_swa"))]
+    (note,) = mace.notes(tuned, {**SUMMARY, "init": {}})
+    assert f"lr {expected['lr']:g}" in note
+
+
+def test_a_second_stage_is_the_users_to_ask_for() -> None:
+    tuned = mace.plan({}, {"start_swa": "7", "max_num_epochs": "9"}, {**SUMMARY, "init": {}})
+    assert (tuned["swa"], tuned["start_swa"]) == (True, 7)
+
+
+@pytest.mark.parametrize(
+    ("given", "more", "problem"),
+    [
+        ({"freeze": "5"}, {}, "freeze: there is no model to start from"),
+        ({"lora": "yes"}, {}, "lora: there is no model to start from"),
+        ({}, {"e0s": "estimated"}, "--e0s estimated: there is no model"),
+        ({"multiheads_finetuning": "true"}, {"init": {}}, "multiheads_finetuning: psiflow does not train"),
+        ({"pt_train_file": "mp.xyz"}, {"init": {}}, "pt_train_file: psiflow does not train"),
+        ({"foundation_model": "small"}, {}, "foundation_model: psiflow sets this"),
+        ({"foundation_model_elements": "true"}, {"init": {}}, "would have an atomic energy of 0 eV"),
+    ],
+)
+def test_what_mace_would_leave_out_is_refused(given: dict[str, str], more: Wire, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        mace.plan({}, given, {**SUMMARY, **more})

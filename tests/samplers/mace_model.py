@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
-def untrained(path: Path, channels: int = 8, seed: int = 0, heads: tuple[str, ...] = ("Default",)) -> None:
-    """Write one in float64, with a cut-off of 4 Å."""
+def untrained(path: Path, channels: int = 8, seed: int = 0, heads: Sequence[str] = ("Default",)) -> None:
+    """Write one in float64, with a cut-off of 4 Å; the atomic energies of each head are 1 eV above the one before."""
     import mace  # noqa: F401  (first: it lets torch load what e3nn has pickled)
     import numpy as np
     import torch
@@ -28,7 +29,7 @@ def untrained(path: Path, channels: int = 8, seed: int = 0, heads: tuple[str, ..
         hidden_irreps=o3.Irreps(f"{channels}x0e"),
         MLP_irreps=o3.Irreps(f"{channels}x0e"),
         gate=torch.nn.functional.silu,
-        atomic_energies=np.array([[-13.0, -430.0]] * len(heads)),
+        atomic_energies=np.array([[-13.0 + i, -430.0 + i] for i in range(len(heads))]),
         avg_num_neighbors=8,
         atomic_numbers=[1, 8],
         correlation=2,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from psiflow_cli import formats, options
-from psiflow_cli.commands.shared import references, runner
+from psiflow_cli.commands.shared import bundles, references, runner
 from psiflow_cli.errors import UsageError, nearest
 
 
@@ -15,7 +15,7 @@ from psiflow_cli.errors import UsageError, nearest
 @references.reference
 @options.failed
 @options.flag("--retry-failed", "Try again the states that failed.")
-@options.trust
+@bundles.model_use
 @options.common(formats.FRAMES)
 def command(
     frames: tuple[str, ...],
@@ -25,7 +25,7 @@ def command(
     settings: dict[str, str],
     failed: str | None,
     retry_failed: bool,
-    trust: bool,
+    use: bundles.ModelUse,
     common: options.Common,
 ) -> None:
     """Compute the energy of each element's isolated atom with a reference method.
@@ -38,7 +38,7 @@ def command(
       psiflow atomic-energies data.xyz --reference cp2k --input cp2k.inp -o atoms.xyz
       psiflow atomic-energies --elements H,O --reference xtb -o atoms.xyz
     """
-    method = references.method(reference, input_file, settings, trust)
+    method = references.method(reference, input_file, settings, use)
     from dataclasses import replace
 
     from psiflow_cli.protocols import LabelsAtoms

@@ -22,18 +22,22 @@ _INDENT = " " * 9
 @click.command("check", cls=options.Command, short_help="What is wrong with a data set")
 @options.frames
 @options.file("--model", "Compare the stress with finite differences of a model's energy.", "BUNDLE|FILE")
-@options.trust
+@bundles.model_use
 @options.keys
 @options.common_in_place
-def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str | None, common: options.Common) -> None:
+def command(
+    frames: tuple[str, ...], model: str | None, use: bundles.ModelUse, keys: str | None, common: options.Common
+) -> None:
     """Say what is wrong with FRAMES as data to train on.
 
     Errors are what no training should see: labels that are not numbers or not there, two candidates for one label that
     differ, all forces zero, energies, forces or stresses in other units or with the wrong sign, energies of isolated
-    atoms that cannot belong to the frames, one structure with two labels, overlapping atoms, several references or
-    heads, a cell without volume. Warnings are what is unusual: copies, outliers, net forces, labels on some frames
-    only, energies that fall into two groups, elements without an isolated atom. The exit code is 65 if there is an
-    error, else 0.
+    atoms that cannot belong to the frames, one structure with two labels, overlapping atoms, several references,
+    several heads with frames that have none, a cell without volume. Warnings are what is unusual: copies, outliers, net
+    forces, labels on some frames only, energies that fall into two groups, elements without an isolated atom, several
+    heads. The exit code is 65 if there is an error, else 0.
+
+    Frames of several heads are of several methods on purpose, and those of each head are compared among themselves.
 
     Units and signs show where similar frames are near each other in a file: the energy changes by what the forces give,
     and by what the stress gives where the cell changes. With --model, the stress is compared with the model's, too.
@@ -48,11 +52,12 @@ def command(frames: tuple[str, ...], model: str | None, trust: bool, keys: str |
     from psiflow_cli.stages.check import stage, stresses
     from psiflow_cli.stages.core.workspace import Job
 
-    loaded = bundles.load(model, trust) if model else None
+    loaded = bundles.load(model, use) if model else None
     # without a model: any environment that has ASE, which is what this family needs
     family = loaded.family if loaded else "emt"
     settings = {"model": loaded.fingerprint if loaded else None, "keys": keys, "checks": stage.VERSION}
-    job = runner.on_site(Job("check", frames, "-", settings), common._replace(json=False), family)
+    head = loaded.head if loaded else None
+    job = runner.on_site(Job("check", frames, "-", settings), common._replace(json=False), family, head=head)
     strained = None
     if loaded:
         strained = stresses.work(loaded, registry.load("models", loaded.family).__name__, job.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from psiflow_cli import formats, options
-from psiflow_cli.commands.shared import references, runner
+from psiflow_cli.commands.shared import bundles, references, runner
 
 
 @click.command("label", cls=options.Command, short_help="Energies, forces and stress from a reference method")
@@ -20,7 +20,7 @@ from psiflow_cli.commands.shared import references, runner
     "Take labels over from here where structure and reference are the same; may be repeated.")  # fmt: skip
 @options.flag("--retry-failed", "Try again what failed for the frame's own reasons, too.")
 @options.flag("--strict-version", "Compute again what another version of the code has labelled.")
-@options.trust
+@bundles.model_use
 @options.common(formats.FRAMES)
 def command(
     frames: tuple[str, ...],
@@ -33,7 +33,7 @@ def command(
     taken_from: tuple[str, ...],
     retry_failed: bool,
     strict_version: bool,
-    trust: bool,
+    use: bundles.ModelUse,
     common: options.Common,
 ) -> None:
     """Compute energies, forces and stress of FRAMES with a reference method.
@@ -47,7 +47,7 @@ def command(
       psiflow label data.xyz --reference xtb
       psiflow label data.xyz --reference cp2k --input cp2k.inp --site hortense.toml -o labelled.xyz
     """
-    method = references.method(reference, input_file, settings, trust)
+    method = references.method(reference, input_file, settings, use)
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.label import recovery, stage
 

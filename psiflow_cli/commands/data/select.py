@@ -46,7 +46,7 @@ def _threshold(value: str) -> tuple[float, float]:
 @options.choice("--by", ["random", "farthest", "committee", "error"], None,
     "At random; far from each other; where a committee disagrees most; where a model is most wrong.")  # fmt: skip
 @options.model
-@options.trust
+@bundles.model_use
 @options.texts("--exclude", "FILE", "What is there already; may be given more than once.")
 @options.text("--threshold", None, "LOW[:HIGH]",
     "For committee and error: leave out frames with smaller scores, or larger ones (eV/Å).", _threshold)  # fmt: skip
@@ -70,7 +70,7 @@ def command(
     frames: tuple[str, ...],
     by: str | None,
     model: str | None,
-    trust: bool,
+    use: bundles.ModelUse,
     exclude: tuple[str, ...],
     descriptor: str | None,
     keys: str | None,
@@ -100,7 +100,7 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.select import request, stage
 
-    loaded = bundles.load(model, trust) if model else None
+    loaded = bundles.load(model, use) if model else None
     if by == "committee" and loaded and len(loaded.members) < 2:
         raise UsageError(f"--by committee: {model} has one member", "train several with psiflow train --members 4")
     scales = bundle.error_scales(loaded) if loaded and by == "committee" else None
@@ -121,7 +121,7 @@ def command(
         other_outputs=(rest,) if rest else (),
         more_settings={"rest": rest, **({"calibration": scales} if scales else {})},
     )  # fmt: skip
-    job = runner.on_site(job, common, family)
+    job = runner.on_site(job, common, family, head=loaded.head if loaded else None)
     selection = request.Selection(
         job=job,
         competing=len(frames),

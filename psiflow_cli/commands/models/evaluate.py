@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("evaluate", cls=options.Command, short_help="Predictions of a model, and a table of its errors")
 @options.frames
 @options.model
-@options.trust
+@bundles.model_use
 @options.keys
 @options.output("--plot", formats.FIGURE, "Draw predictions against labels; .png, .pdf or .svg.")
 @options.output("--table", formats.ERRORS, "Write the table of errors as CSV, too.", "FILE.csv")
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def command(
     frames: tuple[str, ...],
     model: str | None,
-    trust: bool,
+    use: bundles.ModelUse,
     keys: str | None,
     plot: str | None,
     table: str | None,
@@ -64,7 +64,7 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.evaluate import calibration, stage
 
-    loaded = bundles.load(name, trust)
+    loaded = bundles.load(name, use)
     family = registry.load("models", loaded.family).__name__
     output = common.output or formats.beside(frames, "evaluated")
     settings = {"model": loaded.fingerprint, "keys": keys, "plot": plot}
@@ -78,7 +78,7 @@ def command(
     elif scales := bundle.error_scales(loaded):
         settled["calibration"] = scales
     job = Job("evaluate", frames, output, settings, other_outputs=tuple(others), more_settings=settled)
-    job = runner.on_site(job, common, loaded.family)
+    job = runner.on_site(job, common, loaded.family, head=loaded.head)
     read_keys = extxyz.parse_keys(keys) if keys else None
     evaluation = stage.Evaluation(job, loaded, family, read_keys, plot, table, calibrate, scales)
 

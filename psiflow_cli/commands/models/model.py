@@ -87,9 +87,11 @@ def verify(model: str, as_json: bool) -> None:
 @options.text("--format form", None, "NAME",
     "Where that program reads several [default: the first that is named below].")  # fmt: skip
 @options.count("--member", None, "Of a committee, which one.", least=0, form="N")
-@options.trust
+@bundles.model_use
 @options.common(formats.EXPORT)
-def export(model: str, target: str, form: str | None, member: int | None, trust: bool, common: options.Common) -> None:
+def export(
+    model: str, target: str, form: str | None, member: int | None, use: bundles.ModelUse, common: options.Common
+) -> None:
     """Write a model in the form that another program reads; energies and forces stay the same.
 
     \b
@@ -113,7 +115,7 @@ def export(model: str, target: str, form: str | None, member: int | None, trust:
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.models import export as stage
 
-    loaded = bundles.load(model, trust)
+    loaded = bundles.load(model, use)
     module = registry.load("models", loaded.family)
     forms = module.EXPORTS if isinstance(module, Exports) else {}
     chosen, ending = stage.suffix(loaded.family, forms, target, form)
@@ -123,7 +125,7 @@ def export(model: str, target: str, form: str | None, member: int | None, trust:
     stage.check_output(output, ending)
     settings = {"model": loaded.fingerprint, "target": target, "format": chosen, "member": member}
     job = Job("model-export", (), output, settings, other_inputs=(str(loaded.path),))
-    job = runner.on_site(job, common, loaded.family)
+    job = runner.on_site(job, common, loaded.family, head=loaded.head)
     task = stage.Export(job, loaded, module.__name__, members, target, chosen)
     runner.perform(
         job, common,

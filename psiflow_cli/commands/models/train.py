@@ -30,7 +30,9 @@ def _valid(value: str) -> str:
 @options.text("--arch", None, "FAMILY", "One of: " + ", ".join(registry.names("models")) + ".")
 @options.text("--valid", "0.1", "FILE|SHARE", "Validation data.", _valid)
 @options.file(
-    "--e0s", "Energies of isolated atoms (eV) [default: those of one-atom frames in the data].", "FILE|DICT|average"
+    "--e0s",
+    "Energies of isolated atoms (eV) [default: those of one-atom frames in the data].",
+    "FILE|DICT|average|init|estimated",
 )
 @options.choice(
     "--size",
@@ -44,9 +46,11 @@ def _valid(value: str) -> str:
 @options.file("--init", "Start from this model, of the same family.", "BUNDLE|FILE")
 @click.option("--replay/--no-replay", default=True, show_default=True,
     help="Whether to train on what the model of --init was trained on, too.")  # fmt: skip
-@options.trust
+@bundles.model_use
 @options.count("--members", 1, "Models in the committee.")
-@options.flag("--bootstrap", "Each member is trained on its own sample, drawn with replacement.")
+@click.option("--bootstrap/--no-bootstrap", default=None,
+    help="Whether each member is trained on its own sample, drawn with replacement [default: those that start from "
+    "weights from which another one starts, too].")  # fmt: skip
 @options.flag("--mixed-references", "Take labels of different methods together.")
 @options.seed
 @options.common(formats.BUNDLE)
@@ -56,7 +60,7 @@ def command(
     e0s: str | None,
     config: str | None,
     init: str | None,
-    trust: bool,
+    use: bundles.ModelUse,
     common: options.Common,
     **more: Any,
 ) -> None:
@@ -85,10 +89,17 @@ def command(
     knows stay in the part, training or validation, that they were in. --init may name the output itself, so that a
     command that runs every night trains only when FRAMES have grown.
 
+    A bare model file is fine-tuned: MACE with the settings that its guide advises (for --set lora=true or freeze=5,
+    too), and with the energies of isolated atoms in the data, or those of the model (--e0s init), or these corrected by
+    the labels (--e0s estimated).
+
+    Frames with several values of head, all with one, are of so many methods: MACE trains a head for each, with the
+    isolated atoms that have the same head.
+
     It is an error when a frame of the validation file is a training frame, when an element is in no training frame, and
-    when frames were labelled by different methods (psiflow_reference, or MACE's head). A frame that is not periodic in
-    all three directions has no stress to train on. MACE counts frames by their config_weight; NequIP and Allegro
-    cannot, and say so.
+    when frames were labelled by different methods (psiflow_reference; head, in families without heads). A frame that is
+    not periodic in all three directions has no stress to train on. MACE counts frames by their config_weight; NequIP
+    and Allegro cannot, and say so.
 
     Settings of mace are the options of mace_run_train. Those of nequip and allegro are NequIP's own Hydra YAML: a whole
     file as --config, a path such as trainer.gradient_clip_val=1 or model.r_max=4.5 in --set, or a name that is clear by
@@ -98,16 +109,13 @@ def command(
     Example:
       psiflow train train.xyz atoms.xyz --valid valid.xyz --arch mace --set r_max=5.0 -o water.model
     """
-    family = options.required(arch, "--arch")
+    first = bundles.start(init, use, arch) if init else None
+    family = options.required(first.family if first else arch, "--arch")
     module = registry.load("models", family)
     from psiflow_cli.stages.train import config as trainers_file
     from psiflow_cli.stages.train import e0s as energies_of
     from psiflow_cli.stages.train import preparation, stage
     from psiflow_cli.stages.train.request import Training
-
-    first = bundles.load(init, trust, family) if init else None
-    if first and first.family != family:
-        raise UsageError(f"{init} is a model of {first.family}, not of {family}", f"give --arch {first.family}")
 
     try:
         energies = energies_of.parse(e0s) if e0s else None

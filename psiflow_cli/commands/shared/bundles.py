@@ -1,12 +1,15 @@
-"""The model that a command uses: a bundle, or a bare model file that the user trusts."""
+"""The model that a command uses: a bundle, or a bare model file that the user trusts, and which of its heads."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from typing import TYPE_CHECKING, NamedTuple
 
-from psiflow_cli import registry
+from psiflow_cli import options, registry
 from psiflow_cli.console import note
-from psiflow_cli.errors import BadData
+from psiflow_cli.errors import BadData, PsiflowError, UsageError, nearest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,11 +17,70 @@ if TYPE_CHECKING:
     from psiflow_cli.bundle import Bundle
 
 
-def load(name: str, trusted: bool, kind: str | None = None) -> Bundle:
-    """A bundle whose files are those it was made with, or a model file if it is `trusted`; nothing of it is run.
+class ModelUse(NamedTuple):
+    """How a model is to be used."""
 
-    Raises NoInput, and BadData for a file that is not trusted or of no known family.
+    trust: bool
+    """Whether a model file that is no bundle may be run."""
+    head: str | None
+    """Which of its heads predicts."""
+
+
+_model_use = options.together(
+    options.flag("--trust", "Run a model file that is no bundle; such a file is a program."),
+    options.text("--head", None, "NAME", "Which head of a model that has several, for several methods."),
+)
+
+
+def model_use(function: Callable[..., object]) -> Callable[..., object]:
+    """--trust and --head, handed to the command as one `use`."""
+
+    @wraps(function)
+    def command(**given: object) -> object:
+        use = ModelUse._make(given.pop(name) for name in ModelUse._fields)
+        return function(use=use, **given)
+
+    return _model_use(command)
+
+
+def load(name: str, use: ModelUse, kind: str | None = None) -> Bundle:
+    """A bundle whose files are those it was made with, or a model file that is trusted; nothing of it is run.
+
+    Raises NoInput, BadData for a file that is not trusted or of no known family, and UsageError for a head that it does
+    not have, or where it has several and none is chosen.
     """
+    loaded = _open(name, use.trust, kind)
+    heads = _heads(loaded)
+    if use.head is None:
+        if heads and len(heads) > 1:
+            problem = f"{name}: the model has {len(heads)} heads, and none is chosen: {', '.join(heads)}"
+            raise UsageError(problem, f"--head {heads[0]}, or another of them")
+        return loaded
+    if heads is None:
+        raise UsageError(f"--head {use.head}: {name} is a model of {loaded.family}, which has no heads", "leave it out")
+    if heads and use.head not in heads:
+        raise UsageError(f"--head {use.head}: {name} has no such head", nearest(use.head, heads))
+    # the only one is chosen anyway: what is done with it must not look like something else
+    return loaded if len(heads) == 1 else replace(loaded, head=use.head)
+
+
+def _heads(loaded: Bundle) -> list[str] | None:
+    """The names of a model's heads, as far as it tells without being run; None for a family whose models have none."""
+    from pathlib import Path
+
+    from psiflow_cli.protocols import HasHeads
+
+    try:
+        family = registry.load("models", loaded.family)
+    except PsiflowError:  # of another psiflow: who runs it says what is wrong
+        return None
+    if not isinstance(family, HasHeads):
+        return None
+    recorded: list[str] = loaded.facts.get("heads", [])
+    return recorded or family.heads(Path(next(iter(loaded.weights))))
+
+
+def _open(name: str, trusted: bool, kind: str | None) -> Bundle:
     from pathlib import Path
 
     from psiflow_cli import bundle
@@ -41,9 +103,26 @@ def load(name: str, trusted: bool, kind: str | None = None) -> Bundle:
     return bundle.foreign(path, kind)
 
 
+def start(name: str, use: ModelUse, family: str | None) -> Bundle:
+    """The model to start a training from, of this family or (None) of its own. Raises UsageError; see `load`, too."""
+    from pathlib import Path
+
+    possible = _families(Path(name)) if Path(name).is_file() else []
+    if family is None and len(possible) > 1:
+        raise UsageError(f"{name} does not tell its family: {' or '.join(possible)}", "say which with --arch")
+    loaded = load(name, use, family)
+    if family not in (None, loaded.family):
+        raise UsageError(f"{name} is a model of {loaded.family}, not of {family}", f"--arch {loaded.family}")
+    return loaded
+
+
 def family(path: Path) -> str | None:
     """The family whose trainer's model files end as this one does."""
-    return next((name for name in registry.names("models") if path.name.endswith(suffixes(name))), None)
+    return next(iter(_families(path)), None)
+
+
+def _families(path: Path) -> list[str]:
+    return [name for name in registry.names("models") if path.name.endswith(suffixes(name))]
 
 
 def suffixes(family: str) -> tuple[str, ...]:

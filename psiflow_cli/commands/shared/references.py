@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles
 from psiflow_cli.console import note
+from psiflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.label.method import Method
@@ -23,8 +24,11 @@ reference = options.together(
 """--reference, --input and --set."""
 
 
-def method(name: str | None, input_file: str | None, settings: dict[str, str], trust: bool = False) -> Method:
-    """The reference with its input read and checked; says what of the input does not count."""
+def method(name: str | None, input_file: str | None, settings: dict[str, str], use: bundles.ModelUse) -> Method:
+    """The reference with its input read and checked; says what of the input does not count.
+
+    Raises UsageError for --head where the reference is no model.
+    """
     name = options.required(name, "--reference")
     from pathlib import Path
 
@@ -35,8 +39,10 @@ def method(name: str | None, input_file: str | None, settings: dict[str, str], t
     if not input_file and (Path(name, "model.toml").is_file() or (Path(name).is_file() and bundles.family(Path(name)))):
         name, input_file = "model", name
     module = registry.load("references", name)
-    if isinstance(module, ReadsBundles) and input_file and Path(input_file).is_file():
-        decided = module.of_bundle(bundles.load(input_file, trust), settings)
+    if isinstance(module, ReadsBundles) and input_file:
+        decided = module.of_bundle(bundles.load(input_file, use), settings)
+    elif use.head is not None:
+        raise UsageError(f"--head {use.head}: the reference {name} is no model", "leave it out")
     else:
         decided = module.settings(Path(input_file) if input_file else None, settings)
     replaced = module.replaced(Path(input_file)) if input_file and isinstance(module, LeavesOut) else []

@@ -26,11 +26,13 @@ if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wa
 
 
 def on_site(
-    job: Job, common: options.Common, family: str | None = None, operation: str = "evaluate", tasks: int = 1
-) -> Job:
+    job: Job, common: options.Common, family: str | None = None, operation: str = "evaluate", tasks: int = 1,
+    head: str | None = None,
+) -> Job:  # fmt: skip
     """The job with the common options, and its site resolved: which executor, with which resources, on this machine.
 
-    `family` None means that the stage needs no worker; so many `tasks` share the cores where the site gives one all.
+    `family` None means that the stage needs no worker; so many `tasks` share the cores where the site gives one all;
+    `head` is that of the model that its tasks use.
     """
     from dataclasses import replace
 
@@ -39,6 +41,8 @@ def on_site(
     if job.frames.count("-") > 1:
         raise UsageError("stdin can be read once", "name `-` once")
     executor = _executor(common.site, family, operation, tasks) if family else None
+    if executor and head is not None:
+        executor = replace(executor, context={**executor.context, "head": head})
     site = _resolved(executor) if executor else {}
     return replace(
         job,

@@ -43,7 +43,7 @@ def _triple(value: str) -> list[int]:
 @click.command("phonons", cls=options.Command, short_help="Frequencies and harmonic free energy of relaxed frames")
 @options.frames
 @options.model
-@options.trust
+@bundles.model_use
 @options.text("--temperature", "300", "K[,K...]", "Of the free energies.", _temperatures)
 @options.text("--supercell", None, "N,N,N",
     "Of a crystal, in which atoms are displaced [default: the frame itself, and Γ alone].", _triple)  # fmt: skip
@@ -61,7 +61,7 @@ def _triple(value: str) -> list[int]:
 def command(
     frames: tuple[str, ...],
     model: str | None,
-    trust: bool,
+    use: bundles.ModelUse,
     temperature: tuple[float, ...],
     threshold: float,
     hessian: str | None,
@@ -99,7 +99,7 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.structures import phonons
 
-    loaded = bundles.load(name, trust)
+    loaded = bundles.load(name, use)
     output = common.output or formats.beside(frames, "phonons")
     failed_output = failed or references.failed_beside(output, frames)
     settings: HarmonicSettings = {**how, "elements": known_elements(loaded)}
@@ -109,7 +109,7 @@ def command(
         other_outputs=(failed_output, *((hessian,) if hessian else ())),
         more_settings={"temperature": temperature, "threshold": threshold, "hessian": hessian},
     )  # fmt: skip
-    job = runner.on_site(job, common, loaded.family)
+    job = runner.on_site(job, common, loaded.family, head=loaded.head)
     analysis = phonons.Analysis(
         job=job,
         model=loaded,

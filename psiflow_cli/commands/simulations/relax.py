@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("relax", cls=options.Command, short_help="Geometries and cells of least energy with a model")
 @options.frames
 @options.model
-@options.trust
+@bundles.model_use
 @options.number("--fmax", 0.01, "eV/Å", "Converged where the force on every atom is smaller.", above=0)
 @options.count("--steps", 500, "At most so many for a frame.", least=0)
 @options.choice("--cell", ["fixed", "isotropic", "shape", "flexible"], "fixed",
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def command(
     frames: tuple[str, ...],
     model: str | None,
-    trust: bool,
+    use: bundles.ModelUse,
     fixed: tuple[int, ...],
     failed: str | None,
     max_failed: options.Limit,
@@ -67,7 +67,7 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.structures import relax
 
-    loaded = bundles.load(name, trust)
+    loaded = bundles.load(name, use)
     output = common.output or formats.beside(frames, "relaxed")
     failed_output = failed or references.failed_beside(output, frames)
     settings: RelaxSettings = {**how, "elements": known_elements(loaded)}
@@ -76,7 +76,7 @@ def command(
         settings={**how, "model": loaded.fingerprint, "fixed": fixed, "failed": failed_output},
         other_outputs=(failed_output,),
     )  # fmt: skip
-    job = runner.on_site(job, common, loaded.family)
+    job = runner.on_site(job, common, loaded.family, head=loaded.head)
     relaxation = relax.Relaxation(
         job=job,
         model=loaded,

@@ -44,7 +44,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @click.command("sample", cls=options.Command, short_help="Molecular dynamics of many walkers with a model")
 @options.frames
 @options.model
-@options.trust
+@bundles.model_use
 @options.choice("--ensemble", ["nve", "nvt", "npt", "nvst"], "nvt",
     "What is conserved; nvst: the cell changes its shape at constant volume.")  # fmt: skip
 @options.text("--temperature", "300", "K[:K][,K...]",
@@ -84,7 +84,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 def command(
     frames: tuple[str, ...],
     model: str | None,
-    trust: bool,
+    use: bundles.ModelUse,
     temperature: list[list[float]],
     steps: int,
     walkers: int | None,
@@ -131,7 +131,7 @@ def command(
     from psiflow_cli.stages.sample.request import Sampling
     from psiflow_cli.stages.sample.walkers import starts
 
-    loaded = bundles.load(name, trust)
+    loaded = bundles.load(name, use)
     bias, bias_files = read_plumed(plumed) if plumed else (None, {})
     scales = bundle.error_scales(loaded)
     hottest = max(max(pair) for pair in temperature)
@@ -173,7 +173,7 @@ def command(
         other_outputs=outputs.files,
         more_settings={**outputs.settings, **({"calibration": scales} if scales else {})},
     )  # fmt: skip
-    job = runner.on_site(job, common, loaded.family)
+    job = runner.on_site(job, common, loaded.family, head=loaded.head)
     runner.perform(
         job, common,
         plan=lambda workspace: {"walkers": len(starts(sampling, workspace)), "steps": steps},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from psiflow_cli.models.mace.export import EXPORTS, WHOLE_COMMITTEES, export
 from psiflow_cli.models.mace.features import features
+from psiflow_cli.models.mace.files import heads
 from psiflow_cli.models.mace.inference import calculator, predict, torchsim
 from psiflow_cli.models.mace.plan import epochs, named_files, notes, packages, plan, stage_two
 from psiflow_cli.models.mace.progress import progress
@@ -12,13 +13,14 @@ from psiflow_cli.models.mace.training import delivered, train
 SUMMARY = "MACE: higher-order equivariant message passing"
 REQUIRES = ("mace", "torch", "ase")
 FILES = (".model",)
+TRAINS_HEADS = True
 MAIN_SETTINGS = (
     *("model", "num_channels", "max_L", "max_ell", "correlation", "num_interactions", "r_max", "loss", "energy_weight"),
     *("forces_weight", "stress_weight", "batch_size", "lr", "max_num_epochs", "swa", "start_swa", "ema"),
 )
 
 __all__ = [
-    "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY", "WHOLE_COMMITTEES",
-    "calculator", "delivered", "epochs", "export", "features", "named_files", "notes", "packages", "plan",
+    "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY", "TRAINS_HEADS", "WHOLE_COMMITTEES",
+    "calculator", "delivered", "epochs", "export", "features", "heads", "named_files", "notes", "packages", "plan",
     "predict", "progress", "stage_two", "torchsim", "train",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BUG
 from psiflow_cli.models.mace import atomic_energies, mace_internals
-from psiflow_cli.models.mace.inference import describe, weights_file
+from psiflow_cli.models.mace.inference import describe, load, of_one_head, weights_file
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.process import scratch, subprocesses
 
@@ -70,21 +70,32 @@ def export(members: list[str], target: str, form: str, folder: str, context: Con
     """*worker*: see `protocols.Model.export`. Raises Fatal where the environment lacks what a form needs."""
     place = Path(folder)
     if target == "ase":
-        return str(_folder(members, place / "model"))
+        return str(_folder(members, place / "model", context))
     source = weights_file(members[0])
     if target == "lammps":
         return str(_lammps(source, form, place, context))
-    return str(shutil.copyfile(source, place / source.name))
+    return str(_of_one_head(source, place / source.name, context))
 
 
-def _folder(members: list[str], folder: Path) -> Path:
+def _of_one_head(source: Path, target: Path, context: Context) -> Path:
+    """The model file; of a model of several heads, a new one with the chosen head alone."""
+    model = load(source)
+    if len(mace_internals.heads(model)) == 1:
+        return Path(shutil.copyfile(source, target))
+    import torch
+
+    torch.save(of_one_head(model, context), target)
+    return target
+
+
+def _folder(members: list[str], folder: Path, context: Context) -> Path:
     """A script and the weights that it loads."""
     folder.mkdir()
     files = []
     for index, member in enumerate(members):
         source = weights_file(member)
         files.append(f"{source.stem}-{index}.model" if len(members) > 1 else source.name)
-        shutil.copyfile(source, folder / files[-1])
+        _of_one_head(source, folder / files[-1], context)
     dtype = describe(folder / files[0])["dtype"]
     title = f"A committee of {len(members)} models" if len(members) > 1 else "A model"
     rule = inspect.getsource(atomic_energies.add_in_float64)
@@ -99,9 +110,9 @@ def _lammps(source: Path, form: str, folder: Path, context: Context) -> Path:
         problem = "the format mliap needs cuequivariance in the worker's environment, and it is not there"
         raise Fatal(problem, "pip install cuequivariance cuequivariance-torch there, or choose --format libtorch")
     copy = folder / source.name
-    shutil.copyfile(source, copy)
+    _of_one_head(source, copy, context)
     argv = [sys.executable, "-m", "mace.cli.create_lammps_model", str(copy)]
-    argv += ["--format", form, "--dtype", describe(copy)["dtype"], *_head(copy)]
+    argv += ["--format", form, "--dtype", describe(copy)["dtype"]]
     log = Path(context["logs"]) / "create_lammps_model.log"
     with scratch.folder(context, "psiflow-export") as place:
         done = subprocesses.run(argv, log, cwd=place, seconds=context.get("walltime"), cpus=context.get("cpus"))
@@ -110,11 +121,3 @@ def _lammps(source: Path, form: str, folder: Path, context: Context) -> Path:
         lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
         raise Fatal(f"mace_create_lammps_model: {lines[-1]}", f"its log: {log}", BUG)
     return exported
-
-
-def _head(path: Path) -> list[str]:
-    """The head that MACE's calculator takes when none is named, where there are several to choose from."""
-    from mace.calculators import MACECalculator
-
-    head = mace_internals.chosen_head(MACECalculator(model_paths=str(path), device="cpu"))
-    return [] if head is None else ["--head", head]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from psiflow_cli.errors import NO_INPUT
+from psiflow_cli.errors import NO_INPUT, USAGE
 from psiflow_cli.models.mace import atomic_energies, mace_internals
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import batches, hardware
@@ -36,7 +36,8 @@ def calculator(member: str, context: Context) -> MACECalculator:
     hardware.set_threads(context)
     device = hardware.device(context)
     model = computing(load(weights_file(member), device), context)
-    return MACECalculator(models=[model], device=device, default_dtype=mace_internals.native_dtype(model))
+    head = chosen_head(model, context.get("head"))
+    return MACECalculator(models=[model], device=device, default_dtype=mace_internals.native_dtype(model), head=head)
 
 
 def describe(path: str | Path) -> ModelFacts:
@@ -62,6 +63,26 @@ def computing(model: torch.nn.Module, context: Context) -> torch.nn.Module:
     return model if dtype == native else model.to(getattr(torch, dtype))
 
 
+def chosen_head(model: torch.nn.Module, wanted: str | None) -> str:
+    """The head that is wanted, or the only one.
+
+    Raises Fatal where there is none of this name, or several to choose from: MACE's calculator takes another instead.
+    """
+    known = mace_internals.heads(model)
+    if wanted is None and len(known) == 1:
+        return known[0]
+    if wanted in known:
+        return str(wanted)
+    problem = f"--head {wanted}: the model has no such head" if wanted else f"the model has {len(known)} heads"
+    raise Fatal(f"{problem}: {', '.join(known)}", "choose one of them with --head", USAGE)
+
+
+def of_one_head(model: torch.nn.Module, context: Context) -> torch.nn.Module:
+    """*worker*: the model with the chosen head alone, for programs that take the first one."""
+    head = chosen_head(model, context.get("head"))
+    return model if len(mace_internals.heads(model)) == 1 else mace_internals.of_one_head(model, head)
+
+
 def predict(frames: list[Frame], members: list[str], context: Context) -> list[list[PredictionResult]]:
     """*worker*: for each member, a prediction or a failure for each frame; see `batches.predict`."""
     return batches.predict(frames, [loaded(member, context) for member in members], context)
@@ -79,15 +100,12 @@ def loaded(member: str, context: Context) -> batches.Model:
 
 
 def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
-    """*worker*: see `protocols.Batches`. Raises Fatal for a model with several heads: the interface takes the first."""
+    """*worker*: see `protocols.Batches`. Of several heads the interface would take the first, so it gets only one."""
     import torch
 
     hardware.set_threads(context)
     device = hardware.device(context)
-    model = computing(load(weights_file(member), device), context)
+    model = computing(of_one_head(load(weights_file(member), device), context), context)
     dtype = getattr(torch, mace_internals.native_dtype(model))
-    heads = mace_internals.heads(model)
-    if len(heads) > 1:
-        raise Fatal(f"this MACE model has {len(heads)} heads, and torch-sim would take the first", "--engine ase")
     interface = mace_internals.torchsim_interface()
     return interface(model, device=torch.device(device), dtype=dtype, compute_forces=True, compute_stress=stress)

@@ -14,11 +14,14 @@ from psiflow_cli.worker.structures.training_frames import training_frames
 _LABELS = ("energy", "stress")
 
 
-def relabel(source: Path, target: Path) -> int:
-    """Copy extended XYZ, less isolated atoms, with labels renamed to `REF_*`; returns the number of frames."""
+def relabel(source: Path, target: Path, head: str | None = None) -> int:
+    """Copy extended XYZ, less isolated atoms, with labels renamed to `REF_*`; returns the number of frames.
+
+    `head`: those of this head only.
+    """
     count = 0
     with source.open(encoding="utf-8") as lines, atomic_file.writing(target) as output:
-        for words, atoms in training_frames(lines):
+        for words, atoms in training_frames(lines, head):
             output.write(f"{len(atoms)}\n{' '.join(map(_renamed, words))}\n{''.join(atoms)}".encode())
             count += 1
     return count

@@ -43,13 +43,18 @@ def description(model: torch.nn.Module) -> ModelFacts:
     installed.require_attributes(_PACKAGE, _READER, model, type(model).__name__, MaceModel.__annotations__)
     mace = cast("MaceModel", model)
     elements = [chemical_symbols[int(z)] for z in mace.atomic_numbers]
-    energies = mace.atomic_energies_fn.atomic_energies.reshape(-1, len(elements))[-1]
-    return {
+    rows = mace.atomic_energies_fn.atomic_energies.reshape(-1, len(elements)).tolist()
+    energies = [dict(zip(elements, row, strict=True)) for row in rows]
+    facts: ModelFacts = {
         "elements": elements,
         "cutoff": float(mace.r_max),
         "dtype": native_dtype(model),
-        "atomic_energies": dict(zip(elements, energies.tolist(), strict=True)),
+        "atomic_energies": energies[-1],
+        "heads": heads(model),
     }
+    if len(energies) > 1:
+        facts["head_energies"] = dict(zip(facts["heads"], energies, strict=True))
+    return facts
 
 
 def native_dtype(model: torch.nn.Module) -> str:
@@ -95,10 +100,19 @@ def elements_of(calculator: MACECalculator) -> frozenset[str]:
     return frozenset(chemical_symbols[int(z)] for z in calculator.z_table.zs)
 
 
-def chosen_head(calculator: MACECalculator) -> str | None:
-    """The head that a calculator takes when none is named, where it has several; seen in mace-torch 0.3.16."""
-    installed.require_attributes(_PACKAGE, _READER, calculator, "MACECalculator", _CALCULATOR)
-    return str(calculator.head) if len(calculator.available_heads) > 1 else None
+def of_one_head(model: torch.nn.Module, head: str) -> torch.nn.Module:
+    """The model with this head of several alone; seen in mace-torch 0.3.16."""
+    installed.require(_PACKAGE, _READER, {"mace.tools.scripts_utils": ("remove_pt_head",)})
+    from mace.tools import scripts_utils, torch_tools
+
+    device = next(model.parameters()).device
+    energies = cast("MaceModel", model).atomic_energies_fn.atomic_energies
+    row = energies.reshape(len(heads(model)), -1)[heads(model).index(head)]
+    with torch_tools.default_dtype(native_dtype(model)):  # otherwise the new model is made in torch's own
+        single = scripts_utils.remove_pt_head(model, head).to(device)
+    block = cast("MaceModel", single).atomic_energies_fn
+    block.atomic_energies = row.reshape(block.atomic_energies.shape).clone()  # in float64, whatever it computes in
+    return single
 
 
 def forward(frames: list[Frame], calculator: MACECalculator) -> list[PredictionResult]:
@@ -155,6 +169,7 @@ class LogEntry(TypedDict, total=False):
     loss: float
     lr: float  # this and the next are psiflow's: MACE keeps them to itself
     stage: int
+    head: str  # of the validation set: there is a line for each
 
 
 def errors(entry: LogEntry) -> Epoch:

@@ -66,12 +66,14 @@ _DATA = "give the training frames as arguments"
 _DIRECTORY = "psiflow chooses it; say where the model goes with -o"
 _KEYS = "use --keys to say how the labels are named in the frames"
 _RESUME = "psiflow keeps checkpoints and goes on from them by itself"
-_START = "use --init FILE"
 OWNED = {
     "E0s": "use --e0s",
     "statistics_file": "use --e0s for the atomic energies; MACE computes the rest",
     "train_file": _DATA,
-    "heads": f"psiflow trains one head; {_DATA}",
+    "heads": "give every frame its head=NAME in the extended XYZ, the isolated atoms too",
+    "foundation_model": "use --init FILE --trust; a named model has to be downloaded first",
+    "foundation_head": "use --head",
+    "foundation_model_kwargs": "use --init FILE",
     "valid_file": "use --valid FILE",
     "valid_fraction": "use --valid FRACTION",
     "test_file": "use psiflow evaluate on the test frames",
@@ -85,10 +87,9 @@ OWNED = {
     **dict.fromkeys(("name", "work_dir", "model_dir", "log_dir", "checkpoints_dir", "results_dir"), _DIRECTORY),
     **dict.fromkeys(("energy_key", "forces_key", "stress_key", "virials_key", "head_key"), _KEYS),
     **dict.fromkeys(("restart_latest", "save_all_checkpoints", "keep_checkpoints"), _RESUME),
-    **dict.fromkeys(("foundation_model", "foundation_model_kwargs"), _START),
 }
 """Options that psiflow fills in itself, and what to use instead."""
-_REPLAY = "psiflow trains one head, without replay of the data of a foundation model"
+_REPLAY = "psiflow does not train with MACE's replay; what its own bundles were trained on is replayed in one head"
 OTHER_LABELS = "psiflow gives MACE energies, forces and stresses only: use mace_run_train"
 UNUSED = {
     **dict.fromkeys(
@@ -119,8 +120,6 @@ NEVER = {
 """Values that need other labels than energies, forces and stresses."""
 REPLAYED = ("mp", "matpes_pbe", "matpes_r2scan", "omat")
 """Values of `pt_train_file` that are no files: MACE downloads these."""
-STARTS = ("foundation_head", "foundation_model_readout", "foundation_model_elements", "foundation_filter_elements")
-"""Options that have no effect unless the training starts from a model."""
 PACKAGES = {
     "wandb": "wandb", "enable_cueq": "cuequivariance_torch", "only_cueq": "cuequivariance_torch",
     "enable_oeq": "openequivariance", "les_arguments": "les",

@@ -10,7 +10,7 @@ from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData, BadSettings, Refusal, nearest
 from psiflow_cli.models.mace import options as known
 from psiflow_cli.models.mace.options import KINDS, OWNED, Value
-from psiflow_cli.models.mace.tuning import contradictions, tuned
+from psiflow_cli.models.mace.tuning import contradictions, fine_tuning_refusals, tuned
 from psiflow_cli.worker.training import several_gpus
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ def plan(config: Config, options: dict[str, str], summary: TrainingData) -> Conf
     refusals: list[Refusal] = []
     file = {key: value for key, value in config.items() if key not in options}
     chosen: Config = {**_chosen(file, _checked, refusals), **_chosen(options, _parsed, refusals)}
-    refusals += _without_effect(chosen, summary)
+    refusals += [*_without_effect(chosen, summary), *fine_tuning_refusals(chosen, summary)]
     if "init" in summary:
         refusals += contradictions(chosen, summary["init"])
     if refusals:
         raise BadSettings(refusals)
-    full: Config = {**({} if summary.get("as_given") else _defaults(summary, chosen)), **chosen, "E0s": _e0s(summary)}
+    full: Config = {**({} if summary.get("as_given") else _defaults(summary, chosen)), **chosen, **_energies(summary)}
     if "init" in summary:
         full = tuned(full, chosen, summary["init"], as_given=bool(summary.get("as_given")))
     if "hidden_irreps" in chosen:  # MACE would overrule it by these two
@@ -62,13 +62,6 @@ def _without_effect(chosen: Config, summary: TrainingData) -> list[Refusal]:
     for key, values in known.NEVER.items():
         if chosen.get(key) in values:
             refusals.append(Refusal(key, f"{key}: {chosen[key]} needs other labels", known.OTHER_LABELS))
-    for key in known.STARTS if "init" not in summary else ():
-        if key in chosen:
-            refusals.append(
-                Refusal(
-                    key, f"{key}: would have no effect without a model to start from", "give --init, or leave it out"
-                )
-            )
     if chosen.get("loss") == "virials" and _some_stress(summary):
         problem = "loss: virials counts nothing but virials, and psiflow gives MACE their stress, -virial/volume"
         refusals.append(Refusal("loss", problem, "use loss: stress, which trains on the same numbers"))
@@ -116,6 +109,10 @@ def notes(config: Config, summary: TrainingData) -> list[str]:
     """What works, but may not be meant: labels that are left out of the loss without a word."""
     gpus, valid = summary.get("gpus", 1), summary["valid_frames"]
     notes = several_gpus.notes(gpus, config.get("batch_size"), config.get("lr"))
+    if summary.get("init") == {} and not summary.get("as_given"):
+        numbers = [(key, config.get(key)) for key in ("lr", "ema_decay", "clip_grad", "lora_rank", "freeze")]
+        how = ", ".join(f"{key} {value:g}" for key, value in numbers if isinstance(value, (int, float)))
+        notes.append(f"fine-tuning of a model file, by default as MACE's guide advises: {how}")
     if valid % gpus:
         notes.append(f"MACE validates on {valid - valid % gpus} of {valid} frames: as many on each GPU")
     loss = config.get("loss", "weighted")  # MACE's own default
@@ -172,11 +169,19 @@ def _defaults(summary: TrainingData, chosen: Config) -> Config:
     return defaults
 
 
-def _e0s(summary: TrainingData) -> str:
-    """The atomic energies as MACE reads them, a dict's text by atomic number, or `average`."""
-    e0s = summary["e0s"]
+def _energies(summary: TrainingData) -> Config:
+    """Energies of isolated atoms, and the heads that have some of their own."""
+    energies: Config = {"foundation_head": summary["head"]} if "head" in summary else {}
+    if "heads" in summary:  # their files are filled in where the training runs
+        heads = {name: {"E0s": _e0s(summary, e0s)} for name, e0s in summary["heads"].items()}
+        return {**energies, "heads": str(heads)}
+    return {**energies, "E0s": _e0s(summary, summary["e0s"])}
+
+
+def _e0s(summary: TrainingData, e0s: dict[str, float] | str) -> str:
+    """The atomic energies as MACE reads them, a dict's text by atomic number, or the name of a way."""
     if isinstance(e0s, str):
-        return {"average": "average", "init": "foundation"}[e0s]
+        return {"init": "foundation"}.get(e0s, e0s)
     energies = {_number(key): float(value) for key, value in e0s.items()}
     missing = [symbol for symbol in summary["elements"] if _number(symbol) not in energies]
     if missing:

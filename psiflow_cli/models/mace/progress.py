@@ -21,6 +21,9 @@ class _Reader:
     file: GrowingFile
     epochs: dict[int, Epoch] = field(default_factory=dict)
     losses: list[float] = field(default_factory=list)
+    epoch: int | None = None
+    heads: dict[str | None, Epoch] = field(default_factory=dict)
+    """What was measured of each head in this epoch."""
 
     def read(self) -> None:
         for entry in self.file.new():
@@ -34,15 +37,26 @@ class _Reader:
         if epoch is not None:
             mean = sum(self.losses) / len(self.losses) if self.losses else None
             # An epoch that a killed trainer finished but could not save comes twice; the last one counts.
-            self.epochs[epoch] = {"epoch": epoch, "loss": mean, **_pace(entry)}
+            if epoch != self.epoch or entry.get("head") in self.heads:
+                self.epoch, self.heads = epoch, {}
+            loss = mean if mean is not None or epoch not in self.epochs else self.epochs[epoch]["loss"]
+            self.epochs[epoch] = {"epoch": epoch, "loss": loss, **_pace(entry)}
             if entry.get("mode") == "eval":
-                self.epochs[epoch] |= {"valid_loss": float(entry["loss"])} | errors(entry)
+                self.heads[entry.get("head")] = {"valid_loss": float(entry["loss"])} | errors(entry)
+                self.epochs[epoch] |= _mean([*self.heads.values()])
         self.losses.clear()  # also where a trainer starts (no epoch): what it had begun before is not counted
 
 
 def _pace(entry: LogEntry) -> Epoch:
     pace: Epoch = {"lr": entry["lr"]} if "lr" in entry else {}
     return {**pace, "stage": entry["stage"]} if "stage" in entry else pace
+
+
+def _mean(measured: list[Epoch]) -> Epoch:
+    """The mean over the heads of what was measured of them all."""
+    values = [cast("dict[str, float]", each) for each in measured]
+    common = [key for key in values[0] if all(key in each for each in values)]
+    return cast("Epoch", {key: sum(each[key] for each in values) / len(values) for key in common})
 
 
 _readers: dict[Path, _Reader] = {}

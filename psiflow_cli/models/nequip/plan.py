@@ -87,6 +87,10 @@ def _fill(planned: Config, summary: TrainingData, as_given: bool) -> None:
 def _e0s(summary: TrainingData) -> object:
     """The atomic energies by symbol, `average`, or `init` for those of the model to start from."""
     e0s = summary["e0s"]
+    if e0s == "estimated":
+        raise UsageError("--e0s estimated: NequIP's trainer does not estimate them", "give the energies, or init")
+    if e0s == "init" and "init" not in summary:
+        raise UsageError("--e0s init: there is no model to start from", "name it with --init")
     if isinstance(e0s, str):
         return e0s
     energies = {_symbol(key): float(value) for key, value in e0s.items()}

@@ -30,7 +30,8 @@ def models(model: ModelWeights, context: Context, stress: bool) -> list[ModelInt
     weights.check(model.get("weights", {}))
     family = model["family"]
     thread = threading.get_ident()  # an interface keeps the last batch's arrays
-    key = (thread, family, *model["members"], str(context.get("device")), str(context.get("dtype")), stress)
+    how = (str(context.get(name)) for name in ("device", "dtype", "head"))
+    key = (thread, family, *model["members"], *how, stress)
     if key not in _loaded:
         for other in [each for each in list(_loaded) if each[0] == thread]:
             del _loaded[other]  # two models may not fit on one GPU

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from psiflow_cli.extxyz.structure import projected
 from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Places
 from psiflow_cli.stages.check.sample import Sample
+from psiflow_cli.stages.train.data_checks import head_of
 
 _ENERGY = 1e-5
 """eV per atom: labels of one structure that are further apart are not one method's rounding."""
@@ -22,6 +23,7 @@ class Copies:
         self._energies = array("d")
         self._forces = array("f")
         self._natoms = array("I")
+        self._heads, self._head = array("I"), dict[str, int]()
 
     def see(self, sample: Sample) -> None:
         # what isolated atoms' labels say of each other is found elsewhere
@@ -31,12 +33,13 @@ class Copies:
             projected(sample.frame, sample.forces) if labelled and sample.forces is not None else math.nan
         )
         self._natoms.append(sample.natoms)
+        self._heads.append(self._head.setdefault(head_of(sample.frame), len(self._head)))
 
     def report(self, findings: Findings, firsts: Sequence[int], places: Places) -> None:
         """Compare each frame with the first of the same structure, whose number `firsts` has for each."""
         alike, unlike = array("I"), array("I")
         for index, first in enumerate(firsts):
-            if first != index:
+            if first != index and self._heads[first] == self._heads[index]:  # each head has its own labels
                 (unlike if self._differ(first, index) else alike).append(index)
         for severity, copies, more, hint in (
             (ERROR, unlike, ", with other labels", "keep those of one method, and of one charge and multiplicity"),

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from statistics import median
 
 from psiflow_cli.stages.check import methods
-from psiflow_cli.stages.check.findings import ERROR, OUTLIER_HINT, WARNING, Findings, Places
+from psiflow_cli.stages.check.findings import ERROR, OUTLIER_HINT, WARNING, Findings, Places, SomePlaces
 from psiflow_cli.stages.check.sample import Sample
 
 _OUTLIER_Z = 10.0
@@ -24,6 +24,7 @@ _FEWEST = 10
 _MOST_SHARE = 0.05  # more than this share is another kind of frame, and no outlier
 
 Composition = tuple[tuple[str, int], ...]
+Somewhere = Places | SomePlaces
 
 
 class Energies:
@@ -44,12 +45,12 @@ class Energies:
         self._energies.append(math.nan if left_out else sample.energy or 0.0)
         self._forces.append(max((math.hypot(*row) for row in sample.forces or ()), default=0.0))
 
-    def report(self, findings: Findings, places: Places, atoms: Mapping[str, float]) -> None:
+    def report(self, findings: Findings, places: Somewhere, atoms: Mapping[str, float]) -> None:
         """Say what stands out; `atoms` are the energies of isolated atoms (eV)."""
         self._outliers(findings, places)
         self._bound(findings, places, atoms)
 
-    def _bound(self, findings: Findings, places: Places, atoms: Mapping[str, float]) -> None:
+    def _bound(self, findings: Findings, places: Somewhere, atoms: Mapping[str, float]) -> None:
         """Compare with the atoms: error where no frame of a composition can belong to them, else a warning."""
         kinds = [composition for composition, _ in self._compositions]
         above = self._above([_of_atoms(kind, atoms) for kind in kinds], [_natoms(kind) for kind in kinds])
@@ -60,7 +61,7 @@ class Energies:
             self._far_from_atoms(above, WARNING, findings, places, atoms)
 
     def _far_from_atoms(
-        self, above: Sequence[float], severity: str, findings: Findings, places: Places, atoms: Mapping[str, float]
+        self, above: Sequence[float], severity: str, findings: Findings, places: Somewhere, atoms: Mapping[str, float]
     ) -> bool:
         """Say and return whether frames are further from the free atoms than any method puts them."""
         (low, high), share = (_BOUND_ERROR, 1.0) if severity == ERROR else (_BOUND_WARNING, 0.5)
@@ -94,7 +95,7 @@ class Energies:
         every = zip(self._kinds, self._energies, strict=True)
         return array("d", ((energy - of_kind[kind]) / sizes[kind] for kind, energy in every))
 
-    def _outliers(self, findings: Findings, places: Places) -> None:
+    def _outliers(self, findings: Findings, places: Somewhere) -> None:
         kinds = [composition for composition, _ in self._compositions]
         sizes = [_natoms(kind) for kind in kinds]
         count = sum(1 for _ in _known(self._energies))
@@ -128,7 +129,9 @@ class Energies:
                 sums[self._kinds[index]] += self._energies[index]
         return list(zip(counts, sums, strict=True))
 
-    def _two_groups(self, findings: Findings, places: Places, rest: Sequence[float], least: float = _APART_EV) -> bool:
+    def _two_groups(
+        self, findings: Findings, places: Somewhere, rest: Sequence[float], least: float = _APART_EV
+    ) -> bool:
         """Say and return whether the energies less those of the elements fall into two groups far from each other."""
         states = [state for _, state in self._compositions]
         usual = Counter(states[self._kinds[index]] for index in _known(rest)).most_common(1)

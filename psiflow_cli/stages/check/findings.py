@@ -66,6 +66,17 @@ class Places:
         return len(self._lines)
 
 
+@dataclass
+class SomePlaces:
+    """Where some of the frames are."""
+
+    places: Places
+    numbers: array[int] = field(default_factory=lambda: array("I"))
+
+    def __getitem__(self, index: int) -> Where:
+        return self.places[self.numbers[index]]
+
+
 @dataclass(kw_only=True)
 class Tally:
     """Frames that have something in common."""
@@ -107,6 +118,12 @@ class Findings:
     def add(self, severity: str, check: str, what: str, hint: str = "", key: str = "") -> Finding:
         """The finding of this severity, check and key, with the text of the first call."""
         return self._by_key.setdefault((severity, check, key), Finding(severity, check, what, hint))
+
+    def take(self, others: Findings, about: str) -> None:
+        """What was found of some of the frames, with their name, if they have one, before it."""
+        for (severity, check, key), finding in others._by_key.items():
+            finding.what = f"{about}: {finding.what}" if about else finding.what
+            self._by_key.setdefault((severity, check, f"{about} {key}".strip()), finding)
 
     def listed(self) -> list[Finding]:
         """Errors, then warnings, each in the order in which they were found."""

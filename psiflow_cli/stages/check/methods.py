@@ -42,7 +42,7 @@ class Methods:
         labelled = sample.energy is not None and not sample.isolated
         self._energies.append((sample.energy or 0.0) / sample.natoms if labelled else math.nan)
         info = sample.frame.info
-        about = (str(info.get(key, "")) for key in ("config_type", "charge", "multiplicity"))
+        about = (str(info.get(key, "")) for key in ("config_type", "head", "charge", "multiplicity"))
         name = (*sorted(sample.frame.symbols), *sample.frame.periodic, *about)
         known = name in self._names or len(self._names) < _MOST
         self._kinds.append(self._names.setdefault(name, len(self._names) + 1) if known else 0)

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 
 from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Tally, Where
 from psiflow_cli.stages.check.sample import Keys, Sample
-from psiflow_cli.stages.train.data_checks import Levels
+from psiflow_cli.stages.train.data_checks import Levels, head_of
 from psiflow_cli.stages.train.e0s import SAME_ENERGY_EV, is_ion
 
 _MOST_TYPES = 1000
@@ -21,12 +21,14 @@ class Origin:
     def __init__(self, keys: Keys) -> None:
         self.config_types: Counter[str] = Counter()
         self.elements: set[str] = set()
-        self.atoms: dict[str, float] = {}  # energies (eV) of isolated atoms
+        self._atoms: defaultdict[str, dict[str, float]] = defaultdict(dict)  # energies (eV) of isolated atoms, by head
         self._levels = Levels(keys)
+        self._heads: Counter[str] = Counter()
         self._by_level: defaultdict[str, Tally] = defaultdict(Tally)
         self._methods: defaultdict[str, defaultdict[str, Tally]] = defaultdict(lambda: defaultdict(Tally))
         """Frames by the values of keys that may name a method."""
-        self._ions: dict[tuple[str, float], Where] = {}  # where each element and energy (eV) was seen first
+        self._ions: dict[tuple[str, str, float], Where] = {}
+        """Where each head, element and energy (eV) was seen first."""
         self._crystals: set[str] = set()  # elements of one-atom frames that are periodic
         self._contradictions = Tally()
         self._contradiction = ""
@@ -42,6 +44,7 @@ class Origin:
         if sample.natoms == 1:
             self._crystals.update(sample.frame.symbols)
         self._levels.see(sample.frame)
+        self._heads[head_of(sample.frame)] += 1
         info = sample.frame.info
         self._by_level[f"{info.get('psiflow_reference', '')} {info.get('head', '')}"].see(sample.where)
         for key in _METHODS & info.keys():
@@ -50,32 +53,49 @@ class Origin:
                 values[str(info[key])].see(sample.where)
 
     def _atom(self, sample: Sample) -> None:
-        element = sample.frame.symbols[0]
+        head, element = head_of(sample.frame), sample.frame.symbols[0]
         if sample.energy is None:
-            self.atoms.setdefault(element, math.nan)
+            self._atoms[head].setdefault(element, math.nan)
         elif is_ion(sample.frame):
-            self._ions.setdefault((element, sample.energy), sample.where)
+            self._ions.setdefault((head, element, sample.energy), sample.where)
         else:
-            self._note(element, sample.energy, sample.where)
+            self._note(head, element, sample.energy, sample.where)
 
-    def _note(self, element: str, energy: float, place: Where) -> None:
-        earlier = self.atoms.get(element, math.nan)
+    @property
+    def heads(self) -> list[str]:
+        """The methods that frames say they are of, where there are several."""
+        return sorted(self._levels.heads) if len(self._levels.heads) > 1 else []
+
+    def atoms(self, head: str) -> dict[str, float]:
+        """Energies (eV) of the isolated atoms that go with the frames of a head."""
+        if self.heads and head:
+            return self._atoms[head]
+        return {element: energy for atoms in self._atoms.values() for element, energy in atoms.items()}
+
+    def _note(self, head: str, element: str, energy: float, place: Where) -> None:
+        earlier = self._atoms[head].get(element, math.nan)
         if math.isnan(earlier):
-            self.atoms[element] = energy
+            self._atoms[head][element] = energy
         elif abs(earlier - energy) > SAME_ENERGY_EV:
             self._contradiction = f"an isolated {element} atom at {energy} eV, but an earlier one at {earlier} eV"
             self._contradictions.see(place)
 
     def _take_ions(self) -> None:
         """Take ions for the atoms of elements that have no neutral one."""
-        neutral = {element for element, energy in self.atoms.items() if not math.isnan(energy)}
-        for (element, energy), place in self._ions.items():
-            if element not in neutral:
-                self._note(element, energy, place)
+        neutral = {(head, e) for head, atoms in self._atoms.items() for e, energy in atoms.items() if energy == energy}
+        for (head, element, energy), place in self._ions.items():
+            if (head, element) not in neutral:
+                self._note(head, element, energy, place)
 
     def report(self, findings: Findings) -> None:
         self._take_ions()
-        for what in self._levels.check(mixed=True):
+        on_purpose = bool(self.heads) and not self._levels.headless
+        if on_purpose:
+            counts = Counter({head: self._heads[head] for head in self.heads})
+            what = f"frames of {len(counts)} heads: {', '.join(f'{head} {count}' for head, count in counts.items())}"
+            hint = "MACE trains a head for each method; for the other families, keep the frames of one"
+            findings.add(WARNING, "heads", what, hint)
+        for what in self._levels.check(mixed=True, apart=on_purpose):
             rare = min(self._by_level.values(), key=lambda tally: tally.count)
             hint = "train on one of them; psiflow label --from takes over what it labelled"
             what = what.partition(": frame ")[2].partition(": ")[2]
@@ -89,9 +109,14 @@ class Origin:
         if self._contradictions.count:
             finding = findings.add(ERROR, "isolated-atoms", self._contradiction, "keep one per element")
             finding.concerns(self._contradictions.count, self._contradictions.places)
-        missing = sorted(self.elements - self.atoms.keys())
+        for head in self.heads if on_purpose else [""]:
+            self._missing(findings, head)
+
+    def _missing(self, findings: Findings, head: str) -> None:
+        missing = sorted(self.elements - self.atoms(head).keys())
         if missing:
+            what = f"no isolated atom of {', '.join(missing)}{f' of head={head}' if head else ''}"
             hint = "psiflow atomic-energies computes them; --e0s gives them to train"
             if self._crystals.intersection(missing):
                 hint = f"periodic one-atom frames are crystals unless config_type=IsolatedAtom; {hint}"
-            findings.add(WARNING, "isolated-atoms", f"no isolated atom of {', '.join(missing)}", hint, "missing")
+            findings.add(WARNING, "isolated-atoms", what, hint, f"missing {head}")

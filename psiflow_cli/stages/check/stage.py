@@ -13,7 +13,7 @@ from psiflow_cli.errors import BadData
 from psiflow_cli.stages.check import contacts, stresses
 from psiflow_cli.stages.check.copies import Copies
 from psiflow_cli.stages.check.energies import Energies
-from psiflow_cli.stages.check.findings import ERROR, WARNING, FindingFacts, Findings, Places
+from psiflow_cli.stages.check.findings import ERROR, WARNING, FindingFacts, Findings, Places, SomePlaces
 from psiflow_cli.stages.check.forces import Forces
 from psiflow_cli.stages.check.methods import Methods
 from psiflow_cli.stages.check.names import Names
@@ -25,6 +25,7 @@ from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.structures import Structures
 from psiflow_cli.stages.core.workspace import Job, Workspace
+from psiflow_cli.stages.train.data_checks import head_of
 from psiflow_cli.worker.failures import MACHINE_FAILURES
 
 if TYPE_CHECKING:
@@ -73,13 +74,15 @@ class Readable(Workspace):
 
 
 class Reading:
-    """All that can be said of frames from reading them once, in constant memory and 98 bytes a frame."""
+    """All that can be said of frames from reading them once, in constant memory and 106 bytes a frame."""
 
     def __init__(self, keys: Keys, elements: tuple[str, ...] = ()) -> None:
         self._keys = keys
         self.findings, self.places = Findings(), Places()
         self.origin, self.stresses = Origin(keys), stresses.Labelled(elements)
-        self._copies, self._energies, self._methods = Copies(), Energies(), Methods()
+        self._copies, self._methods = Copies(), Methods()
+        self._energies: defaultdict[str, Energies] = defaultdict(Energies)  # of each head, which is a method of its own
+        self._of_head: defaultdict[str, SomePlaces] = defaultdict(lambda: SomePlaces(self.places))
         self._structures = Structures()
         self._others = (Names(keys), Forces(), self.origin)
         # files come from different programs: each is asked what units it has
@@ -90,8 +93,11 @@ class Reading:
         self.places.note(sample.where)
         self._structures.add(frame)
         self._units[sample.where.file].see(sample)
-        for check in (*self._others, self._copies, self._energies, self._methods, self.stresses):
+        for check in (*self._others, self._copies, self._methods, self.stresses):
             check.see(sample)
+        head = head_of(frame)
+        self._of_head[head].numbers.append(len(self.places) - 1)
+        self._energies[head].see(sample)
 
     def report(self) -> None:
         """Say what was found."""
@@ -101,7 +107,10 @@ class Reading:
         for units in self._units.values():
             units.report(self.findings, mixed)
         self._copies.report(self.findings, self._structures.firsts(), self.places)
-        self._energies.report(self.findings, self.places, self.origin.atoms)
+        for head, energies in self._energies.items():
+            found = Findings()
+            energies.report(found, self._of_head[head], self.origin.atoms(head))
+            self.findings.take(found, f"head={head}" if self.origin.heads else "")
 
 
 def run(checking: Checking, workspace: Readable) -> Summary:

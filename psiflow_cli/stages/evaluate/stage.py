@@ -56,6 +56,8 @@ class _Labels:
     labelled: int = 0
     with_forces: int = 0  # without isolated atoms
     unused_stress: int = 0
+    head: str | None = None  # that predicts
+    of_others: int = 0  # frames that are labelled by another one
 
     def see(self, frame: extxyz.Frame) -> None:
         """Check the labels of one frame. Raises BadData."""
@@ -66,18 +68,21 @@ class _Labels:
             self.unlabelled = near_names.hint(frame, self.keys)
         self.with_forces += label["forces"] is not None and not is_isolated_atom(frame)
         self.unused_stress += extxyz.unused_stress(frame, self.keys)
+        self.of_others += self.head is not None and str(frame.info.get("head", self.head)) != self.head
 
     def say(self) -> None:
         """Say what is not compared."""
         if self.unlabelled and not self.labelled:
             note(f"no frame has labels to compare with; {self.unlabelled}")
+        if self.of_others:
+            note(f"{self.of_others} frames have another head than {self.head}: their labels are another method's")
         if self.unused_stress:
             note(extxyz.unused_stress_note(self.unused_stress))
 
 
 def survey(evaluation: Evaluation, workspace: Workspace) -> tuple[Survey, Results, IdSet]:
     """Check every frame and its labels, and find out what is still to be computed."""
-    labels = _Labels(evaluation.keys)
+    labels = _Labels(evaluation.keys, head=evaluation.model.head)
     seen = Survey(workspace.frames(), (), labels.see)
     labels.say()
     check_elements(seen, evaluation.model, evaluation.job)

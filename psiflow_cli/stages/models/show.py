@@ -94,6 +94,7 @@ def as_text(report: ModelReport) -> str:
         "trainer": report.get("trainer", "?"),
         "training": _training(report),
         "members": _members(report),
+        **({"heads": ", ".join(report["heads"])} if len(report.get("heads", [])) > 1 else {}),
         "elements": ", ".join(report["elements"]),
         "cut-off": f"{report.get('cutoff', 0):g} Å",
         "precision": report.get("dtype", "?"),
@@ -131,11 +132,11 @@ def _scale(found: CalibratedQuantity, unit: str) -> str:
 
 
 def _members(report: ModelReport) -> str:
-    how = ", each with its own sample of the data" if report.get("bootstrap") else ""
+    how = ", with samples of the data of their own" if report.get("bootstrap") else ""
     first = report.get("seed", 0)
-    last = first + report["members"] - 1
-    seeds = f"seed {first}" if first == last else f"seeds {first} to {last}"
-    return f"{report['members']} ({seeds}{how})"
+    # before they were recorded, they were consecutive
+    seeds = report.get("seeds") or list(range(first, first + report["members"]))
+    return f"{report['members']} (seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}{how})"
 
 
 def error_lines(members: list[MemberErrors]) -> list[str]:

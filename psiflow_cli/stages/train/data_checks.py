@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from psiflow_cli import extxyz
@@ -22,34 +22,58 @@ class Levels:
 
     keys: Mapping[str, str] | None
     """Where the user says that the labels are: the fingerprint speaks of those that psiflow writes."""
-    first: dict[str, str] = field(default_factory=dict)
+    first: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Where each method was seen first, in each head."""
     heads: dict[str, str] = field(default_factory=dict)
     """Where each value of `head` was seen first, by which MACE tells methods apart in one file."""
+    headless: str = ""  # where a frame without a head was seen first
 
     def see(self, frame: Frame) -> None:
         """Note the method of one frame."""
         method = frame.info.get("psiflow_reference")
         if method is not None and (self.keys or {}).get("energy", "energy") == "energy":
             code = frame.info.get("psiflow_code", "")
-            self.first.setdefault(f"{method}{f' ({code})' if code else ''}", frame.where)
-        if "head" in frame.info:
-            self.heads.setdefault(str(frame.info["head"]), frame.where)
+            self.first.setdefault((head_of(frame), f"{method}{f' ({code})' if code else ''}"), frame.where)
+        if head := head_of(frame):
+            self.heads.setdefault(head, frame.where)
+        else:
+            self.headless = self.headless or frame.where
 
-    def check(self, mixed: bool) -> list[str]:
-        """Raise BadData for labels of more than one method, or with `mixed` only note them."""
-        methods = {name.partition(" ")[0]: name for name in reversed(self.first)}
-        notes = []
-        for key, names, where in (
-            ("psiflow_reference", list(reversed(methods.values())), self.first),
-            ("head", list(self.heads), self.heads),
-        ):
-            if len(names) > 1:
-                here, there = names[:2]
-                what = f"labelled by another method: {key}={there}, but {key}={here} in {where[here]}"
-                notes.append(f"{where[there]}: {what}")
+    def check(self, mixed: bool, apart: bool = False) -> list[str]:
+        """Raise BadData for labels of more than one method, or with `mixed` only note them.
+
+        `apart`: each head is a method of its own, and every frame has one.
+        """
+        if apart and self.headless:
+            head, where = next(iter(self.heads.items()))
+            problem = f"{self.headless}: no head, but head={head} in {where}"
+            raise BadData(problem, "say of every frame which head it belongs to")
+        notes = [*self._methods(None)] if not apart else [note for head in self.heads for note in self._methods(head)]
+        if not apart:
+            notes += _contradiction("head", self.heads)
         if notes and not mixed:
             raise BadData(notes[0], "label all frames with one; --mixed-references takes them together")
         return notes
+
+    def _methods(self, head: str | None) -> list[str]:
+        """The contradiction between the references of a head (None: of all frames), if there is one."""
+        found: dict[str, tuple[str, str]] = {}
+        for (of, name), where in self.first.items():
+            if head in (None, of):
+                found.setdefault(name.partition(" ")[0], (name, where))
+        return _contradiction("psiflow_reference", dict(found.values()))
+
+
+def head_of(frame: Frame) -> str:
+    """The head that a frame belongs to, or nothing."""
+    return str(frame.info.get("head", ""))
+
+
+def _contradiction(key: str, first: Mapping[str, str]) -> list[str]:
+    if len(first) < 2:
+        return []
+    (here, before), (there, where) = list(first.items())[:2]
+    return [f"{where}: labelled by another method: {key}={there}, but {key}={here} in {before}"]
 
 
 def check_overlap(new: Numbers, valid: Numbers, where: Callable[[str, int], str]) -> list[str]:
@@ -79,6 +103,15 @@ def check_elements(trained: set[str], first: dict[str, str], drawn: bool) -> Non
             f"{first[element]}: {element} is in no training frame: nothing about it could be learned",
             "draw other frames with --seed, or give --valid FILE" if drawn else "add frames with it to the others",
         )
+
+
+def check_heads(first: Mapping[str, str], there: Set[tuple[str, str]]) -> None:
+    """Raise BadData for a head without frames in a part; `first` says where each was seen first."""
+    for head, where in first.items():
+        for part, purpose in (("train", "train"), ("valid", "validate")):
+            if (part, head) not in there:
+                hint = "give more of them, or --valid FILE|SHARE, or the frames of one head"
+                raise BadData(f"{where}: no frames of head={head} to {purpose} on", hint)
 
 
 def check_weights(frame: Frame) -> str:

@@ -57,9 +57,9 @@ class Dataset:
     parts: list[str] = field(default_factory=list)
     """`train`, `valid`, `atom` or nothing (not used) for each of the frames."""
     elements: set[str] = field(default_factory=set)
-    e0s: E0S = field(default_factory=dict)
-    ions: dict[tuple[str, float], str] = field(default_factory=dict)
-    """Where each element and energy (eV) of a charged atom was seen first."""
+    atoms: dict[tuple[str, str, float, bool], str] = field(default_factory=dict)
+    """Where an isolated atom of this head, element, energy (eV), and whether it is an ion, was seen first."""
+    heads: list[str] = field(default_factory=list)  # that are to be trained; empty where it is one model of one head
     frames: int = 0
     with_stress: int = 0
     stressed: list[bool] = field(default_factory=list)
@@ -81,6 +81,19 @@ class Dataset:
         """Whether a frame of a part has a stress that can be used."""
         return any(name == part and stressed for name, stressed in zip(self.parts, self.stressed, strict=True))
 
+    def e0s(self, head: str | None = None) -> E0S:
+        """Energies of the isolated atoms of a head (None: of all frames); an ion's where there is no neutral one.
+
+        Raises BadData where two contradict each other.
+        """
+        energies: E0S = {}
+        seen = [(*key, where) for key, where in self.atoms.items() if head in (None, key[0])]
+        neutral = {element for _, element, _, is_an_ion, _ in seen if not is_an_ion}
+        for _, element, energy, is_an_ion, where in seen:
+            if not is_an_ion or element not in neutral:
+                note_atom(element, energy, where, energies)
+        return energies
+
     def copies(self, seed: int, member: int) -> list[int]:
         """How often each frame is in a bootstrap: as many training frames as there are, drawn with replacement."""
         training = [index for index, part in enumerate(self.parts) if part == "train"]
@@ -90,18 +103,20 @@ class Dataset:
 
 @dataclass
 class _Seen:
-    """What was read of one source: for each frame its number, then its structure's, None for an isolated atom, and its
-    elements."""
+    """What was read of one source: for each frame its number, then its structure's, None for an isolated atom, its
+    elements, and its head."""
 
     ids: list[int | None] = field(default_factory=list)
     elements: list[frozenset[str]] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
 
 
-def read(sources: Sources, share: float, seed: int, mixed: bool = False) -> Dataset:
+def read(sources: Sources, share: float, seed: int, mixed: bool = False, apart: bool = False) -> Dataset:
     """Check every frame; without a validation file, draw `share` of the distinct new structures for it.
 
     Structures that an old model knows stay in the part that they were in. With `mixed`, labels of several methods are
-    taken together. Raises BadData for what cannot be trained on; see `data_checks`, too.
+    taken together; with `apart`, frames of several heads are so many methods, and each has frames in every part.
+    Raises BadData for what cannot be trained on; see `data_checks`, too.
     """
     data = Dataset(data_checks.Levels(sources.keys))
     structures = Structures()
@@ -115,7 +130,9 @@ def read(sources: Sources, share: float, seed: int, mixed: bool = False) -> Data
     for seen in (new, valid, *old.values()):
         seen.ids = [None if number is None else firsts[number] for number in seen.ids]
     known: dict[int, str] = {key: part for part, seen in old.items() for key in seen.ids if key is not None}
-    data.parts = _drawn(new.ids, {"train": 1 - share, "valid": share} if not sources.valid else None, seed, known)
+    data.heads = sorted(data.levels.heads) if apart and not mixed and len(data.levels.heads) > 1 else []
+    shares = {"train": 1 - share, "valid": share} if not sources.valid else None
+    data.parts = _drawn(new, shares, seed, known, data.heads)
     data.parts += ["atom" if key is None else "valid" for key in valid.ids]
     kinds = new.elements + valid.elements
     if sources.replay:
@@ -126,14 +143,14 @@ def read(sources: Sources, share: float, seed: int, mixed: bool = False) -> Data
             data.replayed += parts.count("train")
             data.parts += parts
             kinds += seen.elements
-    neutral = {*data.e0s}
-    for (element, energy), where in data.ions.items():
-        if element not in neutral:
-            note_atom(element, energy, where, data.e0s)
+    for head in data.heads or (None,):
+        data.e0s(head)
     data.notes += data_checks.check_overlap(new.ids, valid.ids, sources.where)
     trained = {e for part, elements in zip(data.parts, kinds, strict=True) if part == "train" for e in elements}
     data_checks.check_elements(trained, data.first, sources.valid is None)
-    data.notes += data.levels.check(mixed)
+    data.notes += data.levels.check(mixed, bool(data.heads))
+    if data.heads:
+        data_checks.check_heads(data.levels.heads, {*zip(data.parts, new.heads + valid.heads, strict=False)})
     data.notes += data_checks.stress_notes(data.with_stress, data.periodic, data.unused_stress)
     data.notes += [data.unread_stress] if data.unread_stress else []
     return data
@@ -143,6 +160,7 @@ def _survey(reader: Reader | None, keys: Keys, data: Dataset, structures: Struct
     seen = _Seen()
     kinds: dict[frozenset[str], frozenset[str]] = {}
     for frame in reader() if reader else ():
+        seen.heads.append(data_checks.head_of(frame))
         if _check(frame, keys, data):
             seen.ids.append(None)
             seen.elements.append(frozenset())
@@ -154,12 +172,20 @@ def _survey(reader: Reader | None, keys: Keys, data: Dataset, structures: Struct
     return seen
 
 
-def _drawn(ids: list[int | None], shares: dict[str, float] | None, seed: int, known: dict[int, str]) -> list[str]:
-    """The part of each new frame; without shares, all are trained on."""
+def _drawn(
+    new: _Seen, shares: dict[str, float] | None, seed: int, known: dict[int, str], heads: list[str]
+) -> list[str]:
+    """The part of each new frame, drawn for each head apart; without shares, all are trained on.
+
+    A structure of several heads is in one part, or the model would know it already.
+    """
     if shares is None:
-        return ["atom" if key is None else "train" for key in ids]
-    parts = known | assign([key for key in ids if key is not None and key not in known], shares, seed)
-    return ["atom" if key is None else parts[key] for key in ids]
+        return ["atom" if key is None else "train" for key in new.ids]
+    parts = dict(known)
+    for head in heads or (None,):
+        own = [key for key, its in zip(new.ids, new.heads, strict=True) if head in (None, its)]
+        parts |= assign([key for key in own if key is not None and key not in parts], shares, seed)
+    return ["atom" if key is None else parts[key] for key in new.ids]
 
 
 def _check(frame: Frame, keys: Keys, data: Dataset) -> bool:
@@ -173,10 +199,7 @@ def _check(frame: Frame, keys: Keys, data: Dataset) -> bool:
     if label["forces"] is None and not isolated:
         raise BadData(f"{where}: no forces", near_names.hint(frame, keys))
     if isolated:
-        if is_ion(frame):
-            data.ions.setdefault((frame.symbols[0], label["energy"]), where)
-        else:
-            note_atom(frame.symbols[0], label["energy"], where, data.e0s)
+        data.atoms.setdefault((data_checks.head_of(frame), frame.symbols[0], label["energy"], is_ion(frame)), where)
         return True
     data.weighted = data_checks.check_weights(frame) or data.weighted
     data.levels.see(frame)
@@ -194,12 +217,12 @@ def _check(frame: Frame, keys: Keys, data: Dataset) -> bool:
     return False
 
 
-def render(sources: Sources, parts: list[str], part: str, copies: list[int] | None = None) -> Iterator[str]:
+def render(sources: Sources, data: Dataset, part: str, copies: list[int] | None = None) -> Iterator[str]:
     """The frames of one part, as often as `copies` says (else once), with their labels in the standard keys.
 
     Nothing is in them that a trainer could mistake for a label.
     """
-    for index, (place, (frame, keys)) in enumerate(zip(parts, sources, strict=True)):
+    for index, (place, (frame, keys)) in enumerate(zip(data.parts, sources, strict=True)):
         if place != part:
             continue
         label = extxyz.labels(frame, keys)
@@ -213,6 +236,7 @@ def render(sources: Sources, parts: list[str], part: str, copies: list[int] | No
                 "energy": label["energy"],
                 **({"stress": voigt.to_matrix(stress)} if stress else {}),
                 **data_checks.about(frame),
+                **({"head": data_checks.head_of(frame)} if data.heads else {}),
             },
             columns={"forces": ("R", label["forces"] or ())},
         )

@@ -12,6 +12,14 @@ from psiflow_cli.extxyz import Frame
 
 E0S = dict[str, float]
 SAME_ENERGY_EV = 1e-6  # two energies of one isolated atom that differ by more are a contradiction
+WAYS = {
+    "average": "",
+    "init": "energies of isolated atoms: those of the model file; where the labels are another method's, give its own "
+    "(psiflow atomic-energies, --e0s), or --e0s estimated",
+    "estimated": "energies of isolated atoms: what the labels leave over the model's predictions, by least squares",
+}
+"""Ways to energies that are not given, and what to say of them: a fit to all of each element's frames, those of the
+model file to start from, and MACE's correction of these."""
 DRIFT_EV = 1e-3
 """What an atom's energy in the data may differ from the one in the model to start from, without a word."""
 
@@ -38,7 +46,7 @@ def choose(
     periodic one-atom frames. An average only if asked for. Raises BadData that names every element without one.
     """
     if isinstance(chosen, str):
-        return chosen, ""
+        return chosen, WAYS[chosen]
     energies = {**in_data, **(start or {}), **(chosen or {})}
     missing = sorted(elements - energies.keys())
     if missing:
@@ -63,13 +71,14 @@ def _drift(in_data: E0S, start: E0S, chosen: E0S) -> str:
 
 
 def parse(text: str) -> E0S | str:
-    """`average`, a dict of atomic numbers or symbols, or a file with one or with one-atom frames; else ValueError."""
-    if text.strip().lower() == "average":
-        return "average"
+    """One of `WAYS`, a dict by atomic number or symbol, or a file with a dict or one-atom frames; else ValueError."""
+    if text.strip().lower() in WAYS:
+        return text.strip().lower()
     if not text.lstrip().startswith("{"):
         path = Path(text)
         if not path.is_file():
-            raise ValueError(f"{text!r} is neither a file nor a dict such as '{{1: -13.6, 8: -432.1}}' nor average")
+            dictionary = "a dict such as '{1: -13.6, 8: -432.1}'"
+            raise ValueError(f"{text!r} is neither a file nor {dictionary} nor {', '.join(WAYS)}")
         if formats.is_text(path.name):
             e0s: E0S = {}
             for frame in extxyz.read(path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +29,8 @@ class Start:
     @property
     def e0s(self) -> E0S | None:
         """Energies of isolated atoms (eV) that its weights were fitted with, if they are known."""
+        if self.model.head is not None:
+            return self.model.facts.get("head_energies", {}).get(self.model.head)
         return self.model.facts.get("atomic_energies")
 
     def check(self, elements: Set[str]) -> None:
@@ -60,7 +62,7 @@ def find(model: Bundle | None, output: str, folder: Path, keep: bool) -> Start |
     name = str(model.path)
     begun = model.facts.get("init")
     if model.unfinished and begun and is_output(model, output) and (copies / begun).is_dir():
-        return Start(bundle.load(str(copies / begun)), name)
+        return Start(replace(bundle.load(str(copies / begun)), head=model.facts.get("init_head")), name)
     return Start(bundle.pinned(model, copies) if keep else model, name)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import BadData, BadSettings
-from psiflow_cli.protocols import SIZES, Notes
+from psiflow_cli.errors import BadData, BadSettings, UsageError
+from psiflow_cli.protocols import SIZES, Notes, TrainsHeads
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.stages.models.show import main_settings
@@ -24,7 +25,8 @@ class Prepared:
     sources: dataset.Sources
     data: dataset.Dataset
     config: Config
-    e0s: e0s.E0S | str
+    e0s: Mapping[str, object] | str
+    """Energies of isolated atoms, or how they come about; of several heads, those of each."""
     start: initial_model.Start | None
     notes: list[str]
 
@@ -41,34 +43,55 @@ def prepare(training: Training, workspace: Workspace, keep: bool = False) -> Pre
         training.replay,
     )
     share = 0.0 if training.valid_file else float(training.valid)
-    data = dataset.read(sources, share, training.seed, training.mixed_references)
+    apart = isinstance(training.module, TrainsHeads)
+    data = dataset.read(sources, share, training.seed, training.mixed_references, apart)
     for part, purpose in (("train", "train"), ("valid", "validate")):
         if not data.count(part):
             raise BadData(f"{job.frames[0]}: no frames to {purpose} on", "give more data, or --valid FILE|SHARE")
     if start:
         start.check(data.elements)
-    energies, drift = _energies(training, data, start)
+    of_heads = {head: _energies_of(head, training, data) for head in data.heads}
+    energies, drift = _energies(training, data, start) if not of_heads else (next(iter(of_heads.values())), "")
     summary = _summary(data, energies, start, job.executor)
+    if of_heads:
+        summary["heads"] = of_heads
     if training.config.name:
         summary["as_given"] = True
     else:
         summary["size"] = training.size or [size for size in SIZES if SIZES[size] <= summary["frames"]][-1]
     config = _plan(training, summary)
     notes = [_defaults_note(training, config, summary), *data.notes]
-    notes += [*([drift] if drift else []), *_start_notes(start, sources, data)]
+    notes += [*([drift] if drift else []), *_start_notes(start, sources, data), *_member_notes(training)]
+    if data.heads:
+        notes.append(f"a head is trained for each method: {', '.join(data.heads)}; --head chooses one of the model's")
     if isinstance(training.module, Notes):
         notes += training.module.notes(config, summary)
-    return Prepared(sources, data, config, energies, start, notes)
+    return Prepared(sources, data, config, of_heads or energies, start, notes)
 
 
 def _energies(
     training: Training, data: dataset.Dataset, start: initial_model.Start | None
 ) -> tuple[e0s.E0S | str, str]:
     """The energies of isolated atoms, and a note on them; those of a bare model file where nobody gives others."""
-    if start and start.model.is_foreign and training.e0s is None and data.elements - data.e0s.keys():
-        return "init", "the energies of isolated atoms are those of the model file"
+    if start and start.model.is_foreign and training.e0s is None and data.elements - data.e0s().keys():
+        return "init", e0s.WAYS["init"]
     elements = data.elements | set(start.model.elements if start else ())
-    return e0s.choose(elements, data.e0s, data.crystals_of_one_atom, training.e0s, start.e0s if start else None)
+    return e0s.choose(elements, data.e0s(), data.crystals_of_one_atom, training.e0s, start.e0s if start else None)
+
+
+def _energies_of(head: str, training: Training, data: dataset.Dataset) -> e0s.E0S | str:
+    """The energies of isolated atoms of one head of several: of every element, since every head predicts them all."""
+    if training.init:
+        problem = f"frames of {len(data.heads)} heads ({', '.join(data.heads)}), and a model to start from is of one"
+        raise UsageError(problem, "give the frames of one head, or leave --init out")
+    if training.e0s not in (None, "average"):
+        problem = f"--e0s is for one method, and the frames are of {len(data.heads)} heads: {', '.join(data.heads)}"
+        raise UsageError(problem, "give one-atom frames with their head=NAME, or --e0s average")
+    try:
+        return e0s.choose(data.elements, data.e0s(head), data.crystals_of_one_atom, training.e0s, None)[0]
+    except BadData as error:
+        hint = f"add one-atom frames with head={head}, or give --e0s average"
+        raise BadData(f"head={head}: {error.message}", hint) from None
 
 
 def _summary(
@@ -83,11 +106,22 @@ def _summary(
     }  # fmt: skip
     if start:
         summary["init"] = {} if start.model.is_foreign else start.model.facts["configuration"]
+        if start.model.head is not None:
+            summary["head"] = start.model.head
     if executor and (dtype := executor.context["dtype"]):
         summary["dtype"] = dtype
     if executor and executor.context["device"] != "cpu" and executor.context["gpus"] > 1:
         summary["gpus"] = executor.context["gpus"]
     return summary
+
+
+def _member_notes(training: Training) -> list[str]:
+    """What tells members apart that start from the same weights."""
+    if training.init is None or training.members <= (first := len(training.init.members)):
+        return []
+    which = f"member {first}" if training.members == first + 1 else f"members {first} to {training.members - 1}"
+    how = "its own bootstrap sample" if training.has_sample(first) else "all frames in another order, and no more"
+    return [f"{which} of the committee: from weights that another member starts from, too, with {how}"]
 
 
 def _start_notes(start: initial_model.Start | None, sources: dataset.Sources, data: dataset.Dataset) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +35,8 @@ class Training:
     seed: int = 0
     init: Bundle | None = None  # a model to start from, of the same family
     replay: bool = True  # whether what that was trained on is trained on again
-    bootstrap: bool = False  # whether each member has its own sample of the training frames
+    bootstrap: bool | None = None
+    """Whether each member has its own sample of the training frames; None: those that share where they start from."""
     mixed_references: bool = False  # whether labels of several methods may be taken together
 
     @property
@@ -72,10 +74,24 @@ class Training:
         if self.size and self.init:
             raise UsageError("--size: the model of --init decides the size", "leave --size out")
 
+    def has_sample(self, index: int) -> bool:
+        """Whether a member has its own sample of the training frames; it does not depend on how many members follow.
+
+        Members that start from the same weights would otherwise differ in the order of the data only.
+        """
+        shares_start = self.init is not None and index >= len(self.init.members)
+        return shares_start if self.bootstrap is None else self.bootstrap
+
+    def member_seed(self, index: int) -> int:
+        """The seed of a member: committees of different seeds have none in common."""
+        if index == 0:
+            return self.seed
+        return int.from_bytes(hashlib.sha256(f"member {self.seed} {index}".encode()).digest()[:4], "big") >> 1
+
     def job(self, frames: tuple[str, ...], output: str) -> Job:
         """The job, with all that decides the result besides the frames."""
         settings = {name: getattr(self, name) for name in _DECISIVE}
-        settings |= {"config": self.config.table, "set": self.settings, "init": None}
+        settings |= {"config": self.config.table, "set": self.settings, "init": None, "bootstrap": bool(self.bootstrap)}
         if self.size:
             settings["size"] = self.size
         if self.config.name and not self.config.table:
@@ -84,6 +100,8 @@ class Training:
             # The output is another model after every training.
             is_output = initial_model.is_output(self.init, output)
             settings |= {"init": "the output" if is_output else self.init.fingerprint, "replay": self.replay}
+            if not is_output and self.has_sample(self.members - 1) != bool(self.bootstrap):
+                settings["bootstrap"] = "where members share the start"
         inputs = [self.valid_file] if self.valid_file else []
         return Job("train", frames, output, settings, (*inputs, *self.file_parts))
 

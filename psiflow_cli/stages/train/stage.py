@@ -41,7 +41,7 @@ def run(training: Training, workspace: Workspace) -> Summary:
         files = _write(workspace, prepared)
         digest = _sha256(files)
         init = prepared.start.model.fingerprint if prepared.start else None
-        what: list[object] = [training.worker, prepared.config, digest, training.seed, init, training.bootstrap]
+        what: list[object] = [training.worker, prepared.config, digest, training.seed, init, bool(training.bootstrap)]
         if training.files:
             what.append(_digests(training))
         # a member does not depend on how many there are
@@ -79,7 +79,7 @@ def _deliver(
     indices = sorted(committee.trained)
     trained = [committee.trained[index] for index in indices]
     curves = [training.module.progress(committee.members[index].folder) for index in indices]
-    facts = _facts(training, prepared, trained, _sha256(files), [len(curve) for curve in curves])
+    facts = _facts(training, prepared, committee.trained, _sha256(files), [len(curve) for curve in curves])
     output, metrics = bundling.publish(workspace, committee.session, facts, trained, curves, files)
     return {
         "total": training.members, "failed": 0, "output": output, "unfinished": bool(facts.get("unfinished")),
@@ -106,7 +106,7 @@ def _write(workspace: Workspace, prepared: Prepared) -> dict[str, str]:
     files: dict[str, str] = {}
     for part in ("train", "valid"):
         path = (workspace.job.folder / f"{part}.xyz").absolute()
-        extxyz.write(path, dataset.render(prepared.sources, prepared.data.parts, part))
+        extxyz.write(path, dataset.render(prepared.sources, prepared.data, part))
         files[part] = str(path)
     return files
 
@@ -156,13 +156,13 @@ def _member(training: Training, prepared: Prepared, files: dict[str, str], folde
     place = folder / f"member-{index}"
     place.mkdir(parents=True, exist_ok=True)
     sample = files["train"]
-    if training.bootstrap:
+    if training.has_sample(index):
         sample = str((place / "bootstrap.xyz").absolute())
         copies = prepared.data.copies(training.seed, index)
-        extxyz.write(sample, dataset.render(prepared.sources, prepared.data.parts, "train", copies))
+        extxyz.write(sample, dataset.render(prepared.sources, prepared.data, "train", copies))
     job: TrainingJob = {
         "workdir": str(place.absolute()), "train": sample, "valid": files["valid"], "config": prepared.config,
-        "seed": training.seed + index,
+        "seed": training.member_seed(index),
     }  # fmt: skip
     if training.files:
         job["files"] = _copied(training.files, folder / "files")
@@ -172,9 +172,11 @@ def _member(training: Training, prepared: Prepared, files: dict[str, str], folde
 
 
 def _facts(
-    training: Training, prepared: Prepared, trained: list[TrainedMember], digest: str, epochs: list[int]
+    training: Training, prepared: Prepared, members: dict[int, TrainedMember], digest: str, epochs: list[int]
 ) -> TrainingFacts:
-    """The contents of model.toml, less the checksums of its files."""
+    """The contents of model.toml, less the checksums of its files, for these members, by number."""
+    indices = sorted(members)
+    trained = [members[index] for index in indices]
     first = trained[0]
     facts: TrainingFacts = {
         "family": training.arch, "members": len(trained), "elements": first["elements"],
@@ -185,12 +187,18 @@ def _facts(
     facts |= {
         "trainer": first["trainer"], "psiflow": __version__, "data_sha256": digest,
         "train_frames": prepared.data.count("train"), "valid_frames": prepared.data.count("valid"),
-        "seed": training.seed, "bootstrap": training.bootstrap,
+        "seed": training.seed, "seeds": [training.member_seed(index) for index in indices],
+        "bootstrap": any(training.has_sample(index) for index in indices),
     }  # fmt: skip
     if prepared.start:
         model = prepared.start.model
         facts |= {"init": model.fingerprint, "init_weights": model.facts["weights"]}
         facts["replayed_frames"] = prepared.data.replayed
+        if model.head is not None:
+            facts["init_head"] = model.head
+    for key in ("heads", "head_energies"):
+        if key in first:
+            facts[key] = first[key]
     facts |= {"atomic_energies": first["atomic_energies"], "epochs": epochs}
     facts["configuration"] = first.get("configuration", prepared.config)
     if training.files:

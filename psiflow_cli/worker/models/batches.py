@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _BATCH_ATOMS = {"cpu": 256, "cuda": 8192}
 """How many atoms are computed at once: on a CPU, more gains nothing and takes memory."""
 _LOADED_MODELS = 16
-_loaded: dict[tuple[str, float, str, str], Model] = {}
+_loaded: dict[tuple[str, float, str, str, str], Model] = {}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Model:
 def keep(path: Path, context: Context, load: Callable[[], Model]) -> Model:
     """The model in a file, loaded once for all the tasks of this process."""
     path = path.resolve()
-    key = (str(path), path.stat().st_mtime, str(context.get("device")), str(context.get("dtype")))
+    device, dtype, head = (str(context.get(name)) for name in ("device", "dtype", "head"))
+    key = (str(path), path.stat().st_mtime, device, dtype, head)
     if key not in _loaded:
         while len(_loaded) >= _LOADED_MODELS:
             del _loaded[next(iter(_loaded))]

@@ -29,7 +29,7 @@ def calculator(model: ModelWeights, context: Context) -> Calculator:
     weights.check(model.get("weights", {}))
     family = model["family"]
     thread = str(threading.get_ident())
-    key = (thread, family, *model["members"], str(context.get("device")), str(context.get("dtype")))
+    key = (thread, family, *model["members"], *(str(context.get(name)) for name in ("device", "dtype", "head")))
     if key not in _loaded:
         for other in [each for each in list(_loaded) if each[0] == thread]:
             del _loaded[other]  # two models may not fit on one GPU

@@ -201,7 +201,9 @@ def test_two_methods_whatever_the_composition(tmp_path):
 
 def test_methods_by_name(tmp_path):
     heads = bonded(6, more=" head=pbe") + bonded(6, seed=1, more=" head=ccsdt")
-    (found,) = only(check(tmp_path, heads), "mixed-references")
+    (found,) = only(check(tmp_path, heads), "heads")
+    assert (found.severity, found.what) == ("warning", "frames of 2 heads: ccsdt 6, pbe 6")
+    (found,) = only(check(tmp_path, heads + bonded(6, seed=2)), "mixed-references")
     assert found.severity == "error"
     assert "head=ccsdt, but head=pbe in" in found.what
     assert not only(check(tmp_path, bonded(6, more=" head=pbe")), "mixed-references")

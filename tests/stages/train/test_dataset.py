@@ -32,7 +32,7 @@ def read(tmp_path, monkeypatch):
     """Read these texts as the training, validation and old data."""
     monkeypatch.chdir(tmp_path)
 
-    def run(train, valid="", old=(), share=0.25, seed=0, mixed=False, replay=True, keys=None):
+    def run(train, valid="", old=(), share=0.25, seed=0, mixed=False, replay=True, keys=None, apart=False):
         texts = {"in.xyz": train, "valid.xyz": valid, **{f"old-{part}.xyz": text for part, text in old}}
         readers = {}
         for name, text in texts.items():
@@ -42,7 +42,7 @@ def read(tmp_path, monkeypatch):
             readers["in.xyz"], keys, readers["valid.xyz"] if valid else None,
             {part: readers[f"old-{part}.xyz"] for part, _ in old}, replay,
         )  # fmt: skip
-        return sources, dataset.read(sources, share, seed, mixed)
+        return sources, dataset.read(sources, share, seed, mixed, apart)
 
     return run
 
@@ -94,13 +94,35 @@ def test_another_head(read):
     )
     assert ["another method" in note for note in read(heads, mixed=True)[1].notes] == [True]
     assert read(frames(1, 2, 3, more="head=pbe"))[1].notes == []
+    assert read(heads, mixed=True, apart=True)[1].heads == []
+
+
+def test_several_heads(read):
+    """A family that trains heads gets frames and atoms of each; a structure of both is in one part."""
+    atom = '1\nProperties=species:S:1:pos:R:3 energy={} head={} pbc="F F F"\nH 0 0 0\n'
+    atoms = atom.format(-1, "pbe") + atom.format(-2, "ccsdt")
+    both = frames(*range(1, 9), more="head=pbe") + frames(*range(1, 9), more="head=ccsdt") + atoms
+    for seed in range(3):
+        sources, data = read(both, apart=True, seed=seed)
+        assert (data.heads, data.notes) == (["ccsdt", "pbe"], [])
+        assert data.parts[:8] == data.parts[8:16], "the model would know a validation frame already"
+        assert data.parts.count("valid") == 4
+        assert (data.e0s("pbe"), data.e0s("ccsdt")) == ({"H": -1}, {"H": -2})
+        assert sum("head=pbe" in text for text in dataset.render(sources, data, "train")) == 6
+    few = frames(*range(1, 9), more="head=pbe") + frames(20, more="head=ccsdt")
+    assert "no frames of head=ccsdt to validate on" in said(read, few, apart=True)
+    assert "frame 9: no head, but head=pbe in in.xyz:1" in said(read, both.replace(" head=ccsdt", "", 1), apart=True)
+    scan = frames(30, 31, more="head=pbe psiflow_reference=b") + frames(*range(1, 9), more="head=ccsdt")
+    mixed = frames(*range(1, 9), more="head=pbe psiflow_reference=a") + scan
+    assert "psiflow_reference=b, but psiflow_reference=a" in said(read, mixed, apart=True)
+    assert "an isolated H atom at -2" in said(read, both.replace("head=ccsdt pbc", "head=pbe pbc"), apart=True)
 
 
 def test_a_virial_is_trained_on_as_a_stress(read):
     virial = 'REF_virials="-216 0 0 0 -432 0 0 0 -648" '
     sources, data = read(frames(1, 2, 3, cell=CELL, stress=virial))
     assert (data.with_stress, data.notes) == (3, [])
-    (text, *_) = dataset.render(sources, data.parts, "train")
+    (text, *_) = dataset.render(sources, data, "train")
     assert "virial" not in text
     assert float(text.partition('stress="')[2].split()[0]) == pytest.approx(216 / 125)
     mine = virial.replace("REF_virials", "my_virials")
@@ -112,9 +134,9 @@ def test_a_virial_is_trained_on_as_a_stress(read):
 def test_an_ion_is_the_atom_only_where_there_is_no_other(read):
     one = "1\nProperties=species:S:1:pos:R:3 energy={} charge={} pbc='F F F'\nH 0 0 0\n"
     data = frames(1, 2, 3) + one.format(0.5, 1) + one.format(-14.3, -1)
-    assert read(data + one.format(-13.6, 0))[1].e0s == {"H": -13.6}
+    assert read(data + one.format(-13.6, 0))[1].e0s() == {"H": -13.6}
     assert "an isolated H atom at -14.3 eV" in said(read, data)
-    assert read(frames(1, 2, 3) + one.format(0.5, 1))[1].e0s == {"H": 0.5}
+    assert read(frames(1, 2, 3) + one.format(0.5, 1))[1].e0s() == {"H": 0.5}
 
 
 def test_a_label_under_a_near_name(read, tmp_path):
@@ -147,14 +169,14 @@ def test_stress_of_some_frames(read):
     ]
     sources, data = read(frames(1, 2, 3, cell=CELL, stress=stress) + frames(4, 5, stress=stress))
     assert data.notes == [UNUSED.format("2 frames that are")]
-    texts = [t for part in ("train", "valid") for t in dataset.render(sources, data.parts, part)]
+    texts = [t for part in ("train", "valid") for t in dataset.render(sources, data, part)]
     assert sum(" stress=" in text for text in texts) == 3, "a molecule has no volume, and so no stress"
 
 
 def test_what_a_trainer_gets(read):
     more = "config_type=cold config_weight=2.5 config_forces_weight=0.5 psiflow_reference=ab free_energy=-9 name=x"
     sources, data = read(frames(1, 2, 3, 4, more=more).replace(" energy=", " dft_energy="))
-    Path("out.xyz").write_text("".join(dataset.render(sources, data.parts, "train")))
+    Path("out.xyz").write_text("".join(dataset.render(sources, data, "train")))
     out = list(extxyz.read(Path("out.xyz")))
     assert len(out) == 3
     assert out[0].info == {
@@ -173,7 +195,7 @@ def test_bootstraps(read):
     assert max(first[:40]) > 1
     assert first[40:] == [1, 1], "validation data are drawn from"
     sources, data = read(frames(1, 2), frames(9))
-    texts = list(dataset.render(sources, data.parts, "train", [3, 0, 1]))
+    texts = list(dataset.render(sources, data, "train", [3, 0, 1]))
     assert texts == [texts[0]] * 3
 
 
@@ -185,7 +207,7 @@ def test_old_data_are_replayed(read):
     assert sorted(parts[2:]) == ["train", "train", "train", "valid"]
     assert data.parts[6:] == ["train", "train", "", ""], "what is among the new is not doubled"
     assert data.replayed == 2
-    assert len(list(dataset.render(sources, data.parts, "train"))) == 6
+    assert len(list(dataset.render(sources, data, "train"))) == 6
     _, data = read(frames(3, 4, 5, 6, 7, 8), old=old, replay=False)
     assert (len(data.parts), data.parts[:2], data.replayed) == (6, ["train", "valid"], 0)
     _, data = read(frames(5, 6), frames(2, 9), old=old)  # a validation file wins

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -138,3 +139,34 @@ def test_files_are_copied_to_the_workers_and_modules_stay(tmp_path: Path) -> Non
     copied = stage._copied(files, tmp_path / "work")
     assert copied == {**files, "les.yaml": str(tmp_path / "work" / "0" / "les.yaml")}
     assert Path(copied["les.yaml"]).read_text() == "les.yaml"
+
+
+def test_committees_share_no_member() -> None:
+    seeds = [[training(seed=seed).member_seed(index) for index in range(8)] for seed in range(8)]
+    assert [members[0] for members in seeds] == list(range(8)), "a training of one model is not done again"
+    assert len({seed for members in seeds for seed in members}) == 64
+    assert all(0 <= seed < 2**31 for members in seeds for seed in members)
+
+
+def test_members_that_start_from_the_same_weights_differ_in_their_data(tmp_path: Path) -> None:
+    facts: Any = {"family": "mace", "elements": ["H"], "members": 2, "weights": {"member-0/a.model": "0" * 64}}
+    model = bundle.Bundle(tmp_path / "a.model", facts)
+    cases = {None: [False, False, True, True], True: [True] * 4, False: [False] * 4}
+    for given, expected in cases.items():
+        assert [training(init=model, bootstrap=given).has_sample(index) for index in range(4)] == expected
+    assert not training(bootstrap=None).has_sample(3), "other first weights are enough"
+
+    def bootstrap(output: str, **more: Any) -> object:
+        return training(init=model, **more).job((), str(tmp_path / output)).settings["bootstrap"]
+
+    assert bootstrap("b.model", members=2) is False
+    assert bootstrap("b.model", members=3) == "where members share the start"
+    assert bootstrap("a.model", members=3) is False, "the output has as many members after the first run"
+
+
+def test_a_head_is_another_model(tmp_path: Path) -> None:
+    facts: Any = {"family": "mace", "elements": ["H"], "members": 1, "weights": {"member-0/a.model": "0" * 64}}
+    model = bundle.Bundle(tmp_path / "a.model", facts)
+    heads = [replace(model, head=head).fingerprint for head in (None, "pbe", "ccsdt")]
+    assert len(set(heads)) == 3
+    assert heads[0] == model.fingerprint

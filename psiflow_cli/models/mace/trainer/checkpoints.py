@@ -64,6 +64,7 @@ class Checkpoints:
         self._swa_start = math.inf if swa_start is None else swa_start
         self._resumed: _Saved | None = None
         self._best = [math.inf, math.inf]
+        self._losses: dict[str, float] = {}  # of the last epoch, by head
         self._parts: TrainerParts
         self._trained = self._is_enough = self._validated = self.is_finished = False
         self.stage = self.epoch = 0
@@ -119,9 +120,13 @@ class Checkpoints:
         if epoch is None:  # MACE's look at the model before the first epoch
             self._stopping.mark()
             return
+        if epoch != self.epoch:
+            self._losses.clear()
         self.epoch = epoch
         if entry.get("mode") == "eval":
-            self.valid_loss, self._validated = float(entry["loss"]), True
+            self._losses[entry.get("head", "")] = float(entry["loss"])
+            # MACE itself would look at the last head only
+            self.valid_loss, self._validated = sum(self._losses.values()) / len(self._losses), True
 
     def save(self, state: CheckpointState, epochs: int, keep_last: bool = False) -> None:
         """Save the finished epoch; `state` holds the averaged weights if there is an average."""

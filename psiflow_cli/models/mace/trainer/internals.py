@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
 from psiflow_cli.models.mace.atomic_energies import trained_in_float64, without_hooks
 from psiflow_cli.worker import installed
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
     from torch_ema import ExponentialMovingAverage
 
-    from psiflow_cli.models.mace.mace_internals import LogEntry
+    from psiflow_cli.models.mace.mace_internals import LogEntry, MaceModel
 
 _PACKAGE, _READER = "mace-torch", "trainer/internals.py"
 _NEVER = 2**62
@@ -110,16 +110,20 @@ _TRAINER = {
             "tools",
         ),
     ),
+    "mace.tools.model_script_utils": ("load_foundations_elements",),
 }
 
 
 def replace_parts(handler: Callable[..., CheckpointHandler], stopping: Stopping) -> None:
     """Let `mace.cli.run_train` keep psiflow's checkpoints and deliver no more than the bundle needs.
 
-    It compiles no models for LAMMPS, and makes no tables of errors when time is up.
+    It compiles no models for LAMMPS, makes no tables of errors when time is up, and starts from a model with the atomic
+    energies that it is given.
     """
     installed.require(_PACKAGE, _READER, _TRAINER)
-    tools, run_train = (importlib.import_module(name) for name in ("mace.tools", "mace.cli.run_train"))
+    names = ("mace.tools", "mace.cli.run_train", "mace.tools.model_script_utils")
+    tools, run_train, building = map(importlib.import_module, names)
+    load = building.load_foundations_elements
     table, plots = run_train.create_error_table, run_train.TrainingPlotter
 
     def compile_nothing(*_: object, **__: object) -> None:
@@ -133,6 +137,13 @@ def replace_parts(handler: Callable[..., CheckpointHandler], stopping: Stopping)
             raise NotImplementedError("left out: the time is up")  # MACE goes on without
         return plots(**named)
 
+    def start_from(model: MaceModel, *arguments: object, **named: object) -> MaceModel:
+        energies = model.atomic_energies_fn.atomic_energies.clone()  # MACE overwrites them where both models have
+        loaded = cast("MaceModel", load(model, *arguments, **named))  # as many elements, whatever E0s says
+        loaded.atomic_energies_fn.atomic_energies.copy_(energies)
+        return loaded
+
+    vars(building).update(load_foundations_elements=start_from)
     vars(tools).update(CheckpointHandler=handler, train=_staged(tools.train))
     parts = {"create_error_table": error_table, "TrainingPlotter": plotter}
     vars(run_train).update(jit=SimpleNamespace(compile=compile_nothing), **parts)
