@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from psiflow_cli.stages.check.forces import Forces
 from psiflow_cli.stages.check.methods import Methods
 from psiflow_cli.stages.check.names import Names
 from psiflow_cli.stages.check.origin import Origin
-from psiflow_cli.stages.check.sample import Keys, read
+from psiflow_cli.stages.check.sample import Keys, Table, read
 from psiflow_cli.stages.check.units import Units
 from psiflow_cli.stages.core.framewise import Work, compute
 from psiflow_cli.stages.core.ids import IdSet
@@ -72,14 +73,16 @@ class Readable(Workspace):
 
 
 class Reading:
-    """All that can be said of frames from reading them once, in constant memory and 98 bytes a frame."""
+    """All that can be said of frames from reading them once, in constant memory and 72 bytes a frame."""
 
     def __init__(self, keys: Keys, elements: tuple[str, ...] = ()) -> None:
         self._keys = keys
         self.findings, self.places = Findings(), Places()
         self.origin, self.stresses = Origin(keys), stresses.Labelled(elements)
-        self._copies, self._energies, self._methods = Copies(), Energies(), Methods()
+        self._table = Table()
+        self._copies, self._energies, self._methods = Copies(self._table), Energies(self._table), Methods(self._table)
         self._structures = Structures()
+        self._firsts = array("I")  # for each frame the number of the first of the same structure
         self._others = (Names(keys), Forces(), self.origin)
         # files come from different programs: each is asked what units it has
         self._units: defaultdict[str, Units] = defaultdict(Units)
@@ -89,8 +92,12 @@ class Reading:
         self.places.note(sample.where)
         self._structures.add(frame)
         self._units[sample.where.file].see(sample)
-        for check in (*self._others, self._copies, self._energies, self._methods, self.stresses):
+        for check in (*self._others, self._table, self._copies, self._energies, self._methods, self.stresses):
             check.see(sample)
+
+    def end(self) -> None:
+        """All frames were seen: forget what tells structures apart, which is half of all that is held."""
+        self._firsts, self._structures = self._structures.firsts(), Structures()
 
     def report(self) -> None:
         """Say what was found."""
@@ -99,7 +106,7 @@ class Reading:
         mixed = self._methods.report(self.findings, self.places)
         for units in self._units.values():
             units.report(self.findings, mixed)
-        self._copies.report(self.findings, self._structures.firsts(), self.places)
+        self._copies.report(self.findings, self._firsts, self.places)
         self._energies.report(self.findings, self.places, self.origin.atoms)
 
 
@@ -108,6 +115,7 @@ def run(checking: Checking, workspace: Readable) -> Summary:
     reading = Reading(checking.keys, checking.elements)
     findings, origin = reading.findings, reading.origin
     survey = Survey(workspace.frames(), (), reading.see)
+    reading.end()
     workspace.run.begin(len(survey.distinct))
     with workspace.run.guard_end():
         for error in workspace.broken.values():
