@@ -108,6 +108,7 @@ def command(
         },
         other_outputs=(rest,) if rest else (),
         more_settings={"rest": rest},
+        options_require={"dscribe": "--descriptor soap"} if features == "soap" else {},
     )  # fmt: skip
     job = runner.on_site(job, common, family)
     selection = request.Selection(

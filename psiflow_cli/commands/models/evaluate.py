@@ -52,7 +52,10 @@ def command(
     family = registry.load("models", loaded.family).__name__
     output = common.output or formats.beside(frames, "evaluated")
     settings = {"model": loaded.fingerprint, "keys": keys, "plot": plot}
-    job = Job("evaluate", frames, output, settings, other_outputs=(plot,) if plot else ())
+    job = Job(
+        "evaluate", frames, output, settings,
+        other_outputs=(plot,) if plot else (), options_require={"matplotlib": "--plot"} if plot else {},
+    )  # fmt: skip
     job = runner.on_site(job, common, loaded.family)
     evaluation = stage.Evaluation(job, loaded, family, extxyz.parse_keys(keys) if keys else None, plot)
 

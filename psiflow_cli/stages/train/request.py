@@ -59,7 +59,8 @@ class Training:
             # The output is another model after every training.
             is_output = initial_model.is_output(self.init, output)
             settings |= {"init": "the output" if is_output else self.init.fingerprint, "replay": self.replay}
-        return Job("train", frames, output, settings, (self.valid_file,) if self.valid_file else ())
+        others = (self.valid_file,) if self.valid_file else ()
+        return Job("train", frames, output, settings, others, options_require={"matplotlib": "the learning curve"})
 
 
 def is_number(text: str) -> bool:

@@ -10,7 +10,6 @@ from psiflow_cli import __version__, extxyz
 from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError
 from psiflow_cli.runtime.request import fingerprint
-from psiflow_cli.site import environments
 from psiflow_cli.stages.core import retention
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.stages.train import bundling, dataset, initial_model
@@ -28,7 +27,6 @@ def run(training: Training, workspace: Workspace) -> Summary:
     prepared = prepare(training, workspace, keep=True)
     for text in prepared.notes:
         note(text)
-    environments.require(workspace.executor, {"matplotlib": "the learning curve"})
     epochs = training.module.epochs(prepared.config)
     workspace.run.begin(epochs * training.members)
     with workspace.run.guard_end():
