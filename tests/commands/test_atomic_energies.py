@@ -16,6 +16,7 @@ from tests.commands.test_label_cp2k import TEMPLATE
 
 REFERENCE = '''"""An atom has the energy -10 S, and iron has none."""
 from psiflow_cli.worker.failures import failure
+pytestmark = pytest.mark.usefixtures("in_threads")
 
 SUMMARY = "for a test"
 REQUIRES = ()

@@ -7,16 +7,17 @@ import os
 import pickle
 import shutil
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.commands.inputs import PSIFLOW, WATER
 
 np = pytest.importorskip("numpy")
 ase_io = pytest.importorskip("ase.io", reason="the frames are read with ase")
-pytest.importorskip("mace.calculators", reason="mace-torch is not installed")
+pytest.importorskip("mace", reason="mace-torch is not installed")
+pytestmark = pytest.mark.usefixtures("in_threads")
 
 FOREIGN = (
     '2\nProperties=species:S:1:pos:R:3:forces:R:3 energy=-5 note=foreign pbc="F F F"\nN 0 0 0 1 0 0\nO 1.1 0 0 0 0 0\n'
@@ -24,7 +25,7 @@ FOREIGN = (
 
 
 @pytest.fixture(scope="module")
-def evaluated(trained, tmp_path_factory):
+def evaluated(trained, threads, tmp_path_factory):
     """A folder with in.xyz (labelled, with and without periodicity, one foreign frame) and what evaluate made of it."""
     folder = tmp_path_factory.mktemp("evaluated")
     frames = ase_io.read(trained.test, ":")
@@ -37,7 +38,7 @@ def evaluated(trained, tmp_path_factory):
     with (folder / "in.xyz").open("a") as stream:
         stream.write(FOREIGN + bare)
     arguments = ["evaluate", "in.xyz", "--model", trained.model, "--plot", "parity.png", "-o", "out.xyz", "--json"]
-    done = subprocess.run([PSIFLOW, *arguments], cwd=folder, capture_output=True, text=True, timeout=280)
+    done = warm.server("mace.calculators").run([PSIFLOW, *arguments, "--site", threads], cwd=folder)
     assert done.returncode == 1, done.stderr
     (folder / "said.json").write_text(done.stdout)
     (folder / "stderr").write_text(done.stderr)

@@ -20,6 +20,7 @@ FIELDS = {
 }  # fmt: skip
 FATAL = """
 from psiflow_cli.worker.failures import Fatal
+pytestmark = pytest.mark.usefixtures("in_threads")
 SUMMARY, REQUIRES, FRAME_INPUTS, DEFAULT_TASK_SECONDS = "gives up", (), (), 0.0
 def settings(input_file, options): return {}
 def check(settings, elements): pass
@@ -87,6 +88,7 @@ def test_running_then_dead_then_done(psiflow, start, listed):
     assert (done["state"], done["done"], done["total"], done["eta_s"]) == ("done", 12, 12, None)
 
 
+@pytest.mark.usefixtures("in_workers")
 def test_partial_and_failed(psiflow, listed, tmp_path):
     Path("in.xyz").write_text(copper(2) + broken(101) + broken(102))
     psiflow("label", "in.xyz", "--reference", SLOW, "-o", "some.xyz", code=1)

@@ -14,6 +14,8 @@ import pytest
 
 from psiflow_cli import bundle, toml
 
+pytestmark = pytest.mark.usefixtures("in_threads")
+
 GIVEN = ("--e0s", "{1: -10.5, 'O': -118}")
 
 
