@@ -55,6 +55,7 @@ def partial(psiflow):
     return failed
 
 
+@pytest.mark.usefixtures("in_workers")
 def test_logs_of_what_did_not_fail_go_and_the_command_goes_on(psiflow, partial):
     logs = Path("out.xyz.run/logs")
     (logs / "notes.txt").write_text("mine")

@@ -13,6 +13,7 @@ import pytest
 
 from tests.commands.inputs import copper
 
+pytestmark = pytest.mark.usefixtures("in_threads")
 SLOW = Path(__file__).with_name("slow_reference.py")
 FIELDS = {
     "run", "command", "state", "total", "done", "failed", "started", "updated", "rate_per_s", "eta_s", "core_hours",
@@ -20,7 +21,6 @@ FIELDS = {
 }  # fmt: skip
 FATAL = """
 from psiflow_cli.worker.failures import Fatal
-pytestmark = pytest.mark.usefixtures("in_threads")
 SUMMARY, REQUIRES, FRAME_INPUTS, DEFAULT_TASK_SECONDS = "gives up", (), (), 0.0
 def settings(input_file, options): return {}
 def check(settings, elements): pass
