@@ -11,7 +11,7 @@ from psiflow_cli.worker.training import trainer_process
 from tests import warm
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def warm_mace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let MACE's trainers start in processes that have it imported, which takes seven seconds of a processor."""
     python = warm.server("mace.cli.run_train").program(tmp_path_factory.mktemp("python") / "python")
