@@ -8,9 +8,23 @@ from typing import NamedTuple
 
 import pytest
 
+from tests import warm
 from tests.commands.inputs import ATOMS, BOX, PSIFLOW, SMALL, WATER
 from tests.commands.springs import SITE
 from tests.conftest import ROOT
+
+
+def command(*modules):
+    """A function that runs `psiflow ARGS` in a process that has `modules` imported."""
+    server = warm.server(*modules)
+
+    def run(*args, code=0, stdin="", **options):
+        done = server.run([PSIFLOW, *map(str, args)], stdin, **options)
+        assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
 
 
 @pytest.fixture
@@ -18,16 +32,7 @@ def psiflow(tmp_path, monkeypatch):
     """Run `psiflow ARGS` in an empty folder; returns the finished process. `code` is what it must exit with."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PSIFLOW_SITE", raising=False)
-
-    def run(*args, code=0, stdin="", **options):
-        done = subprocess.run(
-            [PSIFLOW, *map(str, args)], input=stdin, capture_output=True, text=True, timeout=280, **options
-        )
-        assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
+    return command()
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +47,18 @@ def threads(once):
 def in_threads(psiflow, threads, monkeypatch):
     """The site `threads` unless a command names another."""
     monkeypatch.setenv("PSIFLOW_SITE", threads)
+
+
+@pytest.fixture
+def psiflow_mace(in_threads):
+    """As `psiflow`, for tasks that use MACE: they run in the command's threads, and find it imported."""
+    return command("mace.calculators")
+
+
+@pytest.fixture
+def in_workers(in_threads, monkeypatch):
+    """The site that is used where none is named, whose workers are processes, for a test among others `in_threads`."""
+    monkeypatch.delenv("PSIFLOW_SITE")
 
 
 @pytest.fixture
@@ -97,7 +114,7 @@ def _train(trained, folder):
     """Rattle, label with xTB, split and train."""
 
     def run(*args):
-        done = subprocess.run([PSIFLOW, *map(str, args)], cwd=folder, capture_output=True, text=True, timeout=280)
+        done = warm.server().run([PSIFLOW, *map(str, args)], cwd=folder)
         assert done.returncode == 0, done.stderr
 
     for name, text in (("water.xyz", WATER), ("box.xyz", BOX), ("atoms.xyz", ATOMS)):

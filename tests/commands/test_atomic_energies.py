@@ -14,6 +14,7 @@ from psiflow_cli.stages.label.atomic_energies import ground_state, multiplicitie
 from tests.commands.inputs import WATER
 from tests.commands.test_label_cp2k import TEMPLATE
 
+pytestmark = pytest.mark.usefixtures("in_threads")
 REFERENCE = '''"""An atom has the energy -10 S, and iron has none."""
 from psiflow_cli.worker.failures import failure
 

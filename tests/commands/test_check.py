@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from psiflow_cli.stages.check import stage
 from psiflow_cli.stages.runs import status
+from tests import warm
 from tests.commands import springs
 from tests.stages.check.checked import PLACES, bonded, frame
 
@@ -142,8 +141,8 @@ def test_the_stress_is_compared_with_a_models(tmp_path, monkeypatch):
     Path("threads.toml").write_text(springs.SITE)
 
     def check(*args, code=0):
-        words = [sys.executable, springs.__file__, "check", *args, "--site", "threads.toml", "--json"]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=200)
+        words = [springs.__file__, "check", *args, "--site", "threads.toml", "--json"]
+        done = warm.server().run(words)
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout)
 

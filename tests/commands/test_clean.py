@@ -16,6 +16,8 @@ from psiflow_cli.stages.runs.status import RunState
 from tests.commands.inputs import copper
 from tests.commands.terminal import Terminal
 
+pytestmark = pytest.mark.usefixtures("in_threads")
+
 SLOW = Path(__file__).with_name("slow_reference.py")
 RAISES = copper(1).replace("Cu 0.0 0.0 0.0", "Cu 102.0 0.0 0.0")
 """A frame with which the slow reference fails."""
@@ -53,6 +55,7 @@ def partial(psiflow):
     return failed
 
 
+@pytest.mark.usefixtures("in_workers")
 def test_logs_of_what_did_not_fail_go_and_the_command_goes_on(psiflow, partial):
     logs = Path("out.xyz.run/logs")
     (logs / "notes.txt").write_text("mine")

@@ -103,8 +103,17 @@ def test_create_list_remove(env, shop, place):
     assert list(place.iterdir()) == []
 
 
-def test_one_of_other_versions_is_made_anew(env, shop, place, monkeypatch):
-    env("create", "mace")
+def test_what_a_failure_leaves_and_one_of_other_versions_are_made_anew(env, shop, place, monkeypatch):
+    (shop / "trainer-2-py3-none-any.whl").rename(shop / "away")
+    said = env("create", "mace", code=73).stderr
+    assert "psiflow: pip failed: No matching distribution found for trainer" in said
+    assert f"hint: all it said: {place / 'mace.psiflow-env.log'}" in said
+    assert "from versions: none" in (place / "mace.psiflow-env.log").read_text()
+    assert listed(env)["mace"]["problem"] == "unfinished"
+    (shop / "away").rename(shop / "trainer-2-py3-none-any.whl")
+    assert "unfinished" in env("create", "mace").stderr
+    assert listed(env)["mace"]["matches"]
+
     stray = place / "mace" / "lib" / "stray"
     stray.write_text("")
     running = {**environments.running(), "parsl": "2099.1.1"}
@@ -115,18 +124,6 @@ def test_one_of_other_versions_is_made_anew(env, shop, place, monkeypatch):
     assert "is made again: Parsl" in made.stderr
     assert json.loads(made.stdout)["parsl"] == "2099.1.1"
     assert not stray.exists()
-    assert listed(env)["mace"]["matches"]
-
-
-def test_what_a_failure_leaves_is_made_anew(env, shop, place):
-    (shop / "trainer-2-py3-none-any.whl").rename(shop / "away")
-    said = env("create", "mace", code=73).stderr
-    assert "psiflow: pip failed: No matching distribution found for trainer" in said
-    assert f"hint: all it said: {place / 'mace.psiflow-env.log'}" in said
-    assert "from versions: none" in (place / "mace.psiflow-env.log").read_text()
-    assert listed(env)["mace"]["problem"] == "unfinished"
-    (shop / "away").rename(shop / "trainer-2-py3-none-any.whl")
-    assert "unfinished" in env("create", "mace").stderr
     assert listed(env)["mace"]["matches"]
 
 

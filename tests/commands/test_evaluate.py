@@ -8,18 +8,18 @@ import os
 import pickle
 import shutil
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.commands import springs
 from tests.commands.inputs import PSIFLOW, WATER
 
 np = pytest.importorskip("numpy")
 ase_io = pytest.importorskip("ase.io", reason="the frames are read with ase")
-pytest.importorskip("mace.calculators", reason="mace-torch is not installed")
+pytest.importorskip("mace", reason="mace-torch is not installed")
+pytestmark = pytest.mark.usefixtures("in_threads")
 
 FOREIGN = (
     '2\nProperties=species:S:1:pos:R:3:forces:R:3 energy=-5 note=foreign pbc="F F F"\nN 0 0 0 1 0 0\nO 1.1 0 0 0 0 0\n'
@@ -27,7 +27,7 @@ FOREIGN = (
 
 
 @pytest.fixture(scope="module")
-def evaluated(trained, tmp_path_factory):
+def evaluated(trained, threads, tmp_path_factory):
     """A folder with in.xyz (labelled, with and without periodicity, one foreign frame) and what evaluate made of it."""
     folder = tmp_path_factory.mktemp("evaluated")
     frames = ase_io.read(trained.test, ":")
@@ -40,7 +40,7 @@ def evaluated(trained, tmp_path_factory):
     with (folder / "in.xyz").open("a") as stream:
         stream.write(FOREIGN + bare)
     arguments = ["evaluate", "in.xyz", "--model", trained.model, "--plot", "parity.png", "-o", "out.xyz", "--json"]
-    done = subprocess.run([PSIFLOW, *arguments], cwd=folder, capture_output=True, text=True, timeout=280)
+    done = warm.server("mace.calculators").run([PSIFLOW, *arguments, "--site", threads], cwd=folder)
     assert done.returncode == 1, done.stderr
     (folder / "said.json").write_text(done.stdout)
     (folder / "stderr").write_text(done.stderr)
@@ -251,8 +251,8 @@ def test_several_files_have_rows_and_the_table_is_never_among_frames(tmp_path, m
     Path(far).write_text(labelled.format(-0.006) + labelled.format(0.0))
 
     def evaluate(*arguments, code=0):
-        words = [sys.executable, springs.__file__, "evaluate", "a.xyz", far, "--model", "springs.model", *arguments]
-        done = subprocess.run([*words, "--site", "threads.toml"], capture_output=True, text=True, timeout=200)
+        words = [springs.__file__, "evaluate", "a.xyz", far, "--model", "springs.model", *arguments]
+        done = warm.server().run([*words, "--site", "threads.toml"])
         assert done.returncode == code, done.stderr
         return done
 

@@ -16,6 +16,7 @@ import pytest
 from tests.commands.inputs import PSIFLOW, alive, copper
 
 ase_io = pytest.importorskip("ase.io", reason="the emt reference needs ase")
+pytestmark = pytest.mark.usefixtures("in_threads")
 SLOW = Path(__file__).with_name("slow_reference.py")
 
 
@@ -23,6 +24,7 @@ def calls(run_dir):
     return Path(run_dir, "logs", "calls").read_text().split()
 
 
+@pytest.mark.usefixtures("in_workers")
 def test_labels_are_what_ase_gives(psiflow):
     from ase.calculators.emt import EMT
 
@@ -41,7 +43,6 @@ def test_labels_are_what_ase_gives(psiflow):
     assert Path("in.labelled.xyz.run").stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.usefixtures("in_threads")
 def test_what_the_reference_does_not_read_is_said(psiflow):
     """Charge, multiplicity and moments that would make another label of them."""
     with_moments = (
@@ -68,7 +69,6 @@ def test_an_input_with_other_atoms_than_all_frames_is_refused_before_anything_ru
     assert "hint: give the input the atoms of the frames" in told
 
 
-@pytest.mark.usefixtures("in_threads")
 def test_running_again_computes_only_what_is_new(psiflow):
     Path("in.xyz").write_text(copper(3))
     psiflow("label", "in.xyz", "--reference", SLOW)
@@ -93,6 +93,7 @@ def test_equal_frames_are_computed_once(psiflow):
     assert len(ase_io.read("in.labelled.xyz", ":")) == 3
 
 
+@pytest.mark.usefixtures("in_workers")
 def test_kill_and_the_same_command_again(psiflow, start, tmp_path):
     Path("in.xyz").write_text(copper(12))
     arguments = ("label", "in.xyz", "--reference", SLOW, "--set", "seconds=0.4")
@@ -119,6 +120,7 @@ def test_kill_and_the_same_command_again(psiflow, start, tmp_path):
     assert "up to date" in psiflow(*arguments, "-o", "killed.xyz").stderr
 
 
+@pytest.mark.usefixtures("in_workers")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_signals_stop_in_order(psiflow, start, number):
     Path("in.xyz").write_text(copper(40))
@@ -156,6 +158,7 @@ def test_two_commands_on_one_output(psiflow, start):
     assert len(refused.stderr.strip().splitlines()) <= 2
 
 
+@pytest.mark.usefixtures("in_workers")
 def test_faults_end_in_the_failed_file(psiflow):
     def one(x):
         return copper(1).replace("Cu 0.0 0.0 0.0", f"Cu {x}.0 0.0 0.0")
@@ -178,7 +181,6 @@ def test_faults_end_in_the_failed_file(psiflow):
     assert set(tried_again) == {failed[0].info["psiflow_id"], failed[2].info["psiflow_id"]}
 
 
-@pytest.mark.usefixtures("in_threads")
 def test_only_own_outputs_are_replaced(psiflow):
     Path("in.xyz").write_text(copper(1))
     Path("out.xyz").write_text("mine\n")
@@ -194,7 +196,6 @@ def test_only_own_outputs_are_replaced(psiflow):
     assert Path("in.xyz").read_text() == copper(1)
 
 
-@pytest.mark.usefixtures("in_threads")
 def test_pipes_json_and_compression(psiflow):
     piped = psiflow("label", "-", "--reference", "emt", stdin=copper(2))
     again = psiflow("label", "-", "--reference", "emt", stdin=copper(2))
@@ -243,6 +244,7 @@ def test_without_an_environment(psiflow, tmp_path):
     assert Path("in.labelled.xyz").exists()
 
 
+@pytest.mark.usefixtures("in_workers")
 def test_hostile_names_have_no_effect(psiflow, tmp_path):
     folder = tmp_path / "a b;touch pwned $(touch pwned) 'q' {x}"
     folder.mkdir()
@@ -283,7 +285,6 @@ def test_broken_frames_are_named_before_anything_is_submitted(psiflow, text, whe
     assert not Path("in.labelled.xyz.run").exists()
 
 
-@pytest.mark.usefixtures("in_threads")
 def test_windows_line_ends_are_read(psiflow):
     Path("in.xyz").write_bytes(copper(2).replace("\n", "\r\n").encode())
     psiflow("label", "in.xyz", "--reference", "emt")

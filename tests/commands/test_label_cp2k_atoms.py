@@ -13,7 +13,10 @@ import pytest
 from tests.references import cp2k_log
 
 ase_io = pytest.importorskip("ase.io", reason="needs ase")
-pytestmark = pytest.mark.skipif(not shutil.which("cp2k.psmp"), reason="cp2k.psmp is not installed")
+pytestmark = [
+    pytest.mark.usefixtures("in_threads"),
+    pytest.mark.skipif(not shutil.which("cp2k.psmp"), reason="cp2k.psmp is not installed"),
+]
 
 INPUT = """\
 &GLOBAL

@@ -10,6 +10,7 @@ from tests.commands.inputs import WATER
 from tests.contracts import emt_family
 
 pytest.importorskip("ase", reason="the family of these tests needs ASE")
+pytestmark = pytest.mark.usefixtures("in_threads")
 COPPER = 'pbc="F F F"'.join(["2\nProperties=species:S:1:pos:R:3 ", "\nCu 0 0 0\nAu 2.4 0.1 0\n"])
 
 
@@ -33,10 +34,10 @@ def test_an_element_that_the_model_does_not_know(psiflow, tmp_path):
     assert "does not know the element H" in done.stderr
 
 
-def test_labels_are_what_evaluate_predicts(psiflow, trained):
+def test_labels_are_what_evaluate_predicts(psiflow_mace, trained):
     ase_io = pytest.importorskip("ase.io")
-    psiflow("label", trained.test, "--reference", trained.model, "--site", trained.site, "-o", "labels.xyz")
-    psiflow("evaluate", trained.test, "--model", trained.model, "--site", trained.site, "-o", "predicted.xyz")
+    psiflow_mace("label", trained.test, "--reference", trained.model, "-o", "labels.xyz")
+    psiflow_mace("evaluate", trained.test, "--model", trained.model, "-o", "predicted.xyz")
     for labelled, predicted in zip(ase_io.read("labels.xyz", ":"), ase_io.read("predicted.xyz", ":"), strict=True):
         assert labelled.get_potential_energy() == predicted.info["model_energy"]
         assert (labelled.get_forces() == predicted.arrays["model_forces"]).all()

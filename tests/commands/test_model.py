@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from psiflow_cli import toml
+from tests import warm
 from tests.commands.inputs import PSIFLOW
 
 np = pytest.importorskip("numpy")
 ase_io = pytest.importorskip("ase.io", reason="the frames are read with ase")
-pytest.importorskip("mace.calculators", reason="mace-torch is not installed")
+pytest.importorskip("mace", reason="mace-torch is not installed")
+pytestmark = pytest.mark.usefixtures("in_threads")
 
 
 class Pair(NamedTuple):
@@ -54,7 +56,7 @@ def second_member(model: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def pair(trained, tmp_path_factory) -> Pair:
+def pair(trained, threads, tmp_path_factory) -> Pair:
     folder = tmp_path_factory.mktemp("pair")
     model = folder / "pair.model"
     shutil.copytree(trained.model, model)
@@ -64,7 +66,7 @@ def pair(trained, tmp_path_factory) -> Pair:
         atoms.info["config_type"] = ("cold", "hot")[index % 2]
     ase_io.write(folder / "in.xyz", frames, format="extxyz")
     arguments = ("evaluate", "in.xyz", "--model", "pair.model", "-o", "out.xyz", "--plot", "parity.png", "--json")
-    done = subprocess.run([PSIFLOW, *arguments], cwd=folder, capture_output=True, text=True, timeout=280)
+    done = warm.server("mace.calculators").run([PSIFLOW, *arguments, "--site", threads], cwd=folder)
     assert done.returncode == 0, done.stderr
     (folder / "stderr").write_text(done.stderr)
     return Pair(model, ase_io.read(folder / "out.xyz", ":"), json.loads(done.stdout), folder)
@@ -250,10 +252,10 @@ def test_looking_at_a_model_loads_nothing_heavy(trained, command):
     assert done.returncode == 0, done.stderr
 
 
-def test_an_exported_committee_is_an_ase_calculator_of_its_own(pair, psiflow):
+def test_an_exported_committee_is_an_ase_calculator_of_its_own(pair, psiflow_mace):
     """It is loaded without psiflow, where it lies, and gives what evaluate gives."""
-    psiflow("model", "export", pair.model, "--to", "ase", "-o", "pair-ase")
-    assert "up to date" in psiflow("model", "export", pair.model, "--to", "ase", "-o", "pair-ase").stderr
+    psiflow_mace("model", "export", pair.model, "--to", "ase", "-o", "pair-ase")
+    assert "up to date" in psiflow_mace("model", "export", pair.model, "--to", "ase", "-o", "pair-ase").stderr
     frames = Path("bare.xyz").absolute()
     ase_io.write(frames, [atoms.copy() for atoms in pair.frames], format="extxyz", columns=["symbols", "positions"])
     argv = [sys.executable, "calculator.py", str(frames)]

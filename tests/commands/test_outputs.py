@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from click.testing import CliRunner
 from psiflow_cli import extxyz, formats, options
 from psiflow_cli.formats import kinds
 from psiflow_cli.main import main
+from tests import warm
 from tests.commands import springs
 
 INPUTS = {
@@ -127,8 +127,8 @@ def of_springs(*words: str, code: int = 0) -> str:
     if not Path("springs.model").exists():
         springs.bundle(Path("springs.model"))
         Path("threads.toml").write_text(springs.SITE)
-    command = [sys.executable, springs.__file__, *words, "--model", "springs.model", "--site", "threads.toml"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    command = [springs.__file__, *words, "--model", "springs.model", "--site", "threads.toml"]
+    done = warm.server().run(command)
     assert done.returncode == code, done.stderr
     return done.stderr
 

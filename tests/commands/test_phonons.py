@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.commands import springs
 from tests.commands.inputs import WATER
 
@@ -33,9 +32,9 @@ def here(tmp_path, monkeypatch):
 
 
 def phonons(*arguments, code=0):
-    words = [sys.executable, springs.__file__, "phonons", *map(str, arguments)]
+    words = [springs.__file__, "phonons", *map(str, arguments)]
     words += ["--model", "springs.model", "--site", "threads.toml"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=200)
+    done = warm.server().run(words)
     assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done

@@ -10,6 +10,7 @@ from tests.commands.inputs import BOX, WATER
 
 np = pytest.importorskip("numpy")
 ase_io = pytest.importorskip("ase.io", reason="the copies are read with ase")
+pytestmark = pytest.mark.usefixtures("in_threads")
 
 
 def test_displacements_are_normal_with_the_amplitude(psiflow):

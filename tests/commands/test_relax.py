@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.commands import springs
 from tests.commands.inputs import BOX, WATER
 
@@ -35,9 +36,9 @@ def here(tmp_path, monkeypatch):
 
 
 def relax(*arguments, code=0):
-    words = [sys.executable, springs.__file__, "relax", *map(str, arguments)]
+    words = [springs.__file__, "relax", *map(str, arguments)]
     words += ["--model", "springs.model", "--site", "threads.toml"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=200)
+    done = warm.server().run(words)
     assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done
@@ -47,12 +48,12 @@ def plain(name):
     return STRETCHED.format("", name, "", "", "")
 
 
-def test_a_trained_model_is_at_its_minimum(psiflow, trained):
+def test_a_trained_model_is_at_its_minimum(psiflow_mace, trained):
     from ase.optimize import LBFGS
     from mace.calculators import MACECalculator
 
     Path("start.xyz").write_text(WATER + BOX)
-    psiflow("relax", "start.xyz", "--model", trained.model, "--fmax", 0.02, "--steps", 15, "--max-failed", 1)
+    psiflow_mace("relax", "start.xyz", "--model", trained.model, "--fmax", 0.02, "--steps", 15, "--max-failed", 1)
     path = str(Path(trained.model) / "member-0" / "mace.model")
     calculator = MACECalculator(model_paths=path, device="cpu", default_dtype="float64")
     starts, ends = (ase_io.read(name, ":") for name in ("start.xyz", "start.relaxed.xyz"))

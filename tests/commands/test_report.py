@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.commands import springs
 
 pytest.importorskip("ase", reason="needs ase")
@@ -62,9 +61,9 @@ class Page(HTMLParser):
 
 
 def psiflow(*arguments, code=0):
-    words = [sys.executable, springs.__file__, *map(str, arguments)]
+    words = [springs.__file__, *map(str, arguments)]
     words += ["--site", "threads.toml"] if arguments[0] != "clean" else []
-    done = subprocess.run(words, capture_output=True, text=True, timeout=200)
+    done = warm.server().run(words)
     assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.commands import springs
 
 np = pytest.importorskip("numpy")
@@ -19,7 +20,7 @@ ase_io = pytest.importorskip("ase.io", reason="the frames are read with ase")
 pytest.importorskip("ase.md.langevinbaoab", reason="needs ASE 3.27 or later")
 pytest.importorskip("matplotlib", reason="the plot is drawn with it")
 
-COMMAND = (sys.executable, springs.__file__, "sample")
+COMMAND = (springs.__file__, "sample")
 USUAL = ("--model", "springs.model", "--site", "threads.toml", "--engine", "ase", "--friction", "50")
 
 
@@ -36,7 +37,7 @@ def here(tmp_path, monkeypatch):
 def sample(*arguments, code=0, model="springs.model", stdin=""):
     words = [*COMMAND, "start.xyz" if not stdin else "-", *USUAL, *map(str, arguments)]
     words[words.index("springs.model")] = model
-    done = subprocess.run(words, capture_output=True, text=True, input=stdin, timeout=200)
+    done = warm.server().run(words, stdin)
     assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done
@@ -115,7 +116,9 @@ def test_killed_and_gone_on_gives_the_same_files():
         return [word for option, end in ends.items() for word in (option, name + end)]
 
     sample(*arguments[len(USUAL) :], *files("whole"))
-    process = subprocess.Popen([*COMMAND, "start.xyz", *arguments, *files("killed")], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, *COMMAND, "start.xyz", *arguments, *files("killed")], stderr=subprocess.PIPE
+    )
     journal = Path("killed.traj.run/journal.jsonl")
     deadline = time.monotonic() + 60
     while not journal.exists() or '"kind":"unit"' not in journal.read_text():

@@ -6,13 +6,12 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.commands import springs
 from tests.commands.inputs import ATOMS, BOX
 
@@ -54,8 +53,8 @@ def select(tmp_path, monkeypatch):
     Path("threads.toml").write_text(springs.SITE)
 
     def run(*args, code=0, env=None):
-        words = [sys.executable, springs.__file__, "select", *map(str, args), "--site", "threads.toml", "--json"]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=200, env={**os.environ, **(env or {})})
+        words = [springs.__file__, "select", *map(str, args), "--site", "threads.toml", "--json"]
+        done = warm.server().run(words, env={**os.environ, **(env or {})})
         assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return json.loads(done.stdout) if code == 0 else done.stderr
@@ -130,8 +129,8 @@ def test_the_error_by_hand_and_its_mean(select):
 
 def test_what_evaluate_wrote_is_enough(select, psiflow):
     Path("data.xyz").write_text("".join(water(f"f{i}", i / 10) for i in range(6)))
-    words = [sys.executable, springs.__file__, "evaluate", "data.xyz", "--model", "two.model", "-o", "seen.xyz"]
-    subprocess.run([*words, "--site", "threads.toml"], check=True, capture_output=True)
+    words = [springs.__file__, "evaluate", "data.xyz", "--model", "two.model", "-o", "seen.xyz"]
+    warm.server().run([*words, "--site", "threads.toml"]).check_returncode()
     for by in ("committee", "error"):
         with_model = select("data.xyz", "-n", 2, "--by", by, "--model", "two.model", "-o", f"{by}-m.xyz")
         without = select("seen.xyz", "-n", 2, "--by", by, "-o", f"{by}.xyz")

@@ -11,6 +11,8 @@ import pytest
 
 from tests.commands.inputs import ATOMS
 
+pytestmark = pytest.mark.usefixtures("in_threads")
+
 
 def frame(x, extra=""):
     return f'2\nProperties=species:S:1:pos:R:3 energy={-x!r}{extra} pbc="F F F"\nO 0.0 0.0 0.0\nH {x!r} 0.0 0.0\n'

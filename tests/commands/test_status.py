@@ -13,6 +13,7 @@ import pytest
 
 from tests.commands.inputs import copper
 
+pytestmark = pytest.mark.usefixtures("in_threads")
 SLOW = Path(__file__).with_name("slow_reference.py")
 FIELDS = {
     "run", "command", "state", "total", "done", "failed", "started", "updated", "rate_per_s", "eta_s", "core_hours",
@@ -87,6 +88,7 @@ def test_running_then_dead_then_done(psiflow, start, listed):
     assert (done["state"], done["done"], done["total"], done["eta_s"]) == ("done", 12, 12, None)
 
 
+@pytest.mark.usefixtures("in_workers")
 def test_partial_and_failed(psiflow, listed, tmp_path):
     Path("in.xyz").write_text(copper(2) + broken(101) + broken(102))
     psiflow("label", "in.xyz", "--reference", SLOW, "-o", "some.xyz", code=1)

@@ -15,6 +15,8 @@ import pytest
 from psiflow_cli import bundle, toml
 from psiflow_cli.site import detect
 
+pytestmark = pytest.mark.usefixtures("in_threads")
+
 GIVEN = ("--e0s", "{1: -10.5, 'O': -118}")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -11,6 +9,7 @@ from random import Random
 
 import pytest
 
+from tests import warm
 from tests.commands.inputs import copper
 from tests.faults.runs import Watcher, arguments, at, begun, finished, processes, records, site, wait_for
 
@@ -77,8 +76,8 @@ def test_killed_at_every_step_that_lasts(psiflow, request):
     site("threads")
 
     def run(number, how, output):
-        command = [sys.executable, str(STEPS), str(number), how, *arguments(output, "--max-failed", "1")]
-        return subprocess.run(command, capture_output=True, text=True, timeout=100)
+        words = map(str, arguments(output, "--max-failed", "1"))
+        return warm.server().run([str(STEPS), str(number), how, *words], timeout=100)
 
     done = run(0, "before", "whole.xyz")
     assert done.returncode == 0, done.stderr

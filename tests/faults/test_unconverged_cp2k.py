@@ -26,6 +26,7 @@ KINDS = {
     "outer SCF": f"MAX_SCF 2\n{OT}\n{OUTER.format(2)}",
     "outer SCF of diagonalisation": f"MAX_SCF 2\n{MIXING}\n{OUTER.format(1)}",
 }
+USUAL = ("OT", "diagonalisation", "outer SCF")
 GOOD = f"MAX_SCF 30\n{OT}\n{OUTER.format(5)}"
 METHOD = """\
 &FORCE_EVAL
@@ -77,14 +78,18 @@ def label(psiflow, scf, code, dft="", qs="METHOD GPW", frames=2):
     return Path("out.xyz").read_text().count("psiflow_id")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in USUAL else pytest.mark.full) for kind in KINDS]
+)
 def test_no_unconverged_scf_is_a_label(psiflow, kind):
     assert label(psiflow, KINDS[kind], code=1) == 0
     failed = Path("out.failed.xyz").read_text()
     assert failed.count("failure=unconverged") == 2
 
 
-@pytest.mark.parametrize(("dft", "qs"), [("UKS T\nMULTIPLICITY 3", "METHOD GPW"), ("", "METHOD xTB")])
+@pytest.mark.parametrize(
+    ("dft", "qs"), [pytest.param("UKS T\nMULTIPLICITY 3", "METHOD GPW", marks=pytest.mark.full), ("", "METHOD xTB")]
+)
 def test_nor_with_two_spins_nor_of_tight_binding(psiflow, dft, qs):
     assert label(psiflow, f"MAX_SCF 2\n{MIXING}", code=1, dft=dft, qs=qs) == 0
     assert Path("out.failed.xyz").read_text().count("failure=unconverged") == 2

@@ -25,7 +25,6 @@ from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.training import stop_request
 
 pytest.importorskip("mace", reason="mace-torch is not installed")
-pytest.importorskip("torch")
 
 Wire = dict[str, Any]
 
@@ -67,7 +66,7 @@ def wire(atoms: Any) -> Wire:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Wire:
+def data(tmp_path_factory: pytest.TempPathFactory, warm_mace: None) -> Wire:
     """Training and validation files, and the summary that goes with them."""
     from ase import Atoms
     from ase.calculators.emt import EMT

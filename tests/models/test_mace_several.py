@@ -19,6 +19,11 @@ from tests.models.test_mace import CONTEXT, SUMMARY, TINY, Wire, data, make_job 
 pytest.importorskip("mace", reason="mace-torch is not installed")
 
 
+@pytest.fixture(scope="module")
+def warm_mace() -> None:
+    """No trainer starts here in the usual way."""
+
+
 def test_a_task_with_two_gpus_starts_two_processes(data: Wire, tmp_path: Path, monkeypatch: Any) -> None:  # noqa: F811
     asked: list[list[str]] = []
 

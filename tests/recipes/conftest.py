@@ -54,14 +54,11 @@ class Learned(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def cheap(once: Once) -> dict[str, str]:
+def cheap(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment whose `psiflow` knows the cheap family, and whose site is the command's own threads."""
-
-    def make(folder: Path) -> None:
-        pairs.program(folder)
-        (folder / "threads.toml").write_text(SITE)
-
-    folder = once("cheap", make)
+    folder = tmp_path_factory.mktemp("cheap")
+    pairs.program(folder)
+    (folder / "threads.toml").write_text(SITE)
     return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "PSIFLOW_SITE": str(folder / "threads.toml")}
 
 

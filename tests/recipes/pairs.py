@@ -7,7 +7,6 @@ Each member is fitted to its own two thirds of the training frames, so that a co
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -115,12 +114,11 @@ def calculator(member: str, context: Wire) -> Any:
     return Pairs()
 
 
-def program(folder: Path) -> Path:
+def program(folder: Path) -> None:
     """A `psiflow` in this folder that knows the family by the path of this file."""
-    made = folder / "psiflow"
-    made.write_text(f'#!/bin/sh\nexec {sys.executable} {__file__} "$@"\n')
-    made.chmod(0o755)
-    return made
+    from tests import warm
+
+    warm.server().program(folder / "psiflow", __file__)
 
 
 def main() -> None:

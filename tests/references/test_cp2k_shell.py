@@ -78,11 +78,15 @@ def steps(context: dict[str, Any], frame: dict[str, Any]) -> int:
     return log(context, frame).count(" OT DIIS ")
 
 
-def test_frames_of_all_kinds_through_one_process_equal_fresh_ones(context: Any, tmp_path: Path) -> None:
+def test_frames_of_all_kinds_through_one_process_equal_fresh_ones(
+    context: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     settings = template(tmp_path)
     wider = {**waters(1)[0], "id": "a" * 16, "cell": [[5.5, 0, 0], [0, 5, 0], [0, 0, 5]]}
     molecule = {**waters(1)[0], "id": "b" * 16, "cell": None, "pbc": [False] * 3}
-    frames = [waters(1)[0], HYDROGEN, wider, molecule, waters(2)[1]]
+    frames = [waters(1)[0], HYDROGEN, molecule]
+    if request.config.getoption("--full"):
+        frames += [wider, waters(2)[1]]
     kept = context()
     pids, labels = set(), []
     for frame in frames:
@@ -123,7 +127,7 @@ def test_each_kind_of_frame_has_its_own_wavefunction(context: Any, tmp_path: Pat
     assert cp2k.label([HYDROGEN], template(tmp_path), context()) == [labels[1]]
 
 
-@pytest.mark.parametrize(("option", "reuses"), [("no", False), ("yes", True)])
+@pytest.mark.parametrize(("option", "reuses"), [("no", False), pytest.param("yes", True, marks=pytest.mark.full)])
 def test_an_unrestricted_wavefunction_is_used_again_only_if_asked(
     context: Any, tmp_path: Path, option: str, reuses: bool
 ) -> None:
@@ -185,10 +189,11 @@ def test_a_program_without_a_shell_is_run_for_each_frame(context: Any, tmp_path:
 def test_ranks_share_the_kept_process(context: Any, tmp_path: Path) -> None:
     settings = template(tmp_path)
     site = context(ranks=2, launch="mpirun -np {ranks} --oversubscribe")
-    labels = cp2k.label([*waters(2), HYDROGEN], settings, site)
+    frames = [*waters(1), HYDROGEN]
+    labels = cp2k.label(frames, settings, site)
     leader = running()
     ranks = subprocess.run(["pgrep", "-c", "-s", str(leader), "cp2k"], capture_output=True, text=True).stdout
     assert int(ranks) == 2
-    for label, alone in zip(labels, cp2k.label([*waters(2), HYDROGEN], settings, context()), strict=True):
+    for label, alone in zip(labels, cp2k.label(frames, settings, context()), strict=True):
         assert label["energy"] == pytest.approx(alone["energy"], abs=1e-8)
     assert not Path(f"/proc/{leader}").exists()  # another context, another process

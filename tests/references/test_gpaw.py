@@ -56,7 +56,7 @@ def one(frame: dict[str, Any], settings: dict[str, Any], context: dict[str, Any]
     ("frame", "template", "atoms", "parameters"),
     [
         (HYDROGEN, f"{PW}kpts = [2, 1, 1]\n", CRYSTAL, "mode=PW(200), xc='PBE', kpts=(2, 1, 1)"),
-        (MOLECULE, LCAO, BOX, "mode='lcao', basis='sz(dzp)', xc='LDA', h=0.3"),
+        pytest.param(MOLECULE, LCAO, BOX, "mode='lcao', basis='sz(dzp)', xc='LDA', h=0.3", marks=pytest.mark.full),
         (
             {**HYDROGEN, "charge": 1, "multiplicity": 2},
             PW,

@@ -105,7 +105,7 @@ def test_labels(molecule: Any, context: Any, tmp_path: Path) -> None:
 
 
 @installed
-@pytest.mark.parametrize("method", ["mp2", "mp3"])
+@pytest.mark.parametrize("method", ["mp2", pytest.param("mp3", marks=pytest.mark.full)])
 def test_the_energy_is_that_of_the_forces(molecule: Any, context: Any, tmp_path: Path, method: str) -> None:
     """Of correlated methods Psi4 keeps more than one energy."""
     template = "set basis sto-3g\nset e_convergence 1e-9\nset d_convergence 1e-8\nset r_convergence 1e-7\n"

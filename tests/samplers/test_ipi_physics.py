@@ -60,7 +60,7 @@ def test_atoms_that_do_not_move(tmp_path: Path) -> None:
     assert abs(hot - 300.0) < 4 * error < 100.0
 
 
-@pytest.mark.parametrize("cell", ["isotropic", "flexible"])
+@pytest.mark.parametrize("cell", [pytest.param("isotropic", marks=pytest.mark.full), "flexible"])
 def test_pressure_moves_the_cell_the_right_way(tmp_path: Path, cell: str) -> None:
     """Against the volume where the model's stress balances the pressure and the kinetic energy."""
     atoms = gas(2, "Ar", cube=4.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import pytest
 
 np = pytest.importorskip("numpy")
 pytest.importorskip("ipi")
-pytest.importorskip("torch_sim", reason="torch-sim is not installed")
 pytest.importorskip("mace", reason="mace-torch is not installed")
 
 from ase import Atoms  # noqa: E402
@@ -21,7 +21,10 @@ from tests.samplers.test_torchsim import members  # noqa: E402, F401  (a fixture
 
 Wire = dict[str, Any]
 MACE = "psiflow_cli.models.mace"
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif(find_spec("torch_sim") is None, reason="torch-sim is not installed"),
+]
 
 
 def water(cube: float | None = None) -> Any:

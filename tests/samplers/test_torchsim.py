@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import pytest
 
 np = pytest.importorskip("numpy")
 pytest.importorskip("ase.md.langevinbaoab", reason="needs ASE 3.27 or later")
-pytest.importorskip("torch_sim", reason="torch-sim is not installed")
 pytest.importorskip("mace", reason="mace-torch is not installed")
 
 from ase import Atoms  # noqa: E402
@@ -23,7 +23,10 @@ from psiflow_cli.worker.failures import Fatal  # noqa: E402
 from tests.samplers.mace_model import untrained  # noqa: E402
 
 CONTEXT: dict[str, Any] = {"scratch": "", "device": "cpu", "dtype": None, "threads": 1}
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif(find_spec("torch_sim") is None, reason="torch-sim is not installed"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +101,19 @@ def same(one: list[Any], two: list[Any], within: float = 1e-11) -> None:
 KINDS = [{"ensemble": "nve"}, {"thermostat": "langevin"}, {"thermostat": "csvr"}]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=["nve", "langevin", "csvr"])
-@pytest.mark.parametrize("start", [molecule(), crystal()], ids=["molecule", "crystal"])
+STARTS = {"molecule": molecule(), "crystal": crystal()}
+USUAL = ("molecule-langevin", "crystal-csvr", "crystal-nve")
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        pytest.param(start, kind, id=name, marks=() if name in USUAL else pytest.mark.full)
+        for of_start, start in STARTS.items()
+        for of_kind, kind in zip(("nve", "langevin", "csvr"), KINDS, strict=True)
+        for name in (f"{of_start}-{of_kind}",)
+    ],
+)
 def test_walkers_move_as_they_would_alone_in_ase(tmp_path: Path, members: list[str], kind: Any, start: Atoms) -> None:
     """With own masses, an atom held fixed, and a ramp; in batches of two and all at once."""
     starts = [wire(start), wire(start, masses={"H": 2.014}), wire(start, fixed=[0])]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.commands.inputs import PSIFLOW, alive, copper
 
 SLOW = str(Path(__file__).parents[1] / "commands" / "slow_reference.py")
@@ -53,7 +54,7 @@ def label(*arguments, site="slurm.toml", seconds=0.2):
 
 
 def run(command, code=0, **options):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, **options)
+    done = warm.server().run(command, timeout=200, **options)
     assert done.returncode == code, done.stderr
     return done
 
@@ -88,6 +89,7 @@ def test_labels_are_those_of_the_local_site(slurm, folder):
     assert slurm.run("squeue", "-h") == ""
 
 
+@pytest.mark.full
 def test_cancelled_blocks_are_replaced_and_nothing_is_lost(slurm, folder):
     with started(label("-o", "out.xyz", seconds=1)) as command:
         wait_for(lambda: len(units("out.xyz")) > 2, 60, "no frame was labelled")

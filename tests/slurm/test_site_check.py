@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.commands.inputs import PSIFLOW
 from tests.slurm.test_provider import SITE, folder
 
@@ -19,7 +19,7 @@ MPI = 'cores = 2\nranks = 2\nthreads = 1\nlaunch = "mpirun -np {ranks}"\nexecuta
 
 
 def check(*arguments, code=0):
-    done = subprocess.run([PSIFLOW, "site", "check", *arguments], capture_output=True, text=True, timeout=200)
+    done = warm.server().run([PSIFLOW, "site", "check", *arguments], timeout=200)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout

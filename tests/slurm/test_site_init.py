@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli.site import load
+from tests import warm
 from tests.commands.inputs import PSIFLOW
 from tests.slurm.test_site_check import check
 
@@ -23,11 +24,11 @@ def written(slurm, tmp_path_factory):
         patch.chdir(tmp_path_factory.mktemp("init"))
         for name, value in slurm.environment.items():
             patch.setenv(name, value)
-        done = subprocess.run([PSIFLOW, "site", "init"], capture_output=True, text=True, timeout=60)
+        done = warm.server().run([PSIFLOW, "site", "init"])
         assert done.returncode == 0, done.stderr
         assert "wrote emulated.toml; next: psiflow site check --submit emulated\n" in done.stderr
         assert done.stdout == ""
-        again = subprocess.run([PSIFLOW, "site", "init"], capture_output=True, text=True, timeout=60)
+        again = warm.server().run([PSIFLOW, "site", "init"])
         assert again.returncode == 73
         assert "emulated.toml: is there already" in again.stderr
         return Path("emulated.toml").read_text()
@@ -81,6 +82,7 @@ def test_what_is_written_is_green(slurm, folder):
     assert [path.name for path in folder.iterdir()] == ["emulated.toml"]
 
 
+@pytest.mark.full
 def test_a_wrong_partition(folder):
     change('partition = "cpu"', 'partition = "cpus"')
     said = check("emulated", "--submit", code=78)
@@ -105,7 +107,7 @@ def test_a_block_longer_than_the_partition_allows(slurm, folder):
 def test_a_partition_that_is_down_is_left_out(slurm, folder):
     slurm.run("scontrol", "update", "partitionname=gpu", "state=down")
     try:
-        done = subprocess.run([PSIFLOW, "site", "init", "-o", "-"], capture_output=True, text=True, timeout=60)
+        done = warm.server().run([PSIFLOW, "site", "init", "-o", "-"])
     finally:
         slurm.run("scontrol", "update", "partitionname=gpu", "state=up")
     assert "# Left out: gpu (down)\n" in done.stdout
@@ -117,7 +119,7 @@ def test_nothing_can_be_used(slurm, folder):
     slurm.run("scontrol", "update", "partitionname=gpu", "state=down")
     slurm.run("scontrol", "update", "partitionname=cpu", "state=down")
     try:
-        done = subprocess.run([PSIFLOW, "site", "init", "-o", "new.toml"], capture_output=True, text=True, timeout=60)
+        done = warm.server().run([PSIFLOW, "site", "init", "-o", "new.toml"])
     finally:
         slurm.run("scontrol", "update", "partitionname=gpu", "state=up")
         slurm.run("scontrol", "update", "partitionname=cpu", "state=up")
@@ -126,6 +128,7 @@ def test_nothing_can_be_used(slurm, folder):
     assert not Path("new.toml").exists()
 
 
+@pytest.mark.full
 def test_an_executable_that_is_not_there(folder):
     leave_models_out()
     change(r'^(# )?executable = "[^"]+".*', 'executable = "no-such-program"')
@@ -133,6 +136,7 @@ def test_an_executable_that_is_not_there(folder):
     assert said == "default: good\nreference: executable 'no-such-program' is not found where it runs\n"
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not Path("/etc/profile.d/lmod.sh").exists(), reason="lmod is not installed")
 def test_a_wrong_module(folder):
     leave_models_out()
@@ -168,6 +172,7 @@ def use(prefix, executor):
         stream.write(f'\n[environments.another]\nprefix = "{prefix}"\n')
 
 
+@pytest.mark.full
 def test_an_environment_with_another_parsl(folder, another):
     prefix = another(parsl='__version__ = "2024.1.1"')
     use(prefix, "default")
@@ -185,6 +190,7 @@ def test_an_environment_without_what_a_family_needs(folder, another):
     assert said.count(": good\n") == 3
 
 
+@pytest.mark.full
 def test_an_environment_that_lacks_a_family(folder, tmp_path):
     pytest.importorskip("mace", reason="mace-torch is not installed")
     bare = tmp_path / "bare"

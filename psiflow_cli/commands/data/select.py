@@ -120,6 +120,7 @@ def command(
         },
         other_outputs=(rest,) if rest else (),
         more_settings={"rest": rest, **({"calibration": scales} if scales else {})},
+        options_require={"dscribe": "--descriptor soap"} if features == "soap" else {},
     )  # fmt: skip
     job = runner.on_site(job, common, family, head=loaded.head if loaded else None)
     selection = request.Selection(

@@ -77,7 +77,10 @@ def command(
         settled["calibrate"] = True
     elif scales := bundle.error_scales(loaded):
         settled["calibration"] = scales
-    job = Job("evaluate", frames, output, settings, other_outputs=tuple(others), more_settings=settled)
+    job = Job(
+        "evaluate", frames, output, settings, other_outputs=tuple(others), more_settings=settled,
+        options_require={"matplotlib": "--plot"} if plot else {},
+    )  # fmt: skip
     job = runner.on_site(job, common, loaded.family, head=loaded.head)
     read_keys = extxyz.parse_keys(keys) if keys else None
     evaluation = stage.Evaluation(job, loaded, family, read_keys, plot, table, calibrate, scales)

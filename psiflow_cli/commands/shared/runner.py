@@ -103,6 +103,8 @@ def perform(
 
     with stoppable(), (workspace or cast("type[W]", Workspace))(job) as opened:
         earlier = None if job.force else opened.run.up_to_date()
+        if not earlier:  # what may turn out to be computed already needs no workers, but a plan says what would be
+            opened.check_environment(tasks=common.dry_run)
         if common.dry_run:
             _tell(common, {"command": job.command, "up_to_date": bool(earlier), **({} if earlier else plan(opened))})
             return

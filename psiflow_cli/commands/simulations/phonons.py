@@ -108,6 +108,7 @@ def command(
         settings={**how, "model": loaded.fingerprint, "fixed": fixed, "failed": failed_output},
         other_outputs=(failed_output, *((hessian,) if hessian else ())),
         more_settings={"temperature": temperature, "threshold": threshold, "hessian": hessian},
+        options_require={"phonopy": "--supercell"} if how["supercell"] else {},
     )  # fmt: skip
     job = runner.on_site(job, common, loaded.family, head=loaded.head)
     analysis = phonons.Analysis(

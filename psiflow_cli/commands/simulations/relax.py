@@ -75,6 +75,7 @@ def command(
         "relax", frames, output,
         settings={**how, "model": loaded.fingerprint, "fixed": fixed, "failed": failed_output},
         other_outputs=(failed_output,),
+        options_require={"spglib": "--keep-symmetry"} if how["keep_symmetry"] else {},
     )  # fmt: skip
     job = runner.on_site(job, common, loaded.family, head=loaded.head)
     relaxation = relax.Relaxation(

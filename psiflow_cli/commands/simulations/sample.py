@@ -129,7 +129,6 @@ def command(
     from psiflow_cli.stages.sample import engines, stage
     from psiflow_cli.stages.sample.plumed import read as read_plumed
     from psiflow_cli.stages.sample.request import Sampling
-    from psiflow_cli.stages.sample.walkers import starts
 
     loaded = bundles.load(name, use)
     bias, bias_files = read_plumed(plumed) if plumed else (None, {})
@@ -172,11 +171,12 @@ def command(
         other_inputs=tuple(filter(None, (config, plumed))),
         other_outputs=outputs.files,
         more_settings={**outputs.settings, **({"calibration": scales} if scales else {})},
+        options_require={**outputs.requires, **({"plumed": "--plumed"} if plumed else {})},
     )  # fmt: skip
     job = runner.on_site(job, common, loaded.family, head=loaded.head)
     runner.perform(
         job, common,
-        plan=lambda workspace: {"walkers": len(starts(sampling, workspace)), "steps": steps},
+        plan=lambda workspace: {"walkers": len(stage.starts(sampling, workspace)[0]), "steps": steps},
         run=lambda workspace: stage.run(sampling, workspace),
         verdict=max_failed.verdict,
         say=_said,

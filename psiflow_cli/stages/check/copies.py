@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 from psiflow_cli.extxyz.structure import projected
 from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Places
-from psiflow_cli.stages.check.sample import Sample
-from psiflow_cli.stages.train.data_checks import head_of
+from psiflow_cli.stages.check.sample import Sample, Table
 
 _ENERGY = 1e-5
 """eV per atom: labels of one structure that are further apart are not one method's rounding."""
@@ -17,29 +16,22 @@ _FORCE = 1e-3  # eV/Å for each component
 
 
 class Copies:
-    """The energy of every frame, and a number that its forces decide, in 16 bytes a frame."""
+    """A number that the forces of every frame decide, in 4 bytes a frame."""
 
-    def __init__(self) -> None:
-        self._energies = array("d")
+    def __init__(self, table: Table) -> None:
+        self._table = table
         self._forces = array("f")
-        self._natoms = array("I")
-        self._heads, self._head = array("I"), dict[str, int]()
 
     def see(self, sample: Sample) -> None:
         # what isolated atoms' labels say of each other is found elsewhere
-        labelled = not sample.isolated
-        self._energies.append(sample.energy if labelled and sample.energy is not None else math.nan)
-        self._forces.append(
-            projected(sample.frame, sample.forces) if labelled and sample.forces is not None else math.nan
-        )
-        self._natoms.append(sample.natoms)
-        self._heads.append(self._head.setdefault(head_of(sample.frame), len(self._head)))
+        forces = None if sample.isolated else sample.forces
+        self._forces.append(math.nan if forces is None else projected(sample.frame, forces))
 
     def report(self, findings: Findings, firsts: Sequence[int], places: Places) -> None:
         """Compare each frame with the first of the same structure, whose number `firsts` has for each."""
         alike, unlike = array("I"), array("I")
         for index, first in enumerate(firsts):
-            if first != index and self._heads[first] == self._heads[index]:  # each head has its own labels
+            if first != index and self._table.heads[first] == self._table.heads[index]:  # each head has its own labels
                 (unlike if self._differ(first, index) else alike).append(index)
         for severity, copies, more, hint in (
             (ERROR, unlike, ", with other labels", "keep those of one method, and of one charge and multiplicity"),
@@ -50,7 +42,7 @@ class Copies:
                 findings.add(severity, "duplicate", what, hint).concerns(len(copies), (places[i] for i in copies))
 
     def _differ(self, one: int, two: int) -> bool:
-        natoms = self._natoms[one]
+        natoms, energies = self._table.natoms(one), self._table.energies
         # a missing label compares as equal, since every comparison with nan is false
-        far = abs(self._energies[one] - self._energies[two]) > _ENERGY * natoms + 1e-6
+        far = abs(energies[one] - energies[two]) > _ENERGY * natoms + 1e-6
         return far or abs(self._forces[one] - self._forces[two]) > _FORCE * math.sqrt(3 * natoms)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from statistics import median
 
 from psiflow_cli.stages.check import methods
 from psiflow_cli.stages.check.findings import ERROR, OUTLIER_HINT, WARNING, Findings, Places, SomePlaces
-from psiflow_cli.stages.check.sample import Sample
+from psiflow_cli.stages.check.sample import Composition, Sample, Table
 
 _OUTLIER_Z = 10.0
 _OUTLIER_EV = 0.05
@@ -23,27 +23,22 @@ _REACH = 5.0  # Å: what a force of atoms that are pushed together makes of an e
 _FEWEST = 10
 _MOST_SHARE = 0.05  # more than this share is another kind of frame, and no outlier
 
-Composition = tuple[tuple[str, int], ...]
 Somewhere = Places | SomePlaces
 
 
 class Energies:
-    """The energy, the largest force and the composition of every frame, in 16 bytes a frame."""
+    """The largest force of every frame, in 4 bytes a frame, beside the energies and compositions of the table."""
 
-    def __init__(self) -> None:
-        self._energies = array("d")
-        self._forces = array("f")
-        self._kinds = array("I")
-        self._compositions: dict[tuple[Composition, str], int] = {}
-        """With the charge and the multiplicity."""
+    def __init__(self, table: Table, forces: Iterable[float] = ()) -> None:
+        self._table, self._forces = table, array("f", forces)
+        self._values, self._kinds, self._compositions = table.energies, table.kinds, table.compositions
 
     def see(self, sample: Sample) -> None:
-        kind = tuple(sorted(Counter(sample.frame.symbols).items()))
-        state = f"{sample.frame.info.get('charge', 0)} {sample.frame.info.get('multiplicity', '')}"
-        self._kinds.append(self._compositions.setdefault((kind, state), len(self._compositions)))
-        left_out = sample.energy is None or sample.isolated
-        self._energies.append(math.nan if left_out else sample.energy or 0.0)
         self._forces.append(max((math.hypot(*row) for row in sample.forces or ()), default=0.0))
+
+    def part(self, numbers: Sequence[int]) -> Energies:
+        """The same of some of the frames alone."""
+        return Energies(self._table.part(numbers), (self._forces[number] for number in numbers))
 
     def report(self, findings: Findings, places: Somewhere, atoms: Mapping[str, float]) -> None:
         """Say what stands out; `atoms` are the energies of isolated atoms (eV)."""
@@ -53,7 +48,7 @@ class Energies:
     def _bound(self, findings: Findings, places: Somewhere, atoms: Mapping[str, float]) -> None:
         """Compare with the atoms: error where no frame of a composition can belong to them, else a warning."""
         kinds = [composition for composition, _ in self._compositions]
-        above = self._above([_of_atoms(kind, atoms) for kind in kinds], [_natoms(kind) for kind in kinds])
+        above = self._above([_of_atoms(kind, atoms) for kind in kinds])
         if self._far_from_atoms(above, ERROR, findings, places, atoms):
             return
         # what falls into two groups is of two methods, and belongs to the atoms of one
@@ -75,8 +70,8 @@ class Energies:
         wrong = {kind for kind, count in far.items() if count >= share * frames[kind]}
         # an element that belongs to frames that are right has the right energy, and its frame is wrong
         guilty = self._elements(wrong) - self._elements(frames.keys() - wrong)
-        where = [index for index in _known(above) if self._kinds[index] in wrong]
-        where = [index for index in where if guilty & self._elements({self._kinds[index]})]
+        wrong = {kind for kind in wrong if guilty & self._elements({kind})}
+        where = array("I", (index for index in _known(above) if self._kinds[index] in wrong))
         if where:
             energy = max((above[index] for index in where), key=abs)
             given = ", ".join(f"{element} {atoms[element]:g} eV" for element in sorted(guilty))
@@ -90,22 +85,22 @@ class Energies:
     def _elements(self, kinds: Set[int]) -> set[str]:
         return {e for kind, (composition, _) in enumerate(self._compositions) if kind in kinds for e, _ in composition}
 
-    def _above(self, of_kind: Sequence[float], sizes: Sequence[int]) -> array[float]:
+    def _above(self, of_kind: Sequence[float]) -> array[float]:
         """How far each frame is above so much of its composition, in eV per atom; nan where that is not known."""
-        every = zip(self._kinds, self._energies, strict=True)
+        every = zip(self._kinds, self._values, strict=True)
+        sizes = [_natoms(kind) for kind, _ in self._compositions]
         return array("d", ((energy - of_kind[kind]) / sizes[kind] for kind, energy in every))
 
     def _outliers(self, findings: Findings, places: Somewhere) -> None:
         kinds = [composition for composition, _ in self._compositions]
-        sizes = [_natoms(kind) for kind in kinds]
-        count = sum(1 for _ in _known(self._energies))
+        count = sum(1 for _ in _known(self._values))
         if count < _FEWEST:
             return
         far: dict[int, float] = {}
         for _ in range(3):  # what stands out must not bend the fit
             fit = _fit([(kind, *sums) for kind, sums in zip(kinds, self._sums(far), strict=True)])
             of_kind = [sum(count * fit[element] for element, count in kind) for kind in kinds]
-            rest = self._above(of_kind, sizes)
+            rest = self._above(of_kind)
             far = _far(rest)
             if len(far) > _MOST_SHARE * count:
                 # so many are another kind of frame, but not if neither chemistry nor a force explains the energy
@@ -123,10 +118,10 @@ class Energies:
     def _sums(self, without: Container[int]) -> list[tuple[int, float]]:
         """For each composition how many frames it has, and the sum of their energies (eV)."""
         counts, sums = [0] * len(self._compositions), [0.0] * len(self._compositions)
-        for index in _known(self._energies):
+        for index in _known(self._values):
             if index not in without:
                 counts[self._kinds[index]] += 1
-                sums[self._kinds[index]] += self._energies[index]
+                sums[self._kinds[index]] += self._values[index]
         return list(zip(counts, sums, strict=True))
 
     def _two_groups(

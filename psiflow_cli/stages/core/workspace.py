@@ -40,7 +40,9 @@ class Job:
     force: bool = False  # there is work although an equal invocation has finished
     executor: ResolvedExecutor | None = None  # where tasks run; None for a stage that needs no worker
     requires: Mapping[str, str] = field(default_factory=dict)
-    """The modules that workers need, each with what needs it."""
+    """The modules that workers need for any task, each with what needs it."""
+    options_require: Mapping[str, str] = field(default_factory=dict)
+    """Those that an option needs."""
     overwrite: bool = False
     deadline: float | None = None
     site: Mapping[str, object] = field(default_factory=dict)
@@ -140,6 +142,12 @@ class Workspace:
     def output(self) -> Path:
         """Where the result is made: the output, or a file of the run directory for stdout."""
         return self.job.folder / "output.xyz" if self.job.output == "-" else Path(self.job.output)
+
+    def check_environment(self, *, tasks: bool) -> None:
+        """Raise BadConfig where workers lack a module that an option needs, or also one that `tasks` need."""
+        requires = {**(self.job.requires if tasks else {}), **self.job.options_require}
+        if requires:
+            environments.require(self.executor, requires)
 
     def session(self, tick: Callable[[], None] | None = None, executor: ResolvedExecutor | None = None) -> Session:
         """A Parsl session for this job's executor, or for another. Raises BadConfig where workers lack a module."""

@@ -12,7 +12,6 @@ from psiflow_cli.bundle import Bundle
 from psiflow_cli.console import note
 from psiflow_cli.extxyz.frame import is_isolated_atom
 from psiflow_cli.extxyz.labelling import near_names
-from psiflow_cli.site import environments
 from psiflow_cli.stages.core import failed_frames, predicted_frame, single
 from psiflow_cli.stages.core.framewise import Work, compute
 from psiflow_cli.stages.core.ids import IdSet
@@ -95,7 +94,6 @@ def survey(evaluation: Evaluation, workspace: Workspace) -> tuple[Survey, Result
 def run(evaluation: Evaluation, workspace: Workspace) -> Summary:
     """Predict every frame; returns the summary with the error table."""
     seen, results, needed = survey(evaluation, workspace)
-    environments.require(workspace.executor, {"matplotlib": "--plot"} if evaluation.plot else {})
     workspace.run.begin(len(seen.distinct))
     with workspace.run.guard_end():
         compute(workspace, evaluation.work, seen, results, needed)

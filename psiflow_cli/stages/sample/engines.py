@@ -81,7 +81,7 @@ def needs(sampling: Sampling, names: list[str]) -> dict[str, str]:
     """The modules without which the walkers cannot be moved, each with what needs it."""
     asked = "--engine" if sampling.engine != "auto" else "the engine"
     modules = dict.fromkeys(registry.load("samplers", names[0]).REQUIRES, f"{asked} {names[0]}")
-    return (modules if len(names) == 1 else {}) | ({"plumed": "--plumed"} if sampling.dynamics["plumed"] else {})
+    return modules if len(names) == 1 else {}
 
 
 def remembered_plan(sampling: Sampling, workspace: Workspace, names: list[str], fingerprint: str) -> Plan | None:

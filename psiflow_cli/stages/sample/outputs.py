@@ -12,7 +12,7 @@ from psiflow_cli.runtime.session import Session
 from psiflow_cli.stages.core import single
 from psiflow_cli.stages.plot import figures
 from psiflow_cli.stages.sample import averages
-from psiflow_cli.stages.sample.request import Outputs, Sampling
+from psiflow_cli.stages.sample.request import Sampling
 from psiflow_cli.stages.sample.trajectories import COLUMNS, Recorded
 from psiflow_cli.worker.md import checkpoint
 
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 INTEGERS = ("walker", "bead", "step")
 LIMITS = ("force", "temperature", "distance", "spread", "cell", "nan")
 """The kinds of stop that say something about the model; the others are the machine's."""
-
-
-def needs(outputs: Outputs) -> dict[str, str]:
-    """The modules without which a file cannot be written, each with its option."""
-    parquet = (outputs.properties or "").lower().endswith(".parquet")
-    return ({"matplotlib": "--plot"} if outputs.plot else {}) | ({"pyarrow": "--properties"} if parquet else {})
 
 
 @dataclass(frozen=True)

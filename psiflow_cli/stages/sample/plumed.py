@@ -13,27 +13,40 @@ _READS = re.compile(r"(?:REFERENCE|REF|STRUCTURE|TEMPLATE|CONFIG|NDX_FILE|PARAME
 """Keys whose value is a file that is read, whatever the action."""
 _READERS = ("INCLUDE", "EXTERNAL", "READ", "LOAD")
 """Actions whose FILE is read; that of others is written."""
-_HINT = "name files beside the input, or below its folder"
+_LIBRARIES = (".so", ".dylib")
+_HINT = "relative paths are taken from the folder of --plumed"
 
 
 def read(path: str) -> tuple[str, dict[str, str]]:
-    """The text of an input, and of each file that it or an included file names by a path below its folder.
+    """The text of an input, and that of each file that it or an included file reads, by the name that it has there.
 
-    Raises NoInput for a file that is not there, or that cannot be sent along.
+    A file that is not below the input's folder is sent along, too, under a name that takes the place of its path.
+    Raises NoInput for a file that is not there or is no text.
     """
-    folder, files = Path(path).parent, dict[str, str]()
-    text, waiting = _text(path), [(path, _text(path))]
-    while waiting:
-        source, lines = waiting.pop()
-        for number, action, name in _named(lines):
-            if name in files or os.path.isabs(name):
-                continue
-            if ".." in Path(name).parts or not (folder / name).is_file():
-                raise NoInput(f"{source}:{number}: {name}: no such file beside {path}", _HINT)
-            files[name] = _text(str(folder / name))
-            if action == "INCLUDE":
-                waiting.append((str(folder / name), files[name]))
-    return text, files
+    files: dict[str, str] = {}
+    return _prepared(path, Path(path).parent, files, {}), files
+
+
+def _prepared(source: str, folder: Path, files: dict[str, str], elsewhere: dict[str, str]) -> str:
+    """The text of an input; `files` gets what it reads, `elsewhere` the names of what is not below the folder."""
+    text = _text(source)
+    lines = text.splitlines(keepends=True)
+    for number, action, given in _named(text):
+        file = folder / given  # PLUMED takes paths from where it runs, also those in an included file
+        if not file.is_file():
+            raise NoInput(f"{source}:{number}: {given}: no such file", _HINT)
+        if action == "LOAD" and file.is_absolute() and file.suffix in _LIBRARIES:
+            continue  # it cannot be sent as text: workers load it from where it is
+        name = given
+        if os.path.isabs(given) or ".." in Path(given).parts:
+            new = f"elsewhere/{len(elsewhere) + 1}-{file.name}"
+            name = elsewhere.setdefault(os.path.abspath(file), new)
+            path = re.compile(rf"(?<==){re.escape(given)}(?![^\s#])")
+            lines[number - 1] = name.join(path.split(lines[number - 1]))
+        if name not in files:
+            files[name] = ""  # a file that includes itself is PLUMED's to refuse
+            files[name] = _prepared(str(file), folder, files, elsewhere) if action == "INCLUDE" else _text(str(file))
+    return "".join(lines)
 
 
 def _named(text: str) -> Iterator[tuple[int, str, str]]:

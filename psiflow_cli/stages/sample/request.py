@@ -33,6 +33,12 @@ class Outputs:
         return tuple(filter(None, self.by_option.values()))
 
     @property
+    def requires(self) -> dict[str, str]:
+        """The modules without which a file cannot be written, each with its option."""
+        parquet = (self.properties or "").lower().endswith(".parquet")
+        return ({"matplotlib": "--plot"} if self.plot else {}) | ({"pyarrow": "--properties"} if parquet else {})
+
+    @property
     def settings(self) -> dict[str, object]:
         """What decides these outputs, and nothing of the dynamics, as builtins."""
         return {**self.by_option, "discard": [self.discard.value, self.discard.is_share]}

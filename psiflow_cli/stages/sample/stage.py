@@ -26,11 +26,17 @@ if TYPE_CHECKING:
 BLOCK_S = 15.0  # how long a block should take: what a killed run loses at most, of each walker that was moving
 
 
-def run(sampling: Sampling, workspace: Workspace) -> Summary:
-    """Move every walker to the end, or to where a limit stopped it."""
+def starts(sampling: Sampling, workspace: Workspace) -> tuple[list[Walker], list[str]]:
+    """The walkers, and the engines that can move them. Raises BadConfig where workers lack what a single one needs."""
     all_walkers = walkers.starts(sampling, workspace)
     names = engines.engines_for(sampling, all_walkers)
-    environments.require(workspace.executor, {**engines.needs(sampling, names), **outputs.needs(sampling.outputs)})
+    environments.require(workspace.executor, engines.needs(sampling, names))
+    return all_walkers, names
+
+
+def run(sampling: Sampling, workspace: Workspace) -> Summary:
+    """Move every walker to the end, or to where a limit stopped it."""
+    all_walkers, names = starts(sampling, workspace)
     decisive = [sampling.dynamics, sampling.model.fingerprint, [w.message for w in all_walkers]]
     fingerprint = workspace.run.key(fingerprint_of(decisive))
     workspace.run.begin(len(all_walkers) * sampling.steps)

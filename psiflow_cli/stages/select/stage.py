@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from psiflow_cli import extxyz, registry
 from psiflow_cli.bundle import Bundle
-from psiflow_cli.site import environments
 from psiflow_cli.stages.core.framewise import compute
 from psiflow_cli.stages.core.model_input import predictions
 from psiflow_cli.stages.core.results import Results
@@ -62,8 +61,6 @@ def run(selection: Selection, workspace: Workspace) -> Summary:
         score.append(scores.of_frame(frame, selection.by, selection.score, selection.keys) if counts else 0.0)
 
     candidates = Candidates(workspace, selection.competing, see)
-    if selection.descriptor == "soap":
-        environments.require(workspace.executor, {"dscribe": "--descriptor soap"})
     workspace.run.begin(len(candidates.places) + (len(candidates.excluded) if selection.descriptor else 0))
     with workspace.run.guard_end():
         if selection.has_scores and selection.model:

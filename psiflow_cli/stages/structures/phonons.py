@@ -15,7 +15,6 @@ from psiflow_cli.console import note
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.runtime.request import fingerprint
-from psiflow_cli.site import environments
 from psiflow_cli.stages.core import failed_frames, predicted_frame
 from psiflow_cli.stages.core.constraints import Constraints
 from psiflow_cli.stages.core.framewise import Work, compute
@@ -126,7 +125,6 @@ def run(analysis: Analysis, workspace: Workspace) -> Summary:
     """Analyse every frame; returns the summary, whose `harmonic` has a row for each frame and temperature."""
     seen, results, needed = survey(analysis, workspace)
     todo = len(needed)
-    environments.require(workspace.executor, {"phonopy": "--supercell"} if analysis.settings["supercell"] else {})
     workspace.run.begin(len(seen.distinct))
     with workspace.run.guard_end():
         if analysis.hessians:

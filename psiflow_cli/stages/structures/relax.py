@@ -13,7 +13,6 @@ from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.extxyz.labelling import near_names
 from psiflow_cli.runtime.request import fingerprint
-from psiflow_cli.site import environments
 from psiflow_cli.stages.core import failed_frames, predicted_frame
 from psiflow_cli.stages.core.constraints import Constraints
 from psiflow_cli.stages.core.framewise import Work, compute
@@ -80,9 +79,6 @@ def run(relaxation: Relaxation, workspace: Workspace) -> Summary:
     """Relax every frame; returns the summary."""
     seen, results, needed = survey(relaxation, workspace)
     todo = len(needed)
-    environments.require(
-        workspace.executor, {"spglib": "--keep-symmetry"} if relaxation.settings["keep_symmetry"] else {}
-    )
     workspace.run.begin(len(seen.distinct))
     with workspace.run.guard_end():
         compute(workspace, relaxation.work, seen, results, needed)

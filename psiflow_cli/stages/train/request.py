@@ -102,8 +102,8 @@ class Training:
             settings |= {"init": "the output" if is_output else self.init.fingerprint, "replay": self.replay}
             if not is_output and self.has_sample(self.members - 1) != bool(self.bootstrap):
                 settings["bootstrap"] = "where members share the start"
-        inputs = [self.valid_file] if self.valid_file else []
-        return Job("train", frames, output, settings, (*inputs, *self.file_parts))
+        inputs = (*([self.valid_file] if self.valid_file else []), *self.file_parts)
+        return Job("train", frames, output, settings, inputs, options_require={"matplotlib": "the learning curve"})
 
 
 def is_number(text: str) -> bool:

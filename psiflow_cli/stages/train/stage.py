@@ -34,7 +34,7 @@ def run(training: Training, workspace: Workspace) -> Summary:
         note(text)
     needs = training.module.packages(prepared.config) if isinstance(training.module, NeedsMore) else {}
     needs = {module: what for module, what in needs.items() if module not in training.files}
-    environments.require(workspace.executor, {"matplotlib": "the learning curve", **needs})
+    environments.require(workspace.executor, needs)
     epochs = training.module.epochs(prepared.config)
     workspace.run.begin(epochs * training.members)
     with workspace.run.guard_end():

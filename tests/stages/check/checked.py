@@ -29,6 +29,7 @@ def check(folder, text, keys=None):
         (folder / name).write_text(part)
         for frame in extxyz.read(folder / name):
             reading.see(frame)
+    reading.end()
     reading.report()
     listed = reading.findings.listed()
     return [Found(f.severity, f.check, f.what, f.count, [place.frame for place in f.places]) for f in listed]

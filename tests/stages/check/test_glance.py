@@ -231,6 +231,7 @@ def test_a_crystal_of_one_atom_is_named_where_an_atom_is_missing(tmp_path):
     reading = Reading(None)
     for each in extxyz.read(tmp_path / "in.xyz"):
         reading.see(each)
+    reading.end()
     reading.report()
     (finding,) = (f for f in reading.findings.listed() if f.check == "isolated-atoms")
     assert "unless config_type=IsolatedAtom" in finding.hint

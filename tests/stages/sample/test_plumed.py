@@ -38,3 +38,33 @@ def test_the_files_of_an_input(tmp_path: Path) -> None:
     (tmp_path / "up.dat").write_text("r: RMSD REFERENCE=../r.pdb\n")
     with pytest.raises(NoInput, match=r"up.dat:1: \.\./r.pdb"):
         plumed.read(str(tmp_path / "up.dat"))
+
+
+def test_files_elsewhere_go_along_as_those_beside_the_input_do(tmp_path: Path) -> None:
+    """By whatever path, also of an included file: under names of their own, which the texts have in their place."""
+    inside, there, grids = (tmp_path / name for name in ("inside", "there", "grids"))
+    for folder in (inside, there, grids):
+        folder.mkdir()
+        (folder / "grid.dat").write_text(f"of {folder.name}")
+    (there / "more.dat").write_text(f"EXTERNAL ARG=r FILE=grid.dat\nEXTERNAL ARG=r FILE={grids}/grid.dat # the other\n")
+    (inside / "plumed.dat").write_text(
+        f"LOAD FILE=/opt/more.so\nINCLUDE FILE={there}/more.dat\nREAD VALUES=x FILE=../there/grid.dat\n"
+        f"EXTERNAL ARG=r FILE={there}/grid.dat\nPRINT ARG=r FILE=/tmp/COLVAR\n"
+    )
+    with pytest.raises(NoInput, match=r"plumed.dat:1: /opt/more.so: no such file"):
+        plumed.read(str(inside / "plumed.dat"))
+    library = tmp_path / "more.so"
+    library.write_bytes(b"\x7fELF\0\xff")
+    text = (inside / "plumed.dat").read_text().replace("/opt/more.so", str(library))
+    (inside / "plumed.dat").write_text(text)
+    text, files = plumed.read(str(inside / "plumed.dat"))
+    assert text == (
+        f"LOAD FILE={library}\nINCLUDE FILE=elsewhere/1-more.dat\nREAD VALUES=x FILE=elsewhere/3-grid.dat\n"
+        "EXTERNAL ARG=r FILE=elsewhere/3-grid.dat\nPRINT ARG=r FILE=/tmp/COLVAR\n"
+    )
+    assert files == {
+        "elsewhere/1-more.dat": (
+            "EXTERNAL ARG=r FILE=grid.dat\nEXTERNAL ARG=r FILE=elsewhere/2-grid.dat # the other\n"
+        ),
+        "grid.dat": "of inside", "elsewhere/2-grid.dat": "of grids", "elsewhere/3-grid.dat": "of there",
+    }  # fmt: skip

@@ -15,6 +15,7 @@ import pytest
 
 from psiflow_cli import bundle
 from psiflow_cli.runtime import swap
+from tests import warm
 from tests.stages.train import slow_family
 
 SITE = """
@@ -49,15 +50,14 @@ def train(tmp_path, monkeypatch):
 
     def run(output="a.model", code=0, workers=1, background=False, **more):
         given = [
-            sys.executable,
             slow_family.__file__,
             "in.xyz",
             output,
             json.dumps({"site": f"{workers}.toml", **more}),
         ]
         if background:
-            return subprocess.Popen(given, stderr=subprocess.PIPE, text=True)
-        done = subprocess.run(given, stderr=subprocess.PIPE, text=True, timeout=120)
+            return subprocess.Popen([sys.executable, *given], stderr=subprocess.PIPE, text=True)
+        done = warm.server().run(given, timeout=120)
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
         return done.stderr
