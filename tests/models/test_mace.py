@@ -18,7 +18,7 @@ import pytest
 
 from psiflow_cli.errors import BadData, BadSettings, UsageError
 from psiflow_cli.models import mace
-from psiflow_cli.models.mace import mace_internals, options, training
+from psiflow_cli.models.mace import mace_internals, options, training, tuning
 from psiflow_cli.models.mace.labels import relabel
 from psiflow_cli.stages.train.config import read
 from psiflow_cli.worker.failures import Fatal
@@ -129,7 +129,7 @@ def test_the_options_are_those_of_the_installed_trainer() -> None:
     assert set(options.KINDS) == names
     flags = {n[2:] for a in actions if a.nargs == 0 for n in a.option_strings if n.startswith("--")}
     assert set(options.FLAGS) == flags
-    said = {*options.OWNED, *options.UNUSED, *options.ONLY, *options.NEVER, *options.STARTS, *options.PACKAGES}
+    said = {*options.OWNED, *options.UNUSED, *options.ONLY, *options.NEVER, *tuning.NEEDS_MODEL, *options.PACKAGES}
     assert said | set(options.FILES) <= names
     assert not options.OWNED.keys() & options.UNUSED.keys()
     same_option = {o[2:]: a.dest for a in actions for o in a.option_strings if a.dest != o[2:] and a.dest in names}
@@ -193,10 +193,10 @@ def test_set_wins_over_the_file_and_the_file_over_the_defaults() -> None:
         ("ema", "maybe", "ema: 'maybe' is not true or false", ""),
         ("amsgrad", "false", "amsgrad: false is not possible", "schedulefree"),
         ("foundation_model", "small", "foundation_model: psiflow sets", "--init"),
-        ("multiheads_finetuning", "true", "multiheads_finetuning: true is not possible", "one head"),
-        ("pt_train_file", "mp", "pt_train_file: would have no effect", "one head"),
-        ("heads", "{}", "heads: psiflow sets", "one head"),
-        ("foundation_head", "a", "foundation_head: would have no effect without a model", "--init"),
+        ("multiheads_finetuning", "true", "multiheads_finetuning: true is not possible", "replay"),
+        ("pt_train_file", "mp", "pt_train_file: would have no effect", "replay"),
+        ("heads", "{}", "heads: psiflow sets", "head=NAME"),
+        ("foundation_head", "a", "foundation_head: psiflow sets", "--head"),
         ("keep_isolated_atoms", "true", "keep_isolated_atoms: true is not possible", "atomic energies"),
         ("embedding_specs", "{}", "embedding_specs: would have no effect", "mace_run_train"),
         ("loss", "dipole", "loss: dipole needs other labels", "mace_run_train"),

@@ -65,11 +65,11 @@ def test_a_second_stage_is_the_users_to_ask_for() -> None:
 @pytest.mark.parametrize(
     ("given", "more", "problem"),
     [
-        ({"freeze": "5"}, {}, "freeze: there is no model to start from"),
-        ({"lora": "yes"}, {}, "lora: there is no model to start from"),
+        ({"freeze": "5"}, {}, "freeze: would have no effect without a model"),
+        ({"lora": "yes"}, {}, "lora: would have no effect without a model"),
         ({}, {"e0s": "estimated"}, "--e0s estimated: there is no model"),
-        ({"multiheads_finetuning": "true"}, {"init": {}}, "multiheads_finetuning: psiflow does not train"),
-        ({"pt_train_file": "mp.xyz"}, {"init": {}}, "pt_train_file: psiflow does not train"),
+        ({"multiheads_finetuning": "true"}, {"init": {}}, "multiheads_finetuning: true is not possible"),
+        ({"pt_train_file": "mp.xyz"}, {"init": {}}, "pt_train_file: would have no effect"),
         ({"foundation_model": "small"}, {}, "foundation_model: psiflow sets this"),
         ({"foundation_model_elements": "true"}, {"init": {}}, "would have an atomic energy of 0 eV"),
     ],

@@ -37,6 +37,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         callback = checkpoints.Epochs(monitor, highest, Stopping(until), saved["best"] if saved else math.inf)
         trainer: Any = SimpleNamespace(
             is_global_zero=True, should_stop=False, max_epochs=epochs or len(values), callback_metrics={},
+            optimizers=[SimpleNamespace(param_groups=[{"lr": 0.01}])],
             strategy=SimpleNamespace(broadcast=lambda value: value),
         )  # fmt: skip
         if saved:

@@ -39,7 +39,7 @@ class _Reader:
             # An epoch that a killed trainer finished but could not save comes twice; the last one counts.
             if epoch != self.epoch or entry.get("head") in self.heads:
                 self.epoch, self.heads = epoch, {}
-            loss = mean if mean is not None or epoch not in self.epochs else self.epochs[epoch]["loss"]
+            loss = self.epochs[epoch]["loss"] if self.heads else mean
             self.epochs[epoch] = {"epoch": epoch, "loss": loss, **_pace(entry)}
             if entry.get("mode") == "eval":
                 self.heads[entry.get("head")] = {"valid_loss": float(entry["loss"])} | errors(entry)

@@ -10,14 +10,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from psiflow_cli import bundle, extxyz, registry, toml
+from psiflow_cli import bundle, extxyz, toml
 from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.stages.core import single
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.stages.plot import figures
-from psiflow_cli.stages.plot.curves import of_training, stage_two
+from psiflow_cli.stages.plot.curves import of_training
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Epoch, MemberMetrics, TrainedMember, TrainingFacts
@@ -31,9 +31,11 @@ UNFINISHED = "unfinished.model"
 
 def publish(
     workspace: Workspace, session: Session, facts: TrainingFacts, trained: list[TrainedMember],
-    curves: list[list[Epoch]], files: dict[str, str],
+    curves: list[list[Epoch]], files: dict[str, str], stage_two: int | None,
 ) -> tuple[str, dict[str, MemberMetrics]]:  # fmt: skip
     """Make the bundle of members that were trained on and validated with `files`; returns its place and their metrics.
+
+    `stage_two` is the epoch that begins the second stage, if there is one.
 
     An unfinished one does not take the place of a finished model, which may be in use and better: it is in the run
     directory until the training is finished.
@@ -62,8 +64,7 @@ def publish(
         # what was stopped is whole without its picture
         with contextlib.suppress(*([PsiflowError] if unfinished else [])):
             if not session.pending:
-                start = stage_two(registry.load("models", facts["family"]), facts["configuration"])
-                drawn = of_training(Path(output).name, curves, metrics, start)
+                drawn = of_training(Path(output).name, curves, metrics, stage_two)
                 path = str((folder / "learning-curve.png").absolute())
                 payload = {"curves": drawn, "path": path, "sheets": figures.sheets()}
                 single.perform(workspace, session, figures.CURVES, payload, "the learning curve", journal=False)

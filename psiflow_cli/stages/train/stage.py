@@ -17,6 +17,7 @@ from psiflow_cli.runtime.request import fingerprint, sha256
 from psiflow_cli.site import environments
 from psiflow_cli.stages.core import retention
 from psiflow_cli.stages.core.workspace import Workspace
+from psiflow_cli.stages.plot.curves import stage_two
 from psiflow_cli.stages.train import bundling, dataset, initial_model
 from psiflow_cli.stages.train.committee import Committee, Member
 from psiflow_cli.stages.train.preparation import Prepared, prepare
@@ -80,7 +81,9 @@ def _deliver(
     trained = [committee.trained[index] for index in indices]
     curves = [training.module.progress(committee.members[index].folder) for index in indices]
     facts = _facts(training, prepared, committee.trained, _sha256(files), [len(curve) for curve in curves])
-    output, metrics = bundling.publish(workspace, committee.session, facts, trained, curves, files)
+    output, metrics = bundling.publish(
+        workspace, committee.session, facts, trained, curves, files, stage_two(training.module, facts["configuration"])
+    )
     return {
         "total": training.members, "failed": 0, "output": output, "unfinished": bool(facts.get("unfinished")),
         "trained_epochs": facts["epochs"], "metrics": metrics,

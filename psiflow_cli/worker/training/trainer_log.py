@@ -27,6 +27,8 @@ _FOLLOWS = re.compile(
     r"DistBackendError|DistNetworkError|DistStoreError|SignalException|KeyboardInterrupt",
 )
 """What a process says when another one is gone."""
+_AT_EXIT = re.compile(r"^Exception ignored in.*\n(?:Traceback .*\n(?:  .*\n)*)?\S.*\n", re.MULTILINE)
+"""What Python says of objects that are torn down when it ends, and never of the cause."""
 _SIGTERM = 15  # by which torchrun ends the ranks that are left
 
 Causes = Iterable[tuple[str, int, str]]
@@ -38,7 +40,7 @@ def failure(log: Path, outcome: subprocesses.Outcome, causes: Causes) -> Fatal:
     if outcome.out_of_memory:
         problem = "the trainer needed more memory than the task has"
         return Fatal(problem, f"{_MEMORY_HINT}; {_SHARE_HINT}; its log: {log}", NO_RESOURCES)
-    text = log.read_text(encoding="utf-8", errors="replace")
+    text = _AT_EXIT.sub("", log.read_text(encoding="utf-8", errors="replace"))
     by_rank = _telling(text)
     alone = set(by_rank) <= {""} and not _LAUNCHER.search(text)
     first_hand = {

@@ -162,7 +162,7 @@ def test_a_calibrated_committee_has_two_curves(tmp_path: Path, drawn: list[Any])
     for each in frames:
         spread = each["prediction"]["energy_std"]
         each["prediction"] |= {"energy_expected_error": 2 * spread, "forces_expected_error": [3.46 * spread, 0.01]}
-    parity.parity(frames, str(tmp_path / "parity.png"))
+    parity.parity(compared(frames), str(tmp_path / "parity.png"))
     energies = drawn[0].axes[-3]
     _, raw, calibrated = energies.lines
     # shifts of 1 to 60 meV, of two atoms

@@ -42,6 +42,12 @@ LIGHTNING = "[rank: 1] Child process with PID 7 terminated with code {}. Forcefu
         ("no word", -9, NO_RESOURCES, "(signal 9)"),
         ("no word", -11, BUG, "(signal 11)"),
         ("no word", 3, BUG, "(exit code 3)"),
+        (
+            "KeyError: 5\nException ignored in: <x>\nTraceback (most recent call last):\n  File\nTypeError: y\n",
+            1,
+            BUG,
+            "failed: KeyError: 5",
+        ),
         ("KeyError: 5\nConnectionResetError: Connection reset\n", 1, BUG, "failed: ConnectionResetError"),
         # of several processes
         (f"[rank1]: {MEMORY}\n[rank0]: {CLOSED}\n{TORCHRUN.format(1)}", 1, NO_RESOURCES, f"failed in rank 1: {MEMORY}"),

@@ -104,7 +104,7 @@ class Checkpoints:
 
     def begin(self, parts: TrainerParts) -> None:
         """Take hold of the trainer's parts, and put back what MACE's checkpoints lack."""
-        phase.begin(Path(), "training")
+        phase.begin(self._folder.parent, "training")
         self._parts = parts
         saved = self._resumed
         if saved is None:
@@ -183,6 +183,6 @@ class Checkpoints:
 
     def finish(self, complete: bool) -> None:
         """From now on, `load_latest` gives the best weights; `complete`: no epoch is left to train."""
-        phase.begin(Path(), "delivering")
+        phase.begin(self._folder.parent, "delivering")
         self._trained = True
         self.is_finished = complete or not self._stopping.out_of_time
