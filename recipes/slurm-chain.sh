@@ -60,7 +60,7 @@ attempt() {
 # only_look: from now on, commands run if they are up to date, and end the step if not.
 only_look() {
     # shellcheck disable=SC2317
-    run() {
+    result() {
         "$@" --dry-run --json | grep -q '"up_to_date": true' || exit 1
         "$@" -q
     }

@@ -3,8 +3,13 @@
 # shellcheck source=recipes/environment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
-# Say a command as one would type it, then run it.
+# Say a command as one would type it, then run it; the tables of single commands are not the result of a recipe.
 run() {
+    result "$@" >&2
+}
+
+# The same of a command whose stdout is wanted.
+result() {
     printf '\n$ %s\n' "$*" >&2
     "$@"
 }
@@ -47,7 +52,7 @@ together() {
 # judge FOLDER MODEL TEST [OPTIONS]: predictions, a parity plot, and errors.json for psiflow compare.
 judge() {
     local folder=$1
-    run psiflow evaluate "$3" --model "$2" "${@:4}" -o "$folder/test.evaluated.xyz" --plot "$folder/parity.png" --json \
+    result psiflow evaluate "$3" --model "$2" "${@:4}" -o "$folder/test.evaluated.xyz" --plot "$folder/parity.png" --json \
         >"$folder/errors.json.part"
     mv "$folder/errors.json.part" "$folder/errors.json"
 }

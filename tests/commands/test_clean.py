@@ -78,7 +78,7 @@ def test_logs_of_what_did_not_fail_go_and_the_command_goes_on(psiflow, partial):
     assert done["bytes"] == told["bytes"] == sum(gone.values()) > 3 * 9000
     assert not unfinished.exists()
     assert sorted(path.name for path in logs.iterdir()) == sorted(
-        [f"{partial}.inp.gz", f"{partial}.out.gz", "calls", "notes.txt"]
+        [f"{partial}.inp.gz", f"{partial}.out.gz", "calls", "notes.txt", "tracebacks.log"]
     )
     assert Path("elsewhere/precious").exists()
     assert not Path("out.xyz.run/parsl").exists()
@@ -90,6 +90,7 @@ def test_logs_of_what_did_not_fail_go_and_the_command_goes_on(psiflow, partial):
     assert len(units()) == count + 1, "the failed one alone was tried again"
 
 
+@pytest.mark.usefixtures("in_workers")
 def test_on_a_terminal_it_asks(psiflow, partial):
     for answer, remains in (("n", True), ("y", False)):
         terminal = Terminal("clean", "out.xyz")

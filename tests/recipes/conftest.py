@@ -40,7 +40,7 @@ steps = 120
 timestep = 2.0
 every = 5
 """
-LOOP = "ROUNDS=1\nFIRST=16\nAMPLITUDE=0.1\nTEST=20\nFRAMES=10\n"
+LOOP = "ROUNDS=1\nFIRST=12\nAMPLITUDE=0.1\nTEST=20\nFRAMES=10\n"
 Recipe = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -40,7 +40,7 @@ def test_the_error_falls_and_the_test_set_stays_apart(learned: Learned) -> None:
     used = ids(*(each / f"{part}.xyz" for each in rounds for part in ("train", "valid")))
     assert len(test) == 20
     assert not test & used
-    assert len(used) == 16 + 10
+    assert len(used) == 12 + 10
     for before, after in itertools.pairwise(rounds):
         for part in ("train", "valid"):
             assert ids(after / f"{part}.xyz") == ids(before / f"{part}.xyz") | ids(after / f"labelled.{part}.xyz")

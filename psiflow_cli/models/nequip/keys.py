@@ -114,7 +114,6 @@ FILE_ENDINGS = tuple(".json .yaml .yml .toml .npy .npz .pt .pth .ckpt .zip .xyz 
 """Keys whose values are names of files to read, keys whose values are not, and endings of names of files."""
 LOGGERS = {
     "TensorBoardLogger": "tensorboard", "WandbLogger": "wandb", "MLFlowLogger": "mlflow", "CometLogger": "comet_ml",
-    "NeptuneLogger": "neptune",
 }  # fmt: skip
 """The packages that Lightning's loggers need."""
 MAIN = (
