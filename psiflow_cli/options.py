@@ -171,7 +171,12 @@ def _say(_ctx: click.Context, param: click.Parameter, value: bool | int) -> None
 talk = together(
     click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_say, help="Only errors on stderr."),
     click.option(
-        "-v", "--verbose", count=True, expose_value=False, callback=_say, help="Say why, where, and where logs are."
+        "-v",
+        "--verbose",
+        count=True,
+        expose_value=False,
+        callback=_say,
+        help="Say more: the settings, where tasks run and why, and where the logs are.",
     ),
     click.option("--debug", is_flag=True, expose_value=False, is_eager=True, callback=_say, help="Show tracebacks."),
 )
@@ -232,7 +237,7 @@ settings = _option(
     "--set settings", None, "KEY=VALUE", "A single setting, in its own name; KEY= removes that of psiflow.toml.",
     callback=_callback(_pairs), multiple=True, cls=defaults.Settings,
 )  # fmt: skip
-seed = count("--seed", 0, "Of every random choice.", least=0)
+seed = count("--seed", 0, "Seed of every random choice.", least=0)
 model = file("--model", "A model bundle, as `psiflow train` makes.", "BUNDLE|FILE")
 failed = output(
     "--failed", formats.FRAMES_IN_FILE, "Where failed frames go [default: OUTPUT with .failed before the suffix]."

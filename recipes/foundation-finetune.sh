@@ -19,7 +19,7 @@ cd "${3:-finetuned}"
 say "working in $PWD"
 preset psiflow.toml <<'EOF_TOML'
 # Options of psiflow train, by their long names. The architecture stays that of the model; the rest is what MACE's guide
-# to fine-tuning advises, and the training ends when the validation loss falls no more.
+# to fine-tuning advises, and the training ends when the validation loss no longer falls.
 [train]
 # set = ["lr=0.001", "max_num_epochs=100", "batch_size=4"]
 # set = ["lora=true", "lora_rank=8"]

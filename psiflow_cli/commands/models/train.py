@@ -38,7 +38,7 @@ def _valid(value: str) -> str:
     "--size",
     tuple(SIZES),
     None,
-    "Size of the model where there is no --config [default: small, medium from 1000 frames, large from 10000].",
+    "Size of the model, without --config [default: small, medium from 1000 frames, large from 10000].",
 )
 @options.file("--config", "The trainer's own configuration, YAML or TOML, taken as it is.")
 @options.settings
@@ -49,8 +49,8 @@ def _valid(value: str) -> str:
 @bundles.model_use
 @options.count("--members", 1, "Models in the committee.")
 @click.option("--bootstrap/--no-bootstrap", default=None,
-    help="Whether each member is trained on its own sample, drawn with replacement [default: those that start from "
-    "weights from which another one starts, too].")  # fmt: skip
+    help="Whether each member is trained on its own sample, drawn with replacement [default: only members "
+    "that start from the same weights as another].")  # fmt: skip
 @options.flag("--mixed-references", "Take labels of different methods together.")
 @options.seed
 @options.common(formats.BUNDLE)
@@ -66,10 +66,10 @@ def command(
 ) -> None:
     """Train a model on FRAMES with the family's own trainer, and write a model bundle.
 
-    Without --config, psiflow's own defaults for the --size of the model are used, and printed. To a --config nothing is
-    added but data, seed, device, atomic energies and names of files: what it leaves out is the trainer's own default.
-    Single settings (--set) win over both, all in the trainer's own names. Files that a configuration names are looked
-    for in the working directory, then beside the configuration.
+    Without --config, psiflow's own defaults for the --size of the model are used, and printed. With --config, only data,
+    seed, device, atomic energies and file names are filled in: everything that the file leaves out has the trainer's
+    own default. Single settings (--set) win over both. All are in the trainer's own names. Files that a configuration
+    names are looked for in the working directory, then beside the configuration.
 
     The size follows the number of training frames, since few frames limit the errors and a large model only takes
     longer: small (mace: 32 scalar channels), medium from 1000 (64 channels, max_L 1), large from 10000 (128 channels,
@@ -85,7 +85,7 @@ def command(
     the end come the validation errors of the weights that were kept, on stdout. `psiflow status` shows the same.
 
     With --init, a model is trained further: the energies of isolated atoms and the architecture stay, the learning rate
-    is lower, there are fewer epochs, and the training ends when the validation loss falls no more. Structures that it
+    is lower, there are fewer epochs, and the training ends when the validation loss no longer falls. Structures that it
     knows stay in the part, training or validation, that they were in. --init may name the output itself, so that a
     command that runs every night trains only when FRAMES have grown.
 
@@ -93,8 +93,8 @@ def command(
     too), and with the energies of isolated atoms in the data, or those of the model (--e0s init), or these corrected by
     the labels (--e0s estimated).
 
-    Frames with several values of head, all with one, are of so many methods: MACE trains a head for each, with the
-    isolated atoms that have the same head.
+    Frames with different values of head (each frame then needs one) belong to different methods: MACE trains a head for
+    each, with the isolated atoms that have the same head.
 
     It is an error when a frame of the validation file is a training frame, when an element is in no training frame, and
     when frames were labelled by different methods (psiflow_reference; head, in families without heads). A frame that is

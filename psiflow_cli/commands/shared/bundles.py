@@ -28,7 +28,7 @@ class ModelUse(NamedTuple):
 
 _model_use = options.together(
     options.flag("--trust", "Run a model file that is no bundle; such a file is a program."),
-    options.text("--head", None, "NAME", "Which head of a model that has several, for several methods."),
+    options.text("--head", None, "NAME", "The head to use, of a model that has several."),
 )
 
 

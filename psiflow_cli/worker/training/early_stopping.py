@@ -1,4 +1,4 @@
-"""When a training ends before its last epoch: its time is up, or the validation loss falls no more.
+"""When a training ends before its last epoch: its time is up, or the validation loss no longer falls.
 
 MACE 0.3.16 counts epochs without improvement (`patience`) and says that it stops, but goes on unless it is distributed;
 and it forgets the count over a restart. So psiflow counts instead.
