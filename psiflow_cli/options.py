@@ -171,12 +171,7 @@ def _say(_ctx: click.Context, param: click.Parameter, value: bool | int) -> None
 talk = together(
     click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_say, help="Only errors on stderr."),
     click.option(
-        "-v",
-        "--verbose",
-        count=True,
-        expose_value=False,
-        callback=_say,
-        help="Say more: the settings, where tasks run and why, and where the logs are.",
+        "-v", "--verbose", count=True, expose_value=False, callback=_say, help="Say more, with the logs' paths."
     ),
     click.option("--debug", is_flag=True, expose_value=False, is_eager=True, callback=_say, help="Show tracebacks."),
 )

@@ -66,10 +66,10 @@ def command(
 ) -> None:
     """Train a model on FRAMES with the family's own trainer, and write a model bundle.
 
-    Without --config, psiflow's own defaults for the --size of the model are used, and printed. With --config, only data,
-    seed, device, atomic energies and file names are filled in: everything that the file leaves out has the trainer's
-    own default. Single settings (--set) win over both. All are in the trainer's own names. Files that a configuration
-    names are looked for in the working directory, then beside the configuration.
+    Without --config, psiflow's own defaults for the --size of the model are used, and printed. With --config, only
+    data, seed, device, atomic energies and file names are filled in: everything that the file leaves out has the
+    trainer's own default. Single settings (--set) win over both. All are in the trainer's own names. Files that a
+    configuration names are looked for in the working directory, then beside the configuration.
 
     The size follows the number of training frames, since few frames limit the errors and a large model only takes
     longer: small (mace: 32 scalar channels), medium from 1000 (64 channels, max_L 1), large from 10000 (128 channels,
