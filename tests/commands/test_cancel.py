@@ -119,6 +119,7 @@ def test_a_process_that_is_not_its_holder_is_left_alone(psiflow, frames):
             stranger.kill()
 
 
+@pytest.mark.full
 def test_a_run_on_another_host_finds_the_request(psiflow, start, frames):
     """Another name of this host is all that tells the holder from one on another node of a cluster."""
     there = ["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$0" "$@"']

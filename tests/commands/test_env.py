@@ -103,6 +103,7 @@ def test_create_list_remove(env, shop, place):
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.full
 def test_what_a_failure_leaves_and_one_of_other_versions_are_made_anew(env, shop, place, monkeypatch):
     (shop / "trainer-2-py3-none-any.whl").rename(shop / "away")
     said = env("create", "mace", code=73).stderr

@@ -158,6 +158,7 @@ def test_two_commands_on_one_output(psiflow, start):
     assert len(refused.stderr.strip().splitlines()) <= 2
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("in_workers")
 def test_faults_end_in_the_failed_file(psiflow):
     def one(x):

@@ -109,6 +109,7 @@ def test_labels_equal_cp2k_by_hand(psiflow, tmp_path, count):
         assert -atoms.get_stress(voigt=False) / GPa == pytest.approx(np.array(stress), abs=1e-4)
 
 
+@pytest.mark.full
 def test_failures_kill_and_resume(psiflow, start):
     Path("cp2k.inp").write_text(TEMPLATE)
     stretched = [WATER.format(x=0.93 + 0.01 * i) for i in range(4)]

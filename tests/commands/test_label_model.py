@@ -34,6 +34,7 @@ def test_an_element_that_the_model_does_not_know(psiflow, tmp_path):
     assert "does not know the element H" in done.stderr
 
 
+@pytest.mark.full
 def test_labels_are_what_evaluate_predicts(psiflow_mace, trained):
     ase_io = pytest.importorskip("ase.io")
     psiflow_mace("label", trained.test, "--reference", trained.model, "-o", "labels.xyz")

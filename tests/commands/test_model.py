@@ -279,6 +279,7 @@ def test_the_plain_files_have_the_numbers_of_evaluate(pair, tmp_path):
         assert atoms.arrays["model_forces"] == pytest.approx(forces.mean(axis=0), abs=1e-8)
 
 
+@pytest.mark.full
 def test_what_lammps_loads_has_the_same_numbers(pair, members, tmp_path):
     """The file as pair_style mace uses it: neighbours in, energies of atoms and forces out."""
     import torch

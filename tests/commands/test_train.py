@@ -282,6 +282,7 @@ def test_errors_fall(trained):
     assert curve[-1]["rmse_f_meV_per_A"] < 300
 
 
+@pytest.mark.full
 def test_mace_itself_opens_the_weights(trained):
     ase_io = pytest.importorskip("ase.io")
     calculators = pytest.importorskip("mace.calculators")
@@ -300,6 +301,7 @@ def test_mace_itself_opens_the_weights(trained):
         assert atoms.get_potential_energy() == pytest.approx(reference, abs=0.15 * len(atoms))
 
 
+@pytest.mark.full
 def test_training_survives_a_kill(psiflow, start, trained, tmp_path):
     """Killed and started again it gives the bytes of the uninterrupted training, and no epoch is trained twice."""
     partial, over = [], threading.Event()

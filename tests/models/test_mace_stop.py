@@ -70,6 +70,7 @@ def test_a_training_stops_in_time_and_goes_on(data: Wire, tmp_path: Path) -> Non
     assert (again["finished"], again["metrics"]) == (False, result["metrics"])
 
 
+@pytest.mark.full
 def test_a_training_ends_when_nothing_improves(data: Wire, tmp_path: Path) -> None:  # noqa: F811
     """Also where the loss stands still from the first epoch on: the patience is counted over a restart."""
     plateau = {**TINY, "max_num_epochs": 200, "swa": False, "ema": False, "lr": 1e-30, "patience": 4}

@@ -69,6 +69,7 @@ def test_finetuning_starts_from_the_model_and_counts_from_the_datas_own_atoms(
     recipe("foundation-finetune.sh", given.model, tmp_path / "gone.xyz", folder, env=cheap, code=66)
 
 
+@pytest.mark.full
 def test_a_student_learns_its_teacher(given: Given, cheap: dict[str, str], recipe: Recipe, tmp_path: Path) -> None:
     folder = prepare(tmp_path / "distilled")
     done = recipe("distil.sh", given.model, given.start, folder, env={**cheap, "FRAMES": "30"})

@@ -139,6 +139,7 @@ def test_is_computed(name: str, context: Any) -> None:
     assert (label["stress"] is not None) is periodic
 
 
+@pytest.mark.full
 def test_equals_a_run_of_the_users_input_by_hand(tmp_path: Path, context: Any) -> None:
     """This one has coordinates of its own, in bohr, and can be run as it is."""
     from ase.units import Bohr, Hartree

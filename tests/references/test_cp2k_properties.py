@@ -145,6 +145,7 @@ def test_a_crystal(frame: Any, context: Any, tmp_path: Path) -> None:
     assert abs(sum(label["arrays"]["mulliken_charges"])) < 1e-5
 
 
+@pytest.mark.full
 @needs_cp2k
 def test_an_ions_dipole_is_about_the_origin_of_the_frame(molecule: Any, context: Any, tmp_path: Path) -> None:
     """The ion is moved to the middle of its box; its dipole is not."""

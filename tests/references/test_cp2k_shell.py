@@ -185,6 +185,7 @@ def test_a_program_without_a_shell_is_run_for_each_frame(context: Any, tmp_path:
     assert labels == cp2k.label(waters(2), settings, context())
 
 
+@pytest.mark.full
 @pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is not installed")
 def test_ranks_share_the_kept_process(context: Any, tmp_path: Path) -> None:
     settings = template(tmp_path)

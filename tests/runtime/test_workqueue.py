@@ -88,6 +88,7 @@ def test_labels_are_the_same_bytes(psiflow, site):
     assert not alive(str(Path.cwd()))
 
 
+@pytest.mark.full
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two tasks at once need two cores")
 def test_tasks_at_once_share_no_core(psiflow, site, tmp_path):
     Path("mine.py").write_text(AFFINITY)
@@ -102,6 +103,7 @@ def test_tasks_at_once_share_no_core(psiflow, site, tmp_path):
     assert Path("in.labelled.xyz").read_text().count('psiflow_code="one thread"') == 6
 
 
+@pytest.mark.full
 def test_a_killed_worker_is_replaced_and_nothing_is_lost(psiflow, start, site):
     Path("in.xyz").write_text(copper(8))
     process = start("label", "in.xyz", "--reference", SLOW, "--set", "seconds=1", "-o", "out.xyz", *site)

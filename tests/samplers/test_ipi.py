@@ -44,6 +44,7 @@ def test_how_it_is_cut_leaves_no_trace(tmp_path: Path, changes: Wire) -> None:
         assert run(job(tmp_path / str(block), atoms, model, block=block, **dict(changes)))[1] == whole
 
 
+@pytest.mark.full
 def test_sigkill_at_random_moments_leaves_no_trace(tmp_path: Path) -> None:
     atoms, same = gas(3), {"steps": 900, "every": 3}
     _, whole = run(job(tmp_path / "whole", atoms, springs(2.0, atoms), block=900, **same))

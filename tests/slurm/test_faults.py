@@ -84,6 +84,7 @@ def spawned(pool):
     return [pid for _, pid in sorted(found)]
 
 
+@pytest.mark.full
 def test_two_hundred_frames_while_blocks_and_a_node_go(slurm, folder):
     Path("in.xyz").write_text(copper(200))
     site(max_blocks=4)

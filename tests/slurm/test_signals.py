@@ -99,6 +99,7 @@ def test_a_command_that_waits_for_the_queue_stops_too(slurm, folder):
         slurm.run("scontrol", "update", "partitionname=cpu", "state=up")
 
 
+@pytest.mark.full
 def test_blocks_on_another_host_end_soon_after_a_killed_command(slurm, folder):
     """All nodes are on this host, so the supervisor of the blocks is told that the command is not."""
     slurm.run("scontrol", "update", "partitionname=cpu", "state=down")

@@ -74,6 +74,7 @@ def test_what_is_written_is_what_slurm_has(folder):
     assert "SLURM says 16 cores" in text, "eight nodes of 16 cores on this host are an exaggeration"
 
 
+@pytest.mark.full
 def test_what_is_written_is_green(slurm, folder):
     good = "".join(f"{label}: good\n" for label in ("default", "reference", "model", "training"))
     assert check("emulated") == good
