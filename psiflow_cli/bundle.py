@@ -46,7 +46,7 @@ class Bundle:
 
     @property
     def unfinished(self) -> bool:
-        """Whether its training was stopped by the clock."""
+        """Whether its training was stopped before the end."""
         return bool(self.facts.get("unfinished"))
 
     @property

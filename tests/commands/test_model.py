@@ -204,7 +204,7 @@ def test_an_unfinished_model_is_said_to_be_one(trained, psiflow):
     Path("part.model/metrics.json").unlink()
     assert json.loads(psiflow("model", "show", "part.model", "--json").stdout)["finished"] is False
     said = psiflow("model", "show", "part.model").stdout
-    assert "stopped by the clock after 30 epochs" in said
+    assert "stopped before the end after 30 epochs" in said
     assert "none are known" in said
 
 

@@ -116,7 +116,7 @@ def as_text(report: ModelReport) -> str:
 
 def _training(report: ModelReport) -> str:
     done = ", ".join(str(n) for n in dict.fromkeys(report.get("epochs", [])))
-    state = "finished" if report["finished"] else "stopped by the clock"
+    state = "finished" if report["finished"] else "stopped before the end"
     begun = f", from the model {report['init']}" if report.get("init") else ""
     return f"{state}{f' after {done} epochs' if done else ''}{begun}"
 
