@@ -54,16 +54,17 @@ def _prepare(folder: Path, job: TrainingJob, context: Context) -> None:
             relabel(source, folder / f"{part}-{number}.xyz", name)
             heads[name][f"{part}_file"] = f"{part}-{number}.xyz"
     config = {key: value for key, value in job["config"].items() if key not in FLAGS or value}
-    batch, share = config.get("batch_size", 10), frames["train"] // max(1, hardware.gpus(context))
+    gpus = hardware.gpus(context)
+    batch, share = config.get("batch_size", 10), frames["train"] // max(1, gpus)
     if batch > share:
-        problem = f"batch_size {batch} is larger than what a GPU has of the training set ({share} frames)"
+        whose = f"what each of {gpus} GPUs has of the training set" if gpus > 1 else "the training set"
+        problem = f"batch_size {batch} is larger than {whose} ({share} frames)"
         raise Fatal(problem, "MACE drops incomplete batches: use a smaller batch_size", BAD_DATA)
     if job.get("init"):
         start = weights_file(job["init"])
         config |= {"foundation_model": str(start), "multiheads_finetuning": False}
         if config["E0s"] == "foundation":  # MACE takes them from the first head, and fails with one element
             config["E0s"] = str(_energies(start, config.get("foundation_head")))
-    gpus = hardware.gpus(context)
     config |= {key: job["files"][config[key]] for key in FILES if config.get(key) in job.get("files", {})}
     config |= {
         "name": "mace", "work_dir": ".", "model_dir": MODELS, "train_file": "train.xyz",
