@@ -10,18 +10,7 @@ import pytest
 
 from psiflow_cli import options
 from psiflow_cli.errors import BadConfig, PsiflowError, UsageError
-
-SITE = """[providers.here]
-type = "local"
-[resources.task]
-cores = 1
-[executors.default]
-type = "threads"
-provider = "here"
-resources = "task"
-[use]
-default = "default"
-"""
+from tests.commands.springs import SITE
 
 
 @click.group()
