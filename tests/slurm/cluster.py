@@ -17,7 +17,7 @@ CONF = """\
 ClusterName=emulated
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
-SlurmctldPort=16817
+SlurmctldPort={port}
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket,cred_expire=30
 CredType=cred/munge
@@ -44,8 +44,8 @@ SlurmctldTimeout=30
 SlurmdTimeout=30
 GresTypes=gpu
 NodeName=DEFAULT CPUs=16 RealMemory=16000
-NodeName=n[1-6] NodeHostname={host} NodeAddr=127.0.0.1 Port=[17001-17006]
-NodeName=n[7-8] NodeHostname={host} NodeAddr=127.0.0.1 Port=[17007-17008] Gres=gpu:2
+NodeName=n[1-6] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{sixth}]
+NodeName=n[7-8] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{seventh}-{eighth}] Gres=gpu:2
 PartitionName=cpu Nodes=n[1-6] Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=n[7-8] MaxTime=INFINITE State=UP
 """
@@ -63,11 +63,15 @@ def _path() -> str:
     return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
-class Cluster:
-    """The running daemons; `environment` is what a command needs to find them."""
+def _ports(first: int) -> dict[str, int]:
+    return {"port": first, "first": first + 1, "sixth": first + 6, "seventh": first + 7, "eighth": first + 8}
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+
+class Cluster:
+    """The running daemons, on `port` and the eight after it; `environment` is what a command needs to find them."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self._port = folder, port
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": _path()}
         self._daemons: list[subprocess.Popen[bytes]] = []
 
@@ -75,7 +79,7 @@ class Cluster:
         (self.folder / "state").mkdir(parents=True)
         self.folder.chmod(0o755)
         host = os.uname().nodename
-        (self.folder / "slurm.conf").write_text(CONF.format(host=host, folder=self.folder))
+        (self.folder / "slurm.conf").write_text(CONF.format(host=host, folder=self.folder, **_ports(self._port)))
         (self.folder / "gres.conf").write_text(GRES)
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(128))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,10 +20,23 @@ def slurm():
         pytest.skip(reason)
     # munged runs as a user of its own, who could not enter pytest's private folders
     with (
-        Path(tempfile.gettempdir(), "psiflow-emulated-slurm.lock").open("w") as lock,
+        _ports() as port,
         tempfile.TemporaryDirectory(prefix="psiflow-slurm-", ignore_cleanup_errors=True) as folder,
     ):
-        fcntl.flock(lock, fcntl.LOCK_EX)  # its ports are fixed: one cluster on a host
         Path(folder).chmod(0o755)
-        with cluster.Cluster(Path(folder) / "cluster") as running:
+        with cluster.Cluster(Path(folder) / "cluster", port) as running:
             yield running
+
+
+@contextlib.contextmanager
+def _ports() -> Iterator[int]:
+    """The first of the ports of this cluster: those that no other test run on this host has locked."""
+    for port in range(16800, 18800, 100):
+        with Path(tempfile.gettempdir(), f"psiflow-emulated-slurm-{port}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield port
+            return
+    pytest.fail("twenty emulated clusters run on this host")
