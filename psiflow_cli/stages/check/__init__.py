@@ -1,1 +1,1 @@
-"""`check`: one file per kind of finding, and the stage that collects them. Nothing that changes a frame."""
+"""`check`: one file or folder per kind of finding, and the stage that collects them. Nothing that changes a frame."""

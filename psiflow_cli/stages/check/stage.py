@@ -20,7 +20,7 @@ from psiflow_cli.stages.check.methods import Methods
 from psiflow_cli.stages.check.names import Names
 from psiflow_cli.stages.check.origin import Origin
 from psiflow_cli.stages.check.sample import Keys, Table, read
-from psiflow_cli.stages.check.units import Units
+from psiflow_cli.stages.check.units.units import Units
 from psiflow_cli.stages.core.framewise import Work, compute
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results, Survey

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.extxyz.layout import volume
 from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Tally
-from psiflow_cli.stages.check.pairs import Pair, regression
 from psiflow_cli.stages.check.sample import Sample
+from psiflow_cli.stages.check.units.pairs import Pair, regression
 from psiflow_cli.stages.core.framewise import Work
 from psiflow_cli.stages.core.model_input import model_weights
 from psiflow_cli.stages.core.results import is_failure

@@ -8,8 +8,8 @@ import pytest
 
 from psiflow_cli import extxyz
 from psiflow_cli.stages.check.findings import Findings
-from psiflow_cli.stages.check.pairs import Neighbours
 from psiflow_cli.stages.check.sample import read
+from psiflow_cli.stages.check.units.pairs import Neighbours
 from tests.stages.check.checked import frame
 
 CELL = ((5.0, 0.0, 0.0), (1.0, 6.0, 0.0), (0.5, -0.7, 7.0))

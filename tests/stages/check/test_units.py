@@ -8,25 +8,33 @@ import pytest
 
 from psiflow_cli import extxyz
 from psiflow_cli.elements import SYMBOLS
-from psiflow_cli.stages.check.units import all_electrons
+from psiflow_cli.stages.check.units.sizes import all_electrons
 from tests.stages.check.checked import bonded, check, frame, only
 
 HARTREE, HARTREE_BOHR = 27.211386, 51.422067
+RYDBERG, RYDBERG_BOHR = HARTREE / 2, HARTREE_BOHR / 2
+KCAL_MOL, KJ_MOL = 0.0433641, 0.0103643
 FILES = {"3bpa-train-300K.xyz": 80, "water-192-dft.xyz": 25}
 
 
-def converted(path, count, energy, force, shuffled=False):
-    """The first frames of a file, or every fifth one, with labels in other units."""
-    texts = []
+def converted(path, count, energy, force, shuffled=False, reference=0.0):
+    """The first frames of a file, or every fifth one, with labels in other units.
+
+    `reference` times the energy of the first frame is subtracted.
+    """
+    texts, zero = [], 0.0
     for number, each in enumerate(extxyz.read(path)):
         if len(texts) == count:
             break
         if shuffled and number % 5:
             continue
         labels = extxyz.labels(each)
+        zero = zero or reference * labels["energy"]
         forces = [[x / force for x in row] for row in labels["forces"]]
         texts.append(
-            extxyz.render(each, set_info={"energy": labels["energy"] / energy}, set_columns={"forces": ("R", forces)})
+            extxyz.render(
+                each, set_info={"energy": (labels["energy"] - zero) / energy}, set_columns={"forces": ("R", forces)}
+            )
         )
     return "".join(texts)
 
@@ -59,6 +67,53 @@ def test_real_data_in_other_units_are_recognised(real, tmp_path, energy, force, 
     assert what in found.what
     assert "Ha/bohr" in found.what or force == 1.0
     assert found.frames == [1]
+
+
+CODES = {
+    "Ry/bohr": (RYDBERG, RYDBERG_BOHR),
+    "Ha/bohr": (HARTREE, HARTREE_BOHR),
+    "kcal/mol/Å": (KCAL_MOL, KCAL_MOL),
+    "kJ/mol/nm": (KJ_MOL, KJ_MOL / 10),
+    "meV/Å": (1e-3, 1e-3),
+}
+
+
+@pytest.mark.parametrize("unit", CODES)
+@pytest.mark.parametrize("reference", [0.0, 1.0])
+def test_a_few_frames_in_the_units_of_one_code_are_recognised(real, tmp_path, unit, reference):
+    """Also with energies relative to the first frame, whose size says nothing."""
+    energy, force = CODES[unit]
+    (found,) = only(check(tmp_path, converted(real[0], 6, energy, force, reference=reference)), "units")
+    assert found.severity == "error"
+    assert reference == 0.0 or ("forces look like" in found.what and unit in found.what)
+
+
+def test_a_few_frames_as_they_are_have_the_right_units(real, tmp_path):
+    assert not only(check(tmp_path, converted(real[0], 6, 1.0, 1.0)), "units")
+
+
+@pytest.mark.parametrize("amplitude", [0.03, 0.1, 0.2])
+@pytest.mark.parametrize("name", ["H2O", "CH4", "CH3CH2OH"])
+def test_a_crude_potential_and_large_displacements_are_no_other_units(tmp_path, name, amplitude):
+    from ase.build import molecule
+    from ase.calculators.emt import EMT
+
+    texts = []
+    for seed in range(15):
+        atoms = molecule(name)
+        atoms.rattle(amplitude, seed=seed)
+        atoms.calc = EMT()
+        forces = atoms.get_forces().tolist()
+        texts.append(frame(atoms.positions.tolist(), forces, float(atoms.get_potential_energy()), "", atoms.symbols))
+    assert not only(check(tmp_path, "".join(texts)), "units")
+
+
+@pytest.mark.parametrize(("energy", "unit"), [(-17.22, "Hartree"), (-34.44, "Rydberg"), (-468.6, ""), (-14.2, "")])
+def test_energies_with_pseudopotentials_tell_their_unit(tmp_path, energy, unit):
+    """Of water by CP2K in Ha, by Quantum ESPRESSO in Ry, in eV, and relative to atoms as VASP has it."""
+    found = only(check(tmp_path, frame(energy=energy)), "units")
+    assert len(found) == bool(unit)
+    assert all(f"look like {unit}" in each.what and each.severity == "warning" for each in found)
 
 
 def test_the_wrong_sign_of_forces_is_an_error(real, tmp_path):

@@ -1,21 +1,22 @@
 """Energies, forces and stresses that are not in eV and Å, told by their size and by how they belong together.
 
-Four things tell. Between similar frames the energy changes by minus the mean force times the displacement, and where
+Five things tell. Between similar frames the energy changes by minus the mean force times the displacement, and where
 the cell changes by the stress times volume and strain; the sides need not agree well, but Hartree beside eV is a factor
 of 27. Forces change with the displacement by 1 eV/Å² or more wherever there are bonds, and by more where hydrogen is
-bound. A calculation with all electrons has energies that the atomic numbers give within a few per cent: the
-Thomas-Fermi-Dirac-Scott formula (Schwinger, Phys. Rev. A 24, 2353 (1981)); and no method has energies far below these.
+bound; a few frames are enough where hydrogen is bound, whose bonds are all about as stiff. Energies of all electrons,
+or of the valence electrons alone, are known within a few per cent; and no method has energies far below the former.
 """
 
 from __future__ import annotations
 
 import math
 
-from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Where
-from psiflow_cli.stages.check.pairs import Neighbours, Pair, regression
 from psiflow_cli.stages.check.sample import Sample
 from psiflow_cli.stages.check.stresses import Strained
+from psiflow_cli.stages.check.units.pairs import Neighbours, Pair, regression
+from psiflow_cli.stages.check.units.sizes import all_electrons, valence
+from psiflow_cli.stages.check.units.stretch import Stretching
 
 _FRAMES = 2000  # so many frames, the first, are compared with those before them
 _PAIRS = 20
@@ -30,6 +31,9 @@ Bound hydrogen has 3 to 70 in eV/Å, most of it 4 to 10, and 0.06 to 1.4 in Ha/b
 """
 _NOBLE = {"He", "Ne", "Ar", "Kr", "Xe", "Rn"}
 _LIKE_ALL_ELECTRONS = 0.03
+_LIKE_VALENCE = (0.97, 1.05)  # chemical bonds add up to 4 %
+_ALIKE = 1.2  # kJ/mol/nm and meV/Å differ by less
+_BONDS_OF_HYDROGEN = (0.25, 5.0)  # times the stiffness that they should have
 _HARTREE = 27.211386
 _IMPOSSIBLE = 1.5 * _HARTREE  # eV; relativity makes 1.1 of heavy atoms, molecular hydrogen 1.2
 _ATOM_OF_HYDROGEN = (-0.51, -0.38)
@@ -55,6 +59,8 @@ class Units:
         self._compared = 0
         self._ratios = 0.0  # sum of energies over those of all electrons
         self._lowest_atom = 0.0  # the largest such ratio of an isolated atom
+        self._valence: list[float] = []  # energies over those of the valence electrons, where these are known
+        self._stretching = Stretching()
         self._first: list[Where] = []
         self._hydrogen = False
         self._softest = _SOFT_BOUND
@@ -72,6 +78,9 @@ class Units:
             self._lowest_atom = max(self._lowest_atom, ratio)
             return
         self._compared += 1
+        self._stretching.see(sample)
+        electrons = valence(sample.frame.symbols)
+        self._valence += [-sample.energy / electrons] if electrons else []
         self._softest = min(self._softest, _softest({*sample.frame.symbols}))
         self._ratios += ratio
         if sample.forces is not None and (sample.natoms > 1 or sample.stress):
@@ -92,14 +101,22 @@ class Units:
         stiffness = sizes[len(sizes) // 2] if len(sizes) >= _FEWEST else None
         mismatch = enough and abs(correlation) > 0.5 and not 1 / _FACTOR < abs(slope) < _FACTOR
         unlike = sure and correlation > _STRAIGHT and not 1 / _SLOPE < slope < _SLOPE
+        stiff = self._stretching.ratio()
+        odd = stiff is not None and not _BONDS_OF_HYDROGEN[0] < stiff < _BONDS_OF_HYDROGEN[1]
         impossible = max(self._ratios / max(self._compared, 1), self._lowest_atom)
         if mismatch:
             wrong = self._wrong(abs(slope / correlation), stiffness, correlation**2)
+            if stiff is not None and not odd:  # it is not the forces
+                wrong = f"energies look like {_nearest(_ENERGIES, abs(slope / correlation))} beside forces in eV/Å"
             changes = f"{among} the energy changes by {abs(slope):.2g} times what the forces give"
             self._say(findings, sure, f"the {wrong}: {changes}")
         elif impossible > _IMPOSSIBLE:
             self._say(findings, True, _too_low(impossible))
-        elif not self._by_size(findings, stiffness) and unlike:
+        elif stiff is not None and odd:
+            unit = _nearest(_FORCES, stiff)
+            atoms = f"hydrogen is bound {stiff:.2g} times as stiffly as it is in eV/Å"
+            self._say(findings, True, f"the forces look like {unit}{self._like(not enough)} ({atoms})")
+        elif not self._by_size(findings, stiffness, enough) and unlike:
             what = f"the forces are not the slope of the energy: {among} it changes by {slope:.3g} times what they give"
             hint = "are both of one method? in Ha and Ha/bohr, or in Ry and Ry/bohr, it is 1.89 times"
             findings.add(WARNING, "units", what, hint, self._file).places = self._first
@@ -133,8 +150,24 @@ class Units:
             return f"energies look like {energies} beside forces in eV/Å"
         return f"forces look like {forces} beside energies in eV"
 
-    def _by_size(self, findings: Findings, stiffness: float | None) -> bool:
-        """Say what the sizes tell where energies and forces fit each other; returns whether they tell anything."""
+    def _like(self, alone: bool) -> str:
+        """What to add on energies to what is said of forces; `alone`: nothing shows that the two fit each other."""
+        unit = self._valence_unit()
+        if unit or not alone:
+            return f", and the energies like {unit}" if unit else ", and the energies like the same"
+        return ""
+
+    def _valence_unit(self) -> str:
+        """The unit in which the energies are those of the valence electrons."""
+        mean = math.fsum(self._valence) / max(len(self._valence), 1)
+        low, high = _LIKE_VALENCE
+        return next((name for name, size in (("Hartree", 1), ("Rydberg", 2)) if low < mean / size < high), "")
+
+    def _by_size(self, findings: Findings, stiffness: float | None, fit: bool) -> bool:
+        """Say what the sizes tell where energies and forces do not contradict each other, or `fit` each other.
+
+        Returns whether the sizes tell anything.
+        """
         mean = self._ratios / max(self._compared, 1)
         all_electron = abs(mean - 1) < _LIKE_ALL_ELECTRONS
         soft = stiffness is not None and stiffness < self._softest
@@ -153,6 +186,10 @@ class Units:
         elif stiffness is not None and stiffness > _STIFF:
             what = f"energies and forces look like kcal/mol or kJ/mol: forces change by {stiffness:.3g} per Å"
             self._say(findings, False, f"{what}, where bonds have 1 to {_STIFF:g} eV/Å")
+        elif not fit and self._valence_unit():
+            alike = "those of the valence electrons"
+            what = f"energies look like {self._valence_unit()} with pseudopotentials: about {alike}"
+            self._say(findings, False, what)
         else:
             return False
         return True
@@ -161,10 +198,10 @@ class Units:
         findings.add(ERROR if sure else WARNING, "units", what, _HINT, self._file).places = self._first
 
 
-def all_electrons(symbol: str) -> float:
-    """Minus the energy of an atom with all its electrons, in Hartree."""
-    z = SYMBOLS.index(symbol) + 1
-    return 0.5 if z == 1 else 0.768745 * z ** (7 / 3) - 0.5 * z**2 + 0.269900 * z ** (5 / 3)
+def _nearest(units: dict[str, float], size: float) -> str:
+    """The unit that a number is nearest to, as a factor; two if they are too similar to be told apart."""
+    nearest = min(units.values(), key=lambda unit: abs(math.log(size / unit)))
+    return " or ".join(name for name, unit in units.items() if 1 / _ALIKE < unit / nearest < _ALIKE)
 
 
 def _too_low(ratio: float) -> str:

@@ -66,7 +66,7 @@ def _pair(one: _Last, two: _Last, periodic: tuple[bool, bool, bool]) -> Pair | N
         start, same_cell = _strained(one.xyz, one.lattice, two.lattice), False
     shifts = [[b - a for a, b in zip(x, y, strict=True)] for x, y in zip(start, two.xyz, strict=True)]
     if two.lattice is not None and any(periodic):
-        shifts = _shortest(shifts, two.lattice, periodic)
+        shifts = shortest(shifts, two.lattice, periodic)
     means = [math.fsum(shift) / len(shift) for shift in shifts]
     squares = sum((x - mean) ** 2 for shift, mean in zip(shifts, means, strict=True) for x in shift)
     distance = math.sqrt(squares / len(one.symbols))
@@ -110,7 +110,7 @@ def _strained(xyz: list[list[float]], old: Cell, new: Cell) -> list[list[float]]
     return list(map(list, zip(*moved, strict=True)))
 
 
-def _shortest(shifts: list[list[float]], lattice: Cell, periodic: tuple[bool, bool, bool]) -> list[list[float]]:
+def shortest(shifts: list[list[float]], lattice: Cell, periodic: tuple[bool, bool, bool]) -> list[list[float]]:
     """The displacements without whole cell vectors."""
     across = _reciprocal(lattice)
     moved = [list(shift) for shift in shifts]
