@@ -18,11 +18,11 @@ if [ ! -x "$program" ]; then
     mkdir -p "$root.bin"
     printf '#!/bin/sh\nroot=%q\nexport root\n' "$root" >"$program"
     cat >>"$program" <<'END'
-# The mounts are seen by this process alone, and end with it.
+# The mounts are seen by this process alone, and end with it. PATH may name this script's folder in there, too.
 # shellcheck disable=SC2016
 exec unshare --mount sh -euc '
     for folder in tmp proc dev; do mount --bind "/$folder" "$root/$folder"; done
-    exec unshare --root="$root" --wd="$PWD" cp2k.psmp "$@"' cp2k "$@"
+    PATH=/usr/bin:/bin exec unshare --root="$root" --wd="$PWD" cp2k.psmp "$@"' cp2k "$@"
 END
     chmod +x "$program"
 fi
