@@ -16,6 +16,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.full
+@pytest.mark.timeout(7200)
 @pytest.mark.skipif(os.getuid() != 0 or not shutil.which("debootstrap"), reason="needs root and debootstrap")
 def test_debian_13_has_cp2k_2025() -> None:
     made = subprocess.run(
