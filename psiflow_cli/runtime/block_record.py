@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.runtime.jsonfile import read_json
+from psiflow_cli.worker.process import inherited_variables
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import BlocksRecord
@@ -85,7 +86,8 @@ def _cancel(blocks: BlocksRecord, jobs: list[str]) -> str:
     cluster = [f"--clusters={blocks['clusters']}"] if blocks.get("clusters") else []
     argv = [provider.CANCEL, *cluster, *jobs]
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        environment = inherited_variables.for_queue(blocks["type"])
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=environment)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{provider.CANCEL}: {getattr(error, 'strerror', None) or 'no answer within a minute'}"
     complaints = done.stderr.strip().splitlines() if done.returncode else []

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psiflow_cli import duration, protocols, registry
-from psiflow_cli.console import detail
+from psiflow_cli.console import detail, note
 from psiflow_cli.errors import NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.block_record import end_stale
@@ -24,6 +24,7 @@ from psiflow_cli.runtime.signals import StopSignals
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.failures import environment_code
 from psiflow_cli.worker.pool import call, watchdog
+from psiflow_cli.worker.process import inherited_variables
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -96,6 +97,7 @@ class Session:
         import parsl
 
         folder = self._stack.enter_context(shell_safe(self._folder / "parsl"))
+        self._clean_environment()
         provider = registry.load("runtime.providers", self.executor.provider.type).build(
             self.executor.provider, self.executor
         )
@@ -120,6 +122,17 @@ class Session:
         if isinstance(self._kind, protocols.AsksForResources):
             app = partial(app, parsl_resource_specification=self._kind.resources(self.executor))
         self._app = app
+
+    def _clean_environment(self) -> None:
+        """Let blocks inherit nothing that overrules the site, and say in a line what was taken out."""
+        provider = self.executor.provider
+        if self.executor.table.type == "threads":
+            return  # they are in this process, whose libraries have read theirs already
+        environment = inherited_variables.for_blocks(provider.type, getattr(provider, "keep_variables", ()))
+        taken = self._stack.enter_context(inherited_variables.replaced(environment))
+        if words := inherited_variables.worth_saying(taken, provider.type):
+            what = "jobs" if provider.type in inherited_variables.BATCH_SYSTEMS else "workers"
+            note(f"not passed on to {what}: {words} ([providers.{self.executor.table.provider}] keep_variables)")
 
     def _strategy(self) -> str:
         """Parsl's name for how blocks come and go.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from psiflow_cli.errors import INTERRUPTED, STOPPED, Stopped
+from psiflow_cli.worker.process import inherited_variables
 
 SLURM_MARGIN_S = 30.0  # how long before the end of a SLURM job to stop
 AGAIN = "nothing finished is lost: run the same command again"
@@ -93,8 +94,9 @@ def slurm_deadline() -> float | None:
         return int(end) - SLURM_MARGIN_S
     try:
         left = subprocess.run(
-            ["squeue", "-h", "-j", job, "-o", "%L"], capture_output=True, text=True, timeout=20, check=False
-        )
+            ["squeue", "-h", "-j", job, "-o", "%L"], capture_output=True, text=True, timeout=20, check=False,
+            env=inherited_variables.for_queue("slurm"),
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
     from psiflow_cli import duration

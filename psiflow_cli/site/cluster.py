@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from psiflow_cli.errors import NoResources
 from psiflow_cli.site.detect import Machine
 from psiflow_cli.site.partitions import Nodes, usable
+from psiflow_cli.worker.process import inherited_variables
 
 _TIMEOUT_S = 60
 
@@ -84,7 +85,8 @@ def _run(*command: str) -> subprocess.CompletedProcess[str] | str:
     if not shutil.which(command[0]):
         return f"no {command[0]} here"
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        environment = inherited_variables.for_queue("slurm", keep=["SLURM_CLUSTERS"] if _federated() else [])
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, env=environment)
     except subprocess.TimeoutExpired:
         return f"{command[0]} does not answer within {_TIMEOUT_S} s"
     except OSError as error:

@@ -18,7 +18,7 @@ def batch(slurm, tmp_path, monkeypatch):
     """Run a shell command as a batch job on two nodes, to its end; returns what it printed."""
     monkeypatch.chdir(tmp_path)
 
-    def run(command, minutes):
+    def run(command, minutes, *options, **environment):
         job = [
             "sbatch",
             "-N",
@@ -32,18 +32,30 @@ def batch(slurm, tmp_path, monkeypatch):
             "-o",
             "job.log",
             "--wait",
+            *options,
             "--wrap",
             command,
         ]
-        subprocess.run(job, check=True, env={**os.environ, **slurm.environment}, capture_output=True, timeout=250)
+        environment = {**os.environ, **slurm.environment, **environment}
+        subprocess.run(job, check=True, env=environment, capture_output=True, timeout=250)
         return Path("job.log").read_text()
 
     return run
 
 
-def test_the_default_site_spans_the_allocation(batch):
+def test_the_default_site_spans_the_allocation(batch, slurm):
+    """Also one that srun would stop at: two amounts of memory, a name of two words, and no environment for its steps.
+
+    The command is a step itself, whose end the workers' own step must not wait for.
+    """
     Path("in.xyz").write_text(copper(30))
-    said = batch(f"{PSIFLOW} site show && {PSIFLOW} label in.xyz --reference {SLOW} --set seconds=0.1", 5)
+    find_slurm = f"export SLURM_CONF={slurm.environment['SLURM_CONF']} PATH={slurm.environment['PATH']}"
+    said = batch(
+        f"{find_slurm}; {PSIFLOW} site show && "
+        f"srun -n1 -N1 --export=ALL {PSIFLOW} label in.xyz --reference {SLOW} --set seconds=0.1",
+        *(5, "--mem=2000", "--job-name=two words", "--export=SLURM_MEM_PER_CPU"),
+        SLURM_MEM_PER_CPU="100",
+    )
     assert "2 node(s)" in said
     assert "default: executor default: 2 task(s) at once" in said
     assert "30 of 30 labelled" in said

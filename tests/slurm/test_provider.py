@@ -89,6 +89,20 @@ def test_labels_are_those_of_the_local_site(slurm, folder):
     assert slurm.run("squeue", "-h") == ""
 
 
+def test_variables_of_the_shell_do_not_overrule_the_site(slurm, folder):
+    """Two nodes, so that srun reads the memory of the script and that of the shell, which exclude each other."""
+    shell = {
+        "SBATCH_PARTITION": "nope", "SLURM_CLUSTERS": "elsewhere", "SQUEUE_STATES": "CD", "SQUEUE_FORMAT": "%j",
+        "SLURM_MEM_PER_CPU": "500", "SBATCH_EXPORT": "NONE", "SCANCEL_STATE": "PENDING",
+    }  # fmt: skip
+    more = 'nodes = 2\nmemory_per_node = "2 GB"\nmax_blocks = 1'
+    Path("slurm.toml").write_text(SITE.replace('address = "127.0.0.1"\n', "").replace("max_blocks = 2", more))
+    said = run(label("-o", "out.xyz"), env={**os.environ, **shell}).stderr
+    assert "not passed on to jobs: SBATCH_EXPORT, SBATCH_PARTITION" in said
+    assert Path("out.xyz").read_text().count("psiflow_id=") == 24
+    assert slurm.run("squeue", "-h") == ""
+
+
 @pytest.mark.full
 def test_cancelled_blocks_are_replaced_and_nothing_is_lost(slurm, folder):
     with started(label("-o", "out.xyz", seconds=1)) as command:

@@ -10,9 +10,11 @@ from msgspec import field
 
 from psiflow_cli import duration
 from psiflow_cli.errors import BadConfig
+from psiflow_cli.runtime.providers._parsl_internals import srun_launcher
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import megabytes
 from psiflow_cli.site.executor import ResolvedExecutor
+from psiflow_cli.worker.process import inherited_variables
 
 if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
@@ -34,10 +36,15 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     """Further lines of the script, such as `--mail-type=FAIL`, each without `#SBATCH`."""
     status_every: schema.Count = 20  # how many seconds from one look at the queue to the next
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a variable that would send jobs to a cluster where nobody looks for them."""
+        if named := {"SLURM_CLUSTERS", "SBATCH_CLUSTERS"} & set(self.keep_variables):
+            raise ValueError(f'keep_variables cannot name {named.pop()}: write clusters = "..."')
+
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's SlurmProvider, which looks at the queue as often as the site wants."""
-    from parsl.launchers import SingleNodeLauncher, SrunLauncher
+    from parsl.launchers import SingleNodeLauncher
     from parsl.providers import SlurmProvider
 
     class Slurm(SlurmProvider):  # type: ignore[misc, unused-ignore]
@@ -55,8 +62,8 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
         cores_per_node=provider.cores_per_node, mem_per_node=memory // 1024 if memory else None,
         gpus_per_node=provider.gpus_per_node or None,
         scheduler_options="".join(f"#SBATCH {line}\n" for line in provider.sbatch),
-        exclusive=provider.exclusive, launcher=SrunLauncher() if provider.nodes > 1 else SingleNodeLauncher(),
-        **provider.blocks,
+        exclusive=provider.exclusive, **provider.blocks,
+        launcher=srun_launcher(provider.nodes) if provider.nodes > 1 else SingleNodeLauncher(),
     )  # fmt: skip
 
 
@@ -93,4 +100,5 @@ def _accounts() -> set[str]:
 
 
 def _ask(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+    environment = inherited_variables.for_queue("slurm")
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment).stdout

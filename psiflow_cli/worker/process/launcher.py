@@ -9,7 +9,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.process import environment_modules
+from psiflow_cli.worker.process import environment_modules, inherited_variables
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context
@@ -80,10 +80,7 @@ def environment(context: Context) -> dict[str, str]:
     """The worker's environment, the site's over it, the number of threads, and what keeps MPI to this task's cores."""
     threads = str(context.get("threads") or 1)
     launch = context.get("launch") or ""
-    env = dict(os.environ)
-    if "srun" not in launch:
-        # a block is one SLURM task with many cores: an mpirun that knew of it would find one slot, and refuse
-        env = {name: value for name, value in env.items() if not name.startswith("SLURM_")}
+    env = inherited_variables.for_program(launch)
     env.update({**(context.get("env") or {}), **environment_modules.variables(context), "OMP_NUM_THREADS": threads})
     if "bind" not in launch:
         # Open MPI starts binding at core 0 whatever CPUs it was given, and two tasks on a node would share cores;

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import sys
 import time
@@ -18,7 +17,7 @@ from psiflow_cli import atomic_file
 from psiflow_cli.errors import BAD_DATA, STOPPED
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import hardware
-from psiflow_cli.worker.process import subprocesses
+from psiflow_cli.worker.process import inherited_variables, subprocesses
 from psiflow_cli.worker.training import delivery, phase, stop_request, trainer_log
 
 if TYPE_CHECKING:
@@ -158,7 +157,6 @@ def data(job: TrainingJob) -> dict[str, Path]:
 
 
 def _environment(context: Context) -> dict[str, str]:
-    """The worker's, with the threads of the task; without SLURM's, which Lightning takes for its own launcher's."""
+    """The worker's, with the threads of the task; without what Lightning takes for its own launcher's, as SLURM's."""
     threads = str(hardware.threads(context))
-    own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-    return {**own, **dict.fromkeys(_THREADS, threads), **context.get("env", {})}
+    return {**inherited_variables.for_program(), **dict.fromkeys(_THREADS, threads), **context.get("env", {})}
