@@ -16,8 +16,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--full` and `--store-durations`."""
+    """Add `--full`, `--soak` and `--store-durations`."""
     parser.addoption("--full", action="store_true", help="also run the long tests (marked full)")
+    parser.addoption("--soak", type=float, default=30, help="how many minutes the soak of tests/faults lasts")
+    parser.addoption("--soak-seed", type=int, default=0, help="of its chaos; 0: another one each time")
     parser.addoption("--store-durations", action="store_true", help="store what each file took")
 
 

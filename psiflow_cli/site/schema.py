@@ -14,7 +14,7 @@ Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.,:/@+=%\[\]-]*$")]
 """A name that a batch system's command or script may hold as it is: nothing that a shell would read."""
 Line = Annotated[str, Meta(pattern=r"^[^\n\r]*$")]
 """A line of a batch system's own; it cannot become two."""
-Variable = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Count = Annotated[int, Meta(ge=1)]
 Amount = Annotated[int, Meta(ge=0)]
 Bind = Annotated[str, Meta(pattern=r"^[^,\n\r]+$")]  # one folder: a comma would begin another
@@ -67,7 +67,7 @@ class BatchProvider(Provider, frozen=True, kw_only=True):
     max_blocks: Count = 1
     walltime: str = "1:00:00"  # of one block
     command_timeout: Count = 60  # how many seconds the batch system's commands may take
-    keep_variables: list[Variable] = field(default_factory=list)
+    keep_variables: list[VariableName] = field(default_factory=list)
     """Of the shell's variables that blocks must not inherit, those that they inherit all the same."""
 
     def share(self, here: Machine) -> Machine:

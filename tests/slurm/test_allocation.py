@@ -52,7 +52,8 @@ def test_the_default_site_spans_the_allocation(batch, slurm):
     find_slurm = f"export SLURM_CONF={slurm.environment['SLURM_CONF']} PATH={slurm.environment['PATH']}"
     said = batch(
         f"{find_slurm}; {PSIFLOW} site show && "
-        f"srun -n1 -N1 --export=ALL {PSIFLOW} label in.xyz --reference {SLOW} --set seconds=0.1",
+        "env -u SLURM_MEM_PER_CPU srun -n1 -N1 --export=ALL "
+        f"{PSIFLOW} label in.xyz --reference {SLOW} --set seconds=0.1",
         *(5, "--mem=2000", "--job-name=two words", "--export=SLURM_MEM_PER_CPU"),
         SLURM_MEM_PER_CPU="100",
     )

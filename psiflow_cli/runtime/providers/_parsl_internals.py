@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 from psiflow_cli.runtime.parsl_internals import require
 
 if TYPE_CHECKING:
-    from parsl.launchers.base import Launcher
     from parsl.providers.base import ExecutionProvider
     from parsl.providers.cluster_provider import ClusterProvider
 
@@ -48,18 +47,16 @@ def _replaced(owner: type, name: str, function: Callable[..., object]) -> Iterat
         setattr(owner, name, old)
 
 
-def srun_launcher(nodes: int) -> Launcher:
-    """Starts one worker pool on each node of a SLURM job, with all that the job has there.
+def srun_options(nodes: int) -> str:
+    """Of the srun that starts one worker pool on each node of a job, with all that the job has there.
 
     Since SLURM 22.05 a step may be bound to one core of each node, whatever `--cpus-per-task` its job has. A worker is
     no rank of an MPI program, which the programs that it starts would take themselves for; and it needs the
     environment, also in a job submitted with `--export=NONE`. Where this process is in a step itself, as `srun psiflow`
     makes it, its resources are shared, or the new step would wait for its end.
     """
-    from parsl.launchers import SrunLauncher
-
     overlap = " --overlap" if os.environ.get("SLURM_STEP_ID", "").isdigit() else ""
-    return SrunLauncher(overrides=f"--nodes={nodes} --cpu-bind=none --mpi=none --export=ALL{overlap}")
+    return f"--nodes={nodes} --cpu-bind=none --mpi=none --export=ALL{overlap}"
 
 
 def google_provider(api_version: str) -> Callable[..., ExecutionProvider]:

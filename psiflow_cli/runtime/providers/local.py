@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
 
-from psiflow_cli.runtime.providers._parsl_internals import srun_launcher
+from psiflow_cli.runtime.providers._parsl_internals import srun_options
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import Machine
 from psiflow_cli.site.executor import ResolvedExecutor
@@ -21,7 +21,7 @@ class Provider(schema.Provider, frozen=True, kw_only=True):
 
     type: Literal["local"] = "local"
     nodes: schema.Count | None = None  # None: those of the enclosing SLURM job, or 1
-    keep_variables: list[schema.Variable] = field(default_factory=list)
+    keep_variables: list[schema.VariableName] = field(default_factory=list)
     """Of the shell's variables that blocks must not inherit, those that they inherit all the same."""
 
     def share(self, here: Machine) -> Machine:
@@ -30,10 +30,10 @@ class Provider(schema.Provider, frozen=True, kw_only=True):
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's LocalProvider: one block that holds every node."""
-    from parsl.launchers import SingleNodeLauncher
+    from parsl.launchers import SingleNodeLauncher, SrunLauncher
     from parsl.providers import LocalProvider
 
-    launcher = srun_launcher(resolved.nodes) if resolved.nodes > 1 else SingleNodeLauncher()
+    launcher = SrunLauncher(overrides=srun_options(resolved.nodes)) if resolved.nodes > 1 else SingleNodeLauncher()
     return LocalProvider(  # type: ignore[no-untyped-call]
         nodes_per_block=resolved.nodes, launcher=launcher, init_blocks=1, min_blocks=1, max_blocks=1,
         worker_init="\n".join(provider.worker_init),

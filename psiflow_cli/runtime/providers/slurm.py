@@ -10,7 +10,7 @@ from msgspec import field
 
 from psiflow_cli import duration
 from psiflow_cli.errors import BadConfig
-from psiflow_cli.runtime.providers._parsl_internals import srun_launcher
+from psiflow_cli.runtime.providers._parsl_internals import srun_options
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import megabytes
 from psiflow_cli.site.executor import ResolvedExecutor
@@ -44,7 +44,7 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's SlurmProvider, which looks at the queue as often as the site wants."""
-    from parsl.launchers import SingleNodeLauncher
+    from parsl.launchers import SingleNodeLauncher, SrunLauncher
     from parsl.providers import SlurmProvider
 
     class Slurm(SlurmProvider):  # type: ignore[misc, unused-ignore]
@@ -63,7 +63,7 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
         gpus_per_node=provider.gpus_per_node or None,
         scheduler_options="".join(f"#SBATCH {line}\n" for line in provider.sbatch),
         exclusive=provider.exclusive, **provider.blocks,
-        launcher=srun_launcher(provider.nodes) if provider.nodes > 1 else SingleNodeLauncher(),
+        launcher=SrunLauncher(overrides=srun_options(provider.nodes)) if provider.nodes > 1 else SingleNodeLauncher(),
     )  # fmt: skip
 
 
