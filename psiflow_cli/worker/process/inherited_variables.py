@@ -45,6 +45,8 @@ THREADS = (
     "|MKL_DOMAIN_NUM_THREADS|(?:BLIS|GOTO)_NUM_THREADS"
 )
 """What binds threads, or says how many there are, against what `[resources]` gives each task."""
+DEVICES = "(?:CUDA|ROCR|HIP)_VISIBLE_DEVICES|GPU_DEVICE_ORDINAL|ZE_AFFINITY_MASK"
+"""What this host's GPUs are, or those of the job around this process; a job is told its own."""
 SRUN_IN_STEP = (
     r"SRUN_\w+|SLURM_(?:CPU_BIND|MEM_BIND|NTASKS|GPU_BIND)\w*|SLURM_(?:DISTRIBUTION|DIST_PLANESIZE|NPROCS|CPUS_PER_TASK"
     r"|TRES_PER_TASK|EXPORT_ENV|LABELIO|UNBUFFEREDIO|OVERCOMMIT|MPI_TYPE|KILL_BAD_EXIT|STDINMODE|STDOUTMODE|STDERRMODE"
@@ -82,13 +84,20 @@ def for_program(launch: str = "") -> dict[str, str]:
 def for_blocks(provider: str, keep: Iterable[str] = ()) -> dict[str, str]:
     """The environment in which a provider of this type asks for its blocks, and which they inherit."""
     if provider in BATCH_SYSTEMS:
-        return without(os.environ, BATCH_SYSTEMS[provider], MPI, TORCHRUN, THREADS, keep=keep)
+        return without(os.environ, BATCH_SYSTEMS[provider], MPI, TORCHRUN, THREADS, DEVICES, *_of_this_job(), keep=keep)
     # blocks on this host, or srun's on the nodes of the job around this process
     both = _MEMORY if sum(name in os.environ for name in _MEMORY) > 1 else ()
     environment = without(os.environ, MPI, TORCHRUN, THREADS, SRUN_IN_STEP, *both, keep=keep)
     if re.search(r"[^\w.-]", environment.get("SLURM_JOB_NAME", "")):
         environment["SLURM_JOB_NAME"] = "psiflow"  # Parsl's launcher makes it part of a file's name, without quotes
     return environment
+
+
+def _of_this_job() -> list[str]:
+    """Names of folders for temporary files that a batch system has made for the job around this process alone."""
+    ids = [os.environ.get(name, "").split(".")[0] for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")]
+    of_a_job = re.compile("|".join(rf"\b{re.escape(job)}\b" for job in ids if job) or "(?!)")
+    return [name for name in ("TMPDIR", "TMP", "TEMP", "TEMPDIR") if of_a_job.search(os.environ.get(name, ""))]
 
 
 @contextlib.contextmanager
@@ -116,7 +125,7 @@ def worth_saying(names: Iterable[str], provider: str) -> str:
 
     What mpirun, torchrun or the job around this process has set for its own use is not worth a word.
     """
-    telling = "|".join((BATCH_SYSTEMS.get(provider, "(?!)"), THREADS))
+    telling = "|".join((BATCH_SYSTEMS.get(provider, "(?!)"), THREADS, DEVICES))
     kinds = defaultdict(list)
     for name in names:
         if re.fullmatch(telling, name):

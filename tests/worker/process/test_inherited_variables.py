@@ -37,9 +37,9 @@ STAY = {
 ALWAYS_TAKEN = "PMI_RANK PMIX_RANK PMIX_SERVER_URI2 OMPI_COMM_WORLD_RANK OMPI_MCA_ess PALS_RANKID MPI_LOCALRANKID RANK "
 ALWAYS_TAKEN += "WORLD_SIZE MASTER_ADDR OMP_PLACES OMP_PROC_BIND GOMP_CPU_AFFINITY KMP_AFFINITY"
 ALWAYS_STAY = (
-    "PATH HOME TMPDIR OMP_NUM_THREADS OMP_STACKSIZE OMPI_MCA_btl PMIX_MCA_gds UCX_TLS I_MPI_FABRICS HYDRA_FULL_ERROR "
+    "PATH HOME OMP_NUM_THREADS OMP_STACKSIZE OMPI_MCA_btl PMIX_MCA_gds UCX_TLS I_MPI_FABRICS HYDRA_FULL_ERROR "
 )
-ALWAYS_STAY += "PYTHONPATH LD_LIBRARY_PATH CUDA_VISIBLE_DEVICES PSIFLOW_SITE"
+ALWAYS_STAY += "PYTHONPATH LD_LIBRARY_PATH PSIFLOW_SITE"
 
 
 @pytest.mark.parametrize("kind", TAKEN)
@@ -54,6 +54,15 @@ def test_blocks_inherit_what_finds_the_queue_and_nothing_that_overrules_the_site
     assert {"OMP_PLACES", "RANK", *stay} <= set(inherited.for_queue(kind)), "the queue does not care"
     first = TAKEN[kind].split()[0]
     assert first in inherited.for_blocks(kind, keep=[first, "OMP_PLACES"])
+
+
+def test_what_one_host_or_one_job_has_is_not_what_another_has(monkeypatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setenv("SLURM_JOB_ID", "123")
+    monkeypatch.setenv("TMPDIR", "/local/me/123")
+    monkeypatch.setenv("TMP", "/scratch/me/1234")
+    assert {"CUDA_VISIBLE_DEVICES", "TMPDIR", "TMP"} & set(inherited.for_blocks("slurm")) == {"TMP"}
+    assert {"CUDA_VISIBLE_DEVICES", "TMPDIR", "TMP"} <= set(inherited.for_blocks("local"))
 
 
 def test_a_local_block_keeps_the_job_that_it_is_in(monkeypatch) -> None:
