@@ -1,4 +1,4 @@
-"""Stands on PATH for sbatch, squeue and sacct, and has the moods of a real queue: slow, out of order, forgetful, full.
+"""Stands on PATH for sbatch, squeue, sacct and scancel, with the moods of a real queue: slow, broken, forgetful, full.
 
 The folder of this program has a file for each mood. Without one, it is the real program of the same name, but for
 sacct: an emulated cluster keeps no accounts, so it is put together from what squeue says, and misses young jobs.

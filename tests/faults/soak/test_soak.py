@@ -51,13 +51,13 @@ def test_a_bad_day(slurm, tmp_path, monkeypatch, request):
     seed = request.config.getoption("--soak-seed") or random.randrange(10**6)
     longest = min(60.0, 6.0 * minutes)
     mean = (longest - 1) / math.log(longest)  # of a logarithmic distribution
-    frames = int(SLOTS * 60 * minutes / mean * 0.7)
+    frames = int(SLOTS * 60 * minutes / mean * 0.4)
     print(f"\nsoak of {minutes:g} min, seed {seed}: {frames} frames of 1 to {longest:g} s")
 
     monkeypatch.chdir(tmp_path)
     moods = tmp_path / "moods"
     moods.mkdir()
-    for name in ("sbatch", "squeue", "sacct"):
+    for name in ("sbatch", "squeue", "sacct", "scancel"):
         program = moods / name
         program.write_text(f"#!{sys.executable}\n" + Path(chaos.__file__).with_name("moody_queue.py").read_text())
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
