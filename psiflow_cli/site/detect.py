@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,20 @@ def machine() -> Machine:
         nodes=_integer(os.environ.get("SLURM_JOB_NUM_NODES") or os.environ.get("SLURM_NNODES")) or 1 if job else 1,
         slurm_job=job,
     )  # fmt: skip
+
+
+def beside_its_job() -> bool:
+    """Whether this process belongs to a SLURM job but runs on no node of it: salloc may leave its shell where it was.
+
+    Then srun reaches the nodes, and what this host has does not matter.
+    """
+    return "SLURM_JOB_ID" in os.environ and "SLURMD_NODENAME" not in os.environ and bool(shutil.which("srun"))
+
+
+def _cores_of_a_node() -> int | None:
+    """What the job has on each of its nodes, or on the one with least: `16(x2),8` in SLURM's words."""
+    counts = re.findall(r"(\d+)(?:\(x\d+\))?(?:,|$)", os.environ.get("SLURM_JOB_CPUS_PER_NODE", ""))
+    return min(map(int, counts)) if counts else None
 
 
 def _integer(text: str | None) -> int | None:
@@ -60,6 +75,8 @@ def _cgroup(controller: str, *files: str) -> list[str]:
 
 def _cores() -> int:
     """CPUs of the affinity mask, capped by the cgroups' quotas and by SLURM's CPUs on this node."""
+    if beside_its_job() and (there := _cores_of_a_node()):
+        return there
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limits = [cores]
     quotas = [*_cgroup("cpu", "cpu.max"), *_cgroup("cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us")]
@@ -75,6 +92,17 @@ def _cores() -> int:
 
 def _memory_mb() -> int:
     """The least of the machine's memory, the cgroups' limits and SLURM's share of this node, in MB."""
+    limits = [] if beside_its_job() else _memory_limits()
+    if os.environ.get("SLURM_JOB_ID"):
+        per_node = _integer(os.environ.get("SLURM_MEM_PER_NODE"))
+        per_core = _integer(os.environ.get("SLURM_MEM_PER_CPU"))
+        cores = _integer(os.environ.get("SLURM_CPUS_ON_NODE")) or _cores_of_a_node()
+        limits += [mb for mb in (per_node, per_core and cores and per_core * cores) if mb]
+    return min(limits or _memory_limits(), default=1024)
+
+
+def _memory_limits() -> list[int]:
+    """MB that this host has, and that its cgroups allow."""
     limits = []
     total = re.search(r"MemTotal:\s+(\d+) kB", _read("/proc/meminfo"))
     if total:
@@ -83,16 +111,14 @@ def _memory_mb() -> int:
         limit = _integer(text)
         if limit:
             limits.append(limit // 1024**2)
-    if os.environ.get("SLURM_JOB_ID"):
-        per_node = _integer(os.environ.get("SLURM_MEM_PER_NODE"))
-        per_core = _integer(os.environ.get("SLURM_MEM_PER_CPU"))
-        cores = _integer(os.environ.get("SLURM_CPUS_ON_NODE"))
-        limits += [mb for mb in (per_node, per_core and cores and per_core * cores) if mb]
-    return min(limits, default=1024)
+    return limits
 
 
 def _gpus() -> tuple[str, ...]:
     """Identifiers of the GPUs that CUDA would show this process."""
+    if beside_its_job():
+        asked = re.search(r"(\d+)$", os.environ.get("SLURM_GPUS_PER_NODE", ""))
+        return tuple(map(str, range(int(asked[1])))) if asked else ()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         named = (g.strip() for g in visible.split(","))

@@ -30,6 +30,16 @@ def machine(monkeypatch):
     return look
 
 
+def test_a_shell_that_salloc_left_on_the_login_node_uses_what_its_job_has(machine, monkeypatch):
+    monkeypatch.setattr(detect.shutil, "which", lambda program: f"/usr/bin/{program}")
+    job = {"SLURM_JOB_ID": "77", "SLURM_JOB_NUM_NODES": "3", "SLURM_JOB_CPUS_PER_NODE": "64(x2),48"}
+    assert machine(**job, SLURM_MEM_PER_CPU="2000", SLURM_GPUS_PER_NODE="a100:4") == detect.Machine(
+        cores=48, memory_mb=96000, gpus=("0", "1", "2", "3"), nodes=3, slurm_job="77"
+    )
+    here = machine(**job, SLURMD_NODENAME="n1", SLURM_CPUS_ON_NODE="8")
+    assert (here.cores, here.gpus) == (8, ())
+
+
 def test_without_limits(machine):
     assert machine() == detect.Machine(cores=16, memory_mb=65536, gpus=(), nodes=1, slurm_job="")
 

@@ -65,6 +65,18 @@ def test_the_default_site_spans_the_allocation(batch, slurm):
 
 
 @pytest.mark.full
+def test_a_shell_that_salloc_left_on_the_login_node_does_not_compute_there(slurm, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("in.xyz").write_text(copper(4))
+    note = "open('nodes', 'a').write(os.environ.get('SLURMD_NODENAME', 'none') + ' ')"
+    begin = "    for frame in frames:\n"
+    Path("mine.py").write_text(SLOW.read_text().replace(begin, f"    os.chdir({str(tmp_path)!r}); {note}\n{begin}", 1))
+    command = ["salloc", "-N", "1", "-c", "1", PSIFLOW, "label", "in.xyz", "--reference", "./mine.py"]
+    subprocess.run(command, check=True, env={**os.environ, **slurm.environment}, capture_output=True, timeout=250)
+    assert set(Path("nodes").read_text().split()) == {"n1"}
+
+
+@pytest.mark.full
 def test_the_end_of_the_job_stops_the_command_in_order(batch):
     Path("in.xyz").write_text(copper(40))
     command = f"{PSIFLOW} label in.xyz --reference {SLOW} --set seconds=3; echo exit code $?"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.runtime import container, lock, parsl_internals
+from psiflow_cli.site.detect import beside_its_job
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.pool import light_parsl, supervisor
 
@@ -99,7 +100,7 @@ def local_address(resolved: ResolvedExecutor) -> str | None:
 
     if resolved.provider.type != "local":
         return None
-    return "127.0.0.1" if resolved.nodes == 1 else str(address_by_hostname())
+    return "127.0.0.1" if resolved.nodes == 1 and not beside_its_job() else str(address_by_hostname())
 
 
 def _drain_period(resolved: ResolvedExecutor) -> str | None:

@@ -9,7 +9,7 @@ from msgspec import field
 
 from psiflow_cli.runtime.providers._parsl_internals import srun_options
 from psiflow_cli.site import schema
-from psiflow_cli.site.detect import Machine
+from psiflow_cli.site.detect import Machine, beside_its_job
 from psiflow_cli.site.executor import ResolvedExecutor
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     from parsl.launchers import SingleNodeLauncher, SrunLauncher
     from parsl.providers import LocalProvider
 
-    launcher = SrunLauncher(overrides=srun_options(resolved.nodes)) if resolved.nodes > 1 else SingleNodeLauncher()
+    elsewhere = resolved.nodes > 1 or beside_its_job()
+    launcher = SrunLauncher(overrides=srun_options(resolved.nodes)) if elsewhere else SingleNodeLauncher()
     return LocalProvider(  # type: ignore[no-untyped-call]
         nodes_per_block=resolved.nodes, launcher=launcher, init_blocks=1, min_blocks=1, max_blocks=1,
         worker_init="\n".join(provider.worker_init),
