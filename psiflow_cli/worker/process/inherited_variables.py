@@ -35,16 +35,20 @@ MPI = (
     r"|(?:I_MPI_)?HYDRA_HOST_FILE"
     r"|OMPI_(?:COMM_WORLD|APP_CTX|NUM_APP_CTX|UNIVERSE_SIZE|FIRST_RANKS|COMMAND|ARGV|FILE_LOCATION|PARENT)\w*"
     r"|OMPI_MCA_(?:ess|pmix)\w*|OMPI_MCA_(?:initial_wdir|shmem_RUNTIME_QUERY_hint|mpi_oversubscribe)"
-    r"|OMPI_MCA_orte_(?:app_num|bound_at|ess|hnp|jobfam|launch|local_daemon|num_|precondition|tmpdir_base|top_)\w*"
+    r"|OMPI_MCA_orte_(?:app_num|bound_at|ess|hnp|jobfam|launch|local_daemon|num_|precondition|top_)\w*"
 )
 """What mpirun and srun tell the ranks that they start; a user's own settings, such as OMPI_MCA_btl, are not in it."""
-TORCHRUN = r"(?:LOCAL_|GROUP_|ROLE_)?RANK|(?:LOCAL_|ROLE_)?WORLD_SIZE|MASTER_(?:ADDR|PORT)|TORCHELASTIC_\w+"
-"""What torchrun tells the processes that it starts, from which a trainer would take that it is one of several."""
-THREADS = (
-    "OMP_(?:PLACES|PROC_BIND|THREAD_LIMIT|DYNAMIC)|GOMP_CPU_AFFINITY|KMP_(?:AFFINITY|HW_SUBSET)"
-    "|MKL_DOMAIN_NUM_THREADS|(?:BLIS|GOTO)_NUM_THREADS"
+WORKFLOWS = (
+    r"(?:LOCAL_|GROUP_|ROLE_)?RANK|(?:LOCAL_|ROLE_)?WORLD_SIZE|MASTER_(?:ADDR|PORT)|TORCHELASTIC_\w+"
+    r"|PARSL_(?:CORES|MEMORY_GB|WORKER_\w+)"
 )
-"""What binds threads, or says how many there are, against what `[resources]` gives each task."""
+"""What torchrun and Parsl tell the processes that they start, and a trainer or a worker would take for its own."""
+BINDING = (
+    r"OMP_(?:PLACES|PROC_BIND|THREAD_LIMIT|DYNAMIC)|GOMP_CPU_AFFINITY|KMP_(?:AFFINITY|HW_SUBSET)"
+    r"|MKL_DOMAIN_NUM_THREADS|(?:BLIS|GOTO)_NUM_THREADS|(?:OMPI|PRTE)_MCA_hwloc_(?:base|default)_\w+"
+    r"|OMPI_MCA_rmaps_base_(?:mapping|ranking)_policy|OMPI_MCA_(?:orte_)?rankfile|I_MPI_PIN\w*|MV2_(?:CPU_MAPPING|CPU_BINDING_\w+|ENABLE_AFFINITY)"
+)
+"""What binds threads and ranks, or says how many there are, against what `[resources]` gives each task."""
 DEVICES = "(?:CUDA|ROCR|HIP)_VISIBLE_DEVICES|GPU_DEVICE_ORDINAL|ZE_AFFINITY_MASK"
 """What this host's GPUs are, or those of the job around this process; a job is told its own."""
 SRUN_IN_STEP = (
@@ -75,19 +79,21 @@ def for_program(launch: str = "") -> dict[str, str]:
     A block is one task of the batch system, with many cores: an mpirun that knew of it would find one slot, and refuse.
     """
     if "srun" in launch:  # or jsrun
-        return without(os.environ, MPI, TORCHRUN, SRUN_IN_STEP)
+        return without(os.environ, MPI, WORKFLOWS, SRUN_IN_STEP)
     # aprun and the mpiexec of some vendors start nothing where they see no job
     systems = BATCH_SYSTEMS.values() if "mpirun" in launch or not launch else [BATCH_SYSTEMS["slurm"]]
-    return without(os.environ, MPI, TORCHRUN, *systems)
+    return without(os.environ, MPI, WORKFLOWS, *systems)
 
 
 def for_blocks(provider: str, keep: Iterable[str] = ()) -> dict[str, str]:
     """The environment in which a provider of this type asks for its blocks, and which they inherit."""
     if provider in BATCH_SYSTEMS:
-        return without(os.environ, BATCH_SYSTEMS[provider], MPI, TORCHRUN, THREADS, DEVICES, *_of_this_job(), keep=keep)
+        return without(
+            os.environ, BATCH_SYSTEMS[provider], MPI, WORKFLOWS, BINDING, DEVICES, *_of_this_job(), keep=keep
+        )
     # blocks on this host, or srun's on the nodes of the job around this process
     both = _MEMORY if sum(name in os.environ for name in _MEMORY) > 1 else ()
-    environment = without(os.environ, MPI, TORCHRUN, THREADS, SRUN_IN_STEP, *both, keep=keep)
+    environment = without(os.environ, MPI, WORKFLOWS, BINDING, SRUN_IN_STEP, *both, keep=keep)
     if re.search(r"[^\w.-]", environment.get("SLURM_JOB_NAME", "")):
         environment["SLURM_JOB_NAME"] = "psiflow"  # Parsl's launcher makes it part of a file's name, without quotes
     return environment
@@ -125,7 +131,7 @@ def worth_saying(names: Iterable[str], provider: str) -> str:
 
     What mpirun, torchrun or the job around this process has set for its own use is not worth a word.
     """
-    telling = "|".join((BATCH_SYSTEMS.get(provider, "(?!)"), THREADS, DEVICES))
+    telling = "|".join((BATCH_SYSTEMS.get(provider, "(?!)"), BINDING, DEVICES))
     kinds = defaultdict(list)
     for name in names:
         if re.fullmatch(telling, name):
