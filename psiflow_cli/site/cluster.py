@@ -63,7 +63,8 @@ def _federated() -> str:
 
 
 def _accounts(cluster: str) -> list[str]:
-    """The accounts of this user; none where SLURM keeps no accounts."""
+    """The accounts of this user, first the one that the shell names for sbatch; perhaps none where SLURM keeps none."""
+    named = os.environ.get("SBATCH_ACCOUNT", "")  # which jobs do not inherit
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -73,7 +74,8 @@ def _accounts(cluster: str) -> list[str]:
     here = [
         account for where, _, account in (row.partition("|") for row in every) if where == cluster.lower() and account
     ]
-    return list(dict.fromkeys([*(d for d in default if d in here), *here]))
+    first = [named] if named and (named in here or not here) else []
+    return list(dict.fromkeys([*first, *(d for d in default if d in here), *here]))
 
 
 def _words(done: subprocess.CompletedProcess[str] | str) -> Iterable[str]:

@@ -123,9 +123,19 @@ else:
 """
 
 
-@pytest.mark.parametrize(("name", "accounts"), [("Tier1", ["second", "first"]), ("nowhere", [])])
-def test_the_accounts_of_this_cluster(tmp_path, monkeypatch, name, accounts):
+@pytest.mark.parametrize(
+    ("name", "shell", "accounts"),
+    [
+        ("Tier1", "", ["second", "first"]),
+        ("Tier1", "first", ["first", "second"]),
+        ("Tier1", "closed", ["second", "first"]),
+        ("nowhere", "", []),
+        ("nowhere", "mine", ["mine"]),
+    ],
+)
+def test_the_accounts_of_this_cluster(tmp_path, monkeypatch, name, shell, accounts):
     """No accounting database is emulated, so a stand-in gives sacctmgr's answer."""
+    monkeypatch.setenv("SBATCH_ACCOUNT", shell)
     program = tmp_path / "sacctmgr"
     program.write_text(SACCTMGR.format(python=sys.executable))
     program.chmod(0o755)
