@@ -1,8 +1,8 @@
 """Variables of the user's shell, or of a job around the command, that its own jobs and programs must not inherit.
 
 `SBATCH_*` overrules the lines of a script, `SQUEUE_FORMAT` changes what is read of a queue, `SLURM_MEM_PER_CPU` of an
-outer job stops `srun` in an inner one, and `mpirun` refuses to start below another. What is taken out is for nothing
-else than that: what finds the queue (`SLURM_CONF`, `PBS_DEFAULT`, `LSF_ENVDIR`, `SGE_ROOT`, ...) always stays.
+outer job stops `srun` in an inner one, and `mpirun` refuses to start below another. What finds the queue stays
+(`SLURM_CONF`, `PBS_DEFAULT`, `LSF_ENVDIR`, `SGE_ROOT`), and so does what an installation needs (`SLURM_MPI_TYPE`).
 Sources: sbatch(1), srun(1), squeue(1); qsub(1B) of OpenPBS and TORQUE; bsub(1); qsub(1) of Grid Engine; mpirun(1).
 """
 
@@ -20,7 +20,7 @@ _PBS = (
 )
 BATCH_SYSTEMS = {
     "slurm": r"(?:SBATCH|SALLOC|SRUN|SQUEUE|SACCT|SACCTMGR|SCANCEL|SCONTROL|SINFO|SLURMD)_\w+"
-    r"|SLURM_(?!CONF$|CONF_SERVER$|JWT$|ROOT$|HOME$|PREFIX$|DIR$)\w+",
+    r"|SLURM_(?!CONF$|CONF_SERVER$|JWT$|MPI_TYPE$|ROOT$|HOME$|PREFIX$|DIR$)\w+",
     "pbspro": _PBS,
     "torque": _PBS,
     "lsf": r"(?:LSB|BSUB|BJOBS)_(?!CONFDIR$|SHAREDIR$|QUERY_|MBD_|SBD_)\w+|LS_(?:JOBPID|SUBCWD|EXECCWD|EXEC_T)",
@@ -53,7 +53,7 @@ DEVICES = "(?:CUDA|ROCR|HIP)_VISIBLE_DEVICES|GPU_DEVICE_ORDINAL|ZE_AFFINITY_MASK
 """What this host's GPUs are, or those of the job around this process; a job is told its own."""
 SRUN_IN_STEP = (
     r"SRUN_\w+|SLURM_(?:CPU_BIND|MEM_BIND|NTASKS|GPU_BIND)\w*|SLURM_(?:DISTRIBUTION|DIST_PLANESIZE|NPROCS|CPUS_PER_TASK"
-    r"|TRES_PER_TASK|EXPORT_ENV|LABELIO|UNBUFFEREDIO|OVERCOMMIT|MPI_TYPE|KILL_BAD_EXIT|STDINMODE|STDOUTMODE|STDERRMODE"
+    r"|TRES_PER_TASK|EXPORT_ENV|LABELIO|UNBUFFEREDIO|OVERCOMMIT|KILL_BAD_EXIT|STDINMODE|STDOUTMODE|STDERRMODE"
     r"|TASK_PROLOG|TASK_EPILOG)"
 )
 """What `srun` reads as its own options, and would take from the step or the script around it."""
