@@ -30,6 +30,10 @@ BATCH_SYSTEMS = {
     "condor": r"_CONDOR_(?:JOB|SLOT|MACHINE_AD|SCRATCH_DIR|CHIRP|WRAPPER|CREDS|BIN)\w*",
 }
 """What options of a batch system's commands, or a job around this process, leave in the environment."""
+ALLOCATION = (
+    r"PBS_(?:NODEFILE|ENVIRONMENT|GPUFILE)|LSB_(?:JOBID|HOSTS|MCPU_HOSTS|DJOB_\w+|AFFINITY_HOSTFILE)|PE_HOSTFILE"
+)
+"""By which an mpirun finds the nodes and the slots of a job of PBS, LSF or Grid Engine."""
 MPI = (
     r"(?:PMI2?|PALS|HYDI)_\w+|PMIX_(?!MCA_)\w+|PRTE_(?!MCA_|ALLOW_)\w+|MPI_LOCAL(?:RANKID|NRANKS)|MV2_COMM_WORLD_\w+"
     r"|(?:I_MPI_)?HYDRA_HOST_FILE"
@@ -81,8 +85,8 @@ def for_program(launch: str = "") -> dict[str, str]:
     if "srun" in launch:  # or jsrun
         return without(os.environ, MPI, WORKFLOWS, SRUN_IN_STEP)
     # aprun and the mpiexec of some vendors start nothing where they see no job
-    systems = BATCH_SYSTEMS.values() if "mpirun" in launch or not launch else [BATCH_SYSTEMS["slurm"]]
-    return without(os.environ, MPI, WORKFLOWS, *systems)
+    allocation = [ALLOCATION] if "mpirun" in launch or not launch else []
+    return without(os.environ, MPI, WORKFLOWS, BATCH_SYSTEMS["slurm"], *allocation)
 
 
 def for_blocks(provider: str, keep: Iterable[str] = ()) -> dict[str, str]:

@@ -75,16 +75,20 @@ def test_a_local_block_keeps_the_job_that_it_is_in(monkeypatch) -> None:
 
 
 def test_a_program_sees_of_the_job_what_its_launcher_needs(monkeypatch) -> None:
-    names = {"SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_CPU_BIND_TYPE", "PBS_NODEFILE", "LSB_JOBID", "PMI_RANK"}
+    names = {"SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_CPU_BIND_TYPE", "PBS_NODEFILE", "LSB_JOBID", "PMI_RANK", "JOB_NAME"}
     for name in names:
         monkeypatch.setenv(name, "1")
 
     def left(launch: str) -> set[str]:
         return names & set(inherited.for_program(launch))
 
-    assert left("") == left("mpirun -np {ranks}") == left("env A=1 /opt/bin/mpirun -np 2") == set()
-    assert left("/usr/bin/srun -n {ranks}") == left("jsrun -n 1") == {"SLURM_JOB_ID", "PBS_NODEFILE", "LSB_JOBID"}
-    assert left("mpiexec -n 4") == {"PBS_NODEFILE", "LSB_JOBID"}
+    assert left("") == left("mpirun -np {ranks}") == left("env A=1 /opt/bin/mpirun -np 2") == {"JOB_NAME"}
+    assert (
+        left("/usr/bin/srun -n {ranks}")
+        == left("jsrun -n 1")
+        == names - {"SLURM_NTASKS", "SLURM_CPU_BIND_TYPE", "PMI_RANK"}
+    )
+    assert left("mpiexec -n 4") == {"PBS_NODEFILE", "LSB_JOBID", "JOB_NAME"}
 
 
 def test_the_shell_is_as_before_once_the_blocks_have_ended(monkeypatch) -> None:
