@@ -135,7 +135,7 @@ def worth_saying(names: Iterable[str], provider: str) -> str:
 
     What mpirun, torchrun or the job around this process has set for its own use is not worth a word.
     """
-    telling = "|".join((BATCH_SYSTEMS.get(provider, "(?!)"), BINDING, DEVICES))
+    telling = "|".join((BATCH_SYSTEMS.get(provider, "(?!)"), BINDING, DEVICES, "TE?MP(?:DIR)?"))
     kinds = defaultdict(list)
     for name in names:
         if re.fullmatch(telling, name):

@@ -101,9 +101,9 @@ def test_the_shell_is_as_before_once_the_blocks_have_ended(monkeypatch) -> None:
 
 
 def test_what_is_said_is_short_and_about_what_a_user_may_have_meant() -> None:
-    names = [*(f"SLURM_{letter}" for letter in "ABCDE"), "SBATCH_QOS", "PMIX_RANK", "OMP_PLACES"]
-    assert inherited.worth_saying(names, "slurm") == "OMP_PLACES, SBATCH_QOS, 5 SLURM_*"
-    assert inherited.worth_saying(names, "local") == "OMP_PLACES"
+    names = [*(f"SLURM_{letter}" for letter in "ABCDE"), "SBATCH_QOS", "PMIX_RANK", "OMP_PLACES", "TMPDIR"]
+    assert inherited.worth_saying(names, "slurm") == "OMP_PLACES, SBATCH_QOS, 5 SLURM_*, TMPDIR"
+    assert inherited.worth_saying(names, "local") == "OMP_PLACES, TMPDIR"
     assert inherited.worth_saying(["PMIX_RANK"], "slurm") == ""
 
 
