@@ -66,10 +66,11 @@ def test_what_one_host_or_one_job_has_is_not_what_another_has(monkeypatch) -> No
 
 def test_a_local_block_keeps_the_job_that_it_is_in(monkeypatch) -> None:
     job = ["SLURM_JOB_ID", "SLURM_JOB_NODELIST", "SLURM_CPUS_ON_NODE", "SLURM_STEP_ID", "PBS_NODEFILE"]
-    for name in (*job, "SLURM_MEM_PER_CPU", "SLURM_EXPORT_ENV", "SRUN_CPUS_PER_TASK"):
+    of_srun = {"SLURM_EXPORT_ENV", "SRUN_CPUS_PER_TASK", "SLURM_LABELIO", "SLURM_CPU_BIND_TYPE", "SLURM_HOSTFILE"}
+    for name in (*job, *of_srun, "SLURM_MEM_PER_CPU"):
         monkeypatch.setenv(name, "1")
     assert {*job, "SLURM_MEM_PER_CPU"} <= set(inherited.for_blocks("local"))
-    assert not {"SLURM_EXPORT_ENV", "SRUN_CPUS_PER_TASK"} & set(inherited.for_blocks("local"))
+    assert not of_srun & set(inherited.for_blocks("local"))
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "1")
     assert not {"SLURM_MEM_PER_CPU", "SLURM_MEM_PER_NODE"} & set(inherited.for_blocks("local"))
 
