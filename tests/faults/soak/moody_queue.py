@@ -4,6 +4,7 @@ The folder of this program has a file for each mood. Without one, it is the real
 sacct: an emulated cluster keeps no accounts, so it is put together from what squeue says, and misses young jobs.
 """
 
+import itertools
 import os
 import subprocess
 import sys
@@ -40,16 +41,19 @@ def lines(*options):
 def sacct():
     if not is_in("accounts"):
         fail("Slurm accounting storage is disabled")
-    wanted = [word for word in sys.argv[1:] if word.replace(",", "").isdigit()]
-    wanted += [word.split("=")[1] for word in sys.argv[1:] if word.startswith(("--job=", "--jobs=", "-j="))]
-    jobs = set(",".join(wanted).split(",")) - {""}
+    words = [part for word in sys.argv[1:] for part in word.split("=", 1)]
+    following = dict(itertools.pairwise(words))
+    named = next((following[word] for word in ("-j", "--job", "--jobs") if word in following), "")
+    columns = next((following[word] for word in ("-o", "--format") if word in following), "jobid,state").split(",")
+    jobs = set(named.split(","))
     between = "|" if {"-P", "--parsable2"} & set(sys.argv) else " "
-    for line in lines("-o", "%i %T %V"):
-        job, state, submitted = line.split()
+    for line in lines("-o", "%i %T %V %N"):
+        job, state, submitted, *nodes = line.split()
         young = time.time() - datetime.fromisoformat(submitted).timestamp() < LAG_S
         if job in jobs and not young:
             state = {"COMPLETING": "RUNNING", "CONFIGURING": "PENDING"}.get(state, state)
-            print(f"{job}{between}{state}")
+            known = {"jobid": job, "state": state, "nodelist": "".join(nodes)}
+            print(between.join(known.get(column.split("%")[0].lower(), "") for column in columns))
 
 
 def main():
