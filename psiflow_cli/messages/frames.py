@@ -106,6 +106,7 @@ class Outcome(TypedDict):
 
     seconds: float
     host: str
+    block: NotRequired[str]  # Parsl's number of the block whose worker ran the task
     value: NotRequired[Any]
     fatal: NotRequired[str]
     hint: NotRequired[str]

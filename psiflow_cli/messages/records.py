@@ -141,6 +141,14 @@ class BlockRecord(TypedDict):
     queued: NotRequired[float]  # seconds it waited
 
 
+class NodeRecord(TypedDict):
+    """A node on which blocks have failed."""
+
+    failed_blocks: int
+    last_words: str  # of the block that failed last
+    excluded: bool  # no further block goes there
+
+
 class BlocksRecord(TypedDict, total=False):
     """blocks.json."""
 
@@ -148,6 +156,9 @@ class BlocksRecord(TypedDict, total=False):
     type: str  # the provider's
     clusters: str
     jobs: dict[str, BlockRecord]
+    nodes: dict[str, NodeRecord]
+    refused: str  # why the batch system has taken no job since the last one
+    earlier: list[BlocksRecord]  # of commands before, jobs that could not be cancelled yet
 
 
 class Holder(TypedDict, total=False):

@@ -31,6 +31,15 @@ class BlockStatus(TypedDict):
     queued_s: float | None  # before it ran
 
 
+class NodeStatus(TypedDict):
+    """A node on which blocks of the last command failed."""
+
+    node: str
+    failed_blocks: int
+    last_words: str  # of the block that failed last
+    excluded: bool  # no further block went there
+
+
 class RunStatus(TypedDict):
     """A run as `status --json` has it."""
 
@@ -51,6 +60,7 @@ class RunStatus(TypedDict):
     slurm_job_id: str | None
     blocks: list[BlockStatus]
     waiting: dict[str, float]  # seconds by job, of those that are queued
+    bad_nodes: list[NodeStatus]
     exit_code: int | None
     message: str  # why it is not done
     argv: list[str]

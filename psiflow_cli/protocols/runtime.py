@@ -80,6 +80,38 @@ class Cancels(Protocol):
 
 
 @runtime_checkable
+class Excludes(Protocol):
+    """A provider whose batch system can be told to leave nodes out."""
+
+    def exclude(self, provider: Any, nodes: list[str]) -> str:
+        """Further lines of the script, each with its line break."""
+
+
+@runtime_checkable
+class KeepsOff(Protocol):
+    """A provider whose batch system can be told that of jobs in its queue, too."""
+
+    def keep_off(self, provider: Any, nodes: list[str], jobs: list[str]) -> None:
+        """Let none of these jobs begin on one of these nodes; one that has begun is left alone."""
+
+
+@runtime_checkable
+class KnowsNodes(Protocol):
+    """A provider whose batch system tells on which nodes a job was, though its script had no time to say it."""
+
+    def nodes_of(self, provider: Any, job: str) -> str:
+        """In the batch system's own form; "" if it does not know."""
+
+
+@runtime_checkable
+class Retranslates(Protocol):
+    """A provider of which Parsl misreads some words for the state of a job."""
+
+    STATES: dict[str, str]
+    """Parsl's state by the batch system's word."""
+
+
+@runtime_checkable
 class FindsProblems(Protocol):
     """A provider that can ask its batch system about a table: what `psiflow site check` asks."""
 

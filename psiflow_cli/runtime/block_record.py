@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from psiflow_cli.runtime.jsonfile import read_json
+from psiflow_cli.console import note
+from psiflow_cli.runtime.jsonfile import read_json, write_json
 from psiflow_cli.worker.process import inherited_variables
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import BlocksRecord
+    from psiflow_cli.messages import BlockRecord, BlocksRecord, NodeRecord
+    from psiflow_cli.site.executor import ResolvedExecutor
 
 FILE = "blocks.json"
 
@@ -39,8 +44,81 @@ class BlockState(str, Enum):
 
 LIVE = (BlockState.PENDING, BlockState.RUNNING, BlockState.HELD)
 """States in which a job is or will be there."""
-_GONE = re.compile(r"invalid job|unknown job|already|finished|not found|couldn't find|does not exist", re.IGNORECASE)
+_LEFT = (*LIVE, BlockState.UNKNOWN)
+GONE = re.compile(r"invalid job|unknown job|already|finished|not found|couldn't find|does not exist", re.IGNORECASE)
 """What is said of jobs that have ended."""
+
+
+class JobRecord:
+    """blocks.json of the command at work: every job from the moment that its id is known."""
+
+    def __init__(self, folder: Path, resolved: ResolvedExecutor) -> None:
+        self._folder, self._resolved = folder, resolved
+        self._lock = threading.Lock()  # Parsl submits in a thread of its own
+        self._earlier = end_stale(folder)
+        self.jobs: dict[str, BlockRecord] = {}
+        self.nodes: dict[str, NodeRecord] = {}
+        self.refusal = ""
+
+    def submitted(self, job: str) -> None:
+        self.moved(job, BlockState.PENDING)
+        self.write()
+
+    def moved(self, job: str, state: BlockState) -> bool:
+        """Note the state of a job; returns whether it is a new one."""
+        before = self.jobs.get(job)
+        if before is not None and before["state"] == state:
+            return False
+        with self._lock:
+            self.jobs[job] = _moved(before, state)
+        return True
+
+    def in_state(self, state: BlockState) -> list[str]:
+        return [job for job, record in self.jobs.items() if record["state"] == state]
+
+    def write(self) -> None:
+        with self._lock:
+            write_json(self._folder / FILE, self._whole())
+
+    def _whole(self) -> BlocksRecord:
+        provider = self._resolved.provider
+        return {
+            "executor": self._resolved.label, "type": provider.type,
+            # without it, an id may be that of a job on another cluster
+            "clusters": getattr(provider, "clusters", ""),
+            "jobs": self.jobs, "nodes": self.nodes, "refused": self.refusal, "earlier": self._earlier,
+        }  # fmt: skip
+
+    def cancel(self) -> str:
+        """Cancel every job that is not known to have ended; returns what the batch system says against it."""
+        record = self._whole()
+        with self._lock:
+            jobs = left_of(record)
+        problem = cancel(record, jobs)
+        for job in jobs if not problem else []:
+            self.moved(job, BlockState.CANCELLED)
+        if jobs:
+            self.write()
+        return problem
+
+    def close(self) -> None:
+        """Every block has been ended in order; what the batch system would not cancel stays on record."""
+        if problem := self.cancel():
+            jobs = ", ".join(left_of(self._whole()))
+            note(f"could not be cancelled: job {jobs}: {problem}; `psiflow cancel` and the next run try it again")
+        elif not self._earlier:
+            forget(self._folder, self.nodes)
+
+
+def _moved(before: BlockRecord | None, state: BlockState) -> BlockRecord:
+    """What is kept of a job that is in a new state: since when, and how long it was queued (s) once it is not."""
+    now = time.time()
+    record: BlockRecord = {"state": state, "since": now, "asked": before["asked"] if before else now}
+    if before and "queued" in before:
+        record["queued"] = before["queued"]
+    elif state != BlockState.PENDING:
+        record["queued"] = round(now - record["asked"], 1)
+    return record
 
 
 def read(folder: Path) -> BlocksRecord:
@@ -49,17 +127,28 @@ def read(folder: Path) -> BlocksRecord:
 
 
 def left(folder: Path) -> list[str]:
-    """The jobs that the last command of a run had in a queue or running when it was heard of last."""
-    blocks = read(folder)
-    if blocks.get("type") == "local":
+    """The jobs that the commands of a run had in a queue or running when they were heard of last."""
+    return [job for record in _all(read(folder)) for job in left_of(record)]
+
+
+def _all(record: BlocksRecord) -> list[BlocksRecord]:
+    return [record, *record.get("earlier", [])]
+
+
+def left_of(record: BlocksRecord) -> list[str]:
+    """The jobs of one command that have not ended as far as is known."""
+    if record.get("type") == "local":
         return []  # processes of this host, which end with the command
-    return [job for job, record in blocks.get("jobs", {}).items() if record["state"] in LIVE]
+    return [job for job, facts in record.get("jobs", {}).items() if facts["state"] in _LEFT]
 
 
-def end_stale(folder: Path) -> None:
-    """Cancel what an earlier, killed command left in a queue."""
-    cancel_left(folder)
-    (folder / FILE).unlink(missing_ok=True)
+def end_stale(folder: Path) -> list[BlocksRecord]:
+    """Cancel what earlier commands left in a queue; returns what could not be cancelled, and stays on record."""
+    jobs, problem = cancel_left(folder)
+    if problem:
+        note(f"jobs of an earlier command could not be cancelled, which is tried again: {', '.join(jobs)}: {problem}")
+        return _all(read(folder))
+    return []
 
 
 def cancel_left(folder: Path) -> tuple[list[str], str]:
@@ -67,19 +156,36 @@ def cancel_left(folder: Path) -> tuple[list[str], str]:
 
     Only the holder of the run's lock may call it. Jobs that are gone already do no harm.
     """
-    jobs = left(folder)
-    problem = _cancel(read(folder), jobs) if jobs else ""
-    if not problem:
+    record, jobs, problems = read(folder), left(folder), []
+    remaining = []
+    for part in _all(record):
+        problem = cancel(part, left_of(part))
+        if problem:
+            problems.append(problem)
+            remaining.append(part)
+    if not remaining:
+        forget(folder, record.get("nodes", {}))
+    elif len(remaining) < len(_all(record)):
+        write_json(folder / FILE, {**remaining[0], "earlier": remaining[1:]})
+    return jobs, "; ".join(dict.fromkeys(problems))
+
+
+def forget(folder: Path, nodes: Mapping[str, NodeRecord]) -> None:
+    """No job is left; nodes on which blocks failed stay on record until the next command."""
+    if nodes:
+        write_json(folder / FILE, {"nodes": nodes})
+    else:
         (folder / FILE).unlink(missing_ok=True)
-    return jobs, problem
 
 
-def _cancel(blocks: BlocksRecord, jobs: list[str]) -> str:
+def cancel(blocks: BlocksRecord, jobs: list[str]) -> str:
     """Cancel jobs by the program of their batch system; returns what it says against it."""
     import subprocess
 
     from psiflow_cli import protocols, registry
 
+    if not jobs:
+        return ""
     provider = registry.load("runtime.providers", blocks["type"])
     if not isinstance(provider, protocols.Cancels):
         return f"psiflow cannot cancel what {blocks['type']} runs"
@@ -91,4 +197,4 @@ def _cancel(blocks: BlocksRecord, jobs: list[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{provider.CANCEL}: {getattr(error, 'strerror', None) or 'no answer within a minute'}"
     complaints = done.stderr.strip().splitlines() if done.returncode else []
-    return next((line.strip() for line in complaints if not _GONE.search(line)), "")
+    return next((line.strip() for line in complaints if not GONE.search(line)), "")

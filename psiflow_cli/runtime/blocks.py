@@ -1,7 +1,7 @@
 """The blocks of a stage: which jobs they are, how long they wait, and whether they die without doing anything.
 
 Parsl would give up at the first block that fails, and replace those that end by a time limit or a cancellation for
-ever; so its own watch is off, and every block that ends without a finished task is counted here.
+ever; so its own watch is off. A run is given up once nothing is connected and nothing else can come.
 """
 
 from __future__ import annotations
@@ -12,20 +12,24 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psiflow_cli import duration
+from psiflow_cli import duration, protocols, registry
 from psiflow_cli.console import detail, note
 from psiflow_cli.errors import NoResources
 from psiflow_cli.runtime import parsl_internals
-from psiflow_cli.runtime.block_record import FILE, BlockState
-from psiflow_cli.runtime.jsonfile import write_json
+from psiflow_cli.runtime.block_faults import output, refusals
+from psiflow_cli.runtime.block_faults.admission import LOG, Admission
+from psiflow_cli.runtime.block_faults.nodes import Nodes
+from psiflow_cli.runtime.block_record import BlockState, JobRecord
+from psiflow_cli.runtime.providers._patient import add_to_scripts, be_patient, end_of, retranslate
 
 if TYPE_CHECKING:
     from parsl.executors.base import ParslExecutor
+    from parsl.jobs.states import JobStatus
 
-    from psiflow_cli.messages import BlockRecord, BlocksRecord
     from psiflow_cli.site.executor import ResolvedExecutor
 
 _NO_ROOM = 1 << 16  # bytes; with less, logs cannot be written
+_LONGEST_STEP_S = 10.0  # of a block's age, from one look to the next: a host that stood still saw no worker come
 
 
 class Blocks:
@@ -33,40 +37,69 @@ class Blocks:
 
     def __init__(self, executor: ParslExecutor, resolved: ResolvedExecutor, folder: Path) -> None:
         self._executor, self._resolved, self._folder = executor, resolved, folder
-        self._jobs: dict[str, BlockRecord] = {}
+        self._record = JobRecord(folder, resolved)
+        self._jobs = self._record.jobs
         self._ended: set[str] = set()
-        self._barren = 0  # blocks that ended since the last finished task, while tasks waited for them
-        self._connected = False
+        self._useful: set[str] = set()  # blocks that have finished a task
+        self._running: dict[str, float] = {}  # s that a block was seen running, until its workers were seen
+        self._last_look = self._alone_since = time.time()
+        self._refused_blocks = 0
+        self._told: set[str] = set()
         self._last_words = ""
+        self._condemned: set[str] = set()  # blocks that were ended for their nodes' fault
+        self._logs, run = folder / "parsl", resolved.run
+        self._admission = Admission(self._logs, run.max_block_failures, float(duration.parse(run.submit_patience)))
+        kind = registry.load("runtime.providers", resolved.provider.type)
+        provider = self._provider = getattr(executor, "provider", None)
+        self._nodes = Nodes(resolved, kind, self._logs, lambda lines: add_to_scripts(provider, lines))
+        self._record.nodes = self._nodes.records
+        self._most_blocks = getattr(provider, "max_blocks", 1)
+        self._is_patient = be_patient(provider, self._admission, self._record.submitted)
+        if self._is_patient and isinstance(kind, protocols.Retranslates):
+            retranslate(provider, kind.STATES)
 
-    def worked(self) -> None:
+    def worked(self, block: str = "") -> None:
         """A task has finished or got on: workers are there, and blocks are worth their time."""
-        self._connected = True
-        self._barren = 0
+        self._admission.is_waiting = False
+        self._nodes.worked()
+        if block and block not in self._useful:
+            self._useful.add(block)
+            self._admission.after_deaths.end()
+            self._nodes.cleared(block, parsl_internals.job_of(self._executor, block) or "")
 
     def look(self, pending: int) -> None:
         """Note what became of each block; raises NoResources when there is no hope for the pending tasks."""
         statuses = parsl_internals.statuses(self._executor)
         if statuses is None:
             return  # threads have no blocks
+        now = time.time()
+        step, self._last_look = min(now - self._last_look, _LONGEST_STEP_S), now
         changed = False
-        live = sum(not status.terminal for status in statuses.values())
         for block, status in statuses.items():
             job = parsl_internals.job_of(self._executor, block) or block
-            state, before = BlockState(status.state.name), self._jobs.get(job)
-            if before is None or before["state"] != state:
-                self._jobs[job] = _moved(before, state)
+            state = BlockState(status.state.name)
+            if state == BlockState.RUNNING and block not in self._ended:
+                self._running[block] = self._running.get(block, 0.0) + (step if block in self._running else 0.0)
+            if self._record.moved(job, state):
                 changed = True
                 detail(f"job {job} of the executor {self._resolved.label}: {state.name.lower()}")
             if status.terminal and block not in self._ended:
-                self._ended.add(block)
-                self._bury(block, (status.stderr_summary or status.message or "").strip(), live, pending)
-        if changed:
-            self._write()
+                self._bury(block, status, pending)
+            if status.terminal:
+                self._admission.unjudged.discard(job)
+        if self._tell_refusal() or changed:
+            self._record.write()
         if parsl_internals.interchange_has_ended(self._executor):
-            raise no_resources(self._folder, "the process that hands the tasks to the workers has died", self._logs())
+            raise no_resources(
+                self._folder, "the process that hands the tasks to the workers has died", self._see_logs()
+            )
+        live = [block for block, status in statuses.items() if not status.terminal and block not in self._ended]
+        if live:
+            self._alone_since = now
         if pending:
             self._give_up(live)
+            self._end_silent(live)
+        self._ask_again()
 
     def waits(self) -> list[str]:
         """What to tell while every job is still in the queue of a batch system; [] otherwise."""
@@ -76,76 +109,138 @@ class Blocks:
             return []
         return [f"in the queue: job {', '.join(queued[:3])}{', …' if len(queued) > 3 else ''}"]
 
-    def _write(self) -> None:
-        provider = self._resolved.provider
-        record: BlocksRecord = {
-            "executor": self._resolved.label,
-            "type": provider.type,
-            # without it, an id may be that of a job on another cluster
-            "clusters": getattr(provider, "clusters", ""),
-            "jobs": self._jobs,
-        }
-        write_json(self._folder / FILE, record)
+    def _bury(self, block: str, status: JobStatus, pending: int) -> None:
+        """Count a block that ended without having been of use while tasks waited for it."""
+        self._ended.add(block)
+        self._running.pop(block, None)
+        if parsl_internals.job_of(self._executor, block) is None:
+            self._refused_blocks += 1
+            if not self._is_patient:
+                self._admission.refused(_said(status))
+        elif pending and block not in self._useful and status.state.name != BlockState.SCALED_IN:
+            job = parsl_internals.job_of(self._executor, block) or ""
+            # whom somebody or a time limit has ended says nothing about its node
+            was_ended = end_of(self._provider, job) in (BlockState.CANCELLED, BlockState.TIMEOUT)
+            is_ill = parsl_internals.never_connected(self._executor, status) and not was_ended
+            self._died(block, output.last_words(self._logs, self._resolved.label, block) or _said(status), blame=is_ill)
 
-    def _bury(self, block: str, last_words: str, live: int, pending: int) -> None:
-        """Count a block that ended, unless it was refused while others live: there may be a limit to a user's jobs."""
-        refused = parsl_internals.job_of(self._executor, block) is None
-        if refused and live:
-            parsl_internals.allow_blocks(self._executor, live)
-            note(f"no more blocks can be started, going on with {live}{_because(last_words)}")
-        elif pending:
-            self._barren += 1
-            self._last_words = last_words or self._last_words
+    def _died(self, block: str, words: str, *, blame: bool) -> None:
+        self._last_words = words or self._last_words
+        if self._resolved.provider.type != "local":
+            self._admission.after_deaths.begin()
+        queued = self._record.in_state(BlockState.PENDING)
+        job = parsl_internals.job_of(self._executor, block) or ""
+        self._nodes.died(block, job, words, blame=blame, queued=queued)
+        self._record.write()
 
-    def _give_up(self, live: int) -> None:
-        limit = self._resolved.run.max_block_failures
-        never_again = self._resolved.run.strategy == "none" and self._ended and not live
-        if self._barren >= limit or never_again:
-            problem = f"{self._barren} block{'s' * (self._barren != 1)} ended without finishing a task"
-            raise no_resources(self._folder, problem + _because(self._last_words), self._logs())
-        running = [job["since"] for job in self._jobs.values() if job["state"] == BlockState.RUNNING]
+    def _give_up(self, live: list[str]) -> None:
+        """Raise NoResources once no block lives and none may come; ask for no more while that is in doubt."""
+        has_enough = self._nodes.unexplained >= self._resolved.run.max_block_failures
+        if live:
+            self._admission.is_waiting = has_enough and not self._is_computing(live)
+            return
+        if self._admission.is_hopeless(self._alone_since):
+            raise no_resources(self._folder, *self._refusal())
+        never_again = self._resolved.run.strategy == "none" and self._ended and not self._admission.refusal
+        if has_enough or never_again:
+            raise no_resources(self._folder, self._failures() + _because(self._last_words), self._see_logs())
+
+    def _failures(self) -> str:
+        count, nodes = self._nodes.deaths, str(self._nodes)
+        return f"{count} block{'s' * (count != 1)} ended without finishing a task" + (f" ({nodes})" if nodes else "")
+
+    def _refusal(self) -> tuple[str, str]:
+        """What to say of a submission that was refused for good."""
+        problem = f"no job could be submitted: {self._admission.refusal}"
+        if self._nodes.deaths:
+            problem = f"{self._failures()}{_because(self._last_words)}; then {problem}"
+        return problem, f"log: {self._logs / LOG}"
+
+    def _is_computing(self, live: list[str]) -> bool:
+        """Whether workers are connected; those of Work Queue, which cannot be asked, give up by themselves."""
+        connected = parsl_internals.connected_blocks(self._executor)
+        return bool(connected) if connected is not None else any(block in self._running for block in live)
+
+    def _end_silent(self, live: list[str]) -> None:
+        """End blocks of which no worker has connected in time; raises NoResources where nothing else can come."""
         patience = float(duration.parse(self._resolved.run.first_worker))
-        if self._connected or not running or time.time() - min(running) < patience:
+        silent = [block for block in live if self._running.get(block, 0.0) >= patience]
+        if not silent or (connected := parsl_internals.connected_blocks(self._executor)) is None:
             return
-        if parsl_internals.has_workers(self._executor):
-            self._connected = True
-            return
+        for block in connected:
+            self._running.pop(block, None)
+        silent = [block for block in silent if block not in connected]
         addresses = ", ".join(parsl_internals.addresses(self._executor)) or "no address"
-        problem = f"a block runs, but no worker connected within {duration.human(patience)} to {addresses}"
-        hint = f"[executors.{self._resolved.label}] address names the one that reaches this host; {self._logs()}"
-        raise no_resources(self._folder, problem, hint)
+        words = f"no worker connected within {duration.human(patience)} to {addresses}"
+        if silent and not self._useful and not set(live) - set(silent):
+            last = output.last_words(self._logs, self._resolved.label, silent[0])
+            hint = (
+                f"[executors.{self._resolved.label}] address names the one that reaches this host; {self._see_logs()}"
+            )
+            raise no_resources(self._folder, f"a block runs, but {words}{_because(last)}", hint)
+        for block in silent:
+            self._end_block(block, words)
+
+    def _end_block(self, block: str, words: str) -> None:
+        """End a block that is of no use, for its nodes' fault."""
+        self._ended.add(block)
+        self._running.pop(block, None)
+        parsl_internals.cancel_blocks(self._executor, [block])
+        self._died(block, words, blame=True)
+
+    def condemn(self, block: str, words: str) -> bool:
+        """End a block on which no task can run, if that is its node's fault: others compute, and it never has."""
+        if block in self._condemned:
+            return True
+        others = (parsl_internals.connected_blocks(self._executor) or set()) - {block} - self._condemned
+        if not block or block in self._useful or not others or (self._condemned and not self._useful):
+            return False
+        self._condemned.add(block)
+        self._end_block(block, words)
+        return True
+
+    def _ask_again(self) -> None:
+        """Ask for refused blocks again where Parsl does it for the first ones only."""
+        if self._resolved.run.strategy == "none" and self._is_patient and self._refused_blocks:
+            if not self._admission.after_refusals.lasts():
+                number, self._refused_blocks = self._refused_blocks, 0
+                parsl_internals.ask_for_blocks(self._executor, number)
+        elif not self._is_patient:
+            parsl_internals.allow_blocks(self._executor, self._admission.limit(self._most_blocks))
+
+    def _tell_refusal(self) -> bool:
+        """Say once of each refusal that it is not the end; returns whether something has changed."""
+        refusal, before = self._admission.refusal, self._record.refusal
+        if refusal and refusal not in self._told and refusals.kind(refusal) is not refusals.Kind.LASTING:
+            self._told.add(refusal)
+            note(f"a job was refused, and is submitted again after a pause: {refusal}")
+        self._record.refusal = refusal
+        return refusal != before
 
     def describe_loss(self, pool: str, host: str) -> str:
         """What a task was lost with: the job of a worker pool of HTEX, and its host."""
-        block = parsl_internals.block_of_pool(self._folder / "parsl" / self._resolved.label, pool)
+        block = parsl_internals.block_of_pool(self._logs / self._resolved.label, pool)
         return f"lost with job {parsl_internals.job_of(self._executor, block) or '?'} on host {host}"
 
-    def _logs(self) -> str:
-        return f"logs: {self._folder / 'parsl'}"
+    def _see_logs(self) -> str:
+        return f"logs: {self._logs}"
 
     def end(self) -> None:
         """Cancel every block that lives, and let no other begin."""
         statuses = parsl_internals.statuses(self._executor)
         if statuses is None:
             return
-        parsl_internals.allow_blocks(self._executor, 0)
-        live = [block for block, status in statuses.items() if not status.terminal]
-        parsl_internals.cancel_blocks(self._executor, live)
+        self._admission.is_closed = True
+        if not self._is_patient:
+            parsl_internals.allow_blocks(self._executor, 0)
+            live = [block for block, status in statuses.items() if not status.terminal]
+            parsl_internals.cancel_blocks(self._executor, live)
+        else:
+            self._record.cancel()
 
     def forget(self) -> None:
         """Every block has been ended in order."""
-        (self._folder / FILE).unlink(missing_ok=True)
-
-
-def _moved(before: BlockRecord | None, state: BlockState) -> BlockRecord:
-    """What is kept of a job that is in a new state: since when, and how long it was queued (s) once it is not."""
-    now = time.time()
-    record: BlockRecord = {"state": state, "since": now, "asked": before["asked"] if before else now}
-    if before and "queued" in before:
-        record["queued"] = before["queued"]
-    elif state != BlockState.PENDING:
-        record["queued"] = round(now - record["asked"], 1)
-    return record
+        self._record.close()
 
 
 def no_resources(folder: Path, message: str, hint: str) -> Exception:
@@ -156,6 +251,11 @@ def no_resources(folder: Path, message: str, hint: str) -> Exception:
     return NoResources(message, hint)
 
 
+def _said(status: JobStatus) -> str:
+    """The last line of what Parsl says of a block that ended, less what it says of each that never connected."""
+    lines = (status.message or "").strip().splitlines()
+    return "" if not lines or "marked as MISSING" in lines[-1] else lines[-1].strip()[:300]
+
+
 def _because(text: str) -> str:
-    lines = text.strip().splitlines()
-    return f": {lines[-1].strip()[:300]}" if lines else ""
+    return f": {text}" if text else ""

@@ -100,10 +100,15 @@ def interchange_has_ended(executor: ParslExecutor) -> bool:
     return process is not None and process.poll() is not None
 
 
-def has_workers(executor: ParslExecutor) -> bool:
-    """Whether a worker pool is connected; True where that cannot be told: Work Queue's give up by themselves."""
+def connected_blocks(executor: ParslExecutor) -> set[str] | None:
+    """The blocks that have a worker pool which is connected; None where that cannot be told, as with Work Queue."""
     managers = getattr(executor, "connected_managers", None)
-    return managers is None or bool(managers())
+    return None if managers is None else {str(manager["block_id"]) for manager in managers()}
+
+
+def never_connected(executor: ParslExecutor, status: JobStatus) -> bool:
+    """Whether no worker of a block that has ended ever connected; True where that cannot be told."""
+    return status.state.name == "MISSING" or not hasattr(executor, "connected_managers")
 
 
 def addresses(executor: ParslExecutor) -> list[str]:
@@ -135,6 +140,11 @@ def allow_blocks(executor: ParslExecutor, limit: int) -> None:
     provider = cast("BlockProviderExecutor", executor).provider
     require(provider, "max_blocks")
     cast("ExecutionProvider", provider).max_blocks = limit
+
+
+def ask_for_blocks(executor: ParslExecutor, number: int) -> None:
+    """Ask for blocks now, which Parsl itself does once at most with the strategy `none`."""
+    cast("BlockProviderExecutor", executor).scale_out_facade(number)
 
 
 def cancel_blocks(executor: ParslExecutor, blocks: list[str]) -> None:

@@ -18,7 +18,6 @@ from psiflow_cli import duration, protocols, registry
 from psiflow_cli.console import detail, note
 from psiflow_cli.errors import NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime import parsl_internals
-from psiflow_cli.runtime.block_record import end_stale
 from psiflow_cli.runtime.blocks import Blocks, no_resources
 from psiflow_cli.runtime.signals import StopSignals
 from psiflow_cli.site.executor import ResolvedExecutor
@@ -105,7 +104,6 @@ class Session:
         self._parsl_executor = self._kind.build(self.executor, provider, folder)
         if isinstance(self._kind, protocols.Tidies):
             self._stack.callback(self._kind.tidy, folder)
-        end_stale(self._folder)
         self._blocks = Blocks(self._parsl_executor, self.executor, self._folder)
         config = parsl.Config(
             executors=[self._parsl_executor], run_dir=str(folder), strategy=self._strategy(),
@@ -212,22 +210,29 @@ class Session:
         error = future.exception()
         if error is not None:
             return self._lost(task, error)
-        self._blocks.worked()
         result = future.result()
         if result["host"] not in self._hosts:
             self._hosts.add(result["host"])
             detail(f"a task has come back from host {result['host']}")
         if "fatal" in result:
-            hint = result["hint"]
-            if not re.search(r"\blogs?\b", hint):
-                hint = "; ".join(filter(None, (hint, f"logs: {self._folder}")))
-            if result["exit_code"] == NO_RESOURCES:
-                raise no_resources(self._folder, result["fatal"], hint)
-            raise PsiflowError(result["fatal"], hint, result["exit_code"])
+            return self._given_back(task, result)
+        self._blocks.worked(result.get("block", ""))
         return Outcome(
             value=result.get("value"), error=result.get("error", ""), log=self._log(result.get("traceback", "")),
             seconds=result["seconds"],
         )  # fmt: skip
+
+    def _given_back(self, task: Task, result: messages.Outcome) -> Outcome:
+        """What no frame is to blame for: a node that lacks what others have, or else the end."""
+        fatal, hint = result["fatal"], result["hint"]
+        if self._blocks.condemn(result.get("block", ""), fatal):
+            task.losses += 1
+            return Outcome(lost=f"host {result['host']}: {fatal}", blame=task.losses > _UNLUCKY)
+        if not re.search(r"\blogs?\b", hint):
+            hint = "; ".join(filter(None, (hint, f"logs: {self._folder}")))
+        if result["exit_code"] == NO_RESOURCES:
+            raise no_resources(self._folder, fatal, hint)
+        raise PsiflowError(fatal, hint, result["exit_code"])
 
     def _log(self, traceback: str) -> str:
         """The file to which the traceback of a task was added; "" where there is none."""

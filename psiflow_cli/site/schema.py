@@ -163,7 +163,10 @@ class Run(Table, frozen=True, kw_only=True):
     log_level: Literal["off", "error", "warning", "info", "debug"] = "off"
     """Of Parsl's own log, parsl.log in the run directory."""
     keep_scratch: bool = False  # keep what the programs of a task leave in their scratch folder
-    max_block_failures: Count = 3  # so many blocks that end without finishing a task stop the run
+    max_block_failures: Count = 3
+    """So many blocks in a row that end without finishing a task stop the run, once no other block is left."""
+    max_node_failures: Count = 2  # a node on which so many blocks fail gets no more, where the batch system can do that
+    submit_patience: str = "1 h"  # how long submissions are tried again that are refused for a reason that may pass
     first_worker: str = "2 min"  # how long a running block may take to show its first worker
 
 

@@ -12,7 +12,7 @@ from psiflow_cli.duration import short
 from psiflow_cli.stages.train import epoch_text
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import BlockStatus, RunStatus
+    from psiflow_cli.messages import BlockStatus, NodeStatus, RunStatus
 
 
 class Style(TypedDict, total=False):
@@ -81,6 +81,8 @@ def _notes(run: RunStatus) -> Iterator[tuple[str, Style]]:
         yield f"lost with their worker, and begun again: {run['lost']}", {"fg": "yellow"}
     for executor in dict.fromkeys(block["executor"] for block in run["blocks"]):
         yield _queue(executor, [block for block in run["blocks"] if block["executor"] == executor]), dim
+    for bad in run["bad_nodes"]:
+        yield _bad_node(bad), {"fg": "yellow"}
     if Verbosity.verbose:
         job = f", SLURM job {run['slurm_job_id']}" if run["slurm_job_id"] else ""
         yield f"pid {run['pid']} on {run['host']}{job}, begun {run['started']} in {run['cwd']}", dim
@@ -104,6 +106,13 @@ def _queue(executor: str, blocks: list[BlockStatus]) -> str:
     if waiting:
         parts.append("waits for the queue: " + _some([f"{b['job']} ({short(b['for_s'])})" for b in waiting]))
     return f"{executor} on {blocks[0]['provider']}: " + "; ".join(parts)
+
+
+def _bad_node(bad: NodeStatus) -> str:
+    count = bad["failed_blocks"]
+    left_out = ", and is left out" if bad["excluded"] else ""
+    words = f": {bad['last_words']}" if bad["last_words"] else ""
+    return f"node {bad['node']} has failed {count} block{'s' * (count != 1)}{left_out}{words}"
 
 
 def _some(texts: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 CANCEL = "condor_rm"  # the program that ends jobs by their ids
+STATES = {"5": "HELD", "6": "RUNNING", "7": "HELD"}  # held, sending its output, suspended: none of them has ended
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -34,3 +36,10 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
         scheduler_options="".join(f"{line}\n" for line in provider.directives), launcher=SingleNodeLauncher(),
         **provider.blocks,
     )  # fmt: skip
+
+
+def exclude(provider: Provider, nodes: list[str]) -> str:
+    """The last `requirements` of a description is the one that counts; machines have names with their domain."""
+    names = "|".join(re.escape(node.partition(".")[0]).replace("\\", "\\\\") for node in nodes)
+    own = f"({provider.requirements}) && " if provider.requirements else ""
+    return f'requirements = {own}!regexp("^({names})([.]|$)", TARGET.Machine)\n'

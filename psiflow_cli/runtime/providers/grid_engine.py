@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 CANCEL = "qdel"  # the program that ends jobs by their ids
+STATES = {"t": "RUNNING", **dict.fromkeys(("hqw", "hrwq", "s", "ts", "eqw", "ehqw", "ehrqw"), "HELD")}
+"""Parsl takes a job that is being started, suspended or in an error state for one that has ended."""
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -32,3 +34,8 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
         queue=provider.queue or None, scheduler_options="".join(f"#$ {line}\n" for line in provider.directives),
         launcher=SingleNodeLauncher(), **provider.blocks,
     )  # fmt: skip
+
+
+def exclude(provider: Provider, nodes: list[str]) -> str:
+    """In the language of complex(5)."""
+    return f"#$ -l hostname=!({'|'.join(nodes)})\n"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 CANCEL = "bkill"  # the program that ends jobs by their ids
+STATES = {"PSUSP": "HELD", "USUSP": "HELD", "SSUSP": "HELD"}  # Parsl takes a suspended job for one that has ended
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -36,3 +37,8 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
         scheduler_options="".join(f"#BSUB {line}\n" for line in provider.directives),
         launcher=JsrunLauncher() if provider.nodes > 1 else SingleNodeLauncher(), **provider.blocks,
     )  # fmt: skip
+
+
+def exclude(provider: Provider, nodes: list[str]) -> str:
+    """LSF joins several -R."""
+    return "".join(f"#BSUB -R \"select[hname!='{node}']\"\n" for node in nodes)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import re
 import subprocess
 from typing import TYPE_CHECKING, Literal
 
@@ -69,9 +71,8 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
 
 def problems(provider: Provider) -> list[str]:
     """What SLURM says against this table: an unknown partition, one that is down or too short, an unknown account."""
-    cluster = [f"--clusters={provider.clusters}"] if provider.clusters else []
     try:
-        answer = _ask("sinfo", "-h", "-o", "%R %a %l", *cluster)
+        answer = _ask("sinfo", "-h", "-o", "%R %a %l", *_cluster(provider))
     except OSError:
         return ["sinfo is not found: is this a login node of the cluster?"]
     rows = [line.split() for line in answer.splitlines() if len(line.split()) == 3]  # not the name of the cluster
@@ -102,3 +103,36 @@ def _accounts() -> set[str]:
 def _ask(*command: str) -> str:
     environment = inherited_variables.for_queue("slurm")
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment).stdout
+
+
+def exclude(provider: Provider, nodes: list[str]) -> str:
+    """The last --exclude of a script is the one that counts, so it holds the nodes of the user's own lines, too."""
+    return f"#SBATCH --exclude={','.join([*_excluded_by(provider), *nodes])}\n"
+
+
+def _excluded_by(provider: Provider) -> list[str]:
+    lists = [re.match(r"\s*(?:--exclude(?:=|\s+)|-x\s*)(\S+)", line) for line in provider.sbatch]
+    return [match[1].strip("\"'") for match in lists if match]
+
+
+def keep_off(provider: Provider, nodes: list[str], jobs: list[str]) -> None:
+    """Jobs that wait were submitted without these nodes in their --exclude."""
+    excluded = ",".join([*_excluded_by(provider), *nodes])
+    for job in jobs:
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            _ask("scontrol", *_cluster(provider), "update", f"JobId={job}", f"ExcNodeList={excluded}")
+
+
+def nodes_of(provider: Provider, job: str) -> str:
+    """As the controller remembers for some minutes, and accounting for longer; "" if neither does."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        shown = re.search(r"\sNodeList=(\S+)", _ask("scontrol", *_cluster(provider), "-o", "show", "job", job))
+        if shown and shown[1] != "(null)":
+            return shown[1]
+        listed = _ask("sacct", *_cluster(provider), "-X", "-n", "-P", "-o", "nodelist", "-j", job).split()
+        return listed[0] if len(listed) == 1 else ""
+    return ""
+
+
+def _cluster(provider: Provider) -> list[str]:
+    return [f"--clusters={provider.clusters}"] if provider.clusters else []

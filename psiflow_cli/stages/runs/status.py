@@ -17,7 +17,7 @@ from psiflow_cli.runtime.jsonfile import read_run
 from psiflow_cli.stages.core.units import Units
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import BlockStatus, FailedUnit, RunRecord, RunStatus, Unit
+    from psiflow_cli.messages import BlockStatus, FailedUnit, NodeStatus, RunRecord, RunStatus, Unit
 
 
 class RunState(str, Enum):
@@ -71,8 +71,8 @@ def describe(folder: Path, units: Units | None = None) -> RunStatus:
         "core_hours": round(units.core_seconds / 3600, 6), "host": run.get("host"), "pid": run.get("pid"),
         "slurm_job_id": run.get("slurm_job_id"), "blocks": queue,
         "waiting": {block["job"]: block["for_s"] for block in queue if block["state"] == BlockState.PENDING},
-        "exit_code": result["exit_code"] if result else None, "message": _message(folder, run, state),
-        "argv": run.get("argv", []), "cwd": run.get("cwd"), "info": units.info,
+        "bad_nodes": _bad_nodes(folder), "exit_code": result["exit_code"] if result else None,
+        "message": _message(folder, run, state), "argv": run.get("argv", []), "cwd": run.get("cwd"), "info": units.info,
     }  # fmt: skip
 
 
@@ -88,15 +88,17 @@ def state_of(folder: Path, run: RunRecord) -> RunState:
 def _message(folder: Path, run: RunRecord, state: RunState) -> str:
     """Why a run is not done, in a line."""
     if state is RunState.RUNNING:
-        return "" if run else "reads its inputs"
+        refused = block_record.read(folder).get("refused")
+        return (f"a job was refused: {refused}" if refused else "") if run else "reads its inputs"
+    left = block_record.left(folder)
+    jobs = f"; it may have left jobs: {', '.join(left)}" if left else ""
     if state is RunState.DEAD:
-        left = block_record.left(folder)
-        jobs = f"; it may have left jobs: {', '.join(left)}" if left else ""
         return f"its process is gone (pid {run.get('pid', '?')} on {run.get('host', '?')}){jobs}"
     result = run.get("result")
     summary = result.get("summary", {}) if result else {}
     failures = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.get("failures", {}).items()))
-    return " ".join(str(summary.get("error") or (f"failed: {failures}" if failures else "")).split())
+    ended = " ".join(str(summary.get("error") or (f"failed: {failures}" if failures else "")).split())
+    return (ended + jobs).removeprefix("; ")
 
 
 def _blocks(folder: Path) -> list[BlockStatus]:
@@ -112,6 +114,11 @@ def _blocks(folder: Path) -> list[BlockStatus]:
         for job, block in record.get("jobs", {}).items()
         if block["state"] in block_record.LIVE
     ]  # fmt: skip
+
+
+def _bad_nodes(folder: Path) -> list[NodeStatus]:
+    nodes = block_record.read(folder).get("nodes", {})
+    return [{"node": name, **record} for name, record in sorted(nodes.items())]
 
 
 def failures(folder: Path) -> list[FailedUnit]:

@@ -41,6 +41,8 @@ def call(
     if context is not None:
         payload = {**payload, "context": _here(context)}
     outcome: Outcome = {"seconds": 0.0, "host": os.uname().nodename}
+    if block := os.environ.get("PARSL_WORKER_BLOCK_ID"):
+        outcome["block"] = block
     try:
         with watchdog.limit(context.get("walltime") if context else None, hang_log):
             outcome["value"] = resolve(target)(**payload)
