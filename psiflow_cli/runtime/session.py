@@ -227,7 +227,7 @@ class Session:
         fatal, hint = result["fatal"], result["hint"]
         if self._blocks.condemn(result.get("block", ""), fatal):
             task.losses += 1
-            return Outcome(lost=f"host {result['host']}: {fatal}", blame=task.losses > _UNLUCKY)
+            return Outcome(lost=fatal, blame=task.losses > _UNLUCKY)
         if not re.search(r"\blogs?\b", hint):
             hint = "; ".join(filter(None, (hint, f"logs: {self._folder}")))
         if result["exit_code"] == NO_RESOURCES:

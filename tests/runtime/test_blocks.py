@@ -25,13 +25,14 @@ class Executor:
         self.provider = SimpleNamespace(max_blocks=4)
         self.status_facade: dict[str, JobStatus] = {}
         self.blocks_to_job_id: dict[str, str] = {}
+        self.connected: list[str] = []
 
     def set(self, block: str, state: JobState, message: str = "") -> None:
         self.status_facade[block] = JobStatus(state, message)
         self.blocks_to_job_id[block] = f"job-{block}"
 
-    def connected_managers(self) -> list[object]:
-        return []
+    def connected_managers(self) -> list[dict[str, str]]:
+        return [{"block_id": block} for block in self.connected]
 
 
 @pytest.fixture
@@ -65,18 +66,16 @@ def test_workers_that_never_connect_are_said_with_the_addresses(watched, monkeyp
     executor, watch = watched
     executor.set("0", JobState.RUNNING)
     watch.look(pending=1)
-    now = time.time()
-    monkeypatch.setattr(blocks, "time", SimpleNamespace(time=lambda: now + 121))
+    later(monkeypatch, watch, seconds=115)
     with pytest.raises(NoResources, match=r"10\.0\.0\.1, 192\.168\.0\.1"):
-        watch.look(pending=1)
+        later(monkeypatch, watch, seconds=10)
 
 
 def test_a_block_that_waits_in_the_queue_is_waited_for(watched, monkeypatch, tmp_path):
     executor, watch = watched
     executor.set("0", JobState.PENDING)
     watch.look(pending=1)
-    monkeypatch.setattr(blocks, "time", SimpleNamespace(time=lambda: 1e12))
-    watch.look(pending=1)
+    later(monkeypatch, watch, seconds=200)
     assert "PENDING" in (tmp_path / block_record.FILE).read_text()
     assert watch.waits() == [], "a process of this host is in no queue"
     watch._resolved = dataclasses.replace(watch._resolved, provider=SimpleNamespace(type="slurm", clusters=""))
@@ -86,14 +85,89 @@ def test_a_block_that_waits_in_the_queue_is_waited_for(watched, monkeypatch, tmp
     assert watch.waits() == []
 
 
+def later(monkeypatch, watch, seconds):
+    """Look at the blocks as often as a command would in this time."""
+    for _ in range(seconds):
+        now = blocks.time.time()
+        monkeypatch.setattr(blocks, "time", SimpleNamespace(time=lambda now=now: now + 1))
+        watch.look(pending=1)
+
+
+def test_a_host_that_stood_still_has_seen_no_worker_come(watched, monkeypatch):
+    executor, watch = watched
+    executor.set("0", JobState.RUNNING)
+    watch.look(pending=1)
+    now = time.time()
+    monkeypatch.setattr(blocks, "time", SimpleNamespace(time=lambda: now + 300))
+    watch.look(pending=1)
+
+
+def test_blocks_that_die_are_no_end_while_another_computes(watched):
+    executor, watch = watched
+    executor.set("0", JobState.RUNNING)
+    executor.connected = ["0"]
+    for number in range(1, 20):
+        executor.set(str(number), JobState.MISSING, "no /scratch")
+        watch.look(pending=1)
+    assert executor.provider.max_blocks == 4
+    executor.connected = []
+    watch.look(pending=1)
+    assert executor.provider.max_blocks == 0, "the one that is left must show what it is worth first"
+    executor.set("0", JobState.FAILED)
+    with pytest.raises(NoResources, match="20 blocks ended without finishing a task: no /scratch"):
+        watch.look(pending=1)
+
+
+def test_blocks_that_may_still_come_are_waited_for(watched):
+    executor, watch = watched
+    executor.set("0", JobState.PENDING)
+    for number in range(1, 5):
+        executor.set(str(number), JobState.MISSING)
+    watch.look(pending=1)
+    executor.set("0", JobState.RUNNING)
+    watch.look(pending=1)
+    executor.set("0", JobState.MISSING)
+    with pytest.raises(NoResources, match="5 blocks"):
+        watch.look(pending=1)
+
+
+def test_a_silent_block_is_ended_where_others_work(watched, monkeypatch):
+    executor, watch = watched
+    cancelled = []
+    executor.provider.cancel = cancelled.extend
+    executor.set("0", JobState.RUNNING)
+    executor.set("1", JobState.RUNNING)
+    executor.connected = ["0"]
+    watch.look(pending=1)
+    watch.worked("0")
+    later(monkeypatch, watch, seconds=125)
+    assert cancelled == ["job-1"]
+
+
+def test_what_is_wrong_on_one_node_only_is_that_nodes_fault(watched):
+    executor, watch = watched
+    executor.provider.cancel = lambda jobs: None
+    for block in ("0", "1", "2"):
+        executor.set(block, JobState.RUNNING)
+    watch.look(pending=1)
+    assert not watch.condemn("0", "no library"), "nothing else is connected"
+    executor.connected = ["0", "1", "2"]
+    assert not watch.condemn("", "no library"), "whose block is not known"
+    assert watch.condemn("0", "no library")
+    assert watch.condemn("0", "no library"), "of its other worker"
+    assert not watch.condemn("1", "no library"), "two blocks, and nothing has ever been computed"
+    watch.worked("2")
+    assert watch.condemn("1", "no library")
+    assert not watch.condemn("2", "no library"), "it could, before"
+
+
 def test_a_refused_block_is_no_end_while_others_live(watched, capsys):
     executor, watch = watched
     executor.set("0", JobState.RUNNING)
-    for number in range(1, 9):
-        executor.status_facade[str(number)] = JobStatus(JobState.FAILED, "sbatch: error: QOSMaxSubmitJobPerUserLimit")
-        watch.look(pending=1)
-    assert executor.provider.max_blocks == 1, "Parsl would ask for another one twice a second"
-    assert "going on with 1: sbatch: error: QOSMaxSubmitJobPerUserLimit" in capsys.readouterr().err
+    executor.status_facade["1"] = JobStatus(JobState.FAILED, "sbatch: error: QOSMaxSubmitJobPerUserLimit")
+    watch.look(pending=1)
+    assert executor.provider.max_blocks == 0, "Parsl would ask for another one twice a second"
+    assert "after a pause: sbatch: error: QOSMaxSubmitJobPerUserLimit" in capsys.readouterr().err
 
 
 def test_blocks_that_are_given_back_when_nothing_waits_do_not_count(watched):

@@ -71,7 +71,7 @@ def test_htex_has_what_a_run_uses(started):
 
 def test_questions_to_the_interchange_are_bound_and_answered(started):
     assert started.connected_managers() == []
-    assert not parsl_internals.has_workers(started)
+    assert parsl_internals.connected_blocks(started) == set()
     assert not parsl_internals.interchange_has_ended(started)
     ours, theirs = (
         inspect.signature(run).parameters for run in (started.command_client.run, zmq_pipes.CommandClient.run)

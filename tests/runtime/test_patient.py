@@ -1,0 +1,180 @@
+"""Parsl's own classes for batch systems, with the answers of the systems' programs: silence ends no job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from parsl.jobs.states import JobState
+from parsl.providers.cluster_provider import ClusterProvider
+
+from psiflow_cli import protocols, registry
+from psiflow_cli.runtime.block_faults import output
+from psiflow_cli.runtime.block_faults.admission import Admission
+from psiflow_cli.runtime.providers import _patient
+from psiflow_cli.site import detect, load, resolve
+from tests.site.test_scripts import ROWS, SITE
+
+# kind: id of a job, what its submission prints, and lists of the queue: (arguments of the answer, state that follows)
+ID = {"pbspro": "123.head", "torque": "123.head", "condor": "123.0"}
+SUBMITTED = {
+    "slurm": "Submitted batch job 123\n", "pbspro": "123.head\n", "torque": "123.head\n",
+    "lsf": "Job <123> is submitted to queue <q>.\n", "grid_engine": "123\n",
+    "condor": "Submitting job(s).\n1 job(s) submitted to cluster 123.\n",
+}  # fmt: skip
+LISTED = {
+    "slurm": ("123 R\n", "123 S\n"),
+    "pbspro": ('{"Jobs": {\n"123.head": {"job_state": "R"}}}', '{"Jobs": {\n"123.head": {"job_state": "H"}}}'),
+    "torque": ("123.head x me 0 R q\n", "123.head x me 0 S q\n"),
+    "lsf": ("123 RUN\n", "123 USUSP\n"),
+    "grid_engine": ("123 0.5 x me r 1/1/2026\n", "123 0.5 x me eqw 1/1/2026\n"),
+    "condor": ("123.0 2\n", "123.0 5\n"),
+}  # fmt: skip
+HELD = dict.fromkeys(LISTED, JobState.HELD) | {"slurm": JobState.RUNNING}  # squeue's S: Parsl does not know it
+EMPTY = {"pbspro": '{"Jobs": {}}'}
+FAILED = (1, "", "cannot connect to server")
+
+
+class Queue:
+    """Answers in place of the programs of a batch system."""
+
+    def __init__(self) -> None:
+        self.answer = (0, "", "")
+        self.scripts: list[str] = []
+
+    def __call__(self, _provider, cmd, _timeout=None):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        self.scripts += [Path(word).read_text() for word in cmd.split() if Path(word).is_file()]
+        return self.answer
+
+
+@pytest.fixture(params=ROWS)
+def batch(request, tmp_path, monkeypatch):
+    """(provider, queue, ids of the jobs that were submitted) of each batch system."""
+    (tmp_path / "mine.toml").write_text(SITE.format(kind=request.param, keys=ROWS[request.param][0]))
+    queue, ids = Queue(), []
+    monkeypatch.setattr(ClusterProvider, "execute_wait", lambda *arguments: queue(*arguments))
+    queue.answer = (1, "", "")  # there is no sacct
+    resolved = resolve.executor_of(load.load(str(tmp_path / "mine.toml")), "emt", "label", detect.machine())
+    kind = registry.load("runtime.providers", request.param)
+    provider = kind.build(resolved.provider, resolved)
+    provider.script_dir = str(tmp_path)
+    assert _patient.be_patient(provider, Admission(tmp_path, 3, 60), ids.append)
+    if isinstance(kind, protocols.Retranslates):
+        _patient.retranslate(provider, kind.STATES)
+    queue.answer = (0, SUBMITTED[request.param], "")
+    job = provider.submit("true", 1, "parsl.default.block-0")
+    assert ids == [job] == [ID.get(request.param, "123")]
+    return provider, queue, request.param
+
+
+def state(provider):
+    (job,) = provider.resources
+    return provider.status([job])[0].state
+
+
+def test_a_queue_that_does_not_answer_has_ended_nothing(batch):
+    provider, queue, kind = batch
+    for answer in (FAILED, (0, "no table at all", ""), OSError("timed out"), FAILED, FAILED):
+        queue.answer = answer
+        assert state(provider) is JobState.PENDING
+    queue.answer = (0, LISTED[kind][0], "")
+    assert state(provider) is JobState.RUNNING
+    queue.answer = FAILED
+    assert [state(provider) for _ in range(5)] == [JobState.RUNNING] * 5
+
+
+def test_a_job_has_ended_when_the_queue_says_so_twice(batch):
+    provider, queue, kind = batch
+    queue.answer = nothing = (0, EMPTY.get(kind, ""), "")
+    assert state(provider) is JobState.PENDING
+    queue.answer = (0, LISTED[kind][0], "")
+    assert state(provider) is JobState.RUNNING
+    queue.answer = nothing
+    assert [state(provider) for _ in range(2)] == [JobState.RUNNING, JobState.COMPLETED]
+
+
+def test_an_id_that_the_queue_does_not_know_any_more_is_gone(batch):
+    provider, queue, _ = batch
+    queue.answer = (1, "", "Unknown Job Id 123 / Invalid job id specified / Job <123> is not found")
+    assert [state(provider) for _ in range(2)] == [JobState.PENDING, JobState.COMPLETED]
+
+
+def test_a_held_job_is_one_of_the_blocks(batch):
+    provider, queue, kind = batch
+    queue.answer = (0, LISTED[kind][0], "")
+    state(provider)
+    queue.answer = (0, LISTED[kind][1], "")
+    assert state(provider) is HELD[kind]
+    assert provider.max_blocks == (3 if HELD[kind] is JobState.HELD else 4)
+
+
+def test_a_refusal_has_the_words_of_the_batch_system_and_is_not_repeated_at_once(batch):
+    provider, queue, kind = batch
+    queue.answer = (1, "", "qsub: would exceed queue generic's per-user limit")
+    with pytest.raises(_patient.Refused, match="per-user limit"):
+        provider.submit("true", 1)
+    assert provider.max_blocks == 0
+    queue.answer = (0, SUBMITTED[kind], "")
+    with pytest.raises(_patient.Refused, match="per-user limit"):
+        provider.submit("true", 1)
+    provider.admission.after_refusals.end()
+    assert provider.submit("true", 1)
+    assert provider.max_blocks == 4
+
+
+def test_nodes_that_fail_are_left_out_of_the_next_script(batch):
+    provider, queue, kind = batch
+    module = registry.load("runtime.providers", kind)
+    assert isinstance(module, protocols.Excludes) == (kind not in ("pbspro", "torque"))
+    assert output.ANNOUNCE in "".join(queue.scripts) or kind == "condor"
+    if isinstance(module, protocols.Excludes):
+        _patient.add_to_scripts(provider, "EXCLUDED\n")
+        provider.submit("true", 1)
+        assert queue.scripts[-1].count("EXCLUDED\n") == 1
+        assert "EXCLUDED" not in queue.scripts[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "line"),
+    [
+        ("slurm", "", "#SBATCH --exclude=n1,n2\n"),
+        ("slurm", 'sbatch = ["--exclude=gpu[1-2]", "-x old"]', "#SBATCH --exclude=gpu[1-2],old,n1,n2\n"),
+        ("lsf", "", "#BSUB -R \"select[hname!='n1']\"\n#BSUB -R \"select[hname!='n2']\"\n"),
+        ("grid_engine", "", "#$ -l hostname=!(n1|n2)\n"),
+        ("condor", "", 'requirements = !regexp("^(n1|n2)([.]|$)", TARGET.Machine)\n'),
+    ],
+)
+def test_each_batch_system_leaves_nodes_out_in_its_own_words(tmp_path, kind, keys, line):
+    (tmp_path / "mine.toml").write_text(SITE.format(kind=kind, keys=keys))
+    provider = load.load(str(tmp_path / "mine.toml")).providers["batch"]
+    assert registry.load("runtime.providers", kind).exclude(provider, ["n1", "n2"]) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", []),
+        ("n1", ["n1"]),
+        ("node7.cluster.org", ["node7.cluster.org"]),
+        ("n[1-3,7],gpu01", ["n1", "n2", "n3", "n7", "gpu01"]),
+        ("n[08-11]", ["n08", "n09", "n10", "n11"]),
+        ("r[1-2]n[1-2]-ib", ["r1n1-ib", "r1n2-ib", "r2n1-ib", "r2n2-ib"]),
+        ("a b  c", ["a", "b", "c"]),
+        ("n[x]", ["n[x]"]),
+    ],
+)
+def test_lists_of_nodes_are_read(text, names):
+    assert output.names(text) == names
+
+
+def test_a_block_says_where_it_ran_and_what_was_wrong(tmp_path):
+    scripts = tmp_path / "000" / "submit_scripts"
+    scripts.mkdir(parents=True)
+    (scripts / "parsl.cpu.block-1.17.5.stdout").write_text("psiflow: this block runs on n3\nFound cores : 2\n")
+    assert output.nodes(tmp_path, "cpu", "1") == "n3"
+    assert output.last_words(tmp_path, "cpu", "1") == ""
+    (scripts / "parsl.cpu.block-1.17.5.stderr").write_text("warning\nno /scratch on this node\n\n")
+    assert output.last_words(tmp_path, "cpu", "1") == "no /scratch on this node"
+    assert output.nodes(tmp_path, "cpu", "10") == ""
