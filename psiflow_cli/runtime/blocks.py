@@ -65,7 +65,7 @@ class Blocks:
         if block and block not in self._useful:
             self._useful.add(block)
             self._admission.after_deaths.end()
-            self._nodes.cleared(block, parsl_internals.job_of(self._executor, block) or "")
+            self._nodes.cleared(block, parsl_internals.job_of(self._executor, block))
 
     def look(self, pending: int) -> None:
         """Note what became of each block; raises NoResources when there is no hope for the pending tasks."""
@@ -76,15 +76,17 @@ class Blocks:
         step, self._last_look = min(now - self._last_look, _LONGEST_STEP_S), now
         changed = False
         for block, status in statuses.items():
-            job = parsl_internals.job_of(self._executor, block) or block
+            job = parsl_internals.job_of(self._executor, block)
             state = BlockState(status.state.name)
             if state == BlockState.RUNNING and block not in self._ended:
                 self._running[block] = self._running.get(block, 0.0) + (step if block in self._running else 0.0)
-            if self._record.moved(job, state):
+            # a job that has vanished is cancelled at the end nevertheless
+            is_sure = end_of(self._provider, job) != BlockState.UNKNOWN
+            if job and self._record.moved(job, state if is_sure else BlockState.UNKNOWN):
                 changed = True
                 detail(f"job {job} of the executor {self._resolved.label}: {state.name.lower()}")
             if status.terminal and block not in self._ended:
-                self._bury(block, status, pending)
+                self._bury(block, job, status, pending)
             if status.terminal:
                 self._admission.unjudged.discard(job)
         if self._tell_refusal() or changed:
@@ -109,16 +111,15 @@ class Blocks:
             return []
         return [f"in the queue: job {', '.join(queued[:3])}{', …' if len(queued) > 3 else ''}"]
 
-    def _bury(self, block: str, status: JobStatus, pending: int) -> None:
+    def _bury(self, block: str, job: str, status: JobStatus, pending: int) -> None:
         """Count a block that ended without having been of use while tasks waited for it."""
         self._ended.add(block)
         self._running.pop(block, None)
-        if parsl_internals.job_of(self._executor, block) is None:
+        if not job:
             self._refused_blocks += 1
             if not self._is_patient:
                 self._admission.refused(_said(status))
         elif pending and block not in self._useful and status.state.name != BlockState.SCALED_IN:
-            job = parsl_internals.job_of(self._executor, block) or ""
             # whom somebody or a time limit has ended says nothing about its node
             was_ended = end_of(self._provider, job) in (BlockState.CANCELLED, BlockState.TIMEOUT)
             is_ill = parsl_internals.never_connected(self._executor, status) and not was_ended
@@ -129,7 +130,7 @@ class Blocks:
         if self._resolved.provider.type != "local":
             self._admission.after_deaths.begin()
         queued = self._record.in_state(BlockState.PENDING)
-        job = parsl_internals.job_of(self._executor, block) or ""
+        job = parsl_internals.job_of(self._executor, block)
         self._nodes.died(block, job, words, blame=blame, queued=queued)
         self._record.write()
 

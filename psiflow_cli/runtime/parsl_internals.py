@@ -129,10 +129,9 @@ def statuses(executor: ParslExecutor) -> dict[str, JobStatus] | None:
     return dict(cast("BlockProviderExecutor", executor).status_facade)
 
 
-def job_of(executor: ParslExecutor, block: str) -> str | None:
-    """The batch system's id of a block; None for a block that was refused, or is not known."""
-    job = cast("BlockProviderExecutor", executor).blocks_to_job_id.get(block)
-    return None if job is None else str(job)
+def job_of(executor: ParslExecutor, block: str) -> str:
+    """The batch system's id of a block; "" for a block that was refused, or is not known."""
+    return str(cast("BlockProviderExecutor", executor).blocks_to_job_id.get(block) or "")
 
 
 def allow_blocks(executor: ParslExecutor, limit: int) -> None:

@@ -31,6 +31,10 @@ class Refused(Exception):
     """A submission that the batch system has refused, in its own words."""
 
 
+SILENCE = "it is not in the queue any more"
+"""What is known of how such a job has ended."""
+
+
 def be_patient(provider: ExecutionProvider | None, admission: Admission, submitted: Callable[[str], None]) -> bool:
     """Let a provider of a batch system take silence for no answer, and refusals for what may pass; False for others.
 
@@ -154,7 +158,8 @@ class _Patient:
             elif live[job]["status"].state.name == "UNKNOWN":
                 live[job]["status"] = status
             if live[job]["status"].terminal:
-                self.ends[job] = live[job]["status"].state.name
+                is_sure = live[job]["status"].message != SILENCE
+                self.ends[job] = live[job]["status"].state.name if is_sure else "UNKNOWN"
                 self.admission.unjudged.add(job)
 
     def _is_listed(self, job: str, answers: list[Answer]) -> bool:
@@ -176,7 +181,7 @@ class _Patient:
             return status
         facts = self.resources[job]
         paths = {key: facts.get(f"job_{key}") for key in ("stdout_path", "stderr_path")}
-        return JobStatus(JobState.COMPLETED, "it is not in the queue any more", **paths)
+        return JobStatus(JobState.COMPLETED, SILENCE, **paths)
 
 
 def retranslate(provider: ExecutionProvider | None, states: Mapping[str, str]) -> None:

@@ -1,0 +1,130 @@
+"""One bad node, or one slow minute of the queue, does not cost the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+from psiflow_cli.runtime import block_record
+from tests.commands.inputs import PSIFLOW, copper
+from tests.slurm.test_faults import check_output, site
+from tests.slurm.test_provider import SLOW, folder, label, run, started, units, wait_for
+
+__all__ = ["folder"]  # a fixture
+
+BROKEN = "test $SLURMD_NODENAME != n1 || { echo no /scratch here >&2; exit 1; }"
+
+
+def status(output):
+    return json.loads(run([PSIFLOW, "status", output, "--json"]).stdout)[0]
+
+
+def stub(monkeypatch, name, text):
+    """A program of SLURM's in front of the real one, which it calls `$real`."""
+    there = Path("stubs")
+    there.mkdir(exist_ok=True)
+    program = there / name
+    program.write_text(f"#!/bin/bash\nreal={shutil.which(name) or '/bin/false'}\n{text}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{there.absolute()}:{os.environ['PATH']}")
+
+
+def test_a_node_that_fails_every_block_is_left_out(slurm, folder):
+    """Its blocks die sooner than anything is finished elsewhere."""
+    Path("in.xyz").write_text(copper(8))
+    site(max_blocks=3, status_every=1, worker_init=[BROKEN])
+    done = run(label("-o", "out.xyz", seconds=6))
+    assert "2 blocks failed on n1: no /scratch here; no further block goes there" in done.stderr
+    check_output("out.xyz", 8)
+    (bad,) = status("out.xyz")["bad_nodes"]
+    assert bad["node"] == "n1"
+    assert bad["last_words"] == "no /scratch here"
+    assert bad["excluded"]
+    assert "node n1 has failed 2 blocks, and is left out" in run([PSIFLOW, "status"]).stdout
+
+
+def test_a_node_that_lacks_a_library_is_left_out(slurm, folder):
+    """What ends a run where it is so on every node."""
+    reference = Path(SLOW).read_text().replace("    results = []", "    on_this_node()\n    results = []")
+    Path("mine.py").write_text(
+        f"{reference}\n\ndef on_this_node():\n    if os.environ['SLURMD_NODENAME'] == 'n1':\n        import not_here\n"
+    )
+    site(max_blocks=3, status_every=1)
+    words = [word if word != SLOW else "./mine.py" for word in label("-o", "out.xyz", seconds=0.5)]
+    run(words)
+    check_output("out.xyz", 24)
+    assert "not_here" in status("out.xyz")["bad_nodes"][0]["last_words"]
+
+
+def test_where_every_node_fails_the_run_ends_and_names_them(slurm, folder):
+    site(max_blocks=2, status_every=1, worker_init=["echo broken >&2; exit 1"])
+    said = run(label("-o", "out.xyz"), code=69).stderr
+    assert "blocks ended without finishing a task (2 on n1" in said
+    assert said.splitlines()[-2].endswith(": broken")
+
+
+def test_a_refused_submission_is_tried_again(slurm, folder, monkeypatch):
+    refusal = "Batch job submission failed: Unable to contact slurm controller (connect failure)"
+    stub(monkeypatch, "sbatch", f'test -e open && exec $real "$@"; echo "sbatch: error: {refusal}" >&2; exit 1')
+    with started(label("-o", "out.xyz", seconds=0.1)) as command:
+        log = Path("out.xyz.run/parsl/refused-submissions.log")
+        wait_for(lambda: log.exists() and log.read_text().count(refusal) > 1, 60, "it is not tried again")
+        assert status("out.xyz")["message"] == f"a job was refused: sbatch: error: {refusal}"
+        Path("open").touch()
+        assert command.wait(100) == 0
+    check_output("out.xyz", 24)
+
+
+def test_refusals_end_the_run_when_patience_is_over(slurm, folder, monkeypatch):
+    words = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
+    stub(monkeypatch, "sbatch", f'echo "{words}" >&2; exit 1')
+    text = Path("slurm.toml").read_text()
+    Path("slurm.toml").write_text(f'{text}\n[run]\nsubmit_patience = "3 s"\n')
+    done = run(label("-o", "out.xyz"), code=69)
+    assert f"no job could be submitted: {words}" in done.stderr
+    assert words in Path(done.stderr.split("hint: log: ")[1].strip()).read_text()
+
+
+def test_a_queue_that_answers_without_rows_ends_no_job(slurm, folder, monkeypatch):
+    """squeue fails half of the time: no further job is submitted, and none is left."""
+    stub(monkeypatch, "squeue", 'test $(( $(date +%s) / 3 % 2 )) = 0 && exec $real "$@"; echo no answer >&2; exit 1')
+    site(max_blocks=2, status_every=1)
+    Path("in.xyz").write_text(copper(8))
+    slurm.run("scontrol", "update", "partitionname=cpu", "state=down")
+    try:
+        with started(label("-o", "out.xyz", seconds=2)) as command:
+            wait_for(lambda: len(slurm.run("squeue", "-h").splitlines()) == 2, 60, "no job was submitted")
+            time.sleep(8)
+            assert len(slurm.run("squeue", "-h").splitlines()) == 2
+            slurm.run("scontrol", "update", "partitionname=cpu", "state=up")
+            assert command.wait(100) == 0
+    finally:
+        slurm.run("scontrol", "update", "partitionname=cpu", "state=up")
+    check_output("out.xyz", 8)
+    assert slurm.run("squeue", "-h") == ""
+
+
+def test_jobs_that_cannot_be_cancelled_stay_on_record(slurm, folder, monkeypatch):
+    """The next command of the run cancels them, and so does `psiflow cancel`."""
+    real = os.environ["PATH"]
+    stub(monkeypatch, "scancel", "echo 'scancel: error: Unable to contact slurm controller' >&2; exit 1")
+    slurm.run("scontrol", "update", "partitionname=cpu", "state=down")
+    try:
+        with started(label("-o", "out.xyz")) as command:
+            wait_for(lambda: Path("out.xyz.run/blocks.json").exists(), 60, "no job was submitted")
+            command.send_signal(signal.SIGTERM)
+            assert command.wait(60) == 75
+        left = block_record.left(Path("out.xyz.run"))
+        assert left
+        assert set(left) == set(slurm.run("squeue", "-h", "-o", "%i").split())
+        assert f"it may have left jobs: {', '.join(left)}" in run([PSIFLOW, "status"]).stdout
+        monkeypatch.setenv("PATH", real)
+        assert json.loads(run([PSIFLOW, "cancel", "out.xyz", "--json"]).stdout)[0]["cancelled"] == left
+        assert not slurm.run("squeue", "-h")
+    finally:
+        slurm.run("scontrol", "update", "partitionname=cpu", "state=up")
+    assert units("out.xyz") == []
