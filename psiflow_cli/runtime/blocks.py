@@ -144,17 +144,18 @@ class Blocks:
             raise no_resources(self._folder, *self._refusal())
         never_again = self._resolved.run.strategy == "none" and self._ended and not self._admission.refusal
         if has_enough or never_again:
-            raise no_resources(self._folder, self._failures() + _because(self._last_words), self._see_logs())
+            raise no_resources(self._folder, self._failures(), self._see_logs())
 
     def _failures(self) -> str:
         count, nodes = self._nodes.deaths, str(self._nodes)
-        return f"{count} block{'s' * (count != 1)} ended without finishing a task" + (f" ({nodes})" if nodes else "")
+        problem = f"{count} block{'s' * (count != 1)} ended without finishing a task{_because(self._last_words)}"
+        return problem + (f" ({nodes})" if nodes else "")
 
     def _refusal(self) -> tuple[str, str]:
         """What to say of a submission that was refused for good."""
         problem = f"no job could be submitted: {self._admission.refusal}"
         if self._nodes.deaths:
-            problem = f"{self._failures()}{_because(self._last_words)}; then {problem}"
+            problem = f"{self._failures()}; then {problem}"
         return problem, f"log: {self._logs / LOG}"
 
     def _is_computing(self, live: list[str]) -> bool:

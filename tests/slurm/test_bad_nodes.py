@@ -60,13 +60,6 @@ def test_a_node_that_lacks_a_library_is_left_out(slurm, folder):
     assert "not_here" in status("out.xyz")["bad_nodes"][0]["last_words"]
 
 
-def test_where_every_node_fails_the_run_ends_and_names_them(slurm, folder):
-    site(max_blocks=2, status_every=1, worker_init=["echo broken >&2; exit 1"])
-    said = run(label("-o", "out.xyz"), code=69).stderr
-    assert "blocks ended without finishing a task (2 on n1" in said
-    assert said.splitlines()[-2].endswith(": broken")
-
-
 def test_a_refused_submission_is_tried_again(slurm, folder, monkeypatch):
     refusal = "Batch job submission failed: Unable to contact slurm controller (connect failure)"
     stub(monkeypatch, "sbatch", f'test -e open && exec $real "$@"; echo "sbatch: error: {refusal}" >&2; exit 1')

@@ -153,7 +153,7 @@ def test_blocks_that_die_at_once_are_not_resubmitted_for_ever(slurm, folder):
         SITE.replace("status_every = 2", 'status_every = 1\nworker_init = ["echo broken >&2; exit 0"]')
     )
     said = run(label("-o", "out.xyz"), code=69).stderr
-    assert "blocks ended without finishing a task: broken" in said
+    assert "blocks ended without finishing a task: broken (2 on n1" in said
 
 
 @pytest.mark.parametrize(
