@@ -156,6 +156,7 @@ class BlocksRecord(TypedDict, total=False):
     type: str  # the provider's
     clusters: str
     jobs: dict[str, BlockRecord]
+    doubtful: list[str]  # names of jobs that may have been submitted, though the batch system did not say so
     nodes: dict[str, NodeRecord]
     refused: str  # why the batch system has taken no job since the last one
     earlier: list[BlocksRecord]  # of commands before, jobs that could not be cancelled yet

@@ -80,6 +80,14 @@ class Cancels(Protocol):
 
 
 @runtime_checkable
+class CancelsByName(Protocol):
+    """A provider whose program that ends jobs takes their names, too."""
+
+    CANCEL_BY_NAME: str
+    """The option, up to the name."""
+
+
+@runtime_checkable
 class Excludes(Protocol):
     """A provider whose batch system can be told to leave nodes out."""
 

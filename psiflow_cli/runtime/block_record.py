@@ -59,9 +59,16 @@ class JobRecord:
         self.jobs: dict[str, BlockRecord] = {}
         self.nodes: dict[str, NodeRecord] = {}
         self.refusal = ""
+        self._doubtful: list[str] = []
 
     def submitted(self, job: str) -> None:
         self.moved(job, BlockState.PENDING)
+        self.write()
+
+    def may_be(self, name: str) -> None:
+        """Note the name of a job that may have been submitted."""
+        with self._lock:
+            self._doubtful.append(name)
         self.write()
 
     def moved(self, job: str, state: BlockState) -> bool:
@@ -86,7 +93,8 @@ class JobRecord:
             "executor": self._resolved.label, "type": provider.type,
             # without it, an id may be that of a job on another cluster
             "clusters": getattr(provider, "clusters", ""),
-            "jobs": self.jobs, "nodes": self.nodes, "refused": self.refusal, "earlier": self._earlier,
+            "jobs": self.jobs, "doubtful": self._doubtful, "nodes": self.nodes,
+            "refused": self.refusal, "earlier": self._earlier,
         }  # fmt: skip
 
     def cancel(self) -> str:
@@ -95,8 +103,10 @@ class JobRecord:
         with self._lock:
             jobs = left_of(record)
         problem = cancel(record, jobs)
-        for job in jobs if not problem else []:
-            self.moved(job, BlockState.CANCELLED)
+        if not problem:
+            self._doubtful = []
+            for job in jobs:
+                self.moved(job, BlockState.CANCELLED)
         if jobs:
             self.write()
         return problem
@@ -180,21 +190,30 @@ def forget(folder: Path, nodes: Mapping[str, NodeRecord]) -> None:
 
 def cancel(blocks: BlocksRecord, jobs: list[str]) -> str:
     """Cancel jobs by the program of their batch system; returns what it says against it."""
-    import subprocess
-
     from psiflow_cli import protocols, registry
 
-    if not jobs:
+    names = blocks.get("doubtful", [])
+    if not jobs and not names:
         return ""
     provider = registry.load("runtime.providers", blocks["type"])
     if not isinstance(provider, protocols.Cancels):
         return f"psiflow cannot cancel what {blocks['type']} runs"
     cluster = [f"--clusters={blocks['clusters']}"] if blocks.get("clusters") else []
-    argv = [provider.CANCEL, *cluster, *jobs]
+    calls = [jobs] if jobs else []
+    if isinstance(provider, protocols.CancelsByName):
+        calls += [[f"{provider.CANCEL_BY_NAME}{name}"] for name in names]
+    problems = [_run([provider.CANCEL, *cluster, *words]) for words in calls]
+    return next((problem for problem in problems if problem), "")
+
+
+def _run(argv: list[str]) -> str:
+    """Run a program that cancels; returns its first complaint that is not about jobs which have ended."""
+    import subprocess
+
     try:
         environment = inherited_variables.for_queue(blocks["type"])
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=environment)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{provider.CANCEL}: {getattr(error, 'strerror', None) or 'no answer within a minute'}"
+        return f"{argv[0]}: {getattr(error, 'strerror', None) or 'no answer within a minute'}"
     complaints = done.stderr.strip().splitlines() if done.returncode else []
     return next((line.strip() for line in complaints if not GONE.search(line)), "")

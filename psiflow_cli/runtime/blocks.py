@@ -54,7 +54,7 @@ class Blocks:
         self._nodes = Nodes(resolved, kind, self._logs, lambda lines: add_to_scripts(provider, lines))
         self._record.nodes = self._nodes.records
         self._most_blocks = getattr(provider, "max_blocks", 1)
-        self._is_patient = be_patient(provider, self._admission, self._record.submitted)
+        self._is_patient = be_patient(provider, self._admission, self._record.submitted, self._record.may_be)
         if self._is_patient and isinstance(kind, protocols.Retranslates):
             retranslate(provider, kind.STATES)
 

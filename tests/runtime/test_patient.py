@@ -60,7 +60,7 @@ def batch(request, tmp_path, monkeypatch):
     kind = registry.load("runtime.providers", request.param)
     provider = kind.build(resolved.provider, resolved)
     provider.script_dir = str(tmp_path)
-    assert _patient.be_patient(provider, Admission(tmp_path, 3, 60), ids.append)
+    assert _patient.be_patient(provider, Admission(tmp_path, 3, 60), ids.append, ids.append)
     if isinstance(kind, protocols.Retranslates):
         _patient.retranslate(provider, kind.STATES)
     queue.answer = (0, SUBMITTED[request.param], "")
@@ -122,6 +122,17 @@ def test_a_refusal_has_the_words_of_the_batch_system_and_is_not_repeated_at_once
     provider.admission.after_refusals.end()
     assert provider.submit("true", 1)
     assert provider.max_blocks == 4
+
+
+def test_a_submission_that_nobody_answered_may_have_arrived(batch):
+    provider, queue, _ = batch
+    names = []
+    provider.doubtful = names.append
+    queue.answer = (1, "", "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation")
+    with pytest.raises(_patient.Refused, match="timed out"):
+        provider.submit("true", 1, "parsl.default.block-1")
+    assert "parsl.default.block-1." in names[0]
+    assert "/" not in names[0]
 
 
 def test_nodes_that_fail_are_left_out_of_the_next_script(batch):

@@ -61,15 +61,19 @@ def test_a_node_that_lacks_a_library_is_left_out(slurm, folder):
 
 
 def test_a_refused_submission_is_tried_again(slurm, folder, monkeypatch):
-    refusal = "Batch job submission failed: Unable to contact slurm controller (connect failure)"
-    stub(monkeypatch, "sbatch", f'test -e open && exec $real "$@"; echo "sbatch: error: {refusal}" >&2; exit 1')
+    """The first is said to have failed, but has arrived: it is cancelled in the end."""
+    refusal = "Batch job submission failed: Socket timed out on send/recv operation"
+    once = "test -e first || { touch first; $real -w n6 --begin=now+1hour $1 >&2; }"
+    stub(monkeypatch, "sbatch", f'test -e open && exec $real "$@"; {once}; echo "sbatch: error: {refusal}" >&2; exit 1')
     with started(label("-o", "out.xyz", seconds=0.1)) as command:
         log = Path("out.xyz.run/parsl/refused-submissions.log")
         wait_for(lambda: log.exists() and log.read_text().count(refusal) > 1, 60, "it is not tried again")
         assert status("out.xyz")["message"] == f"a job was refused: sbatch: error: {refusal}"
+        assert len(slurm.run("squeue", "-h").splitlines()) == 1
         Path("open").touch()
         assert command.wait(100) == 0
     check_output("out.xyz", 24)
+    assert not slurm.run("squeue", "-h")
 
 
 def test_refusals_end_the_run_when_patience_is_over(slurm, folder, monkeypatch):

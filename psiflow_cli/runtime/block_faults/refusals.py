@@ -16,6 +16,7 @@ class Answer(NamedTuple):
     exit_code: int
     out: str
     err: str
+    command: str = ""
 
 
 class Kind(Enum):
@@ -59,6 +60,11 @@ def kind(words: str) -> Kind:
     if _PASSING.search(words):
         return Kind.PASSING
     return Kind.LASTING if _LASTING.search(words) else Kind.UNCLEAR
+
+
+def may_have_arrived(words: str) -> bool:
+    """Whether a submission may have been accepted nevertheless: nobody waited for the answer."""
+    return re.search(r"timed? ?-?out|no answer within", words, re.IGNORECASE) is not None
 
 
 def words(answers: Iterable[Answer], otherwise: str) -> str:

@@ -35,10 +35,16 @@ SILENCE = "it is not in the queue any more"
 """What is known of how such a job has ended."""
 
 
-def be_patient(provider: ExecutionProvider | None, admission: Admission, submitted: Callable[[str], None]) -> bool:
+def be_patient(
+    provider: ExecutionProvider | None,
+    admission: Admission,
+    submitted: Callable[[str], None],
+    doubtful: Callable[[str], None],
+) -> bool:
     """Let a provider of a batch system take silence for no answer, and refusals for what may pass; False for others.
 
-    `submitted` is called with the id of every job, in Parsl's own thread.
+    `submitted` is called with the id of every job, `doubtful` with the name of one that may have been submitted though
+    its batch system did not say so; both in Parsl's own thread.
     """
     from parsl.providers.cluster_provider import ClusterProvider
 
@@ -51,21 +57,20 @@ def be_patient(provider: ExecutionProvider | None, admission: Admission, submitt
         """Behind Parsl's classes, some of which call `execute_wait` past the instance."""
 
         def execute_wait(self, cmd: str, timeout: float | None = None) -> tuple[int, str, str]:
-            answers = self.__dict__.get("answers")
+            answers = self.__dict__.get("answers", [])
             try:
-                answer = Answer(*super().execute_wait(cmd, timeout))  # type: ignore[no-untyped-call, unused-ignore]
+                code, out, err = super().execute_wait(cmd, timeout)  # type: ignore[no-untyped-call, unused-ignore]
             except Exception as error:
-                if answers is not None:
-                    answers.append(Answer(-1, "", f"{cmd.split()[0]}: {' '.join(str(error).split())}"))
+                answers.append(Answer(-1, "", f"{cmd.split()[0]}: {' '.join(str(error).split())}", cmd))
                 raise
-            if answers is not None:
-                answers.append(answer)
-            return answer
+            answers.append(Answer(code, out, err, cmd))
+            return code, out, err
 
     kind = type(provider)
     provider.__class__ = type(kind.__name__, (_Patient, kind, Heard), {})
     patient = cast("_Patient", provider)
     patient.admission, patient.submitted, patient.absences, patient.ends = admission, submitted, {}, {}
+    patient.doubtful = doubtful
     patient.directives, patient.lock = "", threading.RLock()
     patient.worker_init = output.ANNOUNCE + patient.worker_init
     return True
@@ -92,9 +97,21 @@ class _Patient:
     directives: str  # further lines of the next scripts
     lock: threading.RLock  # a submission must not meet a look at the queue
     answers: list[Answer]  # while something listens
-    resources: dict[str, dict[str, Any]]
+    live: dict[str, dict[str, Any]] | None = None
+    looking: int = 0  # the thread that looks at the queue
+    doubtful: Callable[[str], None]
     scheduler_options: str
     worker_init: str
+
+    @property
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """The jobs; to the thread that looks at the queue, those that have not ended, for it asks for all it sees."""
+        is_looking = self.live is not None and threading.get_ident() == self.looking
+        return self.live if is_looking and self.live is not None else cast("Any", self.__dict__["resources"])
+
+    @resources.setter
+    def resources(self, jobs: dict[str, dict[str, Any]]) -> None:
+        self.__dict__["resources"] = jobs
 
     @property
     def max_blocks(self) -> int:
@@ -129,6 +146,8 @@ class _Patient:
                 self.scheduler_options = own
         if not job:
             words = refusals.words(answers, problem)
+            if refusals.may_have_arrived(words) and answers:
+                self.doubtful(answers[-1].command.split("/")[-1])
             self.admission.refused(words)
             raise Refused(words)
         self.admission.accepted()
@@ -141,17 +160,16 @@ class _Patient:
             self._look()
 
     def _look(self) -> None:
-        every = self.resources
-        live = {job: facts for job, facts in every.items() if not facts["status"].terminal}
+        live = {job: facts for job, facts in self.resources.items() if not facts["status"].terminal}
         if not live:
             return
         before = {job: facts["status"] for job, facts in live.items()}
-        self.resources = live
+        self.live, self.looking = live, threading.get_ident()
         try:
             with self._listening() as answers, contextlib.suppress(Exception):  # an answer that Parsl cannot read
                 super()._status()  # type: ignore[misc]
         finally:
-            self.resources = every
+            self.live = None
         for job, status in before.items():
             if answers and not self._is_listed(job, answers):
                 live[job]["status"] = self._unlisted(job, status, answers)

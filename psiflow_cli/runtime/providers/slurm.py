@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 CANCEL = "scancel"  # the program that ends jobs by their ids
+CANCEL_BY_NAME = "--name="
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
