@@ -139,7 +139,9 @@ class Blocks:
         has_enough = self._nodes.unexplained >= self._resolved.run.max_block_failures
         if live:
             self._admission.is_waiting = has_enough and not self._is_computing(live)
-            return
+            # on this host, the next one dies as those before it
+            if not self._admission.is_waiting or self._resolved.provider.type != "local":
+                return
         if self._admission.is_hopeless(self._alone_since):
             raise no_resources(self._folder, *self._refusal())
         never_again = self._resolved.run.strategy == "none" and self._ended and not self._admission.refusal

@@ -35,11 +35,17 @@ class Executor:
         return [{"block_id": block} for block in self.connected]
 
 
-@pytest.fixture
-def watched(tmp_path):
+def watch_of(kind, folder):
     resolved = resolve.executor_of(load.load("local"), "emt", "label", detect.machine())
     executor = Executor()
-    return executor, blocks.Blocks(executor, resolved, tmp_path)
+    resolved = dataclasses.replace(resolved, provider=SimpleNamespace(type=kind))
+    return executor, blocks.Blocks(executor, resolved, folder)
+
+
+@pytest.fixture
+def watched(tmp_path):
+    """A queue that other blocks can come from."""
+    return watch_of("kubernetes", tmp_path)
 
 
 def test_three_cancelled_blocks_in_a_row_are_enough(watched):
@@ -77,7 +83,6 @@ def test_a_block_that_waits_in_the_queue_is_waited_for(watched, monkeypatch, tmp
     watch.look(pending=1)
     later(monkeypatch, watch, seconds=200)
     assert "PENDING" in (tmp_path / block_record.FILE).read_text()
-    assert watch.waits() == [], "a process of this host is in no queue"
     watch._resolved = dataclasses.replace(watch._resolved, provider=SimpleNamespace(type="slurm", clusters=""))
     assert watch.waits() == ["in the queue: job job-0"]
     executor.set("1", JobState.RUNNING)
@@ -109,12 +114,24 @@ def test_blocks_that_die_are_no_end_while_another_computes(watched):
     for number in range(1, 20):
         executor.set(str(number), JobState.MISSING, "no /scratch")
         watch.look(pending=1)
+    assert executor.provider.max_blocks == 0, "a pause lasts"
+    watch._admission.after_deaths.end()
+    watch.look(pending=1)
     assert executor.provider.max_blocks == 4
     executor.connected = []
     watch.look(pending=1)
     assert executor.provider.max_blocks == 0, "the one that is left must show what it is worth first"
     executor.set("0", JobState.FAILED)
     with pytest.raises(NoResources, match="20 blocks ended without finishing a task: no /scratch"):
+        watch.look(pending=1)
+
+
+def test_a_pool_of_this_host_that_dies_again_and_again_is_no_more_waited_for(tmp_path):
+    executor, watch = watch_of("local", tmp_path)
+    for number in range(3):
+        executor.set(str(number), JobState.MISSING, "no python")
+    executor.set("3", JobState.RUNNING)
+    with pytest.raises(NoResources, match="3 blocks ended without finishing a task: no python"):
         watch.look(pending=1)
 
 
