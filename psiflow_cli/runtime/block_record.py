@@ -202,16 +202,16 @@ def cancel(blocks: BlocksRecord, jobs: list[str]) -> str:
     calls = [jobs] if jobs else []
     if isinstance(provider, protocols.CancelsByName):
         calls += [[f"{provider.CANCEL_BY_NAME}{name}"] for name in names]
-    problems = [_run([provider.CANCEL, *cluster, *words]) for words in calls]
+    problems = [_run([provider.CANCEL, *cluster, *words], blocks["type"]) for words in calls]
     return next((problem for problem in problems if problem), "")
 
 
-def _run(argv: list[str]) -> str:
-    """Run a program that cancels; returns its first complaint that is not about jobs which have ended."""
+def _run(argv: list[str], kind: str) -> str:
+    """Run a program that cancels jobs; returns its first complaint, less those about jobs that have ended."""
     import subprocess
 
     try:
-        environment = inherited_variables.for_queue(blocks["type"])
+        environment = inherited_variables.for_queue(kind)
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=environment)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{argv[0]}: {getattr(error, 'strerror', None) or 'no answer within a minute'}"
