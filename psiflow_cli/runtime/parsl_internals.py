@@ -235,11 +235,16 @@ def work_queue_class() -> type[WorkQueueExecutor]:
 
 
 def leave_blocks_alone(executor: WorkQueueExecutor) -> None:
-    """Switch off Parsl's watch over blocks, which HTEX has a parameter for: runtime/blocks.py watches."""
+    """Switch off what Parsl does with blocks by itself.
+
+    That is its watch over them, which HTEX has a parameter for, since runtime/blocks.py watches; and under HTCondor, to
+    put `./` before the worker's command and to send it along, since it is on a shared file system.
+    """
     from parsl.jobs.error_handlers import noop_error_handler
 
-    require(executor, "block_error_handler")
+    require(executor, "block_error_handler", "_patch_providers")
     executor.block_error_handler = noop_error_handler
+    cast("Any", executor)._patch_providers = lambda: None
 
 
 def set_task_start(executor: WorkQueueExecutor, start: str) -> None:

@@ -6,11 +6,14 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from psiflow_cli import registry
 from psiflow_cli.main import main
+from psiflow_cli.runtime import parsl_internals
+from psiflow_cli.runtime.script import PORT
 
 SITE = """
 [providers.batch]
@@ -55,6 +58,11 @@ ROWS = {
         ["RequestCpus = 16", 'requirements = (Arch == "X86_64")', "request_gpus = 1"],
     ),
 }  # fmt: skip
+BATCH = {"cores_per_node", "walltime", "max_blocks"}
+CLOUDS = {
+    "aws": 'image_id = "ami-1"\nkey_name = "k"',
+    "azure": 'vm_reference = { publisher = "D", offer = "d", sku = "s", vm_size = "S", admin_username = "u" }',
+}
 NO_SCRIPT = {"local", "kubernetes", "aws", "googlecloud", "azure"}
 
 
@@ -80,6 +88,31 @@ def test_the_script_says_what_the_site_says(tmp_path, monkeypatch, kind):
         assert option in said[-1], "on qsub's command line"
     assert str(tmp_path) not in done.output
     assert not list(tmp_path.rglob("*.sh"))
+
+
+@pytest.mark.parametrize("kind", registry.names("runtime.providers"))
+@pytest.mark.parametrize("executor", registry.names("runtime.executors"))
+def test_every_executor_on_every_provider_has_a_script_or_says_why_not(tmp_path, monkeypatch, executor, kind):
+    monkeypatch.chdir(tmp_path)
+    if executor == "workqueue" and (reason := parsl_internals.why_no_work_queue()):
+        pytest.skip(reason)
+    site = SITE.format(kind=kind, keys=CLOUDS.get(kind, "")).replace(
+        'provider = "b', f'type = "{executor}"\nprovider = "b'
+    )
+    known = {field.name for field in msgspec.structs.fields(registry.load("runtime.providers", kind).Provider)}
+    lines = [line for line in site.splitlines() if line.split(" = ")[0] not in BATCH - known]
+    Path("mine.toml").write_text("\n".join(lines))
+    done = show("mine.toml", "--script", "default")
+    if executor == "threads" or kind in NO_SCRIPT:
+        assert done.exit_code in (2, 78), done.output
+        assert len(done.output.splitlines()) == 2, done.output
+        return
+    assert done.exit_code == 0, done.output
+    start = {"htex": "process_worker_pool", "workqueue": "work_queue_worker"}[executor]
+    (words,) = {line for line in done.output.splitlines() if f"/{start}" in line}
+    assert f"{PORT}" in words
+    assert "/usr/bin/env" in words.split(), "by its absolute path"
+    assert not re.search(r"^[0-9a-f]{64}$", done.output, re.MULTILINE), "no password"
 
 
 def test_the_worker_pool_fits_the_node_and_drains_in_time(tmp_path, monkeypatch):

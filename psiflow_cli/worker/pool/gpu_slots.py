@@ -57,7 +57,7 @@ def _visible(expected: list[str], environment: Mapping[str, str]) -> tuple[str, 
     if not variables or variables[0] not in environment:
         return (ROCR if os.path.exists("/dev/kfd") else CUDA), expected
     ids = names_in(environment[variables[0]])
-    if variables[0] != ROCR and ROCR in environment:
+    if amd and variables[0] != ROCR and ROCR in environment:
         # HIP counts among the GPUs that ROCR leaves; a scheduler that names the same ones in both means those of ROCR
         outer = names_in(environment[ROCR])
         if any(not name.isdigit() or int(name) >= len(outer) for name in ids):
