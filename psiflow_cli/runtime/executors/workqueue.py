@@ -54,9 +54,9 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
         "worker_executable": shlex.join(worker),
         "scaling_cores_per_worker": resolved.workers_per_node * resolved.cores,
     }  # fmt: skip
-    more = {"full_debug": False, **parameters(resolved, kind, ours, _INSTEAD)}
-    more["worker_options"] = f"{shlex.join(_options(resolved))} {more.get('worker_options', '')}".rstrip()
-    executor = kind(**ours, **more)
+    given = {"full_debug": False, **parameters(resolved, kind, ours, _INSTEAD)}
+    given["worker_options"] = f"{shlex.join(_options(resolved))} {given.get('worker_options', '')}".rstrip()
+    executor = kind(**ours, **given)
     parsl_internals.leave_blocks_alone(executor)
     inside = container.words(resolved, folder, folder.resolve())
     task = [htex.host_python(resolved), task_slot.__file__, str(resolved.cores), *inside, resolved.python]

@@ -102,7 +102,12 @@ def _tried(trial: _Trial) -> list[str]:
         with holder as folder, Session(executor, Path(folder), tick=_patience(executor.label, Path(folder))) as session:
             session.submit(
                 Task(
-                    "psiflow_cli.worker.process.probe:probe", {"context": executor.context, "families": trial.families}
+                    "psiflow_cli.worker.process.probe:probe",
+                    {
+                        "context": executor.context,
+                        "families": trial.families,
+                        "slots": executor.workers_per_node if executor.gpus else 0,
+                    },
                 )
             )
             _, outcome = session.next()
