@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +62,8 @@ def known_parsl() -> Iterator[None]:
 
 def _is_about_parsl(error: ImportError | AttributeError | TypeError) -> bool:
     if isinstance(error, TypeError):
-        return "argument" in str(error)  # psiflow's own calls are checked by their types
+        # psiflow's calls of its own functions are checked by their types
+        return re.search(r"(keyword|positional) argument", str(error)) is not None
     if isinstance(error, ImportError):
         origin = error.name or ""
     else:
@@ -274,7 +276,7 @@ def block_command(executor: ParslExecutor, folder: Path, port: int) -> str:
     if hasattr(stopped, "project_password_file"):  # Work Queue
         stopped._chosen_port = port
     else:
-        require(stopped, "worker_port", "cert_dir")
+        require(stopped, "cert_dir")
         stopped.worker_port = port
         stopped.cert_dir = str(folder / "certificates")
         stopped.logconf_path = None

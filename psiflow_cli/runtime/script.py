@@ -21,6 +21,11 @@ def script(resolved: ResolvedExecutor) -> str:
 
     Raises UsageError for a provider that has no script.
     """
+    with parsl_internals.known_parsl():
+        return _script(resolved)
+
+
+def _script(resolved: ResolvedExecutor) -> str:
     from parsl.providers.cluster_provider import ClusterProvider
 
     kind, runs = resolved.provider.type, resolved.table.type

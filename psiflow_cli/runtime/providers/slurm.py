@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -62,6 +63,18 @@ def _gpus_in(gres: str) -> int:
     return sum(int(words[-1]) if words[-1].isdigit() else 1 for words in asked)
 
 
+def _asked_for(provider: Provider) -> Iterator[str]:
+    """Lines for what Parsl asks for in whole GB and without a type, or not in all of its versions."""
+    if provider.memory_per_node:
+        memory = megabytes(provider.memory_per_node)
+        yield f"--mem={memory}M" if memory % 1024 else f"--mem={memory // 1024}g"
+    if provider.gpus_per_node and not _gpus_in(provider.gres):
+        of_type = f"{provider.gpu_type}:" if provider.gpu_type else ""
+        yield f"--gpus-per-node={of_type}{provider.gpus_per_node}"
+    if provider.gres:
+        yield f"--gres={provider.gres}"
+
+
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's SlurmProvider, which looks at the queue as often as the site wants."""
     from parsl.providers import SlurmProvider
@@ -71,18 +84,11 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
         def status_polling_interval(self) -> int:
             return provider.status_every
 
-    memory = megabytes(provider.memory_per_node) if provider.memory_per_node else 0
-    lines = list(provider.sbatch)
-    if memory % 1024:  # Parsl has whole GB only
-        lines.append(f"--mem={memory}M")
-    gpus = 0 if _gpus_in(provider.gres) else provider.gpus_per_node
-    if gpus and provider.gpu_type:  # and numbers of GPUs only
-        lines.append(f"--gpus-per-node={provider.gpu_type}:{gpus}")
+    lines = [*provider.sbatch, *_asked_for(provider)]
     return Slurm(
         partition=provider.partition or None, account=provider.account or None, qos=provider.qos or None,
         constraint=provider.constraint or None, clusters=provider.clusters or None,
-        cores_per_node=provider.cores_per_node, mem_per_node=None if memory % 1024 else memory // 1024 or None,
-        gpus_per_node=None if provider.gpu_type else gpus or None, gres=provider.gres or None,
+        cores_per_node=provider.cores_per_node,
         scheduler_options="".join(f"#SBATCH {line}\n" for line in lines),
         exclusive=provider.exclusive, launcher=launcher_of(provider, resolved, "srun"),
         **provider.blocks,

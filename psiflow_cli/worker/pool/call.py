@@ -25,10 +25,15 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Context, Outcome
 
 _loading = threading.RLock()
+_NOTHING: Mapping[str, object] = {}
+"""What a task asks of an executor by default; Parsl before 2026 takes the default value, and no None."""
 
 
 def call(
-    target: str, payload: Mapping[str, object], hang_log: str = "", parsl_resource_specification: object = None
+    target: str,
+    payload: Mapping[str, object],
+    hang_log: str = "",
+    parsl_resource_specification: Mapping[str, object] = _NOTHING,
 ) -> Outcome:
     """Call `module:function` (or `/path/file.py:function`) with the payload's items as keyword arguments.
 

@@ -6,15 +6,14 @@
 #SBATCH --nodes=1
 #SBATCH --time=720
 #SBATCH --ntasks-per-node=1
+#SBATCH --mem=230g
+#SBATCH --gpus-per-node=4
 
 #SBATCH --partition=gpu_rome_a100_rhel9
 #SBATCH --clusters=dodrio
-#SBATCH --gpus-per-node=4
-#SBATCH --mem=230g
 #SBATCH --cpus-per-task=48
 
 
-export PARSL_MEMORY_GB=230
 export PARSL_CORES=48
 
 

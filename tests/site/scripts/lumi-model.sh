@@ -6,14 +6,13 @@
 #SBATCH --nodes=1
 #SBATCH --time=720
 #SBATCH --ntasks-per-node=1
+#SBATCH --mem=60g
+#SBATCH --gpus-per-node=1
 
 #SBATCH --partition=small-g
-#SBATCH --gpus-per-node=1
-#SBATCH --mem=60g
 #SBATCH --cpus-per-task=7
 
 
-export PARSL_MEMORY_GB=60
 export PARSL_CORES=7
 
 

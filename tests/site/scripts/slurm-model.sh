@@ -6,9 +6,9 @@
 #SBATCH --nodes=1
 #SBATCH --time=720
 #SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=1
 
 #SBATCH --partition=gpu
-#SBATCH --gpus-per-node=1
 #SBATCH --cpus-per-task=16
 
 

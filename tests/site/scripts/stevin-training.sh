@@ -6,14 +6,13 @@
 #SBATCH --nodes=1
 #SBATCH --time=720
 #SBATCH --ntasks-per-node=1
+#SBATCH --mem=480g
+#SBATCH --gpus-per-node=4
 
 #SBATCH --clusters=accelgor
-#SBATCH --gpus-per-node=4
-#SBATCH --mem=480g
 #SBATCH --cpus-per-task=48
 
 
-export PARSL_MEMORY_GB=480
 export PARSL_CORES=48
 
 
