@@ -40,8 +40,6 @@ def _converted(place: str, value: object, hint: object, names: list[str], owned:
         raise BadConfig(f"{place}: parsl {VERSION} has no such parameter", nearest(name, names))
     try:
         return msgspec.convert(value, hint, strict=True)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, TypeError) as error:  # some take an object of Python, which TOML cannot hold
         what = str(error).replace("`", "")
         raise BadConfig(f"{place}: {what[0].lower()}{what[1:]}", "see Parsl's own documentation") from None
-    except TypeError:  # an object of Python, such as a way to stage files
-        raise BadConfig(f"{place}: takes an object of Python, which TOML cannot hold", "leave it out") from None
