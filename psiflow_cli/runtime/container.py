@@ -35,5 +35,6 @@ def words(resolved: ResolvedExecutor, *folders: Path) -> list[str]:
     gpu = environment.gpu_flag or ("--nv" if resolved.context["gpus"] else "")
     return [
         environment.container_command, "exec", *([gpu] if gpu else []),
-        *(word for bind in binds for word in ("--bind", bind)), "--env", f"PYTHONPATH={INSIDE}", image,
+        *(word for bind in binds for word in ("--bind", bind)), "--env", f"PYTHONPATH={INSIDE}",
+        *map(os.path.expandvars, environment.container_options), image,
     ]  # fmt: skip

@@ -6,10 +6,13 @@ providers have `providers/_parsl_internals.py`, and the workers' side is in `wor
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from psiflow_cli.errors import BadConfig
@@ -41,6 +44,32 @@ def require(owner: object, *names: str) -> None:
             what = getattr(owner, "__name__", type(owner).__name__)
             problem = f"parsl {VERSION}: {what} has no {name}; see runtime/parsl_internals.py"
             raise BadConfig(problem, f"pip install parsl=={SEEN_IN}")
+
+
+@contextlib.contextmanager
+def known_parsl() -> Iterator[None]:
+    """Turn what an unknown Parsl answers, that it lacks a module, a name or a parameter, into BadConfig."""
+    from parsl.version import VERSION
+
+    try:
+        yield
+    except (ImportError, AttributeError, TypeError) as error:
+        if not _is_about_parsl(error):
+            raise
+        problem = f"parsl {VERSION} is not one that psiflow knows: {error}"
+        raise BadConfig(problem, f"pip install parsl=={SEEN_IN}") from error
+
+
+def _is_about_parsl(error: ImportError | AttributeError | TypeError) -> bool:
+    if isinstance(error, TypeError):
+        # psiflow's calls of its own functions are checked by their types
+        return re.search(r"(keyword|positional) argument", str(error)) is not None
+    if isinstance(error, ImportError):
+        origin = error.name or ""
+    else:
+        owner = error.obj if isinstance(error.obj, type | ModuleType) else type(error.obj)
+        origin = owner.__module__ if isinstance(owner, type) else owner.__name__
+    return origin.partition(".")[0] == "parsl"
 
 
 # HTEX: launch commands and the interchange
@@ -217,11 +246,16 @@ def work_queue_class() -> type[WorkQueueExecutor]:
 
 
 def leave_blocks_alone(executor: WorkQueueExecutor) -> None:
-    """Switch off Parsl's watch over blocks, which HTEX has a parameter for: runtime/blocks.py watches."""
+    """Switch off what Parsl does with blocks by itself.
+
+    That is its watch over them, which HTEX has a parameter for, since runtime/blocks.py watches; and under HTCondor, to
+    put `./` before the worker's command and to send it along, since it is on a shared file system.
+    """
     from parsl.jobs.error_handlers import noop_error_handler
 
-    require(executor, "block_error_handler")
+    require(executor, "block_error_handler", "_patch_providers")
     executor.block_error_handler = noop_error_handler
+    cast("Any", executor)._patch_providers = lambda: None
 
 
 def set_task_start(executor: WorkQueueExecutor, start: str) -> None:
@@ -244,12 +278,16 @@ def stop_threads(executor: ThreadPoolExecutor) -> None:
 
 
 def block_command(executor: ParslExecutor, folder: Path, port: int) -> str:
-    """What a block of HTEX starts; what Parsl fills in when it starts is filled in here."""
+    """What a block of HTEX or Work Queue starts; what Parsl fills in when it starts is filled in here."""
     stopped: Any = executor
-    require(stopped, "run_dir", "worker_port", "cert_dir", "initialize_scaling", "_get_launch_command")
+    require(stopped, "run_dir", "initialize_scaling", "_get_launch_command")
     stopped.run_dir = str(folder)
-    stopped.worker_port = port
-    stopped.cert_dir = str(folder / "certificates")
-    stopped.logconf_path = None
+    if hasattr(stopped, "project_password_file"):  # Work Queue
+        stopped._chosen_port = port
+    else:
+        require(stopped, "cert_dir")
+        stopped.worker_port = port
+        stopped.cert_dir = str(folder / "certificates")
+        stopped.logconf_path = None
     stopped.initialize_scaling()
     return str(stopped._get_launch_command("0"))

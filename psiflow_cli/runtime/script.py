@@ -21,18 +21,26 @@ def script(resolved: ResolvedExecutor) -> str:
 
     Raises UsageError for a provider that has no script.
     """
+    with parsl_internals.known_parsl():
+        return _script(resolved)
+
+
+def _script(resolved: ResolvedExecutor) -> str:
     from parsl.providers.cluster_provider import ClusterProvider
 
-    kind = resolved.provider.type
+    kind, runs = resolved.provider.type, resolved.table.type
+    if runs == "threads":
+        raise UsageError(f"the executor {resolved.label} submits no script", "threads run in psiflow itself")
     provider = registry.load("runtime.providers", kind).build(resolved.provider, resolved)
     if not isinstance(provider, ClusterProvider):
         raise UsageError(f"the provider {kind} submits no script", "only batch systems have one")
     with TemporaryDirectory(prefix="psiflow-") as name:
         folder = Path(name)
-        executor = registry.load("runtime.executors", resolved.table.type).build(resolved, provider, folder)
+        executor = registry.load("runtime.executors", runs).build(resolved, provider, folder)
         start = parsl_internals.block_command(executor, folder, PORT)
+        ours = set(folder.iterdir())  # facts, and the password of Work Queue
         submission = write_scripts(provider, start, f"parsl.{resolved.label}.block-0", folder, _ANSWER)
-        texts = [path.read_text() for path in sorted(folder.iterdir()) if path.is_file() and path.suffix != ".json"]
+        texts = [path.read_text() for path in sorted({*folder.iterdir()} - ours) if path.is_file()]
         # HTCondor has a description and a script; the description says which script, so it comes first
         texts.sort(key=lambda text: text.startswith("#!"))
         return "\n".join([*texts, f"# submitted with: {submission}"]).replace(name, "RUN.run/parsl")

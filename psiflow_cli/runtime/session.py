@@ -93,6 +93,10 @@ class Session:
         return self
 
     def _start(self) -> None:
+        with parsl_internals.known_parsl():
+            self._start_executor()
+
+    def _start_executor(self) -> None:
         import parsl
 
         folder = self._stack.enter_context(shell_safe(self._folder / "parsl"))

@@ -18,6 +18,8 @@ _Table = TypeVar("_Table", bound=schema.Table)
 _KINDS: dict[str, type[schema.Table]] = {
     "environments": schema.Environment, "resources": schema.Resources, "executors": schema.Executor,
 }  # fmt: skip
+_NO_ENVIRONMENT = ("-e", "--cleanenv", "-C", "--containall")
+"""Options of Apptainer; workers learn of their GPUs, threads and scratch folder from the environment."""
 _WORDS = {"object": "table", "array": "list", "str": "text", "int": "whole number", "float": "number"}
 
 
@@ -78,7 +80,7 @@ def _explain(place: str, text: str, table: type[schema.Table]) -> BadConfig:
         return BadConfig(f"{place} {missing[1]}: required, but missing", "site.d/local.toml is a whole example")
     allowed = _literals(get_type_hints(table, include_extras=True).get(key))
     hint = nearest(what.split("'")[1], allowed) if allowed and "'" in what else "see psiflow-site(5)"
-    if key == "walltime":
+    if key in ("walltime", "min_runtime", "idle_time"):
         hint = 'durations are quoted strings, as in "12:00:00"'
     what = re.sub(r"`([^`]+)`", lambda m: " or ".join(_WORDS.get(w, w) for w in m[1].split(" | ")), what)
     what = what.replace("Invalid enum value", "unknown value").replace("number >= ", "number of at least ")
@@ -130,6 +132,10 @@ def _check_containers(path: Path, site: schema.Site) -> None:
                 problem = f"{path}: [environments.{name}] {key}: cannot reach into a container"
                 hint = "the image holds all that is launched; what apptainer itself needs goes into worker_init"
                 raise BadConfig(problem, hint)
+        for word in environment.container_options:
+            if word in _NO_ENVIRONMENT:
+                problem = f"{path}: [environments.{name}] container_options: {word} hides the environment from workers"
+                raise BadConfig(problem, 'they need it; files are hidden by "--contain" and "--no-mount"')
 
 
 def _check_amounts(path: Path, site: schema.Site) -> None:
@@ -140,7 +146,7 @@ def _check_amounts(path: Path, site: schema.Site) -> None:
         except ValueError as error:
             raise BadConfig(f"{path}: [run] {key}: {error}", 'as in "2 min"') from None
     clock, size = (duration.parse, 'as in "12:00:00" or "90 min"'), (megabytes, 'as in "4 GB" or "500 MB"')
-    readers = {"walltime": clock, "idle_time": clock, "memory": size, "memory_per_node": size}
+    readers = {"walltime": clock, "idle_time": clock, "min_runtime": clock, "memory": size, "memory_per_node": size}
     for kind in ("providers", "resources", "executors"):
         for name, table in getattr(site, kind).items():
             for key, (read, example) in readers.items():

@@ -115,21 +115,39 @@ def _memory_limits() -> list[int]:
 
 
 def _gpus() -> tuple[str, ...]:
-    """Identifiers of the GPUs that CUDA would show this process."""
+    """Identifiers of the GPUs that CUDA, or AMD's HIP, would show this process."""
     if beside_its_job():
         asked = re.search(r"(\d+)$", os.environ.get("SLURM_GPUS_PER_NODE", ""))
         return tuple(map(str, range(int(asked[1])))) if asked else ()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    amd = os.path.exists("/dev/kfd")
+    # the innermost first: HIP numbers what ROCR leaves
+    names = (
+        ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES") if amd else ("CUDA_VISIBLE_DEVICES",)
+    )
+    visible = next((os.environ[name] for name in names if name in os.environ), None)
     if visible is not None:
         named = (g.strip() for g in visible.split(","))
         return tuple(itertools.takewhile(lambda g: g not in ("", "-1", "NoDevFiles"), named))  # as CUDA reads it
+    if amd:
+        nodes = Path("/sys/class/kfd/kfd/topology/nodes").glob("*/properties")  # CPUs, too, which have no SIMD units
+        return tuple(str(n) for n in range(sum(bool(re.search(r"simd_count [1-9]", _read(str(f)))) for f in nodes)))
     if not Path("/proc/driver/nvidia/gpus").is_dir():
         return ()
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    return tuple(re.findall(r"^GPU (\d+):", listed, re.MULTILINE))
+    return _listed(listed)
+
+
+def _listed(listed: str) -> tuple[str, ...]:
+    """The GPUs of `nvidia-smi -L` by number; by name where one is divided, and has MIG instances in its place."""
+    whole = re.findall(r"^GPU (\d+):.*?(?:\(UUID: (.+?)\))?$", listed, re.MULTILINE)
+    parts = re.split(r"(?m)^GPU \d+:", listed)[1:]
+    instances = [re.findall(r"^\s+MIG .*\(UUID: (.+?)\)", part, re.MULTILINE) for part in parts]
+    if not any(instances):
+        return tuple(number for number, _ in whole)
+    return tuple(name for (_, uuid), mig in zip(whole, instances, strict=True) for name in mig or [uuid])
 
 
 def megabytes(text: str) -> int:

@@ -99,6 +99,10 @@ def _code() -> str:
     return hashlib.sha256("\n".join([__version__, *files]).encode()).hexdigest()[:16]
 
 
+class NotInstalled(BadConfig):
+    """A model family or a reference that no environment has, on a machine that may do without it."""
+
+
 def folder() -> Path:
     """Where environments are by name, or a link to where they are."""
     data = os.environ.get("XDG_DATA_HOME", "")
@@ -160,7 +164,7 @@ def python_for(family: str, executor: str) -> str:
     words = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
     what = f"{words} {'is' if len(missing) == 1 else 'are'} not installed in {sys.prefix}"
     if executor == "threads":
-        raise BadConfig(f"{what}, where threads run", 'type = "htex" runs in an environment of its own')
+        raise NotInstalled(f"{what}, where threads run", 'type = "htex" runs in an environment of its own')
     command, own = running(), find(family)
     candidates = ([own] if own else []) + available()
     having = [each for each in candidates if set(needs) <= set(each.facts.get("modules", ()))]
@@ -168,8 +172,10 @@ def python_for(family: str, executor: str) -> str:
         if not candidate.unfit(command):
             return str(candidate.python)
     stale = own if own and own.unfit(command) else next(iter(having), None)
-    why = f"; the environment {stale.name}: {stale.unfit(command)}" if stale else ""
-    raise BadConfig(what + why, _again(stale) if stale and stale.facts else _hint(family, missing))
+    if stale is None:
+        raise NotInstalled(what, _hint(family, missing))
+    why = f"; the environment {stale.name}: {stale.unfit(command)}"
+    raise BadConfig(what + why, _again(stale) if stale.facts else _hint(family, missing))
 
 
 def _has(module: str) -> bool:

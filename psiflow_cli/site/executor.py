@@ -30,6 +30,7 @@ class ResolvedExecutor:
     gpus: tuple[str, ...]
     cores: int
     context: Context
+    min_runtime: float | None = None  # time (s) that must be left in a block for a task to start there
     run: schema.Run = field(default_factory=schema.Run)
     on_oom: ResolvedExecutor | None = None  # where a task that took too much memory goes
 

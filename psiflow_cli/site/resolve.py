@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SHARE_MB = 4096
 """The memory that a task among others has at least where a site does not say; a small training takes 1 GB."""
+_BLOCK_MARGIN_S = 300.0
+"""What a block takes to start its workers and to end them in order, or a tenth of its time if that is less."""
 
 
 def executor_of(site: schema.Site, family: str, operation: str, machine: Machine, tasks: int = 1) -> ResolvedExecutor:
@@ -55,7 +57,10 @@ def of_executor(site: schema.Site, label: str, machine: Machine, tasks: int = 1)
     """An executor on a machine; `tasks` are how many may run at once and share the cores where one has `all`."""
     executor = site.executors[label]
     provider = site.providers[executor.provider]
-    node = provider.share(machine)
+    try:
+        node = provider.share(machine)
+    except BadConfig as error:
+        raise BadConfig(f"[providers.{executor.provider}] {error.message}", error.hint) from None
     environment = site.environments.get(executor.environment, schema.Environment())
     context = _context(site, executor, environment, node)
     _check(site, executor, context, node)
@@ -65,7 +70,7 @@ def of_executor(site: schema.Site, label: str, machine: Machine, tasks: int = 1)
     least = context["ranks"] * (site.resources[executor.resources].threads or 1)
     fits = [min(node.cores // least, math.ceil(tasks / blocks)) if shared else node.cores // context["cores"]]
     if gpus:
-        fits.append(len(node.gpus) // gpus)
+        fits.append(len(node.gpus) // gpus * executor.tasks_per_gpu)
     if memory or shared:
         fits.append(node.memory_mb // (memory or _SHARE_MB))
     if executor.tasks_per_node:
@@ -77,7 +82,22 @@ def of_executor(site: schema.Site, label: str, machine: Machine, tasks: int = 1)
         label=label, table=executor, provider=provider, python=_python(environment, executor.environment),
         environment=environment, workers_per_node=at_once, nodes=node.nodes,
         gpus=node.gpus if gpus else (), cores=context["cores"], run=site.run, context=context,
+        min_runtime=_min_runtime(site.resources[executor.resources]),
     )  # fmt: skip
+
+
+def _min_runtime(resources: schema.Resources) -> float | None:
+    """The time (s) that must be left in a block for a task to start: by default, all that a task may take."""
+    text = resources.min_runtime or resources.walltime
+    return float(duration.parse(text)) if text else None
+
+
+def _walltime(resources: schema.Resources, provider: schema.Provider) -> float | None:
+    """How long a task may take (s): what is said, or just less than a block has, since it cannot get more."""
+    if resources.walltime:
+        return float(duration.parse(resources.walltime))
+    block = provider.block_walltime
+    return block - min(_BLOCK_MARGIN_S, block / 10) if block else None
 
 
 def _share(context: Context, resources: schema.Resources, node: Machine, tasks: int) -> Context:
@@ -98,7 +118,7 @@ def _context(site: schema.Site, executor: schema.Executor, environment: schema.E
         "threads": resources.threads or max(1, cores // resources.ranks),
         "gpus": resources.gpus if resources.gpus is not None else int(device == "cuda"),
         "memory": megabytes(resources.memory) if resources.memory else None,
-        "walltime": float(duration.parse(resources.walltime)) if resources.walltime else None,
+        "walltime": _walltime(resources, site.providers[executor.provider]),
         "launch": resources.launch, "executable": resources.executable, "env": dict(resources.env),
         "scratch": resources.scratch, "logs": "", "keep_scratch": site.run.keep_scratch, "cpus": None,
         "modules": list(environment.modules), "source": list(environment.source),
@@ -115,15 +135,20 @@ def _check(site: schema.Site, executor: schema.Executor, context: Context, node:
         problem = f"{table} cores: {cores} asked for, but {has} {node.cores}"
         raise BadConfig(problem, "ask for fewer cores, or run inside a larger allocation")
     if gpus > len(node.gpus):
-        problem = f"{table} gpus: {gpus} asked for, but {len(node.gpus)} visible"
-        raise BadConfig(problem, 'device = "cpu" runs without one')
+        visible = f"{len(node.gpus)} visible" if provider.type == "local" else f"{has} {len(node.gpus)}"
+        hint = "" if provider.type == "local" else f"; [providers.{executor.provider}] says how many GPUs a node has"
+        raise BadConfig(f"{table} gpus: {gpus} asked for, but {visible}", f'device = "cpu" runs without one{hint}')
     if memory and memory > node.memory_mb:
         problem = f"{table} memory: {resources.memory} asked for, but {has} {node.memory_mb} MB"
         raise BadConfig(problem, "ask for less memory, or run inside a larger allocation")
-    if walltime and provider.block_walltime and walltime >= provider.block_walltime:
-        block = f"a block of [providers.{executor.provider}]"
-        problem = f"{table} walltime: a task of {resources.walltime} does not fit into {block}"
-        raise BadConfig(problem, "give the block more time, or the task less")
+    block = provider.block_walltime
+    for key in ("walltime", "min_runtime"):
+        if block and (text := getattr(resources, key)) and duration.parse(text) >= block:
+            problem = f"{table} {key}: {text} does not fit into a block of [providers.{executor.provider}]"
+            raise BadConfig(problem, "give the block more time, or the task less")
+    if resources.min_runtime and resources.walltime and (_min_runtime(resources) or 0) > (walltime or 0):
+        problem = f"{table} min_runtime: {resources.min_runtime} is more than walltime, {resources.walltime}"
+        raise BadConfig(problem, "a task is ended after its walltime: it needs no more to start")
 
 
 def _python(environment: schema.Environment, name: str) -> str:

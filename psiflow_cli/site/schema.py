@@ -18,6 +18,7 @@ VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Count = Annotated[int, Meta(ge=1)]
 Amount = Annotated[int, Meta(ge=0)]
 Bind = Annotated[str, Meta(pattern=r"^[^,\n\r]+$")]  # one folder: a comma would begin another
+Variable = Annotated[str, Meta(pattern=r"^[^\n\r\0]+$")]  # one word of a command, which no shell reads
 Default = str | int | float | bool | list[str | int | float] | dict[str, Any]  # a table for options such as --set
 OPERATIONS = ("label", "train", "evaluate")
 """What a reference or a model family is used for: the keys of `[use]` below its name."""
@@ -43,6 +44,10 @@ class Provider(Table, frozen=True, kw_only=True):
         return None
 
 
+Launcher = Literal["auto", "single_node", "srun", "mpiexec", "mpirun", "aprun", "jsrun"]
+"""Parsl's, for starting a worker pool on each node of a block."""
+
+
 class Blocks(TypedDict):
     """How Parsl asks a batch system for blocks."""
 
@@ -50,12 +55,20 @@ class Blocks(TypedDict):
     init_blocks: int
     min_blocks: int
     max_blocks: int
+    parallelism: float
     walltime: str  # HH:MM:SS
     worker_init: str
     cmd_timeout: int  # s
 
 
-class BatchProvider(Provider, frozen=True, kw_only=True):
+class LaunchedProvider(Provider, frozen=True, kw_only=True):
+    """One whose blocks may have several nodes, with a worker pool to start on each."""
+
+    launcher: Launcher = "auto"  # for one node none, for several what the batch system has
+    launcher_options: Line = ""  # more options of that launcher
+
+
+class BatchProvider(LaunchedProvider, frozen=True, kw_only=True):
     """What batch systems have in common."""
 
     cores_per_node: Count
@@ -65,6 +78,8 @@ class BatchProvider(Provider, frozen=True, kw_only=True):
     init_blocks: Amount = 1
     min_blocks: Amount = 0
     max_blocks: Count = 1
+    parallelism: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    """Blocks as a part of those that all waiting tasks would fill at once; 0: no more than `min_blocks`."""
     walltime: str = "1:00:00"  # of one block
     command_timeout: Count = 60  # how many seconds the batch system's commands may take
     keep_variables: list[VariableName] = field(default_factory=list)
@@ -85,7 +100,8 @@ class BatchProvider(Provider, frozen=True, kw_only=True):
         minutes, seconds = divmod(int(self.block_walltime or 0), 60)
         return {
             "nodes_per_block": self.nodes, "init_blocks": self.init_blocks, "min_blocks": self.min_blocks,
-            "max_blocks": self.max_blocks, "walltime": f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}",
+            "max_blocks": self.max_blocks, "parallelism": float(self.parallelism),
+            "walltime": f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}",
             "worker_init": "\n".join(self.worker_init), "cmd_timeout": self.command_timeout,
         }  # fmt: skip
 
@@ -107,6 +123,8 @@ class Environment(Table, frozen=True, kw_only=True):
     """How GPUs get into the container; empty: `--nv` if the device is one."""
     binds: list[Bind] = field(default_factory=list)
     """More folders that the container sees, as `SOURCE[:TARGET[:ro]]`; the run directory is always there."""
+    container_options: list[Variable] = field(default_factory=list)
+    """More options of `apptainer exec`, a word each, such as `["--no-mount", "home"]`."""
 
 
 class Resources(Table, frozen=True, kw_only=True):
@@ -117,7 +135,8 @@ class Resources(Table, frozen=True, kw_only=True):
     threads: Count | None = None  # threads per rank (`OMP_NUM_THREADS`); None: cores / ranks
     gpus: Amount | None = None  # None: one if the device is a GPU, else none
     memory: str = ""
-    walltime: str = ""
+    walltime: str = ""  # empty: what a block has, less some minutes
+    min_runtime: str = ""  # the least time left in a block for a task to start; empty: as `walltime` says
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     dtype: Literal["", "float32", "float64"] = ""  # empty: the model's own
     launch: str = ""  # template of the launch command, such as `mpirun -np {ranks} -bind-to core`
@@ -134,6 +153,7 @@ class Executor(Table, frozen=True, kw_only=True):
     environment: str = ""
     resources: str
     tasks_per_node: Count | None = None  # None: as many as the node's cores, memory and GPUs allow
+    tasks_per_gpu: Count = 1  # tasks that share a GPU, or the GPUs of a task
     address: str = ""
     """Of the host that psiflow runs on, as workers reach it; empty: all of its addresses are tried."""
     idle_time: str = "2 min"  # a block without tasks is given back after this time
@@ -141,6 +161,8 @@ class Executor(Table, frozen=True, kw_only=True):
     """Another executor, with more memory: a task that was out of memory here is tried there once."""
     retries: Amount | None = None
     """How often a task that was lost with its worker is tried again; None: as `[run.retries]` says."""
+    parsl: dict[str, Any] = field(default_factory=dict)
+    """More parameters of Parsl's class for this type of executor; see `runtime/executors/_parameters.py`."""
 
 
 class Retries(Table, frozen=True, kw_only=True, rename="kebab"):

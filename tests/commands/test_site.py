@@ -6,6 +6,7 @@ import json
 import os
 import re
 import venv
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -228,6 +229,21 @@ def test_a_family_without_an_environment_is_named(site, tmp_path):
     assert f"default: mace: mace, torch and ase are not installed in {tmp_path}/bare: {hint}" in said
 
 
+@pytest.mark.skipif(find_spec("nequip") is not None, reason="nequip is installed")
+def test_a_family_that_is_not_installed_here_is_a_note(site, monkeypatch, tmp_path):
+    """A machine has the families that its user wants, and the shipped sites name them all."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    text = THREADS.replace('"threads"', '"htex"') + 'nequip.train = "default"\n'
+    Path("mine.toml").write_text(text)
+    first, second = site("check", "mine").stdout.splitlines()
+    assert first == "default: good"
+    assert second.startswith("default: note: nequip: nequip")
+    assert second.endswith(": psiflow env create nequip")
+    rows = json.loads(site("check", "mine", "--json").stdout)
+    assert [(row["executor"], row["problem"]) for row in rows] == [("default", "")] * 2
+    assert [row.get("note") for row in rows] == [None, second.removeprefix("default: note: ")]
+
+
 @pytest.fixture
 def nothing(monkeypatch):
     """No SLURM answers, and no program of MPI or CP2K is found."""
@@ -245,7 +261,10 @@ def test_init_without_slurm_is_this_machine(site, nothing):
     name, text = Path(made["path"]).stem, Path(made["path"]).read_text()
     Path(made["path"]).write_text(re.sub(r"(?m)^mace\..*\n", "", text))  # which would take its time to be imported
     checked = site("check", name).stdout.splitlines()
-    assert checked == [f"{label}: good" for label in ("default", "reference", "model", "training")]
+    assert [line for line in checked if ": note: " not in line] == [
+        f"{label}: good" for label in ("default", "reference", "model", "training")
+    ]
+    assert "site: note: [executors.model]: no line of [use] names it" in checked
     assert site("show", name).returncode == 0
 
 

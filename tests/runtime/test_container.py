@@ -84,6 +84,18 @@ def test_the_words(target, tmp_path):
     ]  # fmt: skip
 
 
+def test_more_options_stand_before_the_image(target, monkeypatch):
+    """Each a word of its own, whatever is in it; the file system's name may be in a variable."""
+    monkeypatch.setenv("NODE_DISK", "/local disk")
+    more = 'container_options = ["--no-mount", "home", "--writable-tmpfs", "-W", "$NODE_DISK"]'
+    assert container.words(target(more=more))[-6:-1] == [
+        "--no-mount", "home", "--writable-tmpfs", "-W", "/local disk",
+    ]  # fmt: skip
+    for word in ("--cleanenv", "-C"):
+        with pytest.raises(BadConfig, match=rf"container_options: {word} hides the environment"):
+            target(more=f'container_options = ["{word}"]')
+
+
 @pytest.mark.parametrize(("more", "flag"), [("", "--nv"), ('gpu_flag = "--rocm"', "--rocm")])
 def test_gpus_get_in(target, more, flag):
     found = target(more=more, resources='device = "cuda"', gpus=["0"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import importlib
 import inspect
 import os
 import re
@@ -14,17 +16,21 @@ from types import SimpleNamespace
 
 import parsl
 import pytest
-from parsl.executors.high_throughput import zmq_pipes
+from click.testing import CliRunner
+from packaging.specifiers import SpecifierSet
+from parsl.executors.high_throughput import process_worker_pool, zmq_pipes
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.jobs.states import JobState, JobStatus
 from parsl.providers import LocalProvider
 
 from psiflow_cli.errors import BadConfig
+from psiflow_cli.main import main
 from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.block_record import LIVE, BlockState
 from psiflow_cli.runtime.executors import htex
-from psiflow_cli.runtime.parsl_internals import require
+from psiflow_cli.runtime.parsl_internals import known_parsl, require
 from psiflow_cli.site import detect, load, resolve
+from psiflow_cli.worker.pool import gpu_slots
 
 ROOT = Path(__file__).parents[2]
 WHERE = f"parsl {parsl.__version__}: {{}}; see runtime/parsl_internals.py"
@@ -56,6 +62,65 @@ def test_a_parsl_that_lacks_something_is_named_with_the_file_to_mend():
     assert caught.value.hint == f"pip install parsl=={parsl_internals.SEEN_IN}"
 
 
+PUBLIC = {
+    "parsl", "parsl.addresses", "parsl.executors", "parsl.executors.base", "parsl.launchers", "parsl.launchers.base",
+    "parsl.providers", "parsl.providers.base", "parsl.providers.cluster_provider", "parsl.version",
+}  # fmt: skip
+"""What Parsl's documentation has a page for; everything else is reached into by the guarded files."""
+GUARDED = {"runtime/parsl_internals.py", "runtime/providers/_parsl_internals.py"}
+
+
+def test_only_the_guarded_files_reach_into_parsl():
+    for path in (ROOT / "psiflow_cli").rglob("*.py"):
+        name = path.relative_to(ROOT / "psiflow_cli").as_posix()
+        if name in GUARDED:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            inside = {module for module in modules if module.split(".")[0] == "parsl"} - PUBLIC
+            assert not inside, f"{name}:{node.lineno}: {inside}: put it into {', '.join(sorted(GUARDED))}"
+            if name.startswith("runtime/") and isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr):
+                assert ast.unparse(node.value) == "self", f"{name}:{node.lineno}: {node.attr} is private"
+
+
+def test_versions_are_bounded_from_both_sides():
+    (bounds,) = re.findall(r'"parsl(>=[\d.]+,<[\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    assert parsl.__version__ in SpecifierSet(bounds), WHERE.format(f"psiflow wants parsl{bounds}")
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        (lambda: parsl.HighThroughputExecutor(teleport=True), "got an unexpected keyword argument 'teleport'"),
+        (lambda: importlib.import_module("parsl.teleport"), "No module named 'parsl.teleport'"),
+        (lambda: parsl.teleport, "module 'parsl' has no attribute 'teleport'"),
+        (lambda: parsl.HighThroughputExecutor.teleport, "has no attribute 'teleport'"),
+    ],
+)
+def test_an_unknown_parsl_is_told_in_one_line(call, what):
+    with pytest.raises(BadConfig, match=r"parsl .* is not one that psiflow knows: ") as caught, known_parsl():
+        call()
+    assert what in caught.value.message
+    assert caught.value.hint == f"pip install parsl=={parsl_internals.SEEN_IN}"
+
+
+@pytest.mark.parametrize("call", [lambda: {}.teleport, lambda: int([]), lambda: importlib.import_module("no_such")])
+def test_what_has_nothing_to_do_with_parsl_passes(call):
+    with pytest.raises((AttributeError, TypeError, ImportError)) as caught, known_parsl():
+        call()
+    assert not isinstance(caught.value, BadConfig)
+
+
+def test_a_provider_of_an_unknown_parsl_is_told_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(parsl.providers.SlurmProvider, "__init__", lambda self, partition=None: None)
+    done = CliRunner().invoke(main, ["site", "show", "slurm", "--script", "reference"])
+    assert done.exit_code == 78
+    assert "is not one that psiflow knows" in done.output
+    assert len(done.output.splitlines()) == 2
+
+
 def test_the_version_it_was_seen_in_is_the_one_that_is_tested_with():
     pins = (ROOT / "constraints.txt").read_text()
     assert f"parsl=={parsl_internals.SEEN_IN}\n" in pins
@@ -64,7 +129,7 @@ def test_the_version_it_was_seen_in_is_the_one_that_is_tested_with():
 def test_htex_has_what_a_run_uses(started):
     require(started, "drain_period", "command_client", "interchange_proc", "connected_managers", "all_addresses")
     require(started, "status_facade", "blocks_to_job_id", "provider", "block_error_handler")
-    require(started, "run_dir", "worker_port", "cert_dir", "logconf_path", "initialize_scaling", "_get_launch_command")
+    require(started, "run_dir", "worker_port", "cert_dir", "initialize_scaling", "_get_launch_command")
     require(started.provider, "max_blocks", "cancel")
     require(started.command_client, "zmq_socket", "_lock", "run")
 
@@ -98,6 +163,7 @@ def test_the_pool_is_a_module_that_runs():
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, WHERE.format(f"{parsl_internals.POOL_MODULE} does not run")
     assert "--drain_period" in done.stdout, WHERE.format("the pool takes no --drain_period")
+    assert "--max_workers_per_node" in done.stdout, WHERE.format("supervisor.py sets another number of workers")
 
 
 def test_every_state_of_a_job_has_a_sentence():
@@ -154,9 +220,14 @@ def test_providers_have_what_scripts_and_clouds_use():
 
 def test_the_workers_side_finds_the_queue_of_results():
     """`worker/pool/parsl_result_queue.py` looks for a local variable of the function that calls tasks."""
-    from parsl.executors.high_throughput import process_worker_pool
-
     require(process_worker_pool, "worker")
     code = inspect.unwrap(process_worker_pool.worker).__code__
     names = {*code.co_varnames, *code.co_cellvars} if code.co_name == "worker" else set()
     assert "result_queue" in names, WHERE.format("process_worker_pool.worker has no result_queue")
+
+
+def test_workers_know_their_rank():
+    """`worker/pool/gpu_slots.py` takes the GPUs of it; Parsl's documentation names the variable."""
+    source = Path(process_worker_pool.__file__).read_text()
+    assert gpu_slots._RANK in source, WHERE.format(f"workers have no {gpu_slots._RANK}")
+    assert gpu_slots._RANK in parsl.HighThroughputExecutor.__doc__

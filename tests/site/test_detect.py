@@ -132,12 +132,27 @@ def test_gpus_are_asked_of_the_driver(machine, monkeypatch, tmp_path):
     smi.chmod(smi.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(detect.Path, "is_dir", lambda path: True)
+    assert detect.machine().gpus == ("MIG-1", "GPU-2"), "of a divided GPU, its instances"
+    smi.write_text(f"#!/bin/sh\necho '{listed[0]}'\necho '{listed[2]}'\n")
     assert detect.machine().gpus == ("0", "1")
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     assert detect.machine().gpus == ()
     monkeypatch.setattr(detect.Path, "is_dir", lambda path: False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert detect.machine().gpus == ()
+
+
+def test_gpus_of_amd_are_counted(machine, monkeypatch, tmp_path):
+    files = {"/nodes/0/properties": "cpu_cores_count 64\nsimd_count 0", "/nodes/1/properties": "simd_count 440"}
+    monkeypatch.setattr(detect.os.path, "exists", lambda path: path == "/dev/kfd")
+    monkeypatch.setattr(detect.Path, "glob", lambda path, pattern: [*files, "/nodes/2/properties"])
+    machine(files={**files, "/nodes/2/properties": "simd_count 440"})
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert detect.machine().gpus == ("0", "1")
+    monkeypatch.setenv("ROCR_VISIBLE_DEVICES", "4,5,6")
+    assert detect.machine().gpus == ("4", "5", "6")
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "0,1")
+    assert detect.machine().gpus == ("0", "1")
 
 
 def test_here_and_now():

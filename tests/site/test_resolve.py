@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from psiflow_cli.errors import BadConfig
-from psiflow_cli.runtime.executors import htex
 from psiflow_cli.site import load, resolve
 from tests.site.sites import SITE, machine
 
@@ -145,10 +144,13 @@ def test_no_reference_code_waits_for_a_gpu(target, tmp_path):
         assert (found.context["device"], found.workers) == (device, workers)
 
 
-def test_a_task_sees_all_its_gpus(target):
+def test_tasks_with_gpus_are_counted(target):
     on = machine(gpus=tuple("01234"))
-    for gpus, seen in ((1, ["0", "1", "2", "3", "4"]), (2, ["0,1", "2,3"]), (5, ["0,1,2,3,4"])):
+    for gpus, at_once in ((1, 5), (2, 2), (5, 1)):
         found = target(f'cores = 1\ndevice = "cuda"\ngpus = {gpus}', on)
-        assert htex.gpus_of_tasks(found) == seen
-        assert found.workers == len(seen)
-    assert htex.gpus_of_tasks(target("cores = 1", on)) == []
+        assert (found.workers, found.gpus) == (at_once, on.gpus)
+    shared = ('type = "htex"', "tasks_per_gpu = 3")
+    assert target('cores = 1\ndevice = "cuda"', machine(gpus="01"), more=shared).workers == 6
+    assert target('cores = 1\ndevice = "cuda"\ngpus = 2', on, more=shared).workers == 6
+    assert target('cores = 2\ndevice = "cuda"', machine(gpus="01"), more=shared).workers == 4, "cores for no more"
+    assert target("cores = 1", on).gpus == ()

@@ -141,6 +141,8 @@ def _show_script(site: Site, executor: str, machine: Machine) -> None:
 def check(name: str, submit: bool, as_json: bool) -> None:
     """Check a site: names, programs, environments and partitions, and with --submit what its workers see.
 
+    Tables and keys without effect, and model families that are not installed here, are notes: they fail no check.
+
     \b
     Examples:
       psiflow site check mycluster
@@ -163,10 +165,12 @@ def check(name: str, submit: bool, as_json: bool) -> None:
     elif submit:
         findings = list(site_check.with_job(site, machine))
     if as_json:
-        echo_json([asdict(finding) for finding in findings])
+        rows = [asdict(finding) for finding in findings]
+        echo_json([{key: value for key, value in row.items() if value or key != "note"} for row in rows])
     else:
         for finding in findings:
-            click.echo(f"{finding.executor}: {finding.problem or 'good'}")
+            said = finding.problem or (f"note: {finding.note}" if finding.note else "good")
+            click.echo(f"{finding.executor or 'site'}: {said}")
     if any(finding.problem for finding in findings):
         raise click.exceptions.Exit(BAD_CONFIG)
 

@@ -7,17 +7,27 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psiflow_cli.runtime import container, lock, parsl_internals
+from psiflow_cli.runtime.executors._parameters import parameters
 from psiflow_cli.site.detect import beside_its_job
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.worker.pool import light_parsl, supervisor
+from psiflow_cli.worker.pool import gpu_slots, light_parsl, supervisor
 
 if TYPE_CHECKING:
     from parsl.executors import HighThroughputExecutor
     from parsl.providers.base import ExecutionProvider
 
+_INSTEAD = {
+    "label": "the table's name is the label", "provider": "provider", "address": "address",
+    "launch_cmd": "environment, or worker_init of the provider", "max_workers_per_node": "tasks_per_node",
+    "cores_per_worker": "[resources] cores, or tasks_per_node", "mem_per_worker": "[resources] memory",
+    "cpu_affinity": "tasks have CPUs of their own: {cpus} in launch", "working_dir": "",
+    "available_accelerators": "[resources] gpus and gpus_per_node of the provider, or tasks_per_gpu",
+    "block_error_handler": "[run] max_block_failures", "drain_period": "[resources] min_runtime, or walltime",
+}  # fmt: skip
+"""What a site sets in place of Parsl's parameters."""
 # One missed heartbeat period of a dead interchange must not outlive a killed command by more than 10 s.
 HEARTBEAT_S = 3
 DEAD_AFTER_S = 9
@@ -32,18 +42,19 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
     start = shlex.join([*supervised_by(resolved, facts_file), *_pool(resolved, folder)])
     supervised = (sys.executable, supervisor.__file__, str(facts_file))
     interchange = str(Path(sys.executable).with_name(parsl_internals.INTERCHANGE_SCRIPT))
-    executor = HighThroughputExecutor(
-        label=resolved.label, provider=provider,
-        address=resolved.table.address or local_address(resolved), loopback_address="127.0.0.1",
-        interchange_launch_cmd=[*supervised, sys.executable, light_parsl.__file__, interchange],
-        launch_cmd=parsl_internals.pool_launch_command(start), worker_logdir_root=str(folder),
-        max_workers_per_node=resolved.workers_per_node,
-        cores_per_worker=1e-6,  # the number of workers is ours; Parsl only caps it by cores
-        cpu_affinity="block" if hasattr(os, "sched_setaffinity") else "none",
-        available_accelerators=gpus_of_tasks(resolved),
-        block_error_handler=False,  # runtime/blocks.py watches
-        heartbeat_period=HEARTBEAT_S, heartbeat_threshold=DEAD_AFTER_S, prefetch_capacity=0, encrypted=True,
-    )  # fmt: skip
+    ours: dict[str, Any] = {
+        "label": resolved.label, "provider": provider,
+        "address": resolved.table.address or local_address(resolved), "loopback_address": "127.0.0.1",
+        "interchange_launch_cmd": [*supervised, sys.executable, light_parsl.__file__, interchange],
+        "launch_cmd": parsl_internals.pool_launch_command(start), "worker_logdir_root": str(folder),
+        "max_workers_per_node": resolved.workers_per_node,
+        "cores_per_worker": 1e-6,  # the number of workers is ours; Parsl only caps it by cores
+        "cpu_affinity": "block" if hasattr(os, "sched_setaffinity") else "none",
+        "block_error_handler": False,  # runtime/blocks.py watches
+        "heartbeat_period": HEARTBEAT_S, "heartbeat_threshold": DEAD_AFTER_S,
+        "prefetch_capacity": 0, "encrypted": True,
+    }  # fmt: skip
+    executor = HighThroughputExecutor(**ours, **parameters(resolved, HighThroughputExecutor, ours, _INSTEAD))
     parsl_internals.set_drain_period(executor, _drain_period(resolved))
     return executor
 
@@ -51,12 +62,6 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
 def started(executor: HighThroughputExecutor) -> None:
     """Call it once Parsl has started the executor."""
     parsl_internals.bound_questions(executor)
-
-
-def gpus_of_tasks(resolved: ResolvedExecutor) -> list[str]:
-    """What each worker of a node sees of its GPUs: Parsl gives a worker one entry, whatever a task needs."""
-    gpus, each = resolved.gpus, resolved.context["gpus"] or 1
-    return [",".join(gpus[first : first + each]) for first in range(0, len(gpus) - each + 1, each)]
 
 
 def supervised_by(resolved: ResolvedExecutor, facts_file: Path) -> list[str]:
@@ -85,10 +90,23 @@ def write_supervisor_facts(resolved: ResolvedExecutor, folder: Path) -> Path:
     env = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     env.update(PYTHONUNBUFFERED="1", **resolved.context["env"])
     pid = os.getpid()
-    facts = {"host": os.uname().nodename, "pid": pid, "started": lock.started(pid), "cwd": str(folder), "env": env}
+    facts: supervisor.Supervision = {
+        "host": os.uname().nodename, "pid": pid, "started": lock.started(pid), "cwd": str(folder), "env": env,
+        "gpus": _gpus(resolved),
+    }  # fmt: skip
     path = folder / f"{resolved.label}.supervisor.json"
     path.write_text(json.dumps(facts))
     return path
+
+
+def _gpus(resolved: ResolvedExecutor) -> gpu_slots.Plan | None:
+    """What a node's tasks are to have of its GPUs, of which each node knows its own."""
+    if not resolved.gpus:
+        return None
+    return {
+        "ids": list(resolved.gpus), "each": resolved.context["gpus"], "tasks": resolved.table.tasks_per_gpu,
+        "most": resolved.workers_per_node,
+    }  # fmt: skip
 
 
 def local_address(resolved: ResolvedExecutor) -> str | None:
@@ -108,7 +126,7 @@ def _drain_period(resolved: ResolvedExecutor) -> str | None:
 
     It is shell arithmetic: `SECONDS` is the age of the block's script, whose `worker_init` may have taken its time.
     """
-    block, task = resolved.provider.block_walltime, resolved.context["walltime"]
+    block, task = resolved.provider.block_walltime, resolved.min_runtime
     if not block or not task:
         return None
     age = max(1, int(block - task - DRAIN_MARGIN_S))

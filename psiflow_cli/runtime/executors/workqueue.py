@@ -11,18 +11,26 @@ import secrets
 import shlex
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psiflow_cli.errors import BadConfig
 from psiflow_cli.runtime import container, parsl_internals
 from psiflow_cli.runtime.executors import htex
+from psiflow_cli.runtime.executors._parameters import parameters
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.worker.pool import cpu_slot
+from psiflow_cli.worker.pool import task_slot
 
 if TYPE_CHECKING:
     from parsl.executors import WorkQueueExecutor
     from parsl.providers.base import ExecutionProvider
 
+_INSTEAD = {
+    "label": "the table's name is the label", "provider": "provider", "address": "address",
+    "env": "[resources] env", "init_command": "worker_init of the provider", "working_dir": "", "function_dir": "",
+    "coprocess": "", "scaling_cores_per_worker": "tasks_per_node", "max_retries": "retries", "pack": "environment",
+    "extra_pkgs": "environment", "project_name": "workers are told the address: no catalog is asked",
+}  # fmt: skip
+"""What a site sets in place of Parsl's parameters."""
 _CONNECT_S = 60  # how long a worker looks for its manager before it gives its block back
 
 
@@ -37,16 +45,21 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
     password = folder / f"{resolved.label}.password"
     with open(os.open(password, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as stream:
         stream.write(secrets.token_hex(32))
+    kind = parsl_internals.work_queue_class()
     worker = [*htex.supervised_by(resolved, facts_file), _worker(resolved)]
-    executor = parsl_internals.work_queue_class()(
-        label=resolved.label, provider=provider, address=resolved.table.address or htex.local_address(resolved),
-        port=0, project_password_file=str(password), shared_fs=True, full_debug=False, autocategory=False,
-        worker_executable=shlex.join(worker), worker_options=shlex.join(_options(resolved)),
-        scaling_cores_per_worker=resolved.workers_per_node * resolved.cores,
-    )  # fmt: skip
+    ours: dict[str, Any] = {
+        "label": resolved.label, "provider": provider,
+        "address": resolved.table.address or htex.local_address(resolved), "port": 0,
+        "project_password_file": str(password), "shared_fs": True, "autocategory": False,
+        "worker_executable": shlex.join(worker),
+        "scaling_cores_per_worker": resolved.workers_per_node * resolved.cores,
+    }  # fmt: skip
+    given = {"full_debug": False, **parameters(resolved, kind, ours, _INSTEAD)}
+    given["worker_options"] = f"{shlex.join(_options(resolved))} {given.get('worker_options', '')}".rstrip()
+    executor = kind(**ours, **given)
     parsl_internals.leave_blocks_alone(executor)
     inside = container.words(resolved, folder, folder.resolve())
-    task = [htex.host_python(resolved), cpu_slot.__file__, str(resolved.cores), *inside, resolved.python]
+    task = [htex.host_python(resolved), task_slot.__file__, str(resolved.cores), *inside, resolved.python]
     parsl_internals.set_task_start(executor, shlex.join(task))
     return executor
 
@@ -54,10 +67,8 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
 def resources(resolved: ResolvedExecutor) -> dict[str, int]:
     """What Parsl asks Work Queue for with each task; memory and disk in MB, time in s."""
     wanted: dict[str, int] = {"cores": resolved.cores, "memory": resolved.context["memory"] or 1, "disk": 1}
-    if resolved.gpus:
-        wanted["gpus"] = resolved.context["gpus"]
-    if resolved.context["walltime"] and resolved.provider.block_walltime:
-        wanted["running_time_min"] = int(resolved.context["walltime"])
+    if resolved.min_runtime and resolved.provider.block_walltime:
+        wanted["running_time_min"] = int(resolved.min_runtime)
     return wanted
 
 
@@ -92,7 +103,7 @@ def _options(resolved: ResolvedExecutor) -> list[str]:
         "--single-shot", f"--connect-timeout={_CONNECT_S}",
         f"--idle-timeout={24 * 3600}",  # Parsl decides when a block is idle
         f"--cores={resolved.workers_per_node * resolved.cores}",
-        f"--memory={resolved.workers_per_node * memory}", f"--gpus={len(resolved.gpus)}",
+        f"--memory={resolved.workers_per_node * memory}",
     ]  # fmt: skip
     if resolved.provider.block_walltime:
         options.append(f"--wall-time={int(resolved.provider.block_walltime)}")

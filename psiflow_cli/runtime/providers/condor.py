@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
 
+from psiflow_cli.errors import BadConfig
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
 
@@ -31,6 +32,9 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     from parsl.launchers import SingleNodeLauncher
     from parsl.providers import CondorProvider
 
+    if provider.launcher not in ("auto", "single_node") or provider.launcher_options:
+        problem = f"[providers.{resolved.table.provider}] launcher: HTCondor starts a worker pool in each slot itself"
+        raise BadConfig(problem, "leave launcher and launcher_options out")
     return CondorProvider(
         project=provider.project, requirements=provider.requirements, cores_per_slot=provider.cores_per_node,
         scheduler_options="".join(f"{line}\n" for line in provider.directives), launcher=SingleNodeLauncher(),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
 
+from psiflow_cli.runtime.executors._launchers import launcher_of
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
 
@@ -27,12 +28,11 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
 
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
-    from parsl.launchers import SingleNodeLauncher
     from parsl.providers import GridEngineProvider
 
     return GridEngineProvider(
         queue=provider.queue or None, scheduler_options="".join(f"#$ {line}\n" for line in provider.directives),
-        launcher=SingleNodeLauncher(), **provider.blocks,
+        launcher=launcher_of(provider, resolved, "mpiexec"), **provider.blocks,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
 
-from psiflow_cli.runtime.providers._parsl_internals import srun_options
+from psiflow_cli.runtime.executors._launchers import launcher_of
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import Machine, beside_its_job
 from psiflow_cli.site.executor import ResolvedExecutor
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 
-class Provider(schema.Provider, frozen=True, kw_only=True):
+class Provider(schema.LaunchedProvider, frozen=True, kw_only=True):
     """What this process may use; nothing is queued."""
 
     type: Literal["local"] = "local"
@@ -30,11 +30,9 @@ class Provider(schema.Provider, frozen=True, kw_only=True):
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's LocalProvider: one block that holds every node."""
-    from parsl.launchers import SingleNodeLauncher, SrunLauncher
     from parsl.providers import LocalProvider
 
-    elsewhere = resolved.nodes > 1 or beside_its_job()
-    launcher = SrunLauncher(overrides=srun_options(resolved.nodes)) if elsewhere else SingleNodeLauncher()
+    launcher = launcher_of(provider, resolved, "srun", elsewhere=beside_its_job())
     return LocalProvider(  # type: ignore[no-untyped-call]
         nodes_per_block=resolved.nodes, launcher=launcher, init_blocks=1, min_blocks=1, max_blocks=1,
         worker_init="\n".join(provider.worker_init),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
 
+from psiflow_cli.runtime.executors._launchers import launcher_of
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
 
@@ -28,14 +29,13 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
 
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
-    from parsl.launchers import JsrunLauncher, SingleNodeLauncher
     from parsl.providers import LSFProvider
 
     return LSFProvider(  # type: ignore[no-untyped-call]
         project=provider.project or None, queue=provider.queue or None, cores_per_node=provider.cores_per_node,
         bsub_redirection=provider.redirect,
         scheduler_options="".join(f"#BSUB {line}\n" for line in provider.directives),
-        launcher=JsrunLauncher() if provider.nodes > 1 else SingleNodeLauncher(), **provider.blocks,
+        launcher=launcher_of(provider, resolved, "jsrun"), **provider.blocks,
     )  # fmt: skip
 
 

@@ -6,15 +6,17 @@ import contextlib
 import getpass
 import re
 import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
 
 from psiflow_cli import duration
 from psiflow_cli.errors import BadConfig
-from psiflow_cli.runtime.providers._parsl_internals import srun_options
+from psiflow_cli.runtime.executors._launchers import launcher_of
 from psiflow_cli.site import schema
-from psiflow_cli.site.detect import megabytes
+from psiflow_cli.site.detect import Machine, megabytes
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.process import inherited_variables
 
@@ -35,6 +37,8 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     clusters: schema.Word = ""
     constraint: schema.Line = ""
     exclusive: bool = False
+    gpu_type: schema.Word = ""  # as the cluster calls it, such as `a100`; goes with `gpus_per_node`
+    gres: schema.Word = ""  # other generic resources, such as `nvme:1`, or GPUs the old way: `gpu:a100:4`
     sbatch: list[schema.Line] = field(default_factory=list)
     """Further lines of the script, such as `--mail-type=FAIL`, each without `#SBATCH`."""
     status_every: schema.Count = 20  # how many seconds from one look at the queue to the next
@@ -44,10 +48,37 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
         if named := {"SLURM_CLUSTERS", "SBATCH_CLUSTERS"} & set(self.keep_variables):
             raise ValueError(f'keep_variables cannot name {named.pop()}: write clusters = "..."')
 
+    def share(self, here: Machine) -> Machine:
+        in_gres = _gpus_in(self.gres)
+        if in_gres and self.gpus_per_node not in (0, in_gres):
+            problem = f"gres {self.gres!r} asks for {in_gres} GPU(s), but gpus_per_node is {self.gpus_per_node}"
+            raise BadConfig(problem, "say it once: gpus_per_node, with gpu_type")
+        if self.gpu_type and (in_gres or not self.gpus_per_node):
+            raise BadConfig(f"gpu_type {self.gpu_type!r} goes with gpus_per_node", "how many of them has a node?")
+        gpus = tuple(str(number) for number in range(in_gres or self.gpus_per_node))
+        return replace(super().share(here), gpus=gpus)
+
+
+def _gpus_in(gres: str) -> int:
+    """How many GPUs of a node generic resources ask for, as in `gpu:2`, `gpu:a100:4` or `gpu`."""
+    asked = (entry.split("=")[-1].split(":") for entry in gres.split(",") if re.match(r"(gres[:/])?gpu\b", entry))
+    return sum(int(words[-1]) if words[-1].isdigit() else 1 for words in asked)
+
+
+def _asked_for(provider: Provider) -> Iterator[str]:
+    """Lines for what Parsl asks for in whole GB and without a type, or not in all of its versions."""
+    if provider.memory_per_node:
+        memory = megabytes(provider.memory_per_node)
+        yield f"--mem={memory}M" if memory % 1024 else f"--mem={memory // 1024}g"
+    if provider.gpus_per_node and not _gpus_in(provider.gres):
+        of_type = f"{provider.gpu_type}:" if provider.gpu_type else ""
+        yield f"--gpus-per-node={of_type}{provider.gpus_per_node}"
+    if provider.gres:
+        yield f"--gres={provider.gres}"
+
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's SlurmProvider, which looks at the queue as often as the site wants."""
-    from parsl.launchers import SingleNodeLauncher, SrunLauncher
     from parsl.providers import SlurmProvider
 
     class Slurm(SlurmProvider):  # type: ignore[misc, unused-ignore]
@@ -55,18 +86,14 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
         def status_polling_interval(self) -> int:
             return provider.status_every
 
-    memory = megabytes(provider.memory_per_node) if provider.memory_per_node else None
-    if memory is not None and memory % 1024:
-        problem = f"providers.{resolved.table.provider}: memory_per_node: {provider.memory_per_node!r} is not whole GB"
-        raise BadConfig(problem, "SLURM is asked for whole GB through Parsl")
+    lines = [*provider.sbatch, *_asked_for(provider)]
     return Slurm(
         partition=provider.partition or None, account=provider.account or None, qos=provider.qos or None,
         constraint=provider.constraint or None, clusters=provider.clusters or None,
-        cores_per_node=provider.cores_per_node, mem_per_node=memory // 1024 if memory else None,
-        gpus_per_node=provider.gpus_per_node or None,
-        scheduler_options="".join(f"#SBATCH {line}\n" for line in provider.sbatch),
-        exclusive=provider.exclusive, **provider.blocks,
-        launcher=SrunLauncher(overrides=srun_options(provider.nodes)) if provider.nodes > 1 else SingleNodeLauncher(),
+        cores_per_node=provider.cores_per_node,
+        scheduler_options="".join(f"#SBATCH {line}\n" for line in lines),
+        exclusive=provider.exclusive, launcher=launcher_of(provider, resolved, "srun"),
+        **provider.blocks,
     )  # fmt: skip
 
 

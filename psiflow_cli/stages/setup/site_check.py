@@ -14,10 +14,11 @@ from psiflow_cli import duration, registry
 from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError
 from psiflow_cli.protocols import FindsProblems
-from psiflow_cli.runtime import block_record
+from psiflow_cli.runtime import block_record, parsl_internals
 from psiflow_cli.runtime.session import Session, Task
-from psiflow_cli.site import resolve, schema
+from psiflow_cli.site import resolve, schema, unused
 from psiflow_cli.site.detect import Machine
+from psiflow_cli.site.environments import NotInstalled
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.setup import interpreter
 
@@ -26,8 +27,9 @@ _SAY_EVERY_S = 30.0
 
 @dataclass(frozen=True)
 class Finding:
-    executor: str
-    problem: str  # a sentence; empty if all is well
+    executor: str  # empty: about another table
+    problem: str = ""  # a sentence; empty if all is well
+    note: str = ""  # a sentence about what does no harm, such as a key without effect
 
 
 @dataclass
@@ -44,22 +46,37 @@ def without_job(site: schema.Site, machine: Machine) -> Iterator[Finding]:
     trials, findings = _trials(site, machine)
     asked = interpreter.Asked()
     for label in site.executors:
-        problems = [finding.problem for finding in findings if finding.executor == label]
+        problems = [finding.problem for finding in findings if finding.executor == label and finding.problem]
         for number, trial in enumerate(trial for trial in trials if trial.executor.label == label):
             problems += interpreter.problems(asked, trial.executor, trial.families)
             if number == 0:
-                problems += [*_programs(trial.executor), *_queue(trial.executor)]
-        yield from (Finding(label, problem) for problem in dict.fromkeys(problems) or [""])
+                problems += [*_parameters(trial.executor), *_programs(trial.executor), *_queue(trial.executor)]
+        yield from _about(label, problems, site, trials, findings)
+    yield from (Finding("", note=sentence) for sentence in unused.tables(site))
 
 
 def with_job(site: schema.Site, machine: Machine) -> Iterator[Finding]:
     """What a tiny task in a real block of each executor sees; the blocks are given back at once."""
     trials, findings = _trials(site, machine)
     for label in site.executors:
-        problems = [finding.problem for finding in findings if finding.executor == label]
+        problems = [finding.problem for finding in findings if finding.executor == label and finding.problem]
         for trial in (trial for trial in trials if trial.executor.label == label):
             problems += _tried(trial)
-        yield from (Finding(label, problem) for problem in dict.fromkeys(problems) or [""])
+        yield from _about(label, problems, site, trials, findings)
+    yield from (Finding("", note=sentence) for sentence in unused.tables(site))
+
+
+def _about(
+    label: str, problems: list[str], site: schema.Site, trials: list[_Trial], findings: list[Finding]
+) -> Iterator[Finding]:
+    """What is to be said of an executor: its problems or, without any, what does no harm."""
+    yield from (Finding(label, problem) for problem in dict.fromkeys(problems) or [""])
+    if problems:
+        return
+    yield from (finding for finding in findings if finding.executor == label and finding.note)
+    resolved = next((trial.executor for trial in trials if trial.executor.label == label), None)
+    if resolved:
+        yield from (Finding(label, note=sentence) for sentence in unused.keys(site, resolved))
 
 
 def _trials(site: schema.Site, machine: Machine) -> tuple[list[_Trial], list[Finding]]:
@@ -80,6 +97,9 @@ def _trials(site: schema.Site, machine: Machine) -> tuple[list[_Trial], list[Fin
                 executor = resolve.executor_of(site, family, operation, machine)
             else:
                 executor = resolve.of_executor(site, label, machine)
+        except NotInstalled as error:
+            findings.append(Finding(label, note=f"{family}: {error.message}: {error.hint}"))
+            continue
         except PsiflowError as error:
             bad |= set() if family else {label}
             hint = f": {error.hint}" if error.hint and family else ""
@@ -102,7 +122,12 @@ def _tried(trial: _Trial) -> list[str]:
         with holder as folder, Session(executor, Path(folder), tick=_patience(executor.label, Path(folder))) as session:
             session.submit(
                 Task(
-                    "psiflow_cli.worker.process.probe:probe", {"context": executor.context, "families": trial.families}
+                    "psiflow_cli.worker.process.probe:probe",
+                    {
+                        "context": executor.context,
+                        "families": trial.families,
+                        "slots": executor.workers_per_node if executor.gpus else 0,
+                    },
                 )
             )
             _, outcome = session.next()
@@ -127,6 +152,20 @@ def _patience(label: str, folder: Path) -> Callable[[], None]:
             note(f"{label}: no answer after {duration.human(now - begin)}; jobs: {words}")
 
     return tick
+
+
+def _parameters(executor: ResolvedExecutor) -> Iterator[str]:
+    """What is wrong with how Parsl's classes would be called, as with `[executors.NAME.parsl]` or a launcher."""
+    if not isinstance(executor.provider, schema.LaunchedProvider):
+        return  # a cloud's would ask for credentials, and may make a network
+    provider, runs = registry.load("runtime.providers", executor.provider.type), executor.table.type
+    with tempfile.TemporaryDirectory(prefix="psiflow-") as folder:
+        try:
+            with parsl_internals.known_parsl():
+                made = provider.build(executor.provider, executor)
+                registry.load("runtime.executors", runs).build(executor, made, Path(folder))
+        except PsiflowError as error:
+            yield f"{error.message}: {error.hint}" if error.hint else error.message
 
 
 def _programs(executor: ResolvedExecutor) -> Iterator[str]:

@@ -19,16 +19,21 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.environment_faults import environment_fault
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.pool import parsl_result_queue, watchdog
+from psiflow_cli.worker.pool import gpu_slots, parsl_result_queue, watchdog
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context, Outcome
 
 _loading = threading.RLock()
+_NOTHING: Mapping[str, object] = {}
+"""What a task asks of an executor by default; Parsl before 2026 takes the default value, and no None."""
 
 
 def call(
-    target: str, payload: Mapping[str, object], hang_log: str = "", parsl_resource_specification: object = None
+    target: str,
+    payload: Mapping[str, object],
+    hang_log: str = "",
+    parsl_resource_specification: Mapping[str, object] = _NOTHING,
 ) -> Outcome:
     """Call `module:function` (or `/path/file.py:function`) with the payload's items as keyword arguments.
 
@@ -36,6 +41,7 @@ def call(
     The last argument is for the executor; Parsl hands it through.
     """
     parsl_result_queue.settle()
+    gpu_slots.take_own()
     start = time.perf_counter()
     context = cast("Context | None", payload.get("context"))
     if context is not None:

@@ -27,7 +27,7 @@ from typing import TypedDict
 if __name__ == "__main__":  # run by its path, where psiflow may be found only in the command's own environment
     sys.path.append(os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3)))
 
-from psiflow_cli.worker.pool import process_table
+from psiflow_cli.worker.pool import gpu_slots, process_table
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG = 1
@@ -51,6 +51,7 @@ class Supervision(TypedDict):
     cwd: str
     env: dict[str, str]
     """Over the environment of the supervisor."""
+    gpus: gpu_slots.Plan | None
 
 
 def main(argv: list[str]) -> int:
@@ -64,11 +65,20 @@ def main(argv: list[str]) -> int:
     if not is_pool:
         with contextlib.suppress(OSError):  # the leader of a group is out of reach already
             os.setsid()  # Ctrl-C is for psiflow, which still needs its interchange to stop in order
+    command, env = argv[2:], {**os.environ, **supervision["env"]}
+    is_interchange = any(word.endswith("interchange.py") for word in command)
+    if supervision["gpus"] and not is_interchange:
+        try:
+            env[gpu_slots.SLOTS] = gpu_slots.share(supervision["gpus"], env)
+        except ValueError as error:
+            print(f"psiflow: {error}", file=sys.stderr)
+            return 1
+        command = _with_workers(command, len(gpu_slots.slots(env)))
     child = subprocess.Popen(
-        argv[2:],
-        env={**os.environ, **supervision["env"]},
+        command,
+        env=env,
         cwd=supervision["cwd"],
-        stderr=_complaints(supervision["cwd"]) if any(word.endswith("interchange.py") for word in argv[2:]) else None,
+        stderr=_complaints(supervision["cwd"]) if is_interchange else None,
         preexec_fn=(lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)) if libc else None,
     )
     try:
@@ -83,6 +93,12 @@ def main(argv: list[str]) -> int:
     if reason is not None:
         return reason
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def _with_workers(command: list[str], most: int) -> list[str]:
+    """The command of Parsl's pool with no more workers than there are GPUs for; another command as it is."""
+    option = "--max_workers_per_node="
+    return [f"{option}{most}" if word.startswith(option) else word for word in command]
 
 
 def _stop(_number: int, _frame: object) -> None:

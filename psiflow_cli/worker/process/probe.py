@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from psiflow_cli.worker.process import environment_modules, launcher
+from psiflow_cli.worker.pool import gpu_slots
+from psiflow_cli.worker.process import environment_modules, gpu_probe, launcher
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context
@@ -30,12 +33,17 @@ class Findings(TypedDict):
     """Sentences."""
 
 
-def probe(context: Context, families: dict[str, list[str]] | None = None) -> Findings:
+def probe(context: Context, families: dict[str, list[str]] | None = None, slots: int = 0) -> Findings:
     """Everything that can be tried without the science.
 
-    `families` are the modules that each model family or reference needs.
+    `families` are the modules that each model family or reference needs, `slots` the tasks that the site has GPUs for.
     """
-    problems = [*_scratch(context), *_gpu(context), *_launched(context), *_imported(families or {})]
+    problems = [
+        *_scratch(context),
+        *_gpu(context, families or {}, slots),
+        *_launched(context),
+        *_imported(families or {}),
+    ]
     cpus = context.get("cpus") or []
     if len(cpus) and len(cpus) < context["cores"]:
         problems.append(f"has {len(cpus)} core(s), {context['cores']} asked for")
@@ -53,13 +61,28 @@ def _scratch(context: Context) -> list[str]:
     return []
 
 
-def _gpu(context: Context) -> list[str]:
-    if context["device"] != "cuda":
+def _gpu(context: Context, families: dict[str, list[str]], slots: int) -> list[str]:
+    """By the environment's own torch, if the families need it; else by what the maker's program shows."""
+    if not context["gpus"]:
         return []
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    if not visible:
-        return ["sees no GPU: CUDA_VISIBLE_DEVICES is empty"]
-    command = os.environ.get("PSIFLOW_GPU_PROBE", "nvidia-smi -L")
+    problems, there = [], len(gpu_slots.slots(os.environ))
+    if 0 < there < slots:
+        problems.append(f"its node has GPUs for {there} task(s) at once in place of {slots}")
+    # tasks in threads see all GPUs
+    names = (gpu_slots.CUDA, gpu_slots.HIP, gpu_slots.ROCR) if there else ()
+    seen = ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
+    own = os.environ.get("PSIFLOW_GPU_PROBE", "")
+    needed = not families or any("torch" in needs for needs in families.values())
+    if not own and context["device"] == "cuda" and needed and importlib.util.find_spec("torch"):
+        return problems + gpu_probe.problems(context["gpus"], seen)
+    return problems + _shown(own)
+
+
+def _shown(command: str) -> list[str]:
+    """What is wrong by a program that lists GPUs, by default the maker's."""
+    makers = ("nvidia-smi -L", "rocm-smi --showid", "amd-smi list")
+    there = [words for words in makers if shutil.which(words.split()[0])]
+    command = command or next(iter(there), makers[0])
     try:
         done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=_LAUNCH_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -6,14 +6,13 @@
 #SBATCH --nodes=1
 #SBATCH --time=720
 #SBATCH --ntasks-per-node=1
+#SBATCH --mem=230g
 
 #SBATCH --partition=cpu_milan_rhel9
 #SBATCH --clusters=dodrio
-#SBATCH --mem=230g
 #SBATCH --cpus-per-task=128
 
 
-export PARSL_MEMORY_GB=230
 export PARSL_CORES=128
 
 

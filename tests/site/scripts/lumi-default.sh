@@ -6,13 +6,12 @@
 #SBATCH --nodes=1
 #SBATCH --time=720
 #SBATCH --ntasks-per-node=1
+#SBATCH --mem=56g
 
 #SBATCH --partition=small
-#SBATCH --mem=56g
 #SBATCH --cpus-per-task=32
 
 
-export PARSL_MEMORY_GB=56
 export PARSL_CORES=32
 
 

@@ -6,13 +6,12 @@
 #SBATCH --nodes=1
 #SBATCH --time=720
 #SBATCH --ntasks-per-node=1
+#SBATCH --mem=240g
 
 #SBATCH --clusters=doduo
-#SBATCH --mem=240g
 #SBATCH --cpus-per-task=96
 
 
-export PARSL_MEMORY_GB=240
 export PARSL_CORES=96
 
 
