@@ -111,6 +111,7 @@ class Progress:
         self._total, self._what, self._done, self._failed = total, what, done, 0
         self.details: list[str] = []
         """More to tell, the most important first: a terminal shows as much as fits."""
+        self.is_waiting = False  # for a queue: nobody knows how long
         self._pace = _Pace(done)
         self._drawn = 0.0
         self._last_note = time.monotonic()
@@ -136,8 +137,8 @@ class Progress:
         self.tick()
 
     def start(self) -> None:
-        """The first unit begins now: what came before it says nothing about the time that is left."""
-        self._pace = _Pace(self._done)
+        """The first unit begins now: its time tells how long the others will take."""
+        self._pace = _Pace(self._done, has_begun=True)
 
     def tick(self) -> None:
         """Say how far it is, if it is time to."""
@@ -150,7 +151,7 @@ class Progress:
 
     def _parts(self) -> list[str]:
         """What there is to tell, the most important first."""
-        left = self._pace.left(self._total)
+        left = None if self.is_waiting else self._pace.left(self._total)
         return [
             f"{self._what} {self._done}/{self._total}",
             *([f"{self._failed} failed"] if self._failed else []),
@@ -191,25 +192,23 @@ class Progress:
 
 
 class _Pace:
-    """How fast units finish; the time before the first, a wait for workers, counts as long as there is no other."""
+    """How fast units finish; the time before the first says nothing, since it was a wait for workers."""
 
-    def __init__(self, done: int) -> None:
-        self._start, self._before = time.monotonic(), done
-        self._first = self._last = (self._start, done)
+    def __init__(self, done: int, has_begun: bool = False) -> None:
+        self._before, self._has_begun = done, has_begun
+        self._first = self._last = (time.monotonic(), done)
 
     def note(self, done: int) -> None:
         """So many units are done by now."""
-        if self._last[1] == self._before and done > self._before:
+        if not self._has_begun and self._last[1] == self._before and done > self._before:
             self._first = (time.monotonic(), done)
         self._last = (time.monotonic(), done)
 
     def left(self, total: int) -> float | None:
         """Seconds until all are done; None as long as nobody knows, and when they are."""
         (since, first), (now, done) = self._first, self._last
-        if not self._before < done < total:
+        if not self._before < done < total or done == first or now - since < 0.1:
             return None
-        if done == first or now - since < 0.1:
-            since, first = self._start, self._before
         whole = (total - done) * (now - since) / (done - first)
         return max(0.0, whole - (time.monotonic() - now))
 

@@ -80,6 +80,14 @@ class Cancels(Protocol):
 
 
 @runtime_checkable
+class JudgesWaiting(Protocol):
+    """A provider that knows which of its queue's reasons never pass by themselves."""
+
+    def lasting(self, reason: str) -> str:
+        """What to do about a reason, with JOB for the job's id; "" for one that may pass."""
+
+
+@runtime_checkable
 class FindsProblems(Protocol):
     """A provider that can ask its batch system about a table: what `psiflow site check` asks."""
 

@@ -16,7 +16,9 @@ from psiflow_cli import duration
 from psiflow_cli.console import detail, note
 from psiflow_cli.errors import NoResources
 from psiflow_cli.runtime import parsl_internals
-from psiflow_cli.runtime.block_record import FILE, BlockState
+from psiflow_cli.runtime.batch_queue import waiting
+from psiflow_cli.runtime.batch_queue.cost import Cost
+from psiflow_cli.runtime.block_record import FILE, LIVE, BlockState
 from psiflow_cli.runtime.jsonfile import write_json
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class Blocks:
         self._barren = 0  # blocks that ended since the last finished task, while tasks waited for them
         self._connected = False
         self._last_words = ""
+        self._is_queued = resolved.provider.type != "local"  # whether there is a queue
+        self._waiting, self._cost = waiting.Waiting(resolved), Cost(folder, resolved.block_cores)
 
     def worked(self) -> None:
         """A task has finished or got on: workers are there, and blocks are worth their time."""
@@ -54,10 +58,14 @@ class Blocks:
         for block, status in statuses.items():
             job = parsl_internals.job_of(self._executor, block) or block
             state, before = BlockState(status.state.name), self._jobs.get(job)
-            if before is None or before["state"] != state:
-                self._jobs[job] = _moved(before, state)
+            reason = (status.message or "") if state in (BlockState.PENDING, BlockState.HELD) else ""
+            if before is None or before["state"] != state or before.get("reason", "") != reason:
+                self._jobs[job] = _moved(before, state, reason)
                 changed = True
+            if before is None or before["state"] != state:
                 detail(f"job {job} of the executor {self._resolved.label}: {state.name.lower()}")
+            if self._is_queued:
+                self._add_up(job, state)
             if status.terminal and block not in self._ended:
                 self._ended.add(block)
                 self._bury(block, (status.stderr_summary or status.message or "").strip(), live, pending)
@@ -67,14 +75,19 @@ class Blocks:
             raise no_resources(self._folder, "the process that hands the tasks to the workers has died", self._logs())
         if pending:
             self._give_up(live)
+            self._waiting.check(self._jobs)
 
     def waits(self) -> list[str]:
         """What to tell while every job is still in the queue of a batch system; [] otherwise."""
-        states = {job: record["state"] for job, record in self._jobs.items()}
-        queued = [job for job, state in states.items() if state == BlockState.PENDING]
-        if self._resolved.provider.type == "local" or not queued or BlockState.RUNNING in states.values():
-            return []
-        return [f"in the queue: job {', '.join(queued[:3])}{', …' if len(queued) > 3 else ''}"]
+        return waiting.told(self._jobs) if self._is_queued else []
+
+    def _add_up(self, job: str, state: BlockState) -> None:
+        """Note what a job costs."""
+        usage = parsl_internals.usage(self._executor, job)
+        if state == BlockState.RUNNING:
+            self._cost.runs(job, usage)
+        elif state not in LIVE and state != BlockState.UNKNOWN:
+            self._cost.ended(job, usage)
 
     def _write(self) -> None:
         provider = self._resolved.provider
@@ -131,16 +144,24 @@ class Blocks:
         parsl_internals.allow_blocks(self._executor, 0)
         live = [block for block, status in statuses.items() if not status.terminal]
         parsl_internals.cancel_blocks(self._executor, live)
+        if self._is_queued:
+            for job in self._jobs:
+                if began := parsl_internals.log_begun(self._executor, job):
+                    self._cost.runs(job, None, began)  # it may have begun since the queue was asked last
+            self._cost.end()
 
     def forget(self) -> None:
         """Every block has been ended in order."""
         (self._folder / FILE).unlink(missing_ok=True)
 
 
-def _moved(before: BlockRecord | None, state: BlockState) -> BlockRecord:
+def _moved(before: BlockRecord | None, state: BlockState, reason: str) -> BlockRecord:
     """What is kept of a job that is in a new state: since when, and how long it was queued (s) once it is not."""
     now = time.time()
-    record: BlockRecord = {"state": state, "since": now, "asked": before["asked"] if before else now}
+    since = before["since"] if before and before["state"] == state else now
+    record: BlockRecord = {"state": state, "since": since, "asked": before["asked"] if before else now}
+    if reason:
+        record["reason"] = reason
     if before and "queued" in before:
         record["queued"] = before["queued"]
     elif state != BlockState.PENDING:

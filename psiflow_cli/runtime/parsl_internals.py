@@ -7,6 +7,7 @@ providers have `providers/_parsl_internals.py`, and the workers' side is in `wor
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from parsl.executors.status_handling import BlockProviderExecutor
     from parsl.jobs.states import JobStatus
     from parsl.providers.base import ExecutionProvider
+
+    from psiflow_cli.runtime.batch_queue.cost import Usage
 
 SEEN_IN = "2026.10.26"
 DEBIAN = str(Path(__file__).with_name("debian"))
@@ -128,6 +131,23 @@ def job_of(executor: ParslExecutor, block: str) -> str | None:
     """The batch system's id of a block; None for a block that was refused, or is not known."""
     job = cast("BlockProviderExecutor", executor).blocks_to_job_id.get(block)
     return None if job is None else str(job)
+
+
+def usage(executor: ParslExecutor, job: str) -> Usage | None:
+    """What a provider of psiflow's has noted of a job; None where its batch system does not say."""
+    return cast("Usage | None", _facts(executor, job).get("usage"))
+
+
+def log_begun(executor: ParslExecutor, job: str) -> float | None:
+    """Since when a job has had a log (seconds since 1970): it has begun by then; None if it has none."""
+    paths = [_facts(executor, job).get(f"job_{name}_path") for name in ("stdout", "stderr")]
+    return min((os.stat(path).st_mtime for path in paths if path and os.path.exists(path)), default=None)
+
+
+def _facts(executor: ParslExecutor, job: str) -> dict[str, Any]:
+    """What a provider keeps of a job."""
+    facts: dict[str, Any] = getattr(cast("BlockProviderExecutor", executor).provider, "resources", {}).get(job, {})
+    return facts
 
 
 def allow_blocks(executor: ParslExecutor, limit: int) -> None:

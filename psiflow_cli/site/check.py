@@ -134,10 +134,11 @@ def _check_containers(path: Path, site: schema.Site) -> None:
 
 def _check_amounts(path: Path, site: schema.Site) -> None:
     """Durations and memory can be read."""
-    try:
-        duration.parse(site.run.first_worker)
-    except ValueError as error:
-        raise BadConfig(f"{path}: [run] first_worker: {error}", 'as in "2 min"') from None
+    for key in ("first_worker", "queue_patience"):
+        try:
+            duration.parse(getattr(site.run, key))
+        except ValueError as error:
+            raise BadConfig(f"{path}: [run] {key}: {error}", 'as in "2 min"') from None
     clock, size = (duration.parse, 'as in "12:00:00" or "90 min"'), (megabytes, 'as in "4 GB" or "500 MB"')
     readers = {"walltime": clock, "idle_time": clock, "memory": size, "memory_per_node": size}
     for kind in ("providers", "resources", "executors"):

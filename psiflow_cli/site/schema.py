@@ -165,6 +165,8 @@ class Run(Table, frozen=True, kw_only=True):
     keep_scratch: bool = False  # keep what the programs of a task leave in their scratch folder
     max_block_failures: Count = 3  # so many blocks that end without finishing a task stop the run
     first_worker: str = "2 min"  # how long a running block may take to show its first worker
+    queue_patience: str = "10 min"
+    """How long jobs may wait for what never comes by itself, as one that is held; the others wait for ever."""
 
 
 class Site(Table, frozen=True, kw_only=True):

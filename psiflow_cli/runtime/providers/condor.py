@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
 
+from psiflow_cli.runtime.batch_queue import reasons
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 CANCEL = "condor_rm"  # the program that ends jobs by their ids
+lasting = reasons.lasting
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -29,8 +31,10 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     from parsl.launchers import SingleNodeLauncher
     from parsl.providers import CondorProvider
 
-    return CondorProvider(
+    built = CondorProvider(
         project=provider.project, requirements=provider.requirements, cores_per_slot=provider.cores_per_node,
         scheduler_options="".join(f"{line}\n" for line in provider.directives), launcher=SingleNodeLauncher(),
         **provider.blocks,
     )  # fmt: skip
+    reasons.attach(built, ["condor_q", "-af:j", "HoldReason"], reasons.of_condor)
+    return built

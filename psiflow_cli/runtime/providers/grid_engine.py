@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
 
+from psiflow_cli.runtime.batch_queue import reasons
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 CANCEL = "qdel"  # the program that ends jobs by their ids
+lasting = reasons.lasting
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -28,7 +30,9 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     from parsl.launchers import SingleNodeLauncher
     from parsl.providers import GridEngineProvider
 
-    return GridEngineProvider(
+    built = GridEngineProvider(
         queue=provider.queue or None, scheduler_options="".join(f"#$ {line}\n" for line in provider.directives),
         launcher=SingleNodeLauncher(), **provider.blocks,
     )  # fmt: skip
+    reasons.attach(built, ["qstat", "-j"], reasons.of_grid_engine)
+    return built

@@ -10,6 +10,8 @@ from msgspec import field
 
 from psiflow_cli import duration
 from psiflow_cli.errors import BadConfig
+from psiflow_cli.runtime.batch_queue import slurm_reasons
+from psiflow_cli.runtime.batch_queue.slurm_jobs import SlurmJobs
 from psiflow_cli.runtime.providers._parsl_internals import srun_options
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import megabytes
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 CANCEL = "scancel"  # the program that ends jobs by their ids
+lasting = slurm_reasons.lasting
+_LOOK_S = 5
+"""How often Parsl is told what the queue said last; that costs nothing."""
+_IS_THERE_SACCT = "sacct -X"
+"""How Parsl finds out: by listing all of today's jobs, once for every command."""
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -34,7 +41,7 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     exclusive: bool = False
     sbatch: list[schema.Line] = field(default_factory=list)
     """Further lines of the script, such as `--mail-type=FAIL`, each without `#SBATCH`."""
-    status_every: schema.Count = 20  # how many seconds from one look at the queue to the next
+    status_every: schema.Count = 30  # how many seconds from one look at the queue to the next
 
     def __post_init__(self) -> None:
         """Raises ValueError for a variable that would send jobs to a cluster where nobody looks for them."""
@@ -43,14 +50,30 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
 
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
-    """Parsl's SlurmProvider, which looks at the queue as often as the site wants."""
+    """Parsl's SlurmProvider, which asks the queue together with the user's other commands."""
     from parsl.launchers import SingleNodeLauncher, SrunLauncher
     from parsl.providers import SlurmProvider
+    from parsl.utils import execute_wait
+
+    queue = SlurmJobs(provider.clusters, provider.status_every, provider.command_timeout)
 
     class Slurm(SlurmProvider):  # type: ignore[misc, unused-ignore]
         @property
         def status_polling_interval(self) -> int:
-            return provider.status_every
+            return min(provider.status_every, _LOOK_S)
+
+        def execute_wait(self, cmd: str, timeout: int | None = None) -> tuple[int, str, str]:
+            if cmd == _IS_THERE_SACCT:
+                return 1, "", "psiflow asks squeue"
+            return execute_wait(cmd, timeout or self.cmd_timeout)
+
+        def submit(self, command: str, tasks_per_node: int, job_name: str = "parsl.slurm") -> str:
+            job: str = super().submit(command, tasks_per_node, job_name)
+            queue.submitted(job)
+            return job
+
+        def _status(self) -> None:
+            queue.update(self.resources)
 
     memory = megabytes(provider.memory_per_node) if provider.memory_per_node else None
     if memory is not None and memory % 1024:

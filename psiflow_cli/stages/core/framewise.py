@@ -96,13 +96,9 @@ def _compute(
         return
     hope = _EarlyStop(work.hopeless)
 
-    def tick() -> None:
-        progress.details = session.waits()
-        progress.tick()
-
     with (
         Progress(total, work.verb, total - len(needed)) as progress,
-        workspace.session(tick, executor) as session,
+        workspace.watched_session(progress, executor) as session,
     ):
         feeder = _Feeder(workspace, work, survey, needed, session)
         while True:

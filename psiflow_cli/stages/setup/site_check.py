@@ -123,7 +123,8 @@ def _patience(label: str, folder: Path) -> Callable[[], None]:
         if now - last >= _SAY_EVERY_S:
             last = now
             jobs = block_record.read(folder).get("jobs", {})
-            words = ", ".join(f"{job} {block['state'].lower()}" for job, block in jobs.items()) or "none yet"
+            told = (filter(None, (f"{job} {b['state'].lower()}", b.get("reason"))) for job, b in jobs.items())
+            words = ", ".join(map(": ".join, told)) or "none yet"
             note(f"{label}: no answer after {duration.human(now - begin)}; jobs: {words}")
 
     return tick

@@ -1,0 +1,48 @@
+"""Why SLURM lets a job wait, and whether waiting helps: https://slurm.schedmd.com/job_reason_codes.html"""
+
+from __future__ import annotations
+
+import re
+
+_LASTING = (
+    (r"JobHeldUser\b", "held by its user", "`scontrol release JOB` lets it go"),
+    (r"JobHeldAdmin\b", "held by an administrator", "only they can let it go: ask them why"),
+    (r"JobHoldMaxRequeue\b", "put back into the queue too often, and held", "`scontrol release JOB` lets it go"),
+    (r"(?i:.*(\b|_)held\b)", "", "`scontrol release JOB` lets it go"),  # as in launch_failed_requeued_held
+    (r"JobLaunchFailure\b", "it could not be launched, and is held", "`scontrol release JOB` lets it go"),
+    (r"BadConstraints\b", "no node has what it asks for", "ask for less, or for other features or nodes"),
+    (r"DependencyNeverSatisfied\b", "what it depends on has failed", "change --dependency in the key sbatch"),
+    (r"Partition(NodeLimit|TimeLimit|Config)\b", "more than its partition allows", "ask for less, or elsewhere"),
+    (r"(AccountNotAllowed|InvalidAccount|QOSNotAllowed|InvalidQOS)\b", "not allowed here", "name another"),
+    (r"(Assoc|QOS)?Max\w*Per(Job|Node)(Limit)?\b", "more than one job may have", "ask for less, or another account"),
+    (r"(Association|Assoc|QOS)TimeLimit\b", "more time than is left", "ask for less"),
+    (r"QOSMin\w+", "less than its QOS requires", "ask for more, or name another QOS"),
+    (r"(Assoc|QOS)Grp(?!\w*RunMin)\w*Minutes(Limit)?\b", "the budget is used up", "name another account"),
+    (r"(ReservationDeleted|InvalidReservation|ReservationInvalid)\b", "no such reservation", "name another"),
+    (r"Dead[Ll]ine\b", "it cannot end before its deadline", "change --deadline in the key sbatch"),
+)
+"""What never passes by itself: pattern, explanation, what to do."""
+_PASSING = (
+    (r"Priority\b", "others come first"),
+    (r"Resources\b", "for free nodes"),
+    (r"BeginTime\b", "its time to begin has not come"),
+    (r"Dependency\b", "for what it depends on"),
+    (r"PartitionDown\b", "its partition is down"),
+    (r"PartitionInactive\b", "its partition is inactive"),
+    (r"(ReqNodeNotAvail|Nodes required)", "a node it needs is not available"),
+    (r"Licenses\b", "for a licence"),
+    (r"(Assoc\w*|QOS)?(Grp|Max|JobLimit|ResourceLimit)\w*", "jobs of yours or of your group use up a limit"),
+)
+
+
+def explained(reason: str) -> str:
+    """SLURM's word and what it means: `JobHeldUser (held by its user)`; other words as they are."""
+    for pattern, meaning, *_ in (*_LASTING, *_PASSING):
+        if re.match(pattern, reason):
+            return f"{reason} ({meaning})" if meaning else reason
+    return reason
+
+
+def lasting(reason: str) -> str:
+    """What to do about a reason that never passes by itself; "" for one that may."""
+    return next((remedy for pattern, _, remedy in _LASTING if re.match(pattern, reason)), "")
