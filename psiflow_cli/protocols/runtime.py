@@ -84,7 +84,7 @@ class JudgesWaiting(Protocol):
     """A provider that knows which of its queue's reasons never pass by themselves."""
 
     def lasting(self, reason: str) -> str:
-        """What to do about a reason, with JOB for the job's id; "" for one that may pass."""
+        """What to do about a reason; "" for one that may pass."""
 
 
 @runtime_checkable
@@ -93,3 +93,11 @@ class FindsProblems(Protocol):
 
     def problems(self, provider: Any) -> list[str]:
         """What is wrong with partition, account, limits; a line each."""
+
+
+@runtime_checkable
+class TriesSubmission(Protocol):
+    """A provider whose batch system can be asked about a script without submitting it."""
+
+    def refusal(self, provider: Any, script: str) -> str:
+        """What it says against it, or ""."""

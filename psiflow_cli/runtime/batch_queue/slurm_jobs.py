@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from psiflow_cli.runtime.batch_queue.cost import Usage
 from psiflow_cli.runtime.batch_queue.shared_answer import Answer, SharedAnswer
 from psiflow_cli.runtime.batch_queue.slurm_reasons import explained
+from psiflow_cli.worker.process import inherited_variables
 
 if TYPE_CHECKING:
     from parsl.jobs.states import JobState
@@ -72,7 +73,7 @@ class SlurmJobs:
     def __init__(self, clusters: str, every_s: float, timeout_s: float) -> None:
         where = [f"--clusters={clusters}"] if clusters else []
         argv = ["squeue", *where, "--noheader", f"--user={os.getuid()}", "--states=all", f"--format={_FORMAT}"]
-        self._shared = SharedAnswer(argv, _environment(), every_s, timeout_s)
+        self._shared = SharedAnswer(argv, inherited_variables.for_queue("slurm"), every_s, timeout_s)
         self._submitted: dict[str, float] = {}
         self._absences: dict[str, int] = {}
         self._listed: set[str] = set()  # jobs that were in a list before
@@ -120,8 +121,3 @@ class SlurmJobs:
         facts["status"] = JobStatus(
             state, reason or None, stdout_path=facts["job_stdout_path"], stderr_path=facts["job_stderr_path"]
         )
-
-
-def _environment() -> Mapping[str, str]:
-    """Without the variables by which a user's own squeue shows only some jobs, or in another format."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}

@@ -5,21 +5,29 @@ from __future__ import annotations
 import re
 
 _LASTING = (
-    (r"JobHeldUser\b", "held by its user", "`scontrol release JOB` lets it go"),
-    (r"JobHeldAdmin\b", "held by an administrator", "only they can let it go: ask them why"),
-    (r"JobHoldMaxRequeue\b", "put back into the queue too often, and held", "`scontrol release JOB` lets it go"),
-    (r"(?i:.*(\b|_)held\b)", "", "`scontrol release JOB` lets it go"),  # as in launch_failed_requeued_held
-    (r"JobLaunchFailure\b", "it could not be launched, and is held", "`scontrol release JOB` lets it go"),
+    (r"JobHeldUser\b", "held by its user", "run it without --hold, or release its jobs while it waits"),
+    (r"JobHeldAdmin\b", "held by an administrator", "ask them why"),
+    (r"JobHoldMaxRequeue\b", "requeued too often, and held", "ask the administrators why its nodes fail"),
+    (r"(?i:.*(\b|_)held\b)", "", "ask the administrators why it is held"),  # as in launch_failed_requeued_held
+    (r"JobLaunchFailure\b", "it could not be launched, and is held", "ask the administrators why"),
     (r"BadConstraints\b", "no node has what it asks for", "ask for less, or for other features or nodes"),
-    (r"DependencyNeverSatisfied\b", "what it depends on has failed", "change --dependency in the key sbatch"),
-    (r"Partition(NodeLimit|TimeLimit|Config)\b", "more than its partition allows", "ask for less, or elsewhere"),
-    (r"(AccountNotAllowed|InvalidAccount|QOSNotAllowed|InvalidQOS)\b", "not allowed here", "name another"),
+    (r"DependencyNeverSatisfied\b", "what it depends on has failed", "change --dependency in the site's key sbatch"),
+    (
+        r"Partition(NodeLimit|TimeLimit|Config)\b",
+        "more than its partition allows",
+        "ask for less, or name another partition",
+    ),
+    (r"(AccountNotAllowed|InvalidAccount|QOSNotAllowed|InvalidQOS)\b", "not allowed there", "name another in the site"),
     (r"(Assoc|QOS)?Max\w*Per(Job|Node)(Limit)?\b", "more than one job may have", "ask for less, or another account"),
     (r"(Association|Assoc|QOS)TimeLimit\b", "more time than is left", "ask for less"),
     (r"QOSMin\w+", "less than its QOS requires", "ask for more, or name another QOS"),
-    (r"(Assoc|QOS)Grp(?!\w*RunMin)\w*Minutes(Limit)?\b", "the budget is used up", "name another account"),
-    (r"(ReservationDeleted|InvalidReservation|ReservationInvalid)\b", "no such reservation", "name another"),
-    (r"Dead[Ll]ine\b", "it cannot end before its deadline", "change --deadline in the key sbatch"),
+    (r"(Assoc|QOS)Grp(?!\w*RunMin)\w*Minutes(Limit)?\b", "the budget is used up", "name another account in the site"),
+    (
+        r"(ReservationDeleted|InvalidReservation|ReservationInvalid)\b",
+        "no such reservation",
+        "name another in the key sbatch",
+    ),
+    (r"Dead[Ll]ine\b", "it cannot end before its deadline", "change --deadline in the site's key sbatch"),
 )
 """What never passes by itself: pattern, explanation, what to do."""
 _PASSING = (

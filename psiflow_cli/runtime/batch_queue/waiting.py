@@ -40,9 +40,10 @@ class Waiting:
         self._hopeless_since = self._hopeless_since or now
         if now - self._hopeless_since < self._patience:
             return
-        problem = f"cannot start: {'; '.join(_by_reason(live))}, and waiting does not change that"
-        limits = "".join(f"; {line}" for line in (self._limits.problems(self._provider) if self._limits else []))
-        raise NoResources(problem + limits, f"{remedies[0].replace('JOB', next(iter(live)))}; then run it again")
+        limits = self._limits.problems(self._provider) if self._limits else []
+        problem = "; ".join([f"no job can start: {'; '.join(_by_reason(live))}", *limits])
+        waited = f"[run] queue_patience is how long such jobs are waited for: {duration.human(self._patience)}"
+        raise NoResources(problem, f"{remedies[0]}; {waited}")
 
     def _remedy(self, record: BlockRecord) -> str:
         """What to do about a job that never starts by itself; "" for one that may."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import getpass
-import subprocess
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import field
 
-from psiflow_cli import duration
-from psiflow_cli.errors import BadConfig
-from psiflow_cli.runtime.batch_queue import slurm_reasons
+from psiflow_cli.errors import BadConfig, NoResources
+from psiflow_cli.runtime.batch_queue import slurm_limits, slurm_reasons
 from psiflow_cli.runtime.batch_queue.slurm_jobs import SlurmJobs
 from psiflow_cli.runtime.providers._parsl_internals import srun_options
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import megabytes
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.worker.process import inherited_variables
 
 if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
@@ -53,7 +50,6 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     """Parsl's SlurmProvider, which asks the queue together with the user's other commands."""
     from parsl.launchers import SingleNodeLauncher, SrunLauncher
     from parsl.providers import SlurmProvider
-    from parsl.utils import execute_wait
 
     queue = SlurmJobs(provider.clusters, provider.status_every, provider.command_timeout)
 
@@ -65,7 +61,9 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
         def execute_wait(self, cmd: str, timeout: int | None = None) -> tuple[int, str, str]:
             if cmd == _IS_THERE_SACCT:
                 return 1, "", "psiflow asks squeue"
-            return execute_wait(cmd, timeout or self.cmd_timeout)
+            parent: Any = super()
+            answer: tuple[int, str, str] = parent.execute_wait(cmd, timeout)
+            return answer
 
         def submit(self, command: str, tasks_per_node: int, job_name: str = "parsl.slurm") -> str:
             job: str = super().submit(command, tasks_per_node, job_name)
@@ -91,37 +89,45 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
 
 
 def problems(provider: Provider) -> list[str]:
-    """What SLURM says against this table: an unknown partition, one that is down or too short, an unknown account."""
-    cluster = [f"--clusters={provider.clusters}"] if provider.clusters else []
+    """What SLURM says against this table: an unknown partition, one that is down or too small, an unknown account.
+
+    Raises NoResources where it does not answer.
+    """
     try:
-        answer = _ask("sinfo", "-h", "-o", "%R %a %l", *cluster)
+        known = slurm_limits.partitions(provider.clusters)
     except OSError:
         return ["sinfo is not found: is this a login node of the cluster?"]
-    rows = [line.split() for line in answer.splitlines() if len(line.split()) == 3]  # not the name of the cluster
-    states, limits = {row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows}
     sentences = []
-    if provider.partition and provider.partition not in states:
-        sentences.append(f"no partition {provider.partition!r}: there are {', '.join(sorted(states)) or 'none'}")
-    elif provider.partition and states[provider.partition] != "up":
-        sentences.append(f"partition {provider.partition!r} is {states[provider.partition]}")
-    limit = limits.get(provider.partition, "")
-    if limit[:1].isdigit() and (provider.block_walltime or 0) > duration.parse(limit):
-        sentences.append(f"walltime {provider.walltime} is more than partition {provider.partition!r} allows: {limit}")
+    unknown = [each for each in provider.partition.split(",") if each and each not in known]
+    if unknown:
+        sentences.append(
+            f"no partition {', '.join(map(repr, unknown))}: there are {', '.join(sorted(known)) or 'none'}"
+        )
+    default = next((name for name, each in known.items() if each.is_default), "")
+    name = provider.partition or default
+    for each in name.split(","):
+        if each in known and known[each].state != "up":
+            sentences.append(f"partition {each!r} is {known[each].state}")
+    if name in known:
+        sentences += slurm_limits.exceeded(provider, name, known[name])
     accounts = _accounts() if provider.account else set()
     if accounts and provider.account not in accounts:
         sentences.append(f"no account {provider.account!r} of yours: there are {', '.join(sorted(accounts))}")
     return sentences
 
 
+def refusal(provider: Provider, script: str) -> str:
+    """What sbatch says against a script; "" also where there is no sbatch."""
+    try:
+        return slurm_limits.refusal(script, provider.clusters)
+    except OSError:
+        return ""
+
+
 def _accounts() -> set[str]:
     """The accounts of this user; none where SLURM keeps no accounts."""
     try:
         user = f"user={getpass.getuser()}"
-        return set(_ask("sacctmgr", "-n", "-P", "show", "assoc", "format=account", user).split())
-    except OSError:
+        return set(slurm_limits.ask("sacctmgr", "-n", "-P", "show", "assoc", "format=account", user).split())
+    except (OSError, KeyError, NoResources):
         return set()
-
-
-def _ask(*command: str) -> str:
-    environment = inherited_variables.for_queue("slurm")
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment).stdout

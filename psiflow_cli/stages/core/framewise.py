@@ -117,7 +117,7 @@ def _compute(
             final = feeder.retry(task, done)
             if final:
                 results.add([ids[i] for i in final], [done[i] for i in final], outcome.seconds, executor.cores)
-                progress.update(len(final), sum("failure" in done[i] for i in final))
+                progress.update(len(final), sum("failure" in done[i] for i in final), outcome.seconds)
                 hope.see([done[i] for i in final])
 
 

@@ -25,8 +25,7 @@ class Units:
         self._read = 0
         self._begun = 0.0
         self._now = 0  # finished by the present invocation
-        self._first: tuple[float, int] | None = None
-        """When the present invocation finished something first, and how much that was."""
+        self._first: float | None = None  # when the present invocation finished something first
         self._first_s = 0.0  # how long that took: before, there was the wait for a worker
         self._in_jobs = False  # whether the units of this invocation run in jobs of a batch system
         self._last = ""
@@ -61,8 +60,8 @@ class Units:
         at[record["id"]] = record.get("at", 1)
         (failed.discard if record["ok"] else failed.add)(record["id"])
         self.updated = record["t"]
-        if self._first is None or self._first[0] == record["t"]:
-            self._first = (record["t"], self._now)
+        if self._first is None or self._first == record["t"]:
+            self._first = record["t"]
             self._first_s += record["s"]
         self.core_seconds += record["s"] * record["cores"]
         self.core_seconds_in_jobs += record["s"] * record["cores"] if self._in_jobs else 0.0
@@ -92,8 +91,5 @@ class Units:
         """Units per second of the present invocation, without the wait for the first worker."""
         if self.updated is None or self._first is None or self.updated <= self._begun:
             return None
-        since, before = self._first
-        if self.updated > since and self._now > before:
-            return round((self._now - before) / (self.updated - since), 6) or None
-        took = min(self._first_s, self.updated - self._begun)
+        took = self.updated - max(self._first - self._first_s, self._begun)
         return round(self._now / took, 6) or None if took > 0 else None

@@ -119,7 +119,7 @@ def _move(
             if walker.step != step or walker.stopped != stopped:
                 seconds = outcome.seconds / len(group.members)
                 _write_down(workspace, walker, seconds, plan.key(fingerprint), session.executor.cores)
-                progress.update(walker.step - step, int(walker.stopped is not None))
+                progress.update(walker.step - step, int(walker.stopped is not None), outcome.seconds)
         if not group.done:
             waiting.append(group)
 
