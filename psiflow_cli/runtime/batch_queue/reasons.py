@@ -96,5 +96,5 @@ def of_grid_engine(text: str) -> dict[str, str]:
 
 def of_condor(text: str) -> dict[str, str]:
     """The lines of `condor_q -af:j HoldReason`."""
-    rows = (line.partition(" ") for line in text.splitlines())
-    return {job: f"held: {reason.strip()}" for job, _, reason in rows if reason.strip() not in ("", "undefined")}
+    rows = re.findall(r"^(\d\S*) +(.*\S)", text, re.MULTILINE)
+    return {job: f"held: {reason}" for job, reason in rows if reason != "undefined"}

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 import stat
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from psiflow_cli import atomic_file
 from psiflow_cli.runtime.request import fingerprint
@@ -94,13 +95,13 @@ class SharedAnswer:
         if self._path is None:
             return
         try:
-            with open(os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8") as stream:
+            with open(os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
                 facts = os.fstat(stream.fileno())
                 stamp = (facts.st_ino, facts.st_mtime_ns)
                 if stamp == self._stamp or not _is_private(facts):
                     return
-                answer = Answer(**json.load(stream))
-        except (OSError, ValueError, TypeError):
+                answer = msgspec.json.decode(stream.read(), type=Answer)
+        except (OSError, ValueError, msgspec.MsgspecError):
             return
         self._stamp = stamp
         if self._answer is None or answer.asked > self._answer.asked:
@@ -109,7 +110,7 @@ class SharedAnswer:
     @staticmethod
     def _write(path: Path, answer: Answer) -> None:
         with contextlib.suppress(OSError):  # then every command asks for itself
-            atomic_file.write(path, json.dumps(asdict(answer)))
+            atomic_file.write(path, msgspec.json.encode(answer))
 
 
 @contextlib.contextmanager
