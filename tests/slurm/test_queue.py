@@ -102,9 +102,8 @@ def test_site_check_gives_the_numbers_and_the_words_of_sbatch(slurm, folder, key
 
 def test_a_controller_that_does_not_answer_is_no_fault_of_the_site(slurm, folder, monkeypatch):
     stub = folder / "sinfo"  # the cluster is for all tests: its own controller must not stop
-    stub.write_text(
-        "#!/bin/sh\necho 'sinfo: error: Unable to contact slurm controller (connect failure)' >&2\nexit 1\n"
-    )
+    words = "sinfo: error: Unable to contact slurm controller (connect failure)"
+    stub.write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 1\n")
     stub.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     said = run([PSIFLOW, "site", "check", "slurm.toml"], code=69).stderr
