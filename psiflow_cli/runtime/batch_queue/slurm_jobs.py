@@ -8,6 +8,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from psiflow_cli.runtime.batch_queue import slurm_group_limits
 from psiflow_cli.runtime.batch_queue.cost import Usage
 from psiflow_cli.runtime.batch_queue.shared_answer import Answer, SharedAnswer
 from psiflow_cli.runtime.batch_queue.slurm_reasons import explained
@@ -74,6 +75,8 @@ class SlurmJobs:
         where = [f"--clusters={clusters}"] if clusters else []
         argv = ["squeue", *where, "--noheader", f"--user={os.getuid()}", "--states=all", f"--format={_FORMAT}"]
         self._shared = SharedAnswer(argv, inherited_variables.for_queue("slurm"), every_s, timeout_s)
+        self._clusters = clusters
+        self._limits: dict[tuple[str, str], str] = {}  # what a job exceeds that waits for a reason
         self._submitted: dict[str, float] = {}
         self._absences: dict[str, int] = {}
         self._listed: set[str] = set()  # jobs that were in a list before
@@ -107,7 +110,7 @@ class SlurmJobs:
             self._listed.add(job)
             self._absences.pop(job, None)
             state: JobState = JobState[_STATES.get(listed.state, "UNKNOWN")]
-            reason = explained(listed.reason)
+            reason = explained(listed.reason, self._beyond(job, listed.reason))
             if listed.state in ("SUSPENDED", "STOPPED"):
                 reason = listed.state
             if listed.seconds:
@@ -121,3 +124,8 @@ class SlurmJobs:
         facts["status"] = JobStatus(
             state, reason or None, stdout_path=facts["job_stdout_path"], stderr_path=facts["job_stderr_path"]
         )
+
+    def _beyond(self, job: str, reason: str) -> str:
+        if (job, reason) not in self._limits:
+            self._limits[job, reason] = slurm_group_limits.beyond(job, reason, self._clusters)
+        return self._limits[job, reason]

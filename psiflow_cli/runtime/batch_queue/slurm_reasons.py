@@ -27,6 +27,7 @@ _LASTING = (
         "no such reservation",
         "name another in the key sbatch",
     ),
+    (r"\w+ \(alone asks for ", "", "ask for less, or name another account or QOS"),
     (r"Dead[Ll]ine\b", "it cannot end before its deadline", "change --deadline in the site's key sbatch"),
 )
 """What never passes by itself: pattern, explanation, what to do."""
@@ -43,8 +44,13 @@ _PASSING = (
 )
 
 
-def explained(reason: str) -> str:
-    """SLURM's word and what it means: `JobHeldUser (held by its user)`; other words as they are."""
+def explained(reason: str, beyond: str = "") -> str:
+    """SLURM's word and what it means: `JobHeldUser (held by its user)`; other words as they are.
+
+    `beyond` is what a job exceeds all alone of a limit to all jobs of a user or group.
+    """
+    if beyond:
+        return f"{reason} ({beyond})"
     for pattern, meaning, *_ in (*_LASTING, *_PASSING):
         if re.match(pattern, reason):
             return f"{reason} ({meaning})" if meaning else reason

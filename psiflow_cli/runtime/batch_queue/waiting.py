@@ -40,10 +40,16 @@ class Waiting:
         self._hopeless_since = self._hopeless_since or now
         if now - self._hopeless_since < self._patience:
             return
-        limits = self._limits.problems(self._provider) if self._limits else []
-        problem = "; ".join([f"no job can start: {'; '.join(_by_reason(live))}", *limits])
+        problem = "; ".join([f"no job can start: {'; '.join(_by_reason(live))}", *self._exceeded()])
         waited = f"[run] queue_patience is how long such jobs are waited for: {duration.human(self._patience)}"
         raise NoResources(problem, f"{remedies[0]}; {waited}")
+
+    def _exceeded(self) -> list[str]:
+        """What the site asks for beyond what there is, in numbers."""
+        try:
+            return self._limits.problems(self._provider) if self._limits else []
+        except NoResources:
+            return []
 
     def _remedy(self, record: BlockRecord) -> str:
         """What to do about a job that never starts by itself; "" for one that may."""

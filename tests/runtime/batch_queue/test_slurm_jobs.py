@@ -78,4 +78,5 @@ def test_run_times(text, seconds):
 
 def test_a_users_own_variables_do_not_hide_jobs(monkeypatch):
     monkeypatch.setenv("SQUEUE_PARTITION", "gpu")
-    assert "SQUEUE_PARTITION" not in slurm_jobs._environment()
+    jobs = slurm_jobs.SlurmJobs("", 30, 5)
+    assert "SQUEUE_PARTITION" not in jobs._shared._environment
