@@ -88,6 +88,16 @@ class JudgesWaiting(Protocol):
 
 
 @runtime_checkable
+class TellsWhy(Protocol):
+    """A provider whose batch system must be asked why its jobs wait, since Parsl does not."""
+
+    WHY: list[str]  # the command that tells of the jobs whose ids follow
+
+    def why(self, text: str) -> dict[str, str]:
+        """The reasons by job in what it prints."""
+
+
+@runtime_checkable
 class FindsProblems(Protocol):
     """A provider that can ask its batch system about a table: what `psiflow site check` asks."""
 

@@ -41,7 +41,8 @@ class Blocks:
         self._connected = False
         self._last_words = ""
         self._is_queued = resolved.provider.type != "local"  # whether there is a queue
-        self._waiting, self._cost = waiting.Waiting(resolved), Cost(folder, resolved.block_cores)
+        self._waiting = waiting.Waiting(resolved, getattr(executor, "provider", None))
+        self._cost = Cost(folder, resolved.block_cores)
 
     def worked(self) -> None:
         """A task has finished or got on: workers are there, and blocks are worth their time."""

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli import duration, protocols, registry
 from psiflow_cli.errors import NoResources
+from psiflow_cli.runtime.batch_queue import reasons
 from psiflow_cli.runtime.block_record import LIVE, BlockState
 
 if TYPE_CHECKING:
+    from parsl.providers.base import ExecutionProvider
+
     from psiflow_cli.messages import BlockRecord
     from psiflow_cli.site.executor import ResolvedExecutor
 
@@ -21,13 +24,15 @@ _NAMED = 3
 class Waiting:
     """Judges the jobs of an executor that wait in the queue of its batch system."""
 
-    def __init__(self, resolved: ResolvedExecutor) -> None:
+    def __init__(self, resolved: ResolvedExecutor, parsls_provider: ExecutionProvider | None = None) -> None:
         self._patience = float(duration.parse(resolved.run.queue_patience))
         module = registry.load("runtime.providers", resolved.provider.type)
         self._provider = resolved.provider
         self._judge = module if isinstance(module, protocols.JudgesWaiting) else None
         self._limits = module if isinstance(module, protocols.FindsProblems) else None
         self._hopeless_since: float | None = None
+        if parsls_provider and isinstance(module, protocols.TellsWhy):
+            reasons.attach(parsls_provider, module.WHY, module.why)
 
     def check(self, jobs: Mapping[str, BlockRecord]) -> None:
         """Raise NoResources when all live jobs have waited for too long for what never comes by itself."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 CANCEL = "condor_rm"  # the program that ends jobs by their ids
-lasting = reasons.lasting
+WHY, why, lasting = ["condor_q", "-af:j", "HoldReason"], reasons.of_condor, reasons.lasting
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -31,10 +31,8 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     from parsl.launchers import SingleNodeLauncher
     from parsl.providers import CondorProvider
 
-    built = CondorProvider(
+    return CondorProvider(
         project=provider.project, requirements=provider.requirements, cores_per_slot=provider.cores_per_node,
         scheduler_options="".join(f"{line}\n" for line in provider.directives), launcher=SingleNodeLauncher(),
         **provider.blocks,
     )  # fmt: skip
-    reasons.attach(built, ["condor_q", "-af:j", "HoldReason"], reasons.of_condor)
-    return built

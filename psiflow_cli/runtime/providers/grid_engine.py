@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 CANCEL = "qdel"  # the program that ends jobs by their ids
-lasting = reasons.lasting
+WHY, why, lasting = ["qstat", "-j"], reasons.of_grid_engine, reasons.lasting
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -30,9 +30,7 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     from parsl.launchers import SingleNodeLauncher
     from parsl.providers import GridEngineProvider
 
-    built = GridEngineProvider(
+    return GridEngineProvider(
         queue=provider.queue or None, scheduler_options="".join(f"#$ {line}\n" for line in provider.directives),
         launcher=SingleNodeLauncher(), **provider.blocks,
     )  # fmt: skip
-    reasons.attach(built, ["qstat", "-j"], reasons.of_grid_engine)
-    return built

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 CANCEL = "bkill"  # the program that ends jobs by their ids
-lasting = reasons.lasting
+WHY, why, lasting = ["bjobs", "-p"], reasons.of_lsf, reasons.lasting
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -32,11 +32,9 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     from parsl.launchers import JsrunLauncher, SingleNodeLauncher
     from parsl.providers import LSFProvider
 
-    built = LSFProvider(  # type: ignore[no-untyped-call]
+    return LSFProvider(  # type: ignore[no-untyped-call]
         project=provider.project or None, queue=provider.queue or None, cores_per_node=provider.cores_per_node,
         bsub_redirection=provider.redirect,
         scheduler_options="".join(f"#BSUB {line}\n" for line in provider.directives),
         launcher=JsrunLauncher() if provider.nodes > 1 else SingleNodeLauncher(), **provider.blocks,
     )  # fmt: skip
-    reasons.attach(built, ["bjobs", "-p"], reasons.of_lsf)
-    return built

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 CANCEL = "qdel"  # the program that ends jobs by their ids
-lasting = reasons.lasting
+WHY, why, lasting = ["qstat", "-f"], reasons.of_pbs, reasons.lasting
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -32,11 +32,9 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     from parsl.launchers import MpiExecLauncher, SingleNodeLauncher
     from parsl.providers import PBSProProvider
 
-    built = PBSProProvider(  # type: ignore[no-untyped-call]
+    return PBSProProvider(  # type: ignore[no-untyped-call]
         account=provider.account or None, queue=provider.queue or None, select_options=provider.select,
         cpus_per_node=provider.cores_per_node,
         scheduler_options="".join(f"#PBS {line}\n" for line in provider.directives),
         launcher=MpiExecLauncher() if provider.nodes > 1 else SingleNodeLauncher(), **provider.blocks,
     )  # fmt: skip
-    reasons.attach(built, ["qstat", "-f"], reasons.of_pbs)
-    return built

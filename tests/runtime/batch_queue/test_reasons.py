@@ -10,11 +10,12 @@ import msgspec
 import pytest
 from parsl.jobs.states import JobState, JobStatus
 
+from psiflow_cli import protocols, registry
 from psiflow_cli.errors import NoResources
 from psiflow_cli.runtime.batch_queue import cost, reasons, slurm_reasons, waiting
 from psiflow_cli.runtime.batch_queue.cost import Usage
 from psiflow_cli.runtime.providers import slurm
-from psiflow_cli.site import detect, load, resolve
+from psiflow_cli.site import detect, load, resolve, schema
 
 LASTING = """JobHeldUser JobHeldAdmin JobHoldMaxRequeue launch_failed_requeued_held BadConstraints
 DependencyNeverSatisfied PartitionNodeLimit PartitionTimeLimit PartitionConfig AccountNotAllowed InvalidAccount
@@ -98,6 +99,15 @@ def test_what_other_batch_systems_say(parse, text, told, lasting):
     assert parse(text) == told
     assert [bool(reasons.lasting(reason)) for reason in told.values()] == lasting
     assert parse("") == parse("qstat: Unknown Job Id 3\n") == {}
+
+
+def test_every_batch_system_tells_why_jobs_wait():
+    modules = {name: registry.load("runtime.providers", name) for name in registry.names("runtime.providers")}
+    batch = {name: module for name, module in modules.items() if issubclass(module.Provider, schema.BatchProvider)}
+    assert len(batch) >= 6
+    assert all(isinstance(module, protocols.JudgesWaiting) for module in batch.values())
+    asked = {name for name, module in batch.items() if isinstance(module, protocols.TellsWhy)}
+    assert asked == set(batch) - {"slurm"}, "squeue tells states and reasons in one answer"
 
 
 def test_a_held_job_counts_as_one_that_waits(tmp_path, monkeypatch):
