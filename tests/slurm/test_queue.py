@@ -73,8 +73,8 @@ def test_what_may_pass_is_waited_for_and_three_commands_ask_once(slurm, folder, 
     lines = slurm.run("squeue", "-h", "-t", "all", "-o", "%i %C %M").splitlines()
     times = {job: int(cores) * _seconds(clock) for job, cores, clock in map(str.split, lines)}
     cost = sum(each["core_hours"] for each in status(*runs)) * 3600
-    # a second at either end: SLURM counts whole seconds, and a job ends a little after it was cancelled
-    assert cost == pytest.approx(sum(times[job] for job in jobs), abs=2 * 2 * len(jobs))
+    # SLURM counts whole seconds, and a job ends some time after it was cancelled
+    assert cost == pytest.approx(sum(times[job] for job in jobs), abs=2 * 4 * len(jobs))
     assert all(each["rate_per_s"] > 0.5 for each in status(*runs)), "the wait for the partition is no part of it"
 
 
