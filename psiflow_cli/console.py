@@ -111,6 +111,7 @@ class Progress:
         self._total, self._what, self._done, self._failed = total, what, done, 0
         self.details: list[str] = []
         """More to tell, the most important first: a terminal shows as much as fits."""
+        self.is_waiting = False  # for a queue: nobody knows how long
         self._pace = _Pace(done)
         self._drawn = 0.0
         self._last_note = time.monotonic()
@@ -128,16 +129,16 @@ class Progress:
             Progress._shown = None
             put("\n")
 
-    def update(self, done: int = 1, failed: int = 0) -> None:
-        """Count finished units; `failed` of them failed."""
+    def update(self, done: int = 1, failed: int = 0, seconds: float = 0.0) -> None:
+        """Count finished units; `failed` of them failed, and all took so long together, if that is known."""
         self._done += done
         self._failed += failed
-        self._pace.note(self._done)
+        self._pace.note(self._done, seconds)
         self.tick()
 
     def start(self) -> None:
-        """The first unit begins now: what came before it says nothing about the time that is left."""
-        self._pace = _Pace(self._done)
+        """The first unit begins now: its time tells how long the others will take."""
+        self._pace = _Pace(self._done, time.monotonic())
 
     def tick(self) -> None:
         """Say how far it is, if it is time to."""
@@ -150,7 +151,7 @@ class Progress:
 
     def _parts(self) -> list[str]:
         """What there is to tell, the most important first."""
-        left = self._pace.left(self._total)
+        left = None if self.is_waiting else self._pace.left(self._total)
         return [
             f"{self._what} {self._done}/{self._total}",
             *([f"{self._failed} failed"] if self._failed else []),
@@ -191,26 +192,27 @@ class Progress:
 
 
 class _Pace:
-    """How fast units finish; the time before the first, a wait for workers, counts as long as there is no other."""
+    """How fast units finish since the first began; the time before says nothing, since it was a wait for workers."""
 
-    def __init__(self, done: int) -> None:
-        self._start, self._before = time.monotonic(), done
-        self._first = self._last = (self._start, done)
-
-    def note(self, done: int) -> None:
-        """So many units are done by now."""
-        if self._last[1] == self._before and done > self._before:
-            self._first = (time.monotonic(), done)
+    def __init__(self, done: int, begun: float | None = None) -> None:
+        self._before = done
+        self._begun = begun  # when the first unit began, once that is known
         self._last = (time.monotonic(), done)
+
+    def note(self, done: int, seconds: float) -> None:
+        """So many units are done by now; the last ones took so long, 0 if nobody knows."""
+        now = time.monotonic()
+        if self._begun is None and done > self._before:
+            self._begun = now - seconds
+            self._before = self._before if seconds else done
+        self._last = (now, done)
 
     def left(self, total: int) -> float | None:
         """Seconds until all are done; None as long as nobody knows, and when they are."""
-        (since, first), (now, done) = self._first, self._last
-        if not self._before < done < total:
+        now, done = self._last
+        if self._begun is None or not self._before < done < total or now - self._begun < 0.1:
             return None
-        if done == first or now - since < 0.1:
-            since, first = self._start, self._before
-        whole = (total - done) * (now - since) / (done - first)
+        whole = (total - done) * (now - self._begun) / (done - self._before)
         return max(0.0, whole - (time.monotonic() - now))
 
 

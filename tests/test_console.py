@@ -62,7 +62,13 @@ def test_time_left_is_told_once_something_was_done(clock: Clock) -> None:
     assert progress.line(15) == "frames 0/4"
     assert progress.line(25) == "frames 0/4 [------------]"
     progress.update()
-    assert progress.line(30) == "frames 1/4, 30 s left"
+    assert "left" not in progress.line(30), "how long it took, and how long it waited, nobody knows"
+    progress = Progress(4, "frames")
+    clock.now += 1000
+    progress.update(seconds=5)
+    assert progress.line(30) == "frames 1/4, 15 s left"
+    progress.is_waiting = True
+    assert "left" not in progress.line(30), "in the queue again"
 
 
 def test_a_wait_before_the_first_of_two_does_not_count(clock: Clock) -> None:

@@ -57,6 +57,7 @@ class Begin(TypedDict):
     slurm_job_id: str | None
     fingerprint: str
     total: int
+    provider: NotRequired[str]  # the type of that of its executor, if it has one
 
 
 class Lost(TypedDict):
@@ -139,6 +140,7 @@ class BlockRecord(TypedDict):
     since: float
     asked: float  # when it was submitted
     queued: NotRequired[float]  # seconds it waited
+    reason: NotRequired[str]  # why it waits, in the queue's words
 
 
 class NodeRecord(TypedDict):
@@ -160,6 +162,21 @@ class BlocksRecord(TypedDict, total=False):
     nodes: dict[str, NodeRecord]
     refused: str  # why the batch system has taken no job since the last one
     earlier: list[BlocksRecord]  # of commands before, jobs that could not be cancelled yet
+
+
+class JobCost(TypedDict):
+    """A job that runs."""
+
+    cores: int
+    began: float
+
+
+class CostRecord(TypedDict):
+    """cost.json."""
+
+    seen: float  # when the jobs below still ran
+    ended_core_s: float  # of all that have ended
+    running: dict[str, JobCost]
 
 
 class Holder(TypedDict, total=False):

@@ -29,6 +29,7 @@ class BlockStatus(TypedDict):
     state: str  # a `runtime.block_record.BlockState`
     for_s: float  # in this state
     queued_s: float | None  # before it ran
+    reason: str  # why it waits, in the queue's words, or ""
 
 
 class NodeStatus(TypedDict):
@@ -53,8 +54,8 @@ class RunStatus(TypedDict):
     started: str | None  # ISO 8601, as are the other times
     updated: str | None
     rate_per_s: float | None
-    eta_s: float | None
-    core_hours: float
+    eta_s: float | None  # None also as long as all of its jobs wait in the queue
+    core_hours: float  # of jobs from their start to their end; of this host's processes, what finished units took
     host: str | None
     pid: int | None
     slurm_job_id: str | None

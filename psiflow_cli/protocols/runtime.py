@@ -120,8 +120,34 @@ class Retranslates(Protocol):
 
 
 @runtime_checkable
+class JudgesWaiting(Protocol):
+    """A provider that knows which of its queue's reasons never pass by themselves."""
+
+    def lasting(self, reason: str) -> str:
+        """What to do about a reason; "" for one that may pass."""
+
+
+@runtime_checkable
+class TellsWhy(Protocol):
+    """A provider whose batch system must be asked why its jobs wait, since Parsl does not."""
+
+    WHY: list[str]  # the command that tells of the jobs whose ids follow
+
+    def why(self, text: str) -> dict[str, str]:
+        """The reasons by job in what it prints."""
+
+
+@runtime_checkable
 class FindsProblems(Protocol):
     """A provider that can ask its batch system about a table: what `psiflow site check` asks."""
 
     def problems(self, provider: Any) -> list[str]:
         """What is wrong with partition, account, limits; a line each."""
+
+
+@runtime_checkable
+class TriesSubmission(Protocol):
+    """A provider whose batch system can be asked about a script without submitting it."""
+
+    def refusal(self, provider: Any, script: str) -> str:
+        """What it says against it, or ""."""

@@ -47,6 +47,8 @@ LIVE = (BlockState.PENDING, BlockState.RUNNING, BlockState.HELD)
 _LEFT = (*LIVE, BlockState.UNKNOWN)
 GONE = re.compile(r"invalid job|unknown job|already|finished|not found|couldn't find|does not exist", re.IGNORECASE)
 """What is said of jobs that have ended."""
+SILENCE = "it is not in the queue any more"
+"""What is known of how a job has ended that the queue does not list."""
 
 
 class JobRecord:
@@ -71,13 +73,13 @@ class JobRecord:
             self._doubtful.append(name)
         self.write()
 
-    def moved(self, job: str, state: BlockState) -> bool:
-        """Note the state of a job; returns whether it is a new one."""
+    def moved(self, job: str, state: BlockState, reason: str = "") -> bool:
+        """Note the state of a job, and the queue's reason why it waits; returns whether one of them is new."""
         before = self.jobs.get(job)
-        if before is not None and before["state"] == state:
+        if before is not None and before["state"] == state and before.get("reason", "") == reason:
             return False
         with self._lock:
-            self.jobs[job] = _moved(before, state)
+            self.jobs[job] = _moved(before, state, reason)
         return True
 
     def in_state(self, state: BlockState) -> list[str]:
@@ -120,10 +122,13 @@ class JobRecord:
             forget(self._folder, self.nodes)
 
 
-def _moved(before: BlockRecord | None, state: BlockState) -> BlockRecord:
+def _moved(before: BlockRecord | None, state: BlockState, reason: str) -> BlockRecord:
     """What is kept of a job that is in a new state: since when, and how long it was queued (s) once it is not."""
     now = time.time()
-    record: BlockRecord = {"state": state, "since": now, "asked": before["asked"] if before else now}
+    since = before["since"] if before and before["state"] == state else now
+    record: BlockRecord = {"state": state, "since": since, "asked": before["asked"] if before else now}
+    if reason:
+        record["reason"] = reason
     if before and "queued" in before:
         record["queued"] = before["queued"]
     elif state != BlockState.PENDING:

@@ -16,10 +16,12 @@ from psiflow_cli import duration, protocols, registry
 from psiflow_cli.console import detail, note
 from psiflow_cli.errors import NoResources
 from psiflow_cli.runtime import parsl_internals
+from psiflow_cli.runtime.batch_queue import waiting
+from psiflow_cli.runtime.batch_queue.cost import Cost
 from psiflow_cli.runtime.block_faults import output, refusals
 from psiflow_cli.runtime.block_faults.admission import LOG, Admission
 from psiflow_cli.runtime.block_faults.nodes import Nodes
-from psiflow_cli.runtime.block_record import BlockState, JobRecord
+from psiflow_cli.runtime.block_record import LIVE, BlockState, JobRecord
 from psiflow_cli.runtime.providers._patient import add_to_scripts, be_patient, end_of, retranslate
 
 if TYPE_CHECKING:
@@ -57,6 +59,9 @@ class Blocks:
         self._is_patient = be_patient(provider, self._admission, self._record.submitted, self._record.may_be)
         if self._is_patient and isinstance(kind, protocols.Retranslates):
             retranslate(provider, kind.STATES)
+        self._is_queued = resolved.provider.type != "local"  # whether there is a queue
+        self._waiting = waiting.Waiting(resolved, getattr(executor, "provider", None))
+        self._cost = Cost(folder, resolved.block_cores)
 
     def worked(self, block: str = "") -> None:
         """A task has finished or got on: workers are there, and blocks are worth their time."""
@@ -82,9 +87,15 @@ class Blocks:
                 self._running[block] = self._running.get(block, 0.0) + (step if block in self._running else 0.0)
             # a job that has vanished is cancelled at the end nevertheless
             is_sure = end_of(self._provider, job) != BlockState.UNKNOWN
-            if job and self._record.moved(job, state if is_sure else BlockState.UNKNOWN):
+            known = state if is_sure else BlockState.UNKNOWN
+            reason = (status.message or "") if state in (BlockState.PENDING, BlockState.HELD) else ""
+            before = self._jobs.get(job)
+            if job and self._record.moved(job, known, reason):
                 changed = True
+            if job and (before is None or before["state"] != known):
                 detail(f"job {job} of the executor {self._resolved.label}: {state.name.lower()}")
+            if job and self._is_queued:
+                self._add_up(job, state)
             if status.terminal and block not in self._ended:
                 self._bury(block, job, status, pending)
             if status.terminal:
@@ -101,15 +112,20 @@ class Blocks:
         if pending:
             self._give_up(live)
             self._end_silent(live)
+            self._waiting.check(self._jobs)
         self._ask_again()
 
     def waits(self) -> list[str]:
         """What to tell while every job is still in the queue of a batch system; [] otherwise."""
-        states = {job: record["state"] for job, record in self._jobs.items()}
-        queued = [job for job, state in states.items() if state == BlockState.PENDING]
-        if self._resolved.provider.type == "local" or not queued or BlockState.RUNNING in states.values():
-            return []
-        return [f"in the queue: job {', '.join(queued[:3])}{', …' if len(queued) > 3 else ''}"]
+        return waiting.told(self._jobs) if self._is_queued else []
+
+    def _add_up(self, job: str, state: BlockState) -> None:
+        """Note what a job costs."""
+        usage = parsl_internals.usage(self._executor, job)
+        if state == BlockState.RUNNING:
+            self._cost.runs(job, usage)
+        elif state not in LIVE and state != BlockState.UNKNOWN:
+            self._cost.ended(job, usage)
 
     def _bury(self, block: str, job: str, status: JobStatus, pending: int) -> None:
         """Count a block that ended without having been of use while tasks waited for it."""
@@ -241,6 +257,11 @@ class Blocks:
             parsl_internals.cancel_blocks(self._executor, live)
         else:
             self._record.cancel()
+        if self._is_queued:
+            for job in self._jobs:
+                if began := parsl_internals.log_begun(self._executor, job):
+                    self._cost.runs(job, None, began)  # it may have begun since the queue was asked last
+            self._cost.end()
 
     def forget(self) -> None:
         """Every block has been ended in order."""

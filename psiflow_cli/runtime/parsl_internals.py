@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from parsl.executors.status_handling import BlockProviderExecutor
     from parsl.jobs.states import JobStatus
     from parsl.providers.base import ExecutionProvider
+
+    from psiflow_cli.runtime.batch_queue.cost import Usage
 
 SEEN_IN = "2026.10.26"
 DEBIAN = str(Path(__file__).with_name("debian"))
@@ -161,6 +164,23 @@ def statuses(executor: ParslExecutor) -> dict[str, JobStatus] | None:
 def job_of(executor: ParslExecutor, block: str) -> str:
     """The batch system's id of a block; "" for a block that was refused, or is not known."""
     return str(cast("BlockProviderExecutor", executor).blocks_to_job_id.get(block) or "")
+
+
+def usage(executor: ParslExecutor, job: str) -> Usage | None:
+    """What a provider of psiflow's has noted of a job; None where its batch system does not say."""
+    return cast("Usage | None", _facts(executor, job).get("usage"))
+
+
+def log_begun(executor: ParslExecutor, job: str) -> float | None:
+    """Since when a job has had a log (seconds since 1970): it has begun by then; None if it has none."""
+    paths = [_facts(executor, job).get(f"job_{name}_path") for name in ("stdout", "stderr")]
+    return min((os.stat(path).st_mtime for path in paths if path and os.path.exists(path)), default=None)
+
+
+def _facts(executor: ParslExecutor, job: str) -> dict[str, Any]:
+    """What a provider keeps of a job."""
+    facts: dict[str, Any] = getattr(cast("BlockProviderExecutor", executor).provider, "resources", {}).get(job, {})
+    return facts
 
 
 def allow_blocks(executor: ParslExecutor, limit: int) -> None:

@@ -137,7 +137,7 @@ class Run:
             {
                 "kind": "begin", "t": self._started, "host": self._record["host"], "pid": self._record["pid"],
                 "slurm_job_id": self._record["slurm_job_id"], "fingerprint": self._record["fingerprint"],
-                "total": total,
+                "total": total, "provider": _provider_type(self._site),
             }
         )  # fmt: skip
 
@@ -243,3 +243,8 @@ def give_user_mode(path: Path) -> None:
     """The permissions the user's umask would have given: outputs are theirs, run directories are private."""
     for part in [path, *path.rglob("*")] if path.is_dir() else [path]:
         os.chmod(part, (0o777 if part.is_dir() else 0o666) & ~_USER_UMASK)
+
+
+def _provider_type(site: Mapping[str, object]) -> str:
+    provider = site.get("provider")
+    return str(provider["type"]) if isinstance(provider, dict) else ""

@@ -44,3 +44,14 @@ def _script(resolved: ResolvedExecutor) -> str:
         # HTCondor has a description and a script; the description says which script, so it comes first
         texts.sort(key=lambda text: text.startswith("#!"))
         return "\n".join([*texts, f"# submitted with: {submission}"]).replace(name, "RUN.run/parsl")
+
+
+def of_block(resolved: ResolvedExecutor, command: str) -> str:
+    """The script of a block that only runs a command; Parsl's folder in it is one that is gone."""
+    from parsl.providers.cluster_provider import ClusterProvider
+
+    provider = registry.load("runtime.providers", resolved.provider.type).build(resolved.provider, resolved)
+    assert isinstance(provider, ClusterProvider)
+    with TemporaryDirectory(prefix="psiflow-") as name:
+        write_scripts(provider, command, f"parsl.{resolved.label}.block-0", Path(name), _ANSWER)
+        return next(path.read_text() for path in Path(name).iterdir() if path.is_file())

@@ -8,6 +8,7 @@ import os
 import queue
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from psiflow_cli import messages
 
 _TICK_S = 0.5
+_TELL_EVERY_S = 30.0
 _UNLUCKY = 10  # a task that was lost so often with its node is to blame for it
 
 
@@ -75,7 +77,8 @@ class Session:
     ) -> None:
         self.executor = executor
         self._folder = folder
-        self._tick = tick or (lambda: None)
+        self._tick = tick or self._tell_waits
+        self._told = time.monotonic()
         self._done: queue.SimpleQueue[tuple[Task, Future[messages.Outcome]] | None] = queue.SimpleQueue()
         self._signals = StopSignals(deadline, lambda: self._done.put(None))
         self._kernel: DataFlowKernel | None = None
@@ -201,6 +204,12 @@ class Session:
         task, future = item
         self.pending -= 1
         return task, self._outcome(task, future)
+
+    def _tell_waits(self) -> None:
+        """Say now and then what is waited for, in place of a caller that has no progress to show."""
+        if time.monotonic() - self._told >= _TELL_EVERY_S and (waits := self.waits()):
+            self._told = time.monotonic()
+            note(", ".join(waits))
 
     def waits(self) -> list[str]:
         """What to tell as long as no block runs; see `Blocks.waits`."""

@@ -140,7 +140,7 @@ def _check_containers(path: Path, site: schema.Site) -> None:
 
 def _check_amounts(path: Path, site: schema.Site) -> None:
     """Durations and memory can be read."""
-    for key in ("first_worker", "submit_patience"):
+    for key in ("first_worker", "submit_patience", "queue_patience"):
         try:
             duration.parse(getattr(site.run, key))
         except ValueError as error:

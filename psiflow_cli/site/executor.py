@@ -55,6 +55,11 @@ class ResolvedExecutor:
         """Tasks that run at once, in all blocks."""
         return self.workers_per_node * self.nodes * getattr(self.provider, "max_blocks", 1)
 
+    @property
+    def block_cores(self) -> int:
+        """The cores of a block: those that are asked for, where a provider has a word for them."""
+        return self.nodes * (getattr(self.provider, "cores_per_node", 0) or self.workers_per_node * self.cores)
+
     def retries(self, failure: str) -> int:
         """How often a task that ended with this class of failure is tried again within this run."""
         if failure == "worker-lost" and self.table.retries is not None:

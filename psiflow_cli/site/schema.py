@@ -190,6 +190,8 @@ class Run(Table, frozen=True, kw_only=True):
     max_node_failures: Count = 2  # a node on which so many blocks fail gets no more, where the batch system can do that
     submit_patience: str = "1 h"  # how long submissions are tried again that are refused for a reason that may pass
     first_worker: str = "2 min"  # how long a running block may take to show its first worker
+    queue_patience: str = "10 min"
+    """How long jobs may wait for what never comes by itself, as one that is held; the others wait for ever."""
 
 
 class Site(Table, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from psiflow_cli.errors import CannotCreate
 from psiflow_cli.site import cluster as slurm
 from psiflow_cli.site.cluster import Cluster
 from psiflow_cli.site.detect import Machine, machine
+from psiflow_cli.site.load import folders
 from psiflow_cli.site.partitions import Nodes
 from psiflow_cli.site.starter_tasks import Place, header, line, tasks
 
@@ -30,7 +32,7 @@ description = {description}
 class Starter:
     path: str
     text: str
-    name: str  # by which commands find it
+    name: str  # by which commands find it from any directory, as a shell reads it
     cluster: str  # name, or ""
     no_slurm: str  # why there is no cluster, or ""
 
@@ -47,7 +49,7 @@ def make(output: str, overwrite: bool) -> Starter:
     cluster = slurm.ask(here)
     name = cluster.name if isinstance(cluster, Cluster) else os.uname().nodename.partition(".")[0]
     path = Path(output or f"{_file_name(name)}.toml")
-    called = "NAME" if output == "-" else path.stem if path.parent == Path() else str(path)
+    called = "NAME" if output == "-" else _called(path)
     text = for_cluster(cluster, called) if isinstance(cluster, Cluster) else for_machine(here, name, called)
     if output != "-":
         _refuse(path, overwrite)
@@ -55,6 +57,13 @@ def make(output: str, overwrite: bool) -> Starter:
     if isinstance(cluster, Cluster):
         return Starter(str(path), text, called, cluster.name, "")
     return Starter(str(path), text, called, "", cluster)
+
+
+def _called(path: Path) -> str:
+    """A site's name where it is looked up from everywhere, else its absolute path."""
+    absolute = Path(os.path.abspath(path))
+    everywhere = absolute.parent.resolve() in [folder.resolve() for folder in folders() if folder.is_absolute()]
+    return shlex.quote(path.stem if everywhere else str(absolute))
 
 
 def _file_name(name: str) -> str:

@@ -23,9 +23,10 @@ RUN = {
 LONG = {**RUN, "run": "project/of/the/year/round-07/water.labelled.xyz.run", "command": "atomic-energies"}
 
 
-def block(job, state, for_s, queued_s=None):
+def block(job, state, for_s, queued_s=None, reason=""):
     return {
         "executor": "cp2k", "provider": "slurm", "job": job, "state": state, "for_s": for_s, "queued_s": queued_s,
+        "reason": reason,
     }  # fmt: skip
 
 
@@ -53,6 +54,10 @@ def test_the_blocks_of_an_executor_are_those_that_run_and_those_that_wait():
     many = [block(str(number), "PENDING", 3.0) for number in range(30)]
     _, _, note = table.table([{**RUN, "blocks": many}], None)
     assert note.endswith("7 (3 s), and 22 more")
+    held = block("12", "PENDING", 3.0, reason="JobHeldUser (held by its user)")
+    _, row, note = table.table([{**RUN, "blocks": [held], "eta_s": None}], None)
+    assert row.split()[4] == "queued"
+    assert note.endswith("waits for the queue: 12 (3 s: JobHeldUser (held by its user))")
 
 
 @pytest.fixture(scope="module")

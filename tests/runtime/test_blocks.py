@@ -83,8 +83,13 @@ def test_a_block_that_waits_in_the_queue_is_waited_for(watched, monkeypatch, tmp
     watch.look(pending=1)
     later(monkeypatch, watch, seconds=200)
     assert "PENDING" in (tmp_path / block_record.FILE).read_text()
-    watch._resolved = dataclasses.replace(watch._resolved, provider=SimpleNamespace(type="slurm", clusters=""))
+    watch._is_queued = False
+    assert watch.waits() == [], "a process of this host is in no queue"
+    watch._is_queued = True
     assert watch.waits() == ["in the queue: job job-0"]
+    executor.set("2", JobState.PENDING, "Priority (others come first)")
+    watch.look(pending=1)
+    assert watch.waits() == ["in the queue: job job-0; job job-2: Priority (others come first)"]
     executor.set("1", JobState.RUNNING)
     watch.look(pending=1)
     assert watch.waits() == []

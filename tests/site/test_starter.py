@@ -102,6 +102,19 @@ def test_what_would_shadow_other_files_gets_another_name(tmp_path, monkeypatch):
         starter.make("", False)
 
 
+def test_the_hint_works_from_any_directory(tmp_path, monkeypatch):
+    """By its name only where that is looked up from everywhere."""
+    monkeypatch.setattr(cluster, "ask", lambda here: Cluster("c", [CPU], [], []))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config" / "psiflow" / "site.d").mkdir(parents=True)
+    (tmp_path / "my sites").mkdir()
+    monkeypatch.chdir(tmp_path / "my sites")
+    assert starter.make("", False).name == f"'{tmp_path}/my sites/c.toml'"
+    assert starter.make("../config/psiflow/site.d/mine.toml", False).name == "mine"
+    assert starter.make("../two.toml", False).name == f"{tmp_path}/two.toml"
+    assert f"psiflow site check --submit '{tmp_path}/my sites/c.toml' tries it." in Path("c.toml").read_text()
+
+
 def test_a_family_without_an_environment_is_a_comment(write, monkeypatch):
     def nothing(family, executor):
         raise BadConfig("torch is not installed", f"psiflow env create {family}")

@@ -26,7 +26,8 @@ def written(slurm, tmp_path_factory):
             patch.setenv(name, value)
         done = warm.server().run([PSIFLOW, "site", "init"])
         assert done.returncode == 0, done.stderr
-        assert "wrote emulated.toml; next: psiflow site check --submit emulated\n" in done.stderr
+        anywhere = f"psiflow site check --submit {Path('emulated.toml').absolute()}\n"
+        assert f"wrote emulated.toml; next: {anywhere}" in done.stderr
         assert done.stdout == ""
         again = warm.server().run([PSIFLOW, "site", "init"])
         assert again.returncode == 73

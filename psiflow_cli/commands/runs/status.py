@@ -48,8 +48,9 @@ def command(runs: tuple[str, ...], states: frozenset[str], failures: bool, watch
     failed   ended by an error, which is shown
     dead     its command has vanished: run the same command again
 
-    CORE-H is what its finished units took of cores, AGE how long ago something last got on. With -v also where each
-    runs, and its command line.
+    CORE-H is what its jobs cost: all of their cores from start to end; on this host, what its finished units took.
+    LEFT goes by the pace since the first result, and says so while every job is in the queue, with the queue's own
+    reasons below. AGE is how long ago something last got on. With -v also where each runs, and its command line.
 
     \b
     Examples:

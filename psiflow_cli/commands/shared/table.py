@@ -65,9 +65,13 @@ def _room(widths: dict[str, int], width: int) -> int:
 
 
 def _cells(run: RunStatus) -> tuple[str, ...]:
-    left = "-" if run["eta_s"] is None else short(run["eta_s"])
+    left = ("queued" if _is_queued(run) else "-") if run["eta_s"] is None else short(run["eta_s"])
     done, failed = f"{run['done']}/{run['total']}", str(run["failed"])
     return run["state"], run["command"] or "?", done, failed, left, hours(run["core_hours"]), _age(run), run["run"]
+
+
+def _is_queued(run: RunStatus) -> bool:
+    return bool(run["blocks"]) and all(block["state"] == "PENDING" for block in run["blocks"])
 
 
 def _notes(run: RunStatus) -> Iterator[tuple[str, Style]]:
@@ -104,7 +108,7 @@ def _queue(executor: str, blocks: list[BlockStatus]) -> str:
         queued = [f"{b['job']} ({short(b['queued_s'] or 0)} in the queue)" for b in running]
         parts.append(f"{len(running)} running: {_some(queued)}")
     if waiting:
-        parts.append("waits for the queue: " + _some([f"{b['job']} ({short(b['for_s'])})" for b in waiting]))
+        parts.append("waits for the queue: " + _some([f"{b['job']} ({_wait(b)})" for b in waiting]))
     return f"{executor} on {blocks[0]['provider']}: " + "; ".join(parts)
 
 
@@ -113,6 +117,10 @@ def _bad_node(bad: NodeStatus) -> str:
     left_out = ", and is left out" if bad["excluded"] else ""
     words = f": {bad['last_words']}" if bad["last_words"] else ""
     return f"node {bad['node']} has failed {count} block{'s' * (count != 1)}{left_out}{words}"
+
+
+def _wait(block: BlockStatus) -> str:
+    return ": ".join(filter(None, (short(block["for_s"]), block["reason"])))
 
 
 def _some(texts: list[str]) -> str:

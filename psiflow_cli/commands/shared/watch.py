@@ -63,13 +63,13 @@ def _size() -> os.terminal_size:
 def as_lines(look: Look, as_json: bool) -> None:
     """A line, or a JSON object, for a run whose state or failures have changed, and at times for one that got on."""
     marks: dict[str, tuple[str, int, int, list[str], int]] = {}
-    """State, failures, losses, waiting jobs and progress as they were said last."""
+    """State, failures, losses, waiting jobs with the queue's reasons, and progress as they were said last."""
     when: dict[str, float] = {}
     for listed in looks(look):
         for run in listed:
             name, now = run["run"], time.monotonic()
             before = marks.get(name)
-            mark = (run["state"], run["failed"], run["lost"], sorted(run["waiting"]), run["done"])
+            mark = (run["state"], run["failed"], run["lost"], _waits(run), run["done"])
             if before == mark or (before and before[:-1] == mark[:-1] and now - when[name] < PROGRESS_S):
                 continue
             marks[name], when[name] = mark, now
@@ -79,9 +79,15 @@ def as_lines(look: Look, as_json: bool) -> None:
                 click.echo(_line(run))
 
 
+def _waits(run: RunStatus) -> list[str]:
+    """The jobs that are queued, each with the queue's reason."""
+    waiting = [block for block in run["blocks"] if block["job"] in run["waiting"]]
+    return [f"{block['job']} ({block['reason']})" if block["reason"] else block["job"] for block in waiting]
+
+
 def _line(run: RunStatus) -> str:
     failed = f", {run['failed']} failed" if run["failed"] else ""
-    waits = f", waits for the queue: {', '.join(run['waiting'])}" if run["waiting"] else ""
+    waits = f", waits for the queue: {', '.join(_waits(run))}" if run["waiting"] else ""
     why = f": {run['message']}" if run["message"] else ""
     clock = time.strftime("%H:%M:%S")
     return f"{clock} {run['run']}: {run['state']}, {run['done']}/{run['total']} done{failed}{waits}{why}"

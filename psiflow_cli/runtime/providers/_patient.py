@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from psiflow_cli.runtime.block_faults import output, refusals
 from psiflow_cli.runtime.block_faults.admission import Admission
 from psiflow_cli.runtime.block_faults.refusals import Answer
-from psiflow_cli.runtime.block_record import GONE
+from psiflow_cli.runtime.block_record import GONE, SILENCE
 from psiflow_cli.runtime.parsl_internals import require
 
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ _ABSENT = 2
 
 class Refused(Exception):
     """A submission that the batch system has refused, in its own words."""
-
-
-SILENCE = "it is not in the queue any more"
-"""What is known of how such a job has ended."""
 
 
 def be_patient(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import field
 
 from psiflow_cli.errors import BadConfig
+from psiflow_cli.runtime.batch_queue import reasons
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 CANCEL = "condor_rm"  # the program that ends jobs by their ids
 STATES = {"5": "HELD", "6": "RUNNING", "7": "HELD"}  # held, sending its output, suspended: none of them has ended
+WHY, why, lasting = ["condor_q", "-af:j", "HoldReason"], reasons.of_condor, reasons.lasting
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
 
+from psiflow_cli.runtime.batch_queue import reasons
 from psiflow_cli.runtime.executors._launchers import launcher_of
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 CANCEL = "qdel"  # the program that ends jobs by their ids
 STATES = {"t": "RUNNING", **dict.fromkeys(("hqw", "hrwq", "s", "ts", "eqw", "ehqw", "ehrqw"), "HELD")}
 """Parsl takes a job that is being started, suspended or in an error state for one that has ended."""
+WHY, why, lasting = ["qstat", "-j"], reasons.of_grid_engine, reasons.lasting
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):

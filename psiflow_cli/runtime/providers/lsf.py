@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
 
+from psiflow_cli.runtime.batch_queue import reasons
 from psiflow_cli.runtime.executors._launchers import launcher_of
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 CANCEL = "bkill"  # the program that ends jobs by their ids
 STATES = {"PSUSP": "HELD", "USUSP": "HELD", "SSUSP": "HELD"}  # Parsl takes a suspended job for one that has ended
+WHY, why, lasting = ["bjobs", "-p"], reasons.of_lsf, reasons.lasting
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):

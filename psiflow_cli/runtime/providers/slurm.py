@@ -5,26 +5,30 @@ from __future__ import annotations
 import contextlib
 import getpass
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import field
 
-from psiflow_cli import duration
-from psiflow_cli.errors import BadConfig
+from psiflow_cli.errors import BadConfig, NoResources
+from psiflow_cli.runtime.batch_queue import slurm_limits, slurm_reasons
+from psiflow_cli.runtime.batch_queue.slurm_jobs import SlurmJobs
 from psiflow_cli.runtime.executors._launchers import launcher_of
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import Machine, megabytes
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.worker.process import inherited_variables
 
 if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 CANCEL = "scancel"  # the program that ends jobs by their ids
 CANCEL_BY_NAME = "--name="
+lasting = slurm_reasons.lasting
+_LOOK_S = 5
+"""How often Parsl is told what the queue said last; that costs nothing."""
+_IS_THERE_SACCT = "sacct -X"
+"""How Parsl finds out: by listing all of today's jobs, once for every command."""
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):
@@ -41,7 +45,7 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     gres: schema.Word = ""  # other generic resources, such as `nvme:1`, or GPUs the old way: `gpu:a100:4`
     sbatch: list[schema.Line] = field(default_factory=list)
     """Further lines of the script, such as `--mail-type=FAIL`, each without `#SBATCH`."""
-    status_every: schema.Count = 20  # how many seconds from one look at the queue to the next
+    status_every: schema.Count = 30  # how many seconds from one look at the queue to the next
 
     def __post_init__(self) -> None:
         """Raises ValueError for a variable that would send jobs to a cluster where nobody looks for them."""
@@ -78,13 +82,30 @@ def _asked_for(provider: Provider) -> Iterator[str]:
 
 
 def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
-    """Parsl's SlurmProvider, which looks at the queue as often as the site wants."""
+    """Parsl's SlurmProvider, which asks the queue together with the user's other commands."""
     from parsl.providers import SlurmProvider
+
+    queue = SlurmJobs(provider.clusters, provider.status_every, provider.command_timeout)
 
     class Slurm(SlurmProvider):  # type: ignore[misc, unused-ignore]
         @property
         def status_polling_interval(self) -> int:
-            return provider.status_every
+            return min(provider.status_every, _LOOK_S)
+
+        def execute_wait(self, cmd: str, timeout: int | None = None) -> tuple[int, str, str]:
+            if cmd == _IS_THERE_SACCT:
+                return 1, "", "psiflow asks squeue"
+            parent: Any = super()
+            answer: tuple[int, str, str] = parent.execute_wait(cmd, timeout)
+            return answer
+
+        def submit(self, command: str, tasks_per_node: int, job_name: str = "parsl.slurm") -> str:
+            job: str = super().submit(command, tasks_per_node, job_name)
+            queue.submitted(job)
+            return job
+
+        def _status(self) -> None:
+            queue.update(self.resources)
 
     lines = [*provider.sbatch, *_asked_for(provider)]
     return Slurm(
@@ -98,39 +119,48 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
 
 
 def problems(provider: Provider) -> list[str]:
-    """What SLURM says against this table: an unknown partition, one that is down or too short, an unknown account."""
+    """What SLURM says against this table: an unknown partition, one that is down or too small, an unknown account.
+
+    Raises NoResources where it does not answer.
+    """
     try:
-        answer = _ask("sinfo", "-h", "-o", "%R %a %l", *_cluster(provider))
+        known = slurm_limits.partitions(provider.clusters)
     except OSError:
         return ["sinfo is not found: is this a login node of the cluster?"]
-    rows = [line.split() for line in answer.splitlines() if len(line.split()) == 3]  # not the name of the cluster
-    states, limits = {row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows}
     sentences = []
-    if provider.partition and provider.partition not in states:
-        sentences.append(f"no partition {provider.partition!r}: there are {', '.join(sorted(states)) or 'none'}")
-    elif provider.partition and states[provider.partition] != "up":
-        sentences.append(f"partition {provider.partition!r} is {states[provider.partition]}")
-    limit = limits.get(provider.partition, "")
-    if limit[:1].isdigit() and (provider.block_walltime or 0) > duration.parse(limit):
-        sentences.append(f"walltime {provider.walltime} is more than partition {provider.partition!r} allows: {limit}")
+    unknown = [each for each in provider.partition.split(",") if each and each not in known]
+    if unknown:
+        sentences.append(
+            f"no partition {', '.join(map(repr, unknown))}: there are {', '.join(sorted(known)) or 'none'}"
+        )
+    default = next((name for name, each in known.items() if each.is_default), "")
+    name = provider.partition or default
+    for each in name.split(","):
+        if each in known and known[each].state != "up":
+            sentences.append(f"partition {each!r} is {known[each].state}")
+    if name in known:
+        sentences += slurm_limits.exceeded(provider, name, known[name])
     accounts = _accounts() if provider.account else set()
     if accounts and provider.account not in accounts:
         sentences.append(f"no account {provider.account!r} of yours: there are {', '.join(sorted(accounts))}")
     return sentences
 
 
+def refusal(provider: Provider, script: str) -> str:
+    """What sbatch says against a script; "" also where there is no sbatch."""
+    try:
+        return slurm_limits.refusal(script, provider.clusters)
+    except OSError:
+        return ""
+
+
 def _accounts() -> set[str]:
     """The accounts of this user; none where SLURM keeps no accounts."""
     try:
         user = f"user={getpass.getuser()}"
-        return set(_ask("sacctmgr", "-n", "-P", "show", "assoc", "format=account", user).split())
-    except OSError:
+        return set(slurm_limits.ask("sacctmgr", "-n", "-P", "show", "assoc", "format=account", user).split())
+    except (OSError, KeyError, NoResources):
         return set()
-
-
-def _ask(*command: str) -> str:
-    environment = inherited_variables.for_queue("slurm")
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment).stdout
 
 
 def exclude(provider: Provider, nodes: list[str]) -> str:
@@ -147,18 +177,22 @@ def keep_off(provider: Provider, nodes: list[str], jobs: list[str]) -> None:
     """Jobs that wait were submitted without these nodes in their --exclude."""
     excluded = ",".join([*_excluded_by(provider), *nodes])
     for job in jobs:
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            _ask("scontrol", *_cluster(provider), "update", f"JobId={job}", f"ExcNodeList={excluded}")
+        _told("scontrol", *_cluster(provider), "update", f"JobId={job}", f"ExcNodeList={excluded}")
 
 
 def nodes_of(provider: Provider, job: str) -> str:
     """As the controller remembers for some minutes, and accounting for longer; "" if neither does."""
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        shown = re.search(r"\sNodeList=(\S+)", _ask("scontrol", *_cluster(provider), "-o", "show", "job", job))
-        if shown and shown[1] != "(null)":
-            return shown[1]
-        listed = _ask("sacct", *_cluster(provider), "-X", "-n", "-P", "-o", "nodelist", "-j", job).split()
-        return listed[0] if len(listed) == 1 else ""
+    shown = re.search(r"\sNodeList=(\S+)", _told("scontrol", *_cluster(provider), "-o", "show", "job", job))
+    if shown and shown[1] != "(null)":
+        return shown[1]
+    listed = _told("sacct", *_cluster(provider), "-X", "-n", "-P", "-o", "nodelist", "-j", job).split()
+    return listed[0] if len(listed) == 1 else ""
+
+
+def _told(*command: str) -> str:
+    """What a command of SLURM prints; "" where it fails."""
+    with contextlib.suppress(OSError, NoResources):
+        return slurm_limits.ask(*command)
     return ""
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import field
 
+from psiflow_cli.runtime.batch_queue import reasons
 from psiflow_cli.runtime.executors._launchers import launcher_of
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 CANCEL = "qdel"  # the program that ends jobs by their ids
+WHY, why, lasting = ["qstat", "-f"], reasons.of_pbs, reasons.lasting
 
 
 class Provider(schema.BatchProvider, frozen=True, kw_only=True):

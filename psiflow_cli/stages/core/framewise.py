@@ -96,13 +96,9 @@ def _compute(
         return
     hope = _EarlyStop(work.hopeless)
 
-    def tick() -> None:
-        progress.details = session.waits()
-        progress.tick()
-
     with (
         Progress(total, work.verb, total - len(needed)) as progress,
-        workspace.session(tick, executor) as session,
+        workspace.watched_session(progress, executor) as session,
     ):
         feeder = _Feeder(workspace, work, survey, needed, session)
         while True:
@@ -121,7 +117,7 @@ def _compute(
             final = feeder.retry(task, done)
             if final:
                 results.add([ids[i] for i in final], [done[i] for i in final], outcome.seconds, executor.cores)
-                progress.update(len(final), sum("failure" in done[i] for i in final))
+                progress.update(len(final), sum("failure" in done[i] for i in final), outcome.seconds)
                 hope.see([done[i] for i in final])
 
 

@@ -25,11 +25,13 @@ class Units:
         self._read = 0
         self._begun = 0.0
         self._now = 0  # finished by the present invocation
-        self._first: tuple[float, int] | None = None
-        """When the present invocation finished something first, and how much that was."""
+        self._first: float | None = None  # when the present invocation finished something first
+        self._first_s = 0.0  # how long that took: before, there was the wait for a worker
+        self._in_jobs = False  # whether the units of this invocation run in jobs of a batch system
         self._last = ""
         self.updated: float | None = None
         self.core_seconds = 0.0
+        self.core_seconds_in_jobs = 0.0  # of these, what ran in jobs of a batch system
         self.lost = 0  # how often a unit was lost with its worker in the present invocation
         self.info: Epoch = {}
 
@@ -46,7 +48,8 @@ class Units:
     def _add(self, record: Record) -> None:
         if record["kind"] == "begin":
             self._now = self.lost = 0
-            self._begun, self._first = record["t"], None
+            self._begun, self._first, self._first_s = record["t"], None, 0.0
+            self._in_jobs = record.get("provider", "local") not in ("", "local")
         if record["kind"] == "lost":
             self.lost += len(record["ids"])
         if record["kind"] != "unit":
@@ -57,9 +60,11 @@ class Units:
         at[record["id"]] = record.get("at", 1)
         (failed.discard if record["ok"] else failed.add)(record["id"])
         self.updated = record["t"]
-        if self._first is None or self._first[0] == record["t"]:
-            self._first = (record["t"], self._now)
+        if self._first is None or self._first == record["t"]:
+            self._first = record["t"]
+            self._first_s += record["s"]
         self.core_seconds += record["s"] * record["cores"]
+        self.core_seconds_in_jobs += record["s"] * record["cores"] if self._in_jobs else 0.0
         self.info = record.get("info", {})
 
     @property
@@ -83,10 +88,8 @@ class Units:
         return {unit for at, _ in self._by_settings.values() for unit in at} - failed
 
     def rate(self) -> float | None:
-        """Units per second of the present invocation; once it can be told, without the wait for the first worker."""
+        """Units per second of the present invocation, without the wait for the first worker."""
         if self.updated is None or self._first is None or self.updated <= self._begun:
             return None
-        since, before = self._first
-        if self.updated > since and self._now > before:
-            return round((self._now - before) / (self.updated - since), 6) or None
-        return round(self._now / (self.updated - self._begun), 6) or None
+        took = self.updated - max(self._first - self._first_s, self._begun)
+        return round(self._now / took, 6) or None if took > 0 else None

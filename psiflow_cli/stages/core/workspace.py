@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz, formats
+from psiflow_cli.console import Progress
 from psiflow_cli.errors import CannotCreate, NoInput
 from psiflow_cli.runtime import request, rundir
 from psiflow_cli.runtime.session import Session
@@ -153,6 +154,17 @@ class Workspace:
         """A Parsl session for this job's executor, or for another. Raises BadConfig where workers lack a module."""
         environments.require(executor or self.executor, self.job.requires)
         return Session(executor or self.executor, self.job.folder, self.job.deadline, tick)
+
+    def watched_session(self, progress: Progress, executor: ResolvedExecutor | None = None) -> Session:
+        """A session that shows on a progress line why nothing gets on as long as it waits for the queue."""
+
+        def tick() -> None:
+            progress.details = session.waits()
+            progress.is_waiting = bool(progress.details)
+            progress.tick()
+
+        session = self.session(tick, executor)
+        return session
 
     def context(self, executor: ResolvedExecutor | None = None) -> Context:
         logs = self.job.folder / "logs"

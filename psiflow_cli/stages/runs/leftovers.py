@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Record, RunRecord
 
 _BLOCK = 512
-_REMADE = ("trajectory.xyz", "properties.csv", "parity.json", "stdin.part", ".run.json.new", ".blocks.json.new")
+_REMADE = (
+    *("trajectory.xyz", "properties.csv", "parity.json", "stdin.part"),
+    *(".run.json.new", ".blocks.json.new", ".cost.json.new"),
+)
 """Files in between, which every command makes again before it reads them."""
 _TOOL_LOGS = ("nequip-compile.log", "create_lammps_model.log")
 _OF_UNIT = re.compile(r"[0-9a-f]{16}(?=\.)")
 _OWN = (
-    *("journal.jsonl", "blocks.json", "cancel", "parsl", "logs", "work", "walkers", "init", "train.xyz", "valid.xyz"),
-    *("stdin.xyz", "output.xyz", "parity.png", ".journal.jsonl.new", *_REMADE),
+    *("journal.jsonl", "blocks.json", "cost.json", "cancel", "parsl", "logs", "work", "walkers", "init"),
+    *("train.xyz", "valid.xyz", "stdin.xyz", "output.xyz", "parity.png", ".journal.jsonl.new", *_REMADE),
 )
 """What a run directory consists of, less run.json and the lock, which go last."""
 _OWN_KINDS = ("made*", "hessians-*")

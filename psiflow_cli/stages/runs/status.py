@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BAD_DATA, FAILED_FRAMES, INTERRUPTED, STOPPED
 from psiflow_cli.runtime import block_record, journal, lock, stoprequest
+from psiflow_cli.runtime.batch_queue import cost
 from psiflow_cli.runtime.block_record import BlockState
 from psiflow_cli.runtime.jsonfile import read_run
 from psiflow_cli.stages.core.units import Units
@@ -63,17 +64,24 @@ def describe(folder: Path, units: Units | None = None) -> RunStatus:
     left = max(0, run.get("total", 0) - done)
     ended = result["ended"] if result else None
     queue = _blocks(folder) if state is RunState.RUNNING else []
+    is_queued = bool(queue) and all(block["state"] == BlockState.PENDING for block in queue)
     return {
         "run": str(folder), "command": run.get("command"), "state": state, "total": run.get("total", 0),
         "done": done, "failed": units.failed, "lost": units.lost, "started": _iso(run.get("started")),
         "updated": _iso(max(filter(None, [units.updated, ended, run.get("started")]), default=None)),
-        "rate_per_s": rate, "eta_s": left / rate if state is RunState.RUNNING and rate else None,
-        "core_hours": round(units.core_seconds / 3600, 6), "host": run.get("host"), "pid": run.get("pid"),
-        "slurm_job_id": run.get("slurm_job_id"), "blocks": queue,
+        "rate_per_s": rate, "eta_s": left / rate if state is RunState.RUNNING and rate and not is_queued else None,
+        "core_hours": round(_core_seconds(folder, units, state) / 3600, 6), "host": run.get("host"),
+        "pid": run.get("pid"), "slurm_job_id": run.get("slurm_job_id"), "blocks": queue,
         "waiting": {block["job"]: block["for_s"] for block in queue if block["state"] == BlockState.PENDING},
         "bad_nodes": _bad_nodes(folder), "exit_code": result["exit_code"] if result else None,
         "message": _message(folder, run, state), "argv": run.get("argv", []), "cwd": run.get("cwd"), "info": units.info,
     }  # fmt: skip
+
+
+def _core_seconds(folder: Path, units: Units, state: RunState) -> float:
+    """What jobs cost from start to end, and what units took that ran on the command's own host."""
+    jobs = cost.core_seconds(folder, time.time() if state is RunState.RUNNING else None)
+    return max(jobs, units.core_seconds_in_jobs) + units.core_seconds - units.core_seconds_in_jobs
 
 
 def state_of(folder: Path, run: RunRecord) -> RunState:
@@ -110,6 +118,7 @@ def _blocks(folder: Path) -> list[BlockStatus]:
         {
             "executor": record.get("executor", ""), "provider": record.get("type", ""), "job": job,
             "state": block["state"], "for_s": round(now - block["since"], 1), "queued_s": block.get("queued"),
+            "reason": block.get("reason", ""),
         }
         for job, block in record.get("jobs", {}).items()
         if block["state"] in block_record.LIVE

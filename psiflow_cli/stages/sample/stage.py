@@ -48,7 +48,7 @@ def run(sampling: Sampling, workspace: Workspace) -> Summary:
         if not groups or not all(group.done for group in groups):
             moved = sum(walker.step for walker in all_walkers)
             progress = stack.enter_context(Progress(len(all_walkers) * sampling.steps, "MD steps", moved))
-            session = stack.enter_context(workspace.session(progress.tick))
+            session = stack.enter_context(workspace.watched_session(progress))
             if remembered is None:
                 plan = engines.measured_plan(sampling, workspace, session, all_walkers, names, fingerprint)
                 groups = _groups(sampling, workspace, plan, all_walkers, fingerprint)
@@ -119,7 +119,7 @@ def _move(
             if walker.step != step or walker.stopped != stopped:
                 seconds = outcome.seconds / len(group.members)
                 _write_down(workspace, walker, seconds, plan.key(fingerprint), session.executor.cores)
-                progress.update(walker.step - step, int(walker.stopped is not None))
+                progress.update(walker.step - step, int(walker.stopped is not None), outcome.seconds)
         if not group.done:
             waiting.append(group)
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from psiflow_cli import duration, registry
 from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError
-from psiflow_cli.protocols import FindsProblems
+from psiflow_cli.protocols import FindsProblems, TriesSubmission
 from psiflow_cli.runtime import block_record, parsl_internals
+from psiflow_cli.runtime.script import of_block
 from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.site import resolve, schema, unused
 from psiflow_cli.site.detect import Machine
@@ -148,7 +149,8 @@ def _patience(label: str, folder: Path) -> Callable[[], None]:
         if now - last >= _SAY_EVERY_S:
             last = now
             jobs = block_record.read(folder).get("jobs", {})
-            words = ", ".join(f"{job} {block['state'].lower()}" for job, block in jobs.items()) or "none yet"
+            told = (filter(None, (f"{job} {b['state'].lower()}", b.get("reason"))) for job, b in jobs.items())
+            words = ", ".join(map(": ".join, told)) or "none yet"
             note(f"{label}: no answer after {duration.human(now - begin)}; jobs: {words}")
 
     return tick
@@ -180,7 +182,10 @@ def _programs(executor: ResolvedExecutor) -> Iterator[str]:
 
 
 def _queue(executor: ResolvedExecutor) -> Iterator[str]:
-    """What the batch system itself says of partition and account, where its provider can ask."""
+    """What the batch system itself says of partition, account and script, where its provider can ask."""
     module = registry.load("runtime.providers", executor.provider.type)
-    if isinstance(module, FindsProblems):
-        yield from module.problems(executor.provider)
+    problems = module.problems(executor.provider) if isinstance(module, FindsProblems) else []
+    yield from problems
+    if not problems and isinstance(module, TriesSubmission):
+        problem = module.refusal(executor.provider, of_block(executor, "true"))
+        yield from [problem] if problem else []

@@ -61,18 +61,20 @@ class Watch:
         self._progress.tick()
 
     def _follow(self) -> None:
-        elapsed = time.time() - self._time
+        now = time.time()
+        elapsed = now - self._time
         new = self._look(elapsed)
         self._moved = self._moved or new > 0
         for index, folder in enumerate(self._members):
-            if (now := phase.read(folder)) != self._phases[index]:
-                self._phases[index], self._latest = now, index
-                if now == "training" and not self._moved:
+            if (step := phase.read(folder)) != self._phases[index]:
+                self._phases[index], self._latest = step, index
+                if step == "training" and not self._moved:
                     self._progress.start()
-                detail(f"member {index}: {now}")
+                    self._time = now  # the first epoch takes no time in the queue
+                detail(f"member {index}: {step}")
         self._describe()
         if new:
-            self._time += elapsed
+            self._time = now
             if self.session:
                 self.session.progressed()
             self._progress.update(new)
@@ -82,6 +84,7 @@ class Watch:
         now = self._phases[self._latest] or ("training" if self._moved else "starting")
         waits = self.session.waits() if self.session and now == "starting" else []
         about = epoch_text.parts(self._epochs[self._latest])
+        self._progress.is_waiting = bool(waits)
         name = [f"member {self._latest}"] if len(self._members) > 1 and now != "starting" else []
         self._progress.details = [*name, *about] if now == "training" and about else [now, *waits, *name, *about]
 
