@@ -117,7 +117,7 @@ def as_text(rows: list[ErrorRow]) -> str:
     width = name_width(rows, 24)
     lines = [f"{'':{width}}{'RMSE':>10}{'MAE':>10}{'max':>11}{'number':>9}  unit"]
     for row in rows:
-        errors = f"{row['rmse']:10.3f}{row['mae']:10.3f}{row['max']:11.3f}"
+        errors = f"{row['rmse']:10.3f} {row['mae']:9.3f} {row['max']:10.3f}"
         lines.append(f"{row_name(row):{width}}{errors}{row['count']:9d}  {row['unit']}")
     return "\n".join(lines)
 
