@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli.commands.shared import table
+from psiflow_cli.stages.runs import status
+from psiflow_cli.worker.training import phase
 from tests.commands.inputs import copper
 from tests.commands.terminal import Terminal
 
@@ -53,6 +56,19 @@ def test_the_blocks_of_an_executor_are_those_that_run_and_those_that_wait():
     many = [block(str(number), "PENDING", 3.0) for number in range(30)]
     _, _, note = table.table([{**RUN, "blocks": many}], None)
     assert note.endswith("7 (3 s), and 22 more")
+
+
+def test_a_training_says_what_it_is_at(tmp_path):
+    assert status._phase(tmp_path) == "starting"
+    first, second = (tmp_path / f"work/key/member-{number}" for number in range(2))
+    for member, doing in ((first, "delivering"), (second, "training")):
+        member.mkdir(parents=True)
+        phase.begin(member, doing)
+    os.utime(first / phase.FILE, (1, 1))
+    assert status._phase(tmp_path) == "training"
+    info = {"rmse_e_meV_per_atom": 2.34, "rmse_f_meV_per_A": 75.1}
+    _, _, note = table.table([{**RUN, "command": "train", "phase": "training", "info": info}], None)
+    assert note.strip() == "training, E 2.34 meV/atom, F 75.1 meV/Å"
 
 
 @pytest.fixture(scope="module")

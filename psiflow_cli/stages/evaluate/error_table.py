@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
@@ -132,10 +132,13 @@ def name_width(rows: Sequence[Group], least: int) -> int:
     return max(least, *(len(row_name(row)) + 1 for row in rows))
 
 
-def as_csv(rows: list[ErrorRow]) -> str:
-    """The table for other programs, numbers as they are."""
+COLUMNS = (*Group.__annotations__, *Errors.__annotations__)
+
+
+def as_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str] = COLUMNS) -> str:
+    """A table for other programs, numbers as they are."""
     text = io.StringIO()
-    table = csv.DictWriter(text, (*Group.__annotations__, *Errors.__annotations__), lineterminator="\n")
+    table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     return text.getvalue()

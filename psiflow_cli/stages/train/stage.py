@@ -125,7 +125,8 @@ def _details(training: Training, prepared: Prepared, members: list[Member]) -> I
     yield f"{train} frames to train on, {valid} to validate with ({share})"
     energies = prepared.e0s
     named = energies if isinstance(energies, str) else ", ".join(f"{e} {x:.6f}" for e, x in energies.items()) + " eV"
-    whose = "--e0s" if training.e0s is not None else "the data, or the model to start from"
+    own = "the data, or the model to start from" if prepared.start else "the data"
+    whose = own if training.e0s is None else "--e0s"
     yield f"atomic energies, of {whose}: {named}"
     given = dict.fromkeys((*training.config.table, *training.settings))
     yield f"settings by --config or --set: {', '.join(given) or 'none'}"
