@@ -164,3 +164,10 @@ def test_gradients_that_nobody_sets_to_zero_go_on(tmp_path: Path) -> None:
 
 def _parameters(its: internals.TrainerParts) -> list[Any]:
     return list(its.model.parameters())
+
+
+def test_the_rate_of_what_is_trained_is_shown() -> None:
+    """And not that of the embedding, which comes first and which `freeze` leaves alone."""
+    optimizer = SimpleNamespace(param_groups=[{"lr": 0.0}, {"lr": 1e-3}])
+    its = SimpleNamespace(optimizer=optimizer, swa=None)
+    assert internals._pace({"mode": "eval", "epoch": 3}, its, 0) == {"lr": 1e-3}

@@ -211,7 +211,8 @@ def _pace(entry: LogEntry, its: SimpleNamespace, stage: int) -> LogEntry:
     """The learning rate and the stage of a finished epoch, which MACE keeps to itself."""
     if entry.get("mode") == "opt" or entry.get("epoch") is None:
         return {}
-    pace: LogEntry = {"lr": float(its.optimizer.param_groups[0]["lr"])}
+    # the highest: what `freeze` leaves alone has a rate of zero
+    pace: LogEntry = {"lr": max(float(group["lr"]) for group in its.optimizer.param_groups)}
     return pace if its.swa is None else {**pace, "stage": stage + 1}
 
 
