@@ -67,6 +67,7 @@ class RunStatus(TypedDict):
     argv: list[str]
     cwd: str | None
     info: Epoch
+    phase: str  # of a training that runs: `starting`, or a `worker.training.phase.Phase`
     shown: NotRequired[bool]  # whether it was asked for; left out of the JSON
     failures: NotRequired[list[FailedUnit]]  # with --failures
 

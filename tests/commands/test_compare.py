@@ -49,6 +49,11 @@ def test_the_table_has_a_row_each_and_a_star_at_the_least(compare):
     listed = json.loads(compare(a, b, "--json"))
     assert [m["name"] for m in listed["models"]] == ["round-0", "round-1"]
     assert listed["models"][1]["errors"]["forces"]["rmse"] == 50.25
+    head, *rows = compare(a, b, "--csv").splitlines()
+    assert head == "model,frames,quantity,unit,rmse,mae,max,count"
+    assert rows[3] == "round-1,10,forces,meV/Å,50.25,25.125,100.5,90"
+    assert len(rows) == 4
+    assert "--csv and --json together" in compare(a, b, "--csv", "--json", code=2)
 
 
 @pytest.mark.parametrize(("target", "code"), [("forces=50", 0), ("forces=49.9", 1), ("energy=1", 0), ("energy=0.9", 1)])

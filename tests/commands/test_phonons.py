@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -75,7 +76,9 @@ def test_another_temperature_computes_no_hessian_and_hessians_come_when_asked(he
     Path("start.xyz").write_text(HELD)
     assert json.loads(phonons("start.xyz", "--json").stdout)["computed"] == 1
     assert "up to date" in phonons("start.xyz").stderr
-    warm = json.loads(phonons("start.xyz", "--temperature", 500, "--json").stdout)
+    warm = json.loads(phonons("start.xyz", "--temperature", 500, "--table", "h.csv", "--json").stdout)
+    with Path("h.csv").open() as file:
+        assert [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)] == warm["harmonic"]
     assert (warm["computed"], warm["harmonic"][0]["temperature"]) == (0, 500)
     assert json.loads(phonons("start.xyz", "--hessian", "h.npz", "--json").stdout)["computed"] == 1
     with np.load("h.npz") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli.commands.shared import table
+from psiflow_cli.stages.runs import status
+from psiflow_cli.worker.training import phase
 from tests.commands.inputs import copper
 from tests.commands.terminal import Terminal
 
@@ -18,7 +21,7 @@ SLOW = Path(__file__).with_name("slow_reference.py")
 RUN = {
     "run": "out.xyz.run", "command": "label", "state": "running", "total": 2000, "done": 120, "failed": 3, "lost": 0,
     "updated": None, "eta_s": 5400.0, "core_hours": 12.345, "host": "n1", "pid": 7, "slurm_job_id": None, "message": "",
-    "info": {}, "blocks": [], "started": None, "cwd": "/", "argv": [],
+    "info": {}, "phase": "", "blocks": [], "started": None, "cwd": "/", "argv": [],
 }  # fmt: skip
 LONG = {**RUN, "run": "project/of/the/year/round-07/water.labelled.xyz.run", "command": "atomic-energies"}
 
@@ -58,6 +61,19 @@ def test_the_blocks_of_an_executor_are_those_that_run_and_those_that_wait():
     _, row, note = table.table([{**RUN, "blocks": [held], "eta_s": None}], None)
     assert row.split()[4] == "queued"
     assert note.endswith("waits for the queue: 12 (3 s: JobHeldUser (held by its user))")
+
+
+def test_a_training_says_what_it_is_at(tmp_path):
+    assert status._phase(tmp_path) == "starting"
+    first, second = (tmp_path / f"work/key/member-{number}" for number in range(2))
+    for member, doing in ((first, "delivering"), (second, "training")):
+        member.mkdir(parents=True)
+        phase.begin(member, doing)
+    os.utime(first / phase.FILE, (1, 1))
+    assert status._phase(tmp_path) == "training"
+    info = {"rmse_e_meV_per_atom": 2.34, "rmse_f_meV_per_A": 75.1}
+    _, _, note = table.table([{**RUN, "command": "train", "phase": "training", "info": info}], None)
+    assert note.strip() == "training, E 2.34 meV/atom, F 75.1 meV/Å"
 
 
 @pytest.fixture(scope="module")

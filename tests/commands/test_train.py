@@ -331,6 +331,7 @@ def test_training_survives_a_kill(psiflow, start, trained, tmp_path):
         process.wait()
         assert (running["state"], running["command"], running["total"]) == ("running", "train", 30)
         assert running["info"]["epoch"] >= 3
+        assert running["phase"] == "training"
         assert running["info"]["rmse_f_meV_per_A"] > 0
         assert re.search(r"E [0-9.]+ meV/atom, F [0-9.]+ meV/Å, loss [0-9.]+", text)
         assert max(map(len, text.splitlines())) <= 80

@@ -125,3 +125,49 @@ def test_run_train_gets_the_replacements(monkeypatch: pytest.MonkeyPatch) -> Non
     assert run_train.create_error_table("PerAtomRMSE") == "a table"
     stopping.out_of_time = True
     assert run_train.create_error_table("PerAtomRMSE") == "left out: the time is up"
+
+
+def test_gradients_that_nobody_sets_to_zero_go_on(tmp_path: Path) -> None:
+    """As those of the radial basis of a model to start from: they add up, and count when MACE clips."""
+    import torch
+
+    def parts() -> internals.TrainerParts:
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 1))
+        optimizer = torch.optim.Adam(model[1].parameters(), lr=0.1)
+        loader: Any = SimpleNamespace(generator=torch.Generator())
+        scheduler: Any = None
+        return internals.TrainerParts(None, loader, scheduler, None, model, optimizer)
+
+    def train(its: internals.TrainerParts, *batches: int) -> None:
+        for number in batches:
+            its.optimizer.zero_grad(set_to_none=True)
+            its.model(torch.full((1, 3), float(number))).square().sum().backward()
+            torch.nn.utils.clip_grad_norm_(its.model.parameters(), 1.0)
+            its.optimizer.step()
+
+    whole, begun, rest = parts(), parts(), parts()
+    train(whole, 1, 2, 3, 4)
+    train(begun, 1, 2)
+    saved = [begun.model.state_dict(), begun.optimizer.state_dict(), begun.state()]
+    torch.save(saved, tmp_path / "last.pt")
+    model, optimizer, state = torch.load(tmp_path / "last.pt", weights_only=True)
+    rest.model.load_state_dict(model)
+    rest.optimizer.load_state_dict(optimizer)
+    rest.put_back(state)
+    train(rest, 3, 4)
+    assert all(torch.equal(one, other) for one, other in zip(*map(_parameters, (whole, rest)), strict=True))
+    assert set(state["gradients"]) == {"0.weight", "0.bias"}
+    del state["gradients"]  # a checkpoint of an earlier psiflow
+    rest.put_back(state)
+
+
+def _parameters(its: internals.TrainerParts) -> list[Any]:
+    return list(its.model.parameters())
+
+
+def test_the_rate_of_what_is_trained_is_shown() -> None:
+    """And not that of the embedding, which comes first and which `freeze` leaves alone."""
+    optimizer = SimpleNamespace(param_groups=[{"lr": 0.0}, {"lr": 1e-3}])
+    its = SimpleNamespace(optimizer=optimizer, swa=None)
+    assert internals._pace({"mode": "eval", "epoch": 3}, its, 0) == {"lr": 1e-3}

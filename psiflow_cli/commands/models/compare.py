@@ -10,6 +10,7 @@ import click
 
 from psiflow_cli import options
 from psiflow_cli.console import echo_json, note
+from psiflow_cli.errors import UsageError
 
 QUANTITIES = ("energy", "forces", "stress")
 NO = 1
@@ -47,6 +48,7 @@ def _share(value: str) -> float:
     "Exit with 1 unless the last one's RMSE is smaller than all before, by this share.", _share)  # fmt: skip
 @options.choice("--by", QUANTITIES, "forces", "What --improved looks at.")
 @options.count("--last", 1, "--improved takes the best of so many, the last ones.")
+@options.flag("--csv as_csv", "The table as CSV.")
 @options.flag("--json as_json", "One JSON object on stdout.")
 @options.talk
 def command(
@@ -55,6 +57,7 @@ def command(
     improved: float | None,
     by: str,
     last: int,
+    as_csv: bool,
     as_json: bool,
 ) -> None:
     """Show the errors of several models on the same frames in one table.
@@ -68,10 +71,13 @@ def command(
     Examples:
       psiflow compare small/errors.json large/errors.json
       psiflow compare round-*/errors.json --reached forces=50 && echo good enough
+      psiflow compare round-*/errors.json --csv > rounds.csv
       psiflow compare old.json new.json --improved 1% > /dev/null || echo no better than before
     """
     from psiflow_cli.stages.evaluate import compare
 
+    if as_csv and as_json:
+        raise UsageError("--csv and --json together", "give one of them")
     evaluated = compare.read(errors)
     answers: dict[str, Any] = {}
     if reached:
@@ -83,6 +89,8 @@ def command(
     if as_json:
         models = [{"name": e.name, "file": e.file, "frames": e.frames, "errors": e.errors} for e in evaluated]
         echo_json({"command": "compare", "models": models, **answers})
+    elif as_csv:
+        click.echo(compare.as_csv(evaluated), nl=False)
     else:
         click.echo(compare.as_text(evaluated))
     sys.exit(0 if all(answers.values()) else NO)

@@ -79,8 +79,8 @@ def _notes(run: RunStatus) -> Iterator[tuple[str, Style]]:
     dim: Style = {"dim": True}
     if run["message"]:
         yield run["message"], {"fg": COLOURS[run["state"]]}
-    if numbers := epoch_text.parts(run["info"]):
-        yield ", ".join(numbers), dim
+    if about := [*filter(None, [run["phase"]]), *epoch_text.parts(run["info"])]:
+        yield ", ".join(about), dim
     if run["lost"]:
         yield f"lost with their worker, and begun again: {run['lost']}", {"fg": "yellow"}
     for executor in dict.fromkeys(block["executor"] for block in run["blocks"]):

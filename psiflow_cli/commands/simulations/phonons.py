@@ -54,6 +54,7 @@ def _triple(value: str) -> list[int]:
 @options.number("--fmax", 0.02, "eV/Å", "A frame is relaxed where the force on every atom is smaller.", above=0)
 @options.number("--threshold", 1.0, "cm^-1", "Modes up to here, and imaginary ones, are left out of the sums.", least=0)
 @options.output("--hessian", formats.ARRAYS, "Write the Hessians (eV/Å²), for numpy.load.", "FILE.npz")
+@options.output("--table", formats.ERRORS, "Write the whole table as CSV, too.", "FILE.csv")
 @constraints.fixed
 @options.failed
 @options.max_failed
@@ -65,6 +66,7 @@ def command(
     temperature: tuple[float, ...],
     threshold: float,
     hessian: str | None,
+    table: str | None,
     fixed: tuple[int, ...],
     failed: str | None,
     max_failed: options.Limit,
@@ -106,8 +108,11 @@ def command(
     job = Job(
         "phonons", frames, output,
         settings={**how, "model": loaded.fingerprint, "fixed": fixed, "failed": failed_output},
-        other_outputs=(failed_output, *((hessian,) if hessian else ())),
-        more_settings={"temperature": temperature, "threshold": threshold, "hessian": hessian},
+        other_outputs=(failed_output, *filter(None, (hessian, table))),
+        more_settings={
+            "temperature": temperature, "threshold": threshold, "hessian": hessian,
+            **({"table": table} if table else {}),
+        },
         options_require={"phonopy": "--supercell"} if how["supercell"] else {},
     )  # fmt: skip
     job = runner.on_site(job, common, loaded.family, head=loaded.head)
@@ -121,6 +126,7 @@ def command(
         threshold=threshold,
         failed=failed_output,
         hessians=hessian,
+        table=table,
     )
 
     def plan(workspace: Workspace) -> dict[str, object]:
@@ -128,7 +134,7 @@ def command(
         return {"total": len(seen), "todo": len(needed)}
 
     def say(summary: Summary) -> str:
-        files = [runner.name(summary["output"]), *([summary["hessian"]] if summary["hessian"] else [])]
+        files = [runner.name(summary["output"]), *filter(None, (summary["hessian"], table))]
         counts = f"{summary['total'] - summary['failed']} of {summary['total']} frames analysed"
         return f"{counts} ({summary['computed']} Hessians computed now) -> {', '.join(files)}"
 

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 
 from psiflow_cli.errors import BadData, NoInput
+from psiflow_cli.stages.evaluate import error_table
 from psiflow_cli.stages.evaluate.error_table import UNITS, ErrorRow
 
 RowOf = dict[str, ErrorRow]  # the row over all frames of each quantity
@@ -94,6 +95,13 @@ def verdict(evaluated: list[Evaluated], quantity: str, last: int) -> str:
     now, name = least(recent)
     words = f"{quantity} RMSE {now} {UNITS[quantity]} ({name})"
     return f"{words}, {{}} before ({{}})".format(*least(before)) if before else f"{words}, nothing before"
+
+
+def as_csv(evaluated: list[Evaluated]) -> str:
+    """A row for each model and quantity."""
+    columns = ["model", "frames", *(column for column in error_table.COLUMNS if column not in ("by", "group"))]
+    rows = [{"model": e.name, "frames": e.frames, **row} for e in evaluated for row in e.errors.values()]
+    return error_table.as_csv([{column: row.get(column) for column in columns} for row in rows], columns)
 
 
 def as_text(evaluated: list[Evaluated]) -> str:

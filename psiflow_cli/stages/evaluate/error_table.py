@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def as_text(rows: list[ErrorRow]) -> str:
     width = name_width(rows, 24)
     lines = [f"{'':{width}}{'RMSE':>10}{'MAE':>10}{'max':>11}{'number':>9}  unit"]
     for row in rows:
-        errors = f"{row['rmse']:10.3f}{row['mae']:10.3f}{row['max']:11.3f}"
+        errors = f"{row['rmse']:10.3f} {row['mae']:9.3f} {row['max']:10.3f}"
         lines.append(f"{row_name(row):{width}}{errors}{row['count']:9d}  {row['unit']}")
     return "\n".join(lines)
 
@@ -132,10 +132,13 @@ def name_width(rows: Sequence[Group], least: int) -> int:
     return max(least, *(len(row_name(row)) + 1 for row in rows))
 
 
-def as_csv(rows: list[ErrorRow]) -> str:
-    """The table for other programs, numbers as they are."""
+COLUMNS = (*Group.__annotations__, *Errors.__annotations__)
+
+
+def as_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str] = COLUMNS) -> str:
+    """A table for other programs, numbers as they are."""
     text = io.StringIO()
-    table = csv.DictWriter(text, (*Group.__annotations__, *Errors.__annotations__), lineterminator="\n")
+    table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     return text.getvalue()

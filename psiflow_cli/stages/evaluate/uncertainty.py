@@ -117,7 +117,7 @@ def as_text(rows: list[SpreadRow], curves: Mapping[str, CalibratedQuantity]) -> 
     lines = [f"{'':{width}}{'spread':>10}{'error':>10}{'ratio':>8}{'corr.':>8}{'number':>10}  unit"]
     for row in rows:
         ratios = (f"{'-':>8}" if each is None else f"{each:8.2f}" for each in (row["ratio"], row["correlation"]))
-        numbers = f"{row['spread']:10.3f}{row['error']:10.3f}{''.join(ratios)}{row['count']:10d}"
+        numbers = f"{row['spread']:10.3f} {row['error']:9.3f}{''.join(ratios)}{row['count']:10d}"
         lines.append(f"{row_name(row):{width}}{numbers}  {row['unit']}")
     return "\n".join(lines)
 
@@ -127,9 +127,9 @@ def _calibrated(rows: list[SpreadRow]) -> Iterator[str]:
     yield f"{'':{width}}{'spread':>10}{'expected':>10}{'error':>10}{'error/exp.':>11}{'number':>10}  unit"
     for row in rows:
         expected = row.get("expected")
-        cells = f"{'-':>10}" if expected is None else f"{expected:10.3f}"
+        cells = f"{'-':>10}" if expected is None else f" {expected:9.3f}"
         ratio = f"{row['error'] / expected:11.2f}" if expected else f"{'-':>11}"
-        numbers = f"{row['spread']:10.3f}{cells}{row['error']:10.3f}{ratio}{row['count']:10d}"
+        numbers = f"{row['spread']:10.3f}{cells} {row['error']:9.3f}{ratio}{row['count']:10d}"
         yield f"{row_name(row):{width}}{numbers}  {row['unit']}"
 
 
@@ -140,6 +140,6 @@ def _curve(curves: Mapping[str, CalibratedQuantity]) -> Iterator[str]:
         for each in curve["bins"]:
             numbers = (_MEV * value for value in (each["spread"], each["expected"], each["error"]))
             ratio = f"{each['error'] / each['expected']:11.2f}" if each["expected"] else f"{'-':>11}"
-            yield f"{'':17}{''.join(f'{n:10.3f}' for n in numbers)}{ratio}{each['count']:10d}  {UNITS[quantity]}"
+            yield f"{'':17}{''.join(f' {n:9.3f}' for n in numbers)}{ratio}{each['count']:10d}  {UNITS[quantity]}"
         off = f"{100 * curve['calibration_error_before']:.0f} % before, {100 * curve['calibration_error_after']:.0f} %"
         yield f"  mean difference from the error: {off} after calibration"

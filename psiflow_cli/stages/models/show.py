@@ -157,7 +157,7 @@ def error_lines(members: list[MemberErrors]) -> list[str]:
 
 
 def _cell(errors: dict[str, float]) -> str:
-    return "".join(f"{errors[kind]:10.3f}" if kind in errors else f"{'-':>10}" for kind in ("rmse", "mae"))
+    return "".join(f" {errors[kind]:9.3f}" if kind in errors else f"{'-':>10}" for kind in ("rmse", "mae"))
 
 
 def _short(value: object) -> str:

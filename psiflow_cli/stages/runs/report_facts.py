@@ -15,7 +15,7 @@ from psiflow_cli.stages.runs import status
 if TYPE_CHECKING:
     from psiflow_cli.messages import ReportedRun, RunRecord
 
-_OF_NOW = ("rate_per_s", "eta_s", "blocks", "waiting", "pid", "info")
+_OF_NOW = ("rate_per_s", "eta_s", "blocks", "waiting", "pid", "info", "phase")
 EXAMPLES = 3  # so many failures of a class are shown
 
 

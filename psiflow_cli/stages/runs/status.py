@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from psiflow_cli.runtime.batch_queue import cost
 from psiflow_cli.runtime.block_record import BlockState
 from psiflow_cli.runtime.jsonfile import read_run
 from psiflow_cli.stages.core.units import Units
+from psiflow_cli.worker.training import phase
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import BlockStatus, FailedUnit, NodeStatus, RunRecord, RunStatus, Unit
@@ -75,6 +77,7 @@ def describe(folder: Path, units: Units | None = None) -> RunStatus:
         "waiting": {block["job"]: block["for_s"] for block in queue if block["state"] == BlockState.PENDING},
         "bad_nodes": _bad_nodes(folder), "exit_code": result["exit_code"] if result else None,
         "message": _message(folder, run, state), "argv": run.get("argv", []), "cwd": run.get("cwd"), "info": units.info,
+        "phase": _phase(folder) if state is RunState.RUNNING and run.get("command") == "train" else "",
     }  # fmt: skip
 
 
@@ -91,6 +94,15 @@ def state_of(folder: Path, run: RunRecord) -> RunState:
     if code == 0 or (code == BAD_DATA and result["finished"]):  # a check that has found something is done
         return RunState.DONE
     return RunState.PARTIAL if code in (FAILED_FRAMES, STOPPED, INTERRUPTED) else RunState.FAILED
+
+
+def _phase(folder: Path) -> str:
+    """What a training is doing now; of a committee, the member whose phase changed last."""
+    changed: list[tuple[float, Path]] = []
+    for path in folder.glob(f"work/*/member-*/{phase.FILE}"):
+        with contextlib.suppress(FileNotFoundError):  # a run that begins removes those of the one before
+            changed.append((path.stat().st_mtime, path.parent))
+    return (phase.read(max(changed)[1]) if changed else "") or "starting"
 
 
 def _message(folder: Path, run: RunRecord, state: RunState) -> str:

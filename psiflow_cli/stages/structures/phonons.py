@@ -22,6 +22,7 @@ from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.model_input import check_elements, known_elements, model_weights
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Job, Workspace
+from psiflow_cli.stages.evaluate.error_table import as_csv
 from psiflow_cli.stages.structures import thermodynamics
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Analysis:
     threshold: float  # cm^-1: lower modes are not counted
     failed: str
     hessians: str | None = None  # a file for all Hessians
+    table: str | None = None  # a file for the rows, as CSV
 
     @property
     def _fingerprint(self) -> str:
@@ -135,6 +137,10 @@ def run(analysis: Analysis, workspace: Workspace) -> Summary:
         failed = failed_frames.publish(workspace, seen, results, analysis.failed)
         if analysis.hessians:
             _gather(analysis, workspace, seen, results)
+        if analysis.table:
+            temporary = workspace.run.temporary(analysis.table)
+            temporary.write_text(as_csv(rows, tuple(HarmonicRow.__annotations__)), encoding="utf-8")
+            workspace.run.publish(temporary, analysis.table)
     _note_imaginary(rows)
     summary = failed_frames.summary(seen, results)
     return {
@@ -209,5 +215,5 @@ def as_text(rows: list[HarmonicRow], most: int = 20) -> str:
         numbers = " {:9.5f} {:10.5f} {:11.5f} {:10.3e} {:10.3e}".format(*energies, row["entropy"], row["heat_capacity"])
         lines.append(start + numbers)
     if len(rows) > most:
-        lines.append(f"… {len(rows) - most} more rows: --json has them all")
+        lines.append(f"… {len(rows) - most} more rows: --table and --json have them all")
     return "\n".join(lines)

@@ -81,6 +81,12 @@ def publish(
     return output, metrics
 
 
+def is_unfinished_there(workspace: Workspace) -> bool:
+    """Whether a stopped training has left its model, in its place or in the run directory."""
+    job = workspace.job
+    return (job.folder / UNFINISHED).is_dir() or (Path(job.output).is_dir() and not _is_finished_model(job.output))
+
+
 def _is_finished_model(path: str) -> bool:
     """Whether there is a model whose training came to its end."""
     try:

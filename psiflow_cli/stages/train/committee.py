@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Context, TrainedMember, TrainingJob
 
 DELIVERY_S = 10.0  # what is kept of the time to the deadline for making the bundle
-GRACE_S = 60.0
-"""How long stopped trainings may take to make models of their best checkpoints, which is some 10 s of a processor."""
+GRACE_S = 180.0
+"""How long stopped trainings may take to make models of their best checkpoints, which is some 10 s of a processor: many
+times as long on a machine with more to do than it has cores."""
 
 
 @dataclass

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from psiflow_cli import __version__, extxyz
 from psiflow_cli.console import detail, note
-from psiflow_cli.errors import PsiflowError
+from psiflow_cli.errors import PsiflowError, Stopped
 from psiflow_cli.protocols import NeedsMore
 from psiflow_cli.runtime.request import fingerprint, sha256
 from psiflow_cli.site import environments
@@ -27,10 +27,13 @@ from psiflow_cli.stages.train.request import Training
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context, Summary, TrainedMember, TrainingFacts, TrainingJob
 
+T = TypeVar("T")
+
 
 def run(training: Training, workspace: Workspace) -> Summary:
     """Train every member and make the bundle; returns the summary."""
-    prepared = prepare(training, workspace, keep=True)
+    stops: list[Stopped] = []
+    prepared = _whole(lambda: prepare(training, workspace, keep=True), workspace, stops)
     for text in prepared.notes:
         note(text)
     needs = training.module.packages(prepared.config) if isinstance(training.module, NeedsMore) else {}
@@ -39,16 +42,7 @@ def run(training: Training, workspace: Workspace) -> Summary:
     epochs = training.module.epochs(prepared.config)
     workspace.run.begin(epochs * training.members)
     with workspace.run.guard_end():
-        files = _write(workspace, prepared)
-        digest = _sha256(files)
-        init = prepared.start.model.fingerprint if prepared.start else None
-        what: list[object] = [training.worker, prepared.config, digest, training.seed, init, bool(training.bootstrap)]
-        if training.files:
-            what.append(_digests(training))
-        # a member does not depend on how many there are
-        folder = workspace.job.folder / "work" / workspace.run.key(fingerprint(what))
-        retention.unmark(folder)
-        members = [_member(training, prepared, files, folder, index) for index in range(training.members)]
+        files, members, what = _whole(lambda: _members(training, prepared, workspace), workspace, stops)
         for text in _details(training, prepared, members):
             detail(text)
         key = workspace.run.key(fingerprint([*what, training.members]))
@@ -57,6 +51,8 @@ def run(training: Training, workspace: Workspace) -> Summary:
             watch.session = session
             committee = Committee(members, training.module, training.worker, session, _context(workspace, needs))
             try:
+                for stop in stops:
+                    raise stop
                 committee.train(workspace.run.note_lost)
             except PsiflowError:
                 committee.stop()
@@ -69,8 +65,40 @@ def run(training: Training, workspace: Workspace) -> Summary:
             summary = _deliver(training, prepared, workspace, committee, files)
     if not summary["unfinished"]:
         initial_model.forget(workspace.job.folder)
-        retention.keep_only(folder)
+        retention.keep_only(members[0].folder.parent)
     return {**summary, "epochs": epochs}
+
+
+def _whole(step: Callable[[], T], workspace: Workspace, stops: list[Stopped]) -> T:
+    """What `step` returns; a stop meanwhile is kept in `stops`, and the step done again, where that is of use.
+
+    So it is where an earlier run was killed after its first epoch: a model of its best one is to be delivered first.
+    """
+    try:
+        return step()
+    except Stopped as stop:
+        is_begun = any(workspace.job.folder.glob("work/*/member-*"))
+        if not is_begun or bundling.is_unfinished_there(workspace):
+            raise
+        note(f"{stop.message}: a model of the best epoch so far is made first")
+        stops.append(stop)
+        return step()
+
+
+def _members(
+    training: Training, prepared: Prepared, workspace: Workspace
+) -> tuple[dict[str, str], list[Member], list[object]]:
+    """The files of the data, the trainings, and what tells these from others, whatever their number."""
+    files = _write(workspace, prepared)
+    digest = _sha256(files)
+    init = prepared.start.model.fingerprint if prepared.start else None
+    what: list[object] = [training.worker, prepared.config, digest, training.seed, init, bool(training.bootstrap)]
+    if training.files:
+        what.append(_digests(training))
+    # a member does not depend on how many there are
+    folder = workspace.job.folder / "work" / workspace.run.key(fingerprint(what))
+    retention.unmark(folder)
+    return files, [_member(training, prepared, files, folder, index) for index in range(training.members)], what
 
 
 def _deliver(
@@ -97,7 +125,8 @@ def _details(training: Training, prepared: Prepared, members: list[Member]) -> I
     yield f"{train} frames to train on, {valid} to validate with ({share})"
     energies = prepared.e0s
     named = energies if isinstance(energies, str) else ", ".join(f"{e} {x:.6f}" for e, x in energies.items()) + " eV"
-    whose = "--e0s" if training.e0s is not None else "the data, or the model to start from"
+    own = "the data, or the model to start from" if prepared.start else "the data"
+    whose = own if training.e0s is None else "--e0s"
     yield f"atomic energies, of {whose}: {named}"
     given = dict.fromkeys((*training.config.table, *training.settings))
     yield f"settings by --config or --set: {', '.join(given) or 'none'}"

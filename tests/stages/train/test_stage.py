@@ -93,7 +93,9 @@ def test_a_deadline_leaves_the_best_models_so_far(train):
 
 @pytest.mark.parametrize("ready", [{}, pytest.param({"ready": ""}, marks=pytest.mark.full)])
 def test_a_signal_leaves_the_best_models_so_far(train, ready):
-    """Of two members on one worker, the second has not begun. Stopped again before its next epoch, it has the same."""
+    """Of two members on one worker, the second has not begun. Stopped again before its next epoch, or while the data
+    are read, it has the same.
+    """
     long = {"epochs": "400", "pause": "0.1", **ready}
     running = train(background=True, members=2, set=long)
     _stop(running, lambda: max(map(len, trained()), default=0) >= 3)
@@ -107,6 +109,16 @@ def test_a_signal_leaves_the_best_models_so_far(train, ready):
     _stop(train(background=True, members=2, set=long), lambda: not request.read_text())
     assert bundle.load("a.model").unfinished
     assert weights()[0]["epochs"] >= first.facts["epochs"][0]
+    shutil.rmtree("a.model")  # as if that had been a kill
+    Path("hold").touch()
+    running = train(background=True, members=2, set=long)
+    while Path("hold").read_text() != "held":
+        time.sleep(0.1)
+    running.send_signal(signal.SIGTERM)
+    Path("hold").unlink()
+    assert running.wait(60) == 75
+    assert "stopped by SIGTERM: a model of the best epoch so far is made first" in running.stderr.read()
+    assert bundle.load("a.model").unfinished
 
 
 def test_a_finished_model_is_not_replaced_by_an_unfinished_one(train):

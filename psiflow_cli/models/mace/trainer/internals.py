@@ -36,6 +36,7 @@ class TrainerState(TypedDict):
     shuffle: torch.Tensor  # of the generator that orders the data
     ema: dict[str, object] | None
     swa: dict[str, object] | None
+    gradients: dict[str, torch.Tensor]  # of the parameters that the optimizer does not have
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class TrainerParts:
     loader: DataLoader[AtomicData]
     scheduler: ReduceLROnPlateau
     swa: SWAContainer | None  # the second stage
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
 
     def state(self) -> TrainerState:
         """What a restart needs."""
@@ -53,6 +56,7 @@ class TrainerParts:
             "shuffle": self.loader.generator.get_state(),
             "ema": None if self.ema is None else self.ema.state_dict(),
             "swa": None if self.swa is None else self.swa.scheduler.state_dict(),
+            "gradients": {name: own.grad for name, own in self._not_trained() if own.grad is not None},
         }
 
     def put_back(self, state: TrainerState) -> None:
@@ -63,6 +67,16 @@ class TrainerParts:
             self.ema.restore()  # the checkpoint's model is the average
         if self.swa is not None and state["swa"] is not None:
             self.swa.scheduler.load_state_dict(state["swa"])
+        for name, parameter in self._not_trained():
+            parameter.grad = state.get("gradients", {}).get(name)  # earlier checkpoints have none
+
+    def _not_trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        """Parameters that the optimizer does not have, as the radial basis of a model to start from.
+
+        Nobody sets their gradients to zero: they add up over the whole training, and MACE counts them when it clips.
+        """
+        trained = {parameter for group in self.optimizer.param_groups for parameter in group["params"]}
+        return ((name, own) for name, own in self.model.named_parameters() if own not in trained)
 
     def step(self, stage: int, valid_loss: float) -> None:
         """Set the learning rate of an epoch that follows one with this validation loss.
@@ -171,7 +185,7 @@ def _staged(train: Callable[..., None]) -> Callable[..., None]:
         arguments |= {"train_loader": _Epochs(its, device), "save_all_checkpoints": True, "patience": _NEVER}
         start, last = its.start_epoch, its.max_num_epochs
         ends = [last] if its.swa is None else [min(its.swa.start, last), last]
-        parts = TrainerParts(its.ema, its.train_loader, its.lr_scheduler, its.swa)
+        parts = TrainerParts(its.ema, its.train_loader, its.lr_scheduler, its.swa, its.model, its.optimizer)
         checkpoints.begin(parts)
         while True:
             end, is_last = ends[checkpoints.stage], checkpoints.stage == len(ends) - 1
@@ -197,7 +211,8 @@ def _pace(entry: LogEntry, its: SimpleNamespace, stage: int) -> LogEntry:
     """The learning rate and the stage of a finished epoch, which MACE keeps to itself."""
     if entry.get("mode") == "opt" or entry.get("epoch") is None:
         return {}
-    pace: LogEntry = {"lr": float(its.optimizer.param_groups[0]["lr"])}
+    # the highest: what `freeze` leaves alone has a rate of zero
+    pace: LogEntry = {"lr": max(float(group["lr"]) for group in its.optimizer.param_groups)}
     return pace if its.swa is None else {**pace, "stage": stage + 1}
 
 
