@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
     from psiflow_cli.messages.status import RunStatus
 
 
 class Request(TypedDict, total=False):
     """A line to the far end."""
 
-    do: str  # open, plan, start, follow, signal, delivered, status
+    do: str  # open, plan, start, follow, signal, forget, status
     folder: str  # of the site
     cwd: str  # the working directory here; below the mirror it is the one there
     id: str  # of the job
@@ -66,4 +68,5 @@ class RemoteRun(TypedDict):
     ended: bool  # and everything was fetched
     as_of: float  # when `status` was true
     status: RunStatus | None
-    outputs: dict[str, str]  # sha256 of what was fetched, by path here
+    vanished: NotRequired[bool]  # there was no such run when it was asked for
+    outputs: dict[str, list[str]]  # sha256 of what was fetched, the last two by path here

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from psiflow_cli import __version__, atomic_file
-from psiflow_cli.errors import BAD_CONFIG, PsiflowError
+from psiflow_cli.errors import BAD_CONFIG, FAILED_FRAMES, PsiflowError
 from psiflow_cli.remote import keeper
 from psiflow_cli.remote.there import PLAN
 
@@ -89,7 +89,12 @@ class _Agent:
         self._cwd.mkdir(parents=True, exist_ok=True)
         self._job = Path(self._mirror, ".psiflow-remote", request["id"])
         self._job.mkdir(mode=0o700, parents=True, exist_ok=True)
-        say({"mirror": self._mirror, "state": keeper.state(self._job), "asked": self._asked()})
+        say({"mirror": self._mirror, "state": self._state(), "asked": self._asked()})
+
+    def _state(self) -> str:
+        """A command that stopped before its end goes on if it is started again, as if it had never been."""
+        state = keeper.state(self._job)
+        return "none" if state == "ended" and keeper.exit_code(self._job) not in (0, FAILED_FRAMES) else state
 
     def _asked(self) -> Asked | None:
         try:
@@ -137,7 +142,7 @@ class _Agent:
     def _signal(self, request: Request) -> None:
         atomic_file.write(self._job / "signal", str(request["number"]))
 
-    def _delivered(self, _request: Request) -> None:
+    def _forget(self, _request: Request) -> None:
         shutil.rmtree(self._job, ignore_errors=True)
         _leave()
 

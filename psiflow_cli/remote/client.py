@@ -6,6 +6,7 @@ instead of started anew.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -20,10 +21,10 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import console, toml
-from psiflow_cli.errors import PsiflowError, Stopped
+from psiflow_cli.errors import FAILED_FRAMES, PsiflowError, Stopped
 from psiflow_cli.remote import arguments, following, inputs, place, record, rsync
 from psiflow_cli.remote.following import Job, Signals
-from psiflow_cli.remote.ssh import Connection
+from psiflow_cli.remote.ssh import SILENCE_S, Connection, Cut
 from psiflow_cli.runtime import lock, rundir, signals
 from psiflow_cli.runtime.request import fingerprint, sha256
 from psiflow_cli.site import load
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from psiflow_cli.site.schema import Remote
 
 PROJECT = "psiflow.toml"
+_BRIEFLY_S = 3.0
 _LAST_WORDS = 4096
 """Bytes of what a command has said that are shown when it is taken up again."""
 
@@ -67,43 +69,65 @@ def perform(call: Call) -> int:
         with signals.stoppable():
             call.files = inputs.gather(call.paths.inputs)
             if call.paths.stdin:
-                call.stdin = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="psiflow-")), "stdin")
-                with call.stdin.open("wb") as stream:
-                    shutil.copyfileobj(sys.stdin.buffer, stream)
+                call.stdin = _spooled(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="psiflow-"))))
             opening: Request = {"do": "open", "folder": call.remote.folder, "cwd": os.getcwd(), "id": call.id}
             connection = Connection(call.remote)
             stack.callback(connection.close)
             opened = connection.ask(opening)
-            asked = opened["asked"]
-            taken_up = opened["state"] != "none"
-            if not taken_up:
-                _send(call, opened["mirror"], opening["id"])
-                planned = connection.ask(_plan(call, opened["mirror"]))
+            mirror, has_begun = opened["mirror"], opened["state"] != "none"
+            try:
+                planned = opened if has_begun else _planned(call, connection, opening, mirror)
                 if "exit" in planned:
-                    return _early_end(connection, planned, opened["mirror"])
-                asked = planned["asked"]
-            folder = None if call.dry_run or not asked else Path(_here(asked["run_dir"], opened["mirror"]))
-            if folder:
-                stack.callback(_locked(folder).release)
-            job = Job(call.remote, opening, opened["mirror"], folder, _record(call, opened["mirror"], folder))
-            if asked:
-                _refuse(call, job, asked)
-            if job.folder and job.record:
-                record.write(job.folder, job.record)
+                    _forget(connection)
+                    return planned["exit"]
+                job = _job(call, opening, mirror, planned["asked"], stack)
+            except BaseException:
+                if not has_begun:
+                    _forget(connection, _BRIEFLY_S)
+                raise
         with Signals(call.remote.host) as stops:
-            if taken_up:
+            if has_begun:
                 console.note(f"taking up the command that was started on {call.remote.host}")
             else:
-                console.detail(f"{call.remote.host}: {opened['mirror']}{os.getcwd()}")
-                absent = [name for name in asked["outputs"] if not os.path.lexists(job.here(name))] if asked else []
-                connection.ask({"do": "start", "absent": [] if call.dry_run else absent})
-            reply = following.follow(connection, job, -_LAST_WORDS if taken_up else 0, stops)
-            _deliver(job, asked, reply, stops)
+                console.detail(f"{call.remote.host}: {mirror}{os.getcwd()}")
+                absent = [path for output in job.outputs if not os.path.lexists(path := job.here(output))]
+                connection.ask({"do": "start", "absent": absent if job.folder else []})
+            connection, reply = following.follow(connection, job, -_LAST_WORDS if has_begun else 0, stops)
+            _deliver(job, reply, stops)
+            _forget(connection)
             return reply["exit"]
 
 
-def _here(path: str, mirror: str) -> str:
-    return path.removeprefix(mirror) if path.startswith(f"{mirror}/") else path
+def _spooled(folder: Path) -> Path:
+    """What stdin has, in a file."""
+    with (folder / "stdin").open("wb") as stream:
+        shutil.copyfileobj(sys.stdin.buffer, stream)
+    return folder / "stdin"
+
+
+def _planned(call: Call, connection: Connection, opening: Request, mirror: str) -> Reply:
+    """What the command is about; one that ends before its stage, as with an error in its input, has made nothing."""
+    _send(call, mirror, opening["id"])
+    planned = connection.ask(_plan(call, mirror))
+    if "exit" in planned:
+        console.put(record.here(planned["stderr"], mirror))
+        click.echo(record.here(planned["stdout"], mirror), nl=False)
+    return planned
+
+
+def _job(call: Call, opening: Request, mirror: str, asked: Asked | None, stack: ExitStack) -> Job:
+    """The job, with its run directory here held and its outputs' places free. Raises CannotCreate or Stopped."""
+    if call.dry_run or asked is None:
+        return Job(call.remote, opening, mirror, [])
+    folder = Path(record.here(asked["run_dir"], mirror))
+    known = _record(call, mirror, folder)
+    job = Job(call.remote, opening, mirror, asked["outputs"], folder, known)
+    if not call.overwrite:
+        place.refuse_foreign(map(job.here, job.outputs), place.own(folder, known["outputs"]))
+    rundir.make_folder(folder)
+    stack.callback(lock.Lock(folder / "lock").release)
+    record.write(folder, known)
+    return job
 
 
 def _send(call: Call, mirror: str, job: str) -> None:
@@ -133,22 +157,7 @@ def _plan(call: Call, mirror: str) -> Request:
     }  # fmt: skip
 
 
-def _early_end(connection: Connection, reply: Reply, mirror: str) -> int:
-    """A command that ended before its stage, such as one with an error in its input, has made nothing."""
-    connection.close()
-    console.put(reply["stderr"].replace(f"{mirror}/", "/"))
-    click.echo(reply["stdout"].replace(f"{mirror}/", "/"), nl=False)
-    return reply["exit"]
-
-
-def _locked(folder: Path) -> lock.Lock:
-    rundir.make_folder(folder)
-    return lock.Lock(folder / "lock")
-
-
-def _record(call: Call, mirror: str, folder: Path | None) -> RemoteRun | None:
-    if folder is None:
-        return None
+def _record(call: Call, mirror: str, folder: Path) -> RemoteRun:
     earlier = record.read(folder)
     return {
         "host": call.remote.host, "folder": call.remote.folder, "site": os.path.abspath(call.site),
@@ -158,29 +167,25 @@ def _record(call: Call, mirror: str, folder: Path | None) -> RemoteRun | None:
     }  # fmt: skip
 
 
-def _outputs(job: Job, asked: Asked) -> list[str]:
-    return [job.here(output) for output in asked["outputs"]]
-
-
-def _refuse(call: Call, job: Job, asked: Asked) -> None:
-    if job.folder and job.record and not call.overwrite:
-        place.refuse_foreign(_outputs(job, asked), place.own(job.folder, job.record["outputs"]))
-
-
-def _deliver(job: Job, asked: Asked | None, reply: Reply, stops: Signals) -> None:
+def _deliver(job: Job, reply: Reply, stops: Signals) -> None:
     """Bring here what a command that has ended has made, say its stdout, and let the far end forget it."""
     wanted = [name for name in reply["fetch"] if job.folder or name.endswith("/stdout")]
     with tempfile.TemporaryDirectory(prefix="psiflow-") as scratch:
         fetched = job.folder / "fetched" if job.folder else Path(scratch)
         fetched.mkdir(mode=0o700, exist_ok=True)
         _fetch(job, wanted, fetched, reply["exit"], stops)
-        if job.folder and job.record and asked:
-            _put(job, job.folder, asked, fetched, reply)
+        if job.folder and job.record:
+            _put(job, job.folder, job.record, fetched, reply)
         _say(job, reply, fetched)
         shutil.rmtree(fetched)
-    connection = following.again(job, stops)
-    connection.send({"do": "delivered"})
-    connection.wait()
+
+
+def _forget(connection: Connection, patience_s: float = SILENCE_S) -> None:
+    """Have the far end delete what it has of the job; what a cut connection leaves there does no harm."""
+    with contextlib.suppress(Cut):
+        connection.send({"do": "forget"})
+        connection.wait(patience_s)
+    connection.close()
 
 
 def _fetch(job: Job, names: list[str], folder: Path, code: int, stops: Signals) -> None:
@@ -197,20 +202,22 @@ def _fetch(job: Job, names: list[str], folder: Path, code: int, stops: Signals) 
     raise Stopped(problem, following.AGAIN)
 
 
-def _put(job: Job, folder: Path, asked: Asked, fetched: Path, reply: Reply) -> None:
+def _put(job: Job, folder: Path, known: RemoteRun, fetched: Path, reply: Reply) -> None:
     """Outputs to their places, and into the run directory what tells of the run."""
-    assert job.record is not None
-    outputs = dict(job.record["outputs"])
-    names = {os.path.abspath(output): output for output in _outputs(job, asked)}
-    for path in names:
-        if os.path.lexists(source := Path(f"{fetched}{path}")):
-            outputs[path] = place.put(source, Path(path))
-        elif reply["exit"] in (0, 1) and os.path.isfile(path) and path in outputs:
-            os.unlink(path)  # it no longer holds there, and was checked to be ours
-            del outputs[path]
+    outputs = dict(known["outputs"])
+    finals = [Path(os.path.abspath(job.here(output))) for output in job.outputs]
+    sources = {final: source for final in finals if os.path.lexists(source := Path(f"{fetched}{final}"))}
+    for final, source in sources.items():
+        outputs[str(final)] = [*outputs.get(str(final), [])[-1:], sha256(source)]
+    record.write(folder, {**known, "outputs": outputs})  # before they are there: they are known for our own
+    for final, source in sources.items():
+        place.put(source, final)
+    for final in finals:
+        if final not in sources and reply["exit"] in (0, FAILED_FRAMES) and outputs.pop(str(final), None):
+            final.unlink(missing_ok=True)  # there is none any more, and this one was checked to be ours
     place.keep_run(Path(f"{fetched}{os.path.abspath(folder)}"), folder, job.here)
     status = reply.get("status")
-    record.write(folder, {**job.record, "ended": True, "as_of": time.time(), "status": status, "outputs": outputs})
+    record.write(folder, {**known, "ended": True, "as_of": time.time(), "status": status, "outputs": outputs})
 
 
 def _say(job: Job, reply: Reply, fetched: Path) -> None:

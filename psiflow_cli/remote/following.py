@@ -29,13 +29,15 @@ class Job(NamedTuple):
     remote: Remote
     opening: Request
     mirror: str
-    folder: Path | None
+    outputs: list[str]
+    """As the command there has them."""
+    folder: Path | None = None
     """The run directory here; None if it leaves none."""
-    record: RemoteRun | None
+    record: RemoteRun | None = None
 
     def here(self, text: str) -> str:
         """What the far end says, with its paths as they are called here."""
-        return text.replace(f"{self.mirror}/", "/")
+        return record.here(text, self.mirror)
 
 
 class Signals:
@@ -66,10 +68,10 @@ class Signals:
             console.note(f"asking the command on {self._host} to stop; Ctrl-C again leaves it alone there")
 
 
-def follow(connection: Connection, job: Job, at: int, signals: Signals) -> Reply:
+def follow(connection: Connection, job: Job, at: int, signals: Signals) -> tuple[Connection, Reply]:
     """The last reply about a command, after saying what it says; a lost connection is made again.
 
-    Raises Stopped where that cannot be done in time.
+    Returns the connection, too. Raises Stopped where there is none in time.
     """
     while True:
         try:
@@ -77,7 +79,7 @@ def follow(connection: Connection, job: Job, at: int, signals: Signals) -> Reply
             while "exit" not in (reply := _receive(connection, signals)):
                 at = reply.get("at", at)
                 _tell(job, reply)
-            return reply
+            return connection, reply
         except Cut:
             connection.close()
             console.note(f"the connection to {job.remote.host} is lost; the command goes on there")
@@ -108,15 +110,13 @@ def again(job: Job, signals: Signals) -> Connection:
     patience = float(duration.parse(job.remote.reconnect)) if job.remote.reconnect != "0" else 0.0
     deadline, pause = time.monotonic() + patience, 0.5
     while True:
-        if signals.waiting:
-            code = INTERRUPTED if signal.SIGINT in signals.waiting else STOPPED
-            raise Stopped(f"no connection to {job.remote.host}, and the command goes on there", AGAIN, code)
         try:
             connection = Connection(job.remote)
             state = connection.ask(job.opening)["state"]
         except PsiflowError as error:
-            if time.monotonic() + pause > deadline:
-                raise Stopped(f"{error.message}; the command goes on there", AGAIN) from None
+            if signals.waiting or time.monotonic() + pause > deadline:
+                code = INTERRUPTED if signal.SIGINT in signals.waiting else STOPPED
+                raise Stopped(f"{error.message}; the command goes on there", AGAIN, code) from None
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
             continue

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from psiflow_cli import atomic_file
@@ -16,10 +17,10 @@ from psiflow_cli.runtime.request import sha256
 from psiflow_cli.runtime.swap import swap_paths
 
 
-def own(folder: Path, outputs: Mapping[str, str]) -> set[str]:
+def own(folder: Path, outputs: Mapping[str, Sequence[str]]) -> set[str]:
     """The checksums of what psiflow has written: as remote.json has it, and an earlier run of this machine."""
     result = read_run(folder).get("result")
-    return {*outputs.values(), *(result["outputs"].values() if result else ())}
+    return {*itertools.chain.from_iterable(outputs.values()), *(result["outputs"].values() if result else ())}
 
 
 def refuse_foreign(outputs: Iterable[str], written: set[str]) -> None:
@@ -32,19 +33,17 @@ def refuse_foreign(outputs: Iterable[str], written: set[str]) -> None:
             raise CannotCreate(problem, "--overwrite replaces it, or name another --output")
 
 
-def put(fetched: Path, final: Path) -> str:
-    """Move a fetched file or folder to its place in one step; returns its checksum."""
+def put(fetched: Path, final: Path) -> None:
+    """Move a fetched file or folder to its place in one step."""
     temporary = rundir.temporary(final, "remote")
     _remove(temporary)
     shutil.move(fetched, temporary)
     rundir.give_user_mode(temporary)
-    digest = sha256(temporary)
     if temporary.is_dir() and final.exists():
         swap_paths(temporary, final)
         shutil.rmtree(temporary)
     else:
         os.replace(temporary, final)
-    return digest
 
 
 def keep_run(fetched: Path, folder: Path, here: Callable[[str], str]) -> None:

@@ -67,7 +67,7 @@ class Connection:
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                preexec_fn=_ignore_interrupts,
+                preexec_fn=_ignore_signals,
             )  # fmt: skip
         except FileNotFoundError:
             raise BadConfig("ssh is not installed here", "a site with [remote] needs ssh and rsync") from None
@@ -79,7 +79,11 @@ class Connection:
         ]
         for reader in self._readers:
             reader.start()
-        self._greet()
+        try:
+            self._greet()
+        except BaseException:
+            self.close()
+            raise
 
     def _read(self, stream: IO[bytes]) -> None:
         for text in stream:
@@ -107,7 +111,6 @@ class Connection:
         else:
             raise self._refused()
         if version != __version__:
-            self.close()
             raise _other_version(self._remote, version)
 
     def _refused(self) -> PsiflowError:
@@ -170,11 +173,11 @@ class Connection:
         said = "; ".join(self._words) or "the connection is lost"
         return NoResources(f"ssh {self._remote.host}: {said}", "nothing is lost: run the same command again")
 
-    def wait(self) -> None:
-        """Until the far end has closed it."""
+    def wait(self, patience_s: float) -> None:
+        """Until the far end has closed it, or says nothing for so long."""
         with contextlib.suppress(Cut):
             while True:
-                self.receive()
+                self.receive(patience_s)
 
     def close(self) -> None:
         """End it; what it has started goes on."""
@@ -182,9 +185,10 @@ class Connection:
         self._process.wait()
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C at the terminal is passed on through the connection, which must not end of it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _ignore_signals() -> None:
+    """Ctrl-C at the terminal, and what else reaches a whole process group, is passed on through the connection."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _other_version(remote: Remote, version: str) -> BadConfig:
