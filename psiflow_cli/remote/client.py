@@ -213,7 +213,7 @@ def _put(job: Job, folder: Path, known: RemoteRun, fetched: Path, reply: Reply) 
     for final, source in sources.items():
         place.put(source, final)
     for final in finals:
-        if final not in sources and reply["exit"] in (0, FAILED_FRAMES) and outputs.pop(str(final), None):
+        if final not in sources and reply["exit"] in (0, FAILED_FRAMES) and outputs.pop(str(final), []):
             final.unlink(missing_ok=True)  # there is none any more, and this one was checked to be ours
     place.keep_run(Path(f"{fetched}{os.path.abspath(folder)}"), folder, job.here)
     status = reply.get("status")

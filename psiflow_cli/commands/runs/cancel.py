@@ -43,8 +43,8 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
     RUN is a run directory, or the output in its place. The command that ends exits with 75, and the same command goes
     on later. A run on this host is sent SIGTERM. One on another host finds a request in its run directory, within 10 s
     or so. One on the machine of a site with [remote] is ended through the command here that follows it or, if that has
-    vanished, by a command there. Of a run whose command has vanished, the jobs that it left in a queue are cancelled. What has ended already
-    is left alone, so that this may be given again.
+    vanished, over ssh. Of a run whose command has vanished, the jobs that it left in a queue are cancelled. What has
+    ended already is left alone, so that this may be given again.
 
     A script, or a SLURM job, in which the command runs is not ended: it sees exit code 75.
 
