@@ -56,6 +56,7 @@ def _named(path: Path) -> Iterator[str]:
     words = {word.rstrip(".:/") for word in words} | {word for word in words if not word.endswith("/")}
     if path.suffix == ".py":  # a module beside it
         words |= {f"{word}.py" for word in words}
+    words = {word for word in words if not os.path.isabs(word)}  # such a path in a text is one there, as it stands
     folders = [str(path.parent), os.getcwd()]
     for word in words:
         for folder in folders[:2]:
