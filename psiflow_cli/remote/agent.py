@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from psiflow_cli import __version__, atomic_file
-from psiflow_cli.errors import BAD_CONFIG, FAILED_FRAMES, PsiflowError
-from psiflow_cli.remote import keeper
-from psiflow_cli.remote.there import PLAN
+from psiflow_cli.errors import BAD_CONFIG, CANNOT_CREATE, FAILED_FRAMES, STOPPED, PsiflowError
+from psiflow_cli.remote import keeper, plan
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Asked, Reply, Request, RunStatus
@@ -76,7 +75,7 @@ class _Agent:
             say({"error": error.message, "hint": error.hint, "code": error.exit_code})
         except OSError as error:
             what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            say({"error": what, "hint": "", "code": 73})
+            say({"error": what, "hint": "", "code": CANNOT_CREATE})
 
     def _open(self, request: Request) -> None:
         folder = os.path.expanduser(os.path.expandvars(request["folder"]))
@@ -110,7 +109,7 @@ class _Agent:
             _write(Path(self._mirror + path), text)
         (self._job / "asked.json").unlink(missing_ok=True)
         self._call: keeper.Call = {"argv": request["argv"], "cwd": str(self._cwd), "site": request["site"]}
-        environment = {**keeper.environment(self._call), PLAN: str(self._job / "asked.json")}
+        environment = {**keeper.environment(self._call), plan.VARIABLE: str(self._job / "asked.json")}
         with keeper.stdin(self._job).open("rb") as stream:
             done = subprocess.run(
                 keeper.command(self._call), cwd=self._cwd, env=environment, stdin=stream, capture_output=True,
@@ -172,7 +171,7 @@ class _Agent:
         if state == "ended":
             self._end()
         else:
-            say({"error": "the command has vanished there", "hint": "run the same command again", "code": 75})
+            say({"error": "the command has vanished there", "hint": "run the same command again", "code": STOPPED})
 
     def _reassure(self) -> None:
         now = time.monotonic()

@@ -97,7 +97,7 @@ def _moved(argument: str, paths: Named, mirror: str) -> str:
     for path in sorted(filter(_only_here, paths.paths), key=len, reverse=True):
         trimmed = argument.rstrip("/") or argument
         if trimmed.endswith(path) and re.fullmatch(_BEFORE, before := trimmed[: len(trimmed) - len(path)]):
-            return before + mirror + os.path.abspath(path)
+            return before + mirror + inputs.absolute(path)
     return argument
 
 

@@ -149,11 +149,10 @@ def _plan(call: Call, mirror: str) -> Request:
         texts[project] = toml.dumps(arguments.table_there(table, call.paths, mirror))
     limit = [] if call.deadline is None else ["--deadline", f"{max(1, round(call.deadline - time.time()))}s"]
     given = arguments.there(call.typed, call.paths, mirror)
-    outputs = {os.path.dirname(os.path.abspath(path)) for path in call.paths.outputs}
-    inputs_of = {os.path.dirname(os.path.abspath(path)) for path in call.paths.inputs}
+    folders = {os.path.dirname(inputs.absolute(path)) for path in call.paths.paths}
     return {
         "do": "plan", "argv": [*call.names, *limit, *given], "site": mirror + site, "texts": texts,
-        "make": sorted(folder for folder in outputs | inputs_of if os.path.isdir(folder)),
+        "make": sorted(filter(os.path.isdir, folders)),
     }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ _WORD = re.compile(r"[^\s\"'`,;=(){}\[\]<>|!#]+")
 def gather(names: Iterable[str]) -> list[str]:
     """The absolute paths of all that is to be sent; raises NoInput for what is no file, such as a pipe."""
     paths: dict[str, None] = {}
-    waiting = [os.path.abspath(name) for name in names]
+    waiting = [absolute(name) for name in names]
     while waiting:
         path = waiting.pop()
         if path in paths:
@@ -29,6 +29,14 @@ def gather(names: Iterable[str]) -> list[str]:
         paths[path] = None
     inside = [path for path in paths if any(path.startswith(f"{other}/") for other in paths)]
     return sorted(paths.keys() - inside)
+
+
+def absolute(path: str) -> str:
+    """The whole path; `..` behind a symbolic link leads to where that points."""
+    if "/../" in path.lstrip("./"):
+        folder, name = os.path.split(path)
+        return os.path.join(os.path.realpath(folder), name)
+    return os.path.abspath(path)
 
 
 def _check(path: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn, TypedDict
 
 from psiflow_cli import atomic_file
-from psiflow_cli.errors import PsiflowError
+from psiflow_cli.errors import IO_ERROR, PsiflowError
 from psiflow_cli.runtime import lock, stoprequest
 
 _LOOK_S = 0.2
@@ -67,7 +67,7 @@ def start(job: Path, call: Call) -> None:
     os.close(sender)
     with os.fdopen(receiver, "rb") as stream:
         if problem := stream.read().decode():
-            raise PsiflowError(f"the command cannot be started there: {problem}", "", 74)
+            raise PsiflowError(f"the command cannot be started there: {problem}", "", IO_ERROR)
 
 
 def _keep(job: Path, call: Call, sender: int) -> NoReturn:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psiflow_cli import atomic_file, defaults
+from psiflow_cli import defaults
 
 if TYPE_CHECKING:
     import click
 
-    from psiflow_cli.messages import Asked
-
 HERE = ("rattle", "split", "plot", "report")
 """Commands for which any machine is good enough."""
-PLAN = "PSIFLOW_PLAN"
-"""Environment variable: the file to which a command writes what it is about, in place of running its stage."""
 
 
 def perform(context: click.Context, site: str, deadline: float | None) -> None:
@@ -38,10 +31,3 @@ def perform(context: click.Context, site: str, deadline: float | None) -> None:
         deadline=deadline,
     )  # fmt: skip
     sys.exit(client.perform(call))
-
-
-def tell_plan(asked: Asked) -> None:
-    """Where a plan is all that is wanted, write it down and exit."""
-    if path := os.environ.get(PLAN):
-        atomic_file.write(Path(path), json.dumps(asked))
-        sys.exit(0)

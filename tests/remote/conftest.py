@@ -53,7 +53,7 @@ def label(frames, settings, context):
         time.sleep(0.05)
     return [
         {"failure": "unconverged", "message": "as asked", "log": ""} if frame["positions"][0][0] == 1 else
-        {"energy": sum(map(sum, frame["positions"])), "forces": [[0.0] * 3 for _ in frame["positions"]], "stress": None, "code": "gate 1"}
+        {"energy": sum(map(sum, frame["positions"])), "forces": frame["positions"], "stress": None, "code": "gate 1"}
         for frame in frames
     ]
 """
