@@ -84,6 +84,8 @@ def summaries() -> dict[str, str]:
     """The first sentence of each command's help, by the name of its page."""
     found = {"psiflow": main}
     for name, command in main.commands.items():
+        if command.hidden:
+            continue
         found[f"psiflow-{name}"] = command
         found.update({f"psiflow-{name}-{sub}": c for sub, c in getattr(command, "commands", {}).items()})
     return {name: " ".join((c.help or "").split("\n\n")[0].split()).rstrip(".") for name, c in found.items()}

@@ -65,7 +65,7 @@ def is_left(folder: Path) -> bool:
 
 
 def perform(folders: Sequence[Path], arguments: Sequence[str]) -> tuple[int, list[dict[str, object]]]:
-    """Run a command about runs on their machine; returns its exit code and its JSON. Raises NoResources."""
+    """Run a command about runs on their machine; returns its exit code and its JSON rows. Raises NoResources."""
     known = [each for folder in folders if (each := record.read(folder))]
     host = known[0]["host"]
     line = ssh.line(known[0]["psiflow"], [*arguments, "--json", "--", *(each["run"] for each in known)])
@@ -73,9 +73,9 @@ def perform(folders: Sequence[Path], arguments: Sequence[str]) -> tuple[int, lis
         ["ssh", *ssh.options(), host, line], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False
     )
     for text in done.stdout.decode(errors="replace").splitlines():
-        if text.startswith("["):
-            rows: list[dict[str, object]] = json.loads(record.here(text, known[0]["mirror"]))
-            return done.returncode, rows
+        if text.startswith(("[", "{")):
+            told = json.loads(record.here(text, known[0]["mirror"]))
+            return done.returncode, told if isinstance(told, list) else [told]
     raise NoResources(
         f"ssh {host}: psiflow {arguments[0]} has ended there with {done.returncode}", f"try by hand: ssh {host}"
     )

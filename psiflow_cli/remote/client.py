@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psiflow_cli import console, toml
+from psiflow_cli import __version__, console, toml
 from psiflow_cli.errors import FAILED_FRAMES, PsiflowError, Stopped
 from psiflow_cli.remote import arguments, following, inputs, place, record, rsync
 from psiflow_cli.remote.following import Job, Signals
@@ -98,6 +98,19 @@ def perform(call: Call) -> int:
             return reply["exit"]
 
 
+def check(call: Call) -> int:
+    """Run a command that has no stage over there, and return its exit code."""
+    with signals.stoppable():
+        opening: Request = {"do": "open", "folder": call.remote.folder, "cwd": os.getcwd(), "id": call.id}
+        connection = Connection(call.remote)
+        try:
+            mirror = connection.ask(opening)["mirror"]
+            console.note(f"{call.remote.host} has psiflow {__version__}, too; files go below {mirror}")
+            return _planned(call, connection, opening, mirror)["exit"]
+        finally:
+            _forget(connection, _BRIEFLY_S)
+
+
 def _spooled(folder: Path) -> Path:
     """What stdin has, in a file."""
     with (folder / "stdin").open("wb") as stream:
@@ -126,6 +139,10 @@ def _job(call: Call, opening: Request, mirror: str, asked: Asked | None, stack: 
         place.refuse_foreign(map(job.here, job.outputs), place.own(folder, known["outputs"]))
     rundir.make_folder(folder)
     stack.callback(lock.Lock(folder / "lock").release)
+    if record.read(folder) is None and (folder / "run.json").exists():
+        console.note(f"what was computed here is used on {call.remote.host}")
+        local = [os.path.abspath(folder / name) for name in ("run.json", "journal.jsonl")]
+        rsync.send(call.remote.host, mirror, [path for path in local if os.path.exists(path)])
     record.write(folder, known)
     return job
 

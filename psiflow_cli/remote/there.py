@@ -8,10 +8,26 @@ from typing import TYPE_CHECKING
 from psiflow_cli import defaults
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import click
+
+    from psiflow_cli.site.schema import Remote
 
 HERE = ("rattle", "split", "plot", "report")
 """Commands for which any machine is good enough."""
+
+
+def check(path: Path, remote: Remote, flags: list[str]) -> int:
+    """`psiflow site check` on the machine of a site; returns its exit code."""
+    from psiflow_cli.remote import arguments, client
+
+    name = str(path.absolute())
+    call = client.Call(
+        names=["site", "check"], typed=[*flags, name], paths=arguments.Named(outputs=[name]), site=path,
+        remote=remote, overwrite=False, dry_run=True, deadline=None,
+    )  # fmt: skip
+    return client.check(call)
 
 
 def perform(context: click.Context, site: str, deadline: float | None) -> None:

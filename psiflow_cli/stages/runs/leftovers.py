@@ -30,7 +30,7 @@ _TOOL_LOGS = ("nequip-compile.log", "create_lammps_model.log")
 _OF_UNIT = re.compile(r"[0-9a-f]{16}(?=\.)")
 _OWN = (
     *("journal.jsonl", "blocks.json", "cancel", "parsl", "logs", "work", "walkers", "init", "train.xyz", "valid.xyz"),
-    *("stdin.xyz", "output.xyz", "parity.png", ".journal.jsonl.new", *_REMADE),
+    *("stdin.xyz", "output.xyz", "parity.png", ".journal.jsonl.new", "remote.json", "fetched", *_REMADE),
 )
 """What a run directory consists of, less run.json and the lock, which go last."""
 _OWN_KINDS = ("made*", "hessians-*")
