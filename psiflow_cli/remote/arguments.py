@@ -53,16 +53,20 @@ def _texts(value: object) -> list[str]:
 
 
 def _add(paths: Named, param: click.Parameter, text: str) -> None:
-    form = str(getattr(param, "metavar", ""))
-    for each in (text, text.partition("=")[2]):
+    value = text.partition("=")[2]
+    # a word such as `mace` may also be the name of a folder here
+    may_be_folder = "=" in text or "DIR" in str(getattr(param, "metavar", ""))
+    for each in (text, value):
         if each == "-":
             paths.stdin = True
-        elif inputs.is_bundle(each) or (os.path.isdir(each) and re.search("BUNDLE|DIR|FRAMES", form)):
+        elif inputs.is_bundle(each) or (os.path.isdir(each) and may_be_folder):
             paths.inputs.append(each.rstrip("/") or "/")
         elif each and os.path.exists(each) and not os.path.isdir(each):
             paths.inputs.append(each)
     if isinstance(param, click.Argument) and text != "-" and not os.path.exists(text):
         raise NoInput(f"{text}: no such file", "check its name and the working directory")
+    if isinstance(param, click.Argument) and os.path.isdir(text) and not inputs.is_bundle(text):
+        raise NoInput(f"{text}: a folder is not sent to another machine", "name its files")
 
 
 def there(arguments: Sequence[str], paths: Named, mirror: str) -> list[str]:

@@ -12,6 +12,7 @@ from psiflow_cli.errors import NoInput
 
 _MOST_TEXT = 1 << 20
 """Bytes; a longer file is data, and names no other."""
+_MOST_FILES = 1000
 _WORD = re.compile(r"[^\s\"'`,;=(){}\[\]<>|!#]+")
 
 
@@ -23,7 +24,9 @@ def gather(names: Iterable[str]) -> list[str]:
         path = waiting.pop()
         if path in paths:
             continue
-        if not os.path.isdir(path):
+        if os.path.isdir(path):
+            _check_folder(path)
+        else:
             _check(path)
             waiting += _named(Path(path))
         paths[path] = None
@@ -44,6 +47,15 @@ def _check(path: str) -> None:
         raise NoInput(f"{path}: is no file, and cannot be sent", "store it in a file, or use - for stdin")
     if not os.access(path, os.R_OK):
         raise NoInput(f"{path}: no permission to read it", "chmod u+r makes it readable")
+
+
+def _check_folder(path: str) -> None:
+    """A folder that was named by mistake, such as a home, is not sent."""
+    files = 0
+    for _, _, names in os.walk(path):
+        files += len(names)
+        if files > _MOST_FILES and not is_bundle(path):
+            raise NoInput(f"{path}: a folder of more than {_MOST_FILES} files is not sent", "name what is needed of it")
 
 
 def is_bundle(path: str) -> bool:
