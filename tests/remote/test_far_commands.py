@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.inputs import PSIFLOW
-from tests.remote.far import connections
+from tests.remote.far import SITE, connections
 
 LABEL = ("label", "--reference", "./gate.py")
 
@@ -46,8 +46,8 @@ def run(*args, code=0):
     return done
 
 
-def start(*args):
-    return subprocess.Popen([PSIFLOW, *args], stderr=subprocess.PIPE, text=True, start_new_session=True)
+def start(*args, **options):
+    return subprocess.Popen([PSIFLOW, *args], stderr=subprocess.PIPE, text=True, start_new_session=True, **options)
 
 
 def until(true, seconds=150.0):
@@ -137,3 +137,50 @@ def test_signals_pass(far, data):
     assert "has ended: partial" in run("cancel", "out.xyz").stdout
     (far.work.parent / "gate").touch()
     assert "3 of 3 labelled" in run(*command).stderr
+
+
+def test_why_there_is_no_command_there(far, data, monkeypatch):
+    """Each in a line that says what to do, and nothing is made here or there."""
+
+    def refused(code, **remote):
+        table = {"host": "tier1", "folder": str(far.scratch), **remote}
+        text = SITE.partition("[remote]")[0] + "[remote]\n" + "".join(f"{k} = '''{v}'''\n" for k, v in table.items())
+        Path("other.toml").write_text(text)
+        return run(*LABEL, *data, "--site", "other.toml", code=code).stderr
+
+    assert "ssh nowhere: ssh: connect to host 127.0.0.1 port 1: Connection refused" in refused(69, host="nowhere")
+    assert "cannot be run there" in refused(78, psiflow="~/no/such; touch oops")
+    assert "[remote] folder: relative is relative there, which is not an absolute path" in refused(
+        78, folder="relative"
+    )
+    assert "$UNSET" in refused(78, folder="$UNSET/x")
+    old = far.home / "old"
+    old.write_text('#!/bin/sh\necho \'psiflow-remote {"psiflow": "0.0.1"}\'\n')
+    old.chmod(0o755)
+    assert "psiflow is 0.0.1 there" in refused(78, psiflow="~/old")
+    nothing = far.work / "bin"
+    nothing.mkdir()
+    (nothing / "ssh").symlink_to(far.bin / "ssh")
+    monkeypatch.setenv("PATH", str(nothing))
+    assert "rsync is not installed here" in refused(78)
+    assert not list(far.work.rglob("*.run"))
+    assert jobs(far) == []
+
+
+def test_a_second_interrupt_leaves_it_alone(far, data):
+    calls = far.work.parent / "gate.calls"
+    command = (*LABEL, "-", *data[1:], "--set", "wait=10")
+    text = Path(data[0]).read_text()
+    first = start(*command, stdin=subprocess.PIPE)
+    first.stdin.write(text)
+    first.stdin.close()
+    until(calls.exists)
+    os.kill(first.pid, signal.SIGINT)
+    assert "asking the command on tier1 to stop" in first.stderr.readline()
+    os.kill(first.pid, signal.SIGINT)
+    assert first.wait(150) == 130
+    (far.work.parent / "gate").touch()
+    until(lambda: all((job / "exit").exists() for job in jobs(far)))
+    done = subprocess.run([PSIFLOW, *command], input=text, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("energy=") == 3
