@@ -68,5 +68,6 @@ class RemoteRun(TypedDict):
     ended: bool  # and everything was fetched
     as_of: float  # when `status` was true
     status: RunStatus | None
+    asked: NotRequired[float]  # when it was last asked for without an answer
     vanished: NotRequired[bool]  # there was no such run when it was asked for
     outputs: dict[str, list[str]]  # sha256 of what was fetched, the last two by path here

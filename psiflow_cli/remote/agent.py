@@ -28,6 +28,7 @@ GREETING = "psiflow-remote "
 _LOOK_S = 0.2
 _BEAT_S = 5.0
 _STATUS_S = 10.0
+_KEPT_S = 30 * 24 * 3600.0
 _SHORT = 64 * 1024
 _MOST_JOURNAL = 64 * 1024**2
 
@@ -88,6 +89,9 @@ class _Agent:
         self._cwd.mkdir(parents=True, exist_ok=True)
         self._job = Path(self._mirror, ".psiflow-remote", request["id"])
         self._job.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for job in self._job.parent.iterdir():  # whose ends nobody came for
+            if time.time() - job.stat().st_mtime > _KEPT_S and keeper.state(job) != "running":
+                shutil.rmtree(job, ignore_errors=True)
         say({"mirror": self._mirror, "state": self._state(), "asked": self._asked()})
 
     def _state(self) -> str:

@@ -28,20 +28,26 @@ def refresh(folders: Iterable[Path]) -> None:
     by_machine: dict[tuple[str, str], dict[Path, RemoteRun]] = {}
     for folder in folders:
         known = record.read(folder)
-        if known and not known["ended"] and time.time() - known["as_of"] > _FRESH_S:
+        if known and not known["ended"] and time.time() - max(known["as_of"], known.get("asked", 0.0)) > _FRESH_S:
             by_machine.setdefault((known["host"], known["psiflow"]), {})[folder] = known
     for (host, psiflow), runs in by_machine.items():
         request = json.dumps({"do": "status", "runs": [known["run"] for known in runs.values()]})
         command = ["ssh", *_QUICK, host, ssh.line(psiflow, ["remote"])]
         try:
+            # stderr is no pipe: a connection that ssh leaves behind for others (ControlPersist) would keep it open
             done = subprocess.run(
-                command, input=f"{request}\n".encode(), capture_output=True, timeout=_PATIENCE_S, check=False
-            )
+                command, input=f"{request}\n".encode(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                timeout=_PATIENCE_S, check=False,
+            )  # fmt: skip
+            answer = done.stdout
         except (OSError, subprocess.TimeoutExpired):
-            continue
-        if listed := _listed(done.stdout):
+            answer = b""
+        if listed := _listed(answer):
             for (folder, known), status in zip(runs.items(), listed, strict=True):
                 _note(folder, known, status)
+        else:
+            for folder, known in runs.items():
+                record.write(folder, {**known, "asked": time.time()})
 
 
 def _listed(output: bytes) -> list[RunStatus | None] | None:

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,13 +40,16 @@ def _run(arguments: list[str], host: str, paths: Sequence[str]) -> None:
     protect = [] if all(_PLAIN.fullmatch(each) for each in arguments) else ["--protect-args"]
     command = ["rsync", *protect, "-e", shlex.join(["ssh", *ssh.options()]), *arguments]
     listed = b"".join(os.fsencode(path) + b"\0" for path in paths)
-    try:
-        done = subprocess.run(command, input=listed, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
-    except FileNotFoundError:
-        raise BadConfig("rsync is not installed here", "a site with [remote] needs ssh and rsync") from None
-    if done.returncode == 0:
-        return
-    said = "; ".join(done.stderr.decode(errors="replace").strip().splitlines()[-4:])
+    # a file: a connection that ssh leaves behind for others (ControlPersist) would keep a pipe open
+    with tempfile.TemporaryFile() as errors:
+        try:
+            done = subprocess.run(command, input=listed, stdout=subprocess.DEVNULL, stderr=errors, check=False)
+        except FileNotFoundError:
+            raise BadConfig("rsync is not installed here", "a site with [remote] needs ssh and rsync") from None
+        if done.returncode == 0:
+            return
+        errors.seek(0)
+        said = "; ".join(errors.read().decode(errors="replace").strip().splitlines()[-4:])
     if re.search(r"rsync: (command )?not found|rsync: No such file", said):
         raise BadConfig(f"{host}: rsync is not installed there", "a site with [remote] needs rsync at both ends")
     if re.search(r"No space left|quota", said, re.IGNORECASE):

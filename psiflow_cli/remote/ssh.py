@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SILENCE_S = 60.0
 """The far end says something every few seconds; after this time without a word the connection is given up."""
 _POLL_S = 0.5
+_BRIEFLY_S = 2.0
 _NOT_FOUND = 127
 _FAILED = 255
 
@@ -180,9 +181,14 @@ class Connection:
                 self.receive(patience_s)
 
     def close(self) -> None:
-        """End it; what it has started goes on."""
-        self._process.kill()
-        self._process.wait()
+        """End it, in order if it can be, for connections that share it (ControlMaster); what it has started goes on."""
+        with contextlib.suppress(OSError):
+            cast("IO[bytes]", self._process.stdin).close()
+        try:
+            self._process.wait(_BRIEFLY_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 def _ignore_signals() -> None:
