@@ -64,6 +64,7 @@ class RemoteRun(TypedDict):
     psiflow: str  # of the site: the command there
     mirror: str
     run: str  # the run directory there
+    command: str
     started: float  # seconds since 1970
     ended: bool  # and everything was fetched
     as_of: float  # when `status` was true

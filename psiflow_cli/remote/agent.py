@@ -180,8 +180,8 @@ class _Agent:
     def _reassure(self) -> None:
         now = time.monotonic()
         if now - self._told > _STATUS_S and (asked := self._asked()):
-            self._told = self._beat = now
             status = _described(self._path(asked["run_dir"]))
+            self._told = now if status else now - _STATUS_S + _BEAT_S / 2  # it has only begun to read its inputs
             say({"status": status} if status else {})
         elif now - self._beat > _BEAT_S:
             self._beat = now

@@ -18,17 +18,19 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import RemoteRun, RunStatus
 
 _FRESH_S = 15.0
-"""What is known is not asked again within this time."""
 _PATIENCE_S = 10.0
 _QUICK = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
 
 
-def refresh(folders: Iterable[Path]) -> None:
-    """Bring the records of runs that have not ended up to date, where their machines answer at once."""
+def refresh(folders: Iterable[Path], fresh_s: float = _FRESH_S) -> None:
+    """Bring the records of runs that have not ended up to date, where their machines answer at once.
+
+    What was known so many seconds ago is not asked again.
+    """
     by_machine: dict[tuple[str, str], dict[Path, RemoteRun]] = {}
     for folder in folders:
         known = record.read(folder)
-        if known and not known["ended"] and time.time() - max(known["as_of"], known.get("asked", 0.0)) > _FRESH_S:
+        if known and not known["ended"] and time.time() - max(known["as_of"], known.get("asked", 0.0)) > fresh_s:
             by_machine.setdefault((known["host"], known["psiflow"]), {})[folder] = known
     for (host, psiflow), runs in by_machine.items():
         request = json.dumps({"do": "status", "runs": [known["run"] for known in runs.values()]})
@@ -81,7 +83,9 @@ def perform(folders: Sequence[Path], arguments: Sequence[str]) -> tuple[int, lis
     for text in done.stdout.decode(errors="replace").splitlines():
         if text.startswith(("[", "{")):
             told = json.loads(record.here(text, known[0]["mirror"]))
-            return done.returncode, told if isinstance(told, list) else [told]
+            rows: list[dict[str, object]] = told if isinstance(told, list) else [told]
+            as_named = {str(folder.absolute()): str(folder) for folder in folders}
+            return done.returncode, [{**row, "run": as_named.get(str(row.get("run")), row.get("run"))} for row in rows]
     raise NoResources(
         f"ssh {host}: psiflow {arguments[0]} has ended there with {done.returncode}", f"try by hand: ssh {host}"
     )

@@ -133,7 +133,7 @@ def _job(call: Call, opening: Request, mirror: str, asked: Asked | None, stack: 
     if call.dry_run or asked is None:
         return Job(call.remote, opening, mirror, [])
     folder = Path(record.here(asked["run_dir"], mirror))
-    known = _record(call, mirror, folder)
+    known = _record(call, mirror, asked["command"], folder)
     job = Job(call.remote, opening, mirror, asked["outputs"], folder, known)
     if not call.overwrite:
         place.refuse_foreign(map(job.here, job.outputs), place.own(folder, known["outputs"]))
@@ -173,11 +173,11 @@ def _plan(call: Call, mirror: str) -> Request:
     }  # fmt: skip
 
 
-def _record(call: Call, mirror: str, folder: Path) -> RemoteRun:
+def _record(call: Call, mirror: str, command: str, folder: Path) -> RemoteRun:
     earlier = record.read(folder)
     return {
         "host": call.remote.host, "folder": call.remote.folder, "site": os.path.abspath(call.site),
-        "psiflow": call.remote.psiflow, "mirror": mirror, "run": mirror + os.path.abspath(folder),
+        "psiflow": call.remote.psiflow, "mirror": mirror, "run": mirror + os.path.abspath(folder), "command": command,
         "started": time.time(), "ended": False, "as_of": time.time(), "status": None,
         "outputs": earlier["outputs"] if earlier else {},
     }  # fmt: skip

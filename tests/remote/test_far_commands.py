@@ -167,6 +167,7 @@ def test_why_there_is_no_command_there(far, data, monkeypatch):
     assert jobs(far) == []
 
 
+@pytest.mark.full
 def test_a_second_interrupt_leaves_it_alone(far, data):
     calls = far.work.parent / "gate.calls"
     command = (*LABEL, "-", *data[1:], "--set", "wait=10")

@@ -106,7 +106,8 @@ def _end_there(folders: list[Path], arguments: list[str]) -> tuple[int, list[dic
     code = 0
     rows: list[dict[str, object]] = []
     for group in asking.by_machine(folders):
-        ended, listed = asking.perform(group, ["cancel", *arguments])
+        ended, listed = asking.perform(group, ["cancel", "-q", *arguments])
+        asking.refresh(group, fresh_s=0.0)
         code, rows = max(code, ended), [*rows, *listed]
     return code, rows
 
