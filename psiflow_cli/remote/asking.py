@@ -72,6 +72,13 @@ def is_left(folder: Path) -> bool:
     return record.is_open(folder) and not lock.is_held(folder / "lock")
 
 
+def unfinished(folders: list[Path]) -> list[Path]:
+    """Those of which a command may be at work, or may have left jobs."""
+    refresh(folders)
+    known = {folder: record.read(folder) for folder in folders}
+    return [f for f, r in known.items() if r and (r["status"] is None or r["status"]["state"] in ("running", "dead"))]
+
+
 def perform(folders: Sequence[Path], arguments: Sequence[str]) -> tuple[int, list[dict[str, object]]]:
     """Run a command about runs on their machine; returns its exit code and its JSON rows. Raises NoResources."""
     known = [each for folder in folders if (each := record.read(folder))]

@@ -60,7 +60,7 @@ def status(folder: Path, record: RemoteRun) -> RunStatus:
 def _unknown(record: RemoteRun, state: str, message: str) -> RunStatus:
     return {
         "run": "", "command": record["command"], "state": state, "total": 0, "done": 0, "failed": 0, "lost": 0,
-        "started": None, "updated": None, "rate_per_s": None, "eta_s": None, "core_hours": 0.0, "host": record["host"], "pid": None,
-        "slurm_job_id": None, "blocks": [], "waiting": {}, "exit_code": None, "message": message, "argv": [],
-        "cwd": None, "info": {},
+        "started": None, "updated": None, "rate_per_s": None, "eta_s": None, "core_hours": 0.0, "host": record["host"],
+        "pid": None, "slurm_job_id": None, "blocks": [], "waiting": {}, "exit_code": None, "message": message,
+        "argv": [], "cwd": None, "info": {},
     }  # fmt: skip

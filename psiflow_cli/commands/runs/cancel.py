@@ -11,7 +11,7 @@ import click
 from psiflow_cli import options
 from psiflow_cli.commands.runs.status import place
 from psiflow_cli.console import echo_json, note, problem
-from psiflow_cli.errors import CANNOT_CREATE, STOPPED, NoInput, UsageError
+from psiflow_cli.errors import CANNOT_CREATE, STOPPED, NoInput, PsiflowError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +64,7 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
     endings = [Ending(folder) for folder in folders if folder not in there]
     if everything:
         endings = [ending for ending in endings if ending.holder or ending.left]
+        there = asking.unfinished(there)
     if dry_run:
         plans = [{"run": str(each.folder), "was": each.was, "would_end": bool(each.holder)} for each in endings]
         _, rows = _end_there(there, ["--dry-run"])
@@ -80,7 +81,7 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
     code, rows = _end_there(there, ["--wait", f"{patience:g}s" if patience else "0"])
     if as_json:
         echo_json([*ended, *rows])
-    elif not folders:
+    elif not endings and not there:
         click.echo("no runs to end here")
     for row in [] if as_json else rows:
         click.echo(_sentence(cast("CancelledRun", row)))
@@ -106,7 +107,12 @@ def _end_there(folders: list[Path], arguments: list[str]) -> tuple[int, list[dic
     code = 0
     rows: list[dict[str, object]] = []
     for group in asking.by_machine(folders):
-        ended, listed = asking.perform(group, ["cancel", "-q", *arguments])
+        try:
+            ended, listed = asking.perform(group, ["cancel", "-q", *arguments])
+        except PsiflowError as error:  # what has ended here must still be told
+            problem(error.message, error.hint)
+            code = max(code, error.exit_code)
+            continue
         asking.refresh(group, fresh_s=0.0)
         code, rows = max(code, ended), [*rows, *listed]
     return code, rows
