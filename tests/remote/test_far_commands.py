@@ -66,10 +66,12 @@ def jobs(far):
 
 
 def test_as_if_it_ran_here(far, data):
-    here = run(*LABEL, *data, "-o", "here.xyz", "--site", "local")
+    Path("here.toml").write_text(SITE.partition("[remote]")[0])
+    here = run(*LABEL, *data, "-o", "here.xyz", "--site", "here.toml")
     there = run(*LABEL, *data, "-o", "there.xyz")
     assert Path("there.xyz").read_bytes() == Path("here.xyz").read_bytes()
-    assert there.stderr == here.stderr.replace("here.xyz", "there.xyz")
+    # on a busy machine, lines that tell how far it is may come before the last
+    assert there.stderr.splitlines()[-1] == here.stderr.splitlines()[-1].replace("here.xyz", "there.xyz")
     assert far.mirror(Path("there.xyz.run/journal.jsonl")).exists()
     assert str(far.scratch) not in Path("there.xyz.run/run.json").read_text()
     assert states()["there.xyz.run"] == ("done", "")
