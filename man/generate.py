@@ -5,6 +5,7 @@ click-man makes the pages; what it leaves out (examples as they are typed, exit 
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 from pathlib import Path
@@ -84,6 +85,8 @@ def summaries() -> dict[str, str]:
     """The first sentence of each command's help, by the name of its page."""
     found = {"psiflow": main}
     for name, command in main.commands.items():
+        if command.hidden:
+            continue
         found[f"psiflow-{name}"] = command
         found.update({f"psiflow-{name}-{sub}": c for sub, c in getattr(command, "commands", {}).items()})
     return {name: " ".join((c.help or "").split("\n\n")[0].split()).rstrip(".") for name, c in found.items()}
@@ -91,8 +94,10 @@ def summaries() -> dict[str, str]:
 
 def pages() -> dict[str, str]:
     """Every page's text by its file name."""
+    listed = copy.copy(main)
+    listed.commands = {name: command for name, command in main.commands.items() if not command.hidden}
     with TemporaryDirectory() as folder:
-        write_man_pages("psiflow", main, version=__version__, target_dir=folder)
+        write_man_pages("psiflow", listed, version=__version__, target_dir=folder)
         made = {path.stem: path.read_text() for path in Path(folder).glob("*.1")}
     return {f"{name}.1": improve(made[name], said) for name, said in summaries().items()}
 

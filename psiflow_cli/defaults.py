@@ -17,6 +17,8 @@ from click.core import ParameterSource
 from psiflow_cli.errors import BadConfig, PsiflowError, UsageError, nearest
 
 PROJECT_FILE = "psiflow.toml"
+ARGUMENTS = "psiflow.arguments"
+"""Where a click context has the arguments of its command as they were typed."""
 
 
 class Repeated(click.Option):
@@ -49,7 +51,10 @@ class Command(click.Command):
         if parent and not {"-h", "--help"} & set(args) and not extra.get("resilient_parsing"):
             names = [*_names(parent), str(self.name)]
             extra["default_map"] = of(self, args, names, cast("click.Group", parent.find_root().command))
-        return super().make_context(info_name, args, parent, **extra)
+        arguments = list(args)  # click takes them out of the list as it reads them
+        context = super().make_context(info_name, args, parent, **extra)
+        context.meta[ARGUMENTS] = arguments
+        return context
 
     def invoke(self, ctx: click.Context) -> object:
         """Run it; a wrong setting that a defaults file gives is an error of that file."""

@@ -15,7 +15,7 @@ from psiflow_cli import __version__, console, errors
 from psiflow_cli.commands.data import atomic_energies, check, label, rattle, select, split
 from psiflow_cli.commands.models import compare, evaluate, model, train
 from psiflow_cli.commands.runs import cancel, clean, plot, report, status
-from psiflow_cli.commands.setup import env, site
+from psiflow_cli.commands.setup import env, remote, site
 from psiflow_cli.commands.simulations import phonons, relax, sample
 from psiflow_cli.console import Verbosity, problem
 
@@ -146,5 +146,6 @@ for module in (
     clean,
     site,
     env,
+    remote,
 ):
     main.add_command(module.command)

@@ -200,6 +200,10 @@ def common_in_place(function: Callable[..., object]) -> Callable[..., object]:
     @wraps(function)
     def command(**options: object) -> object:
         common = Common._make(options.pop(name, None) for name in Common._fields)
+        if options.get("model", True):  # without its model, a command that may have one needs no site
+            from psiflow_cli.remote import there
+
+            there.perform(click.get_current_context(), common.site, common.deadline)
         return function(common=common, **options)
 
     return _common(command)

@@ -5,7 +5,7 @@
 #     tests/run.sh --durations  show the slowest tests and files, and store what each file took (tests/durations.json)
 #     tests/run.sh --lint       only that; so --types, and --tests with arguments for pytest or none
 # PSIFLOW_TEST_PROCESSES=4 runs as many tests side by side.
-# With root and apt it also installs what it can: python3-venv, shellcheck, SLURM, and the codes that label. A test that misses something says so.
+# With root and apt it also installs what it can: python3-venv, shellcheck, SLURM, sshd, and the codes that label. A test that misses something says so.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
@@ -51,6 +51,7 @@ install() {
     command -v gpaw >/dev/null || apt_install gpaw || true
     command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ] || apt_install slurm-wlm munge lmod || true
     command -v work_queue_worker >/dev/null || apt_install coop-computing-tools python3-workqueue || true
+    command -v rsync >/dev/null && { command -v sshd >/dev/null || [ -x /usr/sbin/sshd ]; } || apt_install openssh-server rsync || true
     command -v mandoc >/dev/null || apt_install mandoc || true
     command -v zsh >/dev/null && command -v fish >/dev/null || apt_install zsh fish || true
     wait

@@ -11,5 +11,6 @@ from psiflow_cli.messages.figures import *  # noqa: F403
 from psiflow_cli.messages.frames import *  # noqa: F403
 from psiflow_cli.messages.models import *  # noqa: F403
 from psiflow_cli.messages.records import *  # noqa: F403
+from psiflow_cli.messages.remote import *  # noqa: F403
 from psiflow_cli.messages.status import *  # noqa: F403
 from psiflow_cli.messages.structures import *  # noqa: F403

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli import __version__
 from psiflow_cli.console import detail
-from psiflow_cli.errors import BUG, CannotCreate, PsiflowError
+from psiflow_cli.errors import BUG, CannotCreate, PsiflowError, Stopped
+from psiflow_cli.remote import record
 from psiflow_cli.runtime.journal import Journal, head, lines, records, whole_unit
 from psiflow_cli.runtime.jsonfile import read_run, write_json
 from psiflow_cli.runtime.lock import Lock
@@ -43,6 +44,9 @@ class Run:
         make_folder(folder)
         self._lock = Lock(folder / "lock")
         try:
+            if (elsewhere := record.read(folder)) and not elsewhere["ended"]:
+                problem = f"{folder}: its run on {elsewhere['host']} has not ended, or was not fetched"
+                raise Stopped(problem, "give the command again with that site, or name another --output")
             self.previous = read_run(folder)
             self.journal_path = folder / "journal.jsonl"
             self._refuse_foreign_outputs()
@@ -122,6 +126,7 @@ class Run:
         from importlib.metadata import version
 
         self._started = time.time()
+        (self.folder / record.FILE).unlink(missing_ok=True)  # from here on it is a run of this machine
         self._record: RunRecord = {
             "run": str(self.folder.absolute()), "command": self.request.command, "argv": sys.argv,
             "cwd": os.getcwd(), "fingerprint": self.request.fingerprint, "settings": self.request.settings,

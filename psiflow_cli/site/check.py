@@ -36,6 +36,8 @@ def check(path: Path, data: dict[str, object]) -> schema.Site:
     if isinstance(run := data.get("run"), dict):
         _convert(f"{path}: [run]", {k: v for k, v in run.items() if k != "retries"}, schema.Run)
         _convert(f"{path}: [run.retries]", run.get("retries", {}), schema.Retries)
+    if isinstance(remote := data.get("remote"), dict):
+        _convert(f"{path}: [remote]", remote, schema.Remote)
     # a provider's keys depend on its type: the tables made above take the place of what the whole file makes of them
     plain = {name: {} for name in providers} if "providers" in data else data.get("providers")
     site = _convert(f"{path}:", {**data, **({} if plain is None else {"providers": plain})}, schema.Site)
@@ -82,6 +84,9 @@ def _explain(place: str, text: str, table: type[schema.Table]) -> BadConfig:
     hint = nearest(what.split("'")[1], allowed) if allowed and "'" in what else "see psiflow-site(5)"
     if key in ("walltime", "min_runtime", "idle_time"):
         hint = 'durations are quoted strings, as in "12:00:00"'
+    if table is schema.Remote and "regex" in what:
+        what = "not a name" if key == "host" else "empty, or not one line"
+        hint = "a name as `ssh` takes it, such as tier1 or me@login.example.org" if key == "host" else hint
     what = re.sub(r"`([^`]+)`", lambda m: " or ".join(_WORDS.get(w, w) for w in m[1].split(" | ")), what)
     what = what.replace("Invalid enum value", "unknown value").replace("number >= ", "number of at least ")
     return BadConfig(f"{place} {key + ': ' if key else ''}{what[0].lower() + what[1:]}", hint)
@@ -140,11 +145,16 @@ def _check_containers(path: Path, site: schema.Site) -> None:
 
 def _check_amounts(path: Path, site: schema.Site) -> None:
     """Durations and memory can be read."""
-    for key in ("first_worker", "submit_patience", "queue_patience"):
+    durations = {
+        f"[run] {key}": getattr(site.run, key) for key in ("first_worker", "submit_patience", "queue_patience")
+    }
+    if site.remote and site.remote.reconnect != "0":
+        durations["[remote] reconnect"] = site.remote.reconnect
+    for place, text in durations.items():
         try:
-            duration.parse(getattr(site.run, key))
+            duration.parse(text)
         except ValueError as error:
-            raise BadConfig(f"{path}: [run] {key}: {error}", 'as in "2 min"') from None
+            raise BadConfig(f"{path}: {place}: {error}", 'as in "2 min"') from None
     clock, size = (duration.parse, 'as in "12:00:00" or "90 min"'), (megabytes, 'as in "4 GB" or "500 MB"')
     readers = {"walltime": clock, "idle_time": clock, "min_runtime": clock, "memory": size, "memory_per_node": size}
     for kind in ("providers", "resources", "executors"):

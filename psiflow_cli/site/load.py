@@ -53,7 +53,12 @@ def load(name: str) -> schema.Site:
 
 def parse(path: Path) -> schema.Site:
     """Read and check one site file, with those it extends."""
-    return check(path, _extended(path, ()))
+    return check(path, tables(path))
+
+
+def tables(path: Path) -> dict[str, object]:
+    """The tables of a site file as they are written, over those of the site that it extends."""
+    return _extended(path, ())
 
 
 def _extended(path: Path, below: tuple[Path, ...]) -> dict[str, object]:

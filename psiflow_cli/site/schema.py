@@ -15,6 +15,8 @@ Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.,:/@+=%\[\]-]*$")]
 Line = Annotated[str, Meta(pattern=r"^[^\n\r]*$")]
 """A line of a batch system's own; it cannot become two."""
 VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@%+-]*$")]
+"""What `ssh` and `rsync` take for a host, and nothing else."""
 Count = Annotated[int, Meta(ge=1)]
 Amount = Annotated[int, Meta(ge=0)]
 Bind = Annotated[str, Meta(pattern=r"^[^,\n\r]+$")]  # one folder: a comma would begin another
@@ -194,6 +196,16 @@ class Run(Table, frozen=True, kw_only=True):
     """How long jobs may wait for what never comes by itself, as one that is held; the others wait for ever."""
 
 
+class Remote(Table, frozen=True, kw_only=True):
+    """Another machine, on which the commands run and the rest of the site holds."""
+
+    host: Host  # as `ssh` knows it: a name of the user's ssh configuration
+    folder: Annotated[str, Meta(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
+    """There: below it are the files of this machine, by their whole paths."""
+    psiflow: Annotated[str, Meta(min_length=1, pattern=r"^[^\x00-\x1f]+$")] = "psiflow"  # the command there
+    reconnect: str = "2 min"  # how long a lost connection is tried again; "0": not at all
+
+
 class Site(Table, frozen=True, kw_only=True):
     """A whole site file."""
 
@@ -204,6 +216,7 @@ class Site(Table, frozen=True, kw_only=True):
     resources: dict[str, Resources]
     executors: dict[str, Executor]
     run: Run = Run()
+    remote: Remote | None = None
     use: dict[str, str | dict[str, str]]
     defaults: dict[str, dict[str, Default]] = field(default_factory=dict)
     """Default options per command: `[defaults.label] reference = "cp2k"`."""

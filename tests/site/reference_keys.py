@@ -54,7 +54,7 @@ def _keys(struct: type[msgspec.Struct], table: str) -> Iterator[tuple[str, str]]
         if _is_struct(field.type):
             yield from _keys(field.type, path)
         elif named and named != [schema.Provider]:
-            yield from _keys(named[0], f"{path}.*")
+            yield from _keys(named[0], path if type(None) in typing.get_args(field.type) else f"{path}.*")
         elif not named:
             yield table, field.encode_name
 

@@ -75,6 +75,10 @@ def test_the_shipped_files_hold(root):
         ('"2h"', "02:00:00", "[resources.big] walltime: expected text, got time", "quoted"),
         ('"2 GB"', '"lots"', "[resources.big] memory: 'lots'", "4 GB"),
         ('"2 GB"', '"2000"', "[resources.big] memory: '2000'", "4 GB"),
+        ("[use]", '[remote]\nhost = "tier1"\nfolder = "/x"\nreconnect = "soon"\n[use]', "[remote] reconnect:", "2 min"),
+        ("[use]", '[remote]\nhost = "-oX=y"\nfolder = "/x"\n[use]', "[remote] host: not a name", "as `ssh` takes it"),
+        ("[use]", '[remote]\nhost = "tier1"\n[use]', "[remote] folder: required, but missing", ""),
+        ("[use]", '[remote]\nhots = "tier1"\n[use]', "[remote] hots: unknown key", "'host'"),
         # names of nothing
         ('t = "own"', 't = "owm"', "[executors.reference] environment: nothing is named 'owm'", "'own'"),
         ('resources = "big"', 'resources = "bgi"', "[executors.reference] resources: nothing is named 'bgi'", "'big'"),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from psiflow_cli import options
 from psiflow_cli.commands.runs.status import place
 from psiflow_cli.console import echo_json, note, problem
-from psiflow_cli.errors import CANNOT_CREATE, STOPPED, NoInput, UsageError
+from psiflow_cli.errors import CANNOT_CREATE, STOPPED, NoInput, PsiflowError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,8 +42,9 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
 
     RUN is a run directory, or the output in its place. The command that ends exits with 75, and the same command goes
     on later. A run on this host is sent SIGTERM. One on another host finds a request in its run directory, within 10 s
-    or so. Of a run whose command has vanished, the jobs that it left in a queue are cancelled. What has ended already
-    is left alone, so that this may be given again.
+    or so. One on the machine of a site with [remote] is ended through the command here that follows it or, if that has
+    vanished, over ssh. Of a run whose command has vanished, the jobs that it left in a queue are cancelled. What has
+    ended already is left alone, so that this may be given again.
 
     A script, or a SLURM job, in which the command runs is not ended: it sees exit code 75.
 
@@ -55,25 +56,35 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
       psiflow cancel --all
       psiflow cancel --all rounds/ --wait 10min
     """  # fmt: skip
+    from psiflow_cli.remote import asking
     from psiflow_cli.stages.runs.cancel import Ending
 
-    endings = [Ending(folder) for folder in _folders(runs, everything)]
+    folders = _folders(runs, everything)
+    there = [folder for folder in folders if asking.is_left(folder)]
+    endings = [Ending(folder) for folder in folders if folder not in there]
     if everything:
         endings = [ending for ending in endings if ending.holder or ending.left]
+        there = asking.unfinished(there)
     if dry_run:
+        plans = [{"run": str(each.folder), "was": each.was, "would_end": bool(each.holder)} for each in endings]
+        _, rows = _end_there(there, ["--dry-run"])
         if as_json:
-            plans = [{"run": str(each.folder), "was": each.was, "would_end": bool(each.holder)} for each in endings]
-            echo_json(plans)
+            echo_json([*plans, *rows])
             return
+        for row in rows:
+            click.echo(f"{row['run']}: {row['was']}" + ", would be ended" * bool(row["would_end"]))
         for each in endings:
             click.echo(f"{each.folder}: {each.was}" + ", would be ended" * bool(each.holder))
         return
     refused = [ending for ending in endings if not _ask(ending)]
     ended, slow = _wait([ending for ending in endings if ending not in refused], patience, as_json)
+    code, rows = _end_there(there, ["--wait", f"{patience:g}s" if patience else "0"])
     if as_json:
-        echo_json(ended)
-    elif not endings:
+        echo_json([*ended, *rows])
+    elif not endings and not there:
         click.echo("no runs to end here")
+    for row in [] if as_json else rows:
+        click.echo(_sentence(cast("CancelledRun", row)))
     from psiflow_cli import duration
 
     within = f"within {duration.human(patience)}" if patience else "yet"
@@ -86,7 +97,25 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
             else "it is asked to: look again later",
         )
     failed = any(end["left"] for end in ended)
-    sys.exit(CANNOT_CREATE if refused else STOPPED if slow or failed else 0)
+    sys.exit(CANNOT_CREATE if refused else STOPPED if slow or failed else code)
+
+
+def _end_there(folders: list[Path], arguments: list[str]) -> tuple[int, list[dict[str, object]]]:
+    """End runs on other machines that no command here follows; returns the largest exit code, and what they say."""
+    from psiflow_cli.remote import asking
+
+    code = 0
+    rows: list[dict[str, object]] = []
+    for group in asking.by_machine(folders):
+        try:
+            ended, listed = asking.perform(group, ["cancel", "-q", *arguments])
+        except PsiflowError as error:  # what has ended here must still be told
+            problem(error.message, error.hint)
+            code = max(code, error.exit_code)
+            continue
+        asking.refresh(group, fresh_s=0.0)
+        code, rows = max(code, ended), [*rows, *listed]
+    return code, rows
 
 
 def _folders(runs: tuple[str, ...], everything: bool) -> list[Path]:

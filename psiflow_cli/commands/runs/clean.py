@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from psiflow_cli import options
 from psiflow_cli.commands.runs.status import place
 from psiflow_cli.console import echo_json, note
-from psiflow_cli.errors import UsageError
+from psiflow_cli.errors import PsiflowError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from psiflow_cli.messages import CleanedRun
     from psiflow_cli.stages.runs.clean import Cleaning
 
 _RUNS = (
@@ -43,7 +46,8 @@ def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run
                       the command can then neither be up to date nor go on
 
     Outputs stay, as do logs of failures, whatever psiflow did not write, and runs that are at work. What is not done
-    keeps its journal, so that the same command goes on. No symbolic link is followed.
+    keeps its journal, so that the same command goes on. No symbolic link is followed. Of a run on the machine of a site
+    with [remote], what is there is deleted as well.
 
     \b
     Examples:
@@ -53,28 +57,49 @@ def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run
     """  # fmt: skip
     from pathlib import Path
 
+    from psiflow_cli.remote import asking
     from psiflow_cli.stages.runs import clean, status
 
     if as_json and not (yes or dry_run):
         raise UsageError("--json does not ask", "--yes deletes, --dry-run only says what would be")
     folders = status.find([Path(place(run)) for run in runs] or [Path()])
-    planned = [clean.plan(folder, others, whole) for folder in dict.fromkeys(folders)]
+    here = [clean.plan(folder, others, whole) for folder in dict.fromkeys(folders)]
+    flags = ["--other-settings"] * others + ["--runs"] * whole
+    groups = asking.by_machine(each.folder for each in here if not each.why_kept)
+    there = [each for group in groups for each in _there(group, [*flags, "--dry-run"])]
+    planned = [*here, *there]
     todo = [each for each in planned if each.items]
     if not as_json:
         _show(planned, todo, others, whole)
     deleted = []
     if todo and not dry_run and (yes or _confirmed()):
+        gone = {each.place for group in groups for each in _there(group, [*flags, "--yes"])}
         for each in todo:
-            if clean.delete(each):
+            if each.place in gone if each.host else clean.delete(each):
                 deleted.append(each)
             else:
-                note(f"{each.folder}: a command has begun there since; nothing of it is deleted")
+                note(f"{each.place}: a command has begun there since; nothing of it is deleted")
         if not as_json:
             click.echo(f"freed {size(sum(each.size for each in deleted))}")
     if as_json:
         rows = [{**each.described(), "deleted": each in deleted} for each in planned]
         total = sum(each.size for each in (todo if dry_run else deleted))
         echo_json({"bytes": total, "dry_run": dry_run, "runs": rows})
+
+
+def _there(folders: list[Path], arguments: list[str]) -> list[Cleaning]:
+    """What can go, or with --yes has gone, of runs on another machine; nothing where that does not answer."""
+    from psiflow_cli.remote import asking, record
+    from psiflow_cli.stages.runs import clean
+
+    known = record.read(folders[0])
+    try:
+        _, told = asking.perform(folders, ["clean", *arguments])
+    except PsiflowError as error:
+        note(f"{error.message}: nothing is deleted there")
+        return []
+    rows = cast("list[CleanedRun]", [row for each in told for row in cast("list[object]", each["runs"])])
+    return [clean.there(known["host"] if known else "", row) for row in rows]
 
 
 def _confirmed() -> bool:
@@ -90,14 +115,14 @@ def _confirmed() -> bool:
 def _show(planned: list[Cleaning], todo: list[Cleaning], others: bool, whole: bool) -> None:
     kept = [each for each in planned if each.why_kept]
     for each in kept:
-        note(f"{each.folder} stays, as it {each.why_kept}")
+        note(f"{each.place} stays, as it {each.why_kept}")
     if not todo:
         click.echo("nothing to delete")
         return
     click.echo(f"{'FREES':>9} {'FILES':>7} {'WHAT':32} RUN")
     for each in todo:
         for item in each.items:
-            click.echo(f"{size(item.size):>9} {item.files:>7} {item.what:32} {each.folder}")
+            click.echo(f"{size(item.size):>9} {item.files:>7} {item.what:32} {each.place}")
     click.echo(f"{size(sum(each.size for each in todo)):>9} {sum(i.files for e in todo for i in e.items):>7} in all")
     if any(item.whole for each in todo for item in each.items):
         note(_RUNS)

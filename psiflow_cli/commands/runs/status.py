@@ -39,7 +39,9 @@ def _states(values: tuple[str, ...]) -> frozenset[str]:
 def command(runs: tuple[str, ...], states: frozenset[str], failures: bool, watch: bool, as_json: bool) -> None:
     """Show the state of every run at or below RUN (or the working directory).
 
-    An output may be named in place of its run directory. Only files are read, so it works anywhere the files are seen.
+    An output may be named in place of its run directory. Only files are read, so it works anywhere the files are seen;
+    a run on the machine of a site with [remote] is asked for there if ssh gets there at once, without a question, and
+    is otherwise shown as it was last known.
 
     \b
     running  its command is at work; LEFT says how long it will be
@@ -83,11 +85,17 @@ class _Look:
         self._units: dict[tuple[str, int], Units] = {}
 
     def __call__(self) -> list[RunStatus]:
+        from psiflow_cli.remote import record
         from psiflow_cli.stages.core.units import Units
         from psiflow_cli.stages.runs import status
 
         listed = []
-        for folder in status.find(self._places):
+        folders = list(status.find(self._places))
+        if there := [folder for folder in folders if record.is_open(folder)]:
+            from psiflow_cli.remote import asking
+
+            asking.refresh(there)
+        for folder in folders:
             try:
                 inode = (folder / "journal.jsonl").stat().st_ino
             except FileNotFoundError:

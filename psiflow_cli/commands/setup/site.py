@@ -102,6 +102,9 @@ def _here(site: Site, machine: Machine) -> Iterator[str]:
     from psiflow_cli.errors import BadConfig
     from psiflow_cli.site import resolve
 
+    if site.remote:
+        yield f"commands run on {site.remote.host}: psiflow site check asks there"
+        return
     gpus = f"GPUs {', '.join(machine.gpus)}" if machine.gpus else "no GPU"
     yield f"here: {machine.cores} cores, {machine.memory_mb / 1024:.1f} GB, {gpus}, {machine.nodes} node(s)"
     for family, operation in (
@@ -142,6 +145,7 @@ def check(name: str, submit: bool, as_json: bool) -> None:
     """Check a site: names, programs, environments and partitions, and with --submit what its workers see.
 
     Tables and keys without effect, and model families that are not installed here, are notes: they fail no check.
+    A site with [remote] is checked on its machine.
 
     \b
     Examples:
@@ -152,11 +156,15 @@ def check(name: str, submit: bool, as_json: bool) -> None:
 
     from psiflow_cli.console import note
     from psiflow_cli.errors import BAD_CONFIG
+    from psiflow_cli.remote import there
     from psiflow_cli.site import detect, load
     from psiflow_cli.stages.setup import site_check
 
     path = load.find(name)
     site, machine = load.parse(path), detect.machine()
+    if site.remote:
+        flags = ["--submit"] * submit + ["--json"] * as_json
+        raise click.exceptions.Exit(there.check(path, site.remote, flags))
     note(f"checking {path}")
     findings = list(site_check.without_job(site, machine))
     bad = any(finding.problem for finding in findings)

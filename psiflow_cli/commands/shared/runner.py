@@ -76,6 +76,9 @@ def _executor(name: str, family: str, operation: str, tasks: int) -> ResolvedExe
 
     path = load.find(name)
     site = load.parse(path)
+    if site.remote:  # what runs here has this machine
+        path = load.find("local")
+        site = load.parse(path)
     try:
         return resolve.executor_of(site, family, operation, detect.machine(), tasks)
     except BadConfig as error:
@@ -98,8 +101,12 @@ def perform(
     code of a stage that came to its end. `show` is the result as a text, "" for none: it goes to stdout, also when the
     run is up to date, or to stderr where frames have stdout. `workspace` is the class of what `run` and `plan` get.
     """
+    from psiflow_cli.remote import plan as planned
     from psiflow_cli.runtime.signals import stoppable
     from psiflow_cli.stages.core.workspace import Workspace
+
+    outputs = [output for output in (job.output, *job.other_outputs) if output != "-"]
+    planned.tell({"command": job.command, "run_dir": str(job.folder), "output": job.output, "outputs": outputs})
 
     with stoppable(), (workspace or cast("type[W]", Workspace))(job) as opened:
         earlier = None if job.force else opened.run.up_to_date()

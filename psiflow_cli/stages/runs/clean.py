@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.errors import Stopped
+from psiflow_cli.remote import record
 from psiflow_cli.runtime import journal
 from psiflow_cli.runtime.jsonfile import read_run
 from psiflow_cli.runtime.lock import Lock
@@ -31,14 +32,19 @@ class Cleaning:
     state: RunState
     items: list[Item] = field(default_factory=list)
     why_kept: str = ""  # why it is left alone
+    host: str = ""  # where it is, if it is on another machine
 
     @property
     def size(self) -> int:
         return sum(item.size for item in self.items)
 
+    @property
+    def place(self) -> str:
+        return f"{self.host}:{self.folder}" if self.host else str(self.folder)
+
     def described(self) -> CleanedRun:
         items: list[CleanedItem] = [{"what": item.what, "bytes": item.size, "files": item.files} for item in self.items]
-        return {"run": str(self.folder), "state": self.state, "bytes": self.size, "items": items, "kept": self.why_kept}
+        return {"run": self.place, "state": self.state, "bytes": self.size, "items": items, "kept": self.why_kept}
 
 
 def plan(folder: Path, others: bool, runs: bool) -> Cleaning:
@@ -48,6 +54,8 @@ def plan(folder: Path, others: bool, runs: bool) -> Cleaning:
     cleaning = Cleaning(folder, run, state)
     if folder.is_symlink():
         cleaning.why_kept = "is a link"
+    elif record.is_open(folder):
+        cleaning.why_kept = "is on another machine, and what it has made was not fetched"
     elif state is RunState.RUNNING:
         cleaning.why_kept = "is running"
     elif not runs:
@@ -58,6 +66,12 @@ def plan(folder: Path, others: bool, runs: bool) -> Cleaning:
     else:
         cleaning.items = [item]
     return cleaning
+
+
+def there(host: str, row: CleanedRun) -> Cleaning:
+    """What can go of a run on another machine, as it has said."""
+    items = [Item(each["what"], size=each["bytes"], files=each["files"]) for each in row["items"]]
+    return Cleaning(Path(row["run"]), cast("RunRecord", {}), RunState(row["state"]), items, row["kept"], host)
 
 
 def delete(planned: Cleaning) -> bool:

@@ -33,6 +33,7 @@ _TOOL_LOGS = ("nequip-compile.log", "create_lammps_model.log")
 _OF_UNIT = re.compile(r"[0-9a-f]{16}(?=\.)")
 _OWN = (
     *("journal.jsonl", "blocks.json", "cost.json", "cancel", "parsl", "logs", "work", "walkers", "init"),
+    *("remote.json", "fetched"),
     *("train.xyz", "valid.xyz", "stdin.xyz", "output.xyz", "parity.png", ".journal.jsonl.new", *_REMADE),
 )
 """What a run directory consists of, less run.json and the lock, which go last."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BAD_DATA, FAILED_FRAMES, INTERRUPTED, STOPPED
+from psiflow_cli.remote import record
 from psiflow_cli.runtime import block_record, journal, lock, stoprequest
 from psiflow_cli.runtime.batch_queue import cost
 from psiflow_cli.runtime.block_record import BlockState
@@ -44,7 +45,11 @@ def find(places: list[Path]) -> Iterator[Path]:
         for folder, below, files in os.walk(place):
             # a first command that has not begun yet reads its inputs, and holds the lock
             prepares = "lock" in files and stoprequest.FILE in files
-            if {"run.json", "journal.jsonl"} <= {*files} or (prepares and lock.is_held(Path(folder, "lock"))):
+            if (
+                {"run.json", "journal.jsonl"} <= {*files}
+                or record.FILE in files
+                or (prepares and lock.is_held(Path(folder, "lock")))
+            ):
                 below.clear()
                 yield Path(folder)
             else:
@@ -53,6 +58,9 @@ def find(places: list[Path]) -> Iterator[Path]:
 
 def describe(folder: Path, units: Units | None = None) -> RunStatus:
     """The state of one run, as `psiflow status --json` prints it; `units` from an earlier look make it cheap."""
+    elsewhere = record.read(folder)
+    if elsewhere and not elsewhere["ended"]:
+        return record.status(folder, elsewhere)
     run = read_run(folder)
     result = run.get("result")
     units = units or Units()
@@ -123,16 +131,16 @@ def _message(folder: Path, run: RunRecord, state: RunState) -> str:
 
 def _blocks(folder: Path) -> list[BlockStatus]:
     """The blocks in a batch system, of the executor at work."""
-    record, now = block_record.read(folder), time.time()
-    if record.get("type") == "local":
+    known, now = block_record.read(folder), time.time()
+    if known.get("type") == "local":
         return []  # a process of this host is in no queue
     return [
         {
-            "executor": record.get("executor", ""), "provider": record.get("type", ""), "job": job,
+            "executor": known.get("executor", ""), "provider": known.get("type", ""), "job": job,
             "state": block["state"], "for_s": round(now - block["since"], 1), "queued_s": block.get("queued"),
             "reason": block.get("reason", ""),
         }
-        for job, block in record.get("jobs", {}).items()
+        for job, block in known.get("jobs", {}).items()
         if block["state"] in block_record.LIVE
     ]  # fmt: skip
 
@@ -146,10 +154,12 @@ def failures(folder: Path) -> list[FailedUnit]:
     """The failed units of a run, by class."""
     latest: dict[str, tuple[Unit, bytes]] = {}
     for _, line in journal.lines(folder / "journal.jsonl"):
-        record = journal.head(line)
-        if record["kind"] == "unit":
-            latest[record["id"]] = record, b"" if record["ok"] else line
+        unit = journal.head(line)
+        if unit["kind"] == "unit":
+            latest[unit["id"]] = unit, b"" if unit["ok"] else line
     listed = [_failed(journal.whole_unit(line)) for unit, line in latest.values() if not unit["ok"]]
+    if elsewhere := record.read(folder):
+        listed = [{**each, "log": f"{elsewhere['host']}:{each['log']}" if each["log"] else ""} for each in listed]
     return sorted(listed, key=lambda failed: (failed["failure"], failed["id"]))
 
 
