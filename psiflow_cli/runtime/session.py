@@ -155,7 +155,7 @@ class Session:
         self._stack.close()
         self._archive.close()
         if error is None:
-            parsl_folder.gather(self._folder / "parsl")
+            parsl_folder.gather(self._folder / "parsl", blocks_may_end=self.executor.provider.type != "local")
 
     def _close(self) -> None:
         """End the blocks first, so that no task runs on; Parsl's own order would wait for the interchange."""

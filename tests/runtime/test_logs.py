@@ -62,7 +62,9 @@ def test_what_ended_invocations_leave_becomes_one_file(tmp_path):
         for name, text in texts.items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text * (round + 1))
-        parsl_folder.gather(tmp_path)
+        parsl_folder.gather(tmp_path, blocks_may_end=True)
+        there = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+        assert there == ["000", "000/submit_scripts", "ended.tar", "parsl.log"]
         parsl_folder.gather(tmp_path)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["ended.tar", "parsl.log"]
     assert members(tmp_path / "ended.tar") == {

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,22 +13,29 @@ from psiflow_cli.runtime.logs.archive import Archive
 FILE = "ended.tar"
 _STAYS = (FILE, "parsl.log")  # the user has asked for the second
 _SECRET = ("certificates", ".password")
+_OUTPUT = "submit_scripts"  # by Parsl's name; batch systems put the output of blocks beside their scripts
 _LARGE = 1 << 26  # bytes; a log of that size stays where it is
 
 
-def gather(folder: Path) -> None:
-    """Put the logs and scripts below Parsl's folder into its archive; call it when no block uses them any more."""
+def gather(folder: Path, *, blocks_may_end: bool = False) -> None:
+    """Put the logs and scripts below Parsl's folder into its archive; call it when nothing reads them any more.
+
+    The output of blocks that may still end has a place to come to: some batch systems deliver it only then.
+    """
     archive = Archive(folder / FILE)
     with contextlib.suppress(OSError):
         for path in _files(folder):
-            if 0 < path.stat().st_size < _LARGE and not any(word in str(path) for word in _SECRET):
-                archive.append([(str(path.relative_to(folder)), path.read_bytes())])
-            if path.stat().st_size < _LARGE:
-                path.unlink()
-        for place in folder.iterdir() if folder.exists() else ():
-            if place.is_dir() and not any(files for _, _, files in os.walk(place)):
-                shutil.rmtree(place, ignore_errors=True)
+            name, size = str(path.relative_to(folder)), path.stat().st_size
+            if size >= _LARGE:
+                continue
+            if size and not any(word in name for word in _SECRET):
+                archive.append([(name, path.read_bytes())])
+            path.unlink()
     archive.close()
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not (blocks_may_end and path.name == _OUTPUT):
+            with contextlib.suppress(OSError):  # it has files
+                path.rmdir()
 
 
 def _files(folder: Path) -> Iterator[Path]:
