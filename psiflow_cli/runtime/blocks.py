@@ -117,7 +117,7 @@ class Blocks:
 
     def describe_loss(self, pool: str, host: str) -> str:
         """What a task was lost with: the job of a worker pool of HTEX, and its host."""
-        block = parsl_internals.block_of_pool(self._folder / "parsl", self._resolved.label, pool)
+        block = parsl_internals.block_of_pool(self._folder / "parsl" / self._resolved.label, pool)
         return f"lost with job {parsl_internals.job_of(self._executor, block) or '?'} on host {host}"
 
     def _logs(self) -> str:

@@ -149,10 +149,13 @@ def cancel_blocks(executor: ParslExecutor, blocks: list[str]) -> None:
         owner.provider.cancel(jobs)
 
 
-def block_of_pool(folder: Path, label: str, pool: str) -> str:
-    """The block whose worker pool this is, as the interchange's log below Parsl's folder says; "" if unknown."""
+def block_of_pool(folder: Path, pool: str) -> str:
+    """The block whose worker pool this is, by the interchange's log; `folder` is the executor's, among the runs' own.
+
+    Returns "" if there is none.
+    """
     registered = re.compile(rf"'uid': '{re.escape(pool)}', 'block_id': '([^']*)'")
-    for log in folder.glob(f"*/{glob.escape(label)}/interchange.log"):
+    for log in folder.parent.glob(f"*/{glob.escape(folder.name)}/interchange.log"):
         with log.open(errors="replace") as stream:
             for line in stream:
                 if match := registered.search(line):
