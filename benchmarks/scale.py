@@ -4,7 +4,7 @@
 
 By default the nodes are simulated: stand-ins of SLURM's programs take the blocks' scripts, and `dispatcher.py` connects
 a pool of two workers for each, which answers a task after a while. All else is real: the command, Parsl's interchange,
-the journal. With --emulate there is a real SLURM with real workers, on this host: 64 nodes take about 10 GB.
+the journal. With --emulate there is a real SLURM with real workers, on this host: 64 nodes take about 7 GB.
 Processor time is printed besides busy workers: the command and the interchange each have one core at most.
 """
 
