@@ -113,3 +113,4 @@ class Outcome(TypedDict):
     exit_code: NotRequired[int]
     error: NotRequired[str]
     traceback: NotRequired[str]
+    logs: NotRequired[list[tuple[str, bytes]]]  # names of files and their contents, for the run's archive

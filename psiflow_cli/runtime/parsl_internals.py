@@ -7,6 +7,7 @@ providers have `providers/_parsl_internals.py`, and the workers' side is in `wor
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib
 import os
 import re
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any, cast
 from psiflow_cli.errors import BadConfig
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from parsl.executors import HighThroughputExecutor, ThreadPoolExecutor, WorkQueueExecutor
     from parsl.executors.base import ParslExecutor
     from parsl.executors.status_handling import BlockProviderExecutor
@@ -204,12 +207,34 @@ def cancel_blocks(executor: ParslExecutor, blocks: list[str]) -> None:
 
 
 def block_of_pool(folder: Path, pool: str) -> str:
-    """The block whose worker pool this is, by the folder of its log in that of the executor; "" if there is none."""
-    log = next(folder.glob(f"block-*/{pool}"), None)
-    return log.parent.name.removeprefix("block-") if log else ""
+    """The block whose worker pool this is, by the interchange's log; `folder` is the executor's, among the runs' own.
+
+    Returns "" if there is none.
+    """
+    registered = re.compile(rf"'uid': '{re.escape(pool)}', 'block_id': '([^']*)'")
+    for log in folder.parent.glob(f"*/{glob.escape(folder.name)}/interchange.log"):
+        with log.open(errors="replace") as stream:
+            for line in stream:
+                if match := registered.search(line):
+                    return match[1]
+    return ""
 
 
 # Errors of tasks
+
+
+def error_of(future: Future[bytes]) -> BaseException | None:
+    """Why an executor has no result of a task; Work Queue returns what its process raised in place of a result."""
+    from parsl.app.errors import RemoteExceptionWrapper
+
+    error = future.exception()
+    result = None if error else future.result()
+    if isinstance(result, RemoteExceptionWrapper):
+        try:
+            result.reraise()
+        except Exception as remote:
+            return remote
+    return error
 
 
 def host_of_lost_worker(error: BaseException) -> str | None:

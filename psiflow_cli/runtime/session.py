@@ -7,12 +7,12 @@ import logging
 import os
 import queue
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from psiflow_cli import duration, protocols, registry
@@ -20,6 +20,7 @@ from psiflow_cli.console import detail, note
 from psiflow_cli.errors import NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.blocks import Blocks, no_resources
+from psiflow_cli.runtime.logs import archive, parsl_folder
 from psiflow_cli.runtime.signals import StopSignals
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.failures import environment_code
@@ -27,8 +28,6 @@ from psiflow_cli.worker.pool import call, watchdog
 from psiflow_cli.worker.process import inherited_variables
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from parsl import DataFlowKernel
 
     from psiflow_cli import messages
@@ -79,19 +78,22 @@ class Session:
         self._folder = folder
         self._tick = tick or self._tell_waits
         self._told = time.monotonic()
-        self._done: queue.SimpleQueue[tuple[Task, Future[messages.Outcome]] | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Task, Future[bytes]] | None] = queue.SimpleQueue()
         self._signals = StopSignals(deadline, lambda: self._done.put(None))
         self._kernel: DataFlowKernel | None = None
+        self._resources: dict[str, int] = {}  # that Parsl asks for with each task
+        self._next_look = 0.0
         self._hosts: set[str] = set()  # where tasks have run
         self.pending = 0
+        self._archive = archive.Archive(folder / "logs" / archive.FINISHED)
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Session:
         self._stack.enter_context(self._signals)
         try:
             self._start()
-        except BaseException:
-            self.__exit__()
+        except BaseException as error:
+            self.__exit__(type(error), error)
             raise
         return self
 
@@ -102,7 +104,8 @@ class Session:
     def _start_executor(self) -> None:
         import parsl
 
-        folder = self._stack.enter_context(shell_safe(self._folder / "parsl"))
+        parsl_folder.gather(self._folder / "parsl")
+        folder = self._stack.enter_context(parsl_folder.shell_safe(self._folder / "parsl"))
         self._clean_environment()
         provider = registry.load("runtime.providers", self.executor.provider.type).build(
             self.executor.provider, self.executor
@@ -123,10 +126,8 @@ class Session:
         self._kernel = parsl.DataFlowKernel(config)
         if isinstance(self._kind, protocols.Starts):
             self._kind.started(self._parsl_executor)
-        app = parsl.python_app(data_flow_kernel=self._kernel, executors=[self.executor.label], cache=False)(call.call)
         if isinstance(self._kind, protocols.AsksForResources):
-            app = partial(app, parsl_resource_specification=self._kind.resources(self.executor))
-        self._app = app
+            self._resources = self._kind.resources(self.executor)
 
     def _clean_environment(self) -> None:
         """Let blocks inherit nothing that overrules the site, and say in a line what was taken out."""
@@ -147,10 +148,18 @@ class Session:
         """
         return "simple" if self.executor.run.strategy == "auto" else self.executor.run.strategy
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
         if self._kernel is not None:
             self._close()
         self._stack.close()
+        self._archive.close()
+        if error is None:
+            parsl_folder.gather(self._folder / "parsl", blocks_may_end=self.executor.provider.type != "local")
 
     def _close(self) -> None:
         """End the blocks first, so that no task runs on; Parsl's own order would wait for the interchange."""
@@ -183,8 +192,14 @@ class Session:
         watched = task.hang_log if self.executor.table.type != "threads" else ""
         with contextlib.suppress(OSError):
             os.unlink(watched)  # of an earlier try
-        future = self._app(task.function, task.payload, watched)
-        future.add_done_callback(lambda done, task=task: self._done.put((task, done)))
+        packed = call.pack((task.function, task.payload, watched))
+        try:
+            # not by Parsl's data flow kernel: its bookkeeping of a task costs more than all that is done here
+            future = self._parsl_executor.submit(call.call_packed, self._resources, packed)
+        except Exception as error:
+            future = Future()
+            future.set_exception(error)
+        future.add_done_callback(lambda done: self._done.put((task, done)))
 
     def next(self) -> tuple[Task, Outcome]:
         """Wait for one task's outcome.
@@ -193,17 +208,28 @@ class Session:
         """
         while True:
             self._signals.check()
-            self._tick()
-            self._blocks.look(self.pending)
+            if (now := time.monotonic()) >= self._next_look:
+                self._next_look = now + _TICK_S
+                self._tick()
+                self._blocks.look(self.pending)
             try:
                 item = self._done.get(timeout=min(_TICK_S, max(0.01, self.remaining())))
             except queue.Empty:
                 continue
             if item is not None:
                 break
-        task, future = item
+        return self._ended(*item)
+
+    def _ended(self, task: Task, future: Future[bytes]) -> tuple[Task, Outcome]:
         self.pending -= 1
         return task, self._outcome(task, future)
+
+    def batch(self) -> Iterator[tuple[Task, Outcome]]:
+        """Wait for one task's outcome, as `next` does; with it come the others that are there by then."""
+        yield self.next()
+        for _ in range(self._done.qsize()):
+            if item := self._done.get_nowait():  # what is none wakes up `next` to look at the signals
+                yield self._ended(*item)
 
     def _tell_waits(self) -> None:
         """Say now and then what is waited for, in place of a caller that has no progress to show."""
@@ -219,14 +245,19 @@ class Session:
         """Say that a task which has not ended yet got on: its block was worth its time."""
         self._blocks.worked()
 
-    def _outcome(self, task: Task, future: Future[messages.Outcome]) -> Outcome:
-        error = future.exception()
+    def _outcome(self, task: Task, future: Future[bytes]) -> Outcome:
+        error = parsl_internals.error_of(future)
         if error is not None:
             return self._lost(task, error)
-        result = future.result()
+        try:
+            result: messages.Outcome = call.unpack(future.result())
+        except Exception as error:  # of a module that only the workers have
+            return Outcome(error=f"what came back cannot be read: {type(error).__name__}: {error}")
         if result["host"] not in self._hosts:
             self._hosts.add(result["host"])
             detail(f"a task has come back from host {result['host']}")
+        if logs := result.get("logs"):
+            self._archive.append(logs)
         if "fatal" in result:
             return self._given_back(task, result)
         self._blocks.worked(result.get("block", ""))
@@ -283,17 +314,3 @@ class Session:
         stderr = errors[-1].read_text(errors="replace").strip() if errors else ""
         last = (stderr or text.strip() or "no reason given").splitlines()[-1]
         return f": {last.strip().removeprefix('STDERR: ')[:300]}"
-
-
-@contextlib.contextmanager
-def shell_safe(folder: Path) -> Iterator[Path]:
-    """`folder`, made, under a name that needs no quoting: Parsl pastes it into shell scripts."""
-    folder = folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if re.fullmatch(r"[A-Za-z0-9_./+,=@:%-]+", str(folder)):
-        yield folder
-        return
-    with tempfile.TemporaryDirectory(prefix="psiflow-", dir="/tmp") as elsewhere:
-        link = Path(elsewhere) / "parsl"
-        link.symlink_to(folder)
-        yield link

@@ -212,6 +212,8 @@ def test_a_block_that_is_never_replaced_is_the_end(watched):
 def test_a_lost_task_names_its_job_and_host(watched, tmp_path):
     executor, watch = watched
     executor.set("3", JobState.RUNNING)
-    (tmp_path / "parsl" / "default" / "block-3" / "abc123").mkdir(parents=True)
+    log = tmp_path / "parsl/000/default/interchange.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("INFO: Registration info: {'uid': 'abc123', 'block_id': '3', 'os': 'Linux'}\n")
     pool = parsl_internals.lost_pool(ManagerLost(b"abc123", "node7"))
     assert watch.describe_loss(*pool) == "lost with job job-3 on host node7"

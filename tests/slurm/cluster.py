@@ -1,4 +1,4 @@
-"""An emulated SLURM cluster: eight nodes on this host in two partitions, one with GPUs, as a laptop can run it."""
+"""An emulated SLURM cluster: nodes on this host in two partitions, one with GPUs, as a laptop can run it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 # any device file will do: nothing on this host can tell
-GRES = "".join(f"NodeName=n[7-8] Name=gpu File=/dev/{device}\n" for device in ("null", "zero"))
-NODES = [f"n{number}" for number in range(1, 9)]
+GRES = "".join(f"NodeName=n[{{gpu}}-{{last}}] Name=gpu File=/dev/{device}\n" for device in ("null", "zero"))
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "squeue")
 # cred_expire is also how long a job that was put back into the queue waits, else two minutes.
 CONF = """\
@@ -44,10 +43,10 @@ SlurmctldTimeout=30
 SlurmdTimeout=30
 GresTypes=gpu
 NodeName=DEFAULT CPUs=16 RealMemory=16000
-NodeName=n[1-6] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{sixth}]
-NodeName=n[7-8] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{seventh}-{eighth}] Gres=gpu:2
-PartitionName=cpu Nodes=n[1-6] Default=YES MaxTime=INFINITE State=UP
-PartitionName=gpu Nodes=n[7-8] MaxTime=INFINITE State=UP
+NodeName=n[1-{cpu}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first_port}-{last_port_of_cpu}]
+NodeName=n[{gpu}-{last}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first_port_of_gpu}-{last_port}] Gres=gpu:2
+PartitionName=cpu Nodes=n[1-{cpu}] Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=n[{gpu}-{last}] MaxTime=INFINITE State=UP
 """
 
 
@@ -63,15 +62,21 @@ def _path() -> str:
     return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
-def _ports(first: int) -> dict[str, int]:
-    return {"port": first, "first": first + 1, "sixth": first + 6, "seventh": first + 7, "eighth": first + 8}
+def _numbers(port: int, nodes: int) -> dict[str, int]:
+    """The numbers of nodes and ports in the configuration: the last two nodes have GPUs."""
+    return {
+        "port": port, "cpu": nodes - 2, "gpu": nodes - 1, "last": nodes,
+        "first_port": port + 1, "last_port_of_cpu": port + nodes - 2,
+        "first_port_of_gpu": port + nodes - 1, "last_port": port + nodes,
+    }  # fmt: skip
 
 
 class Cluster:
-    """The running daemons, on `port` and the eight after it; `environment` is what a command needs to find them."""
+    """The running daemons, on `port` and one more for each node; `environment` is what a command needs to find them."""
 
-    def __init__(self, folder: Path, port: int) -> None:
-        self.folder, self._port = folder, port
+    def __init__(self, folder: Path, port: int, nodes: int = 8) -> None:
+        self.folder, self._numbers = folder, _numbers(port, nodes)
+        self._nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": _path()}
         self._daemons: list[subprocess.Popen[bytes]] = []
 
@@ -79,8 +84,8 @@ class Cluster:
         (self.folder / "state").mkdir(parents=True)
         self.folder.chmod(0o755)
         host = os.uname().nodename
-        (self.folder / "slurm.conf").write_text(CONF.format(host=host, folder=self.folder, **_ports(self._port)))
-        (self.folder / "gres.conf").write_text(GRES)
+        (self.folder / "slurm.conf").write_text(CONF.format(host=host, folder=self.folder, **self._numbers))
+        (self.folder / "gres.conf").write_text(GRES.format(**self._numbers))
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
@@ -93,10 +98,13 @@ class Cluster:
         )  # fmt: skip
         self._wait(lambda: (self.folder / "munge.socket").exists(), "munged")
         self._start("slurmctld", "-D", "-i", "-f", str(self.folder / "slurm.conf"))
-        for name in NODES:
+        for name in self._nodes:
             self.start_node(name)
-        self._wait(lambda: self.run("sinfo", "-h", "-t", "idle", "-N", "-o", "%N").split() == NODES, "eight idle nodes")
+        self._wait(lambda: self._idle() == set(self._nodes), f"{len(self._nodes)} idle nodes")
         return self
+
+    def _idle(self) -> set[str]:
+        return set(self.run("sinfo", "-h", "-t", "idle", "-N", "-o", "%N").split())
 
     def start_node(self, name: str) -> None:
         """Start the daemon of one node."""

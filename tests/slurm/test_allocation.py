@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,9 @@ def test_the_default_site_spans_the_allocation(batch, slurm):
     assert "2 node(s)" in said
     assert "default: executor default: 2 task(s) at once" in said
     assert "30 of 30 labelled" in said
-    managers = list(Path("in.labelled.xyz.run/parsl").glob("default/block-0/*/manager.log"))
-    assert len(managers) == 2, "one worker pool per node"
+    with tarfile.open("in.labelled.xyz.run/parsl/ended.tar") as logs:
+        interchange = logs.extractfile("000/default/interchange.log").read()
+    assert interchange.count(b"Registered manager") == 2, "one worker pool per node"
 
 
 @pytest.mark.full

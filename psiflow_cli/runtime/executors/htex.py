@@ -31,6 +31,7 @@ _INSTEAD = {
 # One missed heartbeat period of a dead interchange must not outlive a killed command by more than 10 s.
 HEARTBEAT_S = 3
 DEAD_AFTER_S = 9
+POLL_MS = 250  # how often the thread for results wakes up without one; by default, a hundred times a second
 DRAIN_MARGIN_S = 5  # what a task may take besides its walltime: to reach its worker, and to be ended
 
 
@@ -62,6 +63,7 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
 def started(executor: HighThroughputExecutor) -> None:
     """Call it once Parsl has started the executor."""
     parsl_internals.bound_questions(executor)
+    executor.poll_period = POLL_MS  # not before: it is also the interchange's
 
 
 def supervised_by(resolved: ResolvedExecutor, facts_file: Path) -> list[str]:

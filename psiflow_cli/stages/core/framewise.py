@@ -78,12 +78,13 @@ def _describable(workspace: Workspace, work: Work, survey: Survey, results: Resu
     if not needed or work.elements is None or survey.elements <= set(work.elements):
         return needed
     needed = needed.copy()
-    for key, frame in zip(survey.ids, workspace.frames(), strict=True):
-        unknown = set(frame.symbols) - set(work.elements)
-        if unknown and key in needed:
-            problem = failure("invalid-input", f"the model does not know {', '.join(sorted(unknown))}")
-            results.add([work.message(frame, work.inputs)["id"]], [dict(problem)], 0.0, workspace.executor.cores)
-            needed.discard(key)
+    with results.together():
+        for key, frame in zip(survey.ids, workspace.frames(), strict=True):
+            unknown = set(frame.symbols) - set(work.elements)
+            if unknown and key in needed:
+                problem = failure("invalid-input", f"the model does not know {', '.join(sorted(unknown))}")
+                results.add([work.message(frame, work.inputs)["id"]], [dict(problem)], 0.0, workspace.executor.cores)
+                needed.discard(key)
     return needed
 
 
@@ -106,19 +107,20 @@ def _compute(
                 session.submit(task)
             if not session.pending:
                 return
-            task, outcome = session.next()
-            ids = [frame["id"] for frame in _frames(task)]
-            if outcome.lost:
-                workspace.run.note_lost(ids, outcome.lost)
-            done = feeder.judge(task, outcome)
-            if done is None:
-                continue
-            feeder.learn(len(ids), outcome.seconds)
-            final = feeder.retry(task, done)
-            if final:
-                results.add([ids[i] for i in final], [done[i] for i in final], outcome.seconds, executor.cores)
-                progress.update(len(final), sum("failure" in done[i] for i in final), outcome.seconds)
-                hope.see([done[i] for i in final])
+            with results.together():
+                for task, outcome in session.batch():
+                    ids = [frame["id"] for frame in _frames(task)]
+                    if outcome.lost:
+                        workspace.run.note_lost(ids, outcome.lost)
+                    done = feeder.judge(task, outcome)
+                    if done is None:
+                        continue
+                    feeder.learn(len(ids), outcome.seconds)
+                    final = feeder.retry(task, done)
+                    if final:
+                        results.add([ids[i] for i in final], [done[i] for i in final], outcome.seconds, executor.cores)
+                        progress.update(len(final), sum("failure" in done[i] for i in final), outcome.seconds)
+                        hope.see([done[i] for i in final])
 
 
 def _frames(task: Task) -> list[Frame]:

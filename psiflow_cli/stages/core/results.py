@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -80,8 +81,8 @@ class Failures(Mapping[int, "FailureClass"]):
         """Note a failure, or that there is none."""
         if failure:
             self._classes[key] = FAILURES.index(failure)
-        else:
-            self._classes.pop(key, None)
+        elif key in self._classes:
+            del self._classes[key]
 
 
 class Results(Generic[R]):
@@ -93,6 +94,8 @@ class Results(Generic[R]):
         self.distinct = distinct
         self.offsets = IdTable(distinct, "q")
         self.failures = Failures(distinct)
+        self._waiting: list[Unit] = []
+        self._is_held = False
         for offset, unit in workspace.run.units(self._key):
             self._note(unit, offset)
 
@@ -102,16 +105,33 @@ class Results(Generic[R]):
         self.failures.note(key, None if unit["ok"] else cast("FailureClass", unit["failure"]))
 
     def add(self, ids: Sequence[str], results: Sequence[Mapping[str, object]], seconds: float, cores: int) -> None:
-        """Journal a task's results: one write, one wait for the disk."""
+        """Journal a task's results; see also `together`."""
         share, now = round(seconds / len(ids), 6), round(time.time(), 3)
-        units = []
+        units: list[Unit] = []
         for frame_id, result in zip(ids, results, strict=True):
             kind = result.get("failure")
             outcome = {"failure": kind} if kind else {"code": result.get("code", "")}
             # one moment for all: `status` tells by it what came back together
             units.append(journal.unit(frame_id, self._key, not kind, share, cores, t=now, **outcome, value=result))
-        for unit, offset in zip(units, self._run.journal.append(*units), strict=True):
-            self._note(unit, offset)
+        self._waiting += units
+        if not self._is_held:
+            self._write()
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """One write, and one wait for the disk, for all that is added within, however it ends."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+            self._write()
+
+    def _write(self) -> None:
+        units, self._waiting = self._waiting, []
+        if units:
+            for unit, offset in zip(units, self._run.journal.append(*units), strict=True):
+                self._note(unit, offset)
 
     def forget(self, keys: IdSet) -> None:
         for key in keys:

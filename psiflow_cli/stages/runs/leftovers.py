@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.runtime import journal
+from psiflow_cli.runtime.logs.archive import FINISHED
 from psiflow_cli.runtime.request import sha256
 from psiflow_cli.runtime.rundir import temporary
 from psiflow_cli.stages.core import retention
@@ -97,7 +98,7 @@ def _logs(folder: Path, state: RunState) -> Item:
     finished = []
     for path in _real((folder / "logs").iterdir()) if _real([folder / "logs"]) else []:
         unit = _OF_UNIT.match(path.name)
-        if (unit and unit[0] in good) or (state is RunState.DONE and path.name in _TOOL_LOGS):
+        if (unit and unit[0] in good) or path.name == FINISHED or (state is RunState.DONE and path.name in _TOOL_LOGS):
             finished.append(path)
     return Item("logs of finished tasks", finished)
 

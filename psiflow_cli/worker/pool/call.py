@@ -1,4 +1,4 @@
-"""The one function that Parsl runs: it calls a back end by name and never lets an exception cross the wire.
+"""The function that Parsl runs: it calls a back end by name and never lets an exception cross the wire.
 
 A worker that raises an exception class which the command's process cannot import kills Parsl's result thread, and the
 command would hang; so every outcome is a plain dict, and every exception becomes text.
@@ -9,36 +9,49 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import pickle
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from psiflow_cli.worker.environment_faults import environment_fault
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.pool import gpu_slots, parsl_result_queue, watchdog
+from psiflow_cli.worker.process import task_logs
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context, Outcome
 
 _loading = threading.RLock()
-_NOTHING: Mapping[str, object] = {}
-"""What a task asks of an executor by default; Parsl before 2026 takes the default value, and no None."""
 
 
-def call(
-    target: str,
-    payload: Mapping[str, object],
-    hang_log: str = "",
-    parsl_resource_specification: Mapping[str, object] = _NOTHING,
-) -> Outcome:
+def pack(value: object) -> bytes:
+    """Builtins as they cross the wire: Parsl would take dill for them, which is slow with long lists of numbers."""
+    return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+
+
+def unpack(data: bytes) -> Any:
+    return pickle.loads(data)
+
+
+def call_packed(arguments: bytes) -> bytes:
+    """What Parsl runs: `call`, with packed arguments and outcome."""
+    outcome = call(*unpack(arguments))
+    try:
+        return pack(outcome)
+    except Exception as error:
+        told = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        return pack({"seconds": outcome["seconds"], "host": outcome["host"], **told})
+
+
+def call(target: str, payload: Mapping[str, object], hang_log: str = "") -> Outcome:
     """Call `module:function` (or `/path/file.py:function`) with the payload's items as keyword arguments.
 
     A task that takes longer than the walltime of its context ends this process, if there is a `hang_log` to tell.
-    The last argument is for the executor; Parsl hands it through.
     """
     parsl_result_queue.settle()
     gpu_slots.take_own()
@@ -50,8 +63,10 @@ def call(
     if block := os.environ.get("PARSL_WORKER_BLOCK_ID"):
         outcome["block"] = block
     try:
-        with watchdog.limit(context.get("walltime") if context else None, hang_log):
+        with watchdog.limit(context.get("walltime") if context else None, hang_log), task_logs.collected() as logs:
             outcome["value"] = resolve(target)(**payload)
+        if logs:
+            outcome["logs"] = logs
     except MemoryError:
         outcome.update({"error": "out of memory", "traceback": ""})
     except (Exception, SystemExit) as error:  # a library that exits must not take the worker with it

@@ -18,9 +18,11 @@ import glob
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from typing import TypedDict
 
@@ -33,6 +35,9 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG = 1
 POLL_S = 0.5
 LOG_POLL_S = 5.0
+_COMPLAINT = re.compile(r" (?:WARNING|ERROR|CRITICAL): (.*)")
+_TOLD = 20
+"""So many of a pool's complaints are worth telling, the last ones."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -74,6 +79,7 @@ def main(argv: list[str]) -> int:
             print(f"psiflow: {error}", file=sys.stderr)
             return 1
         command = _with_workers(command, len(gpu_slots.slots(env)))
+    command, logs = _with_logs_here(command)
     child = subprocess.Popen(
         command,
         env=env,
@@ -84,12 +90,13 @@ def main(argv: list[str]) -> int:
     try:
         for number in _SIGNALS:
             signal.signal(number, _stop)
-        reason = _watch(child, supervision, _Pool(argv[2:]) if is_pool else None)
+        reason = _watch(child, supervision, _Pool(command) if is_pool else None)
     except _Stopped:
         reason = 0
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     _end_all()
+    _tell(logs, reason is None or reason > 0)
     if reason is not None:
         return reason
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
@@ -123,6 +130,31 @@ def _complaints(folder: str) -> int:
         return os.open(os.path.join(folder, "interchange.err"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError:
         return subprocess.DEVNULL
+
+
+def _with_logs_here(command: list[str]) -> tuple[list[str], str]:
+    """The command of a pool with a folder of this host for its logs, and that folder.
+
+    Parsl's own place is the run's folder, where they would be the most of its files. Nothing changes, "", for what is
+    no pool, and for one in a container, which may not see such a folder.
+    """
+    if any(word.endswith("process_worker_pool.py") for word in command):
+        with contextlib.suppress(OSError):
+            logs = tempfile.mkdtemp(prefix="psiflow-logs-")
+            return [f"--logdir={logs}" if word.startswith("--logdir=") else word for word in command], logs
+    return command, ""
+
+
+def _tell(logs: str, is_failure: bool) -> None:
+    """Remove a pool's logs; of one that failed, its complaints go to the block's own log."""
+    if not logs:
+        return
+    for path in glob.glob(os.path.join(glob.escape(logs), "block-*", "*", "manager.log")) if is_failure else ():
+        with contextlib.suppress(OSError), open(path, errors="replace") as stream:
+            complaints = [found[1].strip() for line in stream if (found := _COMPLAINT.search(line))]
+            for complaint in complaints[-_TOLD:]:
+                print(f"psiflow: the worker pool says: {complaint}", file=sys.stderr)
+    shutil.rmtree(logs, ignore_errors=True)
 
 
 class _Pool:
