@@ -25,8 +25,8 @@ SEEN_IN = "2026.10.26"
 DEBIAN = str(Path(__file__).with_name("debian"))
 """Has a stand-in for the package `ndcctools`, for Debian's Work Queue; last on `sys.path`."""
 POOL_MODULE = "parsl.executors.high_throughput.process_worker_pool"
-POOL_SCRIPT, INTERCHANGE_SCRIPT = "process_worker_pool.py", "interchange.py"
-"""Programs that Parsl installs beside its Python; by absolute path, since PATH may lack them."""
+POOL_SCRIPT = "process_worker_pool.py"
+"""A program that Parsl installs beside its Python; by absolute path, since PATH may lack it."""
 BLOCK_STDERR = "**/*.sh.err"  # what the blocks' scripts said, below Parsl's folder
 _TASK_FILES = "*/*/function_data"  # what Work Queue sends and gets back, below Parsl's folder
 _ANSWER_POLL_MS = 200
@@ -46,15 +46,17 @@ def require(owner: object, *names: str) -> None:
 # HTEX: launch commands and the interchange
 
 
-def pool_launch_command(start: str) -> str:
+def pool_launch_command(start: str, patience: int) -> str:
     """The template of a block's command, with the words of a shell that start its pool in place of Parsl's own.
 
-    Parsl would look for its script on PATH, with the environment and the Python of the block's shell.
+    Parsl would look for its script on PATH, with the environment and the Python of the block's shell, and have the pool
+    wait for the interchange as many seconds as that waits for it.
     """
     from parsl.executors.high_throughput import executor
 
     require(executor, "DEFAULT_LAUNCH_CMD")
-    return f"{_in_template(start)} {executor.DEFAULT_LAUNCH_CMD.split(' ', 1)[1]}"
+    options = executor.DEFAULT_LAUNCH_CMD.split(" ", 1)[1].replace("{heartbeat_threshold}", str(patience))
+    return f"{_in_template(start)} {options}"
 
 
 def _in_template(text: str) -> str:
@@ -104,6 +106,13 @@ def has_workers(executor: ParslExecutor) -> bool:
     """Whether a worker pool is connected; True where that cannot be told: Work Queue's give up by themselves."""
     managers = getattr(executor, "connected_managers", None)
     return managers is None or bool(managers())
+
+
+def set_addresses(executor: HighThroughputExecutor, addresses: list[str], listen_on: str | None) -> None:
+    """Let workers try these addresses of this host, and listen on one of its interfaces, or on all of them."""
+    require(executor, "address", "all_addresses")
+    executor.address = listen_on
+    executor.all_addresses = set(addresses)
 
 
 def addresses(executor: ParslExecutor) -> list[str]:
@@ -213,6 +222,21 @@ def leave_blocks_alone(executor: WorkQueueExecutor) -> None:
 
     require(executor, "block_error_handler")
     executor.block_error_handler = noop_error_handler
+
+
+def try_all_addresses(executor: WorkQueueExecutor, addresses: list[str]) -> None:
+    """Let workers try these addresses of this host one after another: Parsl knows one only."""
+    require(executor, "address", "_construct_worker_command")
+    started: Any = executor
+    construct = started._construct_worker_command
+
+    def construct_with_all() -> str:
+        port, command = started._chosen_port, str(construct())
+        one, all_of_them = f"{started.address} {port}", ";".join(f"{address}:{port}" for address in addresses)
+        return f"{command.removesuffix(one)}'{all_of_them}'" if command.endswith(f" {one}") else command
+
+    if len(addresses) > 1:
+        started._construct_worker_command = construct_with_all
 
 
 def set_task_start(executor: WorkQueueExecutor, start: str) -> None:

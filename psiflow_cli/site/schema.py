@@ -131,8 +131,13 @@ class Executor(Table, frozen=True, kw_only=True):
     environment: str = ""
     resources: str
     tasks_per_node: Count | None = None  # None: as many as the node's cores, memory and GPUs allow
-    address: str = ""
-    """Of the host that psiflow runs on, as workers reach it; empty: all of its addresses are tried."""
+    address: Word = ""
+    """Of the host that psiflow runs on, as workers reach it, or its network, interface or name, or several with commas;
+    empty: all of its addresses are tried."""
+    ports: Annotated[str, Meta(pattern=r"^([0-9]{4,5}-[0-9]{4,5})?$")] = ""
+    """The first and the last port that workers may connect to, as in `50000-51000`; empty: any."""
+    stall_patience: str = "10 min"
+    """How long workers wait for a command whose host, file system or network hangs, and it for them."""
     idle_time: str = "2 min"  # a block without tasks is given back after this time
     on_oom: str = ""
     """Another executor, with more memory: a task that was out of memory here is tried there once."""

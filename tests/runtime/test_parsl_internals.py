@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import parsl
 import pytest
-from parsl.executors.high_throughput import zmq_pipes
+from parsl.executors.high_throughput import interchange, zmq_pipes
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.jobs.states import JobState, JobStatus
 from parsl.providers import LocalProvider
@@ -80,7 +80,7 @@ def test_questions_to_the_interchange_are_bound_and_answered(started):
 
 
 def test_the_pool_is_started_by_our_words_with_parsls_arguments(started):
-    command = parsl_internals.pool_launch_command("/py 'a {b}' pool.py")
+    command = parsl_internals.pool_launch_command("/py 'a {b}' pool.py", 600)
     assert command.startswith("/py 'a {{b}}' pool.py {debug} {max_workers_per_node} ")
     filled = shlex.split(started.launch_cmd)
     assert filled[0] == "/usr/bin/env", WHERE.format("launch_cmd is not what is started")
@@ -88,9 +88,18 @@ def test_the_pool_is_started_by_our_words_with_parsls_arguments(started):
     assert [word for word in filled if re.match(r"--(port|cert_dir|drain_period|hb_period)=", word)]
 
 
-@pytest.mark.parametrize("script", [parsl_internals.POOL_SCRIPT, parsl_internals.INTERCHANGE_SCRIPT])
-def test_parsls_programs_are_beside_python(script):
+def test_parsls_pool_is_beside_python():
+    script = parsl_internals.POOL_SCRIPT
     assert Path(sys.executable).with_name(script).is_file(), WHERE.format(f"installs no {script}")
+
+
+def test_the_interchange_has_what_a_patient_one_reaches_into():
+    source = inspect.getsource(interchange)
+    for name in ("_ready_managers", "manager_sock", '["last_heartbeat"]', "heartbeat_threshold", "zmq.ROUTER"):
+        assert name.replace('"', "'") in source.replace('"', "'"), WHERE.format(f"the interchange has no {name}")
+    require(interchange, "PKL_HEARTBEAT_CODE", "PKL_SHUTDOWN_CODE")
+    main = source.partition('if __name__ == "__main__":')[2]
+    assert "Interchange(**config)" in main, WHERE.format("the interchange is started in another way")
 
 
 def test_the_pool_is_a_module_that_runs():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BadConfig
 from psiflow_cli.runtime import container, parsl_internals
-from psiflow_cli.runtime.executors import htex
+from psiflow_cli.runtime.executors import _addresses, htex
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.pool import cpu_slot
 
@@ -38,13 +38,15 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
     with open(os.open(password, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as stream:
         stream.write(secrets.token_hex(32))
     worker = [*htex.supervised_by(resolved, facts_file), _worker(resolved)]
+    addresses = _addresses.of_this_host(resolved)
     executor = parsl_internals.work_queue_class()(
-        label=resolved.label, provider=provider, address=resolved.table.address or htex.local_address(resolved),
-        port=0, project_password_file=str(password), shared_fs=True, full_debug=False, autocategory=False,
+        label=resolved.label, provider=provider, address=addresses[0], port=_addresses.free_port(resolved),
+        project_password_file=str(password), shared_fs=True, full_debug=False, autocategory=False,
         worker_executable=shlex.join(worker), worker_options=shlex.join(_options(resolved)),
         scaling_cores_per_worker=resolved.workers_per_node * resolved.cores,
     )  # fmt: skip
     parsl_internals.leave_blocks_alone(executor)
+    parsl_internals.try_all_addresses(executor, addresses)
     inside = container.words(resolved, folder, folder.resolve())
     task = [htex.host_python(resolved), cpu_slot.__file__, str(resolved.cores), *inside, resolved.python]
     parsl_internals.set_task_start(executor, shlex.join(task))

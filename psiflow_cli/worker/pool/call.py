@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.environment_faults import environment_fault
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.pool import parsl_result_queue, watchdog
+from psiflow_cli.worker.pool import parsl_result_queue, short_tmpdir, watchdog
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context, Outcome
@@ -36,6 +36,7 @@ def call(
     The last argument is for the executor; Parsl hands it through.
     """
     parsl_result_queue.settle()
+    short_tmpdir.give_back()
     start = time.perf_counter()
     context = cast("Context | None", payload.get("context"))
     if context is not None:

@@ -3,8 +3,9 @@
     python supervisor.py SUPERVISION.json COMMAND [ARGUMENT ...]
 
 Parsl's interchange and worker pools outlive a killed parent for minutes. The file says whose life this one hangs on,
-and holds what must not pass through a shell. On another host, where the parent cannot be seen, Parsl's own heartbeats
-end the workers.
+and holds what must not pass through a shell. On another host, where the parent cannot be seen, the pool's connection to
+it tells: the kernel of the parent's host closes it when the process dies, and keeps it while the process is only
+stopped or slow, or its file system hangs.
 
 A worker pool that lost a process it cannot do without would send heartbeats for ever and finish no task: it is ended
 too, so that its tasks run elsewhere.
@@ -27,12 +28,14 @@ from typing import TypedDict
 if __name__ == "__main__":  # run by its path, where psiflow may be found only in the command's own environment
     sys.path.append(os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3)))
 
-from psiflow_cli.worker.pool import process_table
+from psiflow_cli.worker.pool import process_table, short_tmpdir
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG = 1
 POLL_S = 0.5
 LOG_POLL_S = 5.0
+ORPHAN_S = 15.0
+"""A pool whose connection is gone for so long is an orphan: Parsl connects again ten times a second."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -44,7 +47,7 @@ class Supervision(TypedDict):
     """The file of one supervisor."""
 
     host: str
-    """Of the process whose end is this one's end."""
+    """Of the process whose end is this one's end; see `process_table.host`."""
     pid: int
     started: str
     """See `process_table.start_time`."""
@@ -64,9 +67,11 @@ def main(argv: list[str]) -> int:
     if not is_pool:
         with contextlib.suppress(OSError):  # the leader of a group is out of reach already
             os.setsid()  # Ctrl-C is for psiflow, which still needs its interchange to stop in order
+    env = {**os.environ, **supervision["env"]}
+    folder = short_tmpdir.make(env) if is_pool else ""
     child = subprocess.Popen(
         argv[2:],
-        env={**os.environ, **supervision["env"]},
+        env=env,
         cwd=supervision["cwd"],
         stderr=_complaints(supervision["cwd"]) if any(word.endswith("interchange.py") for word in argv[2:]) else None,
         preexec_fn=(lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)) if libc else None,
@@ -80,6 +85,7 @@ def main(argv: list[str]) -> int:
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     _end_all()
+    short_tmpdir.remove(folder)
     if reason is not None:
         return reason
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
@@ -94,7 +100,7 @@ def _watch(child: subprocess.Popen[bytes], supervision: Supervision, pool: _Pool
     while child.poll() is None:
         if not _parent_lives(supervision):
             return 0
-        if pool and pool.is_stuck():
+        if pool and (pool.is_orphan() or pool.is_stuck()):
             return 1
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(POLL_S)
@@ -110,7 +116,7 @@ def _complaints(folder: str) -> int:
 
 
 class _Pool:
-    """Parsl's worker pool, as far as it shows that it will finish no task any more."""
+    """Parsl's worker pool, as far as it shows that it will finish no task any more, or nobody waits for it."""
 
     def __init__(self, argv: list[str]) -> None:
         options = dict(word.split("=", 1) for word in argv if word.startswith("--") and "=" in word)
@@ -120,6 +126,16 @@ class _Pool:
         self._server: tuple[int, str] | None = None
         """The server of its shared dictionaries, the first process that it spawns."""
         self._next_log = 0.0
+        self._port = int(options.get("--port", "0"))
+        self._connected = 0.0
+        """When it last had a connection to the interchange; 0: not yet."""
+
+    def is_orphan(self) -> bool:
+        """Whether it lost its connection to the interchange for good."""
+        now = time.monotonic()
+        if process_table.has_connection_to(self._port):
+            self._connected = now
+        return bool(self._connected) and now - self._connected > ORPHAN_S
 
     def is_stuck(self) -> bool:
         """Whether the server is dead, or a worker died while it held the lock of the queue of tasks."""
@@ -146,7 +162,7 @@ class _Pool:
 
 
 def _parent_lives(supervision: Supervision) -> bool:
-    return supervision["host"] != os.uname().nodename or _lives(int(supervision["pid"]), supervision["started"])
+    return supervision["host"] != process_table.host() or _lives(int(supervision["pid"]), supervision["started"])
 
 
 def _lives(pid: int, started: str) -> bool:
