@@ -131,7 +131,7 @@ class Executor(Table, frozen=True, kw_only=True):
     environment: str = ""
     resources: str
     tasks_per_node: Count | None = None  # None: as many as the node's cores, memory and GPUs allow
-    address: Word = ""
+    address: str = ""
     """Of the host that psiflow runs on, as workers reach it, or its network, interface or name, or several with commas;
     empty: all of its addresses are tried."""
     ports: Annotated[str, Meta(pattern=r"^([0-9]{4,5}-[0-9]{4,5})?$")] = ""

@@ -6,6 +6,7 @@ The tasks get the user's own $TMPDIR back.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.process
 import os
 import shutil
 import tempfile
@@ -36,7 +37,9 @@ def give_back() -> None:
     users = os.environ.pop(_USERS_OWN, None)
     if users is None:
         return
-    os.environ.pop("TMPDIR")
+    short = os.environ.pop("TMPDIR")
+    with contextlib.suppress(AttributeError):  # sockets that a task makes are short, too
+        multiprocessing.process.current_process()._config.setdefault("tempdir", short)
     if users:
         os.environ["TMPDIR"] = users
     tempfile.tempdir = None  # where it has looked before
