@@ -38,8 +38,8 @@ def give_back() -> None:
     if users is None:
         return
     short = os.environ.pop("TMPDIR")
-    with contextlib.suppress(AttributeError):  # sockets that a task makes are short, too
-        multiprocessing.process.current_process()._config.setdefault("tempdir", short)
+    # sockets that a task makes are short, too
+    vars(multiprocessing.process.current_process()).get("_config", {}).setdefault("tempdir", short)
     if users:
         os.environ["TMPDIR"] = users
     tempfile.tempdir = None  # where it has looked before
