@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from psiflow_cli.runtime.providers import _srun
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import Machine
 from psiflow_cli.site.executor import ResolvedExecutor
@@ -28,7 +29,7 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     from parsl.launchers import SingleNodeLauncher, SrunLauncher
     from parsl.providers import LocalProvider
 
-    launcher = SrunLauncher() if resolved.nodes > 1 else SingleNodeLauncher()
+    launcher = SrunLauncher(overrides=_srun.OVERLAP) if resolved.nodes > 1 else SingleNodeLauncher()
     return LocalProvider(  # type: ignore[no-untyped-call]
         nodes_per_block=resolved.nodes, launcher=launcher, init_blocks=1, min_blocks=1, max_blocks=1,
         worker_init="\n".join(provider.worker_init),

@@ -10,6 +10,7 @@ from msgspec import field
 
 from psiflow_cli import duration
 from psiflow_cli.errors import BadConfig
+from psiflow_cli.runtime.providers import _srun
 from psiflow_cli.site import schema
 from psiflow_cli.site.detect import megabytes
 from psiflow_cli.site.executor import ResolvedExecutor
@@ -55,8 +56,8 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
         cores_per_node=provider.cores_per_node, mem_per_node=memory // 1024 if memory else None,
         gpus_per_node=provider.gpus_per_node or None,
         scheduler_options="".join(f"#SBATCH {line}\n" for line in provider.sbatch),
-        exclusive=provider.exclusive, launcher=SrunLauncher() if provider.nodes > 1 else SingleNodeLauncher(),
-        **provider.blocks,
+        exclusive=provider.exclusive, **provider.blocks,
+        launcher=SrunLauncher(overrides=_srun.OVERLAP) if provider.nodes > 1 else SingleNodeLauncher(),
     )  # fmt: skip
 
 
