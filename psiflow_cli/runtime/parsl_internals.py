@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -106,6 +107,12 @@ def has_workers(executor: ParslExecutor) -> bool:
     """Whether a worker pool is connected; True where that cannot be told: Work Queue's give up by themselves."""
     managers = getattr(executor, "connected_managers", None)
     return managers is None or bool(managers())
+
+
+def pools_of_blocks(executor: ParslExecutor) -> dict[str, int]:
+    """How many worker pools are connected from each block, one of each node; Work Queue and threads do not say."""
+    managers = getattr(executor, "connected_managers", list)
+    return Counter(str(manager["block_id"]) for manager in managers())
 
 
 def set_addresses(executor: HighThroughputExecutor, addresses: list[str], listen_on: str | None) -> None:

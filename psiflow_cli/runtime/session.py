@@ -20,6 +20,7 @@ from psiflow_cli.errors import NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.block_record import end_stale
 from psiflow_cli.runtime.blocks import Blocks, no_resources
+from psiflow_cli.runtime.executors._partial_blocks import PartialBlocks
 from psiflow_cli.runtime.signals import StopSignals
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.failures import environment_code
@@ -105,6 +106,7 @@ class Session:
             self._stack.callback(self._kind.tidy, folder)
         end_stale(self._folder)
         self._blocks = Blocks(self._parsl_executor, self.executor, self._folder)
+        self._partial_blocks = PartialBlocks(self._parsl_executor, self.executor, self._folder / "parsl")
         config = parsl.Config(
             executors=[self._parsl_executor], run_dir=str(folder), strategy=self._strategy(),
             strategy_period=_TICK_S, max_idletime=float(duration.parse(self.executor.table.idle_time)),
@@ -177,6 +179,7 @@ class Session:
             self._signals.check()
             self._tick()
             self._blocks.look(self.pending)
+            self._partial_blocks.look()
             try:
                 item = self._done.get(timeout=min(_TICK_S, max(0.01, self.remaining())))
             except queue.Empty:
