@@ -22,6 +22,14 @@ OPERATIONS = ("label", "train", "evaluate")
 """What a reference or a model family is used for: the keys of `[use]` below its name."""
 
 
+def port_range(text: str) -> tuple[int, int]:
+    """The first and the last port of `50000-51000`. Raises ValueError."""
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and 1024 <= int(first) <= int(last) <= 65535):
+        raise ValueError(f"{text!r} is no range of ports from 1024 to 65535")
+    return int(first), int(last)
+
+
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every table: strict about unknown keys."""
 
@@ -134,7 +142,7 @@ class Executor(Table, frozen=True, kw_only=True):
     address: str = ""
     """Of the host that psiflow runs on, as workers reach it, or its network, interface or name, or several with commas;
     empty: all of its addresses are tried."""
-    ports: Annotated[str, Meta(pattern=r"^([0-9]{4,5}-[0-9]{4,5})?$")] = ""
+    ports: str = ""
     """The first and the last port that workers may connect to, as in `50000-51000`; empty: any."""
     stall_patience: str = "10 min"
     """How long workers wait for a command whose host, file system or network hangs, and it for them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -38,6 +39,22 @@ def test_who_is_asked(tmp_path, named):
         holder.stdin.write("\n")
         holder.stdin.flush()
         assert holder.stdout.readline() == f"{int(named)}\n", "once, if at all"
+
+
+def test_who_lost_the_lock_to_another_host_stops_and_leaves_it(tmp_path):
+    """As a command does whose host stood still for more than a minute."""
+    path = tmp_path / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        other = {"host": "elsewhere", "pid": 1, "started": "1"}
+        path.write_text(json.dumps(other))
+        subprocess.run(["sleep", "0.4"], check=True)
+        holder.stdin.write("\n")
+        holder.stdin.flush()
+        assert holder.stdout.readline() == "1\n"
+    assert lock.read(path) == other
 
 
 def test_a_new_holder_is_not_asked_what_an_earlier_one_was(tmp_path):

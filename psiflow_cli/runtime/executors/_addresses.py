@@ -8,6 +8,7 @@ import re
 import socket
 
 from psiflow_cli.errors import BadConfig, NoResources
+from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
 
 LOOPBACK = "127.0.0.1"
@@ -35,24 +36,12 @@ def listen_on(addresses: list[str]) -> str | None:
     return addresses[0] if len(addresses) == 1 and addresses[0] in own else None
 
 
-def ports(resolved: ResolvedExecutor) -> tuple[int, int] | None:
-    """The first and the last port that workers may be told; None if any will do. Raises BadConfig."""
-    text = resolved.table.ports
-    if not text:
-        return None
-    first, last = (int(number) for number in text.split("-"))
-    if not 1024 <= first <= last <= 65535:
-        problem = f"[executors.{resolved.label}] ports: {text!r} is no range of ports from 1024 to 65535"
-        raise BadConfig(problem, 'the first and the last one, as in "50000-51000"')
-    return first, last
-
-
 def free_port(resolved: ResolvedExecutor) -> int:
     """A port of the site's range that nobody listens on; 0, for any, without a range. Raises NoResources."""
-    limits = ports(resolved)
-    if limits is None:
+    if not resolved.table.ports:
         return 0
-    for port in range(limits[0], limits[1] + 1):
+    first, last = schema.port_range(resolved.table.ports)
+    for port in range(first, last + 1):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

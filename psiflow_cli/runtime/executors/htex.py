@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli import duration
 from psiflow_cli.runtime import container, lock, parsl_internals
 from psiflow_cli.runtime.executors import _addresses, _interchange
+from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.pool import light_parsl, process_table, supervisor
 
@@ -46,7 +47,7 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
         available_accelerators=gpus_of_tasks(resolved),
         block_error_handler=False,  # runtime/blocks.py watches
         heartbeat_period=HEARTBEAT_S, heartbeat_threshold=patience, prefetch_capacity=0, encrypted=True,
-        worker_port_range=_port_range(resolved),
+        worker_port_range=_port_range(resolved), address_probe_timeout=patience,
     )  # fmt: skip
     parsl_internals.set_addresses(executor, addresses, _addresses.listen_on(addresses))
     parsl_internals.set_drain_period(executor, _drain_period(resolved))
@@ -98,11 +99,10 @@ def write_supervisor_facts(resolved: ResolvedExecutor, folder: Path) -> Path:
 
 def _port_range(resolved: ResolvedExecutor) -> tuple[int, int]:
     """Where the interchange looks for a free port, without the second number; by default as Parsl does."""
-    limits = _addresses.ports(resolved)
-    if limits is None:
+    if not _addresses.free_port(resolved):  # an interchange that finds none would be waited for
         return 54000, 55000
-    _addresses.free_port(resolved)  # an interchange that finds none would be waited for
-    return limits[0], limits[1] + 1
+    first, last = schema.port_range(resolved.table.ports)
+    return first, last + 1
 
 
 def _drain_period(resolved: ResolvedExecutor) -> str | None:

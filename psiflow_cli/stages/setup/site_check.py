@@ -15,6 +15,7 @@ from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError
 from psiflow_cli.protocols import FindsProblems
 from psiflow_cli.runtime import block_record
+from psiflow_cli.runtime.executors import _addresses
 from psiflow_cli.runtime.session import Session, Task
 from psiflow_cli.site import resolve, schema
 from psiflow_cli.site.detect import Machine
@@ -48,7 +49,7 @@ def without_job(site: schema.Site, machine: Machine) -> Iterator[Finding]:
         for number, trial in enumerate(trial for trial in trials if trial.executor.label == label):
             problems += interpreter.problems(asked, trial.executor, trial.families)
             if number == 0:
-                problems += [*_programs(trial.executor), *_queue(trial.executor)]
+                problems += [*_programs(trial.executor), *_queue(trial.executor), *_network(trial.executor)]
         yield from (Finding(label, problem) for problem in dict.fromkeys(problems) or [""])
 
 
@@ -145,3 +146,12 @@ def _queue(executor: ResolvedExecutor) -> Iterator[str]:
     module = registry.load("runtime.providers", executor.provider.type)
     if isinstance(module, FindsProblems):
         yield from module.problems(executor.provider)
+
+
+def _network(executor: ResolvedExecutor) -> Iterator[str]:
+    """What is wrong with the address and the ports that workers are to be told."""
+    for ask in (_addresses.of_this_host, _addresses.free_port):
+        try:
+            ask(executor)
+        except PsiflowError as error:
+            yield f"{error.message.partition('] ')[2]}; {error.hint}"

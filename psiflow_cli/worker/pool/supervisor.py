@@ -36,6 +36,8 @@ POLL_S = 0.5
 LOG_POLL_S = 5.0
 ORPHAN_S = 15.0
 """A pool whose connection is gone for so long is an orphan: Parsl connects again ten times a second."""
+FIRST_CONNECTION_S = 120.0
+"""Likewise for one that has just been started, whose packages may come from a slow file system."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -127,15 +129,14 @@ class _Pool:
         """The server of its shared dictionaries, the first process that it spawns."""
         self._next_log = 0.0
         self._port = int(options.get("--port", "0"))
-        self._connected = 0.0
-        """When it last had a connection to the interchange; 0: not yet."""
+        self._connected = time.monotonic() + FIRST_CONNECTION_S - ORPHAN_S
+        """When it last had a connection to the interchange, or is to have one."""
 
     def is_orphan(self) -> bool:
         """Whether it lost its connection to the interchange for good."""
-        now = time.monotonic()
         if process_table.has_connection_to(self._port):
-            self._connected = now
-        return bool(self._connected) and now - self._connected > ORPHAN_S
+            self._connected = time.monotonic()
+        return time.monotonic() - self._connected > ORPHAN_S
 
     def is_stuck(self) -> bool:
         """Whether the server is dead, or a worker died while it held the lock of the queue of tasks."""
