@@ -1,8 +1,8 @@
 """All that psiflow uses of Parsl beyond its public interface, so that a new Parsl has one file to be held against.
 
 Seen in Parsl 2026.10.26. `tests/runtime/test_parsl_internals.py` checks each name against the Parsl that is installed;
-providers have `providers/_parsl_internals.py`, the interchange has `executors/_interchange.py`, and the workers' side is in
-`worker/pool/parsl_result_queue.py`.
+providers have `providers/_parsl_internals.py`, the interchange has `executors/_interchange.py`, and the workers'
+side is in `worker/pool/parsl_result_queue.py`.
 """
 
 from __future__ import annotations
