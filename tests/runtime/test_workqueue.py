@@ -138,6 +138,26 @@ def test_a_killed_command_leaves_nothing(psiflow, start, site):
     assert not set(before) & set(units("out.xyz")[len(before) :])
 
 
+@pytest.mark.full
+def test_a_command_that_stands_still_loses_no_task(psiflow, start, site):
+    """With its manager; for longer than Work Queue waits for an answer of a worker, 30 s."""
+    Path("in.xyz").write_text(copper(10))
+    process = start("label", "in.xyz", "--reference", SLOW, "--set", "seconds=2", "-o", "out.xyz", *site)
+    wait_for(lambda: units("out.xyz"), 120, "no frame was labelled")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    manager = [int(pid) for pid in children if b"Work Queue" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    stopped = [process.pid, *manager]
+    assert len(stopped) >= 2
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in stopped:
+            os.kill(pid, number)
+        time.sleep(40 if number == signal.SIGSTOP else 0)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "lost" not in Path("out.xyz.run/journal.jsonl").read_text()
+    assert len(units("out.xyz")) == len(set(units("out.xyz"))) == 10
+
+
 @pytest.mark.parametrize("password", [None, pytest.param("guessed", marks=pytest.mark.full)])
 def test_a_stranger_gets_no_task(psiflow, start, site, tmp_path, password):
     """A worker with a wrong password, or none, that knows host and port."""
