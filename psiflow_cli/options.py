@@ -151,7 +151,7 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 def _deadline(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    from psiflow_cli.runtime.signals import slurm_deadline
+    from psiflow_cli.runtime.stop.signals import slurm_deadline
 
     if value is None:
         return slurm_deadline()

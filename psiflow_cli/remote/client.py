@@ -25,8 +25,9 @@ from psiflow_cli.errors import FAILED_FRAMES, PsiflowError, Stopped
 from psiflow_cli.remote import arguments, following, inputs, place, record, rsync
 from psiflow_cli.remote.following import Job, Signals
 from psiflow_cli.remote.ssh import SILENCE_S, Connection, Cut
-from psiflow_cli.runtime import lock, rundir, signals
+from psiflow_cli.runtime import lock, rundir
 from psiflow_cli.runtime.request import fingerprint, sha256
+from psiflow_cli.runtime.stop import signals
 from psiflow_cli.site import load
 
 if TYPE_CHECKING:

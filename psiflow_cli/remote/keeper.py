@@ -17,7 +17,8 @@ from typing import NoReturn, TypedDict
 
 from psiflow_cli import atomic_file
 from psiflow_cli.errors import IO_ERROR, PsiflowError
-from psiflow_cli.runtime import lock, stoprequest
+from psiflow_cli.runtime import lock
+from psiflow_cli.runtime.stop import request as stop_request
 
 _LOOK_S = 0.2
 
@@ -80,7 +81,7 @@ def _keep(job: Path, call: Call, sender: int) -> NoReturn:
             os.dup2(nothing, number)
         held = lock.Lock(job / "lock")
         with contextlib.suppress(FileNotFoundError):
-            (job / stoprequest.FILE).unlink()  # it is no run directory
+            (job / stop_request.FILE).unlink()  # it is no run directory
         process = _started(job, call)
     except PsiflowError:
         os._exit(0)  # another one keeps it

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.errors import Stopped
-from psiflow_cli.runtime import stoprequest
 from psiflow_cli.runtime.jsonfile import read_json
+from psiflow_cli.runtime.stop import request as stop_request
 from psiflow_cli.worker.pool import process_table
 
 if TYPE_CHECKING:
@@ -41,9 +41,10 @@ class Lock:
         except BaseException:
             os.close(self._fd)
             raise
-        stoprequest.prepare(path.parent)
+        stop_request.prepare(path.parent)
+        self._path = path
         self._stop = threading.Event()
-        threading.Thread(target=self._beat, args=(path.parent,), name="lock-heartbeat", daemon=True).start()
+        threading.Thread(target=self._beat, name="lock-heartbeat", daemon=True).start()
 
     def _take(self, path: Path) -> None:
         try:
@@ -60,19 +61,26 @@ class Lock:
         os.pwrite(self._fd, json.dumps(_me()).encode(), 0)
         os.fsync(self._fd)
 
-    def _beat(self, folder: Path) -> None:
+    def _beat(self) -> None:
         me, asked = _me(), False
         while not self._stop.wait(BEAT_S):
+            lost = self._is_lost()
             with contextlib.suppress(OSError):
-                os.utime(self._fd)
-            if not asked and stoprequest.is_for(folder, me):
+                if not lost:
+                    os.utime(self._fd)
+            if not asked and (lost or stop_request.is_for(self._path.parent, me)):
                 asked = True
                 os.kill(os.getpid(), signal.SIGTERM)
+
+    def _is_lost(self) -> bool:
+        """Whether another host has taken the lock over: one that stands still for a minute counts as dead there."""
+        return read(self._path) not in ({}, _me())
 
     def release(self) -> None:
         self._stop.set()
         with contextlib.suppress(OSError):
-            os.ftruncate(self._fd, 0)
+            if not self._is_lost():
+                os.ftruncate(self._fd, 0)
             os.close(self._fd)
 
 

@@ -1,17 +1,17 @@
 """All that psiflow uses of Parsl beyond its public interface, so that a new Parsl has one file to be held against.
 
 Seen in Parsl 2026.10.26. `tests/runtime/test_parsl_internals.py` checks each name against the Parsl that is installed;
-providers have `providers/_parsl_internals.py`, and the workers' side is in `worker/pool/parsl_result_queue.py`.
+providers have `providers/_parsl_internals.py`, the interchange has `executors/_interchange.py`, and the workers'
+side is in `worker/pool/parsl_result_queue.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import glob
-import importlib
 import os
 import re
-import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +22,7 @@ from psiflow_cli.errors import BadConfig
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from parsl.executors import HighThroughputExecutor, ThreadPoolExecutor, WorkQueueExecutor
+    from parsl.executors import HighThroughputExecutor, ThreadPoolExecutor
     from parsl.executors.base import ParslExecutor
     from parsl.executors.status_handling import BlockProviderExecutor
     from parsl.jobs.states import JobStatus
@@ -31,13 +31,10 @@ if TYPE_CHECKING:
     from psiflow_cli.runtime.batch_queue.cost import Usage
 
 SEEN_IN = "2026.10.26"
-DEBIAN = str(Path(__file__).with_name("debian"))
-"""Has a stand-in for the package `ndcctools`, for Debian's Work Queue; last on `sys.path`."""
 POOL_MODULE = "parsl.executors.high_throughput.process_worker_pool"
-POOL_SCRIPT, INTERCHANGE_SCRIPT = "process_worker_pool.py", "interchange.py"
-"""Programs that Parsl installs beside its Python; by absolute path, since PATH may lack them."""
+POOL_SCRIPT = "process_worker_pool.py"
+"""A program that Parsl installs beside its Python; by absolute path, since PATH may lack it."""
 BLOCK_STDERR = "**/*.sh.err"  # what the blocks' scripts said, below Parsl's folder
-_TASK_FILES = "*/*/function_data"  # what Work Queue sends and gets back, below Parsl's folder
 _ANSWER_POLL_MS = 200
 
 
@@ -81,18 +78,20 @@ def _is_about_parsl(error: ImportError | AttributeError | TypeError) -> bool:
 # HTEX: launch commands and the interchange
 
 
-def pool_launch_command(start: str) -> str:
+def pool_launch_command(start: str, patience: int) -> str:
     """The template of a block's command, with the words of a shell that start its pool in place of Parsl's own.
 
-    Parsl would look for its script on PATH, with the environment and the Python of the block's shell.
+    Parsl would look for its script on PATH, with the environment and the Python of the block's shell, and have the pool
+    wait for the interchange as many seconds as that waits for it.
     """
     from parsl.executors.high_throughput import executor
 
     require(executor, "DEFAULT_LAUNCH_CMD")
-    return f"{_in_template(start)} {executor.DEFAULT_LAUNCH_CMD.split(' ', 1)[1]}"
+    options = executor.DEFAULT_LAUNCH_CMD.split(" ", 1)[1].replace("{heartbeat_threshold}", str(patience))
+    return f"{in_template(start)} {options}"
 
 
-def _in_template(text: str) -> str:
+def in_template(text: str) -> str:
     """As it must stand in a template for `str.format`."""
     return text.replace("{", "{{").replace("}", "}}")
 
@@ -144,6 +143,19 @@ def connected_blocks(executor: ParslExecutor) -> set[str] | None:
 def never_connected(executor: ParslExecutor, status: JobStatus) -> bool:
     """Whether no worker of a block that has ended ever connected; True where that cannot be told."""
     return status.state.name == "MISSING" or not hasattr(executor, "connected_managers")
+
+
+def pools_of_blocks(executor: ParslExecutor) -> dict[str, int]:
+    """How many worker pools are connected from each block, one of each node; Work Queue and threads do not say."""
+    managers = getattr(executor, "connected_managers", list)
+    return Counter(str(manager["block_id"]) for manager in managers())
+
+
+def set_addresses(executor: HighThroughputExecutor, addresses: list[str], listen_on: str | None) -> None:
+    """Let workers try these addresses of this host, and listen on one of its interfaces, or on all of them."""
+    require(executor, "address", "all_addresses")
+    executor.address = listen_on
+    executor.all_addresses = set(addresses)
 
 
 def addresses(executor: ParslExecutor) -> list[str]:
@@ -256,62 +268,6 @@ def could_not_start(error: BaseException) -> bool:
     from parsl.executors.errors import BadStateException
 
     return isinstance(error, BadStateException)
-
-
-def work_queue_reason(error: BaseException) -> str | None:
-    """Why Work Queue has no result of a task; None for another error."""
-    from parsl.executors.workqueue.errors import WorkQueueTaskFailure
-
-    if not isinstance(error, WorkQueueTaskFailure) or error.status is not None:
-        return None
-    return error.reason.removeprefix("work queue result: ")
-
-
-# Work Queue and threads
-
-
-def why_no_work_queue() -> str:
-    """Why Work Queue cannot be used from here, or ""; Debian's has another name than Parsl imports."""
-    if DEBIAN not in sys.path:
-        sys.path.append(DEBIAN)  # passed on to the process that Parsl spawns
-    try:
-        importlib.import_module("ndcctools.work_queue")
-    except ImportError as error:
-        return f"Python cannot import Work Queue: {error}"
-    return ""
-
-
-def work_queue_class() -> type[WorkQueueExecutor]:
-    """Parsl's class; its module is loaded again if it looked for Work Queue before that could be found."""
-    module = importlib.import_module("parsl.executors.workqueue.executor")
-    require(module, "_work_queue_enabled")
-    if not module._work_queue_enabled:
-        module = importlib.reload(module)
-    return cast("type[WorkQueueExecutor]", module.WorkQueueExecutor)
-
-
-def leave_blocks_alone(executor: WorkQueueExecutor) -> None:
-    """Switch off what Parsl does with blocks by itself.
-
-    That is its watch over them, which HTEX has a parameter for, since runtime/blocks.py watches; and under HTCondor, to
-    put `./` before the worker's command and to send it along, since it is on a shared file system.
-    """
-    from parsl.jobs.error_handlers import noop_error_handler
-
-    require(executor, "block_error_handler", "_patch_providers")
-    executor.block_error_handler = noop_error_handler
-    cast("Any", executor)._patch_providers = lambda: None
-
-
-def set_task_start(executor: WorkQueueExecutor, start: str) -> None:
-    """Start a task's process by these words of a shell; Parsl would take the first `python3` on the worker's PATH."""
-    require(executor, "launch_cmd")
-    executor.launch_cmd = f"{_in_template(start)} {executor.launch_cmd.removeprefix('{package_prefix}python3 ')}"
-
-
-def task_files(folder: Path) -> Iterator[Path]:
-    """Folders below Parsl's own that hold what Work Queue sent and got back."""
-    return folder.glob(_TASK_FILES)
 
 
 def stop_threads(executor: ThreadPoolExecutor) -> None:

@@ -8,20 +8,21 @@ import os
 import queue
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psiflow_cli import duration, protocols, registry
 from psiflow_cli.console import detail, note
 from psiflow_cli.errors import NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.blocks import Blocks, no_resources
+from psiflow_cli.runtime.executors._partial_blocks import PartialBlocks
 from psiflow_cli.runtime.logs import archive, parsl_folder
-from psiflow_cli.runtime.signals import StopSignals
+from psiflow_cli.runtime.stop.signals import StopSignals
+from psiflow_cli.runtime.task import Outcome, Task
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.failures import environment_code
 from psiflow_cli.worker.pool import call, watchdog
@@ -35,33 +36,6 @@ if TYPE_CHECKING:
 _TICK_S = 0.5
 _TELL_EVERY_S = 30.0
 _UNLUCKY = 10  # a task that was lost so often with its node is to blame for it
-
-
-@dataclass
-class Task:
-    """One call on a worker: `target` is `module:function`, `payload` its keyword arguments, `note` the caller's own."""
-
-    function: str
-    payload: Mapping[str, Any]
-    note: Any = None
-    tries: int = 1
-    losses: int = 0  # how often it was lost before, with its worker alone or with a whole node
-    hang_log: str = ""
-    """Where its worker says where it stood when the walltime was up; empty: nothing ends a task that hangs."""
-
-
-@dataclass
-class Outcome:
-    """What became of a task: a value, an error's text, or lost with its worker."""
-
-    value: Any = None
-    error: str = ""
-    log: str = ""  # the file that has the error's traceback
-    lost: str = ""
-    hung: bool = False  # lost because it took longer than its walltime
-    blame: bool = False
-    """Lost alone, and not with its whole node, or with too many nodes: the task itself may be why."""
-    seconds: float = 0.0
 
 
 class Session:
@@ -115,6 +89,7 @@ class Session:
         if isinstance(self._kind, protocols.Tidies):
             self._stack.callback(self._kind.tidy, folder)
         self._blocks = Blocks(self._parsl_executor, self.executor, self._folder)
+        self._partial_blocks = PartialBlocks(self._parsl_executor, self.executor, self._folder / "parsl")
         config = parsl.Config(
             executors=[self._parsl_executor], run_dir=str(folder), strategy=self._strategy(),
             strategy_period=_TICK_S, max_idletime=float(duration.parse(self.executor.table.idle_time)),
@@ -212,6 +187,7 @@ class Session:
                 self._next_look = now + _TICK_S
                 self._tick()
                 self._blocks.look(self.pending)
+                self._partial_blocks.look()
             try:
                 item = self._done.get(timeout=min(_TICK_S, max(0.01, self.remaining())))
             except queue.Empty:

@@ -156,7 +156,12 @@ def _check_amounts(path: Path, site: schema.Site) -> None:
         except ValueError as error:
             raise BadConfig(f"{path}: {place}: {error}", 'as in "2 min"') from None
     clock, size = (duration.parse, 'as in "12:00:00" or "90 min"'), (megabytes, 'as in "4 GB" or "500 MB"')
-    readers = {"walltime": clock, "idle_time": clock, "min_runtime": clock, "memory": size, "memory_per_node": size}
+    ports = (schema.port_range, 'the first and the last one, as in "50000-51000"')
+    readers = {
+        "walltime": clock, "idle_time": clock, "min_runtime": clock, "stall_patience": clock,
+        "memory": size, "memory_per_node": size,
+        "ports": ports,
+    }  # fmt: skip
     for kind in ("providers", "resources", "executors"):
         for name, table in getattr(site, kind).items():
             for key, (read, example) in readers.items():

@@ -26,6 +26,14 @@ OPERATIONS = ("label", "train", "evaluate")
 """What a reference or a model family is used for: the keys of `[use]` below its name."""
 
 
+def port_range(text: str) -> tuple[int, int]:
+    """The first and the last port of `50000-51000`. Raises ValueError."""
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and 1024 <= int(first) <= int(last) <= 65535):
+        raise ValueError(f"{text!r} is no range of ports from 1024 to 65535")
+    return int(first), int(last)
+
+
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every table: strict about unknown keys."""
 
@@ -157,7 +165,12 @@ class Executor(Table, frozen=True, kw_only=True):
     tasks_per_node: Count | None = None  # None: as many as the node's cores, memory and GPUs allow
     tasks_per_gpu: Count = 1  # tasks that share a GPU, or the GPUs of a task
     address: str = ""
-    """Of the host that psiflow runs on, as workers reach it; empty: all of its addresses are tried."""
+    """Of the host that psiflow runs on, as workers reach it, or its network, interface or name, or several with commas;
+    empty: all of its addresses are tried."""
+    ports: str = ""
+    """The first and the last port that workers may connect to, as in `50000-51000`; empty: any."""
+    stall_patience: str = "10 min"
+    """How long workers wait for a command whose host, file system or network hangs, and it for them."""
     idle_time: str = "2 min"  # a block without tasks is given back after this time
     on_oom: str = ""
     """Another executor, with more memory: a task that was out of memory here is tried there once."""

@@ -18,7 +18,7 @@ import parsl
 import pytest
 from click.testing import CliRunner
 from packaging.specifiers import SpecifierSet
-from parsl.executors.high_throughput import process_worker_pool, zmq_pipes
+from parsl.executors.high_throughput import interchange, process_worker_pool, zmq_pipes
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.jobs.states import JobState, JobStatus
 from parsl.providers import LocalProvider
@@ -27,7 +27,7 @@ from psiflow_cli.errors import BadConfig
 from psiflow_cli.main import main
 from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.block_record import LIVE, BlockState
-from psiflow_cli.runtime.executors import htex
+from psiflow_cli.runtime.executors import _work_queue, htex
 from psiflow_cli.runtime.parsl_internals import known_parsl, require
 from psiflow_cli.site import detect, load, resolve
 from psiflow_cli.worker.pool import gpu_slots
@@ -72,6 +72,7 @@ Everything else is reached into by the guarded files.
 """
 GUARDED = {
     "runtime/parsl_internals.py", "runtime/providers/_parsl_internals.py", "runtime/providers/_patient.py",
+    "runtime/executors/_interchange.py", "runtime/executors/_work_queue.py",
 }  # fmt: skip
 
 
@@ -150,7 +151,7 @@ def test_questions_to_the_interchange_are_bound_and_answered(started):
 
 
 def test_the_pool_is_started_by_our_words_with_parsls_arguments(started):
-    command = parsl_internals.pool_launch_command("/py 'a {b}' pool.py")
+    command = parsl_internals.pool_launch_command("/py 'a {b}' pool.py", 600)
     assert command.startswith("/py 'a {{b}}' pool.py {debug} {max_workers_per_node} ")
     filled = shlex.split(started.launch_cmd)
     assert filled[0] == "/usr/bin/env", WHERE.format("launch_cmd is not what is started")
@@ -158,9 +159,18 @@ def test_the_pool_is_started_by_our_words_with_parsls_arguments(started):
     assert [word for word in filled if re.match(r"--(port|cert_dir|drain_period|hb_period)=", word)]
 
 
-@pytest.mark.parametrize("script", [parsl_internals.POOL_SCRIPT, parsl_internals.INTERCHANGE_SCRIPT])
-def test_parsls_programs_are_beside_python(script):
+def test_parsls_pool_is_beside_python():
+    script = parsl_internals.POOL_SCRIPT
     assert Path(sys.executable).with_name(script).is_file(), WHERE.format(f"installs no {script}")
+
+
+def test_the_interchange_has_what_a_patient_one_reaches_into():
+    source = inspect.getsource(interchange)
+    for name in ("_ready_managers", "manager_sock", '["last_heartbeat"]', "heartbeat_threshold", "zmq.ROUTER"):
+        assert name.replace('"', "'") in source.replace('"', "'"), WHERE.format(f"the interchange has no {name}")
+    require(interchange, "PKL_HEARTBEAT_CODE", "PKL_SHUTDOWN_CODE")
+    main = source.partition('if __name__ == "__main__":')[2]
+    assert "Interchange(**config)" in main, WHERE.format("the interchange is started in another way")
 
 
 def test_the_pool_is_a_module_that_runs():
@@ -186,9 +196,13 @@ def test_errors_of_lost_tasks_are_told_apart():
     assert parsl_internals.host_of_lost_worker(WorkerLost(3, "node7")) == "node7"
     assert parsl_internals.lost_pool(ManagerLost(b"abc", "node7")) == ("abc", "node7")
     assert parsl_internals.could_not_start(BadStateException(SimpleNamespace(label="x"), ValueError("no")))
-    assert parsl_internals.work_queue_reason(WorkQueueTaskFailure("work queue result: gone", None)) == "gone"
-    assert parsl_internals.work_queue_reason(WorkQueueTaskFailure("its own", ValueError())) is None
-    for ask in (parsl_internals.host_of_lost_worker, parsl_internals.lost_pool, parsl_internals.work_queue_reason):
+    assert _work_queue.work_queue_reason(WorkQueueTaskFailure("work queue result: gone", None)) == "gone"
+    assert _work_queue.work_queue_reason(WorkQueueTaskFailure("its own", ValueError())) is None
+    for ask in (
+        parsl_internals.host_of_lost_worker,
+        parsl_internals.lost_pool,
+        _work_queue.work_queue_reason,
+    ):
         assert ask(ValueError()) is None
 
 
@@ -202,12 +216,12 @@ def test_threads_can_be_told_to_begin_no_more(tmp_path):
 
 
 def test_work_queue_has_what_a_run_uses():
-    if reason := parsl_internals.why_no_work_queue():
+    if reason := _work_queue.why_no_work_queue():
         pytest.skip(reason)
-    executor = parsl_internals.work_queue_class()(label="wq", provider=LocalProvider(init_blocks=0))
-    parsl_internals.leave_blocks_alone(executor)
+    executor = _work_queue.work_queue_class()(label="wq", provider=LocalProvider(init_blocks=0))
+    _work_queue.leave_blocks_alone(executor)
     before = executor.launch_cmd
-    parsl_internals.set_task_start(executor, "/py 'a {b}'")
+    _work_queue.set_task_start(executor, "/py 'a {b}'")
     assert before.startswith("{package_prefix}python3 "), WHERE.format(f"Work Queue's launch_cmd is {before}")
     assert executor.launch_cmd == f"/py 'a {{{{b}}}}' {before.split(' ', 1)[1]}"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from psiflow_cli.runtime import parsl_internals
+from psiflow_cli.runtime.executors import _work_queue
 from tests.commands.conftest import psiflow, start
 from tests.commands.inputs import alive, copper
 
@@ -22,7 +22,7 @@ __all__ = ["psiflow", "start"]  # fixtures
 WORKER = shutil.which("work_queue_worker")
 pytestmark = [
     pytest.mark.skipif(WORKER is None, reason="work_queue_worker is not installed"),
-    pytest.mark.skipif(bool(parsl_internals.why_no_work_queue()), reason=parsl_internals.why_no_work_queue()),
+    pytest.mark.skipif(bool(_work_queue.why_no_work_queue()), reason=_work_queue.why_no_work_queue()),
 ]
 SLOW = str(Path(__file__).parents[1] / "commands" / "slow_reference.py")
 SITE = """
@@ -136,6 +136,26 @@ def test_a_killed_command_leaves_nothing(psiflow, start, site):
     before = units("out.xyz")
     psiflow(*arguments)
     assert not set(before) & set(units("out.xyz")[len(before) :])
+
+
+@pytest.mark.full
+def test_a_command_that_stands_still_loses_no_task(psiflow, start, site):
+    """With its manager; for longer than Work Queue waits for an answer of a worker, 30 s."""
+    Path("in.xyz").write_text(copper(10))
+    process = start("label", "in.xyz", "--reference", SLOW, "--set", "seconds=2", "-o", "out.xyz", *site)
+    wait_for(lambda: units("out.xyz"), 120, "no frame was labelled")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    manager = [int(pid) for pid in children if b"Work Queue" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    stopped = [process.pid, *manager]
+    assert len(stopped) >= 2
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in stopped:
+            os.kill(pid, number)
+        time.sleep(40 if number == signal.SIGSTOP else 0)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "lost" not in Path("out.xyz.run/journal.jsonl").read_text()
+    assert len(units("out.xyz")) == len(set(units("out.xyz"))) == 10
 
 
 @pytest.mark.parametrize("password", [None, pytest.param("guessed", marks=pytest.mark.full)])

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from psiflow_cli import registry
 from psiflow_cli.main import main
-from psiflow_cli.runtime import parsl_internals
+from psiflow_cli.runtime.executors import _work_queue
 from psiflow_cli.runtime.script import PORT
 
 SITE = """
@@ -94,7 +94,7 @@ def test_the_script_says_what_the_site_says(tmp_path, monkeypatch, kind):
 @pytest.mark.parametrize("executor", registry.names("runtime.executors"))
 def test_every_executor_on_every_provider_has_a_script_or_says_why_not(tmp_path, monkeypatch, executor, kind):
     monkeypatch.chdir(tmp_path)
-    if executor == "workqueue" and (reason := parsl_internals.why_no_work_queue()):
+    if executor == "workqueue" and (reason := _work_queue.why_no_work_queue()):
         pytest.skip(reason)
     site = SITE.format(kind=kind, keys=CLOUDS.get(kind, "")).replace(
         'provider = "b', f'type = "{executor}"\nprovider = "b'
@@ -236,7 +236,7 @@ def test_a_task_starts_where_its_least_time_is_left(tmp_path, monkeypatch, task,
 )
 def test_more_parameters_of_parsl_are_checked(tmp_path, monkeypatch, kind, line, what):
     monkeypatch.chdir(tmp_path)
-    if kind == "workqueue" and (reason := parsl_internals.why_no_work_queue()):
+    if kind == "workqueue" and (reason := _work_queue.why_no_work_queue()):
         pytest.skip(reason)
     output = shown(executor=f'type = "{kind}"\nparsl.{line}')
     assert what in output

@@ -104,9 +104,9 @@ def sites(light):
 
 
 def _has_work_queue():
-    from psiflow_cli.runtime import parsl_internals
+    from psiflow_cli.runtime.executors import _work_queue
 
-    return not parsl_internals.why_no_work_queue()
+    return not _work_queue.why_no_work_queue()
 
 
 @pytest.mark.full

@@ -61,14 +61,14 @@ def running(slurm):
 
 def pools(output):
     """The process ids of the worker pools of a run."""
-    return [pid for pid in alive(f"{os.getcwd()}/{output}.run") if b"process_worker_pool.py" in argv(pid)[1]]
+    return [pid for pid in alive(f"{os.getcwd()}/{output}.run") if argv(pid)[2].endswith(b"process_worker_pool.py")]
 
 
 def argv(pid):
     try:
-        return [*Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"), b"", b""]
+        return [*Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"), b"", b"", b""]
     except OSError:
-        return [b"", b""]
+        return [b"", b"", b""]
 
 
 def spawned(pool):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from psiflow_cli.runtime import parsl_internals
+from psiflow_cli.runtime.executors import _work_queue
 from tests.commands.inputs import PSIFLOW
 from tests.slurm.test_provider import folder, run
 from tests.slurm.test_site_check import check
@@ -90,7 +90,7 @@ def test_a_task_sees_both_its_gpus(folder):
 
 
 @pytest.mark.full
-@pytest.mark.skipif(bool(parsl_internals.why_no_work_queue()), reason="Work Queue is not installed")
+@pytest.mark.skipif(bool(_work_queue.why_no_work_queue()), reason="Work Queue is not installed")
 def test_tasks_of_work_queue_see_what_the_block_has_got(folder):
     lines = 'worker_init = ["export CUDA_VISIBLE_DEVICES=6,7"]'
     assert set(seen(folder, 2, per_node=2, provider=lines, executor='type = "workqueue"')) == {"6", "7"}

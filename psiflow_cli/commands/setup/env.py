@@ -54,7 +54,7 @@ def create(
     """
     from pathlib import Path
 
-    from psiflow_cli.runtime.signals import stoppable
+    from psiflow_cli.runtime.stop.signals import stoppable
     from psiflow_cli.stages.setup import env, install
 
     recipe = install.Recipe(**({"python": python} if python else {}), more=more)

@@ -102,7 +102,7 @@ def perform(
     run is up to date, or to stderr where frames have stdout. `workspace` is the class of what `run` and `plan` get.
     """
     from psiflow_cli.remote import plan as planned
-    from psiflow_cli.runtime.signals import stoppable
+    from psiflow_cli.runtime.stop.signals import stoppable
     from psiflow_cli.stages.core.workspace import Workspace
 
     outputs = [output for output in (job.output, *job.other_outputs) if output != "-"]

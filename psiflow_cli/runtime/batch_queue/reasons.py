@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from psiflow_cli.worker.process import inherited_variables
+
 if TYPE_CHECKING:
     from parsl.jobs.states import JobStatus
     from parsl.providers.base import ExecutionProvider
@@ -22,7 +24,7 @@ def lasting(reason: str) -> str:
     return "have the job released while it waits, or ask for what the queue can give" if _LASTING.search(reason) else ""
 
 
-def attach(provider: ExecutionProvider, command: list[str], parse: Callable[[str], dict[str, str]]) -> None:
+def attach(provider: ExecutionProvider, kind: str, command: list[str], parse: Callable[[str], dict[str, str]]) -> None:
     """Let the statuses of a provider say why jobs wait, asked at most once a minute, and once why one has failed.
 
     Parsl would submit jobs without end in the place of one that is held, so that counts as one that waits.
@@ -43,7 +45,7 @@ def attach(provider: ExecutionProvider, command: list[str], parse: Callable[[str
         waiting = {str(job): each for job, each in zip(jobs, statuses, strict=True) if each.state == JobState.PENDING}
         died = {str(job): each for job, each in zip(jobs, statuses, strict=True) if each.state == JobState.FAILED}
         if not failed.issuperset(died) or (waiting and time.monotonic() - asked > _EVERY_S):
-            known.update(parse(_output([*command, *waiting, *(job for job in died if job not in failed)])))
+            known.update(parse(_output(kind, [*command, *waiting, *(job for job in died if job not in failed)])))
             failed.update(died)
             asked = time.monotonic()
         for job, each in (waiting | died).items():
@@ -53,11 +55,12 @@ def attach(provider: ExecutionProvider, command: list[str], parse: Callable[[str
     provider.status = status  # type: ignore[assignment, method-assign]
 
 
-def _output(argv: list[str]) -> str:
+def _output(kind: str, argv: list[str]) -> str:
     """What a command prints; "" where it cannot be asked: reasons are good to have, and no more."""
     try:
         return subprocess.run(
-            argv, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
+            argv, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False,
+            env=inherited_variables.for_queue(kind),
         ).stdout  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return ""

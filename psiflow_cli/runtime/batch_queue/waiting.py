@@ -32,7 +32,7 @@ class Waiting:
         self._limits = module if isinstance(module, protocols.FindsProblems) else None
         self._hopeless_since: float | None = None
         if parsls_provider and isinstance(module, protocols.TellsWhy):
-            reasons.attach(parsls_provider, module.WHY, module.why)
+            reasons.attach(parsls_provider, resolved.provider.type, module.WHY, module.why)
 
     def check(self, jobs: Mapping[str, BlockRecord]) -> None:
         """Raise NoResources when all live jobs have waited for too long for what never comes by itself."""

@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from psiflow_cli import duration
 from psiflow_cli.runtime import container, lock, parsl_internals
+from psiflow_cli.runtime.executors import _addresses, _interchange
 from psiflow_cli.runtime.executors._parameters import parameters
-from psiflow_cli.site.detect import beside_its_job
+from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.worker.pool import gpu_slots, light_parsl, supervisor
+from psiflow_cli.worker.pool import gpu_slots, light_parsl, process_table, supervisor
 
 if TYPE_CHECKING:
     from parsl.executors import HighThroughputExecutor
@@ -25,12 +27,13 @@ _INSTEAD = {
     "cores_per_worker": "[resources] cores, or tasks_per_node", "mem_per_worker": "[resources] memory",
     "cpu_affinity": "tasks have CPUs of their own: {cpus} in launch", "working_dir": "",
     "available_accelerators": "[resources] gpus and gpus_per_node of the provider, or tasks_per_gpu",
+    "worker_port_range": "ports", "heartbeat_threshold": "stall_patience", "address_probe_timeout": "stall_patience",
     "block_error_handler": "[run] max_block_failures", "drain_period": "[resources] min_runtime, or walltime",
 }  # fmt: skip
 """What a site sets in place of Parsl's parameters."""
-# One missed heartbeat period of a dead interchange must not outlive a killed command by more than 10 s.
-HEARTBEAT_S = 3
-DEAD_AFTER_S = 9
+HEARTBEAT_S = 3  # also how soon a pool notices that a worker has died
+SUSPENDED_S = 7 * 24 * 3600
+"""How long a pool on this host waits for its interchange: its supervisor sees the command's end, and laptops sleep."""
 POLL_MS = 250  # how often the thread for results wakes up without one; by default, a hundred times a second
 DRAIN_MARGIN_S = 5  # what a task may take besides its walltime: to reach its worker, and to be ended
 
@@ -42,20 +45,24 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
     facts_file = write_supervisor_facts(resolved, folder)
     start = shlex.join([*supervised_by(resolved, facts_file), *_pool(resolved, folder)])
     supervised = (sys.executable, supervisor.__file__, str(facts_file))
-    interchange = str(Path(sys.executable).with_name(parsl_internals.INTERCHANGE_SCRIPT))
+    addresses = _addresses.of_this_host(resolved)
+    patience = int(duration.parse(resolved.table.stall_patience))
+    launch = parsl_internals.pool_launch_command(start, SUSPENDED_S if _addresses.is_here(resolved) else patience)
     ours: dict[str, Any] = {
         "label": resolved.label, "provider": provider,
-        "address": resolved.table.address or local_address(resolved), "loopback_address": "127.0.0.1",
-        "interchange_launch_cmd": [*supervised, sys.executable, light_parsl.__file__, interchange],
-        "launch_cmd": parsl_internals.pool_launch_command(start), "worker_logdir_root": str(folder),
+        "address": _addresses.LOOPBACK, "loopback_address": _addresses.LOOPBACK,
+        "interchange_launch_cmd": [*supervised, sys.executable, light_parsl.__file__, _interchange.__file__],
+        "launch_cmd": launch, "worker_logdir_root": str(folder),
         "max_workers_per_node": resolved.workers_per_node,
         "cores_per_worker": 1e-6,  # the number of workers is ours; Parsl only caps it by cores
         "cpu_affinity": "block" if hasattr(os, "sched_setaffinity") else "none",
         "block_error_handler": False,  # runtime/blocks.py watches
-        "heartbeat_period": HEARTBEAT_S, "heartbeat_threshold": DEAD_AFTER_S,
+        "heartbeat_period": HEARTBEAT_S, "heartbeat_threshold": patience,
         "prefetch_capacity": 0, "encrypted": True,
+        "worker_port_range": _port_range(resolved), "address_probe_timeout": patience,
     }  # fmt: skip
     executor = HighThroughputExecutor(**ours, **parameters(resolved, HighThroughputExecutor, ours, _INSTEAD))
+    parsl_internals.set_addresses(executor, addresses, _addresses.listen_on(addresses))
     parsl_internals.set_drain_period(executor, _drain_period(resolved))
     return executor
 
@@ -93,7 +100,7 @@ def write_supervisor_facts(resolved: ResolvedExecutor, folder: Path) -> Path:
     env.update(PYTHONUNBUFFERED="1", **resolved.context["env"])
     pid = os.getpid()
     facts: supervisor.Supervision = {
-        "host": os.uname().nodename, "pid": pid, "started": lock.started(pid), "cwd": str(folder), "env": env,
+        "host": process_table.host(), "pid": pid, "started": lock.started(pid), "cwd": str(folder), "env": env,
         "gpus": _gpus(resolved),
     }  # fmt: skip
     path = folder / f"{resolved.label}.supervisor.json"
@@ -111,16 +118,12 @@ def _gpus(resolved: ResolvedExecutor) -> gpu_slots.Plan | None:
     }  # fmt: skip
 
 
-def local_address(resolved: ResolvedExecutor) -> str | None:
-    """Where workers find this host: loopback if they run on it, its own name's address inside a SLURM job.
-
-    None, for a batch system, lets each worker try every address that this host has.
-    """
-    from parsl.addresses import address_by_hostname
-
-    if resolved.provider.type != "local":
-        return None
-    return "127.0.0.1" if resolved.nodes == 1 and not beside_its_job() else str(address_by_hostname())
+def _port_range(resolved: ResolvedExecutor) -> tuple[int, int]:
+    """Where the interchange looks for a free port, without the second number; by default as Parsl does."""
+    if not _addresses.free_port(resolved):  # an interchange that finds none would be waited for
+        return 54000, 55000
+    first, last = schema.port_range(resolved.table.ports)
+    return first, last + 1
 
 
 def _drain_period(resolved: ResolvedExecutor) -> str | None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psiflow_cli.errors import BadConfig
-from psiflow_cli.runtime import container, parsl_internals
-from psiflow_cli.runtime.executors import htex
+from psiflow_cli.runtime import container
+from psiflow_cli.runtime.executors import _addresses, _work_queue, htex
 from psiflow_cli.runtime.executors._parameters import parameters
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.pool import task_slot
@@ -36,7 +36,7 @@ _CONNECT_S = 60  # how long a worker looks for its manager before it gives its b
 
 def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path) -> WorkQueueExecutor:
     """An executor whose workers end with this process; `folder` has a name that needs no quoting in a shell."""
-    if reason := parsl_internals.why_no_work_queue():
+    if reason := _work_queue.why_no_work_queue():
         raise BadConfig(
             f"[executors.{resolved.label}] type: {reason}",
             "conda install ndcctools, or on Debian apt-get install coop-computing-tools python3-workqueue",
@@ -45,11 +45,12 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
     password = folder / f"{resolved.label}.password"
     with open(os.open(password, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as stream:
         stream.write(secrets.token_hex(32))
-    kind = parsl_internals.work_queue_class()
+    kind = _work_queue.work_queue_class()
     worker = [*htex.supervised_by(resolved, facts_file), _worker(resolved)]
+    addresses = _addresses.of_this_host(resolved)
     ours: dict[str, Any] = {
         "label": resolved.label, "provider": provider,
-        "address": resolved.table.address or htex.local_address(resolved), "port": 0,
+        "address": addresses[0], "port": _addresses.free_port(resolved),
         "project_password_file": str(password), "shared_fs": True, "autocategory": False,
         "worker_executable": shlex.join(worker),
         "scaling_cores_per_worker": resolved.workers_per_node * resolved.cores,
@@ -57,10 +58,11 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
     given = {"full_debug": False, **parameters(resolved, kind, ours, _INSTEAD)}
     given["worker_options"] = f"{shlex.join(_options(resolved))} {given.get('worker_options', '')}".rstrip()
     executor = kind(**ours, **given)
-    parsl_internals.leave_blocks_alone(executor)
+    _work_queue.leave_blocks_alone(executor)
+    _work_queue.try_all_addresses(executor, addresses)
     inside = container.words(resolved, folder, folder.resolve())
     task = [htex.host_python(resolved), task_slot.__file__, str(resolved.cores), *inside, resolved.python]
-    parsl_internals.set_task_start(executor, shlex.join(task))
+    _work_queue.set_task_start(executor, shlex.join(task))
     return executor
 
 
@@ -74,7 +76,7 @@ def resources(resolved: ResolvedExecutor) -> dict[str, int]:
 
 def lost(error: BaseException) -> tuple[str, bool] | None:
     """What became of a task without a result, and whether it is alone to blame; None for another kind of error."""
-    reason = parsl_internals.work_queue_reason(error)
+    reason = _work_queue.work_queue_reason(error)
     if reason is None:
         return None
     if "number of retries" in reason or "not a task error" in reason:
@@ -85,7 +87,7 @@ def lost(error: BaseException) -> tuple[str, bool] | None:
 
 def tidy(folder: Path) -> None:
     """Remove what was sent and what came back; the journal has it."""
-    for files in parsl_internals.task_files(folder):
+    for files in _work_queue.task_files(folder):
         shutil.rmtree(files, ignore_errors=True)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,18 +44,6 @@ def _replaced(owner: type, name: str, function: Callable[..., object]) -> Iterat
         yield
     finally:
         setattr(owner, name, old)
-
-
-def srun_options(nodes: int) -> str:
-    """Of the srun that starts one worker pool on each node of a job, with all that the job has there.
-
-    Since SLURM 22.05 a step may be bound to one core of each node, whatever `--cpus-per-task` its job has. A worker is
-    no rank of an MPI program, which the programs that it starts would take themselves for; and it needs the
-    environment, also in a job submitted with `--export=NONE`. Where this process is in a step itself, as `srun psiflow`
-    makes it, its resources are shared, or the new step would wait for its end.
-    """
-    overlap = " --overlap" if os.environ.get("SLURM_STEP_ID", "").isdigit() else ""
-    return f"--nodes={nodes} --cpu-bind=none --mpi=none --export=ALL{overlap}"
 
 
 def google_provider(api_version: str) -> Callable[..., ExecutionProvider]:

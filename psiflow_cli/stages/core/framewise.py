@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, cast
 from psiflow_cli import extxyz
 from psiflow_cli.console import Progress, detail, note
 from psiflow_cli.errors import BAD_DATA, NO_RESOURCES, PsiflowError
-from psiflow_cli.runtime.session import Outcome, Session, Task
+from psiflow_cli.runtime.session import Session
+from psiflow_cli.runtime.task import Outcome, Task
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.core import retry
 from psiflow_cli.stages.core.ids import IdSet

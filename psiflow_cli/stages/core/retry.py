@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from psiflow_cli.runtime.session import Outcome, Task
+from psiflow_cli.runtime.task import Outcome, Task
 from psiflow_cli.site.executor import ResolvedExecutor
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Any
 
 from psiflow_cli.errors import NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime import journal as journal_file
-from psiflow_cli.runtime.session import Session, Task
+from psiflow_cli.runtime.session import Session
+from psiflow_cli.runtime.task import Task
 from psiflow_cli.stages.core import retry
 from psiflow_cli.stages.core.workspace import Workspace
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import Stopped
-from psiflow_cli.runtime import block_record, lock, stoprequest
+from psiflow_cli.runtime import block_record, lock
 from psiflow_cli.runtime.jsonfile import read_run
+from psiflow_cli.runtime.stop import request as stop_request
 from psiflow_cli.stages.runs import status
 from psiflow_cli.stages.runs.status import RunState
 
@@ -49,7 +50,7 @@ class Ending:
         if not self.holder:
             return
         if not lock.is_here(self.holder):
-            stoprequest.ask(self.folder, self.holder)
+            stop_request.ask(self.folder, self.holder)
             return
         try:
             os.kill(self.holder["pid"], signal.SIGTERM)

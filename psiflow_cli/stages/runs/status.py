@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BAD_DATA, FAILED_FRAMES, INTERRUPTED, STOPPED
 from psiflow_cli.remote import record
-from psiflow_cli.runtime import block_record, journal, lock, stoprequest
+from psiflow_cli.runtime import block_record, journal, lock
 from psiflow_cli.runtime.batch_queue import cost
 from psiflow_cli.runtime.block_record import BlockState
 from psiflow_cli.runtime.jsonfile import read_run
+from psiflow_cli.runtime.stop import request as stop_request
 from psiflow_cli.stages.core.units import Units
 from psiflow_cli.worker.training import phase
 
@@ -44,7 +45,7 @@ def find(places: list[Path]) -> Iterator[Path]:
     for place in places:
         for folder, below, files in os.walk(place):
             # a first command that has not begun yet reads its inputs, and holds the lock
-            prepares = "lock" in files and stoprequest.FILE in files
+            prepares = "lock" in files and stop_request.FILE in files
             if (
                 {"run.json", "journal.jsonl"} <= {*files}
                 or record.FILE in files

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, cast
 from psiflow_cli import registry
 from psiflow_cli.errors import UsageError
 from psiflow_cli.runtime.journal import records
-from psiflow_cli.runtime.session import Session, Task
+from psiflow_cli.runtime.session import Session
+from psiflow_cli.runtime.task import Task
 from psiflow_cli.stages.core import retry
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from psiflow_cli.console import Progress, detail
 from psiflow_cli.runtime import journal
 from psiflow_cli.runtime.request import fingerprint as fingerprint_of
-from psiflow_cli.runtime.session import Outcome, Session, Task
+from psiflow_cli.runtime.session import Session
+from psiflow_cli.runtime.task import Outcome, Task
 from psiflow_cli.site import environments
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.core.workspace import Workspace

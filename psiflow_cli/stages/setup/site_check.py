@@ -15,8 +15,10 @@ from psiflow_cli.console import note
 from psiflow_cli.errors import PsiflowError
 from psiflow_cli.protocols import FindsProblems, TriesSubmission
 from psiflow_cli.runtime import block_record, parsl_internals
+from psiflow_cli.runtime.executors import _addresses
 from psiflow_cli.runtime.script import of_block
-from psiflow_cli.runtime.session import Session, Task
+from psiflow_cli.runtime.session import Session
+from psiflow_cli.runtime.task import Task
 from psiflow_cli.site import resolve, schema, unused
 from psiflow_cli.site.detect import Machine
 from psiflow_cli.site.environments import NotInstalled
@@ -51,7 +53,8 @@ def without_job(site: schema.Site, machine: Machine) -> Iterator[Finding]:
         for number, trial in enumerate(trial for trial in trials if trial.executor.label == label):
             problems += interpreter.problems(asked, trial.executor, trial.families)
             if number == 0:
-                problems += [*_parameters(trial.executor), *_programs(trial.executor), *_queue(trial.executor)]
+                for ask in (_parameters, _programs, _network, _queue):
+                    problems += ask(trial.executor)
         yield from _about(label, problems, site, trials, findings)
     yield from (Finding("", note=sentence) for sentence in unused.tables(site))
 
@@ -189,3 +192,12 @@ def _queue(executor: ResolvedExecutor) -> Iterator[str]:
     if not problems and isinstance(module, TriesSubmission):
         problem = module.refusal(executor.provider, of_block(executor, "true"))
         yield from [problem] if problem else []
+
+
+def _network(executor: ResolvedExecutor) -> Iterator[str]:
+    """What is wrong with the address and the ports that workers are to be told."""
+    for ask in (_addresses.of_this_host, _addresses.free_port):
+        try:
+            ask(executor)
+        except PsiflowError as error:
+            yield f"{error.message.partition('] ')[2]}; {error.hint}"

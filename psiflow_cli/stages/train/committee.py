@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from psiflow_cli.console import detail, note
 from psiflow_cli.errors import BUG, NO_RESOURCES, PsiflowError
 from psiflow_cli.protocols import Delivers, Model
-from psiflow_cli.runtime.session import Outcome, Session, Task
+from psiflow_cli.runtime.session import Session
+from psiflow_cli.runtime.task import Outcome, Task
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.training import stop_request
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from psiflow_cli.worker.environment_faults import environment_fault
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.pool import gpu_slots, parsl_result_queue, watchdog
+from psiflow_cli.worker.pool import gpu_slots, parsl_result_queue, short_tmpdir, watchdog
 from psiflow_cli.worker.process import task_logs
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def call(target: str, payload: Mapping[str, object], hang_log: str = "") -> Outc
     """
     parsl_result_queue.settle()
     gpu_slots.take_own()
+    short_tmpdir.give_back()
     start = time.perf_counter()
     context = cast("Context | None", payload.get("context"))
     if context is not None:

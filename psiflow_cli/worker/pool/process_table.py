@@ -10,10 +10,38 @@ from collections.abc import Iterable, Iterator
 _STATE, _PARENT, _SESSION, _START = 0, 1, 3, 19
 """Where these stand behind the command's name in /proc/PID/stat."""
 
+_ESTABLISHED, _CONNECTING = b"01", b"02"
+
 
 def exists() -> bool:
     """Whether this system has a /proc."""
     return os.path.exists("/proc/self/stat")
+
+
+def host() -> str:
+    """What tells this host, with its processes as they are seen from here, from any other: names may be the same."""
+    words = [os.uname().nodename]
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as stream:
+        words.append(stream.read().strip())
+    with contextlib.suppress(OSError):
+        words.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(words)
+
+
+def has_connection_to(port: int) -> bool:
+    """Whether a process of this host is connected to that port of a host, or tries to be and has no answer yet.
+
+    True where that cannot be told.
+    """
+    told = False
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError), open(f"/proc/self/net/{table}", "rb") as stream:
+            for line in stream:
+                told = True
+                words = line.split(maxsplit=4)
+                if words[2].endswith(b":%04X" % port) and words[3] in (_ESTABLISHED, _CONNECTING):
+                    return True
+    return not told
 
 
 def start_time(pid: int) -> str:

@@ -3,8 +3,9 @@
     python supervisor.py SUPERVISION.json COMMAND [ARGUMENT ...]
 
 Parsl's interchange and worker pools outlive a killed parent for minutes. The file says whose life this one hangs on,
-and holds what must not pass through a shell. On another host, where the parent cannot be seen, Parsl's own heartbeats
-end the workers.
+and holds what must not pass through a shell. On another host, where the parent cannot be seen, the pool's connection to
+it tells: the kernel of the parent's host closes it when the process dies, and keeps it while the process is only
+stopped or slow, or its file system hangs.
 
 A worker pool that lost a process it cannot do without would send heartbeats for ever and finish no task: it is ended
 too, so that its tasks run elsewhere.
@@ -29,7 +30,7 @@ from typing import TypedDict
 if __name__ == "__main__":  # run by its path, where psiflow may be found only in the command's own environment
     sys.path.append(os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3)))
 
-from psiflow_cli.worker.pool import gpu_slots, process_table
+from psiflow_cli.worker.pool import gpu_slots, process_table, short_tmpdir
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG = 1
@@ -38,6 +39,10 @@ LOG_POLL_S = 5.0
 _COMPLAINT = re.compile(r" (?:WARNING|ERROR|CRITICAL): (.*)")
 _TOLD = 20
 """So many of a pool's complaints are worth telling, the last ones."""
+ORPHAN_S = 15.0
+"""A pool whose connection is gone for so long is an orphan: Parsl connects again ten times a second."""
+FIRST_CONNECTION_S = 120.0
+"""Likewise for one that has just been started, whose packages may come from a slow file system."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -49,7 +54,7 @@ class Supervision(TypedDict):
     """The file of one supervisor."""
 
     host: str
-    """Of the process whose end is this one's end."""
+    """Of the process whose end is this one's end; see `process_table.host`."""
     pid: int
     started: str
     """See `process_table.start_time`."""
@@ -79,6 +84,7 @@ def main(argv: list[str]) -> int:
             print(f"psiflow: {error}", file=sys.stderr)
             return 1
         command = _with_workers(command, len(gpu_slots.slots(env)))
+    folder = short_tmpdir.make(env) if is_pool else ""
     command, logs = _with_logs_here(command)
     child = subprocess.Popen(
         command,
@@ -97,6 +103,7 @@ def main(argv: list[str]) -> int:
         signal.signal(number, signal.SIG_IGN)
     _end_all()
     _tell(logs, reason is None or reason > 0)
+    short_tmpdir.remove(folder)
     if reason is not None:
         return reason
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
@@ -117,7 +124,7 @@ def _watch(child: subprocess.Popen[bytes], supervision: Supervision, pool: _Pool
     while child.poll() is None:
         if not _parent_lives(supervision):
             return 0
-        if pool and pool.is_stuck():
+        if pool and (pool.is_orphan() or pool.is_stuck()):
             return 1
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(POLL_S)
@@ -158,7 +165,7 @@ def _tell(logs: str, is_failure: bool) -> None:
 
 
 class _Pool:
-    """Parsl's worker pool, as far as it shows that it will finish no task any more."""
+    """Parsl's worker pool, as far as it shows that it will finish no task any more, or nobody waits for it."""
 
     def __init__(self, argv: list[str]) -> None:
         options = dict(word.split("=", 1) for word in argv if word.startswith("--") and "=" in word)
@@ -168,6 +175,15 @@ class _Pool:
         self._server: tuple[int, str] | None = None
         """The server of its shared dictionaries, the first process that it spawns."""
         self._next_log = 0.0
+        self._port = int(options.get("--port", "0"))
+        self._connected = time.monotonic() + FIRST_CONNECTION_S - ORPHAN_S
+        """When it last had a connection to the interchange, or is to have one."""
+
+    def is_orphan(self) -> bool:
+        """Whether it lost its connection to the interchange for good."""
+        if process_table.has_connection_to(self._port):
+            self._connected = time.monotonic()
+        return time.monotonic() - self._connected > ORPHAN_S
 
     def is_stuck(self) -> bool:
         """Whether the server is dead, or a worker died while it held the lock of the queue of tasks."""
@@ -194,7 +210,7 @@ class _Pool:
 
 
 def _parent_lives(supervision: Supervision) -> bool:
-    return supervision["host"] != os.uname().nodename or _lives(int(supervision["pid"]), supervision["started"])
+    return supervision["host"] != process_table.host() or _lives(int(supervision["pid"]), supervision["started"])
 
 
 def _lives(pid: int, started: str) -> bool:

@@ -9,7 +9,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.process import environment_modules, inherited_variables
+from psiflow_cli.worker.process import environment_modules, inherited_variables, job_step
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context
@@ -37,11 +37,12 @@ def prefix(context: Context) -> list[str]:
     launch = context.get("launch") or (MPIRUN if ranks > 1 else "")
     cpus = ",".join(str(cpu) for cpu in context.get("cpus") or [])
     try:
-        return [word.format(ranks=ranks, threads=threads, cpus=cpus) for word in shlex.split(launch)]
+        words = [word.format(ranks=ranks, threads=threads, cpus=cpus) for word in shlex.split(launch)]
     except (ValueError, KeyError, IndexError) as error:
         raise Fatal(
             f"launch = {launch!r} cannot be filled in: {error}", "it may hold {ranks}, {threads}, {cpus}"
         ) from None
+    return [*words[:1], *job_step.options(words, threads), *words[1:]]
 
 
 def command(context: Context, executable: str, *arguments: str) -> list[str]:

@@ -118,7 +118,7 @@ def test_a_held_job_counts_as_one_that_waits(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     states = {"12.head": JobState.PENDING, "13.head": JobState.HELD, "14.head": JobState.RUNNING}
     provider = SimpleNamespace(status=lambda jobs: [JobStatus(states[job]) for job in jobs])
-    reasons.attach(provider, ["qstat", "-f"], reasons.of_pbs)
+    reasons.attach(provider, "pbspro", ["qstat", "-f"], reasons.of_pbs)
     for _ in range(3):
         first, second, third = provider.status(list(states))
     assert (first.message or "").startswith("Can Never Run")

@@ -24,7 +24,7 @@ FAILONANY=0
 PIDS=""
 
 CMD() {
-/usr/bin/env -u PYTHONPATH -u PYTHONHOME PYTHONNOUSERSITE=1 PYTHON PSIFLOW/psiflow_cli/worker/pool/supervisor.py RUN.run/parsl/default.supervisor.json PYTHON PSIFLOW/psiflow_cli/worker/pool/light_parsl.py BIN/process_worker_pool.py  --max_workers_per_node=64 -a ADDRESSES -p 0 -c 1e-06 -m None --poll 10 --port=50000 --cert_dir RUN.run/parsl/certificates --logdir=RUN.run/parsl/default --logconf=None --block_id=0 --hb_period=3  --hb_threshold=9 --drain_period=None --cpu-affinity block  --mpi-launcher=mpiexec --available-accelerators 
+/usr/bin/env -u PYTHONPATH -u PYTHONHOME PYTHONNOUSERSITE=1 PYTHON PSIFLOW/psiflow_cli/worker/pool/supervisor.py RUN.run/parsl/default.supervisor.json PYTHON PSIFLOW/psiflow_cli/worker/pool/light_parsl.py BIN/process_worker_pool.py  --max_workers_per_node=64 -a ADDRESSES -p 0 -c 1e-06 -m None --poll 10 --port=50000 --cert_dir RUN.run/parsl/certificates --logdir=RUN.run/parsl/default --logconf=None --block_id=0 --hb_period=3 --address_probe_timeout=600 --hb_threshold=600 --drain_period=None --cpu-affinity block  --mpi-launcher=mpiexec --available-accelerators 
 }
 for COUNT in $(seq 1 1 $WORKERCOUNT); do
     [[ "1" == "1" ]] && echo "Launching worker: $COUNT"

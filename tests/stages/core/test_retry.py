@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from psiflow_cli.errors import NO_RESOURCES, PsiflowError
-from psiflow_cli.runtime.session import Outcome, Task
+from psiflow_cli.runtime.task import Outcome, Task
 from psiflow_cli.stages.core import retry
 from psiflow_cli.stages.core.single import perform
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from psiflow_cli.errors import UsageError
-from psiflow_cli.runtime.session import Outcome
+from psiflow_cli.runtime.task import Outcome
 from psiflow_cli.stages.sample.engines import Plan, capable_engines, check, fastest, measured_plan
 from psiflow_cli.stages.sample.walkers import Walker
 

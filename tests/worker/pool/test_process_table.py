@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -39,3 +40,32 @@ def test_a_supervisor_that_is_run_by_its_path_finds_psiflow(tmp_path) -> None:
     words = [sys.executable, "-I", "-S", supervisor.__file__, str(facts), "sh", "-c", "echo $A; exit 3"]
     done = subprocess.run(words, capture_output=True, text=True, cwd="/", check=False)
     assert (done.returncode, done.stdout, done.stderr) == (3, "b\n", "")
+
+
+LISTEN = """
+import socket, sys
+with socket.create_server(("127.0.0.1", 0)) as server:
+    print(server.getsockname()[1], flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_connection_outlives_a_stop_of_its_other_end_and_not_its_death():
+    """The other end has not even accepted it: the kernel has."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        port = int(server.stdout.readline())
+        assert not process_table.has_connection_to(port)
+        server.send_signal(signal.SIGSTOP)
+        with socket.create_connection(("127.0.0.1", port)):
+            assert process_table.has_connection_to(port)
+            server.kill()
+            server.wait()
+            assert not process_table.has_connection_to(port)
+
+
+def test_a_host_is_told_from_another_of_the_same_name():
+    name, *rest = process_table.host().split()
+    assert name == os.uname().nodename
+    assert rest, "the name alone is that of every node of some clusters"
