@@ -25,6 +25,8 @@ def test_a_group_alone_shows_its_commands_in_whole_lines(arguments: list[str]) -
     assert isinstance(group, click.Group)
     lines = done.stderr.splitlines()
     for name, command in group.commands.items():
+        if command.hidden:
+            continue
         assert any(line.split()[:1] == [name] and line.endswith(command.short_help or "?") for line in lines), name
     assert "hint:" not in done.stderr
     assert done.stdout == ""

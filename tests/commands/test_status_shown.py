@@ -21,7 +21,7 @@ SLOW = Path(__file__).with_name("slow_reference.py")
 RUN = {
     "run": "out.xyz.run", "command": "label", "state": "running", "total": 2000, "done": 120, "failed": 3, "lost": 0,
     "updated": None, "eta_s": 5400.0, "core_hours": 12.345, "host": "n1", "pid": 7, "slurm_job_id": None, "message": "",
-    "info": {}, "phase": "", "blocks": [], "started": None, "cwd": "/", "argv": [],
+    "info": {}, "phase": "", "blocks": [], "bad_nodes": [], "started": None, "cwd": "/", "argv": [],
 }  # fmt: skip
 LONG = {**RUN, "run": "project/of/the/year/round-07/water.labelled.xyz.run", "command": "atomic-energies"}
 

