@@ -137,8 +137,11 @@ class Blocks:
                 self._admission.refused(_said(status))
         elif pending and block not in self._useful and status.state.name != BlockState.SCALED_IN:
             # whom somebody or a time limit has ended says nothing about its node
-            was_ended = end_of(self._provider, job) in (BlockState.CANCELLED, BlockState.TIMEOUT)
-            is_ill = parsl_internals.never_connected(self._executor, status) and not was_ended
+            end, never_connected = end_of(self._provider, job), parsl_internals.never_connected(self._executor, status)
+            if end == BlockState.CANCELLED and not never_connected:
+                self._nodes.cancelled()
+                return
+            is_ill = never_connected and end not in (BlockState.CANCELLED, BlockState.TIMEOUT)
             self._died(block, output.last_words(self._logs, self._resolved.label, block) or _said(status), blame=is_ill)
 
     def _died(self, block: str, words: str, *, blame: bool) -> None:

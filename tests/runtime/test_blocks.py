@@ -60,6 +60,22 @@ def test_three_cancelled_blocks_in_a_row_are_enough(watched):
         watch.look(pending=1)
 
 
+def test_blocks_at_work_that_are_ended_from_outside_are_replaced_for_longer(watched):
+    """A bad day with scancel and dying nodes, on which no task gets to its end, says little against the site."""
+    executor, watch = watched
+    executor.provider.ends = ends = {}
+    for number in range(11):
+        executor.set(str(number), JobState.RUNNING)
+        watch.look(pending=1)
+        executor.set(str(number), JobState.CANCELLED)
+        ends[f"job-{number}"] = "CANCELLED"
+        watch.look(pending=1)
+    executor.set("11", JobState.CANCELLED)
+    ends["job-11"] = "CANCELLED"
+    with pytest.raises(NoResources, match="12 blocks ended without finishing a task"):
+        watch.look(pending=1)
+
+
 def test_a_finished_task_starts_the_count_again(watched):
     executor, watch = watched
     for number in range(6):

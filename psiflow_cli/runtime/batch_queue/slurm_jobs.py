@@ -25,7 +25,7 @@ _STATES = {
     "RUNNING": "RUNNING", "COMPLETING": "RUNNING", "RESIZING": "RUNNING", "SIGNALING": "RUNNING",
     "STAGE_OUT": "RUNNING", "SUSPENDED": "RUNNING", "STOPPED": "RUNNING",  # they keep their place, and go on
     "COMPLETED": "COMPLETED", "CANCELLED": "CANCELLED", "TIMEOUT": "TIMEOUT", "DEADLINE": "TIMEOUT",
-    "PREEMPTED": "TIMEOUT", "FAILED": "FAILED", "NODE_FAIL": "FAILED", "BOOT_FAIL": "FAILED",
+    "PREEMPTED": "TIMEOUT", "FAILED": "FAILED", "NODE_FAIL": "CANCELLED", "BOOT_FAIL": "FAILED",
     "OUT_OF_MEMORY": "FAILED", "REVOKED": "FAILED", "LAUNCH_FAILED": "FAILED", "RECONFIG_FAIL": "FAILED",
 }  # fmt: skip
 """SLURM's states (squeue(1)) in Parsl's words; a job that only waits must be PENDING, or Parsl submits another."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from psiflow_cli.site.executor import ResolvedExecutor
 
 _NAMED = 4  # nodes that a message names
+_CANCELLED = 4  # so many blocks that were at work when somebody or a dying node ended them count as one that failed
 
 
 class Nodes:
@@ -26,18 +27,19 @@ class Nodes:
         """`add_lines` sets further lines of the scripts of the blocks to come."""
         self._resolved, self._provider, self._logs, self._add_lines = resolved, provider, logs, add_lines
         self._deaths: list[frozenset[str]] = []  # since the last finished task: the nodes of each, as far as known
+        self._cancelled = 0  # since then: blocks that were at work, and were ended from outside
         self.records: dict[str, NodeRecord] = {}
 
     @property
     def deaths(self) -> int:
-        return len(self._deaths)
+        return len(self._deaths) + self._cancelled
 
     @property
     def unexplained(self) -> int:
         """Deaths that speak against the site as a whole: those on a node that is left out by now count once."""
         bad = set(self._excluded())
         explained = [min(nodes & bad) for nodes in self._deaths if nodes & bad]
-        return len(set(explained)) + len(self._deaths) - len(explained)
+        return len(set(explained)) + len(self._deaths) - len(explained) + self._cancelled // _CANCELLED
 
     def __str__(self) -> str:
         """How many blocks failed on which nodes, the worst first; "" where none is known."""
@@ -63,6 +65,10 @@ class Nodes:
         if ill:
             self._leave_out(ill, queued)
 
+    def cancelled(self) -> None:
+        """Count a block that was at work when it was ended from outside, which says little against the site."""
+        self._cancelled += 1
+
     def _leave_out(self, ill: list[str], queued: list[str]) -> None:
         words = self.records[ill[0]]["last_words"]
         said = f"{self._count(ill[0])} on {', '.join(ill)}{': ' if words else ''}{words}"
@@ -81,6 +87,7 @@ class Nodes:
     def worked(self) -> None:
         """A task was finished somewhere."""
         self._deaths.clear()
+        self._cancelled = 0
 
     def cleared(self, block: str, job: str) -> None:
         """A block has finished its first task: whatever its nodes did before, they are not to blame."""
