@@ -83,6 +83,8 @@ class Blocks:
         for block, status in statuses.items():
             job = parsl_internals.job_of(self._executor, block)
             state = BlockState(status.state.name)
+            if state == BlockState.PENDING and block in self._useful:
+                state = BlockState.RUNNING  # the queue was asked before
             if state == BlockState.RUNNING and block not in self._ended:
                 self._running[block] = self._running.get(block, 0.0) + (step if block in self._running else 0.0)
             # a job that has vanished is cancelled at the end nevertheless

@@ -51,7 +51,9 @@ def test_states_reasons_and_costs(queue):
     assert queue.says("7|A_NEW_STATE|32|1:05|None\n", 40).state is JobState.UNKNOWN
     status = queue.says("7|NODE_FAIL|32|1:05|NodeDown\n", 50)
     assert (status.state, status.message) == (JobState.CANCELLED, "NodeDown")
-    assert queue.says("7|RUNNING|32|1:05|None\n", 60).state is JobState.CANCELLED, "what has ended is not asked for again"
+    assert queue.says("7|RUNNING|32|1:05|None\n", 60).state is JobState.CANCELLED, (
+        "what has ended is not asked for again"
+    )
 
 
 def test_a_queue_that_fails_or_forgets_once_has_not_ended_a_job(queue):
