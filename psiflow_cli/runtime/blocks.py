@@ -56,7 +56,9 @@ class Blocks:
         self._nodes = Nodes(resolved, kind, self._logs, lambda lines: add_to_scripts(provider, lines))
         self._record.nodes = self._nodes.records
         self._most_blocks = getattr(provider, "max_blocks", 1)
-        self._is_patient = be_patient(provider, self._admission, self._record.submitted, self._record.may_be)
+        self._is_patient = be_patient(
+            provider, self._admission, self._record.submitted, self._record.may_be, self._at_work
+        )
         if self._is_patient and isinstance(kind, protocols.Retranslates):
             retranslate(provider, kind.STATES)
         self._is_queued = resolved.provider.type != "local"  # whether there is a queue
@@ -141,6 +143,7 @@ class Blocks:
             # whom somebody or a time limit has ended says nothing about its node
             end, never_connected = end_of(self._provider, job), parsl_internals.never_connected(self._executor, status)
             if end == BlockState.CANCELLED and not never_connected:
+                self._admission.after_deaths.begin()
                 self._nodes.cancelled()
                 return
             is_ill = never_connected and end not in (BlockState.CANCELLED, BlockState.TIMEOUT)
@@ -180,6 +183,11 @@ class Blocks:
         if self._nodes.deaths:
             problem = f"{self._failures()}; then {problem}"
         return problem, f"log: {self._logs / LOG}"
+
+    def _at_work(self) -> set[str]:
+        """The jobs whose workers are connected."""
+        connected = parsl_internals.connected_blocks(self._executor) or set()
+        return {parsl_internals.job_of(self._executor, block) for block in connected}
 
     def _is_computing(self, live: list[str]) -> bool:
         """Whether workers are connected; those of Work Queue, which cannot be asked, give up by themselves."""

@@ -58,7 +58,7 @@ def batch(request, tmp_path, monkeypatch):
     kind = registry.load("runtime.providers", request.param)
     provider = kind.build(resolved.provider, resolved)
     provider.script_dir = str(tmp_path)
-    assert _patient.be_patient(provider, Admission(tmp_path, 3, 60), ids.append, ids.append)
+    assert _patient.be_patient(provider, Admission(tmp_path, 3, 60), ids.append, ids.append, set)
     if isinstance(kind, protocols.Retranslates):
         _patient.retranslate(provider, kind.STATES)
     queue.answer = (0, SUBMITTED[request.param], "")
@@ -99,6 +99,18 @@ def test_a_job_has_ended_when_the_queue_says_so_twice(asked):
     assert state(provider) is JobState.RUNNING
     queue.answer = nothing
     assert [state(provider) for _ in range(2)] == [JobState.RUNNING, JobState.COMPLETED]
+
+
+def test_a_job_whose_workers_are_connected_has_not_ended_whatever_the_queue_forgets(asked):
+    provider, queue, kind = asked
+    (job,) = provider.resources
+    queue.answer = (0, LISTED[kind][0], "")
+    assert state(provider) is JobState.RUNNING
+    provider.at_work = lambda: {job}
+    queue.answer = (0, EMPTY.get(kind, ""), "")
+    assert [state(provider) for _ in range(5)] == [JobState.RUNNING] * 5
+    provider.at_work = set
+    assert state(provider) is JobState.COMPLETED
 
 
 def test_an_id_that_the_queue_does_not_know_any_more_is_gone(asked):

@@ -87,6 +87,21 @@ def test_refusals_end_the_run_when_patience_is_over(slurm, folder, monkeypatch):
     assert words in Path(done.stderr.split("hint: log: ")[1].strip()).read_text()
 
 
+def test_a_queue_that_forgets_what_runs_costs_nothing(slurm, folder, monkeypatch):
+    """Seen in the soak: every block was taken for one that had ended, and the run was given up."""
+    stub(monkeypatch, "squeue", 'test -e forgetful && exit 0; exec $real "$@"')
+    site(max_blocks=2, status_every=1)
+    Path("in.xyz").write_text(copper(4))
+    with started(label("-o", "out.xyz", seconds=15)) as command:
+        wait_for(lambda: len(slurm.run("squeue", "-h", "-t", "R").splitlines()) == 2, 60, "no block runs")
+        time.sleep(6)  # workers are connected
+        submitted = slurm.run("squeue", "-h", "-a", "-t", "all", "-o", "%i").split()
+        Path("forgetful").touch()
+        assert command.wait(100) == 0
+    assert slurm.run("squeue", "-h", "-t", "all", "-o", "%i").split() == submitted
+    check_output("out.xyz", 4)
+
+
 def test_a_queue_that_answers_without_rows_ends_no_job(slurm, folder, monkeypatch):
     """squeue fails half of the time: no further job is submitted, and none is left."""
     stub(monkeypatch, "squeue", 'test $(( $(date +%s) / 3 % 2 )) = 0 && exec $real "$@"; echo no answer >&2; exit 1')

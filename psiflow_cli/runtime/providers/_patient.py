@@ -36,11 +36,13 @@ def be_patient(
     admission: Admission,
     submitted: Callable[[str], None],
     doubtful: Callable[[str], None],
+    at_work: Callable[[], set[str]],
 ) -> bool:
     """Let a provider of a batch system take silence for no answer, and refusals for what may pass; False for others.
 
     `submitted` is called with the id of every job, `doubtful` with the name of one that may have been submitted though
-    its batch system did not say so; both in Parsl's own thread.
+    its batch system did not say so; `at_work` tells the jobs whose workers are connected, which have not ended whatever
+    the queue forgets. All are called in Parsl's own thread.
     """
     from parsl.providers.cluster_provider import ClusterProvider
 
@@ -66,7 +68,7 @@ def be_patient(
     provider.__class__ = type(kind.__name__, (_Patient, kind, Heard), {})
     patient = cast("_Patient", provider)
     patient.admission, patient.submitted, patient.absences, patient.ends = admission, submitted, {}, {}
-    patient.doubtful = doubtful
+    patient.doubtful, patient.at_work = doubtful, at_work
     patient.directives, patient.lock = "", threading.RLock()
     patient.worker_init = output.ANNOUNCE + patient.worker_init
     return True
@@ -96,6 +98,7 @@ class _Patient:
     live: dict[str, dict[str, Any]] | None = None
     looking: int = 0  # the thread that looks at the queue
     doubtful: Callable[[str], None]
+    at_work: Callable[[], set[str]]
     scheduler_options: str
     worker_init: str
 
@@ -170,6 +173,8 @@ class _Patient:
             if answers and not self._is_listed(job, answers):
                 live[job]["status"] = self._unlisted(job, status, answers)
             elif live[job]["status"].state.name == "UNKNOWN":
+                live[job]["status"] = status
+            if live[job]["status"].message == SILENCE and job in self.at_work():
                 live[job]["status"] = status
             if live[job]["status"].terminal:
                 is_sure = live[job]["status"].message != SILENCE
