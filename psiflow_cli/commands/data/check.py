@@ -103,7 +103,8 @@ def table(summary: Summary, width: int) -> Iterator[str]:
         if finding["hint"]:
             yield from (paint(line, dim=True) for line in _wrapped(f"hint: {finding['hint']}", width))
     kinds = ", ".join(f"{name or '(none)'} {count}" for name, count in summary["config_types"].items())
-    yield from textwrap.wrap(f"{_frames(summary['total'])} of {', '.join(summary['elements']) or 'nothing'}", width)
+    elements = f" of {', '.join(summary['elements'])}" if summary["elements"] else ""
+    yield from textwrap.wrap(f"{_frames(summary['total'])}{elements}", width)
     if set(summary["config_types"]) - {""}:
         yield from textwrap.wrap(f"config_type: {kinds}", width, subsequent_indent="  ")
 

@@ -12,6 +12,8 @@ _STIFFNESS = {"C": 32.0, "N": 43.0, "O": 42.0}  # eV/Å², where only the hydrog
 _LENGTHS = {"C": (1.00, 1.22), "N": (0.93, 1.13), "O": (0.88, 1.09)}
 """Å; a bond that is stretched or compressed further is no spring."""
 _FEWEST, _MOST = 12, 500  # bonds
+_MOST_DISTANCES = 200_000
+"""So many are looked at, which takes about a second, where H is bound to other elements."""
 _CORRELATION = -0.7
 _SPREAD = 0.004  # Å; bonds that are all relaxed say nothing
 
@@ -21,13 +23,14 @@ class Stretching:
 
     def __init__(self) -> None:
         self._bonds: dict[str, list[tuple[float, float]]] = {element: [] for element in _STIFFNESS}
-        self._count = 0
+        self._count = self._distances = 0
 
     def see(self, sample: Sample) -> None:
         frame = sample.frame
-        if sample.forces is None or self._count >= _MOST:
+        if sample.forces is None or self._count >= _MOST or self._distances >= _MOST_DISTANCES:
             return
         heavy = [place for place, symbol in enumerate(frame.symbols) if symbol != "H"]
+        self._distances += len(heavy) * (frame.natoms - len(heavy))
         for place, symbol in enumerate(frame.symbols):
             if symbol != "H" or not heavy:
                 continue

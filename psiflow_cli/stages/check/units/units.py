@@ -105,9 +105,11 @@ class Units:
         odd = stiff is not None and not _BONDS_OF_HYDROGEN[0] < stiff < _BONDS_OF_HYDROGEN[1]
         impossible = max(self._ratios / max(self._compared, 1), self._lowest_atom)
         if mismatch:
-            wrong = self._wrong(abs(slope / correlation), stiffness, correlation**2)
+            ratio = abs(slope / correlation)
             if stiff is not None and not odd:  # it is not the forces
-                wrong = f"energies look like {_nearest(_ENERGIES, abs(slope / correlation))} beside forces in eV/Å"
+                wrong = f"energies look like {_nearest(_ENERGIES, ratio)} beside forces in eV/Å"
+            else:
+                wrong = self._wrong(ratio, stiffness, correlation**2)
             changes = f"{among} the energy changes by {abs(slope):.2g} times what the forces give"
             self._say(findings, sure, f"the {wrong}: {changes}")
         elif impossible > _IMPOSSIBLE:
