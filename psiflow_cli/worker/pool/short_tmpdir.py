@@ -1,4 +1,4 @@
-"""A short folder for the sockets of a worker pool, whose paths may have 107 bytes only, whatever $TMPDIR is.
+"""A short folder for the sockets of a worker pool, whose paths may have 107 bytes only, and for its logs.
 
 The tasks get the user's own $TMPDIR back.
 """

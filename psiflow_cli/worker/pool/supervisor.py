@@ -19,11 +19,9 @@ import glob
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from typing import TypedDict
 
@@ -85,7 +83,7 @@ def main(argv: list[str]) -> int:
             return 1
         command = _with_workers(command, len(gpu_slots.slots(env)))
     folder = short_tmpdir.make(env) if is_pool else ""
-    command, logs = _with_logs_here(command)
+    command, logs = _with_logs_below(folder, command)
     child = subprocess.Popen(
         command,
         env=env,
@@ -102,7 +100,8 @@ def main(argv: list[str]) -> int:
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     _end_all()
-    _tell(logs, reason is None or reason > 0)
+    if logs and (reason is None or reason > 0):
+        _tell(logs)
     short_tmpdir.remove(folder)
     if reason is not None:
         return reason
@@ -139,29 +138,25 @@ def _complaints(folder: str) -> int:
         return subprocess.DEVNULL
 
 
-def _with_logs_here(command: list[str]) -> tuple[list[str], str]:
-    """The command of a pool with a folder of this host for its logs, and that folder.
+def _with_logs_below(folder: str, command: list[str]) -> tuple[list[str], str]:
+    """The command of a pool that logs below its folder on this host, and where; "" if nothing changes.
 
-    Parsl's own place is the run's folder, where they would be the most of its files. Nothing changes, "", for what is
-    no pool, and for one in a container, which may not see such a folder.
+    Parsl's own place is the run's folder, where they would be the most of its files. A pool in a container may not see
+    another one.
     """
-    if any(word.endswith("process_worker_pool.py") for word in command):
-        with contextlib.suppress(OSError):
-            logs = tempfile.mkdtemp(prefix="psiflow-logs-")
-            return [f"--logdir={logs}" if word.startswith("--logdir=") else word for word in command], logs
-    return command, ""
+    if not folder or not any(word.endswith("process_worker_pool.py") for word in command):
+        return command, ""
+    logs = os.path.join(folder, "logs")
+    return [f"--logdir={logs}" if word.startswith("--logdir=") else word for word in command], logs
 
 
-def _tell(logs: str, is_failure: bool) -> None:
-    """Remove a pool's logs; of one that failed, its complaints go to the block's own log."""
-    if not logs:
-        return
-    for path in glob.glob(os.path.join(glob.escape(logs), "block-*", "*", "manager.log")) if is_failure else ():
+def _tell(logs: str) -> None:
+    """The complaints of a pool that failed go to the block's own log."""
+    for path in glob.glob(os.path.join(glob.escape(logs), "block-*", "*", "manager.log")):
         with contextlib.suppress(OSError), open(path, errors="replace") as stream:
             complaints = [found[1].strip() for line in stream if (found := _COMPLAINT.search(line))]
             for complaint in complaints[-_TOLD:]:
                 print(f"psiflow: the worker pool says: {complaint}", file=sys.stderr)
-    shutil.rmtree(logs, ignore_errors=True)
 
 
 class _Pool:
