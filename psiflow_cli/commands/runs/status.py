@@ -50,7 +50,7 @@ def command(runs: tuple[str, ...], states: frozenset[str], failures: bool, watch
     failed   ended by an error, which is shown
     dead     its command has vanished: run the same command again
 
-    Below a training are what it is at (starting, preparing, training, delivering) and the numbers of its last epoch.
+    A training has a line with its phase (starting, preparing, training, delivering) and the numbers of its last epoch.
 
     CORE-H is what its jobs cost: all of their cores from start to end; on this host, what its finished units took.
     LEFT goes by the pace since the first result, and says so while every job is in the queue, with the queue's own
