@@ -118,6 +118,10 @@ def test_the_reference_cell_belongs_to_the_method(read: Any) -> None:
 BROKEN = {
     "empty": ("", "1: there is no &FORCE_EVAL"),
     "comment only": ("! nothing\n", "1: there is no &FORCE_EVAL"),
+    "a section behind a separator": (
+        TEMPLATE.replace("METHOD QS", "METHOD QS\n= &END DFT", 1),
+        "3: = &END DFT is neither a keyword nor a section",
+    ),
     "not CP2K": ("hello world\n", "1: hello stands outside of any section"),
     "unclosed": ("&FORCE_EVAL\n &DFT\n", "2: the section &DFT is never closed"),
     "wrong end": ("&FORCE_EVAL\n &DFT\n &END SCF\n&END\n", "3: &END SCF closes &DFT, opened on line 2"),

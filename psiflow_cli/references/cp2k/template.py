@@ -166,9 +166,7 @@ def _parted(text: str) -> tuple[str, str]:
 
 def _keyword(line: Line, stack: list[Section]) -> Keyword:
     name, value = _parted(line.text)
-    if (
-        not name or name[0] in "&@"
-    ):  # after a separator: CP2K takes neither for a section or directive, nor for a keyword
+    if not name or name[0] in "&@":  # CP2K takes neither a section nor a directive behind a separator
         raise line.error(f"{line.text} is neither a keyword nor a section")
     if len(stack) == 1:
         raise line.error(f"{name} stands outside of any section", "a CP2K input is made of &SECTION … &END blocks")
