@@ -41,7 +41,7 @@ def tables(site: schema.Site) -> Iterator[str]:
     uses += [label for use in site.use.values() if isinstance(use, dict) for label in use.values()]
     used = set(uses)
     used |= {site.executors[label].on_oom for label in uses}
-    for label in site.executors.keys() - used:
+    for label in sorted(site.executors.keys() - used):
         yield f"[executors.{label}]: no line of [use] names it"
     named = site.executors.values()
     for kind, there, by in (
