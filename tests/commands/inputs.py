@@ -30,6 +30,20 @@ H 0.0 0.0 0.0
 Properties=species:S:1:pos:R:3 config_type=IsolatedAtom multiplicity=3 pbc="F F F"
 O 0.0 0.0 0.0
 """
+REFERENCE = """
+SUMMARY = "for a test"
+REQUIRES = ()
+FRAME_INPUTS = ()
+DEFAULT_TASK_SECONDS = 0.0
+
+def settings(input_file, options):
+    return dict(options)
+
+def check(settings, elements):
+    pass
+
+"""
+"""What a reference in a file has besides its `label`."""
 _SETTINGS = {
     "num_channels": 8, "max_L": 0, "max_ell": 2, "correlation": 2, "r_max": 4.0,
     "batch_size": 4, "lr": 0.03, "energy_weight": 10, "swa": False,

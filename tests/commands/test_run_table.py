@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import inputs
 from tests.commands.inputs import WATER
 
 SITE = """
@@ -23,22 +24,13 @@ default = "default"
 [run]
 {run}
 """
-REFERENCE = '''"""Crashes until a file says that it was tried often enough, and leaves something in its scratch."""
+REFERENCE = (
+    '''"""Crashes until a file says that it was tried often enough, and leaves something in its scratch."""
 from pathlib import Path
 from psiflow_cli.worker.process import scratch
-
-SUMMARY = "for a test"
-REQUIRES = ()
-FRAME_INPUTS = ()
-DEFAULT_TASK_SECONDS = 0.0
-
-def settings(input_file, options):
-    return dict(options)
-
-def check(settings, elements):
-    pass
-
-def label(frames, settings, context):
+'''
+    + inputs.REFERENCE
+    + """def label(frames, settings, context):
     tries = Path(settings["tries"])
     tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
     with scratch.folder(context, "mine") as folder:
@@ -47,7 +39,8 @@ def label(frames, settings, context):
         raise RuntimeError("not yet")
     zero = [[0.0, 0.0, 0.0] for _ in frames[0]["symbols"]]
     return [{"energy": 1.0, "forces": zero, "stress": None, "code": "none"} for _ in frames]
-'''
+"""
+)
 
 
 @pytest.fixture

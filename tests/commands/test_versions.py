@@ -6,30 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import inputs
 from tests.commands.inputs import WATER
 
 pytestmark = pytest.mark.usefixtures("in_threads")
-REFERENCE = '''"""A code whose version is in a file."""
+REFERENCE = (
+    '''"""A code whose version is in a file."""
 from pathlib import Path
-
-SUMMARY = "for a test"
-REQUIRES = ()
-FRAME_INPUTS = ()
-DEFAULT_TASK_SECONDS = 0.0
-
-def settings(input_file, options):
-    return dict(options)
-
-def check(settings, elements):
-    pass
-
-def label(frames, settings, context):
+'''
+    + inputs.REFERENCE
+    + """def label(frames, settings, context):
     zero = [[0.0, 0.0, 0.0] for _ in frames[0]["symbols"]]
     return [{"energy": 1.0, "forces": zero, "stress": None, "code": code(context)} for _ in frames]
 
 def code(context):
     return "code " + Path("VERSION").absolute().read_text()
-'''.replace('Path("VERSION").absolute()', "Path({version!r})")
+""".replace('Path("VERSION").absolute()', "Path({version!r})")
+)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import inputs
 from tests.commands.conftest import psiflow, start, trained
 from tests.commands.inputs import WATER, alive, copper
 from tests.commands.test_label import SLOW
@@ -127,27 +128,19 @@ environment = "place"
 [use]
 default = "{label}"
 """
-ECHO = '''"""Says in its label what it finds in its environment."""
+ECHO = (
+    '''"""Says in its label what it finds in its environment."""
 import json
 import os
 from pathlib import Path
-
-SUMMARY = "for a test"
-REQUIRES = ()
-FRAME_INPUTS = ()
-DEFAULT_TASK_SECONDS = 0.0
-
-def settings(input_file, options):
-    return dict(options)
-
-def check(settings, elements):
-    pass
-
-def label(frames, settings, context):
+'''
+    + inputs.REFERENCE
+    + """def label(frames, settings, context):
     Path(settings["said"]).write_text(json.dumps([os.environ.get("VALUE"), context]))
     zero = [[0.0, 0.0, 0.0] for _ in frames[0]["symbols"]]
     return [{"energy": 1.0, "forces": zero, "stress": None, "code": "none"} for _ in frames]
-'''
+"""
+)
 
 
 @pytest.mark.parametrize(

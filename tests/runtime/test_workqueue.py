@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli.runtime.executors import _work_queue
+from tests.commands import inputs
 from tests.commands.conftest import psiflow, start
 from tests.commands.inputs import alive, copper
 
@@ -36,26 +37,19 @@ resources = "task"
 [use]
 default = "default"
 """
-AFFINITY = '''"""Says on which cores it runs."""
+AFFINITY = (
+    '''"""Says on which cores it runs."""
 import os, time
-SUMMARY = "for a test"
-REQUIRES = ()
-FRAME_INPUTS = ()
-DEFAULT_TASK_SECONDS = 0.0
-
-def settings(input_file, options):
-    return dict(options)
-
-def check(settings, elements):
-    pass
-
-def label(frames, settings, context):
+'''
+    + inputs.REFERENCE
+    + """def label(frames, settings, context):
     with open(settings["seen"], "a") as stream:
         print(time.time(), time.time() + 1.5, *sorted(os.sched_getaffinity(0)), context["cpus"], file=stream)
     time.sleep(1.5)
     code = {"1": "one thread"}[os.environ["OMP_NUM_THREADS"]]
     return [{"energy": 0.0, "forces": [[0.0] * 3] * 4, "stress": None, "code": code} for _ in frames]
-'''
+"""
+)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from psiflow_cli.runtime.executors import _work_queue
+from tests.commands import inputs
 from tests.commands.inputs import PSIFLOW
 from tests.slurm.test_provider import folder, run
 from tests.slurm.test_site_check import check
@@ -37,18 +38,12 @@ address = "127.0.0.1"
 [use]
 default = "default"
 """
-REFERENCE = '''"""Says what GPUs it sees, and in which job."""
+REFERENCE = (
+    '''"""Says what GPUs it sees, and in which job."""
 import os, time
-SUMMARY = "for a test"
-REQUIRES = ()
-FRAME_INPUTS = ()
-DEFAULT_TASK_SECONDS = 10.0
-
-def settings(input_file, options):
-    return dict(options)
-
-def check(settings, elements):
-    pass
+'''
+    + inputs.REFERENCE
+    + """DEFAULT_TASK_SECONDS = 10.0  # one frame a task
 
 def label(frames, settings, context):
     with open(settings["seen"], "a") as stream:
@@ -57,7 +52,8 @@ def label(frames, settings, context):
     while time.monotonic() < begin + 60 and len({line.split()[-1] for line in open(settings["seen"])}) < wanted:
         time.sleep(0.1)
     return [{"energy": 0.0, "forces": [[0.0] * 3] * 4, "stress": None, "code": "none"} for _ in frames]
-'''
+"""
+)
 
 
 def seen(folder, workers, frames=8, **tables):
