@@ -42,6 +42,7 @@ class Reply(TypedDict, total=False):
     psiflow: str  # the version there, in the first line
     mirror: str  # the folder of the site there, as a real path
     state: str  # of the job: none, running, ended
+    ended_with: int  # its exit code
     asked: Asked | None
     error: str
     hint: str

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from psiflow_cli import __version__, atomic_file
-from psiflow_cli.errors import BAD_CONFIG, CANNOT_CREATE, FAILED_FRAMES, STOPPED, PsiflowError
+from psiflow_cli.errors import BAD_CONFIG, CANNOT_CREATE, STOPPED, PsiflowError
 from psiflow_cli.remote import keeper, plan
 
 if TYPE_CHECKING:
@@ -92,12 +92,10 @@ class _Agent:
         for job in self._job.parent.iterdir():  # whose ends nobody came for
             if time.time() - job.stat().st_mtime > _KEPT_S and keeper.state(job) != "running":
                 shutil.rmtree(job, ignore_errors=True)
-        say({"mirror": self._mirror, "state": self._state(), "asked": self._asked()})
-
-    def _state(self) -> str:
-        """A command that stopped before its end goes on if it is started again, as if it had never been."""
-        state = keeper.state(self._job)
-        return "none" if state == "ended" and keeper.exit_code(self._job) not in (0, FAILED_FRAMES) else state
+        opened: Reply = {"mirror": self._mirror, "state": keeper.state(self._job), "asked": self._asked()}
+        if opened["state"] == "ended":
+            opened["ended_with"] = keeper.exit_code(self._job)
+        say(opened)
 
     def _asked(self) -> Asked | None:
         try:

@@ -75,7 +75,7 @@ def perform(call: Call) -> int:
             connection = Connection(call.remote)
             stack.callback(connection.close)
             opened = connection.ask(opening)
-            mirror, has_begun = opened["mirror"], opened["state"] != "none"
+            mirror, has_begun = opened["mirror"], _is_there(opened)
             try:
                 planned = opened if has_begun else _planned(call, connection, opening, mirror)
                 if "exit" in planned:
@@ -97,6 +97,11 @@ def perform(call: Call) -> int:
             _deliver(job, reply, stops)
             _forget(connection)
             return reply["exit"]
+
+
+def _is_there(opened: Reply) -> bool:
+    """Whether a job is taken up; one that stopped before its end goes on if it is started again instead."""
+    return opened["state"] == "running" or opened.get("ended_with") in (0, FAILED_FRAMES)
 
 
 def check(call: Call) -> int:

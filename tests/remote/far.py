@@ -62,7 +62,11 @@ class Far:
         # a login shell that talks, and that alone knows where psiflow is
         (self.home / ".bash_profile").write_text(f"echo 'Welcome to tier1 {{\"psiflow\"}}'\nPATH={where}:$PATH\n")
         ssh = self.bin / "ssh"
-        ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n')
+        self.down = folder / "down"  # as long as it exists, there is no network
+        ssh.write_text(
+            f"#!/bin/sh\ntest -e {self.down} && {{ echo 'no route to host' >&2; exit 255; }}\n"
+            f'exec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n'
+        )
         ssh.chmod(0o755)
 
     def __enter__(self) -> Far:

@@ -119,6 +119,22 @@ def test_a_cut_connection_loses_nothing(far, data):
     assert Path("out.xyz").exists()
 
 
+def test_how_a_command_ended_while_the_network_was_down_is_told(far, data):
+    calls = far.work.parent / "gate.calls"
+    command = start(*LABEL, *data, "--set", "wait=8", "-o", "out.xyz")
+    until(calls.exists)
+    far.down.touch()
+    for pid in connections(command.pid):
+        os.kill(pid, signal.SIGKILL)
+    (job,) = jobs(far)
+    (job / "signal").write_text(str(int(signal.SIGINT)))  # as `cancel` on another login node does
+    until((job / "exit").exists)
+    far.down.unlink()
+    said = command.communicate(timeout=150)[1]
+    assert command.returncode == 130, said
+    assert "stopped by SIGINT" in said
+
+
 def test_signals_pass(far, data):
     calls = far.work.parent / "gate.calls"
     command = (*LABEL, *data, "--set", "wait=8", "-o", "out.xyz")
