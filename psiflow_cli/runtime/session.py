@@ -163,6 +163,7 @@ class Session:
     def submit(self, task: Task) -> None:
         self._signals.check()
         self.pending += 1
+        task.submitted = time.monotonic()
         # in threads of this process nothing may end the process
         watched = task.hang_log if self.executor.table.type != "threads" else ""
         with contextlib.suppress(OSError):
@@ -266,8 +267,9 @@ class Session:
         return str(path)
 
     def _lost(self, task: Task, error: BaseException) -> Outcome:
-        if watchdog.found_hanging(task.hang_log):
-            return Outcome(lost=f"still running after {self.executor.context['walltime']:g} s", hung=True, blame=True)
+        walltime = self.executor.context["walltime"]
+        if watchdog.found_hanging(task.hang_log, walltime is not None and time.monotonic() - task.submitted > walltime):
+            return Outcome(lost=f"still running after {walltime:g} s", hung=True, blame=True)
         if parsl_internals.could_not_start(error):
             message = "no worker could be started" + self._why(str(error))
             raise no_resources(self._folder, message, f"logs: {self._folder / 'parsl'}")

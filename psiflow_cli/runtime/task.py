@@ -16,6 +16,7 @@ class Task:
     note: Any = None
     tries: int = 1
     losses: int = 0  # how often it was lost before, with its worker alone or with a whole node
+    submitted: float = 0.0  # by the monotonic clock
     hang_log: str = ""
     """Where its worker says where it stood when the walltime was up; empty: nothing ends a task that hangs."""
 

@@ -101,7 +101,7 @@ def write_supervisor_facts(resolved: ResolvedExecutor, folder: Path) -> Path:
     pid = os.getpid()
     facts: supervisor.Supervision = {
         "host": process_table.host(), "pid": pid, "started": lock.started(pid), "cwd": str(folder), "env": env,
-        "gpus": _gpus(resolved),
+        "gpus": _gpus(resolved), "logs": str(folder.resolve().parent / "logs"),
     }  # fmt: skip
     path = folder / f"{resolved.label}.supervisor.json"
     path.write_text(json.dumps(facts))

@@ -28,7 +28,7 @@ from typing import TypedDict
 if __name__ == "__main__":  # run by its path, where psiflow may be found only in the command's own environment
     sys.path.append(os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3)))
 
-from psiflow_cli.worker.pool import gpu_slots, process_table, short_tmpdir
+from psiflow_cli.worker.pool import gpu_slots, process_table, short_tmpdir, watchdog
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG = 1
@@ -60,6 +60,8 @@ class Supervision(TypedDict):
     env: dict[str, str]
     """Over the environment of the supervisor."""
     gpus: gpu_slots.Plan | None
+    logs: str
+    """The run's folder of logs."""
 
 
 def main(argv: list[str]) -> int:
@@ -84,6 +86,9 @@ def main(argv: list[str]) -> int:
         command = _with_workers(command, len(gpu_slots.slots(env)))
     folder = short_tmpdir.make(env) if is_pool else ""
     command, logs = _with_logs_below(folder, command)
+    env.pop(watchdog.FOLDER, None)  # of a pool whose task this command is
+    if logs:
+        env[watchdog.FOLDER] = folder
     child = subprocess.Popen(
         command,
         env=env,
@@ -94,7 +99,7 @@ def main(argv: list[str]) -> int:
     try:
         for number in _SIGNALS:
             signal.signal(number, _stop)
-        reason = _watch(child, supervision, _Pool(command) if is_pool else None)
+        reason = _watch(child, supervision, _Pool(command) if is_pool else None, env.get(watchdog.FOLDER, ""))
     except _Stopped:
         reason = 0
     for number in _SIGNALS:
@@ -118,9 +123,11 @@ def _stop(_number: int, _frame: object) -> None:
     raise _Stopped
 
 
-def _watch(child: subprocess.Popen[bytes], supervision: Supervision, pool: _Pool | None) -> int | None:
+def _watch(child: subprocess.Popen[bytes], supervision: Supervision, pool: _Pool | None, hangs: str) -> int | None:
     """Wait for the command to end, None, or to be ended: what to exit with then."""
     while child.poll() is None:
+        if hangs:
+            watchdog.deliver(hangs, supervision["logs"])
         if not _parent_lives(supervision):
             return 0
         if pool and (pool.is_orphan() or pool.is_stuck()):

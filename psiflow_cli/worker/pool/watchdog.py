@@ -2,18 +2,29 @@
 
 The interpreter's own watchdog thread (`faulthandler`) needs no turn of Python's: when time is up it writes where every
 thread stands and ends the process. The file that it wrote tells the command a hang from another death.
+
+The file is open for as long as the task runs. In a supervised worker pool it lies on the node itself, and reaches the
+run's folder only after a hang: a shared file system need not make and remove a file for every task.
 """
 
 from __future__ import annotations
 
 import contextlib
 import faulthandler
+import glob
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from typing import TextIO
 
 GRACE_S = 5.0
 """What a task may take beyond its walltime, to end its programs and say so itself."""
+FOLDER = "PSIFLOW_HANG_LOGS"
+"""Names to a pool's workers the folder of this host that its supervisor looks into."""
+_SUFFIX = ".hang"
+_DELIVERY_S = 2.0
+"""So long may a log take from the node to the run's folder: a supervisor looks twice a second."""
 _watched: list[tuple[TextIO, float]] = []
 
 
@@ -26,7 +37,7 @@ def limit(seconds: float | None, log: str) -> Iterator[None]:
     if not seconds or not log:
         yield
         return
-    with open(log, "w") as stream:
+    with _opened(log) as stream:
         _watched.append((stream, seconds + GRACE_S))
         extend(0.0)
         try:
@@ -34,7 +45,14 @@ def limit(seconds: float | None, log: str) -> Iterator[None]:
         finally:
             _watched.pop()
             faulthandler.cancel_dump_traceback_later()
-    os.unlink(log)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(stream.name)
+
+
+def _opened(log: str) -> TextIO:
+    with contextlib.suppress(KeyError, OSError):  # such as a folder that was swept away
+        return open(os.path.join(os.environ[FOLDER], os.path.basename(log)), "w")
+    return open(log, "w")
 
 
 def extend(seconds: float | None) -> None:
@@ -44,8 +62,25 @@ def extend(seconds: float | None) -> None:
         faulthandler.dump_traceback_later(max(limit, seconds + GRACE_S), exit=True, file=stream)
 
 
-def found_hanging(log: str) -> bool:
-    """Whether the task that had this log was ended by its watchdog; an empty log is removed."""
+def deliver(here: str, folder: str) -> None:
+    """*supervisor*: copy the logs of hangs from this host's folder to the run's."""
+    for path in glob.glob(os.path.join(glob.escape(here), f"*{_SUFFIX}")):
+        target = os.path.join(folder, os.path.basename(path))
+        with contextlib.suppress(OSError):
+            size = os.path.getsize(path)
+            if size and not (os.path.exists(target) and os.path.getsize(target) == size):
+                shutil.copyfile(path, f"{target}.part")
+                os.replace(f"{target}.part", target)
+
+
+def found_hanging(log: str, may_have_hung: bool = True) -> bool:
+    """Whether the task that had this log was ended by its watchdog; an empty log is removed.
+
+    The log of one that had the time to hang is waited for.
+    """
+    deadline = time.monotonic() + (_DELIVERY_S if log and may_have_hung else 0.0)
+    while not os.path.exists(log) and time.monotonic() < deadline:
+        time.sleep(0.05)
     with contextlib.suppress(OSError):
         if os.path.getsize(log):
             return True

@@ -64,6 +64,23 @@ def test_another_death_is_no_hang(tmp_path):
     assert not (tmp_path / "log").exists()
 
 
+def test_in_a_pool_the_log_is_on_the_node_and_arrives_after_a_hang(tmp_path, monkeypatch):
+    node, shared = tmp_path / "node", tmp_path / "shared"
+    node.mkdir(), shared.mkdir()
+    monkeypatch.setenv(watchdog.FOLDER, str(node))
+    log = shared / "7.hang"
+    assert run(log, f"assert not any(Path({str(shared)!r}).iterdir()); time.sleep(60)").returncode == 1
+    assert not log.exists()
+    watchdog.deliver(str(node), str(shared))
+    assert "Timeout" in log.read_text()
+    assert watchdog.found_hanging(str(log))
+    assert run(shared / "8.hang", "pass").stdout == "whole\n"
+    watchdog.deliver(str(node), str(shared))
+    assert [path.name for path in shared.iterdir()] == ["7.hang"]
+    monkeypatch.setenv(watchdog.FOLDER, str(tmp_path / "swept away"))
+    assert run(shared / "9.hang", "pass").stdout == "whole\n"
+
+
 def test_without_a_walltime_there_is_no_limit(tmp_path):
     with watchdog.limit(None, str(tmp_path / "log")), watchdog.limit(1.0, ""):
         assert not Path(tmp_path / "log").exists()
