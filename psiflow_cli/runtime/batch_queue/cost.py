@@ -33,6 +33,7 @@ class Cost:
         record = _read(folder)
         self._ended_core_s = _total(record, record["seen"])
         self._running: dict[str, tuple[int, float]] = {}
+        self._usages: dict[str, Usage] = {}
         self._ended: set[str] = set()
         self._written = 0.0
 
@@ -42,6 +43,7 @@ class Cost:
             return
         is_new = job not in self._running
         if usage:
+            self._note(job, usage)
             self._running[job] = usage.cores or self._cores, usage.asked - usage.seconds
         elif is_new:
             self._running[job] = self._cores, time.time() if began is None else began
@@ -53,10 +55,20 @@ class Cost:
         if job in self._ended:
             return
         self._ended.add(job)
+        if usage:
+            self._note(job, usage)
         cores, began = self._running.pop(job, (usage.cores or self._cores if usage else 0, 0.0))
         if cores:
             self._ended_core_s += cores * max(0.0, usage.seconds if usage else time.time() - began)
             self._write()
+
+    def _note(self, job: str, usage: Usage) -> None:
+        """A job that has run for less time than before was requeued: its run before counts, too."""
+        earlier = self._usages.get(job, usage)
+        if usage.seconds < earlier.seconds:
+            self._ended_core_s += (earlier.cores or self._cores) * earlier.seconds
+            self._written = 0.0
+        self._usages[job] = usage
 
     def end(self) -> None:
         """Every job ends now."""

@@ -177,3 +177,13 @@ def test_what_jobs_cost(tmp_path, monkeypatch):
     after_a_kill.end()
     after_a_kill.end()
     assert cost.core_seconds(tmp_path, 9999.0) == 16 * 100 + 4 * 100 + 4 * 10
+
+
+def test_every_run_of_a_requeued_job_costs(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "time", SimpleNamespace(time=lambda: 1300.0))
+    paid = cost.Cost(tmp_path, 4)
+    paid.runs("1", Usage(16, 100.0, 1000.0))
+    paid.runs("1", Usage(16, 20.0, 1200.0))
+    assert cost.core_seconds(tmp_path, 1200.0) == 16 * (100 + 20)
+    paid.ended("1", Usage(16, 5.0, 1300.0))  # requeued once more in between
+    assert cost.core_seconds(tmp_path, 1300.0) == 16 * (100 + 20 + 5)
