@@ -22,7 +22,7 @@ import click
 
 from psiflow_cli import __version__, console, toml
 from psiflow_cli.errors import FAILED_FRAMES, PsiflowError, Stopped
-from psiflow_cli.remote import arguments, following, inputs, place, record, rsync
+from psiflow_cli.remote import arguments, following, inputs, place, record, rsync, sharing
 from psiflow_cli.remote.following import Job, Signals
 from psiflow_cli.remote.ssh import SILENCE_S, Connection, Cut
 from psiflow_cli.runtime import lock, rundir
@@ -72,6 +72,7 @@ def perform(call: Call) -> int:
             if call.paths.stdin:
                 call.stdin = _spooled(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="psiflow-"))))
             opening: Request = {"do": "open", "folder": call.remote.folder, "cwd": os.getcwd(), "id": call.id}
+            stack.enter_context(sharing.shared(call.remote.host))
             connection = Connection(call.remote)
             stack.callback(connection.close)
             opened = connection.ask(opening)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import __version__, console
 from psiflow_cli.errors import BadConfig, NoResources, PsiflowError
+from psiflow_cli.remote import sharing
 from psiflow_cli.remote.agent import GREETING
 
 if TYPE_CHECKING:
@@ -40,12 +41,16 @@ class Cut(Exception):
 
 
 def options() -> list[str]:
-    """Where nobody can be asked for a password, ssh must not wait for one."""
+    """To share the command's connection; where nobody can be asked for a password, ssh must not wait for one."""
+    return [*sharing.options(), *([] if _can_ask() else ["-o", "BatchMode=yes"])]
+
+
+def _can_ask() -> bool:
     try:
         os.close(os.open("/dev/tty", os.O_RDWR))
     except OSError:
-        return [] if os.environ.get("SSH_ASKPASS") else ["-o", "BatchMode=yes"]
-    return []
+        return bool(os.environ.get("SSH_ASKPASS"))
+    return True
 
 
 def line(program: str, arguments: list[str]) -> str:
@@ -93,7 +98,7 @@ class Connection:
 
     def _listen(self, stream: IO[bytes]) -> None:
         """What ssh says, such as the instructions of a second factor, is for the user at the terminal at once."""
-        shown = sys.stderr.isatty() and not options()
+        shown = sys.stderr.isatty() and _can_ask()
         for text in stream:
             words = text.decode(errors="replace").strip()
             if words:
