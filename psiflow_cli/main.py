@@ -69,7 +69,8 @@ def explain(error: BaseException) -> int:
         return errors.USAGE
     if isinstance(error, click.ClickException):
         ctx = getattr(error, "ctx", None)
-        problem(error.format_message().replace("\n", " "), f"{ctx.command_path} --help" if ctx else "psiflow --help")
+        hint = f"{ctx.command_path} --help" if ctx else "psiflow --help"
+        problem(" ".join(error.format_message().split()), hint)
         return errors.USAGE
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         problem("interrupted")

@@ -109,13 +109,13 @@ def test_mistakes(tmp_path, old, new, place, hint):
 @pytest.mark.parametrize(
     ("old", "new", "line", "hint"),
     [
-        ("[resources.task]", "[resources.task", 9, "psiflow-site(5)"),
-        ("cores = 1\n", "cores =\n", 10, "psiflow-site(5)"),
-        ("cores = 1\n", "cores = 1\ncores = 2\n", 11, "psiflow-site(5)"),
+        ("[resources.task]", "[resources.task", 9, "headed"),
+        ("cores = 1\n", "cores =\n", 10, "missing"),
+        ("cores = 1\n", "cores = 1\ncores = 2\n", 11, "twice"),
         ('"2h"', "24:00:00", 17, "quoted"),
         ('"2h"', "1-12:00:00", 17, "quoted"),
-        ('"2h"', '"2h', 17, "psiflow-site(5)"),
-        ('reference = "emt"\n', 'reference = """emt\n', 34, "psiflow-site(5)"),
+        ('"2h"', '"2h', 17, "quotation mark"),
+        ('reference = "emt"\n', 'reference = """emt\n', 34, "not closed"),
     ],
 )
 def test_syntax_errors_have_their_line(tmp_path, old, new, line, hint):

@@ -83,7 +83,7 @@ def verify(model: str, as_json: bool) -> None:
 
 @command.command("export", short_help="Write a model as another program reads it")
 @_bundle
-@click.option("--to", "target", type=click.Choice(TARGETS), required=True, help="The program that is to read it.")
+@options.choice("--to target", TARGETS, None, "The program that is to read it.", required=True)
 @options.text("--format form", None, "NAME",
     "Where that program reads several [default: the first that is named below].")  # fmt: skip
 @options.count("--member", None, "Of a committee, which one.", least=0, form="N")

@@ -11,6 +11,7 @@ from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles, runner
 from psiflow_cli.errors import UsageError
 from psiflow_cli.protocols import SIZES
+from psiflow_cli.values import kinds, quantities
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Summary
@@ -18,16 +19,18 @@ if TYPE_CHECKING:
 
 
 def _valid(value: str) -> str:
-    from psiflow_cli.stages.train.request import is_number
-
-    if is_number(value) and not 0 < float(value) < 1:
+    try:
+        share = quantities.share(value)
+    except ValueError:
+        return value
+    if not 0 < share < 1:
         raise ValueError(f"{value} is neither a file nor a share between 0 and 1")
-    return value
+    return f"{share:g}" if value.strip().endswith("%") else value
 
 
 @click.command("train", cls=options.Command, short_help="Train a model with its family's own trainer")
 @options.frames
-@options.text("--arch", None, "FAMILY", "One of: " + ", ".join(registry.names("models")) + ".")
+@options.name("--arch", "FAMILY", kinds.Name("model", registry.names("models")), ".")
 @options.text("--valid", "0.1", "FILE|SHARE", "Validation data.", _valid)
 @options.file(
     "--e0s",

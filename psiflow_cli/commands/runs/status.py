@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def _states(values: tuple[str, ...]) -> frozenset[str]:
     """`running,failed`, or the option more than once."""
-    words = [word.strip() for value in values for word in value.split(",")]
+    words = [word.strip().lower() for value in values for word in value.split(",")]
     for word in words:
         if word not in COLOURS:
             raise ValueError(f"{word!r} is not one of {', '.join(COLOURS)}")

@@ -93,21 +93,8 @@ def read(config: str | None) -> TrainersFile:
 
 
 def _parse_toml(name: str, text: str) -> tuple[object, dict[str, int]]:
-    try:
-        data = toml.loads(text)
-    except toml.TOMLDecodeError as error:
-        what, hint = toml.explain(name, text, error)
-        raise BadConfig(what, hint or "YAML is read from files that do not end in .toml") from None
-    lines: dict[str, int] = {}
-    table = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.strip()
-        if words.startswith("["):
-            table = words.strip("[]# ") + "."
-            lines.setdefault(table[:-1], number)
-        elif "=" in words and not words.startswith("#"):
-            lines.setdefault(table + words.partition("=")[0].strip().strip("\"'"), number)
-    return data, lines
+    data = toml.parse(name, text, BadConfig, "YAML is read from files that do not end in .toml")
+    return data, toml.places(text)
 
 
 def _parse_yaml(name: str, text: str) -> tuple[object, dict[str, int]]:
