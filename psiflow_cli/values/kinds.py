@@ -60,6 +60,12 @@ class Name(click.types.StringParamType):
             return word  # who reads it says that it is not there
         raise UsageError(f"unknown {self.what} {word!r}", nearest(_plain(word), list(self.choices)))
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names that begin so."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(choice) for choice in self.choices if choice.startswith(incomplete)]
+
 
 class Whole(click.IntRange):
     """A whole number in a range, as in `10000` or `1e4`."""

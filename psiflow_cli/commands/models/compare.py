@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from psiflow_cli import options
-from psiflow_cli.console import echo_json, note
+from psiflow_cli.console import columns, echo_json, in_width, note
 from psiflow_cli.errors import UsageError
 from psiflow_cli.values import quantities
 
@@ -95,5 +95,5 @@ def command(
     elif as_csv:
         click.echo(compare.as_csv(evaluated), nl=False)
     else:
-        click.echo(compare.as_text(evaluated))
+        click.echo(in_width(compare.as_text(evaluated), columns(sys.stdout)))
     sys.exit(0 if all(answers.values()) else NO)

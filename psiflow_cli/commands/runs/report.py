@@ -16,20 +16,21 @@ if TYPE_CHECKING:
 
 
 @click.command("report", cls=options.Command, short_help="One page about the runs of a folder")
-@click.argument("folder", metavar="DIR")
+@click.argument("folder", metavar="[DIR]", default=".")
 @options.common(formats.PAGE)
 def command(folder: str, common: options.Common) -> None:
     """Show what the runs at or below DIR have made, on one HTML page that needs nothing else.
 
-    DIR is a folder of runs, such as recipes/online-learning.sh makes, or one run directory. On the page are the errors
-    of every evaluation, with a picture of those of the same frames; parity plots and learning curves; failures by
-    class; the frames of the last evaluation whose forces are most wrong, to be turned with the mouse if chemiscope is
-    in the workers' environment; and all runs with their states and command lines. What still runs or has died is shown
-    as it is now. The page is DIR/report.html, of one run OUT.report.html, unless --output says
-    otherwise.
+    DIR (the working directory, if it is left out) is a folder of runs, such as recipes/online-learning.sh makes, or one
+    run directory. On the page are the errors of every evaluation, with a picture of those of the same frames; parity
+    plots and learning curves; failures by class; the frames of the last evaluation whose forces are most wrong, to be
+    turned with the mouse if chemiscope is in the workers' environment; and all runs with their states and command
+    lines. What still runs or has died is shown as it is now. The page is DIR/report.html, of one run OUT.report.html,
+    unless --output says otherwise.
 
     \b
     Examples:
+      psiflow report
       psiflow report learning
       psiflow report . -o /tmp/today.html
       psiflow report labelled.xyz.run -o labels.html

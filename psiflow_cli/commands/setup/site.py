@@ -127,12 +127,13 @@ def _here(site: Site, machine: Machine) -> Iterator[str]:
 
 
 def _show_script(site: Site, executor: str, machine: Machine) -> None:
-    from psiflow_cli.errors import UsageError, nearest
+    from psiflow_cli.errors import UsageError
     from psiflow_cli.runtime.script import script
     from psiflow_cli.site import resolve
 
     if executor not in site.executors:
-        raise UsageError(f"no executor {executor!r} in this site", nearest(executor, list(site.executors)))
+        submitting = ", ".join(sorted(site.executors))
+        raise UsageError(f"--script: this site has no executor {executor!r}", f"its executors: {submitting}")
     click.echo(script(resolve.of_executor(site, executor, machine)).rstrip())
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from psiflow_cli import options, registry
-from psiflow_cli.console import detail, echo_json, note, problem, remark
+from psiflow_cli.console import columns, detail, echo_json, in_width, note, problem, remark
 from psiflow_cli.errors import STOPPED, BadConfig, UsageError
 
 if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wait for them
@@ -158,9 +158,9 @@ def _short(value: object) -> str:
 
 def _show(result: str, to_stderr: bool) -> None:
     if result and to_stderr:
-        remark(result)
+        remark(in_width(result, columns(sys.stderr)))
     elif result:
-        click.echo(result)
+        click.echo(in_width(result, columns(sys.stdout)))
 
 
 def tell_up_to_date(common: options.Common, command: str, what: str) -> None:
