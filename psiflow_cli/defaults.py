@@ -153,10 +153,17 @@ def _tables(
     """What defaults files say of a command, the last to win last, each with its place in words. Raises BadConfig."""
     project, place = _table(_project(), names, root, f"{PROJECT_FILE}: [")
     if any(param.name == "site" for param in command.params):
-        name = str(site or project.get("site") or "local")
+        name = site or project.get("site") or "local"
         from psiflow_cli.site import load
 
-        path = load.find(name)
+        try:
+            if not isinstance(name, str):
+                raise BadConfig("must be the name of a site, or a file", "psiflow site list shows the known ones")
+            path = load.find(name)
+        except BadConfig as error:
+            if site or "site" not in project:
+                raise
+            raise BadConfig(f"{place} site: {error.message}", error.hint) from None
         yield _table(load.parse(path).defaults, names, root, f"{path}: [defaults.")
         project = {**project, "site": name}
     yield project, place

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 # Those of ase.units (CODATA 2014), which all that psiflow computes is in.
 _HARTREE = 27.211386024367243  # eV
 _BOHR = 0.5291772105638411  # Å
-_KJ_PER_MOL = 0.010364269656262175  # eV
+_KJ_PER_MOL = 0.010364269574711574  # eV
 _BAR = 6.241509125883258e-07  # eV/Å³
 
 _TIME = {"as": 1e-3, "fs": 1.0, "ps": 1e3, "ns": 1e6, "us": 1e9, "µs": 1e9}
