@@ -126,6 +126,17 @@ def test_syntax_errors_have_their_line(tmp_path, old, new, line, hint):
     assert hint in caught.value.hint
 
 
+def test_words_may_be_in_capitals_and_a_mistake_has_its_line(tmp_path):
+    loud = SITE.replace("[resources.task]", '[resources.task]\ndevice = "CUDA"\ndtype = "Float32"', 1)
+    site = parse(tmp_path, loud.replace('type = "htex"', 'type = "HTEX"'))
+    assert (site.resources["task"].device, site.resources["task"].dtype) == ("cuda", "float32")
+    assert site.executors["default"].type == "htex"
+    with pytest.raises(BadConfig) as caught:
+        parse(tmp_path, loud.replace("CUDA", "cudda"))
+    line = loud.splitlines().index('device = "CUDA"') + 1
+    assert caught.value.message.endswith(f"(line {line})")
+
+
 def test_what_is_no_text(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_bytes(b'description = "\xff"\n')
