@@ -78,7 +78,7 @@ def _explained(kind: type[PsiflowError], path: object, text: str, message: str, 
         advice = "a quotation mark or a bracket is not closed"
     else:
         advice = _advice(lines[number - 1] if number <= len(lines) else "")
-    return kind(f"{path}:{number}: not valid TOML: {what}", advice or hint)
+    return kind(f"{path}:{number}: not valid TOML: {what}", "; ".join(filter(None, (advice, hint))))
 
 
 def _advice(line: str) -> str:

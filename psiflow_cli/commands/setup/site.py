@@ -127,13 +127,17 @@ def _here(site: Site, machine: Machine) -> Iterator[str]:
 
 
 def _show_script(site: Site, executor: str, machine: Machine) -> None:
+    import difflib
+
     from psiflow_cli.errors import UsageError
     from psiflow_cli.runtime.script import script
     from psiflow_cli.site import resolve
 
     if executor not in site.executors:
-        submitting = ", ".join(sorted(site.executors))
-        raise UsageError(f"--script: this site has no executor {executor!r}", f"its executors: {submitting}")
+        known = sorted(site.executors)
+        near = close[0] if (close := difflib.get_close_matches(executor, known, n=1)) else ""
+        hint = f"did you mean {near!r}? " * bool(near) + f"known: {', '.join(known)}"
+        raise UsageError(f"no executor {executor!r} in this site", hint)
     click.echo(script(resolve.of_executor(site, executor, machine)).rstrip())
 
 
