@@ -24,8 +24,8 @@ def command(folder: str, common: options.Common) -> None:
     DIR (the working directory, if it is left out) is a folder of runs, such as recipes/online-learning.sh makes, or one
     run directory. On the page are the errors of every evaluation, with a picture of those of the same frames; parity
     plots and learning curves; averages, series and energy drift of molecular dynamics; failures by class; the frames of
-    the last evaluation whose forces are most wrong, as pictures, and to be turned with the mouse if chemiscope is in the
-    workers' environment; the data that were read; and all runs with their states, times, core-hours and command lines.
+    the last evaluation whose forces are most wrong, as pictures, and to be turned with the mouse if chemiscope is in
+    the workers' environment; the data that were read; and all runs with states, times, core-hours and command lines.
     What still runs or has died is shown as it is now. The page is DIR/report.html, of one run OUT.report.html, unless
     --output says otherwise.
 

@@ -162,8 +162,8 @@ _MEANS = {"temperature": "T / K", "model_energy": "energy / eV", "pressure": "pr
 """The averages of a sampling that are shown."""
 _SHOWN = 20
 """So many averages of a run are shown."""
-_ON_DYNAMICS = """<p>± is the standard error of a mean; ± ? means that the path is too short, by its correlation, to tell
-it. The drift is that of the total energy of the walker that drifts most, at constant energy (nve).</p>
+_ON_DYNAMICS = """<p>± is the standard error of a mean; ± ? means that the path is too short to tell it. The
+drift is that of the total energy of the walker that drifts most, at constant energy (nve).</p>
 """
 
 
