@@ -14,7 +14,7 @@ from typing import cast
 import click
 from click.core import ParameterSource
 
-from psiflow_cli import duration, toml
+from psiflow_cli import duration
 from psiflow_cli.errors import BadConfig, PsiflowError, UsageError, nearest
 from psiflow_cli.values import kinds, quantities
 
@@ -96,6 +96,8 @@ class Group(click.Group):
 
 def of(command: click.Command, args: Sequence[str], names: Sequence[str], root: click.Group) -> dict[str, object]:
     """The values by parameter; `names` lead from the root to the command, as in `model`, `export`. Raises BadConfig."""
+    from psiflow_cli import toml
+
     values: dict[str, object] = {}
     try:
         for table, place in _tables(command, names, root, _site_named(args)):
@@ -111,6 +113,8 @@ def blamed(
     error: UsageError | click.BadParameter, context: click.Context, site: str | None
 ) -> PsiflowError | click.BadParameter:
     """The error, or BadConfig if it is about values that a defaults file gives and not about one that was typed."""
+    from psiflow_cli import toml
+
     named = [param for param in context.command.params if _is_about(error, param)]
     typed = [param for param in named if context.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE]
     root, options = cast("click.Group", context.find_root().command), _options(context.command)
@@ -173,6 +177,8 @@ def _project() -> dict[str, object]:
     """The tables of ./psiflow.toml, if there is such a file."""
     if not os.path.isfile(PROJECT_FILE):
         return {}
+    from psiflow_cli import toml
+
     return toml.load(PROJECT_FILE, BadConfig)
 
 
@@ -253,6 +259,8 @@ def _texts(option: click.Parameter, value: object, place: str) -> list[str]:
 
 def _flat(table: Mapping[str, object], above: str = "") -> Iterator[tuple[str, str]]:
     """The values of nested tables as text, each with its path: `model.r_max`, `5.0`."""
+    from psiflow_cli import toml
+
     for key, value in table.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{above}{key}.")
