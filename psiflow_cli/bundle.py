@@ -197,9 +197,11 @@ def read(name: str) -> Bundle:
     if not path.exists():
         raise NoInput(f"{name}: no such model bundle", "psiflow train makes one")
     try:
-        facts = toml.loads((path / "model.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        facts = toml.load(path / "model.toml", BadData, "psiflow wrote it: take it from the bundle as it was")
+    except OSError:
         raise BadData(f"{name}: not a model bundle", "a bundle is a directory with a model.toml in it") from None
+    except BadData as error:
+        raise BadData(f"{name}: not a model bundle: {error.message}", error.hint) from None
     return Bundle(path, _checked(name, facts))
 
 

@@ -70,7 +70,7 @@ _TYPES: dict[str, click.ParamType[object]] = {
     "[RUN]...": _Completed(_folders("run.json")),
     "FAMILY": _Completed(_named("models")),
     "NAME|FILE.py|BUNDLE": _Completed(_named("references"), _BUNDLES),
-    "DIR": click.Path(file_okay=False),
+    **dict.fromkeys(("DIR", "[DIR]"), click.Path(file_okay=False)),
     **dict.fromkeys(
         ("FRAMES...", "[FRAMES]...", "FILE", "FILE.npz", "FILE.png", "FILE|DICT|average", "FILE|SHARE",
          "FILES...", "FILE|NAME", "ERRORS.json...", "PROGRAM"),

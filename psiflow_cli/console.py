@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import sys
 import time
 from types import TracebackType
+from typing import TextIO
 
 import click
 
@@ -165,7 +168,7 @@ class Progress:
             return
         self._drawn = time.monotonic()
         Progress._shown = self
-        put(f"\r{self.line(_columns() - 1)}{_TO_THE_END}")
+        put(f"\r{self.line((columns(sys.stderr) or 80) - 1)}{_TO_THE_END}")
 
     def line(self, width: int) -> str:
         """What fits into so many columns: the least important parts are left out, and a bar takes what is free."""
@@ -216,9 +219,44 @@ class _Pace:
         return max(0.0, whole - (time.monotonic() - now))
 
 
-def _columns() -> int:
-    """The width of the terminal on stderr."""
+def columns(stream: TextIO) -> int | None:
+    """The width of the terminal on a stream, None where there is none; where it and $COLUMNS differ, the less of both.
+
+    A terminal may not know its width (`script`, expect), and COLUMNS may be that of the window before.
+    """
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        known = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
-        return 80
+        return None
+    told = os.environ.get("COLUMNS", "")
+    return min(filter(None, (known, int(told) if told.isdecimal() else 0)), default=80)
+
+
+def in_width(text: str, width: int | None) -> str:
+    """The text with its tables in parts, one below the other, where they are wider than the terminal."""
+    if width is None or all(len(line) <= width for line in text.splitlines()):
+        return text
+    parts: list[str] = []
+    for is_table, group in itertools.groupby(text.splitlines(), key=lambda line: bool(re.search(r"\s{2}\S", line))):
+        lines = list(group)
+        parts += _table_in_width(lines, width) if is_table and len(lines) > 1 else lines
+    return "\n".join(parts)
+
+
+def _table_in_width(lines: list[str], width: int) -> list[str]:
+    """The columns of a table in parts, each with the first column, which names the rows."""
+    longest = max(map(len, lines))
+    padded = [line.ljust(longest) for line in lines]
+    if longest <= width:
+        return lines
+    free = "".join(" " if all(line[at] == " " for line in padded) else "x" for at in range(longest))
+    ends = [match.end() for match in re.finditer(r"\s*x+", free)]
+    name = next((match.start() for match in re.finditer(r"(?<=x)\s{2}", free)), 0)
+    cells = list(itertools.pairwise([name, *(end for end in ends if end > name)]))
+    parts: list[list[tuple[int, int]]] = [[]]
+    for begin, end in cells:
+        if parts[-1] and name + end - parts[-1][0][0] > width:
+            parts.append([])
+        parts[-1].append((begin, end))
+    cut = [[(line[:name] + line[part[0][0] : part[-1][1]]).rstrip() for line in padded] for part in parts]
+    return "\n\n".join("\n".join(part) for part in cut).splitlines()

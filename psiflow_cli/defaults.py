@@ -14,7 +14,9 @@ from typing import cast
 import click
 from click.core import ParameterSource
 
+from psiflow_cli import duration
 from psiflow_cli.errors import BadConfig, PsiflowError, UsageError, nearest
+from psiflow_cli.values import kinds, quantities
 
 PROJECT_FILE = "psiflow.toml"
 ARGUMENTS = "psiflow.arguments"
@@ -48,11 +50,15 @@ class Command(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
     ) -> click.Context:
+        args = with_units(args)
+        arguments = list(args)  # click takes them out of the list as it reads them
         if parent and not {"-h", "--help"} & set(args) and not extra.get("resilient_parsing"):
             names = [*_names(parent), str(self.name)]
             extra["default_map"] = of(self, args, names, cast("click.Group", parent.find_root().command))
-        arguments = list(args)  # click takes them out of the list as it reads them
-        context = super().make_context(info_name, args, parent, **extra)
+        try:
+            context = super().make_context(info_name, args, parent, **extra)
+        except click.BadParameter as error:
+            raise (blamed(error, error.ctx, _site_named(arguments)) if error.ctx else error) from None
         context.meta[ARGUMENTS] = arguments
         return context
 
@@ -60,8 +66,26 @@ class Command(click.Command):
         """Run it; a wrong setting that a defaults file gives is an error of that file."""
         try:
             return super().invoke(ctx)
-        except UsageError as error:
-            raise blamed(error, ctx) from None
+        except (UsageError, click.BadParameter) as error:
+            raise blamed(error, ctx, ctx.params.get("site")) from None
+
+
+_NUMBER = r"[+-]?\.?\d[\d.eE+:,_-]*"
+_VALUE = re.compile(rf"(?:--?[A-Za-z][\w-]*=)?{_NUMBER}")
+_UNITS = {unit.casefold() for unit in (*quantities.UNITS, *duration.UNITS)}
+
+
+def with_units(args: Sequence[str]) -> list[str]:
+    """The arguments, a unit behind a space put to its number: `--pressure 2 GPa`; a file of that name stays a file."""
+    words: list[str] = []
+    for arg in args:
+        option, value = ["", "", *words][-2:]
+        is_value = _VALUE.fullmatch(value) and ("=" in value or re.match("--?[A-Za-z]", option))
+        if is_value and arg.casefold() in _UNITS and not os.path.exists(arg):
+            words[-1] += f" {arg}"
+        else:
+            words.append(arg)
+    return words
 
 
 class Group(click.Group):
@@ -72,24 +96,54 @@ class Group(click.Group):
 
 def of(command: click.Command, args: Sequence[str], names: Sequence[str], root: click.Group) -> dict[str, object]:
     """The values by parameter; `names` lead from the root to the command, as in `model`, `export`. Raises BadConfig."""
+    from psiflow_cli import toml
+
     values: dict[str, object] = {}
-    for table, place in _tables(command, names, root, _site_named(args) or os.environ.get("PSIFLOW_SITE")):
-        for key, value in _by_parameter(command, table, place).items():
-            values[key] = joined(cast("list[object]", values.get(key, [])), value) if isinstance(value, list) else value
+    try:
+        for table, place in _tables(command, names, root, _site_named(args)):
+            for key, value in _by_parameter(command, table, place, ["psiflow", *names]).items():
+                earlier = cast("list[object]", values.get(key, []))
+                values[key] = joined(earlier, value) if isinstance(value, list) else value
+    except BadConfig as error:
+        raise BadConfig(toml.with_line(error.message), error.hint) from None
     return values
 
 
-def blamed(error: UsageError, context: click.Context) -> PsiflowError:
-    """The error, or BadConfig if it is about a setting that a defaults file gives."""
-    named = {str(param.name): param for param in context.command.params if isinstance(param, Settings)}
-    given = {f"{key}={text}": key for name in named for key, text in context.params.get(name, {}).items()}
-    root, site = cast("click.Group", context.find_root().command), context.params.get("site")
-    for table, place in _tables(context.command, _names(context), root, site):
-        for key, param in ((param.opts[0].lstrip("-"), param) for param in named.values()):
-            for text in _texts(param, table.get(key, []), place):
-                if text in given and re.search(rf"(?<![\w.]){re.escape(given[text])}(?![\w.])", error.message):
-                    return BadConfig(f"{place} {key}: {error.message}", error.hint)
+def blamed(
+    error: UsageError | click.BadParameter, context: click.Context, site: str | None
+) -> PsiflowError | click.BadParameter:
+    """The error, or BadConfig if it is about values that a defaults file gives and not about one that was typed."""
+    from psiflow_cli import toml
+
+    named = [param for param in context.command.params if _is_about(error, param)]
+    typed = [param for param in named if context.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE]
+    root, options = cast("click.Group", context.find_root().command), _options(context.command)
+    for table, place in reversed([*_tables(context.command, _names(context), root, site)]):
+        for key, value in table.items():
+            param = options.get(key)
+            if isinstance(param, Settings):
+                decides = _is_about_settings(error, context.params.get(str(param.name)), _texts(param, value, place))
+            else:
+                decides = param in named and param not in typed
+            if decides and typed and isinstance(error, UsageError):
+                return UsageError(error.message, f"{place} {key} is {value!r}; {error.hint}".strip("; "))
+            if decides:
+                hint = error.hint if isinstance(error, UsageError) else f"{context.command_path} --help"
+                return BadConfig(toml.with_line(f"{place} {key}: {error.message}"), hint)
     return error
+
+
+def _is_about(error: UsageError | click.BadParameter, param: click.Parameter) -> bool:
+    if isinstance(error, click.BadParameter):
+        return error.param is param
+    return any(re.search(rf"(?<![\w-]){name}(?![\w-])", error.message) for name in param.opts if name[0] == "-")
+
+
+def _is_about_settings(error: UsageError | click.BadParameter, effective: object, texts: Sequence[str]) -> bool:
+    """Is it about a KEY of these KEY=VALUE, which no other place has set to something else?"""
+    pairs = effective.items() if isinstance(effective, dict) else ()
+    keys = [key for key, text in pairs if f"{key}={text}" in texts]
+    return any(re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.])", error.message) for key in keys)
 
 
 def _names(context: click.Context) -> list[str]:
@@ -103,10 +157,17 @@ def _tables(
     """What defaults files say of a command, the last to win last, each with its place in words. Raises BadConfig."""
     project, place = _table(_project(), names, root, f"{PROJECT_FILE}: [")
     if any(param.name == "site" for param in command.params):
-        name = str(site or project.get("site") or "local")
+        name = site or project.get("site") or "local"
         from psiflow_cli.site import load
 
-        path = load.find(name)
+        try:
+            if not isinstance(name, str):
+                raise BadConfig("must be the name of a site, or a file", "psiflow site list shows the known ones")
+            path = load.find(name)
+        except BadConfig as error:
+            if site or "site" not in project:
+                raise
+            raise BadConfig(f"{place} site: {error.message}", error.hint) from None
         yield _table(load.parse(path).defaults, names, root, f"{path}: [defaults.")
         project = {**project, "site": name}
     yield project, place
@@ -118,15 +179,7 @@ def _project() -> dict[str, object]:
         return {}
     from psiflow_cli import toml
 
-    try:
-        with open(PROJECT_FILE, encoding="utf-8") as stream:
-            text = stream.read()
-        tables: dict[str, object] = toml.loads(text)
-    except UnicodeDecodeError as error:
-        raise BadConfig(f"{PROJECT_FILE}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
-    except toml.TOMLDecodeError as error:
-        raise BadConfig(*toml.explain(PROJECT_FILE, text, error)) from None
-    return tables
+    return toml.load(PROJECT_FILE, BadConfig)
 
 
 def _table(
@@ -146,35 +199,51 @@ def _table(
     return tables, f"{place[:-1]}]"
 
 
-def _by_parameter(command: click.Command, table: Mapping[str, object], place: str) -> dict[str, object]:
+def _options(command: click.Command) -> dict[str, click.Parameter]:
+    """The options of a command by the keys that they have in a table."""
+    return {name.lstrip("-"): param for param in command.params for name in param.opts if name.startswith("--")}
+
+
+def _by_parameter(
+    command: click.Command, table: Mapping[str, object], place: str, words: Sequence[str]
+) -> dict[str, object]:
     """The table with parameter names for keys. Raises BadConfig for an unknown key and a wrong value."""
-    options = {o.lstrip("-"): p for p in command.params for o in p.opts if o.startswith("--")}
+    options = _options(command)
     values: dict[str, object] = {}
     for key, value in table.items():
         if key not in options:
             raise BadConfig(f"{place} {key}: unknown option", nearest(key, list(options)))
-        values[str(options[key].name)] = _checked(command, options[key], value, f"{place} {key}")
+        try:
+            values[str(options[key].name)] = _checked(command, options[key], value, f"{place} {key}")
+        except click.ClickException as error:
+            hint = kinds.advice(options[key], value) or f"{' '.join(words)} --help"
+            raise BadConfig(f"{place} {key}: {error.message}", hint) from None
+        except UsageError as error:
+            raise BadConfig(f"{place} {key}: {error.message}", error.hint) from None
     return values
 
 
 def _checked(command: click.Command, option: click.Parameter, value: object, place: str) -> object:
-    """A value of a defaults file as the option takes it, which is a list where the option may be repeated."""
+    """A value of a defaults file as the option takes it, which is a list where the option may be repeated.
+
+    Raises BadConfig, UsageError and click's errors.
+    """
     is_flag, counts = (getattr(option, name, False) for name in ("is_flag", "count"))
     if isinstance(option, Repeated):
         value = _texts(option, value, place)
+    elif isinstance(value, (list, dict)) and "," in str(option.metavar):
+        pairs = [f"{key}={each}" for key, each in value.items()] if isinstance(value, dict) else value
+        value = ",".join(map(str, pairs))
     elif isinstance(value, (list, dict)):
         raise BadConfig(f"{place}: takes one value", "this option cannot be repeated")
     elif isinstance(value, bool) and not (is_flag or counts):
         raise BadConfig(f"{place}: takes a value, not true or false", f"psiflow {command.name} --help")
+    elif not isinstance(value, (str, int, float)):
+        value = str(value)  # a date or a time as it was written
     context = click.Context(command, info_name=command.name)
-    try:
-        # the callback of -q, -v and --debug would act on it at once
-        check = option.process_value if option.expose_value else option.type_cast_value
-        check(context, joined((), value) if isinstance(value, list) else value)
-    except click.ClickException as error:
-        raise BadConfig(f"{place}: {getattr(error, 'message', error)}", f"psiflow {command.name} --help") from None
-    except PsiflowError as error:
-        raise BadConfig(f"{place}: {error.message}", error.hint) from None
+    # the callback of -q, -v and --debug would act on it at once
+    check = option.process_value if option.expose_value else option.type_cast_value
+    check(context, joined((), value) if isinstance(value, list) else value)
     return value
 
 
@@ -200,9 +269,10 @@ def _flat(table: Mapping[str, object], above: str = "") -> Iterator[tuple[str, s
 
 
 def _site_named(args: Sequence[str]) -> str | None:
+    """The site of a command line, or of the environment."""
     for arg, following in itertools.pairwise([*args, ""]):
         if arg == "--site":
             return following
         if arg.startswith("--site="):
             return arg[len("--site=") :]
-    return None
+    return os.environ.get("PSIFLOW_SITE")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-_UNITS = {
+UNITS = {
     "s": 1, "sec": 1, "secs": 1, "second": 1, "seconds": 1,
     "m": 60, "min": 60, "mins": 60, "minute": 60, "minutes": 60,
     "h": 3600, "hr": 3600, "hrs": 3600, "hour": 3600, "hours": 3600,
@@ -57,7 +57,7 @@ def _pieces(text: str) -> float:
         match = _PIECE.match(text, end)
         if match is None:
             raise ValueError(f"{text!r} is no duration, {_LIKE}")
-        unit = _UNITS.get(match[2].lower())
+        unit = UNITS.get(match[2].lower())
         if unit is None:
             raise ValueError(f"{text!r} is no duration: unknown unit {match[2]!r}; known: s, min, h, days, weeks")
         if last is not None and unit >= last:

@@ -9,6 +9,7 @@ from pathlib import Path
 from psiflow_cli import toml
 from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData, NoInput, UsageError, nearest
+from psiflow_cli.values import quantities
 
 Kind = type | tuple[str, ...]
 """Of an option: `str`, `int` or `float` (both above zero), `bool`, `dict` (a text, or one per element), or names."""
@@ -102,11 +103,7 @@ def labelled(symbols: Sequence[str], kinds: Sequence[str], atoms: Sequence[str],
 
 def table(path: Path | None, reference: str) -> dict[str, object]:
     """An input in TOML. Raises UsageError if none is named, NoInput or BadData."""
-    source = text(path, reference, f"{reference}.toml")
-    try:
-        return toml.loads(source)
-    except toml.TOMLDecodeError as error:
-        raise BadData(*toml.explain(path, source, error)) from None
+    return toml.parse(path, text(path, reference, f"{reference}.toml"), BadData)
 
 
 def literal(value: str) -> object:
@@ -155,7 +152,7 @@ def _word(kind: Kind, value: str) -> object:
     """What the text of a `--set` pair stands for; a text that is nothing of its kind stays one."""
     try:
         if kind in (int, float):
-            return kind(value)
+            return quantities.whole(value) if kind is int else float(value)
     except ValueError:
         return value
     return {"true": True, "yes": True, "false": False, "no": False}.get(value.lower(), value) if kind is bool else value

@@ -15,7 +15,7 @@ from psiflow_cli import __version__, console, errors
 from psiflow_cli.commands.data import atomic_energies, check, label, rattle, select, split
 from psiflow_cli.commands.models import compare, evaluate, model, train
 from psiflow_cli.commands.runs import cancel, clean, plot, report, status
-from psiflow_cli.commands.setup import env, remote, site
+from psiflow_cli.commands.setup import completion, env, help, remote, site
 from psiflow_cli.commands.simulations import phonons, relax, sample
 from psiflow_cli.console import Verbosity, problem
 
@@ -30,9 +30,9 @@ class Psiflow(click.Group):
         console.open_streams()
         gc.freeze()  # what is loaded by now stays; looking at it again at the end would take a tenth of --help
         if "_PSIFLOW_COMPLETE" in os.environ:
-            from psiflow_cli import completion
+            from psiflow_cli.completion import teach
 
-            completion.teach(self)
+            teach(self)
         Verbosity.quiet, Verbosity.verbose, Verbosity.debug = False, 0, False
         try:
             code = super().main(args=args, prog_name=prog_name or "psiflow", standalone_mode=False, **extra)
@@ -69,7 +69,8 @@ def explain(error: BaseException) -> int:
         return errors.USAGE
     if isinstance(error, click.ClickException):
         ctx = getattr(error, "ctx", None)
-        problem(error.format_message().replace("\n", " "), f"{ctx.command_path} --help" if ctx else "psiflow --help")
+        hint = f"{ctx.command_path} --help" if ctx else "psiflow --help"
+        problem(" ".join(error.format_message().split()), hint)
         return errors.USAGE
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         problem("interrupted")
@@ -117,11 +118,7 @@ def main() -> None:
       psiflow sample start.xyz --model water.model --temperature 330 --walkers 16 -o traj.xyz
       psiflow status
 
-    \b
-    In ~/.bashrc, ~/.zshrc or fish's configuration, for completion:
-      eval "$(_PSIFLOW_COMPLETE=bash_source psiflow)"
-      eval "$(_PSIFLOW_COMPLETE=zsh_source psiflow)"
-      _PSIFLOW_COMPLETE=fish_source psiflow | source
+    psiflow help COMMAND says more of each, and psiflow completion install lets the shell complete them.
     """
 
 
@@ -146,6 +143,8 @@ for module in (
     clean,
     site,
     env,
+    completion,
+    help,
     remote,
 ):
     main.add_command(module.command)

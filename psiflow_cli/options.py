@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import click
 
 from psiflow_cli import defaults, formats
 from psiflow_cli.console import Verbosity
 from psiflow_cli.errors import FAILED_FRAMES, UsageError
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
+from psiflow_cli.values import kinds, quantities
 
 
 class Common(NamedTuple):
@@ -33,20 +30,6 @@ class Common(NamedTuple):
 
 Command = defaults.Command
 Group = defaults.Group
-
-
-class Finite(click.FloatRange):
-    """A number in a range; click lets nan and infinity pass."""
-
-    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
-        return number
-
-    def _describe_range(self) -> str:
-        # click says `x<=None` of a range without ends
-        return "" if self.min is None and self.max is None else super()._describe_range()
 
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -94,49 +77,38 @@ def file(names: str, what: str, form: str = "FILE") -> Callable[[F], F]:
     return _option(names, None, form, what)
 
 
-class Output(click.ParamType[str]):
-    """The name of a file to write: its suffix is a promise, which is checked before anything runs."""
-
-    name = "output"
-
-    def __init__(self, kind: formats.Kind) -> None:
-        self.kind = kind
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if complaint := self.kind.complaint(value):
-            hint = "name a file" if value == "-" else self.kind.hint
-            raise UsageError(f"{param.opts[-1] if param else ''} {complaint}".strip(), hint)
-        return value
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Any file."""
-        from click.shell_completion import CompletionItem
-
-        return [CompletionItem(incomplete, type="file")]
-
-
 def output(names: str, kind: formats.Kind, what: str, form: str = "FILE") -> Callable[[F], F]:
     """The name of a file of this kind that is to be written."""
-    return _option(names, None, form, what, Output(kind))
+    return _option(names, None, form, what, kinds.Output(kind))
 
 
-def choice(names: str, choices: Sequence[str], default: str | None, what: str) -> Callable[[F], F]:
+def choice(names: str, choices: Sequence[str], default: str | None, what: str, **more: Any) -> Callable[[F], F]:
     """One of a few words."""
-    return _option(names, default, None, what, click.Choice(choices))
+    return _option(names, default, None, what, kinds.Word(choices), **more)
+
+
+def name(names: str, form: str | None, of: kinds.Name, what: str, default: str | None = None) -> Callable[[F], F]:
+    """The name of a back end, or the user's own file."""
+    return _option(names, default, form, f"One of: {', '.join(of.choices)}{what}", of)
 
 
 def count(names: str, default: int | None, what: str, least: int = 1, form: str | None = None) -> Callable[[F], F]:
     """A whole number of at least so many."""
-    return _option(names, default, form, what, click.IntRange(least))
+    return _option(names, default, form, what, kinds.Whole(least))
+
+
+def steps(names: str, default: int | None, what: str) -> Callable[[F], F]:
+    """A number of steps, or a time in steps of --timestep, of a command that has one."""
+    return _option(names, default, "STEPS|TIME", what, kinds.Steps(1))
 
 
 def number(
     names: str, default: float | None, unit: str | None, what: str,
-    above: float | None = None, least: float | None = None, most: float | None = None,
+    above: float | None = None, least: float | None = None, most: float | None = None, **more: Any,
 ) -> Callable[[F], F]:  # fmt: skip
     """A finite number in a unit: above one number, or at least one, and at most another."""
-    kind = Finite(least if above is None else above, most, min_open=above is not None)
-    return _option(names, default, unit, what, kind)
+    kind = kinds.Finite(least if above is None else above, most, above is not None, unit)
+    return _option(names, default, unit, what, kind, **more)
 
 
 def together(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -271,7 +243,7 @@ def _limit(value: object) -> Limit:
     if text.isdigit():
         return Limit(int(text), False)
     try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        share = quantities.share(text)
     except ValueError:
         share = -1.0
     if not 0 <= share <= 1:
@@ -283,7 +255,10 @@ max_failed = text("--max-failed", "0", "SHARE|NUMBER", "How many may fail before
 
 
 def required(value: str | None, option: str) -> str:
-    """The value of an option that a defaults file may give, too."""
-    if not value:
-        raise UsageError(f"missing option {option}", f"give it, or put it into ./{defaults.PROJECT_FILE}")
-    return value
+    """The value of an option that a defaults file may give, too. Raises UsageError, which lists the choices."""
+    if value:
+        return value
+    context = click.get_current_context()
+    known = kinds.choices(next(param for param in context.command.params if option in param.opts))
+    which = f"one of {', '.join(known)}; " if known else ""
+    raise UsageError(f"missing option {option}", f"{which}give it, or put it into ./{defaults.PROJECT_FILE}")

@@ -9,7 +9,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from psiflow_cli import errors
+from psiflow_cli.main import main
 from tests.commands.inputs import PSIFLOW
 from tests.commands.terminal import Terminal
 
@@ -70,14 +73,53 @@ def test_a_folder_is_one(folder):
     assert complete("label", "x.xyz", "--run-dir", "ro") == [("dir", "ro")]
 
 
+def install(folder, *words, code=0, **environment):
+    """`psiflow completion install` with its HOME in a folder; what it says."""
+    home = {"HOME": str(folder), "SHELL": "/bin/bash", "XDG_DATA_HOME": "", "XDG_CONFIG_HOME": "", **environment}
+    done = CliRunner(env=home).invoke(main, ["completion", "install", *words])
+    assert done.exit_code == code, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("shell", "place"),
+    [
+        ("bash", ".local/share/bash-completion/completions/psiflow"),
+        ("zsh", ".local/share/zsh/site-functions/_psiflow"),
+        ("fish", ".config/fish/completions/psiflow.fish"),
+    ],
+)
+def test_a_file_is_installed_and_none_of_another_s_replaced(folder, shell, place):
+    path = folder / place
+    assert f"wrote {path}" in install(folder, SHELL=f"/usr/bin/{shell}")
+    text = path.read_text()
+    assert "up to date" in install(folder, shell.upper())
+    path.write_text(text.replace("psiflow_completion", "older"))
+    assert "wrote" in install(folder, shell)
+    assert path.read_text() == text
+    path.write_text("mine")
+    assert "psiflow did not write it" in install(folder, shell, code=errors.CANNOT_CREATE)
+    assert path.read_text() == "mine"
+    path.unlink()
+    path.symlink_to(folder / "start.xyz")
+    install(folder, shell, code=errors.CANNOT_CREATE)
+    install(folder, shell, "--overwrite")
+    assert path.read_text() == text
+    assert (folder / "start.xyz").read_text() == ""
+    assert "name one of bash, zsh, fish" in install(folder, SHELL="/bin/tcsh", code=2)
+
+
 def test_bash_itself(folder):
-    script = """
-eval "$(_PSIFLOW_COMPLETE=bash_source psiflow)"
+    install(folder, "bash")
+    script = (
+        f"source {folder}/.local/share/bash-completion/completions/psiflow"
+        + """
 COMP_WORDS=(psiflow sample start.xyz --model wa) COMP_CWORD=4 COMPREPLY=()
 _psiflow_completion psiflow
 printf "%s\\n" "${COMPREPLY[@]}"
 complete -p psiflow
 """
+    )
     path = f"{Path(PSIFLOW).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True

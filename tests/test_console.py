@@ -120,3 +120,30 @@ def test_notes_and_the_line_do_not_run_into_each_other() -> None:
     assert drawn[:3] == ["psiflow: note 0", "psiflow: note 1", "psiflow: note 2"]
     assert drawn[3].startswith("frames 3/3")
     assert max(len(part) for line in lines for part in line.split("\r")) < 60
+
+
+WIDE = """\
+             frames         T / K         E / eV      P / GPa
+walker 1        100   300.1±2.3   -432.12±0.05   0.12±0.03
+walker 2        100   300.1±2.3   -432.12±0.05      0.12±?
+±?: what it means"""
+
+
+def test_a_table_is_in_parts_where_it_is_too_wide() -> None:
+    assert console.in_width(WIDE, None) == console.in_width(WIDE, 80) == WIDE
+    narrow = console.in_width(WIDE, 40).splitlines()
+    assert max(map(len, narrow)) <= 40
+    second = [line.split()[2:] for line in narrow if line.startswith("walker 2")]
+    assert second == [["100", "300.1±2.3"], ["-432.12±0.05", "0.12±?"]]
+    assert narrow[-1] == "±?: what it means"
+
+
+@pytest.mark.parametrize(("told", "columns"), [("60", 60), ("200", 80), ("", 80), ("wide", 80)])
+def test_the_width_is_that_of_the_terminal_and_no_more_than_columns(
+    monkeypatch: pytest.MonkeyPatch, told: str, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", told)
+    monkeypatch.setattr(console.os, "get_terminal_size", lambda _: console.os.terminal_size((80, 24)))
+    assert console.columns(sys.__stderr__ or sys.stderr) == columns
+    monkeypatch.setattr(console.os, "get_terminal_size", lambda _: console.os.terminal_size((0, 0)))
+    assert console.columns(sys.__stderr__ or sys.stderr) == (int(told) if told.isdecimal() else 80)

@@ -62,3 +62,20 @@ def test_streams_that_are_closed_or_full(tmp_path: Path, redirection: str, statu
         assert "Traceback" not in done.stderr
         assert "ignored" not in done.stderr
     assert (tmp_path / "out.xyz").read_text().count("energy=") == 1
+
+
+@pytest.mark.parametrize("words", [["label"], ["model", "export"], ["site"], []])
+def test_help_is_what_the_command_s_own_help_says(words: list[str]) -> None:
+    done = CliRunner().invoke(main, ["help", *words])
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == CliRunner().invoke(main, [*words, "--help"]).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["lable"], "did you mean 'label'?"), (["model", "exprt"], "'export'"), (["label", "x"], "--help")],
+)
+def test_help_of_nothing_names_the_nearest(words: list[str], said: str) -> None:
+    done = CliRunner().invoke(main, ["help", *words])
+    assert done.exit_code == 2
+    assert said in done.stderr

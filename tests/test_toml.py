@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from psiflow_cli import toml
+from psiflow_cli.errors import BadConfig
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,47 @@ def test_none_is_left_out():
 
 def test_plain_keys_stand_before_tables():
     assert toml.dumps({"run": {"cache": True}, "use": "x"}) == 'use = "x"\n\n[run]\ncache = true\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("ensemble = NPT", 'texts are quoted: ensemble = "NPT"'),
+        ("temperature = 300K  # warm", 'texts are quoted: temperature = "300K"'),
+        ("pressure = 2 GPa", 'texts are quoted: pressure = "2 GPa"'),
+        ("input = ./cp2k.inp", 'texts are quoted: input = "./cp2k.inp"'),
+        ("elements = [H, O]", 'in lists and tables, too: ["H", "O"]'),
+        ("walltime = 24:00:00", 'walltime = "24:00:00"'),
+        ("trust = True", "it is written in small letters: trust = true"),
+        ("steps: 100", "an equals sign: steps = 100"),
+        ("steps 100", "a line is KEY = VALUE"),
+        ("steps =", "a value is missing"),
+        ('input = "C:\\data"', "single quotes: input = 'C:\\data'"),
+        ('input = "cp2k.inp', "a quotation mark is missing"),
+        ("[table", "a table is headed [NAME]"),
+        ("a = 1\na = 2", "it is there twice"),
+        ("a = [1,", "is not closed"),
+    ],
+)
+def test_a_line_that_is_no_toml_gets_advice(tmp_path, line, advice):
+    path = tmp_path / "psiflow.toml"
+    path.write_text(f"[sample]\n{line}\n")
+    with pytest.raises(BadConfig) as error:
+        toml.load(path, BadConfig)
+    assert error.value.message.startswith(f"{path}:{3 if 'twice' in advice else 2}: not valid TOML: ")
+    assert advice in error.value.hint
+
+
+def test_a_mark_of_the_byte_order_is_no_syntax_error(tmp_path):
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbfa = 1\n")
+    assert toml.load(tmp_path / "mine.toml", BadConfig) == {"a": 1}
+
+
+def test_the_line_of_a_key_stands_behind_the_message(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('[a]\nb.c = 1\n[ x . "y z" ]\n# k = 0\nk = 2\n[[e]]\n')
+    said = {"[a] b.c": 2, "[a.b] c": 2, "[a] b": 2, "[x.y z] k": 5, "[x.y z]": 3, "[e]": 6}
+    for place, line in said.items():
+        assert toml.with_line(f"{path}: {place}: bad") == f"{path}: {place}: bad (line {line})"
+    for message in (f"{path}: [a] z: bad", "none.toml: [a] b: bad", "no such thing"):
+        assert toml.with_line(message) == message

@@ -77,10 +77,19 @@ class Viewer(TypedDict, total=False):
     missing: str
 
 
+class DrawnSeries(TypedDict):
+    """Molecular dynamics to be drawn."""
+
+    source: str  # a table, see `worker.plots.time_series`
+    shown: dict[str, object]  # what the figure says beside it
+
+
 class Pictures(TypedDict):
     """What was drawn for the page of `psiflow report`."""
 
     errors: str  # a PNG of the errors against the evaluations, or ""
     plots: dict[str, str]  # parity plots by the name of their evaluation
+    series: dict[str, str]  # of molecular dynamics, by the name of the run
+    worst: str  # a PNG of the frames that are most wrong, or ""
     viewer: Viewer
     missing: NotRequired[str]  # why there are no pictures

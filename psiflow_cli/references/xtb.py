@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli import inputs, voigt
 from psiflow_cli.errors import BadData, UsageError, nearest
+from psiflow_cli.values import quantities
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.structures import conversion, labels, validity
 
@@ -53,8 +54,8 @@ def _parsed(options: dict[str, str]) -> Settings:
     return {
         "method": canonical if canonical in METHODS else f"{canonical}-xTB",
         "accuracy": _positive(options, "accuracy", 1.0),
-        "electronic_temperature": _positive(options, "electronic_temperature", 300.0),
-        "max_iterations": int(_positive(options, "max_iterations", 250.0)),
+        "electronic_temperature": _positive(options, "electronic_temperature", 300.0, "K"),
+        "max_iterations": _whole(options, "max_iterations", 250),
     }
 
 
@@ -62,14 +63,21 @@ def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     return _parsed({**{key: str(value) for key, value in settings.items()}, **changes})
 
 
-def _positive(options: dict[str, str], key: str, default: float) -> float:
+def _positive(options: dict[str, str], key: str, default: float, unit: str | None = None) -> float:
     try:
-        value = float(options.get(key, default))
+        value = quantities.number(options.get(key, default), unit)
     except ValueError:
         value = -1.0
     if not 0 < value < float("inf"):
         raise UsageError(f"{key}={options[key]} of the reference xtb is not a positive number")
     return value
+
+
+def _whole(options: dict[str, str], key: str, default: int) -> int:
+    try:
+        return quantities.whole(_positive(options, key, default))
+    except ValueError as error:
+        raise UsageError(f"{key} of the reference xtb: {error}") from None
 
 
 def check(settings: Settings, elements: set[str]) -> None:

@@ -25,6 +25,7 @@ _WORDS = {"object": "table", "array": "list", "str": "text", "int": "whole numbe
 
 def check(path: Path, data: dict[str, object]) -> schema.Site:
     """The site that the contents of a file describe; raises BadConfig."""
+    data = {kind: _as_known(group, _KINDS.get(kind), kind == "run") for kind, group in data.items()}
     providers = {
         name: _provider(f"{path}: [providers.{name}]", entries) for name, entries in _group(data, "providers").items()
     }
@@ -55,12 +56,34 @@ def _group(data: dict[str, object], kind: str) -> dict[str, object]:
 
 def _provider(place: str, entries: object) -> schema.Provider:
     """A provider's table, checked by the file of its type in `runtime/providers/`."""
-    kind = entries.get("type", "local") if isinstance(entries, dict) else "local"
+    kind = str(entries.get("type", "local") if isinstance(entries, dict) else "local").lower()
     kinds = registry.names("runtime.providers")
     if kind not in kinds:
-        raise BadConfig(f"{place} type: unknown provider {kind!r}", nearest(str(kind), kinds))
-    provider: schema.Provider = _convert(place, entries, registry.load("runtime.providers", kind).Provider)
+        raise BadConfig(f"{place} type: unknown provider {kind!r}", nearest(kind, kinds))
+    if isinstance(entries, dict) and "type" in entries:
+        entries = {**entries, "type": kind}
+    table = registry.load("runtime.providers", kind).Provider
+    provider: schema.Provider = _convert(place, _with_known_words(entries, table), table)
     return provider
+
+
+def _as_known(group: object, table: type[schema.Table] | None, is_run: bool) -> object:
+    """A group of tables, or the table `run`, with words in capitals or not as the schema has them."""
+    if is_run:
+        return _with_known_words(group, schema.Run)
+    if table is None or not isinstance(group, dict):
+        return group
+    return {name: _with_known_words(entries, table) for name, entries in group.items()}
+
+
+def _with_known_words(entries: object, table: type[schema.Table]) -> object:
+    if not isinstance(entries, dict):
+        return entries
+    kinds = get_type_hints(table, include_extras=True)
+    known = {key: {word.lower(): word for word in _literals(kinds.get(key))} for key in entries}
+    return {
+        key: known[key].get(value.lower(), value) if isinstance(value, str) else value for key, value in entries.items()
+    }
 
 
 def _convert(place: str, data: object, table: type[_Table]) -> _Table:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import re
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from psiflow_cli.values import quantities
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,10 @@ def _listed(listed: str) -> tuple[str, ...]:
 
 def megabytes(text: str) -> int:
     """`4 GB`, `500 MB`, `1.5 GiB` in MB of 1024² bytes, as SLURM counts; raises ValueError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT])i?B?\s*", text)
-    if not match:
-        raise ValueError(f"{text!r} is not an amount of memory")
-    return max(1, int(float(match[1]) * {"k": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}[match[2]]))
+    try:
+        amount = quantities.number(text, "MB")
+    except ValueError:
+        amount = math.nan
+    if not 0 < amount < math.inf or text.strip()[-1].isdigit():
+        raise ValueError(f"{text!r} is not an amount of memory with its unit ({quantities.units('MB')})")
+    return max(1, int(amount))

@@ -53,7 +53,10 @@ def load(name: str) -> schema.Site:
 
 def parse(path: Path) -> schema.Site:
     """Read and check one site file, with those it extends."""
-    return check(path, tables(path))
+    try:
+        return check(path, tables(path))
+    except BadConfig as error:
+        raise BadConfig(toml.with_line(error.message), error.hint) from None
 
 
 def tables(path: Path) -> dict[str, object]:
@@ -95,13 +98,6 @@ def _merged(base: dict[str, object], over: dict[str, object]) -> dict[str, objec
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        text = path.read_text(encoding="utf-8")
-        data: dict[str, object] = toml.loads(text)
+        return toml.load(path, BadConfig, "see psiflow-site(5)")
     except OSError as error:
         raise BadConfig(f"{path}: {error.strerror or error}", "check its permissions") from None
-    except UnicodeDecodeError as error:
-        raise BadConfig(f"{path}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
-    except toml.TOMLDecodeError as error:
-        what, hint = toml.explain(path, text, error)
-        raise BadConfig(what, hint or "see psiflow-site(5)") from None
-    return data

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from psiflow_cli.stages.runs import report_dynamics
 from tests import warm
 from tests.commands import springs
 
@@ -96,6 +97,9 @@ def _learn(folder):
         slow = Path(__file__).with_name("slow_reference.py")
         Path("bad.xyz").write_text(FRAME.format("", 102))
         psiflow("label", "bad.xyz", "--reference", slow, "-o", "loop/labels.xyz", code=1)
+        md = ("--ensemble", "nve", "--steps", "20", "--every", "1", "--engine", "ase", "--thermostat", "langevin")
+        Path("start.xyz").write_text(springs.START)
+        psiflow("sample", "start.xyz", "--model", "loop/round-2/one.model", *md, "-o", "loop/md.xyz")
     (folder / "first").rename(folder / "moved")  # so that no copy finds the first one's files under their old names
 
 
@@ -116,6 +120,7 @@ def test_the_page_says_what_the_runs_say(learned):
     states = {row[0]: row[1:4] for row in page.tables["Runs"][1:]}
     assert states == {
         "labels.xyz": ["label", "partial", "1/1"],
+        "md.xyz": ["sample", "done", "20/20"],
         "round-2/e.xyz": ["evaluate", "done", "15/15"],
         "round-10/e.xyz": ["evaluate", "done", "15/15"],
     }
@@ -123,7 +128,38 @@ def test_the_page_says_what_the_runs_say(learned):
     wrong = page.tables["Where the model is most wrong"][1:]
     assert [row[1:5] for row in wrong[:2]] == [["140", "15", "71", "3"], ["130", "14", "66", "3"]]
     assert len(wrong) == 10
-    assert page.images == 3, "two parity plots, and the errors of both"
+    assert page.images == 5, "two parity plots, the errors of both, the worst frames, and a walker"
+    dynamics = page.tables["Dynamics"][1]
+    assert dynamics[:5] == ["md.xyz", "nve", "ase", "1", "0"]
+    assert abs(float(dynamics[5])) < 50, "meV per atom and ps, of a spring"
+    assert dynamics[6:8] == ["walker 0", "16"]
+    assert page.tables["Data"][1][0] == "bad.xyz"
+    assert [row[-1] for row in page.tables["Data"][1:] if row[0] == "test.xyz"] == ["round-2/e.xyz, round-10/e.xyz"]
+
+
+def test_a_copied_folder_shows_its_own_files(learned):
+    shutil.copytree("loop", "copy")
+    edited = Path("copy/round-10/e.xyz")
+    edited.write_text("".join(edited.read_text().splitlines(True)[:10]))
+    psiflow("report", "copy")
+    page = Page("copy/report.html")
+    assert sorted(row[2] for row in page.tables["Where the model is most wrong"][1:]) == ["1", "2"]
+    assert "<code>round-10/e.xyz</code>" in page.text
+
+
+@pytest.mark.parametrize("walkers", [1, 3])
+def test_the_drift_is_the_slope_of_the_total_energy(walkers):
+    numpy = pytest.importorskip("numpy")
+    drift, random = report_dynamics.Drift(), numpy.random.default_rng(1)
+    slopes = []
+    for walker in range(walkers):
+        times = numpy.linspace(0, 5, 40)
+        energies = -1e7 + 2 * walker * times + random.normal(size=40)
+        slopes.append(numpy.polyfit(times, energies + 1e7, 1)[0])
+        for time, energy in zip(times, energies, strict=True):
+            drift.add(str(walker), time, energy)
+    assert drift.largest() == pytest.approx(max(slopes, key=abs), abs=1e-6)
+    assert report_dynamics.Drift().largest() is None
 
 
 def test_nothing_comes_from_elsewhere_and_text_stays_text(learned):
@@ -132,7 +168,7 @@ def test_nothing_comes_from_elsewhere_and_text_stays_text(learned):
     psiflow("report", "loop")
     page = Page("loop/report.html")
     assert all(what.startswith("data:image/png;base64,") for what in page.loaded)
-    assert page.images == 3
+    assert page.images == 5
     assert NASTY not in page.text
     assert "onerror=alert(1)>" not in page.text
     assert any(NASTY in row[-1] for row in page.tables["Where the model is most wrong"])
@@ -189,7 +225,7 @@ def test_what_has_no_plot_gets_one(learned):
     edited = Path("loop/round-10/e.xyz")
     edited.write_text(edited.read_text().replace("energy=0 ", "energy=lost ", 1))
     psiflow("report", "loop")
-    assert Page("loop/report.html").images == 3
+    assert Page("loop/report.html").images == 5
     assert len(json.loads(Path("loop/report.html.run/pictures/parity-1.json").read_text())["frames"]) == 14
     data = json.loads(Path("loop/report.html.run/pictures/parity-0.json").read_text())["frames"]
     assert len(data) == 15

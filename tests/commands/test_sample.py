@@ -234,3 +234,6 @@ def test_wrong_starts(psiflow, trained):
     Path("in.xyz").write_text(WATER)
     plan = json.loads(psiflow("sample", "in.xyz", "--model", trained.model, *SHORT, "--dry-run", "--json").stdout)
     assert (plan["walkers"], plan["steps"]) == (3, 300)
+    typed = ("--steps", "1", "ps", "--every", "10fs", "--timestep", "0.5 fs", "--ensemble", "NVE", "--engine", "ASE")
+    plan = json.loads(psiflow("sample", "in.xyz", "--model", trained.model, *typed, "--dry-run", "--json").stdout)
+    assert plan["steps"] == 2000

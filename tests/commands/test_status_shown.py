@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from psiflow_cli.commands.shared import table
+from psiflow_cli.main import main
 from psiflow_cli.stages.runs import status
 from psiflow_cli.worker.training import phase
 from tests.commands.inputs import copper
@@ -150,3 +152,25 @@ def test_a_watch_of_more_than_the_screen_holds_is_cut(labelled):
     first = text.split("\x1b[7F")[0].splitlines()
     assert len(first) == 7
     assert first[-1] == "… 8 more lines"
+
+
+def test_runs_are_in_order_of_time_without_checks_that_are_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = {"exit_code": 0, "finished": True, "ended": 400.0, "summary": {}}
+    for run, command, started in (
+        ("b.run", "label", 200.0), ("a.run", "train", 300.0),
+        (".psiflow/check-1", "check", 100.0), ("c.run", "check", 50.0),
+    ):  # fmt: skip
+        folder = tmp_path / run
+        folder.mkdir(parents=True)
+        record = {"command": command, "started": started, "total": 0, "argv": ["psiflow"], "result": result}
+        (folder / "run.json").write_text(json.dumps(record))
+        (folder / "journal.jsonl").touch()
+
+    def listed(*places: str) -> list[str]:
+        return [run["run"] for run in json.loads(CliRunner().invoke(main, ["status", *places, "--json"]).stdout)]
+
+    assert listed() == ["c.run", "b.run", "a.run"]
+    assert listed(".psiflow") == [".psiflow/check-1"]

@@ -109,13 +109,13 @@ def test_mistakes(tmp_path, old, new, place, hint):
 @pytest.mark.parametrize(
     ("old", "new", "line", "hint"),
     [
-        ("[resources.task]", "[resources.task", 9, "psiflow-site(5)"),
-        ("cores = 1\n", "cores =\n", 10, "psiflow-site(5)"),
-        ("cores = 1\n", "cores = 1\ncores = 2\n", 11, "psiflow-site(5)"),
+        ("[resources.task]", "[resources.task", 9, "headed"),
+        ("cores = 1\n", "cores =\n", 10, "missing"),
+        ("cores = 1\n", "cores = 1\ncores = 2\n", 11, "twice"),
         ('"2h"', "24:00:00", 17, "quoted"),
         ('"2h"', "1-12:00:00", 17, "quoted"),
-        ('"2h"', '"2h', 17, "psiflow-site(5)"),
-        ('reference = "emt"\n', 'reference = """emt\n', 34, "psiflow-site(5)"),
+        ('"2h"', '"2h', 17, "quotation mark"),
+        ('reference = "emt"\n', 'reference = """emt\n', 34, "not closed"),
     ],
 )
 def test_syntax_errors_have_their_line(tmp_path, old, new, line, hint):
@@ -124,6 +124,17 @@ def test_syntax_errors_have_their_line(tmp_path, old, new, line, hint):
         parse(tmp_path, text)
     assert caught.value.message.startswith(f"{tmp_path / 'mine.toml'}:{line}: not valid TOML: ")
     assert hint in caught.value.hint
+
+
+def test_words_may_be_in_capitals_and_a_mistake_has_its_line(tmp_path):
+    loud = SITE.replace("[resources.task]", '[resources.task]\ndevice = "CUDA"\ndtype = "Float32"', 1)
+    site = parse(tmp_path, loud.replace('type = "htex"', 'type = "HTEX"'))
+    assert (site.resources["task"].device, site.resources["task"].dtype) == ("cuda", "float32")
+    assert site.executors["default"].type == "htex"
+    with pytest.raises(BadConfig) as caught:
+        parse(tmp_path, loud.replace("CUDA", "cudda"))
+    line = loud.splitlines().index('device = "CUDA"') + 1
+    assert caught.value.message.endswith(f"(line {line})")
 
 
 def test_what_is_no_text(tmp_path):

@@ -90,7 +90,7 @@ def _elements(text: str) -> list[str]:
     """`H,O` as symbols."""
     from psiflow_cli.elements import SYMBOLS
 
-    chosen = [word.strip() for word in text.split(",") if word.strip()]
+    chosen = [word.capitalize() for word in text.replace(",", " ").split()]
     for symbol in chosen:
         if symbol not in SYMBOLS:
             raise UsageError(f"--elements {text}: {symbol!r} is no element", nearest(symbol, list(SYMBOLS)))

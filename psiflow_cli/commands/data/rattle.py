@@ -12,7 +12,7 @@ from psiflow_cli.commands.shared import runner
 @options.frames
 @options.count("-n copies", 10, "Copies of each frame.")
 @options.number("--amplitude", 0.05, "Å", "Standard deviation of each Cartesian displacement.", least=0)
-@options.number("--strain", 0.0, None,
+@options.number("--strain", 0.0, "SHARE",
     "Standard deviation of each strain component, for periodic frames.", least=0, most=0.5)  # fmt: skip
 @options.seed
 @options.common(formats.STRUCTURES)

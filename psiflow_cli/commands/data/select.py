@@ -9,6 +9,7 @@ import click
 from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import bundles, runner
 from psiflow_cli.errors import FAILED_FRAMES, UsageError
+from psiflow_cli.values import quantities
 
 if TYPE_CHECKING:
     from typing import TypedDict
@@ -32,7 +33,7 @@ def _threshold(value: str) -> tuple[float, float]:
     """`0.1`, or `0.1:0.5`."""
     low, _, high = str(value).partition(":")
     try:
-        limits = float(low), float(high or "inf")
+        limits = quantities.number(low, "eV/Å"), quantities.number(high or "inf", "eV/Å")
     except ValueError:
         limits = 1.0, 0.0
     if not 0 <= limits[0] <= limits[1]:
@@ -59,8 +60,8 @@ def _threshold(value: str) -> tuple[float, float]:
 @options.choice("--descriptor", ["model", "soap"], None,
     "The space of farthest and --min-distance [default: the model's own features where there is one, else SOAP].",
 )  # fmt: skip
-@click.option("--min-distance", "closest", type=options.Finite(0), default=0.0, metavar="NUMBER",
-    help="Least distance in that space between chosen frames, and to those in --exclude.")  # fmt: skip
+@options.number("--min-distance closest", 0.0, "NUMBER",
+    "Least distance in that space between chosen frames, and to those in --exclude.", least=0)  # fmt: skip
 @options.choice("--stratify", ["composition"], None, "Keep the proportions of the compositions.")
 @options.output("--rest", formats.STRUCTURES_IN_FILE, "Where the frames that were not chosen go.")
 @options.keys

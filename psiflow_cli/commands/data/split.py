@@ -9,6 +9,7 @@ import click
 from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import runner
 from psiflow_cli.errors import UsageError
+from psiflow_cli.values import quantities
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.select.split import Part
@@ -19,7 +20,7 @@ def _parts(value: str) -> dict[str, float]:
     for item in value.split(","):
         name, equals, share = (s.strip() for s in item.partition("="))
         try:
-            number = float(share)
+            number = quantities.share(share)
         except ValueError:
             number = -1.0
         if not equals or not name.isidentifier() or not number > 0:

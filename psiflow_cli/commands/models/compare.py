@@ -9,10 +9,13 @@ from typing import Any
 import click
 
 from psiflow_cli import options
-from psiflow_cli.console import echo_json, note
+from psiflow_cli.console import columns, echo_json, in_width, note
 from psiflow_cli.errors import UsageError
+from psiflow_cli.values import quantities
 
-QUANTITIES = ("energy", "forces", "stress")
+_UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "MPa"}
+"""In which the table is."""
+QUANTITIES = tuple(_UNITS)
 NO = 1
 """The exit code where the answer is no."""
 
@@ -21,8 +24,8 @@ def _target(value: str) -> tuple[str, float]:
     """`forces=50`."""
     quantity, _, text = (word.strip() for word in value.partition("="))
     try:
-        number = float(text)
-    except ValueError:
+        number = quantities.number(text, _UNITS[quantity])
+    except (KeyError, ValueError):
         number = math.nan
     if quantity not in QUANTITIES or not number >= 0:
         raise ValueError(f"{value!r} is not QUANTITY=RMSE, with a quantity of {', '.join(QUANTITIES)}")
@@ -32,7 +35,7 @@ def _target(value: str) -> tuple[str, float]:
 def _share(value: str) -> float:
     """`0.02` or `2%`."""
     try:
-        share = float(value.strip().removesuffix("%")) / (100 if value.strip().endswith("%") else NO)
+        share = quantities.share(value)
     except ValueError:
         share = math.nan
     if not 0 <= share < 1:
@@ -92,5 +95,5 @@ def command(
     elif as_csv:
         click.echo(compare.as_csv(evaluated), nl=False)
     else:
-        click.echo(compare.as_text(evaluated))
+        click.echo(in_width(compare.as_text(evaluated), columns(sys.stdout)))
     sys.exit(0 if all(answers.values()) else NO)

@@ -9,7 +9,7 @@ import click
 
 from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles, runner
-from psiflow_cli.console import echo_json, note, problem
+from psiflow_cli.console import columns, echo_json, in_width, note, problem
 from psiflow_cli.errors import BAD_DATA
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def show(model: str, as_json: bool) -> None:
     if as_json:
         echo_json(known)
     else:
-        click.echo(stage.as_text(known))
+        click.echo(in_width(stage.as_text(known), columns(sys.stdout)))
 
 
 @command.command("verify", short_help="Check the files of a model against their hashes")
@@ -83,7 +83,7 @@ def verify(model: str, as_json: bool) -> None:
 
 @command.command("export", short_help="Write a model as another program reads it")
 @_bundle
-@click.option("--to", "target", type=click.Choice(TARGETS), required=True, help="The program that is to read it.")
+@options.choice("--to target", TARGETS, None, "The program that is to read it.", required=True)
 @options.text("--format form", None, "NAME",
     "Where that program reads several [default: the first that is named below].")  # fmt: skip
 @options.count("--member", None, "Of a committee, which one.", least=0, form="N")

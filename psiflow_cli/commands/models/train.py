@@ -11,6 +11,7 @@ from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles, runner
 from psiflow_cli.errors import UsageError
 from psiflow_cli.protocols import SIZES
+from psiflow_cli.values import kinds, quantities
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Summary
@@ -18,16 +19,18 @@ if TYPE_CHECKING:
 
 
 def _valid(value: str) -> str:
-    from psiflow_cli.stages.train.request import is_number
-
-    if is_number(value) and not 0 < float(value) < 1:
+    try:
+        share = quantities.share(value)
+    except ValueError:
+        return value
+    if not 0 < share < 1:
         raise ValueError(f"{value} is neither a file nor a share between 0 and 1")
-    return value
+    return f"{share:g}" if value.strip().endswith("%") else value
 
 
 @click.command("train", cls=options.Command, short_help="Train a model with its family's own trainer")
 @options.frames
-@options.text("--arch", None, "FAMILY", "One of: " + ", ".join(registry.names("models")) + ".")
+@options.name("--arch", "FAMILY", kinds.Name("model", registry.names("models")), ".")
 @options.text("--valid", "0.1", "FILE|SHARE", "Validation data.", _valid)
 @options.file(
     "--e0s",
@@ -75,6 +78,8 @@ def command(
     longer: small (mace: 32 scalar channels), medium from 1000 (64 channels, max_L 1), large from 10000 (128 channels,
     max_L 1, as MACE itself). docs/training.md has all defaults and their reasons.
 
+    --dry-run prints the configuration as a file for --config, with what --set or a file decides marked as such.
+
     Run the same command again to go on from the last checkpoint. A training that is stopped (by --deadline, the
     walltime of its task, a signal, an error) writes the best model so far, marked as unfinished, and exits with 75, or
     the code of the error. It leaves a finished model in its place: the unfinished one is then unfinished.model in the
@@ -115,6 +120,7 @@ def command(
     from psiflow_cli.stages.train import config as trainers_file
     from psiflow_cli.stages.train import e0s as energies_of
     from psiflow_cli.stages.train import preparation, stage
+    from psiflow_cli.stages.train.config_text import as_yaml
     from psiflow_cli.stages.train.request import Training
 
     try:
@@ -140,7 +146,8 @@ def command(
         prepared = preparation.prepare(training, workspace)
         counts = {part: prepared.data.count(part) for part in ("train", "valid")}
         notes = {"notes": prepared.notes} if prepared.notes else {}
-        return {**counts, "atomic_energies": prepared.e0s, "configuration": prepared.config, **notes}
+        told = {**counts, "atomic_energies": prepared.e0s, "configuration": prepared.config, **notes}
+        return runner.Plan(told, text=as_yaml(training, prepared.config, prepared.summary), of="configuration")
 
     runner.perform(
         job, common, plan=plan, run=lambda workspace: stage.run(training, workspace),

@@ -16,20 +16,22 @@ if TYPE_CHECKING:
 
 
 @click.command("report", cls=options.Command, short_help="One page about the runs of a folder")
-@click.argument("folder", metavar="DIR")
+@click.argument("folder", metavar="[DIR]", default=".")
 @options.common(formats.PAGE)
 def command(folder: str, common: options.Common) -> None:
     """Show what the runs at or below DIR have made, on one HTML page that needs nothing else.
 
-    DIR is a folder of runs, such as recipes/online-learning.sh makes, or one run directory. On the page are the errors
-    of every evaluation, with a picture of those of the same frames; parity plots and learning curves; failures by
-    class; the frames of the last evaluation whose forces are most wrong, to be turned with the mouse if chemiscope is
-    in the workers' environment; and all runs with their states and command lines. What still runs or has died is shown
-    as it is now. The page is DIR/report.html, of one run OUT.report.html, unless --output says
-    otherwise.
+    DIR (the working directory, if it is left out) is a folder of runs, such as recipes/online-learning.sh makes, or one
+    run directory. On the page are the errors of every evaluation, with a picture of those of the same frames; parity
+    plots and learning curves; averages, series and energy drift of molecular dynamics; failures by class; the frames of
+    the last evaluation whose forces are most wrong, as pictures, and to be turned with the mouse if chemiscope is in
+    the workers' environment; the data that were read; and all runs with states, times, core-hours and command lines.
+    What still runs or has died is shown as it is now. The page is DIR/report.html, of one run OUT.report.html, unless
+    --output says otherwise.
 
     \b
     Examples:
+      psiflow report
       psiflow report learning
       psiflow report . -o /tmp/today.html
       psiflow report labelled.xyz.run -o labels.html
@@ -52,7 +54,7 @@ def command(folder: str, common: options.Common) -> None:
     # any environment that has ASE, which is what this family needs
     settings = {"folder": os.path.abspath(folder), "state": report.state(facts)}
     job = runner.on_site(Job("report", (), output, settings), common, "emt")
-    shown = report.Report(job, facts, place.resolve().name)
+    shown = report.Report(job, facts, place)
     runner.perform(
         job, common,
         plan=lambda _: {"runs": len(facts.runs)},

@@ -10,7 +10,7 @@ import click
 
 from psiflow_cli import options
 from psiflow_cli.commands.shared.table import COLOURS
-from psiflow_cli.console import echo_json
+from psiflow_cli.console import columns, echo_json
 from psiflow_cli.errors import NoInput
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def _states(values: tuple[str, ...]) -> frozenset[str]:
     """`running,failed`, or the option more than once."""
-    words = [word.strip() for value in values for word in value.split(",")]
+    words = [word.strip().lower() for value in values for word in value.split(",")]
     for word in words:
         if word not in COLOURS:
             raise ValueError(f"{word!r} is not one of {', '.join(COLOURS)}")
@@ -37,7 +37,7 @@ def _states(values: tuple[str, ...]) -> frozenset[str]:
 @options.flag("--json as_json", "A JSON list on stdout; with --watch an object for each change.")
 @options.talk
 def command(runs: tuple[str, ...], states: frozenset[str], failures: bool, watch: bool, as_json: bool) -> None:
-    """Show the state of every run at or below RUN (or the working directory).
+    """Show the state of every run at or below RUN (or the working directory), the last to begin last.
 
     An output may be named in place of its run directory. Only files are read, so it works anywhere the files are seen;
     a run on the machine of a site with [remote] is asked for there if ssh gets there at once, without a question, and
@@ -102,10 +102,16 @@ class _Look:
                 inode = 0
             run = status.describe(folder, self._units.setdefault((str(folder), inode), Units()))
             run["shown"] = not self._states or run["state"] in self._states
+            if run["command"] == "check" and self._is_hidden(folder) and run["state"] != "running":
+                continue  # its result was on the screen: nobody looks for it here
             if self._failures and run["shown"]:
                 run["failures"] = status.failures(folder)
             listed.append(run)
-        return listed
+        return sorted(listed, key=lambda run: run["started"] or "~")  # what has not begun yet comes last
+
+    def _is_hidden(self, folder: Path) -> bool:
+        """Is it in `.psiflow`, and was that not asked for?"""
+        return folder.parent.name == ".psiflow" and not any(".psiflow" in place.parts for place in self._places)
 
 
 def place(run: str) -> str:
@@ -127,8 +133,5 @@ def _show(listed: list[RunStatus], as_json: bool) -> None:
     if not listed:
         click.echo("no runs here")
         return
-    import shutil
-
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for line in table(listed, width):
+    for line in table(listed, columns(sys.stdout)):
         click.echo(line)

@@ -127,12 +127,17 @@ def _here(site: Site, machine: Machine) -> Iterator[str]:
 
 
 def _show_script(site: Site, executor: str, machine: Machine) -> None:
-    from psiflow_cli.errors import UsageError, nearest
+    import difflib
+
+    from psiflow_cli.errors import UsageError
     from psiflow_cli.runtime.script import script
     from psiflow_cli.site import resolve
 
     if executor not in site.executors:
-        raise UsageError(f"no executor {executor!r} in this site", nearest(executor, list(site.executors)))
+        known = sorted(site.executors)
+        near = close[0] if (close := difflib.get_close_matches(executor, known, n=1)) else ""
+        hint = f"did you mean {near!r}? " * bool(near) + f"known: {', '.join(known)}"
+        raise UsageError(f"no executor {executor!r} in this site", hint)
     click.echo(script(resolve.of_executor(site, executor, machine)).rstrip())
 
 

@@ -8,15 +8,16 @@ from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles
 from psiflow_cli.console import note
 from psiflow_cli.errors import UsageError
+from psiflow_cli.values import kinds
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.label.method import Method
 
 
 reference = options.together(
-    options.text(
-        "--reference", None, "NAME|FILE.py|BUNDLE",
-        "One of: " + ", ".join(registry.names("references")) + "; a file of your own, or a model bundle.",
+    options.name(
+        "--reference", "NAME|FILE.py|BUNDLE", kinds.Name("reference", registry.names("references")),
+        "; a file of your own, or a model bundle.",
     ),
     options.file("--input input_file", "The reference's own input, without coordinates."),
     options.settings,

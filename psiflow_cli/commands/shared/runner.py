@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from psiflow_cli import options, registry
-from psiflow_cli.console import detail, echo_json, note, problem, remark
+from psiflow_cli.console import columns, detail, echo_json, in_width, note, problem, remark
 from psiflow_cli.errors import STOPPED, BadConfig, UsageError
 
 if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wait for them
@@ -85,6 +85,14 @@ def _executor(name: str, family: str, operation: str, tasks: int) -> ResolvedExe
         raise BadConfig(f"{path}: {error.message}", error.hint) from None
 
 
+class Plan(dict[str, object]):
+    """What would be done, with the value `of` one key as the `text` of a file that may be kept."""
+
+    def __init__(self, values: Mapping[str, object], text: str, of: str) -> None:
+        super().__init__(values)
+        self.text, self.of = text, of
+
+
 def perform(
     job: Job,
     common: options.Common,
@@ -113,7 +121,7 @@ def perform(
         if not earlier:  # what may turn out to be computed already needs no workers, but a plan says what would be
             opened.check_environment(tasks=common.dry_run)
         if common.dry_run:
-            _tell(common, {"command": job.command, "up_to_date": bool(earlier), **({} if earlier else plan(opened))})
+            _tell(common, job.command, None if earlier else plan(opened))
             return
         if earlier:
             note(f"{job.output if job.output != '-' else job.folder} is up to date")
@@ -158,9 +166,9 @@ def _short(value: object) -> str:
 
 def _show(result: str, to_stderr: bool) -> None:
     if result and to_stderr:
-        remark(result)
+        remark(in_width(result, columns(sys.stderr)))
     elif result:
-        click.echo(result)
+        click.echo(in_width(result, columns(sys.stdout)))
 
 
 def tell_up_to_date(common: options.Common, command: str, what: str) -> None:
@@ -182,12 +190,21 @@ def _say_failures(summary: StageSummary, job: Job) -> None:
     problem(f"{summary['failed']} of {summary['total']} failed: {classes}{where}", hint)
 
 
-def _tell(common: options.Common, plan: Mapping[str, object]) -> None:
+def _tell(common: options.Common, command: str, plan: Mapping[str, object] | None) -> None:
+    """What would be done; of a plan with a file in it the rest is its comments. None: up to date."""
+    told = {"command": command, "up_to_date": plan is None, **(plan or {})}
     if common.json:
-        echo_json(plan)
+        echo_json(told)
         return
-    for key, value in plan.items():
-        click.echo(f"{key.replace('_', ' ')}: {'unknown' if value is None else value}")
+    file = plan if isinstance(plan, Plan) else None
+    for key, value in told.items():
+        if file and key == file.of:
+            continue
+        for each in value if isinstance(value, list) and file else [value]:
+            words = f"{key.replace('_', ' ')}: {'unknown' if each is None else each}"
+            click.echo("\n".join(f"# {line}" for line in words.splitlines()) if file else words)
+    if file:
+        click.echo(file.text)
 
 
 def _tell_json(common: options.Common, summary: Mapping[str, object]) -> None:

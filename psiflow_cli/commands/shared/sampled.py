@@ -7,6 +7,7 @@ from functools import wraps
 from typing import TYPE_CHECKING
 
 from psiflow_cli import formats, options
+from psiflow_cli.values import quantities
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.sample.blocking import Discard
@@ -16,17 +17,15 @@ def _discard(value: str) -> Discard:
     """`0.2` or `20%` (a share), `1.5 ps` or `500 fs`."""
     from psiflow_cli.stages.sample.blocking import Discard
 
-    text = str(value).strip()
-    for unit, scale, is_share in (("%", 0.01, True), ("ps", 1.0, False), ("fs", 1e-3, False), ("", 1.0, True)):
-        if text.endswith(unit):
-            try:
-                discard = Discard(scale * float(text.removesuffix(unit)), is_share)
-            except ValueError:
-                break
-            if 0 <= discard.value < (1 if is_share else 1e12):
-                return discard
-            break
-    raise ValueError(f"{text!r} is neither a share such as 0.2 or 20% nor a time such as '5 ps'")
+    for kind, most in (("SHARE", 1), ("ps", 1e12)):
+        try:
+            number = quantities.number(value, kind)
+        except ValueError:
+            continue
+        if 0 <= number < most:
+            return Discard(number, kind == "SHARE")
+        break
+    raise ValueError(f"{value!r} is neither a share such as 0.2 or 20% nor a time such as '5 ps'")
 
 
 _options = options.together(

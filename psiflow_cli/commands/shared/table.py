@@ -158,8 +158,4 @@ def _age(run: RunStatus) -> str:
     if run["updated"] is None:
         return "-"
 
-    seconds = max(0.0, time.time() - datetime.fromisoformat(run["updated"]).timestamp())
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    return short(max(0.0, time.time() - datetime.fromisoformat(run["updated"]).timestamp()))

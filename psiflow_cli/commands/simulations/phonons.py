@@ -10,6 +10,7 @@ import click
 from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import bundles, constraints, references, runner
 from psiflow_cli.errors import UsageError
+from psiflow_cli.values import quantities
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -23,7 +24,7 @@ def _temperatures(value: str) -> tuple[float, ...]:
     temperatures = []
     for word in value.split(","):
         try:
-            kelvin = float(word)
+            kelvin = quantities.number(word, "K")
         except ValueError:
             kelvin = 0.0
         if not 0 < kelvin < math.inf:

@@ -11,6 +11,7 @@ from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles, runner, sampled
 from psiflow_cli.console import echo_json, note
 from psiflow_cli.errors import UsageError
+from psiflow_cli.values import kinds, quantities
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -24,7 +25,7 @@ def _temperatures(value: str) -> list[list[float]]:
     ramps = []
     for word in str(value).split(","):
         try:
-            ends = [float(part) for part in word.split(":")]
+            ends = [quantities.number(part, "K") for part in word.split(":")]
         except ValueError:
             ends = []
         if len(ends) not in (1, 2) or not all(math.isfinite(t) and t >= 0 for t in ends):
@@ -53,15 +54,14 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @options.number("--pressure", 1.0, "bar", "Of npt.")
 @options.choice("--cell", ["isotropic", "flexible"], "isotropic",
     "How the cell of npt moves: its size alone, or all of it.")  # fmt: skip
-@options.count("--steps", 1000, "Steps of each walker.")
-@options.count("--every", 10, "Steps from one frame to the next.")
-@options.number("--timestep", 0.5, "fs", "Of one step.", above=0)
+@options.steps("--steps", 1000, "Steps of each walker, or a time such as 10ps.")
+@options.steps("--every", 10, "Steps, or the time, from one frame to the next.")
+@options.number("--timestep", 0.5, "fs", "Of one step.", above=0, is_eager=True)
 @options.choice("--thermostat", ["langevin", "csvr", "nose-hoover"], "langevin",
     "What keeps the temperature; csvr is canonical velocity rescaling.")  # fmt: skip
 @options.number("--friction", 10.0, "1/ps", "Of the Langevin thermostat.", above=0)
 @options.count("--walkers", None, "Walkers from each frame [default: one for each temperature].")
-@options.count("--exchange", None,
-    "Let the walkers of a frame exchange their temperatures every so many steps.", form="STEPS")  # fmt: skip
+@options.steps("--exchange", None, "Let the walkers of a frame exchange their temperatures every so many steps.")
 @options.count("--beads", 1, "Of the ring polymers of path integrals; each bead is a frame of its own.")
 @options.file("--plumed", "Input of PLUMED, for a static bias or for what it prints.")
 @options.number("--max-force", 100.0, "eV/Å", "A walker with a larger force on an atom is stopped.", above=0)
@@ -71,8 +71,8 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @options.number("--max-spread", None, "eV/Å",
     "A walker is stopped where a committee disagrees more about the force on an atom or, if the committee is "
     "calibrated, where a larger error is expected.", above=0)  # fmt: skip
-@options.text("--engine", "auto", None,
-    "One of: " + ", ".join(registry.names("samplers")) + "; auto measures which is fastest.")  # fmt: skip
+@options.name("--engine", None, kinds.Name("sampler", ["auto", *registry.names("samplers")]),
+    "; auto measures which is fastest.", "auto")  # fmt: skip
 @options.count("--batch", None, "Walkers that an engine moves together [default: measured].")
 @options.file("--config", "TOML with what is changed more rarely; see --config-schema.")
 @click.option("--config-schema", is_flag=True, is_eager=True, expose_value=False, callback=_print_schema,

@@ -13,6 +13,7 @@ from psiflow_cli.references.cp2k import files, preprocess, properties, sections,
 from psiflow_cli.references.cp2k.sections import CONTROLLED
 from psiflow_cli.references.cp2k.structure import atoms, cell, kinds
 from psiflow_cli.references.cp2k.template import Keyword, Section, Settings
+from psiflow_cli.values import quantities
 
 _INTEGER = re.compile("[-+]?[0-9]+")
 OPTIONS = ("box", "reuse_uks")
@@ -61,7 +62,7 @@ def load(input_file: Path, options: dict[str, str]) -> tuple[Settings, Section, 
 
 def _box(text: str) -> float:
     try:
-        edge = float(text)
+        edge = quantities.number(text, "Å")
     except ValueError:
         edge = -1.0
     if not 0 < edge < 1000:

@@ -52,11 +52,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _read(path: Path) -> list[dict[str, str]]:
-    text = path.read_text(encoding="utf-8")
-    try:
-        data = toml.loads(text)
-    except toml.TOMLDecodeError as error:
-        raise BadConfig(*toml.explain(path, text, error)) from None
+    data = toml.load(path, BadConfig)
     steps = data.pop("unconverged", [])
     for key in data:
         raise BadConfig(f"{path}: {key}: unknown key", "[[unconverged]] is all that can be recovered from")

@@ -29,6 +29,7 @@ def suffix(family: str, forms: Forms, target: str, form: str | None) -> tuple[st
         raise UsageError(f"--to {target}: {exports}")
     if form is None:
         form = next(iter(forms[target]))
+    form = next((known for known in forms[target] if known.lower() == form.lower()), form)
     if form not in forms[target]:
         raise UsageError(f"--format {form}: {target} has no such format", nearest(form, list(forms[target])))
     return form, forms[target][form]

@@ -12,6 +12,7 @@ from psiflow_cli.runtime.request import fingerprint
 from psiflow_cli.stages.core.single import perform
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.plot import figures
+from psiflow_cli.stages.runs import report_dynamics
 from psiflow_cli.stages.runs.report_evaluated import Worst, worst, write_parity
 from psiflow_cli.stages.runs.report_facts import Facts, gather
 from psiflow_cli.stages.runs.report_page import Drawn, page
@@ -26,7 +27,11 @@ class Report:
 
     job: Job
     facts: Facts
-    title: str
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        return self.folder.resolve().name
 
 
 def look(folder: Path, without: Path) -> Facts:
@@ -39,7 +44,8 @@ def look(folder: Path, without: Path) -> Facts:
 
 def state(facts: Facts) -> str:
     """A fingerprint of all that the page shows; files count by name, size and time of their last change."""
-    shown = [*(each.file for each in facts.evaluations), *(each.plot for each in facts.evaluations)]
+    shown = [path for each in facts.evaluations for path in (each.file, each.plot)]
+    shown += [path for each in facts.samplings for path in (each.file, each.plot)]
     paths = [path for path in (*shown, *(each.curve for each in facts.trainings)) if path]
     files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return fingerprint([facts.runs, [each.errors for each in facts.evaluations], files])
@@ -54,19 +60,31 @@ def run(report: Report, workspace: Workspace) -> Summary:
     with workspace.run.guard_end():
         plain = [each.name for each in facts.evaluations if each.file and not each.plot]
         drawn: Drawn = {}
-        if wrong.frames or plain or len(facts.comparable()) > 1:
-            drawn = _draw(report, workspace, wrong, plain)
+        drifts: dict[str, float | None] = {}
+        if wrong.frames or plain or len(facts.comparable()) > 1 or facts.samplings:
+            drawn = _draw(report, workspace, wrong, plain, drifts)
         plots = {name: Path(path) for name, path in drawn.get("plots", {}).items()}
         evaluations = [replace(each, plot=plots.get(each.name, each.plot)) for each in facts.evaluations]
-        workspace.publish(page(report.title, replace(facts, evaluations=evaluations), wrong, drawn))
+        series = {name: Path(path) for name, path in drawn.get("series", {}).items()}
+        samplings = [
+            replace(each, plot=series.get(each.name, each.plot), drift=drifts.get(each.name))
+            for each in facts.samplings
+        ]
+        facts = replace(facts, evaluations=evaluations, samplings=samplings)
+        workspace.publish(page(report.title, report.folder, facts, wrong, drawn))
     return {
         "total": len(facts.runs), "evaluations": len(facts.evaluations), "trainings": len(facts.trainings),
         "output": report.job.output,
     }  # fmt: skip
 
 
-def _draw(report: Report, workspace: Workspace, wrong: Worst, plain: list[str]) -> Drawn:
-    """What `worker.plots.report.draw` returns, made in the run directory; `plain` evaluations have no picture."""
+def _draw(
+    report: Report, workspace: Workspace, wrong: Worst, plain: list[str], drifts: dict[str, float | None]
+) -> Drawn:
+    """What `worker.plots.report.draw` returns, made in the run directory; `plain` evaluations have no picture.
+
+    The drifts of the samplings are put into `drifts`.
+    """
     folder = workspace.job.folder / "pictures"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -75,6 +93,12 @@ def _draw(report: Report, workspace: Workspace, wrong: Worst, plain: list[str]) 
         source = folder.absolute() / f"parity-{number}.json"
         if write_parity(each, workspace.read, source):
             sources[each.name] = str(source)
+    dynamics = {}
+    for number, sampling in enumerate(each for each in report.facts.samplings if each.file):
+        table = folder.absolute() / f"dynamics-{number}.csv"
+        drawing, drifts[sampling.name] = report_dynamics.write(sampling, workspace.read, table)
+        if drawing and not sampling.plot:
+            dynamics[sampling.name] = drawing
     payload = {
         "series": [
             {"name": each.name, **{quantity: row["rmse"] for quantity, row in each.errors.items()}}
@@ -83,6 +107,7 @@ def _draw(report: Report, workspace: Workspace, wrong: Worst, plain: list[str]) 
         "frames": [each.message for each in wrong.frames],
         "errors": [each.error for each in wrong.frames],
         "sources": sources,
+        "dynamics": dynamics,
         "folder": str(folder.absolute()),
         "sheets": figures.sheets(),
     }

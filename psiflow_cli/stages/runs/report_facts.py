@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from psiflow_cli.runtime.jsonfile import read_run
-from psiflow_cli.stages.runs import status
+from psiflow_cli.stages.runs import report_dynamics, status
+from psiflow_cli.stages.runs.report_dynamics import Sampling
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import ReportedRun, RunRecord
@@ -54,6 +56,16 @@ class Failures:
     examples: dict[str, list[str]] = field(default_factory=dict)
 
 
+@dataclass
+class DataSet:
+    """A file that runs have read, by its contents."""
+
+    file: str
+    sha256: str
+    size: int  # bytes
+    used_by: list[str] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Facts:
     """All that the page shows of runs, in the order of their paths."""
@@ -61,6 +73,8 @@ class Facts:
     runs: list[ReportedRun]
     evaluations: list[Evaluation]
     trainings: list[Training]
+    samplings: list[Sampling]
+    data: list[DataSet]
     failures: list[Failures]
 
     def comparable(self) -> list[Evaluation]:
@@ -75,7 +89,7 @@ class Facts:
 
 def gather(folder: Path, without: Path) -> Facts:
     """Look at every run at or below a folder, except for one."""
-    facts = Facts([], [], [], [])
+    facts = Facts([], [], [], [], [], [])
     run_folders = [each for each in status.find([folder]) if each.absolute() != without.absolute()]
     for run_folder in sorted(run_folders, key=lambda path: _natural(str(path))):
         now = status.describe(run_folder)
@@ -90,9 +104,28 @@ def gather(folder: Path, without: Path) -> Facts:
         if now["command"] == "train":
             curves = [bundle / "learning-curve.png" for bundle in _outputs(run_folder, record)]
             facts.trainings.extend(Training(name, curve) for curve in curves if curve.is_file())
+        if now["command"] == "sample":
+            result = record.get("result")
+            summary = result.get("summary", {}) if result else {}
+            files = {path.name: path for path in _outputs(run_folder, record)}
+            file, plot = (files.get(Path(summary.get(key) or "").name) for key in ("output", "plot"))
+            facts.samplings.append(
+                report_dynamics.of_run(name, record, file, plot if plot and plot.suffix == ".png" else None)
+            )
+        _note_data(facts.data, name, record)
         if failures := _failures(run_folder, name):
             facts.failures.append(failures)
     return facts
+
+
+def _note_data(known: list[DataSet], name: str, record: RunRecord) -> None:
+    """Take down the files that a run has read."""
+    for read in record.get("inputs", ()):
+        same = next((each for each in known if each.sha256 == read["sha256"]), None)
+        if same is None:
+            same = DataSet(os.path.basename(read["path"]), read["sha256"], read["size"])
+            known.append(same)
+        same.used_by.append(name)
 
 
 def _natural(path: str) -> list[int | str]:
@@ -101,12 +134,14 @@ def _natural(path: str) -> list[int | str]:
 
 
 def _outputs(folder: Path, record: RunRecord) -> Iterator[Path]:
-    """What a run has made, where it is now: beside the run directory, if it was moved since."""
+    """What a run has made, where it is now: beside the run directory, or as far from it as then.
+
+    The place that it was made in comes last: of a folder that was copied, it is that of the original.
+    """
     result = record.get("result")
     for path in map(Path, result.get("outputs", {}) if result else ()):
-        beside = folder.parent / path.name
-        if path.exists() or beside.exists():
-            yield path if path.exists() else beside
+        tails = [folder.parent.joinpath(*path.parts[-count:]) for count in range(1, len(path.parts) + 1)]
+        yield from [place for place in (*tails, path) if place.exists()][:1]
 
 
 def _evaluation(folder: Path, name: str, record: RunRecord) -> Iterator[Evaluation]:

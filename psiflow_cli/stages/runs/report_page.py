@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from psiflow_cli.duration import short
 from psiflow_cli.stages.evaluate.error_table import UNITS
+from psiflow_cli.stages.runs.report_dynamics import Sampling
 from psiflow_cli.stages.runs.report_evaluated import Worst
 from psiflow_cli.stages.runs.report_facts import Evaluation, Facts
 
@@ -49,11 +53,13 @@ class Drawn(TypedDict, total=False):
 
     errors: str
     plots: dict[str, str]
+    series: dict[str, str]
+    worst: str
     viewer: Viewer
     missing: str
 
 
-def page(title: str, facts: Facts, wrong: Worst, drawn: Drawn) -> Iterator[str]:
+def page(title: str, folder: Path, facts: Facts, wrong: Worst, drawn: Drawn) -> Iterator[str]:
     yield f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
@@ -65,14 +71,20 @@ def page(title: str, facts: Facts, wrong: Worst, drawn: Drawn) -> Iterator[str]:
         yield "<h2>Errors</h2>" + _errors(facts)
         if drawn.get("errors"):
             yield _image(Path(drawn["errors"]), "errors of all evaluations")
-        yield f"<p>{escape(drawn.get('missing', ''))}</p>"
+    if drawn.get("missing"):
+        yield f"<p>{escape(drawn['missing'])}</p>"
     parity = [(each.name, each.plot) for each in facts.evaluations]
     yield from _pictures("Predictions against labels", parity)
     yield from _pictures("Learning curves", [(each.name, each.curve) for each in facts.trainings])
+    if facts.samplings:
+        yield "<h2>Dynamics</h2>" + _dynamics(facts.samplings)
+        yield from _pictures("Temperature, energy and pressure", [(each.name, each.plot) for each in facts.samplings])
     if facts.failures:
         yield "<h2>Failures</h2>" + _failures(facts)
     if wrong.frames or wrong.cut:
-        yield from _worst(facts.newest(), wrong, drawn.get("viewer", {}))
+        yield from _worst(facts.newest(), folder, wrong, drawn)
+    if facts.data:
+        yield "<h2>Data</h2>" + _data(facts)
     yield "<h2>Runs</h2>" + _runs(facts) + "</body></html>\n"
 
 
@@ -129,6 +141,48 @@ def _pictures(title: str, named: Iterable[tuple[str, Path | None]]) -> Iterator[
         yield f"<details{opened}><summary>{escape(name)}</summary>{_image(path, f'{title}: {name}')}</details>"
 
 
+def _dynamics(samplings: Iterable[Sampling]) -> str:
+    def rows(each: Sampling) -> Iterator[str]:
+        drift = "–" if each.drift is None else f"{each.drift:.3g}"
+        of_run = f"<td>{escape(each.name)}</td><td>{escape(each.ensemble)}</td><td>{escape(each.engine)}</td>"
+        of_run += _number(f"{each.walkers}") + _number(f"{each.stopped}") + _number(drift)
+        for means in each.averages[:_SHOWN] or [{}]:
+            number, paths = means.get("walker", "–"), means.get("paths")
+            of = f"mean of {paths}" if paths else f"walker {number}"
+            numbers = "".join(_number(_mean(means.get(name))) for name in _MEANS)
+            yield f"{of_run}<td>{escape(of)}</td>{_number(str(means.get('frames', '–')))}{numbers}"
+            of_run = "<td></td>" * 6
+
+    heads = ["run", "ensemble", "engine", "walkers#", "stopped#", "drift / meV/atom/ps#", "average of", "frames#"]
+    heads += [f"{head}#" for head in _MEANS.values()]
+    return _table(heads, (row for each in samplings for row in rows(each))) + _ON_DYNAMICS
+
+
+_MEANS = {"temperature": "T / K", "model_energy": "energy / eV", "pressure": "pressure / bar"}
+"""The averages of a sampling that are shown."""
+_SHOWN = 20
+"""So many averages of a run are shown."""
+_ON_DYNAMICS = """<p>± is the standard error of a mean; ± ? means that the path is too short to tell it. The
+drift is that of the total energy of the walker that drifts most, at constant energy (nve).</p>
+"""
+
+
+def _mean(estimate: object) -> str:
+    if not isinstance(estimate, dict):
+        return "–"
+    error = estimate.get("error")
+    return f"{estimate['mean']:.6g} ± " + ("?" if error is None else f"{error:.2g}")
+
+
+def _data(facts: Facts) -> str:
+    rows = (
+        f"<td>{escape(each.file)}</td>{_number(f'{each.size / 1e6:.2f}')}<td><code>{each.sha256[:12]}</code></td>"
+        f"<td>{escape(', '.join(dict.fromkeys(each.used_by)))}</td>"
+        for each in facts.data
+    )
+    return _table(["file", "MB#", "sha256", "read by"], rows)
+
+
 def _failures(facts: Facts) -> str:
     rows = (
         f"<td>{escape(each.name)}</td><td>{escape(kind)}</td>{_number(str(count))}"
@@ -139,8 +193,9 @@ def _failures(facts: Facts) -> str:
     return _table(["run", "class", "number#", "such as"], rows)
 
 
-def _worst(evaluation: Evaluation | None, wrong: Worst, viewer: Viewer) -> Iterator[str]:
-    file = escape(str(evaluation.file)) if evaluation else ""
+def _worst(evaluation: Evaluation | None, folder: Path, wrong: Worst, drawn: Drawn) -> Iterator[str]:
+    viewer = drawn.get("viewer", {})
+    file = escape(os.path.relpath(evaluation.file, folder)) if evaluation and evaluation.file else ""
     yield f"<h2>Where the model is most wrong</h2><p>Frames of <code>{file}</code>, by the force on one atom.</p>"
     if wrong.cut:
         yield f"<p class=failed>The file has changed since, and was not read to its end: {escape(wrong.cut)}</p>"
@@ -150,6 +205,8 @@ def _worst(evaluation: Evaluation | None, wrong: Worst, viewer: Viewer) -> Itera
         for n, w in enumerate(wrong.frames, 1)
     )
     yield _table(["#", "error / meV/Å#", "frame#", "line#", "atoms#", "config_type"], rows)
+    if drawn.get("worst"):
+        yield _image(Path(drawn["worst"]), "the frames whose forces are most wrong")
     if "data" not in viewer:
         yield f"<p>{escape(viewer.get('missing', ''))}</p>"
         return
@@ -168,9 +225,15 @@ def _runs(facts: Facts) -> str:
         words = " ".join(["psiflow", *run["argv"][1:]])
         reason = f"<br>{escape(run['message'])}" if run["message"] else ""
         state, done, hours = run["state"], f"{run['done']}/{run['total']}", f"{run['core_hours']:.2f}"
+        took = "–"
+        if run["started"] and run["updated"]:
+            begun, ended = (datetime.fromisoformat(str(run[key])) for key in ("started", "updated"))
+            took = short(max(0.0, (ended - begun).total_seconds()))
         return (
             f"<td>{escape(run['name'])}</td><td>{escape(str(run['command']))}</td><td class={state}>{state}</td>"
-            f"{_number(done)}{_number(str(run['failed']))}{_number(hours)}<td><code>{escape(words)}</code>{reason}</td>"
+            f"{_number(done)}{_number(str(run['failed']))}{_number(took)}{_number(hours)}<td><code>{escape(words)}</code>{reason}</td>"
         )
 
-    return _table(["run", "command", "state", "done#", "failed#", "core-hours#", "command line"], map(row, facts.runs))
+    return _table(
+        ["run", "command", "state", "done#", "failed#", "time#", "core-hours#", "command line"], map(row, facts.runs)
+    )

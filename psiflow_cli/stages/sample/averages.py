@@ -93,6 +93,9 @@ def _in_quadrature(weights: list[int], errors: list[float | None]) -> float | No
     return math.sqrt(math.fsum((w * (e or 0.0)) ** 2 for w, e in zip(weights, errors, strict=True))) / sum(weights)
 
 
+UNKNOWN = "±?: the path is too short, by its correlation, to tell the standard error"
+
+
 def as_text(averages: Averages) -> str:
     """The table as a person reads it: at most 80 columns wide for usual numbers."""
     means = averages.means()
@@ -114,7 +117,9 @@ def as_text(averages: Averages) -> str:
     text = [_line(line, widths) for line in (header, *rows[:SHOWN])]
     if len(rows) > SHOWN:
         text.append(f"... {len(rows) - SHOWN} more in --json")
-    return "\n".join([*text, *(_line(line, widths) for line in below)])
+    text += [_line(line, widths) for line in below]
+    unknown = any("±?" in word for line in (*rows[:SHOWN], *below) for word in line)
+    return "\n".join([*text, *([UNKNOWN] if unknown else [])])
 
 
 def _title(label: Label, several: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from psiflow_cli import toml
 from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadConfig, nearest
+from psiflow_cli.values import quantities
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import DynamicsFile
@@ -19,7 +19,7 @@ Index = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class SamplingFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Times in fs, masses in u; atoms are counted from 0."""
+    """Times in fs (or texts such as "1 ps"), masses in u; atoms are counted from 0."""
 
     thermostat_time: Positive = 100.0  # time constant of `csvr` and `nose-hoover`
     chain_length: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3  # of Nose-Hoover chains
@@ -35,17 +35,18 @@ def read(path: str | None) -> DynamicsFile:
     if path is None:
         return cast("DynamicsFile", msgspec.to_builtins(SamplingFile()))
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        table = toml.loads(text)
+        table = toml.load(path, BadConfig)
     except OSError as error:
         raise BadConfig(f"{path}: {error.strerror or error}", "name another --config") from None
-    except UnicodeDecodeError as error:
-        raise BadConfig(f"{path}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
-    except toml.TOMLDecodeError as error:
-        raise BadConfig(*toml.explain(path, text, error)) from None
     for key in table:
         if key not in SamplingFile.__struct_fields__:
             raise BadConfig(f"{path}: {key}: unknown key", nearest(key, list(SamplingFile.__struct_fields__)))
+    for key in ("thermostat_time", "barostat_time"):
+        if isinstance(table.get(key), str):
+            try:
+                table[key] = quantities.number(table[key], "fs")
+            except ValueError as error:
+                raise BadConfig(f"{path}: {key}: {error}", 'as in 100 or "0.1 ps"') from None
     try:
         settings = msgspec.convert(table, SamplingFile)
     except msgspec.ValidationError as error:

@@ -38,9 +38,9 @@ class TrainersFile:
 
     def _line(self, key: str, single: Mapping[str, str]) -> int:
         """The line of a setting, or of the table that it is missing in; 0 if not known, -1 if it is not here."""
-        if not self.name or _named(key, single):
+        if not self.name or named(key, single):
             return -1
-        return self.lines.get(_named(key, self.lines), 0)
+        return self.lines.get(named(key, self.lines), 0)
 
     def _at(self, line: int) -> str:
         return f"{self.name}:{line}" if line else self.name
@@ -65,7 +65,7 @@ class TrainersFile:
         raise NoInput(f"{place}{named['setting']}: {named['name']}: no such file in {looked}", "check its name")
 
 
-def _named(key: str, names: Mapping[str, object]) -> str:
+def named(key: str, names: Mapping[str, object]) -> str:
     """The name by which a user gave a setting: with or without the tables that it is inside of, or as one of these."""
     for name in names:
         if key == name or key.endswith(f".{name}") or name.endswith(f".{key}"):
@@ -93,21 +93,8 @@ def read(config: str | None) -> TrainersFile:
 
 
 def _parse_toml(name: str, text: str) -> tuple[object, dict[str, int]]:
-    try:
-        data = toml.loads(text)
-    except toml.TOMLDecodeError as error:
-        what, hint = toml.explain(name, text, error)
-        raise BadConfig(what, hint or "YAML is read from files that do not end in .toml") from None
-    lines: dict[str, int] = {}
-    table = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.strip()
-        if words.startswith("["):
-            table = words.strip("[]# ") + "."
-            lines.setdefault(table[:-1], number)
-        elif "=" in words and not words.startswith("#"):
-            lines.setdefault(table + words.partition("=")[0].strip().strip("\"'"), number)
-    return data, lines
+    data = toml.parse(name, text, BadConfig, "YAML is read from files that do not end in .toml")
+    return data, toml.places(text)
 
 
 def _parse_yaml(name: str, text: str) -> tuple[object, dict[str, int]]:
@@ -115,18 +102,24 @@ def _parse_yaml(name: str, text: str) -> tuple[object, dict[str, int]]:
 
     try:
         data = yaml.safe_load(text)
-        node = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error)
         place = f"{name}:{mark.line + 1}" if mark else name
         raise BadConfig(f"{place}: not valid YAML: {' '.join(what.split())}", "TOML is read from *.toml") from None
     lines: dict[str, int] = {}
-    for key, line in _keys(node):
+    for key, line in _keys(yaml.compose(text, yaml.SafeLoader)):
         if key in lines:
             raise BadConfig(f"{name}:{line}: {key}: also in line {lines[key]}", "keep one of them")
         lines[key] = line
     return {} if data is None else data, lines
+
+
+def lines_of_yaml(text: str) -> dict[str, int]:
+    """The line of each key of a YAML text, the keys of inner tables with dots."""
+    import yaml
+
+    return dict(_keys(yaml.compose(text, yaml.SafeLoader)))
 
 
 def _keys(node: Node | None, prefix: str = "") -> Iterator[tuple[str, int]]:

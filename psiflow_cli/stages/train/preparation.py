@@ -29,6 +29,8 @@ class Prepared:
     """Energies of isolated atoms, or how they come about; of several heads, those of each."""
     start: initial_model.Start | None
     notes: list[str]
+    summary: TrainingData
+    """What the family knows of the data."""
 
 
 def prepare(training: Training, workspace: Workspace, keep: bool = False) -> Prepared:
@@ -66,7 +68,7 @@ def prepare(training: Training, workspace: Workspace, keep: bool = False) -> Pre
         notes.append(f"a head is trained for each method: {', '.join(data.heads)}; --head chooses one of the model's")
     if isinstance(training.module, Notes):
         notes += training.module.notes(config, summary)
-    return Prepared(sources, data, config, of_heads or energies, start, notes)
+    return Prepared(sources, data, config, of_heads or energies, start, notes, summary)
 
 
 def _energies(

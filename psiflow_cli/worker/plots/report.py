@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from psiflow_cli.worker.plots import parity, style
+from psiflow_cli.worker.plots import parity, style, time_series
 from psiflow_cli.worker.structures import conversion
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Frame, Pictures, RmseOfModel, Viewer
+    from psiflow_cli.messages import DrawnSeries, Frame, Pictures, RmseOfModel, Viewer
 
+_COLUMNS = 5
+"""So many frames are drawn side by side."""
 _UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "MPa"}
 
 
@@ -21,15 +23,21 @@ def draw(
     frames: list[Frame],
     errors: list[float],
     sources: dict[str, str],
+    dynamics: dict[str, DrawnSeries],
     folder: str,
     sheets: list[str],
 ) -> Pictures:
-    """*worker*: the errors of each evaluation, and parity plots of the files in `sources`.
+    """*worker*: the errors of each evaluation, parity plots of the files in `sources`, and series of `dynamics`.
 
     `frames` are to be looked at, with the largest error of a force in each (eV/Å).
     """
-    pictures: Pictures = {"errors": "", "plots": {}, "viewer": _viewer(frames, errors, Path(folder)) if frames else {}}
+    viewer = _viewer(frames, errors, Path(folder)) if frames else {}
+    pictures: Pictures = {"errors": "", "plots": {}, "series": {}, "worst": "", "viewer": viewer}
     try:
+        if frames:
+            pictures["worst"] = str(Path(folder, "worst.png"))
+            with style.applied(sheets):
+                _structures(frames, errors, pictures["worst"])
         if len(series) > 1:
             pictures["errors"] = str(Path(folder, "errors.png"))
             with style.applied(sheets):
@@ -37,10 +45,28 @@ def draw(
         for name, source in sources.items():
             pictures["plots"][name] = str(Path(source).with_suffix(".png"))
             parity.parity_file(source, pictures["plots"][name], sheets)
+        for name, drawn in dynamics.items():
+            pictures["series"][name] = str(Path(drawn["source"]).with_suffix(".png"))
+            time_series.draw(drawn["source"], pictures["series"][name], sheets, **cast("Any", drawn["shown"]))
     except ModuleNotFoundError as error:
         missing = f"No pictures: {error.name} is not installed where the workers run (it comes with the extra mace)."
-        return {**pictures, "errors": "", "plots": {}, "missing": missing}
+        return {**pictures, "errors": "", "plots": {}, "series": {}, "worst": "", "missing": missing}
     return pictures
+
+
+def _structures(frames: list[Frame], errors: list[float], path: str) -> None:
+    """The frames side by side, each as ASE draws it, seen a little from above."""
+    from ase.visualize.plot import plot_atoms
+
+    columns = min(len(frames), _COLUMNS)
+    figure, axes = style.axes(-(-len(frames) // columns), columns, 2.2, 2.4)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for number, (axis, frame, error) in enumerate(zip(axes.flat, frames, errors, strict=False), 1):
+        atoms = conversion.to_ase(frame)
+        plot_atoms(atoms, axis, rotation="10x,-20y", radii=0.7, show_unit_cell=2 if atoms.cell.rank == 3 else 0)
+        axis.set_title(f"{number}: {1e3 * error:.0f} meV/Å", fontsize="small")
+    style.save(figure, path)
 
 
 def _errors(series: list[RmseOfModel], path: str) -> None:

@@ -84,13 +84,14 @@ def test_numbers_have_the_digits_of_their_error() -> None:
     found.add({"walker": 0, "target": [300.0, 300.0]}, "water", noise(300.0, 1))
     found.add({"walker": 1, "target": [300.0, 900.0]}, "water", noise(300.0, 1, 1))
     found.add({"walker": 2, "target": [300.0, 900.0]}, "water", Series())
-    header, first, second, third = as_text(found).splitlines()
+    header, first, second, third, legend = as_text(found).splitlines()
     assert header.split() == ["frames", "T", "/", "K"], "a volume that stays is no news"
     average = found.rows[0].estimates["temperature"]
     assert average.error is not None
     assert 0.1 < average.error < 1
     assert first.split()[-1] == f"{average.mean:.2f}±{average.error:.2f}"
     assert second.endswith("±?")
+    assert legend.startswith("±?: ")
     assert third.split() == ["walker", "2", "0", "-"]
     assert as_text(Averages(Discard())) == ""
 

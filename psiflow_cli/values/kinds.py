@@ -1,0 +1,135 @@
+"""Kinds of options: words, names of back ends, whole numbers, numbers with a unit, steps, and files to write."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from psiflow_cli import formats
+from psiflow_cli.errors import UsageError, nearest
+from psiflow_cli.values import quantities
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+
+def _plain(word: str) -> str:
+    return word.strip().casefold().replace("_", "-")
+
+
+class Word(click.Choice[str]):
+    """One of a few words; capitals, and whether it is `-` or `_`, do not matter."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        word = str(value)
+        alike = [choice for choice in self.choices if _plain(choice) == _plain(word)]
+        if alike:
+            return alike[0]
+        self.fail(f"{word!r} is not one of {', '.join(map(repr, self.choices))}.", param, ctx)
+
+
+def choices(param: click.Parameter | None) -> list[str]:
+    """The words that an option takes, if they are known."""
+    return list(getattr(param.type, "choices", ())) if param else []
+
+
+def advice(param: click.Parameter | None, value: object) -> str:
+    """A hint for a word that an option does not take, or ""."""
+    known = choices(param)
+    return nearest(_plain(str(value)), known) if known else ""
+
+
+class Name(click.types.StringParamType):
+    """The name of a back end, in capitals or not, or (`or_file`) a file or folder of the user's."""
+
+    def __init__(self, what: str, choices: Sequence[str], or_file: bool = True) -> None:
+        self.what, self.choices, self.or_file = what, choices, or_file
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        word = str(value)
+        if word in self.choices or (self.or_file and os.path.exists(word)):
+            return word
+        for choice in self.choices:
+            if _plain(choice) == _plain(word):
+                return choice
+        if self.or_file and (os.sep in word or os.path.splitext(word)[1]):
+            return word  # who reads it says that it is not there
+        raise UsageError(f"unknown {self.what} {word!r}", nearest(_plain(word), list(self.choices)))
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names that begin so."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(choice) for choice in self.choices if choice.startswith(incomplete)]
+
+
+class Whole(click.IntRange):
+    """A whole number in a range, as in `10000` or `1e4`."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            number = self.number(value, ctx)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return int(super().convert(number, param, ctx))
+
+    def number(self, value: object, _ctx: click.Context | None) -> int:
+        """Raises ValueError."""
+        return quantities.whole(value)
+
+
+class Steps(Whole):
+    """A number of steps, or a time such as `1 ps` in steps of the command's --timestep (which is eager)."""
+
+    def number(self, value: object, ctx: click.Context | None) -> int:
+        """Raises ValueError."""
+        # what a defaults file says is looked at before there is a timestep
+        return quantities.steps(value, ctx.params.get("timestep") if ctx else None)
+
+
+class Finite(click.FloatRange):
+    """A number in a range, in the unit `unit` unless another one stands behind it; click lets nan and infinity pass."""
+
+    def __init__(
+        self, least: float | None = None, most: float | None = None, above: bool = False, unit: str | None = None
+    ) -> None:
+        super().__init__(least, most, min_open=above)
+        self.unit = unit if unit in quantities.TABLES else None
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = quantities.number(value, self.unit)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return float(super().convert(number, param, ctx))
+
+    def _describe_range(self) -> str:
+        # click says `x<=None` of a range without ends
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
+
+class Output(click.ParamType[str]):
+    """The name of a file to write: its suffix is a promise, which is checked before anything runs."""
+
+    name = "output"
+
+    def __init__(self, kind: formats.Kind) -> None:
+        self.kind = kind
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if complaint := self.kind.complaint(value):
+            hint = "name a file" if value == "-" else self.kind.hint
+            raise UsageError(f"{param.opts[-1] if param else ''} {complaint}".strip(), hint)
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Any file."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
