@@ -40,6 +40,13 @@ class Reference(BackEnd, Protocol):
 
 
 @runtime_checkable
+class InProcess(Protocol):
+    """A reference that starts no programs, so that it can be a term of a sum; see `psiflow model combine`."""
+
+    IN_PROCESS: bool
+
+
+@runtime_checkable
 class Changes(Protocol):
     """A reference whose settings can be changed for frames that did not converge."""
 

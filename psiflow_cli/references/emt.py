@@ -16,6 +16,7 @@ SUMMARY = "effective medium theory of ASE (Al Cu Ag Au Ni Pd Pt, roughly H C N O
 REQUIRES = ("ase",)
 FRAME_INPUTS: tuple[str, ...] = ()
 DEFAULT_TASK_SECONDS = 1.0
+IN_PROCESS = True
 
 ELEMENTS = ("Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt", "H", "C", "N", "O")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from psiflow_cli import bundle
 from psiflow_cli.errors import BadData, UsageError, nearest
-from psiflow_cli.worker.models import committee
+from psiflow_cli.worker.models import committee, families
 from psiflow_cli.worker.structures import labels
 
 if TYPE_CHECKING:
@@ -78,11 +78,12 @@ def label(frames: list[Frame], settings: Settings, context: Context) -> list[Lab
     The precision is the settings', never the site's: it is part of what a label is.
     """
     family = settings["family"]
-    module = family if family.endswith(".py") else f"psiflow_cli.models.{family}"
     own: Context = {**context, "dtype": settings["dtype"] or None}
     if "head" in settings:
         own["head"] = settings["head"]
-    results = committee.evaluate(frames=frames, family=module, members=settings["members"], context=own)
+    results = committee.evaluate(
+        frames=frames, family=families.module(family), members=settings["members"], context=own
+    )
     return [_label(frame, result, context) for frame, result in zip(frames, results, strict=True)]
 
 

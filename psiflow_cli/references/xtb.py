@@ -20,6 +20,7 @@ SUMMARY = "GFN1-xTB, GFN2-xTB or IPEA1-xTB tight binding with tblite"
 REQUIRES = ("tblite", "ase")
 FRAME_INPUTS = ("charge", "multiplicity")
 DEFAULT_TASK_SECONDS = 1.0
+IN_PROCESS = True
 
 METHODS = ("GFN1-xTB", "GFN2-xTB", "IPEA1-xTB")
 PERIODIC_METHODS = ("GFN1-xTB",)

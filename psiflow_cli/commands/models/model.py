@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import formats, options, registry
+from psiflow_cli.commands.models import combine
 from psiflow_cli.commands.shared import bundles, runner
 from psiflow_cli.console import echo_json, note, problem
 from psiflow_cli.errors import BAD_DATA
@@ -22,13 +23,16 @@ _JSON = options.flag("--json as_json", "One JSON object on stdout.")
 
 @click.group("model", cls=options.Group, short_help="What a model bundle is, and what it turns into")
 def command() -> None:
-    """Show, verify, export and compile model bundles, as psiflow train makes them.
+    """Show, verify, export, compile and combine model bundles, as psiflow train makes them.
 
     \b
     Examples:
       psiflow model show water.model
       psiflow model export water.model --to lammps
     """
+
+
+command.add_command(combine.command)
 
 
 @command.command("show", short_help="What a model is, how good, and on what data")
@@ -116,7 +120,7 @@ def export(
     from psiflow_cli.stages.models import export as stage
 
     loaded = bundles.load(model, use)
-    module = registry.load("models", loaded.family)
+    module = registry.potential(loaded.family)
     forms = module.EXPORTS if isinstance(module, Exports) else {}
     chosen, ending = stage.suffix(loaded.family, forms, target, form)
     takes_all = isinstance(module, ExportsCommittees) and target in module.WHOLE_COMMITTEES
@@ -125,7 +129,7 @@ def export(
     stage.check_output(output, ending)
     settings = {"model": loaded.fingerprint, "target": target, "format": chosen, "member": member}
     job = Job("model-export", (), output, settings, other_inputs=(str(loaded.path),))
-    job = runner.on_site(job, common, loaded.family, head=loaded.head)
+    job = bundles.on_site(job, common, loaded)
     task = stage.Export(job, loaded, module.__name__, members, target, chosen)
     runner.perform(
         job, common,
@@ -164,7 +168,7 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
     from psiflow_cli.stages.models import compile as stage
 
     loaded = bundle.load(model)
-    module = registry.load("models", loaded.family)
+    module = registry.potential(loaded.family)
     endings = module.COMPILES if isinstance(module, Compiles) else {}
     if not endings:
         raise UsageError(f"{model}: models of the family {loaded.family} have no compiled form", "they run as they are")

@@ -65,7 +65,7 @@ def member_errors(member: int, metrics: Config) -> MemberErrors:
 def _settings(of: str, config: Config) -> dict[str, object]:
     """The settings that a family calls the main ones, else those that are no tables."""
     try:
-        chosen = main_settings(registry.load("models", of), config)
+        chosen = main_settings(registry.potential(of), config)
     except PsiflowError:  # of another psiflow
         chosen = {}
     return chosen or {name: value for name, value in config.items() if not isinstance(value, (dict, list))}

@@ -7,7 +7,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, cast
 
-from psiflow_cli.worker.models import committee, weights
+from psiflow_cli.worker.models import committee, families, weights
 from psiflow_cli.worker.pool.call import resolve
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ def calculator(model: ModelWeights, context: Context) -> Calculator:
     if key not in _loaded:
         for other in [each for each in list(_loaded) if each[0] == thread]:
             del _loaded[other]  # two models may not fit on one GPU
-        module = family if "." in family else f"psiflow_cli.models.{family}"
-        make = resolve(f"{module}:calculator")
+        make = resolve(f"{families.module(family)}:calculator")
         _loaded[key] = [cast("Calculator", make(member, context)) for member in model["members"]]
         if context.get("device") != "cuda":
             same_digits()
