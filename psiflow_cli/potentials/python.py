@@ -7,7 +7,6 @@ returns a `ModelInterface` of torch-sim. Either may leave parameters out.
 from __future__ import annotations
 
 import inspect
-import os
 import traceback
 from typing import TYPE_CHECKING, cast
 
@@ -50,7 +49,7 @@ def calculator(member: str, context: Context) -> Calculator:
 def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
     """*worker*: the file's model of torch-sim. Raises Fatal where it has none."""
     if not _has(member, "torchsim"):
-        problem = f"{_name(member)} has no torchsim(device, dtype)"
+        problem = f"{member} has no torchsim(device, dtype)"
         raise Fatal(problem, "--engine ase uses its calculator(device, dtype)")
     made = _made(member, "torchsim", context)
     if not hasattr(made, "compute_stress"):
@@ -96,8 +95,8 @@ def _fault(member: str, error: BaseException) -> Fatal:
     if isinstance(error, Exception) and (fatal := environment_fault(error)):
         return fatal
     if isinstance(error, SyntaxError):
-        return Fatal(f"{_name(member)}:{error.lineno or 1}: {error.msg}", "fix the file", BAD_DATA)
-    place = f"{_name(member)}:{_line(member, error) or 1}"
+        return Fatal(f"{member}:{error.lineno or 1}: {error.msg}", "fix the file", BAD_DATA)
+    place = f"{member}:{_line(member, error) or 1}"
     return Fatal(f"{place}: {type(error).__name__}: {error}", "fix the file: psiflow only runs it", BAD_DATA)
 
 
@@ -108,9 +107,5 @@ def _line(member: str, error: BaseException) -> int:
 
 
 def _wrong(member: str, function: str, made: object, what: str) -> Fatal:
-    problem = f"{_name(member)}: {function}() returned {type(made).__name__}, not {what}"
+    problem = f"{member}: {function}() returned {type(made).__name__}, not {what}"
     return Fatal(problem, f"return {what}", BAD_DATA)
-
-
-def _name(member: str) -> str:
-    return os.path.relpath(member)

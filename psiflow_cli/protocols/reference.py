@@ -148,6 +148,14 @@ class ReadsBundles(Protocol):
 
 
 @runtime_checkable
+class Depends(Protocol):
+    """A reference whose settings say what more it needs, and what it reads of frames."""
+
+    def depends(self, settings: Settings) -> tuple[list[str], list[str]]:
+        """Further modules that it imports in the worker, and further `FRAME_INPUTS`."""
+
+
+@runtime_checkable
 class RunsAs(Protocol):
     """A reference that a site knows by another name."""
 

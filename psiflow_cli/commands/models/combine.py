@@ -77,9 +77,11 @@ def _sources(text: str, piece: Piece, trust: bool) -> list[Source]:
 
     try:
         if _is_model(piece.name):
-            if not (piece.name.endswith(".py") and _is_reference(piece.name)):
+            if bundles.is_model(piece.name) or not piece.name.endswith(".py"):
                 model = bundles.load(piece.name, bundles.ModelUse(trust, piece.head))
                 return stage.of_model(model, os.path.basename(os.path.normpath(piece.name)), piece.factor)
+            if piece.head is not None:
+                raise wrong(f"{piece.name} is a reference, which has no heads", f"leave @{piece.head} out")
             settings = registry.load("references", piece.name).settings(None, {})
             parts = own_file.parts(Path(piece.name))
             return [stage.of_reference(piece.name, settings, os.path.basename(piece.name), piece.factor, parts)]
@@ -98,12 +100,7 @@ def _sources(text: str, piece: Piece, trust: bool) -> list[Source]:
         if error.message.startswith(repr(text)):
             raise
         hint = error.hint.replace("--head ", "@").replace("--set ", f"{piece.name.partition(':')[0]}:")
-        raise type(error)(f"{text!r}, character {piece.at}: {error.message}", hint, error.exit_code) from None
-
-
-def _is_reference(name: str) -> bool:
-    """Whether a Python file labels frames, as `psiflow label --reference` has it."""
-    return not own_file.functions(Path(name)) & {"calculator", "torchsim"} and "label" in own_file.functions(Path(name))
+        raise PsiflowError(f"{text!r}, character {piece.at}: {error.message}", hint, error.exit_code) from None
 
 
 def _unknown(text: str, name: str) -> tuple[str, str]:
@@ -114,7 +111,10 @@ def _unknown(text: str, name: str) -> tuple[str, str]:
         return f"{text}: a folder without a model.toml", "a bundle is a directory with a model.toml in it"
     folder, own = os.path.split(text)
     there = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
-    known = [*stage.in_process(), *(os.path.join(folder, each) for each in there if _is_model(os.path.join(folder, each)))]
+    known = [
+        *stage.in_process(),
+        *(os.path.join(folder, each) for each in there if _is_model(os.path.join(folder, each))),
+    ]
     if "." in own or folder:
         hint = nearest(text, known)
         return f"{text}: no such model", hint if hint.startswith("did") else "check its name and the working directory"

@@ -42,6 +42,8 @@ command.add_command(combine.command)
 def show(model: str, as_json: bool) -> None:
     """Show what a model is, how good it is, and on what data it was trained; nothing of it is run.
 
+    Of a sum, its terms; of a bare model file or a Python file, its files and their hashes.
+
     The errors are those of the validation set at the epoch whose weights were kept. The weights are checked against
     their sha256 first.
 
@@ -50,10 +52,9 @@ def show(model: str, as_json: bool) -> None:
       psiflow model show water.model
       psiflow model show water.model --json | jq .errors
     """
-    from psiflow_cli import bundle
     from psiflow_cli.stages.models import show as stage
 
-    known = stage.facts(bundle.load(model))
+    known = stage.facts(bundles.open_any(model))
     if as_json:
         echo_json(known)
     else:
@@ -75,14 +76,14 @@ def verify(model: str, as_json: bool) -> None:
     """
     from psiflow_cli.stages.models import verify as stage
 
-    found = stage.verify(model)
+    found = stage.verify(bundles.open_any(model, whole=False))
     if as_json:
         echo_json({"command": "model verify", **found})
     for wrong in found["wrong"]:
         problem(wrong["message"], wrong["hint"])
     if found["wrong"]:
         sys.exit(BAD_DATA)
-    note(f"{model} is as it was made ({found['checked']} checked)")
+    note(f"{model} is {found['state']} ({found['checked']} checked)")
 
 
 @command.command("export", short_help="Write a model as another program reads it")

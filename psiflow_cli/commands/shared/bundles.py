@@ -66,6 +66,17 @@ def load(name: str, use: ModelUse, kind: str | None = None) -> Bundle:
     return loaded if len(heads) == 1 else replace(loaded, head=use.head)
 
 
+def open_any(name: str, whole: bool = True) -> Bundle:
+    """A bundle or a model file, of which nothing is to be run; with `whole`, its files are those it was made with."""
+    import os
+
+    from psiflow_cli import bundle
+
+    if os.path.isfile(name):
+        return _open(name, True, None)
+    return bundle.load(name) if whole else bundle.read(name)
+
+
 def _heads(loaded: Bundle) -> list[str] | None:
     """The names of a model's heads, as far as it tells without being run; None for a family whose models have none."""
     from pathlib import Path
@@ -131,6 +142,21 @@ def on_site(job: Job, common: options.Common, loaded: Bundle) -> Job:
     operation = "label" if loaded.runs_as in registry.names("references") else "evaluate"
     job = replace(job, requires=needs) if loaded.runs_as != loaded.family else job
     return runner.on_site(job, common, loaded.runs_as, operation, head=loaded.head)
+
+
+def is_model(name: str) -> bool:
+    """Whether this is the name of a bundle, a trainer's model file, or a Python file that is no reference."""
+    from pathlib import Path
+
+    from psiflow_cli.potentials import python
+
+    path = Path(name)
+    if not path.is_file() or not family(path):
+        return (path / "model.toml").is_file()
+    if not name.endswith(python.FILES):
+        return True
+    there = own_file.functions(path)
+    return "label" not in there and bool(there & set(python.FUNCTIONS))
 
 
 def start(name: str, use: ModelUse, family: str | None) -> Bundle:

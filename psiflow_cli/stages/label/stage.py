@@ -50,7 +50,7 @@ class Labelling:
         return Work(
             function="psiflow_cli.worker.models.label:label",
             payload={"reference": self.method.worker, "settings": self.method.settings},
-            fingerprint=self.method.fingerprint, inputs=self.method.module.FRAME_INPUTS,
+            fingerprint=self.method.fingerprint, inputs=self.method.frame_inputs,
             task_seconds=self.method.module.DEFAULT_TASK_SECONDS, verb="labelling", recovery=self.recovery,
         )  # fmt: skip
 
