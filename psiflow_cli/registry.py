@@ -71,7 +71,8 @@ def members(protocol: str) -> list[str]:
 
 def potential(name: str) -> protocols.Potential:
     """The model family of this name, or the other potential. Raises UsageError for a name nobody has."""
-    return load("potentials", name) if name in names("potentials") else load("models", name)
+    own = name.endswith(".py") or name in names("potentials")
+    return load("potentials", name) if own else load("models", name)
 
 
 def family(name: str) -> protocols.BackEnd | None:

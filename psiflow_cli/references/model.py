@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from psiflow_cli import bundle
 from psiflow_cli.errors import BadData, UsageError, nearest
-from psiflow_cli.worker.models import committee, families
+from psiflow_cli.worker.models import calculators, committee
 from psiflow_cli.worker.structures import labels
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def label(frames: list[Frame], settings: Settings, context: Context) -> list[Lab
     if "head" in settings:
         own["head"] = settings["head"]
     results = committee.evaluate(
-        frames=frames, family=families.module(family), members=settings["members"], context=own
+        frames=frames, family=calculators.module(family), members=settings["members"], context=own
     )
     return [_label(frame, result, context) for frame, result in zip(frames, results, strict=True)]
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from psiflow_cli import formats, options, registry
-from psiflow_cli.commands.models import combine
-from psiflow_cli.commands.shared import bundles, runner
+from psiflow_cli.commands.shared import bundles, runner, sums
 from psiflow_cli.console import echo_json, note, problem
 from psiflow_cli.errors import BAD_DATA
 
@@ -30,9 +31,6 @@ def command() -> None:
       psiflow model show water.model
       psiflow model export water.model --to lammps
     """
-
-
-command.add_command(combine.command)
 
 
 @command.command("show", short_help="What a model is, how good, and on what data")
@@ -197,6 +195,55 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
         run=lambda workspace: stage.run(task, workspace, missing),
         say=lambda s: f"{model} compiled for {target} on {device}: {', '.join(s['files'])}",
     )  # fmt: skip
+
+
+class _WithExpression(options.Command):
+    """A command whose argument may begin with the sign and the factor of a term."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [f" {each}" if re.match(r"-[\d.\s]", each) else each for each in args])
+
+
+@command.command("combine", cls=_WithExpression, short_help="Add models and references to one model")
+@click.argument("expression", nargs=-1, required=True, metavar="EXPRESSION")
+@options.output("-o --output", formats.BUNDLE, "The model bundle to make.", "BUNDLE")
+@options.flag("--trust", "Take a model file that is no bundle; such a file is a program.")
+@options.flag("--overwrite", "Replace another model.")
+@_JSON
+@options.talk
+def combine(expression: tuple[str, ...], output: str | None, trust: bool, overwrite: bool, as_json: bool) -> None:
+    """Add models and references, each with a factor, to a model that every command takes as --model.
+
+    Terms stand with + or - between them, each with a factor before it if it is not 1: 0.5*a.model, 1/3*a.model. A term
+    is a model bundle; a bare model file, with --trust; a Python file of your own (see psiflow-files(7)); or a reference
+    that computes in the worker's process, with its options behind a colon: xtb:method=GFN1-xTB. Of a model with several
+    heads, @ names one: a.model@pbe.
+
+    What is the name of a file is taken as one, with all its spaces, + and -; quotes enclose what would be misread, such
+    as an option with a space in it.
+
+    Energies, forces and stresses are added. A stress is known where all terms have one. A committee makes the sum a
+    committee, with the spread of its members times its factor. Committees of equal size are added member by member.
+
+    The bundle has copies of all its terms, and can be copied like any other. Nothing can be trained from it, and terms
+    of MACE and of NequIP or Allegro, which cannot share an environment, cannot be added.
+
+    \b
+    Examples:
+      psiflow model combine 'water.model + dftd:xc=pbe,version=d3' -o water-d3.model
+      psiflow model combine '0.5*a.model + 0.5*b.model' -o mean.model
+      psiflow model combine 'delta.model + xtb:method=GFN1-xTB' -o total.model
+    """
+    from psiflow_cli.stages.models import combine as stage
+
+    place = os.path.normpath(options.required(output, "--output"))
+    terms = sums.sources(" ".join(expression), trust)
+    made = stage.make(terms, place, overwrite)
+    written = " ".join(f"{source.term['factor']:+g}*{source.term['what']}" for source in terms)
+    note(f"{written} -> {place}" if made else f"{place} is up to date")
+    if as_json:
+        described = [source.term for source in terms]
+        echo_json({"command": "model combine", "output": place, "up_to_date": made is None, "terms": described})
 
 
 def _beside(loaded: Bundle, target: str, ending: str) -> str:

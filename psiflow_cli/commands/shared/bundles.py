@@ -155,8 +155,7 @@ def is_model(name: str) -> bool:
         return (path / "model.toml").is_file()
     if not name.endswith(python.FILES):
         return True
-    there = own_file.functions(path)
-    return "label" not in there and bool(there & set(python.FUNCTIONS))
+    return bool(own_file.functions(path) & set(python.FUNCTIONS)) and "label" not in own_file.functions(path)
 
 
 def start(name: str, use: ModelUse, family: str | None) -> Bundle:

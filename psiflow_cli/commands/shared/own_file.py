@@ -8,6 +8,7 @@ from pathlib import Path
 
 from psiflow_cli import registry
 from psiflow_cli.errors import BadData, NoInput
+from psiflow_cli.potentials.python import FUNCTIONS
 
 _LOGS = (".log", ".out")
 
@@ -28,6 +29,12 @@ def functions(path: Path) -> set[str]:
         elif isinstance(node, (ast.If, ast.Try, ast.With)):
             waiting += [child for child in ast.walk(node) if isinstance(child, ast.stmt) and child is not node]
     return names
+
+
+def is_reference(path: Path) -> bool:
+    """Whether it labels frames itself, as `psiflow label --reference` has it."""
+    there = functions(path)
+    return "label" in there and not there & set(FUNCTIONS)
 
 
 def parts(path: Path) -> list[str]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from psiflow_cli.potentials.sum import terms
+from psiflow_cli.potentials.sum import one_by_one, terms
 from psiflow_cli.worker.failures import Fatal, failure
-from psiflow_cli.worker.models import torchsim_calculator
 from psiflow_cli.worker.structures import labels
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
     def part_of(term: terms.Term) -> ModelInterface:
         if term.key in batched:
             return batched[term.key]
-        return torchsim_calculator.of_calculator(term.calculator(), device, dtype, stress)
+        return one_by_one.of_calculator(term.calculator(), device, dtype, stress)
 
     class Sum(ModelInterface):  # type: ignore[misc]
         def __init__(self) -> None:

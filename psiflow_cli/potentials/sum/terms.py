@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.models import committee, families, label
+from psiflow_cli.worker.models import calculators, committee, label
 from psiflow_cli.worker.pool import call
 from psiflow_cli.worker.structures import conversion
 
@@ -54,7 +54,7 @@ class Term:
     def predict(self, frames: list[Frame]) -> list[PredictionResult]:
         """A prediction or a failure for each frame."""
         if "member" in self.entry:
-            family = families.module(self.entry["family"])
+            family = calculators.module(self.entry["family"])
             return committee.evaluate(frames, family, [self._weights], self.context)
         found = label.label(frames, self._reference, self.entry["settings"], self.context)
         return cast("list[PredictionResult]", found)
@@ -69,7 +69,7 @@ class Term:
 
     def _calculator(self) -> Calculator:
         if "member" in self.entry:
-            make = call.resolve(f"{families.module(self.entry['family'])}:calculator")
+            make = call.resolve(f"{calculators.module(self.entry['family'])}:calculator")
             return cast("Calculator", make(self._weights, self.context))
         return _of_reference(self.what, self._reference, self.entry["settings"], self.context)
 
@@ -77,7 +77,7 @@ class Term:
         if "member" not in self.entry:
             return None
         try:
-            make = call.resolve(f"{families.module(self.entry['family'])}:torchsim")
+            make = call.resolve(f"{calculators.module(self.entry['family'])}:torchsim")
             return make(self._weights, self.context, stress)
         except (AttributeError, Fatal):
             return None

@@ -174,12 +174,13 @@ def _runs_as(sources: list[Source]) -> str:
     Any model's environment has what references need, or can have it.
     """
     trained = list(dict.fromkeys(s.runs_as for s in sources if s.runs_as in registry.names("models")))
-    extras = {name: getattr(registry.load("models", name), "EXTRA", name) for name in trained}
-    if len(set(extras.values())) > 1:
+    families = {name: registry.load("models", name) for name in trained}
+    extras = {family.EXTRA if isinstance(family, protocols.HasExtra) else name for name, family in families.items()}
+    if len(extras) > 1:
         problem = f"models of {' and '.join(trained)} cannot share an environment, so they cannot be added"
         raise UsageError(problem, "psiflow label --reference BUNDLE gives the numbers of each, to be added by hand")
     others = [source.runs_as for source in sources if "family" in source.term] or [s.runs_as for s in sources]
-    return max(trained, key=lambda name: len(registry.load("models", name).REQUIRES)) if trained else others[0]
+    return max(trained, key=lambda name: len(families[name].REQUIRES)) if trained else others[0]
 
 
 def make(sources: list[Source], output: str, overwrite: bool) -> Bundle | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import threading
 import warnings
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
-from psiflow_cli.worker.models import committee, families, weights
+from psiflow_cli.worker.models import committee, weights
 from psiflow_cli.worker.pool.call import resolve
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def calculator(model: ModelWeights, context: Context) -> Calculator:
     if key not in _loaded:
         for other in [each for each in list(_loaded) if each[0] == thread]:
             del _loaded[other]  # two models may not fit on one GPU
-        make = resolve(f"{families.module(family)}:calculator")
+        make = resolve(f"{module(family)}:calculator")
         _loaded[key] = [cast("Calculator", make(member, context)) for member in model["members"]]
         if context.get("device") != "cuda":
             same_digits()
@@ -43,6 +45,15 @@ def calculator(model: ModelWeights, context: Context) -> Calculator:
     if len(members) == 1:
         return members[0]
     return committee.mean(members)
+
+
+@lru_cache
+def module(family: str) -> str:
+    """The module of a family, for `call.resolve`; a module or a file of the user's own stays what it is."""
+    if "." in family:
+        return family
+    trained = f"psiflow_cli.models.{family}"
+    return trained if importlib.util.find_spec(trained) else f"psiflow_cli.potentials.{family}"
 
 
 def same_digits() -> None:

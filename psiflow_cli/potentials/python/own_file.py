@@ -1,8 +1,4 @@
-"""A potential in a Python file of the user's own: an ASE calculator, a model of torch-sim, or both.
-
-The file has `calculator(device, dtype)`, which returns an ASE calculator, and/or `torchsim(device, dtype)`, which
-returns a `ModelInterface` of torch-sim. Either may leave parameters out.
-"""
+"""What a user's file returns, checked; a fault of it has its line."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ import traceback
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.errors import BAD_DATA
+from psiflow_cli.potentials.python import torchsim_calculator
 from psiflow_cli.worker.environment_faults import environment_fault
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import hardware, predictions
@@ -21,12 +18,6 @@ if TYPE_CHECKING:
     from torch_sim.models.interface import ModelInterface
 
     from psiflow_cli.messages import Context, Frame, PredictionResult
-
-SUMMARY = "a Python file of your own with calculator(device, dtype) or torchsim(device, dtype)"
-REQUIRES = ("ase",)
-FILES = (".py",)
-FUNCTIONS = ("calculator", "torchsim")
-"""What a file may have, the one that evaluates single frames first."""
 
 
 def predict(frames: list[Frame], members: list[str], context: Context) -> list[list[PredictionResult]]:
@@ -41,8 +32,6 @@ def calculator(member: str, context: Context) -> Calculator:
         if not hasattr(made, "get_property"):
             raise _wrong(member, "calculator", made, "an ASE calculator")
         return cast("Calculator", made)
-    from psiflow_cli.worker.models import torchsim_calculator
-
     return torchsim_calculator.calculator(torchsim(member, context, stress=True))
 
 
@@ -92,10 +81,10 @@ def _has(member: str, function: str) -> bool:
 
 def _fault(member: str, error: BaseException) -> Fatal:
     """The environment's fault, or the line of the file where an exception came from."""
+    if isinstance(error, SyntaxError):
+        return Fatal(f"{error.filename or member}:{error.lineno or 1}: {error.msg}", "fix the file", BAD_DATA)
     if isinstance(error, Exception) and (fatal := environment_fault(error)):
         return fatal
-    if isinstance(error, SyntaxError):
-        return Fatal(f"{member}:{error.lineno or 1}: {error.msg}", "fix the file", BAD_DATA)
     place = f"{member}:{_line(member, error) or 1}"
     return Fatal(f"{place}: {type(error).__name__}: {error}", "fix the file: psiflow only runs it", BAD_DATA)
 
