@@ -93,6 +93,15 @@ def code(context: Context) -> str:
     return f"s-dftd3 {version('dftd3')}, dftd4 {version('dftd4')}"
 
 
+def ase_calculator(settings: Settings) -> str:
+    """The Python expression for the libraries' own ASE calculators."""
+    if settings["version"] == "d4":
+        return f"__import__('dftd4.ase', fromlist=['DFTD4']).DFTD4(method={settings['xc']!r})"
+    damping = {"method": settings["xc"], "atm": settings["atm"]}
+    options = f"damping={settings['version']!r}, params_tweaks={damping!r}"
+    return f"__import__('dftd3.ase', fromlist=['DFTD3']).DFTD3({options})"
+
+
 def _damping(settings: Settings) -> DampingD3 | DampingD4:
     if settings["version"] == "d4":
         from dftd4.interface import DampingParam

@@ -54,6 +54,11 @@ def code(context: Context) -> str:
     return f"ASE {ase.__version__} EMT"
 
 
+def ase_calculator(settings: Settings) -> str:
+    """The Python expression for ASE's own calculator."""
+    return "__import__('ase.calculators.emt', fromlist=['EMT']).EMT()"
+
+
 def _label(frame: Frame, context: Context) -> LabelResult:
     from ase.calculators.emt import EMT
 

@@ -91,6 +91,12 @@ def code(context: Context) -> str:
     return f"tblite {version('tblite')}"
 
 
+def ase_calculator(settings: Settings) -> str:
+    """The Python expression for tblite's own ASE calculator."""
+    options = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+    return f"__import__('tblite.ase', fromlist=['TBLite']).TBLite({options}, verbosity=0)"
+
+
 def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     import numpy as np
     from ase.units import Bohr, Hartree, kB

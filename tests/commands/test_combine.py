@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +73,8 @@ def test_a_sum_is_the_sum_by_hand(psiflow, copper, tmp_path):
     (tmp_path / "mine.py").unlink()
     psiflow("evaluate", "cu.xyz", "--model", "elsewhere/more.model", "-o", "more.xyz")
     assert_predicts("more.xyz", copper, (1.0, EMT()), (-3.5, mine))
+    psiflow("model", "export", "elsewhere/more.model", "--to", "ase", "-o", "exported")
+    assert exported("exported")(copper[1]) == pytest.approx(ase_io.read("more.xyz", 1).info["model_energy"], abs=1e-9)
     shown = psiflow("model", "show", "elsewhere/more.model").stdout
     for term in ("+1 * emt (reference", "-4 * mine.py (python", "+0.5 * mine.py"):
         assert term in shown
@@ -214,6 +218,9 @@ def test_mace_with_dispersion(psiflow_mace, trained, tmp_path):
     stress = (above - below) / 2e-4 / boxes[0].get_volume()
     assert boxes[0].info["model_stress"].reshape(-1)[0] == pytest.approx(stress, abs=1e-6)
     ase_io.write("start.xyz", boxes[0])
+    psiflow_mace("model", "export", "d3.model", "--to", "ase", "-o", "exported")
+    assert exported("exported")(boxes[0]) == pytest.approx(boxes[0].info["model_energy"], abs=1e-9)
+    assert "exports to ase" in psiflow_mace("model", "export", "d3.model", "--to", "mace", code=2).stderr
     arguments = ("sample", "start.xyz", "--model", "d3.model", "--steps", 6, "--every", 6, "--ensemble", "nve")
     psiflow_mace(*arguments, "--engine", "ase", "-o", "one.xyz")
     one = ase_io.read("one.xyz")
@@ -222,6 +229,15 @@ def test_mace_with_dispersion(psiflow_mace, trained, tmp_path):
         first = ase_io.read("two.xyz", 0)
         assert first.info["model_energy"] == pytest.approx(one.info["model_energy"], abs=1e-6)
         assert first.positions == pytest.approx(one.positions, abs=1e-6)
+
+
+def exported(folder):
+    """The energy that the exported calculator gives for atoms."""
+    spec = importlib.util.spec_from_file_location("exported", Path(folder, "calculator.py").absolute())
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    calculator = module.calculator()
+    return lambda atoms: calculator.get_potential_energy(atoms.copy())
 
 
 def test_a_committee_makes_the_sum_one(psiflow_mace, trained, tmp_path):

@@ -7,8 +7,11 @@ in the worker's own process. What the members of a committee share is computed o
 from __future__ import annotations
 
 from psiflow_cli.potentials.sum.addition import calculator, predict, torchsim
+from psiflow_cli.potentials.sum.export import export
 
+EXPORTS = {"ase": {"folder": ""}}
+WHOLE_COMMITTEES = ("ase",)
 SUMMARY = "a sum of models and references, made by psiflow model combine"
 REQUIRES = ("ase",)
 
-__all__ = ["REQUIRES", "SUMMARY", "calculator", "predict", "torchsim"]
+__all__ = ["EXPORTS", "REQUIRES", "SUMMARY", "WHOLE_COMMITTEES", "calculator", "export", "predict", "torchsim"]

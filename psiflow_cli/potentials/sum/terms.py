@@ -55,8 +55,8 @@ class Term:
         """A prediction or a failure for each frame."""
         if "member" in self.entry:
             family = calculators.module(self.entry["family"])
-            return committee.evaluate(frames, family, [self._weights], self.context)
-        found = label.label(frames, self._reference, self.entry["settings"], self.context)
+            return committee.evaluate(frames, family, [self.weights], self.context)
+        found = label.label(frames, self.reference, self.entry["settings"], self.context)
         return cast("list[PredictionResult]", found)
 
     def calculator(self) -> Calculator:
@@ -70,25 +70,25 @@ class Term:
     def _calculator(self) -> Calculator:
         if "member" in self.entry:
             make = call.resolve(f"{calculators.module(self.entry['family'])}:calculator")
-            return cast("Calculator", make(self._weights, self.context))
-        return _of_reference(self.what, self._reference, self.entry["settings"], self.context)
+            return cast("Calculator", make(self.weights, self.context))
+        return _of_reference(self.what, self.reference, self.entry["settings"], self.context)
 
     def _torchsim(self, stress: bool) -> ModelInterface | None:
         if "member" not in self.entry:
             return None
         try:
             make = call.resolve(f"{calculators.module(self.entry['family'])}:torchsim")
-            return make(self._weights, self.context, stress)
+            return make(self.weights, self.context, stress)
         except (AttributeError, Fatal):
             return None
 
     @property
-    def _weights(self) -> str:
+    def weights(self) -> str:
         """The folder or the file of a model's weights."""
         return str(self.bundle / self.entry["member"])
 
     @property
-    def _reference(self) -> str:
+    def reference(self) -> str:
         """The module of a reference, or the file of one of the user's own."""
         name = self.entry["reference"]
         return str(self.bundle / name) if name.endswith(".py") else f"psiflow_cli.references.{name}"
