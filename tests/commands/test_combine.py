@@ -279,3 +279,26 @@ def test_json(psiflow, copper):
     told = json.loads(psiflow("model", "combine", "-2*emt + mine.py", "-o", "sum.model", "--json").stdout)
     assert [(term["factor"], term["what"]) for term in told["terms"]] == [(-2.0, "emt"), (1.0, "mine.py")]
     assert "terms" in json.loads(psiflow("model", "show", "sum.model", "--json").stdout)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("walkers", [1, 64])
+def test_a_sum_conserves_energy_and_keeps_a_pressure(psiflow_mace, trained, walkers):
+    """NVE with one walker and with 64 batched, then NPT."""
+    pytest.importorskip("dftd3", reason="s-dftd3 is not installed")
+    psiflow_mace("model", "combine", f"{trained.model} + dftd:xc=pbe,version=d3", "-o", "d3.model")
+    box = next(atoms for atoms in ase_io.iread(trained.test) if atoms.pbc.all())
+    ase_io.write("box.xyz", box)
+    common = ("sample", "box.xyz", "--model", "d3.model", "--timestep", 0.25, "--walkers", walkers)
+    batched = ("--engine", "torchsim", "--batch", walkers) if walkers > 1 and find_spec("torch_sim") else ()
+    psiflow_mace(*common, "--ensemble", "nve", "--steps", 80, "--every", 4, *batched, "-o", "nve.xyz")
+    frames = ase_io.read("nve.xyz", ":")
+    for walker in range(walkers):
+        own = frames[20 * walker : 20 * walker + 20]
+        total = [atoms.info["model_energy"] + atoms.info["kinetic_energy"] for atoms in own]
+        assert max(total) - min(total) < 2e-3 * len(box)
+    if walkers == 1:
+        psiflow_mace(*common, "--ensemble", "npt", "--steps", 40, "--every", 20, "-o", "npt.xyz")
+        volumes = [atoms.get_volume() for atoms in ase_io.read("npt.xyz", ":")]
+        assert volumes[0] != volumes[-1]
+        assert volumes[-1] == pytest.approx(box.get_volume(), rel=0.1)
