@@ -1,4 +1,7 @@
-"""Model bundles: a directory with `model.toml` and the weights of each member in the trainer's native format."""
+"""Model bundles: a directory with `model.toml` and the weights of each member in the trainer's native format.
+
+Of a sum of potentials, each member is a list of terms, and `term-0`, `term-1`, … hold what the terms consist of.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -25,7 +28,7 @@ CALIBRATION = "calibration.json"
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model as `psiflow train` left it."""
+    """A model as `psiflow train` or `psiflow model combine` left it."""
 
     path: Path
     facts: BundleFacts  # the contents of model.toml
@@ -41,8 +44,18 @@ class Bundle:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether it is a trainer's bare model file, of which nothing is known before it is run."""
+        """Whether it is a bare model file, of which nothing is known before it is run."""
         return bool(self.facts.get("foreign"))
+
+    @property
+    def runs_as(self) -> str:
+        """The family by which a site names where it runs."""
+        return self.facts.get("runs_as", self.family)
+
+    @property
+    def frame_inputs(self) -> tuple[str, ...]:
+        """What it reads of a frame besides its structure."""
+        return tuple(self.facts.get("frame_inputs", ()))
 
     @property
     def unfinished(self) -> bool:
@@ -71,9 +84,14 @@ class Bundle:
         return hashlib.sha256(weights.encode()).hexdigest()[:16]
 
 
-def foreign(path: Path, family: str) -> Bundle:
-    """A bare model file as a bundle of one member; its elements are not known, since nothing of it is run."""
-    weights = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+def foreign(path: Path, family: str, beside: Iterable[str] = ()) -> Bundle:
+    """A bare model file as a bundle of one member; its elements are not known, since nothing of it is run.
+
+    `beside` are absolute paths of files that are part of it.
+    """
+    folder = str(path.parent.absolute())
+    names = [path.name, *(each.removeprefix(f"{folder}/") for each in beside)]
+    weights = {name: hashlib.sha256((path.parent / name).read_bytes()).hexdigest() for name in names}
     return Bundle(path, {"family": family, "elements": [], "members": 1, "weights": weights, "foreign": True})
 
 
@@ -90,7 +108,7 @@ def pinned(bundle: Bundle, folder: Path) -> Bundle:
             if bundle.is_foreign:
                 shutil.copyfile(bundle.path, copy / bundle.path.name)
             else:
-                _copy(bundle, copy)
+                copy_files(bundle, copy)
             copy.rename(place)
         finally:
             shutil.rmtree(copy, ignore_errors=True)
@@ -98,7 +116,8 @@ def pinned(bundle: Bundle, folder: Path) -> Bundle:
     return replace(copied, head=bundle.head)
 
 
-def _copy(bundle: Bundle, copy: Path) -> None:
+def copy_files(bundle: Bundle, copy: Path) -> None:
+    """Copy what a bundle needs into a folder."""
     for file in ("model.toml", *bundle.facts["weights"], *bundle.facts.get("data", {})):
         if (bundle.path / file).is_file():
             (copy / file).parent.mkdir(parents=True, exist_ok=True)
@@ -227,11 +246,18 @@ def _checked(name: str, table: Mapping[str, object]) -> BundleFacts:
     facts = cast("BundleFacts", table)
     named = [Path(file) for file in facts["weights"]]
     folders = {f"member-{i}" for i in range(facts["members"])}
-    if not folders or {str(file.parent) for file in named} != folders:
+    terms: set[str] = set()
+    if "terms" in facts:
+        named = [file for file in named if not file.is_absolute()]  # what a term in Python reads from elsewhere
+        terms = {file.parts[0] for file in named if str(file).startswith("term-")}
+    inside = {str(file.parent) for file in named if file.parts[:1] not in [(name,) for name in terms]}
+    if not folders or inside != folders:
         raise BadData(f"{name}/model.toml: [weights] does not fit its {facts['members']} member(s)", _DISTRUST)
     # A family finds its weights by their suffix: one that is not named would be run without having been checked.
     suffixes = {file.suffix for file in named}
-    for path in sorted(file for folder in folders for file in Path(name, folder).glob("*")):
-        if path.suffix in suffixes and path.relative_to(name) not in named:
+    there = [path for folder in folders for path in Path(name, folder).glob("*")]
+    there += [path for folder in terms for path in Path(name, folder).rglob("*")]
+    for path in sorted(there):
+        if path.suffix in suffixes and path.is_file() and path.relative_to(name) not in named:
             raise BadData(f"{path}: model.toml does not name these weights", _DISTRUST)
     return facts

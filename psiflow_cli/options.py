@@ -209,7 +209,7 @@ settings = _option(
     callback=_callback(_pairs), multiple=True, cls=defaults.Settings,
 )  # fmt: skip
 seed = count("--seed", 0, "Seed of every random choice.", least=0)
-model = file("--model", "A model bundle, as `psiflow train` makes.", "BUNDLE|FILE")
+model = file("--model", "A model bundle, or a Python file with an ASE calculator: psiflow-files(7).", "BUNDLE|FILE")
 failed = output(
     "--failed", formats.FRAMES_IN_FILE, "Where failed frames go [default: OUTPUT with .failed before the suffix]."
 )

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from psiflow_cli import protocols
 
 _PROTOCOLS = {
-    "models": "Model", "references": "Reference", "samplers": "Sampler", "runtime.providers": "Provider",
-    "runtime.executors": "Executor",
+    "models": "Model", "potentials": "Potential", "references": "Reference", "samplers": "Sampler",
+    "runtime.providers": "Provider", "runtime.executors": "Executor",
 }  # fmt: skip
 """The folders of back ends, and the Protocol that each of their modules satisfies."""
 _own_files: set[str] = set()
@@ -29,6 +29,8 @@ def names(kind: str) -> list[str]:
 
 @overload
 def load(kind: Literal["models"], name: str) -> protocols.Model: ...
+@overload
+def load(kind: Literal["potentials"], name: str) -> protocols.Potential: ...
 @overload
 def load(kind: Literal["references"], name: str) -> protocols.Reference: ...
 @overload
@@ -67,10 +69,16 @@ def members(protocol: str) -> list[str]:
     return list(dict.fromkeys(name for name in written if not name.startswith("_")))
 
 
+def potential(name: str) -> protocols.Potential:
+    """The model family of this name, or the other potential. Raises UsageError for a name nobody has."""
+    own = name.endswith(".py") or name in names("potentials")
+    return load("potentials", name) if own else load("models", name)
+
+
 def family(name: str) -> protocols.BackEnd | None:
-    """The model family or the reference of this name, as a site names what it runs."""
-    if name in names("models"):
-        return load("models", name)
+    """The potential or the reference of this name, as a site names what it runs."""
+    if name in (*names("models"), *names("potentials")):
+        return potential(name)
     return load("references", name) if name in names("references") else None
 
 

@@ -19,12 +19,22 @@ __all__ = ["TOMLDecodeError", "dumps", "key", "load", "loads", "parse", "places"
 
 
 def dumps(table: Mapping[str, object], path: str = "") -> str:
-    """TOML text of nested dicts; None, which TOML lacks, is left out."""
-    plain = [f"{key(k)} = {value(v)}\n" for k, v in table.items() if not isinstance(v, dict) and v is not None]
+    """TOML text of nested dicts, and of lists of dicts at the top; None, which TOML lacks, is left out."""
+    lists = {k: v for k, v in table.items() if not path and isinstance(v, list) and v and isinstance(v[0], dict)}
+    entries = [
+        f"\n[[{key(k)}]]\n" + "".join(f"{key(n)} = {value(x)}\n" for n, x in d.items())
+        for k, v in lists.items()
+        for d in v
+    ]
+    plain = [
+        f"{key(k)} = {value(v)}\n"
+        for k, v in table.items()
+        if not isinstance(v, dict) and v is not None and k not in lists
+    ]
     tables = {f"{path}.{key(k)}".lstrip("."): v for k, v in table.items() if isinstance(v, dict)}
     # a table of tables only needs no header of its own
     headed = path and (plain or not tables)
-    return "".join([f"\n[{path}]\n" if headed else "", *plain, *(dumps(v, k) for k, v in tables.items())])
+    return "".join([f"\n[{path}]\n" if headed else "", *plain, *entries, *(dumps(v, k) for k, v in tables.items())])
 
 
 def key(name: str) -> str:

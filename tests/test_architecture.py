@@ -30,7 +30,7 @@ def _table() -> dict[str, Part]:
 
 
 TABLE = _table()
-BACK_ENDS = ("models", "references", "samplers")
+BACK_ENDS = ("models", "potentials", "references", "samplers")
 VARIANTS = {
     "models.allegro": {"models.nequip"},
     "samplers.ipi": {"samplers.ase", "samplers.torchsim"},

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
+    from psiflow_cli.messages.frames import Settings
+
 Config = dict[str, Any]  # a trainer's full configuration, in the trainer's own names
 
 
@@ -16,6 +18,32 @@ class ModelWeights(TypedDict):
     family: str  # a name, a module, or a `file.py`
     members: list[str]  # folders; more than one is a committee, whose mean counts
     weights: NotRequired[dict[str, str]]  # sha256 by path, checked before the files are read
+
+
+class SumTerm(TypedDict):
+    """A term of one member of a sum, in `sum.json`: a model's weights or, without `member`, a reference."""
+
+    factor: float
+    what: str  # as the user wrote it
+    family: NotRequired[str]
+    member: NotRequired[str]  # its weights, by path in the bundle
+    head: NotRequired[str]
+    reference: NotRequired[str]  # its name, or the path in the bundle of a file of the user's own
+    settings: NotRequired[Settings]  # of the reference
+
+
+class Term(TypedDict):
+    """A term of a sum in model.toml."""
+
+    factor: float
+    what: str  # as the user wrote it
+    sha256: str  # of a model: over those of its weights; of a reference: over its settings and its file
+    family: NotRequired[str]  # of a model
+    folder: NotRequired[str]  # in the bundle, with what a model or a file of the user's own consists of
+    members: NotRequired[int]
+    elements: NotRequired[list[str]]
+    head: NotRequired[str]
+    reference: NotRequired[str]
 
 
 class TrainingData(TypedDict):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from psiflow_cli.messages.calibration import Calibration
     from psiflow_cli.messages.dynamics import StepTime, Stop
-    from psiflow_cli.messages.models import Config, Epoch
+    from psiflow_cli.messages.models import Config, Epoch, Term
 
 Summary = dict[str, Any]
 """What a stage says at its end, for `--json` and run.json: `total`, `failed`, `failures`, `output` and its own keys."""
@@ -221,7 +221,11 @@ class BundleFacts(TrainingFacts):
     """model.toml."""
 
     weights: dict[str, str]  # sha256 by path in the bundle
-    foreign: NotRequired[bool]  # a trainer's bare model file, which no bundle describes; not in any file
+    foreign: NotRequired[bool]  # a bare model file, which no bundle describes; not in any file
+    terms: NotRequired[list[Term]]  # of a sum
+    requires: NotRequired[list[str]]  # modules that its terms need
+    runs_as: NotRequired[str]  # the family by which a site names where it runs, if not its own
+    frame_inputs: NotRequired[list[str]]  # what it reads of a frame besides its structure
     data: NotRequired[dict[str, str]]  # sha256 of the training data, by path in the bundle
 
 

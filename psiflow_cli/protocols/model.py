@@ -1,4 +1,4 @@
-"""A family of potentials: one file or folder in `models/`."""
+"""Potentials: families that psiflow trains in `models/`, others that it only runs in `potentials/`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,19 @@ With few frames the data limit the errors, and a large model only takes longer; 
 
 
 @runtime_checkable
-class Model(BackEnd, Protocol):
-    """A family of potentials."""
+class Potential(BackEnd, Protocol):
+    """What predicts energies, forces and stresses."""
+
+    def predict(self, frames: list[Frame], members: list[str], context: Context) -> list[list[PredictionResult]]:
+        """*worker*: for each member, a prediction or a failure for each frame, batched."""
+
+    def calculator(self, member: str, context: Context) -> Calculator:
+        """*worker*: an ASE calculator on one member's weights folder."""
+
+
+@runtime_checkable
+class Model(Potential, Protocol):
+    """A family of potentials that can be trained."""
 
     def plan(self, config: Config, options: dict[str, str], summary: TrainingData) -> Config:
         """The trainer's full configuration, in the trainer's own names, in the command's process.
@@ -55,12 +66,6 @@ class Model(BackEnd, Protocol):
 
     def progress(self, workdir: Path) -> list[Epoch]:
         """The finished epochs so far, read from the trainer's own files."""
-
-    def predict(self, frames: list[Frame], members: list[str], context: Context) -> list[list[PredictionResult]]:
-        """*worker*: for each member, a prediction or a failure for each frame, batched."""
-
-    def calculator(self, member: str, context: Context) -> Calculator:
-        """*worker*: an ASE calculator on one member's weights folder."""
 
 
 @runtime_checkable

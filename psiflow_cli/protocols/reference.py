@@ -40,6 +40,13 @@ class Reference(BackEnd, Protocol):
 
 
 @runtime_checkable
+class InProcess(Protocol):
+    """A reference that starts no programs, so that it can be a term of a sum; see `psiflow model combine`."""
+
+    IN_PROCESS: bool
+
+
+@runtime_checkable
 class Changes(Protocol):
     """A reference whose settings can be changed for frames that did not converge."""
 
@@ -138,6 +145,14 @@ class ReadsBundles(Protocol):
 
     def of_bundle(self, bundle: Bundle, options: dict[str, str]) -> Settings:
         """The settings that label with this model."""
+
+
+@runtime_checkable
+class Depends(Protocol):
+    """A reference whose settings say what more it needs, and what it reads of frames."""
+
+    def depends(self, settings: Settings) -> tuple[list[str], list[str]]:
+        """Further modules that it imports in the worker, and further `FRAME_INPUTS`."""
 
 
 @runtime_checkable

@@ -26,6 +26,7 @@ SUMMARY = "the dispersion correction alone (D3, D4) of a functional"
 REQUIRES = ("dftd3", "dftd4", "ase")
 FRAME_INPUTS = ("charge",)
 DEFAULT_TASK_SECONDS = 1.0
+IN_PROCESS = True
 
 _DAMPING = {
     "d3bj": "RationalDampingParam", "d3zero": "ZeroDampingParam", "d3mbj": "ModifiedRationalDampingParam",
@@ -45,7 +46,13 @@ class Settings(TypedDict):
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     if input_file is not None:
         raise UsageError("the reference dftd reads no input file", "leave --input out and use --set xc=pbe")
-    return _sensible({"version": "d4", **inputs.options(None, options, OPTIONS, "dftd")})
+    return _sensible({"version": "d4", **inputs.options(None, _named(options), OPTIONS, "dftd")})
+
+
+def _named(options: dict[str, str]) -> dict[str, str]:
+    """With `d3` as what people call it: with the damping of Becke and Johnson."""
+    d3 = options.get("version", "").lower() in ("d3", "d3(bj)", "d3-bj")
+    return {**options, "version": "d3bj"} if d3 else options
 
 
 def _sensible(options: Mapping[str, object]) -> Settings:
@@ -77,13 +84,22 @@ def label(frames: list[Frame], settings: Settings, context: Context) -> list[Lab
 
 
 def changed(settings: Settings, changes: dict[str, str]) -> Settings:
-    return _sensible({**settings, **inputs.options(None, changes, OPTIONS, "dftd")})
+    return _sensible({**settings, **inputs.options(None, _named(changes), OPTIONS, "dftd")})
 
 
 def code(context: Context) -> str:
     from importlib.metadata import version
 
     return f"s-dftd3 {version('dftd3')}, dftd4 {version('dftd4')}"
+
+
+def ase_calculator(settings: Settings) -> str:
+    """The Python expression for the libraries' own ASE calculators."""
+    if settings["version"] == "d4":
+        return f"__import__('dftd4.ase', fromlist=['DFTD4']).DFTD4(method={settings['xc']!r})"
+    damping = {"method": settings["xc"], "atm": settings["atm"]}
+    options = f"damping={settings['version']!r}, params_tweaks={damping!r}"
+    return f"__import__('dftd3.ase', fromlist=['DFTD3']).DFTD3({options})"
 
 
 def _damping(settings: Settings) -> DampingD3 | DampingD4:

@@ -16,6 +16,7 @@ SUMMARY = "effective medium theory of ASE (Al Cu Ag Au Ni Pd Pt, roughly H C N O
 REQUIRES = ("ase",)
 FRAME_INPUTS: tuple[str, ...] = ()
 DEFAULT_TASK_SECONDS = 1.0
+IN_PROCESS = True
 
 ELEMENTS = ("Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt", "H", "C", "N", "O")
 
@@ -51,6 +52,11 @@ def code(context: Context) -> str:
     import ase
 
     return f"ASE {ase.__version__} EMT"
+
+
+def ase_calculator(settings: Settings) -> str:
+    """The Python expression for ASE's own calculator."""
+    return "__import__('ase.calculators.emt', fromlist=['EMT']).EMT()"
 
 
 def _label(frame: Frame, context: Context) -> LabelResult:

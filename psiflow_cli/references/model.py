@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from psiflow_cli import bundle
 from psiflow_cli.errors import BadData, UsageError, nearest
-from psiflow_cli.worker.models import committee
+from psiflow_cli.worker.models import calculators, committee
 from psiflow_cli.worker.structures import labels
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ class Settings(TypedDict):
     dtype: str  # "": the model's own
     members: list[str]  # the folders of their weights
     head: NotRequired[str]  # the one that predicts, of a model that has several
+    runs_as: NotRequired[str]  # the family by which a site names where it runs, if not its own
+    requires: NotRequired[list[str]]  # modules that the terms of a sum need
+    frame_inputs: NotRequired[list[str]]  # see `protocols.Reference.FRAME_INPUTS`
+
+
+_DECIDED = ("runs_as", "requires", "frame_inputs")
+"""What follows from which model it is."""
 
 
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
@@ -53,17 +60,24 @@ def of_bundle(loaded: bundle.Bundle, options: dict[str, str]) -> Settings:
         "model": loaded.fingerprint, "family": loaded.family, "elements": sorted(loaded.elements),
         "dtype": dtype, "members": loaded.members,
     }  # fmt: skip
-    return decided if loaded.head is None else {**decided, "head": loaded.head}
+    more = {key: loaded.facts[key] for key in _DECIDED if key in loaded.facts}  # type: ignore[literal-required]
+    return cast("Settings", {**decided, **more, **({} if loaded.head is None else {"head": loaded.head})})
 
 
 def identity(settings: Settings) -> dict[str, object]:
     """The settings without the bundle's place: a copy gives the same labels."""
-    return {**settings, "members": len(settings["members"])}
+    decisive = {key: value for key, value in settings.items() if key not in _DECIDED}
+    return {**decisive, "members": len(settings["members"])}
 
 
 def runs_as(settings: Settings) -> tuple[str, str]:
     """A site says where this family evaluates, and that holds for its labels too."""
-    return settings["family"], "evaluate"
+    return settings.get("runs_as", settings["family"]), "evaluate"
+
+
+def depends(settings: Settings) -> tuple[list[str], list[str]]:
+    """The modules that a sum or a Python file needs, and what it reads of frames."""
+    return settings.get("requires", []), settings.get("frame_inputs", [])
 
 
 def check(settings: Settings, elements: set[str]) -> None:
@@ -78,11 +92,12 @@ def label(frames: list[Frame], settings: Settings, context: Context) -> list[Lab
     The precision is the settings', never the site's: it is part of what a label is.
     """
     family = settings["family"]
-    module = family if family.endswith(".py") else f"psiflow_cli.models.{family}"
     own: Context = {**context, "dtype": settings["dtype"] or None}
     if "head" in settings:
         own["head"] = settings["head"]
-    results = committee.evaluate(frames=frames, family=module, members=settings["members"], context=own)
+    results = committee.evaluate(
+        frames=frames, family=calculators.module(family), members=settings["members"], context=own
+    )
     return [_label(frame, result, context) for frame, result in zip(frames, results, strict=True)]
 
 

@@ -28,6 +28,7 @@ SUMMARY = "Hartree-Fock, density functional theory and MP2 of molecules with PyS
 REQUIRES = ("pyscf", "ase")
 FRAME_INPUTS = ("charge", "multiplicity")
 DEFAULT_TASK_SECONDS = 10.0
+IN_PROCESS = True
 
 METHODS = ("dft", "hf", "mp2")
 OPTIONS: dict[str, inputs.Kind] = {

@@ -21,6 +21,7 @@ SUMMARY = "GFN1-xTB, GFN2-xTB or IPEA1-xTB tight binding with tblite"
 REQUIRES = ("tblite", "ase")
 FRAME_INPUTS = ("charge", "multiplicity")
 DEFAULT_TASK_SECONDS = 1.0
+IN_PROCESS = True
 
 METHODS = ("GFN1-xTB", "GFN2-xTB", "IPEA1-xTB")
 PERIODIC_METHODS = ("GFN1-xTB",)
@@ -96,6 +97,12 @@ def code(context: Context) -> str:
     from importlib.metadata import version
 
     return f"tblite {version('tblite')}"
+
+
+def ase_calculator(settings: Settings) -> str:
+    """The Python expression for tblite's own ASE calculator."""
+    options = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+    return f"__import__('tblite.ase', fromlist=['TBLite']).TBLite({options}, verbosity=0)"
 
 
 def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:

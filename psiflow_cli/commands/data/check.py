@@ -48,20 +48,19 @@ def command(
       psiflow check labelled.xyz --model water.model && psiflow split labelled.xyz
       psiflow check data.xyz --json | jq '.findings[] | select(.severity == "error")'
     """
-    from psiflow_cli import extxyz, registry
+    from psiflow_cli import extxyz
     from psiflow_cli.stages.check import stage, stresses
     from psiflow_cli.stages.core.workspace import Job
 
     loaded = bundles.load(model, use) if model else None
-    # without a model: any environment that has ASE, which is what this family needs
-    family = loaded.family if loaded else "emt"
     settings = {"model": loaded.fingerprint if loaded else None, "keys": keys, "checks": stage.VERSION}
-    head = loaded.head if loaded else None
-    job = runner.on_site(Job("check", frames, "-", settings), common._replace(json=False), family, head=head)
+    job, quiet = Job("check", frames, "-", settings), common._replace(json=False)
+    # without a model: any environment that has ASE, which is what this reference needs
+    job = bundles.on_site(job, quiet, loaded) if loaded else runner.on_site(job, quiet, "emt")
     strained = None
     if loaded:
-        strained = stresses.work(loaded, registry.load("models", loaded.family).__name__, job.dtype)
-    elements = tuple(loaded.elements) if loaded and not loaded.is_foreign else ()
+        strained = stresses.work(loaded, bundles.module(loaded), job.dtype)
+    elements = tuple(loaded.elements) if loaded else ()
     checking = stage.Checking(job, extxyz.parse_keys(keys) if keys else None, strained, elements)
 
     def plan(workspace: stage.Readable) -> dict[str, int]:

@@ -18,6 +18,8 @@ from psiflow_cli.commands.shared import bundles, references, runner
     "[default: those of INPUT.recover.toml].")  # fmt: skip
 @options.texts("--from taken_from", "FILE",
     "Take labels over from here where structure and reference are the same; may be repeated.")  # fmt: skip
+@options.text("--subtract-from subtract_from", None, "KEY",
+    "Subtract the reference from the labels that FRAMES have, whose energy has this name.")  # fmt: skip
 @options.flag("--retry-failed", "Try again what failed for the frame's own reasons, too.")
 @options.flag("--strict-version", "Compute again what another version of the code has labelled.")
 @bundles.model_use
@@ -31,6 +33,7 @@ def command(
     max_failed: options.Limit,
     recover: tuple[str, ...],
     taken_from: tuple[str, ...],
+    subtract_from: str | None,
     retry_failed: bool,
     strict_version: bool,
     use: bundles.ModelUse,
@@ -42,20 +45,29 @@ def command(
     to go on where it stopped; frames that are new in FRAMES are computed, the others are not. Of several
     frames with the same structure (see psiflow-files(7)) one is computed.
 
+    With --subtract-from, the output has what FRAMES came labelled with, less what the reference gives: what a model is
+    to learn that is added to the reference later (psiflow model combine). What was subtracted stays in the frames as
+    subtracted_energy, subtracted_forces and subtracted_stress. Isolated atoms need the same.
+
     \b
     Examples:
       psiflow label data.xyz --reference xtb
+      psiflow label data.xyz --reference xtb --subtract-from energy -o delta.xyz
       psiflow label data.xyz --reference cp2k --input cp2k.inp --site hortense.toml -o labelled.xyz
     """
     method = references.method(reference, input_file, settings, use)
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.label import recovery, stage
+    from psiflow_cli.stages.label.subtraction import Subtraction
 
     output = common.output or formats.beside(frames, "labelled")
     failed_output = failed or references.failed_beside(output, frames)
     job = Job(
         "label", frames, output,
-        settings={"reference": method.fingerprint, "settings": method.identity, "failed": failed_output},
+        settings={
+            "reference": method.fingerprint, "settings": method.identity, "failed": failed_output,
+            **({"subtract_from": subtract_from} if subtract_from else {}),
+        },
         other_outputs=(failed_output,),
         requires=method.requirements,
         force=retry_failed or strict_version,
@@ -70,6 +82,7 @@ def command(
         recovery=recovery.steps(method, recover),
         allowed=max_failed.of,
         taken_from=taken_from,
+        subtraction=Subtraction(subtract_from) if subtract_from else None,
     )
 
     def say(summary: stage.LabelSummary) -> str:

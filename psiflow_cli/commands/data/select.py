@@ -112,7 +112,6 @@ def command(
     features = (descriptor or ("model" if loaded else "soap")) if needs_features else None
     output = common.output or formats.beside(frames, "selected")
     needs_worker = needs_features or (loaded and by != "random")
-    family = (loaded.family if loaded else "select") if needs_worker else None
     job = Job(
         "select", (*frames, *exclude), output,
         settings={
@@ -123,7 +122,10 @@ def command(
         more_settings={"rest": rest, **({"calibration": scales} if scales else {})},
         options_require={"dscribe": "--descriptor soap"} if features == "soap" else {},
     )  # fmt: skip
-    job = runner.on_site(job, common, family, head=loaded.head if loaded else None)
+    if loaded and needs_worker:
+        job = bundles.on_site(job, common, loaded)
+    else:
+        job = runner.on_site(job, common, "select" if needs_worker else None)
     selection = request.Selection(
         job=job,
         competing=len(frames),

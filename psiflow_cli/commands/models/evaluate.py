@@ -60,12 +60,12 @@ def command(
       psiflow evaluate held-out.xyz --model committee.model --calibrate
     """
     name = options.required(model, "--model")
-    from psiflow_cli import bundle, extxyz, registry
+    from psiflow_cli import bundle, extxyz
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.evaluate import calibration, stage
 
     loaded = bundles.load(name, use)
-    family = registry.load("models", loaded.family).__name__
+    family = bundles.module(loaded)
     output = common.output or formats.beside(frames, "evaluated")
     settings = {"model": loaded.fingerprint, "keys": keys, "plot": plot}
     others = [*filter(None, (plot, table))]
@@ -81,7 +81,7 @@ def command(
         "evaluate", frames, output, settings, other_outputs=tuple(others), more_settings=settled,
         options_require={"matplotlib": "--plot"} if plot else {},
     )  # fmt: skip
-    job = runner.on_site(job, common, loaded.family, head=loaded.head)
+    job = bundles.on_site(job, common, loaded)
     read_keys = extxyz.parse_keys(keys) if keys else None
     evaluation = stage.Evaluation(job, loaded, family, read_keys, plot, table, calibrate, scales)
 

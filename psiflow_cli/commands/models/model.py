@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from psiflow_cli import formats, options, registry
-from psiflow_cli.commands.shared import bundles, runner
+from psiflow_cli.commands.shared import bundles, runner, sums
 from psiflow_cli.console import columns, echo_json, in_width, note, problem
 from psiflow_cli.errors import BAD_DATA
 
@@ -22,7 +24,7 @@ _JSON = options.flag("--json as_json", "One JSON object on stdout.")
 
 @click.group("model", cls=options.Group, short_help="What a model bundle is, and what it turns into")
 def command() -> None:
-    """Show, verify, export and compile model bundles, as psiflow train makes them.
+    """Show, verify, export, compile and combine model bundles, as psiflow train makes them.
 
     \b
     Examples:
@@ -38,6 +40,8 @@ def command() -> None:
 def show(model: str, as_json: bool) -> None:
     """Show what a model is, how good it is, and on what data it was trained; nothing of it is run.
 
+    Of a sum, its terms; of a bare model file or a Python file, its files and their hashes.
+
     The errors are those of the validation set at the epoch whose weights were kept. The weights are checked against
     their sha256 first.
 
@@ -46,10 +50,9 @@ def show(model: str, as_json: bool) -> None:
       psiflow model show water.model
       psiflow model show water.model --json | jq .errors
     """
-    from psiflow_cli import bundle
     from psiflow_cli.stages.models import show as stage
 
-    known = stage.facts(bundle.load(model))
+    known = stage.facts(bundles.open_any(model))
     if as_json:
         echo_json(known)
     else:
@@ -71,14 +74,14 @@ def verify(model: str, as_json: bool) -> None:
     """
     from psiflow_cli.stages.models import verify as stage
 
-    found = stage.verify(model)
+    found = stage.verify(bundles.open_any(model, whole=False))
     if as_json:
         echo_json({"command": "model verify", **found})
     for wrong in found["wrong"]:
         problem(wrong["message"], wrong["hint"])
     if found["wrong"]:
         sys.exit(BAD_DATA)
-    note(f"{model} is as it was made ({found['checked']} checked)")
+    note(f"{model} is {found['state']} ({found['checked']} checked)")
 
 
 @command.command("export", short_help="Write a model as another program reads it")
@@ -116,7 +119,7 @@ def export(
     from psiflow_cli.stages.models import export as stage
 
     loaded = bundles.load(model, use)
-    module = registry.load("models", loaded.family)
+    module = registry.potential(loaded.family)
     forms = module.EXPORTS if isinstance(module, Exports) else {}
     chosen, ending = stage.suffix(loaded.family, forms, target, form)
     takes_all = isinstance(module, ExportsCommittees) and target in module.WHOLE_COMMITTEES
@@ -125,7 +128,7 @@ def export(
     stage.check_output(output, ending)
     settings = {"model": loaded.fingerprint, "target": target, "format": chosen, "member": member}
     job = Job("model-export", (), output, settings, other_inputs=(str(loaded.path),))
-    job = runner.on_site(job, common, loaded.family, head=loaded.head)
+    job = bundles.on_site(job, common, loaded)
     task = stage.Export(job, loaded, module.__name__, members, target, chosen)
     runner.perform(
         job, common,
@@ -164,7 +167,7 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
     from psiflow_cli.stages.models import compile as stage
 
     loaded = bundle.load(model)
-    module = registry.load("models", loaded.family)
+    module = registry.potential(loaded.family)
     endings = module.COMPILES if isinstance(module, Compiles) else {}
     if not endings:
         raise UsageError(f"{model}: models of the family {loaded.family} have no compiled form", "they run as they are")
@@ -192,6 +195,55 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
         run=lambda workspace: stage.run(task, workspace, missing),
         say=lambda s: f"{model} compiled for {target} on {device}: {', '.join(s['files'])}",
     )  # fmt: skip
+
+
+class _WithExpression(options.Command):
+    """A command whose argument may begin with the sign and the factor of a term."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [f" {each}" if re.match(r"-[\d.\s]", each) else each for each in args])
+
+
+@command.command("combine", cls=_WithExpression, short_help="Add models and references to one model")
+@click.argument("expression", nargs=-1, required=True, metavar="EXPRESSION")
+@options.output("-o --output", formats.BUNDLE, "The model bundle to make.", "BUNDLE")
+@options.flag("--trust", "Take a model file that is no bundle; such a file is a program.")
+@options.flag("--overwrite", "Replace another model.")
+@_JSON
+@options.talk
+def combine(expression: tuple[str, ...], output: str | None, trust: bool, overwrite: bool, as_json: bool) -> None:
+    """Add models and references, each with a factor, to a model that every command takes as --model.
+
+    Terms stand with + or - between them, each with a factor before it if it is not 1: 0.5*a.model, 1/3*a.model. A term
+    is a model bundle; a bare model file, with --trust; a Python file of your own (see psiflow-files(7)); or a reference
+    that computes in the worker's process, with its options behind a colon: xtb:method=GFN1-xTB. Of a model with several
+    heads, @ names one: a.model@pbe.
+
+    What is the name of a file is taken as one, with all its spaces, + and -; quotes enclose what would be misread, such
+    as an option with a space in it.
+
+    Energies, forces and stresses are added. A stress is known where all terms have one. A committee makes the sum a
+    committee, with the spread of its members times its factor. Committees of equal size are added member by member.
+
+    The bundle has copies of all its terms, and can be copied like any other. Nothing can be trained from it, and terms
+    of MACE and of NequIP or Allegro, which cannot share an environment, cannot be added.
+
+    \b
+    Examples:
+      psiflow model combine 'water.model + dftd:xc=pbe,version=d3' -o water-d3.model
+      psiflow model combine '0.5*a.model + 0.5*b.model' -o mean.model
+      psiflow model combine 'delta.model + xtb:method=GFN1-xTB' -o total.model
+    """
+    from psiflow_cli.stages.models import combine as stage
+
+    place = os.path.normpath(options.required(output, "--output"))
+    terms = sums.sources(" ".join(expression), trust)
+    made = stage.make(terms, place, overwrite)
+    written = " ".join(f"{source.term['factor']:+g}*{source.term['what']}" for source in terms)
+    note(f"{written} -> {place}" if made else f"{place} is up to date")
+    if as_json:
+        described = [source.term for source in terms]
+        echo_json({"command": "model combine", "output": place, "up_to_date": made is None, "terms": described})
 
 
 def _beside(loaded: Bundle, target: str, ending: str) -> str:

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, NamedTuple
 
 from psiflow_cli import options, registry
+from psiflow_cli.commands.shared import own_file, runner
 from psiflow_cli.console import note
 from psiflow_cli.errors import BadData, PsiflowError, UsageError, nearest
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from psiflow_cli.bundle import Bundle
+    from psiflow_cli.stages.core.workspace import Job
 
 
 class ModelUse(NamedTuple):
@@ -64,6 +66,17 @@ def load(name: str, use: ModelUse, kind: str | None = None) -> Bundle:
     return loaded if len(heads) == 1 else replace(loaded, head=use.head)
 
 
+def open_any(name: str, whole: bool = True) -> Bundle:
+    """A bundle or a model file, of which nothing is to be run; with `whole`, its files are those it was made with."""
+    import os
+
+    from psiflow_cli import bundle
+
+    if os.path.isfile(name):
+        return _open(name, True, None)
+    return bundle.load(name) if whole else bundle.read(name)
+
+
 def _heads(loaded: Bundle) -> list[str] | None:
     """The names of a model's heads, as far as it tells without being run; None for a family whose models have none."""
     from pathlib import Path
@@ -71,7 +84,7 @@ def _heads(loaded: Bundle) -> list[str] | None:
     from psiflow_cli.protocols import HasHeads
 
     try:
-        family = registry.load("models", loaded.family)
+        family = registry.potential(loaded.family)
     except PsiflowError:  # of another psiflow: who runs it says what is wrong
         return None
     if not isinstance(family, HasHeads):
@@ -92,8 +105,10 @@ def _open(name: str, trusted: bool, kind: str | None) -> Bundle:
             note(f"{name}: its training was stopped before the end ({_epochs(loaded)})")
         return loaded
     kind = kind or family(path)
+    if kind == "python":
+        return _own(path)
     if kind is None or not path.name.endswith(suffixes(kind)):
-        known = ", ".join(sorted({suffix for each in registry.names("models") for suffix in suffixes(each)}))
+        known = ", ".join(sorted({suffix for each in _names() for suffix in suffixes(each)}))
         raise BadData(f"{name}: not a model bundle, nor a model file", f"known model files: {known}")
     if not trusted:
         raise BadData(
@@ -101,6 +116,46 @@ def _open(name: str, trusted: bool, kind: str | None) -> Bundle:
             "--trust runs it; do so only if you trust who made it",
         )
     return bundle.foreign(path, kind)
+
+
+def _own(path: Path) -> Bundle:
+    """A Python file of the user's own, which is trusted since it was named. Raises BadData for one that is no model."""
+    from psiflow_cli import bundle
+    from psiflow_cli.potentials import python
+
+    if not own_file.functions(path) & set(python.FUNCTIONS):
+        problem = f"{path}:1: neither calculator(device, dtype) nor torchsim(device, dtype) is in it"
+        raise BadData(problem, "the first returns an ASE calculator, the second a ModelInterface of torch-sim")
+    loaded = bundle.foreign(path, "python", own_file.parts(path))
+    reads = ["charge", "multiplicity"]  # of a frame, as its atoms.info
+    return replace(loaded, facts={**loaded.facts, "runs_as": path.stem, "frame_inputs": reads})
+
+
+def module(loaded: Bundle) -> str:
+    """The module of its family, for workers."""
+    return registry.potential(loaded.family).__name__
+
+
+def on_site(job: Job, common: options.Common, loaded: Bundle) -> Job:
+    """The job with the executor on which the model runs, and what it needs there; see `runner.on_site`."""
+    needs = dict.fromkeys(loaded.facts.get("requires", registry.potential(loaded.family).REQUIRES), str(loaded.path))
+    operation = "label" if loaded.runs_as in registry.names("references") else "evaluate"
+    job = replace(job, requires=needs) if loaded.runs_as != loaded.family else job
+    return runner.on_site(job, common, loaded.runs_as, operation, head=loaded.head)
+
+
+def is_model(name: str) -> bool:
+    """Whether this is the name of a bundle, a trainer's model file, or a Python file that is no reference."""
+    from pathlib import Path
+
+    from psiflow_cli.potentials import python
+
+    path = Path(name)
+    if not path.is_file() or not family(path):
+        return (path / "model.toml").is_file()
+    if not name.endswith(python.FILES):
+        return True
+    return bool(own_file.functions(path) & set(python.FUNCTIONS)) and "label" not in own_file.functions(path)
 
 
 def start(name: str, use: ModelUse, family: str | None) -> Bundle:
@@ -111,6 +166,9 @@ def start(name: str, use: ModelUse, family: str | None) -> Bundle:
     if family is None and len(possible) > 1:
         raise UsageError(f"{name} does not tell its family: {' or '.join(possible)}", "say which with --arch")
     loaded = load(name, use, family)
+    if loaded.family in registry.names("potentials"):
+        what = "a sum of models" if "terms" in loaded.facts else "a Python file"
+        raise UsageError(f"{name} is {what}: no training can start from it", "start from one of its models, or anew")
     if family not in (None, loaded.family):
         raise UsageError(f"{name} is a model of {loaded.family}, not of {family}", f"--arch {loaded.family}")
     return loaded
@@ -122,14 +180,18 @@ def family(path: Path) -> str | None:
 
 
 def _families(path: Path) -> list[str]:
-    return [name for name in registry.names("models") if path.name.endswith(suffixes(name))]
+    return [name for name in _names() if path.name.endswith(suffixes(name))]
+
+
+def _names() -> list[str]:
+    return [*registry.names("models"), *registry.names("potentials")]
 
 
 def suffixes(family: str) -> tuple[str, ...]:
     """How the model files of a family end."""
     from psiflow_cli.protocols import ReadsFiles
 
-    module = registry.load("models", family)
+    module = registry.potential(family)
     return module.FILES if isinstance(module, ReadsFiles) else ()
 
 

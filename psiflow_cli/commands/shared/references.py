@@ -36,8 +36,7 @@ def method(name: str | None, input_file: str | None, settings: dict[str, str], u
     from psiflow_cli.protocols import LeavesOut, ReadsBundles
     from psiflow_cli.stages.label.method import Method
 
-    # a bundle, or a trainer's model file, is the input of the reference `model`
-    if not input_file and (Path(name, "model.toml").is_file() or (Path(name).is_file() and bundles.family(Path(name)))):
+    if not input_file and bundles.is_model(name):  # which is the input of the reference `model`
         name, input_file = "model", name
     module = registry.load("references", name)
     if isinstance(module, ReadsBundles) and input_file:

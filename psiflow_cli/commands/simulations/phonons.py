@@ -96,7 +96,6 @@ def command(
     name = options.required(model, "--model")
     if how["mesh"] and not how["supercell"]:
         raise UsageError("--mesh without --supercell", "--supercell 2,2,2 has phonons beyond Γ")
-    from psiflow_cli import registry
     from psiflow_cli.stages.core.constraints import Constraints
     from psiflow_cli.stages.core.model_input import known_elements
     from psiflow_cli.stages.core.workspace import Job
@@ -116,11 +115,11 @@ def command(
         },
         options_require={"phonopy": "--supercell"} if how["supercell"] else {},
     )  # fmt: skip
-    job = runner.on_site(job, common, loaded.family, head=loaded.head)
+    job = bundles.on_site(job, common, loaded)
     analysis = phonons.Analysis(
         job=job,
         model=loaded,
-        family=registry.load("models", loaded.family).__name__,
+        family=bundles.module(loaded),
         settings=settings,
         constraints=Constraints(fixed, with_masses=True),
         temperatures=temperature,

@@ -61,7 +61,6 @@ def command(
     name = options.required(model, "--model")
     if how["pressure"] and how["cell"] not in ("isotropic", "flexible"):
         raise UsageError("--pressure, and the volume is fixed", "--cell isotropic or flexible lets it move")
-    from psiflow_cli import registry
     from psiflow_cli.stages.core.constraints import Constraints
     from psiflow_cli.stages.core.model_input import known_elements
     from psiflow_cli.stages.core.workspace import Job
@@ -77,11 +76,11 @@ def command(
         other_outputs=(failed_output,),
         options_require={"spglib": "--keep-symmetry"} if how["keep_symmetry"] else {},
     )  # fmt: skip
-    job = runner.on_site(job, common, loaded.family, head=loaded.head)
+    job = bundles.on_site(job, common, loaded)
     relaxation = relax.Relaxation(
         job=job,
         model=loaded,
-        family=registry.load("models", loaded.family).__name__,
+        family=bundles.module(loaded),
         settings=settings,
         constraints=Constraints(fixed),
         failed=failed_output,

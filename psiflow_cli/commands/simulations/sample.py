@@ -150,7 +150,7 @@ def command(
     })  # fmt: skip
     sampling = Sampling(
         model=loaded,
-        family=registry.load("models", loaded.family).__name__,
+        family=bundles.module(loaded),
         dynamics=dynamics,
         walkers=walkers or len(temperature),
         temperatures=temperature,
@@ -173,7 +173,7 @@ def command(
         more_settings={**outputs.settings, **({"calibration": scales} if scales else {})},
         options_require={**outputs.requires, **({"plumed": "--plumed"} if plumed else {})},
     )  # fmt: skip
-    job = runner.on_site(job, common, loaded.family, head=loaded.head)
+    job = bundles.on_site(job, common, loaded)
     runner.perform(
         job, common,
         plan=lambda workspace: {"walkers": len(stage.starts(sampling, workspace)[0]), "steps": steps},

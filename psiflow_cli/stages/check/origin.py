@@ -38,6 +38,7 @@ class Origin:
         if kind in self.config_types or len(self.config_types) < _MOST_TYPES:
             self.config_types[kind] += 1
         self.elements.update(sample.frame.symbols)
+        self._levels.see_any(sample.frame)
         if sample.isolated:
             self._atom(sample)
             return
@@ -98,7 +99,7 @@ class Origin:
         for what in self._levels.check(mixed=True, apart=on_purpose):
             rare = min(self._by_level.values(), key=lambda tally: tally.count)
             hint = "train on one of them; psiflow label --from takes over what it labelled"
-            what = what.partition(": frame ")[2].partition(": ")[2]
+            what = what.partition(": frame ")[2].partition(": ")[2] or what
             findings.add(ERROR, "mixed-references", what, hint, what).concerns(rare.count, rare.places)
         for key, values in sorted(self._methods.items()):
             if 1 < len(values) <= _MOST_METHODS:

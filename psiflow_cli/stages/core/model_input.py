@@ -24,17 +24,17 @@ def predictions(model: Bundle, family: str, dtype: str) -> Work:
     return Work(
         function="psiflow_cli.worker.models.committee:evaluate", payload={**model_weights(model, family)},
         fingerprint=f"{model.fingerprint}-{dtype}", task_seconds=2.0, verb="evaluating",
-        elements=known_elements(model),
+        elements=known_elements(model), inputs=model.frame_inputs,
     )  # fmt: skip
 
 
 def known_elements(model: Bundle) -> list[str] | None:
     """The elements that a model knows, None where nobody says."""
-    return None if model.is_foreign else list(model.elements)
+    return list(model.elements) or None
 
 
 def check_elements(survey: Survey, model: Bundle, job: Job) -> None:
     """Raise BadData where the model knows none of the elements: then it is the wrong one."""
-    if not model.is_foreign and survey.elements and survey.elements.isdisjoint(model.elements):
+    if model.elements and survey.elements and survey.elements.isdisjoint(model.elements):
         problem = f"{job.frames[0]}: the model knows none of these elements: {', '.join(sorted(survey.elements))}"
-        raise BadData(problem, f"{model.path} was trained on {', '.join(model.elements)}")
+        raise BadData(problem, f"{model.path} knows {', '.join(model.elements)}")

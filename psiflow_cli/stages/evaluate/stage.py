@@ -82,7 +82,7 @@ class _Labels:
 def survey(evaluation: Evaluation, workspace: Workspace) -> tuple[Survey, Results, IdSet]:
     """Check every frame and its labels, and find out what is still to be computed."""
     labels = _Labels(evaluation.keys, head=evaluation.model.head)
-    seen = Survey(workspace.frames(), (), labels.see)
+    seen = Survey(workspace.frames(), evaluation.model.frame_inputs, labels.see)
     labels.say()
     check_elements(seen, evaluation.model, evaluation.job)
     if evaluation.calibrate:

@@ -25,7 +25,7 @@ class FirstPass:
     def __init__(self, method: Method, see: Callable[[extxyz.Frame], None]) -> None:
         """`see` sees each of them, too."""
         self._method, self._see = method, see
-        self._unread = [name for name in (*_PLAIN, "moments") if name not in method.module.FRAME_INPUTS]
+        self._unread = [name for name in (*_PLAIN, "moments") if name not in method.frame_inputs]
         self._frames: Counter[str] = Counter()
         self._misfits: dict[tuple[str, ...], str] = {}  # by the elements of the atoms
         self._survey = method.module.survey(method.settings) if isinstance(method.module, Surveys) else None
@@ -37,7 +37,7 @@ class FirstPass:
         if isinstance(self._method.module, HasOwnAtoms) and (atoms := tuple(frame.symbols)) not in self._misfits:
             self._misfits[atoms] = _misfit(self._method.module, frame.symbols, self._method.settings)
         if self._survey:
-            self._survey.see(extxyz.message(frame, self._method.module.FRAME_INPUTS))
+            self._survey.see(extxyz.message(frame, self._method.frame_inputs))
 
     def decided(self) -> Settings:
         """Settings that all frames together decide, as the reference would have them."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli import registry
 from psiflow_cli.errors import BAD_DATA, BadData, PsiflowError
-from psiflow_cli.protocols import HasIdentity, Locates, Reference, RunsAs
+from psiflow_cli.protocols import Depends, HasIdentity, Locates, Reference, RunsAs
 from psiflow_cli.runtime.request import fingerprint, sha256
 
 if TYPE_CHECKING:
@@ -43,7 +43,14 @@ class Method:
     @property
     def requirements(self) -> dict[str, str]:
         """The modules that workers need for it, each with its name."""
-        return dict.fromkeys(self.module.REQUIRES, f"the reference {self.name}")
+        more = self.module.depends(self.settings)[0] if isinstance(self.module, Depends) else ()
+        return dict.fromkeys((*self.module.REQUIRES, *more), f"the reference {self.name}")
+
+    @property
+    def frame_inputs(self) -> tuple[str, ...]:
+        """What it reads of a frame besides its structure; see `Reference.FRAME_INPUTS`."""
+        more = self.module.depends(self.settings)[1] if isinstance(self.module, Depends) else ()
+        return (*self.module.FRAME_INPUTS, *more)
 
     @property
     def _own(self) -> bool:

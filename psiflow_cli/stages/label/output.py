@@ -11,6 +11,7 @@ from psiflow_cli.console import note
 from psiflow_cli.stages.core import failed_frames
 from psiflow_cli.stages.core.results import Results
 from psiflow_cli.stages.core.workspace import Workspace
+from psiflow_cli.stages.label.subtraction import Subtraction
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Failure, Label
@@ -19,19 +20,25 @@ STALE = (*extxyz.FAILURE, "psiflow_recovery", extxyz.MORE)
 LABELS = ("energy", "forces", "stress")
 
 
-def write(workspace: Workspace, ids: array[int], results: Results, reference: str, failed: str) -> None:
+def write(
+    workspace: Workspace, ids: array[int], results: Results, reference: str, failed: str,
+    subtraction: Subtraction | None = None,
+) -> None:  # fmt: skip
     """Good frames to the output, failed ones to the file `failed`, which goes when none are left.
 
-    `ids` are those of the workspace's frames, `reference` is the method's fingerprint.
+    `ids` are those of the workspace's frames, `reference` is the method's fingerprint. With a `subtraction`, the
+    output has the labels that the frames came with, less those of the reference.
     """
-    workspace.publish(_labelled(workspace, ids, results, reference))
+    workspace.publish(_labelled(workspace, ids, results, reference, subtraction))
     if results.failures:
         workspace.publish(_failed(workspace, ids, results, reference), failed)
     else:
         workspace.run.remove_own(failed)
 
 
-def _labelled(workspace: Workspace, ids: array[int], results: Results, reference: str) -> Iterator[str]:
+def _labelled(
+    workspace: Workspace, ids: array[int], results: Results, reference: str, subtraction: Subtraction | None
+) -> Iterator[str]:
     replaced = 0
     codes = set()
     for key, frame in zip(ids, workspace.frames(), strict=True):
@@ -39,8 +46,11 @@ def _labelled(workspace: Workspace, ids: array[int], results: Results, reference
             continue
         label = cast("Label", results.of(key))
         codes.add(label["code"])
-        replaced += bool(extxyz.label_names(frame))
-        yield with_label(frame, key, label, reference)
+        method = reference
+        if subtraction:
+            label, method = subtraction.difference(frame, label, reference)
+        replaced += bool(extxyz.label_names(frame)) and not subtraction
+        yield with_label(frame, key, label, method)
     if replaced:
         note(f"{replaced} frames came with labels; they are replaced in the output")
     if len(codes) > 1:
@@ -60,7 +70,9 @@ def with_label(frame: extxyz.Frame, key: int, label: Label, reference: str) -> s
             **({"psiflow_recovery": label["recovery"]} if "recovery" in label else {}),
             **({extxyz.MORE: " ".join([*info, *arrays])} if info or arrays else {}), **info,
         },
-        set_columns={"forces": ("R", label["forces"]), **{name: ("R", values) for name, values in arrays.items()}},
+        set_columns={
+            **({"forces": ("R", label["forces"])} if label["forces"] else {}),
+            **{name: ("R", values) for name, values in arrays.items()}},
         drop=tuple(
             name
             for name in (*extxyz.label_names(frame), *STALE)

@@ -22,6 +22,7 @@ from psiflow_cli.stages.label.estimate import estimate
 from psiflow_cli.stages.label.first_pass import FirstPass
 from psiflow_cli.stages.label.method import Method, naming
 from psiflow_cli.stages.label.reuse import Reuse, hand_on
+from psiflow_cli.stages.label.subtraction import Subtraction
 from psiflow_cli.worker.failures import MACHINE_FAILURES
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Labelling:
     """Labels of another version of the code than the one that runs now are computed again."""
     recovery: tuple[Recovery, ...] = ()
     allowed: Callable[[int], int] = int  # how many out of a number of frames may fail
+    subtraction: Subtraction | None = None
     taken_from: tuple[str, ...] = ()
     """Files whose labels are taken over where frame and reference are the same."""
 
@@ -50,7 +52,7 @@ class Labelling:
         return Work(
             function="psiflow_cli.worker.models.label:label",
             payload={"reference": self.method.worker, "settings": self.method.settings},
-            fingerprint=self.method.fingerprint, inputs=self.method.module.FRAME_INPUTS,
+            fingerprint=self.method.fingerprint, inputs=self.method.frame_inputs,
             task_seconds=self.method.module.DEFAULT_TASK_SECONDS, verb="labelling", recovery=self.recovery,
         )  # fmt: skip
 
@@ -85,7 +87,14 @@ def survey(
     The last one is what all frames decide together, for the workers.
     """
     work = labelling.work
-    first_pass = FirstPass(labelling.method, see)
+    subtract = labelling.subtraction.see if labelling.subtraction else None
+
+    def look(frame: extxyz.Frame) -> None:
+        see(frame)
+        if subtract:
+            subtract(frame)
+
+    first_pass = FirstPass(labelling.method, look)
     seen = Survey(workspace.frames(), work.inputs, first_pass.see)
     with naming(labelling.method):
         for advice in (
@@ -163,7 +172,9 @@ def run(labelling: Labelling, workspace: Workspace) -> LabelSummary:
             work = replace(labelling.work, payload=payload, hopeless=hopeless)
             compute(workspace, work, seen, results, needed)
             hand_on(copies, results)
-        output.write(workspace, seen.ids, results, labelling.method.fingerprint, labelling.failed)
+        output.write(
+            workspace, seen.ids, results, labelling.method.fingerprint, labelling.failed, labelling.subtraction
+        )
     failures: Counter[str] = Counter(results.failures[k] for k in seen.ids if k in results.failures)
     failed = sum(failures.values())
     return {

@@ -12,7 +12,7 @@ from psiflow_cli.errors import PsiflowError
 from psiflow_cli.protocols import HasMainSettings
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import CalibratedQuantity, Calibration, Config, MemberErrors, ModelReport
+    from psiflow_cli.messages import CalibratedQuantity, Calibration, Config, MemberErrors, ModelReport, Term
 
 Quantity = Literal["energy", "forces", "stress"]
 _ERRORS: dict[Quantity, tuple[str, str]] = {
@@ -31,14 +31,20 @@ def facts(model: bundle.Bundle) -> ModelReport:
     report = {
         "model": str(model.path), **{key: value for key, value in model.facts.items() if key not in left_out},
         "fingerprint": model.fingerprint, "finished": not model.unfinished,
-        "size": sum(file.stat().st_size for file in model.path.rglob("*") if file.is_file()),
-        "errors": [member_errors(i, metrics.get(f"member-{i}", {})) for i in range(model.facts["members"])],
+        "size": sum(file.stat().st_size for file in _files(model)),
+        "errors": [member_errors(i, metrics.get(f"member-{i}", {})) for i in range(model.facts["members"]) if metrics],
         "weights": model.facts["weights"], "data": model.facts.get("data", {}),
         "compiled": sorted(f"{p.parent.parent.name}/{p.stem}" for p in model.path.glob("member-*/compiled/*.json")),
         **({"calibration": calibration} if calibration else {}),
         "settings": _settings(model.family, config), "configuration": config,
     }  # fmt: skip
     return cast("ModelReport", report)
+
+
+def _files(model: bundle.Bundle) -> list[Path]:
+    if model.is_foreign:
+        return [Path(path) for path in model.weights]
+    return [file for file in model.path.rglob("*") if file.is_file()]
 
 
 def _metrics(path: Path) -> Config:
@@ -65,7 +71,7 @@ def member_errors(member: int, metrics: Config) -> MemberErrors:
 def _settings(of: str, config: Config) -> dict[str, object]:
     """The settings that a family calls the main ones, else those that are no tables."""
     try:
-        chosen = main_settings(registry.load("models", of), config)
+        chosen = main_settings(registry.potential(of), config)
     except PsiflowError:  # of another psiflow
         chosen = {}
     return chosen or {name: value for name, value in config.items() if not isinstance(value, (dict, list))}
@@ -87,6 +93,8 @@ def _at(config: Mapping[str, object], name: str) -> object:
 
 def as_text(report: ModelReport) -> str:
     """The facts as a person reads them."""
+    if report.get("foreign") or "terms" in report:
+        return _untrained_text(report)
     energies = report.get("atomic_energies", {})
     rows = {
         "model": report["model"],
@@ -112,6 +120,38 @@ def as_text(report: ModelReport) -> str:
     lines += ["", "main settings (all of them: --json)"]
     lines += [f"  {name} = {_short(value)}" for name, value in report["settings"].items()]
     return "\n".join(lines)
+
+
+def _untrained_text(report: ModelReport) -> str:
+    """The facts of a sum, or of a bare model file."""
+    terms = report.get("terms", [])
+    rows = {
+        "model": report["model"],
+        "family": f"{report['family']}: {registry.potential(report['family']).SUMMARY}",
+        "fingerprint": report["fingerprint"],
+        **({"members": str(report["members"])} if report["members"] > 1 else {}),
+        "elements": ", ".join(report["elements"]) or "not known before it runs",
+        **({"cut-off": f"{report['cutoff']:g} Å"} if "cutoff" in report else {}),
+        **({"precision": report["dtype"]} if "dtype" in report else {}),
+        "runs as": f"{report.get('runs_as', report['family'])} of the site file",
+        **({"needs": ", ".join(report["requires"])} if "requires" in report else {}),
+        "size": f"{report['size'] / 2**20:.1f} MB",
+        **({"calibration": _calibration(report["calibration"])} if "calibration" in report else {}),
+    }
+    width = max(map(len, rows))
+    lines = [f"{name:{width}}  {value}" for name, value in rows.items()]
+    if terms:
+        lines += ["", "terms", *(f"  {term['factor']:+g} * {_term(term)}" for term in terms)]
+    else:
+        lines += ["", "files (sha256)", *(f"  {name}  {digest}" for name, digest in report["weights"].items())]
+    return "\n".join(lines)
+
+
+def _term(term: Term) -> str:
+    what = term.get("family", "reference")
+    members = f" of {term['members']} members" if term.get("members", 1) > 1 else ""
+    head = f", head {term['head']}" if "head" in term else ""
+    return f"{term['what']} ({what}{members}{head}; sha256 {term['sha256'][:16]}…)"
 
 
 def _training(report: ModelReport) -> str:

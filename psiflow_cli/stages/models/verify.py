@@ -23,12 +23,12 @@ class Verified(TypedDict):
     model: str
     checked: int  # files
     wrong: list[Problem]
+    state: str  # in words
 
 
-def verify(name: str) -> Verified:
-    """How many files were checked, and what is wrong with them. Raises NoInput or BadData for what is no bundle."""
-    model = bundle.read(name)
-    wrong = list(bundle.differences(model))
+def verify(model: bundle.Bundle) -> Verified:
+    """How many files were checked, and what is wrong with them."""
+    wrong = [] if model.is_foreign else list(bundle.differences(model))
     checked = len(model.facts["weights"])
     try:
         checked += len(bundle.training_data(model))
@@ -43,7 +43,8 @@ def verify(name: str) -> Verified:
             checked += 1
             wrong += _compiled(path, model)
     problems: list[Problem] = [{"message": error.message, "hint": error.hint} for error in wrong]
-    return {"model": name, "checked": checked, "wrong": problems}
+    state = "a bare file, which nothing can be compared with" if model.is_foreign else "as it was made"
+    return {"model": str(model.path), "checked": checked, "wrong": problems, "state": state}
 
 
 def _compiled(path: Path, model: bundle.Bundle) -> list[BadData]:

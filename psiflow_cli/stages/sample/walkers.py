@@ -69,9 +69,9 @@ def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
     temperatures, with_momenta = sampling.temperatures, 0
     for frame in workspace.frames():
         foreign = set(frame.symbols) - set(sampling.model.elements)
-        if foreign and not sampling.model.is_foreign:
+        if foreign and sampling.model.elements:
             problem = f"{frame.where}: the model does not know {', '.join(sorted(foreign))}"
-            raise BadData(problem, f"{sampling.model.path} was trained on {', '.join(sampling.model.elements)}")
+            raise BadData(problem, f"{sampling.model.path} knows {', '.join(sampling.model.elements)}")
         if sampling.dynamics["ensemble"] in ("npt", "nvst") and not (frame.cell and voigt.is_defined(frame.pbc)):
             raise BadData(
                 f"{frame.where}: not periodic in three directions, and {sampling.dynamics['ensemble']} moves the cell",

@@ -21,8 +21,10 @@ _REASONS = 100  # so many failures are asked why
 class Candidates:
     """One look at every frame; of the inputs, the first `competing` are chosen from, the others are there already."""
 
-    def __init__(self, workspace: Workspace, competing: int, see: Callable[[Frame], None]) -> None:
-        """`see` is called with each frame that is chosen from."""
+    def __init__(
+        self, workspace: Workspace, competing: int, see: Callable[[Frame], None], inputs: tuple[str, ...] = ()
+    ) -> None:
+        """`see` is called with each frame that is chosen from; `inputs` are what a model reads besides structures."""
         self._composition_of = array("i")
         self._unfit: dict[int, str] = {}
         self.left_out: Counter[str] = Counter()  # how many frames were left out, by reason
@@ -46,7 +48,7 @@ class Candidates:
 
         others = chain.from_iterable(workspace.frames_of(number) for number in range(competing, len(workspace.sources)))
         structures = Structures()
-        self.survey = Survey(chain(competitors(), others), (), structures.add)
+        self.survey = Survey(chain(competitors(), others), inputs, structures.add)
         self._compositions = list(numbers)
         self.excluded = IdSet(self.survey.distinct, self.survey.ids[self.size :])
         """The structures that are there already."""

@@ -39,6 +39,11 @@ class Selection:
     def has_scores(self) -> bool:
         return self.by in ("committee", "error")
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the model reads of a frame besides its structure."""
+        return self.model.frame_inputs if self.model else ()
+
     def features(self, elements: set[str]) -> Work:
         """What makes the features of frames of these elements, which span the space of SOAP's average vector."""
         if self.descriptor == "model" and self.model:
@@ -46,13 +51,13 @@ class Selection:
         species = sorted(elements)
         return Work(
             function="psiflow_cli.worker.models.descriptors:soap", payload={"species": species},
-            fingerprint=f"soap-{'-'.join(species)}", task_seconds=2.0, verb="describing",
+            fingerprint=f"soap-{'-'.join(species)}", task_seconds=2.0, verb="describing", inputs=self.inputs,
         )  # fmt: skip
 
 
 def _of_model(model: Bundle, dtype: str) -> Work:
     """By what a model's first member knows of the atoms; raises UsageError for a family that gives none away."""
-    family = registry.load("models", model.family)
+    family = registry.potential(model.family)
     if not isinstance(family, protocols.Describes):
         raise UsageError(f"{model.path}: models of the family {model.family} have no features", "--descriptor soap")
     payload = {"family": family.__name__, "members": model.members[:1], "weights": model.weights}
@@ -60,5 +65,5 @@ def _of_model(model: Bundle, dtype: str) -> Work:
         function="psiflow_cli.worker.models.descriptors:of_model",
         payload={**payload, "elements": known_elements(model)},
         fingerprint=f"features-{model.fingerprint}-{dtype}", task_seconds=2.0, verb="describing",
-        elements=known_elements(model),
+        elements=known_elements(model), inputs=model.frame_inputs,
     )  # fmt: skip

@@ -60,7 +60,7 @@ def run(selection: Selection, workspace: Workspace) -> Summary:
             kinds.see(frame)
         score.append(scores.of_frame(frame, selection.by, selection.score, selection.keys) if counts else 0.0)
 
-    candidates = Candidates(workspace, selection.competing, see)
+    candidates = Candidates(workspace, selection.competing, see, selection.inputs)
     workspace.run.begin(len(candidates.places) + (len(candidates.excluded) if selection.descriptor else 0))
     with workspace.run.guard_end():
         if selection.has_scores and selection.model:
@@ -94,7 +94,7 @@ def _predict(
     selection: Selection, model: Bundle, workspace: Workspace, candidates: Candidates, score: array[float]
 ) -> None:
     """Fill in the scores of all candidates; those that cannot be predicted are left out."""
-    work = predictions(model, registry.load("models", model.family).__name__, selection.job.dtype)
+    work = predictions(model, registry.potential(model.family).__name__, selection.job.dtype)
     results: Results[PredictionResult] = Results(workspace, work.fingerprint, candidates.survey.distinct)
     competing = candidates.keys(candidates.survey.distinct)
     compute(workspace, work, candidates.survey, results, both(results.needed(False), competing))

@@ -87,13 +87,19 @@ class Analysis:
             message=self.constraints.message,
             task_seconds=10.0,
             elements=known_elements(self.model),
+            inputs=self.model.frame_inputs,
             verb="Hessians",
         )
 
 
 def survey(analysis: Analysis, workspace: Workspace) -> tuple[Survey, Results, IdSet]:
     """Check every frame, and find out which Hessians are still to be computed, or are asked for and gone."""
-    seen = Survey(workspace.frames(), (), lambda frame: _check(frame, analysis), analysis.constraints.identity)
+    seen = Survey(
+        workspace.frames(),
+        analysis.model.frame_inputs,
+        lambda frame: _check(frame, analysis),
+        analysis.constraints.identity,
+    )
     check_elements(seen, analysis.model, analysis.job)
     results = Results(workspace, analysis.work.fingerprint, seen.distinct)
     needed = results.needed(retry_failed=False)

@@ -48,13 +48,19 @@ class Relaxation:
             message=self.constraints.message,
             task_seconds=10.0,
             elements=known_elements(self.model),
+            inputs=self.model.frame_inputs,
             verb="relaxing",
         )
 
 
 def survey(relaxation: Relaxation, workspace: Workspace) -> tuple[Survey, Results, IdSet]:
     """Check every frame, and find out what is still to be relaxed."""
-    seen = Survey(workspace.frames(), (), lambda frame: _check(frame, relaxation), relaxation.constraints.identity)
+    seen = Survey(
+        workspace.frames(),
+        relaxation.model.frame_inputs,
+        lambda frame: _check(frame, relaxation),
+        relaxation.constraints.identity,
+    )
     check_elements(seen, relaxation.model, relaxation.job)
     results = Results(workspace, relaxation.work.fingerprint, seen.distinct)
     return seen, results, results.needed(retry_failed=False)

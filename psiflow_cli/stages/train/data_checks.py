@@ -26,6 +26,8 @@ class Levels:
     """Where each method was seen first, in each head."""
     heads: dict[str, str] = field(default_factory=dict)
     """Where each value of `head` was seen first, by which MACE tells methods apart in one file."""
+    subtracted: dict[str, str] = field(default_factory=dict)
+    """Where each reference that `label --subtract-from` has subtracted was seen first; "" for none."""
     headless: str = ""  # where a frame without a head was seen first
 
     def see(self, frame: Frame) -> None:
@@ -39,6 +41,10 @@ class Levels:
         else:
             self.headless = self.headless or frame.where
 
+    def see_any(self, frame: Frame) -> None:
+        """Note what was subtracted from the labels of a frame, which may be an isolated atom."""
+        self.subtracted.setdefault(str(frame.info.get("subtracted", "")), frame.where)
+
     def check(self, mixed: bool, apart: bool = False) -> list[str]:
         """Raise BadData for labels of more than one method, or with `mixed` only note them.
 
@@ -51,6 +57,10 @@ class Levels:
         notes = [*self._methods(None)] if not apart else [note for head in self.heads for note in self._methods(head)]
         if not apart:
             notes += _contradiction("head", self.heads)
+        if not notes and len(self.subtracted) > 1:
+            (here, before), (there, where) = list(self.subtracted.items())[:2]
+            what, less = f"{there or 'nothing'} was subtracted from its labels", here or "nothing"
+            notes = [f"{where}: {what}, but {less} from those of {before}"]
         if notes and not mixed:
             raise BadData(notes[0], "label all frames with one; --mixed-references takes them together")
         return notes
@@ -137,4 +147,8 @@ def stress_notes(with_stress: int, periodic: int, unused: int) -> list[str]:
 
 def about(frame: Frame) -> dict[str, object]:
     """What a trainer, or a later training, has to know of a frame: what it is, how much it counts, who labelled it."""
-    return {k: v for k, v in frame.info.items() if k in ("config_type", "psiflow_reference", "psiflow_code", *WEIGHTS)}
+    return {
+        k: v
+        for k, v in frame.info.items()
+        if k in ("config_type", "psiflow_reference", "psiflow_code", "subtracted", *WEIGHTS)
+    }

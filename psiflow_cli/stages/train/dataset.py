@@ -193,6 +193,7 @@ def _check(frame: Frame, keys: Keys, data: Dataset) -> bool:
     label = extxyz.labels(frame, keys)
     where = frame.where
     isolated = is_isolated_atom(frame)
+    data.levels.see_any(frame)
     data.stressed.append(label["stress"] is not None)
     if label["energy"] is None:
         raise BadData(f"{where}: no energy", near_names.hint(frame, keys))

@@ -75,10 +75,6 @@ class MovingWalker:
 def start_atoms(start: Frame) -> Atoms:
     """A start with its masses, and with what a model may want to know of it."""
     atoms: Atoms = conversion.to_ase(start)
-    if "charge" in start:
-        atoms.info["charge"] = start["charge"]
-    if "multiplicity" in start:
-        atoms.info.update(multiplicity=start["multiplicity"], spin=start["multiplicity"])  # MACE calls it spin
     atoms.set_masses(conversion.masses(start, atoms.get_masses()))
     return atoms
 

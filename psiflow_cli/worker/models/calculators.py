@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import threading
 import warnings
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.models import committee, weights
@@ -33,8 +35,7 @@ def calculator(model: ModelWeights, context: Context) -> Calculator:
     if key not in _loaded:
         for other in [each for each in list(_loaded) if each[0] == thread]:
             del _loaded[other]  # two models may not fit on one GPU
-        module = family if "." in family else f"psiflow_cli.models.{family}"
-        make = resolve(f"{module}:calculator")
+        make = resolve(f"{module(family)}:calculator")
         _loaded[key] = [cast("Calculator", make(member, context)) for member in model["members"]]
         if context.get("device") != "cuda":
             same_digits()
@@ -44,6 +45,15 @@ def calculator(model: ModelWeights, context: Context) -> Calculator:
     if len(members) == 1:
         return members[0]
     return committee.mean(members)
+
+
+@lru_cache
+def module(family: str) -> str:
+    """The module of a family, for `call.resolve`; a module or a file of the user's own stays what it is."""
+    if "." in family:
+        return family
+    trained = f"psiflow_cli.models.{family}"
+    return trained if importlib.util.find_spec(trained) else f"psiflow_cli.potentials.{family}"
 
 
 def same_digits() -> None:

@@ -10,7 +10,7 @@ from psiflow_cli.worker.environment_faults import environment_fault
 from psiflow_cli.worker.failures import Fatal, failure, is_out_of_memory
 from psiflow_cli.worker.models import calculators, committee
 from psiflow_cli.worker.pool import call
-from psiflow_cli.worker.structures import conversion, validity
+from psiflow_cli.worker.structures import conversion, labels, validity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ def predictor(model: ModelWeights, context: Context) -> Predict:
         call.resolve(f"{model['family']}:predict")
     except AttributeError:
         calculator = calculators.calculator(model, context)
-        return lambda frames: apart(frames, lambda some: [labelled(frame, calculator) for frame in some])
+        return lambda frames: of_calculator(frames, calculator)
     weights = model.get("weights", {})
     return lambda frames: apart(
         frames, lambda some: committee.evaluate(some, model["family"], model["members"], context, weights)
@@ -63,6 +63,17 @@ def apart(
             return [problem]
     half = len(frames) // 2
     return apart(frames[:half], predict, failed) + apart(frames[half:], predict, failed)
+
+
+def of_calculator(frames: list[Frame], calculator: Calculator) -> list[PredictionResult]:
+    """What an ASE calculator says of each frame, or a failure where it says nothing that fits the frame."""
+
+    def one(frame: Frame) -> PredictionResult:
+        found = labelled(frame, calculator)
+        fault = labels.label(frame, found["energy"], found["forces"], found["stress"], "")
+        return fault if "failure" in fault else found
+
+    return apart(frames, lambda some: [unfit(frame, None) or one(frame) for frame in some])
 
 
 def labelled(frame: Frame, calculator: Calculator) -> Prediction:

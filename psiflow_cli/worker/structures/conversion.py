@@ -12,12 +12,30 @@ if TYPE_CHECKING:
 
 
 def to_ase(frame: Frame) -> Atoms:
-    """The frame without a calculator."""
+    """The frame without a calculator; its `info` has what a model may want to know of charge and multiplicity."""
     import ase
 
-    return ase.Atoms(
+    atoms = ase.Atoms(
         symbols=frame["symbols"], positions=frame["positions"], cell=frame.get("cell"), pbc=frame.get("pbc") or False
     )
+    if "charge" in frame:
+        atoms.info["charge"] = frame["charge"]
+    if "multiplicity" in frame:
+        atoms.info.update(multiplicity=frame["multiplicity"], spin=frame["multiplicity"])  # MACE calls it spin
+    return atoms
+
+
+def of_ase(atoms: Atoms) -> Frame:
+    """What `to_ase` was made of, but for its id."""
+    frame: Frame = {
+        "id": "", "symbols": atoms.get_chemical_symbols(), "positions": atoms.positions.tolist(),
+        "cell": atoms.cell.tolist() if atoms.cell.rank else None, "pbc": atoms.pbc.tolist(),
+    }  # fmt: skip
+    if "charge" in atoms.info:
+        frame["charge"] = atoms.info["charge"]
+    if "multiplicity" in atoms.info:
+        frame["multiplicity"] = atoms.info["multiplicity"]
+    return frame
 
 
 def masses(frame: Frame, usual: np.ndarray) -> np.ndarray:

@@ -1,0 +1,130 @@
+"""What the terms of a sum give, added: predictions of many frames, an ASE calculator, a model of torch-sim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from psiflow_cli.potentials.sum import one_by_one, terms
+from psiflow_cli.worker.failures import Fatal, failure
+from psiflow_cli.worker.structures import labels
+
+if TYPE_CHECKING:
+    import torch
+    from ase import Atoms
+    from ase.calculators.calculator import Calculator
+    from torch_sim import SimState
+    from torch_sim.models.interface import ModelInterface
+
+    from psiflow_cli.messages import Context, Failure, Frame, Prediction, PredictionResult
+
+
+def predict(frames: list[Frame], members: list[str], context: Context) -> list[list[PredictionResult]]:
+    """*worker*: for each member, a prediction or a failure for each frame; a term's failure is the sum's."""
+    known: dict[str, list[PredictionResult]] = {}
+    results = []
+    for member in members:
+        of_member = terms.read(member, context)
+        for term in of_member:
+            if term.key not in known:
+                known[term.key] = term.predict(frames)
+        by_frame = zip(*(known[term.key] for term in of_member), strict=True)
+        results.append([_added(frame, of_member, each) for frame, each in zip(frames, by_frame, strict=True)])
+    return results
+
+
+def _added(frame: Frame, of_member: list[terms.Term], results: Sequence[PredictionResult]) -> PredictionResult:
+    import numpy as np
+
+    for term, result in zip(of_member, results, strict=True):
+        if "failure" in result:
+            failed = cast("Failure", result)
+            return failure(failed["failure"], f"{term.what}: {failed['message']}", failed["log"])
+    predictions = cast("Sequence[Prediction]", results)
+    factors = [term.factor for term in of_member]
+    energy = float(np.dot(factors, [each["energy"] for each in predictions]))
+    forces = np.tensordot(factors, [each["forces"] for each in predictions], 1).tolist()
+    stresses = [each["stress"] for each in predictions if each["stress"] is not None]
+    stress = np.dot(factors, stresses).tolist() if len(stresses) == len(factors) else None
+    label = labels.label(frame, energy, forces, stress, "")
+    return label if "failure" in label else {"energy": energy, "forces": forces, "stress": label["stress"]}
+
+
+def calculator(member: str, context: Context) -> Calculator:
+    """*worker*: an ASE calculator that adds those of the terms."""
+    from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+
+    of_member = terms.read(member, context)
+    factors = [term.factor for term in of_member]
+    parts = [term.calculator() for term in of_member]
+
+    class SumCalculator(Calculator):
+        implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012
+
+        def reset(self) -> None:
+            super().reset()  # type: ignore[no-untyped-call]
+            for part in parts:
+                part.reset()
+
+        def calculate(
+            self,
+            atoms: Atoms | None = None,
+            properties: Sequence[str] = ("energy",),
+            system_changes: Sequence[str] = all_changes,
+        ) -> None:
+            import numpy as np
+
+            self.atoms = None if atoms is None else atoms.copy()
+            self.results = {}
+            for name in ("energy", "forces", *(["stress"] if "stress" in properties else [])):
+                values = [part.get_property(name, atoms) for part in parts]
+                if any(value is None for value in values):
+                    raise PropertyNotImplementedError(name)
+                self.results[name] = np.tensordot(factors, np.array(values, dtype=float), 1)
+            self.results["energy"] = float(self.results["energy"])
+
+    return SumCalculator()  # type: ignore[no-untyped-call]
+
+
+def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
+    """*worker*: a model of torch-sim that adds those of the terms.
+
+    A term that torch-sim has no model for is computed by ASE, one system after another. Raises Fatal where all are so.
+    """
+    import torch
+    from torch_sim.models.interface import ModelInterface
+
+    of_member = terms.read(member, context)
+    batched = {term.key: model for term in of_member if (model := term.torchsim(stress)) is not None}
+    if not batched:
+        raise Fatal("no term of the sum has a model of torch-sim", "--engine ase computes them all")
+    device = next(iter(batched.values())).device
+    dtype = torch.float64 if any(each.dtype == torch.float64 for each in batched.values()) else torch.float32
+
+    def part_of(term: terms.Term) -> ModelInterface:
+        if term.key in batched:
+            return batched[term.key]
+        return one_by_one.of_calculator(term.calculator(), device, dtype, stress)
+
+    class Sum(ModelInterface):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self._device, self._dtype, self._compute_stress, self._compute_forces = device, dtype, stress, True
+            self.parts = [part_of(term) for term in of_member]
+
+        def setup_from_system_idx(self, atomic_numbers: torch.Tensor, system_idx: torch.Tensor) -> None:
+            """Tell the terms which atoms are whose."""
+            for part in self.parts:
+                if hasattr(part, "setup_from_system_idx"):
+                    part.setup_from_system_idx(atomic_numbers, system_idx)
+
+        def forward(self, state: SimState, **_: Any) -> dict[str, torch.Tensor]:
+            added: dict[str, torch.Tensor] = {}
+            for term, part in zip(of_member, self.parts, strict=True):
+                values = part(state if part.dtype == dtype else state.to(dtype=part.dtype))
+                for name in ("energy", "forces", *(["stress"] if stress else [])):
+                    weighted = term.factor * values[name].to(torch.float64)
+                    added[name] = added[name] + weighted if name in added else weighted
+            return added
+
+    return Sum()
