@@ -88,7 +88,7 @@ def main() -> None:
     from psiflow_cli.main import main as psiflow
 
     load: Any = registry.load
-    own = SimpleNamespace(__name__=__file__, features=features)
+    own = SimpleNamespace(__name__=__file__, features=features, REQUIRES=REQUIRES)
     registry.load = lambda kind, name: own if name == __file__ else load(kind, name)  # type: ignore[assignment]
     psiflow()
 

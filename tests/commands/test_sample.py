@@ -228,7 +228,7 @@ def test_wrong_starts(psiflow, trained):
     Path("in.xyz").write_text(WATER + WATER.replace("O ", "S "))
     said = psiflow("sample", "in.xyz", "--model", trained.model, code=65).stderr
     assert "in.xyz:6: frame 2: the model does not know S" in said
-    assert "trained on H, O" in said
+    assert "knows H, O" in said
     Path("in.xyz").write_text(WATER.replace("0.96", "nan"))
     assert "in.xyz:4: frame 1" in psiflow("sample", "in.xyz", "--model", trained.model, code=65).stderr
     Path("in.xyz").write_text(WATER)
