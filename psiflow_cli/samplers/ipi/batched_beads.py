@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from psiflow_cli.samplers.ipi.force_field import BeadForces
-from psiflow_cli.samplers.torchsim import forces
+from psiflow_cli.samplers.torchsim import forces, transfer, walkers
 from psiflow_cli.worker.failures import Fatal
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from torch_sim.models.interface import ModelInterface
 
     from psiflow_cli.messages import Context, Frame, MDJob
-    from psiflow_cli.samplers.torchsim.forces import Predictions
 
 
 def batched_beads(job: MDJob, context: Context, start: Frame) -> BatchedBeads | None:
@@ -37,26 +36,28 @@ class BatchedBeads:
     """The members of a model; a call of them has all beads, or as many as fit into the memory."""
 
     def __init__(self, members: list[ModelInterface], beads: int) -> None:
-        self.members, self.beads, self.size = members, beads, beads
+        self.members, self.beads = members, beads
         self._forces: forces.Forces | None = None
 
     def __call__(self, atoms: Atoms, positions: list[np.ndarray], cell: np.ndarray | None) -> list[BeadForces]:
         """Of positions in Å, shape (N, 3) for each bead; `cell` if it is another than before."""
         import numpy as np
 
-        if self._forces is None or cell is not None:
-            lattice = np.array(atoms.cell.array) if cell is None else cell
-            numbers = [np.array(atoms.numbers)] * self.beads
-            periodic = bool(atoms.pbc.all())
-            self._forces = forces.Forces(self.members, self.size, numbers, [lattice] * self.beads, periodic)
-        predicted = self._forces(np.concatenate(positions))
-        self.size = self._forces.size
-        return [self._bead(predicted, bead, positions[bead]) for bead in range(self.beads)]
+        periodic = bool(atoms.pbc.all())
+        if self._forces is None:
+            self._forces = forces.Forces(self.members, self.beads, [np.array(atoms.numbers)] * self.beads, periodic)
+        state = walkers.at_rest(
+            positions, [atoms.cell.array if cell is None else cell] * self.beads, self._forces.device
+        )
+        self._forces(state, stress=periodic)
+        names = ("energy", "forces", "stress", "energy_std", "forces_std")
+        arrays = transfer.read({name: getattr(state, name) for name in names})
+        return [self._bead(arrays, bead, positions[bead], part) for bead, part in enumerate(state.parts())]
 
-    def _bead(self, predicted: Predictions, bead: int, positions: np.ndarray) -> BeadForces:
-        rows = slice(bead * len(positions), (bead + 1) * len(positions))
-        stress = None
-        if predicted.stress is not None:
-            stress = predicted.stress[bead][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-        energy, bead_forces = float(predicted.energy[bead]), predicted.forces[rows].astype(float)
-        return BeadForces(positions, energy, bead_forces, stress, predicted.spread(bead, rows))
+    def _bead(self, arrays: dict[str, np.ndarray], bead: int, positions: np.ndarray, atoms: slice) -> BeadForces:
+        stress, spread = arrays.get("stress"), None
+        if stress is not None:
+            stress = stress[bead][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        if "forces_std" in arrays:
+            spread = float(arrays["energy_std"][bead]), arrays["forces_std"][atoms].tolist()
+        return BeadForces(positions, float(arrays["energy"][bead]), arrays["forces"][atoms], stress, spread)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.failures import Fatal, is_out_of_memory
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from torch_sim.models.interface import ModelInterface
 
     from psiflow_cli.messages import Context, ModelWeights
-    from psiflow_cli.worker.md.frame_record import Spread
+    from psiflow_cli.samplers.torchsim.state import BatchState
 
 _loaded: dict[tuple[object, ...], list[ModelInterface]] = {}
 
@@ -52,74 +51,44 @@ def models(model: ModelWeights, context: Context, stress: bool) -> list[ModelInt
     return _loaded[key]
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """The mean over the members, for B walkers with N atoms in all; float64."""
-
-    energy: np.ndarray  # [B] in eV
-    forces: np.ndarray  # [N][3] in eV/Å
-    stress: np.ndarray | None  # [B][3][3] in eV/Å³
-    energy_std: np.ndarray | None  # [B] in eV, of a committee; see `committee.spread`
-    forces_std: np.ndarray | None  # [N] in eV/Å
-
-    def spread(self, walker: int, atoms: slice) -> Spread | None:
-        """How much a committee disagrees about a walker."""
-        if self.energy_std is None or self.forces_std is None:
-            return None
-        return float(self.energy_std[walker]), self.forces_std[atoms].tolist()
-
-    def of(self, walkers: list[int], atoms: np.ndarray) -> Predictions:
-        """For some walkers and their atoms."""
-        return Predictions(
-            energy=self.energy[walkers],
-            forces=self.forces[atoms],
-            stress=None if self.stress is None else self.stress[walkers],
-            energy_std=None if self.energy_std is None else self.energy_std[walkers],
-            forces_std=None if self.forces_std is None else self.forces_std[atoms],
-        )
-
-
 class Forces:
     """The models, and the walkers that they are asked about, `size` at once at most."""
 
-    def __init__(
-        self, members: Sequence[ModelInterface], size: int, numbers: Sequence[np.ndarray],
-        cells: Sequence[np.ndarray], pbc: bool,
-    ) -> None:  # fmt: skip
-        """`numbers` are the atomic numbers of each walker, shape (N,); `cells` its cell vectors in Å, shape (3, 3)."""
+    def __init__(self, members: Sequence[ModelInterface], size: int, numbers: Sequence[np.ndarray], pbc: bool) -> None:
+        """`numbers` are the atomic numbers of each walker, shape (N,)."""
         self.members, self.size, self.pbc = members, size, pbc
-        self._numbers, self._cells = list(numbers), list(cells)
-        self._states: list[tuple[SimState, int, int]] = []
+        self.device = members[0].device
+        self._numbers = list(numbers)
+        self._states: list[tuple[SimState, slice, slice]] = []
         self._build()
 
     def keep(self, walkers: Sequence[int]) -> None:
         """Ask about these of the walkers only from now on."""
         self._numbers = [self._numbers[i] for i in walkers]
-        self._cells = [self._cells[i] for i in walkers]
         self._build()
 
-    def __call__(self, positions: np.ndarray) -> Predictions:
-        """Of positions in Å, shape (N, 3). Raises RuntimeError where even one walker does not fit into the memory."""
-        import torch
-
-        tensor = torch.as_tensor(positions).to(self.members[0].device)
+    def __call__(self, state: BatchState, stress: bool) -> None:
+        """Put the predictions into the state. Raises RuntimeError where not even one walker fits into the memory."""
         while True:
             try:
-                return _joined([self._one(model, tensor) for model in self.members])
+                results = [self._one(model, state) for model in self.members]
+                break
             except RuntimeError as error:
                 if self.size == 1 or not is_out_of_memory(error):
                     raise
             self.size = (min(self.size, len(self._numbers)) + 1) // 2
             self._build()
+        _put(state, results)
 
-    def _one(self, model: ModelInterface, positions: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _one(self, model: ModelInterface, state: BatchState) -> dict[str, torch.Tensor]:
         import torch
 
         parts = []
-        for state, begin, end in self._states:
-            state.positions = positions[begin:end].to(state.cell.dtype)
-            _set_up(model, state)
-            parts.append(model(state))
+        for part, atoms, walkers in self._states:
+            part.positions = state.positions[atoms].to(part.cell.dtype)
+            part.cell = state.cells[walkers].mT.contiguous().to(part.cell.dtype)  # torch-sim has the vectors as columns
+            _set_up(model, part)
+            parts.append(model(part))
         names = ("energy", "forces", "stress") if model.compute_stress else ("energy", "forces")
         return {name: torch.cat([part[name] for part in parts]).to(torch.float64) for name in names}
 
@@ -136,16 +105,15 @@ class Forces:
             counts = torch.tensor([len(each) for each in numbers])
             system = torch.repeat_interleave(torch.arange(len(numbers)), counts).to(device)
             atoms = torch.cat([torch.as_tensor(each) for each in numbers]).to(device)
-            cells = torch.stack([torch.as_tensor(each) for each in self._cells[first : first + self.size]])
             state = torch_sim.SimState(
                 positions=torch.zeros((len(atoms), 3), device=device, dtype=dtype),
                 masses=torch.ones(len(atoms), device=device, dtype=dtype),
-                cell=cells.mT.contiguous().to(device=device, dtype=dtype),  # torch-sim has the vectors as columns
+                cell=torch.zeros((len(numbers), 3, 3), device=device, dtype=dtype),
                 pbc=self.pbc,
                 atomic_numbers=atoms,
                 system_idx=system,
             )
-            self._states.append((state, begin, begin + len(atoms)))
+            self._states.append((state, slice(begin, begin + len(atoms)), slice(first, first + len(numbers))))
             begin += len(atoms)
 
 
@@ -156,15 +124,14 @@ def _set_up(model: ModelInterface, state: SimState) -> None:
         model.psiflow_state = state
 
 
-def _joined(results: Sequence[dict[str, torch.Tensor]]) -> Predictions:
+def _put(state: BatchState, results: Sequence[dict[str, torch.Tensor]]) -> None:
     """The mean over the members, and their spread where there are several."""
     import torch
 
-    means, energy_std, forces_std = results[0], None, None
+    means = results[0]
     if len(results) > 1:
         stacked = {name: torch.stack([result[name] for result in results]) for name in results[0]}
         means = {name: values.mean(dim=0) for name, values in stacked.items()}
-        energy_std = stacked["energy"].std(dim=0, correction=0).cpu().numpy()
-        forces_std = stacked["forces"].std(dim=0, correction=0).norm(dim=1).cpu().numpy()
-    arrays = {name: values.cpu().numpy() for name, values in means.items()}
-    return Predictions(arrays["energy"], arrays["forces"], arrays.get("stress"), energy_std, forces_std)
+        state.energy_std = stacked["energy"].std(dim=0, correction=0)
+        state.forces_std = stacked["forces"].std(dim=0, correction=0).norm(dim=1)
+    state.energy, state.forces, state.stress = means["energy"], means["forces"], means.get("stress")

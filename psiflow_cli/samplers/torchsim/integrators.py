@@ -1,64 +1,129 @@
-"""One step of a batch: velocity Verlet, with the thermostat in its middle (BAOAB) or before it (CSVR)."""
+"""Integrators that move all walkers of a batch by a step; their parts in a moving cell are in files of their own."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from psiflow_cli.worker.md import velocities
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import MDJob
-    from psiflow_cli.samplers.torchsim.batch import Batch
-
-
-def make_step(batch: Batch, job: MDJob, step: int) -> None:
-    """Move all walkers to this step."""
-    from ase import units
-
-    timestep = job["timestep"] * units.fs
-    if job["ensemble"] == "nvt" and not _is_langevin(job):
-        _rescale(batch, job, step)
-    batch.momenta += 0.5 * timestep * batch.predicted.forces * batch.moves
-    if _is_langevin(job):
-        batch.positions += 0.5 * timestep * batch.momenta / batch.masses
-        _add_noise(batch, job, step)
-        batch.positions += 0.5 * timestep * batch.momenta / batch.masses
-    else:
-        batch.positions += timestep * batch.momenta / batch.masses
-    batch.evaluate()
-    batch.momenta += 0.5 * timestep * batch.predicted.forces * batch.moves
-    for walker in batch.walkers:
-        walker.step = step
-
-
-def _is_langevin(job: MDJob) -> bool:
-    return job["ensemble"] == "nvt" and job["thermostat"] == "langevin"
-
-
-def _add_noise(batch: Batch, job: MDJob, step: int) -> None:
-    """The Ornstein-Uhlenbeck part of BAOAB, with the noise of each walker."""
     import numpy as np
+    import torch
 
-    decay = math.exp(-job["friction"] * 1e-3 * job["timestep"])
-    spread = math.sqrt(velocities.KB * (1.0 - decay * decay))
-    noise = np.empty_like(batch.momenta)
-    for walker, part in zip(batch.walkers, batch.parts, strict=True):
-        kelvin = walker.target_temperature(step - 1)
-        noise[part] = walker.rng.standard_normal(noise[part].shape) * (spread * math.sqrt(kelvin))
-    batch.momenta *= decay
-    batch.momenta += noise * np.sqrt(batch.masses) * batch.moves
+    from psiflow_cli.messages import MDJob
+    from psiflow_cli.samplers.torchsim.noise import Draws, StepNoise
+    from psiflow_cli.samplers.torchsim.state import BatchState, Evaluate
 
 
-def _rescale(batch: Batch, job: MDJob, step: int) -> None:
-    """Canonical velocity rescaling (Bussi, Donadio and Parrinello, J. Chem. Phys. 126, 014101 (2007), eq. A7)."""
-    decay = math.exp(-job["timestep"] / job["thermostat_time"])
-    for walker, part in zip(batch.walkers, batch.parts, strict=True):
-        dof = walker.degrees_of_freedom
-        kinetic = velocities.kinetic_energy(batch.momenta[part], batch.masses[part, 0])
-        target = 0.5 * dof * velocities.KB * walker.target_temperature(step - 1)
-        one = float(walker.rng.standard_normal())
-        others = 2.0 * float(walker.rng.standard_gamma(0.5 * (dof - 1)))
-        ratio = (1.0 - decay) * target / kinetic / dof
-        factor = decay + ratio * (others + one * one) + 2.0 * one * math.sqrt(decay * ratio)
-        batch.momenta[part] *= math.sqrt(factor)
+class Integrator(Protocol):
+    """One step of a whole batch."""
+
+    stress: bool  # whether each evaluation must give the stress
+
+    def begin(self, state: BatchState) -> dict[str, torch.Tensor]:
+        """The first values of its own variables, [B, ...] each; see `BatchState.own`."""
+
+    def draw(self, rng: np.random.Generator, steps: int, atoms: int, dof: int) -> Draws:
+        """What one walker draws for so many steps, in the order in which steps one by one would draw it."""
+
+    def step(self, state: BatchState, evaluate: Evaluate, noise: StepNoise) -> None:
+        """Move all walkers, with forces that are those of the present positions before and after."""
+
+    def scale(self, state: BatchState, factor: torch.Tensor) -> None:
+        """Multiply the momenta of each walker by a factor, [B], as its temperature is by the factor's square."""
+
+
+def make(job: MDJob) -> Integrator:
+    """The integrator of a job."""
+    if job["ensemble"] == "nve":
+        return VelocityVerlet(job)
+    return Langevin(job) if job["thermostat"] == "langevin" else VelocityRescaling(job)
+
+
+class VelocityVerlet:
+    """NVE."""
+
+    stress = False
+
+    def __init__(self, job: MDJob) -> None:
+        from ase import units
+
+        self.timestep = job["timestep"] * units.fs
+
+    def begin(self, state: BatchState) -> dict[str, torch.Tensor]:
+        return {}
+
+    def draw(self, rng: np.random.Generator, steps: int, atoms: int, dof: int) -> Draws:
+        import numpy as np
+
+        return np.empty((steps, 0, 3)), np.empty((steps, 0))
+
+    def scale(self, state: BatchState, factor: torch.Tensor) -> None:
+        state.momenta = state.momenta * state.per_atom(factor)[:, None]
+
+    def step(self, state: BatchState, evaluate: Evaluate, noise: StepNoise) -> None:
+        self.kick(state)
+        state.positions = state.positions + self.timestep * state.momenta / state.masses
+        evaluate(state)
+        self.kick(state)
+
+    def kick(self, state: BatchState) -> None:
+        """Half a step of the momenta."""
+        state.momenta = state.momenta + 0.5 * self.timestep * state.forces * state.moves
+
+
+class Langevin(VelocityVerlet):
+    """NVT by Langevin dynamics in the BAOAB splitting."""
+
+    def __init__(self, job: MDJob) -> None:
+        super().__init__(job)
+        self.decay = math.exp(-job["friction"] * 1e-3 * job["timestep"])
+        self.spread = math.sqrt(velocities.KB * (1.0 - self.decay * self.decay))
+
+    def draw(self, rng: np.random.Generator, steps: int, atoms: int, dof: int) -> Draws:
+        import numpy as np
+
+        return rng.standard_normal((steps, atoms, 3)), np.empty((steps, 0))
+
+    def step(self, state: BatchState, evaluate: Evaluate, noise: StepNoise) -> None:
+        self.kick(state)
+        self.drift(state)
+        self.heat(state, noise)
+        self.drift(state)
+        evaluate(state)
+        self.kick(state)
+
+    def drift(self, state: BatchState) -> None:
+        """Half a step of the positions."""
+        state.positions = state.positions + 0.5 * self.timestep * state.momenta / state.masses
+
+    def heat(self, state: BatchState, noise: StepNoise) -> None:
+        """The Ornstein-Uhlenbeck part."""
+        sigma = self.spread * state.per_atom(state.kelvin.sqrt())[:, None]
+        state.momenta = self.decay * state.momenta + noise.atoms * sigma * state.masses.sqrt() * state.moves
+
+
+class VelocityRescaling(VelocityVerlet):
+    """NVT by canonical rescaling (Bussi, Donadio and Parrinello, J. Chem. Phys. 126, 014101 (2007), eq. A7)."""
+
+    def __init__(self, job: MDJob) -> None:
+        super().__init__(job)
+        self.decay = math.exp(-job["timestep"] / job["thermostat_time"])
+
+    def draw(self, rng: np.random.Generator, steps: int, atoms: int, dof: int) -> Draws:
+        import numpy as np
+
+        shape, numbers = 0.5 * (dof - 1), np.empty((steps, 2))
+        for row in numbers:
+            row[0] = rng.standard_normal()
+            row[1] = 2.0 * rng.standard_gamma(shape)
+        return np.empty((steps, 0, 3)), numbers
+
+    def step(self, state: BatchState, evaluate: Evaluate, noise: StepNoise) -> None:
+        one, others = noise.walkers[:, 0], noise.walkers[:, 1]
+        target = 0.5 * state.dof * velocities.KB * state.kelvin
+        ratio = (1.0 - self.decay) * target / state.kinetic(state.momenta) / state.dof
+        factor = self.decay + ratio * (others + one * one) + 2.0 * one * (self.decay * ratio).sqrt()
+        self.scale(state, factor.sqrt())
+        super().step(state, evaluate, noise)
