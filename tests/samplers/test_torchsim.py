@@ -205,19 +205,19 @@ def test_short_of_memory_it_goes_on_with_fewer_at_once(
 ) -> None:
     starts = [wire(molecule())] * 5
     whole = moved(torchsim, job(tmp_path / "whole", starts, members[:1]))
-    real = forces.Forces._one
+    real = forces.Forces._predict
 
-    def small(self: Any, model: Any, positions: Any) -> Any:
+    def small(self: Any, *arguments: Any) -> Any:
         if self.size > 2:
             raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
-        return real(self, model, positions)
+        return real(self, *arguments)
 
-    monkeypatch.setattr(forces.Forces, "_one", small)
+    monkeypatch.setattr(forces.Forces, "_predict", small)
     task = job(tmp_path / "small", starts, members[:1], batch=5)
     assert torchsim.advance(task, CONTEXT)["batch"] == 2
     for number in range(5):
         same(whole[number], moved(torchsim, task)[number])
-    monkeypatch.setattr(forces.Forces, "_one", lambda *_: (_ for _ in ()).throw(RuntimeError("CUDA out of memory")))
+    monkeypatch.setattr(forces.Forces, "_predict", lambda *_: (_ for _ in ()).throw(RuntimeError("CUDA out of memory")))
     with pytest.raises(RuntimeError, match="out of memory"):
         torchsim.advance(job(tmp_path / "none", starts, members[:1]), CONTEXT)
 

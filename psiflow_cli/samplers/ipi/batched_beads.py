@@ -15,19 +15,19 @@ from psiflow_cli.worker.failures import Fatal
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
-    from torch_sim.models.interface import ModelInterface
 
     from psiflow_cli.messages import Context, Frame, MDJob
+    from psiflow_cli.worker.models.graphs import GraphModel
 
 
 def batched_beads(job: MDJob, context: Context, start: Frame) -> BatchedBeads | None:
     """How to ask about all beads at once; None where it does not pay, or the family or the frame does not let us."""
-    if job["beads"] == 1 or len(set(start["pbc"])) > 1 or {"charge", "multiplicity"} & set(start):
+    if job["beads"] == 1 or len(set(start["pbc"])) > 1:
         return None
     if context.get("device") != "cuda" and any(start["pbc"]):
         return None
     try:
-        return BatchedBeads(forces.models(job["model"], context, stress=start["pbc"][0]), job["beads"])
+        return BatchedBeads(forces.models(job["model"], context, stress=start["pbc"][0]), start, job["beads"])
     except Fatal:
         return None
 
@@ -35,21 +35,16 @@ def batched_beads(job: MDJob, context: Context, start: Frame) -> BatchedBeads | 
 class BatchedBeads:
     """The members of a model; a call of them has all beads, or as many as fit into the memory."""
 
-    def __init__(self, members: list[ModelInterface], beads: int) -> None:
-        self.members, self.beads = members, beads
-        self._forces: forces.Forces | None = None
+    def __init__(self, members: list[GraphModel], start: Frame, beads: int) -> None:
+        self.beads, self.periodic = beads, bool(start["pbc"][0])
+        self._forces = forces.Forces(members, beads, [start] * beads, cells_move=self.periodic)
 
     def __call__(self, atoms: Atoms, positions: list[np.ndarray], cell: np.ndarray | None) -> list[BeadForces]:
         """Of positions in Å, shape (N, 3) for each bead; `cell` if it is another than before."""
-        import numpy as np
-
-        periodic = bool(atoms.pbc.all())
-        if self._forces is None:
-            self._forces = forces.Forces(self.members, self.beads, [np.array(atoms.numbers)] * self.beads, periodic)
         state = walkers.at_rest(
             positions, [atoms.cell.array if cell is None else cell] * self.beads, self._forces.device
         )
-        self._forces(state, stress=periodic)
+        self._forces(state, stress=self.periodic)
         names = ("energy", "forces", "stress", "energy_std", "forces_std")
         arrays = transfer.read({name: getattr(state, name) for name in names})
         return [self._bead(arrays, bead, positions[bead], part) for bead, part in enumerate(state.parts())]

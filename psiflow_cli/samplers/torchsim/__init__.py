@@ -34,8 +34,6 @@ def refuses(settings: Dynamics) -> str:
         return "PLUMED is used through i-PI"
     if settings.get("slab"):
         return "torch-sim's frames are periodic in all directions or in none"
-    if settings.get("charged"):
-        return "charges and multiplicities do not reach a model through torch-sim"
     return ""
 
 

@@ -50,9 +50,9 @@ class BatchMotion:
         self.step = self.going[0].step
         self._last = min(self.step + job["block"], job["steps"])
         self._periodic = self.walkers[0].start["pbc"][0]
-        numbers = [walker.numbers for walker in self.going]
-        self.forces = Forces(models(job["model"], context, self._periodic), job["batch"], numbers, self._periodic)
-        device, moving_cells = self.forces.device, job["ensemble"] in MOVES_CELL
+        starts, moving_cells = [walker.start for walker in self.going], job["ensemble"] in MOVES_CELL
+        self.forces = Forces(models(job["model"], context, self._periodic), job["batch"], starts, moving_cells)
+        device = self.forces.device
         self.interval = INTERVAL.get(device.type, USUAL_INTERVAL)
         self._integrator, self._judge = integrators.make(job), Judge(job, device)
         self._noise = Noise(self._integrator, self.going, device)

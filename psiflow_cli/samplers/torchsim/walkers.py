@@ -26,7 +26,7 @@ class BatchedWalker(MovingWalker):
 
         super().__init__(job, message)
         self._atoms = start_atoms(self.start)
-        self.numbers, self.masses = self._atoms.numbers, self._atoms.get_masses()
+        self.masses = self._atoms.get_masses()
         cell = self.start["cell"] if state is None else state.cell
         self.cell = np.array(np.zeros((3, 3)) if cell is None else cell, dtype=float)
         self.factor = 1.0  # what an exchange multiplies the momenta by
