@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.samplers.torchsim.interface import InterfaceModel
-from psiflow_cli.samplers.torchsim.neighbours import NeighbourList
+from psiflow_cli.samplers.torchsim.neighbours import NeighbourList, Pairs
 from psiflow_cli.worker.failures import Fatal, is_out_of_memory
 from psiflow_cli.worker.models import graphs, weights
 from psiflow_cli.worker.models.calculators import same_digits
@@ -89,13 +89,21 @@ class Forces:
         self._starts = [self._starts[i] for i in walkers]
         self._build()
 
-    def __call__(self, state: BatchState, stress: bool) -> None:
-        """Put the predictions into the state. Raises RuntimeError where not even one walker fits into the memory."""
+    @property
+    def cutoff(self) -> float:
+        """Up to where all distances are known (Å)."""
+        return max((model.cutoff for model in self.members), default=0.0)
+
+    def __call__(self, state: BatchState, stress: bool, distances: bool = False) -> None:
+        """Put the predictions into the state; stress and the smallest distances only if they are asked for.
+
+        Raises RuntimeError where not even one walker fits into the memory.
+        """
         import torch
 
         while True:
             try:
-                parts = [self._predict(part, state, stress) for part in self._parts]
+                parts = [self._predict(part, state, stress, distances) for part in self._parts]
                 break
             except RuntimeError as error:
                 if self.size == 1 or not is_out_of_memory(error):
@@ -107,25 +115,21 @@ class Forces:
         state.energy_std, state.forces_std = whole.get("energy_std"), whole.get("forces_std")
         state.nearest = whole.get("nearest")
 
-    def _predict(self, part: _Part, state: BatchState, stress: bool) -> dict[str, torch.Tensor]:
+    def _predict(self, part: _Part, state: BatchState, stress: bool, distances: bool) -> dict[str, torch.Tensor]:
         """The mean over the members, and their spread where there are several."""
         import torch
 
-        positions, cells, structures = state.positions[part.atoms], state.cells[part.walkers], part.structures
-        graph = graphs.Graph(structures, positions, cells, torch.zeros(0), torch.zeros(0))
-        pairs = None
-        if part.pairs:
-            pairs = part.pairs.pairs(positions, cells, structures.system)
-            graph = graphs.Graph(structures, positions, cells, pairs.index, pairs.shifts)
+        structures, places = part.structures, (state.positions[part.atoms], state.cells[part.walkers])
+        pairs = part.pairs.pairs(*places, structures.system) if part.pairs else None
+        made: dict[float, graphs.Graph] = {}
         results = []
         for model in self.members:
-            its = graph
-            if pairs and part.pairs and model.cutoff < part.pairs.cutoff:
-                near = (pairs.squares < model.cutoff**2).nonzero()[:, 0]
-                its = graphs.Graph(structures, positions, cells, pairs.index[:, near], pairs.shifts[near])
-            results.append({name: values.to(torch.float64) for name, values in model(its, stress).items()})
+            if model.cutoff not in made:
+                made[model.cutoff] = _graph(structures, *places, pairs, model.cutoff)
+            output = model(made[model.cutoff], stress)
+            results.append({name: values.to(torch.float64) for name, values in output.items()})
         found = _mean(results)
-        if pairs:
+        if pairs and distances:
             walkers = structures.system.index_select(0, pairs.index[0])
             nearest = torch.full_like(found["energy"], torch.inf)
             found["nearest"] = nearest.scatter_reduce(0, walkers, pairs.squares, "amin").sqrt()
@@ -136,11 +140,11 @@ class Forces:
         import torch
         from ase.data import atomic_numbers
 
-        cutoff = max((model.cutoff for model in self.members), default=0.0)
         self._parts, begin = [], 0
         for first in range(0, len(self._starts), self.size):
             starts = self._starts[first : first + self.size]
-            counts = torch.tensor([len(start["symbols"]) for start in starts])
+            sizes = [len(start["symbols"]) for start in starts]
+            counts = torch.tensor(sizes)
             numbers = torch.tensor([atomic_numbers[symbol] for start in starts for symbol in start["symbols"]])
             structures = graphs.Structures(
                 numbers=numbers.to(self.device),
@@ -150,10 +154,24 @@ class Forces:
                 charge=_of_each(starts, "charge", 0.0).to(self.device),
                 multiplicity=_of_each(starts, "multiplicity", 1.0).to(self.device),
             )
-            pairs = NeighbourList(counts.tolist(), structures.pbc, cutoff, self._cells_move) if cutoff else None
+            pairs = NeighbourList(sizes, structures.pbc, self.cutoff, self._cells_move) if self.cutoff else None
             atoms = slice(begin, begin + len(numbers))
             self._parts.append(_Part(structures, pairs, atoms, slice(first, first + len(starts))))
             begin = atoms.stop
+
+
+def _graph(
+    structures: graphs.Structures, positions: torch.Tensor, cells: torch.Tensor, pairs: Pairs | None, cutoff: float
+) -> graphs.Graph:
+    """The graph of the pairs within a cutoff (Å), which may be less than theirs."""
+    import torch
+
+    if pairs is None:
+        return graphs.Graph(structures, positions, cells, torch.zeros((2, 0)), torch.zeros((0, 3)))
+    there = (pairs.squares < cutoff**2).nonzero()[:, 0] if cutoff < pairs.cutoff else slice(None)
+    index, shifts = pairs.index[:, there], pairs.shifts[:, there]
+    both = torch.cat([index, index.flip(0)], dim=1)
+    return graphs.Graph(structures, positions, cells, both, torch.cat([shifts, -shifts], dim=1).T.contiguous())
 
 
 def _of_each(starts: Sequence[Frame], name: str, usual: float) -> torch.Tensor:

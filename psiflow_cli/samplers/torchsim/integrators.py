@@ -64,13 +64,17 @@ class VelocityVerlet:
 
     def step(self, state: BatchState, evaluate: Evaluate, noise: StepNoise) -> None:
         self.kick(state)
-        state.positions = state.positions + self.timestep * state.momenta / state.masses
+        self.drift(state, self.timestep)
         evaluate(state)
         self.kick(state)
 
     def kick(self, state: BatchState) -> None:
         """Half a step of the momenta."""
-        state.momenta = state.momenta + 0.5 * self.timestep * state.forces * state.moves
+        state.momenta = state.momenta.addcmul(state.forces, state.moves, value=0.5 * self.timestep)
+
+    def drift(self, state: BatchState, time: float) -> None:
+        """Move the positions for a time (ASE's unit) at constant momenta."""
+        state.positions = state.positions.addcdiv(state.momenta, state.masses, value=time)
 
 
 class Langevin(VelocityVerlet):
@@ -80,6 +84,8 @@ class Langevin(VelocityVerlet):
         super().__init__(job)
         self.decay = math.exp(-job["friction"] * 1e-3 * job["timestep"])
         self.spread = math.sqrt(velocities.KB * (1.0 - self.decay * self.decay))
+        self._sigma: torch.Tensor  # [N, 1], of the noise, and what it was made of
+        self._sigma_of: tuple[torch.Tensor | None, ...] = (None, None, None)
 
     def draw(self, rng: np.random.Generator, steps: int, atoms: int, dof: int) -> Draws:
         import numpy as np
@@ -88,20 +94,19 @@ class Langevin(VelocityVerlet):
 
     def step(self, state: BatchState, evaluate: Evaluate, noise: StepNoise) -> None:
         self.kick(state)
-        self.drift(state)
+        self.drift(state, 0.5 * self.timestep)
         self.heat(state, noise)
-        self.drift(state)
+        self.drift(state, 0.5 * self.timestep)
         evaluate(state)
         self.kick(state)
 
-    def drift(self, state: BatchState) -> None:
-        """Half a step of the positions."""
-        state.positions = state.positions + 0.5 * self.timestep * state.momenta / state.masses
-
     def heat(self, state: BatchState, noise: StepNoise) -> None:
         """The Ornstein-Uhlenbeck part."""
-        sigma = self.spread * state.per_atom(state.kelvin.sqrt())[:, None]
-        state.momenta = self.decay * state.momenta + noise.atoms * sigma * state.masses.sqrt() * state.moves
+        of = (state.kelvin, state.masses, state.moves)
+        if any(new is not old for new, old in zip(of, self._sigma_of, strict=True)):
+            sigma = self.spread * state.per_atom(state.kelvin.sqrt())[:, None]
+            self._sigma, self._sigma_of = sigma * state.masses.sqrt() * state.moves, of
+        state.momenta = (self.decay * state.momenta).addcmul(noise.atoms, self._sigma)
 
 
 class VelocityRescaling(VelocityVerlet):

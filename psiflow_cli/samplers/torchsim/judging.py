@@ -38,12 +38,12 @@ class Judge:
 
         momenta = state.momenta
         if self._kick:
-            momenta = momenta + self._kick * state.forces * state.moves
+            momenta = torch.addcmul(momenta, state.forces, state.moves, value=self._kick)
         kinetic = state.kinetic(momenta)
         temperature = torch.where(state.dof > 0.0, 2.0 * kinetic / (state.dof * KB), 0.0)
-        force = state.largest((state.forces * state.forces).sum(dim=1)).sqrt()
+        force = state.largest(torch.einsum("ij,ij->i", state.forces, state.forces)).sqrt()
         spread = torch.zeros_like(force) if state.forces_std is None else state.largest(state.forces_std)
-        positions = state.total(state.positions.sum(dim=1))
+        positions = state.total(state.positions).sum(dim=1)
         return torch.stack([state.energy, force, temperature, positions, spread, kinetic])
 
     def kept(self, state: BatchState, sizes: torch.Tensor) -> torch.Tensor:

@@ -130,7 +130,8 @@ class BatchMotion:
     def _evaluate(self, state: BatchState, step: int) -> None:
         """Ask the models where the walkers are; for their stress only where it is recorded, or moves the cell."""
         due = step % self.job["every"] == 0
-        self.forces(state, stress=self._integrator.stress or (due and self._periodic))
+        stress = self._integrator.stress or (due and self._periodic)
+        self.forces(state, stress, distances=due and self.forces.cutoff >= (self.job["limits"].get("distance") or 0.0))
 
     def _look(self, sizes: torch.Tensor) -> None:
         """Stop the walkers that are beyond a limit, and record the others where a frame is due."""
@@ -183,7 +184,7 @@ class BatchMotion:
         import torch
 
         bounds = torch.tensor([walker.temperatures for walker in self.going], dtype=torch.float64)
-        self._bounds = bounds.to(self.state.energy.device).T
+        self._bounds = bounds.to(self.state.energy.device).unbind(1)
         self._set_temperatures(self.step)
 
     def _set_temperatures(self, step: int) -> None:

@@ -17,28 +17,29 @@ from psiflow_cli.samplers.torchsim.transfer import to_host
 if TYPE_CHECKING:
     import torch
 
-SKIN = 1.0  # Å
+SKIN = 0.7  # Å
 _MARGIN = 1e-6  # Å, more than rounding
-ELEMENTS = 4_000_000
-"""Of the arrays of candidates that are made at once."""
+CANDIDATES = 4_000_000
+"""Pairs that are looked at in one go."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """E pairs, by (first, second, shift); see `graphs.Graph`."""
+    """E pairs, each in one direction, by (first, second, shift) with first <= second; shifts as in `graphs.Graph`."""
 
     index: torch.Tensor  # [2, E]
-    shifts: torch.Tensor  # [E, 3]
+    shifts: torch.Tensor  # [3, E]
     squares: torch.Tensor  # [E], squares of the distances (Å²)
+    cutoff: float  # Å
 
 
 @dataclass(frozen=True)
 class _Skin:
     """All pairs within the cutoff and the skin, and where the atoms were then."""
 
-    index: torch.Tensor
-    shifts: torch.Tensor
-    vectors: torch.Tensor  # [E, 3], the shifts in Å
+    index: torch.Tensor  # [2, E], as int32: half of the memory to read in each step
+    shifts: torch.Tensor  # [3, E]
+    vectors: torch.Tensor  # [3, E], the shifts in Å
     positions: torch.Tensor
     cells: torch.Tensor
 
@@ -58,8 +59,8 @@ class NeighbourList:
             if pairs.squares.numel() or not bool(to_host(stale)):
                 return pairs
         index, shifts = candidates(positions, cells, self._counts, self._pbc, self.cutoff + SKIN + _MARGIN)
-        vectors = _in_angstrom(shifts, cells.index_select(0, system.index_select(0, index[0])))
-        self._skin = _Skin(index, shifts, vectors, positions, cells)
+        vectors = _in_angstrom(shifts, cells, system.index_select(0, index[0]))
+        self._skin = _Skin(index.int(), shifts, vectors, positions, cells)
         return self._within(self._skin, positions, cells, system)[0]
 
     def _within(
@@ -76,89 +77,79 @@ class NeighbourList:
         if self._cells_move:
             change = torch.linalg.solve(skin.cells, cells)
             identity = torch.eye(3, dtype=cells.dtype, device=cells.device)
-            strain = torch.linalg.matrix_norm(change - identity)  # of all lengths, at most
+            strain = torch.linalg.matrix_norm(change - identity)  # of any length, at most
             carried = torch.bmm(skin.positions[:, None], change.index_select(0, system))[:, 0]
             allowed = (0.5 * (SKIN - strain * (self.cutoff + SKIN))).clamp(min=0.0).square().index_select(0, system)
             stale = ((positions - carried).square().sum(dim=1) > allowed).any()
-            vectors = _in_angstrom(skin.shifts, cells.index_select(0, system.index_select(0, first)))
+            vectors = _in_angstrom(skin.shifts, cells, system.index_select(0, first))
         else:
             stale = ((positions - skin.positions).square().sum(dim=1) > (0.5 * SKIN) ** 2).any()
             vectors = skin.vectors
-        ways = positions.index_select(0, second) - positions.index_select(0, first) + vectors
-        squares = ways.square().sum(dim=1)
+        squares = torch.zeros_like(vectors[0])
+        for places, vector in zip(positions.T.contiguous(), vectors, strict=True):  # faster than rows of three numbers
+            way = places.index_select(0, second).sub_(places.index_select(0, first)).add_(vector)
+            squares.addcmul_(way, way)
         there = ((squares < self.cutoff**2) & ~stale).nonzero()[:, 0]
-        index, shifts = skin.index.index_select(1, there), skin.shifts.index_select(0, there)
-        return Pairs(index, shifts, squares.index_select(0, there)), stale
+        index, shifts = skin.index.index_select(1, there), skin.shifts.index_select(1, there)
+        return Pairs(index.long(), shifts, squares.index_select(0, there), self.cutoff), stale
 
 
 def candidates(
     positions: torch.Tensor, cells: torch.Tensor, counts: Sequence[int], pbc: Sequence[bool], cutoff: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """All pairs within a cutoff (Å) by (first, second, shift): [2, E], and the shifts [E, 3].
+    """All pairs within a cutoff (Å), as in `Pairs`: [2, E], and their shifts [3, E].
 
-    Every pair of a walker's atoms is looked at, in as many images as the cutoff needs.
+    Every two atoms of a walker are looked at, in as many images as the cutoff needs.
     """
     import torch
 
-    device, size, most = positions.device, torch.tensor(counts, device=positions.device), max(counts)
-    begins = size.cumsum(0) - size
-    columns = torch.arange(most, device=device)
-    valid = columns < size[:, None]  # [B, most]
-    rows = torch.where(valid, begins[:, None] + columns, 0)
+    device, sizes, most = positions.device, torch.tensor(counts, device=positions.device), max(counts)
+    begins = sizes.cumsum(0) - sizes
     axes = [axis for axis in range(3) if pbc[axis]]
     images, inverse = _images(cells, axes, cutoff)
-    per_walker = most * most * len(images)
-    walkers, lines = max(1, ELEMENTS // per_walker), max(1, ELEMENTS // (most * len(images)))
-    indices, shifts = [], []
-    for begin in range(0, len(counts), walkers):
+    columns = torch.arange(most, device=device)
+    rows = torch.where(columns < sizes[:, None], begins[:, None] + columns, 0)  # [B, most]
+    walkers = max(1, 2 * CANDIDATES // (most * (most + 1) * len(images)))
+    lines = most if walkers > 1 or most == 1 else max(1, CANDIDATES // (most * len(images)))
+    found, shifts = [], []
+    for begin, low in itertools.product(range(0, len(counts), walkers), range(0, most, lines)):
         part = slice(begin, begin + walkers)
-        places = positions[rows[part]]  # [b, most, 3]
-        fractions = places @ inverse[part]
-        for low in range(0, most, lines if walkers == 1 else most):
-            line = slice(low, low + lines if walkers == 1 else most)
-            nearest = -(fractions[:, None] - fractions[:, line, None]).round()  # [b, i, j, axes]
-            vectors = cells[part][:, axes]  # [b, axes, 3]
-            ways = places[:, None] - places[:, line, None] + _rows_times(nearest, vectors)
-            steps = images.to(cells.dtype) @ vectors  # [b, images, 3]
-            flat = ways.flatten(1, 2)
-            squares = (flat * flat).sum(-1)[..., None] + (steps * steps).sum(-1)[:, None] + 2.0 * flat @ steps.mT
-            near = (squares < cutoff**2).reshape(*ways.shape[:3], len(images))
-            near &= (valid[part][:, line, None] & valid[part][:, None])[..., None]
-            walker, first, second, image = near.nonzero().unbind(1)
-            shift = nearest[walker, first, second] + images[image]
-            first = first + low
-            apart = (first != second) | (shift != 0).any(dim=1)
-            walker, first, second, shift = walker[apart] + begin, first[apart], second[apart], shift[apart]
-            indices.append(torch.stack([rows[walker, first], rows[walker, second]]))
-            shifts.append(shift)
-    whole = torch.zeros((sum(map(len, shifts)), 3), dtype=positions.dtype, device=device)
-    whole[:, axes] = torch.cat(shifts)
-    return torch.cat(indices, dim=1), whole
+        i, j = low + torch.triu_indices(min(lines, most - low), most - low, device=device)  # each pair of atoms once
+        places, vectors = positions[rows[part]], cells[part][:, axes]  # [b, most, 3] and [b, axes, 3]
+        ways = places[:, j] - places[:, i]  # [b, pairs, 3]
+        nearest = -(ways @ inverse[part]).round()  # [b, pairs, axes]
+        ways = ways + nearest @ vectors
+        steps = images @ vectors  # [b, images, 3]
+        squares = ways.square().sum(-1)[..., None] + steps.square().sum(-1)[:, None] + 2.0 * ways @ steps.mT
+        near = (squares < cutoff**2) & (j[None, :] < sizes[part][:, None])[..., None]
+        walker, pair, image = near.nonzero().unbind(1)
+        shift = torch.zeros((len(pair), 3), dtype=positions.dtype, device=device)
+        shift[:, axes] = nearest[walker, pair] + images[image]
+        i, j = i[pair], j[pair]
+        forward = shift @ shift.new_tensor([1e8, 1e4, 1.0]) > 0.0  # of an atom's own images, every other one
+        once = (i != j) | forward
+        walker, i, j = walker[once] + begin, i[once], j[once]
+        found.append(torch.stack([rows[walker, i], rows[walker, j]]))
+        shifts.append(shift[once])
+    return torch.cat(found, dim=1), torch.cat(shifts).T.contiguous()
 
 
 def _images(cells: torch.Tensor, axes: list[int], cutoff: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """The images of the nearest one to look at, [M, axes] and sorted; and what makes fractions of places, [B, 3, axes].
+    """The images around the nearest one to look at, [M, axes] and sorted; and what makes fractions of places of them.
 
-    The nearest image by rounded fractions is within half a cell along each axis.
+    The nearest image, by rounded fractions, is within half a cell along each axis.
     """
     import torch
 
-    if not axes:
-        return torch.zeros((1, 0), device=cells.device), cells.new_zeros((len(cells), 3, 0))
-    inverse = torch.linalg.pinv(cells[:, axes])
+    inverse = torch.linalg.pinv(cells[:, axes]) if axes else cells.new_zeros((len(cells), 3, 0))  # [B, 3, axes]
     widths = to_host((1.0 / inverse.norm(dim=1)).amin(dim=0)).tolist()
     reach = [math.floor(cutoff / width + 0.5 + 1e-9) for width in widths]
     images = list(itertools.product(*(range(-most, most + 1) for most in reach)))
-    return torch.tensor(images, dtype=cells.dtype, device=cells.device), inverse
+    return torch.tensor(images, dtype=cells.dtype, device=cells.device).reshape(len(images), len(axes)), inverse
 
 
-def _rows_times(rows: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-    """[b, i, j, axes] times [b, axes, 3]."""
-    return (rows.flatten(1, 2) @ vectors).reshape(*rows.shape[:3], 3)
-
-
-def _in_angstrom(shifts: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-    """Shifts [E, 3] of the cells [E, 3, 3] as vectors."""
+def _in_angstrom(shifts: torch.Tensor, cells: torch.Tensor, system: torch.Tensor) -> torch.Tensor:
+    """Shifts [3, E] of the cells [B, 3, 3] as vectors, [3, E]; `system` [E] says which cell."""
     import torch
 
-    return torch.einsum("be,bec->bc", shifts, cells)
+    return torch.einsum("ae,eac->ce", shifts, cells.index_select(0, system)).contiguous()

@@ -71,7 +71,7 @@ class BatchState:
 
     def kinetic(self, momenta: torch.Tensor) -> torch.Tensor:
         """The kinetic energy of each walker, [B]."""
-        return 0.5 * self.total((momenta * momenta / self.masses).sum(dim=1))
+        return 0.5 * self._by_walker(momenta * momenta / self.masses).flatten(1).sum(dim=1)
 
     def copy(self) -> BatchState:
         """The same tensors in another state."""

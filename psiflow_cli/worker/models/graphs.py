@@ -28,7 +28,7 @@ class Graph:
     structures: Structures
     positions: torch.Tensor  # [N, 3]
     cells: torch.Tensor  # [B, 3, 3], rows are the vectors
-    pairs: torch.Tensor  # [2, E], by (first, second, shift)
+    pairs: torch.Tensor  # [2, E]
     shifts: torch.Tensor  # [E, 3]: positions[second] - positions[first] + shift @ cell is the way from one to the other
 
 
