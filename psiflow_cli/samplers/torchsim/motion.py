@@ -139,10 +139,11 @@ class BatchMotion:
         names = ("positions", "cells", "stress", "energy_std", "forces_std", "nearest") if due else ()
         arrays = read({"sizes": sizes, **{name: getattr(state, name) for name in names}})
         parts, all_sizes, committee = state.parts(), arrays["sizes"].T.tolist(), state.forces_std is not None
+        near_counts = due and self.job["limits"].get("distance") is not None
         sound, stopped = [], []
         for place, walker in enumerate(self.going):
             walker.step = self.step
-            near = self._near(walker, arrays, place, parts[place]) if due else None
+            near = self._near(walker, arrays, place, parts[place]) if near_counts else None
             if violation := self._judge.violation(all_sizes[place], near, committee):
                 walker.stop(violation)
                 stopped.append(place)
