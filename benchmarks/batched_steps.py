@@ -2,9 +2,9 @@
 
     python benchmarks/batched_steps.py [BUNDLE] [--before CHECKOUT] [--walkers 1,16,256] [--repeats 3]
 
-The free model shows the engine's own part; BUNDLE is of MACE, and shows whole steps. `--before` is a checkout of another
-version of psiflow: both run in turn, each in its own process, and the table has both. The time is that of a processor,
-so that a busy machine disturbs it less, of a long block less that of a short one.
+The free model shows the engine's own part; BUNDLE is of MACE, and shows whole steps. `--before` is a checkout of
+another version of psiflow: both run in turn, each in its own process, and the table has both. The time is that of a
+processor, so that a busy machine disturbs it less: of a long block less that of a short one.
 """
 
 from __future__ import annotations

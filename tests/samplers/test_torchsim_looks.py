@@ -158,6 +158,7 @@ def test_all_reads_go_through_one_function() -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(3600)
 def test_a_hundred_kills_leave_no_trace(tmp_path: Path) -> None:
     """Of a batch of MACE walkers, one of which is stopped on its way."""
     pytest.importorskip("mace", reason="mace-torch is not installed")

@@ -10,8 +10,8 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING
 
-from psiflow_cli.samplers.torchsim import integrators
 from psiflow_cli.samplers.torchsim.forces import Forces, models
+from psiflow_cli.samplers.torchsim.integrators import ensemble
 from psiflow_cli.samplers.torchsim.judging import Judge
 from psiflow_cli.samplers.torchsim.noise import Noise
 from psiflow_cli.samplers.torchsim.records import Records
@@ -54,7 +54,7 @@ class BatchMotion:
         self.forces = Forces(models(job["model"], context, self._periodic), job["batch"], starts, moving_cells)
         device = self.forces.device
         self.interval = INTERVAL.get(device.type, USUAL_INTERVAL)
-        self._integrator, self._judge = integrators.make(job), Judge(job, device)
+        self._integrator, self._judge = ensemble.integrator(job), Judge(job, device)
         self._noise = Noise(self._integrator, self.going, device)
         self._records = Records(job, group, self.walkers, moving_cells)
         self.state = gathered(self.going, device)

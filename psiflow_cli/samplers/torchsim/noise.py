@@ -7,29 +7,18 @@ noise depends on the seed, the walker and the step alone, as with the engines th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from psiflow_cli.samplers.torchsim.integrators.integrator import StepNoise
+
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
-    from psiflow_cli.samplers.torchsim.integrators import Integrator
+    from psiflow_cli.samplers.torchsim.integrators.integrator import Draws, Integrator
     from psiflow_cli.worker.md.walker import MovingWalker
-
-    Draws = tuple[np.ndarray, np.ndarray]
-    """What a walker of n atoms draws for some steps: [steps, n, 3], or [steps, 0, 3], for its atoms, and [steps, k]."""
 
 BYTES = 32 * 1024**2
 """Of the noise of one chunk of steps."""
-
-
-@dataclass(frozen=True)
-class StepNoise:
-    """The numbers for one step of an integrator, with no elements where it draws none."""
-
-    atoms: torch.Tensor  # [N, 3]
-    walkers: torch.Tensor  # [B, k]
 
 
 class Noise:

@@ -1,9 +1,9 @@
-"""Integrators that move all walkers of a batch by a step; their parts in a moving cell are in files of their own."""
+"""Velocity Verlet, and what thermostats add to it in a cell that stands still."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.md import velocities
 
@@ -12,33 +12,8 @@ if TYPE_CHECKING:
     import torch
 
     from psiflow_cli.messages import MDJob
-    from psiflow_cli.samplers.torchsim.noise import Draws, StepNoise
+    from psiflow_cli.samplers.torchsim.integrators.integrator import Draws, StepNoise
     from psiflow_cli.samplers.torchsim.state import BatchState, Evaluate
-
-
-class Integrator(Protocol):
-    """One step of a whole batch."""
-
-    stress: bool  # whether each evaluation must give the stress
-
-    def begin(self, state: BatchState) -> dict[str, torch.Tensor]:
-        """The first values of its own variables, [B, ...] each; see `BatchState.own`."""
-
-    def draw(self, rng: np.random.Generator, steps: int, atoms: int, dof: int) -> Draws:
-        """What one walker draws for so many steps, in the order in which steps one by one would draw it."""
-
-    def step(self, state: BatchState, evaluate: Evaluate, noise: StepNoise) -> None:
-        """Move all walkers, with forces that are those of the present positions before and after."""
-
-    def scale(self, state: BatchState, factor: torch.Tensor) -> None:
-        """Multiply the momenta of each walker by a factor, [B], as its temperature is by the factor's square."""
-
-
-def make(job: MDJob) -> Integrator:
-    """The integrator of a job."""
-    if job["ensemble"] == "nve":
-        return VelocityVerlet(job)
-    return Langevin(job) if job["thermostat"] == "langevin" else VelocityRescaling(job)
 
 
 class VelocityVerlet:
