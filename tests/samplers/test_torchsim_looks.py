@@ -166,7 +166,7 @@ def test_a_hundred_kills_leave_no_trace(tmp_path: Path) -> None:
 
     (tmp_path / "mace").mkdir()
     untrained(tmp_path / "mace" / "tiny.model")
-    change: dict[str, Any] = {"steps": 4000, "every": 10, "block": 25, "limits": {"temperature": 1200.0}}
+    change: dict[str, Any] = {"steps": 1500, "every": 10, "block": 25, "limits": {"temperature": 1200.0}}
     jobs = {name: springs(tmp_path, name, [300.0, 600.0, 300.0], **change) for name in ("whole", "killed")}
     for job in jobs.values():
         job["model"] = {"family": "psiflow_cli.models.mace", "members": [str(tmp_path / "mace")]}
