@@ -63,7 +63,6 @@ class Dynamics(DynamicsOptions, DynamicsFile):
     plumed_files: NotRequired[dict[str, str]]  # text of each file that the input of PLUMED names
     limits: Limits
     slab: NotRequired[bool]  # a frame is periodic in some directions only
-    charged: NotRequired[bool]  # a frame has a charge or a multiplicity
 
 
 class MDJob(Dynamics):

@@ -10,6 +10,7 @@ from psiflow_cli.models.nequip import (
     calculator,
     delivered,
     epochs,
+    graph_model,
     named_files,
     notes,
     packages,
@@ -49,6 +50,6 @@ def export(members: list[str], target: str, form: str, folder: str, context: Con
 
 __all__ = [
     "COMPILES", "EXPORTS", "EXTRA", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
-    "calculator", "compile", "delivered", "epochs", "export", "features", "named_files", "notes", "packages", "plan",
-    "predict", "progress", "torchsim", "train",
+    "calculator", "compile", "delivered", "epochs", "export", "features", "graph_model", "named_files",
+    "notes", "packages", "plan", "predict", "progress", "torchsim", "train",
 ]  # fmt: skip

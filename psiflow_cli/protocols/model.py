@@ -168,6 +168,17 @@ class Batches(Protocol):
 
 
 @runtime_checkable
+class TakesGraphs(Protocol):
+    """A family that torch-sim can move, and whose models take pairs of atoms that are found elsewhere."""
+
+    def graph_model(self, interface: ModelInterface) -> object | None:
+        """*worker*: the `worker.models.graphs.GraphModel` of an interface that `torchsim` made.
+
+        None for one that must find its pairs itself.
+        """
+
+
+@runtime_checkable
 class NamesFiles(Protocol):
     """A family whose configuration may name files to read."""
 

@@ -226,17 +226,17 @@ def test_many_walkers_at_once_get_the_same(fitted: Fitted, tmp_path: Path) -> No
     import numpy as np
 
     from psiflow_cli import voigt
-    from psiflow_cli.samplers.torchsim.forces import Forces
-    from psiflow_cli.worker.structures import conversion
+    from psiflow_cli.samplers.torchsim.forces import Forces, models
+    from psiflow_cli.samplers.torchsim.walkers import at_rest
 
     for frame in (fitted.crystal, fitted.molecule):
         periodic = all(frame["pbc"])
-        model = fitted.module.torchsim(fitted.member, fitted.context, periodic)
-        cell = frame["cell"] or [[0.0] * 3] * 3
+        cell = np.array(frame["cell"] or [[0.0] * 3] * 3, dtype=float)
         moved = {**frame, "positions": [[x + 0.05 * i, y, z] for i, (x, y, z) in enumerate(frame["positions"])]}
-        numbers = [conversion.to_ase(frame).numbers] * 2
-        forces = Forces([model], 2, numbers, [np.array(cell, dtype=float)] * 2, periodic)
-        found = forces(np.array([*frame["positions"], *moved["positions"]], dtype=float))
+        members = models({"family": fitted.module.__name__, "members": [fitted.member]}, fitted.context, periodic)
+        assert members[0].cutoff > 0.0 or not hasattr(fitted.module, "graph_model")
+        found = at_rest([np.array(each["positions"]) for each in (frame, moved)], [cell] * 2, members[0].device)
+        Forces(members, 2, [frame, moved])(found, stress=periodic)
         count = len(frame["symbols"])
         for index, label in enumerate(fitted.predict(frame, moved)):
             part = slice(index * count, (index + 1) * count)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
-def untrained(path: Path, channels: int = 8, seed: int = 0, heads: Sequence[str] = ("Default",)) -> None:
-    """Write one in float64, with a cut-off of 4 Å; the atomic energies of each head are 1 eV above the one before."""
+def untrained(path: Path, channels: int = 8, seed: int = 0, heads: Sequence[str] = ("Default",), **more: Any) -> None:
+    """Write one in float64, with a cut-off of 4 Å; the atomic energies of each head are 1 eV above the one before.
+
+    `more` are arguments of MACE's own.
+    """
     import mace  # noqa: F401  (first: it lets torch load what e3nn has pickled)
     import numpy as np
     import torch
@@ -36,6 +40,7 @@ def untrained(path: Path, channels: int = 8, seed: int = 0, heads: Sequence[str]
         atomic_inter_scale=[1.0] * len(heads),
         atomic_inter_shift=[0.0] * len(heads),
         heads=list(heads),
+        **more,
     )
     torch.save(model, path)
     torch.set_default_dtype(torch.float32)

@@ -166,6 +166,21 @@ def test_a_committee_moves_on_its_mean_and_says_its_spread(tmp_path: Path, membe
         assert both[number][-1].arrays["model_forces_std"].max() > 1e-4
 
 
+def test_a_model_that_reads_the_charge_gets_it(tmp_path: Path) -> None:
+    """And the multiplicity."""
+    (tmp_path / "reads").mkdir()
+    of_graph = {"type": "continuous", "in_dim": 1, "emb_dim": 4, "per": "graph"}
+    specs = {"total_charge": of_graph, "total_spin": of_graph}
+    untrained(tmp_path / "reads" / "tiny.model", embedding_specs=specs)
+    starts = [wire(molecule()), wire(molecule(), charge=1, multiplicity=2)]
+    found = moved(torchsim, job(tmp_path / "a", starts, [str(tmp_path / "reads")], steps=10))
+    by_ase = moved(alone, job(tmp_path / "b", starts, [str(tmp_path / "reads")], steps=10))
+    for number in range(2):
+        same(found[number], by_ase[number])
+    neutral = job(tmp_path / "c", [starts[0], starts[0]], [str(tmp_path / "reads")], steps=10)
+    assert abs(moved(torchsim, neutral)[1][0].info["model_energy"] - found[1][0].info["model_energy"]) > 1e-3
+
+
 def test_replicas_exchange_as_in_ase(tmp_path: Path, members: list[str]) -> None:
     found = {}
     for name, engine, block in (("a", torchsim, 40), ("b", alone, 40), ("c", torchsim, 7)):
@@ -205,19 +220,19 @@ def test_short_of_memory_it_goes_on_with_fewer_at_once(
 ) -> None:
     starts = [wire(molecule())] * 5
     whole = moved(torchsim, job(tmp_path / "whole", starts, members[:1]))
-    real = forces.Forces._one
+    real = forces.Forces._predict
 
-    def small(self: Any, model: Any, positions: Any) -> Any:
+    def small(self: Any, *arguments: Any) -> Any:
         if self.size > 2:
             raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
-        return real(self, model, positions)
+        return real(self, *arguments)
 
-    monkeypatch.setattr(forces.Forces, "_one", small)
+    monkeypatch.setattr(forces.Forces, "_predict", small)
     task = job(tmp_path / "small", starts, members[:1], batch=5)
     assert torchsim.advance(task, CONTEXT)["batch"] == 2
     for number in range(5):
         same(whole[number], moved(torchsim, task)[number])
-    monkeypatch.setattr(forces.Forces, "_one", lambda *_: (_ for _ in ()).throw(RuntimeError("CUDA out of memory")))
+    monkeypatch.setattr(forces.Forces, "_predict", lambda *_: (_ for _ in ()).throw(RuntimeError("CUDA out of memory")))
     with pytest.raises(RuntimeError, match="out of memory"):
         torchsim.advance(job(tmp_path / "none", starts, members[:1]), CONTEXT)
 

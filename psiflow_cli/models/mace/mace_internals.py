@@ -81,6 +81,13 @@ def torchsim_interface() -> type[ModelInterface]:
     return cast("type[ModelInterface]", MaceTorchSimModel)
 
 
+def needs_more_than_a_graph(model: torch.nn.Module) -> bool:
+    """Whether a model asks for more than atoms, pairs, charge and multiplicity; seen in mace-torch 0.3.16."""
+    embedded = set(getattr(model, "embedding_specs", None) or {})
+    kinds = {kind.__name__ for kind in type(model).__mro__}
+    return "PolarMACE" in kinds or not embedded <= {"total_charge", "total_spin"}
+
+
 _CALCULATOR = "models z_table r_max device default_dtype head available_heads info_keys arrays_keys".split()  # noqa: SIM905
 _DATA = {
     "mace.data": ("AtomicData", "KeySpecification"),

@@ -11,7 +11,7 @@ from psiflow_cli.models.nequip.inference import calculator, predict
 from psiflow_cli.models.nequip.inference import of_atoms as features
 from psiflow_cli.models.nequip.keys import MAIN as MAIN_SETTINGS
 from psiflow_cli.models.nequip.plan import configured, epochs, named_files, notes, packages
-from psiflow_cli.models.nequip.torchsim import torchsim
+from psiflow_cli.models.nequip.torchsim import graph_model, torchsim
 from psiflow_cli.models.nequip.training import delivered, train
 
 if TYPE_CHECKING:
@@ -39,6 +39,6 @@ def export(members: list[str], target: str, form: str, folder: str, context: Con
 
 __all__ = [
     "COMPILES", "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
-    "calculator", "compile", "delivered", "epochs", "export", "features", "named_files", "notes", "packages", "plan",
-    "predict", "progress", "torchsim", "train",
+    "calculator", "compile", "delivered", "epochs", "export", "features", "graph_model", "named_files",
+    "notes", "packages", "plan", "predict", "progress", "torchsim", "train",
 ]  # fmt: skip

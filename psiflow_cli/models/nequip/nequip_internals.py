@@ -139,6 +139,32 @@ def eager_torchsim(path: Path, device: str, neighbours: str) -> NequIPTorchSimCa
     )
 
 
+_NEIGHBOURS = "NeighborListTransform"
+
+
+def takes_pairs(interface: NequIPTorchSimCalc) -> bool:
+    """Whether an interface makes its pairs by one transform that does nothing else; seen in nequip 0.19.1."""
+    return [type(each).__name__ for each in interface.transforms if hasattr(each, "r_max")] == [_NEIGHBOURS]
+
+
+def without_neighbours(
+    interface: NequIPTorchSimCalc,
+) -> tuple[float, list[Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]]]:
+    """The cutoff (Å) of an interface, and its transforms for data that have pairs; seen in nequip 0.19.1.
+
+    Of what makes the pairs there stays what leaves out those beyond the cutoff of their elements.
+    """
+    cutoff, transforms = 0.0, []
+    for transform in interface.transforms:
+        if type(transform).__name__ != _NEIGHBOURS:
+            transforms.append(transform)
+            continue
+        cutoff = float(transform.r_max)
+        if transform._pruner is not None:
+            transforms.append(transform._pruner)
+    return cutoff, transforms
+
+
 def outputs(frame: Frame, calculator: NequIPCalculator) -> dict[str, torch.Tensor]:
     """All that a model has to say of a frame; seen in nequip 0.19.1."""
     data = calculator.atoms_to_data(conversion.to_ase(frame))

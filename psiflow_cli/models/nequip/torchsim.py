@@ -10,9 +10,11 @@ from psiflow_cli.models.nequip.files import weights_file
 from psiflow_cli.worker.models import hardware
 
 if TYPE_CHECKING:
+    import torch
     from nequip.integrations.torchsim import NequIPTorchSimCalc
 
     from psiflow_cli.messages import Context
+    from psiflow_cli.worker.models.graphs import Graph, GraphModel
 
 _NEIGHBOURS = "matscipy"
 """What finds neighbours: the default, NVIDIA's, is for GPUs and need not be installed."""
@@ -33,3 +35,41 @@ def torchsim(member: str, context: Context, stress: bool) -> NequIPTorchSimCalc:
         nequip_internals.cast_model(interface.model, context.get("dtype"))
     interface.compute_stress = stress
     return interface
+
+
+def graph_model(interface: NequIPTorchSimCalc) -> GraphModel | None:
+    """*worker*: see `protocols.TakesGraphs`; None where the model wants its pairs in another form."""
+    return NequIPGraphs(interface) if nequip_internals.takes_pairs(interface) else None
+
+
+class NequIPGraphs:
+    """The model of an interface on graphs that are made elsewhere; seen in nequip 0.19.1."""
+
+    def __init__(self, interface: NequIPTorchSimCalc) -> None:
+        self.model, self.device = interface.model, interface.device
+        self.cutoff, self._transforms = nequip_internals.without_neighbours(interface)
+
+    def __call__(self, graph: Graph, stress: bool) -> dict[str, torch.Tensor]:
+        import torch
+        from nequip.data import AtomicDataDict as names
+
+        structures = graph.structures
+        count = len(structures.first) - 1
+        data = {
+            names.POSITIONS_KEY: graph.positions,
+            names.CELL_KEY: graph.cells,
+            names.PBC_KEY: torch.tensor(structures.pbc, device=self.device).expand(count, 3),
+            names.BATCH_KEY: structures.system,
+            names.NUM_NODES_KEY: structures.first[1:] - structures.first[:-1],
+            names.ATOMIC_NUMBERS_KEY: structures.numbers,
+            names.EDGE_INDEX_KEY: graph.pairs,
+            names.EDGE_CELL_SHIFT_KEY: graph.shifts,
+        }
+        for transform in self._transforms:
+            data = transform(data)
+        # a compiled model reads its inputs by the strides that it was compiled for
+        output = self.model({name: values.contiguous() for name, values in data.items()})
+        results = {"energy": output[names.TOTAL_ENERGY_KEY].view(-1), "forces": output[names.FORCE_KEY]}
+        if stress:
+            results["stress"] = output[names.STRESS_KEY]
+        return {name: values.detach() for name, values in results.items()}

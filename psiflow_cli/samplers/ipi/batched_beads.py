@@ -9,26 +9,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from psiflow_cli.samplers.ipi.force_field import BeadForces
-from psiflow_cli.samplers.torchsim import forces
+from psiflow_cli.samplers.torchsim import forces, transfer, walkers
 from psiflow_cli.worker.failures import Fatal
 
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
-    from torch_sim.models.interface import ModelInterface
 
     from psiflow_cli.messages import Context, Frame, MDJob
-    from psiflow_cli.samplers.torchsim.forces import Predictions
+    from psiflow_cli.worker.models.graphs import GraphModel
 
 
 def batched_beads(job: MDJob, context: Context, start: Frame) -> BatchedBeads | None:
     """How to ask about all beads at once; None where it does not pay, or the family or the frame does not let us."""
-    if job["beads"] == 1 or len(set(start["pbc"])) > 1 or {"charge", "multiplicity"} & set(start):
+    if job["beads"] == 1 or len(set(start["pbc"])) > 1:
         return None
     if context.get("device") != "cuda" and any(start["pbc"]):
         return None
     try:
-        return BatchedBeads(forces.models(job["model"], context, stress=start["pbc"][0]), job["beads"])
+        return BatchedBeads(forces.models(job["model"], context, stress=start["pbc"][0]), start, job["beads"])
     except Fatal:
         return None
 
@@ -36,27 +35,24 @@ def batched_beads(job: MDJob, context: Context, start: Frame) -> BatchedBeads | 
 class BatchedBeads:
     """The members of a model; a call of them has all beads, or as many as fit into the memory."""
 
-    def __init__(self, members: list[ModelInterface], beads: int) -> None:
-        self.members, self.beads, self.size = members, beads, beads
-        self._forces: forces.Forces | None = None
+    def __init__(self, members: list[GraphModel], start: Frame, beads: int) -> None:
+        self.beads, self.periodic = beads, bool(start["pbc"][0])
+        self._forces = forces.Forces(members, beads, [start] * beads, cells_move=self.periodic)
 
     def __call__(self, atoms: Atoms, positions: list[np.ndarray], cell: np.ndarray | None) -> list[BeadForces]:
         """Of positions in Å, shape (N, 3) for each bead; `cell` if it is another than before."""
-        import numpy as np
+        state = walkers.at_rest(
+            positions, [atoms.cell.array if cell is None else cell] * self.beads, self._forces.device
+        )
+        self._forces(state, stress=self.periodic)
+        names = ("energy", "forces", "stress", "energy_std", "forces_std")
+        arrays = transfer.read({name: getattr(state, name) for name in names})
+        return [self._bead(arrays, bead, positions[bead], part) for bead, part in enumerate(state.parts())]
 
-        if self._forces is None or cell is not None:
-            lattice = np.array(atoms.cell.array) if cell is None else cell
-            numbers = [np.array(atoms.numbers)] * self.beads
-            periodic = bool(atoms.pbc.all())
-            self._forces = forces.Forces(self.members, self.size, numbers, [lattice] * self.beads, periodic)
-        predicted = self._forces(np.concatenate(positions))
-        self.size = self._forces.size
-        return [self._bead(predicted, bead, positions[bead]) for bead in range(self.beads)]
-
-    def _bead(self, predicted: Predictions, bead: int, positions: np.ndarray) -> BeadForces:
-        rows = slice(bead * len(positions), (bead + 1) * len(positions))
-        stress = None
-        if predicted.stress is not None:
-            stress = predicted.stress[bead][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-        energy, bead_forces = float(predicted.energy[bead]), predicted.forces[rows].astype(float)
-        return BeadForces(positions, energy, bead_forces, stress, predicted.spread(bead, rows))
+    def _bead(self, arrays: dict[str, np.ndarray], bead: int, positions: np.ndarray, atoms: slice) -> BeadForces:
+        stress, spread = arrays.get("stress"), None
+        if stress is not None:
+            stress = stress[bead][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        if "forces_std" in arrays:
+            spread = float(arrays["energy_std"][bead]), arrays["forces_std"][atoms].tolist()
+        return BeadForces(positions, float(arrays["energy"][bead]), arrays["forces"][atoms], stress, spread)

@@ -34,8 +34,6 @@ def refuses(settings: Dynamics) -> str:
         return "PLUMED is used through i-PI"
     if settings.get("slab"):
         return "torch-sim's frames are periodic in all directions or in none"
-    if settings.get("charged"):
-        return "charges and multiplicities do not reach a model through torch-sim"
     return ""
 
 
@@ -52,9 +50,14 @@ def advance(job: MDJob, context: Context) -> BlockReport:
             group.open()
             motion = BatchMotion(job, context, group)
             walkers = motion.walkers
-            for end in replica_exchange.meeting_steps(job, [walker.step for walker in walkers if walker.live]):
-                motion.move(end)
-                replica_exchange.exchange(job, end, walkers)
+            try:
+                for end in replica_exchange.meeting_steps(job, [walker.step for walker in walkers if walker.live]):
+                    motion.move(end)
+                    replica_exchange.exchange(job, end, walkers)
+                    motion.take_over_exchanges()
+                motion.finish()
+            finally:
+                motion.close()
             group.commit([walker.checkpoint() for walker in walkers])
             size = motion.forces.size
         report: BlockReport = {"walkers": group.report(), "seconds": time.perf_counter() - began}

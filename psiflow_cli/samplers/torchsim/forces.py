@@ -1,4 +1,4 @@
-"""Energies and forces of many walkers from one call of each model, in as many batches as the memory asks for."""
+"""What the models predict for a batch, in as many calls as the memory asks for, with one list of pairs for all."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from psiflow_cli.samplers.torchsim.interface import InterfaceModel
+from psiflow_cli.samplers.torchsim.neighbours import NeighbourList, Pairs
 from psiflow_cli.worker.failures import Fatal, is_out_of_memory
-from psiflow_cli.worker.models import weights
+from psiflow_cli.worker.models import graphs, weights
 from psiflow_cli.worker.models.calculators import same_digits
 from psiflow_cli.worker.pool.call import resolve
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from torch_sim import SimState
     from torch_sim.models.interface import ModelInterface
 
-    from psiflow_cli.messages import Context, ModelWeights
-    from psiflow_cli.worker.md.frame_record import Spread
+    from psiflow_cli.messages import Context, Frame, ModelWeights
+    from psiflow_cli.samplers.torchsim.state import BatchState
 
-_loaded: dict[tuple[object, ...], list[ModelInterface]] = {}
+_loaded: dict[tuple[object, ...], list[graphs.GraphModel]] = {}
 
 
-def models(model: ModelWeights, context: Context, stress: bool) -> list[ModelInterface]:
-    """torch-sim's interface to each member, loaded once in this process. Raises Fatal where there is none."""
+def models(model: ModelWeights, context: Context, stress: bool) -> list[graphs.GraphModel]:
+    """The members behind torch-sim's interface, loaded once in this process. Raises Fatal where there is none."""
     weights.check(model.get("weights", {}))
     family = model["family"]
     thread = threading.get_ident()  # an interface keeps the last batch's arrays
@@ -46,125 +46,148 @@ def models(model: ModelWeights, context: Context, stress: bool) -> list[ModelInt
                 f"torch-sim is not installed in {sys.prefix}",
                 "pip install 'torch-sim-atomistic>=0.3' there (Python 3.11 or later), or --engine ase",
             ) from None
-        _loaded[key] = [make(member, context, stress) for member in model["members"]]
+        _loaded[key] = [_on_graphs(family, make(member, context, stress)) for member in model["members"]]
         if context.get("device") != "cuda":
             same_digits()
     return _loaded[key]
 
 
+def _on_graphs(family: str, interface: ModelInterface) -> graphs.GraphModel:
+    """The model past its interface, where the family can; see `protocols.TakesGraphs`."""
+    try:
+        make = resolve(f"{family}:graph_model")
+    except AttributeError:
+        return InterfaceModel(interface)
+    return cast("graphs.GraphModel | None", make(interface)) or InterfaceModel(interface)
+
+
 @dataclass(frozen=True)
-class Predictions:
-    """The mean over the members, for B walkers with N atoms in all; float64."""
+class _Part:
+    """Walkers that a model is given at once."""
 
-    energy: np.ndarray  # [B] in eV
-    forces: np.ndarray  # [N][3] in eV/Å
-    stress: np.ndarray | None  # [B][3][3] in eV/Å³
-    energy_std: np.ndarray | None  # [B] in eV, of a committee; see `committee.spread`
-    forces_std: np.ndarray | None  # [N] in eV/Å
-
-    def spread(self, walker: int, atoms: slice) -> Spread | None:
-        """How much a committee disagrees about a walker."""
-        if self.energy_std is None or self.forces_std is None:
-            return None
-        return float(self.energy_std[walker]), self.forces_std[atoms].tolist()
-
-    def of(self, walkers: list[int], atoms: np.ndarray) -> Predictions:
-        """For some walkers and their atoms."""
-        return Predictions(
-            energy=self.energy[walkers],
-            forces=self.forces[atoms],
-            stress=None if self.stress is None else self.stress[walkers],
-            energy_std=None if self.energy_std is None else self.energy_std[walkers],
-            forces_std=None if self.forces_std is None else self.forces_std[atoms],
-        )
+    structures: graphs.Structures
+    pairs: NeighbourList | None  # None where no model takes a graph
+    atoms: slice
+    walkers: slice
 
 
 class Forces:
     """The models, and the walkers that they are asked about, `size` at once at most."""
 
     def __init__(
-        self, members: Sequence[ModelInterface], size: int, numbers: Sequence[np.ndarray],
-        cells: Sequence[np.ndarray], pbc: bool,
-    ) -> None:  # fmt: skip
-        """`numbers` are the atomic numbers of each walker, shape (N,); `cells` its cell vectors in Å, shape (3, 3)."""
-        self.members, self.size, self.pbc = members, size, pbc
-        self._numbers, self._cells = list(numbers), list(cells)
-        self._states: list[tuple[SimState, int, int]] = []
+        self, members: Sequence[graphs.GraphModel], size: int, starts: Sequence[Frame], cells_move: bool = False
+    ) -> None:
+        """`starts` say of each walker what does not move; all are alike in `pbc`."""
+        self.members, self.size, self._cells_move = members, size, cells_move
+        self.device = members[0].device
+        self._starts = list(starts)
+        self._parts: list[_Part] = []
         self._build()
 
     def keep(self, walkers: Sequence[int]) -> None:
         """Ask about these of the walkers only from now on."""
-        self._numbers = [self._numbers[i] for i in walkers]
-        self._cells = [self._cells[i] for i in walkers]
+        self._starts = [self._starts[i] for i in walkers]
         self._build()
 
-    def __call__(self, positions: np.ndarray) -> Predictions:
-        """Of positions in Å, shape (N, 3). Raises RuntimeError where even one walker does not fit into the memory."""
+    @property
+    def cutoff(self) -> float:
+        """Up to where all distances are known (Å)."""
+        return max((model.cutoff for model in self.members), default=0.0)
+
+    def __call__(self, state: BatchState, stress: bool, distances: bool = False) -> None:
+        """Put the predictions into the state; stress and the smallest distances only if they are asked for.
+
+        Raises RuntimeError where not even one walker fits into the memory.
+        """
         import torch
 
-        tensor = torch.as_tensor(positions).to(self.members[0].device)
         while True:
             try:
-                return _joined([self._one(model, tensor) for model in self.members])
+                parts = [self._predict(part, state, stress, distances) for part in self._parts]
+                break
             except RuntimeError as error:
                 if self.size == 1 or not is_out_of_memory(error):
                     raise
-            self.size = (min(self.size, len(self._numbers)) + 1) // 2
+            self.size = (min(self.size, len(self._starts)) + 1) // 2
             self._build()
+        whole = {name: parts[0][name] if len(parts) == 1 else torch.cat([p[name] for p in parts]) for name in parts[0]}
+        state.energy, state.forces, state.stress = whole["energy"], whole["forces"], whole.get("stress")
+        state.energy_std, state.forces_std = whole.get("energy_std"), whole.get("forces_std")
+        state.nearest = whole.get("nearest")
 
-    def _one(self, model: ModelInterface, positions: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _predict(self, part: _Part, state: BatchState, stress: bool, distances: bool) -> dict[str, torch.Tensor]:
+        """The mean over the members, and their spread where there are several."""
         import torch
 
-        parts = []
-        for state, begin, end in self._states:
-            state.positions = positions[begin:end].to(state.cell.dtype)
-            _set_up(model, state)
-            parts.append(model(state))
-        names = ("energy", "forces", "stress") if model.compute_stress else ("energy", "forces")
-        return {name: torch.cat([part[name] for part in parts]).to(torch.float64) for name in names}
+        structures, places = part.structures, (state.positions[part.atoms], state.cells[part.walkers])
+        pairs = part.pairs.pairs(*places, structures.system) if part.pairs else None
+        made: dict[float, graphs.Graph] = {}
+        results = []
+        for model in self.members:
+            if model.cutoff not in made:
+                made[model.cutoff] = _graph(structures, *places, pairs, model.cutoff)
+            output = model(made[model.cutoff], stress)
+            results.append({name: values.to(torch.float64) for name, values in output.items()})
+        found = _mean(results)
+        if pairs and distances:
+            walkers = structures.system.index_select(0, pairs.index[0])
+            nearest = torch.full_like(found["energy"], torch.inf)
+            found["nearest"] = nearest.scatter_reduce(0, walkers, pairs.squares, "amin").sqrt()
+        return found
 
     def _build(self) -> None:
-        """The states that the models are given, each of `size` walkers at most."""
+        """The parts of the batch, each of `size` walkers at most."""
         import torch
-        import torch_sim
+        from ase.data import atomic_numbers
 
-        self._states = []
-        device, dtype = self.members[0].device, self.members[0].dtype
-        begin = 0
-        for first in range(0, len(self._numbers), self.size):
-            numbers = self._numbers[first : first + self.size]
-            counts = torch.tensor([len(each) for each in numbers])
-            system = torch.repeat_interleave(torch.arange(len(numbers)), counts).to(device)
-            atoms = torch.cat([torch.as_tensor(each) for each in numbers]).to(device)
-            cells = torch.stack([torch.as_tensor(each) for each in self._cells[first : first + self.size]])
-            state = torch_sim.SimState(
-                positions=torch.zeros((len(atoms), 3), device=device, dtype=dtype),
-                masses=torch.ones(len(atoms), device=device, dtype=dtype),
-                cell=cells.mT.contiguous().to(device=device, dtype=dtype),  # torch-sim has the vectors as columns
-                pbc=self.pbc,
-                atomic_numbers=atoms,
-                system_idx=system,
+        self._parts, begin = [], 0
+        for first in range(0, len(self._starts), self.size):
+            starts = self._starts[first : first + self.size]
+            sizes = [len(start["symbols"]) for start in starts]
+            counts = torch.tensor(sizes)
+            numbers = torch.tensor([atomic_numbers[symbol] for start in starts for symbol in start["symbols"]])
+            structures = graphs.Structures(
+                numbers=numbers.to(self.device),
+                system=torch.repeat_interleave(torch.arange(len(starts)), counts).to(self.device),
+                first=torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)]).to(self.device),
+                pbc=(bool(starts[0]["pbc"][0]), bool(starts[0]["pbc"][1]), bool(starts[0]["pbc"][2])),
+                charge=_of_each(starts, "charge", 0.0).to(self.device),
+                multiplicity=_of_each(starts, "multiplicity", 1.0).to(self.device),
             )
-            self._states.append((state, begin, begin + len(atoms)))
-            begin += len(atoms)
+            pairs = NeighbourList(sizes, structures.pbc, self.cutoff, self._cells_move) if self.cutoff else None
+            atoms = slice(begin, begin + len(numbers))
+            self._parts.append(_Part(structures, pairs, atoms, slice(first, first + len(starts))))
+            begin = atoms.stop
 
 
-def _set_up(model: ModelInterface, state: SimState) -> None:
-    """Tell a model which atoms are whose: torch-sim's for MACE looks at the list of elements only."""
-    if getattr(model, "psiflow_state", None) is not state and hasattr(model, "setup_from_system_idx"):
-        model.setup_from_system_idx(state.atomic_numbers, state.system_idx)
-        model.psiflow_state = state
-
-
-def _joined(results: Sequence[dict[str, torch.Tensor]]) -> Predictions:
-    """The mean over the members, and their spread where there are several."""
+def _graph(
+    structures: graphs.Structures, positions: torch.Tensor, cells: torch.Tensor, pairs: Pairs | None, cutoff: float
+) -> graphs.Graph:
+    """The graph of the pairs within a cutoff (Å), which may be less than theirs."""
     import torch
 
-    means, energy_std, forces_std = results[0], None, None
-    if len(results) > 1:
-        stacked = {name: torch.stack([result[name] for result in results]) for name in results[0]}
-        means = {name: values.mean(dim=0) for name, values in stacked.items()}
-        energy_std = stacked["energy"].std(dim=0, correction=0).cpu().numpy()
-        forces_std = stacked["forces"].std(dim=0, correction=0).norm(dim=1).cpu().numpy()
-    arrays = {name: values.cpu().numpy() for name, values in means.items()}
-    return Predictions(arrays["energy"], arrays["forces"], arrays.get("stress"), energy_std, forces_std)
+    if pairs is None:
+        return graphs.Graph(structures, positions, cells, torch.zeros((2, 0)), torch.zeros((0, 3)))
+    there = (pairs.squares < cutoff**2).nonzero()[:, 0] if cutoff < pairs.cutoff else slice(None)
+    index, shifts = pairs.index[:, there], pairs.shifts[:, there]
+    both = torch.cat([index, index.flip(0)], dim=1)
+    return graphs.Graph(structures, positions, cells, both, torch.cat([shifts, -shifts], dim=1).T.contiguous())
+
+
+def _of_each(starts: Sequence[Frame], name: str, usual: float) -> torch.Tensor:
+    import torch
+
+    return torch.tensor([float(start.get(name, usual)) for start in starts], dtype=torch.float64)  # type: ignore[arg-type]
+
+
+def _mean(results: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean over the members, and their spread where there are several; see `committee.spread`."""
+    import torch
+
+    if len(results) == 1:
+        return results[0]
+    stacked = {name: torch.stack([result[name] for result in results]) for name in results[0]}
+    means = {name: values.mean(dim=0) for name, values in stacked.items()}
+    means["energy_std"] = stacked["energy"].std(dim=0, correction=0)
+    means["forces_std"] = stacked["forces"].std(dim=0, correction=0).norm(dim=1)
+    return means

@@ -1,80 +1,195 @@
-"""The way of a batch of walkers through a block: one step for all of them, each judged and recorded by itself."""
+"""The way of a batch of walkers through a block: steps on the device, and a look at the outcome where one is due.
+
+The host looks where frames are recorded and every `INTERVAL` steps. Where a walker has broken a limit since the last
+look, the batch goes back there, and on step by step: so a walker stops where it would if each step were looked at.
+"""
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import TYPE_CHECKING
 
-from psiflow_cli import voigt
-from psiflow_cli.samplers.ase.integrators import half_kick
-from psiflow_cli.samplers.torchsim import integrators
-from psiflow_cli.samplers.torchsim.batch import Batch, BatchedWalker
 from psiflow_cli.samplers.torchsim.forces import Forces, models
+from psiflow_cli.samplers.torchsim.integrators import ensemble
+from psiflow_cli.samplers.torchsim.judging import Judge
+from psiflow_cli.samplers.torchsim.noise import Noise
+from psiflow_cli.samplers.torchsim.records import Records
+from psiflow_cli.samplers.torchsim.transfer import read, to_host
+from psiflow_cli.samplers.torchsim.walkers import BatchedWalker, gathered, scatter
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.md import frame_record, limits, velocities
+from psiflow_cli.worker.md import limits
+from psiflow_cli.worker.md.validation import MOVES_CELL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from psiflow_cli.messages import Context, MDJob
+    import numpy as np
+    import torch
+
+    from psiflow_cli.messages import Context, MDJob, Violation
+    from psiflow_cli.samplers.torchsim.state import BatchState
     from psiflow_cli.worker.md.checkpoint import WalkerGroup, WalkerState
+
+INTERVAL = {"cpu": 1}
+"""Steps from one look of the host to the next, by type of device; a CPU has nothing to wait for."""
+USUAL_INTERVAL = 10
 
 
 class BatchMotion:
     """The walkers of a job, from their last checkpoint or their starts; those that go on move together."""
 
     def __init__(self, job: MDJob, context: Context, group: WalkerGroup) -> None:
-        self.job, self.group = job, group
+        self.job = job
         states: Sequence[WalkerState | None] = group.states or [None] * len(job["walkers"])
         self.walkers = [BatchedWalker(job, *each) for each in zip(job["walkers"], states, strict=True)]
-        self._indices = {walker.number: index for index, walker in enumerate(self.walkers)}
         kinds = {tuple(walker.start["pbc"]) for walker in self.walkers}
         if len(kinds) > 1 or len(set(next(iter(kinds)))) > 1:
             raise Fatal("torch-sim's frames are periodic in all directions or in none, all alike", "--engine ase")
-        going = [walker for walker in self.walkers if walker.live]
-        pbc = self.walkers[0].start["pbc"][0]
-        numbers, cells = [walker.numbers for walker in going], [walker.cell for walker in going]
-        self.forces = Forces(models(job["model"], context, stress=pbc), job["batch"], numbers, cells, pbc)
-        self.batch = Batch(going, self.forces)
-        if going[0].step == 0:
-            self._judge(0)
+        self.going = [walker for walker in self.walkers if walker.live]
+        self.step = self.going[0].step
+        self._last = min(self.step + job["block"], job["steps"])
+        self._periodic = self.walkers[0].start["pbc"][0]
+        starts, moving_cells = [walker.start for walker in self.going], job["ensemble"] in MOVES_CELL
+        self.forces = Forces(models(job["model"], context, self._periodic), job["batch"], starts, moving_cells)
+        device = self.forces.device
+        self.interval = INTERVAL.get(device.type, USUAL_INTERVAL)
+        self._integrator, self._judge = ensemble.integrator(job), Judge(job, device)
+        self._noise = Noise(self._integrator, self.going, device)
+        self._records = Records(job, group, self.walkers, moving_cells)
+        self.state = gathered(self.going, device)
+        self._set_bounds()
+        self._evaluate(self.state, self.step)
+        if not self.state.own:
+            self.state.own = self._integrator.begin(self.state)
+        if self.step == 0:
+            self._look(self._judge.sizes(self.state))
 
     def move(self, end: int) -> None:
         """Go on to a step, with those that are not stopped on the way."""
-        begin = self.batch.walkers[0].step if self.batch.walkers else end
-        for step in range(begin + 1, end + 1):
-            if not self.batch.walkers:
-                return
-            integrators.make_step(self.batch, self.job, step)
-            self._judge(step)
+        careful = 0  # up to this step, each one is looked at
+        while self.going and self.step < end:
+            begin, before = self.step, self.state.copy()
+            self._noise.prepare(begin + 1, self._last, self.interval)
+            stop = begin + 1 if begin < careful else self._next_look(end)
+            try:
+                sizes, sound = self._advance(stop)
+            except Exception:
+                if stop == begin + 1:
+                    raise
+                sound = False  # a walker that is beyond its limits can make any model fail
+            if not sound and stop > begin + 1:
+                self.state, self.step, careful = before, begin, stop
+            elif not sound or stop % self.job["every"] == 0:
+                self._look(sizes)
+        self._settle()
 
-    def _judge(self, step: int) -> None:
-        """Stop the walkers that have left their limits, and record the others where a frame is due."""
-        from ase import units
+    def take_over_exchanges(self) -> None:
+        """Take over what the walkers have exchanged: temperatures, and factors of their momenta."""
+        import torch
 
-        batch, bounds = self.batch, self.job["limits"]
-        kick = half_kick(self.job) * units.fs
+        factors = [walker.factor for walker in self.going]
+        if set(factors) <= {1.0}:
+            return
+        self._integrator.scale(self.state, torch.tensor(factors, dtype=torch.float64).to(self.state.energy.device))
+        self._set_bounds()
+        for walker in self.going:
+            walker.factor = 1.0
+
+    def finish(self) -> None:
+        """Have all frames in their files, and all walkers where they are."""
+        self._records.finish()
+        if self.going:
+            scatter(self.state, self.going)
+        for walker in self.going:
+            self._noise.settle(walker)
+
+    def close(self) -> None:
+        """End what runs beside."""
+        self._records.close()
+
+    def _next_look(self, end: int) -> int:
+        """The step at which the host looks next."""
+        step = self.step
+        return min(end, *((step // every + 1) * every for every in (self.interval, self.job["every"])))
+
+    def _advance(self, stop: int) -> tuple[torch.Tensor, bool]:
+        """Move the batch to a step; the `judging.SIZES` there, and whether all walkers have kept their limits."""
+        import torch
+
+        state = self.state
+        kept: list[torch.Tensor] = []
+        for step in range(self.step + 1, stop + 1):
+            self._set_temperatures(step - 1)
+            self._integrator.step(state, partial(self._evaluate, step=step), self._noise.at(step))
+            sizes = self._judge.sizes(state)
+            kept.append(self._judge.kept(state, sizes))
+        self.step = stop
+        return sizes, bool(to_host(torch.stack(kept)).all())
+
+    def _evaluate(self, state: BatchState, step: int) -> None:
+        """Ask the models where the walkers are; for their stress only where it is recorded, or moves the cell."""
         due = step % self.job["every"] == 0
-        for index, (walker, part) in enumerate(zip(batch.walkers, batch.parts, strict=True)):
-            forces = batch.predicted.forces[part]
-            momenta = batch.momenta[part] + kick * forces * batch.moves[part]
-            kinetic = velocities.kinetic_energy(momenta, batch.masses[part, 0])
-            temperature = velocities.temperature(kinetic, walker.degrees_of_freedom)
-            spread = batch.predicted.spread(index, part)
-            violation = limits.broken_by_step(bounds, walker.energy, walker.positions, forces, temperature)
-            violation = violation or limits.broken_by_structure(bounds, walker.atoms() if due else None, spread)
-            if violation is not None:
-                walker.stop(violation)
-            elif due and step > 0:
-                self._record(index, temperature, kinetic)
-        batch.drop_stopped()
+        stress = self._integrator.stress or (due and self._periodic)
+        self.forces(state, stress, distances=due and self.forces.cutoff >= (self.job["limits"].get("distance") or 0.0))
 
-    def _record(self, index: int, temperature: float, kinetic: float) -> None:
-        walker, predicted = self.batch.walkers[index], self.batch.predicted
-        record = frame_record.FrameRecord(
-            step=walker.step, positions=walker.positions.tolist(), cell=walker.start["cell"],
-            energy=walker.energy, kinetic=kinetic, temperature=temperature,
-            target=walker.target_temperature(walker.step),
-            stress=None if predicted.stress is None else voigt.from_matrix(predicted.stress[index]),
-            spread=predicted.spread(index, self.batch.parts[index]),
-        )  # fmt: skip
-        self.group.append(self._indices[walker.number], frame_record.text(self.job, walker.message, record))
+    def _look(self, sizes: torch.Tensor) -> None:
+        """Stop the walkers that are beyond a limit, and record the others where a frame is due."""
+        state, due = self.state, self.step % self.job["every"] == 0
+        names = ("positions", "cells", "stress", "energy_std", "forces_std", "nearest") if due else ()
+        arrays = read({"sizes": sizes, **{name: getattr(state, name) for name in names}})
+        parts, all_sizes, committee = state.parts(), arrays["sizes"].T.tolist(), state.forces_std is not None
+        near_counts = due and self.job["limits"].get("distance") is not None
+        sound, stopped = [], []
+        for place, walker in enumerate(self.going):
+            walker.step = self.step
+            near = self._near(walker, arrays, place, parts[place]) if near_counts else None
+            if violation := self._judge.violation(all_sizes[place], near, committee):
+                walker.stop(violation)
+                stopped.append(place)
+            else:
+                sound.append(place)
+        if due and self.step:
+            self._records.put(self.step, arrays, [(place, parts[place], self.going[place]) for place in sound])
+        if stopped:
+            self._drop(stopped, sound)
+
+    def _near(self, walker: BatchedWalker, arrays: dict[str, np.ndarray], place: int, atoms: slice) -> Violation | None:
+        """Whether two atoms of a walker are too near to each other."""
+        if "nearest" in arrays:
+            return limits.too_near(self.job["limits"], float(arrays["nearest"][place]))
+        walker.positions, walker.cell = arrays["positions"][atoms], arrays["cells"][place]
+        return limits.overlap(self.job["limits"], walker.atoms())
+
+    def _drop(self, stopped: list[int], sound: list[int]) -> None:
+        """Go on without the walkers at these places of the batch, with those at the others."""
+        scatter(self.state.only(stopped), [self.going[place] for place in stopped])
+        for place in stopped:
+            self._noise.settle(self.going[place])
+        self.going = [self.going[place] for place in sound]
+        if not sound:
+            return
+        self._noise.only(sound, self.state.atoms_of(sound))
+        self.state = self.state.only(sound)
+        self.forces.keep(sound)
+        self._set_bounds()
+
+    def _settle(self) -> None:
+        """Tell the walkers how far they are, and their energies where they may exchange their temperatures."""
+        energies = to_host(self.state.energy).tolist() if self.job.get("exchange") else [math.nan] * len(self.going)
+        for walker, energy in zip(self.going, energies, strict=self.going != []):
+            walker.step, walker.energy = self.step, energy
+
+    def _set_bounds(self) -> None:
+        """Send the temperatures between which the thermostats go to the device."""
+        import torch
+
+        bounds = torch.tensor([walker.temperatures for walker in self.going], dtype=torch.float64)
+        self._bounds = bounds.to(self.state.energy.device).unbind(1)
+        self._set_temperatures(self.step)
+
+    def _set_temperatures(self, step: int) -> None:
+        """Those of the thermostats after a step; see `MovingWalker.target_temperature`."""
+        steps = self.job.get("ramp_steps")
+        first, last = self._bounds
+        self.state.kelvin = first if not steps else first + (last - first) * min(step, steps) / steps

@@ -72,7 +72,6 @@ def engines_for(sampling: Sampling, walkers: Sequence[Walker]) -> list[str]:
     dynamics: Dynamics = {
         **sampling.dynamics,
         "slab": any(any(start["pbc"]) and not all(start["pbc"]) for start in starts),
-        "charged": any("charge" in start or "multiplicity" in start for start in starts),
     }
     check(sampling.engine, dynamics, sampling.batch)
     return [sampling.engine] if sampling.engine != "auto" else capable_engines(dynamics)

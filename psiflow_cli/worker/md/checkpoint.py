@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -81,7 +81,7 @@ def read(folder: Path) -> Checkpoint | None:
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint; when this returns, the new one is on the disk."""
-    body = _canonical({"key": checkpoint.key, "walkers": [asdict(state) for state in checkpoint.walkers]})
+    body = _canonical({"key": checkpoint.key, "walkers": [vars(state) for state in checkpoint.walkers]})
     atomic_file.write(folder / STATE, body + b"\n" + _digest(body) + b"\n")
 
 

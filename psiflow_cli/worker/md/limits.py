@@ -41,7 +41,13 @@ def broken_by_step(
     import numpy as np
 
     largest = math.sqrt(float(np.einsum("ij,ij->i", forces, forces).max()))
-    total = float(positions.sum())
+    return broken_by_sizes(limits, energy, largest, temperature, float(positions.sum()))
+
+
+def broken_by_sizes(
+    limits: Limits, energy: float, largest: float, temperature: float, total: float
+) -> Violation | None:
+    """What `broken_by_step` finds where the largest force and the sum of the positions are known."""
     if not math.isfinite(energy + largest + temperature + total):
         sizes = {"energy": energy, "forces": largest, "temperature": temperature, "positions": total}
         for name, size in sizes.items():
@@ -58,16 +64,18 @@ def broken_by_step(
 
 def broken_by_structure(limits: Limits, atoms: Atoms | None, spread: Spread | None) -> Violation | None:
     """What is wrong with one set of positions: a distance, where `atoms` are given, or a committee's spread."""
-    return (overlap(limits, atoms) if atoms is not None else None) or disagreement(limits, spread)
+    largest = max(spread[1], default=0.0) if spread else 0.0
+    return (overlap(limits, atoms) if atoms is not None else None) or disagreement(limits, largest, bool(spread))
 
 
-def disagreement(limits: Limits, spread: Spread | None) -> Violation | None:
+def disagreement(limits: Limits, largest: float, known: bool = True) -> Violation | None:
     """Whether a committee disagrees by more than `limits["spread"]` (eV/Å) about the force on an atom.
 
-    Where the committee is calibrated, whether the error that is expected from its spread is larger.
+    Where the committee is calibrated, whether the error that is expected from its spread is larger. `known` is False
+    for a model alone.
     """
-    limit, largest, name = limits.get("spread"), max(spread[1], default=0.0) if spread else 0.0, "committee's spread"
-    if "error_scale" in limits and spread:
+    limit, name = limits.get("spread"), "committee's spread"
+    if "error_scale" in limits and known:
         largest, name = expected(largest, limits["error_scale"]), "expected error"
     if limit is None or not largest > limit:
         return None
@@ -79,10 +87,15 @@ def overlap(limits: Limits, atoms: Atoms) -> Violation | None:
     limit = limits.get("distance")
     if limit is None or len(atoms) < 2:
         return None
-    nearest = _nearest(atoms, limit)
-    if nearest < limit:
-        return {"reason": f"distance {nearest:.4g} Å < {limit:g} Å", "kind": "distance"}
-    return None
+    return too_near(limits, _nearest(atoms, limit))
+
+
+def too_near(limits: Limits, nearest: float) -> Violation | None:
+    """Whether this smallest distance (Å) of a walker is below `limits["distance"]`."""
+    limit = limits.get("distance")
+    if limit is None or not nearest < limit:
+        return None
+    return {"reason": f"distance {nearest:.4g} Å < {limit:g} Å", "kind": "distance"}
 
 
 def cell_lost(first: Vectors | np.ndarray, now: np.ndarray) -> Violation | None:

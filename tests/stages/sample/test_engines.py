@@ -53,7 +53,6 @@ def test_an_engine_that_cannot_is_refused_with_its_reason() -> None:
     check("torchsim", SETTINGS, 8)
     with pytest.raises(UsageError, match="torchsim: torch-sim's frames are periodic in all"):
         check("torchsim", {**SETTINGS, "slab": True}, None)
-    assert "torchsim" not in capable_engines({**SETTINGS, "charged": True})
     assert "torchsim" in capable_engines({**SETTINGS, "thermostat": "csvr"})
     with pytest.raises(UsageError, match="ase moves one walker after another"):
         check("ase", SETTINGS, 8)

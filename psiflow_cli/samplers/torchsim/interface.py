@@ -1,0 +1,58 @@
+"""A model that torch-sim's own interface is asked about, with the lists of neighbours that it makes itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psiflow_cli.worker.failures import Fatal
+
+if TYPE_CHECKING:
+    import torch
+    from torch_sim import SimState
+    from torch_sim.models.interface import ModelInterface
+
+    from psiflow_cli.worker.models.graphs import Graph, Structures
+
+
+class InterfaceModel:
+    """An interface as a `graphs.GraphModel` that looks at the places and cells of a graph, and at no pairs."""
+
+    cutoff = 0.0
+
+    def __init__(self, interface: ModelInterface) -> None:
+        self.interface, self.device = interface, interface.device
+        self._structures: Structures | None = None
+        self._state: SimState
+
+    def __call__(self, graph: Graph, stress: bool) -> dict[str, torch.Tensor]:
+        if graph.structures is not self._structures:
+            self._structures, self._state = graph.structures, self._prepared(graph)
+        state, dtype = self._state, self.interface.dtype
+        state.positions = graph.positions.to(dtype)
+        state.cell = graph.cells.mT.contiguous().to(dtype)  # torch-sim has the vectors as columns
+        output = self.interface(state)
+        names = ("energy", "forces", "stress") if stress else ("energy", "forces")
+        return {name: output[name] for name in names}
+
+    def _prepared(self, graph: Graph) -> SimState:
+        """The state of these structures, of which the interface is told whose the atoms are.
+
+        torch-sim's for MACE looks at the list of elements only.
+        """
+        import torch
+        import torch_sim
+
+        structures, dtype = graph.structures, self.interface.dtype
+        if bool((structures.charge != 0.0).any()) or bool((structures.multiplicity != 1.0).any()):
+            raise Fatal("torch-sim passes no charge or multiplicity to this kind of model", "--engine ase")
+        state = torch_sim.SimState(
+            positions=graph.positions.to(dtype),
+            masses=torch.ones(len(structures.numbers), device=self.device, dtype=dtype),
+            cell=graph.cells.mT.contiguous().to(dtype),
+            pbc=structures.pbc[0],
+            atomic_numbers=structures.numbers,
+            system_idx=structures.system,
+        )
+        if hasattr(self.interface, "setup_from_system_idx"):
+            self.interface.setup_from_system_idx(structures.numbers, structures.system)
+        return state

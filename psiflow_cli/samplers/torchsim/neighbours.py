@@ -1,0 +1,155 @@
+"""Pairs of atoms within a cutoff, for many walkers at once: a list with a skin, on the device, reused while it holds.
+
+The list is cut down to the cutoff in every step, and its order follows from the pairs alone: a step has the same graph,
+whenever the list was made.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psiflow_cli.samplers.torchsim.transfer import to_host
+
+if TYPE_CHECKING:
+    import torch
+
+SKIN = 0.7  # Å
+_MARGIN = 1e-6  # Å, more than rounding
+CANDIDATES = 4_000_000
+"""Pairs that are looked at in one go."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """E pairs, each in one direction, by (first, second, shift) with first <= second; shifts as in `graphs.Graph`."""
+
+    index: torch.Tensor  # [2, E]
+    shifts: torch.Tensor  # [3, E]
+    squares: torch.Tensor  # [E], squares of the distances (Å²)
+    cutoff: float  # Å
+
+
+@dataclass(frozen=True)
+class _Skin:
+    """All pairs within the cutoff and the skin, and where the atoms were then."""
+
+    index: torch.Tensor  # [2, E], as int32: half of the memory to read in each step
+    shifts: torch.Tensor  # [3, E]
+    vectors: torch.Tensor  # [3, E], the shifts in Å
+    positions: torch.Tensor
+    cells: torch.Tensor
+
+
+class NeighbourList:
+    """Of some walkers, whose numbers of atoms do not change; `cells_move` where their cells may."""
+
+    def __init__(self, counts: Sequence[int], pbc: Sequence[bool], cutoff: float, cells_move: bool) -> None:
+        self._counts, self._pbc, self.cutoff, self._cells_move = list(counts), list(pbc), cutoff, cells_move
+        self._skin: _Skin | None = None
+
+    def pairs(self, positions: torch.Tensor, cells: torch.Tensor, system: torch.Tensor) -> Pairs:
+        """All pairs within the cutoff; positions [N, 3] and cells [B, 3, 3] in Å, `system` [N]."""
+        if self._skin is not None:
+            pairs, stale = self._within(self._skin, positions, cells, system)
+            # A stale list gives no pairs: so their number, which the host must know in any case, tells of it.
+            if pairs.squares.numel() or not bool(to_host(stale)):
+                return pairs
+        index, shifts = candidates(positions, cells, self._counts, self._pbc, self.cutoff + SKIN + _MARGIN)
+        vectors = _in_angstrom(shifts, cells, system.index_select(0, index[0]))
+        self._skin = _Skin(index.int(), shifts, vectors, positions, cells)
+        return self._within(self._skin, positions, cells, system)[0]
+
+    def _within(
+        self, skin: _Skin, positions: torch.Tensor, cells: torch.Tensor, system: torch.Tensor
+    ) -> tuple[Pairs, torch.Tensor]:
+        """The pairs of a list that are within the cutoff, none if it is stale; and whether it is, [].
+
+        A pair that was out of the list, at d > cutoff + skin, is beyond the cutoff as long as its atoms have moved by
+        less than half the skin each; where the cell has moved, by the least that it can have left of d.
+        """
+        import torch
+
+        first, second = skin.index
+        if self._cells_move:
+            change = torch.linalg.solve(skin.cells, cells)
+            identity = torch.eye(3, dtype=cells.dtype, device=cells.device)
+            strain = torch.linalg.matrix_norm(change - identity)  # of any length, at most
+            carried = torch.bmm(skin.positions[:, None], change.index_select(0, system))[:, 0]
+            allowed = (0.5 * (SKIN - strain * (self.cutoff + SKIN))).clamp(min=0.0).square().index_select(0, system)
+            stale = ((positions - carried).square().sum(dim=1) > allowed).any()
+            vectors = _in_angstrom(skin.shifts, cells, system.index_select(0, first))
+        else:
+            stale = ((positions - skin.positions).square().sum(dim=1) > (0.5 * SKIN) ** 2).any()
+            vectors = skin.vectors
+        squares = torch.zeros_like(vectors[0])
+        for places, vector in zip(positions.T.contiguous(), vectors, strict=True):  # faster than rows of three numbers
+            way = places.index_select(0, second).sub_(places.index_select(0, first)).add_(vector)
+            squares.addcmul_(way, way)
+        there = ((squares < self.cutoff**2) & ~stale).nonzero()[:, 0]
+        index, shifts = skin.index.index_select(1, there), skin.shifts.index_select(1, there)
+        return Pairs(index.long(), shifts, squares.index_select(0, there), self.cutoff), stale
+
+
+def candidates(
+    positions: torch.Tensor, cells: torch.Tensor, counts: Sequence[int], pbc: Sequence[bool], cutoff: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """All pairs within a cutoff (Å), as in `Pairs`: [2, E], and their shifts [3, E].
+
+    Every two atoms of a walker are looked at, in as many images as the cutoff needs.
+    """
+    import torch
+
+    device, sizes, most = positions.device, torch.tensor(counts, device=positions.device), max(counts)
+    begins = sizes.cumsum(0) - sizes
+    axes = [axis for axis in range(3) if pbc[axis]]
+    images, inverse = _images(cells, axes, cutoff)
+    columns = torch.arange(most, device=device)
+    rows = torch.where(columns < sizes[:, None], begins[:, None] + columns, 0)  # [B, most]
+    walkers = max(1, 2 * CANDIDATES // (most * (most + 1) * len(images)))
+    lines = most if walkers > 1 or most == 1 else max(1, CANDIDATES // (most * len(images)))
+    found, shifts = [], []
+    for begin, low in itertools.product(range(0, len(counts), walkers), range(0, most, lines)):
+        part = slice(begin, begin + walkers)
+        i, j = low + torch.triu_indices(min(lines, most - low), most - low, device=device)  # each pair of atoms once
+        places, vectors = positions[rows[part]], cells[part][:, axes]  # [b, most, 3] and [b, axes, 3]
+        ways = places[:, j] - places[:, i]  # [b, pairs, 3]
+        nearest = -(ways @ inverse[part]).round()  # [b, pairs, axes]
+        ways = ways + nearest @ vectors
+        steps = images @ vectors  # [b, images, 3]
+        squares = ways.square().sum(-1)[..., None] + steps.square().sum(-1)[:, None] + 2.0 * ways @ steps.mT
+        near = (squares < cutoff**2) & (j[None, :] < sizes[part][:, None])[..., None]
+        walker, pair, image = near.nonzero().unbind(1)
+        shift = torch.zeros((len(pair), 3), dtype=positions.dtype, device=device)
+        shift[:, axes] = nearest[walker, pair] + images[image]
+        i, j = i[pair], j[pair]
+        forward = shift @ shift.new_tensor([1e8, 1e4, 1.0]) > 0.0  # of an atom's own images, every other one
+        once = (i != j) | forward
+        walker, i, j = walker[once] + begin, i[once], j[once]
+        found.append(torch.stack([rows[walker, i], rows[walker, j]]))
+        shifts.append(shift[once])
+    return torch.cat(found, dim=1), torch.cat(shifts).T.contiguous()
+
+
+def _images(cells: torch.Tensor, axes: list[int], cutoff: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The images around the nearest one to look at, [M, axes] and sorted; and what makes fractions of places of them.
+
+    The nearest image, by rounded fractions, is within half a cell along each axis.
+    """
+    import torch
+
+    inverse = torch.linalg.pinv(cells[:, axes]) if axes else cells.new_zeros((len(cells), 3, 0))  # [B, 3, axes]
+    widths = to_host((1.0 / inverse.norm(dim=1)).amin(dim=0)).tolist()
+    reach = [math.floor(cutoff / width + 0.5 + 1e-9) for width in widths]
+    images = list(itertools.product(*(range(-most, most + 1) for most in reach)))
+    return torch.tensor(images, dtype=cells.dtype, device=cells.device).reshape(len(images), len(axes)), inverse
+
+
+def _in_angstrom(shifts: torch.Tensor, cells: torch.Tensor, system: torch.Tensor) -> torch.Tensor:
+    """Shifts [3, E] of the cells [B, 3, 3] as vectors, [3, E]; `system` [E] says which cell."""
+    import torch
+
+    return torch.einsum("ae,eac->ce", shifts, cells.index_select(0, system)).contiguous()
