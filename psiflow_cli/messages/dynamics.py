@@ -62,7 +62,6 @@ class Dynamics(DynamicsOptions, DynamicsFile):
     plumed: str | None
     plumed_files: NotRequired[dict[str, str]]  # text of each file that the input of PLUMED names
     limits: Limits
-    slab: NotRequired[bool]  # a frame is periodic in some directions only
 
 
 class MDJob(Dynamics):
@@ -112,3 +111,10 @@ class StepTime(TypedDict):
     engine: str
     batch: int
     seconds: float  # of one step of the whole batch
+
+
+class EngineTimes(TypedDict):
+    """What a measurement of the engines has shown."""
+
+    times: list[StepTime]
+    left_out: dict[str, str]  # {engine: why it was not measured}

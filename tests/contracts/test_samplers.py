@@ -14,16 +14,15 @@ from psiflow_cli.worker.md.checkpoint import trajectory_name
 from tests.contracts import checks
 from tests.contracts.checks import Wire
 
+CLASSICAL = (
+    *("nve", "nvt", "nvt csvr", "nvt nose-hoover", "npt", "npt flexible", "nvst"),
+    *("npt nose-hoover", "npt nose-hoover flexible", "nvst nose-hoover"),
+)
 ROWS: dict[str, Wire] = {
-    "ase": {
-        "ensembles": (
-            *("nve", "nvt", "nvt csvr", "nvt nose-hoover", "npt", "npt flexible", "nvst"),
-            *("npt nose-hoover", "npt nose-hoover flexible", "nvst nose-hoover"),
-        )
-    },
+    "ase": {"ensembles": CLASSICAL},
     # with one bead; tests/samplers/test_ipi.py has more of them
     "ipi": {"ensembles": ("nve", "nvt", "nvt csvr", "npt", "npt csvr", "npt flexible", "nvst")},
-    "torchsim": {"ensembles": ("nve", "nvt", "nvt csvr")},
+    "torchsim": {"ensembles": CLASSICAL},
 }
 """Ensembles are words: its name, then a thermostat or a cell other than the usual one."""
 START: Wire = {

@@ -67,6 +67,13 @@ def calculator(member: str, context: dict[str, Any]) -> Any:
     return Bonds(Atoms(**json.loads(member)))
 
 
+def torchsim(member: str, context: dict[str, Any], stress: bool) -> Any:
+    """The same for many walkers at once."""
+    from tests.samplers.batch_systems import interface
+
+    return interface(calculator(member, context))
+
+
 def member(atoms: Any) -> str:
     """The name of the model that binds the neighbours in a crystal."""
     facts = {"symbols": atoms.get_chemical_symbols(), "positions": atoms.positions.tolist()}
@@ -108,17 +115,26 @@ class Seen:
             raise AttributeError(name)
         return np.array([row[names.index(name)] for row in self.rows])
 
+    @property
+    def edges(self) -> Any:
+        """The cell at the end."""
+        return self.atoms.cell.array
+
+    @property
+    def cell_mass(self) -> float:
+        return float(self.md.barostat_mass if hasattr(self.md, "barostat_mass") else self.md._barostat.W)
+
 
 _MOMENTA = ("p_eps", "_p_g", "_p_eps")
+JOB: dict[str, Any] = {
+    **{"ensemble": "npt", "thermostat": "langevin", "timestep": 4.0, "friction": 10.0, "thermostat_time": 50.0},
+    **{"chain_length": 3, "barostat_time": 300.0, "pressure": 5000.0, "cell": "isotropic"},
+}
 
 
 def seen(atoms: Any, steps: int, every: int = 5, skip: int = 500, seed: int = 0, **changes: Any) -> Seen:
     """Move the atoms by so many steps with the integrators of the engine, from the Maxwell-Boltzmann distribution."""
-    job: dict[str, Any] = {
-        **{"ensemble": "npt", "thermostat": "langevin", "timestep": 4.0, "friction": 10.0, "thermostat_time": 50.0},
-        **{"chain_length": 3, "barostat_time": 300.0, "pressure": 5000.0, "cell": "isotropic"},
-        **changes,
-    }
+    job: dict[str, Any] = {**JOB, **changes}
     rng, rest = velocities.generator(seed, 0), velocities.conserves_momentum(job)
     fixed = [int(i) for constraint in atoms.constraints for i in constraint.index]
     dof = velocities.degrees_of_freedom(len(atoms) - len(fixed), rest and not fixed)

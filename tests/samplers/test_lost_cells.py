@@ -10,13 +10,15 @@ import pytest
 pytest.importorskip("numpy")
 pytest.importorskip("ase.md.langevinbaoab", reason="needs ASE 3.27 or later")
 
-from psiflow_cli.samplers import ase, ipi
+from psiflow_cli.samplers import ase, ipi, torchsim
 from tests.samplers import ase_systems, ipi_systems
 
 ENGINES = [
     (ase, {"thermostat": "langevin"}),
     (ase, {"thermostat": "langevin", "cell": "flexible"}),
     (ase, {"thermostat": "nose-hoover", "cell": "flexible"}),
+    (torchsim, {"thermostat": "langevin"}),
+    (torchsim, {"thermostat": "nose-hoover", "cell": "flexible"}),
     (ipi, {"thermostat": "langevin"}),
     (ipi, {"thermostat": "langevin", "cell": "flexible"}),
 ]
@@ -26,8 +28,8 @@ ENGINES = [
 @pytest.mark.parametrize("pressure", [1e7, -1e7])
 def test_a_cell_under_an_absurd_pressure(tmp_path: Path, engine: Any, changes: dict[str, Any], pressure: float) -> None:
     """Of atoms without forces, whose cell nothing else holds."""
-    if engine is ipi:
-        pytest.importorskip("ipi", reason="i-PI is not installed")
+    for package in engine.REQUIRES:
+        pytest.importorskip(package, reason=f"{package} is not installed")
     atoms = ipi_systems.gas(8, "He", cube=8.0)
     wanted = ipi_systems.job(
         tmp_path, atoms, ensemble="npt", pressure=pressure, barostat_time=20.0, steps=500, block=500, every=1,

@@ -71,6 +71,7 @@ def job(folder: Path, starts: list[dict[str, Any]], members: list[str], **change
         "model": {"family": "psiflow_cli.models.mace", "members": members},
         **{"ensemble": "nvt", "thermostat": "langevin", "timestep": 0.5, "friction": 10.0, "thermostat_time": 50.0},
         **{"steps": 40, "every": 10, "block": 40, "batch": 64, "seed": 3},
+        **{"chain_length": 3, "barostat_time": 200.0, "pressure": 1000.0, "cell": "isotropic"},
         **{"ramp_steps": None, "exchange": None, "beads": 1, "plumed": None},
         "limits": {"force": None, "temperature": None, "distance": None, "spread": None},
         **changes,
@@ -98,11 +99,25 @@ def same(one: list[Any], two: list[Any], within: float = 1e-11) -> None:
             assert a.info[key] == pytest.approx(b.info[key], rel=1e-7, abs=1e-9), key
 
 
-KINDS = [{"ensemble": "nve"}, {"thermostat": "langevin"}, {"thermostat": "csvr"}]
+def periodic_along(*axes: int, empty: bool = False) -> Atoms:
+    """The crystal as a slab or a wire; `empty` has no cell vector across it."""
+    found = crystal()
+    found.pbc = [axis in axes for axis in range(3)]
+    if empty:
+        found.cell.array[~found.pbc] = 0.0
+    return found
 
 
-STARTS = {"molecule": molecule(), "crystal": crystal()}
-USUAL = ("molecule-langevin", "crystal-csvr", "crystal-nve")
+KINDS: dict[str, dict[str, Any]] = {
+    **{"nve": {"ensemble": "nve"}, "langevin": {"thermostat": "langevin"}, "csvr": {"thermostat": "csvr"}},
+    "chains": {"thermostat": "nose-hoover"},
+}
+MOVING = {"npt": {"ensemble": "npt", "cell": "flexible"}, "nvst": {"ensemble": "nvst", "thermostat": "nose-hoover"}}
+STARTS = {
+    **{"molecule": molecule(), "crystal": crystal()},
+    **{"slab": periodic_along(0, 1), "wire": periodic_along(2, empty=True)},
+}
+USUAL = ("molecule-langevin", "crystal-csvr", "wire-nve", "slab-chains", "crystal-npt")
 
 
 @pytest.mark.parametrize(
@@ -110,14 +125,15 @@ USUAL = ("molecule-langevin", "crystal-csvr", "crystal-nve")
     [
         pytest.param(start, kind, id=name, marks=() if name in USUAL else pytest.mark.full)
         for of_start, start in STARTS.items()
-        for of_kind, kind in zip(("nve", "langevin", "csvr"), KINDS, strict=True)
+        for of_kind, kind in (KINDS | MOVING if of_start == "crystal" else KINDS).items()
         for name in (f"{of_start}-{of_kind}",)
     ],
 )
 def test_walkers_move_as_they_would_alone_in_ase(tmp_path: Path, members: list[str], kind: Any, start: Atoms) -> None:
     """With own masses, an atom held fixed, and a ramp; in batches of two and all at once."""
-    starts = [wire(start), wire(start, masses={"H": 2.014}), wire(start, fixed=[0])]
-    ramp = {} if "ensemble" in kind else {"ramp_steps": 40}
+    fixed = [] if kind in MOVING.values() else [0]
+    starts = [wire(start), wire(start, masses={"H": 2.014}), wire(start, fixed=fixed)]
+    ramp = {} if kind.get("ensemble") == "nve" else {"ramp_steps": 40}
     tasks = {}
     for name, batch in (("all", 64), ("two", 2), ("ase", 1)):
         tasks[name] = job(tmp_path / name, starts, members[:1], batch=batch, **kind, **ramp)
@@ -127,7 +143,7 @@ def test_walkers_move_as_they_would_alone_in_ase(tmp_path: Path, members: list[s
     for number in range(3):
         same(together[number], by_ase[number])
         same(together[number], two[number])
-    assert all((frame.positions[0] == start.positions[0]).all() for frame in together[2])
+    assert all((frame.positions[each] == start.positions[each]).all() for frame in together[2] for each in fixed)
     assert np.abs(together[0][-1].positions - together[1][-1].positions).max() > 1e-3
 
 
@@ -238,12 +254,10 @@ def test_short_of_memory_it_goes_on_with_fewer_at_once(
 
 
 def test_what_torch_sim_cannot_take_is_said(tmp_path: Path, members: list[str]) -> None:
-    slab = crystal()
-    slab.pbc = [True, True, False]
-    with pytest.raises(Fatal, match="periodic in all directions or in none"):
-        torchsim.advance(job(tmp_path / "a", [wire(slab)], members[:1]), CONTEXT)
-    with pytest.raises(ValueError, match="engine knows nve, nvt"):
-        torchsim.advance(job(tmp_path / "b", [wire(crystal())], members[:1], ensemble="npt"), CONTEXT)
+    with pytest.raises(ValueError, match="npt needs a thermostat that knows of the moving cell"):
+        torchsim.advance(
+            job(tmp_path / "a", [wire(crystal())], members[:1], ensemble="npt", thermostat="csvr"), CONTEXT
+        )
     own = job(tmp_path / "c", [wire(crystal())], members[:1])
     own["model"]["family"] = str(Path(__file__).with_name("test_ase.py"))
     with pytest.raises(Fatal, match="no interface to this kind of model"):

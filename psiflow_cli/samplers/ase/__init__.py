@@ -32,9 +32,7 @@ def refuses(settings: Dynamics) -> str:
         return f"its ensembles are {', '.join(ENSEMBLES)}"
     if settings["ensemble"] != "nve" and settings.get("thermostat", "langevin") not in THERMOSTATS:
         return f"its thermostats are {', '.join(THERMOSTATS)}"
-    if settings["ensemble"] in validation.MOVES_CELL and settings.get("thermostat") == "csvr":
-        return f"{settings['ensemble']} needs a thermostat that knows of the moving cell: langevin or nose-hoover"
-    return ""
+    return validation.thermostat_of_moving_cell(settings)
 
 
 def advance(job: MDJob, context: Context) -> BlockReport:

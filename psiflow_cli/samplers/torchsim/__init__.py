@@ -1,6 +1,6 @@
 """Molecular dynamics of many walkers at once: their forces come from one call of the model through torch-sim.
 
-NVE is velocity Verlet, NVT is Langevin in the BAOAB splitting or canonical velocity rescaling, as in the ASE engine.
+The ensembles, thermostats and barostats are those of the ASE engine, as are their paths, to rounding.
 The integration is in float64 whatever the model's precision, and every walker has its own generator of noise: with
 whom it shares a batch shows in the last digits of the forces only.
 """
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 SUMMARY = "many walkers at once, with their forces from one call of the model (torch-sim)"
 REQUIRES = ("torch_sim",)
 BATCHED = True
-ENSEMBLES = ("nve", "nvt")
-THERMOSTATS = ("langevin", "csvr")
+ENSEMBLES = ("nve", "nvt", "npt", "nvst")
+THERMOSTATS = ("langevin", "csvr", "nose-hoover")
 
 
 def refuses(settings: Dynamics) -> str:
     """Why this engine cannot do what the settings ask for, or "". Nothing is loaded."""
     if settings["ensemble"] not in ENSEMBLES:
         return f"its ensembles are {', '.join(ENSEMBLES)}"
-    if settings["ensemble"] == "nvt" and settings["thermostat"] not in THERMOSTATS:
+    if settings["ensemble"] != "nve" and settings["thermostat"] not in THERMOSTATS:
         return f"its thermostats are {', '.join(THERMOSTATS)}"
+    if reason := validation.thermostat_of_moving_cell(settings):
+        return reason
     if settings["beads"] > 1:
         return "path integrals (--beads) are i-PI's"
     if settings["plumed"]:
         return "PLUMED is used through i-PI"
-    if settings.get("slab"):
-        return "torch-sim's frames are periodic in all directions or in none"
     return ""
 
 

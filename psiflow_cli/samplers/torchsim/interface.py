@@ -32,7 +32,7 @@ class InterfaceModel:
         state.cell = graph.cells.mT.contiguous().to(dtype)  # torch-sim has the vectors as columns
         output = self.interface(state)
         names = ("energy", "forces", "stress") if stress else ("energy", "forces")
-        return {name: output[name] for name in names}
+        return {name: output[name] for name in names if name in output}
 
     def _prepared(self, graph: Graph) -> SimState:
         """The state of these structures, of which the interface is told whose the atoms are.
@@ -49,10 +49,23 @@ class InterfaceModel:
             positions=graph.positions.to(dtype),
             masses=torch.ones(len(structures.numbers), device=self.device, dtype=dtype),
             cell=graph.cells.mT.contiguous().to(dtype),
-            pbc=structures.pbc[0],
+            pbc=_pbc(structures),
             atomic_numbers=structures.numbers,
             system_idx=structures.system,
         )
         if hasattr(self.interface, "setup_from_system_idx"):
             self.interface.setup_from_system_idx(structures.numbers, structures.system)
         return state
+
+
+def _pbc(structures: Structures) -> bool | torch.Tensor:
+    """What is periodic, as torch-sim takes it. Raises Fatal where its version knows all directions or none."""
+    import torch
+    from torch_sim import neighbors
+
+    if len(set(structures.pbc)) == 1:
+        return structures.pbc[0]
+    if not hasattr(neighbors, "torchsim_nl"):  # from 0.4 on
+        problem = "torch-sim 0.3 passes no periodicity in some directions only to this kind of model"
+        raise Fatal(problem, "--engine ase, or torch-sim 0.6 with Python 3.12")
+    return torch.tensor(structures.pbc, device=structures.numbers.device)

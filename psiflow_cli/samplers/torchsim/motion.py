@@ -10,6 +10,8 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING
 
+from psiflow_cli import voigt
+from psiflow_cli.samplers.torchsim.cell_limits import CellLimits
 from psiflow_cli.samplers.torchsim.forces import Forces, models
 from psiflow_cli.samplers.torchsim.integrators import ensemble
 from psiflow_cli.samplers.torchsim.judging import Judge
@@ -17,7 +19,6 @@ from psiflow_cli.samplers.torchsim.noise import Noise
 from psiflow_cli.samplers.torchsim.records import Records
 from psiflow_cli.samplers.torchsim.transfer import read, to_host
 from psiflow_cli.samplers.torchsim.walkers import BatchedWalker, gathered, scatter
-from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.md import limits
 from psiflow_cli.worker.md.validation import MOVES_CELL
 
@@ -43,20 +44,19 @@ class BatchMotion:
         self.job = job
         states: Sequence[WalkerState | None] = group.states or [None] * len(job["walkers"])
         self.walkers = [BatchedWalker(job, *each) for each in zip(job["walkers"], states, strict=True)]
-        kinds = {tuple(walker.start["pbc"]) for walker in self.walkers}
-        if len(kinds) > 1 or len(set(next(iter(kinds)))) > 1:
-            raise Fatal("torch-sim's frames are periodic in all directions or in none, all alike", "--engine ase")
+        if len({tuple(walker.start["pbc"]) for walker in self.walkers}) > 1:
+            raise ValueError("walkers that move together are periodic in the same directions")
         self.going = [walker for walker in self.walkers if walker.live]
         self.step = self.going[0].step
         self._last = min(self.step + job["block"], job["steps"])
-        self._periodic = self.walkers[0].start["pbc"][0]
-        starts, moving_cells = [walker.start for walker in self.going], job["ensemble"] in MOVES_CELL
-        self.forces = Forces(models(job["model"], context, self._periodic), job["batch"], starts, moving_cells)
+        self._periodic = voigt.is_defined(self.walkers[0].start["pbc"])
+        starts, self._moves_cells = [walker.start for walker in self.going], job["ensemble"] in MOVES_CELL
+        self.forces = Forces(models(job["model"], context, self._periodic), job["batch"], starts, self._moves_cells)
         device = self.forces.device
         self.interval = INTERVAL.get(device.type, USUAL_INTERVAL)
         self._integrator, self._judge = ensemble.integrator(job), Judge(job, device)
         self._noise = Noise(self._integrator, self.going, device)
-        self._records = Records(job, group, self.walkers, moving_cells)
+        self._records = Records(job, group, self.walkers, self._moves_cells)
         self.state = gathered(self.going, device)
         self._set_bounds()
         self._evaluate(self.state, self.step)
@@ -124,19 +124,26 @@ class BatchMotion:
             self._integrator.step(state, partial(self._evaluate, step=step), self._noise.at(step))
             sizes = self._judge.sizes(state)
             kept.append(self._judge.kept(state, sizes))
+            if self._cell_limits:
+                kept.append(self._cell_limits.kept(state.cells).all())
         self.step = stop
         return sizes, bool(to_host(torch.stack(kept)).all())
 
     def _evaluate(self, state: BatchState, step: int) -> None:
         """Ask the models where the walkers are; for their stress only where it is recorded, or moves the cell."""
-        due = step % self.job["every"] == 0
+        due, positions, cells = step % self.job["every"] == 0, state.positions, state.cells
         stress = self._integrator.stress or (due and self._periodic)
+        if self._cell_limits:
+            state.positions, state.cells = self._cell_limits.askable(state)
         self.forces(state, stress, distances=due and self.forces.cutoff >= (self.job["limits"].get("distance") or 0.0))
+        state.positions, state.cells = positions, cells
 
     def _look(self, sizes: torch.Tensor) -> None:
         """Stop the walkers that are beyond a limit, and record the others where a frame is due."""
         state, due = self.state, self.step % self.job["every"] == 0
-        names = ("positions", "cells", "stress", "energy_std", "forces_std", "nearest") if due else ()
+        names: tuple[str, ...] = ("cells",) if self._cell_limits else ()
+        if due:
+            names = ("positions", "cells", "stress", "energy_std", "forces_std", "nearest")
         arrays = read({"sizes": sizes, **{name: getattr(state, name) for name in names}})
         parts, all_sizes, committee = state.parts(), arrays["sizes"].T.tolist(), state.forces_std is not None
         near_counts = due and self.job["limits"].get("distance") is not None
@@ -144,7 +151,8 @@ class BatchMotion:
         for place, walker in enumerate(self.going):
             walker.step = self.step
             near = self._near(walker, arrays, place, parts[place]) if near_counts else None
-            if violation := self._judge.violation(all_sizes[place], near, committee):
+            lost = self._cell_limits.violation(place, arrays["cells"][place]) if self._cell_limits else None
+            if violation := lost or self._judge.violation(all_sizes[place], near, committee):
                 walker.stop(violation)
                 stopped.append(place)
             else:
@@ -186,6 +194,7 @@ class BatchMotion:
 
         bounds = torch.tensor([walker.temperatures for walker in self.going], dtype=torch.float64)
         self._bounds = bounds.to(self.state.energy.device).unbind(1)
+        self._cell_limits = CellLimits(self.going, self.state.energy.device) if self._moves_cells else None
         self._set_temperatures(self.step)
 
     def _set_temperatures(self, step: int) -> None:

@@ -41,7 +41,7 @@ class _Skin:
     shifts: torch.Tensor  # [3, E]
     vectors: torch.Tensor  # [3, E], the shifts in Å
     positions: torch.Tensor
-    cells: torch.Tensor
+    inverse: torch.Tensor | None  # [B, 3, 3], of the cells, where they move
 
 
 class NeighbourList:
@@ -53,6 +53,8 @@ class NeighbourList:
 
     def pairs(self, positions: torch.Tensor, cells: torch.Tensor, system: torch.Tensor) -> Pairs:
         """All pairs within the cutoff; positions [N, 3] and cells [B, 3, 3] in Å, `system` [N]."""
+        import torch
+
         if self._skin is not None:
             pairs, stale = self._within(self._skin, positions, cells, system)
             # A stale list gives no pairs: so their number, which the host must know in any case, tells of it.
@@ -60,7 +62,8 @@ class NeighbourList:
                 return pairs
         index, shifts = candidates(positions, cells, self._counts, self._pbc, self.cutoff + SKIN + _MARGIN)
         vectors = _in_angstrom(shifts, cells, system.index_select(0, index[0]))
-        self._skin = _Skin(index.int(), shifts, vectors, positions, cells)
+        inverse = torch.linalg.inv(cells) if self._cells_move else None  # here, as it waits for the device
+        self._skin = _Skin(index.int(), shifts, vectors, positions, inverse)
         return self._within(self._skin, positions, cells, system)[0]
 
     def _within(
@@ -74,8 +77,8 @@ class NeighbourList:
         import torch
 
         first, second = skin.index
-        if self._cells_move:
-            change = torch.linalg.solve(skin.cells, cells)
+        if skin.inverse is not None:
+            change = skin.inverse @ cells
             identity = torch.eye(3, dtype=cells.dtype, device=cells.device)
             strain = torch.linalg.matrix_norm(change - identity)  # of any length, at most
             carried = torch.bmm(skin.positions[:, None], change.index_select(0, system))[:, 0]

@@ -50,12 +50,15 @@ class BatchState:
         self.system = torch.repeat_interleave(walkers, counts).to(device)
         """[N], the walker of each atom."""
         self._rows: torch.Tensor | None = None
+        self._places: torch.Tensor | None = None
         if len(set(self.counts)) > 1:
             ends = counts.cumsum(0)
             columns = torch.arange(max(self.counts))
             rows = (ends - counts)[:, None] + columns
             self._rows = torch.where(columns < counts[:, None], rows, len(self.system)).to(device)
             """[B, most atoms], the atoms of each walker; N where it has fewer."""
+            self._places = (columns < counts[:, None]).flatten().nonzero()[:, 0].to(device)
+            """[N], where the atoms are among these."""
 
     def per_atom(self, values: torch.Tensor) -> torch.Tensor:
         """Values of the walkers, [B, ...], for each of their atoms, [N, ...]."""
@@ -63,15 +66,15 @@ class BatchState:
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
         """The sum of values of the atoms, [N, ...], over each walker, [B, ...], always in the same order."""
-        return self._by_walker(values).sum(dim=1)
+        return self.by_walker(values).sum(dim=1)
 
     def largest(self, values: torch.Tensor) -> torch.Tensor:
         """The largest of values of the atoms, [N] and not negative, in each walker, [B]; NaN where one is."""
-        return self._by_walker(values).amax(dim=1)
+        return self.by_walker(values).amax(dim=1)
 
     def kinetic(self, momenta: torch.Tensor) -> torch.Tensor:
         """The kinetic energy of each walker, [B]."""
-        return 0.5 * self._by_walker(momenta * momenta / self.masses).flatten(1).sum(dim=1)
+        return 0.5 * self.by_walker(momenta * momenta / self.masses).flatten(1).sum(dim=1)
 
     def copy(self) -> BatchState:
         """The same tensors in another state."""
@@ -103,7 +106,7 @@ class BatchState:
         own = {name: values.index_select(0, places) for name, values in self.own.items()}
         return BatchState(counts=[self.counts[i] for i in walkers], own=own, **cast("dict[str, torch.Tensor]", fields))
 
-    def _by_walker(self, values: torch.Tensor) -> torch.Tensor:
+    def by_walker(self, values: torch.Tensor) -> torch.Tensor:
         """Values of the atoms, [N, ...], as [B, most atoms, ...]; 0 where a walker has fewer."""
         import torch
 
@@ -111,6 +114,11 @@ class BatchState:
             return values.reshape(len(self.counts), -1, *values.shape[1:])
         values = torch.cat([values, values.new_zeros((1, *values.shape[1:]))])
         return values[self._rows]
+
+    def by_atom(self, values: torch.Tensor) -> torch.Tensor:
+        """Values as `by_walker` has them, as [N, ...] again."""
+        values = values.flatten(0, 1)
+        return values if self._places is None else values.index_select(0, self._places)
 
 
 def _select(values: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor | None:

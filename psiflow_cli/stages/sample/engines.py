@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import registry
+from psiflow_cli.console import note
 from psiflow_cli.errors import UsageError
 from psiflow_cli.runtime.journal import records
 from psiflow_cli.runtime.session import Session
@@ -15,7 +16,7 @@ from psiflow_cli.runtime.task import Task
 from psiflow_cli.stages.core import retry
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Dynamics, SamplingPlan, StepTime, WalkerStart
+    from psiflow_cli.messages import Dynamics, EngineTimes, SamplingPlan, StepTime, WalkerStart
     from psiflow_cli.stages.core.workspace import Workspace
     from psiflow_cli.stages.sample.request import Sampling
     from psiflow_cli.stages.sample.walkers import Walker
@@ -66,15 +67,10 @@ def check(engine: str, dynamics: Dynamics, batch: int | None) -> None:
         raise UsageError(f"--engine {engine} moves one walker after another", "leave --batch out")
 
 
-def engines_for(sampling: Sampling, walkers: Sequence[Walker]) -> list[str]:
-    """The engines among which to choose for these walkers. Raises UsageError if there is none."""
-    starts = [walker.start for walker in walkers]
-    dynamics: Dynamics = {
-        **sampling.dynamics,
-        "slab": any(any(start["pbc"]) and not all(start["pbc"]) for start in starts),
-    }
-    check(sampling.engine, dynamics, sampling.batch)
-    return [sampling.engine] if sampling.engine != "auto" else capable_engines(dynamics)
+def engines_for(sampling: Sampling) -> list[str]:
+    """The engines among which to choose. Raises UsageError if there is none."""
+    check(sampling.engine, sampling.dynamics, sampling.batch)
+    return [sampling.engine] if sampling.engine != "auto" else capable_engines(sampling.dynamics)
 
 
 def needs(sampling: Sampling, names: list[str]) -> dict[str, str]:
@@ -143,7 +139,7 @@ def _plan_record(plan: Plan, fingerprint: str) -> SamplingPlan:
 def _measure(
     sampling: Sampling, workspace: Workspace, session: Session, walkers: list[Walker], names: list[str]
 ) -> list[StepTime]:
-    """What a worker has measured; [] where it could not, or was lost too often."""
+    """What a worker has measured; [] where it could not, or was lost too often. A line says what was left out."""
     job = {
         **sampling.dynamics,
         "steps": sampling.steps,
@@ -165,7 +161,13 @@ def _measure(
         if not outcome.lost:
             break
         task = retry.after_loss(task, outcome, session.executor)
-    return cast("list[StepTime]", outcome.value or [])
+    if not outcome.value:
+        note(f"engine {names[0]} without a measurement, which failed: {outcome.lost or outcome.error}")
+        return []
+    found = cast("EngineTimes", outcome.value)
+    for name, why in found["left_out"].items():
+        note(f"engine {name} is not used: {why}")
+    return found["times"]
 
 
 def _measured_walkers(walkers: Sequence[Walker]) -> list[WalkerStart]:

@@ -30,7 +30,7 @@ BLOCK_S = 15.0  # how long a block should take: what a killed run loses at most,
 def starts(sampling: Sampling, workspace: Workspace) -> tuple[list[Walker], list[str]]:
     """The walkers, and the engines that can move them. Raises BadConfig where workers lack what a single one needs."""
     all_walkers = walkers.starts(sampling, workspace)
-    names = engines.engines_for(sampling, all_walkers)
+    names = engines.engines_for(sampling)
     environments.require(workspace.executor, engines.needs(sampling, names))
     return all_walkers, names
 

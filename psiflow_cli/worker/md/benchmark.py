@@ -15,36 +15,41 @@ from psiflow_cli.worker.failures import Fatal
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from psiflow_cli.messages import Context, MDJob, StepTime
+    from psiflow_cli.messages import Context, EngineTimes, MDJob, StepTime
 
 STEPS = 4  # steps of one timing, after a first block that loads and warms
-LIMIT_S = 20.0  # no larger batch is tried after so long
+LIMIT_S = 20.0  # after so long, an engine is tried with one batch, and no larger one
 GAIN = 1.05  # by how much each walker of a larger batch must be faster, for a still larger one to be tried
 SURE = 4  # batches up to here are tried in any case: a busy machine may hide what they gain
 
 
-def measure(job: MDJob, engines: dict[str, str], share: int, batch: int | None, context: Context) -> list[StepTime]:
-    """*worker*: the time of a step, for what could be run.
+def measure(job: MDJob, engines: dict[str, str], share: int, batch: int | None, context: Context) -> EngineTimes:
+    """*worker*: the time of a step, for what could be run, and why other engines could not.
 
     `engines` are {name: module}. `share` walkers are one worker's; no batch is larger. `batch` is the only one tried,
-    if given. An engine whose packages are not installed is left out, but its exception is raised if that leaves none.
+    if given. An engine that does not work here is left out, but its exception is raised if that leaves none.
     """
     began = time.perf_counter()
     measured: list[StepTime] = []
+    left_out: dict[str, str] = {}
     failed: Fatal | None = None
     for name, path in engines.items():
         module = importlib.import_module(path)
         sizes = [1] if not module.BATCHED else [batch] if batch else _sizes(min(share, len(job["walkers"])))
+        if measured and time.perf_counter() - began > LIMIT_S:
+            sizes = [max(size for size in sizes if size <= SURE)] if min(sizes) <= SURE else sizes
         before = math.inf
         for size in sizes:
-            if measured and time.perf_counter() - began > LIMIT_S:
+            if before < math.inf and time.perf_counter() - began > LIMIT_S:
                 break
             try:
                 seconds = _step_seconds(module, job, size, context)
             except (ImportError, Fatal, RuntimeError, MemoryError) as error:
                 if len(engines) == 1:
                     raise
-                failed = failed or (None if isinstance(error, Fatal) else environment_fault(error))
+                fault = error if isinstance(error, Fatal) else environment_fault(error)
+                failed = failed or fault
+                left_out[name] = _one_line(fault or error)
                 break
             measured.append({"engine": name, "batch": size, "seconds": seconds})
             if size >= SURE and seconds / size * GAIN > before:
@@ -52,7 +57,14 @@ def measure(job: MDJob, engines: dict[str, str], share: int, batch: int | None, 
             before = seconds / size
     if failed and not measured:
         raise failed
-    return measured
+    there = {each["engine"] for each in measured}
+    return {"times": measured, "left_out": {name: why for name, why in left_out.items() if name not in there}}
+
+
+def _one_line(error: Exception) -> str:
+    """What an engine has said, and what to do."""
+    hint = error.hint if isinstance(error, Fatal) else ""
+    return " ".join(f"{error}{f' ({hint})' if hint else ''}".split())[:300]
 
 
 def _sizes(most: int) -> list[int]:

@@ -6,10 +6,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import MDJob
+    from psiflow_cli.messages import Dynamics, MDJob
 
 THERMOSTATS = ("langevin", "csvr", "nose-hoover")
 MOVES_CELL = ("npt", "nvst")  # the ensembles in which the cell moves
+
+
+def thermostat_of_moving_cell(settings: Dynamics) -> str:
+    """Why the thermostat does not go with the ensemble, for an engine whose csvr scales the atoms' momenta alone."""
+    if settings["ensemble"] in MOVES_CELL and settings.get("thermostat") == "csvr":
+        return f"{settings['ensemble']} needs a thermostat that knows of the moving cell: langevin or nose-hoover"
+    return ""
 
 
 def validate(job: MDJob, ensembles: tuple[str, ...]) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from psiflow_cli import registry
 from psiflow_cli.errors import UsageError
 from psiflow_cli.runtime.task import Outcome
 from psiflow_cli.stages.sample.engines import Plan, capable_engines, check, fastest, measured_plan
 from psiflow_cli.stages.sample.walkers import Walker
 
+ROOT = Path(__file__).parents[3]
 SETTINGS: dict[str, Any] = {"ensemble": "nvt", "thermostat": "langevin", "beads": 1, "plumed": None, "exchange": None}
 
 
@@ -51,8 +56,8 @@ def test_walkers_that_exchange_stay_together() -> None:
 
 def test_an_engine_that_cannot_is_refused_with_its_reason() -> None:
     check("torchsim", SETTINGS, 8)
-    with pytest.raises(UsageError, match="torchsim: torch-sim's frames are periodic in all"):
-        check("torchsim", {**SETTINGS, "slab": True}, None)
+    with pytest.raises(UsageError, match="torchsim: path integrals"):
+        check("torchsim", {**SETTINGS, "beads": 4}, None)
     assert "torchsim" in capable_engines({**SETTINGS, "thermostat": "csvr"})
     with pytest.raises(UsageError, match="ase moves one walker after another"):
         check("ase", SETTINGS, 8)
@@ -75,12 +80,62 @@ def measured(outcomes: list[Outcome]) -> tuple[Plan, list[dict[str, Any]], int]:
 
 def test_a_measurement_that_is_lost_with_its_worker_is_made_again() -> None:
     times = [{"engine": "torchsim", "batch": 2, "seconds": 0.1}]
-    plan, (record,), tries = measured([Outcome(lost="its worker died", blame=True), Outcome(value=times)])
+    value = {"times": times, "left_out": {}}
+    plan, (record,), tries = measured([Outcome(lost="its worker died", blame=True), Outcome(value=value)])
     assert (plan.engine, plan.batch, tries) == ("torchsim", 2, 2)
     assert record == {"kind": "plan", "of": "f", "engine": "torchsim", "batch": 2, "now": 2, "paces": times}
 
 
 @pytest.mark.parametrize("outcome", [Outcome(lost="its worker died", blame=True), Outcome(error="no such file")])
-def test_without_a_measurement_the_first_engine_moves_the_walkers(outcome: Outcome) -> None:
+def test_without_a_measurement_the_first_engine_moves_the_walkers(
+    outcome: Outcome, capsys: pytest.CaptureFixture[str]
+) -> None:
     plan, _, _ = measured([outcome] * 2)
     assert (plan.engine, plan.batch) == ("ase", 1)
+    assert "psiflow: engine ase without a measurement, which failed: " in capsys.readouterr().err
+
+
+def test_a_line_says_why_the_batched_engine_is_not_used(capsys: pytest.CaptureFixture[str]) -> None:
+    why = "torch-sim is not installed (pip install it)"
+    value = {"times": paces(1.0), "left_out": {"torchsim": why}}
+    plan, _, _ = measured([Outcome(value=value)])
+    assert plan.engine == "ase"
+    assert capsys.readouterr().err == f"psiflow: engine torchsim is not used: {why}\n"
+
+
+def test_the_batched_engine_does_all_that_ase_does() -> None:
+    """So no choice of ensemble, thermostat or cell leads to walkers that move one after another."""
+    for ensemble in ("nve", "nvt", "npt", "nvst"):
+        for thermostat in ("langevin", "csvr", "nose-hoover"):
+            settings: Any = {**SETTINGS, "ensemble": ensemble, "thermostat": thermostat}
+            reasons = {name: registry.load("samplers", name).refuses(settings) for name in ("ase", "torchsim")}
+            assert reasons["ase"] == reasons["torchsim"]
+
+
+MORE: dict[str, dict[str, Any]] = {
+    **{"": {}, "--exchange": {"exchange": 10}, "--beads": {"beads": 4}, "--plumed": {"plumed": "PRINT"}},
+}
+
+
+def documented() -> dict[tuple[str, str, str], set[str]]:
+    """{(ensemble, thermostat, option): engines}, by the table of the page."""
+    rows = [line.split("|")[1:-1] for line in (ROOT / "docs/engines.md").read_text().splitlines() if line[:2] == "| "]
+    return {
+        (ensemble, thermostat, "".join(re.findall("`(.*?)`", more))): set(re.findall("`(.*?)`", engines))
+        for ensembles, thermostats, more, engines in rows[1:]
+        for ensemble in re.findall("`(.*?)`", ensembles)
+        for thermostat in re.findall("`(.*?)`", thermostats) or [""]
+    }
+
+
+def test_the_page_says_what_each_engine_does() -> None:
+    said = documented()
+    for (ensemble, thermostat, more), engines in said.items():
+        settings: Any = {**SETTINGS, "ensemble": ensemble, "thermostat": thermostat or "langevin", **MORE[more]}
+        assert set(capable_engines(settings)) == engines
+    for ensemble, thermostat in itertools.product(("nvt", "npt", "nvst"), ("langevin", "csvr", "nose-hoover")):
+        for more, change in MORE.items():
+            settings = {**SETTINGS, "ensemble": ensemble, "thermostat": thermostat, **change}
+            if (ensemble, thermostat, more) not in said and (ensemble == "nvt" or more != "--exchange"):
+                with pytest.raises(UsageError, match="no engine can do this"):
+                    capable_engines(settings)

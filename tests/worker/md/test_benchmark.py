@@ -38,7 +38,8 @@ def tried(found: list[dict[str, Any]]) -> list[tuple[str, int, float]]:
 
 
 def measure(share: int, batch: int | None = None, **engines: str) -> list[dict[str, Any]]:
-    return benchmark.measure(JOB, engines, share, batch, {"scratch": ""})
+    found: list[dict[str, Any]] = benchmark.measure(JOB, engines, share, batch, {"scratch": ""})["times"]
+    return found
 
 
 def test_batches_grow_as_long_as_each_walker_gains(engine: Callable[..., None]) -> None:
@@ -61,10 +62,20 @@ def test_a_slow_model_is_not_measured_for_long(engine: Callable[..., None]) -> N
 
 def test_an_engine_that_is_not_installed_is_left_out_unless_it_is_the_only_one(engine: Callable[..., None]) -> None:
     def missing(_: int) -> float:
-        raise Fatal("torch-sim is not installed", "")
+        raise Fatal("torch-sim is not installed", "pip install it")
 
     engine("alone", lambda n: 0.01, batched=False)
     engine("many", missing)
-    assert tried(measure(8, ase="alone", many="many")) == [("ase", 1, 0.01)]
+    found = benchmark.measure(JOB, {"ase": "alone", "many": "many"}, 8, None, {"scratch": ""})
+    assert tried(found["times"]) == [("ase", 1, 0.01)]
+    assert found["left_out"] == {"many": "torch-sim is not installed (pip install it)"}
     with pytest.raises(Fatal, match="not installed"):
         measure(8, many="many")
+
+
+def test_a_batch_is_tried_however_slow_the_first_engine_was(engine: Callable[..., None]) -> None:
+    """A model that takes long to load, as on a GPU, would leave its walkers one after another otherwise."""
+    engine("alone", lambda n: 2.0, batched=False)
+    engine("many", lambda n: 2.5)
+    assert tried(measure(8, ase="alone", many="many")) == [("ase", 1, 2.0), ("many", 4, 2.5)]
+    assert tried(measure(8, batch=6, ase="alone", many="many")) == [("ase", 1, 2.0), ("many", 6, 2.5)]

@@ -1,4 +1,7 @@
-"""Moving cells of the ASE engine: the distribution of the volume, the mean pressure, and shapes at constant volume."""
+"""Moving cells, of ASE and in batches: the distribution of the volume, the mean pressure, shapes at constant volume.
+
+`test_torchsim_cell` holds that both engines move a walker alike; so what takes long is here of the batched one.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,16 @@ from scipy import stats  # noqa: E402
 from psiflow_cli.samplers import ase as engine  # noqa: E402
 from psiflow_cli.samplers.ase import barostats, integrators  # noqa: E402
 from psiflow_cli.worker.failures import Fatal  # noqa: E402
-from tests.samplers.ase_systems import KELVIN, KT, Gas, agrees, error, seen, solid  # noqa: E402
+from tests.samplers import ase_systems, batch_systems  # noqa: E402
+from tests.samplers.ase_systems import KELVIN, KT, Gas, agrees, error, solid  # noqa: E402
 
 KINDS = [(thermostat, cell) for thermostat in ("langevin", "nose-hoover") for cell in ("isotropic", "flexible")]
 PRESSURE = 5000.0 * units.bar
+BOTH = [
+    pytest.param(batch_systems.seen, id="torchsim"),
+    pytest.param(ase_systems.seen, id="ase", marks=pytest.mark.full),
+]
+seen = ase_systems.seen
 
 
 def gas(number: int, pressure: float) -> Any:
@@ -35,7 +44,8 @@ def gas(number: int, pressure: float) -> Any:
     return atoms
 
 
-def test_the_volume_of_an_ideal_gas_has_its_exact_distribution() -> None:
+@pytest.mark.parametrize("seen", BOTH)
+def test_the_volume_of_an_ideal_gas_has_its_exact_distribution(seen: Any) -> None:
     """p(V) is V^N exp(-PV/kT): a gamma distribution, by a Kolmogorov-Smirnov test; all momenta are canonical."""
     number, pressure = 4, 2000.0
     found = seen(gas(number, pressure), 8000, every=8, friction=50.0, barostat_time=20.0, pressure=pressure)
@@ -45,16 +55,21 @@ def test_the_volume_of_an_ideal_gas_has_its_exact_distribution() -> None:
     assert agrees((volume - volume.mean()) ** 2, number + 1)
     assert stats.kstest(volume[::5], stats.gamma(number + 1).cdf).pvalue > 1e-3
     assert stats.kstest(found.kinetic[::5] / KT, stats.gamma(1.5 * number).cdf).pvalue > 1e-3
-    assert np.mean(found.cell**2) / found.md.barostat_mass / KT == pytest.approx(1.0, abs=0.15)
+    assert np.mean(_squares(found)) / found.cell_mass / KT == pytest.approx(1.0, abs=0.15)
 
 
-@pytest.mark.parametrize(
-    ("thermostat", "cell"),
-    [pytest.param(*kind, marks=() if kind[1] == "flexible" else pytest.mark.full) for kind in KINDS],
-)
-def test_the_pressure_of_a_solid(thermostat: str, cell: str) -> None:
+def _squares(found: Any) -> Any:
+    """Of the cell's momentum; one that keeps its shape is a number times the identity matrix in a batch."""
+    isotropic = found.job["ensemble"] == "npt" and found.job["cell"] == "isotropic"
+    squares = (found.cell**2).reshape(len(found.cell), -1).sum(axis=1)
+    return squares / 3.0 if isotropic and found.cell.ndim == 3 else squares
+
+
+@pytest.mark.parametrize("seen", BOTH)
+@pytest.mark.parametrize(("thermostat", "cell"), KINDS)
+def test_the_pressure_of_a_solid(seen: Any, thermostat: str, cell: str) -> None:
     """Exact at any size: <P> is the pressure asked for, <(P - p) V> is -kT, and so each element of the tensor."""
-    found = seen(solid(), 5000, thermostat=thermostat, cell=cell)
+    found = seen(solid(), 5000, skip=500, thermostat=thermostat, cell=cell)
     _check_pressure(found, cell)
 
 
@@ -64,10 +79,8 @@ def _check_pressure(found: Any, cell: str) -> None:
     assert agrees(inside * volume.mean() / KT, 0.0)
     assert agrees(inside * volume / KT, -1.0)
     assert agrees(found.kinetic / KT / (0.5 * found.dof), 1.0)
-    mass = found.md.barostat_mass if hasattr(found.md, "barostat_mass") else found.md._barostat.W
-    speed = (found.cell**2).reshape(len(volume), -1).sum(axis=1) / mass / KT
-    assert agrees(speed, 6.0 if cell == "flexible" else 1.0)
-    edges = found.atoms.cell.array
+    assert agrees(_squares(found) / found.cell_mass / KT, 6.0 if cell == "flexible" else 1.0)
+    edges = found.edges
     if cell == "isotropic":
         assert edges == pytest.approx(edges[0, 0] * np.identity(3), abs=1e-12)
         return
@@ -78,8 +91,9 @@ def _check_pressure(found: Any, cell: str) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("seen", [ase_systems.seen, batch_systems.seen])
 @pytest.mark.parametrize(("thermostat", "cell"), KINDS)
-def test_the_pressure_of_a_solid_long(thermostat: str, cell: str) -> None:
+def test_the_pressure_of_a_solid_long(seen: Any, thermostat: str, cell: str) -> None:
     """As above, ten times as long; and the volumes agree with those of another thermostat."""
     found = seen(solid(), 60000, thermostat=thermostat, cell=cell, timestep=3.0)
     _check_pressure(found, cell)
@@ -87,17 +101,17 @@ def test_the_pressure_of_a_solid_long(thermostat: str, cell: str) -> None:
     assert abs(found.volume.mean() - other.volume.mean()) < 4.5 * np.hypot(error(found.volume), error(other.volume))
 
 
-@pytest.mark.parametrize("thermostat", ["langevin", pytest.param("nose-hoover", marks=pytest.mark.full)])
-def test_a_cell_of_constant_volume_feels_no_shear(thermostat: str) -> None:
+@pytest.mark.parametrize("seen", BOTH)
+@pytest.mark.parametrize("thermostat", ["langevin", "nose-hoover"])
+def test_a_cell_of_constant_volume_feels_no_shear(seen: Any, thermostat: str) -> None:
     """The volume is constant to rounding, the mean stress isotropic, and five degrees of freedom move the shape."""
     atoms = solid()
     before, volume = atoms.cell.array.copy(), atoms.get_volume()
-    found = seen(atoms, 4000, thermostat=thermostat, ensemble="nvst")
+    found = seen(atoms, 4000, skip=500, thermostat=thermostat, ensemble="nvst")
     assert np.abs(found.volume / volume - 1.0).max() < 1e-13
-    assert np.abs(atoms.cell.array / before[0, 0] - np.identity(3)).max() > 1e-3
+    assert np.abs(found.edges / before[0, 0] - np.identity(3)).max() > 1e-3
     assert np.abs(np.trace(found.cell, axis1=1, axis2=2)).max() < 1e-9 * np.abs(found.cell).max()
-    mass = found.md.barostat_mass if hasattr(found.md, "barostat_mass") else found.md._barostat.W
-    assert agrees((found.cell**2).sum(axis=(1, 2)) / mass / KT, 5.0)
+    assert agrees(_squares(found) / found.cell_mass / KT, 5.0)
     mean = np.trace(found.pressure, axis1=1, axis2=2) / 3.0
     for one, other in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)):
         assert agrees((found.pressure[:, one, other] - mean * (one == other)) * volume / KT, 0.0)
