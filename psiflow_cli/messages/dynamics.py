@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from psiflow_cli.messages.calibration import ErrorScale
     from psiflow_cli.messages.frames import Frame
-    from psiflow_cli.messages.models import ModelWeights
+    from psiflow_cli.messages.models import FastPathChoice, ModelWeights
 
 
 class WalkerStart(TypedDict):
@@ -103,6 +103,7 @@ class BlockReport(TypedDict):
     walkers: list[WalkerReport]
     seconds: float
     batch: NotRequired[int]  # where memory made it smaller
+    kernels: NotRequired[FastPathChoice]  # how the model is computed, where that was measured
 
 
 class StepTime(TypedDict):

@@ -40,6 +40,8 @@ class Context(TypedDict):
     logs: str  # folder for logs that stay
     device: str  # `cpu` or `cuda`
     dtype: str | None  # `float32`, `float64` or None: the model's own
+    kernels: NotRequired[str]  # how a model is computed: see `worker.models.kernels.fast_paths`
+    calls: NotRequired[int]  # about so often the model is called in this run, on one worker
     cores: int
     ranks: int
     threads: int
@@ -101,11 +103,20 @@ LabelResult = Label | Failure
 PredictionResult = Prediction | Failure
 
 
+class LastWords(TypedDict):
+    """What a worker leaves that ends itself since its GPU computes nothing more."""
+
+    place: str
+    message: str
+
+
 class Outcome(TypedDict):
     """What `worker.pool.call.call` returns: `value`, or `fatal` with `hint` and `exit_code`, or `error`."""
 
     seconds: float
     host: str
+    places: NotRequired[list[str]]  # what the place of the worker is called; see `worker.pool.place`
+    elsewhere: NotRequired[bool]  # it was not run, since it is to run at another place
     block: NotRequired[str]  # Parsl's number of the block whose worker ran the task
     value: NotRequired[Any]
     fatal: NotRequired[str]

@@ -166,6 +166,17 @@ class CompiledRecord(TypedDict):
     machine: Machine
 
 
+class FastPathChoice(TypedDict):
+    """The JSON beside weights of how a model is computed fastest; see `worker.models.kernels.fast_paths`."""
+
+    path: str  # the name of the one that is taken
+    device: str
+    atoms: int  # in the batch that was measured
+    ms: dict[str, float]  # of one call, by path
+    refused: dict[str, str]  # why others are not taken
+    install: list[str]  # what pip could install for further ones
+
+
 class MemberMetrics(Epoch):
     """What metrics.json says of a member: of the epoch whose weights were kept, and:"""
 

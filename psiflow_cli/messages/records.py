@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from psiflow_cli.messages.models import FastPathChoice
+
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
@@ -88,7 +90,14 @@ class SamplingPlan(TypedDict):
     paces: NotRequired[list[StepTime]]
 
 
-Record = Unit | Begin | Lost | Output | SamplingPlan
+class KernelsRecord(FastPathChoice):
+    """How the model is computed."""
+
+    kind: Literal["kernels"]
+    of: str
+
+
+Record = Unit | Begin | Lost | Output | SamplingPlan | KernelsRecord
 
 
 class InputFile(TypedDict):
@@ -144,11 +153,11 @@ class BlockRecord(TypedDict):
 
 
 class NodeRecord(TypedDict):
-    """A node on which blocks have failed."""
+    """A node on which blocks or workers have failed, or a GPU of one."""
 
     failed_blocks: int
-    last_words: str  # of the block that failed last
-    excluded: bool  # no further block goes there
+    last_words: str  # of the block that failed last, or why it is left out
+    excluded: bool  # no further block, or task, goes there
 
 
 class BlocksRecord(TypedDict, total=False):

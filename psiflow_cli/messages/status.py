@@ -33,7 +33,7 @@ class BlockStatus(TypedDict):
 
 
 class NodeStatus(TypedDict):
-    """A node on which blocks of the last command failed."""
+    """A node on which blocks or workers of the last command failed, or a GPU of one."""
 
     node: str
     failed_blocks: int
@@ -68,6 +68,7 @@ class RunStatus(TypedDict):
     cwd: str | None
     info: Epoch
     phase: str  # of a training that runs: `starting`, or a `worker.training.phase.Phase`
+    kernels: str  # how the model is computed, where that was measured
     shown: NotRequired[bool]  # whether it was asked for; left out of the JSON
     failures: NotRequired[list[FailedUnit]]  # with --failures
 

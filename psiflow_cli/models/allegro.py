@@ -23,6 +23,7 @@ from psiflow_cli.models.nequip.defaults import ALLEGRO
 from psiflow_cli.models.nequip.export import COMPILES, EXPORTS, build, export_member
 from psiflow_cli.models.nequip.inference import of_pairs as features
 from psiflow_cli.models.nequip.plan import configured
+from psiflow_cli.models.nequip.torchsim import ALLEGRO_PATHS as FAST_PATHS
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import CompiledModel, Config, Context, TrainingData
@@ -49,7 +50,7 @@ def export(members: list[str], target: str, form: str, folder: str, context: Con
 
 
 __all__ = [
-    "COMPILES", "EXPORTS", "EXTRA", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
+    "COMPILES", "EXPORTS", "EXTRA", "FAST_PATHS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
     "calculator", "compile", "delivered", "epochs", "export", "features", "graph_model", "named_files",
     "notes", "packages", "plan", "predict", "progress", "torchsim", "train",
 ]  # fmt: skip

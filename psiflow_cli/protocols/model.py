@@ -167,6 +167,29 @@ class Batches(Protocol):
         """*worker*: torch_sim's ModelInterface on a member's weights."""
 
 
+class FastPath(Protocol):
+    """What `worker.models.kernels.fast_paths.FastPath` says of a way to compute a model."""
+
+    @property
+    def install(self) -> str:
+        """What pip installs for it; `{cuda}` is the major version of CUDA."""
+
+    @property
+    def needs_compiler(self) -> bool:
+        """Whether that needs a compiler."""
+
+
+@runtime_checkable
+class HasFastPaths(Protocol):
+    """A family that torch-sim can move in several ways, of which the fastest is chosen by measuring.
+
+    Its `torchsim` takes the name of one, `eager` or "" (what the family takes by itself) as `path`, and as `build`
+    whether one that is not there may take minutes to make.
+    """
+
+    FAST_PATHS: tuple[FastPath, ...]
+
+
 @runtime_checkable
 class TakesGraphs(Protocol):
     """A family that torch-sim can move, and whose models take pairs of atoms that are found elsewhere."""

@@ -62,5 +62,5 @@ def _unknown(record: RemoteRun, state: str, message: str) -> RunStatus:
         "run": "", "command": record["command"], "state": state, "total": 0, "done": 0, "failed": 0, "lost": 0,
         "started": None, "updated": None, "rate_per_s": None, "eta_s": None, "core_hours": 0.0, "host": record["host"],
         "pid": None, "slurm_job_id": None, "blocks": [], "waiting": {}, "bad_nodes": [], "exit_code": None,
-        "message": message, "argv": [], "cwd": None, "info": {}, "phase": "",
+        "message": message, "argv": [], "cwd": None, "info": {}, "phase": "", "kernels": "",
     }  # fmt: skip

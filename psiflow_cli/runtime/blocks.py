@@ -6,23 +6,22 @@ ever; so its own watch is off. A run is given up once nothing is connected and n
 
 from __future__ import annotations
 
-import errno
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli import duration, protocols, registry
 from psiflow_cli.console import detail, note
-from psiflow_cli.errors import NoResources
 from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.batch_queue import waiting
 from psiflow_cli.runtime.batch_queue.cost import Cost
 from psiflow_cli.runtime.block_faults import output, refusals
 from psiflow_cli.runtime.block_faults.admission import LOG, Admission
+from psiflow_cli.runtime.block_faults.giving_up import because, no_resources
 from psiflow_cli.runtime.block_faults.nodes import Nodes
 from psiflow_cli.runtime.block_record import LIVE, BlockState, JobRecord
 from psiflow_cli.runtime.providers._patient import add_to_scripts, be_patient, end_of, retranslate
+from psiflow_cli.worker.pool.place import short
 
 if TYPE_CHECKING:
     from parsl.executors.base import ParslExecutor
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     from psiflow_cli.site.executor import ResolvedExecutor
 
-_NO_ROOM = 1 << 16  # bytes; with less, logs cannot be written
 _LONGEST_STEP_S = 10.0  # of a block's age, from one look to the next: a host that stood still saw no worker come
 
 
@@ -138,7 +136,7 @@ class Blocks:
         if not job:
             self._refused_blocks += 1
             if not self._is_patient:
-                self._admission.refused(_said(status))
+                self._admission.refused(output.said(status.message))
         elif pending and block not in self._useful and status.state.name != BlockState.SCALED_IN:
             # whom somebody or a time limit has ended says nothing about its node
             end, never_connected = end_of(self._provider, job), parsl_internals.never_connected(self._executor, status)
@@ -147,14 +145,14 @@ class Blocks:
                 self._nodes.cancelled()
                 return
             is_ill = never_connected and end not in (BlockState.CANCELLED, BlockState.TIMEOUT)
-            self._died(block, output.last_words(self._logs, self._resolved.label, block) or _said(status), blame=is_ill)
+            words = output.last_words(self._logs, self._resolved.label, block) or output.said(status.message)
+            self._died(block, words, blame=is_ill)
 
     def _died(self, block: str, words: str, *, blame: bool) -> None:
         self._last_words = words or self._last_words
-        if self._resolved.provider.type != "local":
+        if self._is_queued:
             self._admission.after_deaths.begin()
-        queued = self._record.in_state(BlockState.PENDING)
-        job = parsl_internals.job_of(self._executor, block)
+        job, queued = parsl_internals.job_of(self._executor, block), self._record.in_state(BlockState.PENDING)
         self._nodes.died(block, job, words, blame=blame, queued=queued)
         self._record.write()
 
@@ -173,9 +171,8 @@ class Blocks:
             raise no_resources(self._folder, self._failures(), self._see_logs())
 
     def _failures(self) -> str:
-        count, nodes = self._nodes.deaths, str(self._nodes)
-        problem = f"{count} block{'s' * (count != 1)} ended without finishing a task{_because(self._last_words)}"
-        return problem + (f" ({nodes})" if nodes else "")
+        count, nodes = self._nodes.deaths, f" ({self._nodes})" if str(self._nodes) else ""
+        return f"{count} block{'s' * (count != 1)} ended without finishing a task{because(self._last_words)}{nodes}"
 
     def _refusal(self) -> tuple[str, str]:
         """What to say of a submission that was refused for good."""
@@ -186,7 +183,7 @@ class Blocks:
 
     def _at_work(self) -> set[str]:
         """The jobs whose workers are connected."""
-        connected = parsl_internals.connected_blocks(self._executor) or set()
+        connected = parsl_internals.connected_blocks(self._executor) or ()
         return {parsl_internals.job_of(self._executor, block) for block in connected}
 
     def _is_computing(self, live: list[str]) -> bool:
@@ -210,7 +207,7 @@ class Blocks:
             hint = (
                 f"[executors.{self._resolved.label}] address names the one that reaches this host; {self._see_logs()}"
             )
-            raise no_resources(self._folder, f"a block runs, but {words}{_because(last)}", hint)
+            raise no_resources(self._folder, f"a block runs, but {words}{because(last)}", hint)
         for block in silent:
             self._end_block(block, words)
 
@@ -231,6 +228,25 @@ class Blocks:
         self._condemned.add(block)
         self._end_block(block, words)
         return True
+
+    def nodes(self) -> dict[str, set[str]]:
+        """The blocks of each node that has workers, as far as is known; by host names without their domain."""
+        nodes: dict[str, set[str]] = {}
+        for block in parsl_internals.connected_blocks(self._executor) or ():
+            for name in self._nodes.of(block, parsl_internals.job_of(self._executor, block)):
+                nodes.setdefault(short(name), set()).add(block)
+        return nodes
+
+    def leave_out(self, place: str, words: str) -> None:
+        """Note a node, or a GPU of one, that gets no more tasks, and why; end the blocks that have no other node."""
+        nodes = self.nodes()
+        jobs = {block: parsl_internals.job_of(self._executor, block) for block in nodes.get(place, ())}
+        self._nodes.exclude(place, jobs, words, self._record.in_state(BlockState.PENDING))
+        alone = jobs.keys() - {block for name, there in nodes.items() if name != place for block in there}
+        if self._is_queued:
+            self._ended.update(alone)
+            parsl_internals.cancel_blocks(self._executor, sorted(alone))
+        self._record.write()
 
     def _ask_again(self) -> None:
         """Ask for refused blocks again where Parsl does it for the first ones only."""
@@ -279,21 +295,3 @@ class Blocks:
     def forget(self) -> None:
         """Every block has been ended in order."""
         self._record.close()
-
-
-def no_resources(folder: Path, message: str, hint: str) -> Exception:
-    """NoResources; or, where the disk of the run directory is full, which keeps workers from starting, that."""
-    disk = os.statvfs(folder)
-    if disk.f_bavail * disk.f_frsize < _NO_ROOM:
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-    return NoResources(message, hint)
-
-
-def _said(status: JobStatus) -> str:
-    """The last line of what Parsl says of a block that ended, less what it says of each that never connected."""
-    lines = (status.message or "").strip().splitlines()
-    return "" if not lines or "marked as MISSING" in lines[-1] else lines[-1].strip()[:300]
-
-
-def _because(text: str) -> str:
-    return f": {text}" if text else ""

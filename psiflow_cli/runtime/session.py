@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import queue
@@ -18,14 +19,17 @@ from psiflow_cli import duration, protocols, registry
 from psiflow_cli.console import detail, note
 from psiflow_cli.errors import NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime import parsl_internals
-from psiflow_cli.runtime.blocks import Blocks, no_resources
+from psiflow_cli.runtime.block_faults import output
+from psiflow_cli.runtime.block_faults.giving_up import no_resources
+from psiflow_cli.runtime.block_faults.lost_workers import LostWorkers
+from psiflow_cli.runtime.blocks import Blocks
 from psiflow_cli.runtime.executors._partial_blocks import PartialBlocks
-from psiflow_cli.runtime.logs import archive, parsl_folder
+from psiflow_cli.runtime.logs import archive, parsl_folder, tracebacks
 from psiflow_cli.runtime.stop.signals import StopSignals
-from psiflow_cli.runtime.task import Outcome, Task
+from psiflow_cli.runtime.task import Loss, Outcome, Task
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.worker.failures import environment_code
-from psiflow_cli.worker.pool import call, watchdog
+from psiflow_cli.worker.pool import call, place, watchdog
 from psiflow_cli.worker.process import inherited_variables
 
 if TYPE_CHECKING:
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
 _TICK_S = 0.5
 _TELL_EVERY_S = 30.0
+_DIED = "its worker on host {} died"
 _UNLUCKY = 10  # a task that was lost so often with its node is to blame for it
 
 
@@ -59,6 +64,7 @@ class Session:
         self._next_look = 0.0
         self._hosts: set[str] = set()  # where tasks have run
         self.pending = 0
+        self._numbers = itertools.count()
         self._archive = archive.Archive(folder / "logs" / archive.FINISHED)
         self._stack = contextlib.ExitStack()
 
@@ -89,6 +95,7 @@ class Session:
         if isinstance(self._kind, protocols.Tidies):
             self._stack.callback(self._kind.tidy, folder)
         self._blocks = Blocks(self._parsl_executor, self.executor, self._folder)
+        self._lost_workers = LostWorkers(self.executor, self._blocks.nodes, self._blocks.leave_out)
         self._partial_blocks = PartialBlocks(self._parsl_executor, self.executor, self._folder / "parsl")
         config = parsl.Config(
             executors=[self._parsl_executor], run_dir=str(folder), strategy=self._strategy(),
@@ -164,11 +171,14 @@ class Session:
         self._signals.check()
         self.pending += 1
         task.submitted = time.monotonic()
-        # in threads of this process nothing may end the process
-        watched = task.hang_log if self.executor.table.type != "threads" else ""
+        watched = ""
+        if self.executor.table.type != "threads":  # in threads of this process nothing may end the process
+            watched = task.hang_log
+            task.last_words = str(self._folder.absolute() / "logs" / f"{os.getpid()}-{next(self._numbers)}.last-words")
         with contextlib.suppress(OSError):
             os.unlink(watched)  # of an earlier try
-        packed = call.pack((task.function, task.payload, watched))
+        avoid = self._lost_workers.avoid(task)
+        packed = call.pack((task.function, task.payload, watched, task.last_words, avoid))
         try:
             # not by Parsl's data flow kernel: its bookkeeping of a task costs more than all that is done here
             future = self._parsl_executor.submit(call.call_packed, self._resources, packed)
@@ -193,20 +203,25 @@ class Session:
                 item = self._done.get(timeout=min(_TICK_S, max(0.01, self.remaining())))
             except queue.Empty:
                 continue
-            if item is not None:
-                break
-        return self._ended(*item)
+            if item is not None and (ended := self._ended(*item)):
+                return ended
 
-    def _ended(self, task: Task, future: Future[bytes]) -> tuple[Task, Outcome]:
+    def _ended(self, task: Task, future: Future[bytes]) -> tuple[Task, Outcome] | None:
+        """What became of a task; None where it is submitted again, since it is to run elsewhere."""
         self.pending -= 1
-        return task, self._outcome(task, future)
+        if outcome := self._outcome(task, future):
+            return task, outcome
+        task.refusals += 1
+        self.submit(task)
+        return None
 
     def batch(self) -> Iterator[tuple[Task, Outcome]]:
         """Wait for one task's outcome, as `next` does; with it come the others that are there by then."""
         yield self.next()
         for _ in range(self._done.qsize()):
-            if item := self._done.get_nowait():  # what is none wakes up `next` to look at the signals
-                yield self._ended(*item)
+            item = self._done.get_nowait()  # what is none wakes up `next` to look at the signals
+            if item and (ended := self._ended(*item)):
+                yield ended
 
     def _tell_waits(self) -> None:
         """Say now and then what is waited for, in place of a caller that has no progress to show."""
@@ -222,7 +237,7 @@ class Session:
         """Say that a task which has not ended yet got on: its block was worth its time."""
         self._blocks.worked()
 
-    def _outcome(self, task: Task, future: Future[bytes]) -> Outcome:
+    def _outcome(self, task: Task, future: Future[bytes]) -> Outcome | None:
         error = parsl_internals.error_of(future)
         if error is not None:
             return self._lost(task, error)
@@ -230,6 +245,8 @@ class Session:
             result: messages.Outcome = call.unpack(future.result())
         except Exception as error:  # of a module that only the workers have
             return Outcome(error=f"what came back cannot be read: {type(error).__name__}: {error}")
+        if "elsewhere" in result:
+            return None
         if result["host"] not in self._hosts:
             self._hosts.add(result["host"])
             detail(f"a task has come back from host {result['host']}")
@@ -238,57 +255,44 @@ class Session:
         if "fatal" in result:
             return self._given_back(task, result)
         self._blocks.worked(result.get("block", ""))
-        return Outcome(
-            value=result.get("value"), error=result.get("error", ""), log=self._log(result.get("traceback", "")),
-            seconds=result["seconds"],
-        )  # fmt: skip
+        if "value" in result:
+            self._lost_workers.finished(task, result.get("places", ()))
+        log = tracebacks.add(self._folder, result.get("traceback", ""))
+        return Outcome(result.get("value"), result.get("error", ""), log, seconds=result["seconds"])
 
     def _given_back(self, task: Task, result: messages.Outcome) -> Outcome:
         """What no frame is to blame for: a node that lacks what others have, or else the end."""
         fatal, hint = result["fatal"], result["hint"]
         if self._blocks.condemn(result.get("block", ""), fatal):
-            task.losses += 1
-            return Outcome(lost=fatal, blame=task.losses > _UNLUCKY)
+            task.losses.append(Loss(""))
+            return Outcome(lost=fatal, blame=int(len(task.losses) > _UNLUCKY))
         if not re.search(r"\blogs?\b", hint):
             hint = "; ".join(filter(None, (hint, f"logs: {self._folder}")))
         if result["exit_code"] == NO_RESOURCES:
             raise no_resources(self._folder, fatal, hint)
         raise PsiflowError(fatal, hint, result["exit_code"])
 
-    def _log(self, traceback: str) -> str:
-        """The file to which the traceback of a task was added; "" where there is none."""
-        if not traceback:
-            return ""
-        path = self._folder / "logs" / "tracebacks.log"
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(f"{traceback.rstrip()}\n\n")
-        return str(path)
-
     def _lost(self, task: Task, error: BaseException) -> Outcome:
         walltime = self.executor.context["walltime"]
         if watchdog.found_hanging(task.hang_log, walltime is not None and time.monotonic() - task.submitted > walltime):
-            return Outcome(lost=f"still running after {walltime:g} s", hung=True, blame=True)
+            return Outcome(lost=f"still running after {walltime:g} s", hung=True, blame=1)
         if parsl_internals.could_not_start(error):
-            message = "no worker could be started" + self._why(str(error))
+            message = f"no worker could be started: {output.last_error(self._folder / 'parsl', str(error))}"
             raise no_resources(self._folder, message, f"logs: {self._folder / 'parsl'}")
+        words = place.last_words(task.last_words)
         if (host := parsl_internals.host_of_lost_worker(error)) is not None:
-            lost, alone = f"its worker on host {host} died", True
-        elif pool := parsl_internals.lost_pool(error):
+            where = words["place"] if words else place.short(host)
+            lost = f"the GPU computes nothing more on {where}: {words['message']}" if words else _DIED.format(host)
+            blame = self._lost_workers.lost(task, where, words["message"] if words else "")
+            return Outcome(lost=lost, blame=blame or int(len(task.losses) > _UNLUCKY))
+        if pool := parsl_internals.lost_pool(error):
             lost, alone = self._blocks.describe_loss(*pool), False
         elif isinstance(self._kind, protocols.ExplainsLoss) and (loss := self._kind.lost(error)):
             lost, alone = loss
+            lost = f"{lost} ({words['message']})" if words else lost
         else:
             text = f"{type(error).__name__}: {error}"
             code = environment_code(text) or None
             raise PsiflowError(f"a task could not be run: {text}", f"logs: {self._folder / 'parsl'}", code)
-        task.losses += 1
-        return Outcome(lost=lost, blame=alone or task.losses > _UNLUCKY)
-
-    def _why(self, text: str) -> str:
-        """The last telling line of a block's stderr, else the last line of `text`."""
-        errors = sorted((self._folder / "parsl").glob(parsl_internals.BLOCK_STDERR))
-        stderr = errors[-1].read_text(errors="replace").strip() if errors else ""
-        last = (stderr or text.strip() or "no reason given").splitlines()[-1]
-        return f": {last.strip().removeprefix('STDERR: ')[:300]}"
+        task.losses.append(Loss(""))
+        return Outcome(lost=lost, blame=int(alone or len(task.losses) > _UNLUCKY))

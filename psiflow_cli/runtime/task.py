@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+
+@dataclass
+class Loss:
+    """A worker that died with a task."""
+
+    place: str  # see `block_faults.lost_workers`; empty: the task was lost with a whole node
+    units: int = 1  # of the task
+    finished_elsewhere: int = 0  # of these
+    is_counted: bool = False  # among the tries
+    is_the_tasks: bool = False  # the task was lost at another place, too
 
 
 @dataclass
@@ -15,10 +26,14 @@ class Task:
     payload: Mapping[str, Any]
     note: Any = None
     tries: int = 1
-    losses: int = 0  # how often it was lost before, with its worker alone or with a whole node
+    units: int = 1  # frames, or what else may be tried again apart from the rest
+    losses: list[Loss] = field(default_factory=list)  # before, with its worker alone or with a whole node
+    refusals: int = 0  # by workers at places where it was not to run
     submitted: float = 0.0  # by the monotonic clock
     hang_log: str = ""
     """Where its worker says where it stood when the walltime was up; empty: nothing ends a task that hangs."""
+    last_words: str = ""
+    """Where its worker says of which broken GPU it ended; empty: it cannot end."""
 
 
 @dataclass
@@ -30,6 +45,6 @@ class Outcome:
     log: str = ""  # the file that has the error's traceback
     lost: str = ""
     hung: bool = False  # lost because it took longer than its walltime
-    blame: bool = False
-    """Lost alone, and not with its whole node, or with too many nodes: the task itself may be why."""
+    blame: int = 0
+    """How many losses count as tries: those alone, and not with its whole node; 0: the place may be why."""
     seconds: float = 0.0

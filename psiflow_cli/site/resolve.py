@@ -114,7 +114,8 @@ def _context(site: schema.Site, executor: schema.Executor, environment: schema.E
     least = resources.ranks * (resources.threads or 1)
     cores = node.cores if resources.cores == "all" else max(resources.cores, least)
     return {
-        "device": device, "dtype": resources.dtype or None, "cores": cores, "ranks": resources.ranks,
+        "device": device, "dtype": resources.dtype or None, "kernels": resources.kernels,
+        "cores": cores, "ranks": resources.ranks,
         "threads": resources.threads or max(1, cores // resources.ranks),
         "gpus": resources.gpus if resources.gpus is not None else int(device == "cuda"),
         "memory": megabytes(resources.memory) if resources.memory else None,

@@ -149,6 +149,8 @@ class Resources(Table, frozen=True, kw_only=True):
     min_runtime: str = ""  # the least time left in a block for a task to start; empty: as `walltime` says
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     dtype: Literal["", "float32", "float64"] = ""  # empty: the model's own
+    kernels: str = ""
+    """How walkers' models are computed, such as `eager` or `cueq`; empty: on a GPU what is fastest by a measurement."""
     launch: str = ""  # template of the launch command, such as `mpirun -np {ranks} -bind-to core`
     executable: str = ""
     env: dict[str, str] = field(default_factory=dict)

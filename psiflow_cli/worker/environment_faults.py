@@ -5,11 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
-from types import ModuleType, TracebackType
+from types import ModuleType
 
 from psiflow_cli.errors import BAD_CONFIG, NO_RESOURCES
-from psiflow_cli.worker.failures import AGAIN, Fatal, environment_code, is_out_of_memory
+from psiflow_cli.worker.failures import (
+    AGAIN,
+    BrokenDevice,
+    Fatal,
+    causes,
+    environment_code,
+    is_broken_device,
+    is_out_of_memory,
+    traces,
+)
 
 _UNAVAILABLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE),
@@ -18,42 +26,18 @@ _LONGEST = 300
 
 
 def environment_fault(error: BaseException) -> Fatal | None:
-    """What ends the run where an exception is the environment's fault; None where it may be the frame's.
+    """What ends the run, or this process, where an exception is the environment's fault; None for a frame's.
 
     It counts whatever it was wrapped in: a package's own exception says less than the library that is missing.
     """
     if is_out_of_memory(error):
         return None
-    code = next(filter(None, map(_code, _causes(error))), 0)
+    if is_broken_device(error):
+        return BrokenDevice(f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST]}")
+    code = next(filter(None, map(_code, causes(error))), 0)
     if not code:
         return None
     return Fatal(f"{sys.executable} on host {os.uname().nodename}: {_description(error)}", AGAIN, code)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception, and what it was raised for, the last first."""
-    seen: set[int] = set()
-    each: BaseException | None = error
-    while each is not None and id(each) not in seen:
-        seen.add(id(each))
-        yield each
-        earlier = each.__context__
-        each = each.__cause__ or (earlier if earlier and _raised_in_handler(each, earlier) else None)
-
-
-def _raised_in_handler(error: BaseException, earlier: BaseException) -> bool:
-    """Whether it was raised in the very `except` that caught the earlier one, and not by what was done instead."""
-    trace, caught = _traces(error), _traces(earlier)
-    return bool(trace and caught) and trace[-1].tb_frame is caught[0].tb_frame
-
-
-def _traces(error: BaseException) -> list[TracebackType]:
-    """The entries of a traceback, the place where it was raised last."""
-    entries, entry = [], error.__traceback__
-    while entry is not None:
-        entries.append(entry)
-        entry = entry.tb_next
-    return entries
 
 
 def _code(error: BaseException) -> int:
@@ -77,14 +61,14 @@ def _code(error: BaseException) -> int:
 
 def _of_a_program(error: OSError) -> bool:
     """Whether it says that a program could not be started."""
-    return [entry.tb_frame.f_code.co_name for entry in _traces(error)][-1:] == ["_execute_child"]
+    return [entry.tb_frame.f_code.co_name for entry in traces(error)][-1:] == ["_execute_child"]
 
 
 def _imported(error: BaseException) -> str:
     """`FILE:LINE` of the module that was being imported when an exception was raised, or ""."""
     places = [
         f"{entry.tb_frame.f_code.co_filename}:{entry.tb_lineno}"
-        for entry in _traces(error)
+        for entry in traces(error)
         if entry.tb_frame.f_code.co_name == "<module>"
         and entry.tb_frame.f_globals.get("__spec__")  # and not a text that is run as a program
         and entry.tb_frame.f_globals.get("__file__") == entry.tb_frame.f_code.co_filename

@@ -1,8 +1,11 @@
-"""The classes of failed frames, and the failures that end a whole run."""
+"""The classes of failed frames, and the failures that end a worker process or a whole run."""
 
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BAD_CONFIG, NO_RESOURCES
@@ -24,10 +27,36 @@ MACHINE_FAILURES: tuple[FailureClass, ...] = ("worker-lost", "timeout", "out-of-
 AGAIN = "fix it and run the same command again: no frame is blamed for it"
 
 _OUT_OF_MEMORY = re.compile(
+    # the host
     r"out of memory|oom[-_ ]kill|can(?:no|')t allocate memory|error allocating|allocation would exceed memory|"
-    r"insufficient (?:virtual )?memory|not enough memory|std::bad_alloc|MemoryError|exited on signal 9\b",
+    r"insufficient (?:virtual )?memory|not enough memory|std::bad_alloc|MemoryError|exited on signal 9\b|"
+    r"unable to allocate [\d.]+ \wi?B\b|\bENOMEM\b|"
+    # GPUs: OutOfMemoryError, cudaErrorMemoryAllocation, CUDA_ERROR_OUT_OF_MEMORY, UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY
+    r"out_?of_?(?:host_?|device_?)?memory|cudaErrorMemoryAllocation|rocblas_status_memory_error|"
+    r"(?:PI|UR_RESULT|ZE_RESULT)_ERROR_OUT_OF_RESOURCES|Invalid buffer size: [\d.]+ \wi?B|"
+    # their libraries, which also need memory when they begin
+    r"_?ALLOC_?FAILED\b|cusparse_status_insufficient_resources|"
+    r"(?:NOT_INITIALIZED|INTERNAL_ERROR)\W+when calling .?(?:cu|hip|roc)(?:blas|solver|sparse|dnn)\w*create",
     re.IGNORECASE,
 )
+_WITHOUT_A_REASON = re.compile(r"API call failed at \S")
+"""All that a compiled model says with older releases of torch: AOTInductor's reason goes to stderr."""
+_BROKEN_DEVICE = re.compile(
+    r"illegal memory access|illegal instruction was encountered|misaligned address|device[- ]side assert|"
+    r"unspecified launch failure|the launch timed out and was terminated|invalid program counter|hardware stack error|"
+    r"uncorrectable (?:\w+ )?ECC|ECC error|uncorrectable NVLink|fallen off the bus|GPU (?:is )?lost\b|\bXid\b|"
+    r"(?:CUDA|HIP)(?: driver)? error: unknown error|"
+    r"invalid device context|context is destroyed|"
+    r"cudaError(?:IllegalAddress|LaunchFailure|LaunchTimeout|Assert|ECCUncorrectable|HardwareStackError|Unknown\b|"
+    r"IllegalInstruction|MisalignedAddress|InvalidPc|NvlinkUncorrectable|ContextIsDestroyed)|"
+    r"CUDA_ERROR_(?:ILLEGAL_\w+|LAUNCH_FAILED|LAUNCH_TIMEOUT|ASSERT|ECC_UNCORRECTABLE|HARDWARE_STACK_ERROR|UNKNOWN|"
+    r"MISALIGNED_ADDRESS|INVALID_PC|NVLINK_UNCORRECTABLE|CONTEXT_IS_DESTROYED)|"
+    r"hipError(?:IllegalAddress|LaunchFailure|LaunchTimeOut|Assert|ECCNotCorrectable|Unknown\b)|"
+    r"(?:CUBLAS|CUDNN|CUSOLVER|CUSPARSE|HIPBLAS)_STATUS_EXECUTION_FAILED|CUFFT_EXEC_FAILED|"
+    r"Memory access fault by GPU|HSA_STATUS_ERROR_\w+|UR_RESULT_ERROR_DEVICE_LOST|ZE_RESULT_ERROR_DEVICE_LOST",
+    re.IGNORECASE,
+)
+"""After these the process computes nothing more on its GPU; seen in CUDA 12 and 13, and ROCm 6."""
 _MISSING = re.compile(
     # Python packages
     r"\b(?:ImportError|ModuleNotFoundError|PackageNotFoundError)\b|No module named \S|cannot import name \S|"
@@ -67,6 +96,13 @@ class Fatal(Exception):
         self.message, self.hint, self.exit_code = message, hint, exit_code
 
 
+class BrokenDevice(Fatal):
+    """The GPU of this process computes nothing more: ends the process, and the task is tried on another."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "run the same command again: no frame is blamed for it", NO_RESOURCES)
+
+
 def failure(kind: FailureClass, message: str, log: str = "") -> Failure:
     """A failed frame as it crosses the wire; raises Fatal where a crash is the environment's fault, and no frame's."""
     if kind not in FAILURES:
@@ -78,8 +114,67 @@ def failure(kind: FailureClass, message: str, log: str = "") -> Failure:
 
 
 def is_out_of_memory(error: BaseException | str) -> bool:
-    """Whether an exception, or what a program printed, says that memory ran out: of the host or of a GPU."""
-    return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
+    """Whether an exception, or what a program printed, says that memory ran out: of the host or of a GPU.
+
+    An exception counts whatever it was wrapped in.
+    """
+    if isinstance(error, str):
+        return bool(_OUT_OF_MEMORY.search(error))
+    return any(isinstance(each, MemoryError) or _says_out_of_memory(each) for each in causes(error))
+
+
+def _says_out_of_memory(error: BaseException) -> bool:
+    text = f"{type(error).__name__}: {error}"
+    if _OUT_OF_MEMORY.search(text):
+        return True
+    return bool(_WITHOUT_A_REASON.search(text)) and _allocator_refused()
+
+
+_refusals = 0  # of torch's allocator for GPUs, as far as they have been asked about
+
+
+def _allocator_refused() -> bool:
+    """Whether torch has refused memory of a GPU since the last call, by its own count."""
+    global _refusals
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return False
+    before, _refusals = _refusals, torch.cuda.memory_stats().get("num_ooms", 0)
+    return bool(_refusals > before)
+
+
+def is_broken_device(error: BaseException | str) -> bool:
+    """Whether an exception, or what a program printed, says that its GPU computes nothing more in that process."""
+    if is_out_of_memory(error):
+        return False
+    texts = [error] if isinstance(error, str) else [f"{type(each).__name__}: {each}" for each in causes(error)]
+    return any(map(_BROKEN_DEVICE.search, texts))
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception, and what it was raised for, the last first."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        earlier = each.__context__
+        each = each.__cause__ or (earlier if earlier and _raised_in_handler(each, earlier) else None)
+
+
+def _raised_in_handler(error: BaseException, earlier: BaseException) -> bool:
+    """Whether it was raised in the very `except` that caught the earlier one, and not by what was done instead."""
+    trace, caught = traces(error), traces(earlier)
+    return bool(trace and caught) and trace[-1].tb_frame is caught[0].tb_frame
+
+
+def traces(error: BaseException) -> list[TracebackType]:
+    """The entries of a traceback, the place where it was raised last."""
+    entries, entry = [], error.__traceback__
+    while entry is not None:
+        entries.append(entry)
+        entry = entry.tb_next
+    return entries
 
 
 def environment_code(message: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -145,6 +146,22 @@ def test_walkers_move_as_they_would_alone_in_ase(tmp_path: Path, members: list[s
         same(together[number], two[number])
     assert all((frame.positions[each] == start.positions[each]).all() for frame in together[2] for each in fixed)
     assert np.abs(together[0][-1].positions - together[1][-1].positions).max() > 1e-3
+
+
+def test_the_kernels_are_chosen_on_the_first_batch(tmp_path: Path, members: list[str]) -> None:
+    """torch-sim of Python 3.11 has no compiled MACE, and a CPU has no kernels: so the model remains as it is."""
+    weights = Path(members[0]) / "tiny.model"
+    model = {"family": "psiflow_cli.models.mace", "members": members[:1]}
+    model["weights"] = {str(weights): hashlib.sha256(weights.read_bytes()).hexdigest()}
+    task = job(tmp_path / "measured", [wire(crystal())] * 3, members[:1], model=model)
+    measured: Any = {**CONTEXT, "kernels": "measure"}
+    choice = torchsim.advance(task, measured)["kernels"]
+    assert (choice["path"], choice["atoms"]) in {("eager", 9), ("compile", 9)}
+    assert {"eager", "compile"} == set(choice["ms"]) | set(choice["refused"])
+    same(moved(torchsim, task)[0], moved(torchsim, {**task, "folder": str(tmp_path / "plain")})[0], within=1e-9)
+    kept = list(weights.parent.glob("compiled/fast-path-*.json"))
+    assert len(kept) == 1
+    shutil.rmtree(weights.parent / "compiled")
 
 
 def test_with_whom_a_walker_is_leaves_its_path_as_it_is(tmp_path: Path, members: list[str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from psiflow_cli.runtime import block_record
 from tests.commands.inputs import PSIFLOW, copper
-from tests.slurm.test_faults import check_output, site
+from tests.slurm.test_faults import check_output, lost, site
 from tests.slurm.test_provider import SLOW, folder, label, run, started, units, wait_for
 
 __all__ = ["folder"]  # a fixture
@@ -59,6 +59,32 @@ def test_a_node_that_lacks_a_library_is_left_out(slurm, folder):
     run(words)
     check_output("out.xyz", 24)
     assert "not_here" in status("out.xyz")["bad_nodes"][0]["last_words"]
+
+
+def test_a_node_whose_workers_die_is_left_out_and_no_frame_is_blamed(slurm, folder):
+    """Killed, or with a GPU that computes nothing more: its blocks live, and take one frame after another."""
+    reference = Path(SLOW).read_text().replace("    results = []", "    on_this_node()\n    results = []")
+    fault = """
+
+def on_this_node():
+    if os.environ["SLURMD_NODENAME"] == "n1":
+        try:
+            open("killed", "x").close()
+        except FileExistsError:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        os.kill(os.getpid(), 9)
+"""
+    Path("mine.py").write_text(reference + fault)
+    site(max_blocks=3, status_every=1)
+    words = [word if word != SLOW else "./mine.py" for word in label("-o", "out.xyz", seconds=1)]
+    done = run(words)
+    check_output("out.xyz", 24)
+    assert "n1: 2 tasks lost their workers there, and were finished elsewhere" in done.stderr
+    (bad,) = status("out.xyz")["bad_nodes"]
+    assert (bad["node"], bad["excluded"]) == ("n1", True)
+    again, why = lost("out.xyz")
+    assert set(again.values()) == {1}, "each is tried elsewhere first"
+    assert any("illegal memory access" in reason for reason in why)
 
 
 def test_a_refused_submission_is_tried_again(slurm, folder, monkeypatch):

@@ -37,11 +37,20 @@ def command() -> None:
 @options.text("--python", None, "PROGRAM", "The Python to make it with [default: the one psiflow runs on].")
 @options.texts("--with more", "REQUIREMENT",
     "Install this too, in place of the pinned version, as in torch==2.9.1; may be repeated.")  # fmt: skip
+@click.option(
+    "--gpu",
+    is_flag=False,
+    flag_value="auto",
+    type=click.Choice(["auto", "cu12", "cu13"]),
+    help="For NVIDIA GPUs: torch for the CUDA that the driver runs (nvidia-smi; or the one named), and fast kernels.",
+)
+@options.flag("--dry-run", "Say what pip would be asked for, and stop.")
 @_JSON
 @options.talk
 def create(
-    family: str, prefix: str | None, name: str | None, python: str | None, more: tuple[str, ...], as_json: bool
-) -> None:
+    family: str, prefix: str | None, name: str | None, python: str | None, more: tuple[str, ...], gpu: str | None,
+    dry_run: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Make the environment in which the workers of a model family run, with the command's own versions of Python and
     Parsl.
 
@@ -52,14 +61,25 @@ def create(
     \b
     Examples:
       psiflow env create mace
+      psiflow env create mace --gpu
+      psiflow env create nequip --gpu cu12 --dry-run
       psiflow env create mace --prefix /scratch/me/envs/mace --with torch==2.9.1
     """
+    import sys
     from pathlib import Path
 
     from psiflow_cli.runtime.stop.signals import stoppable
     from psiflow_cli.stages.setup import env, install
 
-    recipe = install.Recipe(**({"python": python} if python else {}), more=more)
+    recipe = install.Recipe(python or sys.executable, *env.packages(family, more, gpu))
+    if dry_run:
+        wanted = {"family": family, "packages": list(recipe.more), "index": recipe.index}
+        if as_json:
+            echo_json({"command": "env create", **wanted})
+        also = "".join(f" {name}" for name in recipe.more)
+        where = f", also from {recipe.index}" if recipe.index else ""
+        note(f"pip would install psiflow-cli[{family}]{also}{where}")
+        return
     with stoppable():
         row = env.create(family, name or "", Path(prefix) if prefix else None, recipe)
     if as_json:

@@ -88,6 +88,8 @@ def _notes(run: RunStatus) -> Iterator[tuple[str, Style]]:
     for bad in run["bad_nodes"]:
         yield _bad_node(bad), {"fg": "yellow"}
     if Verbosity.verbose:
+        if run.get("kernels"):
+            yield f"the model is computed by {run['kernels']}", dim
         job = f", SLURM job {run['slurm_job_id']}" if run["slurm_job_id"] else ""
         yield f"pid {run['pid']} on {run['host']}{job}, begun {run['started']} in {run['cwd']}", dim
         import shlex
@@ -114,9 +116,10 @@ def _queue(executor: str, blocks: list[BlockStatus]) -> str:
 
 def _bad_node(bad: NodeStatus) -> str:
     count = bad["failed_blocks"]
-    left_out = ", and is left out" if bad["excluded"] else ""
+    failed = f"has failed {count} block{'s' * (count != 1)}" if count else ""
+    left_out = "is left out" if bad["excluded"] else ""
     words = f": {bad['last_words']}" if bad["last_words"] else ""
-    return f"node {bad['node']} has failed {count} block{'s' * (count != 1)}{left_out}{words}"
+    return f"node {bad['node']} {', and '.join(filter(None, (failed, left_out)))}{words}"
 
 
 def _wait(block: BlockStatus) -> str:

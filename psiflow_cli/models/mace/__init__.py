@@ -6,7 +6,7 @@ from psiflow_cli.models.mace.export import EXPORTS, WHOLE_COMMITTEES, export
 from psiflow_cli.models.mace.features import features
 from psiflow_cli.models.mace.files import heads
 from psiflow_cli.models.mace.graph_model import graph_model
-from psiflow_cli.models.mace.inference import calculator, predict, torchsim
+from psiflow_cli.models.mace.inference import FAST_PATHS, calculator, predict, torchsim
 from psiflow_cli.models.mace.plan import epochs, named_files, notes, packages, plan, stage_two
 from psiflow_cli.models.mace.progress import progress
 from psiflow_cli.models.mace.training import delivered, train
@@ -21,7 +21,7 @@ MAIN_SETTINGS = (
 )
 
 __all__ = [
-    "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY", "TRAINS_HEADS", "WHOLE_COMMITTEES",
+    "EXPORTS", "FAST_PATHS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY", "TRAINS_HEADS", "WHOLE_COMMITTEES",
     "calculator", "delivered", "epochs", "export", "features", "graph_model", "heads", "named_files", "notes",
     "packages", "plan", "predict", "progress", "stage_two", "torchsim", "train",
 ]  # fmt: skip

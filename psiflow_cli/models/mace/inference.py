@@ -9,6 +9,7 @@ from psiflow_cli.errors import NO_INPUT, USAGE
 from psiflow_cli.models.mace import atomic_energies, mace_internals
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import batches, hardware
+from psiflow_cli.worker.models.kernels.fast_paths import FastPath
 
 if TYPE_CHECKING:
     import torch
@@ -99,13 +100,30 @@ def loaded(member: str, context: Context) -> batches.Model:
     return batches.keep(weights_file(member), context, make)
 
 
-def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
+FAST_PATHS = (
+    FastPath(
+        "cueq", ("cuequivariance_torch", "cuequivariance_ops_torch"),
+        "cuequivariance-torch cuequivariance-ops-torch-cu{cuda}",
+    ),
+    FastPath("oeq", ("openequivariance",), "openequivariance", needs_compiler=True),
+    FastPath("compile", devices=("cuda", "cpu")),
+)  # fmt: skip
+"""NVIDIA's kernels, OpenEquivariance's, and what torch.compile makes of the model."""
+
+
+def torchsim(member: str, context: Context, stress: bool, path: str = "", build: bool = False) -> ModelInterface:
     """*worker*: see `protocols.Batches`. Of several heads the interface would take the first, so it gets only one."""
     import torch
 
     hardware.set_threads(context)
     device = hardware.device(context)
-    model = computing(of_one_head(load(weights_file(member), device), context), context)
+    model = of_one_head(load(weights_file(member), device), context)
+    if path in mace_internals.CONVERSIONS:
+        model = mace_internals.converted(model, path, device)
+    model = computing(model, context)
     dtype = getattr(torch, mace_internals.native_dtype(model))
     interface = mace_internals.torchsim_interface()
-    return interface(model, device=torch.device(device), dtype=dtype, compute_forces=True, compute_stress=stress)
+    compiled = mace_internals.compile_options(interface) if path == "compile" else {}
+    return interface(
+        model, device=torch.device(device), dtype=dtype, compute_forces=True, compute_stress=stress, **compiled
+    )

@@ -7,6 +7,7 @@ A function that finds another MACE raises ImportError, which says what is missin
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
@@ -79,6 +80,28 @@ def torchsim_interface() -> type[ModelInterface]:
     from mace.calculators.mace_torchsim import MaceTorchSimModel
 
     return cast("type[ModelInterface]", MaceTorchSimModel)
+
+
+def compile_options(interface: type[ModelInterface]) -> dict[str, str]:
+    """How an interface compiles its model: with CUDA graphs, padded to fixed sizes; seen in mace-torch 0.3.16."""
+    if interface.__module__ != "mace.calculators.mace_torchsim":
+        raise ImportError("MACE compiles its models for torch-sim >= 0.6 only, which needs Python >= 3.12")
+    return {"compile_mode": "reduce-overhead"}
+
+
+CONVERSIONS = {"cueq": "mace.cli.convert_e3nn_cueq", "oeq": "mace.cli.convert_e3nn_oeq"}
+"""Of a model, to kernels of cuEquivariance or OpenEquivariance."""
+
+
+def converted(model: torch.nn.Module, kernels: str, device: str) -> torch.nn.Module:
+    """The model with other kernels, in its own precision; seen in mace-torch 0.3.16."""
+    from mace.tools import torch_tools
+
+    module = CONVERSIONS[kernels]
+    installed.require(_PACKAGE, _READER, {f"{module}:run": ("input_model", "device", "return_model")})
+    with torch_tools.default_dtype(native_dtype(model)):  # which it would leave changed
+        made = importlib.import_module(module).run(model, device=device, return_model=True)
+    return cast("torch.nn.Module", made.to(device))
 
 
 def needs_more_than_a_graph(model: torch.nn.Module) -> bool:

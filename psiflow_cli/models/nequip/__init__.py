@@ -11,6 +11,7 @@ from psiflow_cli.models.nequip.inference import calculator, predict
 from psiflow_cli.models.nequip.inference import of_atoms as features
 from psiflow_cli.models.nequip.keys import MAIN as MAIN_SETTINGS
 from psiflow_cli.models.nequip.plan import configured, epochs, named_files, notes, packages
+from psiflow_cli.models.nequip.torchsim import NEQUIP_PATHS as FAST_PATHS
 from psiflow_cli.models.nequip.torchsim import graph_model, torchsim
 from psiflow_cli.models.nequip.training import delivered, train
 
@@ -38,7 +39,7 @@ def export(members: list[str], target: str, form: str, folder: str, context: Con
 
 
 __all__ = [
-    "COMPILES", "EXPORTS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
+    "COMPILES", "EXPORTS", "FAST_PATHS", "FILES", "MAIN_SETTINGS", "REQUIRES", "SUMMARY",
     "calculator", "compile", "delivered", "epochs", "export", "features", "graph_model", "named_files",
     "notes", "packages", "plan", "predict", "progress", "torchsim", "train",
 ]  # fmt: skip

@@ -16,7 +16,9 @@ from psiflow_cli.errors import BAD_DATA, BUG
 from psiflow_cli.models.nequip.files import PACKAGE, describe, weights_file
 from psiflow_cli.models.nequip.nequip_internals import NOT_COMPILED
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.models import compiled_cache, hardware
+from psiflow_cli.worker.models import hardware
+from psiflow_cli.worker.models.kernels import compiled_cache
+from psiflow_cli.worker.models.kernels.compiled_cache import NotBuilt
 from psiflow_cli.worker.process import scratch, subprocesses
 
 if TYPE_CHECKING:
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
 ENDING = ".nequip.pt2"
 COMPILES = dict.fromkeys(("ase", "torchsim", "lammps"), ENDING)
 _TARGETS = {"ase": "ase", "torchsim": "batch"}
+_OPTIONS = {
+    "oeq": ["--modifiers", "enable_OpenEquivariance"],
+    "cueq": ["--modifiers", "enable_CuEquivariance"],
+    "cueq-contracter": ["--modifiers", "enable_CuEquivarianceContracter"],
+    "triton": ["--modifiers", "enable_TritonContracter"],
+    "tf32": ["--tf32"],
+}
+"""Of nequip-compile, by what stands behind a target, as in `torchsim-oeq`; seen in nequip 0.19.1."""
 EXPORTS = {
     "ase": {"folder": ""},
     "lammps": {"pair": ENDING},
@@ -96,7 +106,8 @@ def build(member: str, target: str, folder: str, context: Context, pair: str) ->
     source, device = weights_file(member), hardware.device(context)
     compiled = Path(folder) / f"model{ENDING}"
     argv = [sys.executable, "-m", "nequip.scripts.compile", str(source), str(compiled), "--mode", "aotinductor"]
-    argv += ["--device", device, "--target", _TARGETS.get(target, pair)]
+    program, _, kernels = target.partition("-")
+    argv += ["--device", device, "--target", _TARGETS.get(program, pair), *_OPTIONS.get(kernels, ())]
     log = Path(context["logs"]) / "nequip-compile.log"
     with scratch.folder(context, "psiflow-compile") as place:
         env = {**os.environ, **context.get("env", {}), "TORCHINDUCTOR_CACHE_DIR": str(place / "cache")}
@@ -128,3 +139,28 @@ def cached(member: str, target: str, context: Context) -> tuple[Path, CompiledRe
     if facts is None or facts["machine"] != compiled_cache.machine(device):
         return None
     return (path, facts) if context.get("dtype") in (None, facts["dtype"]) else None
+
+
+def kept(member: str, target: str, context: Context, build_it: bool) -> tuple[Path, CompiledRecord]:
+    """A compiled model that is made now, and kept beside the weights for other workers and runs.
+
+    Raises NotBuilt unless that is asked for, and Fatal where it cannot be. One that another worker makes is waited for.
+    """
+    if not build_it:
+        raise NotBuilt
+    if Path(member).is_file():
+        raise Fatal(f"{member}: what is compiled is kept in a model bundle, and this is a file", 'kernels = "eager"')
+    source, device = weights_file(member), hardware.device(context)
+    if context.get("dtype") not in (None, own := describe(source)["dtype"]):
+        raise Fatal(f"nequip-compile knows the model's own precision only, {own}", "leave dtype out of [resources]")
+    path = compiled_cache.place(member, device, target, ENDING)
+    with compiled_cache.claimed(path):
+        if found := cached(member, target, context):
+            return found
+        with scratch.folder(context, "psiflow-compiled") as folder:
+            compiled = build(member, target, str(folder), context, "")
+            compiled_cache.keep(path, ENDING, compiled, compiled_cache.sha256(source))
+        found = cached(member, target, context)
+    if found is None:
+        raise Fatal(f"{path}: was replaced while it was made", "run the same command again")
+    return found

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from psiflow_cli.models.nequip import nequip_internals
-from psiflow_cli.models.nequip.export import cached
+from psiflow_cli.models.nequip.export import cached, kept
 from psiflow_cli.models.nequip.files import weights_file
 from psiflow_cli.worker.models import hardware
+from psiflow_cli.worker.models.kernels.fast_paths import EAGER, FastPath
 
 if TYPE_CHECKING:
     import torch
@@ -19,14 +20,37 @@ if TYPE_CHECKING:
 _NEIGHBOURS = "matscipy"
 """What finds neighbours: the default, NVIDIA's, is for GPUs and need not be installed."""
 
+_COMPILED = FastPath("compiled", devices=("cuda", "cpu"))
+_TF32 = FastPath("compiled-tf32", if_asked=True)
+_CUEQ = ("cuequivariance_torch", "cuequivariance_ops_torch"), "cuequivariance-torch cuequivariance-ops-torch-cu{cuda}"
+NEQUIP_PATHS = (
+    _COMPILED,
+    FastPath("compiled-oeq", ("openequivariance",), "openequivariance", needs_compiler=True),
+    FastPath("compiled-cueq", *_CUEQ),
+    _TF32,
+)
+ALLEGRO_PATHS = (
+    _COMPILED,
+    FastPath("compiled-triton", ("triton",), "triton"),
+    FastPath("compiled-cueq-contracter", *_CUEQ),
+    _TF32,
+)
+"""Compiled by AOTInductor for this machine, with kernels for the products of tensors, or with TF32."""
 
-def torchsim(member: str, context: Context, stress: bool) -> NequIPTorchSimCalc:
-    """*worker*: see `protocols.Batches`; a model that was compiled for batches is taken in place of the weights."""
+
+def torchsim(member: str, context: Context, stress: bool, path: str = "", build: bool = False) -> NequIPTorchSimCalc:
+    """*worker*: see `protocols.Batches`; by itself, it takes what was compiled for batches in place of the weights."""
     from nequip.integrations.torchsim import NequIPTorchSimCalc
 
     hardware.set_threads(context)
     device = hardware.device(context)
-    if compiled := cached(member, "torchsim", context):
+    compiled = None
+    if path != EAGER:
+        target = f"torchsim{path.removeprefix('compiled')}"
+        compiled = cached(member, target, context)
+        if path and compiled is None:
+            compiled = kept(member, target, context, build)
+    if compiled:
         interface = NequIPTorchSimCalc.from_compiled_model(
             compiled[0], device=device, chemical_species_to_atom_type_map=True, neighborlist_backend=_NEIGHBOURS
         )

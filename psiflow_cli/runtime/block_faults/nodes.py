@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli import protocols
 from psiflow_cli.console import note
 from psiflow_cli.runtime.block_faults import output
+from psiflow_cli.worker.pool.place import GPUS, short
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import NodeRecord
@@ -28,6 +29,7 @@ class Nodes:
         self._resolved, self._provider, self._logs, self._add_lines = resolved, provider, logs, add_lines
         self._deaths: list[frozenset[str]] = []  # since the last finished task: the nodes of each, as far as known
         self._cancelled = 0  # since then: blocks that were at work, and were ended from outside
+        self._known: dict[str, list[str]] = {}  # the nodes of a block
         self.records: dict[str, NodeRecord] = {}
 
     @property
@@ -52,7 +54,7 @@ class Nodes:
 
         `queued` are the jobs that wait, which may still go there.
         """
-        nodes = self._of(block, job)
+        nodes = self.of(block, job)
         self._deaths.append(frozenset(nodes))
         limit = self._resolved.run.max_node_failures
         ill = []
@@ -63,15 +65,28 @@ class Nodes:
             if record["failed_blocks"] == limit:
                 ill.append(name)
         if ill:
-            self._leave_out(ill, queued)
+            words = self.records[ill[0]]["last_words"]
+            self._leave_out(ill, f"{self._count(ill[0])} on {', '.join(ill)}{': ' if words else ''}{words}", queued)
+
+    def exclude(self, place: str, blocks: Mapping[str, str], words: str, queued: list[str]) -> None:
+        """Leave out the node with this host name, without its domain, for what `words` say; of a GPU, only note it.
+
+        `blocks` are those that it is part of, with their jobs; `queued` the jobs that wait, which may still go there.
+        """
+        known = [name for block, job in blocks.items() for name in self.of(block, job)]
+        name = next((name for name in known if short(name) == place), place)
+        self.records.setdefault(name, {"failed_blocks": 0, "last_words": "", "excluded": False})["last_words"] = words
+        if GPUS in place:
+            self.records[name]["excluded"] = True
+            note(f"{name}: {words}; no further task goes there")
+        else:
+            self._leave_out([name], f"{name}: {words}", queued)
 
     def cancelled(self) -> None:
         """Count a block that was at work when it was ended from outside, which says little against the site."""
         self._cancelled += 1
 
-    def _leave_out(self, ill: list[str], queued: list[str]) -> None:
-        words = self.records[ill[0]]["last_words"]
-        said = f"{self._count(ill[0])} on {', '.join(ill)}{': ' if words else ''}{words}"
+    def _leave_out(self, ill: list[str], said: str, queued: list[str]) -> None:
         kind = self._resolved.provider.type
         if not isinstance(self._provider, protocols.Excludes):
             note(f"{said}; {kind} has no option by which blocks keep off a node")
@@ -91,19 +106,23 @@ class Nodes:
 
     def cleared(self, block: str, job: str) -> None:
         """A block has finished its first task: whatever its nodes did before, they are not to blame."""
-        for name in self._of(block, job) if self.records else []:
+        for name in self.of(block, job) if self.records else []:
             if name in self.records and not self.records[name]["excluded"]:
                 del self.records[name]
 
-    def _of(self, block: str, job: str) -> list[str]:
+    def of(self, block: str, job: str) -> list[str]:
         """The nodes of a block, as its script or else the batch system tells."""
+        if block in self._known:
+            return self._known[block]
         text = output.nodes(self._logs, self._resolved.label, block)
         if not text and isinstance(self._provider, protocols.KnowsNodes):
             text = self._provider.nodes_of(self._resolved.provider, job)
-        return output.names(text)
+        if names := output.names(text):
+            self._known[block] = names
+        return names
 
     def _excluded(self) -> list[str]:
-        return sorted(name for name, record in self.records.items() if record["excluded"])
+        return sorted(name for name, record in self.records.items() if record["excluded"] and GPUS not in name)
 
     def _count(self, name: str) -> str:
         count = self.records[name]["failed_blocks"]

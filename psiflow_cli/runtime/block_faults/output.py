@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from psiflow_cli.runtime import parsl_internals
+
 _MARK = "psiflow: this block runs on "
 _NODES = '${SLURM_JOB_NODELIST:-$(sort -u "${PBS_NODEFILE:-/proc/sys/kernel/hostname}" | xargs)}'
 ANNOUNCE = f'echo "{_MARK}{_NODES}"\n'
@@ -33,6 +35,20 @@ def last_words(folder: Path, label: str, block: str) -> str:
             if telling:
                 return telling[-1][:300]
     return ""
+
+
+def said(message: str | None) -> str:
+    """The last line of what Parsl says of a block that ended, less what it says of each that never connected."""
+    lines = (message or "").strip().splitlines()
+    return "" if not lines or "marked as MISSING" in lines[-1] else lines[-1].strip()[:300]
+
+
+def last_error(folder: Path, text: str) -> str:
+    """The last line of the errors of any block, else of `text`."""
+    errors = sorted(folder.glob(parsl_internals.BLOCK_STDERR))
+    stderr = errors[-1].read_text(errors="replace").strip() if errors else ""
+    last = (stderr or text.strip() or "no reason given").splitlines()[-1]
+    return last.strip().removeprefix("STDERR: ")[:300]
 
 
 def _files(folder: Path, label: str, block: str, suffix: str) -> Iterator[Path]:

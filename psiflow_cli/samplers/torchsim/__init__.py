@@ -41,7 +41,7 @@ def advance(job: MDJob, context: Context) -> BlockReport:
     """*worker*: move the walkers by `job["block"]` steps at most, from their last checkpoint; see `Sampler`."""
     from psiflow_cli.samplers.torchsim.motion import BatchMotion
 
-    began, size = time.perf_counter(), job["batch"]
+    began, size, choice = time.perf_counter(), job["batch"], None
     validation.validate(job, ENSEMBLES)
     if reason := refuses(job):
         raise ValueError(reason)
@@ -59,8 +59,10 @@ def advance(job: MDJob, context: Context) -> BlockReport:
             finally:
                 motion.close()
             group.commit([walker.checkpoint() for walker in walkers])
-            size = motion.forces.size
+            size, choice = motion.forces.size, getattr(motion.forces.members[0], "choice", None)
         report: BlockReport = {"walkers": group.report(), "seconds": time.perf_counter() - began}
     if size < job["batch"]:
         report["batch"] = size
+    if choice:
+        report["kernels"] = choice
     return report

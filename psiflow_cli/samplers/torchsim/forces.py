@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.samplers.torchsim.interface import InterfaceModel
@@ -13,6 +14,7 @@ from psiflow_cli.samplers.torchsim.neighbours import NeighbourList, Pairs
 from psiflow_cli.worker.failures import Fatal, is_out_of_memory
 from psiflow_cli.worker.models import graphs, weights
 from psiflow_cli.worker.models.calculators import same_digits
+from psiflow_cli.worker.models.kernels import fast_paths
 from psiflow_cli.worker.pool.call import resolve
 
 if TYPE_CHECKING:
@@ -30,13 +32,13 @@ def models(model: ModelWeights, context: Context, stress: bool) -> list[graphs.G
     weights.check(model.get("weights", {}))
     family = model["family"]
     thread = threading.get_ident()  # an interface keeps the last batch's arrays
-    how = (str(context.get(name)) for name in ("device", "dtype", "head"))
+    how = (str(context.get(name)) for name in ("device", "dtype", "head", "kernels"))
     key = (thread, family, *model["members"], *how, stress)
     if key not in _loaded:
         for other in [each for each in list(_loaded) if each[0] == thread]:
             del _loaded[other]  # two models may not fit on one GPU
         try:
-            make = resolve(f"{family}:torchsim")
+            resolve(f"{family}:torchsim")
         except AttributeError:
             raise Fatal("torch-sim has no interface to this kind of model", "--engine ase has") from None
         try:
@@ -46,10 +48,27 @@ def models(model: ModelWeights, context: Context, stress: bool) -> list[graphs.G
                 f"torch-sim is not installed in {sys.prefix}",
                 "pip install 'torch-sim-atomistic>=0.3' there (Python 3.11 or later), or --engine ase",
             ) from None
-        _loaded[key] = [_on_graphs(family, make(member, context, stress)) for member in model["members"]]
+        _loaded[key] = [_fastest(model, member, context, stress) for member in model["members"]]
         if context.get("device") != "cuda":
             same_digits()
     return _loaded[key]
+
+
+def _fastest(model: ModelWeights, member: str, context: Context, stress: bool) -> graphs.GraphModel:
+    """A member by the fastest of its family's paths; see `protocols.HasFastPaths`."""
+    family = model["family"]
+    make = resolve(f"{family}:torchsim")
+    try:
+        paths = cast("Sequence[fast_paths.FastPath]", resolve(f"{family}:FAST_PATHS"))
+    except AttributeError:
+        return _on_graphs(family, cast("ModelInterface", make(member, context, stress)))
+
+    def by_path(path: str, build: bool) -> graphs.GraphModel:
+        return _on_graphs(family, cast("ModelInterface", make(member, context, stress, path, build)))
+
+    own = [Path(file) for file in model.get("weights", {}) if Path(file).parent == Path(member)]
+    fastest = fast_paths.Fastest(by_path, paths, own[0] if own else None, context, f"torchsim, stress {stress}")
+    return cast("graphs.GraphModel", fastest)
 
 
 def _on_graphs(family: str, interface: ModelInterface) -> graphs.GraphModel:

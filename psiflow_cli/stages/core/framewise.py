@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -16,7 +16,7 @@ from psiflow_cli import extxyz
 from psiflow_cli.console import Progress, detail, note
 from psiflow_cli.errors import BAD_DATA, NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime.session import Session
-from psiflow_cli.runtime.task import Outcome, Task
+from psiflow_cli.runtime.task import Loss, Outcome, Task
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.core import retry
 from psiflow_cli.stages.core.ids import IdSet
@@ -180,13 +180,14 @@ class _Feeder:
         self._left -= len(frames)
         return self._task(frames) if frames else None
 
-    def _task(self, frames: list[Frame], tries: int = 1, losses: int = 0, step: int = 0) -> Task:
+    def _task(self, frames: list[Frame], tries: int = 1, losses: Sequence[Loss] = (), step: int = 0) -> Task:
         """A task; `step` counts the recoveries that its frames have needed."""
         work = self._work
         payload = {**work.payload, **(work.recovery[step - 1].payload if step else {})}
         return Task(
             work.function, {"frames": frames, "context": self._context, **payload}, note=step, tries=tries,
-            losses=losses, hang_log=os.path.join(self._context["logs"], f"{frames[0]['id']}.hang"),
+            losses=list(losses), units=len(frames),
+            hang_log=os.path.join(self._context["logs"], f"{frames[0]['id']}.hang"),
         )  # fmt: skip
 
     def learn(self, frames: int, seconds: float) -> None:

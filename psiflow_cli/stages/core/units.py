@@ -34,6 +34,7 @@ class Units:
         self.core_seconds_in_jobs = 0.0  # of these, what ran in jobs of a batch system
         self.lost = 0  # how often a unit was lost with its worker in the present invocation
         self.info: Epoch = {}
+        self.kernels = ""
 
     def read(self, path: Path) -> None:
         """Count what was added since the last time."""
@@ -50,6 +51,8 @@ class Units:
             self._now = self.lost = 0
             self._begun, self._first, self._first_s = record["t"], None, 0.0
             self._in_jobs = record.get("provider", "local") not in ("", "local")
+        if record["kind"] == "kernels":
+            self.kernels = f"{record['path']}, {record['ms'][record['path']]:.3g} ms for {record['atoms']} atoms"
         if record["kind"] == "lost":
             self.lost += len(record["ids"])
         if record["kind"] != "unit":

@@ -12,7 +12,7 @@ from psiflow_cli.bundle import Bundle
 from psiflow_cli.errors import CannotCreate
 from psiflow_cli.stages.core import single
 from psiflow_cli.stages.core.workspace import Job, Workspace
-from psiflow_cli.worker.models import compiled_cache
+from psiflow_cli.worker.models.kernels import compiled_cache
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import CompiledModel, CompiledRecord, Summary

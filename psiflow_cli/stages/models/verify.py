@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from psiflow_cli import bundle
 from psiflow_cli.errors import BadData
-from psiflow_cli.worker.models import compiled_cache
+from psiflow_cli.worker.models.kernels import compiled_cache
 
 
 class Problem(TypedDict):

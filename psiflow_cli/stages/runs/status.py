@@ -87,6 +87,7 @@ def describe(folder: Path, units: Units | None = None) -> RunStatus:
         "bad_nodes": _bad_nodes(folder), "exit_code": result["exit_code"] if result else None,
         "message": _message(folder, run, state), "argv": run.get("argv", []), "cwd": run.get("cwd"), "info": units.info,
         "phase": _phase(folder) if state is RunState.RUNNING and run.get("command") == "train" else "",
+        "kernels": units.kernels,
     }  # fmt: skip
 
 

@@ -16,13 +16,14 @@ from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.stages.sample import engines, outputs, walkers
 from psiflow_cli.stages.sample.engines import Plan
+from psiflow_cli.stages.sample.kernels import Kernels
 from psiflow_cli.stages.sample.request import Sampling
 from psiflow_cli.stages.sample.trajectories import Recorded
 from psiflow_cli.stages.sample.walkers import Walker, WalkerGroup
 from psiflow_cli.worker.failures import MACHINE_FAILURES
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Stop, Summary
+    from psiflow_cli.messages import Context, Stop, Summary
 
 BLOCK_S = 15.0  # how long a block should take: what a killed run loses at most, of each walker that was moving
 
@@ -104,6 +105,7 @@ def _move(
 ) -> None:  # fmt: skip
     """Keep every worker busy with the groups that are furthest behind."""
     waiting = [group for group in groups if not group.done]
+    kernels = Kernels(workspace, fingerprint)
     while waiting or session.pending:
         while waiting and session.room():
             waiting.sort(key=lambda g: (g.step, g.members[0].number))
@@ -115,6 +117,7 @@ def _move(
             workspace.run.note_lost([f"walker-{w.number}" for w in group.members if not w.stopped], outcome.lost)
             group.losses = task.losses
         _take_over(sampling, session.executor, group, outcome)
+        kernels.learn((outcome.value or {}).get("kernels"))
         engines.note_batch(workspace, fingerprint, plan, group.batch)
         for walker, (step, stopped) in zip(group.members, before, strict=True):
             if walker.step != step or walker.stopped != stopped:
@@ -127,7 +130,8 @@ def _move(
 
 def _submit(sampling: Sampling, workspace: Workspace, session: Session, plan: Plan, group: WalkerGroup) -> None:
     group.folder.mkdir(parents=True, exist_ok=True)
-    payload = {"job": group.job(sampling), "context": workspace.context()}
+    context: Context = {**workspace.context(), "calls": sampling.steps - group.step}
+    payload = {"job": group.job(sampling), "context": context}
     session.submit(Task(f"{plan.module}:advance", payload, note=group, losses=group.losses))
 
 
@@ -145,7 +149,7 @@ def _take_over(sampling: Sampling, executor: ResolvedExecutor, group: WalkerGrou
             group.done = True
         return
     before = group.step
-    group.tries = group.losses = 0
+    group.tries, group.losses = 0, []
     group.batch = outcome.value.get("batch", group.batch)
     for walker, report in zip(group.members, outcome.value["walkers"], strict=True):
         walker.step, walker.bytes, walker.stopped = report["step"], report["bytes"], report["stopped"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz, voigt
 from psiflow_cli.console import note
 from psiflow_cli.errors import BadData
+from psiflow_cli.runtime.task import Loss
 from psiflow_cli.stages.core import constraints
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class WalkerGroup:
     members: list[Walker]
     batch: int  # how many of them a model is given at once
     tries: int = 0
-    losses: int = 0
+    losses: list[Loss] = field(default_factory=list)
     block: int = FIRST_BLOCK  # steps of its next task, at most
     done: bool = False
 

@@ -19,17 +19,26 @@ from psiflow_cli.errors import CannotCreate, NoInput, Stopped, UsageError, neare
 from psiflow_cli.runtime.jsonfile import write_json
 from psiflow_cli.site import environments
 from psiflow_cli.site.environments import MARKER, Environment, Versions
+from psiflow_cli.stages.setup import gpu as graphics
 from psiflow_cli.stages.setup import install
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import EnvironmentMarker, EnvironmentRow
 
 
-def create(family: str, name: str, prefix: Path | None, recipe: install.Recipe) -> EnvironmentRow:
-    """Make an environment, or find that it is there."""
+def packages(family: str, more: tuple[str, ...], gpu: str | None) -> tuple[tuple[str, ...], str]:
+    """What is installed beside what the family needs, and where pip looks for it, too; see `Recipe`."""
     families = registry.names("models")
     if family not in families:
         raise UsageError(f"no model family {family!r}", nearest(family, families))
+    if not gpu:
+        return more, ""
+    version = graphics.cuda(gpu)
+    return (*more, *graphics.kernels(family, version)), graphics.INDEXES[version]
+
+
+def create(family: str, name: str, prefix: Path | None, recipe: install.Recipe) -> EnvironmentRow:
+    """Make an environment, or find that it is there."""
     name = name or family
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
         raise UsageError(f"--name: {name!r} is no name", "letters, digits, dots, dashes and underscores")

@@ -37,6 +37,8 @@ class Recipe:
     python: str = sys.executable
     more: tuple[str, ...] = ()
     """Requirements to install too; they take the place of the pins of the same packages."""
+    index: str = ""
+    """Where pip looks for packages, too."""
 
     def check(self) -> None:
         """Raise UsageError unless the Python has the command's minor version."""
@@ -60,6 +62,7 @@ def install(prefix: Path, family: protocols.Model, recipe: Recipe, log: BinaryIO
     extra = family.EXTRA if isinstance(family, protocols.HasExtra) else family.__name__.rpartition(".")[2]
     with tempfile.TemporaryDirectory(prefix="psiflow-") as folder:
         pip = [python, "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
+        pip += [f"--extra-index-url={recipe.index}"] if recipe.index else []
         what = [*psiflow_itself(Path(folder), extra), *recipe.more]
         _run([*pip, "-c", str(prefix / "constraints.txt"), *what], log, "pip")
     families = map(registry.family, (*registry.names("models"), *registry.names("references")))

@@ -14,7 +14,7 @@ from psiflow_cli.console import detail, note
 from psiflow_cli.errors import BUG, NO_RESOURCES, PsiflowError
 from psiflow_cli.protocols import Delivers, Model
 from psiflow_cli.runtime.session import Session
-from psiflow_cli.runtime.task import Outcome, Task
+from psiflow_cli.runtime.task import Loss, Outcome, Task
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.training import stop_request
 
@@ -35,14 +35,14 @@ class Member:
     folder: Path
     job: TrainingJob
     tries: int = 0
-    losses: int = 0
+    losses: list[Loss] = field(default_factory=list)
     epochs: int = 0
 
     def goes_on(self, module: Model, task: Task, outcome: Outcome, session: Session) -> bool:
         """Whether a lost training is to be tried again; every finished epoch starts the count again."""
         epochs = len(module.progress(self.folder))
         if epochs > self.epochs:
-            self.epochs, self.tries, task.losses = epochs, 0, 1
+            self.epochs, self.tries, task.losses = epochs, 0, task.losses[-1:]
         self.losses = task.losses
         self.tries += outcome.blame
         return self.tries <= session.executor.retries("worker-lost")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.environment_faults import environment_fault
-from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.failures import Fatal, is_broken_device
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -45,7 +45,7 @@ def measure(job: MDJob, engines: dict[str, str], share: int, batch: int | None, 
             try:
                 seconds = _step_seconds(module, job, size, context)
             except (ImportError, Fatal, RuntimeError, MemoryError) as error:
-                if len(engines) == 1:
+                if len(engines) == 1 or is_broken_device(error):
                     raise
                 fault = error if isinstance(error, Fatal) else environment_fault(error)
                 failed = failed or fault

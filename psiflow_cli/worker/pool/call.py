@@ -14,19 +14,20 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from psiflow_cli.worker.environment_faults import environment_fault
-from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.pool import gpu_slots, parsl_result_queue, short_tmpdir, watchdog
+from psiflow_cli.worker.failures import BrokenDevice, Fatal
+from psiflow_cli.worker.pool import gpu_slots, parsl_result_queue, place, short_tmpdir, watchdog
 from psiflow_cli.worker.process import task_logs
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context, Outcome
 
 _loading = threading.RLock()
+_ELSEWHERE_S = 1.0
 
 
 def pack(value: object) -> bytes:
@@ -48,10 +49,13 @@ def call_packed(arguments: bytes) -> bytes:
         return pack({"seconds": outcome["seconds"], "host": outcome["host"], **told})
 
 
-def call(target: str, payload: Mapping[str, object], hang_log: str = "") -> Outcome:
+def call(
+    target: str, payload: Mapping[str, object], hang_log: str = "", last_words: str = "", avoid: Sequence[str] = ()
+) -> Outcome:
     """Call `module:function` (or `/path/file.py:function`) with the payload's items as keyword arguments.
 
-    A task that takes longer than the walltime of its context ends this process, if there is a `hang_log` to tell.
+    A task that takes longer than the walltime of its context ends this process, if there is a `hang_log` to tell; so
+    does one whose GPU is broken, if there is a file for its `last_words`. Nothing runs at a place to `avoid`.
     """
     parsl_result_queue.settle()
     gpu_slots.take_own()
@@ -60,7 +64,12 @@ def call(target: str, payload: Mapping[str, object], hang_log: str = "") -> Outc
     context = cast("Context | None", payload.get("context"))
     if context is not None:
         payload = {**payload, "context": _here(context)}
+    places = place.names(os.environ)
     outcome: Outcome = {"seconds": 0.0, "host": os.uname().nodename}
+    outcome["places"] = places
+    if not set(places).isdisjoint(avoid):
+        time.sleep(_ELSEWHERE_S)  # meanwhile a worker at another place may get idle
+        return {**outcome, "elsewhere": True}
     if block := os.environ.get("PARSL_WORKER_BLOCK_ID"):
         outcome["block"] = block
     try:
@@ -72,6 +81,8 @@ def call(target: str, payload: Mapping[str, object], hang_log: str = "") -> Outc
         outcome.update({"error": "out of memory", "traceback": ""})
     except (Exception, SystemExit) as error:  # a library that exits must not take the worker with it
         fatal = error if isinstance(error, Fatal) else environment_fault(error)
+        if isinstance(fatal, BrokenDevice) and last_words:
+            place.end(last_words, fatal.message)
         if fatal:
             outcome.update({"fatal": fatal.message, "hint": fatal.hint, "exit_code": fatal.exit_code})
         else:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import os
+import platform
 import sys
 import types
 
@@ -59,7 +60,14 @@ def __getattr__(name: str) -> object:
     return globals()[name]
 
 
+def _name_node() -> None:
+    """Let the pool call its node as the batch system does, which its own host name need not be."""
+    if name := os.environ.get("SLURMD_NODENAME"):
+        platform.node = lambda: name
+
+
 if __name__ == "__main__":
+    _name_node()
     del sys.argv[0], sys.path[0]  # this file's folder has modules of any name
     _defer()
     _ran = True

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from psiflow_cli.errors import BUG, NO_RESOURCES
-from psiflow_cli.worker.failures import AGAIN, Fatal, environment_code, is_out_of_memory
+from psiflow_cli.worker.failures import AGAIN, BrokenDevice, Fatal, environment_code, is_broken_device, is_out_of_memory
 from psiflow_cli.worker.process import subprocesses
 
 _MEMORY_HINT = "use a smaller batch_size or model, or more memory"
@@ -76,6 +76,8 @@ def _judged(lines: list[str], where: str, text: str, log: Path, causes: Causes) 
     last = lines[-1]
     if is_out_of_memory(last):
         return Fatal(f"the trainer failed{where}: {last[:300]}", f"{_MEMORY_HINT}; its log: {log}", NO_RESOURCES)
+    if is_broken_device(last):
+        return BrokenDevice(f"the trainer failed{where}: {last[:300]}; its log: {log}")
     for cause, code, hint in causes:
         if re.search(cause, last):
             return Fatal(f"the trainer failed{where}: {last[:300]}", f"{hint}; its log: {log}", code)

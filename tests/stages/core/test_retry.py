@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from psiflow_cli.errors import NO_RESOURCES, PsiflowError
-from psiflow_cli.runtime.task import Outcome, Task
+from psiflow_cli.runtime.task import Loss, Outcome, Task
 from psiflow_cli.stages.core import retry
 from psiflow_cli.stages.core.single import perform
 
-ALONE = Outcome(lost="its worker died", blame=True)
+ALONE = Outcome(lost="its worker died", blame=1)
 WITH_ITS_NODE = Outcome(lost="its node went away")
 
 
@@ -29,10 +29,10 @@ class Executor:
 
 
 def test_a_loss_alone_counts_and_one_with_a_node_does_not():
-    executor, task = Executor(1), Task("module:function", {}, note="mine", losses=3)
+    executor, task = Executor(1), Task("module:function", {}, note="mine", losses=[Loss("n1")])
     for _ in range(5):
         task = retry.after_loss(task, WITH_ITS_NODE, executor)
-        assert (task.tries, task.losses, task.note) == (1, 3, "mine")
+        assert (task.tries, task.losses, task.note) == (1, [Loss("n1")], "mine")
     task = retry.after_loss(task, ALONE, executor)
     assert task.tries == 2
     assert retry.after_loss(task, WITH_ITS_NODE, executor) == task

@@ -11,7 +11,7 @@ import pytest
 from psiflow_cli import bundle, toml
 from psiflow_cli.runtime.request import sha256
 from psiflow_cli.stages.models.verify import verify
-from psiflow_cli.worker.models import compiled_cache
+from psiflow_cli.worker.models.kernels import compiled_cache
 
 ENDING = ".nequip.pt2"
 

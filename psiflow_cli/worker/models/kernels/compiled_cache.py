@@ -6,14 +6,21 @@ or end the process with an illegal instruction.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
+import os
 import platform
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from psiflow_cli.worker.failures import Fatal
+
 if TYPE_CHECKING:
-    from psiflow_cli.messages import CompiledRecord, Machine
+    from psiflow_cli.messages import CompiledModel, CompiledRecord, Machine
 
 FOLDER = "compiled"
 
@@ -26,6 +33,36 @@ def place(member: str | Path, device: str, target: str, ending: str) -> Path:
 def record(path: Path, ending: str) -> Path:
     """The record of a compiled model."""
     return path.with_name(path.name.removesuffix(ending) + ".json")
+
+
+class NotBuilt(Exception):
+    """A compiled model that is not there, and would take minutes to make."""
+
+
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """While this process alone makes a compiled model; another one is waited for. Raises Fatal where it may not."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+        stream = path.with_name(f".{path.name}.lock").open("w")
+        fcntl.flock(stream, fcntl.LOCK_EX)
+    except OSError as error:
+        raise Fatal(f"{path.parent}: {error.strerror}", "copy the bundle to where you may write") from None
+    with stream:
+        yield
+
+
+def keep(path: Path, ending: str, compiled: CompiledModel, weights: str) -> None:
+    """Put a compiled model into its place, then the record without which it is not used."""
+    temporary = path.with_name(f".{path.name}.part")
+    shutil.copyfile(compiled["path"], temporary)
+    facts: CompiledRecord = {
+        "sha256": sha256(temporary), "weights": weights, "dtype": compiled["dtype"],
+        "elements": compiled["elements"], "machine": compiled["machine"],
+    }  # fmt: skip
+    os.replace(temporary, path)
+    temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, record(path, ending))
 
 
 def valid(path: Path, ending: str, weights: str) -> CompiledRecord | None:
