@@ -21,7 +21,8 @@ from psiflow_cli.models.nequip import data as training_data
 from psiflow_cli.models.nequip import files, keys, settings
 from psiflow_cli.stages.train.config import read
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.models import batch_size, batches
+from psiflow_cli.worker.models import batches
+from psiflow_cli.worker.models.batching import batch_size
 
 pytest.importorskip("nequip", reason="nequip is not installed")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli import voigt
 from psiflow_cli.models.mace import mace_internals
 from psiflow_cli.worker.models import batches
-from psiflow_cli.worker.models.neighbours import neighbours, whole_cell
+from psiflow_cli.worker.models.batching.neighbours import neighbours, whole_cell
 
 if TYPE_CHECKING:
     import numpy as np

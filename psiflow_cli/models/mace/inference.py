@@ -9,7 +9,7 @@ from psiflow_cli.errors import NO_INPUT, USAGE
 from psiflow_cli.models.mace import atomic_energies, graphs, mace_internals
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import batches, hardware
-from psiflow_cli.worker.models.batch_size import BatchSize
+from psiflow_cli.worker.models.batching.batch_size import BatchSize
 
 if TYPE_CHECKING:
     import numpy as np

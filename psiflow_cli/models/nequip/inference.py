@@ -8,8 +8,8 @@ from psiflow_cli.models.nequip import nequip_internals
 from psiflow_cli.models.nequip.export import cached
 from psiflow_cli.models.nequip.files import weights_file
 from psiflow_cli.worker.models import batches, hardware
-from psiflow_cli.worker.models.batch_size import BatchSize
 from psiflow_cli.worker.models.batches import Model
+from psiflow_cli.worker.models.batching.batch_size import BatchSize
 
 if TYPE_CHECKING:
     import numpy as np

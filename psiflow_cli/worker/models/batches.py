@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, cast
 from psiflow_cli import voigt
 from psiflow_cli.worker.failures import failure, is_out_of_memory
 from psiflow_cli.worker.models import hardware
-from psiflow_cli.worker.models.batch_size import BatchSize
+from psiflow_cli.worker.models.batching.batch_size import BatchSize
 from psiflow_cli.worker.models.calculators import same_digits
 from psiflow_cli.worker.models.predictions import apart, unfit
 from psiflow_cli.worker.structures import labels

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, cast
 from psiflow_cli.worker.failures import Fatal, failure
 from psiflow_cli.worker.md import limits
 from psiflow_cli.worker.models.predictions import crashed, largest, predictor, unfit
-from psiflow_cli.worker.structures import conversion, moves
-from psiflow_cli.worker.structures.moves import MOVES_CELL
+from psiflow_cli.worker.structures import conversion
+from psiflow_cli.worker.structures.optimisation import moves
+from psiflow_cli.worker.structures.optimisation.moves import MOVES_CELL
 
 if TYPE_CHECKING:
     from ase import Atoms

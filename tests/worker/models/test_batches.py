@@ -11,8 +11,9 @@ np = pytest.importorskip("numpy")
 pytest.importorskip("ase", reason="ASE is not installed")
 pytest.importorskip("torch", reason="torch is not installed")
 
-from psiflow_cli.worker.models import batch_size, batches  # noqa: E402
-from psiflow_cli.worker.models.batch_size import BatchSize  # noqa: E402
+from psiflow_cli.worker.models import batches  # noqa: E402
+from psiflow_cli.worker.models.batching import batch_size  # noqa: E402
+from psiflow_cli.worker.models.batching.batch_size import BatchSize  # noqa: E402
 
 GIB = 2**30
 GPU: Any = {"device": "cuda", "threads": 3}

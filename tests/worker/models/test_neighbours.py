@@ -13,7 +13,7 @@ pytest.importorskip("matscipy", reason="matscipy comes with MACE and NequIP")
 from ase import Atoms  # noqa: E402
 from ase.neighborlist import neighbor_list  # noqa: E402
 
-from psiflow_cli.worker.models.neighbours import neighbours, whole_cell  # noqa: E402
+from psiflow_cli.worker.models.batching.neighbours import neighbours, whole_cell  # noqa: E402
 
 
 @pytest.mark.parametrize("without", [None, "vesin"])

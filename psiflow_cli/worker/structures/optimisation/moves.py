@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from psiflow_cli.worker.structures import strains
-from psiflow_cli.worker.structures.optimisers import Fire, Lbfgs, Optimiser, Rows
+from psiflow_cli.worker.structures.optimisation import strains
+from psiflow_cli.worker.structures.optimisation.optimisers import Fire, Lbfgs, Optimiser, Rows
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ from psiflow_cli import voigt
 if TYPE_CHECKING:
     import numpy as np
 
-    from psiflow_cli.worker.structures.optimisers import Rows
+    from psiflow_cli.worker.structures.optimisation.optimisers import Rows
 
 
 def deformations(logarithms: np.ndarray) -> np.ndarray:
@@ -45,7 +45,7 @@ def on_logarithms(
     """What drives the logarithms of the deformations (eV, shape (F, 3, 3)).
 
     `stresses` (eV/Å³, Voigt's order) have the shape (F, 6), `cells` (Å) the shape (F, 3, 3); the `pressure` is in
-    eV/Å³; `moves` is a name of `relax.MOVES_CELL`.
+    eV/Å³; `moves` is a name of `moves.MOVES_CELL`.
     """
     import numpy as np
 
