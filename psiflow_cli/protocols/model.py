@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from psiflow_cli.protocols.back_end import BackEnd
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ase.calculators.calculator import Calculator
     from numpy import ndarray
     from torch_sim.models.interface import ModelInterface
 
-    from psiflow_cli.messages.frames import Context, Frame, PredictionResult
+    from psiflow_cli.messages.frames import Context, Failure, Frame, PredictionResult
     from psiflow_cli.messages.models import (
         CompiledModel,
         Config,
@@ -155,8 +156,8 @@ class Compiles(Protocol):
 class Describes(Protocol):
     """A family that can describe atoms by numbers."""
 
-    def features(self, frame: Frame, member: str, context: Context) -> ndarray:
-        """*worker*: shape (atoms, width); the same however the frame is turned, moved or written."""
+    def features(self, frames: list[Frame], member: str, context: Context) -> Sequence[ndarray | Failure]:
+        """*worker*: of each frame, shape (atoms, width); the same however it is turned, moved or written."""
 
 
 @runtime_checkable

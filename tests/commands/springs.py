@@ -60,11 +60,11 @@ def predict(frames: list[dict[str, Any]], members: list[str], context: dict[str,
     return [[predictions.labelled(frame, calculator(member, context)) for frame in frames] for member in members]
 
 
-def features(frame: dict[str, Any], member: str, context: dict[str, Any]) -> Any:
-    """How far each atom is from its place."""
+def features(frames: list[dict[str, Any]], member: str, context: dict[str, Any]) -> Any:
+    """How far each atom of each frame is from its place."""
     import numpy as np
 
-    return np.array(frame["positions"]) - np.array(PLACES)
+    return [np.array(frame["positions"]) - np.array(PLACES) for frame in frames]
 
 
 def bundle(folder: Path, *strengths: float) -> Path:

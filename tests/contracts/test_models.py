@@ -294,8 +294,10 @@ def test_features_do_not_depend_on_how_a_structure_is_written(fitted: Fitted) ->
             "cell": cell,
             "symbols": [frame["symbols"][i] for i in order],
         }
-        here, there = (fitted.module.features(each, fitted.member, fitted.context) for each in (frame, other))
+        here, there = fitted.module.features([frame, other], fitted.member, fitted.context)
         assert here.shape == (len(order), here.shape[1])
         np.testing.assert_allclose(there, here[order], atol=1e-8 * max(1.0, float(np.abs(here).max())))
-        shifted = fitted.module.features(checks.moved(frame, 0, 0, 0.1), fitted.member, fitted.context)
+        (shifted,) = fitted.module.features([checks.moved(frame, 0, 0, 0.1)], fitted.member, fitted.context)
+        both = fitted.module.features([frame, fitted.crystal], fitted.member, {**fitted.context, "threads": 2})
+        np.testing.assert_allclose(both[0], here, atol=1e-8 * max(1.0, float(np.abs(here).max())))
         assert float(np.abs(shifted - here).max()) > 1e-6

@@ -18,7 +18,7 @@ import pytest
 
 from psiflow_cli.errors import BadData, BadSettings, UsageError
 from psiflow_cli.models import mace
-from psiflow_cli.models.mace import mace_internals, options, training, tuning
+from psiflow_cli.models.mace import graphs, options, training, tuning
 from psiflow_cli.models.mace.labels import relabel
 from psiflow_cli.stages.train.config import read
 from psiflow_cli.worker.failures import Fatal
@@ -584,14 +584,14 @@ def test_what_does_not_fit_into_memory_is_halved(
     member = [str(Path(trained[1]["weights"][0]).parent)]
     frames = [wire(a) for a in data["frames"]]
     expected = mace.predict(frames, member, CONTEXT)[0]
-    forward = mace_internals.forward
+    forward = graphs.forward
 
-    def small(batch: list[Wire], model: Any) -> list[Wire]:
+    def small(batch: list[Wire], made: Any, model: Any) -> list[Wire]:
         if len(batch) > 3 or any(len(frame["symbols"]) == 8 for frame in batch):
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return forward(batch, model)
+        return forward(batch, made, model)
 
-    monkeypatch.setattr(mace_internals, "forward", small)
+    monkeypatch.setattr(graphs, "forward", small)
     results = mace.predict(frames, member, {**CONTEXT, "threads": 2})[0]
     for frame, result, right in zip(frames, results, expected, strict=True):
         if len(frame["symbols"]) == 8:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from psiflow_cli.models.mace import mace_internals
+from psiflow_cli.models.mace import graphs, mace_internals
 from psiflow_cli.models.mace.trainer import internals
 from psiflow_cli.worker import installed
 from psiflow_cli.worker.training.early_stopping import Stopping
@@ -78,10 +78,16 @@ def test_what_a_model_says_of_itself(path: Path, calculator: Any) -> None:
         mace_internals.description(torch.nn.Linear(1, 1))
 
 
-def test_a_batch_is_what_the_calculator_says(calculator: Any) -> None:
+def test_a_batch_is_what_the_calculator_says(calculator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import ase
+    import numpy as np
 
-    for frame, found in zip([WATER, CRYSTAL], mace_internals.forward([WATER, CRYSTAL], calculator), strict=True):
+    from psiflow_cli.worker.structures import conversion
+
+    frames = [WATER, CRYSTAL]
+    made = [graphs.graph(frame, calculator) for frame in frames]
+    ours = graphs.forward(frames, made, calculator)
+    for frame, found in zip(frames, ours, strict=True):
         atoms = ase.Atoms(frame["symbols"], frame["positions"], cell=frame["cell"], pbc=frame["pbc"])
         atoms.info.update(charge=1, spin=2)
         atoms.calc = calculator
@@ -89,6 +95,11 @@ def test_a_batch_is_what_the_calculator_says(calculator: Any) -> None:
         assert found["forces"] == [pytest.approx(row, abs=1e-9) for row in atoms.get_forces().tolist()]
         assert found["stress"] == (pytest.approx(atoms.get_stress().tolist(), abs=1e-9) if frame["cell"] else None)
         assert set(found) == {"energy", "forces", "stress"}
+    for features, atoms in zip(graphs.describe(frames, made, calculator), map(conversion.to_ase, frames), strict=True):
+        assert np.allclose(features, calculator.get_descriptors(atoms), rtol=0, atol=1e-10)
+    monkeypatch.setattr(mace_internals, "needs_more_than_a_graph", lambda model: True)
+    for one, other in zip(graphs.forward(frames, made, calculator), ours, strict=True):
+        assert one["forces"] == [pytest.approx(row, abs=1e-9) for row in other["forces"]]
     graph = mace_internals._graph(WATER, calculator)
     assert (float(graph.total_charge), float(graph.total_spin)) == (1.0, 2.0)
 

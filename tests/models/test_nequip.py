@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import json
 import math
 import os
@@ -22,6 +22,7 @@ from psiflow_cli.models.nequip import files, keys, settings
 from psiflow_cli.stages.train.config import read
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import batches
+from psiflow_cli.worker.models.batching import batch_size
 
 pytest.importorskip("nequip", reason="nequip is not installed")
 
@@ -476,14 +477,14 @@ def test_another_precision_gives_nearly_the_same(member: str, data: Wire) -> Non
 def test_what_does_not_fit_into_memory_is_halved(member: str, data: Wire) -> None:
     frames = [wire(a) for a in data["frames"]]
     expected = nequip.predict(frames, [member], CONTEXT)[0]
-    model = copy.copy(nequip.inference.loaded(member, CONTEXT))
+    model = nequip.inference.loaded(member, CONTEXT)
 
-    def small(batch: list[Wire]) -> list[Wire]:
+    def small(batch: list[Wire], graphs: Any) -> list[Any]:
         if len(batch) > 3 or any(len(frame["symbols"]) == 8 for frame in batch):
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return model.forward(batch)
+        return model.forward(batch, graphs)
 
-    tight = batches.Model(model.calculator, small, model.elements)
+    tight = dataclasses.replace(model, forward=small, size=batch_size.BatchSize("cpu"))
     results = batches.predict(frames, [tight], {**CONTEXT, "threads": 2})[0]
     for frame, result, right in zip(frames, results, expected, strict=True):
         if len(frame["symbols"]) == 8:

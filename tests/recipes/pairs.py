@@ -94,10 +94,10 @@ def predict(frames: list[Wire], members: list[str], context: Wire) -> list[list[
     return found
 
 
-def features(frame: Wire, member: str, context: Wire) -> Any:
+def features(frames: list[Wire], member: str, context: Wire) -> Any:
     import numpy as np
 
-    return _gaussians(np.array(frame["positions"]))[0].sum(1)
+    return [_gaussians(np.array(frame["positions"]))[0].sum(1) for frame in frames]
 
 
 def calculator(member: str, context: Wire) -> Any:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @options.flag("--keep-symmetry", "Make a crystal's symmetry exact, and keep it.")
 @options.number("--symprec", 0.01, "Å", "How far atoms may be from the symmetry that --keep-symmetry finds.", above=0)
 @constraints.fixed
-@options.choice("--optimizer", ["lbfgs", "bfgs", "fire"], "lbfgs", "Of ASE.")
+@options.choice("--optimizer", ["lbfgs", "bfgs", "fire"], "lbfgs", "As ASE has them; bfgs moves frames one by one.")
 @options.failed
 @options.max_failed
 @options.common(formats.RELAXED)

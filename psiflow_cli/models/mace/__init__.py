@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from psiflow_cli.models.mace.export import EXPORTS, WHOLE_COMMITTEES, export
-from psiflow_cli.models.mace.features import features
 from psiflow_cli.models.mace.files import heads
 from psiflow_cli.models.mace.graph_model import graph_model
-from psiflow_cli.models.mace.inference import FAST_PATHS, calculator, predict, torchsim
+from psiflow_cli.models.mace.inference import FAST_PATHS, calculator, features, predict, torchsim
 from psiflow_cli.models.mace.plan import epochs, named_files, notes, packages, plan, stage_two
 from psiflow_cli.models.mace.progress import progress
 from psiflow_cli.models.mace.training import delivered, train

@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.errors import NO_INPUT, USAGE
-from psiflow_cli.models.mace import atomic_energies, mace_internals
+from psiflow_cli.models.mace import atomic_energies, graphs, mace_internals
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import batches, hardware
+from psiflow_cli.worker.models.batching.batch_size import BatchSize
 from psiflow_cli.worker.models.kernels.fast_paths import FastPath
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from mace.calculators import MACECalculator
     from torch_sim.models.interface import ModelInterface
 
-    from psiflow_cli.messages import Context, Frame, ModelFacts, PredictionResult
+    from psiflow_cli.messages import Context, Failure, Frame, ModelFacts, PredictionResult
 
 
 def weights_file(member: str) -> Path:
@@ -95,7 +97,15 @@ def loaded(member: str, context: Context) -> batches.Model:
     def make() -> batches.Model:
         mace_calculator = calculator(member, context)
         elements = mace_internals.elements_of(mace_calculator)
-        return batches.Model(mace_calculator, lambda group: mace_internals.forward(group, mace_calculator), elements)
+        return batches.Model(
+            calculator=mace_calculator,
+            elements=elements,
+            graph=lambda frame: graphs.graph(frame, mace_calculator),
+            forward=lambda frames, made: graphs.forward(frames, made, mace_calculator),
+            describe=lambda frames, made: graphs.describe(frames, made, mace_calculator),
+            size=BatchSize(hardware.device(context)),
+            graphs=(tuple(mace_calculator.z_table.zs), float(mace_calculator.r_max)),
+        )
 
     return batches.keep(weights_file(member), context, make)
 
@@ -109,6 +119,11 @@ FAST_PATHS = (
     FastPath("compile", devices=("cuda", "cpu")),
 )  # fmt: skip
 """NVIDIA's kernels, OpenEquivariance's, and what torch.compile makes of the model."""
+
+
+def features(frames: list[Frame], member: str, context: Context) -> list[np.ndarray | Failure]:
+    """*worker*: see `graphs.describe`."""
+    return batches.describe(frames, loaded(member, context), context)
 
 
 def torchsim(member: str, context: Context, stress: bool, path: str = "", build: bool = False) -> ModelInterface:

@@ -12,10 +12,8 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
-from psiflow_cli import voigt
 from psiflow_cli.errors import BAD_CONFIG, BAD_DATA, NO_RESOURCES
 from psiflow_cli.worker import installed
-from psiflow_cli.worker.models import batches
 from psiflow_cli.worker.structures import conversion
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from mace.data import AtomicData
     from torch_sim.models.interface import ModelInterface
 
-    from psiflow_cli.messages import Epoch, Frame, ModelFacts, PredictionResult
+    from psiflow_cli.messages import Epoch, Frame, ModelFacts
 
 _PACKAGE, _READER = "mace-torch", "mace_internals.py"
 
@@ -122,7 +120,7 @@ _DATA = {
 
 
 def elements_of(calculator: MACECalculator) -> frozenset[str]:
-    """The elements that a calculator, of mace-torch 0.3.16, can compute; what `forward` needs is there, too."""
+    """The elements that a calculator, of mace-torch 0.3.16, can compute; what `_graph` needs is there, too."""
     from ase.data import chemical_symbols
 
     installed.require(_PACKAGE, _READER, _DATA)
@@ -145,18 +143,26 @@ def of_one_head(model: torch.nn.Module, head: str) -> torch.nn.Module:
     return single
 
 
-def forward(frames: list[Frame], calculator: MACECalculator) -> list[PredictionResult]:
-    """One batch through the calculator's first model; seen in mace-torch 0.3.16."""
-    from mace.tools import torch_geometric, torch_tools
+def own_batch(frames: list[Frame], calculator: MACECalculator) -> dict[str, torch.Tensor]:
+    """Frames as MACE's calculator would batch them; within MACE's `default_dtype`, seen in mace-torch 0.3.16."""
+    from mace.tools import torch_geometric
 
-    with torch_tools.default_dtype(calculator.default_dtype):
-        graphs = [_graph(frame, calculator) for frame in frames]
-        batch = torch_geometric.Batch.from_data_list(graphs).to(calculator.device)
-        with_stress = any(voigt.is_defined(frame["pbc"]) for frame in frames)
-        output = calculator.models[0](batch.to_dict(), compute_stress=with_stress, training=False)
-    energies = output["energy"].detach().cpu().tolist()
-    forces = output["forces"].detach().cpu().split((batch.ptr[1:] - batch.ptr[:-1]).tolist())
-    return batches.results(frames, energies, forces, output["stress"])
+    graphs = [_graph(frame, calculator) for frame in frames]
+    whole = torch_geometric.Batch.from_data_list(graphs).to(calculator.device)
+    return cast("dict[str, torch.Tensor]", whole.to_dict())
+
+
+def invariants(node_features: torch.Tensor, model: torch.nn.Module) -> torch.Tensor:
+    """What MACE's `get_descriptors` takes of the features that a model puts out; seen in mace-torch 0.3.16."""
+    installed.require(_PACKAGE, _READER, {"mace.modules.utils": ("extract_invariant",)})
+    from e3nn import o3
+    from mace.modules.utils import extract_invariant
+
+    irreps = o3.Irreps(str(model.products[0].linear.irreps_out))  # type: ignore[index,union-attr]
+    width = irreps.dim // (irreps.lmax + 1) ** 2
+    layers = int(model.num_interactions)  # type: ignore[arg-type]
+    found = extract_invariant(node_features, num_layers=layers, num_features=width, l_max=irreps.lmax)
+    return cast("torch.Tensor", found)
 
 
 def _graph(frame: Frame, calculator: MACECalculator) -> AtomicData:

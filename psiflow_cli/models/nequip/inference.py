@@ -8,15 +8,17 @@ from psiflow_cli.models.nequip import nequip_internals
 from psiflow_cli.models.nequip.export import cached
 from psiflow_cli.models.nequip.files import weights_file
 from psiflow_cli.worker.models import batches, hardware
+from psiflow_cli.worker.models.batches import Model
+from psiflow_cli.worker.models.batching.batch_size import BatchSize
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from nequip.integrations.ase import NequIPCalculator
 
-    from psiflow_cli.messages import Context, Frame, PredictionResult
+    from psiflow_cli.messages import Context, Failure, Frame, PredictionResult
 
-_describing: dict[tuple[str, ...], NequIPCalculator] = {}
+_describing: dict[tuple[str, ...], Model] = {}
 """The last model, which is not compiled: what is compiled gives away no features."""
 
 
@@ -50,7 +52,7 @@ def predict(frames: list[Frame], members: list[str], context: Context) -> list[l
     return batches.predict(frames, [loaded(member, context) for member in members], context)
 
 
-def loaded(member: str, context: Context) -> batches.Model:
+def loaded(member: str, context: Context) -> Model:
     """*worker*: a member's calculator, and how it computes many frames at once."""
 
     def load() -> batches.Model:
@@ -59,30 +61,51 @@ def loaded(member: str, context: Context) -> batches.Model:
         compiled = cached(member, "ase", context) if alone else None
         made = calculator(member, context) if compiled else eager(member, context)
         elements = frozenset(compiled[1]["elements"] if compiled else made.model.type_names)
-        return batches.Model(made, lambda group: nequip_internals.forward(group, made), elements)
+        return _model(made, elements, context)
 
     return batches.keep(weights_file(member), context, load)
 
 
-def of_atoms(frame: Frame, member: str, context: Context) -> np.ndarray:
-    """*worker*: NequIP's last node features, which are invariant, shape (atoms, features)."""
-    return _outputs(frame, member, context)["node_features"].detach().cpu().numpy()
+def _model(calculator: NequIPCalculator, elements: frozenset[str], context: Context, by_pairs: bool = False) -> Model:
+    features = _of_pairs if by_pairs else _of_atoms
+    return Model(
+        calculator=calculator,
+        elements=elements,
+        graph=lambda frame: nequip_internals.graph(frame, calculator),
+        forward=lambda frames, graphs: nequip_internals.forward(frames, graphs, calculator),
+        describe=lambda frames, graphs: features(frames, nequip_internals.outputs(graphs, calculator)),
+        size=BatchSize(hardware.device(context)),
+    )
 
 
-def of_pairs(frame: Frame, member: str, context: Context) -> np.ndarray:
-    """*worker*: Allegro's invariant edge features, of each atom summed over its neighbours, (atoms, features)."""
+def of_atoms(frames: list[Frame], member: str, context: Context) -> list[np.ndarray | Failure]:
+    """*worker*: NequIP's last node features, which are invariant; of each frame, shape (atoms, features)."""
+    return batches.describe(frames, _describes(member, context, by_pairs=False), context)
+
+
+def of_pairs(frames: list[Frame], member: str, context: Context) -> list[np.ndarray | Failure]:
+    """*worker*: Allegro's invariant edge features, of each atom summed over its neighbours; as `of_atoms`."""
+    return batches.describe(frames, _describes(member, context, by_pairs=True), context)
+
+
+def _of_atoms(frames: list[Frame], output: dict[str, torch.Tensor]) -> list[np.ndarray]:
+    return [each.numpy() for each in batches.by_frame(output["node_features"], frames)]
+
+
+def _of_pairs(frames: list[Frame], output: dict[str, torch.Tensor]) -> list[np.ndarray]:
     import numpy as np
 
-    output = _outputs(frame, member, context)
     edges = output["edge_features"].detach().cpu().numpy()
-    features = np.zeros((len(frame["symbols"]), edges.shape[1]), dtype=edges.dtype)
+    counts = [len(frame["symbols"]) for frame in frames]
+    features = np.zeros((sum(counts), edges.shape[1]), dtype=edges.dtype)
     np.add.at(features, output["edge_index"][0].cpu().numpy(), edges)
-    return features
+    return np.split(features, np.cumsum(counts)[:-1])
 
 
-def _outputs(frame: Frame, member: str, context: Context) -> dict[str, torch.Tensor]:
-    key = (member, str(context.get("device")), str(context.get("dtype")))
+def _describes(member: str, context: Context, by_pairs: bool) -> Model:
+    key = (member, str(context.get("device")), str(context.get("dtype")), str(by_pairs))
     if key not in _describing:
         _describing.clear()
-        _describing[key] = eager(member, context)
-    return nequip_internals.outputs(frame, _describing[key])
+        made = eager(member, context)
+        _describing[key] = _model(made, frozenset(made.model.type_names), context, by_pairs)
+    return _describing[key]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -165,21 +165,28 @@ def without_neighbours(
     return cutoff, transforms
 
 
-def outputs(frame: Frame, calculator: NequIPCalculator) -> dict[str, torch.Tensor]:
-    """All that a model has to say of a frame; seen in nequip 0.19.1."""
-    data = calculator.atoms_to_data(conversion.to_ase(frame))
-    return cast("dict[str, torch.Tensor]", calculator.call_model(data))
+def graph(frame: Frame, calculator: NequIPCalculator) -> dict[str, torch.Tensor]:
+    """A frame as the calculator's own transforms make it; seen in nequip 0.19.1."""
+    data = dict(calculator.atoms_to_data(conversion.to_ase(frame)))
+    return {**data, batches.ATOMS: data["pos"]}
 
 
-def forward(frames: list[Frame], calculator: NequIPCalculator) -> list[PredictionResult]:
-    """One batch through the calculator's own transforms and model; seen in nequip 0.19.1."""
+def outputs(graphs: Sequence[batches.Graph], calculator: NequIPCalculator) -> dict[str, torch.Tensor]:
+    """All that a model has to say of a batch; seen in nequip 0.19.1."""
     from nequip.data import AtomicDataDict
 
-    data = [calculator.atoms_to_data(conversion.to_ase(frame)) for frame in frames]
-    output = calculator.call_model(AtomicDataDict.batched_from_list(data))
+    data = [{name: values for name, values in each.items() if name != batches.ATOMS} for each in graphs]
+    return cast("dict[str, torch.Tensor]", calculator.call_model(AtomicDataDict.batched_from_list(data)))
+
+
+def forward(
+    frames: list[Frame], graphs: Sequence[batches.Graph], calculator: NequIPCalculator
+) -> list[PredictionResult]:
+    """One batch through the calculator's own model; seen in nequip 0.19.1."""
+    output = outputs(graphs, calculator)
     energies = output["total_energy"].detach().cpu().reshape(-1).tolist()
-    forces = output["forces"].detach().cpu().split([len(frame["symbols"]) for frame in frames])
-    return batches.results(frames, energies, forces, output["stress"].detach().cpu().reshape(-1, 3, 3))
+    forces = batches.by_frame(output["forces"], frames)
+    return batches.results(frames, energies, forces, tuple(output["stress"].detach().cpu().reshape(-1, 3, 3)))
 
 
 _METRICS = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import extxyz, voigt
 from psiflow_cli.bundle import Bundle
+from psiflow_cli.console import note
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.extxyz.labelling import near_names
@@ -85,6 +86,8 @@ def run(relaxation: Relaxation, workspace: Workspace) -> Summary:
     """Relax every frame; returns the summary."""
     seen, results, needed = survey(relaxation, workspace)
     todo = len(needed)
+    if todo > 1 and (why := _one_by_one(relaxation.settings)):
+        note(f"{why}: ASE moves the frames one after the other; lbfgs and fire alone move them all in one step")
     workspace.run.begin(len(seen.distinct))
     with workspace.run.guard_end():
         compute(workspace, relaxation.work, seen, results, needed)
@@ -97,6 +100,13 @@ def run(relaxation: Relaxation, workspace: Workspace) -> Summary:
         "converged": summary["total"] - summary["failed"], "steps": sum(steps),
         "most_steps": max(steps, default=0), "output": relaxation.job.output,
     }  # fmt: skip
+
+
+def _one_by_one(settings: RelaxSettings) -> str:
+    """What keeps frames from being moved together, or ""."""
+    if settings["keep_symmetry"]:
+        return "--keep-symmetry"
+    return "--optimizer bfgs" if settings["optimizer"] == "bfgs" else ""
 
 
 def _relaxed(workspace: Workspace, ids: array[int], results: Results) -> Iterator[str]:

@@ -39,13 +39,16 @@ def of_model(
     Of a committee, the first member is asked. `elements` are those the model knows (None: whatever it takes). Raises
     Fatal where a weight file was replaced.
     """
+    import numpy as np
+
     check(weights)
     describe = call.resolve(f"{family}:features")
 
-    def one(frame: Frame) -> np.ndarray:
-        return cast("np.ndarray", cast("np.ndarray", describe(frame, members[0], context)).mean(axis=0))
+    def means(some: list[Frame]) -> list[np.ndarray | Failure]:
+        found = cast("list[np.ndarray | Failure]", describe(some, members[0], context))
+        return [each if isinstance(each, dict) else np.asarray(each).mean(axis=0) for each in found]
 
-    return [predictions.unfit(frame, elements) or _described(frame, one) for frame in frames]
+    return _described(frames, means, elements)
 
 
 def soap(frames: list[Frame], species: list[str], context: Context) -> list[Described | Failure]:
@@ -57,11 +60,11 @@ def soap(frames: list[Frame], species: list[str], context: Context) -> list[Desc
     """
     import numpy as np
 
-    def one(frame: Frame) -> np.ndarray:
-        vector: np.ndarray = _soap(tuple(species), any(frame["pbc"])).create(conversion.to_ase(frame))
-        return cast("np.ndarray", vector / np.linalg.norm(vector))
+    def vectors(some: list[Frame]) -> list[np.ndarray | Failure]:
+        found = [_soap(tuple(species), any(frame["pbc"])).create(conversion.to_ase(frame)) for frame in some]
+        return [vector / np.linalg.norm(vector) for vector in found]
 
-    return [predictions.unfit(frame, species) or _described(frame, one) for frame in frames]
+    return _described(frames, vectors, species)
 
 
 @lru_cache
@@ -77,15 +80,21 @@ def _soap(species: tuple[str, ...], periodic: bool) -> SOAP:
     )  # fmt: skip
 
 
-def _described(frame: Frame, describe: Callable[[Frame], np.ndarray]) -> Described | Failure:
+def _described(
+    frames: list[Frame], describe: Callable[[list[Frame]], list[np.ndarray | Failure]], elements: list[str] | None
+) -> list[Described | Failure]:
+    """The vectors of frames together; where that fails, of the frames that can be described."""
+    problems = [predictions.unfit(frame, elements) for frame in frames]
+    good = [frame for frame, problem in zip(frames, problems, strict=True) if problem is None]
+    vectors = iter(predictions.apart(good, describe, predictions.crashed) if good else [])
+    return [problem or _result(next(vectors)) for problem in problems]
+
+
+def _result(vector: np.ndarray | Failure) -> Described | Failure:
     import numpy as np
 
-    try:
-        vector = np.asarray(describe(frame), dtype=float)
-    except failures.Fatal:
-        raise
-    except Exception as error:
-        return predictions.crashed(error)
+    if isinstance(vector, dict):
+        return vector
     if not np.isfinite(vector).all():
         return failures.failure("inconsistent", "its features are not finite")
     return {"features": packed(vector)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from psiflow_cli import voigt
 from psiflow_cli.worker.environment_faults import environment_fault
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Context, Failure, Frame, ModelWeights, Prediction, PredictionResult
 
 Predict: TypeAlias = "Callable[[list[Frame]], list[PredictionResult]]"
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def predictor(model: ModelWeights, context: Context) -> Predict:
@@ -30,11 +32,11 @@ def predictor(model: ModelWeights, context: Context) -> Predict:
         return lambda frames: of_calculator(frames, calculator)
     weights = model.get("weights", {})
     return lambda frames: apart(
-        frames, lambda some: committee.evaluate(some, model["family"], model["members"], context, weights)
+        frames, lambda some: committee.evaluate(some, model["family"], model["members"], context, weights), crashed
     )
 
 
-def crashed(error: Exception, frame: Frame | None = None) -> Failure:
+def crashed(error: Exception, item: object = None) -> Failure:
     """The failure that an exception of a model or of ASE is; memory that ran out is the machine's.
 
     Raises Fatal for what is the environment's fault.
@@ -45,24 +47,26 @@ def crashed(error: Exception, frame: Frame | None = None) -> Failure:
 
 
 def apart(
-    frames: list[Frame], predict: Predict, failed: Callable[[Exception, Frame], Failure | None] = crashed
-) -> list[PredictionResult]:
-    """The predictions of frames together or, where that fails, of each half: so that only the guilty one suffers.
+    items: list[Item],
+    compute: Callable[[list[Item]], Sequence[Result | Failure]],
+    failed: Callable[[Exception, Item], Failure | None],
+) -> list[Result | Failure]:
+    """What comes of items (frames) together or, where that fails, of each half: so that only the guilty one suffers.
 
-    `failed` says what an exception means for a frame alone; None: it is not the frame's, and is raised.
+    `failed` says what an exception means for an item alone; None: it is not the item's, and is raised.
     """
     try:
-        return predict(frames)
+        return list(compute(items))
     except Fatal:
         raise
     except Exception as error:
-        problem = failed(error, frames[0])
+        problem = failed(error, items[0])
         if problem is None:
             raise
-        if len(frames) == 1:
+        if len(items) == 1:
             return [problem]
-    half = len(frames) // 2
-    return apart(frames[:half], predict, failed) + apart(frames[half:], predict, failed)
+    half = len(items) // 2
+    return apart(items[:half], compute, failed) + apart(items[half:], compute, failed)
 
 
 def of_calculator(frames: list[Frame], calculator: Calculator) -> list[PredictionResult]:
@@ -73,7 +77,7 @@ def of_calculator(frames: list[Frame], calculator: Calculator) -> list[Predictio
         fault = labels.label(frame, found["energy"], found["forces"], found["stress"], "")
         return fault if "failure" in fault else found
 
-    return apart(frames, lambda some: [unfit(frame, None) or one(frame) for frame in some])
+    return apart(frames, lambda some: [unfit(frame, None) or one(frame) for frame in some], crashed)
 
 
 def labelled(frame: Frame, calculator: Calculator) -> Prediction:

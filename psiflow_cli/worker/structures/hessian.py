@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import atomic_file
 from psiflow_cli.worker.failures import Fatal, failure
-from psiflow_cli.worker.models.predictions import Predict, crashed, largest, predictor, unfit
+from psiflow_cli.worker.models.predictions import crashed, largest, predictor, unfit
 from psiflow_cli.worker.structures import conversion, normal_modes, supercell_phonons
 
 if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
 
-    from psiflow_cli.messages import Context, Failure, Frame, HarmonicResult, HarmonicSettings, ModelWeights
+    from psiflow_cli.messages import (
+        Context,
+        Failure,
+        Frame,
+        HarmonicResult,
+        HarmonicSettings,
+        ModelWeights,
+        PredictionResult,
+    )
 
-_TOGETHER = 240  # displaced frames that are made at once; the family's `predict` cuts them into batches that fit
+_TOGETHER = 100_000  # atoms of displaced frames that are there at once; the family's `predict` cuts them into batches
 
 
 def analyse(
@@ -28,65 +36,118 @@ def analyse(
     Fixed atoms are never displaced. In `folder`, if one is named, each frame's Hessian is written; see `_write`.
     """
     predict = predictor(model, context)
-    return [_guarded(frame, predict, settings, folder) for frame in frames]
+    analyses = [_Analysis(frame, settings, folder) for frame in frames]
+    good = [each for each in analyses if each.result is None]
+    for each, prediction in zip(good, predict([each.frame for each in good]) if good else (), strict=True):
+        each.guarded(each.start, prediction)
+    for some in _together(good):
+        for (each, _), prediction in zip(some, predict([frame for _, frame in some]), strict=True):
+            each.guarded(each.take, prediction)
+    return [each.result for each in analyses if each.result is not None]
 
 
-def _guarded(frame: Frame, predict: Predict, settings: HarmonicSettings, folder: str) -> HarmonicResult:
-    if bad := unfit(frame, settings["elements"]):
-        return bad
-    try:
-        return _analysed(frame, predict, settings, folder)
-    except Fatal:
-        raise
-    except Exception as error:
-        return crashed(error)
+def _together(analyses: list[_Analysis]) -> Iterator[list[tuple[_Analysis, Frame]]]:
+    """The displaced frames, those of several analyses at once."""
+    some: list[tuple[_Analysis, Frame]] = []
+    atoms = 0
+    for analysis in analyses:
+        for frame in analysis.displaced():
+            some.append((analysis, frame))
+            atoms += len(frame["symbols"])
+            if atoms >= _TOGETHER:
+                yield some
+                some, atoms = [], 0
+    if some:
+        yield some
 
 
-def _analysed(frame: Frame, predict: Predict, settings: HarmonicSettings, folder: str) -> HarmonicResult:
-    import numpy as np
+class _Analysis:
+    """That of one frame."""
 
-    (prediction,) = predict([frame])
-    if "failure" in prediction:
-        return cast("Failure", prediction)
-    atoms = conversion.to_ase(frame)
-    atoms.set_masses(conversion.masses(frame, atoms.get_masses()))
-    fixed = set(frame.get("fixed", ()))
-    moving = [index for index in range(len(atoms)) if index not in fixed]
-    force = largest(np.array(prediction["forces"])[moving])
-    if not force < settings["fmax"]:
-        problem = f"not relaxed: the largest force is {force:.3g} eV/Å, not below {settings['fmax']:g} eV/Å"
-        return failure("invalid-input", f"{problem} (psiflow relax)")
-    forces = _Forces(predict)
-    if settings["supercell"]:
-        mesh, supercell = supercell_phonons.modes(atoms, settings, "masses" in frame, forces)
-        _write(folder, frame, *supercell, list(range(len(supercell[1]))))
-        return {**prediction, **mesh, "max_force": force}
-    hessian = central_differences(frame, moving, settings["displacement"], forces)
-    masses = atoms.get_masses()[moving]
-    motions = None if fixed else normal_modes.rigid(atoms.positions, masses, not any(atoms.pbc))
-    frequencies = normal_modes.frequencies(hessian, masses, motions)
-    _write(folder, frame, hessian, atoms, moving)
-    return {**prediction, "frequencies": frequencies, "modes": [frequencies], "weights": [1], "max_force": force}
+    def __init__(self, frame: Frame, settings: HarmonicSettings, folder: str) -> None:
+        self.frame, self._settings, self._folder = frame, settings, folder
+        self.result: HarmonicResult | None = unfit(frame, settings["elements"])
+        self._forces: list[np.ndarray] = []
 
+    def guarded(self, act: Callable[[PredictionResult], None], prediction: PredictionResult) -> None:
+        """Act, unless this analysis has ended; an exception ends it alone."""
+        if self.result is not None:
+            return
+        try:
+            act(prediction)
+        except Fatal:
+            raise
+        except Exception as error:
+            self.result = crashed(error)
 
-class _Forces:
-    """The forces (eV/Å) of frames, in arrays of shape (N, 3); raises ValueError where there are none."""
-
-    def __init__(self, predict: Predict) -> None:
-        self._predict = predict
-
-    def __call__(self, frames: list[Frame]) -> list[np.ndarray]:
+    def start(self, prediction: PredictionResult) -> None:
+        """Take what the model says of the frame itself, and find out what is to be displaced."""
         import numpy as np
 
-        forces = []
-        for first in range(0, len(frames), _TOGETHER):
-            for result in self._predict(frames[first : first + _TOGETHER]):
-                if "failure" in result:
-                    raise _error(cast("Failure", result))
-                forces.append(np.array(result["forces"]))
+        if "failure" in prediction:
+            self.result = cast("Failure", prediction)
+            return
+        frame, settings = self.frame, self._settings
+        self._prediction = prediction
+        self._atoms = conversion.to_ase(frame)
+        self._atoms.set_masses(conversion.masses(frame, self._atoms.get_masses()))
+        fixed = set(frame.get("fixed", ()))
+        self._moving = [index for index in range(len(self._atoms)) if index not in fixed]
+        self._force = largest(np.array(prediction["forces"])[self._moving])
+        if not self._force < settings["fmax"]:
+            problem = f"not relaxed: the largest force is {self._force:.3g} eV/Å, not below {settings['fmax']:g} eV/Å"
+            self.result = failure("invalid-input", f"{problem} (psiflow relax)")
+            return
+        self._crystal = None
+        self._missing = 6 * len(self._moving)
+        if settings["supercell"]:
+            self._crystal = supercell_phonons.Crystal(self._atoms, settings, "masses" in frame)
+            self._missing = self._crystal.count
+        if not self._missing:
+            self._end()
+
+    def displaced(self) -> Iterator[Frame]:
+        """The frames whose forces are needed, as long as nothing is wrong."""
+        if self.result is not None:
+            return
+        frames = (
+            self._crystal.displaced()
+            if self._crystal
+            else displaced(self.frame, self._moving, self._settings["displacement"])
+        )
+        for frame in frames:
+            if self.result is not None:
+                return
+            yield frame
+
+    def take(self, prediction: PredictionResult) -> None:
+        """Take what the model says of the next displaced frame; raises ValueError where that is no forces."""
+        import numpy as np
+
+        if "failure" in prediction:
+            raise _error(cast("Failure", prediction))
+        forces = np.array(prediction["forces"])
         if not np.isfinite(forces).all():
             raise ValueError("a force is not finite where an atom is displaced")
-        return forces
+        self._forces.append(forces if self._crystal else forces[self._moving])
+        if len(self._forces) == self._missing:
+            self._end()
+
+    def _end(self) -> None:
+        prediction, force, atoms = self._prediction, self._force, self._atoms
+        if self._crystal:
+            mesh, supercell = self._crystal.modes(self._forces)
+            _write(self._folder, self.frame, *supercell, list(range(len(supercell[1]))))
+            self.result = {**prediction, **mesh, "max_force": force}
+            return
+        hessian = central_differences(self._forces, self._settings["displacement"])
+        masses = atoms.get_masses()[self._moving]
+        motions = None if self.frame.get("fixed") else normal_modes.rigid(atoms.positions, masses, not any(atoms.pbc))
+        frequencies = normal_modes.frequencies(hessian, masses, motions)
+        _write(self._folder, self.frame, hessian, atoms, self._moving)
+        self.result = {
+            **prediction, "frequencies": frequencies, "modes": [frequencies], "weights": [1], "max_force": force,
+        }  # fmt: skip
 
 
 def _error(failed: Failure) -> Exception:
@@ -95,21 +156,25 @@ def _error(failed: Failure) -> Exception:
     return ValueError(f"with a displaced atom: {failed['message']}")
 
 
-def central_differences(
-    frame: Frame, moving: list[int], displacement: float, forces: Callable[[list[Frame]], list[np.ndarray]]
-) -> np.ndarray:
-    """The symmetrised Hessian (eV/Å²) of the atoms in `moving`, of shape (3M, 3M), from 6M evaluations of forces."""
+def displaced(frame: Frame, moving: list[int], displacement: float) -> Iterator[Frame]:
+    """The frame with each coordinate of the atoms in `moving` larger, and smaller, by the displacement (Å)."""
     import numpy as np
 
     start = np.array(frame["positions"])
-    displaced: list[Frame] = []
     for index in moving:
         for axis in range(3):
             for sign in (1, -1):
                 positions = start.copy()
                 positions[index, axis] += sign * displacement
-                displaced.append({**frame, "positions": positions.tolist()})
-    pushed = np.array(forces(displaced))[:, moving].reshape(-1, 2, 3 * len(moving))
+                yield {**frame, "positions": positions.tolist()}
+
+
+def central_differences(forces: list[np.ndarray], displacement: float) -> np.ndarray:
+    """The symmetrised Hessian (eV/Å²), of shape (3M, 3M), from the forces on M atoms in the frames of `displaced`."""
+    import numpy as np
+
+    size = len(forces) // 2
+    pushed = np.array(forces).reshape(-1, 2, size)
     hessian: np.ndarray = (pushed[:, 1] - pushed[:, 0]) / (2 * displacement)
     hessian = (hessian + hessian.T) / 2
     return hessian

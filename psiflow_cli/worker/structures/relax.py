@@ -1,6 +1,7 @@
-"""Geometries, and cells, of least energy (or enthalpy) by ASE's optimisers.
+"""Geometries, and cells, of least energy (or enthalpy), of the frames of a task together.
 
-The frames of a task move in step: between two steps of all optimisers the model is asked about all frames at once.
+Between two steps the model is asked about all frames that are not at their end. LBFGS and FIRE move them together,
+ASE's optimisers one after the other where these cannot.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from psiflow_cli.worker.failures import Fatal, failure
 from psiflow_cli.worker.md import limits
 from psiflow_cli.worker.models.predictions import crashed, largest, predictor, unfit
 from psiflow_cli.worker.structures import conversion
+from psiflow_cli.worker.structures.optimisation import moves
+from psiflow_cli.worker.structures.optimisation.moves import MOVES_CELL
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     from psiflow_cli.messages.models import ModelWeights
     from psiflow_cli.messages.structures import Relaxed, RelaxResult, RelaxSettings
 
-MOVES_CELL = ("isotropic", "shape", "flexible")
 OPTIMIZERS = {"lbfgs": "LBFGS", "bfgs": "BFGS", "fire": "FIRE"}
 NEAREST = 0.4
 """Å: a frame whose atoms come nearer than this, and were not so near before, has fallen into a hole of its model."""
@@ -33,18 +35,22 @@ _OF_ASE = ("energy", "forces", "stress")
 def relax(frames: list[Frame], model: ModelWeights, settings: RelaxSettings, context: Context) -> list[RelaxResult]:
     """*worker*: each frame at its minimum, or as far as it came: then it is a failure `unconverged`, too."""
     predict = predictor(model, context)
-    runs = [_Run(frame, settings) for frame in frames]
+    kind = _Run if settings["optimizer"] in moves.TOGETHER and not settings["keep_symmetry"] else _AseRun
+    runs = [kind(frame, settings) for frame in frames]
+    together = moves.Moves(settings) if kind is _Run else None
     while live := [run for run in runs if run.result is None]:
         for run, prediction in zip(live, predict([run.message for run in live]), strict=True):
             run.guarded(run.take, prediction)
+        live = [run for run in live if run.result is None]
+        if together and live:
+            together.step(live)
         for run in live:
-            if run.result is None:
-                run.guarded(run.step)
+            run.guarded(run.step)
     return [run.result for run in runs if run.result is not None]
 
 
 class _Run:
-    """The optimisation of one frame."""
+    """The optimisation of one frame, which is moved together with others."""
 
     def __init__(self, frame: Frame, settings: RelaxSettings) -> None:
         self._frame, self._settings = frame, settings
@@ -63,16 +69,15 @@ class _Run:
             self.result = crashed(error)
 
     def _start(self) -> None:
-        self._atoms = conversion.to_ase(self._frame)
-        _constrain(self._atoms, self._frame, self._settings)
-        self._optimizer = _optimizer(self._atoms, self._settings)
-        self._watch = _Watch(self._atoms)
+        self.atoms = conversion.to_ase(self._frame)
+        _constrain(self.atoms, self._frame, self._settings)
+        self._watch = _Watch(self.atoms)
 
     @property
     def message(self) -> Frame:
         """Where the atoms are now."""
-        cell = self._atoms.cell.tolist() if self._atoms.cell.rank else None
-        return {**self._frame, "positions": self._atoms.positions.tolist(), "cell": cell}
+        cell = self.atoms.cell.tolist() if self.atoms.cell.rank else None
+        return {**self._frame, "positions": self.atoms.positions.tolist(), "cell": cell}
 
     def take(self, prediction: PredictionResult) -> None:
         """Note what the model says of where the atoms are, and end if that is the end."""
@@ -86,11 +91,11 @@ class _Run:
         if prediction["stress"] is None and settings["cell"] in MOVES_CELL:
             raise ValueError("the model gives no stress, by which a cell moves")
         numbers = {key: value for key, value in prediction.items() if key in _OF_ASE and value is not None}
-        self._atoms.calc = SinglePointCalculator(self._atoms, **numbers)
+        self.atoms.calc = SinglePointCalculator(self.atoms, **numbers)
         if reason := self._watch.fault():
             self.result = failure("inconsistent", f"{reason} after {steps} steps")
             return
-        force, stress = _residuals(self._atoms, settings)
+        force, stress = _residuals(self.atoms, settings)
         message = self.message
         relaxed: Relaxed = {
             **prediction, "positions": message["positions"], "cell": message["cell"], "max_force": force,
@@ -103,13 +108,25 @@ class _Run:
             self.result = {**relaxed, **failure("unconverged", f"{off} after {steps} steps")}
 
     def step(self) -> None:
-        """Move the atoms; what the model says of where they were is used, and not asked again."""
-        self._optimizer.step()
+        """Note that the atoms have moved; what the model says of where they were is used, and not asked again."""
         self._steps += 1
         if self._settings["cell"] in MOVES_CELL:
             first = self._frame["cell"]
-            if first and (lost := limits.cell_lost(first, self._atoms.cell.array)):
+            if first and (lost := limits.cell_lost(first, self.atoms.cell.array)):
                 self.result = failure("inconsistent", f"{lost['reason']} after {self._steps} steps")
+
+
+class _AseRun(_Run):
+    """One that is moved by ASE, alone."""
+
+    def _start(self) -> None:
+        super()._start()
+        self._optimizer = _optimizer(self.atoms, self._settings)
+
+    def step(self) -> None:
+        """Move the atoms."""
+        self._optimizer.step()
+        super().step()
 
 
 def _constrain(atoms: Atoms, frame: Frame, settings: RelaxSettings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.failures import Fatal
@@ -23,35 +23,44 @@ _FINENESS = 50.0
 _THZ = 33.3564095198152  # cm^-1: 1e12 / (100 c)
 
 
-def modes(
-    atoms: Atoms, settings: HarmonicSettings, has_own_masses: bool, forces: Callable[[list[Frame]], list[np.ndarray]]
-) -> tuple[ModesOfMesh, tuple[np.ndarray, Atoms]]:
-    """The modes of a crystal whose cell is taken as primitive, and the Hessian of the supercell with its atoms.
+class Crystal:
+    """A crystal whose cell is taken as primitive, and the displacements of the atoms in its supercell."""
 
-    `forces` gives those of frames (eV/Å, shape (N, 3)); the Hessian (eV/Å²) has the shape (3M, 3M).
-    """
-    import numpy as np
+    def __init__(self, atoms: Atoms, settings: HarmonicSettings, has_own_masses: bool) -> None:
+        self._cell, self._mesh = atoms.cell, settings["mesh"]
+        self._phonopy = _phonopy(atoms, settings["supercell"] or [1, 1, 1], has_own_masses)
+        self._phonopy.generate_displacements(distance=settings["displacement"], is_plusminus=True)
+        self._supercells = self._phonopy.supercells_with_displacements or ()
+        self.count = len(self._supercells)
 
-    phonopy = _phonopy(atoms, settings["supercell"] or [1, 1, 1], has_own_masses)
-    phonopy.generate_displacements(distance=settings["displacement"], is_plusminus=True)
-    displaced: list[Frame] = []
-    for each in phonopy.supercells_with_displacements or ():
-        symbols, positions, cell = list(each.symbols), each.positions.tolist(), each.cell.tolist()
-        displaced.append({"id": "", "symbols": symbols, "positions": positions, "cell": cell, "pbc": [True] * 3})
-    phonopy.forces = np.array(forces(displaced))
-    phonopy.produce_force_constants(show_drift=False)
-    phonopy.symmetrize_force_constants(show_drift=False)
-    phonopy.run_qpoints([[0.0, 0.0, 0.0]])
-    at_gamma = cast("QpointsPhonon", phonopy.qpoints).frequencies[0] * _THZ
-    at_rest = sorted(at_gamma, key=abs)[3:]  # without the translations
-    phonopy.run_mesh(settings["mesh"] or mesh(atoms.cell))
-    points = cast("Mesh", phonopy.mesh)
-    mesh_modes: ModesOfMesh = {
-        "frequencies": sorted(map(float, at_rest)),
-        "modes": (points.frequencies * _THZ).tolist(),
-        "weights": [int(weight) for weight in points.weights],
-    }
-    return mesh_modes, _hessian(phonopy)
+    def displaced(self) -> Iterator[Frame]:
+        """The supercells with an atom displaced."""
+        for each in self._supercells:
+            symbols, positions, cell = list(each.symbols), each.positions.tolist(), each.cell.tolist()
+            yield {"id": "", "symbols": symbols, "positions": positions, "cell": cell, "pbc": [True] * 3}
+
+    def modes(self, forces: list[np.ndarray]) -> tuple[ModesOfMesh, tuple[np.ndarray, Atoms]]:
+        """The modes, and the Hessian of the supercell (eV/Å², shape (3M, 3M)) with its atoms.
+
+        `forces` are those of the displaced supercells (eV/Å, each of shape (M, 3)).
+        """
+        import numpy as np
+
+        phonopy = self._phonopy
+        phonopy.forces = np.array(forces)
+        phonopy.produce_force_constants(show_drift=False)
+        phonopy.symmetrize_force_constants(show_drift=False)
+        phonopy.run_qpoints([[0.0, 0.0, 0.0]])
+        at_gamma = cast("QpointsPhonon", phonopy.qpoints).frequencies[0] * _THZ
+        at_rest = sorted(at_gamma, key=abs)[3:]  # without the translations
+        phonopy.run_mesh(self._mesh or mesh(self._cell))
+        points = cast("Mesh", phonopy.mesh)
+        mesh_modes: ModesOfMesh = {
+            "frequencies": sorted(map(float, at_rest)),
+            "modes": (points.frequencies * _THZ).tolist(),
+            "weights": [int(weight) for weight in points.weights],
+        }
+        return mesh_modes, _hessian(phonopy)
 
 
 def mesh(cell: Cell) -> list[int]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.worker.structures.conversion import to_ase
+from psiflow_cli.worker.structures.near_pairs import near_pairs
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Frame
@@ -64,12 +65,11 @@ def _electrons(frame: Frame) -> str:
 
 def _overlap(frame: Frame) -> str:
     import numpy as np
-    from ase.neighborlist import neighbor_list
 
     system = to_ase(frame)
     if any(system.pbc) and np.linalg.matrix_rank(system.cell.array[system.pbc], tol=1e-6) < sum(system.pbc):
         return "the frame is periodic but its cell has no volume"
-    first, second, distance = neighbor_list("ijd", system, CLOSEST)
+    first, second, distance = near_pairs(system, CLOSEST)
     if not len(distance):
         return ""
     k = int(distance.argmin())

@@ -27,7 +27,7 @@ def test_only_the_guilty_frame_suffers() -> None:
 
     frames = [frame("O", 1.0 + i / 10) for i in range(7)]
     frames[4] = frame("Fe")
-    found = predictions.apart(frames, predict)
+    found = predictions.apart(frames, predict, predictions.crashed)
     assert found[4] == failure("crashed", "ValueError: no iron")
     assert [each.get("energy") for each in found] == [1.0, 1.1, 1.2, 1.3, None, 1.5, 1.6]
     assert sizes == [7, 3, 4, 2, 1, 1, 2]
@@ -41,9 +41,9 @@ def test_what_is_not_of_a_frame_is_raised() -> None:
         raise RuntimeError("a bug")
 
     with pytest.raises(Fatal):
-        predictions.apart([frame("O")] * 2, fatal)
+        predictions.apart([frame("O")] * 2, fatal, predictions.crashed)
     with pytest.raises(RuntimeError, match="a bug"):
-        predictions.apart([frame("O")] * 2, broken, batches._too_large)
+        predictions.apart([frame("O")] * 2, broken, batches.too_large)
 
 
 def test_a_batch_that_is_too_large_says_how_large() -> None:
@@ -51,8 +51,8 @@ def test_a_batch_that_is_too_large_says_how_large() -> None:
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     too_large = failure("out-of-memory", "2 atoms do not fit into the memory")
-    assert predictions.apart([frame("O")] * 3, full, batches._too_large) == [too_large] * 3
-    alone: Any = predictions.apart([frame("O")], full)[0]
+    assert predictions.apart([frame("O")] * 3, full, batches.too_large) == [too_large] * 3
+    alone: Any = predictions.apart([frame("O")], full, predictions.crashed)[0]
     assert alone["message"].startswith("RuntimeError: CUDA out of memory")
 
 

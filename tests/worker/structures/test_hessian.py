@@ -74,8 +74,9 @@ def analysed(frame: Any, member: str = "emt", folder: str = "", **changes: Any) 
 
 def of_emt(atoms: Any, moving: list[int], displacement: float) -> Any:
     """The Hessian by EMT."""
-    forces = hessian._Forces(predictions.predictor({"family": __file__, "members": ["emt"]}, CONTEXT))
-    return hessian.central_differences(wire(atoms), moving, displacement, forces)
+    predict = predictions.predictor({"family": __file__, "members": ["emt"]}, CONTEXT)
+    results: Any = predict(list(hessian.displaced(wire(atoms), moving, displacement)))
+    return hessian.central_differences([np.array(each["forces"])[moving] for each in results], displacement)
 
 
 def relaxed(atoms: Any) -> Any:
@@ -242,15 +243,18 @@ def test_a_family_that_takes_many_frames_gets_them_together(monkeypatch: pytest.
     monkeypatch.setattr(call, "resolve", lambda target: globals()[target.rpartition(":")[2]])
     together = analysed(relaxed(molecule("C2H6")))
     assert Many.calls == [1, 48]
+    two: Any = [wire(relaxed(molecule("C2H6"))), wire(bulk("Cu", a=3.59, cubic=True)), wire(Atoms("Cu"))]
+    results: Any = hessian.analyse(two, {"family": __file__, "members": ["emt"]}, {**USUAL}, CONTEXT)
+    assert Many.calls[2:] == [3, 48 + 24 + 6], "those of several frames, too"
+    assert [len(each["frequencies"]) for each in results] == [18, 9, 0]
+    assert results[0] == together
     assert together["frequencies"] == pytest.approx(alone["frequencies"], rel=1e-9)
     assert together["max_force"] == pytest.approx(alone["max_force"], rel=1e-9)
 
 
 def test_what_a_model_says_of_a_displaced_frame_is_the_frames_failure() -> None:
-    def refuse(frames: list[Any]) -> list[Any]:
-        return [failures.failure("out-of-memory" if len(frames) > 1 else "crashed", "no") for _ in frames]
-
+    analysis = hessian._Analysis(wire(Atoms("Cu")), USUAL, "")
     with pytest.raises(MemoryError):
-        hessian._Forces(refuse)([wire(Atoms("Cu"))] * 2)
+        analysis.take(failures.failure("out-of-memory", "no"))
     with pytest.raises(ValueError, match="with a displaced atom: no"):
-        hessian._Forces(refuse)([wire(Atoms("Cu"))])
+        analysis.take(failures.failure("crashed", "no"))
