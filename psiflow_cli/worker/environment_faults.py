@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import ModuleType, TracebackType
 
 from psiflow_cli.errors import BAD_CONFIG, NO_RESOURCES
-from psiflow_cli.worker.failures import AGAIN, Fatal, environment_code, is_out_of_memory
+from psiflow_cli.worker.failures import Fatal, again, environment_code, is_out_of_memory
 
 _UNAVAILABLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE),
@@ -27,7 +27,8 @@ def environment_fault(error: BaseException) -> Fatal | None:
     code = next(filter(None, map(_code, _causes(error))), 0)
     if not code:
         return None
-    return Fatal(f"{sys.executable} on host {os.uname().nodename}: {_description(error)}", AGAIN, code)
+    description = _description(error)
+    return Fatal(f"{sys.executable} on host {os.uname().nodename}: {description}", again(description), code)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

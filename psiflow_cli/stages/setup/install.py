@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -15,21 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from psiflow_cli import protocols, registry
+from psiflow_cli import protocols
 from psiflow_cli.console import Progress, note
 from psiflow_cli.errors import IO_ERROR, CannotCreate, UsageError
 from psiflow_cli.site import environments
 from psiflow_cli.site.environments import DISTRIBUTION
-
-# Imports what the family needs, and says which modules of any back end there are.
-_TRIAL = """
-import importlib, importlib.util, json, sys
-needs, all_ = json.loads(sys.argv[1])
-for name in [*needs, "parsl", "psiflow_cli.worker.pool.call"]:
-    importlib.import_module(name)
-print()
-print(json.dumps([name for name in all_ if importlib.util.find_spec(name)]))
-"""
+from psiflow_cli.stages.setup import trial
+from psiflow_cli.worker.failures import missing_library
 
 
 @dataclass(frozen=True)
@@ -62,13 +53,20 @@ def install(prefix: Path, family: protocols.Model, recipe: Recipe, log: BinaryIO
         pip = [python, "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
         what = [*psiflow_itself(Path(folder), extra), *recipe.more]
         _run([*pip, "-c", str(prefix / "constraints.txt"), *what], log, "pip")
-    families = map(registry.family, (*registry.names("models"), *registry.names("references")))
-    everything = sorted({name for back_end in families if back_end for name in back_end.REQUIRES})
-    start = _size(log)
-    _run([python, "-I", "-c", _TRIAL, json.dumps([family.REQUIRES, everything])], log, "trying it")
-    output = Path(log.name).read_bytes()[start:].decode()
-    modules: list[str] = json.loads(output.splitlines()[-1])
-    return modules
+    return _tried(python, {*family.REQUIRES, "parsl", "psiflow_cli.worker.pool.call"})
+
+
+def _tried(python: str, needs: set[str]) -> list[str]:
+    """The back ends' modules that this Python can import. Raises CannotCreate if one of `needs` is not."""
+    there = trial.modules(python)
+    faults = trial.faults(python, sorted({*there, *needs}))
+    for name, reason in faults.items():
+        package = missing_library(reason)
+        hint = f"on Debian and Ubuntu: apt install {package}" if package else f"see what pip has installed in {python}"
+        if name in needs:
+            raise CannotCreate(f"trying it failed: {reason}", hint)
+        note(f"{name} cannot be imported: {reason}; {hint}")
+    return [name for name in there if name not in faults]
 
 
 def psiflow_itself(folder: Path, extra: str) -> list[str]:
