@@ -96,6 +96,19 @@ try_installed() {
     done
 }
 
+# Print VERSION PATH of one Python for each minor version from 3.10 to 3.13 that is here, also of pyenv.
+all_pythons() {
+    local minor candidate
+    for minor in 10 11 12 13; do
+        for candidate in "python3.$minor" "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/3.$minor".*/bin/python; do
+            if "$candidate" -c "import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, $minor))" >/dev/null 2>&1; then
+                "$candidate" -c "import sys; print('3.$minor', sys.executable)"
+                break
+            fi
+        done
+    done
+}
+
 # use_environment FOLDER CHECKOUT EXTRAS: put FOLDER/bin first on PATH, with psiflow-cli[EXTRAS] in it.
 # The environment is made if it is not there, and brought up to date if what defines it has changed since.
 use_environment() {

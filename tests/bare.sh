@@ -42,8 +42,14 @@ for folder in $2; do
 done
 shift 2
 exec chroot "$root" env -i "$@"'
-run() { unshare --mount --pid --fork --kill-child sh -euc "$steps" bare "$root" "${PSIFLOW_BARE_FOLDERS:-}" \
-    "${settings[@]}" sh -c 'cd /psiflow && exec "$@"' sh "$@" </dev/null; }
+run() {
+    unshare --mount --pid --fork --kill-child sh -euc "$steps" bare "$root" "${PSIFLOW_BARE_FOLDERS:-}" "${settings[@]}" \
+        sh -c 'cd /psiflow && exec "$@"' sh "$@" </dev/null &
+    # what is first in its namespace does not hear SIGINT and SIGTERM
+    # shellcheck disable=SC2064
+    trap "kill -KILL $!" INT TERM
+    wait $!
+}
 if [ $# = 0 ]; then
     run ./recipes/quickstart.sh
     run ./tests/run.sh
