@@ -23,6 +23,13 @@ from psiflow_cli.stages.setup import trial
 from psiflow_cli.worker.failures import missing_library
 
 
+_LOSSES = {
+    "3.10": "Python 3.10 has no torch-sim, so sample moves one walker after another: 3.12 or 3.13 moves them in batches",
+    "3.11": "Python 3.11 has torch-sim 0.3, which has no compiled MACE for GPUs: that of Python 3.12 or 3.13 has it",
+}
+"""What workers lose by an older Python."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     python: str = sys.executable
@@ -53,6 +60,8 @@ def install(prefix: Path, family: protocols.Model, recipe: Recipe, log: BinaryIO
         pip = [python, "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
         what = [*psiflow_itself(Path(folder), extra), *recipe.more]
         _run([*pip, "-c", str(prefix / "constraints.txt"), *what], log, "pip")
+    if loss := _LOSSES.get(environments.running()["python"]):
+        note(loss)
     return _tried(python, {*family.REQUIRES, "parsl", "psiflow_cli.worker.pool.call"})
 
 
