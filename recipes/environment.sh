@@ -64,7 +64,7 @@ pip_install() {
 install_torch() {
     local python=$1 constraints=$2 release more=()
     release=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' "$constraints")
-    if ! has_gpu; then
+    if ! has_gpu && ! "$python" -m pip show -q torch 2>/dev/null; then
         local cpu=(--dry-run -q --no-deps "torch==$release+cpu")
         if ! "$python" -m pip install "${cpu[@]}" >/dev/null 2>&1; then
             more=(--extra-index-url "$TORCH_CPU_INDEX")

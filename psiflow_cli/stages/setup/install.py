@@ -22,9 +22,8 @@ from psiflow_cli.site.environments import DISTRIBUTION
 from psiflow_cli.stages.setup import trial
 from psiflow_cli.worker.failures import missing_library
 
-
 _LOSSES = {
-    "3.10": "Python 3.10 has no torch-sim, so sample moves one walker after another: 3.12 or 3.13 moves them in batches",
+    "3.10": "Python 3.10 has no torch-sim, so sample moves one walker after another; 3.12 and 3.13 have it",
     "3.11": "Python 3.11 has torch-sim 0.3, which has no compiled MACE for GPUs: that of Python 3.12 or 3.13 has it",
 }
 """What workers lose by an older Python."""
