@@ -59,9 +59,10 @@ def install(prefix: Path, family: protocols.Model, recipe: Recipe, log: BinaryIO
         pip = [python, "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
         what = [*psiflow_itself(Path(folder), extra), *recipe.more]
         _run([*pip, "-c", str(prefix / "constraints.txt"), *what], log, "pip")
+    modules = _tried(python, {*family.REQUIRES, "parsl", "psiflow_cli.worker.pool.call"})
     if loss := _LOSSES.get(environments.running()["python"]):
         note(loss)
-    return _tried(python, {*family.REQUIRES, "parsl", "psiflow_cli.worker.pool.call"})
+    return modules
 
 
 def _tried(python: str, needs: set[str]) -> list[str]:
