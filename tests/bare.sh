@@ -4,7 +4,7 @@
 #     tests/bare.sh trixie build/trixie ./tests/run.sh -x     run this in it instead, in the copy of the checkout
 # Needs root, debootstrap and a network. The root stays for the next run; rm -r removes it: nothing is mounted in it
 # except for a run of this script, which also ends what the command has started.
-# pip's settings come along; PSIFLOW_BARE_FOLDERS="/a /b" are folders that they name, which are shown there read-only.
+# pip's settings come along, and folders of wheels that they name are shown there, read-only.
 set -euo pipefail
 release=$1
 mkdir -p "$2"
@@ -23,6 +23,8 @@ mv "$root/clone/.git" "$root/psiflow/" && rmdir "$root/clone"
 (cd "$checkout" && git ls-files -coz --exclude-standard | tar -c --null --files-from=- --ignore-failed-read) |
     tar -x -C "$root/psiflow"
 
+wheels=$(python3 -m pip config list 2>/dev/null | grep -oE "/[^ ',\"]+" | sed 's|^/*|/|' | sort -u |
+    while IFS= read -r folder; do [ ! -d "$folder" ] || printf '%s ' "$folder"; done)
 settings=(HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb)
 while IFS= read -r setting; do settings+=("$setting"); done < <(env | grep -E '^(PIP_|SSL_CERT_FILE=|PSIFLOW_TEST_)')
 for file in /etc/pip.conf "$HOME/.config/pip/pip.conf" /etc/ssl/certs/ca-certificates.crt; do
@@ -43,7 +45,7 @@ done
 shift 2
 exec chroot "$root" env -i "$@"'
 run() {
-    unshare --mount --pid --fork --kill-child sh -euc "$steps" bare "$root" "${PSIFLOW_BARE_FOLDERS:-}" "${settings[@]}" \
+    unshare --mount --pid --fork --kill-child sh -euc "$steps" bare "$root" "$wheels" "${settings[@]}" \
         sh -c 'cd /psiflow && exec "$@"' sh "$@" </dev/null &
     # what is first in its namespace does not hear SIGINT and SIGTERM
     # shellcheck disable=SC2064
