@@ -23,7 +23,8 @@ mv "$root/clone/.git" "$root/psiflow/" && rmdir "$root/clone"
 (cd "$checkout" && git ls-files -coz --exclude-standard | tar -c --null --files-from=- --ignore-failed-read) |
     tar -x -C "$root/psiflow"
 
-wheels=$(python3 -m pip config list 2>/dev/null | grep -oE "/[^ ',\"]+" | sed 's|^/*|/|' | sort -u |
+# (An index `simple` names files beside it.)
+wheels=$(python3 -m pip config list 2>/dev/null | grep -oE "/[^ ',\"]+" | sed 's|^/*|/|; s|/simple$||' | sort -u |
     while IFS= read -r folder; do [ ! -d "$folder" ] || printf '%s ' "$folder"; done)
 settings=(HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb)
 while IFS= read -r setting; do settings+=("$setting"); done < <(env | grep -E '^(PIP_|SSL_CERT_FILE=|PSIFLOW_TEST_)')
