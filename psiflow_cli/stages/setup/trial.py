@@ -44,7 +44,7 @@ def _fault(python: str, name: str) -> str:
     if done.returncode == 0:
         return ""
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or [f"exit status {done.returncode}"]
-    return next((line for line in lines if missing_library(line)), lines[-1])[:300]
+    return next((line for line in reversed(lines) if missing_library(line)), lines[-1])[:300]
 
 
 def main() -> int:
