@@ -3,6 +3,7 @@
 # Needs a Python >= 3.10 and a network; where it is root and there is apt, it installs what Debian splits off.
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu # PyTorch's own
 
 say() { printf '== %s\n' "$*" >&2; }
 
@@ -38,6 +39,76 @@ find_python() {
     return 1
 }
 
+# Is there a GPU that torch could use?
+has_gpu() {
+    local device
+    for device in /dev/nvidia[0-9]* /dev/nvidia-caps /dev/kfd; do
+        [ ! -e "$device" ] || return 0
+    done
+    command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU
+}
+
+# pip with what it downloads, if that is 20 MB or more, and how large it is.
+pip_install() {
+    local python=$1
+    shift
+    (
+        set -o pipefail
+        PYTHONUNBUFFERED=1 "$python" -m pip install --progress-bar off "$@" |
+            sed -unE 's/^ *Downloading ([^ ]*\/)?([^ /]+) \((([2-9][0-9]|[0-9]{3,})(\.[0-9]+)? MB|[0-9.]+ GB)\).*/== downloading \2, \3/p' >&2
+    )
+}
+
+# torch first: the constraint names the one release that all the rest must agree with. Where there is no GPU, it is
+# the build for CPUs alone if pip can find one: a tenth of the download.
+install_torch() {
+    local python=$1 constraints=$2 release more=()
+    release=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' "$constraints")
+    if ! has_gpu && ! "$python" -m pip show -q torch 2>/dev/null; then
+        local cpu=(--dry-run -q --no-deps "torch==$release+cpu")
+        if ! "$python" -m pip install "${cpu[@]}" >/dev/null 2>&1; then
+            more=(--extra-index-url "$TORCH_CPU_INDEX")
+            if ! "$python" -m pip install --timeout 10 --retries 0 --index-url "$TORCH_CPU_INDEX" "${cpu[@]}" >/dev/null 2>&1; then
+                more=()
+                say "pip finds no build of torch $release for CPUs alone, so it may download the one for GPUs, with CUDA:" \
+                    "about 2.5 GB, and 5 GB on the disk. PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS names where a smaller one is."
+            fi
+        fi
+    fi
+    pip_install "$python" -c "$constraints" "${more[@]}" torch
+}
+
+# Try what was installed. A library that a package needs and this machine lacks is installed where that is allowed.
+try_installed() {
+    local python=$1 missing earlier=""
+    while ! missing=$("$python" -m psiflow_cli.stages.setup.trial); do
+        # a library may hide the next, so as long as others are missed than before
+        if [ -z "$missing" ] || [ "$missing" = "$earlier" ]; then
+            say "what was installed does not work"
+            return 69
+        fi
+        # shellcheck disable=SC2086
+        apt_install $missing || {
+            printf '%s\n' "  hint: as root, apt-get install $missing; then start this again" >&2
+            return 69
+        }
+        earlier=$missing
+    done
+}
+
+# Print VERSION PATH of one Python for each minor version from 3.10 to 3.13 that is here, also of pyenv.
+all_pythons() {
+    local minor candidate
+    for minor in 10 11 12 13; do
+        for candidate in "python3.$minor" "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/3.$minor".*/bin/python; do
+            if "$candidate" -c "import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, $minor))" >/dev/null 2>&1; then
+                "$candidate" -c "import sys; print('3.$minor', sys.executable)"
+                break
+            fi
+        done
+    done
+}
+
 # use_environment FOLDER CHECKOUT EXTRAS: put FOLDER/bin first on PATH, with psiflow-cli[EXTRAS] in it.
 # The environment is made if it is not there, and brought up to date if what defines it has changed since.
 use_environment() {
@@ -54,9 +125,9 @@ use_environment() {
         if [ "$("$folder/bin/python" -VV 2>&1)" != "$("$python" -VV)" ]; then
             "$python" -m venv --clear "$folder" || return
         fi
-        # torch first: the constraint names the one release that all the rest must agree with.
-        "$folder/bin/python" -m pip install -q -c "$checkout/constraints.txt" torch || return
-        "$folder/bin/python" -m pip install -q -c "$checkout/constraints.txt" -e "${checkout}[$extras]" || return
+        install_torch "$folder/bin/python" "$checkout/constraints.txt" || return
+        pip_install "$folder/bin/python" -c "$checkout/constraints.txt" -e "${checkout}[$extras]" || return
+        try_installed "$folder/bin/python" || return
         printf '%s\n' "$stamp" >"$record"
     fi
     PATH="$(cd "$folder" && pwd)/bin:$PATH"

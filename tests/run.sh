@@ -40,7 +40,36 @@ unset PYTHONPATH PYTHONHOME PSIFLOW_SITE LINES COLUMNS
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 . recipes/environment.sh
-use_environment .venv "$PWD" mace,xtb,pyscf,dftd,phonons,soap,report,dev
+extras=mace,xtb,pyscf,dftd,phonons,soap,report,dev
+use_environment .venv "$PWD" "$extras"
+# What needs neither NumPy nor minutes, and depends on the version of Python all the same.
+light=(tests/test_{toml,inputs,defaults,bundle,registry}.py tests/extxyz/test_{read,labels}.py
+    tests/site/test_{load,shipped}.py tests/references/test_cp2k_{template,preprocess}.py
+    tests/worker/test_{failures,environment_faults}.py)
+# These, or with --full all tests, with every other Python that is here.
+other_pythons() {
+    local version python folder stamp status=0
+    while read -r version python; do
+        folder=build/python$version
+        [ "$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" != "$version" ] || continue
+        say "Python $version: $python"
+        if [ -n "$full" ]; then
+            (PYTHON=$python use_environment "$folder-full" "$PWD" "$extras" && python -m pytest -q -rs) || status=1
+            continue
+        fi
+        stamp=$(cat pyproject.toml constraints.txt | cksum)
+        if [ "$(cat "$folder/stamp" 2>/dev/null)" != "$stamp" ]; then
+            if ! { "$python" -m venv --clear "$folder" &&
+                "$folder/bin/python" -m pip install -q -c constraints.txt -e . pytest pytest-timeout hypothesis; }; then
+                status=1
+                continue
+            fi
+            printf '%s\n' "$stamp" >"$folder/stamp"
+        fi
+        "$folder/bin/python" -m pytest -q -p no:cacheprovider "${light[@]}" || status=1
+    done < <(all_pythons)
+    return "$status"
+}
 install() {
     # NequIP cannot share an environment with MACE; its own is made while Debian's packages are installed.
     (use_environment .venv-nequip "$PWD" nequip,dev || say "no .venv-nequip: NequIP and Allegro are not tested") &
@@ -74,11 +103,15 @@ lint() {
 }
 types() { check mypy; }
 tests() {
-    local nequip="" log=build/nequip.log
+    local nequip="" others="" log=build/nequip.log
     install
+    mkdir -p build
+    if [ -n "$whole" ] && [ -z "$full" ]; then
+        other_pythons >build/pythons.log 2>&1 &
+        others=$!
+    fi
     # Those that train NequIP and Allegro in their own environment run beside the others, which start workers in it.
     if [ -n "$whole" ] && [ -x .venv-nequip/bin/python ]; then
-        mkdir -p build
         .venv-nequip/bin/python -m pytest -q -rs --durations=15 ${full:+--full} \
             tests/models/test_{nequip,allegro}.py tests/contracts/test_models.py -k "nequip or allegro" >"$log" 2>&1 &
         nequip=$!
@@ -89,6 +122,13 @@ tests() {
         wait "$nequip" || status=1
         say "NequIP and Allegro, in .venv-nequip"
         cat "$log"
+    fi
+    if [ -n "$others" ]; then
+        wait "$others" || status=1
+        cat build/pythons.log
+    fi
+    if [ -n "$whole" ] && [ -n "$full" ]; then
+        other_pythons || status=1
     fi
 }
 for part in $parts; do

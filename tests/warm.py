@@ -108,7 +108,8 @@ def _serve(path: str, listener: socket.socket, modules: Sequence[str]) -> list[s
     """Fork for each request; returns its command line in the process that is to run it, and ends in all others."""
     package = Path(psiflow_cli.__file__).parent
     own = (file.relative_to(package.parent).with_suffix("") for name in OWN for file in (package / name).rglob("*.py"))
-    for module in (*modules, *(".".join(file.parts) for file in own)):
+    # runtime/debian is for the Python of Debian's Work Queue alone
+    for module in (*modules, *(".".join(file.parts) for file in own if "debian" not in file.parts)):
         importlib.import_module(module)
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those that wait for a command leave nothing behind

@@ -9,9 +9,9 @@ from types import ModuleType
 
 from psiflow_cli.errors import BAD_CONFIG, NO_RESOURCES
 from psiflow_cli.worker.failures import (
-    AGAIN,
     BrokenDevice,
     Fatal,
+    again,
     causes,
     environment_code,
     is_broken_device,
@@ -37,7 +37,8 @@ def environment_fault(error: BaseException) -> Fatal | None:
     code = next(filter(None, map(_code, causes(error))), 0)
     if not code:
         return None
-    return Fatal(f"{sys.executable} on host {os.uname().nodename}: {_description(error)}", AGAIN, code)
+    description = _description(error)
+    return Fatal(f"{sys.executable} on host {os.uname().nodename}: {description}", again(description), code)
 
 
 def _code(error: BaseException) -> int:

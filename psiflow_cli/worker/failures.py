@@ -78,6 +78,9 @@ _MISSING = re.compile(
     r"invalid device ordinal|Unable to initialize backend '(?:cuda|rocm|gpu)'",
     re.IGNORECASE,
 )
+_LIBRARY = re.compile(
+    r"\b(lib(?!cu(?!rl\b)|nv|nccl)[\w+-]+)\.so\.(\d+)[.\d]*: cannot open shared object file"
+)  # no driver's
 _UNAVAILABLE = re.compile(
     r"No space left on device|Disk quota exceeded|Read-only file system|Too many open files|Stale (?:NFS )?file handle|"
     r"Input/output error|CUDA-capable device(?:s are|\(s\) is/are|s) (?:all )?busy|uncorrectable ECC|"
@@ -109,8 +112,22 @@ def failure(kind: FailureClass, message: str, log: str = "") -> Failure:
         raise ValueError(f"unknown failure class {kind!r}")
     message = " ".join(message.split())
     if kind == "crashed" and (code := environment_code(message)):
-        raise Fatal(message[:500], f"{AGAIN}{f'; the log is {log}' if log else ''}", code)
+        raise Fatal(message[:500], f"{again(message)}{f'; the log is {log}' if log else ''}", code)
     return {"failure": kind, "message": message[:500], "log": log}
+
+
+def missing_library(message: str) -> str:
+    """Debian's package of the shared library that a message misses, by Debian's own rule for names; or ""."""
+    if not (missing := _LIBRARY.search(message)):
+        return ""
+    name, version = missing[1].lower().replace("_", "-"), missing[2]
+    return f"{name}{'-' if name[-1].isdigit() else ''}{version}"
+
+
+def again(message: str) -> str:
+    """The hint for a fault of the environment."""
+    package = missing_library(message)
+    return f"{AGAIN}; on Debian and Ubuntu: apt install {package}" if package else AGAIN
 
 
 def is_out_of_memory(error: BaseException | str) -> bool:

@@ -9,12 +9,9 @@ root=$(cd "$2" && pwd)
 program="$root.bin/cp2k.psmp"
 
 if [ ! -x "$program" ]; then
-    {
-        [ -x "$root/usr/bin/apt-get" ] || debootstrap --variant=minbase "$release" "$root"
-        cp /etc/resolv.conf "$root/etc/resolv.conf"
-        DEBIAN_FRONTEND=noninteractive LC_ALL=C chroot "$root" \
-            apt-get install -y -qq --no-install-recommends cp2k cp2k-data openmpi-bin
-    } >&2
+    # shellcheck source=tests/bare_root.sh
+    . "$(dirname "${BASH_SOURCE[0]}")/../bare_root.sh"
+    make_root "$release" "$root" cp2k cp2k-data openmpi-bin
     mkdir -p "$root.bin"
     printf '#!/bin/sh\nroot=%q\nexport root\n' "$root" >"$program"
     cat >>"$program" <<'END'

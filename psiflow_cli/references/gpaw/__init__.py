@@ -35,9 +35,9 @@ PROGRAM = Program(
         r"(?m)(?:InputError: .*|NameError: Unknown functional.*|ValueError: Unknown .*|"
         r"TypeError: .*unexpected keyword argument.*)$"
     ),
-    bad_frame=re.compile(
-        r"PoissonConvergenceError.*|GridBoundsError.*|.*[Tt]oo (?:few|many) (?:electrons|bands).*|"
-        r"Charge \S+ is not possible.*|Magnetic moment larger than number of valence electrons.*"
+    bad_frame=re.compile(  # not in the lines of the source that a traceback shows, which are indented
+        r"(?m)^\S*(?:PoissonConvergenceError|GridBoundsError).*|^\S.*[Tt]oo (?:few|many) (?:electrons|bands).*|"
+        r"(?<=Error: )(?:Charge \S+ is not possible|Magnetic moment larger than number of valence electrons).*"
     ),
     unconverged=re.compile(r"psiflow: the SCF did not converge"),
     last_words=re.compile(r"(?m)^\S*(?:Error|Exception): .*$"),

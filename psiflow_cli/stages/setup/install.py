@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -15,21 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from psiflow_cli import protocols, registry
+from psiflow_cli import protocols
 from psiflow_cli.console import Progress, note
 from psiflow_cli.errors import IO_ERROR, CannotCreate, UsageError
 from psiflow_cli.site import environments
 from psiflow_cli.site.environments import DISTRIBUTION
+from psiflow_cli.stages.setup import trial
+from psiflow_cli.worker.failures import missing_library
 
-# Imports what the family needs, and says which modules of any back end there are.
-_TRIAL = """
-import importlib, importlib.util, json, sys
-needs, all_ = json.loads(sys.argv[1])
-for name in [*needs, "parsl", "psiflow_cli.worker.pool.call"]:
-    importlib.import_module(name)
-print()
-print(json.dumps([name for name in all_ if importlib.util.find_spec(name)]))
-"""
+_LOSSES = {
+    "3.10": "Python 3.10 has no torch-sim, so sample moves one walker after another; 3.12 and 3.13 have it",
+    "3.11": "Python 3.11 has torch-sim 0.3, which has no compiled MACE for GPUs: that of Python 3.12 or 3.13 has it",
+}
+"""What workers lose by an older Python."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +62,23 @@ def install(prefix: Path, family: protocols.Model, recipe: Recipe, log: BinaryIO
         pip += [f"--extra-index-url={recipe.index}"] if recipe.index else []
         what = [*psiflow_itself(Path(folder), extra), *recipe.more]
         _run([*pip, "-c", str(prefix / "constraints.txt"), *what], log, "pip")
-    families = map(registry.family, (*registry.names("models"), *registry.names("references")))
-    everything = sorted({name for back_end in families if back_end for name in back_end.REQUIRES})
-    start = _size(log)
-    _run([python, "-I", "-c", _TRIAL, json.dumps([family.REQUIRES, everything])], log, "trying it")
-    output = Path(log.name).read_bytes()[start:].decode()
-    modules: list[str] = json.loads(output.splitlines()[-1])
+    modules = _tried(python, {*family.REQUIRES, "parsl", "psiflow_cli.worker.pool.call"})
+    if loss := _LOSSES.get(environments.running()["python"]):
+        note(loss)
     return modules
+
+
+def _tried(python: str, needs: set[str]) -> list[str]:
+    """The back ends' modules that this Python can import. Raises CannotCreate if one of `needs` is not."""
+    there = trial.modules(python)
+    faults = trial.faults(python, sorted({*there, *needs}))
+    for name, reason in faults.items():
+        package = missing_library(reason)
+        hint = f"on Debian and Ubuntu: apt install {package}" if package else f"see what pip has installed in {python}"
+        if name in needs:
+            raise CannotCreate(f"trying it failed: {reason}", hint)
+        note(f"{name} cannot be imported: {reason}; {hint}")
+    return [name for name in there if name not in faults]
 
 
 def psiflow_itself(folder: Path, extra: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
 import shlex
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.worker.pool import gpu_slots
-from psiflow_cli.worker.process import environment_modules, gpu_probe, launcher
+from psiflow_cli.worker.process import environment_modules, gpu_probe, imports, launcher
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context
@@ -95,7 +94,7 @@ def _imported(families: dict[str, list[str]]) -> list[str]:
     for family, needs in families.items():
         for module in needs:
             try:
-                importlib.import_module(module)
+                imports.load(module)
             except Exception as error:  # whatever a broken package raises
                 problems.append(f"{family}: {module} cannot be imported on {os.uname().nodename}: {error}")
                 break
