@@ -47,7 +47,7 @@ def write_frames(name, number, seed, scale=1.6, floor=0.05):
 def run(*arguments, code=0):
     """`psiflow` with the springs among its families, in this process: that costs a quarter of another one."""
     load = registry.load
-    own = SimpleNamespace(__name__=springs.__file__, features=springs.features)
+    own = SimpleNamespace(__name__=springs.__file__, features=springs.features, REQUIRES=springs.REQUIRES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "load", lambda kind, name: own if name == springs.__file__ else load(kind, name))
         done = CliRunner().invoke(main, [str(word) for word in arguments])

@@ -11,9 +11,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from psiflow_cli import extxyz, formats, options
+from psiflow_cli import extxyz, formats
 from psiflow_cli.formats import kinds
 from psiflow_cli.main import main
+from psiflow_cli.values import kinds as values
 from tests import warm
 from tests.commands import springs
 
@@ -60,7 +61,7 @@ OPTIONS = [
     )
     for words, command in commands(main)
     for parameter in command.params
-    if isinstance(parameter.type, options.Output)
+    if isinstance(parameter.type, values.Output)
 ]
 
 
@@ -69,7 +70,7 @@ def test_what_names_a_file_is_an_output_or_an_input() -> None:
     for words, command in commands(main):
         for parameter in command.params:
             if isinstance(parameter, click.Option) and "FILE" in (parameter.metavar or ""):
-                known = isinstance(parameter.type, options.Output) or parameter.opts[-1] in INPUTS
+                known = isinstance(parameter.type, values.Output) or parameter.opts[-1] in INPUTS
                 assert known, f"{' '.join(words)} {parameter.opts[-1]}: say with options.output what may be written"
 
 
@@ -78,7 +79,7 @@ def test_an_unfit_name_is_refused_before_anything_is_read(
     words: list[str], parameter: click.Option, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert isinstance(parameter.type, options.Output)
+    assert isinstance(parameter.type, values.Output)
     kind = parameter.type.kind
     refused = [name for name in NAMES if name not in ACCEPTED[kind]]
     assert [name for name in NAMES if not kind.complaint(name)] == [name for name in NAMES if name in ACCEPTED[kind]]

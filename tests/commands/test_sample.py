@@ -204,7 +204,7 @@ def test_an_explosion_is_stopped_and_leaves_no_unphysical_frames(psiflow, traine
         (("--model", "{model}", "--walkers", "0"), 2, "--walkers"),
         (("--model", "{model}", "--engine", "asd"), 2, "'ase'"),
         (("--model", "{model}", "--engine", "ase", "--batch", "4"), 2, "one walker after another"),
-        (("--model", "{model}", "--engine", "torchsim", "--ensemble", "npt"), 2, "its ensembles are nve, nvt"),
+        (("--model", "{model}", "--engine", "torchsim", "--beads", "4"), 2, "path integrals"),
         (("--model", "{model}", "--temperature", "300,hot"), 2, "'hot' is neither"),
         (("--model", "{model}", "--temperature", "300,400", "--exchange", "10", "--walkers", "3"), 2, "3 walkers at 2"),
         (("--model", "{model}", "--temperature", "300", "--exchange", "10"), 2, "two temperatures or more"),

@@ -88,7 +88,7 @@ def test_shipped_references_end_by_the_walltime_too(psiflow, reference, options)
     """A cluster too large for the time it gets."""
     if reference == "xtb":
         pytest.importorskip("tblite", reason="the xtb reference needs tblite")
-    edge = 20 if reference == "emt" else 6
+    edge = 45 if reference == "emt" else 6
     rows = [f"Cu {2.3 * i} {2.3 * j} {2.3 * k}" for i in range(edge) for j in range(edge) for k in range(edge)]
     large = f"{len(rows)}\n\n" + "\n".join(rows) + "\n"
     Path("in.xyz").write_text("".join([copper(1).replace('pbc="T T T"', 'pbc="F F F"'), large]))

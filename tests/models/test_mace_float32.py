@@ -72,17 +72,19 @@ def test_float32_and_float64_are_the_same_energy(member: Path, waters: list[Any]
 
 
 def test_so_it_is_for_many_walkers_at_once(member: Path, waters: list[Any]) -> None:
-    np = pytest.importorskip("numpy")
     pytest.importorskip("torch_sim")
-    from psiflow_cli.samplers.torchsim.forces import Forces
+    from psiflow_cli.samplers.torchsim import forces, walkers
 
-    numbers, cells = [atoms.numbers for atoms in waters], [atoms.cell.array for atoms in waters]
-    positions = np.concatenate([atoms.positions for atoms in waters])
-    single, double = (
-        Forces([mace.torchsim(str(member), context, True)], 3, numbers, cells, pbc=True)(positions)
-        for context in (SINGLE, DOUBLE)
-    )
-    assert single.energy == pytest.approx(double.energy, abs=PRECISE)
+    energies = []
+    for context in (SINGLE, DOUBLE):
+        models = forces.models({"family": mace.__name__, "members": [str(member)], "weights": {}}, context, stress=True)
+        predict = forces.Forces(models, 3, [wire(atoms) for atoms in waters], cells_move=False)
+        state = walkers.at_rest(
+            [atoms.positions for atoms in waters], [atoms.cell.array for atoms in waters], predict.device
+        )
+        predict(state, stress=True)
+        energies.append(state.energy.numpy())
+    assert energies[0] == pytest.approx(energies[1], abs=PRECISE)
 
 
 def test_every_head_has_its_own_energies_of_atoms(waters: list[Any], tmp_path: Path) -> None:

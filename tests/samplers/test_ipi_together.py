@@ -80,19 +80,18 @@ def test_a_crystal(
     """On a CPU it is asked about bead by bead; here as on a GPU."""
     wanted = job(tmp_path / "together", water(5.0), members[:1], ensemble=ensemble, cell="flexible")
     assert batched_beads.batched_beads(wanted, usual.CONTEXT, wanted["walkers"][0]["start"]) is None
-    models = forces.models(wanted["model"], usual.CONTEXT, stress=True)
-    monkeypatch.setattr(motion, "batched_beads", lambda *_: batched_beads.BatchedBeads(models, 3))
+    models, start = forces.models(wanted["model"], usual.CONTEXT, stress=True), wanted["walkers"][0]["start"]
+    monkeypatch.setattr(motion, "batched_beads", lambda *_: batched_beads.BatchedBeads(models, start, 3))
     found = usual.frames(wanted)
     alone(monkeypatch)
     same(found, usual.frames(job(tmp_path / "alone", water(5.0), members[:1], ensemble=ensemble, cell="flexible")))
 
 
 def test_what_is_asked_about_bead_by_bead(tmp_path: Path, members: list[str]) -> None:  # noqa: F811
-    """A single bead, a charged molecule, a slab, a family without such an interface."""
+    """A single bead, a slab, a family without such an interface."""
     wanted = job(tmp_path, water(), members)
     start = wanted["walkers"][0]["start"]
     assert batched_beads.batched_beads({**wanted, "beads": 1}, usual.CONTEXT, start) is None
-    assert batched_beads.batched_beads(wanted, usual.CONTEXT, {**start, "charge": 1}) is None
     assert batched_beads.batched_beads(wanted, usual.CONTEXT, {**start, "pbc": [True, True, False]}) is None
     own = {**wanted, "model": {"family": usual.__file__, "members": ["{}"]}}
     assert batched_beads.batched_beads(own, usual.CONTEXT, start) is None

@@ -40,7 +40,7 @@ def command() -> None:
 def show(model: str, as_json: bool) -> None:
     """Show what a model is, how good it is, and on what data it was trained; nothing of it is run.
 
-    Of a sum, its terms; of a bare model file or a Python file, its files and their hashes.
+    Of a sum, its terms; of a Python file, its files and their hashes.
 
     The errors are those of the validation set at the epoch whose weights were kept. The weights are checked against
     their sha256 first.

@@ -41,7 +41,7 @@ def command() -> None:
     "--gpu",
     is_flag=False,
     flag_value="auto",
-    type=click.Choice(["auto", "cu12", "cu13"]),
+    type=kinds.Word(["auto", "cu12", "cu13"]),
     help="For NVIDIA GPUs: torch for the CUDA that the driver runs (nvidia-smi; or the one named), and fast kernels.",
 )
 @options.flag("--dry-run", "Say what pip would be asked for, and stop.")

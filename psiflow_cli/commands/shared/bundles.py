@@ -67,13 +67,16 @@ def load(name: str, use: ModelUse, kind: str | None = None) -> Bundle:
 
 
 def open_any(name: str, whole: bool = True) -> Bundle:
-    """A bundle or a model file, of which nothing is to be run; with `whole`, its files are those it was made with."""
-    import os
+    """A bundle or a Python file, of which nothing is to be run; with `whole`, its files are those it was made with.
+
+    Raises BadData for a bare model file: nothing is known of it before it runs.
+    """
+    from pathlib import Path
 
     from psiflow_cli import bundle
 
-    if os.path.isfile(name):
-        return _open(name, True, None)
+    if Path(name).is_file() and family(Path(name)) == "python":
+        return _own(Path(name))
     return bundle.load(name) if whole else bundle.read(name)
 
 
@@ -155,7 +158,11 @@ def is_model(name: str) -> bool:
         return (path / "model.toml").is_file()
     if not name.endswith(python.FILES):
         return True
-    return bool(own_file.functions(path) & set(python.FUNCTIONS)) and "label" not in own_file.functions(path)
+    try:
+        functions = own_file.functions(path)
+    except BadData:  # who loads it as a reference says what is wrong
+        return False
+    return bool(functions & set(python.FUNCTIONS)) and "label" not in functions
 
 
 def start(name: str, use: ModelUse, family: str | None) -> Bundle:

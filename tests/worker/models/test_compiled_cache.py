@@ -45,10 +45,10 @@ def test_a_compiled_model_is_taken_with_its_record_only(model: Path) -> None:
     path = add(model)
     assert path.name == "cpu-ase.nequip.pt2"
     assert is_valid(path)
-    assert verify(str(model))["wrong"] == []
+    assert verify(bundle.read(str(model)))["wrong"] == []
     path.write_bytes(b"compiled by another")
     assert not is_valid(path)
-    (wrong,) = verify(str(model))["wrong"]
+    (wrong,) = verify(bundle.read(str(model)))["wrong"]
     assert str(path) in wrong["message"]
     path.write_bytes(b"compiled")
     compiled_cache.record(path, ENDING).unlink()
