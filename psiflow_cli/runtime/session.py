@@ -66,6 +66,7 @@ class Session:
         self.pending = 0
         self._numbers = itertools.count()
         self._archive = archive.Archive(folder / "logs" / archive.FINISHED)
+        self._last_words = str(folder.absolute() / "logs" / str(os.getpid()))
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Session:
@@ -174,7 +175,7 @@ class Session:
         watched = ""
         if self.executor.table.type != "threads":  # in threads of this process nothing may end the process
             watched = task.hang_log
-            task.last_words = str(self._folder.absolute() / "logs" / f"{os.getpid()}-{next(self._numbers)}.last-words")
+            task.last_words = f"{self._last_words}-{next(self._numbers)}.last-words"
         with contextlib.suppress(OSError):
             os.unlink(watched)  # of an earlier try
         avoid = self._lost_workers.avoid(task)

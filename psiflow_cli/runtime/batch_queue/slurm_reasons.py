@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 _LASTING = (
@@ -57,6 +58,7 @@ def explained(reason: str, beyond: str = "") -> str:
     return reason
 
 
+@functools.lru_cache  # every job that waits is looked at every second
 def lasting(reason: str) -> str:
     """What to do about a reason that never passes by itself; "" for one that may."""
     return next((remedy for pattern, _, remedy in _LASTING if re.match(pattern, reason)), "")
