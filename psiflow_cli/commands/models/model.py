@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import formats, options, registry
-from psiflow_cli.commands.shared import bundles, runner, sums
+from psiflow_cli.commands.shared import bundles, runner
 from psiflow_cli.console import columns, echo_json, in_width, note, problem
 from psiflow_cli.errors import BAD_DATA
 
@@ -234,6 +234,7 @@ def combine(expression: tuple[str, ...], output: str | None, trust: bool, overwr
       psiflow model combine '0.5*a.model + 0.5*b.model' -o mean.model
       psiflow model combine 'delta.model + xtb:method=GFN1-xTB' -o total.model
     """
+    from psiflow_cli.commands.shared import sums
     from psiflow_cli.stages.models import combine as stage
 
     place = os.path.normpath(options.required(output, "--output"))

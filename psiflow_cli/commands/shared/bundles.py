@@ -8,7 +8,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, NamedTuple
 
 from psiflow_cli import options, registry
-from psiflow_cli.commands.shared import own_file, runner
+from psiflow_cli.commands.shared import runner
 from psiflow_cli.console import note
 from psiflow_cli.errors import BadData, PsiflowError, UsageError, nearest
 
@@ -124,6 +124,7 @@ def _open(name: str, trusted: bool, kind: str | None) -> Bundle:
 def _own(path: Path) -> Bundle:
     """A Python file of the user's own, which is trusted since it was named. Raises BadData for one that is no model."""
     from psiflow_cli import bundle
+    from psiflow_cli.commands.shared import own_file
     from psiflow_cli.potentials import python
 
     if not own_file.functions(path) & set(python.FUNCTIONS):
@@ -151,6 +152,7 @@ def is_model(name: str) -> bool:
     """Whether this is the name of a bundle, a trainer's model file, or a Python file that is no reference."""
     from pathlib import Path
 
+    from psiflow_cli.commands.shared import own_file
     from psiflow_cli.potentials import python
 
     path = Path(name)
