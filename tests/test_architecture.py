@@ -221,7 +221,7 @@ try:
 except SystemExit as end:
     code = end.code
 print()
-print(*{name.split(".")[0] for name in sys.modules})
+print(*{name.split(".")[0] for name in sys.modules}, *sys.modules)
 sys.exit(code)
 """
 
@@ -231,4 +231,6 @@ def test_help_and_status_load_nothing_heavy(arguments: str, tmp_path: Path) -> N
     command = [sys.executable, "-c", PROBE, *arguments.split()]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert not set(HEAVY) & set(done.stdout.splitlines()[-1].split())
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert not set(HEAVY) & loaded
+    assert not {"psiflow_cli.worker.models", "psiflow_cli.potentials"} & loaded, "what only workers need"
