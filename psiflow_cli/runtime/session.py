@@ -186,7 +186,7 @@ class Session:
         except Exception as error:
             future = Future()
             future.set_exception(error)
-        future.add_done_callback(lambda done: self._done.put((task, done)))
+        future.add_done_callback(lambda done: self._done.put((task.came_back(), done)))
 
     def next(self) -> tuple[Task, Outcome]:
         """Wait for one task's outcome.
@@ -275,7 +275,8 @@ class Session:
 
     def _lost(self, task: Task, error: BaseException) -> Outcome:
         walltime = self.executor.context["walltime"]
-        if watchdog.found_hanging(task.hang_log, walltime is not None and time.monotonic() - task.submitted > walltime):
+        died_alone = parsl_internals.host_of_lost_worker(error) is not None  # as one that hung does
+        if watchdog.found_hanging(task.hang_log, task.hang_log_until(walltime) if died_alone else 0.0):
             return Outcome(lost=f"still running after {walltime:g} s", hung=True, blame=1)
         if parsl_internals.could_not_start(error):
             message = f"no worker could be started: {output.last_error(self._folder / 'parsl', str(error))}"

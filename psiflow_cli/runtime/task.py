@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from psiflow_cli.worker.pool import watchdog
 
 
 @dataclass
@@ -30,10 +33,24 @@ class Task:
     losses: list[Loss] = field(default_factory=list)  # before, with its worker alone or with a whole node
     refusals: int = 0  # by workers at places where it was not to run
     submitted: float = 0.0  # by the monotonic clock
+    returned: float = 0.0  # likewise
     hang_log: str = ""
     """Where its worker says where it stood when the walltime was up; empty: nothing ends a task that hangs."""
     last_words: str = ""
     """Where its worker says of which broken GPU it ended; empty: it cannot end."""
+
+    def came_back(self) -> Task:
+        """Note when the task came back, whatever became of it."""
+        self.returned = time.monotonic()
+        return self
+
+    def hang_log_until(self, walltime: float | None) -> float:
+        """How long to wait for the log of its hang, by the monotonic clock; 0 if it had no time (s) to hang.
+
+        Where many workers have died at once, all logs are waited for together.
+        """
+        had_time = walltime is not None and self.returned - self.submitted > walltime
+        return self.returned + watchdog.DELIVERY_S if had_time else 0.0
 
 
 @dataclass

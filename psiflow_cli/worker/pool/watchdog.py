@@ -23,7 +23,7 @@ GRACE_S = 5.0
 FOLDER = "PSIFLOW_HANG_LOGS"
 """Names to a pool's workers the folder of this host that its supervisor looks into."""
 _SUFFIX = ".hang"
-_DELIVERY_S = 2.0
+DELIVERY_S = 2.0
 """So long may a log take from the node to the run's folder: a supervisor looks twice a second."""
 _watched: list[tuple[TextIO, float]] = []
 
@@ -73,13 +73,12 @@ def deliver(here: str, folder: str) -> None:
                 os.replace(f"{target}.part", target)
 
 
-def found_hanging(log: str, may_have_hung: bool = True) -> bool:
+def found_hanging(log: str, wait_until: float = 0.0) -> bool:
     """Whether the task that had this log was ended by its watchdog; an empty log is removed.
 
-    The log of one that had the time to hang is waited for.
+    The log is waited for until a time of the monotonic clock.
     """
-    deadline = time.monotonic() + (_DELIVERY_S if log and may_have_hung else 0.0)
-    while not os.path.exists(log) and time.monotonic() < deadline:
+    while log and not os.path.exists(log) and time.monotonic() < wait_until:
         time.sleep(0.05)
     with contextlib.suppress(OSError):
         if os.path.getsize(log):

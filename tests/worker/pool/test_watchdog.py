@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from psiflow_cli.runtime.task import Task
 from psiflow_cli.worker.pool import watchdog
 
 RUN = """
@@ -84,3 +85,14 @@ def test_in_a_pool_the_log_is_on_the_node_and_arrives_after_a_hang(tmp_path, mon
 def test_without_a_walltime_there_is_no_limit(tmp_path):
     with watchdog.limit(None, str(tmp_path / "log")), watchdog.limit(1.0, ""):
         assert not Path(tmp_path / "log").exists()
+
+
+def test_many_that_died_at_once_are_waited_for_together(tmp_path):
+    task = Task("module:function", {})
+    task.submitted = time.monotonic() - 100
+    task.came_back()
+    assert task.hang_log_until(None) == task.hang_log_until(1000.0) == 0.0
+    start = time.monotonic()
+    for number in range(5):
+        assert not watchdog.found_hanging(str(tmp_path / f"{number}.hang"), task.hang_log_until(10.0))
+    assert watchdog.DELIVERY_S - 0.5 < time.monotonic() - start < watchdog.DELIVERY_S + 2
