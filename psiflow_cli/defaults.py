@@ -96,8 +96,6 @@ class Group(click.Group):
 
 def of(command: click.Command, args: Sequence[str], names: Sequence[str], root: click.Group) -> dict[str, object]:
     """The values by parameter; `names` lead from the root to the command, as in `model`, `export`. Raises BadConfig."""
-    from psiflow_cli import toml
-
     values: dict[str, object] = {}
     try:
         for table, place in _tables(command, names, root, _site_named(args)):
@@ -105,6 +103,8 @@ def of(command: click.Command, args: Sequence[str], names: Sequence[str], root: 
                 earlier = cast("list[object]", values.get(key, []))
                 values[key] = joined(earlier, value) if isinstance(value, list) else value
     except BadConfig as error:
+        from psiflow_cli import toml
+
         raise BadConfig(toml.with_line(error.message), error.hint) from None
     return values
 

@@ -13,11 +13,11 @@ UNITS = {
     "w": 604800, "week": 604800, "weeks": 604800,
 }  # fmt: skip
 _NUMBER = r"[0-9]{1,12}(?:\.[0-9]*)?|\.[0-9]+"
-_PLAIN = re.compile(_NUMBER)
-_PIECE = re.compile(rf"\s*({_NUMBER})\s*([A-Za-z]+)\s*")
-_CLOCK = re.compile(r"(?:([0-9]{1,7})-)?([0-9]{1,9})((?::[0-9]{1,2}){0,2})")
-_TIME_OF_DAY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
+# patterns are compiled when they are used: most commands read no duration
+_PIECE = rf"\s*({_NUMBER})\s*([A-Za-z]+)\s*"
+_CLOCK = r"(?:([0-9]{1,7})-)?([0-9]{1,9})((?::[0-9]{1,2}){0,2})"
+_TIME_OF_DAY = r"([01]?[0-9]|2[0-3]):([0-5][0-9])"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])"
 _LIKE = 'as in "1-12:00:00", "12:00:00", "90 min" or "2h"'
 
 
@@ -28,14 +28,14 @@ def parse(text: str) -> float:
     ValueError for anything else, and for no time at all.
     """
     text = text.strip()
-    seconds = float(text) if _PLAIN.fullmatch(text) else _with_units(text)
+    seconds = float(text) if re.fullmatch(_NUMBER, text) else _with_units(text)
     if not seconds:
         raise ValueError(f"{text!r} is no duration: it is zero")
     return seconds
 
 
 def _with_units(text: str) -> float:
-    match = _CLOCK.fullmatch(text)
+    match = re.fullmatch(_CLOCK, text)
     return _clock(text, match) if match else _pieces(text)
 
 
@@ -54,7 +54,7 @@ def _pieces(text: str) -> float:
     """Numbers with units, largest unit first, each unit once."""
     total, last, end = 0.0, None, 0
     while end < len(text):
-        match = _PIECE.match(text, end)
+        match = re.compile(_PIECE).match(text, end)
         if match is None:
             raise ValueError(f"{text!r} is no duration, {_LIKE}")
         unit = UNITS.get(match[2].lower())
@@ -106,9 +106,9 @@ def parse_deadline(text: str, now: float) -> float:
     Times without a zone are local. Raises ValueError for anything else, and for what is past.
     """
     text = text.strip()
-    if time_of_day := _TIME_OF_DAY.fullmatch(text):
+    if time_of_day := re.fullmatch(_TIME_OF_DAY, text):
         return _next(int(time_of_day[1]), int(time_of_day[2]), now)
-    if not _DATE.match(text):
+    if not re.match(_DATE, text):
         try:
             return now + parse(text)
         except ValueError:

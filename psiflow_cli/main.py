@@ -12,11 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from psiflow_cli import __version__, console, errors
-from psiflow_cli.commands.data import atomic_energies, check, label, rattle, select, split
-from psiflow_cli.commands.models import compare, evaluate, model, train
-from psiflow_cli.commands.runs import cancel, clean, plot, report, status
-from psiflow_cli.commands.setup import completion, env, help, remote, site
-from psiflow_cli.commands.simulations import phonons, relax, sample
+from psiflow_cli.commands.catalogue import SECTIONS, Commands
 from psiflow_cli.console import Verbosity, problem
 
 
@@ -48,8 +44,16 @@ class Psiflow(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the work."""
+        """In the order of the help."""
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """All commands by stage of the loop, without importing them."""
+        width = max(len(name) for section in SECTIONS.values() for name in section)
+        for title, section in SECTIONS.items():
+            if title:
+                with formatter.section(title):
+                    formatter.write_dl([(name.ljust(width), summary) for name, (_, summary) in section.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -122,29 +126,4 @@ def main() -> None:
     """
 
 
-for module in (
-    rattle,
-    label,
-    atomic_energies,
-    check,
-    split,
-    train,
-    evaluate,
-    compare,
-    report,
-    sample,
-    plot,
-    select,
-    relax,
-    phonons,
-    model,
-    status,
-    cancel,
-    clean,
-    site,
-    env,
-    completion,
-    help,
-    remote,
-):
-    main.add_command(module.command)
+main.commands = Commands()  # type: ignore[assignment]

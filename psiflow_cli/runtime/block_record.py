@@ -45,8 +45,8 @@ class BlockState(str, Enum):
 LIVE = (BlockState.PENDING, BlockState.RUNNING, BlockState.HELD)
 """States in which a job is or will be there."""
 _LEFT = (*LIVE, BlockState.UNKNOWN)
-GONE = re.compile(r"invalid job|unknown job|already|finished|not found|couldn't find|does not exist", re.IGNORECASE)
-"""What is said of jobs that have ended."""
+GONE = r"(?i)invalid job|unknown job|already|finished|not found|couldn't find|does not exist"
+"""A pattern of what is said of jobs that have ended."""
 SILENCE = "it is not in the queue any more"
 """What is known of how a job has ended that the queue does not list."""
 
@@ -221,4 +221,4 @@ def _run(argv: list[str], kind: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{argv[0]}: {getattr(error, 'strerror', None) or 'no answer within a minute'}"
     complaints = done.stderr.strip().splitlines() if done.returncode else []
-    return next((line.strip() for line in complaints if not GONE.search(line)), "")
+    return next((line.strip() for line in complaints if not re.search(GONE, line)), "")

@@ -50,7 +50,7 @@ _SHOWN = {"eV/Å": "eV/Å, meV/Å, Ha/bohr, Ry/bohr, kcal/mol/Å, eV/nm", "MB": 
 _ALIKE = {ord(" "): None, ord("\N{ANGSTROM SIGN}"): "Å", ord("\N{GREEK SMALL LETTER MU}"): "\N{MICRO SIGN}"}
 """Characters that look like another one."""
 UNITS = frozenset(unit for table in TABLES.values() for unit in table) | {"%"}
-_NUMBER = re.compile(r"[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_NUMBER = r"[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 
 
 def units(kind: str) -> str:
@@ -64,7 +64,7 @@ def number(text: object, kind: str | None) -> float:
     try:
         return float(words)
     except ValueError:
-        match = _NUMBER.match(words)
+        match = re.match(_NUMBER, words)
     unit = words[match.end() :].strip() if match else ""
     if match is None or not unit:
         raise ValueError(f"{words!r} is not a number" + (f" in {kind}" if kind else ""))
@@ -118,7 +118,7 @@ def steps(text: object, timestep: float | None) -> int:
     Raises ValueError if that is not a whole number of steps.
     """
     words = str(text).strip()
-    match = _NUMBER.match(words)
+    match = re.match(_NUMBER, words)
     if match is None or not words[match.end() :].strip():
         return whole(text)
     time = number(text, "fs")

@@ -9,7 +9,7 @@ from psiflow_cli.commands.shared import bundles, references, runner
 from psiflow_cli.errors import UsageError, nearest
 
 
-@click.command("atomic-energies", cls=options.Command, short_help="Energies of isolated atoms from a reference")
+@click.command("atomic-energies", cls=options.Command)
 @click.argument("frames", nargs=-1, metavar="[FRAMES]...")
 @click.option("--elements", metavar="H,O", default="", help="Elements, beside those of FRAMES.")
 @references.reference

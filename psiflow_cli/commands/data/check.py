@@ -19,7 +19,7 @@ _COLOURS = {"error": "red", "warning": "yellow"}
 _INDENT = " " * 9
 
 
-@click.command("check", cls=options.Command, short_help="What is wrong with a data set")
+@click.command("check", cls=options.Command)
 @options.frames
 @options.file("--model", "Compare the stress with finite differences of a model's energy.", "BUNDLE|FILE")
 @bundles.model_use

@@ -8,7 +8,7 @@ from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import bundles, references, runner
 
 
-@click.command("label", cls=options.Command, short_help="Energies, forces and stress from a reference method")
+@click.command("label", cls=options.Command)
 @options.frames
 @references.reference
 @options.failed

@@ -8,7 +8,7 @@ from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import runner
 
 
-@click.command("rattle", cls=options.Command, short_help="Distorted copies of structures, to start from")
+@click.command("rattle", cls=options.Command)
 @options.frames
 @options.count("-n copies", 10, "Copies of each frame.")
 @options.number("--amplitude", 0.05, "Å", "Standard deviation of each Cartesian displacement.", least=0)

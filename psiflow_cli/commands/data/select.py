@@ -41,7 +41,7 @@ def _threshold(value: str) -> tuple[float, float]:
     return limits
 
 
-@click.command("select", cls=options.Command, short_help="Frames that are worth labelling")
+@click.command("select", cls=options.Command)
 @options.frames
 @options.count("-n --number", None, "How many to choose, at most.")
 @options.choice("--by", ["random", "farthest", "committee", "error"], None,

@@ -33,7 +33,7 @@ def _parts(value: str) -> dict[str, float]:
     return parts
 
 
-@click.command("split", cls=options.Command, short_help="Parts to train, validate and test on, without leakage")
+@click.command("split", cls=options.Command)
 @options.frames
 @options.text("--parts", "train=0.8,valid=0.1,test=0.1", "NAME=SHARE,...", "Names and shares of the parts.", _parts)
 @options.text("--group", None, "KEY",

@@ -43,7 +43,7 @@ def _share(value: str) -> float:
     return share
 
 
-@click.command("compare", cls=options.Command, short_help="The errors of several models in one table")
+@click.command("compare", cls=options.Command)
 @click.argument("errors", nargs=-1, required=True, metavar="ERRORS.json...")
 @options.text("--reached", None, "QUANTITY=RMSE",
     "Exit with 1 unless the last one's RMSE (in the table's unit) is at most this.", _target)  # fmt: skip

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.core.workspace import Workspace
 
 
-@click.command("evaluate", cls=options.Command, short_help="Predictions of a model, and a table of its errors")
+@click.command("evaluate", cls=options.Command)
 @options.frames
 @options.model
 @bundles.model_use

@@ -22,7 +22,7 @@ _bundle = click.argument("model", metavar="BUNDLE")
 _JSON = options.flag("--json as_json", "One JSON object on stdout.")
 
 
-@click.group("model", cls=options.Group, short_help="What a model bundle is, and what it turns into")
+@click.group("model", cls=options.Group)
 def command() -> None:
     """Show, verify, export, compile and combine model bundles, as psiflow train makes them.
 

@@ -28,7 +28,7 @@ def _valid(value: str) -> str:
     return f"{share:g}" if value.strip().endswith("%") else value
 
 
-@click.command("train", cls=options.Command, short_help="Train a model with its family's own trainer")
+@click.command("train", cls=options.Command)
 @options.frames
 @options.name("--arch", "FAMILY", kinds.Name("model", registry.names("models")), ".")
 @options.text("--valid", "0.1", "FILE|SHARE", "Validation data.", _valid)

@@ -30,7 +30,7 @@ def _seconds(value: str) -> float:
     return float(duration.parse(value))
 
 
-@click.command("cancel", cls=options.Command, short_help="End runs in order: nothing that is finished is lost")
+@click.command("cancel", cls=options.Command)
 @options.runs
 @options.flag("--all everything", "Every run at or below RUN (or the working directory).")
 @options.text("--wait patience", "2 min", "DURATION", "How long to wait for the end of what runs; 0: do not.", _seconds)

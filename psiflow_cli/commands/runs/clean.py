@@ -25,7 +25,7 @@ _RUNS = (
 _OTHERS = "What was computed with other settings is computed again if a command asks for it."
 
 
-@click.command("clean", cls=options.Command, short_help="Free the space of runs that have ended")
+@click.command("clean", cls=options.Command)
 @options.runs
 @options.flag("--other-settings others", "Also what was computed with other settings than the last.")
 @options.flag("--runs whole", "The whole run directories, where the command is done.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.core.workspace import Workspace
 
 
-@click.command("plot", cls=options.Command, short_help="Figures of errors, trainings and dynamics from their files")
+@click.command("plot", cls=options.Command)
 @click.argument("files", nargs=-1, required=True, metavar="FILES...")
 @options.choice("--kind", ["parity", "learning-curve", "series"], None, "What to draw [default: what FILES are].")
 @options.texts("--style", "FILE|NAME", "A style sheet of matplotlib; the last one wins where several differ.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Summary
 
 
-@click.command("report", cls=options.Command, short_help="One page about the runs of a folder")
+@click.command("report", cls=options.Command)
 @click.argument("folder", metavar="[DIR]", default=".")
 @options.common(formats.PAGE)
 def command(folder: str, common: options.Common) -> None:

@@ -29,7 +29,7 @@ def _states(values: tuple[str, ...]) -> frozenset[str]:
     return frozenset(words)
 
 
-@click.command("status", cls=options.Command, short_help="What every run below here does, and how far it is")
+@click.command("status", cls=options.Command)
 @options.runs
 @options.texts("--state states", "STATE,...", f"Only runs in one of these states: {', '.join(COLOURS)}.", _states)
 @options.flag("--failures", "List the failed frames by class, with their logs.")

@@ -15,7 +15,7 @@ SHELLS = ("bash", "zsh", "fish")
 _shell = click.argument("shell", required=False, metavar="[bash|zsh|fish]", type=kinds.Word(SHELLS))
 
 
-@click.group("completion", cls=options.Group, short_help="Completion for bash, zsh and fish")
+@click.group("completion", cls=options.Group)
 def command() -> None:
     """Let a shell complete commands, options, sites, models and runs.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _JSON = options.flag("--json as_json", "JSON on stdout.")
 
 
-@click.group("env", cls=options.Group, short_help="The workers' Python environments, one per model family")
+@click.group("env", cls=options.Group)
 def command() -> None:
     """Make, list and remove the workers' Python environments, one per model family.
 

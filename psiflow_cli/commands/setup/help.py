@@ -8,7 +8,7 @@ from psiflow_cli import options
 from psiflow_cli.errors import UsageError, nearest
 
 
-@click.command("help", cls=options.Command, short_help="What a command does and takes")
+@click.command("help", cls=options.Command)
 @click.argument("words", nargs=-1, metavar="[COMMAND]...")
 def command(words: tuple[str, ...]) -> None:
     """Show what a COMMAND does and takes, as its --help does; without one, all commands.

@@ -7,7 +7,7 @@ import click
 from psiflow_cli import options
 
 
-@click.command("remote", cls=options.Command, hidden=True, short_help="The far end of a site with [remote]")
+@click.command("remote", cls=options.Command, hidden=True)
 def command() -> None:
     """Start and follow commands for a psiflow on another machine, which talks through stdin and stdout.
 

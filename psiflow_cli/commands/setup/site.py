@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from psiflow_cli.site.schema import Site
 
 
-@click.group("site", cls=options.Group, short_help="List, show, check and write site files")
+@click.group("site", cls=options.Group)
 def command() -> None:
     """List, show, check and write site files.
 

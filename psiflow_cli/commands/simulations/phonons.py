@@ -41,7 +41,7 @@ def _triple(value: str) -> list[int]:
     return [int(word) for word in words]
 
 
-@click.command("phonons", cls=options.Command, short_help="Frequencies and harmonic free energy of relaxed frames")
+@click.command("phonons", cls=options.Command)
 @options.frames
 @options.model
 @bundles.model_use

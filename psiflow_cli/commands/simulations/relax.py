@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.core.workspace import Workspace
 
 
-@click.command("relax", cls=options.Command, short_help="Geometries and cells of least energy with a model")
+@click.command("relax", cls=options.Command)
 @options.frames
 @options.model
 @bundles.model_use

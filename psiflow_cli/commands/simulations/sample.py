@@ -42,7 +42,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
         ctx.exit()
 
 
-@click.command("sample", cls=options.Command, short_help="Molecular dynamics of many walkers with a model")
+@click.command("sample", cls=options.Command)
 @options.frames
 @options.model
 @bundles.model_use

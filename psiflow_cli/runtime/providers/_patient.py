@@ -193,7 +193,7 @@ class _Patient:
         from parsl.jobs.states import JobState, JobStatus
 
         said = "\n".join(answer.err for answer in answers if answer.exit_code)
-        if any(answer.exit_code for answer in answers) and not GONE.search(said):
+        if any(answer.exit_code for answer in answers) and not re.search(GONE, said):
             return status
         self.absences[job] = self.absences.get(job, 0) + 1
         if self.absences[job] < _ABSENT:
