@@ -132,20 +132,33 @@ def test_a_killed_command_leaves_nothing(psiflow, start, site):
     assert not set(before) & set(units("out.xyz")[len(before) :])
 
 
-@pytest.mark.full
-def test_a_command_that_stands_still_loses_no_task(psiflow, start, site):
-    """With its manager; for longer than Work Queue waits for an answer of a worker, 30 s."""
-    Path("in.xyz").write_text(copper(10))
-    process = start("label", "in.xyz", "--reference", SLOW, "--set", "seconds=2", "-o", "out.xyz", *site)
-    wait_for(lambda: units("out.xyz"), 120, "no frame was labelled")
+def managers(process):
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    manager = [int(pid) for pid in children if b"Work Queue" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    stopped = [process.pid, *manager]
+    return [int(pid) for pid in children if b"Work Queue" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("seconds", "is_there"),
+    [
+        pytest.param(40, lambda process: units("out.xyz"), id="longer than a manager waits for a worker, 30 s"),
+        pytest.param(70, lambda process: managers(process), id="while its block starts"),
+    ],
+)
+def test_a_command_that_stands_still_loses_no_task(psiflow, start, seconds, is_there):
+    Path("wq.toml").write_text(SITE.replace("[providers.here]", '[providers.here]\nworker_init = ["sleep 4"]'))
+    Path("in.xyz").write_text(copper(10))
+    process = start(
+        "label", "in.xyz", "--reference", SLOW, "--set", "seconds=2", "-o", "out.xyz", "--site", "./wq.toml"
+    )
+    wait_for(lambda: is_there(process), 120, "nothing began")
+    time.sleep(1.5)
+    stopped = [process.pid, *managers(process)]
     assert len(stopped) >= 2
     for number in (signal.SIGSTOP, signal.SIGCONT):
         for pid in stopped:
             os.kill(pid, number)
-        time.sleep(40 if number == signal.SIGSTOP else 0)
+        time.sleep(seconds if number == signal.SIGSTOP else 0)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert "lost" not in Path("out.xyz.run/journal.jsonl").read_text()

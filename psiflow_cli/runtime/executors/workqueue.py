@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from psiflow_cli import duration
 from psiflow_cli.errors import BadConfig
 from psiflow_cli.runtime import container
 from psiflow_cli.runtime.executors import _addresses, _work_queue, htex
@@ -31,7 +32,6 @@ _INSTEAD = {
     "extra_pkgs": "environment", "project_name": "workers are told the address: no catalog is asked",
 }  # fmt: skip
 """What a site sets in place of Parsl's parameters."""
-_CONNECT_S = 60  # how long a worker looks for its manager before it gives its block back
 
 
 def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path) -> WorkQueueExecutor:
@@ -101,8 +101,9 @@ def _worker(resolved: ResolvedExecutor) -> str:
 def _options(resolved: ResolvedExecutor) -> list[str]:
     """One worker has a whole node, and is gone as soon as its manager is."""
     memory = resolved.context["memory"] or 1
+    patience = int(duration.parse(resolved.table.stall_patience))  # its manager's host may hang when the block starts
     options = [
-        "--single-shot", f"--connect-timeout={_CONNECT_S}",
+        "--single-shot", f"--connect-timeout={patience}",
         f"--idle-timeout={24 * 3600}",  # Parsl decides when a block is idle
         f"--cores={resolved.workers_per_node * resolved.cores}",
         f"--memory={resolved.workers_per_node * memory}",
