@@ -44,6 +44,10 @@ def joined(earlier: Sequence[object], later: Sequence[object]) -> list[object]:
     return values[len(values) - values[::-1].index("") if "" in values else 0 :]
 
 
+_RUNNING = {"--site", "--run-dir", "--overwrite", "--deadline", "--dry-run", "--json", "-q", "-v", "--debug", "--help"}
+"""Options that are about the run, whatever the command does."""
+
+
 class Command(click.Command):
     """A command whose options take defaults from ./psiflow.toml and, if it has a site, from the site file."""
 
@@ -61,6 +65,19 @@ class Command(click.Command):
             raise (blamed(error, error.ctx, _site_named(arguments)) if error.ctx else error) from None
         context.meta[ARGUMENTS] = arguments
         return context
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What the command does, what it writes, and how it runs, each in a section of its own."""
+        sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Output": [], "Running": []}
+        for param in self.get_params(ctx):
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)):
+                title = "Output" if isinstance(param.type, kinds.Output) else "Options"
+                sections["Running" if _RUNNING & set(param.opts) else title].append(record)
+        width = min(30, max(len(names) for records in sections.values() for names, _ in records))  # click's own limit
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl([(names.ljust(width), text) for names, text in records])
 
     def invoke(self, ctx: click.Context) -> object:
         """Run it; a wrong setting that a defaults file gives is an error of that file."""

@@ -141,27 +141,32 @@ def _say(_ctx: click.Context, param: click.Parameter, value: bool | int) -> None
 
 
 talk = together(
-    click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_say, help="Only errors on stderr."),
+    click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_say, help="Print only errors."),
     click.option(
-        "-v", "--verbose", count=True, expose_value=False, callback=_say, help="Say more, with the logs' paths."
+        "-v",
+        "--verbose",
+        count=True,
+        expose_value=False,
+        callback=_say,
+        help="Print more, including the paths of logs.",
     ),
-    click.option("--debug", is_flag=True, expose_value=False, is_eager=True, callback=_say, help="Show tracebacks."),
+    click.option("--debug", is_flag=True, expose_value=False, is_eager=True, callback=_say, help="Print tracebacks."),
 )
 """-q, -v and --debug."""
 
 _common = together(
     click.option(
         "--site", metavar="NAME|FILE", envvar="PSIFLOW_SITE", default="local", show_default=True,
-        help="The site file that says where and how tasks run.",
+        help="Site file: where and how tasks run.",
     ),
-    file("--run-dir", "Where the run is kept [default: OUTPUT.run].", "DIR"),
+    file("--run-dir", "Run directory [default: OUTPUT.run].", "DIR"),
     flag("--overwrite", "Replace an output that psiflow did not write."),
     click.option(
         "--deadline", metavar="DURATION|TIME", callback=_deadline,
-        help="Stop in order by then, with exit code 75 [default: the end of the SLURM job, if any].",
+        help="Stop cleanly at this time, with exit code 75 [default: the end of the SLURM job, if any].",
     ),
-    flag("--dry-run", "Say what would be done, and do nothing."),
-    flag("--json", "One JSON object on stdout about what happened."),
+    flag("--dry-run", "Show what would be done without doing it."),
+    flag("--json", "Print a JSON summary to stdout."),
     talk,
 )  # fmt: skip
 
@@ -183,9 +188,7 @@ def common_in_place(function: Callable[..., object]) -> Callable[..., object]:
 
 def common(kind: formats.Kind) -> Callable[[Callable[..., object]], Callable[..., object]]:
     """The options of a stage whose result is a file of this kind, handed to the command as one `common`."""
-    return together(
-        output("-o --output", kind, "Where the result goes [default: named after the input]."), common_in_place
-    )
+    return together(output("-o --output", kind, "Output file [default: named after the input]."), common_in_place)
 
 
 frames = click.argument("frames", nargs=-1, required=True, metavar="FRAMES...")
@@ -205,19 +208,20 @@ def _pairs(values: tuple[str, ...]) -> dict[str, str]:
 
 
 settings = _option(
-    "--set settings", None, "KEY=VALUE", "A single setting, in its own name; KEY= removes that of psiflow.toml.",
+    "--set settings", None, "KEY=VALUE", 
+    "Setting of the code or trainer, by its own name; KEY= removes that of psiflow.toml. May be repeated.",
     callback=_callback(_pairs), multiple=True, cls=defaults.Settings,
 )  # fmt: skip
-seed = count("--seed", 0, "Seed of every random choice.", least=0)
-model = file("--model", "A model bundle, or a Python file with an ASE calculator: psiflow-files(7).", "BUNDLE|FILE")
+seed = count("--seed", 0, "Random seed.", least=0)
+model = file("--model", "Model bundle, or Python file with an ASE calculator; see psiflow-files(7).", "BUNDLE|FILE")
 failed = output(
-    "--failed", formats.FRAMES_IN_FILE, "Where failed frames go [default: OUTPUT with .failed before the suffix]."
+    "--failed", formats.FRAMES_IN_FILE, "File for failed frames [default: OUTPUT with .failed before the suffix]."
 )
 keys = text(
     "--keys",
     None,
     "NAME=KEY,...",
-    "Where the labels are: energy=REF_energy,forces=REF_forces,stress=REF_stress (or virial=REF_virials).",
+    "Keys of the labels, such as energy=REF_energy, forces=REF_forces (also stress, virial), joined by commas.",
 )
 
 
@@ -251,7 +255,7 @@ def _limit(value: object) -> Limit:
     return Limit(share, True)
 
 
-max_failed = text("--max-failed", "0", "SHARE|NUMBER", "How many may fail before the exit code is 1.", _limit)
+max_failed = text("--max-failed", "0", "SHARE|NUMBER", "Failures allowed before the exit code is 1.", _limit)
 
 
 def required(value: str | None, option: str) -> str:

@@ -67,8 +67,16 @@ class Name(click.types.StringParamType):
         return [CompletionItem(choice) for choice in self.choices if choice.startswith(incomplete)]
 
 
+def _range(least: float | None, most: float | None, above: bool) -> str:
+    """The range of a number in words, or ""; that a count or a length is positive goes without saying."""
+    begin = "" if least in (None, 0, 1) else f"{'above' if above else 'at least'} {least:g}"
+    return ", ".join(filter(None, (begin, "" if most is None else f"at most {most:g}")))
+
+
 class Whole(click.IntRange):
     """A whole number in a range, as in `10000` or `1e4`."""
+
+    name = "N"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
@@ -80,6 +88,9 @@ class Whole(click.IntRange):
     def number(self, value: object, _ctx: click.Context | None) -> int:
         """Raises ValueError."""
         return quantities.whole(value)
+
+    def _describe_range(self) -> str:
+        return _range(self.min, self.max, self.min_open)
 
 
 class Steps(Whole):
@@ -110,8 +121,7 @@ class Finite(click.FloatRange):
         return float(super().convert(number, param, ctx))
 
     def _describe_range(self) -> str:
-        # click says `x<=None` of a range without ends
-        return "" if self.min is None and self.max is None else super()._describe_range()
+        return _range(self.min, self.max, self.min_open)
 
 
 class Output(click.ParamType[str]):

@@ -11,10 +11,10 @@ from psiflow_cli.errors import UsageError, nearest
 
 @click.command("atomic-energies", cls=options.Command)
 @click.argument("frames", nargs=-1, metavar="[FRAMES]...")
-@click.option("--elements", metavar="H,O", default="", help="Elements, beside those of FRAMES.")
+@click.option("--elements", metavar="H,O", default="", help="Elements in addition to those of FRAMES.")
 @references.reference
 @options.failed
-@options.flag("--retry-failed", "Try again the states that failed.")
+@options.flag("--retry-failed", "Retry the states that failed.")
 @bundles.model_use
 @options.common(formats.FRAMES)
 def command(

@@ -21,14 +21,14 @@ _INDENT = " " * 9
 
 @click.command("check", cls=options.Command)
 @options.frames
-@options.file("--model", "Compare the stress with finite differences of a model's energy.", "BUNDLE|FILE")
+@options.file("--model", "Model whose energy is differentiated numerically to check the stress.", "BUNDLE|FILE")
 @bundles.model_use
 @options.keys
 @options.common_in_place
 def command(
     frames: tuple[str, ...], model: str | None, use: bundles.ModelUse, keys: str | None, common: options.Common
 ) -> None:
-    """Say what is wrong with FRAMES as data to train on.
+    """Find what is wrong with FRAMES as training data.
 
     Errors are what no training should see: labels that are not numbers or not there, two candidates for one label that
     differ, all forces zero, energies, forces or stresses in other units or with the wrong sign, energies of isolated

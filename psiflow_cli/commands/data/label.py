@@ -14,14 +14,14 @@ from psiflow_cli.commands.shared import bundles, references, runner
 @options.failed
 @options.max_failed
 @options.texts("--recover", "KEY=VALUE",
-    "Change of the input to try with a frame that does not converge; again for the next thing to try "
-    "[default: those of INPUT.recover.toml].")  # fmt: skip
+    "Change of the input to try when a frame does not converge; repeat for further attempts "
+    "[default: read from INPUT.recover.toml].")  # fmt: skip
 @options.texts("--from taken_from", "FILE",
-    "Take labels over from here where structure and reference are the same; may be repeated.")  # fmt: skip
+    "Reuse labels from this file where structure and reference are the same. May be repeated.")  # fmt: skip
 @options.text("--subtract-from subtract_from", None, "KEY",
-    "Subtract the reference from the labels that FRAMES have, whose energy has this name.")  # fmt: skip
-@options.flag("--retry-failed", "Try again what failed for the frame's own reasons, too.")
-@options.flag("--strict-version", "Compute again what another version of the code has labelled.")
+    "Subtract the reference from the existing labels of FRAMES, whose energy has this key.")  # fmt: skip
+@options.flag("--retry-failed", "Also retry frames that failed for reasons of their own, such as SCF convergence.")
+@options.flag("--strict-version", "Recompute labels made by another version of the code.")
 @bundles.model_use
 @options.common(formats.FRAMES)
 def command(

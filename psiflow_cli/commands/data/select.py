@@ -43,27 +43,27 @@ def _threshold(value: str) -> tuple[float, float]:
 
 @click.command("select", cls=options.Command)
 @options.frames
-@options.count("-n --number", None, "How many to choose, at most.")
+@options.count("-n --number", None, "Largest number of frames to select.")
 @options.choice("--by", ["random", "farthest", "committee", "error"], None,
-    "At random; far from each other; where a committee disagrees most; where a model is most wrong.")  # fmt: skip
+    "Selection method: random; farthest-point; largest committee disagreement; largest model error.")  # fmt: skip
 @options.model
 @bundles.model_use
-@options.texts("--exclude", "FILE", "What is there already; may be given more than once.")
+@options.texts("--exclude", "FILE", "Frames that are already in the data set. May be repeated.")
 @options.text("--threshold", None, "LOW[:HIGH]",
-    "For committee and error: leave out frames with smaller scores, or larger ones (eV/Å).", _threshold)  # fmt: skip
+    "For committee and error: skip frames with a score below LOW or above HIGH, in eV/Å.", _threshold)  # fmt: skip
 @options.choice(
     "--score",
     ["max", "mean"],
     "max",
-    "For committee and error: which of the values of its atoms is the score of a frame.",
+    "For committee and error: how the values of the atoms become the score of a frame.",
 )
 @options.choice("--descriptor", ["model", "soap"], None,
-    "The space of farthest and --min-distance [default: the model's own features where there is one, else SOAP].",
+    "Descriptor for farthest and --min-distance [default: the model's features with --model, else SOAP].",
 )  # fmt: skip
 @options.number("--min-distance closest", 0.0, "NUMBER",
-    "Least distance in that space between chosen frames, and to those in --exclude.", least=0)  # fmt: skip
+    "Smallest descriptor distance between selected frames, and to those of --exclude.", least=0)  # fmt: skip
 @options.choice("--stratify", ["composition"], None, "Keep the proportions of the compositions.")
-@options.output("--rest", formats.STRUCTURES_IN_FILE, "Where the frames that were not chosen go.")
+@options.output("--rest", formats.STRUCTURES_IN_FILE, "File for the frames that were not selected.")
 @options.keys
 @options.seed
 @options.common(formats.STRUCTURES)

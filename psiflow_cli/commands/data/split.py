@@ -37,9 +37,9 @@ def _parts(value: str) -> dict[str, float]:
 @options.frames
 @options.text("--parts", "train=0.8,valid=0.1,test=0.1", "NAME=SHARE,...", "Names and shares of the parts.", _parts)
 @options.text("--group", None, "KEY",
-    "Frames with the same value of this key, such as walker or config_type, stay together.")  # fmt: skip
+    "Keep frames with the same value of this key together, such as walker or config_type.")  # fmt: skip
 @options.text("--stratify", None, "KEY",
-    "Give each part its share of every value of this key; `composition` is one, too.")  # fmt: skip
+    "Keep the proportions of this key's values in each part; `composition` works, too.")  # fmt: skip
 @options.seed
 @options.common(formats.STRUCTURES_IN_FILE)
 def command(

@@ -46,13 +46,13 @@ def _share(value: str) -> float:
 @click.command("compare", cls=options.Command)
 @click.argument("errors", nargs=-1, required=True, metavar="ERRORS.json...")
 @options.text("--reached", None, "QUANTITY=RMSE",
-    "Exit with 1 unless the last one's RMSE (in the table's unit) is at most this.", _target)  # fmt: skip
+    "Exit with 1 unless the last model's RMSE is at most this, in the unit of the table.", _target)  # fmt: skip
 @options.text("--improved", None, "SHARE",
-    "Exit with 1 unless the last one's RMSE is smaller than all before, by this share.", _share)  # fmt: skip
-@options.choice("--by", QUANTITIES, "forces", "What --improved looks at.")
-@options.count("--last", 1, "--improved takes the best of so many, the last ones.")
-@options.flag("--csv as_csv", "The table as CSV.")
-@options.flag("--json as_json", "One JSON object on stdout.")
+    "Exit with 1 unless the last model's RMSE is smaller than all earlier ones by this share.", _share)  # fmt: skip
+@options.choice("--by", QUANTITIES, "forces", "Quantity that --improved compares.")
+@options.count("--last", 1, "Number of last models of which --improved takes the best.")
+@options.flag("--csv as_csv", "Print the table as CSV.")
+@options.flag("--json as_json", "Print JSON to stdout.")
 @options.talk
 def command(
     errors: tuple[str, ...],

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 @options.model
 @bundles.model_use
 @options.keys
-@options.output("--plot", formats.FIGURE, "Draw predictions against labels; .png, .pdf or .svg.")
-@options.output("--table", formats.ERRORS, "Write the table of errors as CSV, too.", "FILE.csv")
+@options.output("--plot", formats.FIGURE, "Parity plot of predictions against labels: .png, .pdf or .svg.")
+@options.output("--table", formats.ERRORS, "Also write the error table as CSV.", "FILE.csv")
 @click.option("--calibrate", is_flag=True,
-    help="Fit the expected errors of a committee to these frames, and keep the result in its bundle.")  # fmt: skip
+    help="Calibrate the expected errors of a committee on these frames and store them in its bundle.")  # fmt: skip
 @options.max_failed
 @options.common(formats.FRAMES)
 def command(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TARGETS = ("ase", "lammps", "mace", "nequip", "torchsim")
 _bundle = click.argument("model", metavar="BUNDLE")
-_JSON = options.flag("--json as_json", "One JSON object on stdout.")
+_JSON = options.flag("--json as_json", "Print JSON to stdout.")
 
 
 @click.group("model", cls=options.Group)
@@ -33,7 +33,7 @@ def command() -> None:
     """
 
 
-@command.command("show", short_help="What a model is, how good, and on what data")
+@command.command("show", short_help="Show what a model is, its errors and its data")
 @_bundle
 @_JSON
 @options.talk
@@ -84,12 +84,12 @@ def verify(model: str, as_json: bool) -> None:
     note(f"{model} is {found['state']} ({found['checked']} checked)")
 
 
-@command.command("export", short_help="Write a model as another program reads it")
+@command.command("export", short_help="Export a model for another program")
 @_bundle
-@options.choice("--to target", TARGETS, None, "The program that is to read it.", required=True)
+@options.choice("--to target", TARGETS, None, "Program that will read the exported model.", required=True)
 @options.text("--format form", None, "NAME",
-    "Where that program reads several [default: the first that is named below].")  # fmt: skip
-@options.count("--member", None, "Of a committee, which one.", least=0, form="N")
+    "Format, if the program reads several [default: the first listed below].")  # fmt: skip
+@options.count("--member", None, "Number of the committee member to export.", least=0, form="N")
 @bundles.model_use
 @options.common(formats.EXPORT)
 def export(
@@ -140,8 +140,8 @@ def export(
 
 @command.command("compile", short_help="Compile a model for machines like this one")
 @_bundle
-@options.choice("--device", ["cpu", "cuda"], None, "What it is to run on [default: as the site says].")
-@options.choice("--target", ["ase", "lammps", "torchsim"], "ase", "The program that is to load it.")  # fmt: skip
+@options.choice("--device", ["cpu", "cuda"], None, "Device to compile for [default: as the site says].")
+@options.choice("--target", ["ase", "lammps", "torchsim"], "ase", "Program that will load the compiled model.")
 @options.common_in_place
 def compile_(model: str, device: str | None, target: str, common: options.Common) -> None:
     """Compile a model, so that it runs faster on machines like the one it is compiled on.
@@ -204,11 +204,11 @@ class _WithExpression(options.Command):
         return super().parse_args(ctx, [f" {each}" if re.match(r"-[\d.\s]", each) else each for each in args])
 
 
-@command.command("combine", cls=_WithExpression, short_help="Add models and references to one model")
+@command.command("combine", cls=_WithExpression, short_help="Combine models and references into one model")
 @click.argument("expression", nargs=-1, required=True, metavar="EXPRESSION")
-@options.output("-o --output", formats.BUNDLE, "The model bundle to make.", "BUNDLE")
-@options.flag("--trust", "Take a model file that is no bundle; such a file is a program.")
-@options.flag("--overwrite", "Replace another model.")
+@options.output("-o --output", formats.BUNDLE, "Model bundle to write.", "BUNDLE")
+@options.flag("--trust", "Allow a model file that is not a bundle; loading it can run any code in it.")
+@options.flag("--overwrite", "Replace an existing model.")
 @_JSON
 @options.talk
 def combine(expression: tuple[str, ...], output: str | None, trust: bool, overwrite: bool, as_json: bool) -> None:

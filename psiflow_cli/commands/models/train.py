@@ -31,30 +31,30 @@ def _valid(value: str) -> str:
 @click.command("train", cls=options.Command)
 @options.frames
 @options.name("--arch", "FAMILY", kinds.Name("model", registry.names("models")), ".")
-@options.text("--valid", "0.1", "FILE|SHARE", "Validation data.", _valid)
+@options.text("--valid", "0.1", "FILE|SHARE", "Validation frames: a file, or a share of FRAMES.", _valid)
 @options.file(
     "--e0s",
-    "Energies of isolated atoms (eV) [default: those of one-atom frames in the data].",
+    "Energies of isolated atoms, in eV [default: from one-atom frames in the data].",
     "FILE|DICT|average|init|estimated",
 )
 @options.choice(
     "--size",
     tuple(SIZES),
     None,
-    "Size of the model, without --config [default: small, medium from 1000 frames, large from 10000].",
+    "Model size when there is no --config [default: small; medium from 1000 frames; large from 10000].",
 )
-@options.file("--config", "The trainer's own configuration, YAML or TOML, taken as it is.")
+@options.file("--config", "Configuration file of the trainer, YAML or TOML, used as it is.")
 @options.settings
 @options.keys
-@options.file("--init", "Start from this model, of the same family.", "BUNDLE|FILE")
+@options.file("--init", "Model of the same family to start from.", "BUNDLE|FILE")
 @click.option("--replay/--no-replay", default=True, show_default=True,
-    help="Whether to train on what the model of --init was trained on, too.")  # fmt: skip
+    help="Also train on the training data of the --init model, or not.")  # fmt: skip
 @bundles.model_use
-@options.count("--members", 1, "Models in the committee.")
+@options.count("--members", 1, "Number of models in the committee.")
 @click.option("--bootstrap/--no-bootstrap", default=None,
-    help="Whether each member is trained on its own sample, drawn with replacement [default: only members "
+    help="Train each member on its own random sample, drawn with replacement, or not [default: only members "
     "that start from the same weights as another].")  # fmt: skip
-@options.flag("--mixed-references", "Take labels of different methods together.")
+@options.flag("--mixed-references", "Allow labels from different methods in one training.")
 @options.seed
 @options.common(formats.BUNDLE)
 def command(

@@ -32,10 +32,12 @@ def _seconds(value: str) -> float:
 
 @click.command("cancel", cls=options.Command)
 @options.runs
-@options.flag("--all everything", "Every run at or below RUN (or the working directory).")
-@options.text("--wait patience", "2 min", "DURATION", "How long to wait for the end of what runs; 0: do not.", _seconds)
-@options.flag("--dry-run", "Say what would be ended, and do nothing.")
-@options.flag("--json as_json", "A JSON list on stdout about what happened.")
+@options.flag("--all everything", "All runs in or below RUN (default: the working directory).")
+@options.text(
+    "--wait patience", "2 min", "DURATION", "How long to wait until the runs have ended; 0: do not wait.", _seconds
+)
+@options.flag("--dry-run", "Show which runs would be stopped without stopping them.")
+@options.flag("--json as_json", "Print a JSON list of what happened.")
 @options.talk
 def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: bool, as_json: bool) -> None:
     """End each RUN in order, and wait until it has ended: its blocks are cancelled, and what is finished is kept.

@@ -27,11 +27,11 @@ _OTHERS = "What was computed with other settings is computed again if a command 
 
 @click.command("clean", cls=options.Command)
 @options.runs
-@options.flag("--other-settings others", "Also what was computed with other settings than the last.")
-@options.flag("--runs whole", "The whole run directories, where the command is done.")
-@options.flag("--yes", "Do not ask.")
-@options.flag("--dry-run", "Say what would be deleted, and do nothing.")
-@options.flag("--json as_json", "One JSON object on stdout; asks for --yes or --dry-run.")
+@options.flag("--other-settings others", "Also delete results computed with earlier settings.")
+@options.flag("--runs whole", "Delete whole run directories of finished runs.")
+@options.flag("--yes", "Do not ask for confirmation.")
+@options.flag("--dry-run", "Show what would be deleted without deleting it.")
+@options.flag("--json as_json", "Print JSON to stdout; needs --yes or --dry-run.")
 @options.talk
 def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Delete what the runs at or below RUN (or the working directory) do not need, after saying how much that is.

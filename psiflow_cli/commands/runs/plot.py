@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @click.command("plot", cls=options.Command)
 @click.argument("files", nargs=-1, required=True, metavar="FILES...")
-@options.choice("--kind", ["parity", "learning-curve", "series"], None, "What to draw [default: what FILES are].")
-@options.texts("--style", "FILE|NAME", "A style sheet of matplotlib; the last one wins where several differ.")
+@options.choice("--kind", ["parity", "learning-curve", "series"], None, "Kind of figure [default: according to FILES].")
+@options.texts("--style", "FILE|NAME", "Matplotlib style sheet. May be repeated; later ones win.")
 @options.keys
 @options.common(formats.FIGURE)
 def command(

@@ -31,10 +31,10 @@ def _states(values: tuple[str, ...]) -> frozenset[str]:
 
 @click.command("status", cls=options.Command)
 @options.runs
-@options.texts("--state states", "STATE,...", f"Only runs in one of these states: {', '.join(COLOURS)}.", _states)
-@options.flag("--failures", "List the failed frames by class, with their logs.")
-@options.flag("--watch", "Go on showing it, until nothing runs any more, or Ctrl-C.")
-@options.flag("--json as_json", "A JSON list on stdout; with --watch an object for each change.")
+@options.texts("--state states", "STATE,...", f"Show only runs in these states: {', '.join(COLOURS)}.", _states)
+@options.flag("--failures", "List failed frames by class, with their logs.")
+@options.flag("--watch", "Keep updating until nothing runs any more.")
+@options.flag("--json as_json", "Print a JSON list; with --watch one object per change.")
 @options.talk
 def command(runs: tuple[str, ...], states: frozenset[str], failures: bool, watch: bool, as_json: bool) -> None:
     """Show the state of every run at or below RUN (or the working directory), the last to begin last.

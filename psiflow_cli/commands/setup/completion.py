@@ -26,7 +26,7 @@ def command() -> None:
     """
 
 
-@command.command("install", short_help="Write the completion of a shell to where it looks for it")
+@command.command("install", short_help="Install the completion where the shell looks for it")
 @_shell
 @options.flag("--overwrite", "Replace a file that psiflow did not write.")
 @options.talk

@@ -13,7 +13,7 @@ from psiflow_cli.values import kinds
 if TYPE_CHECKING:
     from psiflow_cli.messages import EnvironmentRow
 
-_JSON = options.flag("--json as_json", "JSON on stdout.")
+_JSON = options.flag("--json as_json", "Print JSON.")
 
 
 @click.group("env", cls=options.Group)
@@ -29,14 +29,14 @@ def command() -> None:
     """
 
 
-@command.command("create", short_help="Make the environment of a model family's workers")
+@command.command("create", short_help="Create the environment for a model family")
 @click.argument("family", metavar="|".join(registry.names("models")),
     type=kinds.Name("model family", registry.names("models"), or_file=False))  # fmt: skip
-@options.file("--prefix", "Where it goes, such as a disk that all nodes see [default: see below].", "DIR")
-@options.text("--name", None, "NAME", "What it is called here [default: as the family].")
-@options.text("--python", None, "PROGRAM", "The Python to make it with [default: the one psiflow runs on].")
+@options.file("--prefix", "Parent folder, on a disk that all nodes see [default: see below].", "DIR")
+@options.text("--name", None, "NAME", "Name of the environment [default: the family].")
+@options.text("--python", None, "PROGRAM", "Python to make it with [default: the one that runs psiflow].")
 @options.texts("--with more", "REQUIREMENT",
-    "Install this too, in place of the pinned version, as in torch==2.9.1; may be repeated.")  # fmt: skip
+    "Also install this requirement, instead of a pinned version: torch==2.9.1. May be repeated.")  # fmt: skip
 @click.option(
     "--gpu",
     is_flag=False,
@@ -44,7 +44,7 @@ def command() -> None:
     type=kinds.Word(["auto", "cu12", "cu13"]),
     help="For NVIDIA GPUs: torch for the CUDA that the driver runs (nvidia-smi; or the one named), and fast kernels.",
 )
-@options.flag("--dry-run", "Say what pip would be asked for, and stop.")
+@options.flag("--dry-run", "Show what pip would install without installing it.")
 @_JSON
 @options.talk
 def create(
@@ -88,7 +88,7 @@ def create(
     note(f"{row['prefix']} {state}: {family}, Python {row['python']}, Parsl {row['parsl']}")
 
 
-@command.command("list", short_help="The environments, and whether each fits this command")
+@command.command("list", short_help="List environments and whether they fit this command")
 @_JSON
 @options.talk
 def list_(as_json: bool) -> None:

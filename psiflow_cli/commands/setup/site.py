@@ -27,8 +27,8 @@ def command() -> None:
     """
 
 
-@command.command("list", short_help="Site files that can be named, and where each is")
-@options.flag("--json as_json", "A JSON list on stdout.")
+@command.command("list", short_help="List the available site files and their paths")
+@options.flag("--json as_json", "Print a JSON list.")
 @options.talk
 def list_(as_json: bool) -> None:
     """List the site files that can be named, and where each is.
@@ -56,10 +56,10 @@ def list_(as_json: bool) -> None:
         click.echo(f"{row['name']:{width}}  {row['description']}\n{'':{width}}  {row['path']}")
 
 
-@command.command("show", short_help="A site as TOML, with what it extends and every default")
+@command.command("show", short_help="Print a site as TOML with all defaults")
 @click.argument("name", envvar="PSIFLOW_SITE", default="local")
-@options.flag("--json as_json", "The checked site, and what this machine has, as JSON.")
-@options.text("--script", None, "EXECUTOR", "The submit script of an executor's blocks; nothing is submitted.")
+@options.flag("--json as_json", "Print the checked site and what this machine has as JSON.")
+@options.text("--script", None, "EXECUTOR", "Print the submit script of this executor's blocks; nothing is submitted.")
 @options.talk
 def show(name: str, as_json: bool, script: str | None) -> None:
     """Show a site as TOML with what it extends and every default, and what it means on this machine.
@@ -143,8 +143,8 @@ def _show_script(site: Site, executor: str, machine: Machine) -> None:
 
 @command.command("check", short_help="Check names, programs, environments and partitions")
 @click.argument("name", envvar="PSIFLOW_SITE", default="local")
-@options.flag("--submit", "Also run a tiny real task in a block of every executor.")
-@options.flag("--json as_json", "A JSON list of findings on stdout.")
+@options.flag("--submit", "Also run a tiny real task with every executor.")
+@options.flag("--json as_json", "Print the findings as a JSON list.")
 @options.talk
 def check(name: str, submit: bool, as_json: bool) -> None:
     """Check a site: names, programs, environments and partitions, and with --submit what its workers see.
@@ -188,7 +188,7 @@ def check(name: str, submit: bool, as_json: bool) -> None:
         raise click.exceptions.Exit(BAD_CONFIG)
 
 
-@command.command("schema", short_help="The JSON schema of site files, for editors")
+@command.command("schema", short_help="Print the JSON schema of site files for editors")
 def schema_() -> None:
     """Print the JSON schema of site files, for editors that complete and check TOML.
 
@@ -201,10 +201,10 @@ def schema_() -> None:
     echo_json(json_schema(), indent=1)
 
 
-@command.command("init", short_help="Write a site file for this cluster, to start from")
-@options.output("-o --output", formats.SITE, "Where it goes; - is stdout [default: ./CLUSTER.toml].")
-@options.flag("--overwrite", "Replace a file that is there.")
-@options.flag("--json as_json", "One JSON object on stdout about what was written.")
+@command.command("init", short_help="Write a first site file for this cluster")
+@options.output("-o --output", formats.SITE, "Output file; - is stdout [default: ./CLUSTER.toml].")
+@options.flag("--overwrite", "Replace an existing file.")
+@options.flag("--json as_json", "Print JSON about what was written.")
 @options.talk
 def init(output: str | None, overwrite: bool, as_json: bool) -> None:
     """Write a site file to start from: what SLURM says it has or, without SLURM, what this machine has.

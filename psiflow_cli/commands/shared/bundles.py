@@ -29,8 +29,8 @@ class ModelUse(NamedTuple):
 
 
 _model_use = options.together(
-    options.flag("--trust", "Run a model file that is no bundle; such a file is a program."),
-    options.text("--head", None, "NAME", "The head to use, of a model that has several."),
+    options.flag("--trust", "Allow a model file that is not a bundle; loading it can run any code in it."),
+    options.text("--head", None, "NAME", "Head to use, for a model with several heads."),
 )
 
 

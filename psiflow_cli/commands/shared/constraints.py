@@ -17,4 +17,4 @@ def _indices(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
 
 
 fixed = click.option("--fixed", metavar="I,J-K,...", callback=_indices,
-    help="Atoms that do not move, from 0, in every frame; also those whose move_mask is F.")  # fmt: skip
+    help="Indices of fixed atoms, counted from 0; atoms whose move_mask is F are fixed as well.")  # fmt: skip

@@ -19,7 +19,7 @@ reference = options.together(
         "--reference", "NAME|FILE.py|BUNDLE", kinds.Name("reference", registry.names("references")),
         "; a file of your own, or a model bundle.",
     ),
-    options.file("--input input_file", "The reference's own input, without coordinates."),
+    options.file("--input input_file", "Input file of the reference code, without coordinates."),
     options.settings,
 )  # fmt: skip
 """--reference, --input and --set."""

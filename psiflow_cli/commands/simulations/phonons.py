@@ -45,17 +45,23 @@ def _triple(value: str) -> list[int]:
 @options.frames
 @options.model
 @bundles.model_use
-@options.text("--temperature", "300", "K[,K...]", "Of the free energies.", _temperatures)
+@options.text("--temperature", "300", "K[,K...]", "Temperature of the free energies, in K.", _temperatures)
 @options.text("--supercell", None, "N,N,N",
-    "Of a crystal, in which atoms are displaced [default: the frame itself, and Γ alone].", _triple)  # fmt: skip
+    "Supercell for the displacements, for crystals [default: the frame itself, at Γ only].", _triple)  # fmt: skip
 @options.text("--mesh", None, "N,N,N",
-    "Wave vectors along each reciprocal vector, with --supercell [default: 50 Å over the cell's spacing].",
+    "Wave vectors along each reciprocal vector, with --supercell [default: 50 Å divided by the plane spacing].",
     _triple)  # fmt: skip
-@options.number("--displacement", 0.01, "Å", "Of an atom, to both sides.", above=0)
-@options.number("--fmax", 0.02, "eV/Å", "A frame is relaxed where the force on every atom is smaller.", above=0)
-@options.number("--threshold", 1.0, "cm^-1", "Modes up to here, and imaginary ones, are left out of the sums.", least=0)
-@options.output("--hessian", formats.ARRAYS, "Write the Hessians (eV/Å²), for numpy.load.", "FILE.npz")
-@options.output("--table", formats.ERRORS, "Write the whole table as CSV, too.", "FILE.csv")
+@options.number("--displacement", 0.01, "Å", "Displacement of an atom in both directions, in Å.", above=0)
+@options.number("--fmax", 0.02, "eV/Å", "Largest force allowed on any atom of a relaxed frame, in eV/Å.", above=0)
+@options.number(
+    "--threshold",
+    1.0,
+    "cm^-1",
+    "Leave modes up to this frequency, and imaginary modes, out of the free energies.",
+    least=0,
+)
+@options.output("--hessian", formats.ARRAYS, "Write the Hessians, in eV/Å², as a NumPy file.", "FILE.npz")
+@options.output("--table", formats.ERRORS, "Also write the full table as CSV.", "FILE.csv")
 @constraints.fixed
 @options.failed
 @options.max_failed

@@ -21,16 +21,23 @@ if TYPE_CHECKING:
 @options.frames
 @options.model
 @bundles.model_use
-@options.number("--fmax", 0.01, "eV/Å", "Converged where the force on every atom is smaller.", above=0)
-@options.count("--steps", 500, "At most so many for a frame.", least=0)
+@options.number("--fmax", 0.01, "eV/Å", "Largest force on any atom at convergence, in eV/Å.", above=0)
+@options.count("--steps", 500, "Largest number of steps per frame.", least=0)
 @options.choice("--cell", ["fixed", "isotropic", "shape", "flexible"], "fixed",
-    "How the cell moves: its size alone, its shape at constant volume, or all of it.")  # fmt: skip
-@options.number("--pressure", 0.0, "bar", "On a cell whose size moves.")
-@options.number("--smax", 100.0, "bar", "Converged where the stress of a cell that moves is off by less, too.", above=0)
-@options.flag("--keep-symmetry", "Make a crystal's symmetry exact, and keep it.")
-@options.number("--symprec", 0.01, "Å", "How far atoms may be from the symmetry that --keep-symmetry finds.", above=0)
+    "What of the cell is optimised: its volume, its shape at constant volume, or both.")  # fmt: skip
+@options.number("--pressure", 0.0, "bar", "Pressure on a cell whose volume is optimised, in bar.")
+@options.number(
+    "--smax", 100.0, "bar", "Largest deviation of the stress at convergence, for an optimised cell.", above=0
+)
+@options.flag("--keep-symmetry", "Symmetrise each crystal and keep its symmetry.")
+@options.number("--symprec", 0.01, "Å", "Tolerance for finding the symmetry, in Å.", above=0)
 @constraints.fixed
-@options.choice("--optimizer", ["lbfgs", "bfgs", "fire"], "lbfgs", "As ASE has them; bfgs moves frames one by one.")
+@options.choice(
+    "--optimizer",
+    ["lbfgs", "bfgs", "fire"],
+    "lbfgs",
+    "ASE optimiser; bfgs optimises one frame at a time, the others all at once.",
+)
 @options.failed
 @options.max_failed
 @options.common(formats.RELAXED)
