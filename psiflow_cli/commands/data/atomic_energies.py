@@ -28,10 +28,11 @@ def command(
     use: bundles.ModelUse,
     common: options.Common,
 ) -> None:
-    """Compute the energy of each element's isolated atom with a reference method.
+    """Compute the energy of an isolated atom of each element with a reference method.
 
-    Every multiplicity that could be the lowest is computed, unrestricted and without dispersion, and the lowest energy
-    is kept: one-atom frames with config_type=IsolatedAtom, from which psiflow train takes its atomic energies.
+    Every multiplicity that could be the ground state is computed, spin-unrestricted and without dispersion, and the
+    lowest energy is kept. The output has one-atom frames with config_type=IsolatedAtom, from which psiflow train takes
+    the atomic energies.
 
     \b
     Examples:

@@ -30,17 +30,19 @@ def command(
 ) -> None:
     """Find what is wrong with FRAMES as training data.
 
-    Errors are what no training should see: labels that are not numbers or not there, two candidates for one label that
-    differ, all forces zero, energies, forces or stresses in other units or with the wrong sign, energies of isolated
-    atoms that cannot belong to the frames, one structure with two labels, overlapping atoms, several references,
-    several heads with frames that have none, a cell without volume. Warnings are what is unusual: copies, outliers, net
-    forces, labels on some frames only, energies that fall into two groups, elements without an isolated atom, several
-    heads. The exit code is 65 if there is an error, else 0.
+    Errors are what must not be trained on: labels that are missing or not numbers, two different candidates for one
+    label, forces that are all zero, energies, forces or stresses in other units or with the wrong sign, energies of
+    isolated atoms that cannot belong to the frames, one structure with two labels, overlapping atoms, several
+    references, frames without a head beside frames with one, and cells without volume. Warnings are what is unusual:
+    copies, outliers, net forces, labels on some frames only, energies that fall into two groups, elements without an
+    isolated atom, and several heads. The exit code is 65 if there is an error, else 0.
 
-    Frames of several heads are of several methods on purpose, and those of each head are compared among themselves.
+    Frames of different heads come from different methods on purpose; only frames of the same head are compared with
+    each other.
 
-    Units and signs show where similar frames are near each other in a file: the energy changes by what the forces give,
-    and by what the stress gives where the cell changes. With --model, the stress is compared with the model's, too.
+    Units and signs can be checked where similar frames are close to each other in a file: the energy must change as the
+    forces say, and as the stress says where the cell changes. With --model, the stress is also compared with the
+    model's.
 
     \b
     Examples:

@@ -41,13 +41,13 @@ def command(
 ) -> None:
     """Compute energies, forces and stress of FRAMES with a reference method.
 
-    Frames that fail go to a file of their own, with the class and the reason of the failure. Run the same command again
-    to go on where it stopped; frames that are new in FRAMES are computed, the others are not. Of several
-    frames with the same structure (see psiflow-files(7)) one is computed.
+    Failed frames go to a separate file, with the class and reason of each failure. Run the same command again to
+    continue where it stopped; only frames that are new in FRAMES are computed. Of several frames with the same
+    structure (see psiflow-files(7)), one is computed.
 
-    With --subtract-from, the output has what FRAMES came labelled with, less what the reference gives: what a model is
-    to learn that is added to the reference later (psiflow model combine). What was subtracted stays in the frames as
-    subtracted_energy, subtracted_forces and subtracted_stress. Isolated atoms need the same.
+    With --subtract-from, the output has the existing labels of FRAMES minus the energies and forces of the reference:
+    labels for a model that is later added to the reference (psiflow model combine). What was subtracted is stored in
+    the frames as subtracted_energy, subtracted_forces and subtracted_stress. Treat isolated atoms the same way.
 
     \b
     Examples:

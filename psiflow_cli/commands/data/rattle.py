@@ -19,7 +19,8 @@ from psiflow_cli.commands.shared import runner
 def command(
     frames: tuple[str, ...], copies: int, amplitude: float, strain: float, seed: int, common: options.Common
 ) -> None:
-    """Make distorted copies of FRAMES: normally distributed displacements, and strains of periodic cells.
+    """Make distorted copies of FRAMES: normally distributed displacements of the atoms, and random strains of periodic
+    cells.
 
     Atoms whose move_mask is F are not displaced.
 

@@ -79,15 +79,15 @@ def command(
     common: options.Common,
     **how: Unpack[How],
 ) -> None:
-    """Choose some of FRAMES: each structure once, none that is in --exclude, in the order of the input.
+    """Select some of FRAMES: each structure once, none of those in --exclude, in the order of the input.
 
     committee and error score a frame by the forces that `psiflow evaluate` has written into it, or that --model
-    predicts: for each atom, the standard deviation over the members of the committee, or the difference from the label,
-    as a norm in eV/Å. If the committee was calibrated (evaluate --calibrate), its expected error takes the place of the
-    standard deviation.
+    predicts: for each atom, the standard deviation over the members of the committee, or the deviation from the label,
+    as a norm in eV/Å. For a calibrated committee (evaluate --calibrate), the expected error replaces the standard
+    deviation.
 
-    farthest begins with a typical frame, or with those of --exclude, and again and again takes the frame that is
-    farthest from all before. A frame's place in that space is the mean over its atoms. Isolated atoms are not chosen.
+    farthest starts from a typical frame, or from those of --exclude, and repeatedly adds the frame that is farthest
+    from all earlier ones. The descriptor of a frame is the mean over its atoms. Isolated atoms are not selected.
 
     \b
     Examples:

@@ -50,13 +50,14 @@ def command(
     seed: int,
     common: options.Common,
 ) -> None:
-    """Split FRAMES at random into parts; equal structures stay together, isolated atoms go to the first part.
+    """Split FRAMES at random into parts. Equal structures stay together, and isolated atoms go to the first part.
 
-    The parts are written beside the input (or --output), named after it: data.train.xyz, data.valid.xyz, data.test.xyz.
+    The parts are written beside the input (or --output) and named after it: data.train.xyz, data.valid.xyz,
+    data.test.xyz.
 
-    Neighbouring frames of a trajectory are nearly copies: with --group walker, no walker is both trained and tested
-    on. Groups stay whole, so that the shares are met as nearly as they allow. A frame without the key of --group is a
-    group of its own; those without the key of --stratify are one kind.
+    Neighbouring frames of a trajectory are nearly copies: with --group walker, no walker is in two parts. Groups are
+    never divided, so the shares are met as closely as they allow. A frame without the key of --group is a group of its
+    own; frames without the key of --stratify count as one kind.
 
     \b
     Examples:

@@ -65,10 +65,10 @@ def command(
 ) -> None:
     """Show the errors of several models on the same frames in one table.
 
-    ERRORS.json is what `psiflow evaluate --json` wrote. The smallest RMSE of each quantity has a star.
+    ERRORS.json is the output of `psiflow evaluate --json`. The smallest RMSE of each quantity is marked with a star.
 
-    --reached and --improved answer by the exit code, as test(1) does: 0 for yes, 1 for no; with both, 0 if both are
-    so. Models whose errors are of different numbers of frames cannot be compared (65).
+    --reached and --improved set the exit code, as test(1) does: 0 for yes, 1 for no; with both, 0 only if both hold.
+    Models that were evaluated on different numbers of frames cannot be compared (exit code 65).
 
     \b
     Examples:

@@ -37,20 +37,20 @@ def command(
     max_failed: options.Limit,
     common: options.Common,
 ) -> None:
-    """Predict FRAMES with a model, beside whatever labels they have, and print the errors.
+    """Predict FRAMES with a model and print the errors with respect to their labels.
 
-    Predictions are model_energy, model_forces and model_stress in the output; labels stay as they are. A committee
-    predicts the mean of its members, with the standard deviation over them (their spread) as model_energy_std and, for
-    each atom, model_forces_std. A table and the plot compare the spread with the errors of the mean.
+    The output has the predictions as model_energy, model_forces and model_stress; labels stay unchanged. A committee
+    predicts the mean of its members, with the standard deviation over them (the spread) as model_energy_std and, for
+    each atom, model_forces_std. The table and the plot compare the spread with the errors of the mean.
 
-    --calibrate turns the spread into an expected error. FRAMES are then labelled frames that the committee was not
-    trained on, 100 or more if possible. The error that is expected for the force on an atom, or for the energy per
-    atom, is the root of (scale × spread)² + floor². Scale and floor are fitted to the errors and kept in the bundle.
-    From then on evaluate and sample also write model_forces_expected_error and model_energy_expected_error, and
-    `sample --max-spread` and `select --by committee` look at the expected error of the forces in place of the spread.
+    --calibrate turns the spread into an expected error. It needs labelled frames that the committee was not trained on,
+    100 or more if possible. The expected error of the force on an atom, or of the energy per atom, is the square root
+    of (scale × spread)² + floor². Scale and floor are fitted to the errors and stored in the bundle. From then on,
+    evaluate and sample also write model_forces_expected_error and model_energy_expected_error, and `sample
+    --max-spread` and `select --by committee` use the expected error of the forces instead of the spread.
 
-    The table on stdout (on stderr where the frames go to stdout) has the errors of the energy per atom, the forces and
-    the stress: of all frames, by element, by config_type and, of several FRAMES, by file. --json has them as `errors`,
+    The table on stdout (on stderr if the frames go to stdout) has the errors of the energy per atom, the forces and the
+    stress: for all frames, by element, by config_type and, for several FRAMES, by file. --json has them as `errors`,
     --table writes them as CSV.
 
     \b

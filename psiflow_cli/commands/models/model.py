@@ -38,12 +38,12 @@ def command() -> None:
 @_JSON
 @options.talk
 def show(model: str, as_json: bool) -> None:
-    """Show what a model is, how good it is, and on what data it was trained; nothing of it is run.
+    """Show what a model is, its errors, and the data it was trained on. Nothing of the model is run.
 
-    Of a sum, its terms; of a Python file, its files and their hashes.
+    For a sum, its terms are listed; for a Python file, its files and their hashes.
 
-    The errors are those of the validation set at the epoch whose weights were kept. The weights are checked against
-    their sha256 first.
+    The errors are those of the validation set at the epoch whose weights are used. The weights are first checked
+    against their sha256.
 
     \b
     Examples:
@@ -64,9 +64,10 @@ def show(model: str, as_json: bool) -> None:
 @_JSON
 @options.talk
 def verify(model: str, as_json: bool) -> None:
-    """Check that the files of a model are those it was made with, by their sha256.
+    """Check the files of a model against their recorded sha256.
 
-    Weights, the training data that are kept with them, and compiled models. The exit code is 65 if any differs.
+    These are the weights, the training data that are stored with them, and compiled models. The exit code is 65 if any
+    differs.
 
     \b
     Example:
@@ -99,7 +100,7 @@ def export(
 
     \b
     ase       a folder with calculator.py, which gives an ASE calculator, and what it
-              loads; of a committee, the mean of all members
+              loads; the mean over all members of a committee
     lammps    MACE: what mace_create_lammps_model makes, in --format libtorch
               (pair_style mace) or mliap (pair_style mliap unified; needs cuequivariance);
               NequIP and Allegro: compiled for pair_style nequip or allegro
@@ -107,7 +108,7 @@ def export(
     nequip    the packaged .nequip.zip, for NequIP's own tools
     torchsim  what torch-sim loads: a .model file, or a model compiled for batches
 
-    What is compiled (NequIP and Allegro) runs on machines like the one it was made on: export it there.
+    Compiled models (NequIP and Allegro) run on machines like the one they were compiled on: export them there.
 
     \b
     Examples:
@@ -144,14 +145,14 @@ def export(
 @options.choice("--target", ["ase", "lammps", "torchsim"], "ase", "Program that will load the compiled model.")
 @options.common_in_place
 def compile_(model: str, device: str | None, target: str, common: options.Common) -> None:
-    """Compile a model, so that it runs faster on machines like the one it is compiled on.
+    """Compile a model, so that it runs faster on machines like the one where it is compiled.
 
-    For NequIP and Allegro; it takes a C++ compiler on the worker and a minute or so. What is made stays in the bundle,
-    beside the weights (member-0/compiled/cpu-ase.nequip.pt2), with a record of what it was made of and where: sample
-    and evaluate use it where both still hold, and the weights otherwise. A retrained model has to be compiled again;
-    --overwrite compiles again for another machine.
+    This is for NequIP and Allegro, needs a C++ compiler on the worker and takes about a minute. The compiled model is
+    stored in the bundle beside the weights (member-0/compiled/cpu-ase.nequip.pt2), with a record of the weights and the
+    machine. sample and evaluate use it if both still match, and the weights otherwise. A retrained model has to be
+    compiled again; --overwrite compiles again for another machine.
 
-    MACE's calculator loads no compiled models; sample and evaluate run its models as they are.
+    MACE's calculator cannot load compiled models; sample and evaluate run MACE models as they are.
 
     \b
     Examples:
@@ -214,7 +215,7 @@ class _WithExpression(options.Command):
 def combine(expression: tuple[str, ...], output: str | None, trust: bool, overwrite: bool, as_json: bool) -> None:
     """Add models and references, each with a factor, to a model that every command takes as --model.
 
-    Terms stand with + or - between them, each with a factor before it if it is not 1: 0.5*a.model, 1/3*a.model. A term
+    Terms are joined with + or -, each with a factor unless it is 1: 0.5*a.model, 1/3*a.model. A term
     is a model bundle; a bare model file, with --trust; a Python file of your own (see psiflow-files(7)); or a reference
     that computes in the worker's process, with its options behind a colon: xtb:method=GFN1-xTB. Of a model with several
     heads, @ names one: a.model@pbe.

@@ -69,46 +69,46 @@ def command(
 ) -> None:
     """Train a model on FRAMES with the family's own trainer, and write a model bundle.
 
-    Without --config, psiflow's own defaults for the --size of the model are used, and printed. With --config, only
-    data, seed, device, atomic energies and file names are filled in: everything that the file leaves out has the
-    trainer's own default. Single settings (--set) win over both. All are in the trainer's own names. Files that a
-    configuration names are looked for in the working directory, then beside the configuration.
+    Without --config, psiflow's defaults for the --size of the model are used and printed. With --config, only data,
+    seed, device, atomic energies and file names are filled in: everything else that the file leaves out has the
+    trainer's own default. Single settings (--set) override both. All settings have the trainer's own names. Files named
+    in a configuration are searched in the working directory, then beside the configuration.
 
-    The size follows the number of training frames, since few frames limit the errors and a large model only takes
-    longer: small (mace: 32 scalar channels), medium from 1000 (64 channels, max_L 1), large from 10000 (128 channels,
-    max_L 1, as MACE itself). docs/training.md has all defaults and their reasons.
+    The default size follows the number of training frames, because with few frames a large model takes longer without
+    smaller errors: small (mace: 32 scalar channels), medium from 1000 frames (64 channels, max_L 1), large from 10000
+    (128 channels, max_L 1, as MACE itself). docs/training.md has all defaults and their reasons.
 
-    --dry-run prints the configuration as a file for --config, with what --set or a file decides marked as such.
+    --dry-run prints the configuration as a file for --config and marks the settings that come from --set or a file.
 
-    Run the same command again to go on from the last checkpoint. A training that is stopped (by --deadline, the
-    walltime of its task, a signal, an error) writes the best model so far, marked as unfinished, and exits with 75, or
-    the code of the error. It leaves a finished model in its place: the unfinished one is then unfinished.model in the
-    run directory.
+    Run the same command again to continue from the last checkpoint. A training that is stopped (by --deadline, the
+    walltime of its task, a signal, an error) writes the best model so far, marked as unfinished, and exits with 75 or
+    the code of the error. An existing finished model is not replaced by an unfinished one, which is then
+    unfinished.model in the run directory.
 
-    While it trains it shows the epoch, the time that is left, the validation RMSE of the energy (E) and the forces (F),
-    the stage, the losses and the learning rate: in a line that fits the terminal, or every 30 s where there is none. At
-    the end come the validation errors of the weights that were kept, on stdout. `psiflow status` shows the same.
+    During training, the epoch, the remaining time, the validation RMSE of energies (E) and forces (F), the stage, the
+    losses and the learning rate are shown, on one line of a terminal or else every 30 s; `psiflow status` shows the
+    same. At the end, the validation errors of the final weights are printed to stdout.
 
-    With --init, a model is trained further: the energies of isolated atoms and the architecture stay, the learning rate
-    is lower, there are fewer epochs, and the training ends when the validation loss no longer falls. Structures that it
-    knows stay in the part, training or validation, that they were in. --init may name the output itself, so that a
+    With --init, an existing model is trained further: architecture and energies of isolated atoms stay, the learning
+    rate is lower, there are fewer epochs, and training ends when the validation loss stops falling. Structures that the
+    model knows stay in the training or validation part where they were. --init may name the output itself, so that a
     command that runs every night trains only when FRAMES have grown.
 
-    A bare model file is fine-tuned: MACE with the settings that its guide advises (for --set lora=true or freeze=5,
-    too), and with the energies of isolated atoms in the data, or those of the model (--e0s init), or these corrected by
-    the labels (--e0s estimated).
+    A bare model file is fine-tuned: MACE with the settings that its guide recommends (also for --set lora=true or
+    freeze=5), and with the energies of isolated atoms from the data, from the model (--e0s init), or from the model
+    corrected by the labels (--e0s estimated).
 
-    Frames with different values of head (each frame then needs one) belong to different methods: MACE trains a head for
-    each, with the isolated atoms that have the same head.
+    Frames with different values of head belong to different methods, and then every frame needs one: MACE trains one
+    head for each, with the isolated atoms that have the same head.
 
-    It is an error when a frame of the validation file is a training frame, when an element is in no training frame, and
-    when frames were labelled by different methods (psiflow_reference; head, in families without heads). A frame that is
-    not periodic in all three directions has no stress to train on. MACE counts frames by their config_weight; NequIP
-    and Allegro cannot, and say so.
+    It is an error if a validation frame is also a training frame, if an element is in no training frame, or if frames
+    were labelled by different methods (psiflow_reference, and head in families without heads). A frame that is not
+    periodic in all three directions has no stress to train on. MACE weights frames by their config_weight; NequIP and
+    Allegro cannot, and a message says so.
 
-    Settings of mace are the options of mace_run_train. Those of nequip and allegro are NequIP's own Hydra YAML: a whole
-    file as --config, a path such as trainer.gradient_clip_val=1 or model.r_max=4.5 in --set, or a name that is clear by
-    itself (max_epochs, batch_size, lr, r_max, num_layers, …). Data, seed, device and atomic energies are filled in.
+    Settings of mace are the options of mace_run_train. Settings of nequip and allegro are those of NequIP's Hydra YAML:
+    a whole file as --config, a path such as trainer.gradient_clip_val=1 or model.r_max=4.5 in --set, or an unambiguous
+    name (max_epochs, batch_size, lr, r_max, num_layers, …).
 
     \b
     Example:

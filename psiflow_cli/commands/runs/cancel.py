@@ -40,17 +40,17 @@ def _seconds(value: str) -> float:
 @options.flag("--json as_json", "Print a JSON list of what happened.")
 @options.talk
 def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: bool, as_json: bool) -> None:
-    """End each RUN in order, and wait until it has ended: its blocks are cancelled, and what is finished is kept.
+    """Stop each RUN cleanly and wait until it has ended: its jobs are cancelled, and finished work is kept.
 
-    RUN is a run directory, or the output in its place. The command that ends exits with 75, and the same command goes
-    on later. A run on this host is sent SIGTERM. One on another host finds a request in its run directory, within 10 s
-    or so. One on the machine of a site with [remote] is ended through the command here that follows it or, if that has
-    vanished, over ssh. Of a run whose command has vanished, the jobs that it left in a queue are cancelled. What has
-    ended already is left alone, so that this may be given again.
+    RUN is a run directory or the output of a run. The stopped command exits with 75, and the same command continues the
+    run later. A run on this host gets SIGTERM; one on another host finds a request in its run directory within about 10
+    s; one on the machine of a site with [remote] is stopped through the local command that follows it or, if that has
+    vanished, over ssh. If the command of a run has vanished, the jobs that it left in a queue are cancelled. Runs that
+    have already ended are left alone, so the command can be repeated.
 
-    A script, or a SLURM job, in which the command runs is not ended: it sees exit code 75.
+    A script or SLURM job in which the command runs is not stopped: it sees exit code 75.
 
-    Exits with 75 if something has not ended within the time, or its jobs could not be cancelled.
+    The exit code is 75 if something has not ended in time, or its jobs could not be cancelled.
 
     \b
     Examples:

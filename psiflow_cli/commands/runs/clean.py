@@ -34,7 +34,8 @@ _OTHERS = "What was computed with other settings is computed again if a command 
 @options.flag("--json as_json", "Print JSON to stdout; needs --yes or --dry-run.")
 @options.talk
 def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
-    """Delete what the runs at or below RUN (or the working directory) do not need, after saying how much that is.
+    """Delete what the runs in or below RUN (default: the working directory) do not need, after showing how much
+    that is.
 
     \b
     always            inputs and logs of the tasks that did not fail, Parsl's logs,
@@ -45,9 +46,9 @@ def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run
     --runs            the run directories of done runs whose outputs are unchanged:
                       the command can then neither be up to date nor go on
 
-    Outputs stay, as do logs of failures, whatever psiflow did not write, and runs that are at work. What is not done
-    keeps its journal, so that the same command goes on. No symbolic link is followed. Of a run on the machine of a site
-    with [remote], what is there is deleted as well.
+    Outputs, logs of failures, files that psiflow did not write and running runs are never touched. Runs that are
+    not done keep their journal, so that the same command can continue. Symbolic links are not followed. For a site
+    with [remote], files on its machine are deleted as well.
 
     \b
     Examples:

@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 def command(
     files: tuple[str, ...], kind: str | None, style: tuple[str, ...], keys: str | None, common: options.Common
 ) -> None:
-    """Draw FILES again, in one figure: .png, .pdf or .svg.
+    """Plot existing FILES in one figure: .png, .pdf or .svg.
 
     \b
     parity          frames with labels and predictions, as psiflow evaluate writes
     learning-curve  model bundles, or their metrics.json: a colour for each model
     series          trajectories of psiflow sample, or its tables (--properties)
 
-    Frames that could be either are drawn as parity. Several files of frames are one data set; walkers of several
-    trajectories are told apart by the names of the files. Errors in a parity plot are those of all frames, as in the
-    table of psiflow evaluate, also where only a part of very many is drawn.
+    Frames that could be either are plotted as parity. Several files of frames are one data set; walkers of several
+    trajectories are distinguished by the file names. The errors in a parity plot are those of all frames, as in the
+    table of psiflow evaluate, even if only some of very many points are drawn.
 
-    Your matplotlibrc applies, and over it --style: a name such as ggplot, or a file such as paper.mplstyle.
+    Your matplotlibrc applies, and --style overrides it: a name such as ggplot, or a file such as paper.mplstyle.
 
     \b
     Examples:

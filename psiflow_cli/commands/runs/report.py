@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 @click.argument("folder", metavar="[DIR]", default=".")
 @options.common(formats.PAGE)
 def command(folder: str, common: options.Common) -> None:
-    """Show what the runs at or below DIR have made, on one HTML page that needs nothing else.
+    """Write one self-contained HTML page about the runs in or below DIR.
 
-    DIR (the working directory, if it is left out) is a folder of runs, such as recipes/online-learning.sh makes, or one
-    run directory. On the page are the errors of every evaluation, with a picture of those of the same frames; parity
-    plots and learning curves; averages, series and energy drift of molecular dynamics; failures by class; the frames of
-    the last evaluation whose forces are most wrong, as pictures, and to be turned with the mouse if chemiscope is in
-    the workers' environment; the data that were read; and all runs with states, times, core-hours and command lines.
-    What still runs or has died is shown as it is now. The page is DIR/report.html, of one run OUT.report.html, unless
-    --output says otherwise.
+    DIR (default: the working directory) is a folder of runs, such as recipes/online-learning.sh makes, or one run
+    directory. The page shows the errors of every evaluation, with a figure for those on the same frames; parity plots
+    and learning curves; averages, time series and energy drift of molecular dynamics; failures by class; pictures of
+    the frames with the largest force errors in the last evaluation, which can be rotated if chemiscope is in the
+    workers' environment; the data sets; and all runs with states, times, core-hours and command lines. Running and dead
+    runs are shown as they are now. The page is DIR/report.html, or OUT.report.html for one run, unless --output is
+    given.
 
     \b
     Examples:

@@ -37,24 +37,24 @@ def _states(values: tuple[str, ...]) -> frozenset[str]:
 @options.flag("--json as_json", "Print a JSON list; with --watch one object per change.")
 @options.talk
 def command(runs: tuple[str, ...], states: frozenset[str], failures: bool, watch: bool, as_json: bool) -> None:
-    """Show the state of every run at or below RUN (or the working directory), the last to begin last.
+    """Show the state of every run in or below RUN (default: the working directory), the latest last.
 
-    An output may be named in place of its run directory. Only files are read, so it works anywhere the files are seen;
-    a run on the machine of a site with [remote] is asked for there if ssh gets there at once, without a question, and
-    is otherwise shown as it was last known.
+    RUN is a run directory or the output of a run. Only files are read, so this works wherever the files are visible. A
+    run on the machine of a site with [remote] is looked up there if ssh connects without a question, and is otherwise
+    shown as it was last known.
 
     \b
-    running  its command is at work; LEFT says how long it will be
+    running  its command is at work; LEFT is the estimated time to its end
     done     ended with exit code 0
-    partial  ended in order, with something missing: run the same command again
-    failed   ended by an error, which is shown
+    partial  stopped cleanly before the end, or with failures: run the same command again
+    failed   ended with an error, which is shown
     dead     its command has vanished: run the same command again
 
-    A training has a line with its phase (starting, preparing, training, delivering) and the numbers of its last epoch.
+    A training shows its phase (starting, preparing, training, delivering) and the numbers of its last epoch.
 
-    CORE-H is what its jobs cost: all of their cores from start to end; on this host, what its finished units took.
-    LEFT goes by the pace since the first result, and says so while every job is in the queue, with the queue's own
-    reasons below. AGE is how long ago something last got on. With -v also where each runs, and its command line.
+    CORE-H is the cost of its jobs: all their cores from start to end, or on this host the time of its finished units.
+    LEFT follows from the pace since the first result; while every job waits in the queue it says so, and the queue's
+    reasons are listed below. AGE is the time since the last progress. -v adds where each run is and its command line.
 
     \b
     Examples:

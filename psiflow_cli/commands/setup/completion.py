@@ -31,10 +31,10 @@ def command() -> None:
 @options.flag("--overwrite", "Replace a file that psiflow did not write.")
 @options.talk
 def install(shell: str | None, overwrite: bool) -> None:
-    """Write the completion of a shell, by default the one of $SHELL, to where that shell looks for it.
+    """Install the completion of a shell (default: the one of $SHELL) where that shell looks for it.
 
-    It goes to your own folder of bash-completion, zsh's site-functions or fish's completions; no other file is changed.
-    What has still to be put into ~/.bashrc or ~/.zshrc, if anything, is said.
+    This is the user folder of bash-completion, zsh's site-functions or fish's completions; no other file is changed. If
+    a line has to be added to ~/.bashrc or ~/.zshrc, it is printed.
 
     \b
     Examples:
@@ -55,7 +55,7 @@ def install(shell: str | None, overwrite: bool) -> None:
 @_shell
 @options.talk
 def show(shell: str | None) -> None:
-    """Print the completion of a shell, by default the one of $SHELL, for a place of your own.
+    """Print the completion script of a shell (default: the one of $SHELL), to be put anywhere.
 
     \b
     Examples:

@@ -51,11 +51,11 @@ def create(
     family: str, prefix: str | None, name: str | None, python: str | None, more: tuple[str, ...], gpu: str | None,
     dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Make the environment in which the workers of a model family run, with the command's own versions of Python and
-    Parsl.
+    """Create the Python environment in which the workers of a model family run, with the Python and Parsl versions of
+    the command itself.
 
-    It goes to $XDG_DATA_HOME/psiflow/envs/NAME (or ~/.local/share/psiflow/envs/NAME), where sites that name
-    no environment find it. One that is there and fits is left as it is; one that is unfinished, or made for other
+    It goes to $XDG_DATA_HOME/psiflow/envs/NAME (or ~/.local/share/psiflow/envs/NAME), where it is found by sites that
+    name no environment. An existing environment that fits is left as it is; an unfinished one, or one for other
     versions, is made again. Pip looks where its own configuration says (PIP_INDEX_URL, PIP_FIND_LINKS).
 
     \b
@@ -92,7 +92,7 @@ def create(
 @_JSON
 @options.talk
 def list_(as_json: bool) -> None:
-    """List the environments, and whether each fits the command that runs.
+    """List the environments, and whether each fits this version of psiflow.
 
     \b
     Examples:
@@ -122,7 +122,7 @@ def _sentence(row: EnvironmentRow) -> str:
 @_JSON
 @options.talk
 def remove(name: str, as_json: bool) -> None:
-    """Remove the environment NAME; only what psiflow made goes.
+    """Remove the environment NAME. Only environments that psiflow made are removed.
 
     \b
     Examples:

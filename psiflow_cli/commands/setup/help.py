@@ -11,7 +11,7 @@ from psiflow_cli.errors import UsageError, nearest
 @click.command("help", cls=options.Command)
 @click.argument("words", nargs=-1, metavar="[COMMAND]...")
 def command(words: tuple[str, ...]) -> None:
-    """Show what a COMMAND does and takes, as its --help does; without one, all commands.
+    """Show the help of a COMMAND, as its --help does; without COMMAND, list all commands.
 
     \b
     Examples:

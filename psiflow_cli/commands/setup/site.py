@@ -31,7 +31,7 @@ def command() -> None:
 @options.flag("--json as_json", "Print a JSON list.")
 @options.talk
 def list_(as_json: bool) -> None:
-    """List the site files that can be named, and where each is.
+    """List the available site files and their paths.
 
     \b
     Examples:
@@ -62,9 +62,9 @@ def list_(as_json: bool) -> None:
 @options.text("--script", None, "EXECUTOR", "Print the submit script of this executor's blocks; nothing is submitted.")
 @options.talk
 def show(name: str, as_json: bool, script: str | None) -> None:
-    """Show a site as TOML with what it extends and every default, and what it means on this machine.
+    """Print a site as TOML with everything it extends and all defaults, and what it means on this machine.
 
-    Without a NAME it is that of $PSIFLOW_SITE, or local.
+    Without NAME, the site is $PSIFLOW_SITE or local.
 
     \b
     Examples:
@@ -149,8 +149,8 @@ def _show_script(site: Site, executor: str, machine: Machine) -> None:
 def check(name: str, submit: bool, as_json: bool) -> None:
     """Check a site: names, programs, environments and partitions, and with --submit what its workers see.
 
-    Tables and keys without effect, and model families that are not installed here, are notes: they fail no check.
-    A site with [remote] is checked on its machine.
+    Tables and keys without effect, and model families that are not installed here, are reported as notes and do not
+    fail the check. A site with [remote] is checked on its machine.
 
     \b
     Examples:
@@ -207,7 +207,7 @@ def schema_() -> None:
 @options.flag("--json as_json", "Print JSON about what was written.")
 @options.talk
 def init(output: str | None, overwrite: bool, as_json: bool) -> None:
-    """Write a site file to start from: what SLURM says it has or, without SLURM, what this machine has.
+    """Write a first site file for this cluster, from what SLURM reports or, without SLURM, for this machine.
 
     \b
     Examples:

@@ -80,18 +80,18 @@ def command(
     common: options.Common,
     **how: Unpack[HarmonicOptions],
 ) -> None:
-    """Compute the vibrations of relaxed FRAMES, and their free energies, classical and quantum.
+    """Compute the vibrations of relaxed FRAMES and their classical and quantum free energies.
 
-    The output has frequencies in cm^-1, imaginary ones as negative numbers, without the rigid motions: translations
-    and rotations of a molecule, translations of a crystal; and imaginary_modes, which counts them, on a mesh those of
-    all its points. Atoms whose move_mask is F, or that --fixed names, are held:
-    the others vibrate, and nothing is left out. A masses column replaces the usual masses.
+    The output has frequencies in cm^-1, with imaginary ones as negative numbers, and imaginary_modes, their number (on
+    a mesh: at all its points). Rigid motions are left out: translations and rotations of a molecule, translations of a
+    crystal. Atoms whose move_mask is F, or that --fixed names, are held: only the others vibrate, and no modes are left
+    out. A masses column replaces the usual masses.
 
-    The table has the zero-point energy, the free energies (quantum F, classical kT ln(ħω/kT)), the quantum entropy and
-    heat capacity; with --supercell as means over the mesh, per cell of the frame (phonopy).
+    The table has the zero-point energy, the free energies (quantum F, classical kT ln(ħω/kT)), and the quantum entropy
+    and heat capacity; with --supercell they are means over the mesh, per cell of the frame (phonopy).
 
-    FILE.npz has of the first frame hessian_0, positions_0, cell_0 and moving_0 (the atoms of its rows, in threes), of
-    the second hessian_1, and so on; with --supercell of the supercell.
+    FILE.npz of --hessian has hessian_0, positions_0, cell_0 and moving_0 (the atoms of its rows, three rows each) of
+    the first frame, hessian_1 and so on of the second; with --supercell these are of the supercell.
 
     \b
     Examples:

@@ -51,13 +51,13 @@ def command(
     common: options.Common,
     **how: Unpack[RelaxOptions],
 ) -> None:
-    """Move the atoms of FRAMES, and with --cell their cells, to where a model's energy is least.
+    """Optimise the positions of FRAMES, and with --cell their cells, with the forces of a model.
 
-    The output has every frame where it ended, with model_energy, model_forces, model_stress, max_force (eV/Å, on an
-    atom that may move), relax_steps and relax_converged. A frame that needs more steps is there, too, with
-    relax_converged=F, and counts as failed; to go on with it, relax the output. Frames that explode, or whose cell
-    becomes ten times larger or smaller by its volume or by a width, go to a file of their own. Of one frame, OUTPUT may
-    be a POSCAR or CONTCAR, too, with its selective dynamics.
+    The output has the last geometry of every frame, with model_energy, model_forces, model_stress, max_force (the
+    largest force on an atom that may move, in eV/Å), relax_steps and relax_converged. A frame that needs more steps is
+    written with relax_converged=F and counts as failed; relax the output to continue. Frames that explode, or whose
+    cell grows or shrinks tenfold in volume or width, go to the file of failed frames. OUTPUT of a single frame may also
+    be a POSCAR or CONTCAR, with its selective dynamics.
 
     \b
     Examples:
