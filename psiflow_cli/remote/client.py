@@ -1,7 +1,7 @@
 """Runs a command at the far end: its files go there, it runs, what it has made comes back.
 
 The same command line with the same files is the same job: as long as its end was not brought here, it is taken up again
-instead of started anew.
+instead of started again.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class _Patient:
 
     @property
     def max_blocks(self) -> int:
-        """How many blocks Parsl may have; it counts none that is held."""
+        """How many blocks Parsl may have; held ones do not count."""
         held = sum(facts["status"].state.name == "HELD" for facts in self.resources.values())
         return self.admission.limit(int(self.__dict__["max_blocks"]) - held)
 

@@ -1,7 +1,7 @@
 """A request to stop, left in the run directory for a holder that no signal reaches: it is on another host.
 
 The holder of the lock makes the file, empty, and opens it again at every heartbeat: on NFS a file that is there is seen
-afresh whenever it is opened, while one that appears may be missed for a minute. A request names whom it is for, so that
+again whenever it is opened, while one that appears may be missed for a minute. A request names whom it is for, so that
 one that came too late stops nobody else. It reaches a holder in a SLURM job as well, and nothing else in that job:
 `scancel --signal` ends the script that has started it (--full), or that alone, and SLURM then kills the rest (--batch).
 """

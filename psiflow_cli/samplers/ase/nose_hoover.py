@@ -11,7 +11,7 @@ What ASE has otherwise, and is put right here:
 - with the trace of its momentum left out, a cell that moves its shape at constant volume; see `barostats`.
 
 Masses follow from the times as in Martyna, Tobias and Klein, J. Chem. Phys. 101, 4177 (1994). The chains' positions act
-upon nothing, and are not kept.
+on nothing, and are not kept.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def _misfit(module: HasOwnAtoms, symbols: list[str], settings: Settings) -> str:
 
 
 def _says(frame: extxyz.Frame, name: str) -> bool:
-    """Whether a frame has another value of an input than that of a frame without it, or one that is none."""
+    """Whether a frame has another value of an input than that of a frame without it, or an invalid one."""
     try:
         return bool(given_moments(frame, [name])) or given_inputs(frame, [name]).get(name) not in (
             None,

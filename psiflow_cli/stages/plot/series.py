@@ -32,7 +32,7 @@ _TIME, _TARGET = "time_fs", "target_temperature_K"
 
 @dataclass
 class Walkers:
-    """The walkers of all files, numbered anew, whose rows go into one table."""
+    """The walkers of all files, renumbered, whose rows go into one table."""
 
     files: int  # how many there will be
     _numbers: dict[tuple[str, str], int] = field(default_factory=dict)

@@ -125,7 +125,7 @@ def check_heads(first: Mapping[str, str], there: Set[tuple[str, str]]) -> None:
 
 
 def check_weights(frame: Frame) -> str:
-    """Where and how this frame counts more or less than others, or "". Raises BadData for a weight that is none."""
+    """Where and how this frame counts more or less than others, or "". Raises BadData for an invalid weight."""
     weighted = ""
     for key in WEIGHTS:
         value = frame.info.get(key, 1.0)

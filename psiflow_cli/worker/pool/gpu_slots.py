@@ -66,7 +66,7 @@ def _visible(expected: list[str], environment: Mapping[str, str]) -> tuple[str, 
 
 
 def names_in(text: str) -> list[str]:
-    """The GPUs that a variable such as `CUDA_VISIBLE_DEVICES` names, as CUDA reads it: up to the first that is none."""
+    """The GPUs that a variable such as `CUDA_VISIBLE_DEVICES` names, as CUDA reads it: up to the first invalid one."""
     named = (name.strip() for name in text.split(","))
     return list(itertools.takewhile(lambda name: name not in ("", "-1", "NoDevFiles"), named))
 

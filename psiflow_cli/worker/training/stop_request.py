@@ -1,7 +1,7 @@
 """The command's request to a training to stop at once, by a file in its folder.
 
 The file is made, empty, before the training begins, and opened again at every look: on NFS a file that is there is seen
-afresh whenever it is opened, while one that appears may be missed for a minute.
+again whenever it is opened, while one that appears may be missed for a minute.
 """
 
 from __future__ import annotations

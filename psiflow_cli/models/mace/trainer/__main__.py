@@ -112,7 +112,7 @@ def _used(given: Config, arguments: Namespace) -> Config:
 
 
 _COMPUTED = ("model", "mean", "std", "avg_num_neighbors")
-"""Options that MACE overwrites with what it computes of the data, or calls by a name that is none of its choices."""
+"""Options that MACE overwrites with what it computes of the data, or names outside its own choices."""
 
 
 def _is_path(option: str) -> bool:
