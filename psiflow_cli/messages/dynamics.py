@@ -75,6 +75,21 @@ class MDJob(Dynamics):
     batch: int  # walkers that a model is given at once
 
 
+class PlumedFile(TypedDict):
+    """What a checkpoint counts of a file that a walker's PLUMED writes."""
+
+    bytes: int
+    sha256: str  # of these bytes
+    copy: str | None  # the folder of a copy, where PLUMED may write the file anew
+
+
+class PlumedState(TypedDict):
+    """What a walker's PLUMED goes on from."""
+
+    files: dict[str, PlumedFile]  # by name
+    minima: dict[str, list[float]]  # of the actions ABMD, by label
+
+
 class Violation(TypedDict):
     """What is wrong with a walker."""
 

@@ -6,11 +6,12 @@ must leave no trace in it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
 from psiflow_cli import voigt
-from psiflow_cli.samplers.ase import barostats, integrators, nose_hoover
+from psiflow_cli.samplers.ase import barostats, biased, integrators, nose_hoover
 from psiflow_cli.worker.md import frame_record, limits, velocities
 from psiflow_cli.worker.md.validation import MOVES_CELL
 from psiflow_cli.worker.md.walker import MovingWalker, model_stress, start_atoms
@@ -34,6 +35,8 @@ def restored_walkers(job: MDJob, context: Context, group: WalkerGroup) -> list[A
             walker.restore(group.states[index])
         else:
             walker.atoms.set_momenta(walker.first_momenta(walker.atoms.get_masses()))
+        walker.start_bias(walker.atoms)
+        walker.calculator = biased.calculator(shared, walker)
     return walkers
 
 
@@ -43,6 +46,7 @@ class AseWalker(MovingWalker):
     def __init__(self, job: MDJob, index: int, message: WalkerStart, shared: Calculator, group: WalkerGroup) -> None:
         super().__init__(job, message)
         self.index, self.shared, self.group = index, shared, group
+        self.calculator = shared  # with the bias, where there is one
         self.atoms = start_atoms(self.start)
         if self.fixed:
             from ase.constraints import FixAtoms
@@ -69,7 +73,7 @@ class AseWalker(MovingWalker):
         """Go on to a step, or to where the walker is to be stopped."""
         if not self.live:
             return
-        self.atoms.calc = self.shared
+        self.atoms.calc = self.calculator
         try:
             self._move(end)
         except limits.CellLost as lost:
@@ -95,16 +99,18 @@ class AseWalker(MovingWalker):
         if isinstance(md, (barostats.Isotropic, nose_hoover.MovingCell)):
             md.first_cell = self.start["cell"]
         # Not `md.run`, which asks for the forces once more after each step, and compares all atoms to find them made.
-        for step in range(begin, end + 1):
+        for step in itertools.count(begin):
             self.step = step
             if step > begin:
                 if job.get("ramp_steps"):
                     integrators.set_temperature(md, job, self.target_temperature(step - 1), dof)
                 md.step()
-            elif begin > 0:
-                continue  # the block before this one has judged and recorded it
-            else:
+            elif begin == 0 or self.bias:
                 atoms.get_forces(apply_constraint=False)  # the calculator may hold those of another walker
+            if self.bias:
+                self.bias.update(checkpoint=step >= end)
+            if step == begin > 0:
+                continue  # the block before this one has judged and recorded it
             self.energy, forces = _results(atoms)
             momenta = atoms.get_momenta()
             kinetic = velocities.kinetic_energy(momenta + forces * kick, atoms.get_masses())
@@ -114,13 +120,15 @@ class AseWalker(MovingWalker):
                 break
             if step > 0 and step % job["every"] == 0:
                 self._record(temperature, kinetic)
+            if step >= end and (self.bias is None or self.bias.can_go_on or step >= job["steps"]):
+                break
         self.more = dict(integrators.variables(md))
 
     def _judge(self, forces: np.ndarray, temperature: float) -> Violation | None:
         bounds, atoms = self.job["limits"], self.atoms
         seen = atoms if self.step % self.job["every"] == 0 else None
         violation = limits.broken_by_step(bounds, self.energy, atoms.positions, forces, temperature)
-        return violation or limits.broken_by_structure(bounds, seen, getattr(atoms.calc, "spread", None))
+        return violation or limits.broken_by_structure(bounds, seen, getattr(self.shared, "spread", None))
 
     def _record(self, temperature: float, kinetic: float) -> None:
         atoms = self.atoms
@@ -129,7 +137,7 @@ class AseWalker(MovingWalker):
             cell=None if self.start["cell"] is None else atoms.cell.tolist(), energy=self.energy,
             kinetic=kinetic, temperature=temperature, target=self.target_temperature(self.step),
             stress=model_stress(atoms.calc, atoms) if voigt.is_defined(self.start["pbc"]) else None,
-            spread=getattr(atoms.calc, "spread", None),
+            spread=getattr(self.shared, "spread", None), more=self.bias.recorded() if self.bias else {},
         )  # fmt: skip
         self.group.append(self.index, frame_record.text(self.job, self.message, record))
 

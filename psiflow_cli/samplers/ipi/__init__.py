@@ -15,7 +15,6 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from psiflow_cli.samplers.ipi import bias
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.md import checkpoint, validation
 
@@ -45,7 +44,7 @@ def refuses(settings: Dynamics) -> str:
         return "it exchanges no temperatures"
     if settings.get("ramp_steps"):
         return "it has no ramps of temperature"
-    return bias.refuses(settings.get("plumed") or "")
+    return ""
 
 
 def advance(job: MDJob, context: Context) -> BlockReport:

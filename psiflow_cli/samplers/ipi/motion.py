@@ -6,11 +6,12 @@ must leave no trace in it.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import voigt
 from psiflow_cli.samplers.ipi.batched_beads import batched_beads
-from psiflow_cli.samplers.ipi.bias import Bias
+from psiflow_cli.samplers.ipi.bias import CentroidBias
 from psiflow_cli.samplers.ipi.force_field import ModelForceField
 from psiflow_cli.samplers.ipi.ring_polymer import RingPolymers, Variables
 from psiflow_cli.worker.md import frame_record, limits
@@ -47,20 +48,20 @@ class RingPolymerWalker(MovingWalker):
     ) -> None:  # fmt: skip
         super().__init__(job, message)
         self.index, self.field, self.group = index, field, group
-        self.bias = None
-        if job.get("plumed"):
-            self.bias = Bias(job, self.number, field.atoms, state.more["plumed"] if state else None)
-        self.rings = RingPolymers(job, field, self.temperatures[0], self.rng, self.fixed, self.bias)
+        if state is not None:
+            self.restore(state)
+        self.start_bias(field.atoms)
+        self.centroid_bias = CentroidBias(self.bias) if self.bias else None
+        self.rings = RingPolymers(job, field, self.temperatures[0], self.rng, self.fixed, self.centroid_bias)
         if state is None:
             self.rings.begin()
         else:
-            self.restore(state)
             self.rings.restore(cast("Variables", state.more))
 
     def checkpoint(self) -> WalkerState:
         """What a checkpoint keeps, after the last move; its positions and momenta are those of the centroids."""
         positions, momenta = self.rings.centroids()
-        self.more = {**self.rings.variables(), **({"plumed": self.bias.close()} if self.bias else {})}
+        self.more = dict(self.rings.variables())
         return self.state(positions, momenta, self._cell())
 
     def move(self, end: int) -> None:
@@ -83,24 +84,26 @@ class RingPolymerWalker(MovingWalker):
     def _move(self, end: int) -> None:
         begin, every = self.step, self.job["every"]
         # Which answers have a stress depends on the step alone: with it a model may answer in other last digits.
-        for step in range(begin, end + 1):
+        for step in itertools.count(begin):
             self.step = step
             self.field.wants_stress = voigt.is_defined(self.start["pbc"]) and step % every == 0
-            if self.bias:
-                self.bias.step = step
+            if self.centroid_bias:
+                self.centroid_bias.step = step
             if step > begin:
                 self.rings.step()
             else:
                 self.rings.evaluate()
+            if self.bias:
+                self.bias.update(checkpoint=step >= end)
             if step == begin > 0:
                 continue  # the block before this one has judged and recorded it
-            if self.bias:
-                self.bias.update()
             if violation := self._judge():
                 self.stop(violation)
                 break
             if step > 0 and step % every == 0:
                 self._record()
+            if step >= end and (self.bias is None or self.bias.can_go_on or step >= self.job["steps"]):
+                break
 
     def _judge(self) -> Violation | None:
         import numpy as np
@@ -124,8 +127,10 @@ class RingPolymerWalker(MovingWalker):
         stresses = [bead.stress for bead in beads if bead.stress is not None]
         whole = len(stresses) == len(beads) and voigt.is_defined(self.start["pbc"])
         stress = np.mean(stresses, axis=0) if whole else None
+        if self.bias and stress is not None:
+            stress = stress + voigt.from_matrix(self.bias.virial / self.field.atoms.get_volume())
         kinetic, temperature, cell = self.rings.kinetic_energy(), self.rings.temperature, self._cell()
-        more = {"bias_energy": self.bias.energy} if self.bias else {}
+        more = self.bias.recorded() if self.bias else {}
         for number, bead in enumerate(beads):
             record = frame_record.FrameRecord(
                 step=self.step, positions=bead.positions.tolist(), cell=cell, energy=bead.energy,

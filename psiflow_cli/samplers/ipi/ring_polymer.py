@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
     from psiflow_cli.messages import MDJob, Vectors
-    from psiflow_cli.samplers.ipi.bias import Bias
+    from psiflow_cli.samplers.ipi.bias import CentroidBias
     from psiflow_cli.samplers.ipi.force_field import ModelForceField
 
 
@@ -49,7 +49,7 @@ class RingPolymers:
 
     def __init__(
         self, job: MDJob, field: ModelForceField, temperature: float, rng: np.random.Generator,
-        fixed: Sequence[int], bias: Bias | None = None,
+        fixed: Sequence[int], bias: CentroidBias | None = None,
     ) -> None:  # fmt: skip
         from ase import units
         from ipi.engine.beads import Beads
@@ -74,7 +74,7 @@ class RingPolymers:
         self._bind(job["pressure"] * BAR if job["ensemble"] == "npt" else 0.0, bias)
         self._watch_kinetic_energy()
 
-    def _bind(self, pressure: float, bias: Bias | None) -> None:
+    def _bind(self, pressure: float, bias: CentroidBias | None) -> None:
         """Make i-PI's objects know each other; `pressure` in eV/Å³."""
         import numpy as np
         from ipi.engine.ensembles import Ensemble

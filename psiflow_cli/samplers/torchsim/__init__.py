@@ -32,8 +32,6 @@ def refuses(settings: Dynamics) -> str:
         return reason
     if settings["beads"] > 1:
         return "path integrals (--beads) are i-PI's"
-    if settings["plumed"]:
-        return "PLUMED is used through i-PI"
     return ""
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from psiflow_cli import voigt
+from psiflow_cli.samplers.torchsim.biases import Biases
 from psiflow_cli.samplers.torchsim.cell_limits import CellLimits
 from psiflow_cli.samplers.torchsim.forces import Forces, models
 from psiflow_cli.samplers.torchsim.integrators import ensemble
@@ -53,13 +54,16 @@ class BatchMotion:
         starts, self._moves_cells = [walker.start for walker in self.going], job["ensemble"] in MOVES_CELL
         self.forces = Forces(models(job["model"], context, self._periodic), job["batch"], starts, self._moves_cells)
         device = self.forces.device
-        self.interval = INTERVAL.get(device.type, USUAL_INTERVAL)
+        # What PLUMED remembers cannot go back to the last look.
+        self.interval = 1 if job["plumed"] else INTERVAL.get(device.type, USUAL_INTERVAL)
         self._integrator, self._judge = ensemble.integrator(job), Judge(job, device)
         self._noise = Noise(self._integrator, self.going, device)
         self._records = Records(job, group, self.walkers, self._moves_cells)
         self.state = gathered(self.going, device)
         self._set_bounds()
+        self._biases = Biases(job, self.going)
         self._evaluate(self.state, self.step)
+        self._biases.update(checkpoint=False)
         if not self.state.own:
             self.state.own = self._integrator.begin(self.state)
         if self.step == 0:
@@ -78,6 +82,7 @@ class BatchMotion:
                 if stop == begin + 1:
                     raise
                 sound = False  # a walker that is beyond its limits can make any model fail
+            self._biases.update(checkpoint=stop >= self._last)
             if not sound and stop > begin + 1:
                 self.state, self.step, careful = before, begin, stop
             elif not sound or stop % self.job["every"] == 0:
@@ -97,7 +102,10 @@ class BatchMotion:
             walker.factor = 1.0
 
     def finish(self) -> None:
-        """Have all frames in their files, and all walkers where they are."""
+        """Have all frames in their files, and all walkers where they are, which is a step from which they can go on."""
+        while self.going and not self._biases.can_go_on and self.step < self.job["steps"]:
+            self._last = self.step + 1
+            self.move(self._last)
         self._records.finish()
         if self.going:
             scatter(self.state, self.going)
@@ -137,6 +145,7 @@ class BatchMotion:
             state.positions, state.cells = self._cell_limits.askable(state)
         self.forces(state, stress, distances=due and self.forces.cutoff >= (self.job["limits"].get("distance") or 0.0))
         state.positions, state.cells = positions, cells
+        self._biases.add(state, step)
 
     def _look(self, sizes: torch.Tensor) -> None:
         """Stop the walkers that are beyond a limit, and record the others where a frame is due."""
@@ -180,6 +189,7 @@ class BatchMotion:
         self._noise.only(sound, self.state.atoms_of(sound))
         self.state = self.state.only(sound)
         self.forces.keep(sound)
+        self._biases.only(self.going)
         self._set_bounds()
 
     def _settle(self) -> None:

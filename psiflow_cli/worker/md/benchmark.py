@@ -79,7 +79,7 @@ def _step_seconds(module: ModuleType, job: MDJob, size: int, context: Context) -
     """Seconds of one step of the first `size` walkers."""
     with tempfile.TemporaryDirectory(prefix="psiflow-pace-", dir=context["scratch"] or None) as folder:
         first = {**job, "folder": str(Path(folder) / "group"), "walkers": job["walkers"][:size], "batch": size}
-        first.update(steps=3 * STEPS, every=3 * STEPS + 1, limits={}, exchange=None, block=STEPS)
+        first.update(steps=3 * STEPS, every=3 * STEPS + 1, limits={}, exchange=None, block=STEPS, plumed=None)
         laps = []
         for _ in range(3):
             start = time.perf_counter()

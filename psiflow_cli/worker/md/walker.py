@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from psiflow_cli.worker.md import velocities
 from psiflow_cli.worker.md.checkpoint import WalkerState
+from psiflow_cli.worker.md.plumed.bias import Bias
 from psiflow_cli.worker.structures import conversion
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-    from psiflow_cli.messages import Frame, MDJob, Stop, Vectors, Violation, WalkerStart
+    from psiflow_cli.messages import Frame, MDJob, PlumedState, Stop, Vectors, Violation, WalkerStart
 
 
 class MovingWalker:
@@ -33,6 +34,8 @@ class MovingWalker:
         self.stopped: Stop | None = None
         self.energy = math.nan  # of the model, in eV, at the present positions
         self.more: dict[str, Any] = {}  # see `WalkerState`
+        self.bias: Bias | None = None  # of PLUMED, of a walker that goes on
+        self._plumed: PlumedState | None = None  # what it goes on from
 
     @property
     def live(self) -> bool:
@@ -43,14 +46,23 @@ class MovingWalker:
         """Go on from a checkpoint, whose positions, momenta and cell are the engine's to take over."""
         self.step, self.stopped, self.more = state.step, state.stopped, dict(state.more)
         self.temperatures = self.more.pop("temperatures", self.temperatures)
+        self._plumed = self.more.pop("plumed", None)
         self.rng.bit_generator.state = state.rng
 
+    def start_bias(self, atoms: Atoms) -> None:
+        """Have PLUMED act on this walker, if the job asks for it and the walker goes on."""
+        if self.job.get("plumed") and self.live:
+            self.bias = Bias(self.job, self.message, atoms, self._plumed)
+
     def state(self, positions: np.ndarray, momenta: np.ndarray, cell: Vectors | None) -> WalkerState:
-        """What a checkpoint keeps."""
-        exchanged = {"temperatures": self.temperatures} if self.job.get("exchange") else {}
+        """What a checkpoint keeps; PLUMED has ended."""
+        more: dict[str, Any] = {"temperatures": self.temperatures} if self.job.get("exchange") else {}
+        plumed = self.bias.close() if self.bias else self._plumed
+        if plumed:
+            more["plumed"] = plumed
         return WalkerState(
             step=self.step, positions=positions.tolist(), momenta=momenta.tolist(), cell=cell,
-            rng=velocities.generator_state(self.rng), more={**self.more, **exchanged}, stopped=self.stopped,
+            rng=velocities.generator_state(self.rng), more={**self.more, **more}, stopped=self.stopped,
         )  # fmt: skip
 
     def target_temperature(self, step: int) -> float:

@@ -1,0 +1,94 @@
+"""Which biases can go on from a checkpoint: by what PLUMED has parsed, not by words of one file.
+
+PLUMED's log names every action that it has made, also behind INCLUDE and from shortcuts. An action that is a bias (it
+has a component `bias`) must be one whose memory is in the files that a checkpoint holds, or that has none: another one,
+such as one that was loaded, is refused. So are actions that remember without being a bias.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from psiflow_cli.worker.md.plumed.effective_input import OPES, Action
+
+STATELESS = frozenset({
+    "RESTRAINT", "UPPER_WALLS", "LOWER_WALLS", "UWALLS", "LWALLS", "EXTERNAL", "BIASVALUE", "MOVINGRESTRAINT",
+    "REWEIGHT_BIAS", "REWEIGHT_TEMP_PRESS", "REWEIGHT_METAD",
+})  # fmt: skip
+"""Biases whose force is a function of the positions and the step."""
+KEPT = frozenset({"METAD", "PBMETAD", "ABMD", *OPES})
+"""Biases whose memory PLUMED's files hold."""
+FORGOTTEN = frozenset({
+    "ADAPTIVE_PATH", "AVERAGE", "HISTOGRAM", "MULTICOLVARDENS", "COMMITTOR", "EFFECTIVE_ENERGY_DRIFT",
+    "COLLECT_FRAMES", "RANDOM_EXCHANGES", "MAZE_OPTIMIZER_BIAS", "PLUMED", "METAINFERENCE",
+})  # fmt: skip
+"""Actions that remember where the walker has been, and that are no bias."""
+_FLAGS = {
+    "METAD": ("ACCELERATION", "FREQUENCY_ADAPTIVE", "FLYING_GAUSSIAN", "CALC_WORK", "WALKERS_MPI"),
+    "PBMETAD": ("WALKERS_MPI",),
+    **dict.fromkeys(OPES, ("STORE_STATES", "CALC_WORK", "WALKERS_MPI")),
+}
+"""What these biases can only do in one go, or among processes of MPI."""
+_KEYS = {
+    "METAD": ("GRID_RFILE", "ACCELERATION_RFILE"), "PBMETAD": ("GRID_RFILES", "GRID_RFILE"), "ABMD": ("NOISE",),
+}  # fmt: skip
+
+
+@dataclass
+class Parsed:
+    """An action as PLUMED's log has it."""
+
+    name: str
+    label: str = ""
+    components: list[str] = field(default_factory=list)  # with the label before them
+
+    @property
+    def is_bias(self) -> bool:
+        return f"{self.label}.bias" in self.components
+
+
+def parsed(log: str) -> list[Parsed]:
+    """The actions of a log of PLUMED's."""
+    made: list[Parsed] = []
+    for each in log.splitlines():
+        line = each.removeprefix("PLUMED: ")
+        if match := re.fullmatch(r"Action (\S+)\s*", line):
+            made.append(Parsed(match[1]))
+        elif made and (match := re.fullmatch(r"\s+with label (\S+)\s*", line)) and not made[-1].label:
+            made[-1].label = match[1]
+        elif made and (match := re.match(r"\s+added component to this action:\s+(\S+)", line)):
+            made[-1].components.append(match[1])
+    return made
+
+
+def refused(made: Sequence[Parsed], written: Sequence[Action]) -> str:
+    """Why a walker could not go on under these actions, or "".
+
+    `made` is what PLUMED has made of the input, `written` are the words of each action.
+    """
+    for each in made:
+        if each.name in FORGOTTEN or (each.is_bias and each.name not in STATELESS | KEPT):
+            return f"{each.name} remembers where the walker has been, and PLUMED does not write down what it remembers"
+    for action in written:
+        for flag in (*_FLAGS.get(action.name, ()), *_KEYS.get(action.name, ())):
+            if action.has(flag) or action.get(flag) is not None:
+                return f"{action.name} with {flag} cannot go on from a checkpoint"
+        if action.name in ("METAD", "PBMETAD") and (action.get("ADAPTIVE") or "").upper() == "DIFF":
+            return f"{action.name} with ADAPTIVE=DIFF cannot go on from a checkpoint: its widths are not written down"
+        if (action.get("FILE") or "").endswith(".gz") and action.name != "INCLUDE":
+            return f"{action.name} with FILE={action.get('FILE')}: a compressed file cannot be cut back to a checkpoint"
+    return _work(made, written)
+
+
+def _work(made: Sequence[Parsed], written: Sequence[Action]) -> str:
+    """Why the work of a moving restraint could not be used: PLUMED counts it from where it is started again."""
+    moving = [each.label for each in made if each.name == "MOVINGRESTRAINT"]
+    for action in written if moving else ():
+        for name in (action.get("ARG") or "").split(","):
+            label, _, component = name.partition(".")
+            everything = name.startswith(("*", "(")) or (label in (*moving, "*") and component == "*")
+            if everything or (label in moving and component.endswith("work")):
+                return f"{action.name} with ARG={name}: the work of MOVINGRESTRAINT cannot go on from a checkpoint"
+    return ""
