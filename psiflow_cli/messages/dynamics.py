@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
     from psiflow_cli.messages.calibration import ErrorScale
-    from psiflow_cli.messages.frames import Frame
+    from psiflow_cli.messages.frames import Frame, Vectors
     from psiflow_cli.messages.models import FastPathChoice, ModelWeights
 
 
@@ -88,6 +88,9 @@ class PlumedState(TypedDict):
 
     files: dict[str, PlumedFile]  # by name
     minima: dict[str, list[float]]  # of the actions ABMD, by label
+    energy: float  # of the bias at the step of the checkpoint (eV), before hills are added there
+    forces: Vectors  # eV/Å
+    virial: Vectors  # dE/d(strain), in eV
 
 
 class Violation(TypedDict):

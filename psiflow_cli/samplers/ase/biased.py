@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from psiflow_cli import voigt
 from psiflow_cli.worker.md.plumed.kernel import BiasForces
@@ -10,41 +10,61 @@ from psiflow_cli.worker.md.validation import MOVES_CELL
 from psiflow_cli.worker.md.walker import model_stress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    import numpy as np
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
+    from psiflow_cli.worker.md.plumed.bias import Bias
     from psiflow_cli.worker.md.walker import MovingWalker
 
 
-def calculator(model: Calculator, walker: MovingWalker) -> Calculator:
-    """What ASE's integrators ask for the walker: the model where it has no bias; `energy` is the model's alone."""
-    import numpy as np
-    from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+class Biased:
+    """What ASE's atoms and integrators ask a calculator for; `energy` is the model's alone."""
 
-    bias, moves_cell = walker.bias, walker.job["ensemble"] in MOVES_CELL
-    if bias is None:
-        return model
+    def __init__(self, model: Calculator, walker: MovingWalker, bias: Bias) -> None:
+        self._model, self._walker, self._bias = model, walker, bias
+        self._moves_cell = walker.job["ensemble"] in MOVES_CELL
+        self._atoms: Atoms | None = None  # where the results are of
+        self.results: dict[str, Any] = {}
 
-    class Biased(Calculator):  # type: ignore[misc]
-        implemented_properties = ("energy", "forces", "stress")
+    def get_potential_energy(self, atoms: Atoms, force_consistent: bool = False) -> float:
+        return float(self.get_property("energy", atoms))
 
-        def calculate(
-            self, atoms: Atoms, properties: Sequence[str] = ("energy",), system_changes: Sequence[str] = all_changes
-        ) -> None:
-            super().calculate(atoms, properties, system_changes)
-            periodic = voigt.is_defined(atoms.pbc)
-            stress = model_stress(model, atoms) if periodic and (moves_cell or "stress" in properties) else None
-            energy = float(model.get_property("energy", atoms))
-            forces = np.array(model.get_property("forces", atoms), dtype=float)
-            volume = atoms.get_volume() if periodic else 0.0
-            virial = np.zeros((3, 3)) if stress is None else volume * np.array(voigt.to_matrix(stress))
-            found = bias.apply(walker.step, atoms.positions, atoms.cell.array, BiasForces(energy, forces, virial))
-            self.results = {"energy": energy, "forces": forces + found.forces}
-            if stress is not None:
-                self.results["stress"] = np.array(stress) + voigt.from_matrix(found.virial / volume)
-            elif "stress" in properties:
-                raise PropertyNotImplementedError("stress")
+    def get_forces(self, atoms: Atoms) -> np.ndarray:
+        return cast("np.ndarray", self.get_property("forces", atoms).copy())
 
-    return Biased()
+    def get_stress(self, atoms: Atoms) -> np.ndarray:
+        return cast("np.ndarray", self.get_property("stress", atoms).copy())
+
+    def get_property(self, name: str, atoms: Atoms) -> Any:
+        """`energy`, `forces` or `stress`, in ASE's units. Raises ASE's PropertyNotImplementedError."""
+        from ase.calculators.calculator import PropertyNotImplementedError
+
+        if self._atoms is None or name not in self.results or self._have_moved(atoms):
+            self._calculate(atoms, stress=name == "stress" or self._moves_cell)
+        if name not in self.results:
+            raise PropertyNotImplementedError(name)
+        return self.results[name]
+
+    def _have_moved(self, atoms: Atoms) -> bool:
+        assert self._atoms is not None
+        there = (self._atoms.positions, self._atoms.cell.array)
+        return bool((there[0] != atoms.positions).any() or (there[1] != atoms.cell.array).any())
+
+    def _calculate(self, atoms: Atoms, stress: bool) -> None:
+        import numpy as np
+
+        self._atoms = atoms.copy()
+        # The stress first, as a model may leave it out where it is not asked for.
+        of_model = model_stress(self._model, atoms) if stress and voigt.is_defined(atoms.pbc) else None
+        energy = float(self._model.get_property("energy", atoms))
+        forces = np.array(self._model.get_property("forces", atoms), dtype=float)
+        virial = np.zeros((3, 3))
+        if of_model is not None:
+            virial = np.array(voigt.to_matrix(of_model.tolist())) * atoms.get_volume()
+        model = BiasForces(energy, forces, virial)
+        found = self._bias.apply(self._walker.step, atoms.positions, atoms.cell.array, model)
+        self.results = {"energy": energy, "forces": forces + found.forces}
+        if of_model is not None:
+            of_bias = np.array(voigt.from_matrix((found.virial / atoms.get_volume()).tolist()))
+            self.results["stress"] = of_model + of_bias

@@ -11,7 +11,8 @@ import math
 from typing import TYPE_CHECKING
 
 from psiflow_cli import voigt
-from psiflow_cli.samplers.ase import barostats, biased, integrators, nose_hoover
+from psiflow_cli.samplers.ase import barostats, integrators, nose_hoover
+from psiflow_cli.samplers.ase.biased import Biased
 from psiflow_cli.worker.md import frame_record, limits, velocities
 from psiflow_cli.worker.md.validation import MOVES_CELL
 from psiflow_cli.worker.md.walker import MovingWalker, model_stress, start_atoms
@@ -36,7 +37,8 @@ def restored_walkers(job: MDJob, context: Context, group: WalkerGroup) -> list[A
         else:
             walker.atoms.set_momenta(walker.first_momenta(walker.atoms.get_masses()))
         walker.start_bias(walker.atoms)
-        walker.calculator = biased.calculator(shared, walker)
+        if walker.bias:
+            walker.calculator = Biased(shared, walker, walker.bias)
     return walkers
 
 
@@ -46,7 +48,7 @@ class AseWalker(MovingWalker):
     def __init__(self, job: MDJob, index: int, message: WalkerStart, shared: Calculator, group: WalkerGroup) -> None:
         super().__init__(job, message)
         self.index, self.shared, self.group = index, shared, group
-        self.calculator = shared  # with the bias, where there is one
+        self.calculator: Calculator | Biased = shared
         self.atoms = start_atoms(self.start)
         if self.fixed:
             from ase.constraints import FixAtoms

@@ -1,8 +1,8 @@
 """A walker's bias by PLUMED, whatever engine moves the walker.
 
 An engine asks for the bias where the model is asked (`apply`), and tells PLUMED of each step that is made (`update`),
-the last one of a block with `checkpoint`. A walker that goes on has PLUMED read what it wrote at the checkpoint: no hill is
-lost or doubled, and the path is the undisturbed one to the digits of PLUMED's files.
+the last one of a block with `checkpoint`. A walker that goes on has PLUMED read what it wrote at the checkpoint: no
+hill is lost or doubled, and the path is the undisturbed one to the digits of PLUMED's files.
 
 PLUMED's biases skip the first step that they see. A walker that goes on shows them the step of the checkpoint again,
 and cuts off what is printed of it a second time.
@@ -105,13 +105,17 @@ class Bias:
         """The bias at a step, of positions [N, 3] and cell [3, 3] in Å; the same again if it is asked again."""
         import numpy as np
 
-        if self._last and self._last[0] == step and np.array_equal(positions, self._asked):
+        if self._last and self._last[0] == step and self._asked is not None and np.array_equal(positions, self._asked):
             return self._last[1]
         self._asked = np.array(positions)
         self._finite = bool(np.isfinite(positions).all() and np.isfinite(cell).all())
         if not self._finite:  # the engine stops such a walker
             return BiasForces(float("nan"), np.zeros_like(positions), np.zeros((3, 3)))
         found = self._kernel(step, positions, cell, self._model(model))
+        if not self._primed and self._state:
+            # The next step begins with the bias before what was added to it at the checkpoint.
+            kept = self._state
+            found = BiasForces(kept["energy"], np.array(kept["forces"]), np.array(kept["virial"]))
         self._last = step, found
         return found
 
@@ -193,8 +197,13 @@ class Bias:
 
     def close(self) -> PlumedState:
         """End PLUMED; what a checkpoint at the step that was last asked about needs."""
+        assert self._last
         self._kernel.close()
-        return {"files": self._files.count(self._last[0] if self._last else 0), "minima": self._last_minima()}
+        step, found = self._last
+        return {
+            "files": self._files.count(step), "minima": self._last_minima(), "energy": found.energy,
+            "forces": found.forces.tolist(), "virial": found.virial.tolist(),
+        }  # fmt: skip
 
     def _last_minima(self) -> dict[str, list[float]]:
         path = self._files.folder / MINIMA

@@ -63,8 +63,6 @@ class Kernel:
                 self._plumed.cmd("init")
             except Exception as error:
                 raise Fatal(f"PLUMED: {_reason(error)}", f"fix the input; more in {folder}/{LOG}") from error
-        needed = np.zeros(1, dtype=np.int32)
-        self._plumed.cmd("isEnergyNeeded", needed)
         self.log = Path(folder, LOG).read_text(encoding="utf-8", errors="replace")
 
     def read_line(self, line: str) -> bool:

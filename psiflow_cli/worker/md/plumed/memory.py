@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from psiflow_cli.worker.md.plumed.effective_input import OPES, Action
+from psiflow_cli.worker.md.plumed.effective_input import OPES, Action, appended_files
 
 STATELESS = frozenset({
     "RESTRAINT", "UPPER_WALLS", "LOWER_WALLS", "UWALLS", "LWALLS", "EXTERNAL", "BIASVALUE", "MOVINGRESTRAINT",
@@ -77,6 +77,9 @@ def refused(made: Sequence[Parsed], written: Sequence[Action]) -> str:
                 return f"{action.name} with {flag} cannot go on from a checkpoint"
         if action.name in ("METAD", "PBMETAD") and (action.get("ADAPTIVE") or "").upper() == "DIFF":
             return f"{action.name} with ADAPTIVE=DIFF cannot go on from a checkpoint: its widths are not written down"
+        for name in appended_files([action]):
+            if name.startswith("/") or ".." in name.split("/"):
+                return f"{action.name} with FILE={name}: it lies outside of the walker's folder"
         if (action.get("FILE") or "").endswith(".gz") and action.name != "INCLUDE":
             return f"{action.name} with FILE={action.get('FILE')}: a compressed file cannot be cut back to a checkpoint"
     return _work(made, written)
