@@ -47,7 +47,7 @@ class Bias:
         self._minima: dict[str, list[float]] = state["minima"] if state else {}
         text = effective_input.text_of(self.actions, ready, self._minima)
         stage(folder, text, self._texts, state["files"] if state else {})
-        self._kernel = Kernel(folder, atoms, float(job["timestep"]), self._kT, restart=state is not None)
+        self._kernel = self._started(folder, restart=state is not None)
         self.parsed = memory.parsed(self._kernel.log)
         self._refuse()
         self.needs_energy = any(each.name == "ENERGY" for each in self.parsed)
@@ -59,6 +59,10 @@ class Bias:
         self._updated = -1
         self._primed = state is None
         self._finite = True
+
+    def _started(self, folder: Path, restart: bool) -> Kernel:
+        in_eV = any(each.name == "UNITS" and each.get("ENERGY") == "eV" for each in self.actions)
+        return Kernel(folder, self._atoms, float(self._job["timestep"]), self._kT, in_eV, restart)
 
     @property
     def _opes(self) -> list[effective_input.Action]:
@@ -189,7 +193,7 @@ class Bias:
         with tempfile.TemporaryDirectory(prefix="psiflow-bias-") as name:
             folder = Path(name)
             stage(folder, effective_input.text_of(self.actions, None, {}), self._texts, {})
-            kernel = Kernel(folder, self._atoms, float(self._job["timestep"]), self._kT, restart=False)
+            kernel = self._started(folder, restart=False)
             try:
                 return kernel(step, positions, cell, self._model(model)).energy
             finally:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from plumed import Plumed
 
+EV = 96.48530749925792
+"""An eV of PLUMED's, in kJ/mol: by ASE's, energies of an input in eV would come back changed in the seventh digit."""
 WIDE = 1000.0
 """How far apart (Å) images are along a direction that is not periodic, where others are."""
 
@@ -33,8 +35,13 @@ class BiasForces:
 class Kernel:
     """A PLUMED that has read its input, in the folder where its files are."""
 
-    def __init__(self, folder: Path, atoms: Atoms, timestep: float, kT: float, restart: bool) -> None:
-        """`timestep` in fs, `kT` in eV. Raises Fatal where PLUMED is missing or does not take its input."""
+    def __init__(
+        self, folder: Path, atoms: Atoms, timestep: float, kT: float, in_eV: bool, restart: bool
+    ) -> None:  # fmt: skip
+        """`timestep` in fs, `kT` in eV; `in_eV` where the input counts in eV.
+
+        Raises Fatal where PLUMED is missing or does not take its input.
+        """
         import numpy as np
         from ase import units
 
@@ -48,7 +55,7 @@ class Kernel:
                 for command, value in (
                     ("setRealPrecision", 8),
                     ("setMDEngine", "psiflow"),
-                    ("setMDEnergyUnits", units.mol / units.kJ),
+                    ("setMDEnergyUnits", EV if in_eV else units.mol / units.kJ),
                     ("setMDLengthUnits", 0.1),
                     ("setMDTimeUnits", 0.001),
                     ("setMDMassUnits", 1.0),
