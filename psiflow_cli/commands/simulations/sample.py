@@ -63,7 +63,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @options.count("--walkers", None, "Walkers from each frame [default: one for each temperature].")
 @options.steps("--exchange", None, "Let the walkers of a frame exchange their temperatures every so many steps.")
 @options.count("--beads", 1, "Of the ring polymers of path integrals; each bead is a frame of its own.")
-@options.file("--plumed", "Input of PLUMED, for a static bias or for what it prints.")
+@options.file("--plumed", "Input of PLUMED, for a bias or for what it prints.")
 @options.number("--max-force", 100.0, "eV/Å", "A walker with a larger force on an atom is stopped.", above=0)
 @options.number("--max-temperature", None, "K",
     "A hotter walker is stopped [default: ten times --temperature, at least 10000].", above=0)  # fmt: skip

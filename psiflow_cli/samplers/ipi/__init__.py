@@ -21,7 +21,7 @@ from psiflow_cli.worker.md import checkpoint, validation
 if TYPE_CHECKING:
     from psiflow_cli.messages import BlockReport, Context, Dynamics, MDJob
 
-SUMMARY = "path integrals (--beads), and PLUMED, with i-PI's integrators"
+SUMMARY = "path integrals (--beads), also under PLUMED, with i-PI's integrators"
 REQUIRES = ("ipi", "ase")
 BATCHED = False
 ENSEMBLES = ("nve", "nvt", "npt", "nvst")
