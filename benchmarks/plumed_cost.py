@@ -2,7 +2,8 @@
 
     python benchmarks/plumed_cost.py [BUNDLE] [--walkers 64] [--repeats 3]
 
-Without a bundle of MACE a small one is trained. The bias is METAD on two distances. PLUMED_KERNEL must name the library.
+Without a bundle of MACE a small one is trained. The bias is METAD on two distances. PLUMED_KERNEL must name the
+library.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -57,3 +58,8 @@ def rows(job: dict[str, Any], walker: int, name: str) -> Any:
     import numpy as np
 
     return np.loadtxt(Path(job["folder"]) / f"plumed-{walker:05d}" / name, comments="#", ndmin=2)
+
+
+def frames_of(text: str) -> list[Any]:
+    """The frames of a trajectory as text."""
+    return read(io.StringIO(text), ":", format="extxyz")  # type: ignore[no-any-return]

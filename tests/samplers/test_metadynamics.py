@@ -1,0 +1,119 @@
+"""Metadynamics and OPES over a barrier, with PLUMED itself: the exact free energy, also when killed again and again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+np = pytest.importorskip("numpy")
+pytest.importorskip("torch_sim", reason="torch-sim is not installed")
+
+from psiflow_cli.worker.md import checkpoint  # noqa: E402
+from tests.samplers import double_well as well  # noqa: E402
+from tests.samplers import plumed_systems as systems  # noqa: E402
+
+pytestmark = systems.needs_kernel
+KT = 8.617333262e-5 * 300.0
+HEAD = "UNITS LENGTH=A ENERGY=eV\np: POSITION ATOM=1 NOPBC\n"
+BIASES = {
+    "METAD": "m: METAD ARG=p.x SIGMA=0.15 HEIGHT=0.005 PACE=50 BIASFACTOR=8 TEMP=300 GRID_MIN=0 GRID_MAX=10\n",
+    "OPES": "m: OPES_METAD ARG=p.x SIGMA=0.15 PACE=50 BARRIER=0.2 TEMP=300\n",
+}
+GROWING = {"METAD": "HILLS", "OPES": "KERNELS"}
+
+
+def job(folder: Path, kind: str, walkers: int, **changes: Any) -> dict[str, Any]:
+    start = {"id": "0" * 16, "symbols": ["C"], "positions": [[4.0, 5.0, 5.0]], "cell": None, "pbc": [False] * 3}
+    wanted = systems.job(folder, "job", "", walkers=walkers, **{"timestep": 2.0, "every": 100, "block": 100, **changes})
+    wanted["plumed"] = HEAD + BIASES[kind]
+    wanted["model"] = {"family": well.__file__, "members": ["any"]}
+    for walker in wanted["walkers"]:
+        walker["start"] = start
+    return wanted
+
+
+def difference(frames: list[Any]) -> float:
+    """F(barrier) - F(well) in eV by reweighting with the bias at each frame, after a fifth of them."""
+    frames = frames[len(frames) // 5 :]
+    x = np.array([frame.positions[0, 0] - 5.0 for frame in frames])
+    weights = np.exp(np.array([frame.info["bias_energy"] for frame in frames]) / KT)
+    top, bottom = weights[abs(x) < 0.2].sum(), weights[abs(abs(x) - 1.0) < 0.2].sum()
+    return float(-KT * np.log(top / bottom))
+
+
+def exact() -> float:
+    x = np.linspace(-2.5, 2.5, 50001)
+    weights = np.exp(-well.BARRIER * (x**2 - 1.0) ** 2 / KT)
+    return float(-KT * np.log(weights[abs(x) < 0.2].sum() / weights[abs(abs(x) - 1.0) < 0.2].sum()))
+
+
+LOOP = """
+import importlib, json, sys
+engine, job = importlib.import_module(f"psiflow_cli.samplers.{sys.argv[1]}"), json.load(open(sys.argv[2]))
+context = json.loads(sys.argv[3])
+while any(w["step"] < job["steps"] for w in engine.advance(job, context)["walkers"]):
+    print("block", flush=True)
+"""
+
+
+def killed(engine: str, wanted: dict[str, Any], times: int) -> int:
+    """Run the job in processes that are killed at random moments; how often that was in the middle."""
+    path, chance, kills = Path(wanted["folder"] + ".json"), random.Random(3), 0
+    path.write_text(json.dumps(wanted))
+    root = Path(__file__).parents[2]
+    env = {**os.environ, "PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}"}
+    while True:
+        command = [sys.executable, "-c", LOOP, engine, str(path), json.dumps(systems.CONTEXT)]
+        with subprocess.Popen(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            if kills < times:
+                assert process.stdout
+                if process.stdout.readline():
+                    time.sleep(chance.random() * 0.2)
+                    process.send_signal(signal.SIGKILL)
+            said = process.communicate()[1].decode()
+        if process.returncode == 0:
+            return kills
+        assert process.returncode == -signal.SIGKILL, said
+        kills += 1
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.full)])
+@pytest.mark.parametrize("engine", ["torchsim", "ase"])
+@pytest.mark.parametrize("kind", BIASES)
+def test_no_hill_is_lost_or_doubled_when_killed(tmp_path: Path, kind: str, engine: str, kills: int) -> None:
+    """The path is the undisturbed one, and so is each hill and kernel."""
+    steps = 300 * kills
+    whole, broken = (job(tmp_path / name, kind, 2, steps=steps, block=50) for name in ("whole", "broken"))
+    paths = systems.finish(engine, {**whole, "block": steps})
+    assert killed(engine, broken, kills) == kills
+    for walker, frames in enumerate(paths):
+        text = (Path(broken["folder"]) / checkpoint.trajectory_name(walker)).read_text()
+        others = systems.frames_of(text)
+        assert len(others) == len(frames)
+        early = slice(0, 30)  # later, chaos makes more of the last digits
+        for a, b in zip(frames[early], others[early], strict=True):
+            assert a.positions == pytest.approx(b.positions, abs=1e-6)
+        one, other = (systems.rows(each, walker, GROWING[kind]) for each in (whole, broken))
+        assert other[:, 0] == pytest.approx(one[:, 0])
+        if kind == "METAD":
+            assert other[:, 0] == pytest.approx(np.arange(50, steps + 50, 50) * 2e-3)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", BIASES)
+def test_the_free_energy_is_the_exact_one(tmp_path: Path, kind: str) -> None:
+    """Of eight walkers, within three standard errors."""
+    wanted = job(tmp_path, kind, 8, steps=60000, every=20, block=5000)
+    found = [difference(frames) for frames in systems.finish("torchsim", wanted)]
+    error = np.std(found, ddof=1) / len(found) ** 0.5
+    assert error < 0.01
+    assert abs(np.mean(found) - exact()) < 3 * error
