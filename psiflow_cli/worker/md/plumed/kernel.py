@@ -94,20 +94,20 @@ class Kernel:
         command = self._plumed.cmd
         bias = np.zeros(1)
         try:
-            with inside(self._folder):
-                command("setStep", step)
-                command("setMasses", self.masses)
-                if self.pbc.any():
-                    self._box[:] = boxed(cell, self.pbc)
-                    command("setBox", self._box)
-                command("setPositions", self._positions)
-                command("setForces", self._forces)
-                command("setVirial", self._virial)
-                if model:
-                    command("setEnergy", self._energy)
-                command("prepareCalc")
-                command("performCalcNoUpdate")
-                command("getBias", bias)
+            # No file is opened here, so it does not matter where the process is.
+            command("setStep", step)
+            command("setMasses", self.masses)
+            if self.pbc.any():
+                self._box[:] = boxed(cell, self.pbc)
+                command("setBox", self._box)
+            command("setPositions", self._positions)
+            command("setForces", self._forces)
+            command("setVirial", self._virial)
+            if model:
+                command("setEnergy", self._energy)
+            command("prepareCalc")
+            command("performCalcNoUpdate")
+            command("getBias", bias)
         except Exception as error:
             raise RuntimeError(f"PLUMED: {_reason(error)}") from error
         forces, virial = self._forces.copy(), self._virial.copy()
