@@ -86,7 +86,7 @@ def killed(engine: str, wanted: dict[str, Any], times: int) -> int:
         kills += 1
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.full)])
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=[pytest.mark.full, pytest.mark.timeout(3600)])])
 @pytest.mark.parametrize("engine", ["torchsim", "ase"])
 @pytest.mark.parametrize("kind", BIASES)
 def test_no_hill_is_lost_or_doubled_when_killed(tmp_path: Path, kind: str, engine: str, kills: int) -> None:
@@ -109,6 +109,7 @@ def test_no_hill_is_lost_or_doubled_when_killed(tmp_path: Path, kind: str, engin
 
 
 @pytest.mark.full
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kind", BIASES)
 def test_the_free_energy_is_the_exact_one(tmp_path: Path, kind: str) -> None:
     """Of eight walkers, within three standard errors."""
