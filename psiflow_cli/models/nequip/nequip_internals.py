@@ -183,11 +183,11 @@ def energy_and_forces(
     from nequip.data import AtomicDataDict as names
 
     positions = data[names.POSITIONS_KEY].detach().requires_grad_()
-    derivatives.do_derivatives = False
+    vars(derivatives).update(do_derivatives=False)
     try:
         energy = model({**data, names.POSITIONS_KEY: positions})[names.TOTAL_ENERGY_KEY]
     finally:
-        derivatives.do_derivatives = True
+        vars(derivatives).update(do_derivatives=True)
     (slope,) = torch.autograd.grad(energy.sum(), positions)
     return energy.detach(), -slope
 
