@@ -276,13 +276,13 @@ def train(task: dict[str, Any]) -> None:
     folder = Path(task["folder"])
     few, many = (1, 21) if task["quick"] else (2, 12)
     times: dict[str, list[float]] = {"psiflow": [], "mace": []}
-    for number, epochs in enumerate((few, few, many)):  # the first has files to read that the others find in memory
-        output = folder / f"train-{number}.model"
+    for epochs in (few, many):
+        output = folder / f"train-{epochs}.model"
         began = time.perf_counter()
         psiflow_train(task, "mace", str(output), [*settings, f"max_num_epochs={epochs}"])
         times["psiflow"].append(time.perf_counter() - began)
         (work,) = Path(f"{output}.run").glob("work/*/member-0")
-        alone = folder / f"alone-{number}"
+        alone = folder / f"alone-{epochs}"
         alone.mkdir()
         for name in ("train.xyz", "valid.xyz", "mace.yaml"):
             (alone / name).write_bytes((work / name).read_bytes())
@@ -290,7 +290,7 @@ def train(task: dict[str, Any]) -> None:
         began = time.perf_counter()
         subprocess.run([command, "--config", "mace.yaml"], cwd=alone, capture_output=True, check=True)
         times["mace"].append(time.perf_counter() - began)
-    rates = {name: (many - few) / (long - short) for name, (_, short, long) in times.items()}
+    rates = {name: (many - few) / (long - short) for name, (short, long) in times.items()}
     if min(rates.values()) <= 0.0:
         raise RuntimeError(f"{many} epochs took no longer than {few}: a busy machine")
     say(psiflow_epochs_s=rates["psiflow"], mace_epochs_s=rates["mace"], ratio=rates["psiflow"] / rates["mace"])
