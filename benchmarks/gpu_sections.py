@@ -273,8 +273,8 @@ def by_torchsim(task: dict[str, Any], atoms: int, walkers: int, steps: int) -> N
 def train(task: dict[str, Any]) -> None:
     """Epochs a second of `psiflow train`, and of `mace_run_train` on what psiflow wrote for it."""
     settings = [each for each in (SMALL if task["quick"] else SIZE)["mace"] if "epochs" not in each]
-    folder, rates = Path(task["folder"]), {}
-    few, many = (1, 3) if task["quick"] else (2, 12)
+    folder = Path(task["folder"])
+    few, many = (1, 21) if task["quick"] else (2, 12)
     times: dict[str, list[float]] = {"psiflow": [], "mace": []}
     for epochs in (few, many):
         output = folder / f"train-{epochs}.model"
@@ -291,6 +291,8 @@ def train(task: dict[str, Any]) -> None:
         subprocess.run([command, "--config", "mace.yaml"], cwd=alone, capture_output=True, check=True)
         times["mace"].append(time.perf_counter() - began)
     rates = {name: (many - few) / (long - short) for name, (short, long) in times.items()}
+    if min(rates.values()) <= 0.0:
+        raise RuntimeError(f"{many} epochs took no longer than {few}: a busy machine")
     say(psiflow_epochs_s=rates["psiflow"], mace_epochs_s=rates["mace"], ratio=rates["psiflow"] / rates["mace"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 
 from psiflow_cli.extxyz.comment import WORDS, meaning
 
@@ -33,10 +34,17 @@ def _numbers_elsewhere(text: str) -> bool:
 
 def written(key: str, value: object) -> str:
     """`key=value` for builtins: a 3x3 matrix of a special key as 9 numbers, as ASE does, other nested lists as JSON."""
-    return f"{key if _BARE.fullmatch(key) else _in_quotes(key)}={_written(key, value)}"
+    return f"{_name(key)}={_written(key, value)}"
+
+
+@lru_cache(maxsize=256)
+def _name(key: str) -> str:
+    return key if _BARE.fullmatch(key) else _in_quotes(key)
 
 
 def _written(key: str, value: object) -> str:
+    if type(value) is float:
+        return repr(value)
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, (bool, int, float)):
@@ -44,7 +52,7 @@ def _written(key: str, value: object) -> str:
     if key in _MATRICES and isinstance(value, (list, tuple)):
         value = [x for row in value for x in (row if isinstance(row, (list, tuple)) else (row,))]
     if isinstance(value, (list, tuple)) and len(value) > 1:
-        kinds = {type(x) for x in value}
+        kinds = set(map(type, value))
         if kinds == {bool} or kinds <= {int, float}:
             return '"' + " ".join(map(_scalar, value)) + '"'
     return _in_quotes("_JSON " + json.dumps(value))

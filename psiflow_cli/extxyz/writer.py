@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import cast
 
 from psiflow_cli.extxyz.frame import Frame
@@ -124,10 +126,14 @@ def _width(rows: Values) -> int:
 def _texts(kind: str, values: Values) -> list[str]:
     """The text of each atom's values; raises ValueError for rows of unequal length."""
     if not isinstance(values[0], (list, tuple)):
-        return [_word(kind, value) for value in cast(Sequence[Scalar], values)]
+        scalars = cast(Sequence[Scalar], values)
+        if kind != "S":
+            return [_word(kind, value) for value in scalars]
+        words = {value: _word(kind, value) for value in set(scalars)}  # of few elements
+        return [words[value] for value in scalars]
     rows = cast(Sequence[Sequence[Scalar]], values)
     count = len(rows[0])
-    if any(len(row) != count for row in rows):
+    if set(map(len, rows)) != {count}:
         raise ValueError("rows of unequal length")
     if kind == "R" and count == 3:
         return _vectors(rows)
@@ -136,7 +142,7 @@ def _texts(kind: str, values: Values) -> list[str]:
 
 def _vectors(rows: Sequence[Sequence[Scalar]]) -> list[str]:
     """Rows of three numbers as Python writes them; by msgspec, seven times as fast, where that writes the same."""
-    if all(type(x) is float for row in rows for x in row):
+    if set(map(type, itertools.chain.from_iterable(rows))) == {float}:
         text: bytes = importlib.import_module("msgspec.json").encode(rows)
         # it has other words for what is not finite, and for exponents, which Python uses below 1e-4
         if b"e" not in text and b"n" not in text and b"0.0000" not in text:
@@ -166,10 +172,15 @@ def new_frame(
 ) -> str:
     """The text of a frame; `positions` and the rows of `cell` in Å, `info` and `columns` as for `render`."""
     named: Columns = {"species": ("S", symbols), "pos": ("R", positions), **(columns or {})}
-    layout = layout_of((name, kind, _width(rows)) for name, (kind, rows) in named.items())
+    layout = _layout_text(tuple((name, kind, _width(rows)) for name, (kind, rows) in named.items()))
     pairs = [] if cell is None else [written("Lattice", [list(map(float, row)) for row in cell])]
     pairs.append(f"Properties={layout}")
     pairs += [written(key, value) for key, value in (info or {}).items()]
     pairs.append(written("pbc", [bool(flag) for flag in pbc]))
     lines = _joined([_texts(kind, rows) for kind, rows in named.values()])
     return f"{len(symbols)}\n{' '.join(pairs)}\n{lines}"
+
+
+@lru_cache(maxsize=256)
+def _layout_text(shapes: tuple[tuple[str, str, int], ...]) -> str:
+    return str(layout_of(shapes))

@@ -248,6 +248,44 @@ def test_many_walkers_at_once_get_the_same(fitted: Fitted, tmp_path: Path) -> No
                 assert voigt.from_matrix(found.stress[index]) == pytest.approx(label["stress"], abs=1e-8)
 
 
+MOVES: tuple[Wire, ...] = (
+    {"ensemble": "npt", "thermostat": "langevin", "cell": "flexible"},
+    {"ensemble": "nvst", "thermostat": "nose-hoover", "cell": "flexible"},
+    {"ensemble": "nvt", "thermostat": "nose-hoover", "cell": "flexible", "pbc": [True, True, False]},
+)
+
+
+@pytest.mark.parametrize("move", MOVES, ids=("npt", "nvst", "slab"))
+def test_many_walkers_at_once_move_as_one_does_in_ase(fitted: Fitted, tmp_path: Path, move: Wire) -> None:
+    """Step by step; a stress is computed where a frame is due or the cell moves, and nothing shows it."""
+    pytest.importorskip("torch_sim", reason="torch-sim is not installed")
+    if not hasattr(fitted.module, "graph_model"):
+        pytest.skip("torch-sim has no interface to this family, or none that takes graphs")
+    from ase.io import read
+
+    from psiflow_cli.samplers import ase, torchsim
+
+    frames = {}
+    for engine in (ase, torchsim):
+        folder = tmp_path / engine.__name__
+        start = {**fitted.crystal, "pbc": move.get("pbc", [True] * 3)}
+        job: Any = {
+            **{"folder": str(folder), "model": {"family": fitted.module.__name__, "members": [fitted.member]}},
+            "walkers": [{"walker": i, "start": start, "temperature": [300.0] * 2} for i in range(2)],
+            **{"timestep": 1.0, "friction": 10.0, "thermostat_time": 50.0, "barostat_time": 200.0, "chain_length": 3},
+            **{"pressure": 1000.0, "steps": 12, "every": 3, "block": 12, "batch": 2, "seed": 3, "limits": {}},
+            **{"ramp_steps": None, "exchange": None, "beads": 1, "plumed": None},
+            **{name: value for name, value in move.items() if name != "pbc"},
+        }
+        engine.advance(job, fitted.context)
+        frames[engine] = [each for i in range(2) for each in read(folder / f"trajectory-{i:05d}.xyz", ":")]
+    assert len(frames[ase]) == len(frames[torchsim]) == 8
+    for one, two in zip(frames[ase], frames[torchsim], strict=True):
+        assert two.positions.flatten().tolist() == pytest.approx(one.positions.flatten().tolist(), abs=1e-8)
+        assert two.cell.array.flatten().tolist() == pytest.approx(one.cell.array.flatten().tolist(), abs=1e-8)
+        assert two.info == pytest.approx(one.info, rel=1e-6, abs=1e-8)
+
+
 def test_forces_and_stress_are_slopes_of_the_energy(fitted: Fitted) -> None:
     """In eV/Å, downhill, and in eV/Å³, positive under tension."""
     label = fitted.predict(fitted.crystal)[0]

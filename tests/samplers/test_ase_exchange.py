@@ -1,7 +1,9 @@
-"""Replica exchange through the ASE engine, of oscillators, whose energies have a known distribution."""
+"""Replica exchange through the ASE and the batched engine, of oscillators, whose energies have a known distribution."""
 
 from __future__ import annotations
 
+import importlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ LADDER = (300.0, 400.0, 520.0)
 PAIRS = ((300.0, 400.0), (400.0, 520.0))
 ATOMS = 4
 SITES = [[4.0 * n, 0.0, 0.0] for n in range(ATOMS)]
+HARMONIC = Path(__file__).parents[1] / "contracts" / "harmonic.py"
 MEMBER = test_ase.harmonic(test_ase.Atoms(f"He{ATOMS}", SITES))
 
 
@@ -37,17 +40,31 @@ def job(folder: Path, **changes: Any) -> dict[str, Any]:
     }
 
 
-def finish(task: dict[str, Any]) -> list[bytes]:
+def finish(task: dict[str, Any], engine: Any = engine) -> list[bytes]:
     while True:
-        said = engine.advance(task, {})["walkers"]
+        said = engine.advance(task, {"device": "cpu", "threads": 1})["walkers"]
         if all(each["stopped"] or each["step"] >= task["steps"] for each in said):
             return [Path(task["folder"], checkpoint.trajectory_name(n)).read_bytes() for n in range(len(LADDER))]
 
 
-def test_energies_are_canonical_at_each_temperature(tmp_path: Path) -> None:
+def batched(folder: Path, **changes: Any) -> dict[str, Any]:
+    """The same oscillators for the batched engine, in a cell."""
+    edge = 5.0 * ATOMS
+    (folder / "sites.json").write_text(json.dumps([[x / edge for x in site] for site in SITES]))
+    task = job(folder, **{"batch": 8, "beads": 1, "plumed": None}, **changes)
+    for walker in task["walkers"]:
+        cell = [[edge if i == j else 0.0 for j in range(3)] for i in range(3)]
+        walker["start"] = {**walker["start"], "cell": cell, "pbc": [True] * 3}
+    return {**task, "model": {"family": str(HARMONIC), "members": [str(folder)]}}
+
+
+@pytest.mark.parametrize("name", ["ase", "torchsim"])
+def test_energies_are_canonical_at_each_temperature(tmp_path: Path, name: str) -> None:
     """Gamma distributions; and as many exchanges take place as theory says."""
-    task = job(tmp_path, steps=7000, block=3500)
-    finish(task)
+    if name == "torchsim":
+        pytest.importorskip("torch_sim", reason="torch-sim is not installed")
+    task = {"ase": job, "torchsim": batched}[name](tmp_path, steps=7000, block=3500)
+    finish(task, importlib.import_module(f"psiflow_cli.samplers.{name}"))
     found = [read(tmp_path / checkpoint.trajectory_name(n), ":", format="extxyz") for n in range(len(LADDER))]
     targets = np.array([[frame.info["target_temperature"] for frame in frames] for frames in found])
     energies = np.array([[frame.info["model_energy"] for frame in frames] for frames in found])

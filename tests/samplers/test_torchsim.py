@@ -148,6 +148,18 @@ def test_walkers_move_as_they_would_alone_in_ase(tmp_path: Path, members: list[s
     assert np.abs(together[0][-1].positions - together[1][-1].positions).max() > 1e-3
 
 
+@pytest.mark.parametrize("kind", ["npt", "chains"])
+def test_walkers_of_other_sizes_move_as_they_would_alone_in_ase(tmp_path: Path, members: list[str], kind: str) -> None:
+    larger = crystal() * (2, 1, 1)
+    tasks = {
+        name: job(tmp_path / name, [wire(crystal()), wire(larger)], members[:1], steps=10, **(KINDS | MOVING)[kind])
+        for name in ("together", "ase")
+    }
+    together, by_ase = moved(torchsim, tasks["together"]), moved(alone, tasks["ase"])
+    for number in range(2):
+        same(together[number], by_ase[number])
+
+
 def test_the_kernels_are_chosen_on_the_first_batch(tmp_path: Path, members: list[str]) -> None:
     """torch-sim of Python 3.11 has no compiled MACE, and a CPU has no kernels: so the model remains as it is."""
     weights = Path(members[0]) / "tiny.model"

@@ -13,6 +13,7 @@ pytest.importorskip("ase.md.langevinbaoab", reason="needs ASE 3.27 or later")
 
 from ase import Atoms  # noqa: E402
 from ase.io import read  # noqa: E402
+from scipy import stats  # noqa: E402
 
 from psiflow_cli.samplers import ase as ase_engine  # noqa: E402
 from psiflow_cli.samplers import torchsim  # noqa: E402
@@ -43,6 +44,31 @@ def test_a_walker_moves_as_in_the_ase_engine(kind: dict[str, Any]) -> None:
     assert together.state.cells[0].numpy() == pytest.approx(atoms.cell.array, abs=1e-11)
     assert np.abs(together.state.positions[32:].numpy() - atoms.positions).max() > 1e-3
     assert alone.dof == together.dof
+
+
+@pytest.mark.parametrize("thermostat", ["langevin", "csvr", "nose-hoover"])
+def test_a_batch_is_canonical(thermostat: str) -> None:
+    """As `test_ase_thermostats.test_a_solid_is_canonical`."""
+    changes: dict[str, Any] = {"ensemble": "nvt", "thermostat": thermostat, "friction": 50.0, "thermostat_time": 20.0}
+    found = batch_systems.seen(solid(), 6000, **changes)
+    kt = ase_systems.KT
+    assert stats.kstest(found.kinetic[::8] / kt, stats.gamma(0.5 * found.dof).cdf).pvalue > 1e-3
+    assert ase_systems.agrees(found.kinetic / kt, 0.5 * found.dof)
+    assert ase_systems.agrees(found.pull / kt, 93.0)
+
+
+def test_the_energies_of_a_batch_do_not_drift() -> None:
+    """As `test_ase_thermostats.test_energy_does_not_drift`, of each walker."""
+    together = batch_systems.Together(solid(), walkers=4, ensemble="nve")
+    energies = []
+    for _ in range(3000):
+        together.move(1)
+        state = together.state
+        energies.append((state.energy + state.kinetic(state.momenta)).numpy())
+    whole = 0.5 * together.dof * ase_systems.KT
+    assert (np.ptp(energies, axis=0) < 0.02 * whole).all()
+    slopes = np.abs(np.polyfit(np.arange(3000), np.array(energies), 1)[0])
+    assert (slopes * 3000 < 0.2 * np.std(energies, axis=0)).all()
 
 
 def job(folder: Path, walkers: int, member: str, atoms: Any, **changes: Any) -> dict[str, Any]:

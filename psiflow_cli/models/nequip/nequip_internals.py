@@ -165,6 +165,33 @@ def without_neighbours(
     return cutoff, transforms
 
 
+def derivatives(model: torch.nn.Module) -> torch.nn.Module | None:
+    """What makes forces and stress of the energy, if it may be told not to; None of a compiled model.
+
+    Seen in nequip 0.19.1.
+    """
+    modules = model.modules() if hasattr(model, "modules") else ()
+    there = [each for each in modules if type(each).__name__ == "ForceStressOutput" and hasattr(each, "do_derivatives")]
+    return there[0] if len(there) == 1 else None
+
+
+def energy_and_forces(
+    model: torch.nn.Module, derivatives: torch.nn.Module, data: dict[str, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Those of a batch, without the derivatives by the cells; seen in nequip 0.19.1."""
+    import torch
+    from nequip.data import AtomicDataDict as names
+
+    positions = data[names.POSITIONS_KEY].detach().requires_grad_()
+    vars(derivatives).update(do_derivatives=False)
+    try:
+        energy = model({**data, names.POSITIONS_KEY: positions})[names.TOTAL_ENERGY_KEY]
+    finally:
+        vars(derivatives).update(do_derivatives=True)
+    (slope,) = torch.autograd.grad(energy.sum(), positions)
+    return energy.detach(), -slope
+
+
 def graph(frame: Frame, calculator: NequIPCalculator) -> dict[str, torch.Tensor]:
     """A frame as the calculator's own transforms make it; seen in nequip 0.19.1."""
     data = dict(calculator.atoms_to_data(conversion.to_ase(frame)))

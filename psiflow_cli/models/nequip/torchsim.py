@@ -71,6 +71,7 @@ class NequIPGraphs:
 
     def __init__(self, interface: NequIPTorchSimCalc) -> None:
         self.model, self.device = interface.model, interface.device
+        self._derivatives = nequip_internals.derivatives(interface.model)
         self.cutoff, self._transforms = nequip_internals.without_neighbours(interface)
 
     def __call__(self, graph: Graph, stress: bool) -> dict[str, torch.Tensor]:
@@ -92,7 +93,11 @@ class NequIPGraphs:
         for transform in self._transforms:
             data = transform(data)
         # a compiled model reads its inputs by the strides that it was compiled for
-        output = self.model({name: values.contiguous() for name, values in data.items()})
+        data = {name: values.contiguous() for name, values in data.items()}
+        if self._derivatives is not None and not stress:
+            energy, forces = nequip_internals.energy_and_forces(self.model, self._derivatives, data)
+            return {"energy": energy.view(-1), "forces": forces}
+        output = self.model(data)
         results = {"energy": output[names.TOTAL_ENERGY_KEY].view(-1), "forces": output[names.FORCE_KEY]}
         if stress:
             results["stress"] = output[names.STRESS_KEY]

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
-    import torch
 
     from psiflow_cli.messages import Context, MDJob, Violation
     from psiflow_cli.samplers.torchsim.state import BatchState
@@ -67,26 +66,27 @@ class BatchMotion:
         if not self.state.own:
             self.state.own = self._integrator.begin(self.state)
         if self.step == 0:
-            self._look(self._judge.sizes(self.state))
+            self._look()
 
     def move(self, end: int) -> None:
         """Go on to a step, with those that are not stopped on the way."""
         careful = 0  # up to this step, each one is looked at
         while self.going and self.step < end:
-            begin, before = self.step, self.state.copy()
+            begin = self.step
             self._noise.prepare(begin + 1, self._last, self.interval)
             stop = begin + 1 if begin < careful else self._next_look(end)
+            before = self.state.copy() if stop > begin + 1 else None
             try:
-                sizes, sound = self._advance(stop)
+                sound = self._advance(stop)
             except Exception:
-                if stop == begin + 1:
+                if before is None:
                     raise
                 sound = False  # a walker that is beyond its limits can make any model fail
             self._biases.update(checkpoint=stop >= self._last)
-            if not sound and stop > begin + 1:
+            if not sound and before is not None:
                 self.state, self.step, careful = before, begin, stop
             elif not sound or stop % self.job["every"] == 0:
-                self._look(sizes)
+                self._look()
         self._settle()
 
     def take_over_exchanges(self) -> None:
@@ -121,21 +121,17 @@ class BatchMotion:
         step = self.step
         return min(end, *((step // every + 1) * every for every in (self.interval, self.job["every"])))
 
-    def _advance(self, stop: int) -> tuple[torch.Tensor, bool]:
-        """Move the batch to a step; the `judging.SIZES` there, and whether all walkers have kept their limits."""
+    def _advance(self, stop: int) -> bool:
+        """Move the batch to a step; whether all walkers have kept their limits."""
         import torch
 
-        state = self.state
-        kept: list[torch.Tensor] = []
+        state, worst = self.state, []
         for step in range(self.step + 1, stop + 1):
             self._set_temperatures(step - 1)
             self._integrator.step(state, partial(self._evaluate, step=step), self._noise.at(step))
-            sizes = self._judge.sizes(state)
-            kept.append(self._judge.kept(state, sizes))
-            if self._cell_limits:
-                kept.append(self._cell_limits.kept(state.cells).all())
+            worst.append(self._judge.worst(state, self._cell_limits))
         self.step = stop
-        return sizes, bool(to_host(torch.stack(kept)).all())
+        return self._judge.kept(to_host(torch.stack(worst)).numpy())
 
     def _evaluate(self, state: BatchState, step: int) -> None:
         """Ask the models where the walkers are; for their stress only where it is recorded, or moves the cell."""
@@ -147,13 +143,13 @@ class BatchMotion:
         state.positions, state.cells = positions, cells
         self._biases.add(state, step)
 
-    def _look(self, sizes: torch.Tensor) -> None:
+    def _look(self) -> None:
         """Stop the walkers that are beyond a limit, and record the others where a frame is due."""
         state, due = self.state, self.step % self.job["every"] == 0
         names: tuple[str, ...] = ("cells",) if self._cell_limits else ()
         if due:
             names = ("positions", "cells", "stress", "energy_std", "forces_std", "nearest")
-        arrays = read({"sizes": sizes, **{name: getattr(state, name) for name in names}})
+        arrays = read({"sizes": self._judge.sizes(state), **{name: getattr(state, name) for name in names}})
         parts, all_sizes, committee = state.parts(), arrays["sizes"].T.tolist(), state.forces_std is not None
         near_counts = due and self.job["limits"].get("distance") is not None
         sound, stopped = [], []

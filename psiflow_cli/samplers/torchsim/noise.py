@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from psiflow_cli.samplers.torchsim.integrators.integrator import Draws, Integrator
     from psiflow_cli.worker.md.walker import MovingWalker
 
-BYTES = 32 * 1024**2
+BYTES = 8 * 1024**2
 """Of the noise of one chunk of steps."""
 
 

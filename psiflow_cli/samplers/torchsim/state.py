@@ -28,8 +28,8 @@ class BatchState:
     counts: list[int]  # number of atoms of each walker
     positions: torch.Tensor  # [N, 3]
     momenta: torch.Tensor  # [N, 3]
-    masses: torch.Tensor  # [N, 1]
-    moves: torch.Tensor  # [N, 1]: 0 for an atom that does not move, else 1
+    masses: torch.Tensor  # [N, 3], equal columns: operations that broadcast [N, 1] are several times slower
+    moves: torch.Tensor  # [N, 3]: 0 for an atom that does not move, else 1
     cells: torch.Tensor  # [B, 3, 3], rows are the vectors
     dof: torch.Tensor  # [B], degrees of freedom that carry the temperature
     kelvin: torch.Tensor  # [B], temperature of the thermostat in this step

@@ -62,11 +62,11 @@ def gathered(walkers: Sequence[BatchedWalker], device: torch.device) -> BatchSta
     def sent(arrays: list[np.ndarray]) -> torch.Tensor:
         return torch.from_numpy(np.concatenate(arrays)).to(device)
 
-    moves = [np.ones((len(walker.masses), 1)) for walker in walkers]
+    moves = [np.ones((len(walker.masses), 3)) for walker in walkers]
     for walker, each in zip(walkers, moves, strict=True):
         each[walker.fixed] = 0.0
     state.momenta = sent([walker.momenta for walker in walkers])
-    state.masses, state.moves = sent([walker.masses[:, None] for walker in walkers]), sent(moves)
+    state.masses, state.moves = sent([walker.masses.repeat(3).reshape(-1, 3) for walker in walkers]), sent(moves)
     state.dof = sent([np.array([float(walker.degrees_of_freedom)]) for walker in walkers])
     state.own = {
         name: torch.tensor([walker.more[name] for walker in walkers], dtype=torch.float64).to(device)
@@ -81,7 +81,7 @@ def at_rest(positions: Sequence[np.ndarray], cells: Sequence[np.ndarray], device
     import torch
 
     places = torch.from_numpy(np.concatenate(positions)).to(device)
-    of_atoms, of_walkers = torch.ones_like(places[:, :1]), torch.zeros(len(cells), dtype=torch.float64, device=device)
+    of_atoms, of_walkers = torch.ones_like(places), torch.zeros(len(cells), dtype=torch.float64, device=device)
     return BatchState(
         counts=[len(each) for each in positions], positions=places, cells=torch.from_numpy(np.stack(cells)).to(device),
         momenta=torch.zeros_like(places), forces=torch.zeros_like(places), masses=of_atoms, moves=of_atoms,

@@ -56,8 +56,7 @@ class MovingCell(VelocityVerlet):
         """Let the internal and the external pressure, and the counterpart of the drag, act for half a step."""
         if state.stress is None:
             raise Fatal("this model gives no stress, and the ensemble moves the cell by it", "choose --ensemble nvt")
-        momenta = state.by_walker(state.momenta)
-        kinetic = momenta.mT @ (momenta / state.by_walker(state.masses))
+        kinetic = state.by_walker(state.momenta).mT @ state.by_walker(state.momenta / state.masses)
         volume = strain.volume(state.cells)
         force = kinetic - volume[:, None, None] * state.stress
         even = strain.trace(kinetic) / state.dof - volume * self.pressure

@@ -59,7 +59,7 @@ class Langevin(VelocityVerlet):
         super().__init__(job)
         self.decay = math.exp(-job["friction"] * 1e-3 * job["timestep"])
         self.spread = math.sqrt(velocities.KB * (1.0 - self.decay * self.decay))
-        self._sigma: torch.Tensor  # [N, 1], of the noise, and what it was made of
+        self._sigma: torch.Tensor  # [N, 3], of the noise, and what it was made of
         self._sigma_of: tuple[torch.Tensor | None, ...] = (None, None, None)
 
     def draw(self, rng: np.random.Generator, steps: int, atoms: int, dof: int) -> Draws:
