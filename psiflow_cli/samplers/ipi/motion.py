@@ -52,7 +52,7 @@ class RingPolymerWalker(MovingWalker):
             self.bias = Bias(job, self.number, field.atoms, state.more["plumed"] if state else None)
         self.rings = RingPolymers(job, field, self.temperatures[0], self.rng, self.fixed, self.bias)
         if state is None:
-            self.rings.begin()
+            self.rings.begin(self.first_momenta(field.atoms.get_masses()))
         else:
             self.restore(state)
             self.rings.restore(cast("Variables", state.more))
@@ -126,10 +126,11 @@ class RingPolymerWalker(MovingWalker):
         stress = np.mean(stresses, axis=0) if whole else None
         kinetic, temperature, cell = self.rings.kinetic_energy(), self.rings.temperature, self._cell()
         more = {"bias_energy": self.bias.energy} if self.bias else {}
+        momenta = self.rings.centroids()[1].tolist() if self.job.get("velocities") else None
         for number, bead in enumerate(beads):
             record = frame_record.FrameRecord(
                 step=self.step, positions=bead.positions.tolist(), cell=cell, energy=bead.energy,
-                kinetic=kinetic, temperature=temperature, stress=stress, spread=bead.spread,
+                kinetic=kinetic, temperature=temperature, stress=stress, spread=bead.spread, momenta=momenta,
                 more=more if len(beads) == 1 else {"bead": number, **more},
             )  # fmt: skip
             self.group.append(self.index, frame_record.text(self.job, self.message, record))
