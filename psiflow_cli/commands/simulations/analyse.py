@@ -42,7 +42,7 @@ def _window(value: str) -> tuple[float, float]:
 
 @click.command("analyse", cls=options.Command, short_help="Structure and dynamics of trajectories")
 @options.frames
-@options.text("--rdf", (), "A-B[,A-B...]", "Radial distribution functions of these pairs of elements.", _pairs)
+@options.text("--rdf", None, "A-B[,A-B...]", "Radial distribution functions of these pairs of elements.", _pairs)
 @options.number("--rmax", None, "Å", "End of --rdf [default: half the cell's least width, at most 10].", above=0)
 @options.count("--bins", 200, "Shells of --rdf.", least=2)
 @options.flag("--msd", "Mean squared displacements and diffusion coefficients.")
@@ -96,6 +96,7 @@ def command(
     output = common.output or formats.beside(frames, "analysed", ".csv")
     if output == "-":
         raise UsageError("frames on stdin give the table no name", "name it with --output")
+    asked["rdf"] = asked["rdf"] or ()
     settings = {**asked, "timestep": timestep, "keep_drift": keep_drift}
     job = Job(
         "analyse", frames, output, settings,

@@ -88,9 +88,7 @@ def _differs(path: _Path, frame: Frame) -> BadData:
 def _begun(frame: Frame, options: AnalysisOptions, keep_drift: bool, folder: Path | None, number: int) -> _Path:
     if options["rdf"]:
         if not (frame.cell and voigt.is_defined(frame.pbc)):
-            problem = (
-                f"{frame.where}: not periodic in three directions, so that --rdf has no density"
-            )
+            problem = f"{frame.where}: not periodic in three directions, so that --rdf has no density"
             raise BadData(problem, "leave --rdf out")
         for element in chain.from_iterable(options["rdf"]):
             if element not in frame.symbols:
@@ -140,8 +138,8 @@ def _write(stream: BinaryIO, frame: Frame, path: _Path) -> None:
     row.extend(chain.from_iterable(frame.cell) if frame.cell else _NO_CELL)
     for name in SERIES:
         value = frame.info.get(name)
-        is_ours = "walker" in frame.info and isinstance(value, (int, float))
-        row.append(float(value) if is_ours else math.nan)
+        is_number = isinstance(value, (int, float)) and "walker" in frame.info  # in a unit that is known
+        row.append(float(frame.info[name]) if is_number else math.nan)
     if sys.byteorder == "big":
         row.byteswap()
     row.tofile(stream)

@@ -83,9 +83,9 @@ def _write(request: Request, workspace: Workspace, result: AnalysisResult) -> No
         table.writerow((row["quantity"], row["of"], "", "", repr(row["value"]), error, row["unit"]))
     for curve in result["curves"]:
         against, unit = COLUMNS[curve["quantity"]]
-        errors = curve["error"] or [""] * len(curve["x"])
+        errors = list(map(repr, curve["error"])) or [""] * len(curve["x"])
         for x, y, each in zip(curve["x"], curve["y"], errors, strict=True):
-            table.writerow((curve["quantity"], curve["of"], against, repr(x), repr(y), each and repr(each), unit))
+            table.writerow((curve["quantity"], curve["of"], against, repr(x), repr(y), each, unit))
     temporary = workspace.run.temporary(request.job.output)
     temporary.write_text(text.getvalue(), encoding="utf-8")
     workspace.run.publish(temporary, request.job.output)

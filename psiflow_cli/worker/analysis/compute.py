@@ -103,21 +103,19 @@ def _radial(result: AnalysisResult, wanted: Analysis, cut: list[paths.Block]) ->
         top = int(density.argmax())
         _value(result, "highest peak at", of, "Å", [float(middle[top])])
         _value(result, "g there", of, "", [float(part[pair][0][top]) for part in parts])  # type: ignore[index]
-        if (bottom := _minimum(density, top)) is not None:
+        if bottom := _minimum(middle, density, top):
             _value(result, "next minimum at", of, "Å", [float(middle[bottom])])
             counts = [float(part[pair][1][bottom]) for part in parts]  # type: ignore[index]
             _value(result, "neighbours up to there", of, "", counts)
 
 
-def _minimum(density: np.ndarray, top: int) -> int | None:
-    """The lowest shell between the highest peak and the next one, by a curve smoothed over five shells; or None."""
+def _minimum(middle: np.ndarray, density: np.ndarray, top: int) -> int:
+    """The first of the lowest shells from the highest peak to 1.6 times its distance, smoothed over five; or 0."""
     import numpy as np
 
+    end = int(np.searchsorted(middle, 1.6 * middle[top]))
     smooth = np.convolve(density, np.ones(5) / 5.0, "same")
-    for place in range(top + 1, len(density) - 3):
-        if smooth[place] < 0.9 * density[top] and smooth[place] <= smooth[place + 1 : place + 4].min():
-            return place
-    return None
+    return top + int(smooth[top:end].argmin()) if end <= len(middle) - 2 else 0
 
 
 def _check_length(wanted: Analysis, cut: list[paths.Block]) -> None:

@@ -34,11 +34,13 @@ class Block:
     def cells(self) -> np.ndarray:
         """[frames, 3, 3] in Å."""
         end = self.rows.shape[1] - len(SERIES)
-        return self.rows[:, end - 9 : end].reshape(-1, 3, 3)
+        cells: np.ndarray = self.rows[:, end - 9 : end].reshape(-1, 3, 3)
+        return cells
 
     def series(self, name: str) -> np.ndarray:
         """[frames]; NaN where a frame does not have it."""
-        return self.rows[:, SERIES.index(name) - len(SERIES)]
+        values: np.ndarray = self.rows[:, SERIES.index(name) - len(SERIES)]
+        return values
 
     def masses(self) -> np.ndarray:
         """[atoms] in u."""
@@ -50,7 +52,8 @@ class Block:
 
     def positions(self, frame: int) -> np.ndarray:
         """[atoms, 3] in Å."""
-        return self.rows[frame, : 3 * self.count].reshape(3, -1).T
+        positions: np.ndarray = self.rows[frame, : 3 * self.count].reshape(3, -1).T
+        return positions
 
     def _vectors(self, first: int, atoms: slice) -> np.ndarray:
         """[frames, some atoms, 3] of the numbers that begin at a column."""
@@ -89,9 +92,11 @@ class Block:
 
     def velocities(self, atoms: slice, interval: float) -> np.ndarray:
         """[frames, atoms, 3] in Å/fs: the frames' own or, two frames fewer, from the positions around each frame."""
+        import numpy as np
+
         if not self.path["velocities"]:
             moved, _ = self.displacements(atoms)
-            return (moved[2:] - moved[:-2]) / (2.0 * interval)
+            return np.asarray((moved[2:] - moved[:-2]) / (2.0 * interval))
         values = self._vectors(3 * self.count, atoms) * FEMTOSECOND
         if self.path["velocities"] == "momenta":
             values /= self.masses()[None, atoms, None]

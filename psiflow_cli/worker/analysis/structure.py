@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,8 +51,10 @@ def _neighbours(block: Block, frame: int, cell: np.ndarray, cutoff: float) -> tu
 
     atoms = Atoms(block.path["symbols"], block.positions(frame), cell=cell, pbc=True)
     try:
-        from matscipy.neighbours import neighbour_list as neighbour_list
+        matscipy = importlib.import_module("matscipy.neighbours")  # many times as fast
+        first, second, distances = matscipy.neighbour_list("ijd", atoms, cutoff)
     except ImportError:
-        from ase.neighborlist import neighbor_list as neighbour_list
-    first, second, distances = neighbour_list("ijd", atoms, cutoff)
+        from ase.neighborlist import neighbor_list
+
+        first, second, distances = neighbor_list("ijd", atoms, cutoff)
     return first, second, distances
