@@ -9,7 +9,7 @@ class AnalysedPath(TypedDict):
     """The frames of one walker, whose numbers lie in a file: a row of float64 for each frame.
 
     A row has x of all atoms, then y and z (Å), likewise the velocities if there are any, the cell's nine numbers (Å),
-    and the `SERIES` of the analysis, NaN where a frame does not have one.
+    and a number for each of `series`, NaN where a frame does not have one.
     """
 
     source: str
@@ -18,6 +18,7 @@ class AnalysedPath(TypedDict):
     pbc: list[bool]
     masses: list[float] | None  # u; None: the usual ones
     velocities: str  # "", or how they are stored: as `momenta` or `velocities` in ASE's units
+    series: list[str]  # `temperature` (K), `pressure` (bar)
     keeps_drift: bool  # the centre of mass is not taken as the origin
 
 

@@ -8,26 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests import warm
-from tests.commands import springs
-
 np = pytest.importorskip("numpy")
 pytest.importorskip("scipy")
 ase_io = pytest.importorskip("ase.io")
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PSIFLOW_SITE", raising=False)
-    Path("threads.toml").write_text(springs.SITE)
-
-
-def analyse(*arguments, code=0):
-    done = warm.server().run(["analyse", *map(str, arguments), "--site", "threads.toml"])
-    assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stderr
-    return done
+@pytest.fixture
+def analyse(psiflow, in_threads):
+    return lambda *arguments, code=0: psiflow("analyse", *arguments, code=code)
 
 
 def trajectory(name, walkers=(0, 1), frames=40, interval=2.0, says_time=True, pbc="T T T", element="Ar"):
@@ -45,7 +33,7 @@ def trajectory(name, walkers=(0, 1), frames=40, interval=2.0, says_time=True, pb
                 stream.writelines(f"{element} {x} {y} {z}\n" for x, y, z in places)
 
 
-def test_everything_at_once_and_again(tmp_path):
+def test_everything_at_once_and_again(analyse):
     trajectory("traj.xyz")
     pytest.importorskip("matplotlib")
     everything = ("traj.xyz", "--rdf", "Ar-Ar", "--msd", "--vacf", "--plot", "all.svg", "--json", "--blocks", 2)
@@ -69,7 +57,7 @@ def test_everything_at_once_and_again(tmp_path):
     assert not list(Path("traj.analysed.csv.run").glob("frames*"))
 
 
-def test_a_foreign_trajectory_needs_its_timestep():
+def test_a_foreign_trajectory_needs_its_timestep(analyse):
     trajectory("foreign.xyz", walkers=(0,), says_time=False)
     assert "--timestep '5 fs'" in analyse("foreign.xyz", "--msd", code=2).stderr
     assert "± " in analyse("foreign.xyz", "--msd", "--timestep", "2 fs").stdout
@@ -82,22 +70,22 @@ def test_a_foreign_trajectory_needs_its_timestep():
         ({}, ("--rdf", "O-O"), 65, "traj.xyz:1: frame 1: no O in it"),
         ({}, ("--rdf", "Ar"), 2, "no pair of elements"),
         ({}, ("--rdf", "Ar-Xx"), 2, "Xx"),
-        ({}, ("--rdf", "Ar-Ar", "--rmax", "4"), 70, "half the narrowest width"),
+        ({}, ("--rdf", "Ar-Ar", "--rmax", "4"), 2, "half the narrowest width"),
         ({}, ("--rmax", "4"), 2, "--rmax without --rdf"),
         ({}, ("--msd", "--fit", "9:3"), 2, "two times that go up"),
         ({}, ("--plot", "a.png"), 2, "--plot without a curve"),
         ({}, ("--msd", "--timestep", "3"), 65, "frame 2: 2 fs after the frame before, not 3.0 fs"),
         ({"frames": 1}, ("--msd",), 65, "the only frame of its trajectory"),
-        ({"frames": 4}, ("--vacf",), 70, "too few for --msd and --vacf"),
+        ({"frames": 4}, ("--vacf",), 65, "too few for --msd and --vacf"),
         ({"pbc": "T T F"}, ("--rdf", "Ar-Ar"), 65, "not periodic in three directions"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(changes, arguments, code, what):
+def test_what_is_wrong_is_said_in_a_line(analyse, changes, arguments, code, what):
     trajectory("traj.xyz", **changes)
     assert what in analyse("traj.xyz", *arguments, code=code).stderr
 
 
-def test_other_atoms_are_no_trajectory_but_have_a_structure():
+def test_other_atoms_are_no_trajectory_but_have_a_structure(analyse):
     trajectory("one.xyz", walkers=(0,), says_time=False)
     trajectory("two.xyz", walkers=(0,), says_time=False, element="Kr")
     Path("mixed.xyz").write_text(Path("one.xyz").read_text() + Path("two.xyz").read_text())

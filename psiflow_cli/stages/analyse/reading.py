@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, BinaryIO
 from psiflow_cli import voigt
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.extxyz.frame import Frame
+from psiflow_cli.extxyz.layout import Cell, volume
 from psiflow_cli.extxyz.velocities import velocities
 from psiflow_cli.stages.core import constraints
-from psiflow_cli.worker.analysis.paths import SERIES
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import AnalysedPath, AnalysisOptions
     from psiflow_cli.stages.core.workspace import Workspace
 
+SERIES = ("temperature", "pressure")
+"""What frames say of themselves, in K and bar."""
 _NO_CELL = [0.0] * 9
+_RMAX = 10.0  # Å
 
 
 @dataclass
@@ -45,7 +48,7 @@ def read(
     Without a folder the frames are looked at, and nothing is written.
     """
     paths: dict[tuple[object, ...], _Path] = {}
-    current, stream = None, None
+    current, stream, half = None, None, math.inf
     dynamic = options["msd"] or options["vacf"]
     for number in range(len(workspace.sources)):
         part = 0
@@ -61,6 +64,8 @@ def read(
                 path = paths[key] = _begun(frame, options, keep_drift, folder, len(paths))
             if dynamic:
                 _keep_time(path, frame, timestep)
+            if options["rdf"] and frame.lattice:
+                half = min(half, _half_width(frame.lattice))
             path.targets.add(frame.info.get("target_temperature"))
             path.message["frames"] += 1
             if folder:
@@ -72,7 +77,28 @@ def read(
                 _write(stream, frame, path)
     if stream:
         stream.close()
+    if options["rdf"]:
+        options["rmax"] = _rmax(options["rmax"], half)
     return [path.message for path in paths.values()], *_checked(list(paths.values()), options, timestep)
+
+
+def _half_width(cell: Cell) -> float:
+    """Half the least distance (Å) between opposite faces."""
+    a, b, c = cell
+    areas = (math.hypot(*_normal(u, v)) for u, v in ((a, b), (b, c), (c, a)))
+    return 0.5 * volume(cell) / max(areas)
+
+
+def _normal(u: Sequence[float], v: Sequence[float]) -> tuple[float, float, float]:
+    return u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]
+
+
+def _rmax(asked: float | None, half: float) -> float:
+    """The end of the radial distribution (Å). Raises UsageError where atoms would count images of themselves."""
+    if asked and asked > half * (1 + 1e-9):
+        problem = f"--rmax {asked:g} Å is more than {half:.4g} Å, half the narrowest width of a cell"
+        raise UsageError(problem, "atoms would count images of themselves: take less, or repeat the cell")
+    return asked or min(half, _RMAX)
 
 
 def _alike(path: _Path, frame: Frame) -> bool:
@@ -99,7 +125,7 @@ def _begun(frame: Frame, options: AnalysisOptions, keep_drift: bool, folder: Pat
         raise BadData(problem, "--msd and --vacf are for classical trajectories")
     message: AnalysedPath = {
         "source": str((folder / f"{number:05d}").absolute()) if folder else "", "symbols": frame.symbols, "frames": 0,
-        "pbc": frame.pbc, "masses": constraints.masses(frame) or None, "velocities": "",
+        "pbc": frame.pbc, "masses": constraints.masses(frame) or None, "velocities": "", "series": list(SERIES),
         "keeps_drift": keep_drift or bool(constraints.fixed(frame)),
     }  # fmt: skip
     if options["vacf"] and (name := velocities(frame)[0]):

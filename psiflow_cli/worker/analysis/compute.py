@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from psiflow_cli.errors import BAD_DATA, USAGE
 from psiflow_cli.worker.analysis import dynamics, paths, structure
 from psiflow_cli.worker.failures import Fatal
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 _DENSITY = 1.66053906892  # g/cm³ of a u/Å³
 _DIFFUSIVE = (0.8, 1.2)  # exponents of the time that a mean squared displacement in the fit may have
-_RMAX = 10.0  # Å
 
 
 def compute(wanted: Analysis) -> AnalysisResult:
@@ -72,7 +72,7 @@ def _curve(
 def _series(result: AnalysisResult, cut: list[paths.Block]) -> None:
     import numpy as np
 
-    for name, unit in zip(paths.SERIES, ("K", "bar"), strict=True):
+    for name, unit in (("temperature", "K"), ("pressure", "bar")):
         if not np.isnan(np.array([block.series(name).sum() for block in cut])).any():
             _value(result, name, "all", unit, [float(block.series(name).mean()) for block in cut])
     if all(all(block.path["pbc"]) for block in cut):
@@ -87,11 +87,7 @@ def _series(result: AnalysisResult, cut: list[paths.Block]) -> None:
 def _radial(result: AnalysisResult, wanted: Analysis, cut: list[paths.Block]) -> None:
     import numpy as np
 
-    most = min(map(structure.narrowest, cut))
-    rmax = wanted["rmax"] or min(most, _RMAX)
-    if rmax > most * (1 + 1e-9):
-        problem = f"--rmax {rmax:g} Å is more than {most:.4g} Å, half the narrowest width of a cell"
-        raise Fatal(problem, "atoms would count images of themselves: take less, or repeat the cell")
+    rmax = wanted["rmax"] or 0.0
     edges = np.linspace(0.0, rmax, wanted["bins"] + 1)
     pairs = tuple(tuple(pair) for pair in wanted["rdf"])
     parts = [structure.radial(block, cast("tuple[tuple[str, str], ...]", pairs), edges) for block in cut]
@@ -122,11 +118,11 @@ def _check_length(wanted: Analysis, cut: list[paths.Block]) -> None:
     frames = len(cut[0].rows)
     if frames < 6:
         problem = f"{frames} frames in each of {len(cut)} blocks are too few for --msd and --vacf"
-        raise Fatal(problem, "--blocks 1 takes all frames at once, without errors; else write more frames")
+        raise Fatal(problem, "--blocks 1 takes all frames at once, without errors; else write more frames", BAD_DATA)
     far = max(block.displacements(next(block.chunks()))[1] for block in cut)
     if far > paths.FAR:
         problem = f"an atom moves by {far:.2f} of the cell between two frames: which way round is not known"
-        raise Fatal(problem, "take frames from a shorter interval (psiflow sample --every)")
+        raise Fatal(problem, "take frames from a shorter interval (psiflow sample --every)", BAD_DATA)
 
 
 def _displacements(result: AnalysisResult, wanted: Analysis, cut: list[paths.Block], elements: list[str]) -> None:
@@ -139,7 +135,7 @@ def _displacements(result: AnalysisResult, wanted: Analysis, cut: list[paths.Blo
     chosen = (times >= low - 1e-9) & (times <= high + 1e-9) & (times > 0)
     if chosen.sum() < 2:
         problem = f"--fit {low:g}:{high:g} fs has {chosen.sum()} of the times up to {times[-1]:g} fs"
-        raise Fatal(problem, "blocks of more frames reach longer times (--blocks)")
+        raise Fatal(problem, "blocks of more frames reach longer times (--blocks)", USAGE)
     for element in elements:
         mean = _curve(result, "msd", element, times, [part[element] for part in parts])
         slopes = [dynamics.slope(times[chosen], part[element][chosen]) / 6.0 for part in parts]

@@ -45,6 +45,8 @@ def mean_squared_displacements(block: Block, elements: list[str]) -> dict[str, n
             lag = np.arange(lags)
             both = (ends[-1] - ends[lag] + ends[frames - lag]) / (frames - lag)
             sums[element] += both - 2.0 * _correlated(places, lags)
+    for total in sums.values():
+        total[0] = 0.0  # but for rounding
     return {e: np.maximum(total, 0.0) / (symbols == e).sum() if (symbols == e).any() else total * np.nan
             for e, total in sums.items()}  # fmt: skip
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from psiflow_cli.messages import AnalysedPath
 
-SERIES = ("temperature", "pressure")
-"""What frames say of themselves, in the order of a row's last numbers."""
 _CHUNK = 64 * 2**20  # bytes of one quantity of some atoms in all frames of a block
 FAR = 0.35  # of a cell: an atom that has gone farther between two frames may have gone the other way round
 
@@ -33,13 +31,13 @@ class Block:
 
     def cells(self) -> np.ndarray:
         """[frames, 3, 3] in Å."""
-        end = self.rows.shape[1] - len(SERIES)
+        end = self.rows.shape[1] - len(self.path["series"])
         cells: np.ndarray = self.rows[:, end - 9 : end].reshape(-1, 3, 3)
         return cells
 
     def series(self, name: str) -> np.ndarray:
         """[frames]; NaN where a frame does not have it."""
-        values: np.ndarray = self.rows[:, SERIES.index(name) - len(SERIES)]
+        values: np.ndarray = self.rows[:, self.path["series"].index(name) - len(self.path["series"])]
         return values
 
     def masses(self) -> np.ndarray:

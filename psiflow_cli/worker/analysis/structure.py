@@ -11,15 +11,6 @@ if TYPE_CHECKING:
     from psiflow_cli.worker.analysis.paths import Block
 
 
-def narrowest(block: Block) -> float:
-    """Half the least distance (Å) between opposite faces of any of the block's cells."""
-    import numpy as np
-
-    cells = block.cells()
-    areas = np.cross(cells[:, [1, 2, 0]], cells[:, [2, 0, 1]])
-    return float((np.abs(np.linalg.det(cells))[:, None] / np.linalg.norm(areas, axis=2)).min()) / 2.0
-
-
 def radial(
     block: Block, pairs: tuple[tuple[str, str], ...], edges: np.ndarray
 ) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
