@@ -26,6 +26,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "sample": ("simulations.sample", "Run molecular dynamics of many walkers with a model"),
         "relax": ("simulations.relax", "Optimise geometries and cells with a model"),
         "phonons": ("simulations.phonons", "Compute frequencies and harmonic free energies"),
+        "analyse": ("simulations.analyse", "Compute structure, diffusion and vibrations of trajectories"),
     },
     "Runs": {
         "status": ("runs.status", "Show the state and progress of every run below this folder"),

@@ -5,6 +5,7 @@ these names under `TYPE_CHECKING` only. A key that may be absent is `NotRequired
 unless a key says otherwise.
 """
 
+from psiflow_cli.messages.analysis import *  # noqa: F403
 from psiflow_cli.messages.calibration import *  # noqa: F403
 from psiflow_cli.messages.dynamics import *  # noqa: F403
 from psiflow_cli.messages.figures import *  # noqa: F403

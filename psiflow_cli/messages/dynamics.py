@@ -59,6 +59,7 @@ class Dynamics(DynamicsOptions, DynamicsFile):
     """How all walkers of a sampling move."""
 
     ramp_steps: int | None
+    velocities: NotRequired[bool]  # whether frames have the momenta
     plumed: str | None
     plumed_files: NotRequired[dict[str, str]]  # text of each file that the input of PLUMED names
     limits: Limits

@@ -30,6 +30,8 @@ class Frame(TypedDict):
     moments: NotRequired[list[float]]  # initial ones of the atoms, in Bohr magnetons
     fixed: NotRequired[list[int]]  # atoms that do not move, from 0
     masses: NotRequired[list[float] | dict[str, float]]  # in u: of every atom, or of some elements
+    momenta: NotRequired[Vectors]  # [N][3] in sqrt(u·eV), as ASE has them
+    velocities: NotRequired[Vectors]  # [N][3] in sqrt(eV/u), as ASE has them; not beside momenta
 
 
 class Context(TypedDict):

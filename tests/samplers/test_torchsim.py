@@ -291,3 +291,15 @@ def test_what_torch_sim_cannot_take_is_said(tmp_path: Path, members: list[str]) 
     own["model"]["family"] = str(Path(__file__).with_name("test_ase.py"))
     with pytest.raises(Fatal, match="no interface to this kind of model"):
         torchsim.advance(own, CONTEXT)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_nve_goes_on_from_the_momenta_of_a_frame(tmp_path: Path, members: list[str]) -> None:
+    """10 + 10 steps through the text of a frame are 20 steps, in this engine and in ASE's."""
+    for each in (torchsim, alone):
+        how: dict[str, Any] = {"ensemble": "nve", "velocities": True}
+        (whole,) = moved(each, job(tmp_path / "whole", [wire(crystal())], members[:1], steps=20, block=20, **how))
+        half = {**wire(crystal()), "positions": whole[0].positions.tolist(), "momenta": whole[0].get_momenta().tolist()}
+        (second,) = moved(each, job(tmp_path / "second", [half], members[:1], steps=10, block=10, **how))
+        assert second[0].positions.tolist() == whole[1].positions.tolist()
+        assert second[0].get_momenta().tolist() == whole[1].get_momenta().tolist()

@@ -62,6 +62,8 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @options.number("--friction", 10.0, "1/ps", "Of the Langevin thermostat.", above=0)
 @options.count("--walkers", None, "Walkers from each frame [default: one for each temperature].")
 @options.steps("--exchange", None, "Let the walkers of a frame exchange their temperatures every so many steps.")
+@options.flag("--draw-velocities", "Draw the first velocities at --temperature even where FRAMES have some.")
+@options.flag("--velocities", "Write the momenta of the atoms (ASE's units) into every frame.")
 @options.count("--beads", 1, "Of the ring polymers of path integrals; each bead is a frame of its own.")
 @options.file("--plumed", "Input of PLUMED, for a bias or for what it prints.")
 @options.number("--max-force", 100.0, "eV/Å", "A walker with a larger force on an atom is stopped.", above=0)
@@ -88,6 +90,8 @@ def command(
     temperature: list[list[float]],
     steps: int,
     walkers: int | None,
+    draw_velocities: bool,
+    velocities: bool,
     max_force: float,
     max_temperature: float | None,
     min_distance: float,
@@ -109,7 +113,9 @@ def command(
     its members; each frame has their spread, model_energy_std and, for each atom, model_forces_std and, if it was
     calibrated (psiflow evaluate --calibrate), the expected errors.
 
-    Atoms whose move_mask is F do not move; a masses column replaces the usual masses.
+    Atoms whose move_mask is F do not move; a masses column replaces the usual masses. Frames with momenta or
+    velocities (sqrt(u·eV), sqrt(eV/u) as in ASE) or vel or velo (Å/fs) start with them, so that --final goes on where a
+    run ended; --temperature is then the thermostat's alone, and --seed that of the noise.
 
     OUTPUT may end in .traj, .cif, .pdb or XDATCAR, too. At the end come the means with their standard errors, which
     count correlated frames as what they are (blocking); ? where a path is too short to tell.
@@ -138,6 +144,7 @@ def command(
         **dynamics_options,
         **sampling_file.read(config),
         "plumed": bias,
+        **({"velocities": True} if velocities else {}),
         **({"plumed_files": bias_files} if bias_files else {}),
         "ramp_steps": steps if any(first != last for first, last in temperature) else None,
         "limits": {
@@ -157,6 +164,7 @@ def command(
         steps=steps,
         engine=engine,
         batch=batch,
+        draw=draw_velocities,
         outputs=outputs,
         scales=scales,
     )
@@ -165,6 +173,8 @@ def command(
         note(f"{name} is calibrated: --max-spread is a limit of the expected error")
     engines.check(engine, dynamics, batch)
     output = common.output or formats.beside(frames, "sampled")
+    if velocities and formats.FRAMES.complaint(output):
+        raise UsageError(f"--velocities: {formats.FRAMES.complaint(output)}", formats.FRAMES.hint)
     job = Job(
         "sample", frames, output,
         settings=sampling.settings,
@@ -194,6 +204,9 @@ def _check(sampling: Sampling) -> None:
         )
     if ensemble == "nve" and dynamics["ramp_steps"]:
         raise UsageError("--ensemble nve has no thermostat that a ramp could lead", "choose nvt or npt")
+    if dynamics.get("velocities") and dynamics["beads"] > 1:
+        problem = "--velocities with --beads: the momenta of beads are no velocities of atoms"
+        raise UsageError(problem, "leave one of them out")
     spread = dynamics["limits"]["spread"]
     if spread and len(sampling.model.members) < 2:
         raise UsageError("--max-spread needs a committee", "train one with psiflow train --members 4")

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from psiflow_cli import voigt
 from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.extxyz.labelling.reading import FAILURE, LABELS, PREDICTIONS, PROVENANCE, VIRIAL, holds
+from psiflow_cli.extxyz.velocities import UNITS
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _WORDS = {
@@ -89,7 +90,7 @@ def _candidates(frame: Frame, label: str) -> list[str]:
         size = (1,) if label == "energy" else (3, 6, 9)
         names = [name for name, value in frame.info.items() if _numbers(value) in size]
     ours = (*PREDICTIONS, *PROVENANCE, *FAILURE)
-    return [name for name in names if name not in ours and name not in ("pos", "momenta", "velocities")]
+    return [name for name in names if name not in ours and name not in ("pos", *UNITS)]
 
 
 def _numbers(value: object) -> int:

@@ -140,6 +140,7 @@ class AseWalker(MovingWalker):
             kinetic=kinetic, temperature=temperature, target=self.target_temperature(self.step),
             stress=model_stress(atoms.calc, atoms) if voigt.is_defined(self.start["pbc"]) else None,
             spread=getattr(self.shared, "spread", None), more=self.bias.recorded() if self.bias else {},
+            momenta=atoms.get_momenta().tolist() if self.job.get("velocities") else None,
         )  # fmt: skip
         self.group.append(self.index, frame_record.text(self.job, self.message, record))
 

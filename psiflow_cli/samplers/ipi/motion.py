@@ -54,7 +54,7 @@ class RingPolymerWalker(MovingWalker):
         self.centroid_bias = CentroidBias(self.bias) if self.bias else None
         self.rings = RingPolymers(job, field, self.temperatures[0], self.rng, self.fixed, self.centroid_bias)
         if state is None:
-            self.rings.begin()
+            self.rings.begin(self.first_momenta(field.atoms.get_masses()))
         else:
             self.rings.restore(cast("Variables", state.more))
 
@@ -131,10 +131,11 @@ class RingPolymerWalker(MovingWalker):
             stress = stress + voigt.from_matrix(self.bias.virial / self.field.atoms.get_volume())
         kinetic, temperature, cell = self.rings.kinetic_energy(), self.rings.temperature, self._cell()
         more = self.bias.recorded() if self.bias else {}
+        momenta = self.rings.centroids()[1].tolist() if self.job.get("velocities") else None
         for number, bead in enumerate(beads):
             record = frame_record.FrameRecord(
                 step=self.step, positions=bead.positions.tolist(), cell=cell, energy=bead.energy,
-                kinetic=kinetic, temperature=temperature, stress=stress, spread=bead.spread,
+                kinetic=kinetic, temperature=temperature, stress=stress, spread=bead.spread, momenta=momenta,
                 more=more if len(beads) == 1 else {"bead": number, **more},
             )  # fmt: skip
             self.group.append(self.index, frame_record.text(self.job, self.message, record))

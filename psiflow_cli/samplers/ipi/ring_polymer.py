@@ -110,13 +110,13 @@ class RingPolymers:
 
         integrator.tstep = tstep
 
-    def begin(self) -> None:
-        """All beads where the start is, with momenta from the canonical distribution."""
+    def begin(self, momenta_of_centroids: np.ndarray) -> None:
+        """All beads where the start is; the other momenta are drawn from the canonical distribution."""
         import numpy as np
 
         positions, masses = self.field.atoms.positions, self.field.atoms.get_masses()
         self.beads.q[:] = np.tile(positions.ravel(), (self.count, 1))
-        first = velocities.draw(masses, self.target, self.rng, self.rests, self.fixed) / self.hbar
+        first = momenta_of_centroids / self.hbar
         momenta = self.rng.standard_normal((self.count, *first.shape)) * (masses[:, None] * self.kT) ** 0.5 / self.hbar
         momenta[:, list(self.fixed)] = 0.0
         momenta[0] = first

@@ -149,6 +149,7 @@ class BatchMotion:
         names: tuple[str, ...] = ("cells",) if self._cell_limits else ()
         if due:
             names = ("positions", "cells", "stress", "energy_std", "forces_std", "nearest")
+            names += ("momenta",) if self.job.get("velocities") else ()
         arrays = read({"sizes": self._judge.sizes(state), **{name: getattr(state, name) for name in names}})
         parts, all_sizes, committee = state.parts(), arrays["sizes"].T.tolist(), state.forces_std is not None
         near_counts = due and self.job["limits"].get("distance") is not None

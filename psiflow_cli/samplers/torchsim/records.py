@@ -84,6 +84,7 @@ class Records:
                 cell=cells[place].tolist() if self._moving_cells else walker.start["cell"],
                 energy=sizes["energy"], kinetic=sizes["kinetic"], temperature=sizes["temperature"], target=target,
                 stress=None if stress is None else voigt.from_matrix(stress[place]), spread=spread, more=bias,
+                momenta=arrays["momenta"][atoms].tolist() if self._job.get("velocities") else None,
             )  # fmt: skip
             text = frame_record.text(self._job, walker.message, record)
             self._group.append(self._indices[walker.number], text)

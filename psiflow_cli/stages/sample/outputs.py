@@ -81,7 +81,7 @@ def _final(sampling: Sampling, paths: Sequence[Recorded]) -> Iterator[str]:
             folder, last = path.folder, checkpoint.read(path.folder)
             states = dict(enumerate(last.walkers if last else (), path.walker.number))
         if path.walker.stopped is None:
-            yield path.final(states[path.walker.number], sampling.dynamics["timestep"])
+            yield path.final(states[path.walker.number], sampling.dynamics)
 
 
 def _publish_some(workspace: Workspace, texts: Iterator[str], path: str) -> bool:

@@ -57,8 +57,14 @@ class Sampling:
     steps: int
     engine: str  # a name, or `auto`
     batch: int | None
+    draw: bool = False  # first velocities, even where frames have some
     outputs: Outputs = field(default_factory=Outputs)
     scales: ErrorScales | None = None  # of a calibrated committee, whose expected errors are in the frames
+
+    @property
+    def draws_velocities(self) -> bool:
+        """Whether first velocities are drawn whatever the frames have; those of beads always are."""
+        return self.draw or self.dynamics["beads"] > 1
 
     @property
     def settings(self) -> dict[str, object]:
@@ -66,6 +72,7 @@ class Sampling:
         return {
             **self.dynamics, "model": self.model.fingerprint, "walkers": self.walkers,
             "temperature": self.temperatures, "steps": self.steps, "engine": self.engine, "batch": self.batch,
+            **({"draw": True} if self.draw else {}),
         }  # fmt: skip
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from psiflow_cli import extxyz
 from psiflow_cli.extxyz import comment
 from psiflow_cli.extxyz.spelling import written
+from psiflow_cli.extxyz.writer import Values
 from psiflow_cli.stages.sample.walkers import Walker
 from psiflow_cli.worker.md.checkpoint import WalkerState, trajectory_name
 from psiflow_cli.worker.models.expected_error import expected
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import ErrorScales
+    from psiflow_cli.messages import Dynamics, ErrorScales
 
 COLUMNS = {
     "walker": "walker", "bead": "bead", "step": "step", "time": "time_fs", "temperature": "temperature_K",
@@ -76,10 +77,10 @@ class Recorded:
         count, head, atoms = last[0].split("\n", 2)
         return "\n".join([count, " ".join([head, *(written(key, value) for key, value in why.items())]), atoms])
 
-    def final(self, state: WalkerState, timestep: float) -> str:
-        """Where the walker is, as a new start."""
-        info = {"walker": self.walker.number, "step": state.step, "time": state.step * timestep}
-        return _as_start(self.walker, info, state)
+    def final(self, state: WalkerState, dynamics: Dynamics) -> str:
+        """Where the walker is, as a new start, with its momenta; those of a ring polymer are no start of another."""
+        info = {"walker": self.walker.number, "step": state.step, "time": state.step * dynamics["timestep"]}
+        return _as_start(self.walker, info, state if dynamics["beads"] == 1 else replace(state, momenta=[]))
 
 
 def _as_start(walker: Walker, info: Mapping[str, str | float], state: WalkerState | None = None) -> str:
@@ -90,11 +91,16 @@ def _as_start(walker: Walker, info: Mapping[str, str | float], state: WalkerStat
         electrons["charge"] = start["charge"]
     if "multiplicity" in start:
         electrons["multiplicity"] = start["multiplicity"]
-    columns: dict[str, tuple[str, list[float] | list[bool]]] = {}
+    columns: dict[str, tuple[str, Values]] = {}
     if isinstance(masses := start.get("masses"), list):  # those of whole elements are in the file of --config
         columns["masses"] = ("R", masses)
     if fixed := set(start.get("fixed", ())):
         columns["move_mask"] = ("L", [index not in fixed for index in range(len(start["symbols"]))])
+    momenta = start.get("momenta") if state is None else state.momenta
+    if momenta:
+        columns["momenta"] = ("R", momenta)
+    elif "velocities" in start:
+        columns["velocities"] = ("R", start["velocities"])
     return extxyz.new_frame(
         start["symbols"], state.positions if state else start["positions"],
         state.cell if state else start["cell"], start["pbc"], {**info, **electrons}, columns,

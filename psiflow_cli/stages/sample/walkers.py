@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli import extxyz, voigt
 from psiflow_cli.console import note
 from psiflow_cli.errors import BadData
+from psiflow_cli.extxyz.velocities import UNITS, velocities
 from psiflow_cli.runtime.task import Loss
 from psiflow_cli.stages.core import constraints
 
@@ -67,7 +69,7 @@ class WalkerGroup:
 def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
     """Every walker at its start, checked: those of the first frame, then of the second, and so on."""
     walkers: list[Walker] = []
-    temperatures, with_momenta = sampling.temperatures, 0
+    temperatures, moving = sampling.temperatures, Counter[str]()
     for frame in workspace.frames():
         foreign = set(frame.symbols) - set(sampling.model.elements)
         if foreign and sampling.model.elements:
@@ -78,13 +80,39 @@ def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
                 f"{frame.where}: not periodic in three directions, and {sampling.dynamics['ensemble']} moves the cell",
                 "give the frame a Lattice, or choose another --ensemble",
             )
-        with_momenta += frame.layout.find("momenta") is not None
         start = _start(frame, sampling.dynamics)
+        if name := _set_in_motion(start, frame, sampling):
+            moving[name] += 1
         for index in range(sampling.walkers):
             walkers.append(Walker(len(walkers), start, temperatures[index % len(temperatures)]))
-    if with_momenta:
-        note(f"momenta of {with_momenta} starts are not used: velocities are drawn at --temperature")
+    for name, count in moving.items():
+        which = f"{count} frame{'s' * (count > 1)}: {name}"
+        if sampling.draws_velocities:
+            note(f"{which} not used: velocities are drawn at --temperature")
+        else:
+            note(f"{which} ({UNITS[name]}) taken as the first velocities, which --draw-velocities would draw")
     return walkers
+
+
+def _set_in_motion(start: Frame, frame: extxyz.Frame, sampling: Sampling) -> str:
+    """Give a start the velocities that its frame has; the name of the column, or "" where there is none.
+
+    Raises BadData where walkers would do the same.
+    """
+    name, values = velocities(frame)
+    if not name or sampling.draws_velocities:
+        return name
+    dynamics, temperatures = sampling.dynamics, len({tuple(pair) for pair in sampling.temperatures})
+    different = 1 if dynamics["ensemble"] == "nve" else temperatures
+    is_deterministic = dynamics["ensemble"] == "nve" or dynamics["thermostat"] == "nose-hoover"
+    if is_deterministic and sampling.walkers > different:
+        problem = f"{frame.where}: {sampling.walkers} walkers would start with the same {name} and move alike"
+        raise BadData(problem, "--draw-velocities draws other ones for each; or take one walker")
+    if name == "momenta":
+        start["momenta"] = values
+    else:
+        start["velocities"] = values
+    return name
 
 
 def grouped(sampling: Sampling, all_walkers: list[Walker], batch: int) -> Iterator[list[Walker]]:

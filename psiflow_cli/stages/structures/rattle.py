@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz
 from psiflow_cli.extxyz.labelling import near_names
+from psiflow_cli.extxyz.velocities import UNITS
 from psiflow_cli.stages.core import constraints
 from psiflow_cli.stages.core.workspace import Job, Workspace
 
@@ -39,7 +40,7 @@ def run(rattling: Rattling, workspace: Workspace) -> Summary:
 def _copies(rattling: Rattling, workspace: Workspace) -> Iterator[str]:
     for index, frame in enumerate(workspace.frames()):
         moves = constraints.moves(frame)
-        drop = (*extxyz.label_names(frame), *near_names.alike(frame), *extxyz.PREDICTIONS, *extxyz.PROVENANCE)
+        drop = (*extxyz.label_names(frame), *near_names.alike(frame), *extxyz.PREDICTIONS, *extxyz.PROVENANCE, *UNITS)
         for copy in range(rattling.copies):
             # one generator a copy: asking for more copies, or adding frames, leaves the earlier ones as they were
             draw = random.Random(f"{rattling.seed}/{index}/{copy}")

@@ -13,6 +13,7 @@ from psiflow_cli.console import note
 from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz.frame import Frame
 from psiflow_cli.extxyz.labelling import near_names
+from psiflow_cli.extxyz.velocities import UNITS
 from psiflow_cli.runtime.request import fingerprint
 from psiflow_cli.stages.core import failed_frames, predicted_frame
 from psiflow_cli.stages.core.constraints import Constraints
@@ -25,7 +26,7 @@ from psiflow_cli.stages.core.workspace import Job, Workspace
 if TYPE_CHECKING:
     from psiflow_cli.messages import Relaxed, RelaxSettings, Summary, Unconverged
 
-GONE = ("momenta", "velocities", "kinetic_energy", "pressure", "volume")
+GONE = (*UNITS, "kinetic_energy", "pressure", "volume")
 """What a frame of molecular dynamics says of itself, and a relaxed one does not."""
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli import voigt
 from psiflow_cli.extxyz.writer import Rows, Values, new_frame
+from psiflow_cli.worker.structures import conversion
 from psiflow_cli.worker.structures.units import BAR
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from psiflow_cli.messages import MDJob, WalkerStart
+    from psiflow_cli.messages import Frame, MDJob, WalkerStart
 
 Spread = tuple[float, list[float]]  # of a committee, about one set of positions; see `committee.spread`
 
@@ -32,6 +33,7 @@ class FrameRecord:
     stress: Sequence[float] | np.ndarray | None = None
     """The model's in eV/Å³, with ASE's sign and order; with the momenta's part it gives the pressure."""
     spread: Spread | None = None
+    momenta: Rows | None = None  # in sqrt(u·eV), where frames have them
     more: Mapping[str, float] = field(default_factory=dict)  # what is written as it is, behind the others
 
 
@@ -56,10 +58,22 @@ def text(job: MDJob, walker: WalkerStart, record: FrameRecord) -> str:
     columns: dict[str, tuple[str, Values]] = {}
     if fixed := set(start.get("fixed", ())):
         columns["move_mask"] = ("L", [index not in fixed for index in range(len(start["symbols"]))])
+    if record.momenta is not None:
+        columns |= _moving(start, record.momenta)
     if record.spread:  # in the last column, where `stages.sample.trajectories` looks for it
         info["model_energy_std"], forces_std = record.spread
         columns["model_forces_std"] = ("R", forces_std)
     return new_frame(start["symbols"], record.positions, cell, start["pbc"], info, columns)
+
+
+def _moving(start: Frame, momenta: Rows) -> dict[str, tuple[str, Values]]:
+    """The columns of the momenta and, where they are not the usual ones, of the masses, so that velocities follow."""
+    if "masses" not in start:
+        return {"momenta": ("R", momenta)}
+    from ase.data import atomic_masses, atomic_numbers
+
+    usual = atomic_masses[[atomic_numbers[symbol] for symbol in start["symbols"]]]
+    return {"masses": ("R", conversion.masses(start, usual).tolist()), "momenta": ("R", momenta)}
 
 
 def _volume(cell: Rows) -> float:

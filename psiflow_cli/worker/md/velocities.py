@@ -4,26 +4,58 @@ The total momentum of the Maxwell-Boltzmann start is removed where nothing puts 
 of freedom carry the temperature there; the start is not rescaled, so its kinetic energy is distributed as it should be.
 Under a thermostat that acts on each atom the centre of mass takes part, and all 3N degrees of freedom are canonical:
 temperature = 2 Ekin / (3 N kB). Beside atoms that do not move the total momentum is not conserved, and not removed.
+Momenta that a start brings along are treated alike, but for what rounding leaves of a total momentum.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from psiflow_cli.messages import MDJob
+    from psiflow_cli.messages import Frame, MDJob
 
 KB = 8.617330337217213e-05  # eV/K: ase.units.kB, for where there may be no ASE
 
 
-def generator(seed: int, number: int) -> np.random.Generator:
-    """The noise of one walker: Philox, keyed by the seed and the walker's number alone."""
+def generator(seed: int, number: int, start: Frame | None = None) -> np.random.Generator:
+    """The noise of one walker: Philox, keyed by the seed and the walker's number alone.
+
+    The momenta of a start are a part of the key: a run that goes on from another one with the same seed would have the
+    noise of the first again, and the same noise pulls walkers to the same path.
+    """
     import numpy as np
 
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(number,))))
+    key: tuple[int, ...] = (number,)
+    if start and (given := start.get("momenta") or start.get("velocities")):
+        key = (number, int.from_bytes(hashlib.sha256(repr(given).encode()).digest()[:4], "big"))
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+def given(start: Frame, masses: np.ndarray, rest: bool, fixed: Collection[int] = ()) -> np.ndarray | None:
+    """The momenta (sqrt(u·eV), shape (N, 3)) that the start has, or None; `masses` (u) of shape (N,).
+
+    Atoms in `fixed` have none. `rest` removes a total momentum that is more than rounding.
+    """
+    import numpy as np
+
+    masses = np.asarray(masses)[:, None]
+    if "momenta" in start:
+        momenta = np.array(start["momenta"], dtype=float)
+    elif "velocities" in start:
+        momenta = masses * np.array(start["velocities"], dtype=float)
+    else:
+        return None
+    momenta[list(fixed)] = 0.0
+    total = momenta.sum(axis=0)
+    if rest and len(masses) > 1 and not fixed:
+        drift = (total**2).sum() / masses.sum()
+        if drift > 1e-9 * (momenta**2 / masses).sum():
+            momenta -= total * masses / masses.sum()
+    return momenta
 
 
 def draw(

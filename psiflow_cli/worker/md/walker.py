@@ -29,7 +29,7 @@ class MovingWalker:
         self.degrees_of_freedom = velocities.degrees_of_freedom(
             len(self.start["symbols"]) - len(self.fixed), velocities.conserves_momentum(job) and not self.fixed
         )
-        self.rng = velocities.generator(job["seed"], self.number)
+        self.rng = velocities.generator(job["seed"], self.number, self.start)
         self.step = 0
         self.stopped: Stop | None = None
         self.energy = math.nan  # of the model, in eV, at the present positions
@@ -71,8 +71,11 @@ class MovingWalker:
         return first if not steps else first + (last - first) * min(step, steps) / steps
 
     def first_momenta(self, masses: np.ndarray) -> np.ndarray:
-        """Drawn at the temperature of the start; see `velocities.draw`."""
+        """Those of the start or else, drawn at its temperature, those of `velocities.draw`."""
         rest = velocities.conserves_momentum(self.job)
+        momenta = velocities.given(self.start, masses, rest, self.fixed)
+        if momenta is not None:
+            return momenta
         return velocities.draw(masses, self.target_temperature(0), self.rng, rest, self.fixed)
 
     def scale_momenta(self, factor: float) -> None:

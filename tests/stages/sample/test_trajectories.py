@@ -11,6 +11,8 @@ from psiflow_cli.extxyz import Frame
 from psiflow_cli.worker.md.checkpoint import WalkerState
 from tests.stages.sample.recorded import START, frame, recorded
 
+DYNAMICS = {"timestep": 0.5, "beads": 1}
+
 
 def read(text: str, folder: Path) -> Frame:
     (folder / "one.xyz").write_text(text)
@@ -74,10 +76,13 @@ def test_the_final_state_is_a_start(tmp_path: Path) -> None:
     start = {**START, "masses": [15.995, 2.014], "fixed": [0], "charge": 1, "multiplicity": 3}
     cell = [[5.1, 0.0, 0.0], [0.1, 5.0, 0.0], [0.0, 0.0, 4.9]]
     state = WalkerState(7, [[0.1, 0.2, 0.3], [1.0, 0.0, 1e-17]], [[0.0] * 3] * 2, cell, {})
-    found = read(recorded(tmp_path, [frame(4, 5, START)], 4, start).final(state, 0.5), tmp_path)
+    found = read(recorded(tmp_path, [frame(4, 5, START)], 4, start).final(state, DYNAMICS), tmp_path)
     assert found.info == {"walker": 4, "step": 7, "time": 3.5, "charge": 1, "multiplicity": 3}
     assert (found.positions, found.cell, found.pbc) == (state.positions, cell, [True] * 3)
     assert found.column("masses") == [15.995, 2.014]
     assert found.column("move_mask") == [False, True]
-    bare = read(recorded(tmp_path, [], 4).final(state, 0.5), tmp_path)
-    assert [name for name, _, _ in bare.properties] == ["species", "pos"]
+    bare = read(recorded(tmp_path, [], 4).final(state, DYNAMICS), tmp_path)
+    assert bare.column("momenta") == state.momenta
+    assert [name for name, _, _ in bare.properties] == ["species", "pos", "momenta"]
+    beads = read(recorded(tmp_path, [], 4).final(state, {**DYNAMICS, "beads": 4}), tmp_path)
+    assert beads.layout.find("momenta") is None, "those of the centroids are no start of beads"

@@ -1,0 +1,119 @@
+"""psiflow analyse: structure and dynamics of trajectories."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from psiflow_cli import formats, options
+from psiflow_cli.commands.shared import runner
+from psiflow_cli.elements import SYMBOLS
+from psiflow_cli.errors import UsageError, nearest
+from psiflow_cli.values import quantities
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from psiflow_cli.messages import AnalysisOptions, Summary
+
+
+def _pairs(value: str) -> tuple[tuple[str, str], ...]:
+    """`O-O,O-H`."""
+    pairs = []
+    for word in value.split(","):
+        elements = tuple(each.strip() for each in word.split("-"))
+        if len(elements) != 2 or not all(elements):
+            raise ValueError(f"{word.strip()!r} is no pair of elements such as O-H")
+        for element in elements:
+            if element not in SYMBOLS:
+                raise ValueError(f"no element is called {element!r} {nearest(element, list(SYMBOLS))}".strip())
+        pairs.append((elements[0], elements[1]))
+    return tuple(dict.fromkeys(pairs))
+
+
+def _window(value: str) -> tuple[float, float]:
+    """`500:5000` in fs, or `0.5ps:5ps`."""
+    ends = [quantities.number(word, "fs") for word in value.split(":")]
+    if len(ends) != 2 or not 0 <= ends[0] < ends[1]:
+        raise ValueError(f"{value!r} is not FROM:TO, two times that go up")
+    return ends[0], ends[1]
+
+
+@click.command("analyse", cls=options.Command, short_help="Structure and dynamics of trajectories")
+@options.frames
+@options.text("--rdf", None, "A-B[,A-B...]", "Radial distribution functions of these pairs of elements.", _pairs)
+@options.number("--rmax", None, "Å", "End of --rdf [default: half the cell's least width, at most 10].", above=0)
+@options.count("--bins", 200, "Shells of --rdf.", least=2)
+@options.flag("--msd", "Mean squared displacements and diffusion coefficients.")
+@options.text("--fit", None, "FROM:TO",
+    "Times (fs) of the line through --msd [default: the last four fifths].", _window)  # fmt: skip
+@options.flag("--vacf", "Autocorrelation of velocities, and the spectrum of vibrations.")
+@options.number("--timestep", None, "fs", "From one frame to the next, where FRAMES do not say it.", above=0)
+@options.count("--blocks", 5, "Blocks for the errors, at least; 1: no errors.")
+@options.flag("--keep-drift", "Do not take the centre of mass as the origin of --msd and --vacf.")
+@options.output("--plot", formats.FIGURE, "Draw the curves; .png, .pdf or .svg.")
+@options.common(formats.ERRORS)
+def command(
+    frames: tuple[str, ...],
+    timestep: float | None,
+    keep_drift: bool,
+    plot: str | None,
+    common: options.Common,
+    **asked: Unpack[AnalysisOptions],
+) -> None:
+    """Analyse trajectories: structure, diffusion, vibrations.
+
+    FRAMES of psiflow sample say their walker and time. Other files are one trajectory each, for which --msd and --vacf
+    need --timestep. Means of temperature, pressure, volume and density come in any case, as far as frames have them.
+
+    All trajectories are cut into --blocks blocks, or more, of equally many frames; values are means over blocks with
+    their standard error, and times go up to half a block.
+
+    \b
+    rdf    A-B: density of B at r around A over N_B/V, in each frame's own cell; neighbours up to r
+    msd    of each element, unwrapped, relative to the centre of mass; D = slope / 6
+    vacf   of each element, from momenta or velocities in FRAMES, else from positions;
+           the spectrum is mass-weighted, and its area is 1
+
+    OUTPUT is a table with a row for each point: quantity, of, against, x, value, error, unit.
+
+    \b
+    Examples:
+      psiflow analyse traj.xyz --rdf O-O,O-H --msd --plot water.png
+      psiflow sample start.xyz --model water.model --velocities --every 2 -o traj.xyz
+      psiflow analyse traj.xyz --vacf --blocks 4 -o vibrations.csv
+      psiflow analyse XDATCAR --msd --timestep 10 --fit 1ps:5ps
+    """
+    from psiflow_cli.stages.analyse import stage
+    from psiflow_cli.stages.core.workspace import Job
+
+    for option, value, needs in (("--rmax", asked["rmax"], "rdf"), ("--fit", asked["fit"], "msd")):
+        if value and not asked[needs]:  # type: ignore[literal-required]
+            raise UsageError(f"{option} without --{needs}", "give both, or neither")
+    if plot and not (asked["rdf"] or asked["msd"] or asked["vacf"]):
+        raise UsageError("--plot without a curve", "give --rdf, --msd or --vacf; psiflow plot draws time series")
+    output = common.output or formats.beside(frames, "analysed", ".csv")
+    if output == "-":
+        raise UsageError("frames on stdin give the table no name", "name it with --output")
+    asked["rdf"] = asked["rdf"] or ()
+    settings = {**asked, "timestep": timestep, "keep_drift": keep_drift}
+    job = Job(
+        "analyse", frames, output, settings,
+        other_outputs=(plot,) if plot else (),
+        more_settings={"plot": plot},
+        requires={"ase": "psiflow analyse", "scipy": "psiflow analyse"},
+        options_require={"matplotlib": "--plot"} if plot else {},
+    )  # fmt: skip
+    job = runner.on_site(job, common, "analyse")
+    request = stage.Request(job, asked, timestep, keep_drift, plot)
+    runner.perform(
+        job, common, say=_said, show=lambda summary: summary["table"],
+        plan=lambda workspace: stage.look(request, workspace), run=lambda workspace: stage.run(request, workspace),
+    )  # fmt: skip
+
+
+def _said(summary: Summary) -> str:
+    written = ", ".join(filter(None, (summary["output"], summary["plot"])))
+    blocks = f"{summary['blocks']} blocks of {summary['block_frames']} frames"
+    return f"{summary['frames']} frames of {summary['trajectories']} trajectories, in {blocks} -> {written}"

@@ -1,0 +1,193 @@
+"""The frames of each walker as a table of numbers in a file, which a worker maps into memory."""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from psiflow_cli import voigt
+from psiflow_cli.errors import BadData, UsageError
+from psiflow_cli.extxyz.frame import Frame
+from psiflow_cli.extxyz.layout import Cell, volume
+from psiflow_cli.extxyz.velocities import velocities
+from psiflow_cli.stages.core import constraints
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import AnalysedPath, AnalysisOptions
+    from psiflow_cli.stages.core.workspace import Workspace
+
+SERIES = ("temperature", "pressure")
+"""What frames say of themselves, in K and bar."""
+_NO_CELL = [0.0] * 9
+_RMAX = 10.0  # Å
+
+
+@dataclass
+class _Path:
+    """A walker's frames so far."""
+
+    first: Frame
+    file: Path
+    message: AnalysedPath
+    times: list[float] = field(default_factory=list)  # fs, of the first frame and the last; of each interval the check
+    interval: float | None = None
+    targets: set[object] = field(default_factory=set)
+
+
+def read(
+    options: AnalysisOptions, timestep: float | None, keep_drift: bool, workspace: Workspace, folder: Path | None
+) -> tuple[list[AnalysedPath], float | None, list[str]]:
+    """All walkers, the time (fs) between frames, and what is to be said. Raises BadData, UsageError.
+
+    Without a folder the frames are looked at, and nothing is written.
+    """
+    paths: dict[tuple[object, ...], _Path] = {}
+    current, stream, half = None, None, math.inf
+    dynamic = options["msd"] or options["vacf"]
+    for number in range(len(workspace.sources)):
+        part = 0
+        for frame in workspace.frames_of(number):
+            key = (number, part, str(frame.info.get("walker", "")), str(frame.info.get("bead", "")))
+            if (path := paths.get(key)) and not _alike(path, frame):
+                if dynamic:
+                    raise _differs(path, frame)
+                part += 1
+                key = (number, part, *key[2:])
+                path = None
+            if path is None:
+                path = paths[key] = _begun(frame, options, keep_drift, folder, len(paths))
+            if dynamic:
+                _keep_time(path, frame, timestep)
+            if options["rdf"] and frame.lattice:
+                half = min(half, _half_width(frame.lattice))
+            path.targets.add(frame.info.get("target_temperature"))
+            path.message["frames"] += 1
+            if folder:
+                if current is not path:
+                    if stream:
+                        stream.close()
+                    current, stream = path, path.file.open("ab")
+                assert stream is not None
+                _write(stream, frame, path)
+    if stream:
+        stream.close()
+    if options["rdf"]:
+        options["rmax"] = _rmax(options["rmax"], half)
+    return [path.message for path in paths.values()], *_checked(list(paths.values()), options, timestep)
+
+
+def _half_width(cell: Cell) -> float:
+    """Half the least distance (Å) between opposite faces."""
+    a, b, c = cell
+    areas = (math.hypot(*_normal(u, v)) for u, v in ((a, b), (b, c), (c, a)))
+    return 0.5 * volume(cell) / max(areas)
+
+
+def _normal(u: Sequence[float], v: Sequence[float]) -> tuple[float, float, float]:
+    return u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]
+
+
+def _rmax(asked: float | None, half: float) -> float:
+    """The end of the radial distribution (Å). Raises UsageError where atoms would count images of themselves."""
+    if asked and asked > half * (1 + 1e-9):
+        problem = f"--rmax {asked:g} Å is more than {half:.4g} Å, half the narrowest width of a cell"
+        raise UsageError(problem, "atoms would count images of themselves: take less, or repeat the cell")
+    return asked or min(half, _RMAX)
+
+
+def _alike(path: _Path, frame: Frame) -> bool:
+    return path.first.symbols == frame.symbols and path.first.periodic == frame.periodic
+
+
+def _differs(path: _Path, frame: Frame) -> BadData:
+    what = "periodicity" if path.first.symbols == frame.symbols else "atoms"
+    problem = f"{frame.where}: other {what} than {path.first.where}, and --msd and --vacf follow atoms"
+    return BadData(problem, "name trajectories, whose frames have the same atoms in the same order")
+
+
+def _begun(frame: Frame, options: AnalysisOptions, keep_drift: bool, folder: Path | None, number: int) -> _Path:
+    if options["rdf"]:
+        if not (frame.cell and voigt.is_defined(frame.pbc)):
+            problem = f"{frame.where}: not periodic in three directions, so that --rdf has no density"
+            raise BadData(problem, "leave --rdf out")
+        for element in chain.from_iterable(options["rdf"]):
+            if element not in frame.symbols:
+                there = ", ".join(sorted(set(frame.symbols)))
+                raise BadData(f"{frame.where}: no {element} in it, and --rdf names it", f"it has {there}")
+    if (options["msd"] or options["vacf"]) and "bead" in frame.info:
+        problem = f"{frame.where}: a bead of a path integral, whose motion is not that of atoms"
+        raise BadData(problem, "--msd and --vacf are for classical trajectories")
+    message: AnalysedPath = {
+        "source": str((folder / f"{number:05d}").absolute()) if folder else "", "symbols": frame.symbols, "frames": 0,
+        "pbc": frame.pbc, "masses": constraints.masses(frame) or None, "velocities": "", "series": list(SERIES),
+        "keeps_drift": keep_drift or bool(constraints.fixed(frame)),
+    }  # fmt: skip
+    if options["vacf"] and (name := velocities(frame)[0]):
+        message["velocities"] = "momenta" if name == "momenta" else "velocities"
+    if any(frame.pbc) and not frame.cell:
+        raise BadData(f"{frame.where}: periodic, and without a cell", "give it a Lattice")
+    return _Path(frame, Path(message["source"]), message)
+
+
+def _keep_time(path: _Path, frame: Frame, timestep: float | None) -> None:
+    """Compare the time of a frame with that of the one before; only psiflow's frames say it in a known unit."""
+    time = frame.info.get("time")
+    is_ours = all(key in frame.info for key in ("walker", "step"))
+    if not is_ours or not isinstance(time, (int, float)):
+        if timestep is None:
+            problem = f"{frame.where}: it does not say the time in fs, which --msd and --vacf need"
+            raise UsageError(problem, "give the time from one frame to the next, as in --timestep '5 fs'")
+        return
+    if path.times:
+        gone = time - path.times[-1]
+        usual = timestep if timestep is not None else path.interval
+        if gone <= 0 or (usual and abs(gone - usual) > 1e-6 * usual):
+            problem = f"{frame.where}: {gone:g} fs after the frame before, not {usual or 'some'} fs"
+            raise BadData(problem, "--msd and --vacf need frames at equal times; name each trajectory as a file")
+        path.interval = path.interval or gone
+    path.times = [time]
+
+
+def _write(stream: BinaryIO, frame: Frame, path: _Path) -> None:
+    row = array("d", chain.from_iterable(frame.xyz))
+    if stored := path.message["velocities"]:
+        name, values = velocities(frame)
+        if ("momenta" if name == "momenta" else "velocities") != stored or not name:
+            raise BadData(f"{frame.where}: no velocities as in {path.first.where}", "write them into every frame")
+        row.extend(chain.from_iterable(zip(*values, strict=True)))
+    row.extend(chain.from_iterable(frame.cell) if frame.cell else _NO_CELL)
+    for name in SERIES:
+        value = frame.info.get(name)
+        is_number = isinstance(value, (int, float)) and "walker" in frame.info  # in a unit that is known
+        row.append(float(frame.info[name]) if is_number else math.nan)
+    if sys.byteorder == "big":
+        row.byteswap()
+    row.tofile(stream)
+
+
+def _checked(
+    paths: Sequence[_Path], options: AnalysisOptions, timestep: float | None
+) -> tuple[float | None, list[str]]:
+    """The time between frames of all paths, and remarks about them. Raises BadData."""
+    remarks = []
+    if any(len(path.targets) > 1 for path in paths):
+        remarks.append("the thermostat's temperature changes along a walker's path: results mix them")
+    if not (options["msd"] or options["vacf"]):
+        return None, remarks
+    lone = next((path for path in paths if path.message["frames"] < 2), None)
+    if lone:
+        problem = f"{lone.first.where}: the only frame of its trajectory, and --msd and --vacf need many"
+        raise BadData(problem, "name a trajectory; several files are several trajectories")
+    intervals = {timestep or path.interval for path in paths}
+    usual = next(iter(intervals))
+    other = next((p for p in paths if usual and abs((timestep or p.interval or 0) - usual) > 1e-6 * usual), None)
+    if other:
+        problem = f"{other.first.where}: frames are {other.interval:g} fs apart here, and {usual:g} fs in others"
+        raise BadData(problem, "analyse these trajectories one after the other")
+    return usual, remarks
