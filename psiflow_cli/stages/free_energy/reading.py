@@ -209,11 +209,16 @@ def hills(request: Request, found: Sequence[Header], path: Path) -> HillsFile:
                 raise BadData(f"{problem} in {first.file}", "sum hills of one metadynamics only")
         if header.names != first.names:
             raise BadData(f"{header.file}:1: other fields than {first.file}", "sum hills of one metadynamics only")
-    sigmas = [name for name in first.names if name.startswith("sigma_")]
-    cvs = first.names[1 : first.names.index(sigmas[0])]
+    cvs = first.names[1 : next(n for n, name in enumerate(first.names) if name.startswith("sigma_"))]
     multivariate = first.constants.get("multivariate", "false")
     if multivariate not in ("true", "false"):
         raise BadData(f"{first.file}:1: multivariate {multivariate}", "Gaussians are summed")
+    if multivariate == "true":  # of the lower triangle of a matrix, one diagonal after another
+        sigmas = [f"sigma_{cvs[i + j]}_{cvs[j]}" for i in range(len(cvs)) for j in range(len(cvs) - i)]
+    else:
+        sigmas = [f"sigma_{cv}" for cv in cvs]
+    for name in sigmas:
+        first.need([name], "HILLS")
     kernel = first.constants.get("kerneltype", "stretched-gaussian")
     if kernel.lower() not in ("stretched-gaussian", "gaussian"):
         raise BadData(f"{first.file}:1: kerneltype {kernel}", "stretched-gaussian and gaussian are summed")

@@ -35,7 +35,7 @@ class Header:
         if (name := self.find(names)) is not None:
             return name
         near = nearest(names[0], self.names) if self.names else "it has no numbers"
-        raise BadData(f"{self.file}:1: no {names[0]}, which {option} names", near)
+        raise BadData(f"{self.file}:1: no {names[0]}, which {option} needs", near)
 
     @property
     def is_hills(self) -> bool:
