@@ -8,6 +8,7 @@ import click
 
 from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import runner, sampled
+from psiflow_cli.errors import UsageError
 from psiflow_cli.values import quantities
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ def command(
     from psiflow_cli.stages.free_energy import stage, text
     from psiflow_cli.stages.free_energy.request import Request
 
+    if "-" in files:
+        raise UsageError("FILES are read by their names, and stdin has none", "store it in a file")
     names = (
         "by",
         "cv",

@@ -62,7 +62,7 @@ class Layout:
 
     cvs: list[str]  # of the profile, then restrained ones that are not among them
     bias: tuple[str, ...]
-    several_temperatures: bool
+    several_temperatures: bool  # or there may be: the potential energy is read where it was recorded
 
     def of_each_bias(self, window_biases: Sequence[str]) -> list[Sequence[str]]:
         """The columns whose sum is each bias."""
@@ -74,6 +74,7 @@ def samples(request: Request, workspace: Workspace, found: Sequence[Header], lay
     biases = [f"bias_{n}" for n in range(len(request.window_biases))] or (["bias"] if layout.bias else [])
     read = Samples([*layout.cvs, "time", *biases, *(["energy"] if layout.several_temperatures else [])])
     numbers: dict[tuple[object, ...], int] = {}
+    without = ""  # a file that has no potential energy
     for place, header in enumerate(found):
         columns = _columns(request, workspace, header, layout)
         cvs = [columns[header.need([name], "--cv")] for name in layout.cvs]
@@ -84,6 +85,7 @@ def samples(request: Request, workspace: Workspace, found: Sequence[Header], lay
         bias = [[_scaled(columns, header.need([name], "--bias"), request.energy_unit) for name in names]
                 for names in layout.of_each_bias(request.window_biases)]  # fmt: skip
         energy = _energy(request, header, columns) if layout.several_temperatures else None
+        without = without or (header.file if energy is None else "")
         walker = columns.get(header.find(["walker"]) or "", None)
         telling = [columns[header.need([name], "--windows")] for name in request.windows]
         target = columns.get(header.find(_TEMPERATURE) or "", None)
@@ -110,10 +112,13 @@ def samples(request: Request, workspace: Workspace, found: Sequence[Header], lay
             table.extend(column[row] for column in cvs)
             table.append(times[row] * scale)
             table.extend(sum(part[row] for part in parts) for parts in bias)
-            if energy is not None:
-                table.append(energy[row])
+            if layout.several_temperatures:
+                table.append(0.0 if energy is None else energy[row])
             read.series[numbers[own]]["count"] += 1
     if len({state["kT"] for state in read.states}) > 1:
+        if without and layout.several_temperatures:
+            problem = f"{without}: samples of several temperatures, and no potential energy"
+            raise UsageError(problem, "--energy names its column; PLUMED's action ENERGY prints it")
         for state in read.states:
             state["name"] += f", {state['kT'] / KB:g} K"
     return read
@@ -150,13 +155,11 @@ def _scaled(columns: dict[str, array[float]], name: str, unit: float) -> array[f
     return columns[name] if scale == 1 else array("d", (scale * value for value in columns[name]))
 
 
-def _energy(request: Request, header: Header, columns: dict[str, array[float]]) -> array[float]:
+def _energy(request: Request, header: Header, columns: dict[str, array[float]]) -> array[float] | None:
     if request.energy:
         return _scaled(columns, header.need([request.energy], "--energy"), request.energy_unit)
-    if name := header.find(_ENERGY):
-        return columns[name]
-    problem = f"{header.file}: samples of several temperatures, and no potential energy"
-    raise UsageError(problem, "--energy names its column; PLUMED's action ENERGY prints it")
+    name = header.find(_ENERGY)
+    return columns[name] if name else None
 
 
 def _given(

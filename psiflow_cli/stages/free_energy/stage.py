@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 _COMPUTE = "psiflow_cli.worker.free_energy.compute:compute"
 _DRAW = "psiflow_cli.worker.plots.free_energy:draw"
+_METADYNAMICS = re.compile(r"metad.*\.bias$", re.IGNORECASE)
 BINS = {1: 50, 2: 40}
+_MOST_STATES = 1000
 _GRID_POINTS = 100  # of a sum of hills
 
 
@@ -53,13 +56,12 @@ def run(request: Request, workspace: Workspace) -> Summary:
     by, found = look(request, workspace)
     folder = workspace.job.folder.absolute()
     samples, hills = folder / "samples", folder / "hills"
-    workspace.run.begin(1)
     try:
-        with workspace.run.guard_end():
-            wanted = prepared(request, workspace, by, found, folder)
-            with workspace.session() as session:
-                result: FreeEnergy = single.perform(workspace, session, _COMPUTE, {"wanted": wanted}, "free energy")
-                _publish(request, workspace, session, result)
+        wanted = prepared(request, workspace, by, found, folder)
+        workspace.run.begin(1)
+        with workspace.run.guard_end(), workspace.session() as session:
+            result: FreeEnergy = single.perform(workspace, session, _COMPUTE, {"wanted": wanted}, "free energy")
+            _publish(request, workspace, session, result)
     finally:
         samples.unlink(missing_ok=True)
         hills.unlink(missing_ok=True)
@@ -108,6 +110,8 @@ def prepared(request: Request, workspace: Workspace, by: Method, found: Sequence
 def _few(cvs: Sequence[str]) -> None:
     if len(cvs) > 2:
         raise UsageError(f"{len(cvs)} CVs: {', '.join(cvs)}", "--cv names the one or two of the profile")
+    if len(set(cvs)) < len(cvs):
+        raise UsageError(f"--cv {','.join(cvs)}: the same CV twice", "name it once")
 
 
 def _read_samples(
@@ -116,10 +120,15 @@ def _read_samples(
     by, cvs = wanted["by"], list(request.cvs)
     bias = _bias(by, found[0], request)
     restrained = list(request.restrained or cvs)
+    if by == "reweight" and not request.hills and any(_METADYNAMICS.search(name) for name in bias):
+        note("warning: a bias of metadynamics grows with time; --bias metad.rbias or --hills HILLS takes that off")
     every = [*cvs, *(name for name in restrained if name not in cvs)]
     several = by == "mbar" and _several_temperatures(found)
     read = reading.samples(request, workspace, found, reading.Layout(every, bias, several))
     temperatures = {state["kT"] for state in read.states}
+    if len(read.states) > _MOST_STATES:
+        problem = f"{len(read.states)} windows or temperatures"
+        raise UsageError(problem, "a ramp of temperatures is no equilibrium; --windows names columns of few values")
     several = several and len(temperatures) > 1
     if wanted["kT"] is None:
         wanted["kT"] = min(temperatures)
