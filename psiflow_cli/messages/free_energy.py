@@ -40,6 +40,7 @@ class State(TypedDict):
 
     name: str
     kT: float  # eV
+    pressure: float  # eV/Å³; 0 where the volume does not matter
     at: NotRequired[list[float]]  # centre of the harmonic restraint on each restrained CV
     kappa: NotRequired[list[float]]  # eV per CV², of ½ κ (s - at)²
 
@@ -48,7 +49,7 @@ class Samples(TypedDict):
     """A table of doubles in a file, row by row."""
 
     source: str
-    columns: list[str]  # each restrained CV and each CV of the profile by name, time, bias, energy, bias_0, …
+    columns: list[str]  # each restrained CV and each CV of the profile by name, time, bias, energy, volume, bias_0, …
     series: list[SampleSeries]
 
 
@@ -77,6 +78,7 @@ class Wanted(TypedDict):
     axes: list[Axis]
     basins: list[Basin]
     kT: float | None  # eV, of the profile; None only for a sum of hills
+    pressure: float  # eV/Å³, of the profile
     convergence: bool
     blocks: int
     discard: Discarding

@@ -197,3 +197,30 @@ def test_a_restart_counts_once(tmp_path):
     assert values([(0, 1), (1, 2), (2, 3)], [(1, 4), (2, 5)]) == [1, 4, 5]
     assert values([(0, 1), (1, 2)], [(1, 2), (2, 3)]) == [1, 2, 3]
     assert values([(0, 1), (1, 2)], [(0, 3), (1, 4)]) == [1, 2, 3, 4]
+
+
+def test_pressures(psiflow, in_threads):
+    """An ideal gas of one particle and a volume that a CV measures: p(V) ∝ V exp(-PV/kT) at each pressure."""
+    pytest.importorskip("pymbar", reason="needs pymbar, the extra free-energy")
+    kT, bar = 300 * 8.617330337217213e-05, 6.241509125883258e-07
+    text, rng = (
+        "walker,time_fs,target_temperature_K,target_pressure_bar,model_energy_eV,volume_A3,v\n",
+        random.Random(0),
+    )
+    for walker, pressure in enumerate((400.0, 800.0)):
+        for time in range(1000):
+            volume = rng.gammavariate(2, kT / (pressure * bar))
+            text += f"{walker},{time},300,{pressure},0,{volume},{volume}\n"
+    Path("gas.csv").write_text(text)
+    words = ("--by", "mbar", "--cv", "v", "--basins", "A=0:100,B=100:300", "--pressure", "600", "-o", "v.csv", "--json")
+    basin = json.loads(psiflow("free-energy", "gas.csv", *words).stdout)["free_energy"]["basins"][1]
+
+    def below(volume):
+        x = volume * 600 * bar / kT
+        return 1 - (1 + x) * math.exp(-x)
+
+    exact = -kT * math.log((below(300) - below(100)) / below(100))
+    assert abs(basin["free_energy"] - exact) < 4 * basin["error"]
+    Path("gas.csv").write_text(text.replace("target_pressure_bar", "p").replace("0,300,4", "0,310,4"))
+    told = psiflow("free-energy", "gas.csv", "--by", "mbar", "--cv", "v", "-o", "w.csv", code=2).stderr
+    assert "the volume moves" in told

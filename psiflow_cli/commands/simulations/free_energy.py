@@ -78,6 +78,7 @@ def _discard(value: str) -> Discarding:
 @options.choice("--by", ["mbar", "reweight", "hills"], None, "How it is computed [default: what FILES tell].")
 @options.text("--cv", None, "NAME[,NAME]", "The collective variables of the profile, or of the surface.", _names)
 @options.number("--temperature", None, "K", "Of the samples where FILES do not say it, and of the result.", above=0)
+@options.number("--pressure", None, "bar", "Likewise, of npt at several temperatures or pressures.", least=0)
 @options.text(
     "--bias", None, "NAME[,NAME]", "Recorded bias; of several the sum counts; none: there is no bias.", _names
 )
@@ -159,7 +160,7 @@ def command(
         "energy",
         "hills",
     )
-    more = ("periodic", "bins", "range", "basins", "discard", "blocks")
+    more = ("pressure", "periodic", "bins", "range", "basins", "discard", "blocks")
     settings = {name: given[name] for name in (*names, *more)} | {"energy_unit": energy_unit}
     output = common.output or formats.beside(files, "free-energy", ".csv")
     frames = tuple(file for file in files if formats.is_text(file) or formats.of_ase(file))
@@ -184,7 +185,7 @@ def command(
         ranges=cast("tuple[tuple[float, float], ...]", given["range"] or ()),
         periodic=cast("dict[str, tuple[float, float]]", given["periodic"] or {}),
         energy_unit=quantities.TABLES["eV"][energy_unit], plot=plot, convergence=convergence,
-        **{name: given[name] for name in ("by", "temperature", "energy", "discard", "blocks")},  # type: ignore[arg-type]
+        **{name: given[name] for name in ("by", "temperature", "pressure", "energy", "discard", "blocks")},  # type: ignore[arg-type]
         **unset,  # type: ignore[arg-type]
     )  # fmt: skip
 

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.free_energy.source import Header
 
 _TEMPERATURE = ("target_temperature_K", "target_temperature")
+_PRESSURE = ("target_pressure_bar", "target_pressure")
+_VOLUME = ("volume_A3", "volume")
+CONDITIONS = (*_TEMPERATURE, *_PRESSURE)
+RECORDED_BIAS = ("bias_energy_eV", "bias_energy")
+"""What psiflow records of PLUMED's bias as a whole, in eV."""
+BAR = 6.241509125883258e-07  # eV/Å³
 _ENERGY = ("model_energy_eV", "model_energy")
 _TIME = ("time_fs", "time")
 Key = tuple[float, ...]
@@ -72,9 +78,9 @@ class Layout:
 def samples(request: Request, workspace: Workspace, found: Sequence[Header], layout: Layout) -> Samples:
     """Read every file. Raises BadData, UsageError."""
     biases = [f"bias_{n}" for n in range(len(request.window_biases))] or (["bias"] if layout.bias else [])
-    read = Samples([*layout.cvs, "time", *biases, *(["energy"] if layout.several_temperatures else [])])
+    read = Samples([*layout.cvs, "time", *biases, *(["energy", "volume"] if layout.several_temperatures else [])])
     numbers: dict[tuple[object, ...], int] = {}
-    without = ""  # a file that has no potential energy
+    without = moving = ""  # a file that has no potential energy, and one whose volume moves
     for place, header in enumerate(found):
         columns = _columns(request, workspace, header, layout)
         cvs = [columns[header.need([name], "--cv")] for name in layout.cvs]
@@ -89,7 +95,11 @@ def samples(request: Request, workspace: Workspace, found: Sequence[Header], lay
         walker = columns.get(header.find(["walker"]) or "", None)
         telling = [columns[header.need([name], "--windows")] for name in request.windows]
         target = columns.get(header.find(_TEMPERATURE) or "", None)
-        moves = _moves(walker, telling, target)
+        volume = columns.get(header.find(_VOLUME) or "", None) if layout.several_temperatures else None
+        target_pressure = columns.get(header.find(_PRESSURE) or "", None) if volume is not None else None
+        moving = moving or (header.file if volume and max(volume) - min(volume) > 1e-6 * max(volume) else "")
+        moves = _moves(walker, [*telling, *([target] if target is not None else []),
+                                *([target_pressure] if target_pressure is not None else [])])  # fmt: skip
         given = [_given(request, header, columns, words, option, place, len(found))
                  for words, option in ((request.at, "--at"), (request.kappa, "--kappa"))]  # fmt: skip
         for row in range(count):
@@ -97,12 +107,13 @@ def samples(request: Request, workspace: Workspace, found: Sequence[Header], lay
             if kelvin is None:
                 problem = f"{header.file}: at which temperature it was sampled is not in it"
                 raise UsageError(problem, "give --temperature")
+            pressure = BAR * (request.pressure or 0.0 if target_pressure is None else target_pressure[row])
             at, kappa = ([column[row] for column in columns_] for columns_ in given)
             window = tuple(column[row] for column in telling)
-            key = (place if not request.windows else "", window, kelvin, *at, *kappa)
+            key = (place if not request.windows else "", window, kelvin, pressure, *at, *kappa)
             if key not in numbers:
                 numbers[key] = len(read.states)
-                read.states.append(_state(request, header, window, kelvin, at, kappa))
+                read.states.append(_state(request, header, window, (kelvin, pressure), at, kappa))
             own = ("" if moves or walker is None else walker[row], place, numbers[key])
             if own not in numbers:
                 numbers[own] = len(read.series)
@@ -114,8 +125,11 @@ def samples(request: Request, workspace: Workspace, found: Sequence[Header], lay
             table.extend(sum(part[row] for part in parts) for parts in bias)
             if layout.several_temperatures:
                 table.append(0.0 if energy is None else energy[row])
+                table.append(0.0 if volume is None else volume[row])
             read.series[numbers[own]]["count"] += 1
-    if len({state["kT"] for state in read.states}) > 1:
+    if len({(state["kT"], state["pressure"]) for state in read.states}) > 1:
+        if moving and not all(state["pressure"] for state in read.states):
+            raise UsageError(f"{moving}: the volume moves, and at which pressure is not in it", "give --pressure")
         if without and layout.several_temperatures:
             problem = f"{without}: samples of several temperatures, and no potential energy"
             raise UsageError(problem, "--energy names its column; PLUMED's action ENERGY prints it")
@@ -124,12 +138,11 @@ def samples(request: Request, workspace: Workspace, found: Sequence[Header], lay
     return read
 
 
-def _moves(walker: array[float] | None, telling: list[array[float]], target: array[float] | None) -> bool:
+def _moves(walker: array[float] | None, columns: Sequence[array[float]]) -> bool:
     """Whether walkers exchange windows or temperatures: a window's samples are then one path of many walkers."""
     if walker is None:
         return False
     seen: dict[float, tuple[float, ...]] = {}
-    columns = [*telling, *([target] if target is not None else [])]
     return any(seen.setdefault(own, now) != now
                for own, *rest in zip(walker, *columns, strict=True) for now in [tuple(rest)])  # fmt: skip
 
@@ -139,7 +152,7 @@ def _columns(request: Request, workspace: Workspace, header: Header, layout: Lay
     asked = [*layout.cvs, *layout.bias, *request.window_biases, *request.windows]
     asked += [*request.at, *request.kappa, "walker", *([request.energy] if request.energy else [])]
     wanted = {header.find([name]) for name in asked}
-    wanted |= {header.find(names) for names in (_TEMPERATURE, _ENERGY, _TIME)}
+    wanted |= {header.find(names) for names in (_TEMPERATURE, _PRESSURE, _VOLUME, _ENERGY, _TIME)}
     names = [name for name in header.names if name in wanted]
     if header.is_plumed:
         return source.read_plumed(header, names)
@@ -151,7 +164,7 @@ def _columns(request: Request, workspace: Workspace, header: Header, layout: Lay
 
 def _scaled(columns: dict[str, array[float]], name: str, unit: float) -> array[float]:
     """An energy in eV: what a name says, or else what --energy-unit says."""
-    scale = 1.0 if name.endswith("_eV") else unit
+    scale = 1.0 if name.endswith("_eV") or name in RECORDED_BIAS else unit
     return columns[name] if scale == 1 else array("d", (scale * value for value in columns[name]))
 
 
@@ -188,9 +201,11 @@ def _given(
     return given
 
 
-def _state(request: Request, header: Header, window: Key, kelvin: float, at: list[float], kappa: list[float]) -> State:
+def _state(
+    request: Request, header: Header, window: Key, conditions: tuple[float, float], at: list[float], kappa: list[float]
+) -> State:
     words = [f"{name}={value:g}" for name, value in zip(request.windows, window, strict=True)]
-    state: State = {"name": " ".join(words) or header.file, "kT": KB * kelvin}
+    state: State = {"name": " ".join(words) or header.file, "kT": KB * conditions[0], "pressure": conditions[1]}
     if at and kappa:
         state.update({"at": at, "kappa": kappa})
     return state

@@ -23,6 +23,7 @@ class Request:
     by: Method | None  # None: what the files are
     cvs: tuple[str, ...]  # (): those of the files, if these are few enough
     temperature: float | None  # K
+    pressure: float | None  # bar
     bias: tuple[str, ...]  # columns whose sum is the bias
     windows: tuple[str, ...]  # columns that tell windows apart
     restrained: tuple[str, ...]

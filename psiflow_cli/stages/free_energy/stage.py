@@ -76,7 +76,7 @@ def prepared(request: Request, workspace: Workspace, by: Method, found: Sequence
     """What a worker needs, its tables written into a folder. Raises BadData, UsageError."""
     kT = request.temperature and KB * request.temperature
     wanted: Wanted = {
-        "by": by, "axes": [], "basins": list(request.basins), "kT": kT, "blocks": request.blocks,
+        "by": by, "axes": [], "basins": list(request.basins), "kT": kT, "pressure": 0.0, "blocks": request.blocks,
         "convergence": bool(request.convergence),
         "discard": request.discard or {"kind": "auto" if by == "mbar" else "share", "value": 0.0},
     }  # fmt: skip
@@ -120,26 +120,34 @@ def _read_samples(
     by, cvs = wanted["by"], list(request.cvs)
     bias = _bias(by, found[0], request)
     restrained = list(request.restrained or cvs)
-    if by == "reweight" and not request.hills and any(_METADYNAMICS.search(name) for name in bias):
+    if (
+        by == "reweight"
+        and not request.hills
+        and not any(name.endswith("rbias") for name in bias)
+        and any(_METADYNAMICS.search(name) for name in found[0].names)
+    ):
         note("warning: a bias of metadynamics grows with time; --bias metad.rbias or --hills HILLS takes that off")
     every = [*cvs, *(name for name in restrained if name not in cvs)]
-    several = by == "mbar" and _several_temperatures(found)
+    several = by == "mbar" and any(header.find(reading.CONDITIONS) for header in found)
     read = reading.samples(request, workspace, found, reading.Layout(every, bias, several))
     temperatures = {state["kT"] for state in read.states}
     if len(read.states) > _MOST_STATES:
         problem = f"{len(read.states)} windows or temperatures"
         raise UsageError(problem, "a ramp of temperatures is no equilibrium; --windows names columns of few values")
-    several = several and len(temperatures) > 1
     if wanted["kT"] is None:
         wanted["kT"] = min(temperatures)
         if len(temperatures) > 1:
             note(f"the profile is that of {min(temperatures) / KB:g} K, the lowest; --temperature names another one")
+    pressures = {state["pressure"] for state in read.states}
+    wanted["pressure"] = min(pressures) if request.pressure is None else reading.BAR * request.pressure
+    if len(pressures) > 1 and request.pressure is None:
+        note("the profile is that of the lowest pressure; --pressure names another one")
     if by == "reweight" and len(temperatures) > 1:
         raise UsageError("--by reweight: samples of several temperatures", "--by mbar takes them together")
     restraints = by == "mbar" and not request.window_biases and bool(bias or request.kappa)
     if restraints and bool(request.at) != bool(request.kappa):
         raise UsageError("--at and --kappa belong together", "give both, or neither where the bias was recorded")
-    if by == "mbar" and not restraints and not request.window_biases and len(temperatures) == 1:
+    if by == "mbar" and not restraints and not request.window_biases and len(temperatures | pressures) == 2:
         raise UsageError(
             "--by mbar: nothing tells what the windows are",
             "--bias names the recorded bias; without it, --at and --kappa are needed",
@@ -148,7 +156,9 @@ def _read_samples(
         problem = f"--window-biases: {len(request.window_biases)} columns for {len(read.states)} windows"
         raise UsageError(problem, "one column for each window, in their order")
     # one bias at several temperatures may have any shape
-    restraints = restraints and bool(request.kappa or request.windows or len(read.states) > len(temperatures))
+    restraints = restraints and bool(
+        request.kappa or request.windows or len(read.states) > len(temperatures) * len(pressures)
+    )
     read.write(folder / "samples")
     wanted["axes"] = _axes(request, cvs, found[0], dict.fromkeys(cvs, BINS[len(cvs)]))
     wanted["samples"] = {"source": str(folder / "samples"), "columns": read.columns, "series": read.series}
@@ -165,17 +175,14 @@ def _read_samples(
         wanted["hills"] = reading.hills(request, headers, folder / "hills")
 
 
-def _several_temperatures(found: Sequence[Header]) -> bool:
-    return any(header.find(("target_temperature_K", "target_temperature")) for header in found)
-
-
 def _bias(by: Method, header: Header, request: Request) -> tuple[str, ...]:
     """The columns of the bias: those named, or one field `x.rbias`, or else one `x.bias`. Raises UsageError."""
     if request.bias:
         return () if request.bias == ("none",) else request.bias
     if request.window_biases:
         return ()
-    for ending in (".rbias", ".bias") if by == "reweight" and not request.hills else (".bias",):
+    endings = (".rbias", *reading.RECORDED_BIAS, ".bias")
+    for ending in endings if by == "reweight" and not request.hills else endings[1:]:
         names = [name for name in header.names if name.endswith(ending)]
         if len(names) == 1:
             note(f"the bias is {names[0]}")

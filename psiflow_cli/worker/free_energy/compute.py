@@ -132,16 +132,18 @@ def _mbar(
                 windows.check(state, own[mine], columns["bias"][mine], restrained)
     energy = columns.get("energy", np.zeros(len(own)))
     energy = energy - energy.mean()  # so that little is lost in the differences
+    volume = columns.get("volume", np.zeros(len(own)))
+    volume = volume - volume.mean()
     reduced = []
     for number, state in enumerate(given):
         if restrained:
             bias = windows.harmonic(state, own, restrained)
         else:
             bias = columns.get(f"bias_{number}", columns.get("bias", np.zeros(len(own))))
-        reduced.append((energy + bias) / state["kT"])
+        reduced.append((energy + state["pressure"] * volume + bias) / state["kT"])
     kT = wanted["kT"]
     assert kT is not None
-    matrix, target = np.array(reduced), energy / kT
+    matrix, target = np.array(reduced), (energy + wanted["pressure"] * volume) / kT
     start: Array | None = None
 
     def solve(some: Sequence[Array]) -> mbar.Solution:
