@@ -155,6 +155,7 @@ def test_hills(psiflow, in_threads):
         (["COLVAR"], ["--cv", "d1", "--by", "mbar", "--bias", "none", "--temperature", "9"], 2, "what the windows are"),
         (["COLVAR", "HILLS"], ["--cv", "d1"], 2, "HILLS has hills, and COLVAR has samples"),
         (["HILLS", "OTHER"], [], 65, "OTHER:1: max_phi"),
+        (["KERNELS"], [], 65, "KERNELS:1: Gaussians without biasf, so kernels of OPES"),
         (["HILLS"], ["--basins", "A=0:1"], 2, "--temperature"),
         (["NAN"], ["--cv", "d1", "--by", "reweight", "--temperature", "300"], 65, "NAN:3: d1 is 'nan'"),
         (["SHORT"], ["--cv", "d1", "--by", "reweight", "--temperature", "300"], 65, "SHORT:3: 2 numbers for 3 fields"),
@@ -171,6 +172,7 @@ def test_what_is_wrong_is_told(tmp_path, monkeypatch, threads, files, words, cod
     Path("COLVAR").write_text(head + "".join(rows))
     Path("HILLS").write_text(HILLS)
     Path("OTHER").write_text(HILLS.replace("#! SET max_phi pi", "#! SET max_phi 3"))
+    Path("KERNELS").write_text(HILLS.replace(" biasf", " logweight"))
     Path("NAN").write_text(f"{head}{rows[0]} 1 nan 0\n{rows[2]}")
     Path("SHORT").write_text(f"{head}{rows[0]} 1 1\n{rows[2]}")
     Path("BACK").write_text(head + "".join([*rows, rows[1]]))

@@ -39,6 +39,9 @@ def headers(request: Request, workspace: Workspace) -> list[Header]:
         elif file.lower().endswith(".csv"):
             found.append(source.of_csv(file))
         elif header := source.of_plumed(file):
+            if header.has_kernels and not header.is_hills:
+                problem = f"{file}:1: Gaussians without biasf, so kernels of OPES and no hills of metadynamics"
+                raise BadData(problem, "OPES is reweighted: name its COLVAR with opes.bias, --by reweight")
             found.append(header)
         else:
             problem = f"{file}:1: neither a file of PLUMED (#! FIELDS …), nor .csv, nor .xyz"
@@ -242,14 +245,12 @@ def hills(request: Request, found: Sequence[Header], path: Path) -> HillsFile:
         raise BadData(f"{first.file}:1: kerneltype {kernel}", "stretched-gaussian and gaussian are summed")
     names = ["time", *cvs, *sigmas, "height"]
     rows: list[tuple[float, ...]] = []
-    factor = 1.0
+    factor = 0.0
     for header in found:
-        more = ["biasf"] if "biasf" in header.names else []
-        columns = source.read_plumed(header, [*names, *more], one_path=False)
-        if more:
-            if len(set(columns["biasf"])) > 1:
-                raise BadData(f"{header.file}: biasf changes", "sum hills of one metadynamics only")
-            factor = columns["biasf"][0]
+        columns = source.read_plumed(header, [*names, "biasf"], one_path=False)
+        factor = factor or columns["biasf"][0]
+        if set(columns["biasf"]) != {factor}:
+            raise BadData(f"{header.file}: a biasf other than {factor:g} in it", "sum hills of one metadynamics only")
         _positive(header, columns, sigmas if multivariate == "false" else [])
         unit = request.energy_unit
         rows += [(*row[:-1], unit * row[-1]) for row in zip(*(columns[name] for name in names), strict=True)]

@@ -40,6 +40,11 @@ class Header:
     @property
     def is_hills(self) -> bool:
         """Whether it has the Gaussians of metadynamics."""
+        return self.has_kernels and "biasf" in self.names
+
+    @property
+    def has_kernels(self) -> bool:
+        """Whether it has Gaussians: of metadynamics, or of OPES, whose sum is no bias."""
         return self.is_plumed and "height" in self.names and any(name.startswith("sigma_") for name in self.names)
 
 
