@@ -177,7 +177,9 @@ def start(name: str, use: ModelUse, family: str | None) -> Bundle:
     loaded = load(name, use, family)
     if loaded.family in registry.names("potentials"):
         what = "a sum of models" if "terms" in loaded.facts else "a Python file"
-        raise UsageError(f"{name} is {what}: no training can start from it", "start from one of its models, or without --init")
+        raise UsageError(
+            f"{name} is {what}: no training can start from it", "start from one of its models, or without --init"
+        )
     if family not in (None, loaded.family):
         raise UsageError(f"{name} is a model of {loaded.family}, not of {family}", f"--arch {loaded.family}")
     return loaded

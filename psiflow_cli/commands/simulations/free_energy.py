@@ -75,35 +75,74 @@ def _discard(value: str) -> Discarding:
 
 @click.command("free-energy", cls=options.Command)
 @click.argument("files", nargs=-1, required=True, metavar="FILES...")
-@options.choice("--by", ["mbar", "reweight", "hills"], None, "How it is computed [default: what FILES tell].")
-@options.text("--cv", None, "NAME[,NAME]", "The collective variables of the profile, or of the surface.", _names)
-@options.number("--temperature", None, "K", "Of the samples where FILES do not say it, and of the result.", above=0)
-@options.number("--pressure", None, "bar", "Likewise, of npt at several temperatures or pressures.", least=0)
+@options.choice("--by", ["mbar", "reweight", "hills"], None, "Method [default: the one that FILES allow].")
 @options.text(
-    "--bias", None, "NAME[,NAME]", "Recorded bias; of several the sum counts; none: there is no bias.", _names
+    "--cv", None, "NAME[,NAME]", "One or two collective variables: the axes of the profile or surface.", _names
+)
+@options.number(
+    "--temperature", None, "K", "Temperature of the result, and of samples whose file does not give one, in K.", above=0
+)
+@options.number(
+    "--pressure",
+    None,
+    "bar",
+    "Pressure of the result, and of samples whose file does not give one, in bar (NPT).",
+    least=0,
+)
+@options.text(
+    "--bias", None, "NAME[,NAME]", "Columns with the bias; several are added up; `none` if there was no bias.", _names
 )
 @options.text("--windows", None, "NAME[,NAME]",
-    "Columns whose values tell windows apart [default: each file is one].", _names)  # fmt: skip
-@options.text("--restrained", None, "NAME[,NAME]", "The CVs that windows restrain [default: --cv].", _names)
+    "Columns whose values identify the window [default: one window per file].", _names)  # fmt: skip
+@options.text(
+    "--restrained", None, "NAME[,NAME]", "Collective variables that the windows restrain [default: --cv].", _names
+)
 @options.text("--at", None, "VALUE|NAME[,...]",
-    "Centre of each window: a number for each file, or a column for each restrained CV.", _names)  # fmt: skip
+    "Centre of each window: one number per file, or one column per restrained variable.", _names)  # fmt: skip
 @options.text("--kappa", None, "VALUE|NAME[,...]",
-    "Force constant of ½ κ (s - at)², likewise [default: --at and --kappa follow from --bias].", _names)  # fmt: skip
+    "Force constant κ in ½ κ (s - at)², given like --at [default: both are fitted to the bias].", _names)  # fmt: skip
 @options.text("--window-biases", None, "NAME,NAME,...",
-    "Columns with the bias of each sample in each window, for windows of any shape.", _names)  # fmt: skip
-@options.text("--energy", None, "NAME", "Potential energy, for several temperatures [default: model_energy].")
-@options.texts("--hills", "FILE", "HILLS from which --by reweight takes c(t), where --bias is METAD's.")
-@options.text("--periodic", None, "NAME[=LOW:HIGH]", "Periodic CVs that FILES do not tell; -pi:pi alone.", _periodic)
+    "For windows of any shape: one column per window with the bias of every sample in it.", _names)  # fmt: skip
+@options.text(
+    "--energy",
+    None,
+    "NAME",
+    "Column with the potential energy, needed for several temperatures [default: model_energy].",
+)
+@options.texts("--hills", "FILE", "HILLS file from which reweighting computes c(t) if --bias is the bias of METAD.")
+@options.text(
+    "--periodic",
+    None,
+    "NAME[=LOW:HIGH]",
+    "Periodic variables that FILES do not mark as such; the default period is -pi:pi.",
+    _periodic,
+)
 @options.choice("--energy-unit", ["kJ/mol", "kcal/mol", "eV", "hartree"], "kJ/mol",
-    "Of biases, hills, --kappa and --energy in FILES; names that end in _eV are in eV.")  # fmt: skip
-@options.text("--bins", None, "N[,N]", "Of each CV [default: 50, of two CVs 40, of hills 100].", _bins)
-@options.text("--range", None, "LOW:HIGH[,...]", "Of each CV [default: all samples, or the whole period].", _ranges)
-@options.text("--basins", None, "NAME=LOW:HIGH,...", "Free energies of regions above the first one.", _basins)
+    "Unit of biases, hills, --kappa and --energy in FILES; columns named ..._eV are in eV.")  # fmt: skip
+@options.text(
+    "--bins", None, "N[,N]", "Number of bins per variable [default: 50; 40 for two variables; 100 for hills].", _bins
+)
+@options.text(
+    "--range",
+    None,
+    "LOW:HIGH[,...]",
+    "Range of each variable [default: that of the samples, or the whole period].",
+    _ranges,
+)
+@options.text(
+    "--basins",
+    None,
+    "NAME=LOW:HIGH,...",
+    "Also compute the free energy of each region, relative to the first one.",
+    _basins,
+)
 @options.text("--discard", None, "auto|SHARE|TIME",
-    "The beginning of each path [default: mbar: auto, reweight: 0].", _discard)  # fmt: skip
-@options.count("--blocks", 20, "Of the bootstrap that gives the errors of --by reweight.", least=2)
-@options.output("--convergence", formats.ERRORS, "Write profiles from the first 10 %, 20 %, … of the data.", "FILE.csv")
-@options.output("--plot", formats.FIGURE, "Draw the profile or surface; .png, .pdf or .svg.")
+    "Part left out at the start of each trajectory [default: auto for mbar, 0 for reweight].", _discard)  # fmt: skip
+@options.count("--blocks", 20, "Number of blocks in the bootstrap that estimates errors of reweighting.", least=2)
+@options.output(
+    "--convergence", formats.ERRORS, "Write the profiles obtained from the first 10 %, 20 %, … of the data.", "FILE.csv"
+)
+@options.output("--plot", formats.FIGURE, "Plot the profile or surface: .png, .pdf or .svg.")
 @options.common(formats.PROFILES)
 def command(
     files: tuple[str, ...],
@@ -116,20 +155,20 @@ def command(
     """Compute free energies along collective variables (CVs) from FILES.
 
     \b
-    mbar      umbrella windows and temperatures, by pymbar: errors, and overlap
-    reweight  one bias: weights exp(V/kT), errors by a bootstrap over blocks
-    hills     HILLS of metadynamics: their sum, as plumed sum_hills has it
+    mbar      combine umbrella windows and temperatures (pymbar)
+    reweight  remove one bias with weights exp(V/kT); errors from a block bootstrap
+    hills     sum the hills of metadynamics, like plumed sum_hills
 
-    FILES are COLVAR or HILLS of PLUMED, from psiflow or not, tables of psiflow sample --properties (.csv), or its
-    trajectories. Energies in FILES are in kJ/mol, as PLUMED has them, unless --energy-unit says otherwise, which it
-    must where PLUMED's input has UNITS ENERGY. CVs keep the unit that they have. The result is in eV.
+    FILES are COLVAR or HILLS files written by PLUMED in any program, tables written by psiflow sample --properties
+    (.csv), or its trajectories. Energies in FILES are taken to be in kJ/mol, PLUMED's default; use --energy-unit if
+    the input of PLUMED sets another unit with UNITS ENERGY. Collective variables keep their units. Results are in eV.
 
-    Where the bias of harmonic windows was recorded (PRINT ARG=d1,restraint.bias), centres and force constants follow
-    from it; given ones are compared with it. Samples of mbar are a statistical inefficiency apart, after the
-    equilibration that pymbar detects.
+    If the bias of harmonic windows was recorded (PRINT ARG=d1,restraint.bias), their centres and force constants are
+    fitted to it; values that you give are compared with it. With mbar, pymbar detects the equilibration of each window
+    and only uncorrelated samples are used.
 
-    For well-tempered metadynamics, --bias is metad.rbias (CALC_RCT), or metad.bias with --hills HILLS; for OPES it is
-    opes.bias.
+    For well-tempered metadynamics, --bias is metad.rbias (from CALC_RCT), or metad.bias together with --hills HILLS.
+    For OPES it is opes.bias.
 
     \b
     Examples:
