@@ -205,6 +205,8 @@ def command(
     frames = tuple(file for file in files if formats.is_text(file) or formats.of_ase(file))
     tables = tuple(file for file in files if file not in frames)
     hills = cast("tuple[str, ...]", given["hills"] or ())
+    told = given["kappa"] or given["windows"] or given["window_biases"]
+    mbar = given["by"] == "mbar" or (given["by"] is None and bool(told))
     job = Job(
         "free-energy", frames, output,
         settings={**settings, "files": files},
@@ -213,7 +215,7 @@ def command(
         more_settings={"plot": plot, "convergence": convergence},
         requires={"scipy": "psiflow free-energy"},
         options_require={
-            **({"matplotlib": "--plot"} if plot else {}), **({"pymbar": "--by mbar"} if given["by"] == "mbar" else {}),
+            **({"matplotlib": "--plot"} if plot else {}), **({"pymbar": "--by mbar"} if mbar else {}),
         },
     )  # fmt: skip
     job = runner.on_site(job, common, "free-energy")
