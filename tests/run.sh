@@ -40,7 +40,7 @@ unset PYTHONPATH PYTHONHOME PSIFLOW_SITE LINES COLUMNS
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 . recipes/environment.sh
-extras=mace,xtb,pyscf,dftd,phonons,soap,report,dev
+extras=mace,xtb,pyscf,dftd,phonons,soap,report,free-energy,dev
 use_environment .venv "$PWD" "$extras"
 # What needs neither NumPy nor minutes, and depends on the version of Python all the same.
 light=(tests/test_{toml,inputs,defaults,bundle,registry}.py tests/extxyz/test_{read,labels}.py

@@ -24,6 +24,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Simulations": {
         "sample": ("simulations.sample", "Run molecular dynamics of many walkers with a model"),
+        "free-energy": ("simulations.free_energy", "Compute free energies from biased dynamics"),
         "relax": ("simulations.relax", "Optimise geometries and cells with a model"),
         "phonons": ("simulations.phonons", "Compute frequencies and harmonic free energies"),
         "analyse": ("simulations.analyse", "Compute structure, diffusion and vibrations of trajectories"),

@@ -11,6 +11,7 @@ from psiflow_cli.formats.kinds import (
     FRAMES_IN_FILE,
     HOLDS_ALL,
     PAGE,
+    PROFILES,
     RELAXED,
     SITE,
     STRUCTURES,
@@ -25,6 +26,6 @@ from psiflow_cli.formats.naming import beside
 
 __all__ = [
     "ARRAYS", "BUNDLE", "ERRORS", "EXPORT", "EXPORTED_FOLDER", "FIGURE", "FRAMES", "FRAMES_IN_FILE", "HOLDS_ALL",
-    "PAGE", "RELAXED", "SITE", "STRUCTURES", "STRUCTURES_IN_FILE", "TABLE", "Kind", "beside", "is_file", "is_text",
-    "of_ase",
+    "PAGE", "PROFILES", "RELAXED", "SITE", "STRUCTURES", "STRUCTURES_IN_FILE", "TABLE", "Kind", "beside", "is_file",
+    "is_text", "of_ase",
 ]  # fmt: skip

@@ -48,6 +48,7 @@ RELAXED = Kind("frames", (*STRUCTURES.endings, "POSCAR", "CONTCAR", ".vasp"), to
 FIGURE = Kind("figures", (".png", ".pdf", ".svg"))
 TABLE = Kind("tables", (".csv", ".parquet"))
 ERRORS = Kind("tables of errors", (".csv",))
+PROFILES = Kind("free energies", (".csv",))
 PAGE = Kind("pages", (".html", ".htm"), to_stdout=True)
 ARRAYS = Kind("arrays", (".npz",))
 _OF_FILES = (*RELAXED.endings, *FIGURE.endings, *TABLE.endings, *PAGE.endings, *ARRAYS.endings)

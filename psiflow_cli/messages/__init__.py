@@ -10,6 +10,7 @@ from psiflow_cli.messages.calibration import *  # noqa: F403
 from psiflow_cli.messages.dynamics import *  # noqa: F403
 from psiflow_cli.messages.figures import *  # noqa: F403
 from psiflow_cli.messages.frames import *  # noqa: F403
+from psiflow_cli.messages.free_energy import *  # noqa: F403
 from psiflow_cli.messages.models import *  # noqa: F403
 from psiflow_cli.messages.records import *  # noqa: F403
 from psiflow_cli.messages.remote import *  # noqa: F403

@@ -84,6 +84,7 @@ def test_the_extras_are_those_promised(wheel: Path) -> None:
     assert {line.split(": ")[1] for line in lines if line.startswith("Provides-Extra: ")} == {
         "dev",
         "dftd",
+        "free-energy",
         "ipi",
         "mace",
         "nequip",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.sample.blocking import Discard
 
 
-def _discard(value: str) -> Discard:
+def discarded(value: str) -> Discard:
     """`0.2` or `20%` (a share), `1.5 ps` or `500 fs`."""
     from psiflow_cli.stages.sample.blocking import Discard
 
@@ -40,7 +40,7 @@ _options = options.together(
     ),
     options.text(
         "--discard", "0.2", "SHARE|TIME",
-        "The beginning of each path, a share or as in '5 ps', that counts in no average.", _discard,
+        "The beginning of each path, a share or as in '5 ps', that counts in no average.", discarded,
     ),
 )  # fmt: skip
 

@@ -18,7 +18,7 @@ from psiflow_cli.errors import NO_RESOURCES
 from psiflow_cli.worker.failures import missing_library
 from psiflow_cli.worker.process import imports
 
-_OTHERS = ("matplotlib", "phonopy", "spglib", "dscribe", "chemiscope")  # of extras that belong to no back end
+_OTHERS = ("matplotlib", "phonopy", "spglib", "dscribe", "chemiscope", "pymbar")  # of extras that belong to no back end
 _FIND = "import sys; from importlib.util import find_spec; print(*filter(find_spec, sys.argv[1:]))"
 
 

@@ -1,0 +1,1 @@
+"""Free energies: which files, windows and units; the numbers are computed on a worker."""

@@ -1,0 +1,286 @@
+"""The files of a free energy: columns found, units converted, windows told apart, all in one table for a worker."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psiflow_cli.errors import BadData, UsageError
+from psiflow_cli.stages.free_energy import source
+from psiflow_cli.stages.free_energy.request import KB, Request, number
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import HillsFile, SampleSeries, State
+    from psiflow_cli.stages.core.workspace import Workspace
+    from psiflow_cli.stages.free_energy.source import Header
+
+_TEMPERATURE = ("target_temperature_K", "target_temperature")
+_PRESSURE = ("target_pressure_bar", "target_pressure")
+_VOLUME = ("volume_A3", "volume")
+CONDITIONS = (*_TEMPERATURE, *_PRESSURE)
+RECORDED_BIAS = ("bias_energy_eV", "bias_energy")
+"""What psiflow records of PLUMED's bias as a whole, in eV."""
+BAR = 6.241509125883258e-07  # eV/Å³
+_ENERGY = ("model_energy_eV", "model_energy")
+_TIME = ("time_fs", "time")
+Key = tuple[float, ...]
+
+
+def headers(request: Request, workspace: Workspace) -> list[Header]:
+    """What each file has. Raises BadData for a file of no kind that is known."""
+    frames = {name: place for place, (name, _) in enumerate(workspace.sources)}
+    found = []
+    for file in request.files:
+        if file in frames:
+            found.append(source.of_frames(file, workspace.frames_of(frames[file])))
+        elif file.lower().endswith(".csv"):
+            found.append(source.of_csv(file))
+        elif header := source.of_plumed(file):
+            if header.has_kernels and not header.is_hills:
+                problem = f"{file}:1: Gaussians without biasf, so kernels of OPES and no hills of metadynamics"
+                raise BadData(problem, "OPES is reweighted: name its COLVAR with opes.bias, --by reweight")
+            found.append(header)
+        else:
+            problem = f"{file}:1: neither a file of PLUMED (#! FIELDS …), nor .csv, nor .xyz"
+            raise BadData(problem, "COLVAR, HILLS, tables of psiflow sample --properties and its trajectories are read")
+    return found
+
+
+@dataclass
+class Samples:
+    """All samples, window by window."""
+
+    columns: list[str]
+    rows: dict[int, array[float]] = field(default_factory=dict)  # by series, values in the order of `columns`
+    series: list[SampleSeries] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+
+    def write(self, path: Path) -> None:
+        """The table that a worker reads."""
+        with path.open("wb") as stream:
+            for number_ in range(len(self.series)):
+                self.rows[number_].tofile(stream)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns are wanted, by what they are called in the table for the worker."""
+
+    cvs: list[str]  # of the profile, then restrained ones that are not among them
+    bias: tuple[str, ...]
+    several_temperatures: bool  # or there may be: the potential energy is read where it was recorded
+
+    def of_each_bias(self, window_biases: Sequence[str]) -> list[Sequence[str]]:
+        """The columns whose sum is each bias."""
+        return [[name] for name in window_biases] or ([self.bias] if self.bias else [])
+
+
+def samples(request: Request, workspace: Workspace, found: Sequence[Header], layout: Layout) -> Samples:
+    """Read every file. Raises BadData, UsageError."""
+    biases = [f"bias_{n}" for n in range(len(request.window_biases))] or (["bias"] if layout.bias else [])
+    read = Samples([*layout.cvs, "time", *biases, *(["energy", "volume"] if layout.several_temperatures else [])])
+    numbers: dict[tuple[object, ...], int] = {}
+    without = moving = ""  # a file that has no potential energy, and one whose volume moves
+    for place, header in enumerate(found):
+        columns = _columns(request, workspace, header, layout)
+        cvs = [columns[header.need([name], "--cv")] for name in layout.cvs]
+        count = len(cvs[0])
+        clock = header.find(_TIME)
+        times = columns[clock] if clock else array("d", range(count))
+        scale = 1.0 if header.is_plumed else 1e-3  # ps
+        bias = [[_scaled(columns, header.need([name], "--bias"), request.energy_unit) for name in names]
+                for names in layout.of_each_bias(request.window_biases)]  # fmt: skip
+        energy = _energy(request, header, columns) if layout.several_temperatures else None
+        without = without or (header.file if energy is None else "")
+        walker = columns.get(header.find(["walker"]) or "", None)
+        telling = [columns[header.need([name], "--windows")] for name in request.windows]
+        target = columns.get(header.find(_TEMPERATURE) or "", None)
+        volume = columns.get(header.find(_VOLUME) or "", None) if layout.several_temperatures else None
+        target_pressure = columns.get(header.find(_PRESSURE) or "", None) if volume is not None else None
+        moving = moving or (header.file if volume and max(volume) - min(volume) > 1e-6 * max(volume) else "")
+        moves = _moves(walker, [*telling, *([target] if target is not None else []),
+                                *([target_pressure] if target_pressure is not None else [])])  # fmt: skip
+        given = [_given(request, header, columns, words, option, place, len(found))
+                 for words, option in ((request.at, "--at"), (request.kappa, "--kappa"))]  # fmt: skip
+        for row in range(count):
+            kelvin = target[row] if target is not None else request.temperature
+            if kelvin is None:
+                problem = f"{header.file}: at which temperature it was sampled is not in it"
+                raise UsageError(problem, "give --temperature")
+            pressure = BAR * (request.pressure or 0.0 if target_pressure is None else target_pressure[row])
+            at, kappa = ([column[row] for column in columns_] for columns_ in given)
+            window = tuple(column[row] for column in telling)
+            key = (place if not request.windows else "", window, kelvin, pressure, *at, *kappa)
+            if key not in numbers:
+                numbers[key] = len(read.states)
+                read.states.append(_state(request, header, window, (kelvin, pressure), at, kappa))
+            own = ("" if moves or walker is None else walker[row], place, numbers[key])
+            if own not in numbers:
+                numbers[own] = len(read.series)
+                read.series.append({"name": _named(header, own[0]), "state": numbers[key], "count": 0})
+                read.rows[numbers[own]] = array("d")
+            table = read.rows[numbers[own]]
+            table.extend(column[row] for column in cvs)
+            table.append(times[row] * scale)
+            table.extend(sum(part[row] for part in parts) for parts in bias)
+            if layout.several_temperatures:
+                table.append(0.0 if energy is None else energy[row])
+                table.append(0.0 if volume is None else volume[row])
+            read.series[numbers[own]]["count"] += 1
+    if len({(state["kT"], state["pressure"]) for state in read.states}) > 1:
+        if moving and not all(state["pressure"] for state in read.states):
+            raise UsageError(f"{moving}: the volume moves, and at which pressure is not in it", "give --pressure")
+        if without and layout.several_temperatures:
+            problem = f"{without}: samples of several temperatures, and no potential energy"
+            raise UsageError(problem, "--energy names its column; PLUMED's action ENERGY prints it")
+        for state in read.states:
+            state["name"] += f", {state['kT'] / KB:g} K"
+    return read
+
+
+def _moves(walker: array[float] | None, columns: Sequence[array[float]]) -> bool:
+    """Whether walkers exchange windows or temperatures: a window's samples are then one path of many walkers."""
+    if walker is None:
+        return False
+    seen: dict[float, tuple[float, ...]] = {}
+    return any(seen.setdefault(own, now) != now
+               for own, *rest in zip(walker, *columns, strict=True) for now in [tuple(rest)])  # fmt: skip
+
+
+def _columns(request: Request, workspace: Workspace, header: Header, layout: Layout) -> dict[str, array[float]]:
+    """All columns that may be needed, of those that the file has."""
+    asked = [*layout.cvs, *layout.bias, *request.window_biases, *request.windows]
+    asked += [*request.at, *request.kappa, "walker", *([request.energy] if request.energy else [])]
+    wanted = {header.find([name]) for name in asked}
+    wanted |= {header.find(names) for names in (_TEMPERATURE, _PRESSURE, _VOLUME, _ENERGY, _TIME)}
+    names = [name for name in header.names if name in wanted]
+    if header.is_plumed:
+        return source.read_plumed(header, names)
+    if header.file.lower().endswith(".csv"):
+        return source.read_csv(header, names)
+    place = next(place for place, (name, _) in enumerate(workspace.sources) if name == header.file)
+    return source.read_frames(header, names, workspace.frames_of(place))
+
+
+def _scaled(columns: dict[str, array[float]], name: str, unit: float) -> array[float]:
+    """An energy in eV: what a name says, or else what --energy-unit says."""
+    scale = 1.0 if name.endswith("_eV") or name in RECORDED_BIAS else unit
+    return columns[name] if scale == 1 else array("d", (scale * value for value in columns[name]))
+
+
+def _energy(request: Request, header: Header, columns: dict[str, array[float]]) -> array[float] | None:
+    if request.energy:
+        return _scaled(columns, header.need([request.energy], "--energy"), request.energy_unit)
+    name = header.find(_ENERGY)
+    return columns[name] if name else None
+
+
+def _given(
+    request: Request, header: Header, columns: dict[str, array[float]], words: Sequence[str], option: str,
+    place: int, files: int,
+) -> list[Sequence[float]]:  # fmt: skip
+    """Centres or force constants (eV) of each restrained CV, for each row."""
+    dimensions = len(request.restrained or request.cvs)
+    if not words:
+        return []
+    unit = request.energy_unit if option == "--kappa" else 1.0
+    if dimensions == 1 and len(words) == files > 1:
+        words = [words[place]]
+    if len(words) != dimensions:
+        raise UsageError(
+            f"{option}: {len(words)} values for {dimensions} CVs and {files} files",
+            "give a number or the name of a column for each CV; for one CV also a number for each file",
+        )
+    count = len(next(iter(columns.values())))
+    given: list[Sequence[float]] = []
+    for word in words:
+        try:
+            given.append(array("d", [unit * number(word)]) * count)
+        except ValueError:
+            given.append([unit * value for value in columns[header.need([word], option)]])
+    return given
+
+
+def _state(
+    request: Request, header: Header, window: Key, conditions: tuple[float, float], at: list[float], kappa: list[float]
+) -> State:
+    words = [f"{name}={value:g}" for name, value in zip(request.windows, window, strict=True)]
+    state: State = {"name": " ".join(words) or header.file, "kT": KB * conditions[0], "pressure": conditions[1]}
+    if at and kappa:
+        state.update({"at": at, "kappa": kappa})
+    return state
+
+
+def _named(header: Header, walker: object) -> str:
+    return header.file if walker == "" else f"{header.file}, walker {walker:g}"
+
+
+def hills(request: Request, found: Sequence[Header], path: Path) -> HillsFile:
+    """The Gaussians of one or several HILLS in one table, in the order of their times. Raises BadData."""
+    first = found[0]
+    for header in found:
+        if not header.is_hills:
+            raise BadData(f"{header.file}:1: no HILLS of PLUMED", "it has fields such as sigma_d1 and height")
+        for name in sorted({*first.constants, *header.constants}):
+            if first.constants.get(name) != header.constants.get(name):
+                problem = f"{header.file}:1: {name} is {header.constants.get(name)}, and {first.constants.get(name)}"
+                raise BadData(f"{problem} in {first.file}", "sum hills of one metadynamics only")
+        if header.names != first.names:
+            raise BadData(f"{header.file}:1: other fields than {first.file}", "sum hills of one metadynamics only")
+    cvs = first.names[1 : next(n for n, name in enumerate(first.names) if name.startswith("sigma_"))]
+    multivariate = first.constants.get("multivariate", "false")
+    if multivariate not in ("true", "false"):
+        raise BadData(f"{first.file}:1: multivariate {multivariate}", "Gaussians are summed")
+    if multivariate == "true":  # of the lower triangle of a matrix, one diagonal after another
+        sigmas = [f"sigma_{cvs[i + j]}_{cvs[j]}" for i in range(len(cvs)) for j in range(len(cvs) - i)]
+    else:
+        sigmas = [f"sigma_{cv}" for cv in cvs]
+    for name in sigmas:
+        first.need([name], "HILLS")
+    kernel = first.constants.get("kerneltype", "stretched-gaussian")
+    if kernel.lower() not in ("stretched-gaussian", "gaussian"):
+        raise BadData(f"{first.file}:1: kerneltype {kernel}", "stretched-gaussian and gaussian are summed")
+    names = ["time", *cvs, *sigmas, "height"]
+    rows: list[tuple[float, ...]] = []
+    factor = 0.0
+    for header in found:
+        columns = source.read_plumed(header, [*names, "biasf"], one_path=False)
+        factor = factor or columns["biasf"][0]
+        if set(columns["biasf"]) != {factor}:
+            raise BadData(f"{header.file}: a biasf other than {factor:g} in it", "sum hills of one metadynamics only")
+        _positive(header, columns, sigmas if multivariate == "false" else [])
+        unit = request.energy_unit
+        rows += [(*row[:-1], unit * row[-1]) for row in zip(*(columns[name] for name in names), strict=True)]
+    if len(found) > 1:
+        rows.sort(key=lambda row: row[0])
+    with path.open("wb") as stream:
+        for row in rows:
+            array("d", row).tofile(stream)
+    periods = [period(request, first, name) for name in cvs]
+    return {
+        "source": str(path), "cvs": cvs, "periods": [list(each) if each else None for each in periods],
+        "multivariate": multivariate == "true", "kernel": kernel,
+        "bias_factor": 1.0 if factor <= 1 else factor,
+    }  # fmt: skip
+
+
+def _positive(header: Header, columns: dict[str, array[float]], sigmas: list[str]) -> None:
+    for name in sigmas:
+        if min(columns[name]) <= 0:
+            raise BadData(f"{header.file}: {name} is not above 0 everywhere", "mend this file")
+
+
+def period(request: Request, header: Header, cv: str) -> tuple[float, float] | None:
+    """Where a periodic CV begins and ends: as --periodic or the file says. Raises BadData."""
+    if cv in request.periodic:
+        return request.periodic[cv]
+    low, high = (header.constants.get(f"{end}_{cv}") for end in ("min", "max"))
+    if low is None or high is None:
+        return None
+    try:
+        return number(low), number(high)
+    except ValueError:
+        raise BadData(f"{header.file}: min_{cv} {low}, max_{cv} {high}", "give --periodic") from None

@@ -1,0 +1,264 @@
+"""A free energy: read the files, have it computed on a worker, write the profile, the figure and the convergence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psiflow_cli.console import note
+from psiflow_cli.errors import UsageError
+from psiflow_cli.stages.core import single
+from psiflow_cli.stages.evaluate.error_table import as_csv
+from psiflow_cli.stages.free_energy import reading
+from psiflow_cli.stages.free_energy.request import KB, Request
+from psiflow_cli.stages.plot import figures
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Axis, FreeEnergy, Method, Summary, Wanted
+    from psiflow_cli.runtime.session import Session
+    from psiflow_cli.stages.core.workspace import Workspace
+    from psiflow_cli.stages.free_energy.source import Header
+
+_COMPUTE = "psiflow_cli.worker.free_energy.compute:compute"
+_DRAW = "psiflow_cli.worker.plots.free_energy:draw"
+_METADYNAMICS = re.compile(r"metad.*\.bias$", re.IGNORECASE)
+BINS = {1: 50, 2: 40}
+_MOST_STATES = 1000
+_GRID_POINTS = 100  # of a sum of hills
+
+
+def look(request: Request, workspace: Workspace) -> tuple[Method, list[Header]]:
+    """What is to be computed, and of what. Raises BadData, UsageError."""
+    found = reading.headers(request, workspace)
+    return _method(request, found), found
+
+
+def _method(request: Request, found: Sequence[Header]) -> Method:
+    hills = [header.is_hills for header in found]
+    if any(hills) and not all(hills):
+        problem = f"{found[hills.index(True)].file} has hills, and {found[hills.index(False)].file} has samples"
+        raise UsageError(problem, "sum the hills alone, or give them as --hills for --by reweight")
+    by: Method | None = request.by or ("hills" if all(hills) else None)
+    if by is None and (request.kappa or request.window_biases or request.windows):
+        by = "mbar"
+    if by is None:
+        raise UsageError("samples can be of windows or of one bias", "give --by mbar or --by reweight")
+    if (by == "hills") != all(hills):
+        what = "hills" if all(hills) else "no hills"
+        raise UsageError(f"--by {by}: {found[0].file} has {what}", "name COLVAR files, tables or frames, or HILLS")
+    return by
+
+
+def run(request: Request, workspace: Workspace) -> Summary:
+    """Compute and write everything; returns the summary, whose `free_energy` is the result."""
+    by, found = look(request, workspace)
+    folder = workspace.job.folder.absolute()
+    samples, hills = folder / "samples", folder / "hills"
+    try:
+        wanted = prepared(request, workspace, by, found, folder)
+        workspace.run.begin(1)
+        with workspace.run.guard_end(), workspace.session() as session:
+            result: FreeEnergy = single.perform(workspace, session, _COMPUTE, {"wanted": wanted}, "free energy")
+            _publish(request, workspace, session, result)
+    finally:
+        samples.unlink(missing_ok=True)
+        hills.unlink(missing_ok=True)
+    _warn(result)
+    return {
+        "total": 1, "failed": 0, "by": by, "free_energy": result, "output": request.job.output,
+        "temperature": wanted["kT"] and wanted["kT"] / KB, "plot": request.plot, "convergence": request.convergence,
+    }  # fmt: skip
+
+
+def prepared(request: Request, workspace: Workspace, by: Method, found: Sequence[Header], folder: Path) -> Wanted:
+    """What a worker needs, its tables written into a folder. Raises BadData, UsageError."""
+    kT = request.temperature and KB * request.temperature
+    wanted: Wanted = {
+        "by": by, "axes": [], "basins": list(request.basins), "kT": kT, "pressure": 0.0, "blocks": request.blocks,
+        "convergence": bool(request.convergence),
+        "discard": request.discard or {"kind": "auto" if by == "mbar" else "share", "value": 0.0},
+    }  # fmt: skip
+    if by == "hills":
+        wanted["hills"] = file = reading.hills(request, found, folder / "hills")
+        cvs = list(request.cvs or file["cvs"])
+        for name in cvs:
+            found[0].need([name], "--cv") if name not in file["cvs"] else None
+        _few(cvs)
+        if len(cvs) < len(file["cvs"]) and not kT:
+            left = ", ".join(name for name in file["cvs"] if name not in cvs)
+            raise UsageError(
+                f"--cv {','.join(cvs)}: {left} can be integrated out only at a temperature", "--temperature"
+            )
+        if request.basins and not kT:
+            raise UsageError("--basins: free energies of regions are those of a temperature", "give --temperature")
+        wanted["axes"] = _axes(request, cvs, found[0], dict.fromkeys(cvs, _GRID_POINTS))
+    else:
+        cvs = list(request.cvs)
+        if not cvs:
+            raise UsageError("missing option --cv", f"{found[0].file} has {', '.join(found[0].names)}")
+        _few(cvs)
+        _read_samples(request, workspace, wanted, found, folder)
+    for basin in request.basins:
+        if len(basin["ranges"]) != len(cvs):
+            problem = f"--basins {basin['name']}: {len(basin['ranges'])} ranges for {len(cvs)} CVs"
+            raise UsageError(problem, "as in A=-3:-1 for one, A=-3:-1/0:2 for two")
+    return wanted
+
+
+def _few(cvs: Sequence[str]) -> None:
+    if len(cvs) > 2:
+        raise UsageError(f"{len(cvs)} CVs: {', '.join(cvs)}", "--cv names the one or two of the profile")
+    if len(set(cvs)) < len(cvs):
+        raise UsageError(f"--cv {','.join(cvs)}: the same CV twice", "name it once")
+
+
+def _read_samples(
+    request: Request, workspace: Workspace, wanted: Wanted, found: Sequence[Header], folder: Path
+) -> None:
+    by, cvs = wanted["by"], list(request.cvs)
+    bias = _bias(by, found[0], request)
+    restrained = list(request.restrained or cvs)
+    if (
+        by == "reweight"
+        and not request.hills
+        and not any(name.endswith("rbias") for name in bias)
+        and any(_METADYNAMICS.search(name) for name in found[0].names)
+    ):
+        note("warning: a bias of metadynamics grows with time; --bias metad.rbias or --hills HILLS takes that off")
+    every = [*cvs, *(name for name in restrained if name not in cvs)]
+    several = by == "mbar" and any(header.find(reading.CONDITIONS) for header in found)
+    read = reading.samples(request, workspace, found, reading.Layout(every, bias, several))
+    temperatures = {state["kT"] for state in read.states}
+    if len(read.states) > _MOST_STATES:
+        problem = f"{len(read.states)} windows or temperatures"
+        raise UsageError(problem, "a ramp of temperatures is no equilibrium; --windows names columns of few values")
+    if wanted["kT"] is None:
+        wanted["kT"] = min(temperatures)
+        if len(temperatures) > 1:
+            note(f"the profile is that of {min(temperatures) / KB:g} K, the lowest; --temperature names another one")
+    pressures = {state["pressure"] for state in read.states}
+    wanted["pressure"] = min(pressures) if request.pressure is None else reading.BAR * request.pressure
+    if len(pressures) > 1 and request.pressure is None:
+        note("the profile is that of the lowest pressure; --pressure names another one")
+    if by == "reweight" and len(temperatures) > 1:
+        raise UsageError("--by reweight: samples of several temperatures", "--by mbar takes them together")
+    restraints = by == "mbar" and not request.window_biases and bool(bias or request.kappa)
+    if restraints and bool(request.at) != bool(request.kappa):
+        raise UsageError("--at and --kappa belong together", "give both, or neither where the bias was recorded")
+    if by == "mbar" and not restraints and not request.window_biases and len(temperatures | pressures) == 2:
+        raise UsageError(
+            "--by mbar: nothing tells what the windows are",
+            "--bias names the recorded bias; without it, --at and --kappa are needed",
+        )
+    if request.window_biases and len(request.window_biases) != len(read.states):
+        problem = f"--window-biases: {len(request.window_biases)} columns for {len(read.states)} windows"
+        raise UsageError(problem, "one column for each window, in their order")
+    # one bias at several temperatures may have any shape
+    restraints = restraints and bool(
+        request.kappa or request.windows or len(read.states) > len(temperatures) * len(pressures)
+    )
+    read.write(folder / "samples")
+    wanted["axes"] = _axes(request, cvs, found[0], dict.fromkeys(cvs, BINS[len(cvs)]))
+    wanted["samples"] = {"source": str(folder / "samples"), "columns": read.columns, "series": read.series}
+    wanted["states"] = read.states
+    if restraints:
+        wanted["restrained"] = _axes(request, restrained, found[0], {}, whole=True)
+        wanted["fit"] = not request.kappa
+    if request.hills:
+        from psiflow_cli.stages.free_energy import source
+
+        headers = [header for header in map(source.of_plumed, request.hills) if header]
+        if len(headers) < len(request.hills):
+            raise UsageError("--hills: no HILLS of PLUMED", "METAD writes it")
+        wanted["hills"] = reading.hills(request, headers, folder / "hills")
+
+
+def _bias(by: Method, header: Header, request: Request) -> tuple[str, ...]:
+    """The columns of the bias: those named, or one field `x.rbias`, or else one `x.bias`. Raises UsageError."""
+    if request.bias:
+        return () if request.bias == ("none",) else request.bias
+    if request.window_biases:
+        return ()
+    endings = (".rbias", *reading.RECORDED_BIAS, ".bias")
+    for ending in endings if by == "reweight" and not request.hills else endings[1:]:
+        names = [name for name in header.names if name.endswith(ending)]
+        if len(names) == 1:
+            note(f"the bias is {names[0]}")
+            return (names[0],)
+        if names:
+            raise UsageError(f"{header.file} has {', '.join(names)}", "--bias names those whose sum is the bias")
+    if by == "reweight":
+        raise UsageError(
+            f"{header.file}: no recorded bias in it", "--bias names its column; --bias none: there is none"
+        )
+    return ()
+
+
+def _axes(
+    request: Request, names: Sequence[str], header: Header, usual: dict[str, int], whole: bool = False
+) -> list[Axis]:
+    """The grid of each CV; `whole`: without bins and range, of those that are restrained."""
+    axes: list[Axis] = []
+    for option, values in (("--bins", request.bins), ("--range", request.ranges)):
+        if values and not whole and len(values) not in (1, len(names)):
+            raise UsageError(f"{option}: {len(values)} values for {len(names)} CVs", "give one for each CV")
+    for place, name in enumerate(names):
+        period = reading.period(request, header, name)
+        bins = request.bins[min(place, len(request.bins) - 1)] if request.bins else usual.get(name, 1)
+        low, high = (
+            request.ranges[min(place, len(request.ranges) - 1)] if request.ranges and not whole else (None, None)
+        )
+        if period and low is not None and high is not None and high - low > period[1] - period[0] + 1e-9:
+            raise UsageError(f"--range {low:g}:{high:g} is longer than the period of {name}", "leave it out")
+        axes.append({"name": name, "low": low, "high": high, "bins": bins, "period": list(period) if period else None})
+    return axes
+
+
+def _publish(request: Request, workspace: Workspace, session: Session, result: FreeEnergy) -> None:
+    files = [(request.job.output, list(profile(result)))]
+    if request.convergence:
+        files.append((request.convergence, list(convergence(result))))
+    for output, rows in files:
+        temporary = workspace.run.temporary(output)
+        temporary.write_text(as_csv(rows, list(rows[0])), encoding="utf-8")
+        workspace.run.publish(temporary, output)
+    if request.plot:
+        single.make(workspace, session, _DRAW, {"result": result, "sheets": figures.sheets()}, request.plot)
+
+
+def profile(result: FreeEnergy) -> Iterator[dict[str, object]]:
+    """A row for each point: the CVs, the free energy and its error, empty where there is none."""
+    for point, value, error in zip(points(result), result["free_energies"], result["errors"], strict=True):
+        cvs = dict(zip(result["cvs"], point, strict=True))
+        yield {**cvs, "free_energy_eV": _or_empty(value), "error_eV": _or_empty(error)}
+
+
+def convergence(result: FreeEnergy) -> Iterator[dict[str, object]]:
+    """A row for each point of each profile from a first part of the data."""
+    for row in result["convergence"]:
+        for point, value in zip(points(result), row["free_energies"], strict=True):
+            cvs = dict(zip(result["cvs"], point, strict=True))
+            yield {"fraction": row["fraction"], **cvs, "free_energy_eV": _or_empty(value)}
+
+
+def points(result: FreeEnergy) -> list[tuple[float, ...]]:
+    """All points of the grid, in the order of its values."""
+    from itertools import product
+
+    return list(product(*result["points"]))
+
+
+def _or_empty(value: float | None) -> float | str:
+    return "" if value is None else value
+
+
+def _warn(result: FreeEnergy) -> None:
+    for link in result["weak_links"]:
+        note(
+            f"warning: the overlap of {link['first']} with {link['second']} is {link['overlap']:.2g}, below 0.03: "
+            "the free energy across this gap is not known; add a window there, or sample longer"
+        )
+    if result["outside"]:
+        note(f"{result['outside']} samples are outside the range")

@@ -1,0 +1,251 @@
+"""A free energy from what a command has read: the one call on a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from psiflow_cli.errors import BAD_DATA
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.free_energy import grid, mbar, reweighting, windows
+from psiflow_cli.worker.free_energy.hills import Hills, projected
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from psiflow_cli.messages import Axis, ConvergenceRow, FreeEnergy, Wanted, WindowRow
+
+    Array = np.ndarray
+
+_FRACTIONS = 10
+
+
+class Estimate(Protocol):
+    """Weighted samples: probabilities of groups of them, and errors of ln p."""
+
+    def probabilities(self, groups: Array, size: int) -> Array: ...
+
+    def errors(self, groups: Array, size: int, reference: int) -> Array: ...
+
+
+def compute(wanted: Wanted) -> FreeEnergy:
+    """*worker*: the free energy that is wanted. Raises Fatal for data that cannot give it."""
+    return _sum_of_hills(wanted) if wanted["by"] == "hills" else _of_samples(wanted)
+
+
+def _of_samples(wanted: Wanted) -> FreeEnergy:
+    import numpy as np
+
+    samples, kT = wanted["samples"], wanted["kT"]
+    assert kT is not None
+    table = np.fromfile(samples["source"]).reshape(-1, len(samples["columns"]))
+    columns = {name: table[:, number] for number, name in enumerate(samples["columns"])}
+    values = np.stack([columns[axis["name"]] for axis in wanted["axes"]], axis=1)
+    restrained = wanted.get("restrained", [])
+    own = np.stack([columns[axis["name"]] for axis in restrained], axis=1) if restrained else values
+    series = samples["series"]
+    left_out = windows.beginnings(series, own, columns.get("time", np.arange(len(table))), wanted["discard"])
+    rows, begin = [], 0
+    for each, count in zip(series, left_out, strict=True):
+        kept = np.arange(begin + count, begin + each["count"])
+        rows.append(kept[windows.independent(np.hstack([own, values])[kept])] if wanted["by"] == "mbar" else kept)
+        begin += each["count"]
+    states = np.repeat([each["state"] for each in series], [each["count"] for each in series])
+    solve, reports = (_mbar if wanted["by"] == "mbar" else _reweighted)(wanted, columns, own, states, rows)
+    chosen = np.concatenate(rows)
+    space = grid.of_samples(wanted["axes"], values[chosen])
+    groups = space.bins(values[chosen])
+    if not (groups >= 0).any():
+        raise Fatal("no sample is in the range", "--range is in the unit that the files have", BAD_DATA)
+    estimate = solve(rows)
+    p = estimate.probabilities(groups, space.size)
+    lowest = int(np.argmax(p))
+    with np.errstate(invalid="ignore"):
+        errors = kT * estimate.errors(groups, space.size, lowest)
+    errors[p == 0] = np.nan
+    free = grid.above_lowest(p, kT)
+    for number, report in enumerate(reports):
+        mine = [i for i, each in enumerate(series) if each["state"] == number]
+        report["samples"] = sum(series[i]["count"] for i in mine)
+        report["discarded"] = sum(left_out[i] for i in mine)
+        report["used"] = sum(len(rows[i]) for i in mine)
+    overlap = estimate.overlap() if isinstance(estimate, mbar.Solution) else np.zeros((0, 0))
+    basins = _basins_of(wanted, values[chosen])
+    result: FreeEnergy = {
+        "cvs": space.names, "points": space.centres, "free_energies": grid.finite(free), "errors": grid.finite(errors),
+        "windows": reports, "overlap": overlap.tolist(),
+        "weak_links": mbar.weak_links(overlap, [report["name"] for report in reports]) if len(overlap) else [],
+        "basins": [], "convergence": [], "samples": len(table), "outside": int((groups < 0).sum()),
+        "used": estimate.effective if isinstance(estimate, reweighting.Weighted) else float(len(chosen)),
+    }  # fmt: skip
+    for number, basin in enumerate(wanted["basins"]):
+        one, error = _difference(estimate, basins[0], basins[number], kT)
+        result["basins"].append({"name": basin["name"], "free_energy": one, "error": error})
+    if wanted["convergence"]:
+        for step in range(1, _FRACTIONS + 1):
+            part = [each[: max(1, len(each) * step // _FRACTIONS)] for each in rows]
+            some = values[np.concatenate(part)]
+            weighed = solve(part)
+            profile = grid.above_lowest(weighed.probabilities(space.bins(some), space.size), kT)
+            inside = _basins_of(wanted, some)
+            differences = [_difference(weighed, inside[0], each, kT)[0] for each in inside]
+            result["convergence"].append(_row(step / _FRACTIONS, profile, free, differences))
+    return result
+
+
+def _basins_of(wanted: Wanted, values: Array) -> list[Array]:
+    periods = [axis["period"] for axis in wanted["axes"]]
+    return [grid.in_basin(basin, values, periods) for basin in wanted["basins"]]
+
+
+def _difference(estimate: Estimate, first: Array, second: Array, kT: float) -> tuple[float | None, float | None]:
+    """The free energy of a basin above the first one's, and its error; each as a group beside all other samples."""
+    import numpy as np
+
+    if not (first.any() and second.any()):
+        return None, None
+    if (first == second).all():
+        return 0.0, 0.0
+    groups = np.where(first, 0, np.where(second, 1, -1))
+    p = estimate.probabilities(groups, 2)
+    error = kT * estimate.errors(groups, 2, 0)[1]
+    return float(-kT * np.log(p[1] / p[0])), float(error) if np.isfinite(error) else None
+
+
+Solve = Callable[[Sequence["Array"]], Estimate]
+
+
+def _mbar(
+    wanted: Wanted, columns: dict[str, Array], own: Array, states: Array, rows: list[Array]
+) -> tuple[Solve, list[WindowRow]]:
+    """What solves for some rows of each series, and the windows."""
+    import numpy as np
+
+    given, restrained = wanted["states"], wanted.get("restrained", [])
+    if restrained:
+        fit = wanted.get("fit", False)
+        for number, state in enumerate(given):
+            mine = states == number
+            if fit:
+                given[number] = windows.fit(state, own[mine], columns["bias"][mine], restrained)
+            elif "bias" in columns:
+                windows.check(state, own[mine], columns["bias"][mine], restrained)
+    energy = columns.get("energy", np.zeros(len(own)))
+    energy = energy - energy.mean()  # so that little is lost in the differences
+    volume = columns.get("volume", np.zeros(len(own)))
+    volume = volume - volume.mean()
+    reduced = []
+    for number, state in enumerate(given):
+        if restrained:
+            bias = windows.harmonic(state, own, restrained)
+        else:
+            bias = columns.get(f"bias_{number}", columns.get("bias", np.zeros(len(own))))
+        reduced.append((energy + state["pressure"] * volume + bias) / state["kT"])
+    kT = wanted["kT"]
+    assert kT is not None
+    matrix, target = np.array(reduced), (energy + wanted["pressure"] * volume) / kT
+    start: Array | None = None
+
+    def solve(some: Sequence[Array]) -> mbar.Solution:
+        nonlocal start
+        chosen = np.concatenate(some)
+        order = chosen[np.argsort(states[chosen], kind="stable")]
+        solution = mbar.solve(matrix[:, order], np.bincount(states[order], minlength=len(given)), target[order], start)
+        start = solution.free_energies
+        back = np.empty(len(order), dtype=np.int64)
+        back[np.argsort(states[chosen], kind="stable")] = np.arange(len(order))
+        return mbar.Solution(
+            solution.counts, solution.state_weights[back], solution.weights[back], solution.free_energies
+        )
+
+    return solve, [_window(wanted, number, own, states) for number in range(len(given))]
+
+
+def _reweighted(
+    wanted: Wanted, columns: dict[str, Array], own: Array, states: Array, rows: list[Array]
+) -> tuple[Solve, list[WindowRow]]:
+    import numpy as np
+
+    kT = wanted["kT"]
+    assert kT is not None
+    bias = columns.get("bias", np.zeros(len(own)))
+    if hills := wanted.get("hills"):
+        axes: list[Axis] = [
+            {"name": name, "low": None, "high": None, "bins": 100, "period": period}
+            for name, period in zip(hills["cvs"], hills["periods"], strict=True)
+        ]
+        bias = bias - Hills(hills, axes).constants(columns["time"], kT)
+
+    def solve(some: Sequence[Array]) -> reweighting.Weighted:
+        chosen = np.concatenate(some)
+        return reweighting.weigh(bias[chosen], kT, [len(each) for each in some], wanted["blocks"])
+
+    return solve, []
+
+
+def _window(wanted: Wanted, number: int, own: Array, states: Array) -> WindowRow:
+    state, mine = wanted["states"][number], own[states == number]
+    # a mean that a periodic CV has, too
+    axes = wanted.get("restrained", []) or wanted["axes"]
+    means = [float(column[0] + grid.wrapped(column - column[0], axis["period"]).mean())
+             for column, axis in zip(mine.T, axes, strict=True)]  # fmt: skip
+    return {
+        "name": state["name"], "temperature_kT": state["kT"], "at": state.get("at", []),
+        "kappa": state.get("kappa", []), "mean": means, "samples": 0, "discarded": 0, "used": 0,
+    }  # fmt: skip
+
+
+def _row(fraction: float, profile: Array, whole: Array, basins: list[float | None]) -> ConvergenceRow:
+    """One line about convergence: the rms deviation over the lower half of the whole profile, without its mean."""
+    import numpy as np
+
+    low = whole <= 0.5 * whole[np.isfinite(whole)].max()
+    difference = (profile - whole)[low]
+    known = np.isfinite(difference).all()
+    deviation = float(np.std(difference)) if known else None
+    return {"fraction": fraction, "free_energies": grid.finite(profile), "deviation": deviation, "basins": basins}
+
+
+def _sum_of_hills(wanted: Wanted) -> FreeEnergy:
+    import numpy as np
+
+    file, kT = wanted["hills"], wanted["kT"]
+    every: dict[str, Axis] = {
+        name: {"name": name, "low": None, "high": None, "bins": 100, "period": period}
+        for name, period in zip(file["cvs"], file["periods"], strict=True)
+    }
+    every.update({axis["name"]: axis for axis in wanted["axes"]})
+    hills = Hills(file, list(every.values()))
+    kept = [axis["name"] for axis in wanted["axes"]]
+    points = [hills.points[list(every).index(name)] for name in kept]
+    mesh = np.stack([each.ravel() for each in np.meshgrid(*points, indexing="ij")], axis=1)
+    inside = _basins_of(wanted, mesh)
+    total, count, summed = np.zeros(hills.shape), len(hills.heights), 0
+    profiles = []
+    for step in range(1, _FRACTIONS + 1):
+        last = count * step // _FRACTIONS
+        hills.add(total, summed, last)
+        summed = last
+        if step == _FRACTIONS or wanted["convergence"]:
+            # heights of a well-tempered HILLS are those of minus the free energy, so nothing is to be scaled
+            profiles.append((step / _FRACTIONS, projected(-total, list(every), kept, kT or 1.0).ravel()))
+    profiles = [(fraction, profile - profile.min()) for fraction, profile in profiles]
+    whole = profiles[-1][1]
+    basins = [_on_grid(whole, inside[0], each, kT) for each in inside]
+    return {
+        "cvs": kept, "points": [each.tolist() for each in points], "free_energies": grid.finite(whole),
+        "errors": [None] * len(whole), "windows": [], "overlap": [], "weak_links": [],
+        "basins": [{"name": basin["name"], "free_energy": value, "error": None}
+                   for basin, value in zip(wanted["basins"], basins, strict=True)],
+        "convergence": [_row(fraction, profile, whole, [_on_grid(profile, inside[0], each, kT) for each in inside])
+                        for fraction, profile in profiles] if wanted["convergence"] else [],
+        "samples": count, "used": float(count), "outside": 0,
+    }  # fmt: skip
+
+
+def _on_grid(profile: Array, first: Array, second: Array, kT: float | None) -> float | None:
+    from scipy.special import logsumexp
+
+    if not kT or not (first.any() and second.any()):
+        return None
+    return float(kT * (logsumexp(-profile[first] / kT) - logsumexp(-profile[second] / kT)))

@@ -1,0 +1,128 @@
+"""Sums of hills: the bias of metadynamics on a grid, as `plumed sum_hills` has it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from psiflow_cli.errors import BAD_DATA
+from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.free_energy.grid import ends, wrapped
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from psiflow_cli.messages import Axis, HillsFile
+
+    Array = np.ndarray
+
+_CUTOFF = 6.25  # of (s/sigma)²/2; PLUMED's dp2cutoff, at which its stretched Gaussians are 0
+_MOST_POINTS = 20_000_000
+
+
+class Hills:
+    """The Gaussians of a file, on a grid of all their CVs."""
+
+    def __init__(self, file: HillsFile, axes: Sequence[Axis]) -> None:
+        """Read them. Raises Fatal for a grid of too many points."""
+        import numpy as np
+
+        count = len(file["cvs"])
+        rows = np.fromfile(file["source"]).reshape(-1, 2 + count + _widths(count, file["multivariate"]))
+        self.time, self.centres, self.heights = rows[:, 0], rows[:, 1 : 1 + count], rows[:, -1]
+        self._widths, self._file = rows[:, 1 + count : -1], file
+        self.extent = self._extent()
+        cut = math.sqrt(2 * _CUTOFF) * self.extent
+        self.points = []
+        for number, axis in enumerate(axes):
+            low = float((self.centres[:, number] - cut[:, number]).min())
+            high = float((self.centres[:, number] + cut[:, number]).max())
+            first, last = ends(axis, low, high)
+            whole = axis["period"] is not None and math.isclose(last - first, axis["period"][1] - axis["period"][0])
+            self.points.append(np.linspace(first, last, axis["bins"] + (not whole), endpoint=not whole))
+        self.shape = tuple(map(len, self.points))
+        if math.prod(self.shape) > _MOST_POINTS:
+            raise Fatal(f"a grid of {math.prod(self.shape)} points for {count} CVs", "give fewer --bins", BAD_DATA)
+
+    def _extent(self) -> Array:
+        """The standard deviation of each hill along each CV, shape (hills, CVs)."""
+        import numpy as np
+
+        if not self._file["multivariate"]:
+            return self._widths
+        factor = self._factors()
+        extent: Array = np.sqrt((factor**2).sum(axis=2))
+        return extent
+
+    def _factors(self) -> Array:
+        """The Cholesky factors of the covariances, shape (hills, CVs, CVs)."""
+        import numpy as np
+
+        count = len(self._file["cvs"])
+        factor = np.zeros((len(self.centres), count, count))
+        names = ((i + j, j) for i in range(count) for j in range(count - i))
+        for number, (row, column) in enumerate(names):
+            factor[:, row, column] = self._widths[:, number]
+        return factor
+
+    def add(self, total: Array, first: int, last: int) -> None:
+        """Add the hills from `first` to before `last` to a grid, in eV."""
+        import numpy as np
+
+        stretched = self._file["kernel"].lower() == "stretched-gaussian"
+        edge = math.exp(-_CUTOFF)
+        inverse = np.linalg.inv(self._factors()) if self._file["multivariate"] else None
+        for number in range(first, last):
+            near, moved = [], []
+            for axis, points in enumerate(self.points):
+                away = wrapped(points - self.centres[number, axis], self._file["periods"][axis])
+                kept = np.flatnonzero(np.abs(away) <= math.sqrt(2 * _CUTOFF) * self.extent[number, axis] * (1 + 1e-9))
+                near.append(kept)
+                moved.append(away[kept])
+            if inverse is None:
+                scaled = [0.5 * (part / width) ** 2 for part, width in zip(moved, self._widths[number], strict=True)]
+                half = sum(np.ix_(*scaled))
+            else:
+                mesh = np.stack(np.meshgrid(*moved, indexing="ij"))
+                half = 0.5 * (np.tensordot(inverse[number], mesh, axes=1) ** 2).sum(axis=0)
+            values = np.exp(-half)
+            if stretched:
+                values = np.where(half < _CUTOFF, (values - edge) / (1 - edge), 0.0)
+            total[np.ix_(*near)] += self.heights[number] * values
+
+    def constants(self, times: Array, kT: float) -> Array:
+        """c(t) in eV at each time: of the hills before it, Tiwary and Parrinello, J. Phys. Chem. B 119, 736 (2015)."""
+        import numpy as np
+        from scipy.special import logsumexp
+
+        factor = self._file["bias_factor"]
+        order = np.argsort(self.time, kind="stable")
+        if (order != np.arange(len(order))).any():
+            self.time, self.centres, self.heights = self.time[order], self.centres[order], self.heights[order]
+            self._widths, self.extent = self._widths[order], self.extent[order]
+        before = np.searchsorted(self.time, times, side="left")
+        free = np.zeros(self.shape)  # of a well-tempered bias: minus its free energy, as its heights in the file are
+        values, summed = np.zeros(len(times)), 0
+        for count in np.unique(before):
+            self.add(free, summed, int(count))
+            summed = int(count)
+            flat = math.log(free.size) if factor == 1 else float(logsumexp(free / (factor * kT)))
+            values[before == count] = kT * (float(logsumexp(free / kT)) - flat)
+        return values
+
+
+def _widths(count: int, multivariate: bool) -> int:
+    return count * (count + 1) // 2 if multivariate else count
+
+
+def projected(free: Array, names: Sequence[str], kept: Sequence[str], kT: float) -> Array:
+    """A free energy without the CVs that are not kept, in the order of `kept`: -kT ln Σ exp(-F/kT)."""
+    from scipy.special import logsumexp
+
+    gone = tuple(number for number, name in enumerate(names) if name not in kept)
+    if gone:
+        free = -kT * logsumexp(-free / kT, axis=gone)
+    left = [name for name in names if name in kept]
+    result: Array = free.transpose([left.index(name) for name in kept])
+    return result
