@@ -12,6 +12,7 @@ from psiflow_cli.messages.figures import *  # noqa: F403
 from psiflow_cli.messages.frames import *  # noqa: F403
 from psiflow_cli.messages.free_energy import *  # noqa: F403
 from psiflow_cli.messages.models import *  # noqa: F403
+from psiflow_cli.messages.plumed import *  # noqa: F403
 from psiflow_cli.messages.records import *  # noqa: F403
 from psiflow_cli.messages.remote import *  # noqa: F403
 from psiflow_cli.messages.status import *  # noqa: F403

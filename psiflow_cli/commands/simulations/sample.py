@@ -133,7 +133,7 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.sample import config as sampling_file
     from psiflow_cli.stages.sample import engines, stage
-    from psiflow_cli.stages.sample.plumed import read as read_plumed
+    from psiflow_cli.stages.sample.plumed.files import read as read_plumed
     from psiflow_cli.stages.sample.request import Sampling
 
     loaded = bundles.load(name, use)
@@ -166,6 +166,7 @@ def command(
         batch=batch,
         draw=draw_velocities,
         outputs=outputs,
+        plumed=plumed,
         scales=scales,
     )
     _check(sampling)

@@ -59,6 +59,7 @@ class Sampling:
     batch: int | None
     draw: bool = False  # first velocities, even where frames have some
     outputs: Outputs = field(default_factory=Outputs)
+    plumed: str | None = None  # path of PLUMED's input, whose text is in `dynamics`
     scales: ErrorScales | None = None  # of a calibrated committee, whose expected errors are in the frames
 
     @property

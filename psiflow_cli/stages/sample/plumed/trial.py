@@ -1,0 +1,117 @@
+"""PLUMED reads the input before anything is submitted, with the Python of the workers, where it runs here, too."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from psiflow_cli.console import detail, note
+from psiflow_cli.errors import BadConfig, BadData
+from psiflow_cli.runtime import container
+from psiflow_cli.site.executor import ResolvedExecutor
+from psiflow_cli.stages.sample.plumed import files
+from psiflow_cli.stages.sample.plumed.statements import Statement
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Dynamics, PlumedAnswer, PlumedQuestion, WalkerStart
+
+MODULE = "psiflow_cli.worker.md.plumed_trial"
+_TIMEOUT_S = 120
+_EV = 96.48533212331  # kJ/mol
+_BOLTZMANN = 8.617333262e-5  # eV/K
+_PACKAGE = "pip install plumed there, and have PLUMED itself (conda-forge has both)"
+_KERNEL = "set PLUMED_KERNEL to the path of libplumedKernel.so, here and on the workers ([resources] env in the site)"
+
+
+def check(path: str, dynamics: Dynamics, starts: Sequence[WalkerStart], executor: ResolvedExecutor) -> None:
+    """Raise BadData, with file and line where PLUMED's words tell, for an input that PLUMED refuses.
+
+    BadConfig where PLUMED's package or library is missing on workers that run on this machine, as this process does;
+    for others a line says that the input could not be tried.
+    """
+    smallest = min(starts, key=lambda each: len(each["start"]["symbols"]))
+    question: PlumedQuestion = {
+        "text": dynamics["plumed"] or "", "files": dynamics.get("plumed_files", {}),
+        "atoms": len(smallest["start"]["symbols"]), "energy_unit": _EV, "kT": _BOLTZMANN * smallest["temperature"][0],
+        "timestep": dynamics["timestep"],
+    }  # fmt: skip
+    answer = _ask(question, executor)
+    if isinstance(answer, str):
+        note(f"PLUMED could not be asked about {path}: {answer}")
+    elif answer["kind"] in ("package", "kernel"):
+        what, hint = (
+            (f"PLUMED's library does not load: {_short(answer['problem'])}", _KERNEL)
+            if answer["kind"] == "kernel"
+            else (f"PLUMED's Python package does not load in {executor.python}: {answer['problem']}", _PACKAGE)
+        )
+        if _is_like_here(executor):
+            raise BadConfig(what, hint)
+        note(f"PLUMED could not be asked about {path}: {what}")
+    elif answer["kind"]:
+        raise BadData(*_located(path, answer, question["atoms"]))
+    else:
+        detail(f"PLUMED {_version(answer['log'])} understands {path}")
+
+
+def _is_like_here(executor: ResolvedExecutor) -> bool:
+    """Whether what is missing here is missing for the workers, too."""
+    own = executor.environment
+    return executor.provider.type == "local" and not (own.modules or own.source or own.container)
+
+
+def _ask(question: PlumedQuestion, executor: ResolvedExecutor) -> PlumedAnswer | str:
+    """The answer, or why there is none."""
+    argv = [*executor.isolation, *container.words(executor), executor.python, "-m", MODULE]
+    environment = {**os.environ, **executor.context["env"]}
+    try:
+        done = subprocess.run(
+            argv, input=json.dumps(question), capture_output=True, text=True, timeout=_TIMEOUT_S, cwd="/", check=False,
+            env=environment,
+        )  # fmt: skip
+    except OSError as error:
+        return f"{argv[0]} cannot be run: {error.strerror or error}"
+    except subprocess.TimeoutExpired:
+        return f"no answer within {_TIMEOUT_S} s"
+    lines = done.stdout.strip().splitlines()
+    try:
+        return cast("PlumedAnswer", json.loads(lines[-1]))
+    except (ValueError, IndexError):
+        last = (done.stderr.strip().splitlines() or lines or ["no word of why"])[-1]
+        if done.returncode < 0:  # PLUMED ended the process
+            return {"kind": "input", "problem": f"PLUMED ended with signal {-done.returncode}: {last}", "log": ""}
+        return last.strip()[:300]
+
+
+def _located(path: str, answer: PlumedAnswer, atoms: int) -> tuple[str, str]:
+    """What is wrong, with the line of the statement that PLUMED names, and a hint."""
+    problem, placed = answer["problem"], list(files.placed(path))
+    if match := re.search(r"ERROR in input to action (\S+) with label (\S+) : (.*)", problem, re.DOTALL):
+        action, what = match[1], f"{match[1]}: {_short(match[3])}"
+        where = _nth(placed, action, len(re.findall(rf"Action {re.escape(action)}\s*$", answer["log"], re.MULTILINE)))
+    elif match := re.search(r"I cannot understand line: (\S+)", problem):
+        what = f"{match[1]}: PLUMED knows no such action"
+        where = _nth(placed, match[1], 1)
+    else:
+        where, what = path, _short(re.sub(r"^\s*\(\S+:\d+\)[^\n]*\n", "", problem))
+    out_of_range = "out of range" in what
+    hint = f"the smallest of FRAMES has {atoms} atoms, which PLUMED counts from 1" if out_of_range else ""
+    return f"{where or path}: {what}", hint or f"fix the input; PLUMED {_version(answer['log'])} has read it"
+
+
+def _nth(placed: Sequence[tuple[str, Statement]], action: str, number: int) -> str:
+    """Where the n-th statement of an action stands; "" if PLUMED made it of another one."""
+    places = [where for where, statement in placed if statement.action == action.upper()]
+    return places[min(number, len(places)) - 1] if places and number else ""
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:400]
+
+
+def _version(log: str) -> str:
+    match = re.search(r"Version: (\S+)", log)
+    return match[1] if match else "itself"
