@@ -133,6 +133,7 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.sample import config as sampling_file
     from psiflow_cli.stages.sample import engines, stage
+    from psiflow_cli.stages.sample.plumed import outputs as plumed_outputs
     from psiflow_cli.stages.sample.plumed.files import read as read_plumed
     from psiflow_cli.stages.sample.request import Sampling
 
@@ -155,6 +156,7 @@ def command(
             **({"error_scale": scales["forces"]} if scales and max_spread else {}),
         },
     })  # fmt: skip
+    output = common.output or formats.beside(frames, "sampled")
     sampling = Sampling(
         model=loaded,
         family=bundles.module(loaded),
@@ -167,20 +169,20 @@ def command(
         draw=draw_velocities,
         outputs=outputs,
         plumed=plumed,
+        plumed_outputs=plumed_outputs.names(plumed, output) if plumed else {},
         scales=scales,
     )
     _check(sampling)
     if "error_scale" in dynamics["limits"]:
         note(f"{name} is calibrated: --max-spread is a limit of the expected error")
     engines.check(engine, dynamics, batch)
-    output = common.output or formats.beside(frames, "sampled")
     if velocities and formats.FRAMES.complaint(output):
         raise UsageError(f"--velocities: {formats.FRAMES.complaint(output)}", formats.FRAMES.hint)
     job = Job(
         "sample", frames, output,
         settings=sampling.settings,
         other_inputs=tuple(filter(None, (config, plumed))),
-        other_outputs=outputs.files,
+        other_outputs=(*outputs.files, *sampling.plumed_outputs.values()),
         more_settings={**outputs.settings, **({"calibration": scales} if scales else {})},
         options_require={**outputs.requires, **({"plumed": "--plumed"} if plumed else {})},
     )  # fmt: skip
@@ -231,5 +233,5 @@ def _said(summary: Summary) -> str:
     how = summary["engine"] + (f", {summary['batch']} together" if summary["batch"] > 1 else "")
     what = f"{summary['total']} walkers, {summary['steps']} steps ({how})"
     written = [summary.get(option) for option in ("properties", "plot", "final", "stopped")]
-    files = [runner.name(summary["output"]), *filter(None, written)]
+    files = [runner.name(summary["output"]), *filter(None, written), *summary.get("plumed", [])]
     return f"{what}: {summary['frames']} frames -> {', '.join(files)}"

@@ -12,6 +12,7 @@ from psiflow_cli.runtime.session import Session
 from psiflow_cli.stages.core import single
 from psiflow_cli.stages.plot import figures
 from psiflow_cli.stages.sample import averages
+from psiflow_cli.stages.sample.plumed import outputs as plumed_outputs
 from psiflow_cli.stages.sample.request import Sampling
 from psiflow_cli.stages.sample.trajectories import COLUMNS, Recorded
 from psiflow_cli.worker.md import checkpoint
@@ -56,6 +57,8 @@ def publish(sampling: Sampling, workspace: Workspace, paths: Sequence[Recorded],
         if outputs.plot:
             tasks.append(WorkerTask(figures.SERIES, table, _plotted(sampling, paths), outputs.plot))
     summary |= {"properties": outputs.properties, "plot": outputs.plot}
+    if sampling.plumed_outputs:
+        summary["plumed"] = plumed_outputs.publish(workspace, paths, sampling.plumed_outputs)
     if tasks:
         _perform(workspace, session, tasks)
     table.unlink(missing_ok=True)

@@ -60,6 +60,7 @@ class Sampling:
     draw: bool = False  # first velocities, even where frames have some
     outputs: Outputs = field(default_factory=Outputs)
     plumed: str | None = None  # path of PLUMED's input, whose text is in `dynamics`
+    plumed_outputs: dict[str, str] = field(default_factory=dict)  # where files that it names go, beside the trajectory
     scales: ErrorScales | None = None  # of a calibrated committee, whose expected errors are in the frames
 
     @property

@@ -86,6 +86,17 @@ def placed(path: str, folder: Path | None = None, opened: tuple[str, ...] = ()) 
             yield from placed(inner, folder, (*opened, path))
 
 
+def appended(statement: Statement) -> list[str]:
+    """The files to which a PRINT or a bias adds a line at a time."""
+    action = statement.action
+    if action == "PBMETAD" and not statement.get("FILE"):
+        return [f"HILLS.{name}" for name in statement.get("ARG").split(",")]
+    if action in ("PRINT", "PBMETAD", *_DEFAULTS):
+        named = statement.get("FILE") or _DEFAULTS.get(action, "")
+        return [name for name in named.split(",") if name]
+    return []
+
+
 def _prepared(source: str, content: _Input) -> str:
     """The text of an input, with other names for what is elsewhere; `content` gets what it reads and writes."""
     text, changes = _text(source), []

@@ -65,7 +65,8 @@ def _is_like_here(executor: ResolvedExecutor) -> bool:
 
 def _ask(question: PlumedQuestion, executor: ResolvedExecutor) -> PlumedAnswer | str:
     """The answer, or why there is none."""
-    argv = [*executor.isolation, *container.words(executor), executor.python, "-m", MODULE]
+    isolation = [] if executor.table.type == "threads" else executor.isolation
+    argv = [*isolation, *container.words(executor), executor.python, "-m", MODULE]
     environment = {**os.environ, **executor.context["env"]}
     try:
         done = subprocess.run(

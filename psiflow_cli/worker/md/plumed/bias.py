@@ -180,8 +180,8 @@ class Bias:
         return dict(zip(self._names, map(float, rows[-1][1:]), strict=True)) if rows else {}
 
     def recorded(self) -> dict[str, float]:
-        """What a frame says of the bias: its energy (eV)."""
-        return {"bias_energy": self.energy}
+        """What a frame says of the bias: its energy (eV), and the values that have names, in PLUMED's units."""
+        return {"bias_energy": self.energy, **{f"plumed_{name}": value for name, value in self.values().items()}}
 
     def energy_at(self, positions: np.ndarray, cell: np.ndarray, model: BiasForces | None = None) -> float:
         """The bias (eV) of this walker's input at other positions and cell (Å), which leaves no trace in the walker.

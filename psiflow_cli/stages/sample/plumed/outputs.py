@@ -1,0 +1,86 @@
+"""What PLUMED has printed and deposited, beside the trajectory: `OUT.colvar` and `OUT.hills`, in PLUMED's own format.
+
+The walkers come one after another, as in the trajectory, each with `#! SET walker N` behind its first header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psiflow_cli.stages.core import single
+from psiflow_cli.stages.sample.plumed import files
+from psiflow_cli.stages.sample.trajectories import Recorded
+from psiflow_cli.worker.md import checkpoint
+
+if TYPE_CHECKING:
+    from psiflow_cli.stages.core.workspace import Workspace
+
+_PACKED = (".gz", ".zst")
+
+
+def names(path: str, output: str) -> dict[str, str]:
+    """The outputs by what PLUMED's input calls them; none beside frames on stdout.
+
+    The only file of a kind is `OUT.colvar` (PRINT) or `OUT.hills` (a bias), another one `OUT.` with its own name.
+    """
+    if output == "-":
+        return {}
+    kinds: dict[str, list[str]] = {"colvar": [], "hills": []}
+    for _, statement in files.placed(path):
+        written = [name for name in files.appended(statement) if "/" not in name]
+        kinds["colvar" if statement.action == "PRINT" else "hills"] += written
+    place = Path(output)
+    stem = place.with_suffix("") if place.suffix in _PACKED else place
+    beside = str(stem.with_suffix("") if stem.suffix else stem)
+    return {
+        name: f"{beside}.{kind if len(written) == 1 else name}" for kind, written in kinds.items() for name in written
+    }
+
+
+def publish(workspace: Workspace, paths: Sequence[Recorded], outputs: dict[str, str]) -> list[str]:
+    """Write those that hold something; what an earlier run wrote of the others is removed."""
+    published = []
+    for name, output in outputs.items():
+        made = workspace.job.folder / "plumed.part"
+        with made.open("w", encoding="utf-8") as stream:
+            for walker, file, length in _counted(paths, name):
+                stream.writelines(_of_walker(walker, file, length))
+        if made.stat().st_size:
+            single.publish_copy(workspace, made, output)
+            published.append(output)
+        else:
+            workspace.run.remove_own(output)
+        made.unlink()
+    return published
+
+
+def _counted(paths: Sequence[Recorded], name: str) -> Iterator[tuple[int, Path, int]]:
+    """(walker, file, length) of each walker, as far as its checkpoint counts."""
+    folder: Path | None = None
+    more: list[dict[str, object]] = []
+    first = 0
+    for path in paths:
+        number = path.walker.number
+        if path.folder != folder:
+            folder, last, first = path.folder, checkpoint.read(path.folder), number
+            more = [state.more for state in last.walkers] if last else []
+        state = more[number - first].get("plumed") if more else None
+        if isinstance(state, dict) and name in state["files"]:
+            yield number, path.folder / f"plumed-{number:05d}" / name, state["files"][name]["bytes"]
+
+
+def _of_walker(walker: int, file: Path, length: int) -> Iterator[str]:
+    """The lines of a walker's file; a header that PLUMED wrote again, as it does where it goes on, is left out."""
+    header: set[str] = set()
+    with file.open("rb") as stream:
+        while stream.tell() < length:
+            line = stream.readline().decode()
+            if line.startswith("#"):
+                if line in header:
+                    continue
+                if not header:
+                    line += f"#! SET walker {walker}\n"
+                header.add(line.split("\n", 1)[0] + "\n")
+            yield line
