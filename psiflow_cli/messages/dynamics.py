@@ -62,6 +62,8 @@ class Dynamics(DynamicsOptions, DynamicsFile):
     velocities: NotRequired[bool]  # whether frames have the momenta
     plumed: str | None
     plumed_files: NotRequired[dict[str, str]]  # text of each file that the input of PLUMED names
+    plumed_hills: NotRequired[str]  # text of earlier hills, from which METAD begins
+    share_bias: NotRequired[bool]  # whether the walkers fill one bias together
     limits: Limits
 
 
@@ -74,6 +76,7 @@ class MDJob(Dynamics):
     steps: int  # in all
     block: int  # steps of this call, at most
     batch: int  # walkers that a model is given at once
+    shared_bias: NotRequired[dict[str, str]]  # the folders of PLUMED of all walkers that share a bias, by number
 
 
 class PlumedFile(TypedDict):

@@ -66,6 +66,8 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @options.flag("--velocities", "Write the momenta of the atoms (ASE's units) into every frame.")
 @options.count("--beads", 1, "Of the ring polymers of path integrals; each bead is a frame of its own.")
 @options.file("--plumed", "Input of PLUMED, for a bias or for what it prints.")
+@options.flag("--share-bias", "All walkers fill one bias of METAD or PBMETAD together.")
+@options.file("--hills", "Earlier hills, such as an OUT.hills, from which METAD in --plumed begins.")
 @options.number("--max-force", 100.0, "eV/Å", "A walker with a larger force on an atom is stopped.", above=0)
 @options.number("--max-temperature", None, "K",
     "A hotter walker is stopped [default: ten times --temperature, at least 10000].", above=0)  # fmt: skip
@@ -100,6 +102,8 @@ def command(
     batch: int | None,
     config: str | None,
     plumed: str | None,
+    share_bias: bool,
+    hills: str | None,
     max_failed: options.Limit,
     outputs: Outputs,
     common: options.Common,
@@ -133,12 +137,14 @@ def command(
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.sample import config as sampling_file
     from psiflow_cli.stages.sample import engines, stage
+    from psiflow_cli.stages.sample.plumed import memory as plumed_memory
     from psiflow_cli.stages.sample.plumed import outputs as plumed_outputs
     from psiflow_cli.stages.sample.plumed.files import read as read_plumed
     from psiflow_cli.stages.sample.request import Sampling
 
     loaded = bundles.load(name, use)
     bias, bias_files = read_plumed(plumed) if plumed else (None, {})
+    memory = plumed_memory.settings(plumed, hills, share_bias)
     scales = bundle.error_scales(loaded)
     hottest = max(max(pair) for pair in temperature)
     dynamics = cast("Dynamics", {
@@ -147,6 +153,7 @@ def command(
         "plumed": bias,
         **({"velocities": True} if velocities else {}),
         **({"plumed_files": bias_files} if bias_files else {}),
+        **memory,
         "ramp_steps": steps if any(first != last for first, last in temperature) else None,
         "limits": {
             "force": max_force,
@@ -181,7 +188,7 @@ def command(
     job = Job(
         "sample", frames, output,
         settings=sampling.settings,
-        other_inputs=tuple(filter(None, (config, plumed))),
+        other_inputs=tuple(filter(None, (config, plumed, hills))),
         other_outputs=(*outputs.files, *sampling.plumed_outputs.values()),
         more_settings={**outputs.settings, **({"calibration": scales} if scales else {})},
         options_require={**outputs.requires, **({"plumed": "--plumed"} if plumed else {})},

@@ -22,6 +22,7 @@ from psiflow_cli.stages.sample.request import Sampling
 from psiflow_cli.stages.sample.trajectories import Recorded
 from psiflow_cli.stages.sample.walkers import Walker, WalkerGroup
 from psiflow_cli.worker.failures import MACHINE_FAILURES
+from psiflow_cli.worker.md.checkpoint import plumed_folder
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context, Stop, Summary
@@ -92,7 +93,9 @@ def _groups(
     base = workspace.job.folder / "walkers" / plan.key(fingerprint)
     grouped = walkers.grouped(sampling, all_walkers, plan.batch)
     groups = [WalkerGroup(base / f"{members[0].number:05d}", members, plan.now) for members in grouped]
+    shared = {str(w.number): str(plumed_folder(g.folder, w.number).absolute()) for g in groups for w in g.members}
     for group in groups:
+        group.shared_bias = shared if sampling.dynamics.get("share_bias") else {}
         for walker in group.members:
             if unit := units.get(f"walker-{walker.number}"):
                 walker.step, walker.bytes = unit["at"], unit["bytes"]

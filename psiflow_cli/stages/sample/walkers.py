@@ -51,6 +51,7 @@ class WalkerGroup:
     losses: list[Loss] = field(default_factory=list)
     block: int = FIRST_BLOCK  # steps of its next task, at most
     done: bool = False
+    shared_bias: dict[str, str] = field(default_factory=dict)  # see `MDJob`
 
     @property
     def step(self) -> int:
@@ -62,7 +63,7 @@ class WalkerGroup:
         return {
             **sampling.dynamics, "steps": sampling.steps, "folder": str(self.folder.absolute()),
             "walkers": [walker.message for walker in self.members], "model": sampling.weights,
-            "block": self.block, "batch": self.batch,
+            "block": self.block, "batch": self.batch, "shared_bias": self.shared_bias,
         }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ STATE = "state.json"
 LOCK_SECONDS = 30.0
 """How long to wait for another process that moves the same walkers; an orphaned worker ends sooner."""
 
-_FREE = ("folder", "steps", "block", "batch", "model")
+_FREE = ("folder", "steps", "block", "batch", "model", "shared_bias")
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,11 @@ def job_key(job: MDJob) -> str:
 def trajectory_name(number: int) -> str:
     """What the trajectory of a walker is called in its group's folder."""
     return f"trajectory-{number:05d}.xyz"
+
+
+def plumed_folder(folder: Path, number: int) -> Path:
+    """Where PLUMED's files of a walker are, in its group's folder."""
+    return folder / f"plumed-{number:05d}"
 
 
 def read(folder: Path) -> Checkpoint | None:

@@ -106,6 +106,10 @@ def _prepared(source: str, content: _Input) -> str:
             if word.value.startswith(_REPLICAS):
                 problem = f"{where}: {word.text}: replicas of PLUMED's own are for one run of MPI"
                 raise BadData(problem, "give each walker its value with --vary")
+            if word.key.startswith("WALKERS_") and word.key != "WALKERS_RSTRIDE":
+                raise BadData(
+                    f"{where}: {word.text}: psiflow fills in the walkers", "--share-bias lets them share a bias"
+                )
             if _is_read(statement.action, word.key, word.value):
                 names = [_staged(name, where, statement, word.key, content) for name in word.value.split(",")]
                 if names != word.value.split(","):

@@ -67,8 +67,10 @@ def _counted(paths: Sequence[Recorded], name: str) -> Iterator[tuple[int, Path, 
             folder, last, first = path.folder, checkpoint.read(path.folder), number
             more = [state.more for state in last.walkers] if last else []
         state = more[number - first].get("plumed") if more else None
-        if isinstance(state, dict) and name in state["files"]:
-            yield number, path.folder / f"plumed-{number:05d}" / name, state["files"][name]["bytes"]
+        if not isinstance(state, dict):
+            continue
+        for own in {name, f"{name}.{number}"} & state["files"].keys():  # the latter is that of a shared bias
+            yield number, checkpoint.plumed_folder(path.folder, number) / own, state["files"][own]["bytes"]
 
 
 def _of_walker(walker: int, file: Path, length: int) -> Iterator[str]:

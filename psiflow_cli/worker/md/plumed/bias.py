@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.md.plumed import effective_input, memory
+from psiflow_cli.worker.md import checkpoint
+from psiflow_cli.worker.md.plumed import effective_input, memory, shared
 from psiflow_cli.worker.md.plumed.files import MINIMA, VALUES, WalkerFiles
 from psiflow_cli.worker.md.plumed.kernel import BiasForces, Kernel, stage
 from psiflow_cli.worker.md.velocities import KB
@@ -41,12 +42,21 @@ class Bias:
         self._kT = KB * walker["temperature"][0]
         self._texts = job.get("plumed_files", {})
         self.actions = effective_input.actions(job["plumed"] or "", self._texts)
-        folder = Path(job["folder"], f"plumed-{walker['walker']:05d}")
-        self._files = WalkerFiles(folder, effective_input.appended_files(self.actions), set(self._texts))
+        folder = checkpoint.plumed_folder(Path(job["folder"]), walker["walker"])
+        appended, number, suffix = effective_input.appended_files(self.actions), walker["walker"], ""
+        hills, folders = shared.hills(self.actions), job.get("shared_bias", {})
+        if folders:
+            self.actions, suffix = shared.filled(self.actions, number, len(folders)), f".{number}"
+            appended = (appended - hills) | {f"{name}{suffix}" for name in hills}
+        self._files = WalkerFiles(folder, appended, set(self._texts))
         self._files.restore(state["files"] if state else None)
+        shared.link(folder, hills, number, folders)
+        begun = self.actions
+        if (earlier := job.get("plumed_hills")) and state is None and (not folders or number == 0):
+            begun = shared.begin_from(folder, begun, earlier, f"{min(hills, default='')}{suffix}")
         ready = state and {each.label: self._has_state(each) for each in self._opes}
         self._minima: dict[str, list[float]] = state["minima"] if state else {}
-        text = effective_input.text_of(self.actions, ready, self._minima)
+        text = effective_input.text_of(begun, ready, self._minima)
         stage(folder, text, self._texts, state["files"] if state else {})
         self._kernel = self._started(folder, restart=state is not None)
         self.parsed = memory.parsed(self._kernel.log)

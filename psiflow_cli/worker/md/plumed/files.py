@@ -93,7 +93,8 @@ class WalkerFiles:
         return counted
 
     def _files(self) -> list[Path]:
-        return sorted(path for path in self.folder.rglob("*") if path.is_file())
+        """Those of this walker; links lead to hills of others."""
+        return sorted(path for path in self.folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def _sync(path: Path) -> None:

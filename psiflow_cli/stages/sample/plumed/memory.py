@@ -1,0 +1,42 @@
+"""What a bias remembers beyond one walker: earlier hills (--hills), and the walkers that fill it (--share-bias)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from psiflow_cli.errors import BadData, NoInput, UsageError
+from psiflow_cli.stages.sample.plumed import files
+
+_SHARED = ("METAD", "PBMETAD")
+_OPES = ("OPES_METAD", "OPES_METAD_EXPLORE", "OPES_EXPANDED")
+
+
+def settings(path: str | None, hills: str | None, share: bool) -> dict[str, object]:
+    """What `Dynamics` has of both. Raises UsageError where the input has no bias that could do it."""
+    asked = [option for option, is_given in (("--hills", hills), ("--share-bias", share)) if is_given]
+    if not asked:
+        return {}
+    if not path:
+        raise UsageError(f"{asked[0]} needs --plumed", "name an input with METAD")
+    biases = [(where, each) for where, each in files.placed(path) if each.action in (*_SHARED, *_OPES)]
+    if share:
+        for where, each in biases:
+            if each.action in _OPES:
+                problem = f"{where}: {each.action} is shared within one run of MPI only, not with --share-bias"
+                raise UsageError(problem, "METAD and PBMETAD can be shared, by files")
+        if not biases:
+            raise UsageError(f"--share-bias: {path} has no METAD or PBMETAD", "other biases remember nothing to share")
+    if hills and [each.action for _, each in biases] != ["METAD"]:
+        raise UsageError(f"--hills is for an input with one METAD, not {path}", "OPES reads its STATE_RFILE=FILE")
+    return {**({"plumed_hills": _hills(hills)} if hills else {}), **({"share_bias": True} if share else {})}
+
+
+def _hills(path: str) -> str:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NoInput(f"{path}: {error}", "name hills of METAD") from None
+    if not text.startswith("#! FIELDS time "):
+        raise BadData(f"{path}:1: not hills of METAD", "they begin with #! FIELDS time")
+    kept = [line for line in text.splitlines(keepends=True) if not line.startswith("#! SET walker ")]
+    return "".join(kept)
