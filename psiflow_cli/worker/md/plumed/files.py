@@ -5,6 +5,7 @@ Of a file to whose end PLUMED only adds, the length and the hash are kept; of on
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shutil
@@ -20,11 +21,26 @@ if TYPE_CHECKING:
 INPUT, LOG, VALUES, MINIMA = "plumed.dat", "plumed.log", "psiflow.values", "psiflow.minima"
 _OURS = (INPUT, LOG, VALUES, MINIMA)
 _working_directory = threading.Lock()
+_own = threading.local()
+_CLONE_FS = 0x200
+
+
+def _unshare() -> bool:
+    """Give this thread a working directory of its own; Linux can, without any privilege."""
+    try:
+        return ctypes.CDLL(None).unshare(_CLONE_FS) == 0
+    except (OSError, AttributeError):
+        return False
 
 
 @contextmanager
 def inside(folder: Path) -> Iterator[None]:
-    """PLUMED opens its files where the process is, which all threads share: one at a time is there."""
+    """PLUMED opens its files where the process is, which all threads share: one at a time is there.
+
+    A thread beside others that use relative paths, as one of the executor `threads`, gets a place of its own.
+    """
+    if threading.current_thread() is not threading.main_thread() and not hasattr(_own, "place"):
+        _own.place = _unshare()
     with _working_directory:
         here = os.open(".", os.O_RDONLY)
         os.chdir(folder)

@@ -1,0 +1,129 @@
+"""psiflow sample under PLUMED as its user sees it: what it says of an input, and the files that come out."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests import warm
+from tests.commands import springs
+
+ase_io = pytest.importorskip("ase.io", reason="the frames are read with ase")
+pytest.importorskip("ase.md.langevinbaoab", reason="needs ASE 3.27 or later")
+needs_kernel = pytest.mark.skipif(
+    not os.environ.get("PLUMED_KERNEL"), reason="PLUMED_KERNEL does not name PLUMED's library, which is in no registry"
+)
+METAD = """UNITS LENGTH=A ENERGY=eV TIME=fs
+d: DISTANCE ATOMS=1,2
+m: METAD ARG=d PACE=20 SIGMA=0.1 HEIGHT=0.01 BIASFACTOR=10 TEMP=300
+PRINT ARG=d,m.bias FILE=COLVAR STRIDE=10
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PSIFLOW_SITE", raising=False)
+    springs.bundle(Path("springs.model"))
+    Path("start.xyz").write_text(springs.START)
+    Path("threads.toml").write_text(springs.SITE)
+    Path("metad.dat").write_text(METAD)
+
+
+def sample(*arguments, code=0):
+    pytest.importorskip("plumed")
+    words = [springs.__file__, "sample", "start.xyz", "--model", "springs.model", "--site", "threads.toml"]
+    done = warm.server().run([*words, "--engine", "ase", *map(str, arguments)], "")
+    assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def numbers(path):
+    """(walker, time, value) of each line of a file of PLUMED's."""
+    walker, found = None, []
+    for line in Path(path).read_text().splitlines():
+        if line.startswith("#! SET walker "):
+            walker = int(line.split()[-1])
+        elif not line.startswith("#"):
+            found.append((walker, *map(float, line.split()[:2])))
+    return found
+
+
+@needs_kernel
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "d: DISTANCE ATOMS=1,2\nRESTRAINT ...\n  ARG=d AT=1\n  KAPA=3\n...\n",
+            "bad.dat:2: RESTRAINT: cannot understand",
+        ),
+        ("INCLUDE FILE=more.dat\n", "more.dat:2: DISTNACE: PLUMED knows no such action"),
+        ("d: DISTANCE ATOMS=1,12\n", "bad.dat:1: DISTANCE: atom 12 out of range"),
+        ("DISTANCE ATOMS=1,2\nDISTANCE ATOMS=1\n", "bad.dat:2: DISTANCE: Number of specified atoms"),
+    ],
+)
+def test_plumed_reads_the_input_first(text, problem):
+    Path("bad.dat").write_text(text)
+    Path("more.dat").write_text("d: DISTANCE ATOMS=1,2\nDISTNACE ATOMS=1,2\n")
+    assert problem in sample("--plumed", "bad.dat", "--dry-run", "-o", "a.xyz", code=65)
+    assert not Path("a.xyz.run").exists()
+
+
+@needs_kernel
+def test_what_comes_out(monkeypatch):
+    """Values in frames and columns are those of COLVAR; hills go on from hills; a missing kernel is named."""
+    run = ("--plumed", "metad.dat", "--steps", 200, "--every", 20, "--seed", 3)
+    said = sample(*run, "--walkers", 2, "-o", "one.xyz", "--properties", "one.csv")
+    assert "one.colvar, one.hills" in said
+    frames = ase_io.read("one.xyz", ":")
+    printed = {(walker, time): d for walker, time, d in numbers("one.colvar")}
+    for frame in frames:
+        info = frame.info
+        assert info["plumed_d"] == pytest.approx(printed[info["walker"], info["time"]], abs=1e-6)
+        assert info["plumed_d"] == pytest.approx(frame.get_distance(0, 1, mic=True), abs=1e-9)
+        assert info["plumed_m.bias"] == pytest.approx(info["bias_energy"], abs=1e-8)
+    assert "plumed_d,plumed_m.bias" in Path("one.csv").read_text().splitlines()[0]
+    times = [(walker, 10.0 * n) for walker in (0, 1) for n in range(1, 11)]
+    assert [each[:2] for each in numbers("one.hills")] == times
+    sample(*run, "--hills", "one.hills", "-o", "two.xyz")
+    assert [each[1:] for each in numbers("two.hills")][:20] == [each[1:] for each in numbers("one.hills")]
+    assert len(numbers("two.hills")) == 30
+    _, d, bias = map(float, Path("two.colvar").read_text().splitlines()[2].split())
+    rows = [map(float, line.split()) for line in Path("one.hills").read_text().splitlines() if line[0] != "#"]
+    expected = sum(0.9 * height * math.exp(-0.5 * ((d - at) / sigma) ** 2) for _, at, sigma, height, _ in rows)
+    assert bias == pytest.approx(expected, rel=0.02)  # PLUMED's Gaussians are stretched to end at zero
+    monkeypatch.setenv("PLUMED_KERNEL", "/nowhere/libplumedKernel.so")
+    assert "PLUMED's library does not load" in sample(*run, "--dry-run", "-o", "three.xyz", code=78)
+
+
+@needs_kernel
+def test_walkers_that_share_a_bias():
+    """Each has its hills once; the last walker, which moves when the others have, feels theirs from the beginning."""
+    run = ("--plumed", "metad.dat", "--steps", 200, "--every", 20, "--seed", 3, "--walkers", 3)
+    sample(*run, "--share-bias", "-o", "shared.xyz")
+    sample(*run, "-o", "alone.xyz")
+    times = [(walker, 10.0 * n) for walker in (0, 1, 2) for n in range(1, 11)]
+    assert [each[:2] for each in numbers("shared.hills")] == [each[:2] for each in numbers("alone.hills")] == times
+    biases = {name: [f.info["bias_energy"] for f in ase_io.read(f"{name}.xyz", "16:")] for name in ("shared", "alone")}
+    assert sum(biases["shared"]) > 2 * sum(biases["alone"])
+
+
+def test_what_cannot_share_or_go_on(monkeypatch):
+    monkeypatch.setitem(sys.modules, "plumed", ModuleType("plumed"))  # it is not asked
+    Path("opes.dat").write_text("d: DISTANCE ATOMS=1,2\no: OPES_METAD ARG=d PACE=10 BARRIER=1\n")
+    Path("own.dat").write_text(METAD.replace("PACE=20", "PACE=20 WALKERS_N=2 WALKERS_ID=0"))
+    Path("d.dat").write_text("d: DISTANCE ATOMS=1,2\n")
+    for input_file, options, code, problem in (
+        ("opes.dat", ("--share-bias",), 2, "opes.dat:2: OPES_METAD is shared within one run of MPI only"),
+        ("d.dat", ("--share-bias",), 2, "d.dat has no METAD or PBMETAD"),
+        ("opes.dat", ("--hills", "start.xyz"), 2, "--hills is for an input with one METAD"),
+        ("metad.dat", ("--hills", "start.xyz"), 65, "start.xyz:1: not hills of METAD"),
+        ("own.dat", (), 65, "own.dat:3: WALKERS_N=2: psiflow fills in the walkers"),
+    ):
+        assert problem in sample("--plumed", input_file, *options, "-o", "x.xyz", code=code)
