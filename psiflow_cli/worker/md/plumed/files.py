@@ -28,7 +28,7 @@ _CLONE_FS = 0x200
 def _unshare() -> bool:
     """Give this thread a working directory of its own; Linux can, without any privilege."""
     try:
-        return ctypes.CDLL(None).unshare(_CLONE_FS) == 0
+        return bool(ctypes.CDLL(None).unshare(_CLONE_FS) == 0)
     except (OSError, AttributeError):
         return False
 
