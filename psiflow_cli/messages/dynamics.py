@@ -5,19 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from typing_extensions import NotRequired
+    from typing_extensions import NotRequired, Required
 
     from psiflow_cli.messages.calibration import ErrorScale
     from psiflow_cli.messages.frames import Frame, Vectors
     from psiflow_cli.messages.models import FastPathChoice, ModelWeights
 
 
-class WalkerStart(TypedDict):
+class Conditions(TypedDict, total=False):
+    """Under which a walker moves."""
+
+    temperature: Required[list[float]]  # [at the first, at the last step] in K
+    pressure: float  # bar, where there are several
+    window: dict[str, float]  # values of the names in PLUMED's input
+
+
+class WalkerStart(Conditions):
     """Where a walker begins."""
 
     walker: int
     start: Frame
-    temperature: list[float]  # [at the first, at the last step] in K
 
 
 class Limits(TypedDict, total=False):
@@ -37,7 +44,6 @@ class DynamicsOptions(TypedDict):
     thermostat: str  # `langevin`, `csvr` or `nose-hoover`
     timestep: float  # fs
     friction: float  # 1/ps
-    pressure: float  # bar
     cell: str  # `isotropic` or `flexible`
     exchange: int | None  # steps between trials
     beads: int
@@ -58,6 +64,7 @@ class DynamicsFile(TypedDict):
 class Dynamics(DynamicsOptions, DynamicsFile):
     """How all walkers of a sampling move."""
 
+    pressure: float  # bar: of all walkers that have no own
     ramp_steps: int | None
     velocities: NotRequired[bool]  # whether frames have the momenta
     plumed: str | None

@@ -96,6 +96,32 @@ def test_blocks_of_any_length_exchange_the_same(tmp_path: Path, thermostat: str)
         assert Path(task["folder"], "state.json").read_bytes() == (tmp_path / "whole/state.json").read_bytes()
 
 
+@pytest.mark.parametrize("thermostat", [pytest.param("langevin", marks=pytest.mark.full), "nose-hoover"])
+def test_temperatures_and_pressures_are_exchanged_the_same_in_blocks_of_any_length(
+    tmp_path: Path, thermostat: str
+) -> None:
+    """Of cells that move: momenta of cells and chains go with the temperature."""
+
+    def ladder(folder: str, block: int) -> dict[str, Any]:
+        task = job(
+            tmp_path / folder, thermostat=thermostat, ensemble="npt", block=block, barostat_time=50.0, exchange=5
+        )
+        task["model"] = {"family": test_ase.__file__, "members": ["emt"]}
+        start = {**task["walkers"][0]["start"], "symbols": ["Al"] * 4, "pbc": [True] * 3}
+        fcc = [[0.0, 0.0, 0.0], [0.0, 2.03, 2.03], [2.03, 0.0, 2.03], [2.03, 2.03, 0.0]]
+        start |= {"positions": fcc, "cell": (4.06 * np.eye(3)).tolist()}
+        both = [(kelvin, bar) for bar in (1.0, 20000.0) for kelvin in (300.0, 330.0)]
+        task["walkers"] = [
+            {"walker": n, "start": start, "temperature": [kelvin] * 2, "pressure": bar}
+            for n, (kelvin, bar) in enumerate(both)
+        ]
+        return task
+
+    whole = finish(ladder("whole", 60))
+    assert len({word for text in whole for word in text.split() if word.startswith(b"target_")}) == 4
+    assert finish(ladder("parts", 7)) == whole
+
+
 def test_the_others_go_on_exchanging_when_one_is_stopped(tmp_path: Path) -> None:
     """However the run is cut; what is recorded of the one that stopped ends there."""
     limits = {"temperature": 1100.0}

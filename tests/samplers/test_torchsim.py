@@ -226,11 +226,19 @@ def test_a_model_that_reads_the_charge_gets_it(tmp_path: Path) -> None:
     assert abs(moved(torchsim, neutral)[1][0].info["model_energy"] - found[1][0].info["model_energy"]) > 1e-3
 
 
-def test_replicas_exchange_as_in_ase(tmp_path: Path, members: list[str]) -> None:
-    found = {}
+@pytest.mark.parametrize(("ensemble", "thermostat"), [("nvt", "langevin"), ("npt", "langevin"), ("npt", "nose-hoover")])
+def test_replicas_exchange_as_in_ase(tmp_path: Path, members: list[str], ensemble: str, thermostat: str) -> None:
+    found, start = {}, molecule()
+    if ensemble == "npt":
+        start.set_cell([6.0] * 3)
+        start.pbc = True
+    how = {"ensemble": ensemble, "thermostat": thermostat}
     for name, engine, block in (("a", torchsim, 40), ("b", alone, 40), ("c", torchsim, 7)):
-        task = job(tmp_path / name, [wire(molecule())] * 4, members[:1], exchange=5, block=block)
+        task = job(tmp_path / name, [wire(start)] * 4, members[:1], exchange=5, block=block, **how)
         for each, kelvin in zip(task["walkers"], (280.0, 300.0, 320.0, 340.0), strict=True):
+            if ensemble == "npt":
+                each["pressure"] = 1e3 * (1 + each["walker"] % 2)
+                kelvin = 300.0 if each["walker"] < 2 else 320.0
             each["temperature"] = [kelvin] * 2
         found[name] = moved(engine, task)
     for number in range(4):

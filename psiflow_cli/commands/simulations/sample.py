@@ -34,6 +34,29 @@ def _temperatures(value: str) -> list[list[float]]:
     return ramps
 
 
+def _pressures(value: str) -> list[float]:
+    """`1000`, or `1,1000,5000` (the walkers take them in turn)."""
+    pressures = []
+    for word in str(value).split(","):
+        try:
+            number = quantities.number(word, "bar")
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError(f"{word.strip()!r} is no pressure in bar")
+        pressures.append(number)
+    if len(set(pressures)) < len(pressures):
+        raise ValueError("a pressure stands there twice; --walkers makes several at each")
+    return pressures
+
+
+def _windows(words: tuple[str, ...]) -> list[tuple[str, list[float]]]:
+    """`AT=1.0:3.0:16`, or `AT=1,2,5`, each."""
+    from psiflow_cli.stages.sample import windows
+
+    return [windows.values(word) for word in words]
+
+
 def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         from psiflow_cli.stages.sample.config import json_schema
@@ -51,7 +74,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @options.text("--temperature", "300", "K[:K][,K...]",
     "Of the thermostat and of the first velocities; a list is taken in turn, 100:500 is a ramp.",
     _temperatures)  # fmt: skip
-@options.number("--pressure", 1.0, "bar", "Of npt.")
+@options.text("--pressure", "1", "bar[,bar...]", "Of npt; a list is taken in turn, at all temperatures.", _pressures)
 @options.choice("--cell", ["isotropic", "flexible"], "isotropic",
     "How the cell of npt moves: its size alone, or all of it.")  # fmt: skip
 @options.steps("--steps", 1000, "Steps of each walker, or a time such as 10ps.")
@@ -60,12 +83,17 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @options.choice("--thermostat", ["langevin", "csvr", "nose-hoover"], "langevin",
     "What keeps the temperature; csvr is canonical velocity rescaling.")  # fmt: skip
 @options.number("--friction", 10.0, "1/ps", "Of the Langevin thermostat.", above=0)
-@options.count("--walkers", None, "Walkers from each frame [default: one for each temperature].")
-@options.steps("--exchange", None, "Let the walkers of a frame exchange their temperatures every so many steps.")
+@options.count("--walkers", None, "Walkers from each frame [default: one for each temperature, pressure and window].")
+@options.steps(
+    "--exchange", None, "Let the walkers of a frame exchange temperatures, pressures and windows every so many steps."
+)
 @options.flag("--draw-velocities", "Draw the first velocities at --temperature even where FRAMES have some.")
 @options.flag("--velocities", "Write the momenta of the atoms (ASE's units) into every frame.")
 @options.count("--beads", 1, "Of the ring polymers of path integrals; each bead is a frame of its own.")
 @options.file("--plumed", "Input of PLUMED, for a bias or for what it prints.")
+@options.texts("--vary", "NAME=START:STOP:N",
+    "Walkers in windows: values of @NAME@ in the input of --plumed, also as NAME=1,2,5; repeated: all combinations.",
+    _windows)  # fmt: skip
 @options.flag("--share-bias", "All walkers fill one bias of METAD or PBMETAD together.")
 @options.file("--hills", "Earlier hills, such as an OUT.hills, from which METAD in --plumed begins.")
 @options.number("--max-force", 100.0, "eV/Å", "A walker with a larger force on an atom is stopped.", above=0)
@@ -90,6 +118,7 @@ def command(
     model: str | None,
     use: bundles.ModelUse,
     temperature: list[list[float]],
+    pressure: list[float],
     steps: int,
     walkers: int | None,
     draw_velocities: bool,
@@ -104,6 +133,7 @@ def command(
     plumed: str | None,
     share_bias: bool,
     hills: str | None,
+    vary: list[tuple[str, list[float]]],
     max_failed: options.Limit,
     outputs: Outputs,
     common: options.Common,
@@ -136,19 +166,24 @@ def command(
     from psiflow_cli import bundle
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.sample import config as sampling_file
-    from psiflow_cli.stages.sample import engines, stage
+    from psiflow_cli.stages.sample import engines, stage, windows
     from psiflow_cli.stages.sample.plumed import memory as plumed_memory
     from psiflow_cli.stages.sample.plumed import outputs as plumed_outputs
     from psiflow_cli.stages.sample.plumed.files import read as read_plumed
     from psiflow_cli.stages.sample.request import Sampling
 
     loaded = bundles.load(name, use)
+    if vary and not plumed:
+        raise UsageError("--vary without --plumed", "name the input of PLUMED whose @NAME@ is varied")
     bias, bias_files = read_plumed(plumed) if plumed else (None, {})
+    if plumed and bias is not None:
+        windows.check(plumed, bias, bias_files, [name for name, _ in vary])
     memory = plumed_memory.settings(plumed, hills, share_bias)
     scales = bundle.error_scales(loaded)
     hottest = max(max(pair) for pair in temperature)
     dynamics = cast("Dynamics", {
         **dynamics_options,
+        "pressure": pressure[0],
         **sampling_file.read(config),
         "plumed": bias,
         **({"velocities": True} if velocities else {}),
@@ -168,7 +203,7 @@ def command(
         model=loaded,
         family=bundles.module(loaded),
         dynamics=dynamics,
-        walkers=walkers or len(temperature),
+        walkers=walkers or len(temperature) * len(pressure) * math.prod(len(each) for _, each in vary),
         temperatures=temperature,
         steps=steps,
         engine=engine,
@@ -178,6 +213,8 @@ def command(
         plumed=plumed,
         plumed_outputs=plumed_outputs.names(plumed, output) if plumed else {},
         scales=scales,
+        pressures=pressure if len(pressure) > 1 else [],
+        windows=windows.products(vary) if vary else [],
     )
     _check(sampling)
     if "error_scale" in dynamics["limits"]:
@@ -225,14 +262,21 @@ def _check(sampling: Sampling) -> None:
             f"--max-spread {spread:g}: this committee's error is expected to be {floor:.3g} eV/Å or more everywhere"
         )
         raise UsageError(problem, "every walker would be stopped; psiflow model show prints the calibration")
+    if sampling.pressures and ensemble != "npt":
+        raise UsageError(f"several --pressure, and {ensemble} has none", "choose --ensemble npt")
+    if walkers < len(sampling.conditions):
+        problem = f"{walkers} walkers for {len(sampling.conditions)} temperatures, pressures and windows"
+        if sampling.pressures or sampling.windows:
+            raise UsageError(problem, "leave --walkers out, or name as many or a multiple")
     if not dynamics["exchange"]:
         return
-    if ensemble != "nvt" or dynamics["ramp_steps"]:
-        raise UsageError("--exchange is for nvt at constant temperatures", "leave it out, or change the others")
-    if len(temperatures) < 2 or walkers % len(temperatures):
+    if ensemble == "nve" or dynamics["ramp_steps"]:
+        raise UsageError("--exchange is for constant temperatures", "leave it out, or choose nvt, npt or nvst, no ramp")
+    repeated = len({pair[0] for pair in temperatures}) < len(temperatures)
+    if (count := len(sampling.conditions)) < 2 or walkers % count or (repeated and count > len(temperatures)):
         raise UsageError(
-            f"--exchange between {walkers} walkers at {len(temperatures)} temperatures",
-            "name two temperatures or more, as in --temperature 300,330,363, and as many walkers or a multiple",
+            f"--exchange between {walkers} walkers at {count} temperatures, pressures and windows",
+            "name two or more, as in --temperature 300,330,363, and as many walkers or a multiple",
         )
 
 

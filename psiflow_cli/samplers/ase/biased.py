@@ -14,18 +14,21 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-    from psiflow_cli.worker.md.plumed.bias import Bias
     from psiflow_cli.worker.md.walker import MovingWalker
 
 
 class Biased:
     """What ASE's atoms and integrators ask a calculator for; `energy` is the model's alone."""
 
-    def __init__(self, model: Calculator, walker: MovingWalker, bias: Bias) -> None:
-        self._model, self._walker, self._bias = model, walker, bias
+    def __init__(self, model: Calculator, walker: MovingWalker) -> None:
+        self._model, self._walker = model, walker
         self._moves_cell = walker.job["ensemble"] in MOVES_CELL
         self._atoms: Atoms | None = None  # where the results are of
         self.results: dict[str, Any] = {}
+
+    def forget(self) -> None:
+        """The walker is in another window, and its results are not those of this one."""
+        self._atoms = None
 
     def get_potential_energy(self, atoms: Atoms, force_consistent: bool = False) -> float:
         return float(self.get_property("energy", atoms))
@@ -63,7 +66,9 @@ class Biased:
         if of_model is not None:
             virial = np.array(voigt.to_matrix(of_model.tolist())) * atoms.get_volume()
         model = BiasForces(energy, forces, virial)
-        found = self._bias.apply(self._walker.step, atoms.positions, atoms.cell.array, model)
+        bias = self._walker.bias  # an exchange may have changed it
+        assert bias
+        found = bias.apply(self._walker.step, atoms.positions, atoms.cell.array, model)
         self.results = {"energy": energy, "forces": forces + found.forces}
         if of_model is not None:
             of_bias = np.array(voigt.from_matrix((found.virial / atoms.get_volume()).tolist()))

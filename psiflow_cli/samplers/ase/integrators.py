@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from psiflow_cli.samplers.ase.barostats import Variables
 
 
+MOMENTA = (nose_hoover.CHAIN, "_barostat._p_xi", "_p_eps", "_p_g", "p_eps")
+"""Which of an integrator's variables are momenta of chains and cells."""
+
+
 class Integrator(Protocol):
     """What of ASE's integrators a walker is moved by."""
 
@@ -69,6 +73,16 @@ def variables(md: Integrator) -> Variables:
     if isinstance(md, (nose_hoover.FixedCell, nose_hoover.MovingCell)):
         return nose_hoover.variables(md)
     return barostats.variables(md) if isinstance(md, barostats.Isotropic) else {}
+
+
+def scaled(more: Variables, factor: float) -> Variables:
+    """The variables, where the momenta of the atoms are scaled by a factor because the temperature is by its square.
+
+    The masses Q of chains and cells grow with the temperature, so p² / (2 Q kT) stays what it is.
+    """
+    import numpy as np
+
+    return {name: (np.array(value) * factor**2).tolist() if name in MOMENTA else value for name, value in more.items()}
 
 
 def set_temperature(md: Any, job: MDJob, temperature: float, dof: int) -> None:

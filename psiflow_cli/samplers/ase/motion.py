@@ -38,7 +38,7 @@ def restored_walkers(job: MDJob, context: Context, group: WalkerGroup) -> list[A
             walker.atoms.set_momenta(walker.first_momenta(walker.atoms.get_masses()))
         walker.start_bias(walker.atoms)
         if walker.bias:
-            walker.calculator = Biased(shared, walker, walker.bias)
+            walker.calculator = Biased(shared, walker)
     return walkers
 
 
@@ -69,13 +69,19 @@ class AseWalker(MovingWalker):
 
     def scale_momenta(self, factor: float) -> None:
         self.atoms.set_momenta(self.atoms.get_momenta() * factor)
-        self.more = nose_hoover.scaled(self.more, factor)
+        self.more = integrators.scaled(self.more, factor)
+
+    def place(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.atoms.positions, self.atoms.cell.array
 
     def move(self, end: int) -> None:
         """Go on to a step, or to where the walker is to be stopped."""
         if not self.live:
             return
         self.atoms.calc = self.calculator
+        if self.exchanged and isinstance(self.calculator, Biased):
+            self.calculator.forget()
+        self.exchanged = False
         try:
             self._move(end)
         except limits.CellLost as lost:
@@ -94,7 +100,8 @@ class AseWalker(MovingWalker):
         import numpy as np
         from ase import units
 
-        job, atoms, begin, dof = self.job, self.atoms, self.step, self.degrees_of_freedom
+        job: MDJob = {**self.job, "pressure": self.pressure}
+        atoms, begin, dof = self.atoms, self.step, self.degrees_of_freedom
         kick = np.full((len(atoms), 1), integrators.half_kick(job) * units.fs)
         kick[self.fixed] = 0.0
         md = integrators.make(atoms, job, self.target_temperature(begin), dof, self.rng, self.more)
@@ -125,6 +132,7 @@ class AseWalker(MovingWalker):
             if step >= end and (self.bias is None or self.bias.can_go_on or step >= job["steps"]):
                 break
         self.more = dict(integrators.variables(md))
+        self.volume = atoms.get_volume() if job["ensemble"] in MOVES_CELL else math.nan
 
     def _judge(self, forces: np.ndarray, temperature: float) -> Violation | None:
         bounds, atoms = self.job["limits"], self.atoms
@@ -141,6 +149,7 @@ class AseWalker(MovingWalker):
             stress=model_stress(atoms.calc, atoms) if voigt.is_defined(self.start["pbc"]) else None,
             spread=getattr(self.shared, "spread", None), more=self.bias.recorded() if self.bias else {},
             momenta=atoms.get_momenta().tolist() if self.job.get("velocities") else None,
+            conditions=self.recorded_conditions(),
         )  # fmt: skip
         self.group.append(self.index, frame_record.text(self.job, self.message, record))
 

@@ -67,16 +67,6 @@ def variables(md: FixedCell | MovingCell) -> Variables:
     return {path: value.tolist() if hasattr(value, "tolist") else value for path, value in values.items()}
 
 
-def scaled(more: Variables, factor: float) -> Variables:
-    """The variables, where all momenta are scaled by a factor because the temperature is by its square.
-
-    The chain's masses grow with the temperature, so p_eta² / (2 Q kT) stays what it is.
-    """
-    if CHAIN not in more:
-        return more
-    return {**more, CHAIN: [p * factor**2 for p in cast("list[float]", more[CHAIN])]}
-
-
 def set_temperature(md: FixedCell | MovingCell, job: MDJob, temperature: float, dof: int) -> None:
     """Set all that depends on the temperature (K) and on the degrees of freedom."""
     from ase import units

@@ -52,7 +52,8 @@ class RingPolymerWalker(MovingWalker):
             self.restore(state)
         self.start_bias(field.atoms)
         self.centroid_bias = CentroidBias(self.bias) if self.bias else None
-        self.rings = RingPolymers(job, field, self.temperatures[0], self.rng, self.fixed, self.centroid_bias)
+        own: MDJob = {**job, "pressure": self.pressure}
+        self.rings = RingPolymers(own, field, self.temperatures[0], self.rng, self.fixed, self.centroid_bias)
         if state is None:
             self.rings.begin(self.first_momenta(field.atoms.get_masses()))
         else:
@@ -136,7 +137,7 @@ class RingPolymerWalker(MovingWalker):
             record = frame_record.FrameRecord(
                 step=self.step, positions=bead.positions.tolist(), cell=cell, energy=bead.energy,
                 kinetic=kinetic, temperature=temperature, stress=stress, spread=bead.spread, momenta=momenta,
-                more=more if len(beads) == 1 else {"bead": number, **more},
+                conditions=self.recorded_conditions(), more=more if len(beads) == 1 else {"bead": number, **more},
             )  # fmt: skip
             self.group.append(self.index, frame_record.text(self.job, self.message, record))
 

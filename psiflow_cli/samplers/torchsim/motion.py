@@ -6,7 +6,6 @@ look, the batch goes back there, and on step by step: so a walker stops where it
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from psiflow_cli.samplers.torchsim.transfer import read, to_host
 from psiflow_cli.samplers.torchsim.walkers import BatchedWalker, gathered, scatter
 from psiflow_cli.worker.md import limits
 from psiflow_cli.worker.md.validation import MOVES_CELL
+from psiflow_cli.worker.structures.units import BAR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,16 +90,22 @@ class BatchMotion:
         self._settle()
 
     def take_over_exchanges(self) -> None:
-        """Take over what the walkers have exchanged: temperatures, and factors of their momenta."""
+        """Take over what the walkers have exchanged: conditions, and factors of their momenta."""
         import torch
 
-        factors = [walker.factor for walker in self.going]
-        if set(factors) <= {1.0}:
+        if not any(walker.exchanged for walker in self.going):
             return
-        self._integrator.scale(self.state, torch.tensor(factors, dtype=torch.float64).to(self.state.energy.device))
+        state, factors = self.state, [walker.factor for walker in self.going]
+        if set(factors) != {1.0}:
+            self._integrator.scale(state, torch.tensor(factors, dtype=torch.float64).to(state.energy.device))
+        pressures = [walker.pressure * BAR for walker in self.going]
+        state.pressure = torch.tensor(pressures, dtype=torch.float64).to(state.energy.device)
         self._set_bounds()
+        if self.job["plumed"]:
+            self._biases.only(self.going)
+            self._evaluate(state, self.step)
         for walker in self.going:
-            walker.factor = 1.0
+            walker.factor, walker.exchanged = 1.0, False
 
     def finish(self) -> None:
         """Have all frames in their files, and all walkers where they are, which is a step from which they can go on."""
@@ -190,10 +196,18 @@ class BatchMotion:
         self._set_bounds()
 
     def _settle(self) -> None:
-        """Tell the walkers how far they are, and their energies where they may exchange their temperatures."""
-        energies = to_host(self.state.energy).tolist() if self.job.get("exchange") else [math.nan] * len(self.going)
-        for walker, energy in zip(self.going, energies, strict=self.going != []):
-            walker.step, walker.energy = self.step, energy
+        """Tell the walkers how far they are and, where they may exchange their conditions, where they are."""
+        for walker in self.going:
+            walker.step = self.step
+        if not self.job.get("exchange") or not self.going:
+            return
+        import numpy as np
+
+        state, parts = self.state, self.state.parts()
+        arrays = read({name: getattr(state, name) for name in ("energy", "positions", "cells")})
+        for place, walker in enumerate(self.going):
+            walker.energy, walker.cell = float(arrays["energy"][place]), arrays["cells"][place]
+            walker.positions, walker.volume = arrays["positions"][parts[place]], abs(float(np.linalg.det(walker.cell)))
 
     def _set_bounds(self) -> None:
         """Send the temperatures between which the thermostats go to the device."""

@@ -41,8 +41,9 @@ class Records:
         `arrays` are of the batch: `sizes` as in `judging.SIZES`, and fields of the state.
         """
         targets = [walker.target_temperature(step) for _, _, walker in walkers]  # an exchange may change them soon
+        conditions = [walker.recorded_conditions() for _, _, walker in walkers]
         biases = [walker.bias.recorded() if walker.bias else {} for _, _, walker in walkers]
-        self._waiting.put((step, arrays, walkers, targets, biases))
+        self._waiting.put((step, arrays, walkers, targets, conditions, biases))
         self._check()
 
     def finish(self) -> None:
@@ -71,10 +72,10 @@ class Records:
 
     def _append(
         self, step: int, arrays: dict[str, np.ndarray], walkers: Sequence[tuple[int, slice, BatchedWalker]],
-        targets: list[float], biases: list[dict[str, float]],
+        targets: list[float], conditions: list[dict[str, float]], biases: list[dict[str, float]],
     ) -> None:  # fmt: skip
         stress, cells = arrays.get("stress"), arrays["cells"]
-        for (place, atoms, walker), target, bias in zip(walkers, targets, biases, strict=True):
+        for (place, atoms, walker), target, kept, bias in zip(walkers, targets, conditions, biases, strict=True):
             sizes = dict(zip(SIZES, arrays["sizes"][:, place].tolist(), strict=True))
             spread = None
             if "forces_std" in arrays:
@@ -83,8 +84,9 @@ class Records:
                 step=step, positions=arrays["positions"][atoms].tolist(),
                 cell=cells[place].tolist() if self._moving_cells else walker.start["cell"],
                 energy=sizes["energy"], kinetic=sizes["kinetic"], temperature=sizes["temperature"], target=target,
-                stress=None if stress is None else voigt.from_matrix(stress[place]), spread=spread, more=bias,
+                stress=None if stress is None else voigt.from_matrix(stress[place]), spread=spread,
                 momenta=arrays["momenta"][atoms].tolist() if self._job.get("velocities") else None,
+                conditions=kept, more=bias,
             )  # fmt: skip
             text = frame_record.text(self._job, walker.message, record)
             self._group.append(self._indices[walker.number], text)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     """Put what the models predict at the state's positions and cells into the state."""
 
 _OF_ATOMS = ("positions", "momenta", "masses", "moves", "forces", "forces_std")
-_OF_WALKERS = ("cells", "dof", "kelvin", "energy", "stress", "energy_std", "nearest")
+_OF_WALKERS = ("cells", "dof", "kelvin", "pressure", "energy", "stress", "energy_std", "nearest")
 
 
 @dataclass
@@ -33,6 +33,7 @@ class BatchState:
     cells: torch.Tensor  # [B, 3, 3], rows are the vectors
     dof: torch.Tensor  # [B], degrees of freedom that carry the temperature
     kelvin: torch.Tensor  # [B], temperature of the thermostat in this step
+    pressure: torch.Tensor  # [B], of the barostat, in eV/Å³
     energy: torch.Tensor  # [B]
     forces: torch.Tensor  # [N, 3]
     stress: torch.Tensor | None = None  # [B, 3, 3] in eV/Å³, with ASE's sign; None where nobody asked for it

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli.samplers.torchsim.state import BatchState
 from psiflow_cli.samplers.torchsim.transfer import read, to_host
 from psiflow_cli.worker.md.walker import MovingWalker, start_atoms
+from psiflow_cli.worker.structures.units import BAR
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +45,9 @@ class BatchedWalker(MovingWalker):
     def scale_momenta(self, factor: float) -> None:
         self.factor *= factor
 
+    def place(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.positions, self.cell
+
     def atoms(self) -> Atoms:
         """The walker where it is."""
         self._atoms.positions[:] = self.positions
@@ -68,6 +72,7 @@ def gathered(walkers: Sequence[BatchedWalker], device: torch.device) -> BatchSta
     state.momenta = sent([walker.momenta for walker in walkers])
     state.masses, state.moves = sent([walker.masses.repeat(3).reshape(-1, 3) for walker in walkers]), sent(moves)
     state.dof = sent([np.array([float(walker.degrees_of_freedom)]) for walker in walkers])
+    state.pressure = sent([np.array([walker.pressure * BAR]) for walker in walkers])
     state.own = {
         name: torch.tensor([walker.more[name] for walker in walkers], dtype=torch.float64).to(device)
         for name in walkers[0].more
@@ -85,7 +90,7 @@ def at_rest(positions: Sequence[np.ndarray], cells: Sequence[np.ndarray], device
     return BatchState(
         counts=[len(each) for each in positions], positions=places, cells=torch.from_numpy(np.stack(cells)).to(device),
         momenta=torch.zeros_like(places), forces=torch.zeros_like(places), masses=of_atoms, moves=of_atoms,
-        dof=of_walkers, kelvin=of_walkers, energy=of_walkers,
+        dof=of_walkers, kelvin=of_walkers, pressure=of_walkers, energy=of_walkers,
     )  # fmt: skip
 
 

@@ -27,6 +27,8 @@ class Label(TypedDict, total=False):
     atoms: int
     paths: int  # how many were averaged
     target: list[float]  # [at the first, at the last step] in K
+    pressure: float  # bar, where there are several
+    window: dict[str, float]  # of PLUMED's input
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Averages:
         means = series.means(self.discard)
         row = Row(label, means.frames, means.estimates, means.discarded)
         self.rows.append(row)
-        self._groups.setdefault((system, *label["target"]), []).append(row)
+        self._groups.setdefault((system, *label["target"], _beside(label)), []).append(row)
 
     def means(self) -> list[Row]:
         """The average of each group of two or more paths, each weighted with its frames."""
@@ -68,7 +70,12 @@ class Averages:
             rows = [row for row in members if row.frames]
             if len(rows) > 1:
                 names = [name for name in QUANTITIES if all(name in row.estimates for row in rows)]
-                label: Label = {"paths": len(rows), "target": rows[0].label["target"]}
+                first = rows[0].label
+                label: Label = {"paths": len(rows), "target": first["target"]}
+                if "pressure" in first:
+                    label["pressure"] = first["pressure"]
+                if "window" in first:
+                    label["window"] = first["window"]
                 means.append(Row(label, sum(row.frames for row in rows), {name: _mean(rows, name) for name in names}))
         return means
 
@@ -125,9 +132,16 @@ def as_text(averages: Averages) -> str:
 def _title(label: Label, several: bool) -> str:
     first, last = label["target"]
     at = f"{first:g} K" if first == last else f"{first:g}:{last:g} K"
+    at += _beside(label)
     if "paths" in label:
         return f"mean, {at}" if several else f"mean of {label['paths']}"
-    return f"walker {label['walker']}" if "walker" in label else f"start {label['start']}, {at}"
+    return f"walker {label['walker']}{_beside(label)}" if "walker" in label else f"start {label['start']}, {at}"
+
+
+def _beside(label: Label) -> str:
+    """The conditions beside the temperature."""
+    pressure = f", {label['pressure']:g} bar" if "pressure" in label else ""
+    return pressure + "".join(f", {name}={value:.6g}" for name, value in label.get("window", {}).items())
 
 
 def _line(words: list[str], widths: list[int]) -> str:
@@ -147,19 +161,22 @@ def _number(value: Estimate | None) -> str:
 
 
 def of_paths(sampling: Sampling, paths: Sequence[Recorded]) -> Averages:
-    """Of each walker, or of each temperature where walkers exchange them."""
+    """Of each walker, or under each of the conditions that walkers exchange."""
     averages = Averages(sampling.outputs.discard)
     for begin in range(0, len(paths), sampling.walkers):
         members = paths[begin : begin + sampling.walkers]
         start, atoms = begin // sampling.walkers, len(members[0].walker.start["symbols"])
         if sampling.dynamics["exchange"]:
-            for target, series in sorted(_by_temperature(members).items()):
-                label: Label = {"start": start, "atoms": atoms, "target": [target] * 2}
-                averages.add(label, _system(sampling, members[0]), series)
+            for conditions, series in _by_conditions(members):
+                averages.add({"start": start, "atoms": atoms, **conditions}, _system(sampling, members[0]), series)
             continue
         for path in members:
             walker = path.walker
-            label = {"walker": walker.number, "start": start, "atoms": atoms, "target": walker.temperature}
+            label: Label = {"walker": walker.number, "start": start, "atoms": atoms, "target": walker.temperature}
+            if walker.pressure is not None:
+                label["pressure"] = walker.pressure
+            if walker.window is not None:
+                label["window"] = walker.window
             averages.add(label, _system(sampling, path), _series(path))
     return averages
 
@@ -181,16 +198,27 @@ def _series(path: Recorded) -> Series:
     return series
 
 
-def _by_temperature(paths: Sequence[Recorded]) -> dict[float, Series]:
-    by_temperature: dict[float, list[Series]] = {}
+def _by_conditions(paths: Sequence[Recorded]) -> list[tuple[Label, Series]]:
+    """What was recorded under each of the conditions, by temperature, pressure and window."""
+    names = paths[0].walker.window or {}
+    series: dict[tuple[float, ...], list[Series]] = {}
     for path in paths:
-        own: dict[float, Series] = {}
+        own: dict[tuple[float, ...], Series] = {}
         for numbers in path.numbers():
-            target, time = float(numbers["target_temperature"]), float(numbers["time"])
-            own.setdefault(target, Series()).add(time, _quantities(numbers))
-        for target, series in own.items():
-            by_temperature.setdefault(target, []).append(series)
-    return {target: merged(parts) for target, parts in by_temperature.items()}
+            beside = [float(numbers[name]) for name in ("target_pressure", *names) if name in numbers]
+            key = (float(numbers["target_temperature"]), *beside)
+            own.setdefault(key, Series()).add(float(numbers["time"]), _quantities(numbers))
+        for key, each in own.items():
+            series.setdefault(key, []).append(each)
+    labelled = []
+    for (target, *beside), parts in sorted(series.items()):
+        label: Label = {"target": [target] * 2}
+        if paths[0].walker.pressure is not None:
+            label["pressure"] = beside.pop(0)
+        if names:
+            label["window"] = dict(zip(names, beside, strict=True))
+        labelled.append((label, merged(parts)))
+    return labelled
 
 
 def _quantities(numbers: dict[str, str]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.stages.core import single
 from psiflow_cli.stages.plot import figures
-from psiflow_cli.stages.sample import averages
+from psiflow_cli.stages.sample import averages, exchanges
 from psiflow_cli.stages.sample.plumed import outputs as plumed_outputs
 from psiflow_cli.stages.sample.request import Sampling
 from psiflow_cli.stages.sample.trajectories import COLUMNS, Recorded
@@ -64,7 +64,11 @@ def publish(sampling: Sampling, workspace: Workspace, paths: Sequence[Recorded],
     table.unlink(missing_ok=True)
     means = averages.of_paths(sampling, paths)
     rows = {"averages": [row.message for row in means.rows], "means": [row.message for row in means.means()]}
-    return {**summary, **rows, "table": averages.as_text(means)}
+    table_text = averages.as_text(means)
+    if sampling.dynamics["exchange"]:
+        summary["exchanges"] = rates = exchanges.rates(paths)
+        table_text = f"{table_text}\n\n{exchanges.as_text(rates)}"
+    return {**summary, **rows, "table": table_text}
 
 
 def _frames(paths: Sequence[Recorded]) -> Iterator[str]:
@@ -130,7 +134,7 @@ def _plotted(sampling: Sampling, paths: Sequence[Recorded]) -> Mapping[str, obje
     ]
     return {
         "walkers": walkers,
-        "pressure": dynamics["pressure"] if dynamics["ensemble"] == "npt" else None,
+        "pressure": dynamics["pressure"] if dynamics["ensemble"] == "npt" and not sampling.pressures else None,
         "duration": duration,
         "discard": sampling.outputs.discard.until(duration),
         "sheets": figures.sheets(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from psiflow_cli.stages.sample.blocking import Discard
 
 if TYPE_CHECKING:
     from psiflow_cli.bundle import Bundle
-    from psiflow_cli.messages import Dynamics, ErrorScales, ModelWeights
+    from psiflow_cli.messages import Conditions, Dynamics, ErrorScales, ModelWeights
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ class Sampling:
     outputs: Outputs = field(default_factory=Outputs)
     plumed: str | None = None  # path of PLUMED's input, whose text is in `dynamics`
     plumed_outputs: dict[str, str] = field(default_factory=dict)  # where files that it names go, beside the trajectory
+    pressures: list[float] = field(default_factory=list)
+    """In bar, where there are several: with each, walkers take the temperatures in turn."""
+    windows: list[dict[str, float]] = field(default_factory=list)
+    """Values of the names in PLUMED's input: in each, walkers take the pressures in turn."""
     scales: ErrorScales | None = None  # of a calibrated committee, whose expected errors are in the frames
 
     @property
@@ -69,12 +74,29 @@ class Sampling:
         return self.draw or self.dynamics["beads"] > 1
 
     @property
+    def conditions(self) -> list[Conditions]:
+        """What the walkers of a frame take in turn."""
+        conditions: list[Conditions] = []
+        windows: list[dict[str, float] | None] = [*self.windows] or [None]
+        pressures: list[float | None] = [*self.pressures] or [None]
+        for window, pressure, temperature in itertools.product(windows, pressures, self.temperatures):
+            own: Conditions = {"temperature": temperature}
+            if pressure is not None:
+                own["pressure"] = pressure
+            if window is not None:
+                own["window"] = window
+            conditions.append(own)
+        return conditions
+
+    @property
     def settings(self) -> dict[str, object]:
         """All that decides the trajectories besides the inputs, as builtins: it is in the run's fingerprint."""
         return {
             **self.dynamics, "model": self.model.fingerprint, "walkers": self.walkers,
             "temperature": self.temperatures, "steps": self.steps, "engine": self.engine, "batch": self.batch,
             **({"draw": True} if self.draw else {}),
+            **({"pressures": self.pressures} if self.pressures else {}),
+            **({"windows": self.windows} if self.windows else {}),
         }  # fmt: skip
 
     @property

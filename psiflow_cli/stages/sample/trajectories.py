@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 COLUMNS = {
     "walker": "walker", "bead": "bead", "step": "step", "time": "time_fs", "temperature": "temperature_K",
-    "target_temperature": "target_temperature_K", "pressure": "pressure_bar", "volume": "volume_A3",
+    "target_temperature": "target_temperature_K",
+    "target_pressure": "target_pressure_bar", "pressure": "pressure_bar", "volume": "volume_A3",
     "model_energy": "model_energy_eV", "kinetic_energy": "kinetic_energy_eV", "total_energy": "total_energy_eV",
     "model_energy_std": "model_energy_std_eV", "max_model_forces_std": "max_model_forces_std_eV_per_A",
     "model_energy_expected_error": "model_energy_expected_error_eV",

@@ -1,4 +1,4 @@
-"""The walkers of a run: where each begins, at which temperature, and which of them move together."""
+"""The walkers of a run: where each begins, under which conditions, and which of them move together."""
 
 from __future__ import annotations
 
@@ -33,11 +33,18 @@ class Walker:
     step: int = 0
     bytes: int = 0  # length of the trajectory that the last checkpoint counts
     stopped: Stop | None = None
+    pressure: float | None = None  # bar, where there are several
+    window: dict[str, float] | None = None  # values of the names in PLUMED's input
 
     @property
     def message(self) -> WalkerStart:
         """The walker as a job has it."""
-        return {"walker": self.number, "start": self.start, "temperature": self.temperature}
+        message: WalkerStart = {"walker": self.number, "start": self.start, "temperature": self.temperature}
+        if self.pressure is not None:
+            message["pressure"] = self.pressure
+        if self.window is not None:
+            message["window"] = self.window
+        return message
 
 
 @dataclass
@@ -70,7 +77,7 @@ class WalkerGroup:
 def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
     """Every walker at its start, checked: those of the first frame, then of the second, and so on."""
     walkers: list[Walker] = []
-    temperatures, moving = sampling.temperatures, Counter[str]()
+    conditions, moving = sampling.conditions, Counter[str]()
     for frame in workspace.frames():
         foreign = set(frame.symbols) - set(sampling.model.elements)
         if foreign and sampling.model.elements:
@@ -85,7 +92,10 @@ def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
         if name := _set_in_motion(start, frame, sampling):
             moving[name] += 1
         for index in range(sampling.walkers):
-            walkers.append(Walker(len(walkers), start, temperatures[index % len(temperatures)]))
+            own = conditions[index % len(conditions)]
+            walker = Walker(len(walkers), start, own["temperature"])
+            walker.pressure, walker.window = own.get("pressure"), own.get("window")
+            walkers.append(walker)
     for name, count in moving.items():
         which = f"{count} frame{'s' * (count > 1)}: {name}"
         if sampling.draws_velocities:
@@ -103,8 +113,8 @@ def _set_in_motion(start: Frame, frame: extxyz.Frame, sampling: Sampling) -> str
     name, values = velocities(frame)
     if not name or sampling.draws_velocities:
         return name
-    dynamics, temperatures = sampling.dynamics, len({tuple(pair) for pair in sampling.temperatures})
-    different = 1 if dynamics["ensemble"] == "nve" else temperatures
+    dynamics, conditions = sampling.dynamics, len({repr(own) for own in sampling.conditions})
+    different = max(1, len(sampling.windows)) if dynamics["ensemble"] == "nve" else conditions
     is_deterministic = dynamics["ensemble"] == "nve" or dynamics["thermostat"] == "nose-hoover"
     if is_deterministic and sampling.walkers > different:
         problem = f"{frame.where}: {sampling.walkers} walkers would start with the same {name} and move alike"
@@ -117,7 +127,7 @@ def _set_in_motion(start: Frame, frame: extxyz.Frame, sampling: Sampling) -> str
 
 
 def grouped(sampling: Sampling, all_walkers: list[Walker], batch: int) -> Iterator[list[Walker]]:
-    """Walkers that exchange temperatures together; of the others as many as are batched, equally periodic, in order."""
+    """Walkers that exchange conditions together; of the others as many as are batched, equally periodic, in order."""
     size = sampling.walkers if sampling.dynamics["exchange"] else batch
     group: list[Walker] = []
     for walker in all_walkers:

@@ -34,6 +34,7 @@ class FrameRecord:
     """The model's in eV/Å³, with ASE's sign and order; with the momenta's part it gives the pressure."""
     spread: Spread | None = None
     momenta: Rows | None = None  # in sqrt(u·eV), where frames have them
+    conditions: Mapping[str, float] = field(default_factory=dict)  # pressure and window, where there are several
     more: Mapping[str, float] = field(default_factory=dict)  # what is written as it is, behind the others
 
 
@@ -44,6 +45,7 @@ def text(job: MDJob, walker: WalkerStart, record: FrameRecord) -> str:
     info |= {"time": record.step * float(job["timestep"]), "temperature": record.temperature}
     if record.target is not None and (job.get("exchange") or job.get("ramp_steps")):
         info["target_temperature"] = record.target
+    info |= record.conditions
     if stress is not None and cell is not None and voigt.is_defined(start["pbc"]):
         volume = _volume(cell)
         info["pressure"] = (2.0 * record.kinetic / volume - float(stress[0] + stress[1] + stress[2])) / 3.0 / BAR

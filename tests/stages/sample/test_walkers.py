@@ -23,7 +23,9 @@ def starts(folder: Path, columns: str, rows: list[str], lattice: str = LATTICE, 
     path.write_text("\n".join([str(len(rows)), comment, *atoms]) + "\n")
     given = {"ensemble": "nvt", "fixed": [], "masses": {}, "exchange": None, **settings}
     model = SimpleNamespace(elements=["H"], is_foreign=False, path="m.model")
-    sampling: Any = SimpleNamespace(dynamics=given, temperatures=[[300.0, 300.0]], walkers=2, model=model)
+    sampling: Any = SimpleNamespace(
+        dynamics=given, conditions=[{"temperature": [300.0, 300.0]}], walkers=2, model=model
+    )
     workspace: Any = SimpleNamespace(frames=lambda: read(path))
     return walkers.starts(sampling, workspace)
 

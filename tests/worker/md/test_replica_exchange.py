@@ -11,6 +11,7 @@ import pytest
 np = pytest.importorskip("numpy")
 
 from psiflow_cli.worker.md import replica_exchange, velocities  # noqa: E402
+from psiflow_cli.worker.structures.units import BAR  # noqa: E402
 
 LADDER = (300.0, 400.0, 520.0)
 PAIRS = ((300.0, 400.0), (400.0, 520.0))
@@ -28,6 +29,22 @@ class Replica:
     step: int = 10
     stopped: Any = None
     factors: list[float] = field(default_factory=list)
+    conditions: Any = None
+    volume: float = math.nan
+    bias: Any = None
+    trials: dict[str, list[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.conditions = self.conditions or {"walker": self.number, "temperature": self.temperatures}
+
+    @property
+    def pressure(self) -> float:
+        return float(self.conditions["pressure"])
+
+    def swap_conditions(self, other: Replica) -> None:
+        self.conditions, other.conditions = other.conditions, self.conditions
+        self.temperatures, other.temperatures = self.conditions["temperature"], other.conditions["temperature"]
+        self.bias, other.bias = other.bias, self.bias
 
     def scale_momenta(self, factor: float) -> None:
         self.factors.append(factor)
@@ -37,8 +54,10 @@ def ladder(*temperatures: float) -> list[Replica]:
     return [Replica(number, [kelvin, kelvin]) for number, kelvin in enumerate(temperatures)]
 
 
-def job(**changes: Any) -> dict[str, Any]:
-    return {"seed": 3, "exchange": 10, "block": 100, "steps": 1000, "ramp_steps": None, **changes}
+def job(walkers: Any = (), **changes: Any) -> dict[str, Any]:
+    starts = [each.conditions for each in walkers] or [{"temperature": [kelvin] * 2} for kelvin in LADDER]
+    usual = {"seed": 3, "exchange": 10, "block": 100, "steps": 1000, "ramp_steps": None, "ensemble": "nvt"}
+    return {**usual, "walkers": starts, **changes}
 
 
 def test_exchanges_keep_the_distribution_at_each_temperature() -> None:
@@ -56,7 +75,7 @@ def test_exchanges_keep_the_distribution_at_each_temperature() -> None:
             each.step = 10 * trial
             each.energy = float(rng.gamma(SHAPE, velocities.KB * each.temperatures[0]))
         before = {each.temperatures[0]: each.number for each in walkers}
-        replica_exchange.exchange(job(), 10 * trial, walkers)
+        replica_exchange.exchange(job(walkers), 10 * trial, walkers)
         after = {each.temperatures[0]: each.number for each in walkers}
         assert set(after) == set(LADDER)
         pair = PAIRS[trial % 2]
@@ -78,14 +97,14 @@ def test_every_pair_has_its_turn() -> None:
             walkers = ladder(*(300.0 + 50 * n for n in range(count)))
             for each in walkers:
                 each.energy, each.step = -float(each.number), 10 * (index + 1)
-            replica_exchange.exchange(job(), 10 * (index + 1), walkers)
+            replica_exchange.exchange(job(walkers), 10 * (index + 1), walkers)
             assert {each.number for each in walkers if each.factors} == moved
 
 
 def test_temperatures_are_swapped_and_momenta_scaled_to_them() -> None:
     cold, hot = walkers = ladder(300.0, 480.0)
     cold.energy = 1.0
-    replica_exchange.exchange(job(), 10, walkers)
+    replica_exchange.exchange(job(walkers), 10, walkers)
     assert (cold.temperatures, hot.temperatures) == ([480.0, 480.0], [300.0, 300.0])
     assert cold.factors == [pytest.approx(math.sqrt(1.6))]
     assert hot.factors == [pytest.approx(math.sqrt(1 / 1.6))]
@@ -94,7 +113,7 @@ def test_temperatures_are_swapped_and_momenta_scaled_to_them() -> None:
 def test_an_exchange_far_uphill_does_not_take_place() -> None:
     cold, hot = walkers = ladder(300.0, 480.0)
     hot.energy = 50.0
-    replica_exchange.exchange(job(), 10, walkers)
+    replica_exchange.exchange(job(walkers), 10, walkers)
     assert not cold.factors
     assert not hot.factors
 
@@ -103,10 +122,10 @@ def test_who_is_stopped_or_elsewhere_has_no_part() -> None:
     walkers = ladder(300.0, 400.0, 500.0)
     walkers[0].energy, walkers[1].energy, walkers[2].energy = 2.0, math.nan, 1.0
     walkers[1].stopped = {"kind": "nan"}
-    replica_exchange.exchange(job(), 10, walkers)
+    replica_exchange.exchange(job(walkers), 10, walkers)
     assert [each.temperatures[0] for each in walkers] == [500.0, 400.0, 300.0]
     walkers[0].step = 9
-    replica_exchange.exchange(job(), 10, walkers)
+    replica_exchange.exchange(job(walkers), 10, walkers)
     assert [each.temperatures[0] for each in walkers] == [500.0, 400.0, 300.0]
 
 
@@ -116,7 +135,7 @@ def test_between_two_trials_nothing_happens(changes: dict[str, Any], step: int) 
     walkers[0].energy = 5.0
     for each in walkers:
         each.step = step
-    replica_exchange.exchange(job(**changes), step, walkers)
+    replica_exchange.exchange(job(walkers, **changes), step, walkers)
     assert not walkers[0].factors
 
 
@@ -125,7 +144,7 @@ def test_what_is_drawn_follows_from_seed_step_and_pair() -> None:
         found = []
         for number in range(40):
             walkers = [Replica(number, [300.0] * 2, 0.0, step), Replica(number + 100, [400.0] * 2, 0.06, step)]
-            replica_exchange.exchange(job(seed=seed), step, walkers)
+            replica_exchange.exchange(job(walkers, seed=seed), step, walkers)
             found.append(bool(walkers[0].factors))
         return found
 
@@ -142,3 +161,99 @@ def test_walkers_meet_at_each_exchange_and_at_the_end_of_a_block() -> None:
     assert list(replica_exchange.meeting_steps(job(steps=12), [0])) == [10, 12]
     assert list(replica_exchange.meeting_steps(job(steps=12), [12])) == []
     assert list(replica_exchange.meeting_steps(job(), [])) == []
+
+
+def test_pressures_keep_the_distribution_of_the_volume_at_each() -> None:
+    """Of an ideal gas, whose volumes are gamma-distributed; as many are accepted as theory says."""
+    special, stats = pytest.importorskip("scipy.special"), pytest.importorskip("scipy.stats")
+    rng, atoms, kelvin, pressures = np.random.default_rng(1), 4, 300.0, (1000.0, 2000.0)
+    walkers = [
+        Replica(n, [kelvin] * 2, conditions={"walker": n, "temperature": [kelvin] * 2, "pressure": bar})
+        for n, bar in enumerate(pressures)
+    ]
+    taken: dict[float, list[float]] = {bar: [] for bar in pressures}
+    for trial in range(1, 4001):
+        for each in walkers:
+            each.step = 10 * trial
+            each.volume = float(rng.gamma(atoms + 1, velocities.KB * kelvin / (each.pressure * BAR)))
+        replica_exchange.exchange(job(walkers, ensemble="npt"), 10 * trial, walkers)
+        for each in walkers:
+            taken[each.pressure].append(each.volume)
+    for bar, volumes in taken.items():
+        cdf = stats.gamma(atoms + 1, scale=velocities.KB * kelvin / (bar * BAR)).cdf
+        assert stats.kstest(volumes, cdf).pvalue > 1e-3
+    tried, accepted = np.sum([next(iter(each.trials.values())) for each in walkers if each.trials], axis=0)
+    wanted = 2.0 * special.betainc(atoms + 1, atoms + 1, 1.0 / 3.0)
+    assert tried == 4000
+    assert abs(accepted / tried - wanted) < 4 * math.sqrt(wanted * (1 - wanted) / tried)
+    assert not any(each.factors for each in walkers)  # the temperature is the same
+
+
+@dataclass
+class Harmonic:
+    """A bias on one coordinate, in place of PLUMED."""
+
+    at: float
+    energy: float = 0.0
+
+    def energy_at(self, x: float, cell: None) -> float:
+        return 0.5 * KAPPA * (x - self.at) ** 2
+
+
+KAPPA, SPRING = 5.0, 2.0
+
+
+@dataclass
+class Biased(Replica):
+    """A harmonic coordinate in a window."""
+
+    x: float = 0.0
+
+    def place(self) -> tuple[float, None]:
+        return self.x, None
+
+
+def test_windows_keep_their_distributions_and_are_accepted_as_theory_says() -> None:
+    """Gaussians: w is normal with mean -m and variance 2 m, where m = kappa² d² / ((k + kappa) kT)."""
+    stats = pytest.importorskip("scipy.stats")
+    rng, kT, centres = np.random.default_rng(2), velocities.KB * 300.0, (0.0, 0.12)
+    width = math.sqrt(kT / (KAPPA + SPRING))
+    walkers = [
+        Biased(n, [300.0] * 2, conditions={"walker": n, "temperature": [300.0] * 2, "window": {"AT": at}})
+        for n, at in enumerate(centres)
+    ]
+    for each in walkers:
+        each.bias = Harmonic(each.conditions["window"]["AT"])
+    taken: dict[float, list[float]] = {at: [] for at in centres}
+    for trial in range(1, 4001):
+        for each in walkers:
+            each.step, mean = 10 * trial, each.bias.at * KAPPA / (KAPPA + SPRING)
+            each.x = float(rng.normal(mean, width))
+            each.energy, each.bias.energy = 0.5 * SPRING * each.x**2, each.bias.energy_at(each.x, None)
+        replica_exchange.exchange(job(walkers), 10 * trial, walkers)
+        for each in walkers:
+            assert each.bias.at == each.conditions["window"]["AT"]
+            taken[each.bias.at].append(each.x)
+    for at, places in taken.items():
+        assert stats.kstest(places, stats.norm(at * KAPPA / (KAPPA + SPRING), width).cdf).pvalue > 1e-3
+    tried, accepted = np.sum([next(iter(each.trials.values())) for each in walkers if each.trials], axis=0)
+    wanted = math.erfc(math.sqrt((KAPPA * centres[1]) ** 2 / (KAPPA + SPRING) / kT) / 2)
+    assert abs(accepted / tried - wanted) < 4 * math.sqrt(wanted * (1 - wanted) / tried)
+
+
+def test_axes_take_turns_and_neighbours_differ_along_one_alone() -> None:
+    """Nothing has energy or volume, so each exchange of pressures is certain; pairs of both axes are tried."""
+    conditions = [
+        {"walker": 0, "temperature": [kelvin] * 2, "pressure": bar}
+        for bar in (1.0, 2.0, 3.0)
+        for kelvin in (300.0, 400.0)
+    ]
+    turns: list[set[str]] = []
+    for step in (10, 20, 30, 40):
+        walkers = [Replica(n, [300.0] * 2, step=step, volume=0.0) for n in range(6)]
+        for each, own in zip(walkers, conditions, strict=True):
+            each.conditions, each.temperatures = {**own, "walker": each.number}, own["temperature"]
+        replica_exchange.exchange(job(walkers, ensemble="npt"), step, walkers)
+        turns.append({pair for each in walkers for pair in each.trials})
+    temperatures = {"temperature 300.0 400.0"}
+    assert turns == [{"pressure 1.0 2.0"}, temperatures, {"pressure 2.0 3.0"}, temperatures]

@@ -38,7 +38,6 @@ class MovingCell(VelocityVerlet):
         self.isotropic = job["ensemble"] == "npt" and job["cell"] == "isotropic"
         self.keeps_volume = job["ensemble"] == "nvst"
         self.degrees_of_freedom = 1 if self.isotropic else 5 if self.keeps_volume else 6
-        self.pressure = job["pressure"] * units.bar  # eV/Å³
         self.time = job["barostat_time"] * units.fs
 
     def begin(self, state: BatchState) -> dict[str, torch.Tensor]:
@@ -52,6 +51,11 @@ class MovingCell(VelocityVerlet):
         whole = KB * self.time**2
         return (state.dof + 3.0) * state.kelvin * (whole if self.isotropic else whole / 3.0)
 
+    def scale(self, state: BatchState, factor: torch.Tensor) -> None:
+        """The cells' masses grow with the temperature, so p² / (2 W kT) stays what it is."""
+        super().scale(state, factor)
+        state.own[MOMENTUM] = state.own[MOMENTUM] * (factor * factor)[:, None, None]
+
     def push(self, state: BatchState) -> None:
         """Let the internal and the external pressure, and the counterpart of the drag, act for half a step."""
         if state.stress is None:
@@ -59,7 +63,7 @@ class MovingCell(VelocityVerlet):
         kinetic = state.by_walker(state.momenta).mT @ state.by_walker(state.momenta / state.masses)
         volume = strain.volume(state.cells)
         force = kinetic - volume[:, None, None] * state.stress
-        even = strain.trace(kinetic) / state.dof - volume * self.pressure
+        even = strain.trace(kinetic) / state.dof - volume * state.pressure
         if self.isotropic:
             force = strain.scaled_identity(strain.trace(force) + 3.0 * even)
         elif self.keeps_volume:

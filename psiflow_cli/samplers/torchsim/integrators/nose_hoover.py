@@ -71,6 +71,11 @@ class ChainedCell(MovingCell):
         resting = state.dof.new_zeros((len(state.dof), self.length))
         return {**super().begin(state), CHAIN: resting, CELL_CHAIN: resting}
 
+    def scale(self, state: BatchState, factor: torch.Tensor) -> None:
+        super().scale(state, factor)
+        for name in (CHAIN, CELL_CHAIN):
+            state.own[name] = state.own[name] * (factor * factor)[:, None]
+
     def step(self, state: BatchState, evaluate: Evaluate, noise: StepNoise) -> None:
         mass = self.mass(state)
         self._thermostat(state, mass)
@@ -109,7 +114,7 @@ class ChainedCell(MovingCell):
         both = torch.stack([own[CHAIN], own[CELL_CHAIN]])
         both, (factor, cell_factor) = chains.moved(both, energies, dof, kt, 0.5 * self.timestep)
         own[CHAIN], own[CELL_CHAIN] = both
-        self.scale(state, factor)
+        VelocityVerlet.scale(self, state, factor)  # of the atoms alone
         own[MOMENTUM] = own[MOMENTUM] * cell_factor[:, None, None]
 
 
