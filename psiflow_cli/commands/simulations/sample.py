@@ -276,7 +276,7 @@ def _check(sampling: Sampling) -> None:
     if (count := len(sampling.conditions)) < 2 or walkers % count or (repeated and count > len(temperatures)):
         raise UsageError(
             f"--exchange between {walkers} walkers at {count} temperatures, pressures and windows",
-            "name two or more, as in --temperature 300,330,363, and as many walkers or a multiple",
+            "name two temperatures or more, as in --temperature 300,330,363, and as many walkers or a multiple",
         )
 
 
