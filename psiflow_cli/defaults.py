@@ -1,5 +1,7 @@
 """Default values of options: those of the site file's [defaults], and over them those of ./psiflow.toml.
 
+[sample.round-3] of psiflow.toml wins over its [sample] in round 3 of a loop, which $PSIFLOW_ROUND names.
+
 Options that may be repeated are joined: the site's values, those of psiflow.toml, those of the command line.
 """
 
@@ -16,9 +18,10 @@ from click.core import ParameterSource
 
 from psiflow_cli import duration
 from psiflow_cli.errors import BadConfig, PsiflowError, UsageError, nearest
-from psiflow_cli.values import kinds, quantities
+from psiflow_cli.values import help_sections, kinds, quantities
 
 PROJECT_FILE = "psiflow.toml"
+ROUND = "PSIFLOW_ROUND"
 ARGUMENTS = "psiflow.arguments"
 """Where a click context has the arguments of its command as they were typed."""
 
@@ -44,11 +47,7 @@ def joined(earlier: Sequence[object], later: Sequence[object]) -> list[object]:
     return values[len(values) - values[::-1].index("") if "" in values else 0 :]
 
 
-_RUNNING = {"--site", "--run-dir", "--overwrite", "--deadline", "--dry-run", "--json", "-q", "-v", "--debug", "--help"}
-"""Options that are about the run, whatever the command does."""
-
-
-class Command(click.Command):
+class Command(help_sections.Sectioned):
     """A command whose options take defaults from ./psiflow.toml and, if it has a site, from the site file."""
 
     def make_context(
@@ -65,19 +64,6 @@ class Command(click.Command):
             raise (blamed(error, error.ctx, _site_named(arguments)) if error.ctx else error) from None
         context.meta[ARGUMENTS] = arguments
         return context
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """What the command does, what it writes, and how it runs, each in a section of its own."""
-        sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Output": [], "Running": []}
-        for param in self.get_params(ctx):
-            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)):
-                title = "Output" if isinstance(param.type, kinds.Output) else "Options"
-                sections["Running" if _RUNNING & set(param.opts) else title].append(record)
-        width = min(30, max(len(names) for records in sections.values() for names, _ in records))  # click's own limit
-        for title, records in sections.items():
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl([(names.ljust(width), text) for names, text in records])
 
     def invoke(self, ctx: click.Context) -> object:
         """Run it; a wrong setting that a defaults file gives is an error of that file."""
@@ -172,7 +158,12 @@ def _tables(
     command: click.Command, names: Sequence[str], root: click.Group, site: str | None
 ) -> Iterator[tuple[Mapping[str, object], str]]:
     """What defaults files say of a command, the last to win last, each with its place in words. Raises BadConfig."""
-    project, place = _table(_project(), names, root, f"{PROJECT_FILE}: [")
+    table, place = _table(_project(), names, root, f"{PROJECT_FILE}: [")
+    own, rounds = _by_round(table)
+    for key, values in rounds.items():
+        _by_parameter(command, values, f"{place[:-1]}.{key}]", ["psiflow", *names])
+    now = f"round-{_round()}"
+    project = {**own, **(of_round := dict(rounds.get(now, {})))}
     if any(param.name == "site" for param in command.params):
         name = site or project.get("site") or "local"
         from psiflow_cli.site import load
@@ -186,17 +177,31 @@ def _tables(
                 raise
             raise BadConfig(f"{place} site: {error.message}", error.hint) from None
         yield _table(load.parse(path).defaults, names, root, f"{path}: [defaults.")
-        project = {**project, "site": name}
-    yield project, place
+        own = {**own, "site": name}
+        of_round.pop("site", None)
+    yield own, place
+    yield of_round, f"{place[:-1]}.{now}]"
+
+
+def _round() -> str:
+    """The number of the round that a recipe is in, or nothing. Raises BadConfig."""
+    text = os.environ.get(ROUND, "")
+    if not re.fullmatch("[0-9]*", text):
+        raise BadConfig(f"${ROUND}={text}: must be a whole number", "unset it; the recipes set it")
+    return text
+
+
+def _by_round(table: Mapping[str, object]) -> tuple[dict[str, object], dict[str, Mapping[str, object]]]:
+    """The values that hold in every round, and the tables of single rounds by their keys."""
+    rounds = {k: v for k, v in table.items() if isinstance(v, dict) and re.fullmatch("round-(0|[1-9][0-9]*)", k)}
+    return {key: value for key, value in table.items() if key not in rounds}, dict(rounds)
 
 
 def _project() -> dict[str, object]:
     """The tables of ./psiflow.toml, if there is such a file."""
-    if not os.path.isfile(PROJECT_FILE):
-        return {}
     from psiflow_cli import toml
 
-    return toml.load(PROJECT_FILE, BadConfig)
+    return toml.load(PROJECT_FILE, BadConfig) if os.path.isfile(PROJECT_FILE) else {}
 
 
 def _table(

@@ -15,6 +15,11 @@ TEST=40             # frames of the test set, drawn from the first model's dynam
 FRAMES=20           # frames to label in a round
 BY=committee        # how they are chosen: committee, farthest or random
 PARTS=train=0.9,valid=0.1     # of a round's labels
+CONTINUE=no         # yes: the walkers of a round go on where they were at the end of the round before, with velocities
+RESET=              # with CONTINUE: forces:200: a walker whose last frame has a larger error (meV/Å) begins again
+TEMPERATURE=        # K: 100:1000 rises from the first round to the last; empty: that of psiflow.toml
+PLUMED=             # an input of PLUMED for the rounds; @ROUND@ in it is the number of the round
+VARY=()             # (AT=1.0:3.0): what @AT@ in it is, from the first round to the last
 FROM=nothing        # what a round's training begins from: nothing, or the committee of the round before (previous)
 TARGET=             # meV/Å: end when the test set's force RMSE is at most this; empty: no target
 GAIN=2%             # end when that RMSE has not fallen by so much...
@@ -32,6 +37,7 @@ enter() {
     preset loop.conf < <(defaults)
     preset psiflow.toml <<'EOF_TOML'
 # How each command works: any of its options, by its long name (psiflow COMMAND --help).
+# A table such as [sample.round-3] or [train.round-3] has what is different in round 3.
 [label]
 reference = "xtb"               # a production method: reference = "cp2k", input = "cp2k.inp", site = "mycluster"
 max-failed = 0.2                # of a round's frames; more end the loop
@@ -53,14 +59,67 @@ max-spread = 3.0                # eV/Å: a walker stops where the members disagr
 EOF_TOML
     # shellcheck source=/dev/null
     . <(defaults)
+    check_names
     # shellcheck source=/dev/null
     . ./loop.conf
-    case $FROM in
-    nothing | previous) ;;
-    *) stop 78 "loop.conf: FROM=$FROM is neither nothing nor previous" "see the comment in loop.conf" ;;
-    esac
+    check_values
     [ -n "$DATA" ] || [ "$FIRST" != 0 ] || stop 78 "loop.conf: FIRST=0 without DATA" "there would be nothing to train on"
     [ -z "$DATA" ] || [ -e "$DATA" ] || stop 66 "loop.conf: DATA=$DATA: no such file" "give it from $PWD, or whole"
+}
+
+# check_names: loop.conf sets nothing that the rounds do not know.
+check_names() {
+    local name known
+    bash -n loop.conf || stop 78 "loop.conf is not what bash can read" "see the line above"
+    known=$(defaults | sed -n 's/^\([A-Z]*\)=.*/\1/p')
+    while read -r name; do
+        grep -qx "$name" <<<"$known" || stop 78 "loop.conf: $name: no such setting" "there are ${known//$'\n'/, }"
+    done < <(sed -n 's/^ *\([A-Za-z_][A-Za-z_0-9]*\)=.*/\1/p' loop.conf)
+}
+
+NUMBER='([0-9]+(\.[0-9]*)?|\.[0-9]+)'
+SIGNED="[+-]?$NUMBER([eE][+-]?[0-9]+)?"
+
+# want NAME PATTERN WHAT: the value of the setting NAME is like the pattern.
+want() {
+    [[ ${!1} =~ ^($2)$ ]] || stop 78 "loop.conf: $1=${!1} is not $3" "see the comment in loop.conf"
+}
+
+# check_values: each setting of loop.conf is of its kind, and those that need another have it.
+check_values() {
+    local name each
+    for name in ROUNDS TEST PATIENCE FRAMES; do
+        want "$name" '[1-9][0-9]*' "a whole number from 1 on"
+    done
+    want FIRST '0|[1-9][0-9]*' "a whole number"
+    want AMPLITUDE "$NUMBER" "a number"
+    want STRAIN "$NUMBER" "a number"
+    want TARGET "$NUMBER|" "a number"
+    want GAIN "$NUMBER%?" "a share such as 2%"
+    want BY 'committee|farthest|random' "committee, farthest or random"
+    want FROM 'nothing|previous' "nothing or previous"
+    want CONTINUE 'yes|no' "yes or no"
+    want RESET "(forces|energy):$NUMBER|" "as in forces:200"
+    want TEMPERATURE "$NUMBER(:$NUMBER)?|" "as in 300 or 100:1000"
+    [ -z "$RESET" ] || [ "$CONTINUE" = yes ] || stop 78 "loop.conf: RESET=$RESET without CONTINUE=yes" \
+        "without it, every round begins at the start"
+    [ -z "$PLUMED" ] || [ -e "$PLUMED" ] || stop 66 "loop.conf: PLUMED=$PLUMED: no such file" "give it from $PWD, or whole"
+    for each in "${VARY[@]}"; do
+        [[ $each =~ ^[A-Z][A-Z0-9_]*=$SIGNED(:$SIGNED)?$ ]] || stop 78 "loop.conf: VARY: $each is not as in AT=1.0:3.0" \
+            "a name in capitals, and its values in the first and in the last round"
+        [ -n "$PLUMED" ] || stop 78 "loop.conf: VARY without PLUMED" "name the input that has @${each%%=*}@"
+        grep -q "@${each%%=*}@" "$PLUMED" || stop 78 "loop.conf: VARY: there is no @${each%%=*}@ in $PLUMED" \
+            "write it where the value is to be"
+    done
+    while read -r each; do
+        [ "$each" -le "$ROUNDS" ] || say "psiflow.toml: the settings of round $each are not used: ROUNDS=$ROUNDS"
+    done < <(sed -n 's/^ *\[.*\.round-\([0-9]*\)[].].*/\1/p' psiflow.toml | sort -un)
+}
+
+# at K FIRST[:LAST]: the value in round K of what changes evenly from the first round to the last.
+at() {
+    awk -v k="$1" -v n="$ROUNDS" -v ends="$2" \
+        'BEGIN { m = split(ends, e, ":"); printf "%.10g", e[1] + (n > 1 ? (e[m] - e[1]) * (k - 1) / (n - 1) : 0) }'
 }
 
 # All steps, in order, each WHAT-ROUND.
@@ -73,6 +132,7 @@ steps() {
 # step WHAT-ROUND: do it, unless the rounds have ended before.
 step() {
     local k=${1#*-}
+    [ "$k" = test ] || export PSIFLOW_ROUND="$k"
     case $1 in
     label-0) begin ;;
     sample-test) draw_test ;;
@@ -81,7 +141,10 @@ step() {
         if [ "$k" != 0 ] && over "$k"; then return; fi
         case $1 in
         sample-*) choose "$k" ;;
-        label-*) run psiflow label "round-$k/selected.xyz" -o "round-$k/labelled.xyz" ;;
+        label-*)
+            run psiflow label "round-$k/selected.xyz" -o "round-$k/labelled.xyz"
+            [ -z "$RESET" ] || label_ends "$k"
+            ;;
         train-*) teach "$k" ;;
         esac
         ;;
@@ -136,12 +199,41 @@ teach() {
     [ "$1" = 0 ] || judge "$now" "$now/committee.model" test.xyz
 }
 
+# label_ends K: what the committee that moved the walkers of round K says of where they ended, beside the labels.
+label_ends() {
+    local now=round-$1 before=round-$(($1 - 1))
+    [ -s "$now/final.xyz" ] || return 0
+    run psiflow label "$now/final.xyz" --max-failed 100% -o "$now/ends.xyz"
+    run psiflow evaluate "$now/ends.xyz" --model "$before/committee.model" -o "$now/ends.evaluated.xyz"
+}
+
+# biased K: the input of PLUMED for round K, beside the user's, so that files named in it are where they were.
+biased() {
+    local each edits=(-e "s/@ROUND@/$1/g") input
+    input=$(dirname "$PLUMED")/round-$1.$(basename "$PLUMED")
+    for each in "${VARY[@]}"; do
+        edits+=(-e "s/@${each%%=*}@/$(at "$1" "${each#*=}")/g")
+    done
+    sed "${edits[@]}" "$PLUMED" >"$input.part"
+    mv "$input.part" "$input"
+    more+=(--plumed "$input")
+}
+
 # choose K: dynamics with the committee before, and the frames of it that the committee knows least.
 choose() {
-    local now=round-$1 before=round-$(($1 - 1)) candidates found
+    local now=round-$1 before=round-$(($1 - 1)) candidates found last more=()
     mkdir -p "$now"
+    [ -z "$TEMPERATURE" ] || more+=(--temperature "$(at "$1" "$TEMPERATURE")")
+    [ -z "$PLUMED" ] || biased "$1"
+    if [ "$CONTINUE" = yes ]; then
+        more+=(--final "$now/final.xyz")
+        last=$before/final.xyz
+        [ -z "$RESET" ] || last=$before/ends.evaluated.xyz
+        [ ! -s "$last" ] || more+=(--continue "$last" ${RESET:+--reset "$RESET"})
+        [ -z "$PLUMED" ] || [ ! -s "$before/samples.hills" ] || more+=(--hills "$before/samples.hills")
+    fi
     # a walker that the model loses is what the round is for; where it was lost, --stopped says
-    run psiflow sample "$start" --model "$before/committee.model" --seed "$1" --max-failed 100% \
+    run psiflow sample "$start" --model "$before/committee.model" --seed "$1" --max-failed 100% "${more[@]}" \
         --stopped "$now/stopped.xyz" -o "$now/samples.xyz"
     candidates=()
     for found in "$now/samples.xyz" "$now/stopped.xyz"; do

@@ -46,6 +46,7 @@ def deep(number: int) -> int:
 def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PSIFLOW_SITE", raising=False)
+    monkeypatch.delenv("PSIFLOW_ROUND", raising=False)
 
 
 def run(arguments: str, project: str = "", site: str = "") -> Any:
@@ -129,3 +130,35 @@ def test_what_was_typed_is_not_blamed_on_a_file() -> None:
     with pytest.raises(PsiflowError) as error:
         run("work --set bad=2", "[work]\nset = ['bad=1']\n")
     assert error.value.message == "bad: no such setting"
+
+
+def test_settings_of_one_round_win_in_that_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = "[work]\nmembers = 2\nset = ['a=1', 'b=1']\n[work.round-3]\nmembers = 5\nset = ['b=2']\n[work.round-0]\n"
+    assert run("work", project)["members"] == 2
+    monkeypatch.setenv("PSIFLOW_ROUND", "3")
+    found = run("work", project)
+    assert (found["members"], found["settings"]) == (5, {"a": "1", "b": "2"})
+    assert run("work --members 7", project)["members"] == 7
+    assert run("below deep", "[below.deep.round-3]\nnumber = 4\n") == 4
+    monkeypatch.setenv("PSIFLOW_ROUND", "4")
+    assert run("work", project)["members"] == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "project", "what"),
+    [
+        ("", "[work.round-3]\nmember = 5\n", "psiflow.toml: [work.round-3] member: unknown option (line 2)"),
+        ("1", "[work.round-3]\nmembers = 0\n", "psiflow.toml: [work.round-3] members: 0 is not in the range"),
+        ("3", "[work.round-3]\nset = ['bad=1']\n", "psiflow.toml: [work.round-3] set: bad: no such setting (line 2)"),
+        ("3", "[work]\nround-3 = 1\n", "psiflow.toml: [work] round-3: unknown option"),
+        ("3", "[work.rund-3]\nmembers = 1\n", "psiflow.toml: [work] rund-3: unknown option"),
+        ("three", "", "$PSIFLOW_ROUND=three: must be a whole number"),
+    ],
+)
+def test_what_is_wrong_in_the_settings_of_a_round_is_named(
+    monkeypatch: pytest.MonkeyPatch, number: str, project: str, what: str
+) -> None:
+    monkeypatch.setenv("PSIFLOW_ROUND", number)
+    with pytest.raises(BadConfig) as error:
+        run("work", project)
+    assert what in error.value.message

@@ -18,6 +18,7 @@ class Request(TypedDict, total=False):
     cwd: str  # the working directory here; below the mirror it is the one there
     id: str  # of the job
     site: str  # the site file, below the mirror
+    round: str  # of a loop, whose settings in psiflow.toml hold; or empty
     argv: list[str]
     texts: dict[str, str | None]  # files to write, by their paths here; None: to remove
     make: list[str]  # folders that outputs may go to, as they are called here

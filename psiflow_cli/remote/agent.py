@@ -110,7 +110,9 @@ class _Agent:
         for path, text in request["texts"].items():
             _write(Path(self._mirror + path), text)
         (self._job / "asked.json").unlink(missing_ok=True)
-        self._call: keeper.Call = {"argv": request["argv"], "cwd": str(self._cwd), "site": request["site"]}
+        self._call: keeper.Call = {
+            "argv": request["argv"], "cwd": str(self._cwd), "site": request["site"], "round": request["round"],
+        }  # fmt: skip
         environment = {**keeper.environment(self._call), plan.VARIABLE: str(self._job / "asked.json")}
         with keeper.stdin(self._job).open("rb") as stream:
             done = subprocess.run(

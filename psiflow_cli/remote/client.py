@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import __version__, console, toml
+from psiflow_cli.defaults import ROUND
 from psiflow_cli.errors import FAILED_FRAMES, PsiflowError, Stopped
 from psiflow_cli.remote import arguments, following, inputs, place, record, rsync, sharing
 from psiflow_cli.remote.following import Job, Signals
@@ -61,6 +62,8 @@ class Call:
         project = Path(PROJECT).read_text(encoding="utf-8") if os.path.isfile(PROJECT) else ""
         contents = [sha256(path) for path in (*map(Path, self.files), *((self.stdin,) if self.stdin else ()))]
         asked = [self.names, list(arguments.plain(self.typed)), project, load.tables(self.site)]
+        if number := os.environ.get(ROUND):
+            asked.append(number)
         return fingerprint([os.getcwd(), *asked, self.files, contents])
 
 
@@ -175,8 +178,8 @@ def _plan(call: Call, mirror: str) -> Request:
     given = arguments.there(call.typed, call.paths, mirror)
     folders = {os.path.dirname(inputs.absolute(path)) for path in call.paths.paths}
     return {
-        "do": "plan", "argv": [*call.names, *limit, *given], "site": mirror + site, "texts": texts,
-        "make": sorted(filter(os.path.isdir, folders)),
+        "do": "plan", "argv": [*call.names, *limit, *given], "site": mirror + site,
+        "round": os.environ.get(ROUND, ""), "texts": texts, "make": sorted(filter(os.path.isdir, folders)),
     }  # fmt: skip
 
 

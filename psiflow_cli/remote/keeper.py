@@ -29,6 +29,7 @@ class Call(TypedDict):
     argv: list[str]
     cwd: str
     site: str
+    round: str  # of a loop, or empty
 
 
 def command(call: Call) -> list[str]:
@@ -37,7 +38,7 @@ def command(call: Call) -> list[str]:
 
 
 def environment(call: Call) -> dict[str, str]:
-    return {**os.environ, "PSIFLOW_SITE": call["site"]}
+    return {**os.environ, "PSIFLOW_SITE": call["site"], "PSIFLOW_ROUND": call["round"]}
 
 
 def stdin(job: Path) -> Path:

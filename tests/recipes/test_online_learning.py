@@ -120,12 +120,22 @@ def test_what_ends_a_command_ends_the_loop(start: Path, cheap: dict[str, str], r
     done = recipe("online-learning.sh", start, folder, env=cheap, code=75)
     assert "psiflow split" not in done.stderr
     wrong = prepare(tmp_path / "wrong", LOOP + "FROM=scratch\n")
-    assert "FROM=scratch is neither nothing nor previous" in recipe(
+    assert "FROM=scratch is not nothing or previous" in recipe(
         "online-learning.sh", start, wrong, env=cheap, code=78
     ).stderr  # fmt: skip
     for loop, code, what in (
         ("FIRST=0\n", 78, "FIRST=0 without DATA"),
         ("DATA=own.xyz\n", 66, "DATA=own.xyz: no such"),
+        ("PLUMED=bias.dat\n", 66, "PLUMED=bias.dat: no such"),
+        ("ROUND=3\n", 78, "ROUND: no such setting"),
+        ("ROUNDS=three\n", 78, "ROUNDS=three is not a whole number"),
+        ("CONTINUE=on\n", 78, "CONTINUE=on is not yes or no"),
+        ("CONTINUE=yes\nRESET=200\n", 78, "RESET=200 is not as in forces:200"),
+        ("RESET=forces:200\n", 78, "RESET=forces:200 without CONTINUE=yes"),
+        ("TEMPERATURE=100-500\n", 78, "TEMPERATURE=100-500 is not as in 300 or 100:1000"),
+        ("VARY=(AT=1:3)\n", 78, "VARY without PLUMED"),
+        ("PLUMED=psiflow.toml\nVARY=(AT=1:3)\n", 78, "there is no @AT@ in psiflow.toml"),
+        ("ROUNDS=(1\n", 78, "not what bash can read"),
     ):
         (wrong / "loop.conf").write_text(LOOP + loop)
         assert what in recipe("online-learning.sh", start, wrong, env=cheap, code=code).stderr

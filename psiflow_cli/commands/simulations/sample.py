@@ -8,53 +8,17 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from psiflow_cli import formats, options, registry
-from psiflow_cli.commands.shared import bundles, runner, sampled
+from psiflow_cli.commands.shared import bundles, conditions, runner, sampled
 from psiflow_cli.console import echo_json, note
 from psiflow_cli.errors import UsageError
-from psiflow_cli.values import kinds, quantities
+from psiflow_cli.values import kinds
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from psiflow_cli.messages import Dynamics, DynamicsOptions, Summary
+    from psiflow_cli.stages.sample.continuing import Reset
     from psiflow_cli.stages.sample.request import Outputs, Sampling
-
-
-def _temperatures(value: str) -> list[list[float]]:
-    """`300`, `300,450,600` (the walkers take them in turn), `100:500` (a ramp from the first to the last step)."""
-    ramps = []
-    for word in str(value).split(","):
-        try:
-            ends = [quantities.number(part, "K") for part in word.split(":")]
-        except ValueError:
-            ends = []
-        if len(ends) not in (1, 2) or not all(math.isfinite(t) and t >= 0 for t in ends):
-            raise ValueError(f"{word.strip()!r} is neither a temperature in K nor a ramp such as 100:500")
-        ramps.append([ends[0], ends[-1]])
-    return ramps
-
-
-def _pressures(value: str) -> list[float]:
-    """`1000`, or `1,1000,5000` (the walkers take them in turn)."""
-    pressures = []
-    for word in str(value).split(","):
-        try:
-            number = quantities.number(word, "bar")
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise ValueError(f"{word.strip()!r} is no pressure in bar")
-        pressures.append(number)
-    if len(set(pressures)) < len(pressures):
-        raise ValueError("a pressure stands there twice; --walkers makes several at each")
-    return pressures
-
-
-def _windows(words: tuple[str, ...]) -> list[tuple[str, list[float]]]:
-    """`AT=1.0:3.0:16`, or `AT=1,2,5`, each."""
-    from psiflow_cli.stages.sample import windows
-
-    return [windows.values(word) for word in words]
 
 
 def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -73,8 +37,10 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
     "What is conserved; nvst: the cell changes its shape at constant volume.")  # fmt: skip
 @options.text("--temperature", "300", "K[:K][,K...]",
     "Of the thermostat and of the first velocities; a list is taken in turn, 100:500 is a ramp.",
-    _temperatures)  # fmt: skip
-@options.text("--pressure", "1", "bar[,bar...]", "Of npt; a list is taken in turn, at all temperatures.", _pressures)
+    conditions.temperatures)  # fmt: skip
+@options.text(
+    "--pressure", "1", "bar[,bar...]", "Of npt; a list is taken in turn, at all temperatures.", conditions.pressures
+)
 @options.choice("--cell", ["isotropic", "flexible"], "isotropic",
     "How the cell of npt moves: its size alone, or all of it.")  # fmt: skip
 @options.steps("--steps", 1000, "Steps of each walker, or a time such as 10ps.")
@@ -87,13 +53,19 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @options.steps(
     "--exchange", None, "Let the walkers of a frame exchange temperatures, pressures and windows every so many steps."
 )
+@options.file("--continue continued",
+    "The --final of an earlier run of the same FRAMES and --walkers: each walker goes on where it is there; one that "
+    "is not there begins again.")  # fmt: skip
+@options.text("--reset", None, "forces|energy:ERROR",
+    "With --continue: a walker whose frame there has a larger error (meV/Å, meV/atom) begins again.",
+    conditions.reset)  # fmt: skip
 @options.flag("--draw-velocities", "Draw the first velocities at --temperature even where FRAMES have some.")
 @options.flag("--velocities", "Write the momenta of the atoms (ASE's units) into every frame.")
 @options.count("--beads", 1, "Of the ring polymers of path integrals; each bead is a frame of its own.")
 @options.file("--plumed", "Input of PLUMED, for a bias or for what it prints.")
 @options.texts("--vary", "NAME=START:STOP:N",
     "Walkers in windows: values of @NAME@ in the input of --plumed, also as NAME=1,2,5; repeated: all combinations.",
-    _windows)  # fmt: skip
+    conditions.windows)  # fmt: skip
 @options.flag("--share-bias", "All walkers fill one bias of METAD or PBMETAD together.")
 @options.file("--hills", "Earlier hills, such as an OUT.hills, from which METAD in --plumed begins.")
 @options.number("--max-force", 100.0, "eV/Å", "A walker with a larger force on an atom is stopped.", above=0)
@@ -127,6 +99,7 @@ def command(
     max_temperature: float | None,
     min_distance: float,
     max_spread: float | None,
+    reset: Reset | None,
     engine: str,
     batch: int | None,
     config: str | None,
@@ -134,6 +107,7 @@ def command(
     share_bias: bool,
     hills: str | None,
     vary: list[tuple[str, list[float]]],
+    continued: str | None,
     max_failed: options.Limit,
     outputs: Outputs,
     common: options.Common,
@@ -161,6 +135,7 @@ def command(
       psiflow sample start.xyz --model water.model --temperature 300,330,363,400 --exchange 100
       psiflow sample start.xyz --model water.model --beads 16 --thermostat csvr
       psiflow sample start.xyz --model water.model --properties run.csv --plot run.png --final next.xyz
+      psiflow sample start.xyz --model better.model --continue next.xyz --final after.xyz
     """
     name = options.required(model, "--model")
     from psiflow_cli import bundle
@@ -212,11 +187,15 @@ def command(
         outputs=outputs,
         plumed=plumed,
         plumed_outputs=plumed_outputs.names(plumed, output) if plumed else {},
+        continued=continued,
+        reset=reset,
         scales=scales,
         pressures=pressure if len(pressure) > 1 else [],
         windows=windows.products(vary) if vary else [],
     )
     _check(sampling)
+    if reset and not continued:
+        raise UsageError("--reset says which walkers of --continue begin again", "name the file with --continue")
     if "error_scale" in dynamics["limits"]:
         note(f"{name} is calibrated: --max-spread is a limit of the expected error")
     engines.check(engine, dynamics, batch)
@@ -225,9 +204,13 @@ def command(
     job = Job(
         "sample", frames, output,
         settings=sampling.settings,
-        other_inputs=tuple(filter(None, (config, plumed, hills))),
+        other_inputs=tuple(filter(None, (config, plumed, hills, continued))),
         other_outputs=(*outputs.files, *sampling.plumed_outputs.values()),
-        more_settings={**outputs.settings, **({"calibration": scales} if scales else {})},
+        more_settings={
+            **outputs.settings,
+            **({"calibration": scales} if scales else {}),
+            **({"reset": [reset.quantity, reset.limit]} if reset else {}),
+        },
         options_require={**outputs.requires, **({"plumed": "--plumed"} if plumed else {})},
     )  # fmt: skip
     job = bundles.on_site(job, common, loaded)

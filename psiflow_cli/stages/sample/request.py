@@ -11,6 +11,7 @@ from psiflow_cli.stages.sample.blocking import Discard
 if TYPE_CHECKING:
     from psiflow_cli.bundle import Bundle
     from psiflow_cli.messages import Conditions, Dynamics, ErrorScales, ModelWeights
+    from psiflow_cli.stages.sample.continuing import Reset
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Sampling:
     """In bar, where there are several: with each, walkers take the temperatures in turn."""
     windows: list[dict[str, float]] = field(default_factory=list)
     """Values of the names in PLUMED's input: in each, walkers take the pressures in turn."""
+    continued: str | None = None  # where walkers were at the end of an earlier run: a file
+    reset: Reset | None = None  # which of them go back to their start
     scales: ErrorScales | None = None  # of a calibrated committee, whose expected errors are in the frames
 
     @property

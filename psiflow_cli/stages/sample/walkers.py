@@ -14,6 +14,7 @@ from psiflow_cli.errors import BadData
 from psiflow_cli.extxyz.velocities import UNITS, velocities
 from psiflow_cli.runtime.task import Loss
 from psiflow_cli.stages.core import constraints
+from psiflow_cli.stages.sample import continuing
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Dynamics, Frame, MDJob, Stop, WalkerStart
@@ -78,7 +79,7 @@ def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
     """Every walker at its start, checked: those of the first frame, then of the second, and so on."""
     walkers: list[Walker] = []
     conditions, moving = sampling.conditions, Counter[str]()
-    for frame in workspace.frames():
+    for frame, walkers_here in _places(sampling, workspace):
         foreign = set(frame.symbols) - set(sampling.model.elements)
         if foreign and sampling.model.elements:
             problem = f"{frame.where}: the model does not know {', '.join(sorted(foreign))}"
@@ -89,10 +90,10 @@ def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
                 "give the frame a Lattice, or choose another --ensemble",
             )
         start = _start(frame, sampling.dynamics)
-        if name := _set_in_motion(start, frame, sampling):
+        if name := _set_in_motion(start, frame, sampling, walkers_here):
             moving[name] += 1
-        for index in range(sampling.walkers):
-            own = conditions[index % len(conditions)]
+        for _ in range(walkers_here):
+            own = conditions[len(walkers) % sampling.walkers % len(conditions)]
             walker = Walker(len(walkers), start, own["temperature"])
             walker.pressure, walker.window = own.get("pressure"), own.get("window")
             walkers.append(walker)
@@ -105,7 +106,19 @@ def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
     return walkers
 
 
-def _set_in_motion(start: Frame, frame: extxyz.Frame, sampling: Sampling) -> str:
+def _places(sampling: Sampling, workspace: Workspace) -> Iterator[tuple[extxyz.Frame, int]]:
+    """Each frame that walkers begin from, and how many do: one of FRAMES, or a walker's own. Raises BadData."""
+    if not (path := sampling.continued):
+        yield from ((frame, sampling.walkers) for frame in workspace.frames())
+        return
+    safe = dict(enumerate(frame for frame in workspace.frames() for _ in range(sampling.walkers)))
+    continued, why = continuing.places(path, sampling.reset)
+    continuing.check(path, safe, continued, {*continued, *why})
+    note(continuing.said(path, len(safe), continued, why))
+    yield from ((frame, 1) for frame in (safe | continued).values())
+
+
+def _set_in_motion(start: Frame, frame: extxyz.Frame, sampling: Sampling, walkers: int) -> str:
     """Give a start the velocities that its frame has; the name of the column, or "" where there is none.
 
     Raises BadData where walkers would do the same.
@@ -116,8 +129,8 @@ def _set_in_motion(start: Frame, frame: extxyz.Frame, sampling: Sampling) -> str
     dynamics, conditions = sampling.dynamics, len({repr(own) for own in sampling.conditions})
     different = max(1, len(sampling.windows)) if dynamics["ensemble"] == "nve" else conditions
     is_deterministic = dynamics["ensemble"] == "nve" or dynamics["thermostat"] == "nose-hoover"
-    if is_deterministic and sampling.walkers > different:
-        problem = f"{frame.where}: {sampling.walkers} walkers would start with the same {name} and move alike"
+    if is_deterministic and walkers > different:
+        problem = f"{frame.where}: {walkers} walkers would start with the same {name} and move alike"
         raise BadData(problem, "--draw-velocities draws other ones for each; or take one walker")
     if name == "momenta":
         start["momenta"] = values

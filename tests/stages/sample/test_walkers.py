@@ -24,7 +24,7 @@ def starts(folder: Path, columns: str, rows: list[str], lattice: str = LATTICE, 
     given = {"ensemble": "nvt", "fixed": [], "masses": {}, "exchange": None, **settings}
     model = SimpleNamespace(elements=["H"], is_foreign=False, path="m.model")
     sampling: Any = SimpleNamespace(
-        dynamics=given, conditions=[{"temperature": [300.0, 300.0]}], walkers=2, model=model
+        dynamics=given, conditions=[{"temperature": [300.0, 300.0]}], walkers=2, model=model, continued=None
     )
     workspace: Any = SimpleNamespace(frames=lambda: read(path))
     return walkers.starts(sampling, workspace)

@@ -1,0 +1,82 @@
+"""Walkers that go on from where an earlier sampling left them, and those that go back to their start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, cast
+
+from psiflow_cli import extxyz
+from psiflow_cli.errors import BadData
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import Vectors
+
+UNITS = {"forces": "meV/Å", "energy": "meV/atom"}
+
+
+@dataclass(frozen=True)
+class Reset:
+    """The error of a walker's frame above which it goes back to its start."""
+
+    quantity: str  # of UNITS
+    limit: float  # in the quantity's unit; of forces the root mean square of the frame's components
+
+    def error(self, frame: extxyz.Frame) -> float:
+        """The error of what a model predicted for a labelled frame. Raises BadData where either is missing."""
+        label = extxyz.labels(frame)
+        if self.quantity == "energy":
+            energy, predicted = label["energy"], frame.info.get("model_energy")
+            if energy is not None and isinstance(predicted, (int, float)):
+                return 1000 * abs(predicted - energy) / frame.natoms
+        elif (forces := label["forces"]) is not None and frame.layout.find("model_forces"):
+            columns = cast("Vectors", frame.column("model_forces"))
+            differences = map(math.dist, forces, columns)
+            return 1000 * math.sqrt(sum(d * d for d in differences) / (3 * frame.natoms))
+        problem = f"{frame.where}: no {self.quantity} and model_{self.quantity} to compare, as --reset needs"
+        raise BadData(
+            problem, "label the --final frames, then write what the model says: psiflow evaluate LABELLED --model"
+        )
+
+
+def places(path: str, reset: Reset | None) -> tuple[dict[int, extxyz.Frame], dict[int, str]]:
+    """Where walkers go on, by their numbers, and why others go back. Raises BadData."""
+    found: dict[int, extxyz.Frame] = {}
+    why: dict[int, str] = {}
+    for frame in extxyz.read(path):
+        number = frame.info.get("walker")
+        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+            problem = f"{frame.where}: walker is {number!r}, not the number of a walker"
+            raise BadData(problem, "--continue reads what --final of an earlier psiflow sample wrote")
+        if number in found or number in why:
+            raise BadData(f"{frame.where}: walker {number} is there twice", "keep one frame of each walker")
+        error = reset.error(frame) if reset else 0.0
+        if reset and not error <= reset.limit:
+            why[number] = (
+                f"its error of {reset.quantity}, {error:.4g} {UNITS[reset.quantity]}, is above {reset.limit:g}"
+            )
+        else:
+            found[number] = frame
+    return found, why
+
+
+def check(
+    path: str, starts: Mapping[int, extxyz.Frame], continued: Mapping[int, extxyz.Frame], known: set[int]
+) -> None:
+    """Raise BadData where a frame belongs to no walker, or to one of other atoms."""
+    for number in sorted(known - set(starts)):
+        problem = f"{path}: walker {number}, but the walkers of this run are 0 to {len(starts) - 1}"
+        raise BadData(problem, "give the FRAMES and --walkers of the run that wrote it")
+    for number, frame in continued.items():
+        if frame.symbols != starts[number].symbols or frame.pbc != starts[number].pbc:
+            problem = f"{frame.where}: walker {number} has other atoms or another pbc than {starts[number].where}"
+            raise BadData(problem, "give the FRAMES, in the order, of the run that wrote it")
+
+
+def said(path: str, total: int, continued: Mapping[int, extxyz.Frame], why: Mapping[int, str]) -> str:
+    """How many walkers go on, and why others do not."""
+    reasons = {number: why.get(number, f"not in {path}") for number in range(total) if number not in continued}
+    lines = [f"{len(continued)} of {total} walkers go on from {path}"]
+    return "; ".join(chain(lines, (f"walker {number} begins again: {reason}" for number, reason in reasons.items())))

@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# What the examples of learning (learn-*.sh) have in common: sourced by them, never run.
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=recipes/steps.sh
+. "$here/steps.sh"
+
+# begin FOLDER: go there, with a psiflow that has MACE and xTB: that of PATH, or one that is installed now.
+begin() {
+    local checkout program
+    checkout=$(dirname "$here")
+    program=$(readlink -f "$(command -v psiflow)" || true)
+    if ! "$(dirname "${program:-/nowhere/psiflow}")/python" -c 'import mace, psiflow_cli, tblite' 2>/dev/null; then
+        [ -f "$checkout/pyproject.toml" ] || stop 69 "psiflow lacks MACE or xTB" "pip install 'psiflow-cli[mace,xtb]'"
+        use_environment "${PSIFLOW_VENV:-$checkout/.venv}" "$checkout" mace,xtb
+    fi
+    mkdir -p "$1"
+    cd "$1" || exit
+}
+
+# need_plumed: its library, which is in no package of pip, must be there.
+need_plumed() {
+    [ -e "${PLUMED_KERNEL:-}" ] || stop 69 "this example needs PLUMED, and PLUMED_KERNEL names no libplumedKernel.so" \
+        "conda install -c conda-forge plumed py-plumed, then export PLUMED_KERNEL=\$CONDA_PREFIX/lib/libplumedKernel.so"
+}
+
+# learn: psiflow.toml with a small MACE model and xTB as the method, what stdin has of [sample] behind it; then the loop.
+learn() {
+    {
+        cat
+        cat <<'EOF_TOML'
+[label]
+reference = "xtb"
+max-failed = 0.2
+[atomic-energies]
+reference = "xtb"
+[train]
+arch = "mace"
+members = 3
+set = [
+    "num_channels=16", "max_L=0", "correlation=2", "r_max=4.0", "batch_size=4",
+    "lr=0.01", "energy_weight=100", "max_num_epochs=40", "default_dtype=float64",
+]
+EOF_TOML
+    } | preset psiflow.toml
+    exec bash "$here/online-learning.sh" start.xyz .
+}
