@@ -208,10 +208,13 @@ class _WithExpression(options.Command):
 @click.argument("expression", nargs=-1, required=True, metavar="EXPRESSION")
 @options.output("-o --output", formats.BUNDLE, "The model bundle to make.", "BUNDLE")
 @options.flag("--trust", "Take a model file that is no bundle; such a file is a program.")
+@bundles.family_of_file
 @options.flag("--overwrite", "Replace another model.")
 @_JSON
 @options.talk
-def combine(expression: tuple[str, ...], output: str | None, trust: bool, overwrite: bool, as_json: bool) -> None:
+def combine(
+    expression: tuple[str, ...], output: str | None, trust: bool, family: str | None, overwrite: bool, as_json: bool
+) -> None:
     """Add models and references, each with a factor, to a model that every command takes as --model.
 
     Terms stand with + or - between them, each with a factor before it if it is not 1: 0.5*a.model, 1/3*a.model. A term
@@ -226,7 +229,7 @@ def combine(expression: tuple[str, ...], output: str | None, trust: bool, overwr
     committee, with the spread of its members times its factor. Committees of equal size are added member by member.
 
     The bundle has copies of all its terms, and can be copied like any other. Nothing can be trained from it, and terms
-    of MACE and of NequIP or Allegro, which cannot share an environment, cannot be added.
+    of families that cannot share an environment, such as MACE and NequIP, cannot be added.
 
     \b
     Examples:
@@ -238,7 +241,7 @@ def combine(expression: tuple[str, ...], output: str | None, trust: bool, overwr
     from psiflow_cli.stages.models import combine as stage
 
     place = os.path.normpath(options.required(output, "--output"))
-    terms = sums.sources(" ".join(expression), trust)
+    terms = sums.sources(" ".join(expression), bundles.ModelUse(trust, None, family))
     made = stage.make(terms, place, overwrite)
     written = " ".join(f"{source.term['factor']:+g}*{source.term['what']}" for source in terms)
     note(f"{written} -> {place}" if made else f"{place} is up to date")

@@ -30,7 +30,9 @@ def _valid(value: str) -> str:
 
 @click.command("train", cls=options.Command, short_help="Train a model with its family's own trainer")
 @options.frames
-@options.name("--arch", "FAMILY", kinds.Name("model", registry.names("models")), ".")
+@options.name("--arch", "FAMILY",
+    kinds.Name("model", registry.names("models"), others=registry.families(), why="psiflow runs it, and trains others"),
+    ".")  # fmt: skip
 @options.text("--valid", "0.1", "FILE|SHARE", "Validation data.", _valid)
 @options.file(
     "--e0s",

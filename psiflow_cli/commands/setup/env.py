@@ -30,8 +30,8 @@ def command() -> None:
 
 
 @command.command("create", short_help="Make the environment of a model family's workers")
-@click.argument("family", metavar="|".join(registry.names("models")),
-    type=kinds.Name("model family", registry.names("models"), or_file=False))  # fmt: skip
+@click.argument("family", metavar="|".join(registry.families()),
+    type=kinds.Name("model family", registry.families(), or_file=False))  # fmt: skip
 @options.file("--prefix", "Where it goes, such as a disk that all nodes see [default: see below].", "DIR")
 @options.text("--name", None, "NAME", "What it is called here [default: as the family].")
 @options.text("--python", None, "PROGRAM", "The Python to make it with [default: the one psiflow runs on].")

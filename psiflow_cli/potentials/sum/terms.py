@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import calculators, committee, label
+from psiflow_cli.worker.models.interfaces import computed
 from psiflow_cli.worker.pool import call
 from psiflow_cli.worker.structures import conversion
 
@@ -115,26 +116,17 @@ def read(member: str, context: Context) -> list[Term]:
 
 def _of_reference(what: str, reference: str, settings: Settings, context: Context) -> Calculator:
     """A reference as an ASE calculator."""
-    from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
+    from ase.calculators.calculator import CalculationFailed
 
-    class ReferenceCalculator(Calculator):
-        implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012
+    def compute(atoms: Atoms, _: Sequence[str]) -> computed.Results:
+        import numpy as np
 
-        def calculate(
-            self,
-            atoms: Atoms | None = None,
-            properties: Sequence[str] = ("energy",),
-            system_changes: Sequence[str] = all_changes,
-        ) -> None:
-            import numpy as np
+        (found,) = label.label([conversion.of_ase(atoms)], reference, settings, context)
+        if "failure" in found:
+            raise CalculationFailed(f"{what}: {found['failure']}: {found['message']}")
+        results: computed.Results = {"energy": found["energy"], "forces": np.array(found["forces"])}
+        if found["stress"] is not None:
+            results["stress"] = np.array(found["stress"])
+        return results
 
-            assert atoms is not None
-            self.atoms = atoms.copy()
-            (found,) = label.label([conversion.of_ase(atoms)], reference, settings, context)
-            if "failure" in found:
-                raise CalculationFailed(f"{what}: {found['failure']}: {found['message']}")
-            self.results = {"energy": found["energy"], "forces": np.array(found["forces"])}
-            if found["stress"] is not None:
-                self.results["stress"] = np.array(found["stress"])
-
-    return ReferenceCalculator()  # type: ignore[no-untyped-call]
+    return computed.calculator(compute)
