@@ -1,4 +1,4 @@
-"""Nequix: its model files, in float32, by JAX (.nqx) or by torch (.pt)."""
+"""Nequix: its model files, by JAX (.nqx) or by torch (.pt)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,18 @@ def calculator(member: str, context: Context) -> Calculator:
     """*worker*: Nequix's own ASE calculator."""
     from nequix.calculator import NequixCalculator
 
-    made: Calculator = NequixCalculator(model_path=member, backend="jax" if member.endswith(".nqx") else "torch")
+    made: Calculator = NequixCalculator(
+        model_path=member, backend="jax" if member.endswith(".nqx") else "torch",
+        use_kernel=hardware.device(context) == "cuda",
+    )  # fmt: skip
     return made
 
 
 @pretrained.opening
 def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
-    """*worker*: torch-sim's interface to it (torch-sim 0.6, for Python 3.12), of a model for torch."""
+    """*worker*: torch-sim's interface (0.6, for Python 3.12) to a model for torch; it always has the stress."""
     import torch
     from torch_sim.models.nequix import NequixModel
 
-    return NequixModel(member, device=torch.device(hardware.device(context)), compute_stress=stress)
+    device = hardware.device(context)
+    return NequixModel(member, use_kernel=device == "cuda", device=torch.device(device), dtype=torch.float64)

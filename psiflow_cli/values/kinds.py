@@ -46,7 +46,7 @@ def advice(param: click.Parameter | None, value: object) -> str:
 class Name(click.types.StringParamType):
     """The name of a back end, in capitals or not, or (`or_file`) a file or folder of the user's.
 
-    `others` are back ends that cannot be chosen here, and `why` not.
+    `others` cannot be chosen here; `why` says so, with {} for the name.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Name(click.types.StringParamType):
         if self.or_file and (os.sep in word or os.path.splitext(word)[1]):
             return word  # who reads it says that it is not there
         if _plain(word) in map(_plain, self.others):
-            raise UsageError(f"{word} is no {self.what} here: {self.why}", f"one of: {', '.join(self.choices)}")
+            raise UsageError(self.why.format(word), f"one of: {', '.join(self.choices)}")
         raise UsageError(f"unknown {self.what} {word!r}", nearest(_plain(word), list(self.choices)))
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

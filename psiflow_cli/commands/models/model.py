@@ -102,7 +102,9 @@ def export(
               loads; of a committee, the mean of all members
     lammps    MACE: what mace_create_lammps_model makes, in --format libtorch
               (pair_style mace) or mliap (pair_style mliap unified; needs cuequivariance);
-              NequIP and Allegro: compiled for pair_style nequip or allegro
+              NequIP and Allegro: compiled for pair_style nequip or allegro;
+              a sum of these and of D3: a folder with potential.in, which adds them by
+              hybrid/overlay or, with factors, hybrid/scaled
     mace      the plain .model file, for MACE's own tools
     nequip    the packaged .nequip.zip, for NequIP's own tools
     torchsim  what torch-sim loads: a .model file, or a model compiled for batches

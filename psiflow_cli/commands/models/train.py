@@ -28,11 +28,15 @@ def _valid(value: str) -> str:
     return f"{share:g}" if value.strip().endswith("%") else value
 
 
+_TRAINED = kinds.Name(
+    "model", registry.names("models"), others=registry.families(),
+    why="psiflow runs models of {} and does not train them",
+)  # fmt: skip
+
+
 @click.command("train", cls=options.Command, short_help="Train a model with its family's own trainer")
 @options.frames
-@options.name("--arch", "FAMILY",
-    kinds.Name("model", registry.names("models"), others=registry.families(), why="psiflow runs it, and trains others"),
-    ".")  # fmt: skip
+@options.name("--arch", "FAMILY", _TRAINED, ".")
 @options.text("--valid", "0.1", "FILE|SHARE", "Validation data.", _valid)
 @options.file(
     "--e0s",

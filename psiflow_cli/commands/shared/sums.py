@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def sources(text: str, use: bundles.ModelUse) -> list[Source]:
-    """What each term of an expression adds; `use` is that of bare model files. Raises what is wrong with one, where it stands."""
+    """What each term of an expression adds; `use` is that of bare model files.
+
+    Raises what is wrong with a term, where it stands.
+    """
     from psiflow_cli.stages.models import expression
 
     pieces = expression.parse(text, _is_model, registry.names("references"))

@@ -11,6 +11,7 @@ from psiflow_cli.worker.models.interfaces import computed, to_torchsim
 from psiflow_cli.worker.structures import labels
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from ase import Atoms
     from ase.calculators.calculator import Calculator
@@ -49,6 +50,14 @@ def _added(frame: Frame, of_member: list[terms.Term], results: Sequence[Predicti
     stress = np.dot(factors, stresses).tolist() if len(stresses) == len(factors) else None
     label = labels.label(frame, energy, forces, stress, "")
     return label if "failure" in label else {"energy": energy, "forces": forces, "stress": label["stress"]}
+
+
+def features(frames: list[Frame], member: str, context: Context) -> Sequence[np.ndarray | Failure]:
+    """*worker*: those of the first term that has any; its factor does not matter. Raises Fatal where none has."""
+    for term in terms.read(member, context):
+        if (describe := term.features()) is not None:
+            return describe(frames)
+    raise Fatal("no term of the sum has features", "--descriptor soap")
 
 
 def calculator(member: str, context: Context) -> Calculator:

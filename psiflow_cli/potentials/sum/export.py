@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import USAGE
-from psiflow_cli.potentials.sum import terms
+from psiflow_cli.potentials.sum import lammps, terms
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import calculators
 from psiflow_cli.worker.pool import call
@@ -65,6 +65,8 @@ if __name__ == "__main__":
 
 def export(members: list[str], target: str, form: str, folder: str, context: Context) -> str:
     """*worker*: see `protocols.Exports`. Raises Fatal where a term has no form of its own for ASE."""
+    if target == "lammps":
+        return str(lammps.export(members[0], Path(folder), context))
     place = Path(folder) / "sum"
     place.mkdir()
     of_members = [terms.read(member, context) for member in members]

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import calculators, committee, label
@@ -16,14 +16,16 @@ from psiflow_cli.worker.pool import call
 from psiflow_cli.worker.structures import conversion
 
 if TYPE_CHECKING:
+    import numpy as np
     from ase import Atoms
     from ase.calculators.calculator import Calculator
     from torch_sim.models.interface import ModelInterface
 
-    from psiflow_cli.messages import Context, Frame, PredictionResult, Settings, SumTerm
+    from psiflow_cli.messages import Context, Failure, Frame, PredictionResult, Settings, SumTerm
 
 FILE = "sum.json"
 _Made = TypeVar("_Made")
+Describe: TypeAlias = "Callable[[list[Frame]], Sequence[np.ndarray | Failure]]"
 _shared: dict[tuple[str, str, str], object] = {}
 """What the members of the last sum of each thread have in common, by (thread, bundle, what decides it)."""
 
@@ -59,6 +61,16 @@ class Term:
             return committee.evaluate(frames, family, [self.weights], self.context)
         found = label.label(frames, self.reference, self.entry["settings"], self.context)
         return cast("list[PredictionResult]", found)
+
+    def features(self) -> Describe | None:
+        """What describes the atoms of frames by what the term knows of them; None where it gives nothing away."""
+        if "member" not in self.entry:
+            return None
+        try:
+            describe = call.resolve(f"{calculators.module(self.entry['family'])}:features")
+        except AttributeError:
+            return None
+        return lambda frames: cast("Sequence[np.ndarray | Failure]", describe(frames, self.weights, self.context))
 
     def calculator(self) -> Calculator:
         """Its ASE calculator, which the members of the sum that have the same term share."""
