@@ -202,6 +202,7 @@ def start(name: str, use: ModelUse, family: str | None) -> Bundle:
     """The model to start a training from, of this family or (None) of its own. Raises UsageError; see `load`, too."""
     from pathlib import Path
 
+    family = family or use.family
     possible = _families(Path(name)) if Path(name).is_file() else []
     if family is None and len(possible) > 1:
         raise UsageError(f"{name} does not tell its family: {' or '.join(possible)}", "say which with --arch")

@@ -97,7 +97,11 @@ def _call(of_term: list[terms.Term], place: Path, name: str) -> str:
         file = Path(first.weights)
         shutil.copytree(file.parent, place / name)
         return f'_of("{name}/{file.name}", device=device, dtype="{first.context.get("dtype") or "float64"}")'
-    make = call.resolve(f"{calculators.module(first.entry['family'])}:export")
+    try:
+        make = call.resolve(f"{calculators.module(first.entry['family'])}:export")
+    except AttributeError:
+        problem = f"{first.what} is of {first.entry['family']}, whose models psiflow only runs"
+        raise Fatal(problem, "psiflow evaluate and label compute the sum", USAGE) from None
     members = [term.weights for term in of_term]
     work = place.parent / f"{name}-made"
     work.mkdir()
