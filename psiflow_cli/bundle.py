@@ -218,7 +218,10 @@ def read(name: str) -> Bundle:
     try:
         facts = toml.load(path / "model.toml", BadData, "psiflow wrote it: take it from the bundle as it was")
     except OSError:
-        raise BadData(f"{name}: not a model bundle", "a bundle is a directory with a model.toml in it") from None
+        hint = "a bundle is a directory with a model.toml in it"
+        if path.is_file():
+            hint += f"; psiflow model combine {name} -o NAME.model makes one of a model file"
+        raise BadData(f"{name}: not a model bundle", hint) from None
     except BadData as error:
         raise BadData(f"{name}: not a model bundle: {error.message}", error.hint) from None
     return Bundle(path, _checked(name, facts))

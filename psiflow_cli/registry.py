@@ -69,6 +69,14 @@ def members(protocol: str) -> list[str]:
     return list(dict.fromkeys(name for name in written if not name.startswith("_")))
 
 
+def families() -> list[str]:
+    """The model families, each with an environment of its own: those that psiflow trains, and those it only runs.
+
+    A sum and a Python file run in the environment of what they consist of.
+    """
+    return sorted([*names("models"), *(name for name in names("potentials") if name not in ("python", "sum"))])
+
+
 def potential(name: str) -> protocols.Potential:
     """The model family of this name, or the other potential. Raises UsageError for a name nobody has."""
     own = name.endswith(".py") or name in names("potentials")

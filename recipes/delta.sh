@@ -5,6 +5,7 @@
 # DATA.xyz: frames with your labels, and your method's isolated atoms (psiflow atomic-energies). BASELINE: what psiflow
 # model combine takes: xtb:method=GFN1-xTB, dftd:xc=pbe,version=d3, a model bundle, or a sum of them.
 # FOLDER/psiflow.toml has the settings of the trainings.
+#     PARTS=train=0.1,valid=0.02,test=0.88 delta.sh ...     how the frames are divided (default: 0.8, 0.1, 0.1)
 # Run it again after whatever ended it: it goes on where it was.
 set -euo pipefail
 # shellcheck source=recipes/steps.sh
@@ -25,7 +26,7 @@ arch = "mace"
 EOF_TOML
 
 [ -d baseline.model ] || run psiflow model combine "$baseline" -o baseline.model
-run psiflow split "$data" --parts train=0.8,valid=0.1,test=0.1 --seed 1 -o data.xyz
+run psiflow split "$data" --parts "${PARTS:-train=0.8,valid=0.1,test=0.1}" --seed 1 -o data.xyz
 for part in train valid; do
     run psiflow label "data.$part.xyz" --reference baseline.model --subtract-from energy -o "delta.$part.xyz"
 done

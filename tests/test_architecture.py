@@ -47,16 +47,20 @@ HEAVY = (
         "dftd4",
         "dscribe",
         "e3nn",
+        "fairchem",
         "gpaw",
         "hydra",
         "ipi",
         "lightning",
         "mace",
         "matplotlib",
+        "mattersim",
+        "metatomic",
         "nequip",
+        "nequix",
     ),
-    *("numpy", "omegaconf", "parsl", "phonopy", "plumed", "psi4", "pyscf", "scipy", "spglib"),
-    *("tblite", "torch", "torch_sim"),
+    *("numpy", "omegaconf", "orb_models", "parsl", "phonopy", "plumed", "psi4", "pyscf", "scipy", "sevenn", "spglib"),
+    *("tblite", "tensorpotential", "torch", "torch_sim"),
 )
 
 

@@ -89,6 +89,21 @@ class ReadsFiles(Protocol):
 
 
 @runtime_checkable
+class HasParts(Protocol):
+    """A family whose model files need others beside them."""
+
+    def parts(self, file: Path) -> list[str]:
+        """Their absolute paths, in the folder of the file or below."""
+
+
+@runtime_checkable
+class ReadsFrames(Protocol):
+    """A family whose models may read more of a frame than its structure."""
+
+    FRAME_INPUTS: tuple[str, ...]  # see `Reference.FRAME_INPUTS`
+
+
+@runtime_checkable
 class TrainsInStages(Protocol):
     """A family whose trainer may weigh the losses otherwise from some epoch on."""
 

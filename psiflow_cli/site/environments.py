@@ -192,7 +192,7 @@ def _again(stale: Environment) -> str:
 
 
 def _hint(family: str, missing: list[str]) -> str:
-    if family in registry.names("models"):
+    if family in registry.families():
         return f"psiflow env create {family}"
     beside = "".join(f" --with {name}" for name in missing if name != "ase")  # every family's has it
     other = f"{sys.executable} -m pip install {' '.join(missing)}"

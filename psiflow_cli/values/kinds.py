@@ -44,10 +44,15 @@ def advice(param: click.Parameter | None, value: object) -> str:
 
 
 class Name(click.types.StringParamType):
-    """The name of a back end, in capitals or not, or (`or_file`) a file or folder of the user's."""
+    """The name of a back end, in capitals or not, or (`or_file`) a file or folder of the user's.
 
-    def __init__(self, what: str, choices: Sequence[str], or_file: bool = True) -> None:
-        self.what, self.choices, self.or_file = what, choices, or_file
+    `others` cannot be chosen here; `why` says so, with {} for the name.
+    """
+
+    def __init__(
+        self, what: str, choices: Sequence[str], or_file: bool = True, others: Sequence[str] = (), why: str = ""
+    ) -> None:
+        self.what, self.choices, self.or_file, self.others, self.why = what, choices, or_file, others, why
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         word = str(value)
@@ -58,6 +63,8 @@ class Name(click.types.StringParamType):
                 return choice
         if self.or_file and (os.sep in word or os.path.splitext(word)[1]):
             return word  # who reads it says that it is not there
+        if _plain(word) in map(_plain, self.others):
+            raise UsageError(self.why.format(word), f"one of: {', '.join(self.choices)}")
         raise UsageError(f"unknown {self.what} {word!r}", nearest(_plain(word), list(self.choices)))
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -220,6 +220,10 @@ def test_mace_with_dispersion(psiflow_mace, trained, tmp_path):
     ase_io.write("start.xyz", boxes[0])
     psiflow_mace("model", "export", "d3.model", "--to", "ase", "-o", "exported")
     assert exported("exported")(boxes[0]) == pytest.approx(boxes[0].info["model_energy"], abs=1e-9)
+    psiflow_mace("select", trained.test, "-n", 3, "--by", "farthest", "--model", trained.model, "-o", "by-mace.xyz")
+    done = psiflow_mace("select", trained.test, "-n", 3, "--by", "farthest", "--model", "d3.model", "-o", "by-sum.xyz")
+    assert "the features of" in done.stderr
+    assert Path("by-sum.xyz").read_bytes() == Path("by-mace.xyz").read_bytes()
     assert "exports to ase" in psiflow_mace("model", "export", "d3.model", "--to", "mace", code=2).stderr
     arguments = ("sample", "start.xyz", "--model", "d3.model", "--steps", 6, "--every", 6, "--ensemble", "nve")
     psiflow_mace(*arguments, "--engine", "ase", "-o", "one.xyz")
@@ -273,6 +277,22 @@ def _double_weights(folder):
     digest = hashlib.sha256((folder / "member-1" / name).read_bytes()).hexdigest()
     facts["weights"][f"member-1/{name}"], facts["members"] = digest, 2
     (folder / "model.toml").write_text(toml.dumps(facts))
+
+
+def test_lammps_adds_the_terms_that_it_has(psiflow):
+    """By hand, LAMMPS 22Jul2025 and s-dftd3 give the same for D3(BJ) and D3(0): 2e-6 eV in 1.8, forces to 1e-8 eV/Å."""
+    psiflow("model", "combine", "dftd:xc=pbe,version=d3 - 0.5*dftd:xc=revpbe,version=d3zero", "-o", "d3.model")
+    psiflow("model", "export", "d3.model", "--to", "lammps", "-o", "d3-lammps")
+    lines = Path("d3-lammps/potential.in").read_text().splitlines()
+    parts = "1 dispersion/d3 bj pbe 31.7506 21.1671 -0.5 dispersion/d3 original revpbe 31.7506 21.1671"
+    assert f"pair_style hybrid/scaled {parts}" in lines
+    for number in (1, 2):
+        assert f"pair_coeff * * dispersion/d3 {number} ${{elements}}" in lines
+    for term in ("emt", "dftd:xc=pbe", "dftd:xc=pbe,version=d3,atm=true", "dftd:xc=pbe,version=d3op"):
+        psiflow("model", "combine", f"dftd:xc=pbe,version=d3 + {term}", "-o", "no.model", "--overwrite")
+        done = psiflow("model", "export", "no.model", "--to", "lammps", "-o", "no-lammps", code=2)
+        assert f"{term}: " in done.stderr
+        assert not Path("no-lammps").exists()
 
 
 def test_json(psiflow, copper):

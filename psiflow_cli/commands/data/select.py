@@ -8,6 +8,7 @@ import click
 
 from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import bundles, runner
+from psiflow_cli.console import note
 from psiflow_cli.errors import FAILED_FRAMES, UsageError
 from psiflow_cli.values import quantities
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from psiflow_cli.bundle import Bundle
     from psiflow_cli.stages.select.stage import Summary
 
     class How(TypedDict):
@@ -58,7 +60,8 @@ def _threshold(value: str) -> tuple[float, float]:
     "For committee and error: how the values of the atoms become the score of a frame.",
 )
 @options.choice("--descriptor", ["model", "soap"], None,
-    "Descriptor for farthest and --min-distance [default: the model's features with --model, else SOAP].",
+    "Descriptor for farthest and --min-distance [default: the features of --model (for a sum: of its first term "
+    "that has some), else SOAP].",
 )  # fmt: skip
 @options.number("--min-distance closest", 0.0, "NUMBER",
     "Smallest descriptor distance between selected frames, and to those of --exclude.", least=0)  # fmt: skip
@@ -109,7 +112,7 @@ def command(
         problem = f"--threshold: this committee's error is expected to be {floor:.3g} eV/Å or more everywhere"
         raise UsageError(problem, "no frame would be left; psiflow model show prints the calibration")
     needs_features = by == "farthest" or how["closest"] > 0
-    features = (descriptor or ("model" if loaded else "soap")) if needs_features else None
+    features = _space(descriptor, loaded) if needs_features else None
     output = common.output or formats.beside(frames, "selected")
     needs_worker = needs_features or (loaded and by != "random")
     job = Job(
@@ -159,6 +162,18 @@ def _check(by: str, model: str | None, descriptor: str | None, how: How) -> None
         raise UsageError("nothing says how many to choose", "--number, --threshold or --min-distance does")
     if descriptor == "model" and not model:
         raise UsageError("--descriptor model needs a model", "--model BUNDLE, or --descriptor soap")
+
+
+def _space(descriptor: str | None, loaded: Bundle | None) -> str:
+    """The descriptor that is asked for, or the model's own where it has one; says what is not plain."""
+    from psiflow_cli.stages.select import request
+
+    term = request.describer(loaded) if loaded else None
+    if descriptor is None and loaded and term is None:
+        note(f"distances are by SOAP: {loaded.path} has no features of its own")
+    if descriptor != "soap" and term:
+        note(f"distances are by the features of {term}, the first term of {loaded and loaded.path} that has some")
+    return descriptor or ("soap" if term is None else "model")
 
 
 def _summarised(summary: Summary) -> str:

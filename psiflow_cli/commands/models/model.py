@@ -103,7 +103,9 @@ def export(
               loads; the mean over all members of a committee
     lammps    MACE: what mace_create_lammps_model makes, in --format libtorch
               (pair_style mace) or mliap (pair_style mliap unified; needs cuequivariance);
-              NequIP and Allegro: compiled for pair_style nequip or allegro
+              NequIP and Allegro: compiled for pair_style nequip or allegro;
+              a sum of these and of D3: a folder with potential.in, which adds them by
+              hybrid/overlay or, with factors, hybrid/scaled
     mace      the plain .model file, for MACE's own tools
     nequip    the packaged .nequip.zip, for NequIP's own tools
     torchsim  what torch-sim loads: a .model file, or a model compiled for batches
@@ -209,10 +211,13 @@ class _WithExpression(options.Command):
 @click.argument("expression", nargs=-1, required=True, metavar="EXPRESSION")
 @options.output("-o --output", formats.BUNDLE, "Model bundle to write.", "BUNDLE")
 @options.flag("--trust", "Allow a model file that is not a bundle; loading it can run any code in it.")
+@bundles.family_of_file
 @options.flag("--overwrite", "Replace an existing model.")
 @_JSON
 @options.talk
-def combine(expression: tuple[str, ...], output: str | None, trust: bool, overwrite: bool, as_json: bool) -> None:
+def combine(
+    expression: tuple[str, ...], output: str | None, trust: bool, family: str | None, overwrite: bool, as_json: bool
+) -> None:
     """Add models and references, each with a factor, to a model that every command takes as --model.
 
     Terms are joined with + or -, each with a factor unless it is 1: 0.5*a.model, 1/3*a.model. A term
@@ -227,7 +232,7 @@ def combine(expression: tuple[str, ...], output: str | None, trust: bool, overwr
     committee, with the spread of its members times its factor. Committees of equal size are added member by member.
 
     The bundle has copies of all its terms, and can be copied like any other. Nothing can be trained from it, and terms
-    of MACE and of NequIP or Allegro, which cannot share an environment, cannot be added.
+    of families that cannot share an environment, such as MACE and NequIP, cannot be added.
 
     \b
     Examples:
@@ -239,7 +244,7 @@ def combine(expression: tuple[str, ...], output: str | None, trust: bool, overwr
     from psiflow_cli.stages.models import combine as stage
 
     place = os.path.normpath(options.required(output, "--output"))
-    terms = sums.sources(" ".join(expression), trust)
+    terms = sums.sources(" ".join(expression), bundles.ModelUse(trust, None, family))
     made = stage.make(terms, place, overwrite)
     written = " ".join(f"{source.term['factor']:+g}*{source.term['what']}" for source in terms)
     note(f"{written} -> {place}" if made else f"{place} is up to date")

@@ -28,9 +28,15 @@ def _valid(value: str) -> str:
     return f"{share:g}" if value.strip().endswith("%") else value
 
 
+_TRAINED = kinds.Name(
+    "model", registry.names("models"), others=registry.families(),
+    why="psiflow runs models of {} and does not train them",
+)  # fmt: skip
+
+
 @click.command("train", cls=options.Command)
 @options.frames
-@options.name("--arch", "FAMILY", kinds.Name("model", registry.names("models")), ".")
+@options.name("--arch", "FAMILY", _TRAINED, ".")
 @options.text("--valid", "0.1", "FILE|SHARE", "Validation frames: a file, or a share of FRAMES.", _valid)
 @options.file(
     "--e0s",

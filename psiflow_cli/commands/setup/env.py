@@ -30,8 +30,8 @@ def command() -> None:
 
 
 @command.command("create", short_help="Create the environment for a model family")
-@click.argument("family", metavar="|".join(registry.names("models")),
-    type=kinds.Name("model family", registry.names("models"), or_file=False))  # fmt: skip
+@click.argument("family", metavar="|".join(registry.families()),
+    type=kinds.Name("model family", registry.families(), or_file=False))  # fmt: skip
 @options.file("--prefix", "Parent folder, on a disk that all nodes see [default: see below].", "DIR")
 @options.text("--name", None, "NAME", "Name of the environment [default: the family].")
 @options.text("--python", None, "PROGRAM", "Python to make it with [default: the one that runs psiflow].")

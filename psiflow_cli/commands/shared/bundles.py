@@ -11,6 +11,7 @@ from psiflow_cli import options, registry
 from psiflow_cli.commands.shared import runner
 from psiflow_cli.console import note
 from psiflow_cli.errors import BadData, PsiflowError, UsageError, nearest
+from psiflow_cli.values import kinds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,16 +27,24 @@ class ModelUse(NamedTuple):
     """Whether a model file that is no bundle may be run."""
     head: str | None
     """Which of its heads predicts."""
+    family: str | None = None
+    """Whose model a file is whose name does not tell."""
 
 
+family_of_file = options.name(
+    "--family", "NAME", kinds.Name("model family", registry.families(), or_file=False),
+    ": family of a model file whose name does not tell it.",
+)  # fmt: skip
+"""--family"""
 _model_use = options.together(
     options.flag("--trust", "Allow a model file that is not a bundle; loading it can run any code in it."),
     options.text("--head", None, "NAME", "Head to use, for a model with several heads."),
+    family_of_file,
 )
 
 
 def model_use(function: Callable[..., object]) -> Callable[..., object]:
-    """--trust and --head, handed to the command as one `use`."""
+    """--trust, --head and --family, handed to the command as one `use`."""
 
     @wraps(function)
     def command(**given: object) -> object:
@@ -51,7 +60,9 @@ def load(name: str, use: ModelUse, kind: str | None = None) -> Bundle:
     Raises NoInput, BadData for a file that is not trusted or of no known family, and UsageError for a head that it does
     not have, or where it has several and none is chosen.
     """
-    loaded = _open(name, use.trust, kind)
+    loaded = _open(name, use.trust, kind or use.family)
+    if use.family not in (None, loaded.family):
+        raise UsageError(f"--family {use.family}: {name} is a model of {loaded.family}", "leave --family out")
     heads = _heads(loaded)
     if use.head is None:
         if heads and len(heads) > 1:
@@ -100,6 +111,7 @@ def _open(name: str, trusted: bool, kind: str | None) -> Bundle:
     from pathlib import Path
 
     from psiflow_cli import bundle
+    from psiflow_cli.protocols import HasParts, ReadsFrames
 
     path = Path(name)
     if not path.is_file():
@@ -107,7 +119,7 @@ def _open(name: str, trusted: bool, kind: str | None) -> Bundle:
         if loaded.unfinished:
             note(f"{name}: its training was stopped before the end ({_epochs(loaded)})")
         return loaded
-    kind = kind or family(path)
+    kind = kind or _told(path)
     if kind == "python":
         return _own(path)
     if kind is None or not path.name.endswith(suffixes(kind)):
@@ -118,7 +130,26 @@ def _open(name: str, trusted: bool, kind: str | None) -> Bundle:
             f"{name}: a bare model file is a program, and no bundle says where it comes from",
             "--trust runs it; do so only if you trust who made it",
         )
-    return bundle.foreign(path, kind)
+    module = registry.potential(kind)
+    loaded = bundle.foreign(path, kind, module.parts(path) if isinstance(module, HasParts) else ())
+    if isinstance(module, ReadsFrames):
+        loaded.facts["frame_inputs"] = list(module.FRAME_INPUTS)
+    return loaded
+
+
+def _told(path: Path) -> str | None:
+    """The family that the name of a model file tells; one that psiflow trains comes before others.
+
+    Raises UsageError where several are left.
+    """
+    possible = _families(path)
+    others = [name for name in possible if name not in registry.names("models")]
+    if len(possible) == len(others) > 1:
+        problem = f"{path} does not tell its family: {', '.join(others[:-1])} or {others[-1]}"
+        raise UsageError(problem, f"--family {others[0]}, or another of them")
+    if possible and others and possible != others:
+        note(f"{path} is taken for a model of {possible[0]}; if it is not: --family {' or '.join(others)}")
+    return next(iter(possible), None)
 
 
 def _own(path: Path) -> Bundle:
@@ -171,15 +202,17 @@ def start(name: str, use: ModelUse, family: str | None) -> Bundle:
     """The model to start a training from, of this family or (None) of its own. Raises UsageError; see `load`, too."""
     from pathlib import Path
 
+    family = family or use.family
     possible = _families(Path(name)) if Path(name).is_file() else []
     if family is None and len(possible) > 1:
         raise UsageError(f"{name} does not tell its family: {' or '.join(possible)}", "say which with --arch")
     loaded = load(name, use, family)
     if loaded.family in registry.names("potentials"):
-        what = "a sum of models" if "terms" in loaded.facts else "a Python file"
-        raise UsageError(
-            f"{name} is {what}: no training can start from it", "start from one of its models, or without --init"
-        )
+        hint = "start from one of its models, or without --init"
+        if loaded.family in registry.families():
+            hint = f"psiflow runs models of {loaded.family} and does not train them: use its own trainer"
+        what = {"sum": "a sum of models", "python": "a Python file"}.get(loaded.family, f"a model of {loaded.family}")
+        raise UsageError(f"{name} is {what}: no training can start from it", hint)
     if family not in (None, loaded.family):
         raise UsageError(f"{name} is a model of {loaded.family}, not of {family}", f"--arch {loaded.family}")
     return loaded

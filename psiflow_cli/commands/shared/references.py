@@ -28,7 +28,7 @@ reference = options.together(
 def method(name: str | None, input_file: str | None, settings: dict[str, str], use: bundles.ModelUse) -> Method:
     """The reference with its input read and checked; says what of the input does not count.
 
-    Raises UsageError for --head where the reference is no model.
+    Raises UsageError for --head and --family where the reference is no model.
     """
     name = options.required(name, "--reference")
     from pathlib import Path
@@ -43,6 +43,8 @@ def method(name: str | None, input_file: str | None, settings: dict[str, str], u
         decided = module.of_bundle(bundles.load(input_file, use), settings)
     elif use.head is not None:
         raise UsageError(f"--head {use.head}: the reference {name} is no model", "leave it out")
+    elif use.family is not None:
+        raise UsageError(f"--family {use.family}: the reference {name} is no model", "leave it out")
     else:
         decided = module.settings(Path(input_file) if input_file else None, settings)
     replaced = module.replaced(Path(input_file)) if input_file and isinstance(module, LeavesOut) else []

@@ -15,19 +15,22 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.models.expression import Piece
 
 
-def sources(text: str, trust: bool) -> list[Source]:
-    """What each term of an expression adds. Raises what is wrong with one, where it stands."""
+def sources(text: str, use: bundles.ModelUse) -> list[Source]:
+    """What each term of an expression adds; `use` is that of bare model files.
+
+    Raises what is wrong with a term, where it stands.
+    """
     from psiflow_cli.stages.models import expression
 
     pieces = expression.parse(text, _is_model, registry.names("references"))
-    return [source for piece in pieces for source in _sources(text, piece, trust)]
+    return [source for piece in pieces for source in _sources(text, piece, use)]
 
 
 def _is_model(name: str) -> bool:
     return os.path.isfile(name) or os.path.isfile(os.path.join(name, "model.toml"))
 
 
-def _sources(text: str, piece: Piece, trust: bool) -> list[Source]:
+def _sources(text: str, piece: Piece, use: bundles.ModelUse) -> list[Source]:
     """What a term of the expression adds. Raises what is wrong with it, where it stands."""
     from psiflow_cli.stages.models import combine as stage
     from psiflow_cli.stages.models import expression as written
@@ -38,7 +41,8 @@ def _sources(text: str, piece: Piece, trust: bool) -> list[Source]:
     try:
         if _is_model(piece.name):
             if not (piece.name.endswith(".py") and own_file.is_reference(Path(piece.name))):
-                model = bundles.load(piece.name, bundles.ModelUse(trust, piece.head))
+                of_file = use.family if os.path.isfile(piece.name) and not piece.name.endswith(".py") else None
+                model = bundles.load(piece.name, bundles.ModelUse(use.trust, piece.head, of_file))
                 return stage.of_model(model, os.path.basename(os.path.normpath(piece.name)), piece.factor)
             if piece.head is not None:
                 raise wrong(f"{piece.name} is a reference, which has no heads", f"leave @{piece.head} out")

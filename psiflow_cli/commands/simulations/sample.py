@@ -38,9 +38,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @options.text("--temperature", "300", "K[:K][,K...]",
     "Of the thermostat and of the first velocities; a list is taken in turn, 100:500 is a ramp.",
     conditions.temperatures)  # fmt: skip
-@options.text(
-    "--pressure", "1", "bar[,bar...]", "Of npt; a list is taken in turn, at all temperatures.", conditions.pressures
-)
+@options.text("--pressure", "1", "bar[,bar...]", "Pressure of npt; a list is taken in turn.", conditions.pressures)
 @options.choice("--cell", ["isotropic", "flexible"], "isotropic",
     "How the cell of npt moves: its size alone, or all of it.")  # fmt: skip
 @options.steps("--steps", 1000, "Steps of each walker, or a time such as 10ps.")

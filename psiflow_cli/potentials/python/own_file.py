@@ -7,10 +7,10 @@ import traceback
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.errors import BAD_DATA
-from psiflow_cli.potentials.python import torchsim_calculator
 from psiflow_cli.worker.environment_faults import environment_fault
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import hardware, predictions
+from psiflow_cli.worker.models.interfaces import from_torchsim
 from psiflow_cli.worker.pool import call
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def calculator(member: str, context: Context) -> Calculator:
         if not hasattr(made, "get_property"):
             raise _wrong(member, "calculator", made, "an ASE calculator")
         return cast("Calculator", made)
-    return torchsim_calculator.calculator(torchsim(member, context, stress=True))
+    return from_torchsim.calculator(torchsim(member, context, stress=True))
 
 
 def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:

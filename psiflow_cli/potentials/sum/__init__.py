@@ -6,12 +6,22 @@ in the worker's own process. What the members of a committee share is computed o
 
 from __future__ import annotations
 
-from psiflow_cli.potentials.sum.addition import calculator, predict, torchsim
+from psiflow_cli.potentials.sum.addition import calculator, features, predict, torchsim
 from psiflow_cli.potentials.sum.export import export
 
-EXPORTS = {"ase": {"folder": ""}}
+EXPORTS = {"ase": {"folder": ""}, "lammps": {"input": ""}}
 WHOLE_COMMITTEES = ("ase",)
 SUMMARY = "a sum of models and references, made by psiflow model combine"
 REQUIRES = ("ase",)
 
-__all__ = ["EXPORTS", "REQUIRES", "SUMMARY", "WHOLE_COMMITTEES", "calculator", "export", "predict", "torchsim"]
+__all__ = [
+    "EXPORTS",
+    "REQUIRES",
+    "SUMMARY",
+    "WHOLE_COMMITTEES",
+    "calculator",
+    "export",
+    "features",
+    "predict",
+    "torchsim",
+]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from psiflow_cli.potentials.sum import one_by_one, terms
+from psiflow_cli.potentials.sum import terms
 from psiflow_cli.worker.failures import Fatal, failure
+from psiflow_cli.worker.models.interfaces import computed, to_torchsim
 from psiflow_cli.worker.structures import labels
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from ase import Atoms
     from ase.calculators.calculator import Calculator
@@ -50,40 +52,28 @@ def _added(frame: Frame, of_member: list[terms.Term], results: Sequence[Predicti
     return label if "failure" in label else {"energy": energy, "forces": forces, "stress": label["stress"]}
 
 
+def features(frames: list[Frame], member: str, context: Context) -> Sequence[np.ndarray | Failure]:
+    """*worker*: those of the first term that has any; its factor does not matter. Raises Fatal where none has."""
+    for term in terms.read(member, context):
+        if (describe := term.features()) is not None:
+            return describe(frames)
+    raise Fatal("no term of the sum has features", "--descriptor soap")
+
+
 def calculator(member: str, context: Context) -> Calculator:
     """*worker*: an ASE calculator that adds those of the terms."""
-    from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+    import numpy as np
 
     of_member = terms.read(member, context)
     factors = [term.factor for term in of_member]
     parts = [term.calculator() for term in of_member]
 
-    class SumCalculator(Calculator):
-        implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012
+    def compute(atoms: Atoms, properties: Sequence[str]) -> computed.Results:
+        values = computed.together(parts, atoms, properties)
+        added: computed.Results = {name: np.tensordot(factors, each, 1) for name, each in values.items()}
+        return {**added, "energy": float(added["energy"])}
 
-        def reset(self) -> None:
-            super().reset()  # type: ignore[no-untyped-call]
-            for part in parts:
-                part.reset()
-
-        def calculate(
-            self,
-            atoms: Atoms | None = None,
-            properties: Sequence[str] = ("energy",),
-            system_changes: Sequence[str] = all_changes,
-        ) -> None:
-            import numpy as np
-
-            self.atoms = None if atoms is None else atoms.copy()
-            self.results = {}
-            for name in ("energy", "forces", *(["stress"] if "stress" in properties else [])):
-                values = [part.get_property(name, atoms) for part in parts]
-                if any(value is None for value in values):
-                    raise PropertyNotImplementedError(name)
-                self.results[name] = np.tensordot(factors, np.array(values, dtype=float), 1)
-            self.results["energy"] = float(self.results["energy"])
-
-    return SumCalculator()  # type: ignore[no-untyped-call]
+    return computed.calculator(compute, parts=parts)
 
 
 def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
@@ -104,7 +94,7 @@ def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
     def part_of(term: terms.Term) -> ModelInterface:
         if term.key in batched:
             return batched[term.key]
-        return one_by_one.of_calculator(term.calculator(), device, dtype, stress)
+        return to_torchsim.of_calculator(term.calculator(), device, dtype, stress)
 
     class Sum(ModelInterface):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import USAGE
-from psiflow_cli.potentials.sum import terms
+from psiflow_cli.potentials.sum import lammps, terms
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import calculators
 from psiflow_cli.worker.pool import call
@@ -65,6 +65,8 @@ if __name__ == "__main__":
 
 def export(members: list[str], target: str, form: str, folder: str, context: Context) -> str:
     """*worker*: see `protocols.Exports`. Raises Fatal where a term has no form of its own for ASE."""
+    if target == "lammps":
+        return str(lammps.export(members[0], Path(folder), context))
     place = Path(folder) / "sum"
     place.mkdir()
     of_members = [terms.read(member, context) for member in members]
@@ -95,7 +97,11 @@ def _call(of_term: list[terms.Term], place: Path, name: str) -> str:
         file = Path(first.weights)
         shutil.copytree(file.parent, place / name)
         return f'_of("{name}/{file.name}", device=device, dtype="{first.context.get("dtype") or "float64"}")'
-    make = call.resolve(f"{calculators.module(first.entry['family'])}:export")
+    try:
+        make = call.resolve(f"{calculators.module(first.entry['family'])}:export")
+    except AttributeError:
+        problem = f"{first.what} is of {first.entry['family']}, whose models psiflow only runs"
+        raise Fatal(problem, "psiflow evaluate and label compute the sum", USAGE) from None
     members = [term.weights for term in of_term]
     work = place.parent / f"{name}-made"
     work.mkdir()

@@ -7,22 +7,25 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import calculators, committee, label
+from psiflow_cli.worker.models.interfaces import computed
 from psiflow_cli.worker.pool import call
 from psiflow_cli.worker.structures import conversion
 
 if TYPE_CHECKING:
+    import numpy as np
     from ase import Atoms
     from ase.calculators.calculator import Calculator
     from torch_sim.models.interface import ModelInterface
 
-    from psiflow_cli.messages import Context, Frame, PredictionResult, Settings, SumTerm
+    from psiflow_cli.messages import Context, Failure, Frame, PredictionResult, Settings, SumTerm
 
 FILE = "sum.json"
 _Made = TypeVar("_Made")
+Describe: TypeAlias = "Callable[[list[Frame]], Sequence[np.ndarray | Failure]]"
 _shared: dict[tuple[str, str, str], object] = {}
 """What the members of the last sum of each thread have in common, by (thread, bundle, what decides it)."""
 
@@ -58,6 +61,16 @@ class Term:
             return committee.evaluate(frames, family, [self.weights], self.context)
         found = label.label(frames, self.reference, self.entry["settings"], self.context)
         return cast("list[PredictionResult]", found)
+
+    def features(self) -> Describe | None:
+        """What describes the atoms of frames by what the term knows of them; None where it gives nothing away."""
+        if "member" not in self.entry:
+            return None
+        try:
+            describe = call.resolve(f"{calculators.module(self.entry['family'])}:features")
+        except AttributeError:
+            return None
+        return lambda frames: cast("Sequence[np.ndarray | Failure]", describe(frames, self.weights, self.context))
 
     def calculator(self) -> Calculator:
         """Its ASE calculator, which the members of the sum that have the same term share."""
@@ -115,26 +128,17 @@ def read(member: str, context: Context) -> list[Term]:
 
 def _of_reference(what: str, reference: str, settings: Settings, context: Context) -> Calculator:
     """A reference as an ASE calculator."""
-    from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
+    from ase.calculators.calculator import CalculationFailed
 
-    class ReferenceCalculator(Calculator):
-        implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012
+    def compute(atoms: Atoms, _: Sequence[str]) -> computed.Results:
+        import numpy as np
 
-        def calculate(
-            self,
-            atoms: Atoms | None = None,
-            properties: Sequence[str] = ("energy",),
-            system_changes: Sequence[str] = all_changes,
-        ) -> None:
-            import numpy as np
+        (found,) = label.label([conversion.of_ase(atoms)], reference, settings, context)
+        if "failure" in found:
+            raise CalculationFailed(f"{what}: {found['failure']}: {found['message']}")
+        results: computed.Results = {"energy": found["energy"], "forces": np.array(found["forces"])}
+        if found["stress"] is not None:
+            results["stress"] = np.array(found["stress"])
+        return results
 
-            assert atoms is not None
-            self.atoms = atoms.copy()
-            (found,) = label.label([conversion.of_ase(atoms)], reference, settings, context)
-            if "failure" in found:
-                raise CalculationFailed(f"{what}: {found['failure']}: {found['message']}")
-            self.results = {"energy": found["energy"], "forces": np.array(found["forces"])}
-            if found["stress"] is not None:
-                self.results["stress"] = np.array(found["stress"])
-
-    return ReferenceCalculator()  # type: ignore[no-untyped-call]
+    return computed.calculator(compute)

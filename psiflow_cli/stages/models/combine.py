@@ -173,8 +173,8 @@ def _runs_as(sources: list[Source]) -> str:
 
     Any model's environment has what references need, or can have it.
     """
-    trained = list(dict.fromkeys(s.runs_as for s in sources if s.runs_as in registry.names("models")))
-    families = {name: registry.load("models", name) for name in trained}
+    trained = list(dict.fromkeys(s.runs_as for s in sources if s.runs_as in registry.families()))
+    families = {name: registry.potential(name) for name in trained}
     extras = {family.EXTRA if isinstance(family, protocols.HasExtra) else name for name, family in families.items()}
     if len(extras) > 1:
         problem = f"models of {' and '.join(trained)} cannot share an environment, so they cannot be added"

@@ -25,8 +25,10 @@ _EXPORT = "psiflow_cli.worker.models.export:export"
 def suffix(family: str, forms: Forms, target: str, form: str | None) -> tuple[str, str]:
     """The form, and how its files end. Raises UsageError for what the family does not have."""
     if target not in forms:
-        exports = f"{family} exports to {', '.join(sorted(forms))}" if forms else f"{family} exports to nothing"
-        raise UsageError(f"--to {target}: {exports}")
+        if not forms:
+            problem = f"--to {target}: models of {family} are run as they are and exported to nothing"
+            raise UsageError(problem, "other programs read the model file itself")
+        raise UsageError(f"--to {target}: {family} exports to {', '.join(sorted(forms))}")
     if form is None:
         form = next(iter(forms[target]))
     form = next((known for known in forms[target] if known.lower() == form.lower()), form)

@@ -55,11 +55,20 @@ class Selection:
         )  # fmt: skip
 
 
+def describer(model: Bundle) -> str | None:
+    """Whose features are a model's: "" for its own, or the term of a sum; None where it gives none away."""
+    if "terms" not in model.facts:
+        return "" if isinstance(registry.potential(model.family), protocols.Describes) else None
+    families = ((term["what"], term.get("family")) for term in model.facts["terms"])
+    return next((w for w, f in families if f and isinstance(registry.potential(f), protocols.Describes)), None)
+
+
 def _of_model(model: Bundle, dtype: str) -> Work:
-    """By what a model's first member knows of the atoms; raises UsageError for a family that gives none away."""
+    """By what a model's first member knows of the atoms; raises UsageError for a model that gives none away."""
+    if describer(model) is None:
+        kind = "no term of this sum has" if "terms" in model.facts else f"models of the family {model.family} have no"
+        raise UsageError(f"{model.path}: {kind} features", "--descriptor soap")
     family = registry.potential(model.family)
-    if not isinstance(family, protocols.Describes):
-        raise UsageError(f"{model.path}: models of the family {model.family} have no features", "--descriptor soap")
     payload = {"family": family.__name__, "members": model.members[:1], "weights": model.weights}
     return Work(
         function="psiflow_cli.worker.models.descriptors:of_model",

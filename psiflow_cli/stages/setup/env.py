@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def packages(family: str, more: tuple[str, ...], gpu: str | None) -> tuple[tuple[str, ...], str]:
     """What is installed beside what the family needs, and where pip looks for it, too; see `Recipe`."""
-    families = registry.names("models")
+    families = registry.families()
     if family not in families:
         raise UsageError(f"no model family {family!r}", nearest(family, families))
     if not gpu:
@@ -95,7 +95,7 @@ def _make(environment: Environment, family: str, recipe: install.Recipe, log: Bi
     begun: EnvironmentMarker = {"family": family, "finished": False, "kept": kept}
     write_json(prefix / MARKER, begun)
     note(f"making {prefix}; what pip says goes to {log.name}")
-    modules = install.install(prefix, registry.load("models", family), recipe, log)
+    modules = install.install(prefix, registry.potential(family), recipe, log)
     facts: EnvironmentMarker = {
         **begun, **environments.running(), "modules": modules, "with": sorted(recipe.more),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

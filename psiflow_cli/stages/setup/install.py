@@ -50,7 +50,7 @@ class Recipe:
             raise UsageError(problem, "workers need the minor version of the command")
 
 
-def install(prefix: Path, family: protocols.Model, recipe: Recipe, log: BinaryIO) -> list[str]:
+def install(prefix: Path, family: protocols.Potential, recipe: Recipe, log: BinaryIO) -> list[str]:
     """Make the virtual environment and try it; returns which of the back ends' modules it has."""
     log.truncate(0)
     _run([recipe.python, "-I", "-m", "venv", str(prefix)], log, "python -m venv")

@@ -95,7 +95,7 @@ def lacking(family: str, wrong: dict[str, str], prefix: str) -> str:
     if not absent:
         return f"{family}: in {prefix} {broken[0]}" if broken else ""
     words = " and ".join(filter(None, (", ".join(absent[:-1]), absent[-1])))
-    hint = f": psiflow env create {family}" if family in registry.names("models") else ""
+    hint = f": psiflow env create {family}" if family in registry.families() else ""
     return f"{family}: {words} {'is' if len(absent) == 1 else 'are'} not installed in {prefix}{hint}"
 
 

@@ -24,7 +24,7 @@ _FIND = "import sys; from importlib.util import find_spec; print(*filter(find_sp
 
 def modules(python: str) -> list[str]:
     """The packages that back ends and extras need and that this Python has."""
-    families = map(registry.family, (*registry.names("models"), *registry.names("references")))
+    families = map(registry.family, (*registry.families(), *registry.names("references")))
     samplers = (registry.load("samplers", name) for name in registry.names("samplers"))
     needs = {name for back_end in (*families, *samplers) if back_end for name in back_end.REQUIRES}
     command = [python, "-I", "-c", _FIND, *sorted({*needs, *_OTHERS})]

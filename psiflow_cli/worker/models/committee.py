@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from psiflow_cli.worker.models.interfaces import computed
 from psiflow_cli.worker.models.weights import check
 from psiflow_cli.worker.pool import call
 
@@ -67,29 +68,12 @@ def spread(
 
 def mean(members: Sequence[Calculator]) -> Calculator:
     """Mean energy, forces and stress; its `spread` is that of the positions computed last, see the function."""
-    import numpy as np
-    from ase.calculators.calculator import Calculator, all_changes
 
-    class MeanCalculator(Calculator):
-        implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012
-        spread: tuple[float, list[float]]
+    def compute(atoms: Atoms, properties: Sequence[str]) -> computed.Results:
+        values = computed.together(members, atoms, properties)
+        vars(made)["spread"] = spread(values["energy"], values["forces"])
+        means: computed.Results = {name: each.mean(axis=0) for name, each in values.items()}
+        return {**means, "energy": float(means["energy"])}
 
-        def reset(self) -> None:
-            super().reset()  # type: ignore[no-untyped-call]
-            for member in members:
-                member.reset()
-
-        def calculate(
-            self,
-            atoms: Atoms | None = None,
-            properties: Sequence[str] = ("energy",),
-            system_changes: Sequence[str] = all_changes,
-        ) -> None:
-            names = ["energy", "forces", *(["stress"] if "stress" in properties else [])]
-            values = {name: [member.get_property(name, atoms) for member in members] for name in names}
-            self.atoms = None if atoms is None else atoms.copy()
-            self.results = {name: np.mean(each, axis=0) for name, each in values.items()}
-            self.results["energy"] = float(self.results["energy"])
-            self.spread = spread(np.array(values["energy"]), np.array(values["forces"]))
-
-    return MeanCalculator()  # type: ignore[no-untyped-call]
+    made = computed.calculator(compute, parts=members)
+    return made

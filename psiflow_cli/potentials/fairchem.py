@@ -1,0 +1,47 @@
+"""fairchem: the checkpoints of UMA and eSEN. The head is the task of one that has several: omol, omat, oc20, ..."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psiflow_cli.worker.models import hardware
+from psiflow_cli.worker.models.interfaces import pretrained
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+    from torch_sim.models.interface import ModelInterface
+
+    from psiflow_cli.messages import Context
+
+SUMMARY = "fairchem (UMA, eSEN), run and not trained"
+REQUIRES = ("fairchem", "ase")
+FILES = (".pt",)
+FRAME_INPUTS = ("charge", "multiplicity")  # of the task omol
+predict = pretrained.predictor(__name__)
+
+
+def heads(file: object) -> list[str]:
+    """*command*: not known before the checkpoint is opened."""
+    return []
+
+
+@pretrained.opening
+def calculator(member: str, context: Context) -> Calculator:
+    """*worker*: fairchem's own ASE calculator."""
+    from fairchem.core import FAIRChemCalculator
+    from fairchem.core.units.mlip_unit import load_predict_unit
+
+    hardware.set_threads(context)
+    unit = load_predict_unit(member, device=hardware.device(context))
+    made: Calculator = FAIRChemCalculator(unit, task_name=context.get("head"))
+    return made
+
+
+@pretrained.opening
+def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
+    """*worker*: torch-sim's interface to it (torch-sim 0.6, for Python 3.12)."""
+    import torch
+    from torch_sim.models.fairchem import FairChemModel
+
+    device = torch.device(hardware.device(context))
+    return FairChemModel(member, task_name=context.get("head"), device=device, compute_stress=stress)

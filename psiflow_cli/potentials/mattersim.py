@@ -1,0 +1,41 @@
+"""MatterSim: its checkpoints, in float32."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psiflow_cli.worker.models import hardware
+from psiflow_cli.worker.models.interfaces import pretrained
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+    from torch_sim.models.interface import ModelInterface
+
+    from psiflow_cli.messages import Context
+
+SUMMARY = "MatterSim (mattersim-v1.0.0-1M, ...), run and not trained"
+REQUIRES = ("mattersim", "ase")
+FILES = (".pth",)
+predict = pretrained.predictor(__name__)
+
+
+@pretrained.opening
+def calculator(member: str, context: Context) -> Calculator:
+    """*worker*: MatterSim's own ASE calculator."""
+    from mattersim.forcefield import MatterSimCalculator
+
+    hardware.set_threads(context)
+    made: Calculator = MatterSimCalculator.from_checkpoint(load_path=member, device=hardware.device(context))
+    return made
+
+
+@pretrained.opening
+def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
+    """*worker*: torch-sim's interface to it, which always computes the stress."""
+    import torch
+    from mattersim.forcefield import Potential
+    from torch_sim.models.mattersim import MatterSimModel
+
+    device = hardware.device(context)
+    model = Potential.from_checkpoint(load_path=member, device=device)
+    return MatterSimModel(model, device=torch.device(device), dtype=torch.float32)

@@ -1,0 +1,31 @@
+"""A model of torch-sim as an ASE calculator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from psiflow_cli import voigt
+from psiflow_cli.worker.models.interfaces import computed
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from ase.calculators.calculator import Calculator
+    from torch_sim.models.interface import ModelInterface
+
+
+def calculator(model: ModelInterface) -> Calculator:
+    """An ASE calculator that asks a model of torch-sim about one structure at a time."""
+    import torch_sim
+
+    def compute(atoms: Atoms, _: Sequence[str]) -> computed.Results:
+        state = torch_sim.io.atoms_to_state([atoms], model.device, model.dtype)
+        if hasattr(model, "setup_from_system_idx"):
+            model.setup_from_system_idx(state.atomic_numbers, state.system_idx)
+        found = {name: value.detach().cpu().double().numpy() for name, value in model(state).items()}
+        results: computed.Results = {"energy": float(found["energy"].ravel()[0]), "forces": found["forces"]}
+        if "stress" in found and voigt.is_defined(atoms.pbc):
+            results["stress"] = found["stress"][0][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        return results
+
+    return computed.calculator(compute, computed.PROPERTIES[: 2 + bool(model.compute_stress)])
