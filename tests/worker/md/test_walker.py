@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import WalkerStart
 
 np = pytest.importorskip("numpy")
 pytest.importorskip("ase")
@@ -34,16 +37,25 @@ def test_a_ramp_is_linear_and_then_constant() -> None:
 
 
 def test_a_walker_goes_on_from_its_state() -> None:
-    """With the temperature that an exchange gave it, and the noise that it has not used yet."""
-    first = walker(exchange=5)
-    first.step, first.temperatures, first.more = 10, [400.0, 400.0], {"p_eps": 0.5}
+    """With the conditions that an exchange gave it, and the noise that it has not used yet."""
+    hot = {"walker": 5, "start": START, "temperature": [400.0, 400.0]}
+    first, again = walker(exchange=5, walkers=[hot]), walker(exchange=5, walkers=[hot])
+    first.step, first.conditions, first.more = 10, cast("WalkerStart", hot), {"p_eps": 0.5}
     first.rng.random(3)
     state = first.state(np.zeros((2, 3)), np.ones((2, 3)), None)
-    again = walker(exchange=5)
     again.restore(WalkerState(**json.loads(json.dumps(asdict(state)))))
     assert (again.step, again.temperatures, again.more) == (10, [400.0, 400.0], {"p_eps": 0.5})
     assert again.rng.random() == first.rng.random()
-    assert "temperatures" not in walker().state(np.zeros((2, 3)), np.ones((2, 3)), None).more
+    assert "conditions_of" not in walker().state(np.zeros((2, 3)), np.ones((2, 3)), None).more
+
+
+def test_a_walker_goes_on_from_a_state_of_before_conditions() -> None:
+    state = walker(exchange=5).state(np.zeros((2, 3)), np.ones((2, 3)), None)
+    state.more.pop("conditions_of")
+    state.more["temperatures"] = [400.0, 400.0]
+    again = walker(exchange=5, walkers=[])
+    again.restore(state)
+    assert again.temperatures == [400.0, 400.0]
 
 
 def test_a_walker_lives_until_its_end_or_its_stop() -> None:
