@@ -15,6 +15,7 @@ from psiflow_cli.runtime import container
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.sample.plumed import files
 from psiflow_cli.stages.sample.plumed.statements import Statement
+from psiflow_cli.worker.md.plumed.window import filled
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Dynamics, PlumedAnswer, PlumedQuestion, WalkerStart
@@ -34,8 +35,10 @@ def check(path: str, dynamics: Dynamics, starts: Sequence[WalkerStart], executor
     for others a line says that the input could not be tried.
     """
     smallest = min(starts, key=lambda each: len(each["start"]["symbols"]))
+    window = smallest.get("window", {})
     question: PlumedQuestion = {
-        "text": dynamics["plumed"] or "", "files": dynamics.get("plumed_files", {}),
+        "text": filled(dynamics["plumed"] or "", window),
+        "files": {name: filled(text, window) for name, text in dynamics.get("plumed_files", {}).items()},
         "atoms": len(smallest["start"]["symbols"]), "energy_unit": _EV, "kT": _BOLTZMANN * smallest["temperature"][0],
         "timestep": dynamics["timestep"],
     }  # fmt: skip
