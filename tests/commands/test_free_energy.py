@@ -226,3 +226,24 @@ def test_pressures(psiflow, in_threads):
     Path("gas.csv").write_text(text.replace("target_pressure_bar", "p").replace("0,300,4", "0,310,4"))
     told = psiflow("free-energy", "gas.csv", "--by", "mbar", "--cv", "v", "-o", "w.csv", code=2).stderr
     assert "the volume moves" in told
+
+
+def test_walkers_in_one_file_and_the_unit_that_sample_wrote(psiflow):
+    """Each has its own bias, or all fill one; the files of `sample` say their unit."""
+    head = "#! FIELDS time d1 sigma_d1 height biasf\n#! SET walker {}\n#! SET energy_unit_eV 1\n"
+    rows = "{t} {s} 0.1 0.01 1\n"
+    hills = "".join(head.format(w) + "".join(rows.format(t=t, s=1.0 + w) for t in (1, 2)) for w in (0, 1))
+    Path("own.hills").write_text(hills)
+    done = psiflow("free-energy", "own.hills", "--temperature", "300", code=2)
+    assert "2 walkers, each with a bias of its own" in done.stderr
+    psiflow("free-energy", "own.hills", "--temperature", "300", "--walker", "1", "-o", "one.csv")
+    rows_of_one = profile("one.csv")
+    lowest = min(rows_of_one, key=lambda row: row["free_energy_eV"])
+    assert lowest["d1"] == pytest.approx(2.0, abs=0.01)
+    assert max(row["free_energy_eV"] for row in rows_of_one) == pytest.approx(0.02, rel=1e-2)
+    shared = hills.replace("biasf\n", "biasf clock\n").replace(" 0.01 1\n", " 0.01 1 0\n")
+    Path("shared.hills").write_text(shared)
+    psiflow("free-energy", "shared.hills", "--temperature", "300", "-o", "both.csv")
+    assert {round(row["d1"], 1) for row in profile("both.csv") if row["free_energy_eV"] < 1e-3} >= {1.0, 2.0}
+    words = ("--temperature", "300", "--walker", "1", "--energy-unit", "kJ/mol", "-o", "x.csv")
+    assert "units of 1 eV" in psiflow("free-energy", "own.hills", *words, code=65).stderr

@@ -117,8 +117,10 @@ def _discard(value: str) -> Discarding:
     "Periodic variables that FILES do not mark as such; the default period is -pi:pi.",
     _periodic,
 )
-@options.choice("--energy-unit", ["kJ/mol", "kcal/mol", "eV", "hartree"], "kJ/mol",
-    "Unit of biases, hills, --kappa and --energy in FILES; columns named ..._eV are in eV.")  # fmt: skip
+@options.choice("--energy-unit", ["kJ/mol", "kcal/mol", "eV", "hartree"], None,
+    "Unit of biases, hills, --kappa and --energy in FILES; columns named ..._eV are in eV [default: the unit in files "
+    "of psiflow sample, else kJ/mol].")  # fmt: skip
+@options.count("--walker", None, "Use only this walker of FILES, counted from 0.", least=0)
 @options.text(
     "--bins", None, "N[,N]", "Number of bins per variable [default: 50; 40 for two variables; 100 for hills].", _bins
 )
@@ -149,7 +151,8 @@ def command(
     common: options.Common,
     plot: str | None,
     convergence: str | None,
-    energy_unit: str,
+    energy_unit: str | None,
+    walker: int | None,
     **given: object,
 ) -> None:
     """Compute free energies along collective variables (CVs) from FILES.
@@ -160,8 +163,9 @@ def command(
     hills     sum the hills of metadynamics, like plumed sum_hills
 
     FILES are COLVAR or HILLS files written by PLUMED in any program, tables written by psiflow sample --properties
-    (.csv), or its trajectories. Energies in FILES are taken to be in kJ/mol, PLUMED's default; use --energy-unit if
-    the input of PLUMED sets another unit with UNITS ENERGY. Collective variables keep their units. Results are in eV.
+    (.csv), or its trajectories. Energies in FILES of PLUMED are taken to be in kJ/mol, PLUMED's default, unless
+    psiflow sample wrote the file; use --energy-unit if the input of PLUMED sets another unit with UNITS ENERGY.
+    Collective variables keep their units. Results are in eV.
 
     If the bias of harmonic windows was recorded (PRINT ARG=d1,restraint.bias), their centres and force constants are
     fitted to it; values that you give are compared with it. With mbar, pymbar detects the equilibration of each window
@@ -200,7 +204,7 @@ def command(
         "hills",
     )
     more = ("pressure", "periodic", "bins", "range", "basins", "discard", "blocks")
-    settings = {name: given[name] for name in (*names, *more)} | {"energy_unit": energy_unit}
+    settings = {name: given[name] for name in (*names, *more)} | {"energy_unit": energy_unit, "walker": walker}
     output = common.output or formats.beside(files, "free-energy", ".csv")
     frames = tuple(file for file in files if formats.is_text(file) or formats.of_ase(file))
     tables = tuple(file for file in files if file not in frames)
@@ -225,7 +229,8 @@ def command(
         job=job, files=files, cvs=cast("tuple[str, ...]", given["cv"] or ()), hills=hills,
         ranges=cast("tuple[tuple[float, float], ...]", given["range"] or ()),
         periodic=cast("dict[str, tuple[float, float]]", given["periodic"] or {}),
-        energy_unit=quantities.TABLES["eV"][energy_unit], plot=plot, convergence=convergence,
+        energy_unit=quantities.TABLES["eV"][energy_unit] if energy_unit else None, walker=walker, plot=plot,
+        convergence=convergence,
         **{name: given[name] for name in ("by", "temperature", "pressure", "energy", "discard", "blocks")},  # type: ignore[arg-type]
         **unset,  # type: ignore[arg-type]
     )  # fmt: skip

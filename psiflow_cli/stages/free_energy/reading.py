@@ -91,7 +91,7 @@ def samples(request: Request, workspace: Workspace, found: Sequence[Header], lay
         clock = header.find(_TIME)
         times = columns[clock] if clock else array("d", range(count))
         scale = 1.0 if header.is_plumed else 1e-3  # ps
-        bias = [[_scaled(columns, header.need([name], "--bias"), request.energy_unit) for name in names]
+        bias = [[_scaled(columns, header.need([name], "--bias"), header.unit(request.energy_unit)) for name in names]
                 for names in layout.of_each_bias(request.window_biases)]  # fmt: skip
         energy = _energy(request, header, columns) if layout.several_temperatures else None
         without = without or (header.file if energy is None else "")
@@ -106,6 +106,8 @@ def samples(request: Request, workspace: Workspace, found: Sequence[Header], lay
         given = [_given(request, header, columns, words, option, place, len(found))
                  for words, option in ((request.at, "--at"), (request.kappa, "--kappa"))]  # fmt: skip
         for row in range(count):
+            if request.walker is not None and walker is not None and walker[row] != request.walker:
+                continue
             kelvin = target[row] if target is not None else request.temperature
             if kelvin is None:
                 problem = f"{header.file}: at which temperature it was sampled is not in it"
@@ -173,7 +175,7 @@ def _scaled(columns: dict[str, array[float]], name: str, unit: float) -> array[f
 
 def _energy(request: Request, header: Header, columns: dict[str, array[float]]) -> array[float] | None:
     if request.energy:
-        return _scaled(columns, header.need([request.energy], "--energy"), request.energy_unit)
+        return _scaled(columns, header.need([request.energy], "--energy"), header.unit(request.energy_unit))
     name = header.find(_ENERGY)
     return columns[name] if name else None
 
@@ -186,7 +188,7 @@ def _given(
     dimensions = len(request.restrained or request.cvs)
     if not words:
         return []
-    unit = request.energy_unit if option == "--kappa" else 1.0
+    unit = header.unit(request.energy_unit) if option == "--kappa" else 1.0
     if dimensions == 1 and len(words) == files > 1:
         words = [words[place]]
     if len(words) != dimensions:
@@ -247,14 +249,14 @@ def hills(request: Request, found: Sequence[Header], path: Path) -> HillsFile:
     rows: list[tuple[float, ...]] = []
     factor = 0.0
     for header in found:
-        columns = source.read_plumed(header, [*names, "biasf"], one_path=False)
+        columns = _of_walker(request, header, source.read_plumed(header, _hill_columns(header, names), one_path=False))
         factor = factor or columns["biasf"][0]
         if set(columns["biasf"]) != {factor}:
             raise BadData(f"{header.file}: a biasf other than {factor:g} in it", "sum hills of one metadynamics only")
         _positive(header, columns, sigmas if multivariate == "false" else [])
-        unit = request.energy_unit
+        unit = header.unit(request.energy_unit)
         rows += [(*row[:-1], unit * row[-1]) for row in zip(*(columns[name] for name in names), strict=True)]
-    if len(found) > 1:
+    if len(found) > 1 or first.is_shared:
         rows.sort(key=lambda row: row[0])
     with path.open("wb") as stream:
         for row in rows:
@@ -267,10 +269,28 @@ def hills(request: Request, found: Sequence[Header], path: Path) -> HillsFile:
     }  # fmt: skip
 
 
+def _hill_columns(header: Header, names: Sequence[str]) -> list[str]:
+    return [*names, "biasf", *(["walker"] if "walker" in header.names else [])]
+
+
+def _of_walker(request: Request, header: Header, columns: dict[str, array[float]]) -> dict[str, array[float]]:
+    """The hills of --walker, or of all walkers that share a bias. Raises UsageError where each has its own."""
+    walkers = columns.get("walker")
+    if walkers is None or (request.walker is None and (header.is_shared or len(set(walkers)) < 2)):
+        return columns
+    if request.walker is None:
+        problem = f"{header.file}: {len(set(walkers))} walkers, each with a bias of its own"
+        raise UsageError(problem, f"choose one with --walker 0 to {max(walkers):g}; --share-bias fills one together")
+    rows = [row for row, walker in enumerate(walkers) if walker == request.walker]
+    if not rows:
+        raise UsageError(f"{header.file}: no hills of walker {request.walker}", "walkers are counted from 0")
+    return {name: array("d", (column[row] for row in rows)) for name, column in columns.items()}
+
+
 def _positive(header: Header, columns: dict[str, array[float]], sigmas: list[str]) -> None:
     for name in sigmas:
         if min(columns[name]) <= 0:
-            raise BadData(f"{header.file}: {name} is not above 0 everywhere", "mend this file")
+            raise BadData(f"{header.file}: {name} is not above 0 everywhere", "correct this file")
 
 
 def period(request: Request, header: Header, cv: str) -> tuple[float, float] | None:

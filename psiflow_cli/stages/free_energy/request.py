@@ -33,7 +33,8 @@ class Request:
     energy: str | None
     hills: tuple[str, ...]
     periodic: dict[str, tuple[float, float]]
-    energy_unit: float  # eV
+    energy_unit: float | None  # eV; None: that of each file, else kJ/mol
+    walker: int | None  # the only one of FILES that counts
     bins: tuple[int, ...]
     ranges: tuple[tuple[float, float], ...]
     basins: tuple[Basin, ...]

@@ -12,7 +12,11 @@ from pathlib import Path
 from psiflow_cli import extxyz
 from psiflow_cli.console import note
 from psiflow_cli.errors import BadData, nearest
+from psiflow_cli.values.quantities import TABLES
 
+ENERGY_UNIT = "energy_unit_eV"
+"""The constant with which psiflow writes PLUMED's unit of energy into files of PLUMED."""
+KJ_PER_MOL = TABLES["eV"]["kJ/mol"]
 PREFIXES = ("", "plumed_")
 """What may stand before a name of PLUMED where psiflow has recorded it."""
 
@@ -47,6 +51,24 @@ class Header:
         """Whether it has Gaussians: of metadynamics, or of OPES, whose sum is no bias."""
         return self.is_plumed and "height" in self.names and any(name.startswith("sigma_") for name in self.names)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether its walkers have filled one bias together: psiflow then names the time at which each hill came."""
+        return "clock" in self.names
+
+    def unit(self, asked: float | None) -> float:
+        """The unit of its energies in eV: its own where psiflow wrote it, else what is asked for, else kJ/mol.
+
+        Raises BadData where the two differ.
+        """
+        own = self.constants.get(ENERGY_UNIT)
+        if own is None:
+            return KJ_PER_MOL if asked is None else asked
+        if asked is not None and not math.isclose(asked, float(own), rel_tol=1e-5):
+            problem = f"{self.file}:1: its energies are in units of {float(own):g} eV, and --energy-unit says {asked:g}"
+            raise BadData(problem, "leave out --energy-unit")
+        return float(own)
+
 
 def of_plumed(file: str) -> Header | None:
     """The header of a file that begins as PLUMED's do; None for another one. Raises BadData for an empty one."""
@@ -66,7 +88,9 @@ def of_plumed(file: str) -> Header | None:
 
 
 def _constant(header: Header, words: list[str]) -> None:
-    if words[1:2] == ["SET"] and len(words) > 3:
+    if words[1:3] == ["SET", "walker"] and "walker" not in header.names:
+        header.names.append("walker")  # psiflow has walkers one after another in a file: a column that is not written
+    elif words[1:2] == ["SET"] and len(words) > 3:
         header.constants[words[2]] = " ".join(words[3:])
 
 
@@ -79,6 +103,7 @@ def read_plumed(header: Header, names: Sequence[str], one_path: bool = True) -> 
     places = [header.names.index(name) for name in names]
     columns = [array("d") for _ in names]
     clock = header.names.index("time") if one_path and "time" in header.names else None
+    has_walkers, walker = header.names[-1:] == ["walker"], ""
     times, begun, dropped = array("d"), False, 0
     with open(header.file, encoding="utf-8", errors="replace") as stream:
         for number, line in enumerate(stream, 1):
@@ -88,12 +113,18 @@ def read_plumed(header: Header, names: Sequence[str], one_path: bool = True) -> 
             words = line.split()
             if not words:
                 continue
+            if words[:3] == ["#!", "SET", "walker"]:
+                walker, times, begun = " ".join(words[3:]), array("d"), False
+                continue
             if words[0].startswith("#"):
                 begun = _repeated(header, words, number) or begun
                 continue
+            if has_walkers:
+                words.append(walker)
             if len(words) != len(header.names):
-                problem = f"{header.file}:{number}: {len(words)} numbers for {len(header.names)} fields"
-                raise BadData(problem, "mend this line, or take it out")
+                count, fields = (len(each) - has_walkers for each in (words, header.names))
+                problem = f"{header.file}:{number}: {count} numbers for {fields} fields"
+                raise BadData(problem, "correct this line, or remove it")
             values = _numbers(header.file, number, [words[place] for place in places], names)
             if clock is not None:
                 time = _numbers(header.file, number, [words[clock]], ["time"])[0]
@@ -116,7 +147,8 @@ def read_plumed(header: Header, names: Sequence[str], one_path: bool = True) -> 
 
 def _repeated(header: Header, words: list[str], number: int) -> bool:
     """Whether a header within a file is that of a restart. Raises BadData for another one."""
-    if words[1:2] == ["FIELDS"] and words[2:] != header.names:
+    fields = [name for name in header.names if name != "walker" or name in words]
+    if words[1:2] == ["FIELDS"] and words[2:] != fields:
         raise BadData(f"{header.file}:{number}: other FIELDS than in line 1", "give each run in a file of its own")
     if words[1:2] == ["SET"] and len(words) > 3 and header.constants.get(words[2]) != " ".join(words[3:]):
         was, now = header.constants.get(words[2], "unset"), " ".join(words[3:])

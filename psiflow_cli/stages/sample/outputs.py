@@ -58,7 +58,12 @@ def publish(sampling: Sampling, workspace: Workspace, paths: Sequence[Recorded],
             tasks.append(WorkerTask(figures.SERIES, table, _plotted(sampling, paths), outputs.plot))
     summary |= {"properties": outputs.properties, "plot": outputs.plot}
     if sampling.plumed_outputs:
-        summary["plumed"] = plumed_outputs.publish(workspace, paths, sampling.plumed_outputs)
+        summary["plumed"] = plumed_outputs.publish(
+            workspace,
+            paths,
+            sampling.plumed_outputs,
+            plumed_outputs.energy_unit(sampling.plumed) if sampling.plumed else None,
+        )
     if tasks:
         _perform(workspace, session, tasks)
     table.unlink(missing_ok=True)

@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING
 from psiflow_cli.stages.core import single
 from psiflow_cli.stages.sample.plumed import files
 from psiflow_cli.stages.sample.trajectories import Recorded
+from psiflow_cli.values.quantities import TABLES
 from psiflow_cli.worker.md import checkpoint
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.core.workspace import Workspace
 
 _PACKED = (".gz", ".zst")
+_KJ_PER_MOL = TABLES["eV"]["kJ/mol"]
+_UNITS = {
+    "kj/mol": _KJ_PER_MOL, "j/mol": _KJ_PER_MOL / 1000, "kcal/mol": TABLES["eV"]["kcal/mol"], "ev": 1.0,
+    "ha": TABLES["eV"]["hartree"],
+}  # fmt: skip
+"""PLUMED's names of units (its `tools/Units.cpp`), in eV."""
 
 
 def names(path: str, output: str) -> dict[str, str]:
@@ -39,14 +46,26 @@ def names(path: str, output: str) -> dict[str, str]:
     }
 
 
-def publish(workspace: Workspace, paths: Sequence[Recorded], outputs: dict[str, str]) -> list[str]:
-    """Write those that hold something; what an earlier run wrote of the others is removed."""
+def energy_unit(path: str) -> float | None:
+    """PLUMED's unit of energy in eV under an input, kJ/mol if no UNITS says otherwise; None for an unknown one."""
+    for _, statement in files.placed(path):
+        if statement.action == "UNITS":
+            word = statement.get("ENERGY", "kj/mol").lower()
+            try:
+                return _UNITS[word] if word in _UNITS else float(word) * _KJ_PER_MOL
+            except ValueError:
+                return None
+    return _KJ_PER_MOL
+
+
+def publish(workspace: Workspace, paths: Sequence[Recorded], outputs: dict[str, str], unit: float | None) -> list[str]:
+    """Write those that hold something; what an earlier run wrote of the others is removed. `unit` is `energy_unit`."""
     published = []
     for name, output in outputs.items():
         made = workspace.job.folder / "plumed.part"
         with made.open("w", encoding="utf-8") as stream:
             for walker, file, length in _counted(paths, name):
-                stream.writelines(_of_walker(walker, file, length))
+                stream.writelines(_of_walker(walker, file, length, unit))
         if made.stat().st_size:
             single.publish_copy(workspace, made, output)
             published.append(output)
@@ -73,7 +92,7 @@ def _counted(paths: Sequence[Recorded], name: str) -> Iterator[tuple[int, Path, 
             yield number, checkpoint.plumed_folder(path.folder, number) / own, state["files"][own]["bytes"]
 
 
-def _of_walker(walker: int, file: Path, length: int) -> Iterator[str]:
+def _of_walker(walker: int, file: Path, length: int, unit: float | None) -> Iterator[str]:
     """The lines of a walker's file; a header that PLUMED wrote again, as it does where it goes on, is left out."""
     header: set[str] = set()
     with file.open("rb") as stream:
@@ -84,5 +103,6 @@ def _of_walker(walker: int, file: Path, length: int) -> Iterator[str]:
                     continue
                 if not header:
                     line += f"#! SET walker {walker}\n"
+                    line += f"#! SET energy_unit_eV {unit:.12g}\n" if unit else ""
                 header.add(line.split("\n", 1)[0] + "\n")
             yield line
