@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -127,3 +129,26 @@ def test_what_cannot_share_or_go_on(monkeypatch):
         ("own.dat", (), 65, "own.dat:3: WALKERS_N=2: psiflow fills in the walkers"),
     ):
         assert problem in sample("--plumed", input_file, *options, "-o", "x.xyz", code=code)
+
+
+@needs_kernel
+@pytest.mark.full
+def test_a_shared_bias_that_is_killed():
+    """Walkers in workers of their own: each hill is there once, whenever the run was killed."""
+    Path("htex.toml").write_text(
+        springs.SITE.replace('"threads"', '"htex"\nenvironment = "here"').replace('cores = "all"', "cores = 1")
+        + "[environments.here]\nkeep_pythonpath = true\n"
+    )
+    Path("lj.py").write_text(
+        "def calculator(device, dtype):\n    from ase.calculators.lj import LennardJones\n\n"
+        "    return LennardJones(sigma=0.9, epsilon=0.3, rc=4.0)\n"
+    )
+    psiflow = Path(sys.executable).with_name("psiflow")
+    words = [psiflow, "sample", "start.xyz", "--model", "./lj.py", "--site", "htex.toml", "--engine", "ase"]
+    words += ["--plumed", "metad.dat", "--walkers", "4", "--share-bias", "--steps", "3000", "-o", "shared.xyz"]
+    for seconds in (9, 12, 15):
+        with contextlib.suppress(subprocess.TimeoutExpired):  # which kills it
+            subprocess.run(words, timeout=seconds, capture_output=True, check=False)
+    subprocess.run(words, capture_output=True, check=True)
+    times = [(walker, 10.0 * n) for walker in range(4) for n in range(1, 151)]
+    assert [each[:2] for each in numbers("shared.hills")] == times
