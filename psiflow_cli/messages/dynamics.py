@@ -91,7 +91,7 @@ class PlumedFile(TypedDict):
 
     bytes: int
     sha256: str  # of these bytes
-    copy: str | None  # the folder of a copy, where PLUMED may write the file anew
+    copy: str | None  # the folder of a copy, where PLUMED may rewrite the file
 
 
 class PlumedState(TypedDict):

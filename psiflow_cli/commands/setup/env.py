@@ -42,7 +42,7 @@ def command() -> None:
     is_flag=False,
     flag_value="auto",
     type=kinds.Word(["auto", "cu12", "cu13"]),
-    help="For NVIDIA GPUs: torch for the CUDA that the driver runs (nvidia-smi; or the one named), and fast kernels.",
+    help="Install torch for NVIDIA GPUs, for the driver's CUDA (nvidia-smi) or the one named, and fast kernels.",
 )
 @options.flag("--dry-run", "Show what pip would install without installing it.")
 @_JSON

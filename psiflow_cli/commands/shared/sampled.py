@@ -29,18 +29,18 @@ def discarded(value: str) -> Discard:
 
 
 _options = options.together(
-    options.output("--properties", formats.TABLE, "A table with a row for each frame; .csv, or .parquet with pyarrow."),
-    options.output("--plot", formats.FIGURE, "Temperature, energy and pressure against time; .png, .pdf or .svg."),
+    options.output("--properties", formats.TABLE, "Table with a row per frame: .csv, or .parquet with pyarrow."),
+    options.output("--plot", formats.FIGURE, "Plot of temperature, energy and pressure: .png, .pdf or .svg."),
     options.output(
-        "--final", formats.FRAMES_IN_FILE, "Where the walkers that came to the end are, as starts of another run."
+        "--final", formats.FRAMES_IN_FILE, "Final structures of completed walkers, to continue from."
     ),
     options.output(
         "--stopped", formats.FRAMES_IN_FILE,
-        "The last sound frame of each walker that a limit stopped, for labelling, if there are any."
+        "Last valid frames of the walkers that a limit stopped, for labelling."
     ),
     options.text(
         "--discard", "0.2", "SHARE|TIME",
-        "The beginning of each path, a share or as in '5 ps', that counts in no average.", discarded,
+        "Start of each trajectory that averages leave out: a share, or a time such as '5 ps'.", discarded,
     ),
 )  # fmt: skip
 

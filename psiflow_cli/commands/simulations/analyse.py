@@ -43,16 +43,22 @@ def _window(value: str) -> tuple[float, float]:
 @click.command("analyse", cls=options.Command, short_help="Structure and dynamics of trajectories")
 @options.frames
 @options.text("--rdf", None, "A-B[,A-B...]", "Radial distribution functions of these pairs of elements.", _pairs)
-@options.number("--rmax", None, "Å", "End of --rdf [default: half the cell's least width, at most 10].", above=0)
-@options.count("--bins", 200, "Shells of --rdf.", least=2)
+@options.number(
+    "--rmax",
+    None,
+    "Å",
+    "Largest distance of --rdf, in Å [default: half the smallest width of the cell, at most 10].",
+    above=0,
+)
+@options.count("--bins", 200, "Number of bins of --rdf.", least=2)
 @options.flag("--msd", "Mean squared displacements and diffusion coefficients.")
 @options.text("--fit", None, "FROM:TO",
-    "Times (fs) of the line through --msd [default: the last four fifths].", _window)  # fmt: skip
-@options.flag("--vacf", "Autocorrelation of velocities, and the spectrum of vibrations.")
-@options.number("--timestep", None, "fs", "From one frame to the next, where FRAMES do not say it.", above=0)
-@options.count("--blocks", 5, "Blocks for the errors, at least; 1: no errors.")
-@options.flag("--keep-drift", "Do not take the centre of mass as the origin of --msd and --vacf.")
-@options.output("--plot", formats.FIGURE, "Draw the curves; .png, .pdf or .svg.")
+    "Time range of the linear fit to --msd, in fs [default: the last four fifths].", _window)  # fmt: skip
+@options.flag("--vacf", "Velocity autocorrelation functions and vibrational spectra.")
+@options.number("--timestep", None, "fs", "Time between frames, in fs, if FRAMES do not have it.", above=0)
+@options.count("--blocks", 5, "Smallest number of blocks for the errors; 1: no errors.")
+@options.flag("--keep-drift", "Keep the motion of the centre of mass in --msd and --vacf.")
+@options.output("--plot", formats.FIGURE, "Plot the curves: .png, .pdf or .svg.")
 @options.common(formats.ERRORS)
 def command(
     frames: tuple[str, ...],
@@ -62,13 +68,13 @@ def command(
     common: options.Common,
     **asked: Unpack[AnalysisOptions],
 ) -> None:
-    """Analyse trajectories: structure, diffusion, vibrations.
+    """Analyse the structure, diffusion and vibrations of trajectories.
 
-    FRAMES of psiflow sample say their walker and time. Other files are one trajectory each, for which --msd and --vacf
-    need --timestep. Means of temperature, pressure, volume and density come in any case, as far as frames have them.
+    Frames of psiflow sample have their walker and time. Any other file is one trajectory, for which --msd and --vacf
+    need --timestep. Means of temperature, pressure, volume and density are always printed if frames have them.
 
-    All trajectories are cut into --blocks blocks, or more, of equally many frames; values are means over blocks with
-    their standard error, and times go up to half a block.
+    Trajectories are divided into --blocks or more blocks of equally many frames; values are means over blocks with
+    their standard error, and correlation times go up to half a block.
 
     \b
     rdf    A-B: density of B at r around A over N_B/V, in each frame's own cell; neighbours up to r

@@ -102,7 +102,7 @@ def _discard(value: str) -> Discarding:
 @options.text("--kappa", None, "VALUE|NAME[,...]",
     "Force constant κ in ½ κ (s - at)², given like --at [default: both are fitted to the bias].", _names)  # fmt: skip
 @options.text("--window-biases", None, "NAME,NAME,...",
-    "For windows of any shape: one column per window with the bias of every sample in it.", _names)  # fmt: skip
+    "One column per window, with the bias of every sample in it, for windows of any shape.", _names)  # fmt: skip
 @options.text(
     "--energy",
     None,

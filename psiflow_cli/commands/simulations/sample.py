@@ -34,49 +34,57 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @options.model
 @bundles.model_use
 @options.choice("--ensemble", ["nve", "nvt", "npt", "nvst"], "nvt",
-    "What is conserved; nvst: the cell changes its shape at constant volume.")  # fmt: skip
+    "Ensemble; nvst changes the shape of the cell at constant volume.")  # fmt: skip
 @options.text("--temperature", "300", "K[:K][,K...]",
-    "Of the thermostat and of the first velocities; a list is taken in turn, 100:500 is a ramp.",
+    "Temperature of the thermostat and the first velocities, in K. Walkers take a list in turn; 100:500 is a ramp.",
     conditions.temperatures)  # fmt: skip
-@options.text("--pressure", "1", "bar[,bar...]", "Pressure of npt; a list is taken in turn.", conditions.pressures)
+@options.text(
+    "--pressure", "1", "bar[,bar...]", "Pressure of npt, in bar; walkers take a list in turn.", conditions.pressures
+)
 @options.choice("--cell", ["isotropic", "flexible"], "isotropic",
-    "How the cell of npt moves: its size alone, or all of it.")  # fmt: skip
-@options.steps("--steps", 1000, "Steps of each walker, or a time such as 10ps.")
-@options.steps("--every", 10, "Steps, or the time, from one frame to the next.")
-@options.number("--timestep", 0.5, "fs", "Of one step.", above=0, is_eager=True)
+    "What of the cell changes in npt: only its volume, or all lengths and angles.")  # fmt: skip
+@options.steps("--steps", 1000, "Number of steps per walker, or a time such as 10ps.")
+@options.steps("--every", 10, "Steps, or time, between recorded frames.")
+@options.number("--timestep", 0.5, "fs", "Time step, in fs.", above=0, is_eager=True)
 @options.choice("--thermostat", ["langevin", "csvr", "nose-hoover"], "langevin",
-    "What keeps the temperature; csvr is canonical velocity rescaling.")  # fmt: skip
-@options.number("--friction", 10.0, "1/ps", "Of the Langevin thermostat.", above=0)
-@options.count("--walkers", None, "Walkers from each frame [default: one for each temperature, pressure and window].")
+    "Thermostat; csvr is canonical velocity rescaling.")  # fmt: skip
+@options.number("--friction", 10.0, "1/ps", "Langevin friction, in 1/ps.", above=0)
+@options.count(
+    "--walkers", None, "Number of walkers per frame [default: one for each temperature, pressure and window]."
+)
 @options.steps(
-    "--exchange", None, "Let the walkers of a frame exchange temperatures, pressures and windows every so many steps."
+    "--exchange",
+    None,
+    "Steps between attempts to exchange the temperatures, pressures or windows of a frame's walkers.",
 )
 @options.file("--continue continued",
-    "The --final of an earlier run of the same FRAMES and --walkers: each walker goes on where it is there; one that "
-    "is not there begins again.")  # fmt: skip
+    "File of --final from an earlier run with the same FRAMES and --walkers: walkers continue from their frames in it; "
+    "those without a frame start again.")  # fmt: skip
 @options.text("--reset", None, "forces|energy:ERROR",
-    "With --continue: a walker whose frame there has a larger error (meV/Å, meV/atom) begins again.",
+    "With --continue: restart walkers whose frame has a larger error, in meV/Å or meV/atom.",
     conditions.reset)  # fmt: skip
-@options.flag("--draw-velocities", "Draw the first velocities at --temperature even where FRAMES have some.")
-@options.flag("--velocities", "Write the momenta of the atoms (ASE's units) into every frame.")
-@options.count("--beads", 1, "Of the ring polymers of path integrals; each bead is a frame of its own.")
-@options.file("--plumed", "Input of PLUMED, for a bias or for what it prints.")
+@options.flag("--draw-velocities", "Draw new velocities at --temperature even if FRAMES have velocities.")
+@options.flag("--velocities", "Write the momenta of the atoms into every frame, in ASE's units.")
+@options.count("--beads", 1, "Number of beads for path integrals; each bead is written as a frame.")
+@options.file("--plumed", "Input file of PLUMED, for a bias or for monitoring collective variables.")
 @options.texts("--vary", "NAME=START:STOP:N",
-    "Walkers in windows: values of @NAME@ in the input of --plumed, also as NAME=1,2,5; repeated: all combinations.",
+    "Values of @NAME@ in the PLUMED input, one window each; also NAME=1,2,5. If repeated, all combinations are used.",
     conditions.windows)  # fmt: skip
-@options.flag("--share-bias", "All walkers fill one bias of METAD or PBMETAD together.")
-@options.file("--hills", "Earlier hills, such as an OUT.hills, from which METAD in --plumed begins.")
-@options.number("--max-force", 100.0, "eV/Å", "A walker with a larger force on an atom is stopped.", above=0)
+@options.flag("--share-bias", "Let all walkers build one common bias (METAD or PBMETAD).")
+@options.file("--hills", "Earlier hills for METAD to start from, such as an OUT.hills.")
+@options.number("--max-force", 100.0, "eV/Å", "Stop a walker if the force on an atom exceeds this, in eV/Å.", above=0)
 @options.number("--max-temperature", None, "K",
-    "A hotter walker is stopped [default: ten times --temperature, at least 10000].", above=0)  # fmt: skip
-@options.number("--min-distance", 0.4, "Å", "A walker with two atoms nearer to each other is stopped.", least=0)
+    "Stop a walker if it gets hotter than this, in K [default: ten times --temperature, at least "
+    "10000].", above=0)  # fmt: skip
+@options.number("--min-distance", 0.4, "Å", "Stop a walker if two atoms get closer than this, in Å.", least=0)
 @options.number("--max-spread", None, "eV/Å",
-    "A walker is stopped where a committee disagrees more about the force on an atom or, if the committee is "
-    "calibrated, where a larger error is expected.", above=0)  # fmt: skip
+    "Stop a walker if the committee's spread of the force on an atom exceeds this, in eV/Å; for a "
+    "calibrated committee, "
+    "the expected error.", above=0)  # fmt: skip
 @options.name("--engine", None, kinds.Name("sampler", ["auto", *registry.names("samplers")]),
     "; auto measures which is fastest.", "auto")  # fmt: skip
-@options.count("--batch", None, "Walkers that an engine moves together [default: measured].")
-@options.file("--config", "TOML with what is changed more rarely; see --config-schema.")
+@options.count("--batch", None, "Number of walkers that are moved together [default: measured].")
+@options.file("--config", "TOML file with further settings; see --config-schema.")
 @click.option("--config-schema", is_flag=True, is_eager=True, expose_value=False, callback=_print_schema,
     help="Print the JSON schema of --config and exit.")  # fmt: skip
 @options.seed
@@ -113,18 +121,18 @@ def command(
 ) -> None:
     """Run molecular dynamics from FRAMES with a model.
 
-    Every walker has its own random numbers; one that explodes is stopped, and its unphysical frames are left out; so is
-    one whose cell becomes ten times larger or smaller than at the start, by its volume or by a width. The output has
-    the walkers one after another, without the frames they started from. A committee moves its walkers by the mean of
-    its members; each frame has their spread, model_energy_std and, for each atom, model_forces_std and, if it was
-    calibrated (psiflow evaluate --calibrate), the expected errors.
+    Every walker has its own random numbers. A walker that explodes, or whose cell grows or shrinks tenfold in volume or
+    width, is stopped, and its unphysical frames are left out. The output has the frames of one walker after another,
+    without their starting frames. A committee moves its walkers with the mean of its members; each frame has the spread
+    as model_energy_std and, for each atom, model_forces_std and, if the committee was calibrated (psiflow evaluate
+    --calibrate), the expected errors.
 
-    Atoms whose move_mask is F do not move; a masses column replaces the usual masses. Frames with momenta or
-    velocities (sqrt(u·eV), sqrt(eV/u) as in ASE) or vel or velo (Å/fs) start with them, so that --final goes on where a
-    run ended; --temperature is then the thermostat's alone, and --seed that of the noise.
+    Atoms whose move_mask is F do not move; a masses column replaces the usual masses. Frames with momenta or velocities
+    (in ASE's units, sqrt(u·eV) and sqrt(eV/u)) or with vel or velo (in Å/fs) start with them, so that the file of
+    --final continues a run; --temperature is then only the thermostat's, and --seed only affects the noise.
 
-    OUTPUT may end in .traj, .cif, .pdb or XDATCAR, too. At the end come the means with their standard errors, which
-    count correlated frames as what they are (blocking); ? where a path is too short to tell.
+    OUTPUT may also be .traj, .cif, .pdb or XDATCAR. At the end, means and their standard errors are printed (by
+    blocking, which accounts for correlated frames); ? means that a trajectory is too short to tell.
 
     \b
     Examples:

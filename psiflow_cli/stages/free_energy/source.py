@@ -132,7 +132,7 @@ def read_plumed(header: Header, names: Sequence[str], one_path: bool = True) -> 
                     if not begun and time < times[-1]:
                         problem = f"{header.file}:{number}: the time goes back from {times[-1]:g} to {time:g}"
                         raise BadData(problem, "give each walker or run in a file of its own")
-                    if time > times[0]:  # else the clock began anew: a run that went on from the end
+                    if time > times[0]:  # else the clock began again: a run that continued from the end
                         dropped += _cut(times, columns, time)
                 times.append(time)
                 begun = False
@@ -177,7 +177,9 @@ def _numbers(file: str, line: int, words: Sequence[object], names: Sequence[str]
         except (TypeError, ValueError):
             value = math.nan
         if not math.isfinite(value):
-            raise BadData(f"{file}:{line}: {name} is {word!r}, not a finite number", "mend this line, or take it out")
+            raise BadData(
+                f"{file}:{line}: {name} is {word!r}, not a finite number", "correct this line, or take it out"
+            )
         values.append(value)
     return values
 

@@ -94,7 +94,7 @@ def _going_on(action: Action, ready: Mapping[str, bool] | None, minima: Mapping[
 
 
 def appended_files(wanted: Iterable[Action]) -> set[str]:
-    """The files to whose ends PLUMED only adds; it may write others anew."""
+    """The files to whose ends PLUMED only adds; it may rewrite others."""
     names: set[str] = set()
     for action in wanted:
         if _APPENDED.fullmatch(action.name):

@@ -1,6 +1,6 @@
 """The files of one walker's PLUMED: what a checkpoint counts of them, and how they are cut back to it.
 
-Of a file to whose end PLUMED only adds, the length and the hash are kept; of one that it may write anew, a copy.
+Of a file to whose end PLUMED only adds, the length and the hash are kept; a copy is made of one that it may rewrite.
 """
 
 from __future__ import annotations

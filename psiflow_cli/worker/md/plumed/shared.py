@@ -1,7 +1,7 @@
 """A bias that all walkers of a command fill together, and one that goes on from earlier hills.
 
 Each walker writes hills to a file of its own, `HILLS.N` in its folder, which is counted and cut back as any other, and
-finds those of the others by links beside it (Raiteri et al., J. Phys. Chem. B 110, 3533 (2006)). All are read anew at
+finds those of the others by links beside it (Raiteri et al., J. Phys. Chem. B 110, 3533 (2006)). All are read again at
 the beginning of each block, so hills that another walker has lost with its worker act until then and no longer.
 """
 
