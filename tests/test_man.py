@@ -35,8 +35,8 @@ def test_the_page_of_files_names_what_is_in_them(root):
     assert {0, *codes} == set(map(int, re.findall(r"^\.B (\d+)$", page, re.MULTILINE)))
     written = {name for path in (root / "psiflow_cli").rglob("*.py") for name in _written(path)}
     assert {"walker", "bead", "relax_steps", "stop_kind", "dipole", "frequencies", "config_type"} <= written
-    # of the structure; and the state of a bias, which goes into a checkpoint
-    assert written - {"Lattice", "pos", "plumed"} - words == set()
+    # of the structure; and what goes into the checkpoint of a walker
+    assert written - {"Lattice", "pos", "plumed", "conditions_of", "trials"} - words == set()
 
 
 def _written(path):

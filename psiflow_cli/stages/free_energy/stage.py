@@ -11,7 +11,7 @@ from psiflow_cli.console import note
 from psiflow_cli.errors import UsageError
 from psiflow_cli.stages.core import single
 from psiflow_cli.stages.evaluate.error_table import as_csv
-from psiflow_cli.stages.free_energy import reading
+from psiflow_cli.stages.free_energy import gaussians, reading
 from psiflow_cli.stages.free_energy.request import KB, Request
 from psiflow_cli.stages.plot import figures
 
@@ -81,7 +81,7 @@ def prepared(request: Request, workspace: Workspace, by: Method, found: Sequence
         "discard": request.discard or {"kind": "auto" if by == "mbar" else "share", "value": 0.0},
     }  # fmt: skip
     if by == "hills":
-        wanted["hills"] = file = reading.hills(request, found, folder / "hills")
+        wanted["hills"] = file = gaussians.table(request, found, folder / "hills")
         cvs = list(request.cvs or file["cvs"])
         for name in cvs:
             found[0].need([name], "--cv") if name not in file["cvs"] else None
@@ -172,7 +172,7 @@ def _read_samples(
         headers = [header for header in map(source.of_plumed, request.hills) if header]
         if len(headers) < len(request.hills):
             raise UsageError("--hills: no HILLS of PLUMED", "METAD writes it")
-        wanted["hills"] = reading.hills(request, headers, folder / "hills")
+        wanted["hills"] = gaussians.table(request, headers, folder / "hills")
 
 
 def _bias(by: Method, header: Header, request: Request) -> tuple[str, ...]:

@@ -1,0 +1,89 @@
+"""The hills of metadynamics in files of PLUMED, checked, in one table for a worker."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psiflow_cli.errors import BadData, UsageError
+from psiflow_cli.stages.free_energy import reading, source
+from psiflow_cli.stages.free_energy.request import Request
+
+if TYPE_CHECKING:
+    from psiflow_cli.messages import HillsFile
+    from psiflow_cli.stages.free_energy.source import Header
+
+
+def table(request: Request, found: Sequence[Header], path: Path) -> HillsFile:
+    """The Gaussians of one or several HILLS in one table, in the order of their times. Raises BadData."""
+    first = found[0]
+    for header in found:
+        if not header.is_hills:
+            raise BadData(f"{header.file}:1: no HILLS of PLUMED", "it has fields such as sigma_d1 and height")
+        for name in sorted({*first.constants, *header.constants}):
+            if first.constants.get(name) != header.constants.get(name):
+                problem = f"{header.file}:1: {name} is {header.constants.get(name)}, and {first.constants.get(name)}"
+                raise BadData(f"{problem} in {first.file}", "sum hills of one metadynamics only")
+        if header.names != first.names:
+            raise BadData(f"{header.file}:1: other fields than {first.file}", "sum hills of one metadynamics only")
+    cvs = first.names[1 : next(n for n, name in enumerate(first.names) if name.startswith("sigma_"))]
+    multivariate = first.constants.get("multivariate", "false")
+    if multivariate not in ("true", "false"):
+        raise BadData(f"{first.file}:1: multivariate {multivariate}", "Gaussians are summed")
+    if multivariate == "true":  # of the lower triangle of a matrix, one diagonal after another
+        sigmas = [f"sigma_{cvs[i + j]}_{cvs[j]}" for i in range(len(cvs)) for j in range(len(cvs) - i)]
+    else:
+        sigmas = [f"sigma_{cv}" for cv in cvs]
+    for name in sigmas:
+        first.need([name], "HILLS")
+    kernel = first.constants.get("kerneltype", "stretched-gaussian")
+    if kernel.lower() not in ("stretched-gaussian", "gaussian"):
+        raise BadData(f"{first.file}:1: kerneltype {kernel}", "stretched-gaussian and gaussian are summed")
+    names = ["time", *cvs, *sigmas, "height"]
+    rows: list[tuple[float, ...]] = []
+    factor = 0.0
+    for header in found:
+        columns = _of_walker(request, header, source.read_plumed(header, _hill_columns(header, names), one_path=False))
+        factor = factor or columns["biasf"][0]
+        if set(columns["biasf"]) != {factor}:
+            raise BadData(f"{header.file}: a biasf other than {factor:g} in it", "sum hills of one metadynamics only")
+        _positive(header, columns, sigmas if multivariate == "false" else [])
+        unit = header.unit(request.energy_unit)
+        rows += [(*row[:-1], unit * row[-1]) for row in zip(*(columns[name] for name in names), strict=True)]
+    if len(found) > 1 or first.is_shared:
+        rows.sort(key=lambda row: row[0])
+    with path.open("wb") as stream:
+        for row in rows:
+            array("d", row).tofile(stream)
+    periods = [reading.period(request, first, name) for name in cvs]
+    return {
+        "source": str(path), "cvs": cvs, "periods": [list(each) if each else None for each in periods],
+        "multivariate": multivariate == "true", "kernel": kernel,
+        "bias_factor": 1.0 if factor <= 1 else factor,
+    }  # fmt: skip
+
+
+def _hill_columns(header: Header, names: Sequence[str]) -> list[str]:
+    return [*names, "biasf", *(["walker"] if "walker" in header.names else [])]
+
+
+def _of_walker(request: Request, header: Header, columns: dict[str, array[float]]) -> dict[str, array[float]]:
+    """The hills of --walker, or of all walkers that share a bias. Raises UsageError where each has its own."""
+    walkers = columns.get("walker")
+    if walkers is None or (request.walker is None and (header.is_shared or len(set(walkers)) < 2)):
+        return columns
+    if request.walker is None:
+        problem = f"{header.file}: {len(set(walkers))} walkers, each with a bias of its own"
+        raise UsageError(problem, f"choose one with --walker 0 to {max(walkers):g}; --share-bias fills one together")
+    rows = [row for row, walker in enumerate(walkers) if walker == request.walker]
+    if not rows:
+        raise UsageError(f"{header.file}: no hills of walker {request.walker}", "walkers are counted from 0")
+    return {name: array("d", (column[row] for row in rows)) for name, column in columns.items()}
+
+
+def _positive(header: Header, columns: dict[str, array[float]], sigmas: list[str]) -> None:
+    for name in sigmas:
+        if min(columns[name]) <= 0:
+            raise BadData(f"{header.file}: {name} is not above 0 everywhere", "correct this file")
