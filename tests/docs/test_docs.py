@@ -17,7 +17,7 @@ from tests.commands.springs import SITE
 from tests.conftest import ROOT
 from tests.docs.blocks import blocks, commands, play
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Values that a user's work needs, and a test does not.
 SHORTER = {
     r"-n 100\b": "-n 20",
@@ -27,7 +27,7 @@ SHORTER = {
 }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_and_commands_are_there(page):
     for block in blocks(page):
         if block.language in ("sh", "console"):
@@ -47,7 +47,7 @@ def test_options_and_commands_are_there(page):
                 context.close()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_in_the_text_are_there(page):
     """What stands between words need not be whole, but its command and its options are real."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
@@ -62,13 +62,13 @@ def test_commands_in_the_text_are_there(page):
         assert not unknown, f"{page.name}: psiflow {span}: no {', '.join(unknown)}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_is_not_run_says_why_and_is_little(page):
     shown = [block for block in blocks(page) if block.language in ("sh", "console")]
     assert all(block.runs or len(block.mark) > len("not run: ") for block in shown)
@@ -85,7 +85,7 @@ def surroundings(folder):
 HERE = [page for page in PAGES if "cluster" not in page.stem]
 
 
-@pytest.mark.parametrize("page", HERE, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", HERE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_blocks_run(page, tmp_path, tmp_path_factory):
     pytest.importorskip("tblite", reason="needs the extra xtb")
     play(page, tmp_path, surroundings(tmp_path_factory.mktemp("site")), full=False, shorter=SHORTER)

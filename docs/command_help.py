@@ -1,0 +1,27 @@
+"""A hook of mkdocs: `<!-- help: NAME -->` becomes what `psiflow NAME --help` prints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from psiflow_cli.main import main
+
+_MARK = re.compile(r"<!-- help: ([a-z-]+) -->")
+
+
+def _helps(command: click.Command, name: str, parent: click.Context) -> Iterator[str]:
+    context = click.Context(command, info_name=name, parent=parent, max_content_width=80, terminal_width=80)
+    yield f"```text\n{context.get_help()}\n```\n"
+    for word, below in getattr(command, "commands", {}).items():
+        yield f"### {context.command_path} {word}\n"
+        yield from _helps(below, word, context)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """See mkdocs."""
+    root = click.Context(main, info_name="psiflow")
+    return _MARK.sub(lambda mark: "\n".join(_helps(main.commands[mark[1]], mark[1], root)), markdown)
