@@ -107,6 +107,28 @@ def test_what_remembers_goes_on_from_a_checkpoint(tmp_path: Path, kind: str, eng
         assert times == pytest.approx(np.arange(5, 65, 5) * 0.5e-3)
 
 
+@pytest.mark.parametrize("engine", ["ase", "torchsim"])
+def test_windows_that_exchange_go_on_from_a_checkpoint(tmp_path: Path, engine: str) -> None:
+    """In blocks that end where walkers exchange, and between: the undisturbed path."""
+    paths = []
+    for block in (60, 7, 5):
+        job = systems.job(
+            tmp_path, f"in {block}", "RESTRAINT ARG=d AT=@AT@ KAPPA=6\n", 3, block=block, exchange=5, every=5
+        )
+        for walker, at in zip(job["walkers"], (0.9, 0.95, 1.0), strict=True):
+            walker["window"] = {"AT": at}
+        paths.append(systems.finish(engine, job))
+    assert {frame.info["AT"] for frame in paths[0][0]} > {0.9}, "nothing was exchanged"
+    for others in paths[1:]:
+        for frames, pieces in zip(paths[0], others, strict=True):
+            for a, b in zip(frames, pieces, strict=True):
+                assert a.info["AT"] == b.info["AT"]
+                assert a.positions == pytest.approx(b.positions, abs=1e-11)
+                assert a.info["bias_energy"] == pytest.approx(
+                    3.0 * (a.get_distance(0, 1) - a.info["AT"]) ** 2, abs=1e-9
+                )
+
+
 def test_a_ratchet_keeps_how_far_it_has_come(tmp_path: Path) -> None:
     """PLUMED's ABMD keeps the last force where it comes nearer: not the same path, but the same ratchet."""
     job = systems.job(

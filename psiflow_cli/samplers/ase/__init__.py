@@ -26,8 +26,6 @@ def refuses(settings: Dynamics) -> str:
     """Why this engine cannot do what the settings ask for, or "". Nothing is loaded."""
     if settings.get("beads", 1) > 1:
         return "path integrals (--beads) are i-PI's"
-    if settings.get("exchange") and settings.get("plumed"):
-        return "it exchanges no walkers that PLUMED acts on"
     if settings["ensemble"] not in ENSEMBLES:
         return f"its ensembles are {', '.join(ENSEMBLES)}"
     if settings["ensemble"] != "nve" and settings.get("thermostat", "langevin") not in THERMOSTATS:

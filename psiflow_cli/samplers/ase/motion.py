@@ -63,7 +63,10 @@ class AseWalker(MovingWalker):
         self.atoms.set_momenta(state.momenta, apply_constraint=False)
 
     def checkpoint(self) -> WalkerState:
-        """What a checkpoint keeps."""
+        """What a checkpoint keeps; the bias of a window that was exchanged just now is that of the present positions."""
+        if self.exchanged and isinstance(self.calculator, Biased):
+            self.calculator.forget()
+            self.calculator.get_forces(self.atoms)
         cell = None if self.start["cell"] is None else self.atoms.cell.tolist()
         return self.state(self.atoms.positions, self.atoms.get_momenta(), cell)
 

@@ -70,6 +70,8 @@ class Bias:
         self._updated = -1
         self._primed = state is None
         self._finite = True
+        self._probe: Kernel | None = None  # another PLUMED with the same input, for `energy_at`
+        self._probe_folder: tempfile.TemporaryDirectory[str] | None = None
 
     def _started(self, folder: Path, restart: bool) -> Kernel:
         in_eV = any(each.name == "UNITS" and each.get("ENERGY") == "eV" for each in self.actions)
@@ -201,19 +203,20 @@ class Bias:
         if self.remembers:
             raise ValueError("a bias that remembers is not asked about other positions")
         step = self._last[0] if self._last else 0
-        with tempfile.TemporaryDirectory(prefix="psiflow-bias-") as name:
-            folder = Path(name)
+        if self._probe is None:
+            self._probe_folder = tempfile.TemporaryDirectory(prefix="psiflow-bias-")
+            folder = Path(self._probe_folder.name)
             stage(folder, effective_input.text_of(self.actions, None, {}), self._texts, {})
-            kernel = self._started(folder, restart=False)
-            try:
-                return kernel(step, positions, cell, self._model(model)).energy
-            finally:
-                kernel.close()
+            self._probe = self._started(folder, restart=False)
+        return self._probe(step, positions, cell, self._model(model)).energy
 
     def close(self) -> PlumedState:
         """End PLUMED; what a checkpoint at the step that was last asked about needs."""
         assert self._last
         self._kernel.close()
+        if self._probe is not None and self._probe_folder is not None:
+            self._probe.close()
+            self._probe_folder.cleanup()
         step, found = self._last
         return {
             "files": self._files.count(step), "minima": self._last_minima(), "energy": found.energy,
