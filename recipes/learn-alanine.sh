@@ -51,6 +51,7 @@ EOF_CONF
 learn <<'EOF_TOML'
 [sample]
 walkers = 4
+share-bias = true
 steps = 1000
 every = 10
 max-spread = 3.0

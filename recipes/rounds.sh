@@ -219,6 +219,16 @@ biased() {
     more+=(--plumed "$input")
 }
 
+# one_bias HILLS: whether a file has the hills of one bias, which the next round can begin from: of walkers that filled it
+# together (share-bias = true), or of a single one.
+one_bias() {
+    [ -s "$1" ] || return 1
+    if ! head -n 1 "$1" | grep -qw clock && [ "$(grep -c '^#! SET walker' "$1")" != 1 ]; then
+        say "$1: every walker has a bias of its own, which begins again; share-bias = true in [sample] keeps one for all"
+        return 1
+    fi
+}
+
 # choose K: dynamics with the committee before, and the frames of it that the committee knows least.
 choose() {
     local now=round-$1 before=round-$(($1 - 1)) candidates found last more=()
@@ -230,7 +240,7 @@ choose() {
         last=$before/final.xyz
         [ -z "$RESET" ] || last=$before/ends.evaluated.xyz
         [ ! -s "$last" ] || more+=(--continue "$last" ${RESET:+--reset "$RESET"})
-        [ -z "$PLUMED" ] || [ ! -s "$before/samples.hills" ] || more+=(--hills "$before/samples.hills")
+        ! one_bias "$before/samples.hills" || more+=(--hills "$before/samples.hills")
     fi
     # a walker that the model loses is what the round is for; where it was lost, --stopped says
     run psiflow sample "$start" --model "$before/committee.model" --seed "$1" --max-failed 100% "${more[@]}" \

@@ -93,10 +93,15 @@ def test_what_comes_out(monkeypatch):
     assert "plumed_d,plumed_m.bias" in Path("one.csv").read_text().splitlines()[0]
     times = [(walker, 10.0 * n) for walker in (0, 1) for n in range(1, 11)]
     assert [each[:2] for each in numbers("one.hills")] == times
+    assert "hills of 2 walkers" in sample(*run, "--hills", "one.hills", "-o", "two.xyz", code=65)
+    first = "#! SET walker".join(Path("one.hills").read_text().split("#! SET walker")[:2]).rpartition("#! FIELDS")[0]
+    Path("one.hills").write_text(first)
+    Path("eV.dat").write_text(METAD.replace("ENERGY=eV ", ""))
+    assert "hills in units of 1 eV" in sample("--plumed", "eV.dat", "--hills", "one.hills", "-o", "x.xyz", code=65)
     sample(*run, "--hills", "one.hills", "-o", "two.xyz")
-    assert [each[1:] for each in numbers("two.hills")][:20] == [each[1:] for each in numbers("one.hills")]
-    assert len(numbers("two.hills")) == 30
-    _, d, bias = map(float, Path("two.colvar").read_text().splitlines()[2].split())
+    assert [each[1:] for each in numbers("two.hills")][:10] == [each[1:] for each in numbers("one.hills")]
+    assert len(numbers("two.hills")) == 20
+    _, d, bias = map(float, Path("two.colvar").read_text().splitlines()[3].split())
     rows = [map(float, line.split()) for line in Path("one.hills").read_text().splitlines() if line[0] != "#"]
     expected = sum(0.9 * height * math.exp(-0.5 * ((d - at) / sigma) ** 2) for _, at, sigma, height, _ in rows)
     assert bias == pytest.approx(expected, rel=0.02)  # PLUMED's Gaussians are stretched to end at zero
@@ -152,3 +157,21 @@ def test_a_shared_bias_that_is_killed():
     subprocess.run(words, capture_output=True, check=True)
     times = [(walker, 10.0 * n) for walker in range(4) for n in range(1, 151)]
     assert [each[:2] for each in numbers("shared.hills")] == times
+
+
+@needs_kernel
+def test_walkers_begin_at_the_frames_nearest_to_their_windows():
+    start = ase_io.read("start.xyz", "0")
+    frames = [start.copy() for _ in range(4)]
+    for frame, distance in zip(frames, (1.3, 0.9, 1.12, 1.0), strict=True):
+        frame.set_distance(0, 1, distance, fix=0)
+    ase_io.write("many.xyz", frames)
+    Path("w.dat").write_text("UNITS LENGTH=A ENERGY=eV\nd: DISTANCE ATOMS=1,2\nRESTRAINT ARG=d AT=@AT@ KAPPA=20\n")
+    words = ("--plumed", "w.dat", "--vary", "AT=0.9,1.0,1.3", "--nearest")
+    sample(*words, "many.xyz", "--ensemble", "nve", "--steps", 1, "--every", 1, "--timestep", 0.001, "-o", "out.xyz")
+    assert [frame.get_distance(0, 1) for frame in ase_io.read("out.xyz", ":")] == pytest.approx(
+        [0.9, 1.0, 1.3], abs=2e-3
+    )
+    frames[2].symbols[0] = "Xe"
+    ase_io.write("other.xyz", frames)
+    assert "frame 3: other atoms" in sample(*words, "other.xyz", "-o", "x.xyz", code=65)

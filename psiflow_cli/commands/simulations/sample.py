@@ -70,6 +70,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @options.texts("--vary", "NAME=START:STOP:N",
     "Values of @NAME@ in the PLUMED input, one window each; also NAME=1,2,5. If repeated, all combinations are used.",
     conditions.windows)  # fmt: skip
+@options.file("--nearest", "File of frames; start each walker from the frame where the bias of its window is lowest.")
 @options.flag("--share-bias", "Let all walkers build one common bias (METAD or PBMETAD).")
 @options.file("--hills", "Earlier hills for METAD to start from, such as an OUT.hills.")
 @options.number("--max-force", 100.0, "eV/Å", "Stop a walker if the force on an atom exceeds this, in eV/Å.", above=0)
@@ -113,6 +114,7 @@ def command(
     share_bias: bool,
     hills: str | None,
     vary: list[tuple[str, list[float]]],
+    nearest: str | None,
     continued: str | None,
     max_failed: options.Limit,
     outputs: Outputs,
@@ -156,6 +158,9 @@ def command(
     loaded = bundles.load(name, use)
     if vary and not plumed:
         raise UsageError("--vary without --plumed", "name the input of PLUMED whose @NAME@ is varied")
+    if nearest and (not plumed or continued):
+        reason = "needs --plumed" if not plumed else "and --continue both say where walkers begin"
+        raise UsageError(f"--nearest {reason}", "leave out one of them" if plumed else "name the input of PLUMED")
     bias, bias_files = read_plumed(plumed) if plumed else (None, {})
     if plumed and bias is not None:
         windows.check(plumed, bias, bias_files, [name for name, _ in vary])
@@ -195,6 +200,7 @@ def command(
         plumed_outputs=plumed_outputs.names(plumed, output) if plumed else {},
         continued=continued,
         reset=reset,
+        nearest=nearest,
         scales=scales,
         pressures=pressure if len(pressure) > 1 else [],
         windows=windows.products(vary) if vary else [],
@@ -210,7 +216,7 @@ def command(
     job = Job(
         "sample", frames, output,
         settings=sampling.settings,
-        other_inputs=tuple(filter(None, (config, plumed, hills, continued))),
+        other_inputs=tuple(filter(None, (config, plumed, hills, continued, nearest))),
         other_outputs=(*outputs.files, *sampling.plumed_outputs.values()),
         more_settings={
             **outputs.settings,

@@ -63,7 +63,7 @@ class AseWalker(MovingWalker):
         self.atoms.set_momenta(state.momenta, apply_constraint=False)
 
     def checkpoint(self) -> WalkerState:
-        """What a checkpoint keeps; the bias of a window that was exchanged just now is that of the present positions."""
+        """What a checkpoint keeps; the bias of a window that was just exchanged is that of the present positions."""
         if self.exchanged and isinstance(self.calculator, Biased):
             self.calculator.forget()
             self.calculator.get_forces(self.atoms)

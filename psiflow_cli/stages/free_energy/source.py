@@ -12,10 +12,9 @@ from pathlib import Path
 from psiflow_cli import extxyz
 from psiflow_cli.console import note
 from psiflow_cli.errors import BadData, nearest
+from psiflow_cli.stages.sample.plumed.outputs import ENERGY_UNIT, SHARED
 from psiflow_cli.values.quantities import TABLES
 
-ENERGY_UNIT = "energy_unit_eV"
-"""The constant with which psiflow writes PLUMED's unit of energy into files of PLUMED."""
 KJ_PER_MOL = TABLES["eV"]["kJ/mol"]
 PREFIXES = ("", "plumed_")
 """What may stand before a name of PLUMED where psiflow has recorded it."""
@@ -54,7 +53,7 @@ class Header:
     @property
     def is_shared(self) -> bool:
         """Whether its walkers have filled one bias together: psiflow then names the time at which each hill came."""
-        return "clock" in self.names
+        return SHARED in self.names
 
     def unit(self, asked: float | None) -> float:
         """The unit of its energies in eV: its own where psiflow wrote it, else what is asked for, else kJ/mol.

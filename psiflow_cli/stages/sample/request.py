@@ -69,6 +69,7 @@ class Sampling:
     """Values of the names in PLUMED's input: in each, walkers take the pressures in turn."""
     continued: str | None = None  # where walkers were at the end of an earlier run: a file
     reset: Reset | None = None  # which of them go back to their start
+    nearest: str | None = None  # a file of frames, of which each walker begins at the nearest to its window
     scales: ErrorScales | None = None  # of a calibrated committee, whose expected errors are in the frames
 
     @property

@@ -17,7 +17,7 @@ from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.stages.sample import engines, outputs, walkers
 from psiflow_cli.stages.sample.engines import Plan
 from psiflow_cli.stages.sample.kernels import Kernels
-from psiflow_cli.stages.sample.plumed import trial
+from psiflow_cli.stages.sample.plumed import nearest, trial
 from psiflow_cli.stages.sample.request import Sampling
 from psiflow_cli.stages.sample.trajectories import Recorded
 from psiflow_cli.stages.sample.walkers import Walker, WalkerGroup
@@ -35,6 +35,8 @@ def starts(sampling: Sampling, workspace: Workspace) -> tuple[list[Walker], list
     all_walkers = walkers.starts(sampling, workspace)
     names = engines.engines_for(sampling)
     environments.require(workspace.executor, engines.needs(sampling, names))
+    if sampling.nearest and all_walkers:
+        nearest.place(sampling, all_walkers, workspace.executor)
     if sampling.plumed and all_walkers:
         trial.check(sampling.plumed, sampling.dynamics, [walker.message for walker in all_walkers], workspace.executor)
     return all_walkers, names

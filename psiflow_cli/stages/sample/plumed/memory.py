@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from psiflow_cli.errors import BadData, NoInput, UsageError
-from psiflow_cli.stages.sample.plumed import files
+from psiflow_cli.stages.sample.plumed import files, outputs
 
 _SHARED = ("METAD", "PBMETAD")
 _OPES = ("OPES_METAD", "OPES_METAD_EXPLORE", "OPES_EXPANDED")
@@ -28,15 +29,27 @@ def settings(path: str | None, hills: str | None, share: bool) -> dict[str, obje
             raise UsageError(f"--share-bias: {path} has no METAD or PBMETAD", "other biases remember nothing to share")
     if hills and [each.action for _, each in biases] != ["METAD"]:
         raise UsageError(f"--hills is for an input with one METAD, not {path}", "OPES reads its STATE_RFILE=FILE")
-    return {**({"plumed_hills": _hills(hills)} if hills else {}), **({"share_bias": True} if share else {})}
+    return {**({"plumed_hills": _hills(hills, path)} if hills else {}), **({"share_bias": True} if share else {})}
 
 
-def _hills(path: str) -> str:
+def _hills(path: str, plumed: str) -> str:
+    """Earlier hills as PLUMED reads them. Raises NoInput, and BadData where they are in another unit of energy."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise NoInput(f"{path}: {error}", "name hills of METAD") from None
     if not text.startswith("#! FIELDS time "):
         raise BadData(f"{path}:1: not hills of METAD", "they begin with #! FIELDS time")
-    kept = [line for line in text.splitlines(keepends=True) if not line.startswith("#! SET walker ")]
+    walkers = text.count(f"#! SET {outputs.WALKER} ")
+    if walkers > 1 and outputs.SHARED not in text.partition("\n")[0].split():
+        problem = f"{path}: hills of {walkers} walkers, each with a bias of its own"
+        raise BadData(problem, "give those of one walker, or of walkers that filled one bias (--share-bias)")
+    unit, kept = outputs.energy_unit(plumed), []
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
+        name, _, value = line.removeprefix("#! SET ").partition(" ")
+        if not line.startswith("#! SET ") or name not in (outputs.WALKER, outputs.ENERGY_UNIT):
+            kept.append(line)
+        elif name == outputs.ENERGY_UNIT and unit and not math.isclose(float(value), unit, rel_tol=1e-6):
+            problem = f"{path}:{number}: hills in units of {float(value):g} eV, and {plumed} counts in {unit:g} eV"
+            raise BadData(problem, "use the same UNITS ENERGY as in the run that wrote them")
     return "".join(kept)

@@ -18,6 +18,10 @@ from psiflow_cli.worker.md import checkpoint
 if TYPE_CHECKING:
     from psiflow_cli.stages.core.workspace import Workspace
 
+WALKER, ENERGY_UNIT = "walker", "energy_unit_eV"
+"""Constants in the headers that PLUMED does not write: whose lines follow, and PLUMED's unit of energy."""
+SHARED = "clock"
+"""The column of hills of walkers that filled one bias, which PLUMED writes of several walkers."""
 _PACKED = (".gz", ".zst")
 _KJ_PER_MOL = TABLES["eV"]["kJ/mol"]
 _UNITS = {
@@ -102,7 +106,7 @@ def _of_walker(walker: int, file: Path, length: int, unit: float | None) -> Iter
                 if line in header:
                     continue
                 if not header:
-                    line += f"#! SET walker {walker}\n"
-                    line += f"#! SET energy_unit_eV {unit:.12g}\n" if unit else ""
+                    line += f"#! SET {WALKER} {walker}\n"
+                    line += f"#! SET {ENERGY_UNIT} {unit:.12g}\n" if unit else ""
                 header.add(line.split("\n", 1)[0] + "\n")
             yield line

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.console import detail, note
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MODULE = "psiflow_cli.worker.md.plumed_trial"
 _TIMEOUT_S = 120
 _EV = 96.48533212331  # kJ/mol
-_BOLTZMANN = 8.617333262e-5  # eV/K
+BOLTZMANN = 8.617333262e-5  # eV/K
 _PACKAGE = "pip install plumed there, and have PLUMED itself (conda-forge has both)"
 _KERNEL = "set PLUMED_KERNEL to the path of libplumedKernel.so, here and on the workers ([resources] env in the site)"
 
@@ -39,7 +39,7 @@ def check(path: str, dynamics: Dynamics, starts: Sequence[WalkerStart], executor
     question: PlumedQuestion = {
         "text": filled(dynamics["plumed"] or "", window),
         "files": {name: filled(text, window) for name, text in dynamics.get("plumed_files", {}).items()},
-        "atoms": len(smallest["start"]["symbols"]), "energy_unit": _EV, "kT": _BOLTZMANN * smallest["temperature"][0],
+        "atoms": len(smallest["start"]["symbols"]), "energy_unit": _EV, "kT": BOLTZMANN * smallest["temperature"][0],
         "timestep": dynamics["timestep"],
     }  # fmt: skip
     answer = _ask(question, executor)
@@ -68,8 +68,20 @@ def _is_like_here(executor: ResolvedExecutor) -> bool:
 
 def _ask(question: PlumedQuestion, executor: ResolvedExecutor) -> PlumedAnswer | str:
     """The answer, or why there is none."""
+    answer = answer_of(MODULE, question, executor)
+    if isinstance(answer, _Ended):  # PLUMED ended the process
+        return {"kind": "input", "problem": str(answer), "log": ""}
+    return answer if isinstance(answer, str) else cast("PlumedAnswer", answer)
+
+
+class _Ended(str):
+    """Why there is no answer: a signal."""
+
+
+def answer_of(module: str, question: Mapping[str, object], executor: ResolvedExecutor) -> dict[str, object] | str:
+    """What a module of the worker answers in a process with the workers' Python, here; or why there is no answer."""
     isolation = [] if executor.table.type == "threads" else executor.isolation
-    argv = [*isolation, *container.words(executor), executor.python, "-m", MODULE]
+    argv = [*isolation, *container.words(executor), executor.python, "-m", module]
     environment = {**os.environ, **executor.context["env"]}
     try:
         done = subprocess.run(
@@ -82,11 +94,11 @@ def _ask(question: PlumedQuestion, executor: ResolvedExecutor) -> PlumedAnswer |
         return f"no answer within {_TIMEOUT_S} s"
     lines = done.stdout.strip().splitlines()
     try:
-        return cast("PlumedAnswer", json.loads(lines[-1]))
+        return cast("dict[str, object]", json.loads(lines[-1]))
     except (ValueError, IndexError):
         last = (done.stderr.strip().splitlines() or lines or ["no word of why"])[-1]
-        if done.returncode < 0:  # PLUMED ended the process
-            return {"kind": "input", "problem": f"PLUMED ended with signal {-done.returncode}: {last}", "log": ""}
+        if done.returncode < 0:
+            return _Ended(f"PLUMED ended with signal {-done.returncode}: {last}")
         return last.strip()[:300]
 
 
