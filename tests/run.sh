@@ -4,7 +4,7 @@
 #     tests/run.sh --full       the long tests too; other arguments go to pytest
 #     tests/run.sh --durations  show the slowest tests and files, and store what each file took (tests/durations.json)
 #     tests/run.sh --lint       only that; so --types, and --tests with arguments for pytest or none
-# PSIFLOW_TEST_PROCESSES=4 runs as many tests side by side.
+# PSIFLOW_TEST_PROCESSES=8 runs as many tests side by side.
 # With root and apt it also installs what it can: python3-venv, shellcheck, SLURM, sshd, and the codes that label. A test that misses something says so.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -116,8 +116,8 @@ tests() {
             tests/models/test_{nequip,allegro}.py tests/contracts/test_models.py -k "nequip or allegro" >"$log" 2>&1 &
         nequip=$!
     fi
-    # Three at a time also on two cores: many tests wait for a process to start, or to end.
-    check python -m pytest -q -rs -n "${PSIFLOW_TEST_PROCESSES:-3}" --dist loadfile "--durations=$shown" "${arguments[@]}"
+    # Four at a time also on two cores: many tests wait for a process to start, or to end.
+    check python -m pytest -q -rs -n "${PSIFLOW_TEST_PROCESSES:-4}" --dist loadfile "--durations=$shown" "${arguments[@]}"
     if [ -n "$nequip" ]; then
         wait "$nequip" || status=1
         say "NequIP and Allegro, in .venv-nequip"

@@ -20,7 +20,7 @@ from tests.commands import springs
 
 INPUTS = {
     "--input", "--from", "--model", "--valid", "--e0s", "--config", "--init", "--plumed", "--exclude", "--site",
-    "--reference", "--style",
+    "--reference", "--style", "--continue", "--nearest", "--hills",
 }  # fmt: skip
 NAMES = (
     *("x.xyz", "x.extxyz", "x.xyz.gz", "x.XYZ", "x.traj", "x.cif", "x.PDB", "XDATCAR", "POSCAR", "x.vasp", "x.json"),
@@ -37,6 +37,7 @@ ACCEPTED = {
     formats.FIGURE: {"x.png", "x.pdf", "x.svg"},
     formats.TABLE: {"x.csv", "x.parquet"},
     formats.ERRORS: {"x.csv"},
+    formats.PROFILES: {"x.csv"},
     formats.PAGE: {"x.html", "-"},
     formats.ARRAYS: {"x.npz"},
     formats.BUNDLE: {"x.foo", "x", "x/", "x.lmp", "x.db", "x.jpeg", "x.xyz.bz2", ".xyz"},

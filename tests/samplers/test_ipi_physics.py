@@ -17,6 +17,7 @@ from ase import units  # noqa: E402
 from psiflow_cli.samplers.ipi import barostats  # noqa: E402
 from psiflow_cli.samplers.ipi.force_field import ModelForceField  # noqa: E402
 from psiflow_cli.samplers.ipi.ring_polymer import RingPolymers  # noqa: E402
+from psiflow_cli.worker.md import velocities  # noqa: E402
 from tests.samplers.ipi_systems import (  # noqa: E402
     HBAR,
     Springs,
@@ -93,7 +94,7 @@ def test_a_flexible_cell_conserves_what_it_should(ensemble: str) -> None:
             wanted, ModelForceField(atoms.copy(), model, True, None), 300.0, np.random.default_rng(3), ()
         )
         rings.field.bind(rings.forces.mforces[0])
-        rings.begin()
+        rings.begin(velocities.draw(atoms.get_masses(), 300.0, rings.rng, False))
         cell = rings.barostat
         cell.thermostat.tau = 1e30
         barostats.keep_volume(cell)

@@ -46,6 +46,7 @@ def springs(folder: Path, name: str, temperatures: list[float], **changes: Any) 
         "walkers": [{"walker": i, "start": start, "temperature": [t] * 2} for i, t in enumerate(temperatures)],
         "model": {"family": str(HARMONIC), "members": [str(folder / "member-0")]},
         **{"ensemble": "nvt", "thermostat": "langevin", "timestep": 0.5, "friction": 20.0, "thermostat_time": 50.0},
+        "pressure": 1.0,
         **{"steps": 60, "every": 20, "block": 60, "batch": 64, "seed": 3},
         **{"ramp_steps": None, "exchange": None, "beads": 1, "plumed": None},
         "limits": {"force": None, "temperature": None, "distance": None, "spread": None},
