@@ -136,7 +136,7 @@ def _job(task: dict[str, Any]) -> dict[str, Any]:
     return {
         "walkers": [{"walker": i, "start": start, "temperature": [KELVIN] * 2} for i in range(task["walkers"])],
         "model": {"family": f"psiflow_cli.models.{task['family']}", "members": members},
-        **{"ensemble": "nvt", "thermostat": "langevin", "timestep": 0.5, "friction": 10.0},
+        **{"ensemble": "nvt", "thermostat": "langevin", "timestep": 0.5, "friction": 10.0, "pressure": 1.0},
         **{"steps": STEPS[task["atoms"]], "every": 10, "seed": 0, "beads": 1, "plumed": None},
         **{"ramp_steps": None, "exchange": None, "limits": {"force": 1e4, "temperature": 1e6, "distance": 0.4}},
     }
