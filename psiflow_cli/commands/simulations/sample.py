@@ -75,13 +75,12 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 @options.file("--hills", "Earlier hills for METAD to start from, such as an OUT.hills.")
 @options.number("--max-force", 100.0, "eV/Å", "Stop a walker if the force on an atom exceeds this, in eV/Å.", above=0)
 @options.number("--max-temperature", None, "K",
-    "Stop a walker if it gets hotter than this, in K [default: ten times --temperature, at least "
-    "10000].", above=0)  # fmt: skip
+    "Stop a walker if it gets hotter than this, in K [default: 10 × --temperature, at least 10000].",
+    above=0)  # fmt: skip
 @options.number("--min-distance", 0.4, "Å", "Stop a walker if two atoms get closer than this, in Å.", least=0)
 @options.number("--max-spread", None, "eV/Å",
     "Stop a walker if the committee's spread of the force on an atom exceeds this, in eV/Å; for a "
-    "calibrated committee, "
-    "the expected error.", above=0)  # fmt: skip
+    "calibrated committee, the expected error.", above=0)  # fmt: skip
 @options.name("--engine", None, kinds.Name("sampler", ["auto", *registry.names("samplers")]),
     "; auto measures which is fastest.", "auto")  # fmt: skip
 @options.count("--batch", None, "Number of walkers that are moved together [default: measured].")

@@ -67,7 +67,7 @@ def read(path: str) -> tuple[str, dict[str, str]]:
     Raises NoInput for a file that is not there, and BadData for what no walker could write, both with file and line.
     """
     if not os.path.exists(path):
-        raise NoInput(f"{path}: no such file", "name an input of PLUMED's")
+        raise NoInput(f"{path}: no such file", "name the input file of PLUMED")
     content = _Input(Path(path).parent)
     text = _prepared(path, content)
     for name in sorted(content.written.keys() & content.files.keys()):
@@ -197,6 +197,6 @@ def _text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise NoInput(f"{path}: not UTF-8 text (byte {error.start})", "name a file of PLUMED's") from None
+        raise NoInput(f"{path}: not UTF-8 text (byte {error.start})", "name a text file that PLUMED reads") from None
     except OSError as error:
-        raise NoInput(f"{path}: {error.strerror or error}", "name a file of PLUMED's") from None
+        raise NoInput(f"{path}: {error.strerror or error}", "name a text file that PLUMED reads") from None
