@@ -63,14 +63,20 @@ class JobRecord:
         self.refusal = ""
         self._doubtful: list[str] = []
 
-    def submitted(self, job: str) -> None:
-        self.moved(job, BlockState.PENDING)
-        self.write()
-
-    def may_be(self, name: str) -> None:
-        """Note the name of a job that may have been submitted."""
+    def submitting(self, name: str) -> None:
+        """Note the name of a job before it is submitted: a command that is killed here never learns its id."""
         with self._lock:
             self._doubtful.append(name)
+        self.write()
+
+    def submitted(self, job: str, name: str) -> None:
+        self.moved(job, BlockState.PENDING)
+        self.refused(name)
+
+    def refused(self, name: str) -> None:
+        """No job of this name is without an id."""
+        with self._lock:
+            self._doubtful.remove(name)
         self.write()
 
     def moved(self, job: str, state: BlockState, reason: str = "") -> bool:
@@ -104,11 +110,12 @@ class JobRecord:
         record = self._whole()
         with self._lock:
             jobs = left_of(record)
-        problem = cancel(record, jobs)
+        problem = cancel(record)
         if not problem:
             self._doubtful = []
             for job in jobs:
-                self.moved(job, BlockState.CANCELLED)
+                if job in self.jobs:
+                    self.moved(job, BlockState.CANCELLED)
         if jobs:
             self.write()
         return problem
@@ -151,7 +158,11 @@ def _all(record: BlocksRecord) -> list[BlocksRecord]:
 
 
 def left_of(record: BlocksRecord) -> list[str]:
-    """The jobs of one command that have not ended as far as is known."""
+    """The ids of one command's jobs that have not ended as far as is known, and the names of those without an id."""
+    return [*_ids(record), *record.get("doubtful", [])]
+
+
+def _ids(record: BlocksRecord) -> list[str]:
     if record.get("type") == "local":
         return []  # processes of this host, which end with the command
     return [job for job, facts in record.get("jobs", {}).items() if facts["state"] in _LEFT]
@@ -174,7 +185,7 @@ def cancel_left(folder: Path) -> tuple[list[str], str]:
     record, jobs, problems = read(folder), left(folder), []
     remaining = []
     for part in _all(record):
-        problem = cancel(part, left_of(part))
+        problem = cancel(part)
         if problem:
             problems.append(problem)
             remaining.append(part)
@@ -193,20 +204,22 @@ def forget(folder: Path, nodes: Mapping[str, NodeRecord]) -> None:
         (folder / FILE).unlink(missing_ok=True)
 
 
-def cancel(blocks: BlocksRecord, jobs: list[str]) -> str:
-    """Cancel jobs by the program of their batch system; returns what it says against it."""
+def cancel(blocks: BlocksRecord) -> str:
+    """Cancel what one command has left by the program of its batch system; returns what it says against it."""
     from psiflow_cli import protocols, registry
 
-    names = blocks.get("doubtful", [])
+    jobs, names = _ids(blocks), blocks.get("doubtful", [])
     if not jobs and not names:
         return ""
     provider = registry.load("runtime.providers", blocks["type"])
     if not isinstance(provider, protocols.Cancels):
-        return f"psiflow cannot cancel what {blocks['type']} runs"
+        return f"psiflow cannot cancel jobs of {blocks['type']}"
     cluster = [f"--clusters={blocks['clusters']}"] if blocks.get("clusters") else []
     calls = [jobs] if jobs else []
     if isinstance(provider, protocols.CancelsByName):
         calls += [[f"{provider.CANCEL_BY_NAME}{name}"] for name in names]
+    elif names:
+        note(f"look in the queue for jobs named {', '.join(names)}: they may have been submitted, and have no known id")
     problems = [_run([provider.CANCEL, *cluster, *words], blocks["type"]) for words in calls]
     return next((problem for problem in problems if problem), "")
 

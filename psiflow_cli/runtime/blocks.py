@@ -54,9 +54,7 @@ class Blocks:
         self._nodes = Nodes(resolved, kind, self._logs, lambda lines: add_to_scripts(provider, lines))
         self._record.nodes = self._nodes.records
         self._most_blocks = getattr(provider, "max_blocks", 1)
-        self._is_patient = be_patient(
-            provider, self._admission, self._record.submitted, self._record.may_be, self._at_work
-        )
+        self._is_patient = be_patient(provider, self._admission, self._record, self._at_work)
         if self._is_patient and isinstance(kind, protocols.Retranslates):
             retranslate(provider, kind.STATES)
         self._is_queued = resolved.provider.type != "local"  # whether there is a queue

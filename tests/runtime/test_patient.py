@@ -47,6 +47,23 @@ class Queue:
         return self.answer
 
 
+class Record:
+    """Of submissions: the ids that are known, and the names of jobs without one."""
+
+    def __init__(self, ids: list[str]) -> None:
+        self.ids, self.names = ids, list[str]()
+
+    def submitting(self, name: str) -> None:
+        self.names.append(name)
+
+    def submitted(self, job: str, name: str) -> None:
+        self.ids.append(job)
+        self.names.remove(name)
+
+    def refused(self, name: str) -> None:
+        self.names.remove(name)
+
+
 @pytest.fixture(params=ROWS)
 def batch(request, tmp_path, monkeypatch):
     """(provider, queue, ids of the jobs that were submitted) of each batch system."""
@@ -58,7 +75,7 @@ def batch(request, tmp_path, monkeypatch):
     kind = registry.load("runtime.providers", request.param)
     provider = kind.build(resolved.provider, resolved)
     provider.script_dir = str(tmp_path)
-    assert _patient.be_patient(provider, Admission(tmp_path, 3, 60), ids.append, ids.append, set)
+    assert _patient.be_patient(provider, Admission(tmp_path, 3, 60), Record(ids), set)
     if isinstance(kind, protocols.Retranslates):
         _patient.retranslate(provider, kind.STATES)
     queue.answer = (0, SUBMITTED[request.param], "")
@@ -138,19 +155,30 @@ def test_a_refusal_has_the_words_of_the_batch_system_and_is_not_repeated_at_once
     with pytest.raises(_patient.Refused, match="per-user limit"):
         provider.submit("true", 1)
     provider.admission.after_refusals.end()
+    assert provider.record.names == []
     assert provider.submit("true", 1)
     assert provider.max_blocks == 4
 
 
 def test_a_submission_that_nobody_answered_may_have_arrived(batch):
     provider, queue, _ = batch
-    names = []
-    provider.doubtful = names.append
     queue.answer = (1, "", "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation")
     with pytest.raises(_patient.Refused, match="timed out"):
         provider.submit("true", 1, "parsl.default.block-1")
-    assert "parsl.default.block-1." in names[0]
-    assert "/" not in names[0]
+    (name,) = provider.record.names
+    assert "parsl.default.block-1." in name
+    assert "/" not in name
+
+
+def test_the_name_of_a_job_is_on_record_before_it_is_submitted(batch, monkeypatch):
+    provider, queue, kind = batch
+    before = []
+    queue.answer = (0, SUBMITTED[kind], "")
+    answer = lambda *arguments: before.extend(provider.record.names) or queue(*arguments)  # noqa: E731
+    monkeypatch.setattr(ClusterProvider, "execute_wait", answer)
+    provider.submit("true", 1, "parsl.default.block-1")
+    assert "parsl.default.block-1." in before[0]
+    assert provider.record.names == []
 
 
 def test_nodes_that_fail_are_left_out_of_the_next_script(batch):

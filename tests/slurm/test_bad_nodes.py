@@ -13,7 +13,7 @@ from pathlib import Path
 from psiflow_cli.runtime import block_record
 from tests.commands.inputs import PSIFLOW, copper
 from tests.slurm.test_faults import check_output, lost, site
-from tests.slurm.test_provider import SLOW, folder, label, run, started, units, wait_for
+from tests.slurm.test_provider import SLOW, folder, label, noted, run, started, units, wait_for
 
 __all__ = ["folder"]  # a fixture
 
@@ -122,7 +122,8 @@ def test_a_queue_that_forgets_what_runs_costs_nothing(slurm, folder, monkeypatch
     Path("in.xyz").write_text(copper(4))
     with started(label("-o", "out.xyz", seconds=15)) as command:
         wait_for(lambda: len(slurm.run("squeue", "-h", "-t", "R").splitlines()) == 2, 60, "no block runs")
-        time.sleep(6)  # workers are connected
+        calls = Path("out.xyz.run/logs/calls")
+        wait_for(lambda: calls.exists() and len(calls.read_text().split()) == 4, 60, "not all workers are busy")
         submitted = slurm.run("squeue", "-h", "-a", "-t", "all", "-o", "%i").split()
         Path("forgetful").touch()
         assert command.wait(100) == 0
@@ -156,7 +157,7 @@ def test_jobs_that_cannot_be_cancelled_stay_on_record(slurm, folder, monkeypatch
     slurm.run("scontrol", "update", "partitionname=cpu", "state=down")
     try:
         with started(label("-o", "out.xyz")) as command:
-            wait_for(lambda: Path("out.xyz.run/blocks.json").exists(), 60, "no job was submitted")
+            wait_for(noted, 60, "no job was submitted")
             command.send_signal(signal.SIGTERM)
             assert command.wait(60) == 75
         left = block_record.left(Path("out.xyz.run"))

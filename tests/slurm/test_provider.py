@@ -67,6 +67,12 @@ def wait_for(condition, seconds, what):
         time.sleep(0.2)
 
 
+def noted():
+    """The ids of the jobs that the command of out.xyz has on record."""
+    record = Path("out.xyz.run/blocks.json")
+    return list(json.loads(record.read_text())["jobs"]) if record.exists() else []
+
+
 @contextmanager
 def started(command):
     """A command that does not outlive a test which failed."""

@@ -12,7 +12,7 @@ import pytest
 
 from tests.commands.inputs import PSIFLOW
 from tests.slurm.test_faults import site
-from tests.slurm.test_provider import folder, label, run, wait_for
+from tests.slurm.test_provider import folder, label, noted, run, wait_for
 from tests.slurm.test_site_check import check
 
 __all__ = ["folder"]  # a fixture
@@ -28,7 +28,7 @@ def test_a_held_job_is_shown_and_ends_the_run_after_a_while(slurm, folder):
         file.write('\n[run]\nqueue_patience = "12 s"\n')
     run([PSIFLOW, "status"])  # the first of these takes a while, and patience is short
     with subprocess.Popen(label("-o", "out.xyz"), stderr=subprocess.PIPE, text=True) as command:
-        wait_for(lambda: Path("out.xyz.run/blocks.json").exists(), 60, "no block")
+        wait_for(noted, 60, "no block")
         wait_for(lambda: status("out.xyz")[0]["blocks"][0]["reason"], 20, "no reason")
         (block,) = status("out.xyz")[0]["blocks"]
         assert block["reason"] == "JobHeldUser (held by its user)"

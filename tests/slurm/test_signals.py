@@ -13,7 +13,7 @@ import pytest
 
 from tests.commands.inputs import PSIFLOW, alive, copper
 from tests.slurm.test_faults import begun, running
-from tests.slurm.test_provider import SLOW, folder, label, run, started, units, wait_for
+from tests.slurm.test_provider import SLOW, folder, label, noted, run, started, units, wait_for
 
 __all__ = ["folder"]  # a fixture
 
@@ -87,7 +87,7 @@ def test_a_command_that_waits_for_the_queue_stops_too(slurm, folder):
     try:
         with started(label("-o", "out.xyz")) as command:
             wait_for(lambda: slurm.run("squeue", "-h"), 60, "no job was submitted")
-            wait_for(Path("out.xyz.run/blocks.json").exists, 10, "the job was not noted")
+            wait_for(noted, 10, "the job was not noted")
             job = slurm.run("squeue", "-h", "-o", "%i").split()[0]
             assert f"waits for the queue: {job} (" in run([PSIFLOW, "status", "out.xyz"]).stdout
             command.send_signal(signal.SIGTERM)

@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from psiflow_cli.runtime.block_faults import output, refusals
 from psiflow_cli.runtime.block_faults.admission import Admission
@@ -27,6 +27,19 @@ _ABSENT = 2
 """A job has ended when so many answers in a row, from a queue that answers, do not list it."""
 
 
+class Submissions(Protocol):
+    """Keeps a record of jobs, by name until their ids are known."""
+
+    def submitting(self, name: str) -> None:
+        """A job of this name may exist from now on."""
+
+    def submitted(self, job: str, name: str) -> None:
+        """The job of this name has this id."""
+
+    def refused(self, name: str) -> None:
+        """There is no job of this name."""
+
+
 class Refused(Exception):
     """A submission that the batch system has refused, in its own words."""
 
@@ -34,15 +47,13 @@ class Refused(Exception):
 def be_patient(
     provider: ExecutionProvider | None,
     admission: Admission,
-    submitted: Callable[[str], None],
-    doubtful: Callable[[str], None],
+    record: Submissions,
     at_work: Callable[[], set[str]],
 ) -> bool:
     """Let a provider of a batch system take silence for no answer, and refusals for what may pass; False for others.
 
-    `submitted` is called with the id of every job, `doubtful` with the name of one that may have been submitted though
-    its batch system did not say so; `at_work` tells the jobs whose workers are connected, which have not ended whatever
-    the queue forgets. All are called in Parsl's own thread.
+    `record` is told of every job before and after its submission; `at_work` tells the jobs whose workers are connected,
+    which have not ended whatever the queue forgets. All are called in Parsl's own thread.
     """
     from parsl.providers.cluster_provider import ClusterProvider
 
@@ -56,6 +67,7 @@ def be_patient(
 
         def execute_wait(self, cmd: str, timeout: float | None = None) -> tuple[int, str, str]:
             answers = self.__dict__.get("answers", [])
+            self.__dict__.get("announce", str)(cmd)
             try:
                 code, out, err = super().execute_wait(cmd, timeout)  # type: ignore[no-untyped-call, unused-ignore]
             except Exception as error:
@@ -67,8 +79,8 @@ def be_patient(
     kind = type(provider)
     provider.__class__ = type(kind.__name__, (_Patient, kind, Heard), {})
     patient = cast("_Patient", provider)
-    patient.admission, patient.submitted, patient.absences, patient.ends = admission, submitted, {}, {}
-    patient.doubtful, patient.at_work = doubtful, at_work
+    patient.admission, patient.record, patient.at_work = admission, record, at_work
+    patient.absences, patient.ends = {}, {}
     patient.directives, patient.lock = "", threading.RLock()
     patient.worker_init = output.ANNOUNCE + patient.worker_init
     return True
@@ -89,15 +101,15 @@ class _Patient:
     """Comes before one of Parsl's classes for batch systems."""
 
     admission: Admission
-    submitted: Callable[[str], None]
+    record: Submissions
     absences: dict[str, int]  # how many answers in a row have not listed a job
     ends: dict[str, str]  # how jobs have ended
     directives: str  # further lines of the next scripts
     lock: threading.RLock  # a submission must not meet a look at the queue
     answers: list[Answer]  # while something listens
+    announce: Callable[[str], None]  # while a job is submitted: told each command before it runs
     live: dict[str, dict[str, Any]] | None = None
     looking: int = 0  # the thread that looks at the queue
-    doubtful: Callable[[str], None]
     at_work: Callable[[], set[str]]
     scheduler_options: str
     worker_init: str
@@ -134,23 +146,31 @@ class _Patient:
         """As Parsl's; raises Refused, also at once while a pause after a refusal lasts."""
         if self.admission.is_closed or self.admission.after_refusals.lasts():
             raise Refused(self.admission.refusal)
-        own, job, problem = self.scheduler_options, None, ""
+        own, job, problem, names = self.scheduler_options, None, "", list[str]()
+
+        def announce(command: str) -> None:
+            if not names:  # the program that submits comes first, and its last word is the script
+                names.append(command.split("/")[-1])
+                self.record.submitting(names[0])
+
         with self.lock, self._listening() as answers:
             self.scheduler_options = own + self.directives
+            self.announce = announce
             try:
                 job = super().submit(command, tasks_per_node, job_name)  # type: ignore[misc]
             except Exception as error:
                 problem = str(error)
             finally:
                 self.scheduler_options = own
+                del self.announce
         if not job:
             words = refusals.words(answers, problem)
-            if refusals.may_have_arrived(words) and answers:
-                self.doubtful(answers[-1].command.split("/")[-1])
+            if names and not refusals.may_have_arrived(words):
+                self.record.refused(names[0])
             self.admission.refused(words)
             raise Refused(words)
         self.admission.accepted()
-        self.submitted(str(job))
+        self.record.submitted(str(job), names[0])
         return str(job)
 
     def _status(self) -> None:
