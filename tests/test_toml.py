@@ -47,7 +47,7 @@ def test_plain_keys_stand_before_tables():
         ('input = "C:\\data"', "single quotes: input = 'C:\\data'"),
         ('input = "cp2k.inp', "a quotation mark is missing"),
         ("[table", "a table is headed [NAME]"),
-        ("a = 1\na = 2", "it is there twice"),
+        ("a = 1\na = 2", "it occurs twice"),
         ("a = [1,", "is not closed"),
     ],
 )

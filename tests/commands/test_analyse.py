@@ -74,7 +74,7 @@ def test_a_foreign_trajectory_needs_its_timestep(analyse):
         ({}, ("--rmax", "4"), 2, "--rmax without --rdf"),
         ({}, ("--msd", "--fit", "9:3"), 2, "two times that go up"),
         ({}, ("--plot", "a.png"), 2, "--plot without a curve"),
-        ({}, ("--msd", "--timestep", "3"), 65, "frame 2: 2 fs after the frame before, not 3.0 fs"),
+        ({}, ("--msd", "--timestep", "3"), 65, "frame 2: 2 fs after the previous frame, not 3.0 fs"),
         ({"frames": 1}, ("--msd",), 65, "the only frame of its trajectory"),
         ({"frames": 4}, ("--vacf",), 65, "too few for --msd and --vacf"),
         ({"pbc": "T T F"}, ("--rdf", "Ar-Ar"), 65, "not periodic in three directions"),

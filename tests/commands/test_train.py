@@ -173,7 +173,7 @@ def test_wrong_settings(plan, setting, what, hint):
 
 
 def test_one_option_under_two_names(plan):
-    assert "two names of one option" in plan(*GIVEN, "--set", "swa=yes", "--set", "stage_two=no", code=2)
+    assert "two names of the same option" in plan(*GIVEN, "--set", "swa=yes", "--set", "stage_two=no", code=2)
     Path("mace.yaml").write_text("swa: true\n")
     said = plan(*GIVEN, "--config", "mace.yaml", "--set", "stage_two=false")  # the command line wins
     assert said["configuration"]["swa"] is False

@@ -87,7 +87,7 @@ def test_what_the_clock_has_stopped_is_said_to_be_so(trained, psiflow):
 def test_architecture_and_options_of_a_start(trained, psiflow):
     common = ("train", trained.train, "--arch", "mace", "--init", trained.model, "--dry-run", "--json")
     said = psiflow(*common, "--set", "r_max=6", code=2).stderr
-    assert "r_max 6.0 cannot be: it is 4.0 in the model to start from" in said
+    assert "r_max 6.0 is not possible: it is 4.0 in the model to start from" in said
     plan = json.loads(psiflow(*common, "--set", "r_max=4", "--set", "max_num_epochs=7").stdout)
     configuration = plan["configuration"]
     assert (configuration["num_channels"], configuration["max_num_epochs"]) == (8, 7)
