@@ -196,7 +196,7 @@ def spoil(here, how):
     path, facts = Path("com.model/calibration.json"), toml.loads(Path("com.model/model.toml").read_text())
     if how == "changed":
         path.write_text(path.read_text().replace('"floor": 0.', '"floor": 1.', 1))
-    elif how == "of other weights":
+    elif how == "belongs to weights other than":
         here["weights"] = "0" * 16
         path.write_text(json.dumps({**here, "sha256": bundle.checksum(here)}))
     else:
@@ -228,12 +228,16 @@ def spoil(here, how):
         ("unrelated", 65, "says nothing about their errors"),
         ("unfinished", 65, "com.model: its training has not come to its end"),
         ("changed", 65, "com.model/calibration.json: not (or no longer)"),
-        ("of other weights", 65, "com.model/calibration.json: the calibration of other weights"),
+        (
+            "belongs to weights other than",
+            65,
+            "com.model/calibration.json: the calibration belongs to weights other than",
+        ),
     ],
 )
 def test_what_is_refused(here, how, code, what):
     spoil(here, how)
-    uses = how in ("changed", "of other weights")
+    uses = how in ("changed", "belongs to weights other than")
     said = run("evaluate", "held.xyz", *COMMON, *([] if uses else ["--calibrate"]), "-o", "out.xyz", code=code).stderr
     assert what in said
     assert len(said.strip().splitlines()) <= 3

@@ -106,7 +106,7 @@ def test_nothing_is_replaced_unasked(psiflow, copper, tmp_path):
     [
         ("emt + dfd:xc=pbe", "character 7: 'dfd:xc=pbe' is neither a model here nor a reference", 2),
         ("emt + gone.model", "character 7: gone.model: no such model", 2),
-        ("emt + dftd", "character 7: the reference dftd needs to know the functional\n  hint: dftd:xc=pbe", 2),
+        ("emt + dftd", "character 7: the reference dftd needs the functional\n  hint: dftd:xc=pbe", 2),
         ("emt + cp2k", "cannot be a term\n  hint: references that can: dftd, emt", 2),
         ("emt:a=b", "unknown option 'a'", 2),
         ("emt@pbe", "emt is a reference, which has no heads", 2),

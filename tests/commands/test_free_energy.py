@@ -152,7 +152,12 @@ def test_hills(psiflow, in_threads):
         (["COLVAR"], ["--cv", "d1,d1", "--by", "reweight"], 2, "twice"),
         (["COLVAR"], ["--cv", "d1", "--by", "reweight"], 2, "COLVAR: at which temperature"),
         (["COLVAR"], ["--cv", "d1", "--by", "hills"], 2, "COLVAR has no hills"),
-        (["COLVAR"], ["--cv", "d1", "--by", "mbar", "--bias", "none", "--temperature", "9"], 2, "the windows are not known"),
+        (
+            ["COLVAR"],
+            ["--cv", "d1", "--by", "mbar", "--bias", "none", "--temperature", "9"],
+            2,
+            "the windows are not known",
+        ),
         (["COLVAR", "HILLS"], ["--cv", "d1"], 2, "HILLS contains hills, but COLVAR contains samples"),
         (["HILLS", "OTHER"], [], 65, "OTHER:1: max_phi"),
         (["KERNELS"], [], 65, "KERNELS:1: Gaussians without biasf, so kernels of OPES"),

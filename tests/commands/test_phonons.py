@@ -111,7 +111,7 @@ def test_a_frame_that_is_not_relaxed_is_refused_or_fails(here):
         (("--supercell", "2,2"), 2, "is not three numbers"),
         (("--mesh", "2,2,2"), 2, "--mesh without --supercell"),
         (("--temperature", "0"), 2, "is no temperature above 0 K"),
-        (("--hessian", "h.txt"), 2, "its name may end in .npz"),
+        (("--hessian", "h.txt"), 2, "the name may end in .npz"),
     ],
 )
 def test_what_cannot_be_asked(here, arguments, code, said):

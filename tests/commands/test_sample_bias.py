@@ -129,7 +129,7 @@ def test_what_cannot_share_or_go_on(monkeypatch):
     for input_file, options, code, problem in (
         ("opes.dat", ("--share-bias",), 2, "opes.dat:2: OPES_METAD is shared within one run of MPI only"),
         ("d.dat", ("--share-bias",), 2, "d.dat has no METAD or PBMETAD"),
-        ("opes.dat", ("--hills", "start.xyz"), 2, "--hills is for an input with one METAD"),
+        ("opes.dat", ("--hills", "start.xyz"), 2, "--hills needs an input with exactly one METAD"),
         ("metad.dat", ("--hills", "start.xyz"), 65, "start.xyz:1: not a HILLS file of METAD"),
         ("own.dat", (), 65, "own.dat:3: WALKERS_N=2: psiflow sets the walkers itself"),
     ):

@@ -214,7 +214,7 @@ def test_frames_that_no_worker_can_describe_are_told_apart(select):
         assert json.loads(Path("no.xyz.run/run.json").read_text())["result"]["exit_code"] == 1
     Path("dscribe.py").write_text("raise ImportError('a stand-in for its absence')")
     said = select("data.xyz", "-n", 1, "--by", "farthest", "-o", "none.xyz", code=78, env={"PYTHONPATH": "."})
-    assert "no SOAP in the workers' environment: a stand-in" in said
+    assert "SOAP is not available in the workers' environment: a stand-in" in said
     assert "the extra soap" in said
 
 

@@ -47,7 +47,7 @@ TRAIN = ("train", "in.xyz", "--arch", "mace", *GIVEN)
 def test_what_nobody_vouches_for_is_not_run(evil, model, command):
     for more in ((), ("--dry-run",)):
         said = evil(*command, model, *more, code=65).stderr
-        assert "--trust" in said if model == "evil.model" else "do not run what you do not trust" in said
+        assert "--trust" in said if model == "evil.model" else "run it only if you trust its source" in said
         assert len(said.splitlines()) == 2
     assert not Path("pwned").exists()
     assert not Path("new.model").exists()

@@ -459,7 +459,7 @@ def test_the_best_model_so_far_needs_no_trainer(trained: tuple[Wire, Wire], tmp_
     assert asked["metrics"] == trained[1]["metrics"]
     assert weights(asked["weights"][0]).keys() == weights(trained[1]["weights"][0]).keys()
     stop_request.ask(tmp_path)
-    with pytest.raises(Fatal, match="stopped before there was a model") as caught:
+    with pytest.raises(Fatal, match="stopped before the first model was written") as caught:
         mace.train({**job, "workdir": str(tmp_path)}, CONTEXT)
     assert caught.value.exit_code == 75
 

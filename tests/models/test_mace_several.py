@@ -53,7 +53,7 @@ def test_each_gpu_has_batches_of_its_own() -> None:
     batch, epochs, notes = plan(4, 2000, 43)
     assert (batch, epochs) == (5, 160)  # much as on one GPU
     assert notes == [
-        "4 GPUs, each with batches of 5: 20 frames for a step; lr 0.01 stays as it is, and is yours to set for that",
+        "4 GPUs, each with batches of 5: 20 frames for a step; lr 0.01 is not scaled: set it if needed",
         "MACE validates on 40 of 43 frames: the same number on each GPU",
     ]
     assert plan(2, 3, 2, batch_size="1")[0] == plan(2, 3, 2)[0] == 1

@@ -232,7 +232,9 @@ def test_several_gpus_are_noted_with_their_batches() -> None:
     planned = nequip.plan({}, {"batch_size": "5"}, summary)
     note = nequip.notes(planned, summary)[0]
     assert note.startswith("4 GPUs, each with batches of 5: 20 frames for a step; lr 0.0")
-    with pytest.raises(UsageError, match=r"batch_size 114 is larger than the share of each of 4 GPUs .* \(113 frames\)"):
+    with pytest.raises(
+        UsageError, match=r"batch_size 114 is larger than the share of each of 4 GPUs .* \(113 frames\)"
+    ):
         nequip.plan({}, {"batch_size": "114", "data.train_dataloader.drop_last": "true"}, summary)
 
 

@@ -135,7 +135,7 @@ def test_an_executable_that_is_not_there(folder):
     leave_models_out()
     change(r'^(# )?executable = "[^"]+".*', 'executable = "no-such-program"')
     said = check("emulated", "--submit", code=78)
-    assert said == "default: good\nreference: executable 'no-such-program' is not found where it runs\n"
+    assert said == "default: good\nreference: executable 'no-such-program' was not found on the worker\n"
 
 
 @pytest.mark.full

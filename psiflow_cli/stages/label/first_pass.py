@@ -48,7 +48,7 @@ class FirstPass:
         reasons = list(self._misfits.values())
         if reasons and all(reasons):
             hint = "give the input the atoms of the frames, in their order"
-            raise BadData(f"none of the frames fits: {reasons[0]}", hint)
+            raise BadData(f"none of the frames matches: {reasons[0]}", hint)
         for name, count in self._frames.items():
             written = MOMENTS if name == "moments" else name
             labels = "so their labels are computed without it"

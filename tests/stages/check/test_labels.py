@@ -34,7 +34,7 @@ def test_a_label_that_is_no_number(tmp_path, number):
 @pytest.mark.parametrize(
     ("bad", "what"),
     [
-        (frame(forces=FORCES).replace("energy=0.0", "energy=low"), "energy='low' is no number"),
+        (frame(forces=FORCES).replace("energy=0.0", "energy=low"), "energy='low' is not a number"),
         (frame(forces=FORCES).replace("pos:R:3:forces:R:3", "pos:R:3:forces:R:2:x:R:1"), "forces:R:3"),
         (frame(forces=FORCES, pbc="T T T", more=f'{CELL} stress="1 2 3 4"'), "nine numbers"),
         (frame(forces=FORCES, pbc="T T T", more=f'{CELL} stress="1 2 3 4 5 6 7 8 9"'), "symmetric"),

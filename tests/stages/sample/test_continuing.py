@@ -46,8 +46,16 @@ def test_only_walkers_with_a_larger_error_go_back(tmp_path: Path) -> None:
         ([frame("T")], None, "walker is True, not the number"),
         ([frame("0.5")], None, "walker is 0.5, not the number"),
         ([frame("-1")], None, "walker is -1, not the number"),
-        ([frame("0", head=HEAD.replace(":forces", ":other"))], Reset("forces", 1.0), "--reset compares forces with model_forces"),
-        ([frame("0", head=HEAD.replace("model_", "more_"))], Reset("forces", 1.0), "--reset compares forces with model_forces"),
+        (
+            [frame("0", head=HEAD.replace(":forces", ":other"))],
+            Reset("forces", 1.0),
+            "--reset compares forces with model_forces",
+        ),
+        (
+            [frame("0", head=HEAD.replace("model_", "more_"))],
+            Reset("forces", 1.0),
+            "--reset compares forces with model_forces",
+        ),
     ],
 )
 def test_what_no_walker_can_go_on_from(tmp_path: Path, frames: list[str], reset: Reset | None, what: str) -> None:

@@ -127,7 +127,7 @@ def test_a_virial_is_trained_on_as_a_stress(read):
     assert float(text.partition('stress="')[2].split()[0]) == pytest.approx(216 / 125)
     mine = virial.replace("REF_virials", "my_virials")
     _, data = read(frames(1, 2, 3, cell=CELL, stress=mine))
-    assert data.notes == ["my_virials looks like a stress, and is not read: --keys virial=my_virials reads it"]
+    assert data.notes == ["my_virials looks like a stress, but is not read: use --keys virial=my_virials to read it"]
     assert read(frames(1, 2, 3, cell=CELL, stress=mine), keys={"virial": "my_virials"})[1].with_stress == 3
 
 
@@ -142,7 +142,7 @@ def test_an_ion_is_the_atom_only_where_there_is_no_other(read):
 def test_a_label_under_a_near_name(read, tmp_path):
     with pytest.raises(BadData) as error:
         read(frames(1, 2).replace("energy=", "DFT_energy="))
-    assert error.value.hint == "is it there under another name? --keys energy=DFT_energy"
+    assert error.value.hint == "if it has another name, use --keys energy=DFT_energy"
 
 
 @pytest.mark.parametrize("weight", ["-1", "nan", "inf", "much", "T"])

@@ -103,7 +103,7 @@ def test_what_is_refused_is_said_to_be_where_it_is(tmp_path: Path) -> None:
         assert isinstance(error, BadConfig)
         here = tmp_path / name
         assert error.message == f"a is wrong; {here}: d is missing; {here}:{line}: c is wrong (leave it out)"
-        assert error.hint == "3 settings are refused"
+        assert error.hint == "3 settings were rejected"
     only = file.refused(BadSettings([Refusal("a", "a is wrong", "leave it out")]), {"a": "3"})
     assert (only.message, only.hint, only.exit_code) == ("a is wrong", "leave it out", 2)
 
