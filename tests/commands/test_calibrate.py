@@ -172,7 +172,7 @@ def test_walkers_stop_where_a_large_error_is_expected(here):
     assert 0 < through < len(frames)
     assert all(value <= limit for value in largest[:through])
     said = run(*usual, "--max-spread", here["forces"]["floor"] / 2, code=2).stderr
-    assert "every walker would be stopped" in said
+    assert "every walker would stop" in said
     # without the calibration: other frames, no new dynamics
     checkpoints = {path: path.stat().st_mtime_ns for path in Path("run.xyz.run").rglob("state.json")}
     Path("com.model/calibration.json").unlink()
@@ -225,8 +225,8 @@ def spoil(here, how):
     [
         ("trained on", 65, "held.xyz:36: frame 8: the model was trained on this structure, as on 1 others"),
         ("few", 65, "9 frames with forces are too few"),
-        ("unrelated", 65, "says nothing about their errors"),
-        ("unfinished", 65, "com.model: its training has not come to its end"),
+        ("unrelated", 65, "does not correlate with their errors"),
+        ("unfinished", 65, "com.model: its training has not finished"),
         ("changed", 65, "com.model/calibration.json: not (or no longer)"),
         (
             "belongs to weights other than",
@@ -255,7 +255,7 @@ def test_a_committee_that_is_being_trained_is_left_alone(here):
         said = run("evaluate", "held.xyz", *COMMON, "--calibrate", code=75).stderr
     finally:
         lock.release()
-    assert "a training is about to replace it" in said
+    assert "a training will replace it soon" in said
 
 
 def test_validation_data_are_said(here):

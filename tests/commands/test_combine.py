@@ -104,7 +104,7 @@ def test_nothing_is_replaced_unasked(psiflow, copper, tmp_path):
 @pytest.mark.parametrize(
     ("expression", "words", "code"),
     [
-        ("emt + dfd:xc=pbe", "character 7: 'dfd:xc=pbe' is neither a model here nor a reference", 2),
+        ("emt + dfd:xc=pbe", "character 7: 'dfd:xc=pbe' is neither a model in this folder nor a reference", 2),
         ("emt + gone.model", "character 7: gone.model: no such model", 2),
         ("emt + dftd", "character 7: the reference dftd needs the functional\n  hint: dftd:xc=pbe", 2),
         ("emt + cp2k", "cannot be a term\n  hint: references that can: dftd, emt", 2),

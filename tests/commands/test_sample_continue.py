@@ -56,7 +56,7 @@ def test_each_walker_goes_on_and_one_that_is_lost_begins_again():
     assert paths("second.xyz")[0] == paths("first.xyz")[0]
     again = sample("--steps", 40, "-o", "second.xyz", "--continue", "one.xyz")
     assert "up to date" in again
-    assert "--reset says which walkers of --continue" in sample("--steps", 4, "--reset", "forces:9", code=2)
+    assert "--reset has no effect without --continue" in sample("--steps", 4, "--reset", "forces:9", code=2)
     assert "'forces' is neither" in sample("--steps", 4, "--continue", "one.xyz", "--reset", "forces", code=2)
     assert "--reset compares forces with model_forces" in sample(
         "--steps", 4, "-o", "third.xyz", "--continue", "one.xyz", "--reset", "forces:9", code=65

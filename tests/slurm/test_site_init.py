@@ -31,7 +31,7 @@ def written(slurm, tmp_path_factory):
         assert done.stdout == ""
         again = warm.server().run([PSIFLOW, "site", "init"])
         assert again.returncode == 73
-        assert "emulated.toml: is there already" in again.stderr
+        assert "emulated.toml: exists already" in again.stderr
         return Path("emulated.toml").read_text()
 
 

@@ -57,7 +57,7 @@ def test_a_size_and_an_empty_file_count() -> None:
     assert training(size="large").job((), "a.model").settings == {**plain, "size": "large"}
     assert training(config=TrainersFile("c.yaml")).job((), "a.model").settings == {**plain, "as_given": True}
     training(size="large").check()
-    with pytest.raises(UsageError, match="is taken as it is"):
+    with pytest.raises(UsageError, match="is used as it is"):
         training(size="large", config=TrainersFile("c.yaml")).check()
 
 

@@ -88,7 +88,7 @@ def test_what_it_cannot_say_is_refused_by_name_where_atoms_move(read: Read, tmp_
     write(tmp_path / "x.traj", atoms)
     ((frame,), _) = read(tmp_path / "x.traj")
     assert frame.column("move_mask") == [True, True, True, False]
-    with pytest.raises(BadData, match=f"cannot hold its constraints: {type(constraint).__name__}"):
+    with pytest.raises(BadData, match=f"constraints not supported: {type(constraint).__name__}"):
         fixed(frame)
 
 
