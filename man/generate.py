@@ -1,6 +1,6 @@
 """Write the manual pages of the commands from the commands themselves: `python man/generate.py [FOLDER]`.
 
-click-man makes the pages; what it leaves out (examples as they are typed, exit status, see also) is added here.
+click-man makes the pages; what it omits (verbatim examples, exit status, see also) is added here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from click_man.core import write_man_pages
 from psiflow_cli import __version__
 from psiflow_cli.main import main
 
-DATE = "2026-11-22"  # of the last change to what the pages say
+DATE = "2026-11-22"  # of the last change of the pages
 EXIT_STATUS = r"""
 .SH EXIT STATUS
 .TP
@@ -25,7 +25,7 @@ Done; failed frames, if any, are within
 .BR \-\-max\-failed .
 .TP
 .B 1
-Finished and outputs written, but more failed than allowed.
+Finished and outputs written, but more frames failed than allowed.
 .TP
 .B 2
 Wrong usage.
@@ -37,13 +37,13 @@ Bad data; the message starts with the file and the line.
 An input is missing or unreadable.
 .TP
 .B 69
-The resources never came.
+The resources were not available: no worker connected, a submission was refused, or too many blocks failed.
 .TP
 .B 70
 A bug in psiflow.
 .TP
 .B 73
-An output cannot be created, or would destroy something.
+An output cannot be written, or would overwrite a file that psiflow did not write.
 .TP
 .B 74
 Input or output error, such as a full disk; nothing finished is lost.
@@ -55,7 +55,7 @@ Stopped before the end, or another run holds the output: run the same command ag
 A site file or a configuration is wrong.
 .TP
 .B 130
-Interrupted; as for 75.
+Interrupted by Ctrl\-C; otherwise like 75.
 .SH SEE ALSO
 .BR psiflow (1),
 .BR psiflow\-site (5),
@@ -64,7 +64,7 @@ Interrupted; as for 75.
 
 
 def improve(page: str, summary: str) -> str:
-    """One page: the whole summary, examples in a section of their own, and the common sections."""
+    """One page with the complete summary, its own section for examples, and the common sections."""
     name = re.match(r'\.TH "(.*?)"', page)[1].replace(" ", r"\-")  # type: ignore[index]
     page = f'.TH "{name}" "1" "{DATE}" "psiflow {__version__}" "psiflow manual"' + page[page.index("\n") :]
     page = page.replace(".SH COMMANDS\n.PP\n", ".SH COMMANDS\n")
@@ -74,7 +74,7 @@ def improve(page: str, summary: str) -> str:
         lambda m: ".SH EXAMPLES\n.nf\n" + re.sub(r"(?m)^  ", "", m[1]).replace("-", r"\-") + ".fi\n",
         page,
     )
-    page = re.sub(  # what else is to be left as it is typed
+    page = re.sub(  # other text to keep as it is typed
         r"\.PP\n\x08\n((?:(?!\.).*\n)+)", lambda m: ".PP\n.nf\n" + m[1].replace("-", r"\-") + ".fi\n", page
     )
     body, options, rest = page.partition(".SH OPTIONS\n")

@@ -135,7 +135,9 @@ def training_data(bundle: Bundle) -> dict[str, Path]:
         if not path.is_file():
             continue  # whoever hands a model on may keep the data
         if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            raise BadData(f"{path}: not the data that model.toml names (sha256)", "--no-replay trains without them")
+            raise BadData(
+                f"{path}: not the data recorded in model.toml (sha256)", "use --no-replay to train without them"
+            )
         files[path.name.partition(".")[0]] = path
     return files
 
@@ -157,7 +159,7 @@ def calibration(bundle: Bundle) -> Calibration | None:
     if not whole:
         raise BadData(f"{path}: not (or no longer) what psiflow evaluate --calibrate wrote (sha256)", hint)
     if found["weights"] != bundle.fingerprint:
-        raise BadData(f"{path}: the calibration of other weights than those in this bundle", hint)
+        raise BadData(f"{path}: the calibration belongs to weights other than those in this bundle", hint)
     return found
 
 
@@ -214,13 +216,13 @@ def read(name: str) -> Bundle:
     """Open a bundle without a look at its weights. Raises NoInput if there is none, BadData if it is broken."""
     path = Path(name)
     if not path.exists():
-        raise NoInput(f"{name}: no such model bundle", "psiflow train makes one")
+        raise NoInput(f"{name}: no such model bundle", "make one with psiflow train")
     try:
-        facts = toml.load(path / "model.toml", BadData, "psiflow wrote it: take it from the bundle as it was")
+        facts = toml.load(path / "model.toml", BadData, "restore the model.toml that psiflow wrote")
     except OSError:
         hint = "a bundle is a directory with a model.toml in it"
         if path.is_file():
-            hint += f"; psiflow model combine {name} -o NAME.model makes one of a model file"
+            hint += f"; make one of a model file with psiflow model combine {name} -o NAME.model"
         raise BadData(f"{name}: not a model bundle", hint) from None
     except BadData as error:
         raise BadData(f"{name}: not a model bundle: {error.message}", error.hint) from None
@@ -232,12 +234,12 @@ def differences(bundle: Bundle) -> Iterator[BadData]:
     for file, digest in bundle.facts["weights"].items():
         path = bundle.path / file
         if not path.is_file():
-            yield BadData(f"{path}: missing from the bundle", "copy the whole directory")
+            yield BadData(f"{path}: missing from the bundle", "copy the entire directory")
         elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            yield BadData(f"{path}: not the weights that model.toml names (sha256)", _DISTRUST)
+            yield BadData(f"{path}: not the weights recorded in model.toml (sha256)", _DISTRUST)
 
 
-_DISTRUST = "a model file is a program; do not run what you do not trust"
+_DISTRUST = "a model file is a program: run it only if you trust its source"
 _FACTS: dict[str, type] = {"family": str, "elements": list, "members": int, "weights": dict}
 
 
@@ -255,12 +257,12 @@ def _checked(name: str, table: Mapping[str, object]) -> BundleFacts:
         terms = {file.parts[0] for file in named if str(file).startswith("term-")}
     inside = {str(file.parent) for file in named if file.parts[:1] not in [(name,) for name in terms]}
     if not folders or inside != folders:
-        raise BadData(f"{name}/model.toml: [weights] does not fit its {facts['members']} member(s)", _DISTRUST)
+        raise BadData(f"{name}/model.toml: [weights] does not match its {facts['members']} member(s)", _DISTRUST)
     # A family finds its weights by their suffix: one that is not named would be run without having been checked.
     suffixes = {file.suffix for file in named}
     there = [path for folder in folders for path in Path(name, folder).glob("*")]
     there += [path for folder in terms for path in Path(name, folder).rglob("*")]
     for path in sorted(there):
         if path.suffix in suffixes and path.is_file() and path.relative_to(name) not in named:
-            raise BadData(f"{path}: model.toml does not name these weights", _DISTRUST)
+            raise BadData(f"{path}: these weights are not in model.toml", _DISTRUST)
     return facts

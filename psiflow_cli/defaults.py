@@ -170,7 +170,7 @@ def _tables(
 
         try:
             if not isinstance(name, str):
-                raise BadConfig("must be the name of a site, or a file", "psiflow site list shows the known ones")
+                raise BadConfig("must be the name of a site, or a file", "see the known ones with psiflow site list")
             path = load.find(name)
         except BadConfig as error:
             if site or "site" not in project:

@@ -30,7 +30,7 @@ def parse(text: str) -> float:
     text = text.strip()
     seconds = float(text) if re.fullmatch(_NUMBER, text) else _with_units(text)
     if not seconds:
-        raise ValueError(f"{text!r} is no duration: it is zero")
+        raise ValueError(f"{text!r} is not a duration: it is zero")
     return seconds
 
 
@@ -45,7 +45,7 @@ def _clock(text: str, match: re.Match[str]) -> float:
     limits = (float("inf") if match[1] is None else 24, 60, 60)
     for field, limit in zip(fields, limits, strict=False):
         if field >= limit:
-            raise ValueError(f"{text!r} is no duration: {field} is too large in its place")
+            raise ValueError(f"{text!r} is not a duration: {field} is too large at this position")
     days = int(match[1] or 0)
     return float(86400 * days + sum(f * s for f, s in zip(fields, scales, strict=False)))
 
@@ -56,15 +56,15 @@ def _pieces(text: str) -> float:
     while end < len(text):
         match = re.compile(_PIECE).match(text, end)
         if match is None:
-            raise ValueError(f"{text!r} is no duration, {_LIKE}")
+            raise ValueError(f"{text!r} is not a duration, {_LIKE}")
         unit = UNITS.get(match[2].lower())
         if unit is None:
-            raise ValueError(f"{text!r} is no duration: unknown unit {match[2]!r}; known: s, min, h, days, weeks")
+            raise ValueError(f"{text!r} is not a duration: unknown unit {match[2]!r}; known: s, min, h, days, weeks")
         if last is not None and unit >= last:
-            raise ValueError(f"{text!r} is no duration: {match[2]!r} after a smaller or equal unit")
+            raise ValueError(f"{text!r} is not a duration: {match[2]!r} follows a smaller or equal unit")
         total, last, end = total + float(match[1]) * unit, unit, match.end()
     if last is None:
-        raise ValueError(f"an empty text is no duration, {_LIKE}")
+        raise ValueError(f"an empty text is not a duration, {_LIKE}")
     return total
 
 
@@ -103,7 +103,7 @@ def short(seconds: float) -> str:
 def parse_deadline(text: str, now: float) -> float:
     """Seconds since 1970 of a deadline: a duration from `now`, the next `18:30`, or an ISO date and time.
 
-    Times without a zone are local. Raises ValueError for anything else, and for what is past.
+    Times without a zone are local. Raises ValueError for anything else, and for what is in the past.
     """
     text = text.strip()
     if time_of_day := re.fullmatch(_TIME_OF_DAY, text):
@@ -118,9 +118,9 @@ def parse_deadline(text: str, now: float) -> float:
         # Python 3.10 does not know Z
         end = datetime.fromisoformat(text[:-1] + "+00:00" if text[-1] in "zZ" else text).timestamp()
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f'{text!r} is no date and time, as in "2030-01-31 18:30"') from None
+        raise ValueError(f'{text!r} is not a date and time, as in "2030-01-31 18:30"') from None
     if end <= now:
-        raise ValueError(f"{text!r} is past")
+        raise ValueError(f"{text!r} is in the past")
     return end
 
 

@@ -52,7 +52,7 @@ class BadSettings(UsageError):
             super().__init__(refusals[0].problem, refusals[0].hint)
             return
         told = [f"{each.problem} ({each.hint})" if each.hint else each.problem for each in refusals]
-        super().__init__("; ".join(told), f"{len(refusals)} settings are refused")
+        super().__init__("; ".join(told), f"{len(refusals)} settings were rejected")
 
 
 class BadData(PsiflowError):  # a file's contents are wrong; the message starts with `file:line: `

@@ -15,7 +15,7 @@ Kind = type | tuple[str, ...]
 """Of an option: `str`, `int` or `float` (both above zero), `bool`, `dict` (a text, or one per element), or names."""
 
 
-GIVE_ATOMS = "leave one, or keep the input's own atoms, which say whose each is, in the order of the frames"
+GIVE_ATOMS = "keep one of them, or keep the input's own atoms, in the order of the frames, to assign them"
 """The hint for an input with several kinds of an element and no atoms."""
 Value = str | int | float | bool | dict[str, str]  # of an option, in canonical form
 
@@ -23,11 +23,11 @@ Value = str | int | float | bool | dict[str, str]  # of an option, in canonical 
 def text(path: Path | None, reference: str, example: str) -> str:
     """The contents of an input file. Raises UsageError if none is named, NoInput or BadData if it cannot be read."""
     if path is None:
-        raise UsageError(f"the reference {reference} needs an input file", f"name it with --input {example}")
+        raise UsageError(f"the reference {reference} needs an input file", f"give it with --input {example}")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise BadData(f"{path}: not a text file", f"--input names an input such as {example}") from None
+        raise BadData(f"{path}: not a text file", f"give --input an input file such as {example}") from None
     except FileNotFoundError:
         raise NoInput(f"{path}: no such file") from None
     except OSError as error:
@@ -40,13 +40,16 @@ def beside(path: Path, name: str, folders: list[Path], line: int) -> str:
         if (folder / name).is_file():
             return (folder / name).read_bytes().decode("latin-1")
     looked = ", ".join(map(str, (path.parent, *folders)))
-    raise NoInput(f"{path}:{line}: {name} is in none of {looked}", "put it beside the input")
+    raise NoInput(f"{path}:{line}: {name} was found in none of {looked}", "put it beside the input")
 
 
 def hint(key: str, known: Sequence[str]) -> str:
     """What to do about an option that is unknown: name the nearest, or say where a frame's state stands."""
     if key in ("charge", "multiplicity", "mult", "spin", "uhf", "nopen", "magmoms", "hund"):
-        return "a frame says it: charge=1 multiplicity=2 in its comment; GPAW reads a column initial_magmoms, too"
+        return (
+            "set it in each frame: charge=1 multiplicity=2 in the comment line; GPAW also reads a column "
+            "initial_magmoms"
+        )
     return nearest(key, tuple(known))
 
 
@@ -93,7 +96,7 @@ def labelled(symbols: Sequence[str], kinds: Sequence[str], atoms: Sequence[str],
     for symbol, names in several(kinds, atoms).items():
         if symbol in symbols and [element(label) for label in atoms] != list(symbols):
             whose = f"the input has several kinds of {symbol} ({', '.join(names)})"
-            raise ValueError(f"{whose}, and the atoms of its {part} are not the frame's in the same order")
+            raise ValueError(f"{whose}, but the atoms of its {part} are not those of the frame in the same order")
         if symbol in symbols:
             return list(atoms)
     used = [kind for kind in kinds if kind in atoms]
@@ -144,7 +147,7 @@ def of_element(key: str) -> str:
     """The key of a table of elements in canonical form. Raises ValueError for one that is of no element."""
     symbol = key.capitalize()
     if symbol not in (*SYMBOLS, "Default"):
-        raise ValueError(f"{key} is no element, and a frame has nothing else: no labels, numbers or ghosts")
+        raise ValueError(f"{key} is not an element; frames have no atom labels, numbers or ghosts")
     return symbol if symbol in SYMBOLS else "default"
 
 
@@ -166,11 +169,11 @@ def _of_kind(kind: Kind, value: object) -> Value:
         return value.lower()
     if kind is dict and isinstance(value, dict):
         if not value or not all(isinstance(v, str) and v for v in value.values()):
-            raise ValueError("must be a text, or a table of one text per element")
+            raise ValueError("must be a text, or a table with one text per element")
         return {of_element(symbol): value[symbol] for symbol in sorted(value)}
     if kind in (str, dict):
         if not isinstance(value, str) or not value.strip():
-            raise ValueError("must be a text" + (", or a table of one text per element" if kind is dict else ""))
+            raise ValueError("must be a text" + (", or a table with one text per element" if kind is dict else ""))
         return value.strip()
     if kind is bool:
         if not isinstance(value, bool):

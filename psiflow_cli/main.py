@@ -100,9 +100,9 @@ def _explain_os(error: OSError) -> int:
     where = f"{error.filename}: " if error.filename else ""
     what = error.strerror or str(error)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        problem(f"{where}{what}", "check the permissions, or name another --output or --run-dir")
+        problem(f"{where}{what}", "check the permissions, or choose another --output or --run-dir")
         return errors.CANNOT_CREATE
-    hint = "make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    hint = "free some disk space and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
     problem(f"{where}{what}", hint or "the journal is intact: run the same command again")
     return errors.IO_ERROR
 

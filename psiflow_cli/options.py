@@ -251,7 +251,7 @@ def _limit(value: object) -> Limit:
     except ValueError:
         share = -1.0
     if not 0 <= share <= 1:
-        raise ValueError(f"{text!r} is neither a share such as 0.05 or 5% nor a whole number")
+        raise ValueError(f"{text!r} is neither a fraction such as 0.05 or 5% nor a whole number")
     return Limit(share, True)
 
 

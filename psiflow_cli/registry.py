@@ -56,7 +56,7 @@ def load(kind: str, name: str) -> object:
     needed = members(protocol)
     for member in needed:
         if not hasattr(module, member):
-            raise BadData(f"{name}:1: no {member}", f"a {protocol.lower()} has {', '.join(needed)}")
+            raise BadData(f"{name}:1: no {member}", f"a {protocol.lower()} needs {', '.join(needed)}")
     return module
 
 

@@ -83,7 +83,7 @@ def _explained(kind: type[PsiflowError], path: object, text: str, message: str, 
     number = int(match[1]) if match[1] else max(1, len(lines))
     what = message[: match.start()].strip()
     if "overwrite" in what or "declare" in what or "twice" in what:
-        advice = "it is there twice: keep one of them"
+        advice = "it occurs twice: keep one of them"
     elif not match[1]:
         advice = "a quotation mark or a bracket is not closed"
     else:
@@ -94,26 +94,26 @@ def _explained(kind: type[PsiflowError], path: object, text: str, message: str, 
 def _advice(line: str) -> str:
     """What to do about a line that is no TOML, or ""."""
     if re.match(r"\s*\[", line):
-        return "a table is headed [NAME], with one ] for each ["
+        return "write the head of a table as [NAME], with one ] for each ["
     match = re.match(r"\s*([\w.\"'-]+)\s*([=:])\s*([^#]*?)\s*(?:#.*)?$", line)
     if match is None:
-        return 'a line is KEY = VALUE, as in steps = 1000 or reference = "cp2k"' if line.strip() else ""
+        return 'write KEY = VALUE, as in steps = 1000 or reference = "cp2k"' if line.strip() else ""
     key, sign, value = match.groups()
     if sign == ":":
-        return f"between key and value is an equals sign: {key} = {value}"
+        return f"put an equals sign between key and value: {key} = {value}"
     if re.fullmatch(r"\d+(-\d+)?(:\d+)+", value):
-        return f'durations and times are quoted strings, as in "12:00:00": {key} = "{value}"'
+        return f'quote durations and times, as in "12:00:00": {key} = "{value}"'
     if value.lower() in ("true", "false") and value != value.lower():
-        return f"it is written in small letters: {key} = {value.lower()}"
+        return f"write it in lower case: {key} = {value.lower()}"
     if re.match(r"[\[{]", value) and re.search(r"[\[{,=]\s*[A-Za-z]", value):
-        return 'texts are quoted, in lists and tables, too: ["H", "O"]'
+        return 'quote texts, also in lists and tables: ["H", "O"]'
     if not value:
         return f"a value is missing: {key} = …"
     if not re.match(r"[\"'\[{]", value) and not _is_value(value):
         quote = "'" if "\\" in value or '"' in value else '"'
-        return f"texts are quoted: {key} = {quote}{value}{quote}"
+        return f"quote texts: {key} = {quote}{value}{quote}"
     if "\\" in value:
-        return f"a text with backslashes has single quotes: {key} = '{value.strip(chr(34))}'"
+        return f"put a text with backslashes in single quotes: {key} = '{value.strip(chr(34))}'"
     return "a quotation mark is missing" if value.count('"') % 2 or value.count("'") % 2 else ""
 
 

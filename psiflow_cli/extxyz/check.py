@@ -38,13 +38,15 @@ def parse_comment(text: str, place: Place) -> Head:
             if key in STRUCTURE:
                 structure[key] = comment.text(value)
             elif key.lower() in _SPELLING:
-                raise ValueError(f"{key}= is spelled {_SPELLING[key.lower()]}=")
+                raise ValueError(f"write {_SPELLING[key.lower()]}= instead of {key}=")
         lattice = parse_cell(structure["Lattice"]) if "Lattice" in structure else None
         layout = parse_layout(structure.get("Properties", PLAIN))
         everywhere = lattice is not None
         periodic = parse_pbc(structure["pbc"]) if "pbc" in structure else (everywhere,) * 3
     except Malformed as error:
-        raise place.error(str(error), "is every quote and bracket closed, and every key there once?", 1) from None
+        raise place.error(
+            str(error), "check that every quote and bracket is closed, and that no key occurs twice", 1
+        ) from None
     except ValueError as error:
         hint = 'as in Lattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3 pbc="T T T"'
         raise place.error(str(error), hint, 1) from None
@@ -61,7 +63,7 @@ def read_atoms(stream: BinaryIO, natoms: int, layout: Layout, place: Place) -> t
     while len(lines) < natoms:
         block = list(islice(stream, min(_BLOCK, natoms - len(lines))))
         if not block:
-            hint = "the file is cut off, or the atom count wrong"
+            hint = "the file is cut off, or the atom count is wrong"
             raise place.error(f"ends after {len(lines)} of {natoms} atoms", hint, 1 + len(lines))
         text = b"".join(block)
         # One split of everything is faster than one of each line; marks show whether the words are where they belong.
@@ -82,10 +84,10 @@ def _wrong_width(block: list[bytes], layout: Layout, place: Place, before: int) 
     atom, row = before + at + 1, rows[at]
     if _MARK in block[at]:
         return place.error(f"atom {atom}: a NUL byte", "is this a text file?", 1 + atom)
-    hint = f"the atom count of frame {place.index} may be wrong, or the file cut off"
+    hint = f"the atom count of frame {place.index} may be wrong, or the file may be cut off"
     if len(row) == 1 and row[0].isdigit():
         hint = f"the atom count of frame {place.index} looks too large"
     elif len(row) > layout.width:
-        hint = "name the further columns in Properties=species:S:1:pos:R:3:…"
+        hint = "name the other columns in Properties=species:S:1:pos:R:3:…"
     columns = "1 column" if len(row) == 1 else f"{len(row)} columns"
     return place.error(f"atom {atom}: {columns}, expected {layout.width}", hint, 1 + atom)

@@ -18,7 +18,7 @@ Words = list[bytes]
 _BOOLS = {b"T": True, b"True": True, b"true": True, b"TRUE": True}
 _BOOLS |= {b"F": False, b"False": False, b"false": False, b"FALSE": False}
 _CONVERT: dict[str, Callable[[bytes], Any]] = {"R": float, "I": int, "L": _BOOLS.__getitem__, "S": bytes.decode}
-_CALLED = {"R": "number", "I": "integer", "L": "T or F", "S": "UTF-8 text"}
+_CALLED = {"R": "a number", "I": "an integer", "L": "T or F", "S": "UTF-8 text"}
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ def _unreadable(parts: list[list[bytes]], column: Column, place: Place) -> BadDa
     rows = enumerate(zip(*parts, strict=True))
     at, word = next((at, word) for at, row in rows for word in row if not _readable(word, column.kind))
     got = word.decode(errors="replace")[:40]
-    return place.error(f"atom {at + 1}: {column.name}: {got!a} is no {_CALLED[column.kind]}", "", 2 + at)
+    return place.error(f"atom {at + 1}: {column.name}: {got!a} is not {_CALLED[column.kind]}", "", 2 + at)
 
 
 def _readable(word: bytes, kind: str) -> bool:
@@ -98,7 +98,7 @@ def elements(words: Words, layout: Layout, place: Place) -> list[str]:
         others = _symbols(words[numbers.start :: layout.width + 1], place)
         for at, (symbol, by_number) in enumerate(zip(symbols, others, strict=True)):
             if symbol != by_number:
-                problem = f"atom {at + 1}: its species is {symbol}, but its Z {SYMBOLS.index(by_number) + 1}"
+                problem = f"atom {at + 1}: its species is {symbol}, but its Z is {SYMBOLS.index(by_number) + 1}"
                 raise place.error(problem, "correct the one that is wrong", 2 + at)
     return symbols
 
@@ -109,4 +109,4 @@ def _symbols(words: Sequence[bytes], place: Place) -> list[str]:
     except KeyError as error:
         at = words.index(error.args[0])
         name = words[at].decode(errors="replace")
-        raise place.error(f"atom {at + 1}: {name[:20]!a} is no element", suggestion(name), 2 + at) from None
+        raise place.error(f"atom {at + 1}: {name[:20]!a} is not an element", suggestion(name), 2 + at) from None

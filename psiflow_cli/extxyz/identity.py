@@ -62,7 +62,7 @@ def _digits(digest: str) -> str:
 
 
 def given_inputs(frame: Frame, inputs: Iterable[str]) -> dict[str, int]:
-    """Those of the inputs that the comment gives, alphabetically; raises BadData for one that is no integer."""
+    """Those of the inputs that the comment gives, alphabetically; raises BadData for one that is not an integer."""
     return {name: _integer(frame, name) for name in sorted({pair.key for pair in frame.pairs}.intersection(inputs))}
 
 
@@ -82,7 +82,7 @@ def _integer(frame: Frame, name: str) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise frame.place.error(f"{name}={str(value)[:40]} is no integer", f"as in {name}=1")
+        raise frame.place.error(f"{name}={str(value)[:40]} is not an integer", f"as in {name}=1")
     if name == "multiplicity" and value < 1:
         raise frame.place.error(f"multiplicity={value} is less than 1", "it is 2S+1: 1 for a singlet")
     return value

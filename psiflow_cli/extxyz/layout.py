@@ -65,11 +65,11 @@ def parse_layout(text: str) -> Layout:
     """Parse the value of `Properties`; raises ValueError that says what is wrong with it."""
     fields = text.split(":")
     if len(fields) % 3:
-        raise ValueError(f"Properties={text[:60]} is no list of NAME:KIND:COLUMNS")
+        raise ValueError(f"Properties={text[:60]} is not a list of NAME:KIND:COLUMNS")
     shapes: dict[str, tuple[str, str, int]] = {}
     for name, kind, size in zip(fields[::3], fields[1::3], fields[2::3], strict=True):
         if kind not in ("S", "R", "I", "L"):
-            raise ValueError(f"Properties: {name} is of kind {kind!r}, which is none of S, R, I, L")
+            raise ValueError(f"Properties: {name} has the kind {kind!r}, which is not S, R, I or L")
         if not (size.isascii() and size.isdecimal() and len(size) < 7 and int(size) > 0):
             raise ValueError(f"Properties: {name} has {size!r} columns")
         if not name or name in shapes:
@@ -113,7 +113,7 @@ def parse_cell(text: str) -> Cell | None:
         + a[2] * (b[0] * c[1] - b[1] * c[0])
     )  # fmt: skip
     if not abs(volume) > 1e-9 * lengths:
-        raise ValueError(f'Lattice="{text[:80]}" spans no volume')
+        raise ValueError(f'Lattice="{text[:80]}" has no volume')
     return (a[0], a[1], a[2]), (b[0], b[1], b[2]), (c[0], c[1], c[2])
 
 
@@ -128,5 +128,5 @@ def parse_pbc(text: str) -> tuple[bool, bool, bool]:
     if len(flags) == 1:
         flags *= 3
     if len(flags) != 3:
-        raise ValueError(f'pbc="{text[:40]}" is not three of T and F')
+        raise ValueError(f'pbc="{text[:40]}" is not three values T or F')
     return flags[0], flags[1], flags[2]

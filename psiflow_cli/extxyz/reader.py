@@ -43,7 +43,7 @@ def _frames(stream: BinaryIO, source: str) -> Iterator[Frame]:
         yield _frame(stream, natoms, Place(source, line, index))
         line += 2 + natoms
     if not index:
-        raise BadData(f"{source}:1: no frames in it", "an XYZ file starts with a number of atoms")
+        raise BadData(f"{source}:1: it contains no frames", "an XYZ file starts with a number of atoms")
 
 
 def _frame(stream: BinaryIO, natoms: int, place: Place) -> Frame:
@@ -55,7 +55,7 @@ def _frame(stream: BinaryIO, natoms: int, place: Place) -> Frame:
     try:
         text = comment.decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise place.error("the comment line is no UTF-8 text", "is this a text file?", 1) from None
+        raise place.error("the comment line is not UTF-8 text", "is this a text file?", 1) from None
     head = parse_comment(text, place)
     lines, words, foreign = read_atoms(stream, natoms, head.layout, place)
     if foreign:
@@ -79,7 +79,7 @@ def _no_count(head: bytes, place: Place, natoms: int) -> BadData:
     got = ascii(head.strip()[:40].decode(errors="replace"))
     if not place.index:
         place.index = 1
-        return place.error(f"{got} is no number of atoms", "is this an (extended) XYZ file?")
+        return place.error(f"{got} is not a number of atoms", "is this an (extended) XYZ file?")
     return place.error(
         f"{got} follows its {natoms} atoms, where the next frame's number of atoms should be",
         f"the atom count of frame {place.index} looks wrong",

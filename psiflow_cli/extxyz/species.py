@@ -33,9 +33,9 @@ def _symbol(name: bytes) -> str:
 def suggestion(name: str) -> str:
     """A hint for a name that is no element."""
     if name.upper() == "X":
-        return "X is a dummy; every atom must be of an element"
+        return "X is a dummy; every atom must have an element"
     if name in ("D", "T"):
-        return "write H; isotopes differ in mass only"
+        return "write H: isotopes differ only in mass"
     letters = re.match(r"[A-Za-z]*", name)
     for length in (2, 1):
         guess = letters[0][:length].capitalize() if letters else ""

@@ -42,7 +42,7 @@ def _open(path: Path, name: str) -> BinaryIO:
     except FileNotFoundError:
         raise NoInput(f"{name}: no such file", "check its name and the working directory") from None
     except IsADirectoryError:
-        raise NoInput(f"{name}: is a directory", "name the files in it") from None
+        raise NoInput(f"{name}: is a directory", "give the files in it") from None
     except OSError as error:
         raise NoInput(f"{name}: {error.strerror}") from None
 

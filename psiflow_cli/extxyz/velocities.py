@@ -44,7 +44,7 @@ def velocities(frame: Frame) -> tuple[str, Vectors]:
 def _read(frame: Frame, name: str) -> Vectors:
     column = frame.layout.find(name)
     if column is None or column.kind not in "RI" or column.size != 3:
-        raise frame.place.error(f"{name} is no column of vectors", f"it is {name}:R:3 in {UNITS[name]}", 1)
+        raise frame.place.error(f"{name} is not a column of vectors", f"it is {name}:R:3 in {UNITS[name]}", 1)
     scale = 1.0 / FEMTOSECOND if name in ("vel", "velo") else 1.0
     values = [[scale * float(x) for x in row] for row in frame.column(name)]
     for atom, row in enumerate(values):

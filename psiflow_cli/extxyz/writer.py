@@ -158,7 +158,7 @@ def _word(kind: str, value: Scalar) -> str:
     if kind == "L":
         return "T" if value else "F"
     if not isinstance(value, str) or not value or value.split() != [value]:
-        raise ValueError(f"{value!r} is no word for a column")
+        raise ValueError(f"{value!r} cannot be written in a column")
     return value
 
 

@@ -31,13 +31,13 @@ class Kind(NamedTuple):
         if _ending(name, self.endings):
             return ""
         if self.needs and (other := _ending(name, RELAXED.endings)):
-            return f"{name}: a {other} file has no place for {self.needs}"
-        return f"{name}: no known format for {self.what} has this name"
+            return f"{name}: a {other} file cannot hold {self.needs}"
+        return f"{name}: this is not the name of a known format for {self.what}"
 
     @property
     def hint(self) -> str:
         """How such files may be called."""
-        return f"its name may end in {', '.join(self.endings)}"
+        return f"the name may end in {', '.join(self.endings)}"
 
 
 FRAMES = Kind("frames", (*TEXT, ".traj"), to_stdout=True, needs="all values of a frame")
@@ -63,7 +63,7 @@ class _AnyOther(Kind):
             return super().complaint(name)
         known = tuple(ending for ending in (*_OF_FILES, *_OF_OTHERS) if ending not in self.endings)
         promised = _ending(os.path.normpath(name), known)
-        return f"{name}: this is the name of a {promised} file, and not for {self.what}" if promised else ""
+        return f"{name}: this is the name of a {promised} file, which cannot hold {self.what}" if promised else ""
 
     @property
     def hint(self) -> str:

@@ -59,7 +59,7 @@ def _parts(member: str, context: Context) -> tuple[Any, ...]:
     name = context.get("head") or _architecture(Path(member).name, list(ORB_PRETRAINED_MODELS))
     if name not in ORB_PRETRAINED_MODELS:
         known = ", ".join(ORB_PRETRAINED_MODELS)
-        raise Fatal(f"{member}: its name does not tell its architecture", f"--head says it: {known}", USAGE)
+        raise Fatal(f"{member}: its architecture cannot be read from its name", f"give it with --head: {known}", USAGE)
     precision = "float64" if context.get("dtype") != "float32" else "float32-high"
     loaded = ORB_PRETRAINED_MODELS[name](
         weights_path=member, device=hardware.device(context), precision=precision, compile=False

@@ -50,7 +50,7 @@ def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
 
         if not hasattr(own, "torch_script_type"):  # torch-sim 0.3 would fail at the first step
             problem = "torch-sim before version 0.6 has no interface to SevenNet 0.13 and later"
-            raise Fatal(problem, "--engine ase has; or install sevenn==0.12.0 there", USAGE) from None
+            raise Fatal(problem, "use --engine ase, or install sevenn==0.12.0 there", USAGE) from None
     device = torch.device(hardware.device(context))
     model = load_checkpoint(member).build_model()
     return SevenNetModel(model, modal=context.get("head"), device=device, dtype=torch.float32)

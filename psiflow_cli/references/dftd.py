@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from psiflow_cli.messages import Context, Frame, LabelResult
 
-SUMMARY = "the dispersion correction alone (D3, D4) of a functional"
+SUMMARY = "only the dispersion correction (D3, D4) of a functional"
 REQUIRES = ("dftd3", "dftd4", "ase")
 FRAME_INPUTS = ("charge",)
 DEFAULT_TASK_SECONDS = 1.0
@@ -45,7 +45,7 @@ class Settings(TypedDict):
 
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     if input_file is not None:
-        raise UsageError("the reference dftd reads no input file", "leave --input out and use --set xc=pbe")
+        raise UsageError("the reference dftd reads no input file", "leave out --input and use --set xc=pbe")
     return _sensible({"version": "d4", **inputs.options(None, _named(options), OPTIONS, "dftd")})
 
 
@@ -57,9 +57,9 @@ def _named(options: dict[str, str]) -> dict[str, str]:
 
 def _sensible(options: Mapping[str, object]) -> Settings:
     if "xc" not in options:
-        raise UsageError("the reference dftd needs to know the functional", "--set xc=pbe")
+        raise UsageError("the reference dftd needs the functional", "--set xc=pbe")
     if options["version"] == "d4" and "atm" in options:
-        raise UsageError("atm has no meaning with version=d4", "leave it out")
+        raise UsageError("atm has no effect with version=d4", "leave it out")
     if options["version"] == "d4":
         return {"version": "d4", "xc": str(options["xc"]).lower()}
     return {"atm": bool(options.get("atm")), "version": str(options["version"]), "xc": str(options["xc"])}
@@ -69,7 +69,7 @@ def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for elements without parameters."""
     last = _LAST.get(settings["version"], "Pu")
     for element in validity.beyond(elements, last):
-        raise BadData(f"{settings['version']} has no parameters for {element}", f"it goes from H to {last}")
+        raise BadData(f"{settings['version']} has no parameters for {element}", f"it has parameters from H to {last}")
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:

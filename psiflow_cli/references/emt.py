@@ -12,7 +12,7 @@ from psiflow_cli.worker.structures import conversion, labels, validity
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context, Frame, LabelResult
 
-SUMMARY = "effective medium theory of ASE (Al Cu Ag Au Ni Pd Pt, roughly H C N O), for trials"
+SUMMARY = "effective medium theory of ASE (Al Cu Ag Au Ni Pd Pt, roughly H C N O), for tests"
 REQUIRES = ("ase",)
 FRAME_INPUTS: tuple[str, ...] = ()
 DEFAULT_TASK_SECONDS = 1.0
@@ -28,7 +28,7 @@ class Settings(TypedDict):
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     """EMT has nothing to set."""
     if input_file is not None:
-        raise UsageError("the reference emt reads no input file", "leave --input out")
+        raise UsageError("the reference emt reads no input file", "leave out --input")
     for key in options:
         raise UsageError(f"unknown option {key!r} of the reference emt", "it has no options")
     return {"method": "EMT"}
@@ -37,7 +37,7 @@ def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
 def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for elements without EMT parameters."""
     for element in sorted(elements - set(ELEMENTS)):
-        raise BadData(f"EMT has no parameters for the element {element}", "it knows " + " ".join(ELEMENTS))
+        raise BadData(f"EMT has no parameters for the element {element}", "it has parameters for " + " ".join(ELEMENTS))
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
@@ -45,7 +45,9 @@ def label(frames: list[Frame], settings: Settings, context: Context) -> list[Lab
 
 
 def changed(settings: Settings, changes: dict[str, str]) -> Settings:
-    raise UsageError(f"the reference emt cannot be changed to {', '.join(changes)}", "it never fails so")
+    raise UsageError(
+        f"the reference emt cannot be changed to {', '.join(changes)}", "its frames cannot fail in this way"
+    )
 
 
 def code(context: Context) -> str:

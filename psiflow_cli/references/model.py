@@ -44,7 +44,9 @@ _DECIDED = ("runs_as", "requires", "frame_inputs")
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     """What tells this model from others, and where it is; `dtype` computes in another precision than its own."""
     if input_file is None:
-        raise UsageError("the reference model needs a model bundle", "--reference water.model, or --input water.model")
+        raise UsageError(
+            "the reference model needs a model bundle", "give --reference water.model, or --input water.model"
+        )
     return of_bundle(bundle.load(str(input_file)), options)
 
 
@@ -83,7 +85,9 @@ def depends(settings: Settings) -> tuple[list[str], list[str]]:
 def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for an element that the model was not trained on; of a bare model file that is not known."""
     for element in sorted(elements - set(settings["elements"])) if settings["elements"] else ():
-        raise BadData(f"the model does not know the element {element}", "it knows " + " ".join(settings["elements"]))
+        raise BadData(
+            f"the model does not know the element {element}", "its elements are " + " ".join(settings["elements"])
+        )
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
@@ -102,7 +106,7 @@ def label(frames: list[Frame], settings: Settings, context: Context) -> list[Lab
 
 
 def changed(settings: Settings, changes: dict[str, str]) -> Settings:
-    raise UsageError(f"a model cannot be changed to {', '.join(changes)}", "it never fails so")
+    raise UsageError(f"a model cannot be changed to {', '.join(changes)}", "its frames cannot fail in this way")
 
 
 def code(context: Context) -> str:

@@ -48,11 +48,11 @@ _JOB = re.compile(
 _DROPPED_BLOCKS = ("pal", "geom", "md", "freq", "neb", "irc", "goat", "vpt2", "base")
 _REFUSED_BLOCKS = {
     "coords": "write the atoms as * xyz CHARGE MULTIPLICITY",
-    "pointcharges": "point charges stand where the template's own atoms are: leave them out",
-    "qmmm": "it names atoms by number, which a frame need not have",
-    "frag": "it names atoms by number, which a frame need not have",
-    "compound": "a template has one calculation",
-    **dict.fromkeys(("cis", "tddft", "rocis", "mrci", "mdci_es"), "labels are of the ground state: leave it out"),
+    "pointcharges": "point charges are placed relative to the template's own atoms: remove them",
+    "qmmm": "it refers to atom numbers, which differ between frames",
+    "frag": "it refers to atom numbers, which differ between frames",
+    "compound": "a template has only one calculation",
+    **dict.fromkeys(("cis", "tddft", "rocis", "mrci", "mdci_es"), "labels belong to the ground state: remove it"),
 }
 _INNER = ("newgto", "newecp", "newaux", "constraints", "scan", "modify_internal", "potentials")
 """Parts of blocks that have an end of their own."""
@@ -112,12 +112,12 @@ def _read(source: str, text: str) -> tuple[Settings, list[str]]:
             alone = words[-1] == "end" or (len(words) > 1 and name in ("maxcore", "base", "moinp"))
             closing, opened = ("" if alone else "end"), number
         else:
-            problem = f"{source}:{number}: {line.split()[0]} is no part of an ORCA input"
-            raise BadData(problem, "it has !, % and * lines")
+            problem = f"{source}:{number}: {line.split()[0]} is not part of an ORCA input"
+            raise BadData(problem, "an ORCA input has !, % and * lines")
     if closing:
-        raise BadData(f"{source}:{opened}: what begins here is never closed", f"end it with {closing}")
+        raise BadData(f"{source}:{opened}: the block that starts here is never closed", f"end it with {closing}")
     if not any(line.startswith("!") for line in lines):
-        raise BadData(f"{source}:1: there is no line of keywords", "as in: ! PBE def2-SVP")
+        raise BadData(f"{source}:1: no keyword line", "as in: ! PBE def2-SVP")
     return {"template": "\n".join(lines) + "\n", "charge": state[0], "multiplicity": state[1]}, dropped
 
 
@@ -126,12 +126,12 @@ def _check_atoms(where: str, line: str, coordinates: bool, counts: bool) -> None
     if coordinates:
         label, *rest = line.split()
         if label != "*" and (not re.fullmatch(r"[A-Za-z]{1,2}|DA", label) or label.upper() == "Q"):
-            hint = "a frame has plain atoms only: leave ghosts, point charges, fragments and numbers out"
-            raise BadData(f"{where}: {label} is more than an element", hint)
+            hint = "a frame has only plain atoms: remove ghosts, point charges, fragments and numbers"
+            raise BadData(f"{where}: {label} is not just an element", hint)
         if own := re.search(r"(?i)\b(newgto|newecp|newaux\w*|z *=)", " ".join(rest)):
             raise BadData(f"{where}: {own[1]} is for one atom of the template", "give its element a basis in %basis")
     elif counts and (numbered := _NUMBERED.search(line)):
-        raise BadData(f"{where}: {numbered[1]} names atoms by number, which a frame need not have", "leave it out")
+        raise BadData(f"{where}: {numbered[1]} refers to atom numbers, which differ between frames", "leave it out")
 
 
 def _state(where: str, words: list[str]) -> list[int]:
@@ -145,7 +145,7 @@ def _state(where: str, words: list[str]) -> list[int]:
 def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for what is no element; which ones a basis has, only ORCA knows."""
     for element in validity.beyond(elements, "Pu"):
-        raise BadData(f"ORCA has no {element}", "its basis sets go to plutonium at most")
+        raise BadData(f"ORCA has no {element}", "its basis sets reach plutonium at most")
 
 
 def render(frame: Frame, settings: Settings, ranks: int = 1) -> str:
@@ -178,7 +178,7 @@ def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     for path, value in changes.items():
         block, _, name = path.lower().partition("/")
         if not name or block in _DROPPED_BLOCKS:
-            raise UsageError(f"{path!r} cannot be changed", "name a keyword of a block, as in scf/maxiter=500")
+            raise UsageError(f"{path!r} cannot be changed", "write BLOCK/KEYWORD=VALUE, as in scf/maxiter=500")
         added += f"%{block}\n{name} {value}\nend\n"
     return {**settings, "template": settings["template"] + added}
 
@@ -218,7 +218,7 @@ def _converted(frame: Frame, ran: Ran) -> LabelResult:
     numbers = [x for x in ran.files.get(_NUMBERS, "").splitlines() if x.strip() and not x.strip().startswith("#")]
     count = len(frame["symbols"])
     if len(numbers) < 2 + 3 * count or numbers[0].split() != [str(count)]:
-        return failure("inconsistent", "ORCA left no gradient of these atoms")
+        return failure("inconsistent", "ORCA wrote no gradient of these atoms")
     energy, gradient = float(numbers[1]), [float(x) for x in numbers[2 : 2 + 3 * count]]
     forces = [[-x * Hartree / Bohr for x in gradient[i : i + 3]] for i in range(0, 3 * count, 3)]
     return labels.label(frame, energy * Hartree, forces, None, f"ORCA {single_run.first(_VERSION, ran.log)}")

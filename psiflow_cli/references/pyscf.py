@@ -68,12 +68,12 @@ def _sensible(options: Mapping[str, object]) -> Settings:
     needed = ("basis", "xc") if options["method"] == "dft" else ("basis",)
     for key in needed:
         if key not in options:
-            hint = "--set xc=pbe --set basis=def2-svp, or name a TOML file that says them with --input pyscf.toml"
-            raise UsageError(f"the reference pyscf needs to know the {key}", hint)
+            hint = "use --set xc=pbe --set basis=def2-svp, or a TOML file with both: --input pyscf.toml"
+            raise UsageError(f"the reference pyscf needs {key}", hint)
     for method, keys in _ONLY.items():
         for key in keys:
             if key in options and method != options["method"]:
-                raise UsageError(f"{key} has no meaning with method={options['method']}", "leave it out")
+                raise UsageError(f"{key} has no effect with method={options['method']}", "leave it out")
     if options["method"] == "mp2" and options.get("density_fit"):
         raise UsageError("density_fit has no gradient with method=mp2", "leave it out")
     return cast("Settings", options)
@@ -121,9 +121,11 @@ def _check_method(settings: Settings) -> None:
     try:
         libxc.parse_xc(settings.get("xc", "hf"))
     except (KeyError, ValueError) as error:
-        raise Fatal(f"PySCF does not know xc={settings['xc']}: {error}", "it takes libxc's names", BAD_DATA) from None
+        raise Fatal(f"PySCF does not know xc={settings['xc']}: {error}", "use the names of libxc", BAD_DATA) from None
     if "disp" in settings and find_spec("pyscf.dispersion") is None:
-        raise Fatal(f"disp={settings['disp']} needs the package pyscf-dispersion", "install it where PySCF is")
+        raise Fatal(
+            f"disp={settings['disp']} needs the package pyscf-dispersion", "install it in the environment of PySCF"
+        )
 
 
 def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
@@ -138,7 +140,7 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
             with log.open("w") as stream:
                 energy, gradient, problem = _compute(frame, settings, stream, context.get("memory"))
         except MemoryError:
-            problem = ("out-of-memory", "PySCF found no memory")
+            problem = ("out-of-memory", "PySCF ran out of memory")
         except (RuntimeError, NotImplementedError, ValueError, ArithmeticError) as error:
             problem = ("crashed", f"PySCF: {type(error).__name__}: {error}")
         text = json.dumps({"frame": frame, "settings": settings}, indent=1)

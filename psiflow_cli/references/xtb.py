@@ -39,7 +39,7 @@ class Settings(TypedDict):
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     """The method and its parameters: accuracy (1.0), electronic temperature (300 K), SCF iterations (250)."""
     if input_file is not None:
-        raise UsageError("the reference xtb reads no input file", "leave --input out and use --set method=GFN1-xTB")
+        raise UsageError("the reference xtb reads no input file", "leave out --input and use --set method=GFN1-xTB")
     return _parsed(options)
 
 
@@ -84,7 +84,9 @@ def _whole(options: dict[str, str], key: str, default: int) -> int:
 def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for elements beyond radon, which no xTB method knows."""
     for element in validity.beyond(elements, LAST):
-        raise BadData(f"{settings['method']} has no parameters for the element {element}", "it goes from H to Rn")
+        raise BadData(
+            f"{settings['method']} has no parameters for the element {element}", "it has parameters from H to Rn"
+        )
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
@@ -143,7 +145,7 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
 
 def _unsupported(pbc: list[bool], method: str) -> str:
     if any(pbc) and not all(pbc):
-        return "tblite knows periodicity in three directions or in none"
+        return "tblite supports periodicity in three directions or in none"
     if all(pbc) and method not in PERIODIC_METHODS:
         return f"{method} is for molecules only: use --set method=GFN1-xTB for periodic frames"
     return ""
@@ -161,7 +163,7 @@ def _miscounted(result: Result, charge: int, unpaired: int, stated: bool) -> str
     """What is wrong with charge or multiplicity, or "": tblite itself silently occupies what it can."""
     electrons = round(float(result.get("orbital-occupations").sum()))
     if abs(float(result.get("charges").sum()) - charge) > 1e-3:
-        return f"charge {charge} takes more electrons away than there are"
+        return f"charge {charge} removes more electrons than there are"
     if stated and (unpaired > electrons or (electrons - unpaired) % 2):
         return f"multiplicity {unpaired + 1} is impossible for {electrons} valence electrons"
     return ""

@@ -175,7 +175,13 @@ class _Agent:
         if state == "ended":
             self._end()
         else:
-            say({"error": "the command has vanished there", "hint": "run the same command again", "code": STOPPED})
+            say(
+                {
+                    "error": "the command is no longer running there",
+                    "hint": "run the same command again",
+                    "code": STOPPED,
+                }
+            )
 
     def _reassure(self) -> None:
         now = time.monotonic()

@@ -66,7 +66,7 @@ def _add(paths: Named, param: click.Parameter, text: str) -> None:
     if isinstance(param, click.Argument) and text != "-" and not os.path.exists(text):
         raise NoInput(f"{text}: no such file", "check its name and the working directory")
     if isinstance(param, click.Argument) and os.path.isdir(text) and not inputs.is_bundle(text):
-        raise NoInput(f"{text}: a folder is not sent to another machine", "name its files")
+        raise NoInput(f"{text}: folders are not sent to another machine", "give its files")
 
 
 def there(arguments: Sequence[str], paths: Named, mirror: str) -> list[str]:

@@ -94,7 +94,8 @@ def perform(folders: Sequence[Path], arguments: Sequence[str]) -> tuple[int, lis
             as_named = {str(folder.absolute()): str(folder) for folder in folders}
             return done.returncode, [{**row, "run": as_named.get(str(row.get("run")), row.get("run"))} for row in rows]
     raise NoResources(
-        f"ssh {host}: psiflow {arguments[0]} has ended there with {done.returncode}", f"try by hand: ssh {host}"
+        f"ssh {host}: psiflow {arguments[0]} ended there with exit code {done.returncode}",
+        f"try it yourself: ssh {host}",
     )
 
 

@@ -92,7 +92,7 @@ def perform(call: Call) -> int:
                 raise
         with Signals(call.remote.host) as stops:
             if has_begun:
-                console.note(f"taking up the command that was started on {call.remote.host}")
+                console.note(f"following the command that was started on {call.remote.host}")
             else:
                 console.detail(f"{call.remote.host}: {mirror}{os.getcwd()}")
                 absent = [path for output in job.outputs if not os.path.lexists(path := job.here(output))]
@@ -150,7 +150,7 @@ def _job(call: Call, opening: Request, mirror: str, asked: Asked | None, stack: 
     rundir.make_folder(folder)
     stack.callback(lock.Lock(folder / "lock").release)
     if record.read(folder) is None and (folder / "run.json").exists():
-        console.note(f"what was computed here is used on {call.remote.host}")
+        console.note(f"results computed here are reused on {call.remote.host}")
         local = [os.path.abspath(folder / name) for name in ("run.json", "journal.jsonl")]
         rsync.send(call.remote.host, mirror, [path for path in local if os.path.exists(path)])
     record.write(folder, known)
@@ -218,7 +218,7 @@ def _fetch(job: Job, names: list[str], folder: Path, code: int, stops: Signals) 
     """What a cut connection left is completed. Raises Stopped where that cannot be done in time."""
     if not names:
         return
-    problem = f"{job.remote.host}: the command has ended there with exit code {code}, and its files are not here"
+    problem = f"{job.remote.host}: the command ended there with exit code {code}, but its files are not here"
     for _ in range(3):
         try:
             return rsync.fetch(job.remote.host, job.mirror, names, folder)

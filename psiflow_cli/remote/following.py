@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import RemoteRun, Reply, Request
     from psiflow_cli.site.schema import Remote
 
-AGAIN = "nothing is lost: the same command goes on with it, or fetches what it has made"
+AGAIN = "nothing is lost: run the same command again to follow it or fetch its results"
 _LONGEST_PAUSE_S = 10.0
 
 
@@ -62,10 +62,10 @@ class Signals:
             self._interrupts += 1
         if self._interrupts > 1 or number == signal.SIGHUP:
             code = INTERRUPTED if number == signal.SIGINT else STOPPED
-            raise Stopped(f"left the command on {self._host}, which goes on to its end there", AGAIN, code)
+            raise Stopped(f"the command continues on {self._host} until it ends", AGAIN, code)
         self.waiting.append(number)
         if number == signal.SIGINT:
-            console.note(f"asking the command on {self._host} to stop; Ctrl-C again leaves it alone there")
+            console.note(f"asking the command on {self._host} to stop; press Ctrl-C again to let it continue there")
 
 
 def follow(connection: Connection, job: Job, at: int, signals: Signals) -> tuple[Connection, Reply]:
@@ -82,7 +82,7 @@ def follow(connection: Connection, job: Job, at: int, signals: Signals) -> tuple
             return connection, reply
         except Cut:
             connection.close()
-            console.note(f"the connection to {job.remote.host} is lost; the command goes on there")
+            console.note(f"the connection to {job.remote.host} is lost; the command continues there")
             connection = again(job, signals)
 
 
@@ -116,10 +116,10 @@ def again(job: Job, signals: Signals) -> Connection:
         except PsiflowError as error:
             if signals.waiting or time.monotonic() + pause > deadline:
                 code = INTERRUPTED if signal.SIGINT in signals.waiting else STOPPED
-                raise Stopped(f"{error.message}; the command goes on there", AGAIN, code) from None
+                raise Stopped(f"{error.message}; the command continues there", AGAIN, code) from None
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
             continue
         if state == "none":
-            raise Stopped(f"{job.remote.host}: the command has vanished there", "run the same command again")
+            raise Stopped(f"{job.remote.host}: the command is no longer running there", "run the same command again")
         return connection

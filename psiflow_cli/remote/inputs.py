@@ -44,9 +44,9 @@ def absolute(path: str) -> str:
 
 def _check(path: str) -> None:
     if not os.path.isfile(path):
-        raise NoInput(f"{path}: is no file, and cannot be sent", "store it in a file, or use - for stdin")
+        raise NoInput(f"{path}: is not a regular file and cannot be sent", "store it in a file, or use - for stdin")
     if not os.access(path, os.R_OK):
-        raise NoInput(f"{path}: no permission to read it", "chmod u+r makes it readable")
+        raise NoInput(f"{path}: no permission to read it", "make it readable with chmod u+r")
 
 
 def _check_folder(path: str) -> None:
@@ -55,7 +55,9 @@ def _check_folder(path: str) -> None:
     for _, _, names in os.walk(path):
         files += len(names)
         if files > _MOST_FILES and not is_bundle(path):
-            raise NoInput(f"{path}: a folder of more than {_MOST_FILES} files is not sent", "name what is needed of it")
+            raise NoInput(
+                f"{path}: a folder of more than {_MOST_FILES} files is not sent", "give only the files that are needed"
+            )
 
 
 def is_bundle(path: str) -> bool:

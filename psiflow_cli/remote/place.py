@@ -27,10 +27,10 @@ def refuse_foreign(outputs: Iterable[str], written: set[str]) -> None:
     """Raise CannotCreate for an output that psiflow did not write, that was edited since, or has no folder."""
     for output in outputs:
         if not os.path.isdir(parent := os.path.dirname(os.path.abspath(output))):
-            raise CannotCreate(f"{output}: no folder {parent}", "create it, or name another --output")
+            raise CannotCreate(f"{output}: the folder {parent} does not exist", "create it, or choose another --output")
         if os.path.lexists(output) and sha256(Path(output)) not in written:
             problem = f"{output}: exists, and is not (or no longer) what psiflow wrote there"
-            raise CannotCreate(problem, "--overwrite replaces it, or name another --output")
+            raise CannotCreate(problem, "replace it with --overwrite, or choose another --output")
 
 
 def put(fetched: Path, final: Path) -> None:

@@ -47,11 +47,13 @@ def status(folder: Path, record: RemoteRun) -> RunStatus:
         where += f", as of {duration.short(since)} ago"
     if known is None:
         state = "dead" if record.get("vanished") else "running"
-        told = _unknown(record, state, f"{where}: " + ("it never began" if record.get("vanished") else "has not begun"))
+        told = _unknown(
+            record, state, f"{where}: " + ("it never started" if record.get("vanished") else "has not started")
+        )
     else:
         told = cast("RunStatus", json.loads(here(json.dumps(known), record["mirror"])))
     if known and known["state"] == "done":
-        told["state"], told["message"] = "partial", f"{where}, done: the same command fetches its outputs"
+        told["state"], told["message"] = "partial", f"{where}, done: run the same command again to fetch its outputs"
     elif known:
         told["message"] = ": ".join(filter(None, (where, known["message"])))
     return {**told, "run": str(folder)}

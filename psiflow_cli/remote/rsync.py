@@ -53,5 +53,5 @@ def _run(arguments: list[str], host: str, paths: Sequence[str]) -> None:
     if re.search(r"rsync: (command )?not found|rsync: No such file", said):
         raise BadConfig(f"{host}: rsync is not installed there", "a site with [remote] needs rsync at both ends")
     if re.search(r"No space left|quota", said, re.IGNORECASE):
-        raise PsiflowError(f"rsync {host}: {said}", "make room and run the same command again", IO_ERROR)
+        raise PsiflowError(f"rsync {host}: {said}", "free some disk space and run the same command again", IO_ERROR)
     raise NoResources(f"rsync {host}: {said}", "nothing is lost: run the same command again")

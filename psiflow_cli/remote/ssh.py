@@ -125,10 +125,10 @@ class Connection:
         self._readers[1].join(timeout=1)
         said, host, program = "; ".join(self._words), self._remote.host, self._remote.psiflow
         if code == _FAILED:
-            return NoResources(f"ssh {host}: {said or 'no connection'}", f"try by hand: ssh {host}")
+            return NoResources(f"ssh {host}: {said or 'no connection'}", f"try it yourself: ssh {host}")
         if code in (_NOT_FOUND, 126):
             problem = f"{host}: {program!r} cannot be run there: {said}"
-            return BadConfig(problem, '[remote] psiflow = "/path/to/bin/psiflow" names it')
+            return BadConfig(problem, 'give its path in the site file: [remote] psiflow = "/path/to/bin/psiflow"')
         if "no command 'remote'" in said:
             return _other_version(self._remote, "an older one")
         return NoResources(f"{host}: {program} ended with {code}: {said}", f"try: ssh {host} {program} --version")
@@ -204,4 +204,4 @@ def _ignore_signals() -> None:
 
 def _other_version(remote: Remote, version: str) -> BadConfig:
     problem = f"{remote.host}: psiflow is {version} there, and {__version__} here"
-    return BadConfig(problem, "install the same version at both ends, or name another with [remote] psiflow")
+    return BadConfig(problem, "install the same version at both ends, or choose another with [remote] psiflow")

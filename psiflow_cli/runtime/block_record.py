@@ -47,7 +47,7 @@ LIVE = (BlockState.PENDING, BlockState.RUNNING, BlockState.HELD)
 _LEFT = (*LIVE, BlockState.UNKNOWN)
 GONE = r"(?i)invalid job|unknown job|already|finished|not found|couldn't find|does not exist"
 """A pattern of what is said of jobs that have ended."""
-SILENCE = "it is not in the queue any more"
+SILENCE = "it is no longer in the queue"
 """What is known of how a job has ended that the queue does not list."""
 
 
@@ -124,7 +124,7 @@ class JobRecord:
         """Every block has been ended in order; what the batch system would not cancel stays on record."""
         if problem := self.cancel():
             jobs = ", ".join(left_of(self._whole()))
-            note(f"could not be cancelled: job {jobs}: {problem}; `psiflow cancel` and the next run try it again")
+            note(f"could not be cancelled: job {jobs}: {problem}; `psiflow cancel` or the next run will try again")
         elif not self._earlier:
             forget(self._folder, self.nodes)
 
@@ -172,7 +172,7 @@ def end_stale(folder: Path) -> list[BlocksRecord]:
     """Cancel what earlier commands left in a queue; returns what could not be cancelled, and stays on record."""
     jobs, problem = cancel_left(folder)
     if problem:
-        note(f"jobs of an earlier command could not be cancelled, which is tried again: {', '.join(jobs)}: {problem}")
+        note(f"jobs of an earlier command could not be cancelled, trying again: {', '.join(jobs)}: {problem}")
         return _all(read(folder))
     return []
 

@@ -104,7 +104,7 @@ class Blocks:
             self._record.write()
         if parsl_internals.interchange_has_ended(self._executor):
             raise no_resources(
-                self._folder, "the process that hands the tasks to the workers has died", self._see_logs()
+                self._folder, "the process that sends the tasks to the workers has died", self._see_logs()
             )
         live = [block for block, status in statuses.items() if not status.terminal and block not in self._ended]
         if live:
@@ -203,7 +203,8 @@ class Blocks:
         if silent and not self._useful and not set(live) - set(silent):
             last = output.last_words(self._logs, self._resolved.label, silent[0])
             hint = (
-                f"[executors.{self._resolved.label}] address names the one that reaches this host; {self._see_logs()}"
+                f"[executors.{self._resolved.label}] address sets the address at which workers reach this host; "
+                f"{self._see_logs()}"
             )
             raise no_resources(self._folder, f"a block runs, but {words}{because(last)}", hint)
         for block in silent:
@@ -260,7 +261,7 @@ class Blocks:
         refusal, before = self._admission.refusal, self._record.refusal
         if refusal and refusal not in self._told and refusals.kind(refusal) is not refusals.Kind.LASTING:
             self._told.add(refusal)
-            note(f"a job was refused, and is submitted again after a pause: {refusal}")
+            note(f"a job was refused and will be submitted again after a pause: {refusal}")
         self._record.refusal = refusal
         return refusal != before
 

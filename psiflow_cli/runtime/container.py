@@ -28,8 +28,8 @@ def words(resolved: ResolvedExecutor, *folders: Path) -> list[str]:
     if "://" not in image:
         image = os.path.abspath(image)
         if not os.path.exists(image):
-            problem = f"[environments.{resolved.table.environment}] container: no {image}"
-            raise BadConfig(problem, "name an image file or folder, or a URI such as docker://NAME")
+            problem = f"[environments.{resolved.table.environment}] container: {image} does not exist"
+            raise BadConfig(problem, "give an image file or folder, or a URI such as docker://NAME")
     package = Path(__file__).parents[1]
     binds = [f"{package}:{INSIDE}/{package.name}:ro", *map(str, folders), *map(os.path.expandvars, environment.binds)]
     gpu = environment.gpu_flag or ("--nv" if resolved.context["gpus"] else "")

@@ -150,4 +150,4 @@ def _me() -> Holder:
 def _held(path: Path, holder: Holder) -> Stopped:
     job = f", SLURM job {holder['slurm_job_id']}" if holder.get("slurm_job_id") else ""
     who = f"pid {holder.get('pid', '?')} on {holder.get('host', '?')}{job}"
-    return Stopped(f"{path.parent}: another run holds this output: {who}", "wait for it, or end it and run this again")
+    return Stopped(f"{path.parent}: another run holds this output: {who}", "wait for it, or stop it and run this again")

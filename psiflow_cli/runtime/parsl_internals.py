@@ -59,7 +59,7 @@ def known_parsl() -> Iterator[None]:
     except (ImportError, AttributeError, TypeError) as error:
         if not _is_about_parsl(error):
             raise
-        problem = f"parsl {VERSION} is not one that psiflow knows: {error}"
+        problem = f"parsl {VERSION} is not supported by psiflow: {error}"
         raise BadConfig(problem, f"pip install parsl=={SEEN_IN}") from error
 
 

@@ -62,12 +62,12 @@ def check_outputs(outputs: Iterable[str], inputs: Iterable[str]) -> None:
     seen: set[str] = set()
     for output in outputs:
         if os.path.realpath(output) in seen:
-            raise UsageError(f"{output}: named for two outputs", "give each a name of its own")
+            raise UsageError(f"{output}: used for two outputs", "give each output its own name")
         seen.add(os.path.realpath(output))
         if os.path.realpath(output) in real_inputs:
-            raise CannotCreate(f"{output}: is an input of this command", "name another --output")
+            raise CannotCreate(f"{output}: is an input of this command", "choose another --output")
         parent = Path(output).absolute().parent
         if not parent.is_dir():
-            raise CannotCreate(f"{output}: no folder {parent}", "create it, or name another --output")
+            raise CannotCreate(f"{output}: the folder {parent} does not exist", "create it, or choose another --output")
         if not os.access(parent, os.W_OK):
-            raise CannotCreate(f"{output}: no permission to write in {parent}", "name another --output")
+            raise CannotCreate(f"{output}: no permission to write in {parent}", "choose another --output")

@@ -45,8 +45,8 @@ class Run:
         self._lock = Lock(folder / "lock")
         try:
             if (elsewhere := record.read(folder)) and not elsewhere["ended"]:
-                problem = f"{folder}: its run on {elsewhere['host']} has not ended, or was not fetched"
-                raise Stopped(problem, "give the command again with that site, or name another --output")
+                problem = f"{folder}: its run on {elsewhere['host']} has not ended or was not fetched"
+                raise Stopped(problem, "run the command again with that site, or choose another --output")
             self.previous = read_run(folder)
             self.journal_path = folder / "journal.jsonl"
             self._refuse_foreign_outputs()
@@ -72,7 +72,7 @@ class Run:
         for path, digest in there.items():
             if digest not in own:
                 problem = f"{path}: exists, and is not (or no longer) what psiflow wrote there"
-                raise CannotCreate(problem, "--overwrite replaces it, or name another --output")
+                raise CannotCreate(problem, "replace it with --overwrite, or choose another --output")
 
     def up_to_date(self) -> RunResult | None:
         """The result of an earlier, equal and finished invocation whose outputs still stand, else None."""
@@ -93,17 +93,17 @@ class Run:
         if not result["finished"]:
             return "the earlier run was stopped before its end"
         if result.get("retry"):
-            return "something failed for the machine's reasons, and is tried again"
+            return "something failed because of the machine and is tried again"
         if result["summary"].get("failed") and self._blames_frames_for_the_environment():
-            return "frames failed for what was wrong with the environment"
+            return "frames failed because of the environment"
         if [i["sha256"] for i in self.previous["inputs"]] != [i["sha256"] for i in self._inputs()]:
             return "an input has changed"
         outputs = {self._by_now(path): digest for path, digest in result["outputs"].items()}
         for path, digest in outputs.items():
             if not os.path.lexists(path) or sha256(Path(path)) != digest:
-                return f"{path} is not there as it was written"
+                return f"{path} was changed or removed"
         added = {os.path.abspath(o) for o in self.request.outputs if os.path.lexists(o)} - outputs.keys()
-        return f"{min(added)} is there, and was not written by the earlier run" if added else ""
+        return f"{min(added)} exists, but was not written by the earlier run" if added else ""
 
     def _other_settings(self) -> list[str]:
         """The settings that are not those of the earlier invocation."""

@@ -30,10 +30,10 @@ def _script(resolved: ResolvedExecutor) -> str:
 
     kind, runs = resolved.provider.type, resolved.table.type
     if runs == "threads":
-        raise UsageError(f"the executor {resolved.label} submits no script", "threads run in psiflow itself")
+        raise UsageError(f"the executor {resolved.label} has no submit script", "threads run inside psiflow itself")
     provider = registry.load("runtime.providers", kind).build(resolved.provider, resolved)
     if not isinstance(provider, ClusterProvider):
-        raise UsageError(f"the provider {kind} submits no script", "only batch systems have one")
+        raise UsageError(f"the provider {kind} has no submit script", "only batch systems have one")
     with TemporaryDirectory(prefix="psiflow-") as name:
         folder = Path(name)
         executor = registry.load("runtime.executors", runs).build(resolved, provider, folder)

@@ -250,7 +250,7 @@ class Session:
             return None
         if result["host"] not in self._hosts:
             self._hosts.add(result["host"])
-            detail(f"a task has come back from host {result['host']}")
+            detail(f"a task came back from host {result['host']}")
         if logs := result.get("logs"):
             self._archive.append(logs)
         if "fatal" in result:

@@ -102,11 +102,11 @@ def _explain(place: str, text: str, table: type[schema.Table]) -> BadConfig:
             f"{place} {unknown[1]}: unknown key", nearest(unknown[1], list(table.__struct_encode_fields__))
         )
     if missing := re.search(r"missing required field `(.+?)`", what):
-        return BadConfig(f"{place} {missing[1]}: required, but missing", "site.d/local.toml is a whole example")
+        return BadConfig(f"{place} {missing[1]}: required, but missing", "see site.d/local.toml for a complete example")
     allowed = _literals(get_type_hints(table, include_extras=True).get(key))
     hint = nearest(what.split("'")[1], allowed) if allowed and "'" in what else "see psiflow-site(5)"
     if key in ("walltime", "min_runtime", "idle_time"):
-        hint = 'durations are quoted strings, as in "12:00:00"'
+        hint = 'write durations as quoted strings, as in "12:00:00"'
     if table is schema.Remote and "regex" in what:
         what = "not a name" if key == "host" else "empty, or not one line"
         hint = "a name as `ssh` takes it, such as tier1 or me@login.example.org" if key == "host" else hint
@@ -127,11 +127,11 @@ def _check_names(path: Path, site: schema.Site) -> None:
 
     def exists(place: str, name: str, names: Mapping[str, object]) -> None:
         if name not in names:
-            raise BadConfig(f"{path}: {place}: nothing is named {name!r}", nearest(name, list(names)))
+            raise BadConfig(f"{path}: {place}: there is no {name!r}", nearest(name, list(names)))
 
     for label, executor in site.executors.items():
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", label):
-            problem = f"{path}: [executors.{label}]: a name may hold letters, digits, '_', '-' and '.' only"
+            problem = f"{path}: [executors.{label}]: a name may contain only letters, digits, '_', '-' and '.'"
             raise BadConfig(problem, "it becomes part of the names of jobs and of files")
         exists(f"[executors.{label}] provider", executor.provider, site.providers)
         exists(f"[executors.{label}] resources", executor.resources, site.resources)
@@ -140,7 +140,7 @@ def _check_names(path: Path, site: schema.Site) -> None:
         if executor.environment:
             exists(f"[executors.{label}] environment", executor.environment, site.environments)
     if not isinstance(site.use.get("default"), str):
-        raise BadConfig(f"{path}: [use] default: required, but missing", 'default = "NAME" names an executor')
+        raise BadConfig(f"{path}: [use] default: required, but missing", 'name an executor with default = "NAME"')
     for family, uses in site.use.items():
         if isinstance(uses, str):
             exists(f"[use] {family}", uses, site.executors)
@@ -157,13 +157,13 @@ def _check_containers(path: Path, site: schema.Site) -> None:
     for name, environment in site.environments.items():
         for key in ("modules", "source"):
             if environment.container and getattr(environment, key):
-                problem = f"{path}: [environments.{name}] {key}: cannot reach into a container"
-                hint = "the image holds all that is launched; what apptainer itself needs goes into worker_init"
+                problem = f"{path}: [environments.{name}] {key}: has no effect inside a container"
+                hint = "programs must be in the image; put what apptainer itself needs into worker_init"
                 raise BadConfig(problem, hint)
         for word in environment.container_options:
             if word in _NO_ENVIRONMENT:
                 problem = f"{path}: [environments.{name}] container_options: {word} hides the environment from workers"
-                raise BadConfig(problem, 'they need it; files are hidden by "--contain" and "--no-mount"')
+                raise BadConfig(problem, 'workers need the environment; to hide files, use "--contain" or "--no-mount"')
 
 
 def _check_amounts(path: Path, site: schema.Site) -> None:
@@ -179,7 +179,7 @@ def _check_amounts(path: Path, site: schema.Site) -> None:
         except ValueError as error:
             raise BadConfig(f"{path}: {place}: {error}", 'as in "2 min"') from None
     clock, size = (duration.parse, 'as in "12:00:00" or "90 min"'), (megabytes, 'as in "4 GB" or "500 MB"')
-    ports = (schema.port_range, 'the first and the last one, as in "50000-51000"')
+    ports = (schema.port_range, 'write the first and the last port, as in "50000-51000"')
     readers = {
         "walltime": clock, "idle_time": clock, "min_runtime": clock, "stall_patience": clock,
         "memory": size, "memory_per_node": size,

@@ -46,7 +46,7 @@ def ask(here: Machine) -> Cluster | str:
 def _records(done: subprocess.CompletedProcess[str] | str) -> list[dict[str, str]]:
     """scontrol's lines of `Key=value`; of a key that a free text at the end repeats, the first counts."""
     if isinstance(done, str):
-        raise NoResources(f"SLURM does not say what it has: {done}")
+        raise NoResources(f"SLURM does not list its nodes: {done}")
     return [dict(reversed(re.findall(r"(\S+?)=(\S*)", line))) for line in done.stdout.splitlines() if "Name=" in line]
 
 
@@ -85,12 +85,12 @@ def _words(done: subprocess.CompletedProcess[str] | str) -> Iterable[str]:
 def _run(*command: str) -> subprocess.CompletedProcess[str] | str:
     """What a command of SLURM said, or in a few words why it failed."""
     if not shutil.which(command[0]):
-        return f"no {command[0]} here"
+        return f"{command[0]} is not installed here"
     try:
         environment = inherited_variables.for_queue("slurm", keep=["SLURM_CLUSTERS"] if _federated() else [])
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, env=environment)
     except subprocess.TimeoutExpired:
-        return f"{command[0]} does not answer within {_TIMEOUT_S} s"
+        return f"{command[0]} did not answer within {_TIMEOUT_S} s"
     except OSError as error:
         return f"{command[0]}: {error.strerror}"
     complaints = done.stderr.strip().splitlines() or [f"{command[0]} ended with exit code {done.returncode}"]

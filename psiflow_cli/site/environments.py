@@ -55,16 +55,16 @@ class Environment:
     def unfit(self, command: Versions) -> str:
         """Why it cannot serve the command whose `running()` this is; empty if it can."""
         if not self.facts:
-            return "not made by psiflow" if self.prefix.is_dir() else "its folder is gone"
+            return "not made by psiflow" if self.prefix.is_dir() else "its folder was deleted"
         if not self.facts.get("finished"):
             return "unfinished"
         if not os.access(self.python, os.X_OK):
-            return "its Python is gone"
+            return "its Python was deleted"
         python, parsl = self.facts.get("python"), self.facts.get("parsl")
         for word, version, needed in (("Python", python, command["python"]), ("Parsl", parsl, command["parsl"])):
             if version != needed:
                 return f"{word} {version}, not {needed}"
-        return "" if self.facts.get("code") == command["code"] else "made by another psiflow"
+        return "" if self.facts.get("code") == command["code"] else "made by another version of psiflow"
 
 
 def running() -> Versions:
@@ -164,7 +164,7 @@ def python_for(family: str, executor: str) -> str:
     words = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
     what = f"{words} {'is' if len(missing) == 1 else 'are'} not installed in {sys.prefix}"
     if executor == "threads":
-        raise NotInstalled(f"{what}, where threads run", 'type = "htex" runs in an environment of its own')
+        raise NotInstalled(f"{what}, which threads use", 'use type = "htex", which has its own environment')
     command, own = running(), find(family)
     candidates = ([own] if own else []) + available()
     having = [each for each in candidates if set(needs) <= set(each.facts.get("modules", ()))]
@@ -196,7 +196,7 @@ def _hint(family: str, missing: list[str]) -> str:
         return f"psiflow env create {family}"
     beside = "".join(f" --with {name}" for name in missing if name != "ase")  # every family's has it
     other = f"{sys.executable} -m pip install {' '.join(missing)}"
-    return f"psiflow env create mace{beside}, or {other}, or name an [environments.NAME] that has it"
+    return f"psiflow env create mace{beside}, or {other}, or use an [environments.NAME] that has it"
 
 
 def require(executor: ResolvedExecutor, needs: Mapping[str, str]) -> None:
@@ -206,8 +206,8 @@ def require(executor: ResolvedExecutor, needs: Mapping[str, str]) -> None:
     """
     for module in _lacks(executor, list(needs)):
         place = f"[environments.{name}]" if (name := executor.table.environment) else executor.python
-        problem = f"{needs[module]} needs {module}, which is not installed where the workers run ({place})"
-        without = f", or leave {needs[module]} out" if needs[module].startswith("--") else ""
+        problem = f"{needs[module]} needs {module}, which is not installed in the workers' environment ({place})"
+        without = f", or leave out {needs[module]}" if needs[module].startswith("--") else ""
         raise BadConfig(problem, f"{executor.python} -m pip install {_REQUIREMENTS.get(module, module)}{without}")
 
 

@@ -36,7 +36,7 @@ def find(name: str, past: tuple[Path, ...] = ()) -> Path:
     if os.sep in name:
         path = Path(name)
         if not path.is_file():
-            raise BadConfig(f"{name}: no such site file", "psiflow site list shows the known ones")
+            raise BadConfig(f"{name}: no such site file", "list the known ones with psiflow site list")
         return path
     stem = name.removesuffix(".toml")
     for folder in folders():
@@ -67,7 +67,7 @@ def tables(path: Path) -> dict[str, object]:
 def _extended(path: Path, below: tuple[Path, ...]) -> dict[str, object]:
     """A file's tables over those of the site that it extends."""
     if path.resolve() in below:
-        raise BadConfig(f"{path}: extends: goes round in a circle", "a site cannot extend itself")
+        raise BadConfig(f"{path}: extends: refers back to itself", "a site cannot extend itself")
     data = _read(path)
     base = data.get("extends")
     if base is None:

@@ -133,23 +133,25 @@ def _check(site: schema.Site, executor: schema.Executor, context: Context, node:
     has = "this process may use" if provider.type == "local" else f"a node of [providers.{executor.provider}] has"
     cores, gpus, memory, walltime = context["cores"], context["gpus"], context["memory"], context["walltime"]
     if cores > node.cores:
-        problem = f"{table} cores: {cores} asked for, but {has} {node.cores}"
-        raise BadConfig(problem, "ask for fewer cores, or run inside a larger allocation")
+        problem = f"{table} cores: {cores} requested, but {has} {node.cores}"
+        raise BadConfig(problem, "request fewer cores, or run inside a larger allocation")
     if gpus > len(node.gpus):
         visible = f"{len(node.gpus)} visible" if provider.type == "local" else f"{has} {len(node.gpus)}"
-        hint = "" if provider.type == "local" else f"; [providers.{executor.provider}] says how many GPUs a node has"
-        raise BadConfig(f"{table} gpus: {gpus} asked for, but {visible}", f'device = "cpu" runs without one{hint}')
+        hint = "" if provider.type == "local" else f"; [providers.{executor.provider}] sets how many GPUs a node has"
+        raise BadConfig(
+            f"{table} gpus: {gpus} requested, but {visible}", f'set device = "cpu" to run without one{hint}'
+        )
     if memory and memory > node.memory_mb:
-        problem = f"{table} memory: {resources.memory} asked for, but {has} {node.memory_mb} MB"
-        raise BadConfig(problem, "ask for less memory, or run inside a larger allocation")
+        problem = f"{table} memory: {resources.memory} requested, but {has} {node.memory_mb} MB"
+        raise BadConfig(problem, "request less memory, or run inside a larger allocation")
     block = provider.block_walltime
     for key in ("walltime", "min_runtime"):
         if block and (text := getattr(resources, key)) and duration.parse(text) >= block:
             problem = f"{table} {key}: {text} does not fit into a block of [providers.{executor.provider}]"
-            raise BadConfig(problem, "give the block more time, or the task less")
+            raise BadConfig(problem, "give the block more time, or the task less time")
     if resources.min_runtime and resources.walltime and (_min_runtime(resources) or 0) > (walltime or 0):
         problem = f"{table} min_runtime: {resources.min_runtime} is more than walltime, {resources.walltime}"
-        raise BadConfig(problem, "a task is ended after its walltime: it needs no more to start")
+        raise BadConfig(problem, "a task ends after its walltime, so min_runtime cannot be longer")
 
 
 def _python(environment: schema.Environment, name: str) -> str:
@@ -160,5 +162,5 @@ def _python(environment: schema.Environment, name: str) -> str:
         return sys.executable
     python = Path(os.path.expandvars(environment.prefix)).expanduser().absolute() / "bin" / "python"
     if not python.is_file():
-        raise BadConfig(f"[environments.{name}] prefix: no {python}", "name a virtual or conda environment")
+        raise BadConfig(f"[environments.{name}] prefix: {python} does not exist", "give a virtual or conda environment")
     return str(python)

@@ -30,7 +30,7 @@ def port_range(text: str) -> tuple[int, int]:
     """The first and the last port of `50000-51000`. Raises ValueError."""
     first, _, last = text.partition("-")
     if not (first.isdecimal() and last.isdecimal() and 1024 <= int(first) <= int(last) <= 65535):
-        raise ValueError(f"{text!r} is no range of ports from 1024 to 65535")
+        raise ValueError(f"{text!r} is not a range of ports from 1024 to 65535")
     return int(first), int(last)
 
 

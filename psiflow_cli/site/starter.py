@@ -23,7 +23,7 @@ _BLOCK_S = 12 * 3600.0
 _HEAD = """\
 description = {description}
 
-# Written by psiflow site init from what {source}; change what you like.
+# Written by psiflow site init from {source}; change what you like.
 # psiflow-site(5) explains every key, {check} tries it.
 """
 
@@ -76,9 +76,9 @@ def _refuse(path: Path, overwrite: bool) -> None:
     if str(path) == "-":
         return
     if path.is_dir():
-        raise CannotCreate(f"{path}: a directory", "name a file")
+        raise CannotCreate(f"{path}: is a directory", "give a file")
     if os.path.lexists(path) and not overwrite:
-        raise CannotCreate(f"{path}: is there already", "--overwrite replaces it, -o FILE names another")
+        raise CannotCreate(f"{path}: exists already", "replace it with --overwrite, or choose another with -o FILE")
 
 
 def _write(path: Path, text: str, overwrite: bool) -> None:
@@ -96,7 +96,7 @@ def _write(path: Path, text: str, overwrite: bool) -> None:
     except FileExistsError:
         _refuse(path, overwrite)
     except OSError as error:
-        raise CannotCreate(f"{path}: {error.strerror}", "name another file with -o") from None
+        raise CannotCreate(f"{path}: {error.strerror}", "choose another file with -o") from None
 
 
 def for_cluster(cluster: Cluster, name: str) -> str:
@@ -105,7 +105,7 @@ def for_cluster(cluster: Cluster, name: str) -> str:
         description=toml.value(
             f"{cluster.name}: a SLURM cluster, {_many(len({n.partition for n in cluster.nodes}), 'partition')}"
         ),
-        source="sinfo, scontrol and sacctmgr said",
+        source="the output of sinfo, scontrol and sacctmgr",
         check=f"psiflow site check --submit {name}",
     )
     left = "".join(f"# Left out: {text}\n" for text in cluster.left_out)
@@ -121,7 +121,7 @@ def for_machine(here: Machine, host: str, name: str) -> str:
     memory, gpus = here.memory_mb // 1024, len(here.gpus)
     head = _HEAD.format(
         description=toml.value(f"{host}: this machine, {_many(here.cores, 'core')}, {memory} GB, {_many(gpus, 'GPU')}"),
-        source="this process may use",
+        source="what this process may use",
         check=f"psiflow site check --submit {name}",
     )
     all_of_it = Place("here", here.cores, 1, 0, gpus, None)
@@ -159,9 +159,9 @@ def _slurm(nodes: Nodes, cluster: Cluster) -> Iterator[str]:
     ]
     yield f"{header(f'providers.{toml.key(nodes.name)}'):33}# {_many(nodes.count, 'node')} up"
     if nodes.claimed:
-        yield f"# SLURM says {nodes.claimed}, but such a node is this host, which has less."
+        yield f"# SLURM reports {nodes.claimed}, but this host is such a node and has less."
     if ranges:
-        yield f"# The least that its nodes have: they have {', '.join(ranges)}. With constraint one can be choosy."
+        yield f"# The smallest of its nodes, which have {', '.join(ranges)}. Choose between them with constraint."
     yield line("type", "slurm")
     if cluster.federated:
         yield line("clusters", cluster.name)
@@ -170,13 +170,13 @@ def _slurm(nodes: Nodes, cluster: Cluster) -> Iterator[str]:
         others = cluster.accounts[1:]
         yield line("account", cluster.accounts[0], f"or {', '.join(others)}" if others else "")
     threads = f"; hardware threads, {nodes.threads_per_core} per core" if nodes.threads_per_core > 1 else ""
-    yield line("cores_per_node", nodes.cores[0], f"a block is a whole node; a part of one may start sooner{threads}")
+    yield line("cores_per_node", nodes.cores[0], f"a block is an entire node; part of a node may start sooner{threads}")
     if nodes.memory_mb[0] >= 1024:
         yield line("memory_per_node", f"{nodes.memory_mb[0] // 1024} GB")
     if nodes.gpus[0]:
         yield line("gpus_per_node", nodes.gpus[0])
     elif _called_gpu(nodes):
-        yield "# SLURM counts no GPUs here: if there are, say gpus_per_node, and ask for them in sbatch if need be"
+        yield "# SLURM counts no GPUs here: if there are any, set gpus_per_node, and request them in sbatch if needed"
     yield line("max_blocks", min(4, nodes.count), "at the same time")
     limit = "any" if nodes.max_time is None else duration.format(nodes.max_time)
     yield line("walltime", duration.format(_block(nodes)), f"of one block; the partition allows {limit}")

@@ -13,7 +13,7 @@ from psiflow_cli.site import environments
 _HOUR_S = 3600.0
 _CP2K = ("cp2k.psmp", "cp2k.popt")
 _CP2K_MODULE = """
-# [environments.cp2k]            # no {programs} here: is it a module? See module avail CP2K,
+# [environments.cp2k]            # {programs} not found: is it a module? See module avail CP2K,
 # modules = ["CP2K/..."]         # then add environment = "cp2k" to [executors.reference]
 """
 
@@ -33,7 +33,7 @@ class Place:
 def tasks(labels: Place, models: Place, most_ranks: int) -> str:
     """What does not depend on where: resources, executors, use."""
     executors = (
-        ("default", "pre- and post-processing, and what [use] does not name", labels, "task"),
+        ("default", "pre- and post-processing, and everything that [use] does not list", labels, "task"),
         ("reference", "CP2K", labels, "singlepoint"),
         ("model", "inference and molecular dynamics", models, "walker"),
         ("training", "", models, "training"),
@@ -52,14 +52,14 @@ def _singlepoint(place: Place, most_ranks: int) -> Iterator[str]:
     choice = range(min(most_ranks // 2, cores) or 1, min(most_ranks, cores) + 1)
     ranks = max(choice, key=lambda r: (cores // r * r, r))
     taken = ranks * place.threads_per_core
-    yield f"{header('resources.singlepoint'):33}# one run of CP2K; {place.cores // taken} at once on a node"
+    yield f"{header('resources.singlepoint'):33}# one run of CP2K; {place.cores // taken} at a time on a node"
     yield line("ranks", ranks)
     yield line("threads", 1)
     yield line("cores", taken)
     if memory := place.memory_gb * taken // place.cores:
         yield line("memory", f"{memory} GB", "its share of the node's")
     yield line("walltime", _within(_HOUR_S if place.block_s else 2 * _HOUR_S, place.block_s, 0.5))
-    launch = line("launch", "mpirun -np {ranks}", "Open MPI may add: --cpu-list {cpus} --bind-to cpu-list:ordered")
+    launch = line("launch", "mpirun -np {ranks}", "Open MPI can add: --cpu-list {cpus} --bind-to cpu-list:ordered")
     yield launch if shutil.which("mpirun") else f"# {launch}; no mpirun here"
     yield line("executable", _cp2k()) if _cp2k() else f"# {line('executable', _CP2K[0])}"
 

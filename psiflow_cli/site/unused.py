@@ -42,7 +42,7 @@ def tables(site: schema.Site) -> Iterator[str]:
     used = set(uses)
     used |= {site.executors[label].on_oom for label in uses}
     for label in sorted(site.executors.keys() - used):
-        yield f"[executors.{label}]: no line of [use] names it"
+        yield f"[executors.{label}]: not used by any line of [use]"
     named = site.executors.values()
     for kind, there, by in (
         ("providers", site.providers, {executor.provider for executor in named}),
@@ -50,7 +50,7 @@ def tables(site: schema.Site) -> Iterator[str]:
         ("environments", site.environments, {executor.environment for executor in named}),
     ):
         for name in sorted(there.keys() - by):
-            yield f"[{kind}.{name}]: no executor names it"
+            yield f"[{kind}.{name}]: not used by any executor"
 
 
 def keys(site: schema.Site, resolved: ResolvedExecutor) -> Iterator[str]:
@@ -72,15 +72,15 @@ def _of_resources(site: schema.Site, resolved: ResolvedExecutor) -> Iterator[str
     if table.cores != "all" and 1 < table.cores < least:
         yield f"{place} cores: {table.cores} is less than ranks times threads, so a task gets {least}"
     if _THREADS in table.env and table.env[_THREADS] != str(context["threads"]):
-        yield f"{place} env: {_THREADS} = {table.env[_THREADS]} overrules threads, which is {context['threads']}"
+        yield f"{place} env: {_THREADS} = {table.env[_THREADS]} overrides threads, which is {context['threads']}"
     for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
         if name in table.env and context["gpus"]:
-            yield f"{place} env: {name} overrules which GPUs the scheduler has given to a block"
+            yield f"{place} env: {name} overrides the GPUs that the scheduler gave to a block"
     ranks = _ranks_in(table.launch)
     if ranks is not None and ranks != table.ranks:
-        yield f"{place} launch: starts {ranks} rank(s), but ranks is {table.ranks}: write {{ranks}} in its place"
+        yield f"{place} launch: starts {ranks} rank(s), but ranks is {table.ranks}: write {{ranks}} instead"
     elif ranks is None and table.ranks > 1 and table.launch and "{ranks}" not in table.launch:
-        yield f"{place} launch: does not say {{ranks}}, so ranks = {table.ranks} may have no effect"
+        yield f"{place} launch: does not contain {{ranks}}, so ranks = {table.ranks} may have no effect"
     if table.min_runtime and resolved.provider.block_walltime is None:
         yield f"{place} min_runtime: has no effect with a provider without a walltime"
 
@@ -132,7 +132,7 @@ def _of_provider(site: schema.Site, resolved: ResolvedExecutor) -> Iterator[str]
         for key, options in own.items():
             for option in options:
                 if getattr(provider, key) and re.match(rf"{re.escape(option)}(?![\w-])", said):
-                    yield f"{place} {lines}: {option} says again what {key} says: leave one of them out"
+                    yield f"{place} {lines}: {option} repeats {key}: remove one of them"
 
 
 def _uses_gpus(site: schema.Site, provider: str) -> bool:

@@ -141,7 +141,7 @@ class Output(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if complaint := self.kind.complaint(value):
-            hint = "name a file" if value == "-" else self.kind.hint
+            hint = "give a file" if value == "-" else self.kind.hint
             raise UsageError(f"{param.opts[-1] if param else ''} {complaint}".strip(), hint)
         return value
 

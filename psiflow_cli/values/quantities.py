@@ -69,10 +69,12 @@ def number(text: object, kind: str | None) -> float:
     if match is None or not unit:
         raise ValueError(f"{words!r} is not a number" + (f" in {kind}" if kind else ""))
     if kind is None:
-        raise ValueError(f"{words!r} is not a number: it takes no unit")
+        raise ValueError(f"{words!r} is not a number: it has no unit")
     scale = _scale(unit, TABLES[kind], ignore_case=kind == "MB")
     if scale is None:
-        raise ValueError(f"{words!r}: unknown unit {unit!r}; a number alone is in {kind}; known: {units(kind)}")
+        raise ValueError(
+            f"{words!r}: unknown unit {unit!r}; a number without a unit is in {kind}; known: {units(kind)}"
+        )
     if scale == 1:
         return float(match[0])
     from decimal import Decimal
@@ -129,5 +131,5 @@ def steps(text: object, timestep: float | None) -> int:
     if not math.isclose(count * timestep, time, rel_tol=1e-9):
         fewer = math.floor(time / timestep)
         near = " or ".join(f"{n * timestep:g} fs" for n in (fewer, fewer + 1) if n)
-        raise ValueError(f"{words!r} is not a whole number of steps of {timestep:g} fs; take {near}")
+        raise ValueError(f"{words!r} is not a whole number of steps of {timestep:g} fs; use {near}")
     return count

@@ -24,7 +24,7 @@ FAILURES: tuple[FailureClass, ...] = (
 )
 MACHINE_FAILURES: tuple[FailureClass, ...] = ("worker-lost", "timeout", "out-of-memory")
 """Failures that are the machine's fault, not the frame's: the next run tries them again."""
-AGAIN = "fix it and run the same command again: no frame is blamed for it"
+AGAIN = "fix it and run the same command again: no frame is marked as failed"
 
 _OUT_OF_MEMORY = re.compile(
     # the host
@@ -103,7 +103,7 @@ class BrokenDevice(Fatal):
     """The GPU of this process computes nothing more: ends the process, and the task is tried on another."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, "run the same command again: no frame is blamed for it", NO_RESOURCES)
+        super().__init__(message, "run the same command again: no frame is marked as failed", NO_RESOURCES)
 
 
 def failure(kind: FailureClass, message: str, log: str = "") -> Failure:

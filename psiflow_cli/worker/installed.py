@@ -20,7 +20,7 @@ def require(package: str, reader: str, parts: Mapping[str, Iterable[str]]) -> No
         except ModuleNotFoundError as error:
             if error.name is None or "." not in error.name or not module.startswith(error.name):
                 raise  # the whole package is missing, or one that it needs
-            raise ImportError(_message(package, f"there is no {module}", reader)) from None
+            raise ImportError(_message(package, f"{module} is missing", reader)) from None
         if name and not hasattr(owner, name):
             raise ImportError(_message(package, f"{module} has no {name}", reader))
         thing: object = getattr(owner, name) if name else owner

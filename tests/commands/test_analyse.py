@@ -44,7 +44,7 @@ def test_everything_at_once_and_again(analyse):
     assert values["density", "all", "g/cm³"] == pytest.approx(8 * 39.948 / 216 * 1.66053907)
     assert values["highest peak at", "Ar-Ar", "Å"] == pytest.approx(3.0, abs=0.1)
     assert values["strongest vibration", "all", "THz"] == pytest.approx(25.0, abs=8.0)
-    assert any("no velocities in the frames" in remark for remark in said["remarks"])
+    assert any("the frames have no velocities" in remark for remark in said["remarks"])
     assert any("does not diffuse" in remark for remark in said["remarks"])
     with open("traj.analysed.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -68,13 +68,13 @@ def test_a_foreign_trajectory_needs_its_timestep(analyse):
     ("changes", "arguments", "code", "what"),
     [
         ({}, ("--rdf", "O-O"), 65, "traj.xyz:1: frame 1: no O in it"),
-        ({}, ("--rdf", "Ar"), 2, "no pair of elements"),
+        ({}, ("--rdf", "Ar"), 2, "not a pair of elements"),
         ({}, ("--rdf", "Ar-Xx"), 2, "Xx"),
         ({}, ("--rdf", "Ar-Ar", "--rmax", "4"), 2, "half the narrowest width"),
         ({}, ("--rmax", "4"), 2, "--rmax without --rdf"),
-        ({}, ("--msd", "--fit", "9:3"), 2, "two times that go up"),
-        ({}, ("--plot", "a.png"), 2, "--plot without a curve"),
-        ({}, ("--msd", "--timestep", "3"), 65, "frame 2: 2 fs after the frame before, not 3.0 fs"),
+        ({}, ("--msd", "--fit", "9:3"), 2, "two increasing times"),
+        ({}, ("--plot", "a.png"), 2, "--plot needs a curve"),
+        ({}, ("--msd", "--timestep", "3"), 65, "frame 2: 2 fs after the previous frame, not 3.0 fs"),
         ({"frames": 1}, ("--msd",), 65, "the only frame of its trajectory"),
         ({"frames": 4}, ("--vacf",), 65, "too few for --msd and --vacf"),
         ({"pbc": "T T F"}, ("--rdf", "Ar-Ar"), 65, "not periodic in three directions"),

@@ -104,7 +104,7 @@ def test_an_element_without_any_state_is_a_failure(psiflow):
 
 @pytest.mark.parametrize(
     ("arguments", "what"),
-    [((), "no elements"), (("--elements", "H,Xx"), "'Xx' is no element")],
+    [((), "no elements"), (("--elements", "H,Xx"), "'Xx' is not an element")],
 )
 def test_wrong_usage(psiflow, arguments, what):
     Path("mine.py").write_text(REFERENCE)

@@ -172,7 +172,7 @@ def test_walkers_stop_where_a_large_error_is_expected(here):
     assert 0 < through < len(frames)
     assert all(value <= limit for value in largest[:through])
     said = run(*usual, "--max-spread", here["forces"]["floor"] / 2, code=2).stderr
-    assert "every walker would be stopped" in said
+    assert "every walker would stop" in said
     # without the calibration: other frames, no new dynamics
     checkpoints = {path: path.stat().st_mtime_ns for path in Path("run.xyz.run").rglob("state.json")}
     Path("com.model/calibration.json").unlink()
@@ -196,7 +196,7 @@ def spoil(here, how):
     path, facts = Path("com.model/calibration.json"), toml.loads(Path("com.model/model.toml").read_text())
     if how == "changed":
         path.write_text(path.read_text().replace('"floor": 0.', '"floor": 1.', 1))
-    elif how == "of other weights":
+    elif how == "belongs to weights other than":
         here["weights"] = "0" * 16
         path.write_text(json.dumps({**here, "sha256": bundle.checksum(here)}))
     else:
@@ -225,15 +225,19 @@ def spoil(here, how):
     [
         ("trained on", 65, "held.xyz:36: frame 8: the model was trained on this structure, as on 1 others"),
         ("few", 65, "9 frames with forces are too few"),
-        ("unrelated", 65, "says nothing about their errors"),
-        ("unfinished", 65, "com.model: its training has not come to its end"),
+        ("unrelated", 65, "does not correlate with their errors"),
+        ("unfinished", 65, "com.model: its training has not finished"),
         ("changed", 65, "com.model/calibration.json: not (or no longer)"),
-        ("of other weights", 65, "com.model/calibration.json: the calibration of other weights"),
+        (
+            "belongs to weights other than",
+            65,
+            "com.model/calibration.json: the calibration belongs to weights other than",
+        ),
     ],
 )
 def test_what_is_refused(here, how, code, what):
     spoil(here, how)
-    uses = how in ("changed", "of other weights")
+    uses = how in ("changed", "belongs to weights other than")
     said = run("evaluate", "held.xyz", *COMMON, *([] if uses else ["--calibrate"]), "-o", "out.xyz", code=code).stderr
     assert what in said
     assert len(said.strip().splitlines()) <= 3
@@ -251,7 +255,7 @@ def test_a_committee_that_is_being_trained_is_left_alone(here):
         said = run("evaluate", "held.xyz", *COMMON, "--calibrate", code=75).stderr
     finally:
         lock.release()
-    assert "a training is about to replace it" in said
+    assert "a training will replace it soon" in said
 
 
 def test_validation_data_are_said(here):

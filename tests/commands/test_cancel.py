@@ -44,12 +44,12 @@ def test_what_runs_ends_in_order_and_goes_on_later(psiflow, start, frames):
     wait_for_units("out.xyz", 2)
     shutil.copytree("out.xyz.run", "copy.run")  # whose lock names a living process, which is none of it
     copied = psiflow("cancel", "copy.run").stdout
-    assert copied.startswith("copy.run: its command had vanished")
+    assert copied.startswith("copy.run: its command had died")
     assert process.poll() is None
 
     done = psiflow("cancel", "out.xyz")
     assert done.stdout.startswith("out.xyz.run: has ended: partial, ")
-    assert f"pid {process.pid} on {os.uname().nodename} is asked to stop" in done.stderr
+    assert f"pid {process.pid} on {os.uname().nodename} was asked to stop" in done.stderr
     assert process.wait(1) == 75, "it has ended when psiflow cancel has"
     assert not alive(f"{os.getcwd()}/out.xyz.run")
     assert "stopped by SIGTERM" in psiflow("status", "out.xyz").stdout
@@ -97,7 +97,7 @@ def test_a_dead_run_is_dead(psiflow, start, frames):
     process.kill()
     process.wait()
     said = psiflow("cancel", "out.xyz").stdout
-    assert said.startswith("out.xyz.run: its command had vanished, ")
+    assert said.startswith("out.xyz.run: its command had died, ")
     assert state(psiflow, "out.xyz") == "dead"
 
 
@@ -129,7 +129,7 @@ def test_a_run_on_another_host_finds_the_request(psiflow, start, frames):
         try:
             wait_for_units("out.xyz")
             slow = psiflow("cancel", "out.xyz", "--wait", "0", code=75).stderr
-            assert "on elsewhere is asked to stop" in slow
+            assert "on elsewhere was asked to stop" in slow
             done = psiflow("cancel", "out.xyz").stdout
             assert done.startswith("out.xyz.run: has ended: partial")
             assert process.wait(10) == 75
@@ -145,7 +145,7 @@ def test_a_run_on_another_host_finds_the_request(psiflow, start, frames):
     [
         ((), 2, "which run?"),
         (("none.xyz",), 66, "none.xyz: no such run"),
-        ((".",), 66, ".: is no run directory"),
+        ((".",), 66, ".: not a run directory"),
         (("--all", "--wait", "soon"), 2, "soon"),
     ],
 )
@@ -162,8 +162,8 @@ def test_a_command_that_still_reads_its_inputs_is_seen_and_ended(psiflow, start)
         assert time.monotonic() < deadline
         time.sleep(0.05)
     (run,) = json.loads(psiflow("status", "--json").stdout)
-    assert (run["state"], run["message"], run["total"]) == ("running", "reads its inputs", 0)
-    assert psiflow("cancel", "--all").stdout == "out.xyz.run: has ended before it had begun\n"
+    assert (run["state"], run["message"], run["total"]) == ("running", "reading its inputs", 0)
+    assert psiflow("cancel", "--all").stdout == "out.xyz.run: ended before it started\n"
     assert process.wait(1) == 75
     assert not Path("out.xyz.run").exists()
     assert psiflow("status").stdout == "no runs here\n"

@@ -68,7 +68,7 @@ def test_logs_of_what_did_not_fail_go_and_the_command_goes_on(psiflow, partial):
 
     told = json.loads(psiflow("clean", "--dry-run", "--json").stdout)
     said = psiflow("clean", code=2)
-    assert "nothing is deleted without asking" in said.stderr
+    assert "cannot ask for confirmation here, so nothing was deleted" in said.stderr
     assert re.search(r"kB +6 logs of finished tasks +out\.xyz\.run", said.stdout)
     assert on_disk() == before
 
@@ -98,7 +98,7 @@ def test_on_a_terminal_it_asks(psiflow, partial):
         terminal.type(f"{answer}\n")
         code, text = terminal.end()
         assert code == 0
-        assert ("nothing is deleted" in text) is remains
+        assert ("nothing was deleted" in text) is remains
         assert Path("out.xyz.run/parsl").exists() is remains
 
 
@@ -118,7 +118,7 @@ def test_whole_runs_go_only_if_their_outputs_stand(psiflow):
         assert Path(f"{name}.run/journal.jsonl").exists()
     assert len(list(Path(".psiflow").glob("rattle-*/output.xyz"))) == 1
     assert "neither be up to date nor go on" in done.stderr
-    for why in ("gone.xyz, which is gone", "edited.xyz, which was changed", "copied from", "has its result in it"):
+    for why in ("gone.xyz, which is gone", "edited.xyz, which was changed", "copied from", "contains its result"):
         assert why in done.stderr
     said = psiflow("rattle", "in.xyz", "-n", "2", "-o", "kept.xyz", code=73).stderr
     assert "--overwrite" in said

@@ -84,7 +84,7 @@ def test_a_sum_is_the_sum_by_hand(psiflow, copper, tmp_path):
 
 def test_what_a_bundle_consists_of_is_verified(psiflow, copper):
     psiflow("model", "combine", "emt + mine.py", "-o", "sum.model")
-    assert "as it was made" in psiflow("model", "verify", "sum.model").stderr
+    assert "unchanged since it was written" in psiflow("model", "verify", "sum.model").stderr
     with open("sum.model/term-1/mine.py", "a") as stream:
         stream.write("# changed\n")
     assert "term-1/mine.py: not the weights" in psiflow("model", "verify", "sum.model", code=65).stderr
@@ -104,10 +104,10 @@ def test_nothing_is_replaced_unasked(psiflow, copper, tmp_path):
 @pytest.mark.parametrize(
     ("expression", "words", "code"),
     [
-        ("emt + dfd:xc=pbe", "character 7: 'dfd:xc=pbe' is neither a model here nor a reference", 2),
+        ("emt + dfd:xc=pbe", "character 7: 'dfd:xc=pbe' is neither a model in this folder nor a reference", 2),
         ("emt + gone.model", "character 7: gone.model: no such model", 2),
-        ("emt + dftd", "character 7: the reference dftd needs to know the functional\n  hint: dftd:xc=pbe", 2),
-        ("emt + cp2k", "cannot be a term\n  hint: those that can: dftd, emt", 2),
+        ("emt + dftd", "character 7: the reference dftd needs the functional\n  hint: dftd:xc=pbe", 2),
+        ("emt + cp2k", "cannot be a term\n  hint: references that can: dftd, emt", 2),
         ("emt:a=b", "unknown option 'a'", 2),
         ("emt@pbe", "emt is a reference, which has no heads", 2),
         ("empty.py", "character 1: empty.py:1: neither calculator(device, dtype)", 65),

@@ -146,7 +146,7 @@ def test_a_prefix_is_found_by_a_link(env, shop, place, tmp_path):
     assert f"mace is the name of the environment in {prefix}" in taken
     assert "--name" in taken
     shutil.rmtree(prefix)
-    assert listed(env)["mace"]["problem"] == "its folder is gone"
+    assert listed(env)["mace"]["problem"] == "its folder was deleted"
     env("remove", "mace")
     assert listed(env) == {}
 

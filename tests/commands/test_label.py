@@ -65,7 +65,9 @@ def test_an_input_with_other_atoms_than_all_frames_is_refused_before_anything_ru
     Path("cu.nw").write_text("title x\n" + geometry + basis)
     Path("in.xyz").write_text(copper(2).replace("T T T", "F F F"))
     told = psiflow("label", "in.xyz", "--reference", "nwchem", "--input", "cu.nw", code=65).stderr
-    assert "cu.nw:2: none of the frames fits: the input has several kinds of Cu (Cu, Cu1), and the atoms of its" in told
+    assert (
+        "cu.nw:2: none of the frames matches: the input has several kinds of Cu (Cu, Cu1), but the atoms of its" in told
+    )
     assert "hint: give the input the atoms of the frames" in told
 
 

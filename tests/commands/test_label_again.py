@@ -125,7 +125,7 @@ def test_a_recovery_is_a_pair(label, text):
 def test_what_is_too_heavy_goes_to_the_larger_executor_once(label):
     Path("mine.toml").write_text(SITE)
     said = label(heavy="0.5", reach="0.9", site="./mine.toml", code=1).stderr
-    assert "3 frames were out of memory; they go to the executor large" in said
+    assert "3 frames ran out of memory; trying them on the executor large" in said
     assert len(frames()) == 5
     kinds = [unit.get("failure") for unit in units()]
     assert kinds.count("out-of-memory") == 3
@@ -135,13 +135,13 @@ def test_what_is_too_heavy_goes_to_the_larger_executor_once(label):
 
 def test_an_unknown_larger_executor_is_said(label):
     Path("mine.toml").write_text(SITE.replace('on_oom = "large"', 'on_oom = "larger"'))
-    assert "[executors.default] on_oom: nothing is named 'larger'" in label(site="./mine.toml", code=78).stderr
+    assert "[executors.default] on_oom: there is no 'larger'" in label(site="./mine.toml", code=78).stderr
 
 
 def test_labels_of_another_file_are_taken_over(label):
     label(reach="0.5", code=1)
     said = label("--from", "out.xyz", reach="0.5", output="again.xyz", code=1).stderr
-    assert "3 labels are taken over from out.xyz" in said
+    assert "3 labels are reused from out.xyz" in said
     assert "(3 computed now)" in said
     assert Path("again.xyz").read_bytes() == Path("out.xyz").read_bytes()
 
@@ -175,7 +175,7 @@ def test_labels_of_another_reference_or_of_moved_atoms_are_not(label):
 def test_a_run_without_hope_stops_early_and_goes_on_if_asked_again(label):
     Path("in.xyz").write_text(copper(60, 1.0))
     said = label(reach="-1", code=65).stderr
-    assert re.search(r"stopped: the first \d+ frames all failed alike: unconverged: only up to -1", said)
+    assert re.search(r"stopped: the first \d+ frames all failed in the same way: unconverged: only up to -1", said)
     first = len(units())
     assert 10 <= first < 60
     label(reach="-1", code=65)

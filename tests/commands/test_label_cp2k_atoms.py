@@ -103,10 +103,10 @@ def test_what_cannot_be_carried(psiflow):
     Path("in.xyz").write_text(PERIODIC.replace(ATOMS, "H 3.03 2.23 2.5\nO 3.01 2.99 3.13\nH 2.98 3.77 2.55\n"))
     wrong = psiflow(*LABEL, code=65)
     place = f"cp2k.inp:{KINDS.splitlines().index('  &SUBSYS') + 1}"
-    assert f"{place}: the frame does not fit the template: the template has several &KINDs of H" in wrong.stderr
+    assert f"{place}: the frame does not match the template: the template has several &KINDs of H" in wrong.stderr
     Path("cp2k.inp").write_text(re.sub(r"    &COORD[\s\S]*?&END\n", "", KINDS))
     wrong = psiflow(*LABEL, code=65)
-    assert f"{place}: &KIND H and &KIND H1 are all for H, and differ" in wrong.stderr
+    assert f"{place}: &KIND H and &KIND H1 are all for H, but differ" in wrong.stderr
     assert "give the template a &COORD" in wrong.stderr
     assert not Path("out.xyz").exists()
 

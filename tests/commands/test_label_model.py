@@ -53,11 +53,11 @@ def test_a_bare_model_file_labels_only_if_it_is_trusted(psiflow, trained):
     Path("in.xyz").write_text(WATER)
     arguments = ("label", "in.xyz", "--reference", file, "--site", trained.site, "-o", "labels.xyz")
     said = psiflow(*arguments, code=65).stderr
-    assert "a bare model file is a program" in said
-    assert "--trust runs it" in said
+    assert "is a program of unknown origin" in said
+    assert "run it with --trust" in said
     psiflow(*arguments, "--trust")
     atoms = ("atomic-energies", "--elements", "H", "--reference", file, "-o", "atoms.xyz", "--dry-run")
-    assert "--trust runs it" in psiflow(*atoms, code=65).stderr
+    assert "run it with --trust" in psiflow(*atoms, code=65).stderr
     psiflow(*atoms, "--trust")
     psiflow("evaluate", "in.xyz", "--model", trained.model, "--site", trained.site, "-o", "predicted.xyz")
     labelled, predicted = ase_io.read("labels.xyz"), ase_io.read("predicted.xyz")

@@ -50,5 +50,5 @@ def test_a_missing_package_is_told(tmp_path, monkeypatch, words, module, needs):
     for more in ("--dry-run",), ():
         done = warm.server().run([program, words[0], "in.xyz", *words[1:], "--site", "site.toml", *more])
         assert done.returncode == 78, done.stderr
-        assert f"{needs} needs {module}, which is not installed where the workers run" in done.stderr
+        assert f"{needs} needs {module}, which is not installed in the workers' environment" in done.stderr
         assert sorted(Path().iterdir()) == before or not more

@@ -209,7 +209,7 @@ def test_an_unfinished_model_is_said_to_be_one(trained, psiflow):
 
 
 def test_verify_names_what_differs(trained, pair, psiflow):
-    assert "as it was made" in psiflow("model", "verify", pair.model).stderr
+    assert "unchanged since it was written" in psiflow("model", "verify", pair.model).stderr
     shutil.copytree(pair.model, "copy.model")
     weights = [Path(f"copy.model/member-{i}/mace.model") for i in (0, 1)]
     data = bytearray(weights[0].read_bytes())

@@ -143,7 +143,7 @@ def test_a_relaxed_poscar_keeps_its_selective_dynamics(tmp_path: Path, monkeypat
         "0.0 0.0 0.3 F F F\n1.16 0.0 0.0 T T T\n-0.24 0.93 -0.2 T T T\n"
     )
     said = of_springs("relax", "POSCAR", "-o", "CONTCAR")
-    assert "CONTCAR: not in this format (in .xyz and .traj): model_forces" in said
+    assert "CONTCAR: not stored in this format, unlike in .xyz and .traj: model_forces" in said
     (frame,) = read_back("CONTCAR", Path())
     assert frame.positions[0] == [0.0, 0.0, 0.3]
     assert frame.positions[1] == pytest.approx([0.96, 0.0, 0.0], abs=0.02)
@@ -191,7 +191,7 @@ def test_frames_that_a_format_cannot_hold_are_refused_first(psiflow, ending, cha
 def test_one_file_for_two_outputs_or_a_directory_in_its_place(psiflow):
     Path("in.xyz").write_text(springs.START)
     words = ("label", "in.xyz", "--reference", "emt", "-o", "out.xyz", "--failed", "./out.xyz")
-    assert "named for two outputs" in psiflow(*words, code=2).stderr
+    assert "used for two outputs" in psiflow(*words, code=2).stderr
     Path("there.xyz").mkdir()
     assert "is a directory" in psiflow("rattle", "in.xyz", "-o", "there.xyz", "--overwrite", code=73).stderr
 
@@ -204,7 +204,7 @@ def test_a_package_that_is_not_there_is_missed_first(monkeypatch):
     with pytest.raises(NoInput, match=r"x.xyz.zst: needs the Python package zstandard"):
         foreign.check("x.xyz.zst", [], None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(BadConfig, match="has no ASE, which writes this format"):
+    with pytest.raises(BadConfig, match="has no ASE, which is needed to write this format"):
         foreign.check("x.traj", [], None)
 
 

@@ -107,11 +107,11 @@ def test_a_frame_that_is_not_relaxed_is_refused_or_fails(here):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--supercell", "2,2,2"), 65, "frame 1: atoms that do not move, and --supercell moves the whole crystal"),
+        (("--supercell", "2,2,2"), 65, "frame 1: it has fixed atoms, but --supercell displaces every atom"),
         (("--supercell", "2,2"), 2, "is not three numbers"),
         (("--mesh", "2,2,2"), 2, "--mesh without --supercell"),
-        (("--temperature", "0"), 2, "is no temperature above 0 K"),
-        (("--hessian", "h.txt"), 2, "its name may end in .npz"),
+        (("--temperature", "0"), 2, "is not a temperature above 0 K"),
+        (("--hessian", "h.txt"), 2, "the name may end in .npz"),
     ],
 )
 def test_what_cannot_be_asked(here, arguments, code, said):

@@ -129,7 +129,7 @@ def refused(tmp_path, monkeypatch, threads):
         (("frames.xyz", "--kind", "series"), 65, "frames.xyz: no frame has the time and temperature"),
         (("frames.xyz", "--kind", "learning-curve"), 2, "--kind learning-curve: frames.xyz has no data for it"),
         (("m.model", "--kind", "parity"), 2, "--kind parity: m.model has no data for it"),
-        (("m.model", "frames.xyz"), 2, "m.model and frames.xyz do not go into one figure"),
+        (("m.model", "frames.xyz"), 2, "m.model and frames.xyz cannot be drawn in one figure"),
         (("empty",), 66, "empty: no metrics.json in it"),
         (("none.xyz",), 66, "none.xyz: no such file"),
         (("other.json",), 65, "other.json: not the metrics.json of a model bundle"),

@@ -123,10 +123,10 @@ def test_frames_that_do_not_converge_are_there_and_count_as_failed(here):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--cell", "flexible"), 65, "mixed.xyz:6: frame 2: not periodic in three directions, and --cell flexible"),
-        (("--keep-symmetry",), 65, "mixed.xyz:6: frame 2: not periodic in three directions, and --keep-symmetry"),
-        (("--pressure", "100"), 2, "--pressure, and the volume is fixed"),
-        (("--fixed", "0-2"), 65, "mixed.xyz:1: frame 1: none of its atoms may move"),
+        (("--cell", "flexible"), 65, "mixed.xyz:6: frame 2: not periodic in three directions, but --cell flexible"),
+        (("--keep-symmetry",), 65, "mixed.xyz:6: frame 2: not periodic in three directions, but --keep-symmetry"),
+        (("--pressure", "100"), 2, "--pressure has no effect: the volume is fixed"),
+        (("--fixed", "0-2"), 65, "mixed.xyz:1: frame 1: all of its atoms are fixed"),
         (("--fixed", "3"), 2, "mixed.xyz:1: frame 1: no atom 3 to hold fixed"),
         (("--fixed", "1-"), 2, "'1-' is no atom"),
     ],

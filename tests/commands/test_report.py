@@ -125,7 +125,7 @@ def test_the_page_says_what_the_runs_say(learned):
         "round-10/e.xyz": ["evaluate", "done", "15/15"],
     }
     # a spring of 1 eV/Å² pulls the first atom by its shift, 0.14 Å in the last frame, and nothing else
-    wrong = page.tables["Where the model is most wrong"][1:]
+    wrong = page.tables["Largest errors of the model"][1:]
     assert [row[1:5] for row in wrong[:2]] == [["140", "15", "71", "3"], ["130", "14", "66", "3"]]
     assert len(wrong) == 10
     assert page.images == 5, "two parity plots, the errors of both, the worst frames, and a walker"
@@ -143,7 +143,7 @@ def test_a_copied_folder_shows_its_own_files(learned):
     edited.write_text("".join(edited.read_text().splitlines(True)[:10]))
     psiflow("report", "copy")
     page = Page("copy/report.html")
-    assert sorted(row[2] for row in page.tables["Where the model is most wrong"][1:]) == ["1", "2"]
+    assert sorted(row[2] for row in page.tables["Largest errors of the model"][1:]) == ["1", "2"]
     assert "<code>round-10/e.xyz</code>" in page.text
 
 
@@ -171,7 +171,7 @@ def test_nothing_comes_from_elsewhere_and_text_stays_text(learned):
     assert page.images == 5
     assert NASTY not in page.text
     assert "onerror=alert(1)>" not in page.text
-    assert any(NASTY in row[-1] for row in page.tables["Where the model is most wrong"])
+    assert any(NASTY in row[-1] for row in page.tables["Largest errors of the model"])
 
 
 def test_the_worst_frames_can_be_turned(learned):
@@ -213,8 +213,8 @@ def test_it_goes_on_where_runs_have_died_and_files_were_cut(learned):
     psiflow("report", "loop", "-o", "other.html")
     page = Page("loop/report.html")
     assert ["labels.xyz", "label", "dead"] in [row[:3] for row in page.tables["Runs"]]
-    assert [row[2] for row in page.tables["Where the model is most wrong"][1:]] == ["4", "3", "2", "1"]
-    assert "was not read to its end: " in page.text
+    assert [row[2] for row in page.tables["Largest errors of the model"][1:]] == ["4", "3", "2", "1"]
+    assert "could not be read to its end: " in page.text
     assert "e.xyz:23: frame 5: ends after 1 of 3 atoms" in page.text
     assert "is up to date" in psiflow("report", "loop").stderr
 

@@ -207,7 +207,7 @@ def test_an_explosion_is_stopped_and_leaves_no_unphysical_frames(psiflow, traine
         (("--model", "{model}", "--engine", "torchsim", "--beads", "4"), 2, "path integrals"),
         (("--model", "{model}", "--temperature", "300,hot"), 2, "'hot' is neither"),
         (("--model", "{model}", "--temperature", "300,400", "--exchange", "10", "--walkers", "3"), 2, "3 walkers at 2"),
-        (("--model", "{model}", "--temperature", "300", "--exchange", "10"), 2, "two temperatures or more"),
+        (("--model", "{model}", "--temperature", "300", "--exchange", "10"), 2, "two or more temperatures"),
         (("--model", "{model}", "--ensemble", "nve", "--temperature", "100:300"), 2, "no thermostat"),
         (("--model", "{model}", "--max-spread", "1"), 2, "needs a committee"),
         (("--model", "{model}", "--ensemble", "npt"), 65, "in.xyz:1: frame 1: not periodic in three directions"),

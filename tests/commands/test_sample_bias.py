@@ -65,7 +65,7 @@ def numbers(path):
             "d: DISTANCE ATOMS=1,2\nRESTRAINT ...\n  ARG=d AT=1\n  KAPA=3\n...\n",
             "bad.dat:2: RESTRAINT: cannot understand",
         ),
-        ("INCLUDE FILE=more.dat\n", "more.dat:2: DISTNACE: PLUMED knows no such action"),
+        ("INCLUDE FILE=more.dat\n", "more.dat:2: DISTNACE: PLUMED has no such action"),
         ("d: DISTANCE ATOMS=1,12\n", "bad.dat:1: DISTANCE: atom 12 out of range"),
         ("DISTANCE ATOMS=1,2\nDISTANCE ATOMS=1\n", "bad.dat:2: DISTANCE: Number of specified atoms"),
     ],
@@ -129,9 +129,9 @@ def test_what_cannot_share_or_go_on(monkeypatch):
     for input_file, options, code, problem in (
         ("opes.dat", ("--share-bias",), 2, "opes.dat:2: OPES_METAD is shared within one run of MPI only"),
         ("d.dat", ("--share-bias",), 2, "d.dat has no METAD or PBMETAD"),
-        ("opes.dat", ("--hills", "start.xyz"), 2, "--hills is for an input with one METAD"),
-        ("metad.dat", ("--hills", "start.xyz"), 65, "start.xyz:1: not hills of METAD"),
-        ("own.dat", (), 65, "own.dat:3: WALKERS_N=2: psiflow fills in the walkers"),
+        ("opes.dat", ("--hills", "start.xyz"), 2, "--hills needs an input with exactly one METAD"),
+        ("metad.dat", ("--hills", "start.xyz"), 65, "start.xyz:1: not a HILLS file of METAD"),
+        ("own.dat", (), 65, "own.dat:3: WALKERS_N=2: psiflow sets the walkers itself"),
     ):
         assert problem in sample("--plumed", input_file, *options, "-o", "x.xyz", code=code)
 

@@ -51,13 +51,13 @@ def test_each_walker_goes_on_and_one_that_is_lost_begins_again():
     sample("--steps", 40, "-o", "first.xyz", "--final", "final.xyz")
     Path("one.xyz").write_text("".join(Path("final.xyz").read_text().splitlines(keepends=True)[5:]))
     said = sample("--steps", 40, "-o", "second.xyz", "--continue", "one.xyz")
-    assert "1 of 2 walkers go on from one.xyz; walker 0 begins again: not in one.xyz" in said
+    assert "1 of 2 walkers continue from one.xyz; walker 0 starts again: not in one.xyz" in said
     assert paths("second.xyz")[1] == paths("whole.xyz")[1][2:]
     assert paths("second.xyz")[0] == paths("first.xyz")[0]
     again = sample("--steps", 40, "-o", "second.xyz", "--continue", "one.xyz")
     assert "up to date" in again
-    assert "--reset says which walkers of --continue" in sample("--steps", 4, "--reset", "forces:9", code=2)
+    assert "--reset has no effect without --continue" in sample("--steps", 4, "--reset", "forces:9", code=2)
     assert "'forces' is neither" in sample("--steps", 4, "--continue", "one.xyz", "--reset", "forces", code=2)
-    assert "no forces and model_forces to compare" in sample(
+    assert "--reset compares forces with model_forces" in sample(
         "--steps", 4, "-o", "third.xyz", "--continue", "one.xyz", "--reset", "forces:9", code=65
     )

@@ -84,4 +84,4 @@ def test_what_cannot_hold_or_have_velocities():
     Path("start.xyz").write_text(START)
     assert "--velocities" in sample("start.xyz", "--velocities", "-o", "x.cif", code=2)
     said = sample("start.xyz", "--velocities", "--beads", 4, "--engine", "auto", "-o", "x.xyz", code=2)
-    assert "the momenta of beads are no velocities of atoms" in said
+    assert "the momenta of beads are not velocities of atoms" in said

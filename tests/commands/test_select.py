@@ -138,7 +138,7 @@ def test_what_evaluate_wrote_is_enough(select, psiflow):
         assert without["score"] == pytest.approx(with_model["score"])
     said = select("data.xyz", "-n", 2, "--by", "committee", "-o", "none.xyz", code=65)
     assert "data.xyz:1: frame 1: no model_forces_std" in said
-    assert "--model BUNDLE predicts it" in said
+    assert "predict it with --model BUNDLE" in said
 
 
 def test_farthest_is_far_from_what_is_there_and_from_each_other(select):
@@ -214,16 +214,16 @@ def test_frames_that_no_worker_can_describe_are_told_apart(select):
         assert json.loads(Path("no.xyz.run/run.json").read_text())["result"]["exit_code"] == 1
     Path("dscribe.py").write_text("raise ImportError('a stand-in for its absence')")
     said = select("data.xyz", "-n", 1, "--by", "farthest", "-o", "none.xyz", code=78, env={"PYTHONPATH": "."})
-    assert "no SOAP in the workers' environment: a stand-in" in said
+    assert "SOAP is not available in the workers' environment: a stand-in" in said
     assert "the extra soap" in said
 
 
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
-        (("--by", "random"), 2, "--number, --threshold or --min-distance does"),
+        (("--by", "random"), 2, "give --number, --threshold or --min-distance"),
         (("-n", 3), 2, "--by"),
-        (("-n", 3, "--by", "random", "--threshold", 0.1), 2, "--threshold has no meaning with --by random"),
+        (("-n", 3, "--by", "random", "--threshold", 0.1), 2, "--threshold has no effect with --by random"),
         (("-n", 3, "--by", "committee", "--threshold", "0.5:0.1"), 2, "neither a score such as 0.1 nor a range"),
         (("-n", 3, "--by", "farthest", "--descriptor", "model"), 2, "--descriptor model needs a model"),
         (("-n", 3, "--by", "committee", "--model", "one.model"), 2, "train --members"),

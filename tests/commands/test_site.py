@@ -84,7 +84,7 @@ def test_show(site):
     assert data["machine"]["cores"] >= 1
     assert data["machine"]["memory_mb"] > 100
     most = min(data["machine"]["cores"], data["machine"]["memory_mb"] // 4096)
-    members = f"; up to {most} members of a committee at once, which share the cores"
+    members = f"; up to {most} members of a committee at a time, which share the cores"
     assert data["machine"]["gpus"] or most < 2 or members in shown
 
 
@@ -252,7 +252,9 @@ def nothing(monkeypatch):
 
 def test_init_without_slurm_is_this_machine(site, nothing):
     done = site("init", "--json")
-    assert done.stderr.startswith("psiflow: no SLURM was found (no sinfo here): this site is this machine alone\n")
+    assert done.stderr.startswith(
+        "psiflow: SLURM was not found (sinfo is not installed here): this site uses only this machine\n"
+    )
     made = json.loads(done.stdout)
     assert made["cluster"] == ""
     data = toml.loads(Path(made["path"]).read_text())
@@ -264,7 +266,7 @@ def test_init_without_slurm_is_this_machine(site, nothing):
     assert [line for line in checked if ": note: " not in line] == [
         f"{label}: good" for label in ("default", "reference", "model", "training")
     ]
-    assert "site: note: [executors.model]: no line of [use] names it" in checked
+    assert "site: note: [executors.model]: not used by any line of [use]" in checked
     assert site("show", name).returncode == 0
 
 
@@ -272,12 +274,12 @@ def test_init_to_stdout_writes_no_file(site, nothing):
     done = site("init", "-o", "-")
     assert toml.loads(done.stdout)["executors"]["default"]["provider"] == "here"
     assert list(Path().iterdir()) == []
-    assert "stdout has the site file already" in site("init", "-o", "-", "--json", code=2).stderr
+    assert "stdout is already used for the site file" in site("init", "-o", "-", "--json", code=2).stderr
 
 
 def test_init_destroys_nothing(site, nothing):
     Path("mine.toml").write_text("precious")
-    assert "mine.toml: is there already" in site("init", "-o", "mine.toml", code=73).stderr
+    assert "mine.toml: exists already" in site("init", "-o", "mine.toml", code=73).stderr
     assert Path("mine.toml").read_text() == "precious"
     site("init", "-o", "mine.toml", "--overwrite", "-q")
     assert "[providers.here]" in Path("mine.toml").read_text()

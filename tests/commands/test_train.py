@@ -173,7 +173,7 @@ def test_wrong_settings(plan, setting, what, hint):
 
 
 def test_one_option_under_two_names(plan):
-    assert "two names of one option" in plan(*GIVEN, "--set", "swa=yes", "--set", "stage_two=no", code=2)
+    assert "two names of the same option" in plan(*GIVEN, "--set", "swa=yes", "--set", "stage_two=no", code=2)
     Path("mace.yaml").write_text("swa: true\n")
     said = plan(*GIVEN, "--config", "mace.yaml", "--set", "stage_two=false")  # the command line wins
     assert said["configuration"]["swa"] is False
@@ -379,7 +379,7 @@ def test_a_committee_disagrees(psiflow, trained):
     more = ("--set", "max_num_epochs=2", "--members", 2, "--seed", 3, "--site", "local", "-v", "-o", "two.model")
     here = detect.machine()
     at_once = max(1, min(2, here.cores, here.memory_mb // 4096))
-    assert f"training 2 model(s), {at_once} at once, each on" in psiflow(*few, *more).stderr
+    assert f"training 2 model(s), {at_once} at a time, each on" in psiflow(*few, *more).stderr
     facts = bundle.load("two.model").facts
     assert facts["members"] == 2
     assert set(facts["weights"]) == {"member-0/mace.model", "member-1/mace.model"}

@@ -47,7 +47,7 @@ TRAIN = ("train", "in.xyz", "--arch", "mace", *GIVEN)
 def test_what_nobody_vouches_for_is_not_run(evil, model, command):
     for more in ((), ("--dry-run",)):
         said = evil(*command, model, *more, code=65).stderr
-        assert "--trust" in said if model == "evil.model" else "do not run what you do not trust" in said
+        assert "--trust" in said if model == "evil.model" else "run it only if you trust its source" in said
         assert len(said.splitlines()) == 2
     assert not Path("pwned").exists()
     assert not Path("new.model").exists()
@@ -87,7 +87,7 @@ def test_what_the_clock_has_stopped_is_said_to_be_so(trained, psiflow):
 def test_architecture_and_options_of_a_start(trained, psiflow):
     common = ("train", trained.train, "--arch", "mace", "--init", trained.model, "--dry-run", "--json")
     said = psiflow(*common, "--set", "r_max=6", code=2).stderr
-    assert "r_max 6.0 cannot be: it is 4.0 in the model to start from" in said
+    assert "r_max 6.0 is not possible: it is 4.0 in the model to start from" in said
     plan = json.loads(psiflow(*common, "--set", "r_max=4", "--set", "max_num_epochs=7").stdout)
     configuration = plan["configuration"]
     assert (configuration["num_channels"], configuration["max_num_epochs"]) == (8, 7)

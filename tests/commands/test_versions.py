@@ -74,4 +74,4 @@ def test_a_code_without_a_version_cannot_be_strict(label):
     Path("mine.py").write_text(Path("mine.py").read_text().replace("code(context)", "name(context)"))
     label("1")
     said = label("1", "--strict-version", code=2).stderr
-    assert "cannot say its version" in said
+    assert "does not report its version" in said

@@ -67,7 +67,7 @@ def test_voigt_and_matrix_are_each_others_inverse() -> None:
 def test_two_candidates_are_an_error_that_names_both(tmp_path: Path) -> None:
     frame = frame_of(tmp_path, "energy=-1 REF_energy=-2")
     with pytest.raises(
-        BadData, match=r"^data.xyz:1: frame 1: energy and REF_energy could both be the energy, and differ$"
+        BadData, match=r"^data.xyz:1: frame 1: energy and REF_energy could both be the energy, but differ$"
     ) as error:
         extxyz.labels(frame)
     assert "--keys energy=REF_energy" in error.value.hint
@@ -99,9 +99,9 @@ def test_an_isolated_atom_needs_neither_forces_nor_stress(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("comment", "columns", "message"),
     [
-        ("energy=low", "", "energy='low' is no number"),
-        ("energy=T", "", "energy='True' is no number"),
-        ('energy="1 2"', "", r"energy='\[1, 2\]' is no number"),
+        ("energy=low", "", "energy='low' is not a number"),
+        ("energy=T", "", "energy='True' is not a number"),
+        ('energy="1 2"', "", r"energy='\[1, 2\]' is not a number"),
         ("energy=nan", "", "a label is not a finite number: energy"),
         ("", ":forces:R:2:x:R:1", "the column forces is not forces:R:3"),
         ("", ":forces:S:3", "the column forces is not forces:R:3"),
@@ -109,7 +109,7 @@ def test_an_isolated_atom_needs_neither_forces_nor_stress(tmp_path: Path) -> Non
         ('stress="1 2 3"', "", "stress is not nine numbers, nor six"),
         ("stress=1", "", "stress is not nine numbers, nor six"),
         ("stress=[[a, b, c], [d, e, f], [g, h, i]]", "", "stress is not nine numbers"),
-        ('stress="1 2 3 4 5 6 7 8 9"', "", "stress is no symmetric matrix"),
+        ('stress="1 2 3 4 5 6 7 8 9"', "", "stress is not a symmetric matrix"),
         ('stress="1 0 0 0 1 0 0 0 nan"', "", "a label is not a finite number: stress"),
     ],
 )
@@ -201,10 +201,10 @@ def test_an_id_that_would_read_as_a_number() -> None:
 @pytest.mark.parametrize(
     ("comment", "message"),
     [
-        ("charge=one", "charge=one is no integer"),
-        ("charge=0.5", "charge=0.5 is no integer"),
-        ("charge", "charge=True is no integer"),
-        ('charge="1 2"', "is no integer"),
+        ("charge=one", "charge=one is not an integer"),
+        ("charge=0.5", "charge=0.5 is not an integer"),
+        ("charge", "charge=True is not an integer"),
+        ('charge="1 2"', "is not an integer"),
         ("multiplicity=0", "multiplicity=0 is less than 1"),
     ],
 )

@@ -145,11 +145,11 @@ P = "Properties=species:S:1:pos:R:3"
 BAD = {
     "nothing": ("", "data.xyz:1: no frames"),
     "blank only": ("\n \n", "data.xyz:1: no frames"),
-    "not xyz": ("hello\n", "data.xyz:1: frame 1: 'hello' is no number of atoms"),
+    "not xyz": ("hello\n", "data.xyz:1: frame 1: 'hello' is not a number of atoms"),
     "binary": (b"\x00\xff\x80" * 50, "data.xyz:1: frame 1: "),
     "one long line": ("1" * 5000, "data.xyz:1: frame 1: "),
-    "float count": ("2.0\n\n", "data.xyz:1: frame 1: '2.0' is no number"),
-    "negative count": ("-1\n\n", "data.xyz:1: frame 1: '-1' is no number"),
+    "float count": ("2.0\n\n", "data.xyz:1: frame 1: '2.0' is not a number"),
+    "negative count": ("-1\n\n", "data.xyz:1: frame 1: '-1' is not a number"),
     "foreign digits": ("\u0661\n\nH 0 0 0\n", "data.xyz:1: frame 1: "),
     "no atoms": ("0\n\n", "data.xyz:1: frame 1: no atoms"),
     "count only": ("2\n", "data.xyz:1: frame 1: ends after its first line"),
@@ -165,22 +165,25 @@ BAD = {
     "nan": ("2\n\nH 0 0 0\nH 0 nan 0\n", "data.xyz:4: frame 1: atom 2: its position is not finite"),
     "inf": ("1\n\nH 0 -inf 0\n", "data.xyz:3: frame 1: atom 1: its position is not finite"),
     "overflow": ("1\n\nH 0 1e999 0\n", "data.xyz:3: frame 1: atom 1: its position is not finite"),
-    "no number": ("2\n\nH 0 0 0\nH 0 0.0.1 0\n", "data.xyz:4: frame 1: atom 2: pos: '0.0.1' is no number"),
-    "Fortran": ("1\n\nH 0 ****** 0\n", "data.xyz:3: frame 1: atom 1: pos: '******' is no number"),
-    "underscore": ("1\n\nH 0 1_0 0\n", "data.xyz:3: frame 1: atom 1: pos: '1_0' is no number"),
+    "no number": ("2\n\nH 0 0 0\nH 0 0.0.1 0\n", "data.xyz:4: frame 1: atom 2: pos: '0.0.1' is not a number"),
+    "Fortran": ("1\n\nH 0 ****** 0\n", "data.xyz:3: frame 1: atom 1: pos: '******' is not a number"),
+    "underscore": ("1\n\nH 0 1_0 0\n", "data.xyz:3: frame 1: atom 1: pos: '1_0' is not a number"),
     "foreign number": ("1\n\nH 0 \u0661 0\n", "data.xyz:3: frame 1: atom 1: pos: "),
     "no UTF-8 among atoms": (b"1\n\nH\xff 0 0 0\n", "data.xyz:3: frame 1: atom 1: species: "),
     "no UTF-8 in the comment": (b"1\nabc\xff\nH 0 0 0\n", "data.xyz:2: frame 1: the comment line is no UTF-8"),
-    "dummy": ("1\n\nX 0 0 0\n", "data.xyz:3: frame 1: atom 1: 'X' is no element"),
-    "unknown": ("2\n\nH 0 0 0\nXx 0 0 0\n", "data.xyz:4: frame 1: atom 2: 'Xx' is no element"),
-    "number 0": ("1\n\n0 0 0 0\n", "data.xyz:3: frame 1: atom 1: '0' is no element"),
-    "number 119": ("1\n\n119 0 0 0\n", "data.xyz:3: frame 1: atom 1: '119' is no element"),
-    "Z against species": (f"1\n{P}:Z:I:1\nH 0 0 0 2\n", "data.xyz:3: frame 1: atom 1: its species is H, but its Z 2"),
+    "dummy": ("1\n\nX 0 0 0\n", "data.xyz:3: frame 1: atom 1: 'X' is not an element"),
+    "unknown": ("2\n\nH 0 0 0\nXx 0 0 0\n", "data.xyz:4: frame 1: atom 2: 'Xx' is not an element"),
+    "number 0": ("1\n\n0 0 0 0\n", "data.xyz:3: frame 1: atom 1: '0' is not an element"),
+    "number 119": ("1\n\n119 0 0 0\n", "data.xyz:3: frame 1: atom 1: '119' is not an element"),
+    "Z against species": (
+        f"1\n{P}:Z:I:1\nH 0 0 0 2\n",
+        "data.xyz:3: frame 1: atom 1: its species is H, but its Z is 2",
+    ),
     "no triples": (
         "1\nProperties=species:S:1:pos:R\nH 0 0 0\n",
         "data.xyz:2: frame 1: Properties=species:S:1:pos:R is",
     ),
-    "kind": (f"1\n{P}:q:Q:1\nH 0 0 0 1\n", "data.xyz:2: frame 1: Properties: q is of kind 'Q'"),
+    "kind": (f"1\n{P}:q:Q:1\nH 0 0 0 1\n", "data.xyz:2: frame 1: Properties: q has the kind 'Q'"),
     "columns": (f"1\n{P}:q:R:-1\nH 0 0 0 1\n", "data.xyz:2: frame 1: Properties: q has '-1' columns"),
     "many columns": (f"1\n{P}:q:R:999999999999\nH 0 0 0 1\n", "data.xyz:2: frame 1: Properties: q has "),
     "column twice": (f"1\n{P}:pos:R:3\nH 0 0 0 0 0 0\n", "data.xyz:2: frame 1: Properties: 'pos' twice"),
@@ -188,12 +191,12 @@ BAD = {
     "no species": ("1\nProperties=name:S:1:pos:R:3\nH 0 0 0\n", "data.xyz:2: frame 1: Properties needs species:S:1"),
     "8 numbers": ('1\nLattice="1 0 0 0 1 0 0 0"\nH 0 0 0\n', 'data.xyz:2: frame 1: Lattice="1 0 0 0 1 0 0 0" is not'),
     "nan lattice": ('1\nLattice="1 0 0 0 1 0 0 0 nan"\nH 0 0 0\n', "data.xyz:2: frame 1: Lattice="),
-    "flat": ('1\nLattice="1 0 0 0 1 0 1 1 0"\nH 0 0 0\n', "spans no volume"),
+    "flat": ('1\nLattice="1 0 0 0 1 0 1 1 0"\nH 0 0 0\n', "has no volume"),
     "zero, periodic": ('1\nLattice="0 0 0 0 0 0 0 0 0" pbc="T T T"\nH 0 0 0\n', "frame 1: periodic, but without"),
     "no lattice, periodic": ('1\npbc="T F F"\nH 0 0 0\n', "data.xyz:2: frame 1: periodic, but without a Lattice"),
     "pbc of 2": (f'1\n{CELL} pbc="T T"\nH 0 0 0\n', 'data.xyz:2: frame 1: pbc="T T" is not'),
     "pbc of words": (f'1\n{CELL} pbc="yes no no"\nH 0 0 0\n', "data.xyz:2: frame 1: pbc="),
-    "lattice": ('1\nlattice="1 0 0 0 1 0 0 0 1"\nH 0 0 0\n', "data.xyz:2: frame 1: lattice= is spelled Lattice="),
+    "lattice": ('1\nlattice="1 0 0 0 1 0 0 0 1"\nH 0 0 0\n', "data.xyz:2: frame 1: write Lattice= instead of lattice="),
     "key twice": (f"1\n{P} energy=1 energy=2\nH 0 0 0\n", "data.xyz:2: frame 1: the comment line has 'energy' twice"),
     "open quote": (f'1\n{P} a="b c\nH 0 0 0\n', "data.xyz:2: frame 1: the comment line cannot be read from column"),
     "open bracket": (f"1\n{P} a=[1, 2\nH 0 0 0\n", "data.xyz:2: frame 1: the comment line cannot be read from"),
@@ -231,7 +234,7 @@ def test_hints(tmp_path: Path, text: str, hint: str) -> None:
 
 def test_another_column_is_checked_when_it_is_read(tmp_path: Path) -> None:
     frame = only(tmp_path, GOOD.replace("-0.2", "******"))
-    with pytest.raises(BadData, match=r"^data.xyz:4: frame 1: atom 2: forces: '\*+' is no number$"):
+    with pytest.raises(BadData, match=r"^data.xyz:4: frame 1: atom 2: forces: '\*+' is not a number$"):
         extxyz.labels(frame)
 
 

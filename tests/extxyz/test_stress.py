@@ -78,9 +78,9 @@ def test_virials_of_the_atoms_are_added_up(tmp_path):
 
 def test_stress_and_virial_in_one_frame(tmp_path):
     assert stress_of(tmp_path, f'{CELL} stress="1 2 3 4 5 6.0001" {VIRIAL}') == [1, 2, 3, 4, 5, 6.0001]
-    with pytest.raises(BadData, match="stress and virial could both be the stress, and differ") as error:
+    with pytest.raises(BadData, match="stress and virial could both be the stress, but differ") as error:
         stress_of(tmp_path, f'{CELL} stress="-1 -2 -3 -4 -5 -6" {VIRIAL}')
-    assert error.value.hint == "say which: --keys virial=virial"
+    assert error.value.hint == "choose one: --keys virial=virial"
     other = f'{CELL} stress="-1 -2 -3 -4 -5 -6" {VIRIAL}'
     assert stress_of(tmp_path, other, extxyz.parse_keys("virials=virial")) == pytest.approx(STRESS)
     assert stress_of(tmp_path, other, {"stress": "stress"}) == [-x for x in STRESS]
@@ -138,7 +138,10 @@ def test_near_names_are_named_with_the_option_that_reads_them(tmp_path, names, o
 
 def test_a_gradient_is_not_taken_for_the_forces(tmp_path):
     gradient = frame_of(tmp_path, "energy=-1", ":gradient:R:3", "O 0 0 0.25 1 2 3\n")
-    assert near_names.hint(gradient) == "gradient looks like a gradient: forces are minus that, under the name forces"
+    assert (
+        near_names.hint(gradient)
+        == "gradient looks like a gradient: write the forces, which are minus the gradient, as forces"
+    )
     three = frame_of(tmp_path, "energy=-1", ":fx:R:1:fy:R:1:fz:R:1", "O 0 0 0.25 1 2 3\n")
     assert near_names.hint(three) == "make one column of fx, fy, fz: Properties=…:forces:R:3"
 
@@ -152,7 +155,9 @@ def test_what_looks_like_a_label_does_not_go_with_a_structure_that_was_moved(tmp
 def test_a_stress_that_nobody_reads(tmp_path):
     frame = frame_of(tmp_path, f"{CELL} energy=-1 {VIRIAL.replace('virial', 'my_virial')}")
     said = near_names.unread_stress(frame, {"energy": "energy"})
-    assert said == "my_virial looks like a stress, and is not read: --keys energy=energy,virial=my_virial reads it"
+    assert (
+        said == "my_virial looks like a stress, but is not read: use --keys energy=energy,virial=my_virial to read it"
+    )
     assert near_names.unread_stress(frame_of(tmp_path, f"{CELL} energy=-1 {VIRIAL}")) == ""
 
 

@@ -52,7 +52,7 @@ def test_two_that_agree_are_one_and_zeros_are_none(tmp_path: Path) -> None:
         ({"momenta": COLUMNS["momenta"], "velocities": COLUMNS["vel"]}, "momenta and velocities differ"),
         ({"velocities": COLUMNS["velocities"], "vel": f"0 {V * FEMTOSECOND} 0"}, "velocities and vel differ"),
         ({"momenta": "0.1 0 0", "masses": "2.0", "velocities": "0.1 0 0"}, "momenta and velocities differ"),
-        ({"vel": "0.1"}, "vel is no column of vectors"),
+        ({"vel": "0.1"}, "vel is not a column of vectors"),
         ({"velo": "0.1 nan 0"}, "velo is not finite"),
     ],
 )

@@ -62,7 +62,10 @@ def test_labels_after_a_library_a_package_and_pythonpath_were_broken(psiflow):
     environment.fix()
     environment.lose_packages()
     said = broken(psiflow, *command)
-    assert "the reference xtb needs tblite, which is not installed where the workers run ([environments.mine])" in said
+    assert (
+        "the reference xtb needs tblite, which is not installed in the workers' environment ([environments.mine])"
+        in said
+    )
     environment.fix()
     wrong = poison(Path("wrong"), "numpy", "raise ImportError('of another Python')")
     psiflow(

@@ -23,7 +23,7 @@ def test_it_has_its_own_architecture_and_nothing_else() -> None:
     assert own == shared
     set_ = allegro.plan({}, {"num_tensor_features": "4"}, SUMMARY)["training_module"]["model"]
     assert set_ == {**model, "num_tensor_features": 4}
-    with pytest.raises(UsageError, match=r"num_features: allegro\.model\.AllegroModel takes no such key"):
+    with pytest.raises(UsageError, match=r"num_features: allegro\.model\.AllegroModel has no such key"):
         allegro.plan({}, {"num_features": "8"}, SUMMARY)
 
 

@@ -155,14 +155,14 @@ def test_a_loss_of_stresses_that_are_not_there_is_noted() -> None:
     for loss in ("stress", "virials", "huber", "universal"):
         plan = mace.plan({}, {"loss": loss}, SUMMARY)
         assert mace.notes(plan, SUMMARY) == [
-            f"loss: {loss}, but no frame has a stress that can be used: energies and forces alone count"
+            f"loss: {loss}, but no frame has a stress that can be used: only energies and forces are trained on"
         ]
     assert mace.notes(mace.plan({}, {}, SUMMARY), SUMMARY) == []
     some = {**SUMMARY, "some_stress": True}
     assert mace.notes(mace.plan({}, {"loss": "huber"}, some), some) == []
-    assert mace.notes({}, {**SUMMARY, "dtype": "float32"}) == ["trained in float64, not in the float32 of the site"]
-    assert mace.notes({}, some) == ["loss: weighted does not count the stresses of the frames"]
-    with pytest.raises(UsageError, match="psiflow gives MACE their stress"):
+    assert mace.notes({}, {**SUMMARY, "dtype": "float32"}) == ["trained in float64, not in float32 as the site asks"]
+    assert mace.notes({}, some) == ["loss: weighted ignores the stresses of the frames"]
+    with pytest.raises(UsageError, match="psiflow gives MACE the stress"):
         mace.plan({}, {"loss": "virials"}, some)
 
 
@@ -459,7 +459,7 @@ def test_the_best_model_so_far_needs_no_trainer(trained: tuple[Wire, Wire], tmp_
     assert asked["metrics"] == trained[1]["metrics"]
     assert weights(asked["weights"][0]).keys() == weights(trained[1]["weights"][0]).keys()
     stop_request.ask(tmp_path)
-    with pytest.raises(Fatal, match="stopped before there was a model") as caught:
+    with pytest.raises(Fatal, match="stopped before the first model was written") as caught:
         mace.train({**job, "workdir": str(tmp_path)}, CONTEXT)
     assert caught.value.exit_code == 75
 

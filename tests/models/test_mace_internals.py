@@ -54,7 +54,7 @@ def test_another_mace_is_named_with_what_it_lacks(calculator: Any, monkeypatch: 
     monkeypatch.setattr(tools, "train", lambda model: None)
     with pytest.raises(ImportError, match=r"mace\.tools\.train takes no checkpoint_handler; see mace_internals\.py$"):
         installed.require("mace-torch", "mace_internals.py", {"mace.tools:train": ["checkpoint_handler"]})
-    with pytest.raises(ImportError, match=r"there is no mace\.none; see mace_internals\.py$"):
+    with pytest.raises(ImportError, match=r"mace\.none is missing; see mace_internals\.py$"):
         installed.require("mace-torch", "mace_internals.py", {"mace.none": ()})
     with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
         installed.require("mace-torch", "mace_internals.py", {"nothing_of_this_name": ()})

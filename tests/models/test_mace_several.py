@@ -53,11 +53,11 @@ def test_each_gpu_has_batches_of_its_own() -> None:
     batch, epochs, notes = plan(4, 2000, 43)
     assert (batch, epochs) == (5, 160)  # much as on one GPU
     assert notes == [
-        "4 GPUs, each with batches of 5: 20 frames for a step; lr 0.01 stays as it is, and is yours to set for that",
-        "MACE validates on 40 of 43 frames: as many on each GPU",
+        "4 GPUs, each with batches of 5: 20 frames for a step; lr 0.01 is not scaled: set it if needed",
+        "MACE validates on 40 of 43 frames: the same number on each GPU",
     ]
     assert plan(2, 3, 2, batch_size="1")[0] == plan(2, 3, 2)[0] == 1
-    with pytest.raises(UsageError, match=r"batch_size 2 is larger than what each of 2 GPUs has .* \(1 frames\)"):
+    with pytest.raises(UsageError, match=r"batch_size 2 is larger than the share of each of 2 GPUs .* \(1 frames\)"):
         plan(2, 3, 2, batch_size="2")
     for frames, valid in ((3, 9), (9, 3)):
         with pytest.raises(UsageError, match=f"{frames} training and {valid} validation frames are too few for 4 GPUs"):

@@ -25,7 +25,7 @@ def test_the_user_wins_but_for_the_architecture() -> None:
     tuned = mace.plan({"lr": 0.02, "r_max": 4.0}, {"max_num_epochs": "8", "swa": "no"}, {**SUMMARY, "init": OLD})
     assert (tuned["lr"], tuned["max_num_epochs"], tuned["swa"]) == (0.02, 8, False)
     assert "start_swa" not in tuned
-    with pytest.raises(UsageError, match=r"r_max 5.0 cannot be: it is 4.0 in the model"):
+    with pytest.raises(UsageError, match=r"r_max 5.0 is not possible: it is 4.0 in the model"):
         mace.plan({}, {"r_max": "5"}, {**SUMMARY, "init": OLD})
     with pytest.raises(UsageError, match=r"correlation 2 cannot be"):
         mace.plan({"correlation": 2}, {}, {**SUMMARY, "init": OLD})
@@ -35,7 +35,7 @@ def test_a_model_file_decides_its_architecture_and_may_give_the_energies() -> No
     tuned = mace.plan({}, {}, {**SUMMARY, "init": {}, "e0s": "init"})
     assert tuned["E0s"] == "foundation"
     assert not {"r_max", "num_channels", "foundation_model_elements"} & set(tuned)
-    with pytest.raises(UsageError, match=r"r_max 5.0 cannot be: it is decided by the model"):
+    with pytest.raises(UsageError, match=r"r_max 5.0 is not possible: it is decided by the model"):
         mace.plan({"r_max": 5.0}, {}, {**SUMMARY, "init": {}})
 
 
@@ -67,7 +67,7 @@ def test_a_second_stage_is_the_users_to_ask_for() -> None:
     [
         ({"freeze": "5"}, {}, "freeze: would have no effect without a model"),
         ({"lora": "yes"}, {}, "lora: would have no effect without a model"),
-        ({}, {"e0s": "estimated"}, "--e0s estimated: there is no model"),
+        ({}, {"e0s": "estimated"}, "--e0s estimated: this needs a model"),
         ({"multiheads_finetuning": "true"}, {"init": {}}, "multiheads_finetuning: true is not possible"),
         ({"pt_train_file": "mp.xyz"}, {"init": {}}, "pt_train_file: would have no effect"),
         ({"foundation_model": "small"}, {}, "foundation_model: psiflow sets this"),

@@ -193,7 +193,7 @@ def test_a_configuration_of_nequip_s_own_passes_through() -> None:
         ({"training_modul": {}}, {}, "training_modul: NequIP's trainer has no such key", "training_module"),
         ({"cutoff_radius": 5.0}, {}, "cutoff_radius: NequIP's trainer has no such key", ""),
         ({}, {"max_epoch": "3"}, "max_epoch: NequIP's trainer has no such key", "max_epochs"),
-        ({}, {"trainer.max_epoch": "3"}, "trainer.max_epoch: lightning.Trainer takes no such key", "max_epochs"),
+        ({}, {"trainer.max_epoch": "3"}, "trainer.max_epoch: lightning.Trainer has no such key", "max_epochs"),
         ({}, {"model.num_layer": "3"}, "training_module.model.num_layer: nequip", "num_layers"),
         ({}, {"r_max": "far"}, "r_max: 'far' is not a number", ""),
         ({}, {"batch_size": "2.5"}, "batch_size: 2.5 is not an integer", ""),
@@ -204,7 +204,7 @@ def test_a_configuration_of_nequip_s_own_passes_through() -> None:
             "batch_size 451 is larger than the training set (450 frames), and drop_last", "batch_size=450",
         ),
         ({"training_module": 3}, {}, "training_module: 3 is not a table", ""),
-        ({}, {"model._target_": "nequip.model.ModelFromPackage"}, "model._target_: psiflow starts", "--init"),
+        ({}, {"model._target_": "nequip.model.ModelFromPackage"}, "model._target_: psiflow sets this", "--init"),
         ({}, {"model.type_names": "[H]"}, "model.type_names: psiflow takes the elements", "leave it out"),
         ({}, {"optimizer.lr.x": "1"}, "lr: {'x': 1} is not a number", ""),
     ],
@@ -232,7 +232,9 @@ def test_several_gpus_are_noted_with_their_batches() -> None:
     planned = nequip.plan({}, {"batch_size": "5"}, summary)
     note = nequip.notes(planned, summary)[0]
     assert note.startswith("4 GPUs, each with batches of 5: 20 frames for a step; lr 0.0")
-    with pytest.raises(UsageError, match=r"batch_size 114 is larger than what each of 4 GPUs has .* \(113 frames\)"):
+    with pytest.raises(
+        UsageError, match=r"batch_size 114 is larger than the share of each of 4 GPUs .* \(113 frames\)"
+    ):
         nequip.plan({}, {"batch_size": "114", "data.train_dataloader.drop_last": "true"}, summary)
 
 
@@ -264,9 +266,9 @@ def test_a_start_decides_the_architecture() -> None:
     assert nequip.epochs(tuned) * 4 <= nequip.epochs(old)
     assert settings.get(tuned, "training_module.loss.coeffs.total_energy") == 100.0
     assert [c["_target_"].rpartition(".")[2] for c in tuned["trainer"]["callbacks"]] == ["EarlyStopping"]
-    with pytest.raises(UsageError, match="num_layers 3 cannot be: it is 2 in the model to start from"):
+    with pytest.raises(UsageError, match="num_layers 3 is not possible: it is 2 in the model to start from"):
         nequip.plan({}, {"num_layers": "3"}, {**SUMMARY, "init": old})
-    with pytest.raises(UsageError, match=r"r_max 4.0 cannot be: it is decided by"):
+    with pytest.raises(UsageError, match=r"r_max 4.0 is not possible: it is decided by"):
         nequip.plan({}, {"r_max": "4.0"}, {**SUMMARY, "init": {}, "e0s": "init"})
     bare = nequip.plan({}, {}, {**SUMMARY, "init": {}, "e0s": "init"})
     assert bare["training_module"]["model"] == {"type_names": ["C", "H"]}, "nobody knows how it was built"

@@ -171,7 +171,7 @@ def test_a_molecule_without_a_cell_and_its_ions(molecule: Any, context: Any, set
     [
         ({"charge": 1}, "odd number of electrons"),
         ({"multiplicity": 2}, "multiplicity"),
-        ({"charge": 11}, "takes more electrons"),
+        ({"charge": 11}, "removes more electrons"),
     ],
 )
 def test_an_impossible_charge_or_multiplicity(

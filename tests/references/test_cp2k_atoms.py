@@ -175,7 +175,7 @@ def test_what_is_said_of_boxes(read: Any, frame: Any, molecule: Any) -> None:
     assert notes({**read(TEMPLATE), "box": 16.0}, molecule(), molecule(positions=longer)) == []
     solver, *_ = notes(read(open_cell("ABC 12 12 12")), molecule())
     assert solver.endswith(
-        "PERIODIC NONE: POISSON_SOLVER WAVELET in place of PERIODIC; name another in the template to choose"
+        "PERIODIC NONE: POISSON_SOLVER WAVELET instead of PERIODIC; to choose another, set it in the template"
     )
     mt = "&DFT\n&POISSON\nPOISSON_SOLVER MT\n&END\n"
     assert notes(read(open_cell("ABC 12 12 12").replace("&DFT\n", mt, 1)), molecule()) == []
@@ -186,9 +186,9 @@ def test_what_is_said_of_boxes(read: Any, frame: Any, molecule: Any) -> None:
     (kept,) = notes(wavelet, near)
     assert kept.endswith("room: atoms are less than 3 Å from a face of the cell, where WAVELET cuts the density off")
     _, shifted = notes(read(TEMPLATE), near)
-    assert shifted == "1 frame moved to the middle of the cell: WAVELET needs room on all sides"
+    assert shifted == "1 frame moved to the middle of the cell: WAVELET needs space on all sides"
     other, *_ = notes(wavelet, frame(), molecule())
-    assert other.endswith("its &CELL says PERIODIC NONE, 1 frame PERIODIC XYZ: the frames decide")
+    assert other.endswith("its &CELL says PERIODIC NONE, 1 frame PERIODIC XYZ: the periodicity of the frames is used")
     some = notes(read(TEMPLATE), frame(pbc=[False] * 3), frame())
     assert some[0].startswith("warning: 1 of 2 frames cannot be computed: the cell is 5.0 Å high")
-    assert "cp2k.inp:9: none of the 2 frames fits" in refused(read(TEMPLATE), *[frame(pbc=[False] * 3)] * 2)
+    assert "cp2k.inp:9: none of the 2 frames matches" in refused(read(TEMPLATE), *[frame(pbc=[False] * 3)] * 2)

@@ -26,8 +26,8 @@ def test_a_declared_change_sets_adds_and_removes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "what"),
     [
-        ("MAX_SCF", "2", "is no path"),
-        ("FORCE_EVALL/DFT/CHARGE", "1", "is no path"),
+        ("MAX_SCF", "2", "is not the path"),
+        ("FORCE_EVALL/DFT/CHARGE", "1", "is not the path"),
         ("GLOBAL/RUN_TYPE", "MD", "is decided by"),
         ("FORCE_EVAL/SUBSYS/CELL/ABC", "1 2 3", "is decided by"),
         ("FORCE_EVAL/DFT/SCF/OT", "", "is not in the template"),

@@ -140,9 +140,7 @@ def test_electrons_that_do_not_fit(
     (label,) = cp2k.label([frame(**state)], settings(tmp_path, "QS", "QS"), context())
     assert label["failure"] == "invalid-input"
     assert message in label["message"]
-    asked = (
-        f"(charge 1 and multiplicity {multiplicity or 'none'} were asked for; give the frame others, or the template"
-    )
+    asked = f"(the frame has charge 1 and multiplicity {multiplicity or 'none'}; change those of the frame, or set"
     assert asked in label["message"]
 
 

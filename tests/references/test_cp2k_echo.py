@@ -150,5 +150,5 @@ def test_the_atoms_are_what_cp2k_makes_of_the_template(seed: int, tmp_path: Path
 @pytest.mark.parametrize("seed", range(5))
 def test_ghosts_are_refused(seed: int, tmp_path: Path) -> None:
     (tmp_path / "cp2k.inp").write_text(made(random.Random(seed), ghost=True).text)
-    with pytest.raises(BadData, match="H_ghost is no atom, its &KIND says GHOST"):
+    with pytest.raises(BadData, match=r"H_ghost is not an atom \(its &KIND has GHOST"):
         cp2k.settings(tmp_path / "cp2k.inp", {})

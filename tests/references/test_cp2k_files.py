@@ -73,7 +73,7 @@ def test_files_from_beside_and_from_the_data_directory(read: Any, tmp_path: Path
     ("name", "message", "hint"),
     [
         ("./nope/BASIS", "no such file", "relative to the template"),
-        ("/apps/cp2k/data/BASIS_MOLOPT", "no such file", "BASIS_MOLOPT alone is CP2K's own"),
+        ("/apps/cp2k/data/BASIS_MOLOPT", "no such file", "for CP2K's own file, write BASIS_MOLOPT"),
         ("BASIS_MOLOTP", "neither beside the template nor in", "beside the template"),
     ],
 )

@@ -33,7 +33,7 @@ def test_missing_kinds(read: Any, tmp_path: Path) -> None:
     cp2k.check(read(TEMPLATE.replace("&KIND O", "&KIND DEFAULT")), {"H", "N"})
     tight_binding = read(TEMPLATE.replace("&MGRID", "&QS\nMETHOD xTB\n&END\n&MGRID"))
     cp2k.check(tight_binding, {"H", "N"})
-    with pytest.raises(BadData, match=r":\d+: no &KIND is for N, which the data hold"):
+    with pytest.raises(BadData, match=r":\d+: the data contain N, which have no &KIND"):
         cp2k.check(tight_binding, {"N"})
     with pytest.raises(BadData, match="no &KIND is for O"):
         cp2k.check(read(TEMPLATE.replace("&KIND O", "&KIND O\nGHOST")), {"O"})
@@ -121,14 +121,14 @@ def test_where_all_atoms_have_one_kind_their_order_is_free(read: Any, frame: Any
 
 
 def test_kinds_that_nothing_decides_between(read: Any, frame: Any, tmp_path: Path) -> None:
-    with pytest.raises(BadData, match=r"cp2k\.inp:9: &KIND H1 and &KIND H are all for H, and differ"):
+    with pytest.raises(BadData, match=r"cp2k\.inp:9: &KIND H1 and &KIND H are all for H, but differ"):
         cp2k.check(read(own_atoms()), {"O", "H"})
     cp2k.check(read(own_atoms()), {"O"})
     default = own_atoms("O", "H1", kinds="&KIND DEFAULT\n&END\n" + TWO).replace("&KIND H\n", "&KIND N\n")
     cp2k.check(read(default), {"O", "H"})
     with pytest.raises(BadData, match="&KIND H1 and &KIND DEFAULT are all for H"):
         cp2k.check(read(default.replace("H1 0 0 1", "N 0 0 1")), {"O", "H"})
-    with pytest.raises(Impossible, match="several &KINDs of H, and no H among its own atoms"):
+    with pytest.raises(Impossible, match="several &KINDs of H, but its own atoms include no H"):
         build(frame(), read(own_atoms("O")))
 
 
@@ -150,7 +150,7 @@ def test_centres_that_are_no_atoms(read: Any, frame: Any, tmp_path: Path, word: 
     with pytest.raises(BadData) as caught:
         read(own_atoms("O", "H", "H_G", kinds=kinds))
     assert caught.value.message.startswith(
-        f"{tmp_path / 'cp2k.inp'}:16: H_g is no atom, its &KIND says {word.split()[0]}"
+        f"{tmp_path / 'cp2k.inp'}:16: H_g is not an atom (its &KIND has {word.split()[0]}"
     )
     unused = read(own_atoms("O", "H", "H", kinds=kinds))
     assert "a ghost: &KIND H_g is not used" in cp2k.check(unused, {"O", "H"})[0]
@@ -169,4 +169,4 @@ def test_the_kind_of_a_single_atom(read: Any, frame: Any) -> None:
 
 def test_kinds_that_no_frame_needs_are_said(read: Any, tmp_path: Path) -> None:
     assert cp2k.check(read(TEMPLATE), {"O", "H"}) == []
-    assert cp2k.check(read(TEMPLATE), {"O"}) == [f"{tmp_path / 'cp2k.inp'}: no frame needs its &KIND H"]
+    assert cp2k.check(read(TEMPLATE), {"O"}) == [f"{tmp_path / 'cp2k.inp'}: no frame uses its &KIND H"]

@@ -50,7 +50,7 @@ def test_a_molecule_keeps_its_own_cell() -> None:
     [
         (cube(6.0), "MT", r"6\.0 Å high along its open axis X; the solver MT needs 7\.1 Å"),
         (cube(5.0), "WAVELET", "the solver WAVELET needs"),
-        (NO_RIGHT_ANGLES, "MT", "no rectangular box"),
+        (NO_RIGHT_ANGLES, "MT", "needs a rectangular cell"),
     ],
 )
 def test_a_cell_without_room_is_taken_only_where_the_template_says_so(
@@ -69,7 +69,7 @@ def test_a_cell_without_room_is_taken_only_where_the_template_says_so(
 @pytest.mark.parametrize(("pbc", "periodic"), [(OPEN, "NONE"), (SLAB, "XY")])
 def test_nor_where_the_solver_is_not_the_templates(pbc: list[bool], periodic: str, own: str | None) -> None:
     """As in CP2K's tests dftd3_t1.inp and graphene_periodic_XY.inp: 0.39 Ha and 0.013 Ha from what CP2K computes."""
-    with pytest.raises(Impossible, match="and a POISSON_SOLVER take any cell as it is"):
+    with pytest.raises(Impossible, match="and a POISSON_SOLVER to use the cell as it is"):
         box(WATER, cube(5.0), pbc, Wishes(own, periodic=periodic))
 
 
@@ -79,7 +79,7 @@ def test_nor_where_the_solver_is_not_the_templates(pbc: list[bool], periodic: st
     [
         ([[9.0, 0, 0], [0, 10.0, 0], [0, 0, 11.0]], "WAVELET", "needs a cubic cell"),
         (NO_RIGHT_ANGLES, None, "needs a cubic cell"),
-        (cube(1.5), "MT", r"span 1\.5 Å along X, the cell 1\.5 Å"),
+        (cube(1.5), "MT", r"span 1\.5 Å along X, but the cell only 1\.5 Å"),
     ],
 )
 def test_what_cp2k_cannot_compute_in(cell: list[list[float]], solver: str, reason: str, periodic: str) -> None:

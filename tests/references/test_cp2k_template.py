@@ -122,7 +122,7 @@ BROKEN = {
         TEMPLATE.replace("METHOD QS", "METHOD QS\n= &END DFT", 1),
         "3: = &END DFT is neither a keyword nor a section",
     ),
-    "not CP2K": ("hello world\n", "1: hello stands outside of any section"),
+    "not CP2K": ("hello world\n", "1: hello is outside of all sections"),
     "unclosed": ("&FORCE_EVAL\n &DFT\n", "2: the section &DFT is never closed"),
     "wrong end": ("&FORCE_EVAL\n &DFT\n &END SCF\n&END\n", "3: &END SCF closes &DFT, opened on line 2"),
     "one end too many": (TEMPLATE + "&END\n", "18: &END without a section"),
@@ -131,7 +131,7 @@ BROKEN = {
     "no DFT": ("&FORCE_EVAL\n&END\n", "1: &FORCE_EVAL has no &DFT"),
     "copies of the cell": (
         TEMPLATE.replace("&SUBSYS", "&SUBSYS\n&TOPOLOGY\nMULTIPLE_UNIT_CELL 2 2 1\n&END", 1),
-        "11: MULTIPLE_UNIT_CELL 2 2 1 in &TOPOLOGY: a frame is labelled with the atoms that it has",
+        "11: MULTIPLE_UNIT_CELL 2 2 1 in &TOPOLOGY: a frame is labelled with exactly its own atoms",
     ),
     "method": (TEMPLATE.replace("METHOD QS", "METHOD FIST"), "2: METHOD FIST"),
     "multiplicity": (TEMPLATE.replace("&MGRID", "MULTIP two\n&MGRID"), "5: MULTIP two is not a whole number"),
@@ -139,10 +139,10 @@ BROKEN = {
     "endif": ("@ENDIF\n" + TEMPLATE, "1: @ENDIF without @IF"),
     "if": ("@IF 1\n" + TEMPLATE, "1: @IF is never closed"),
     "include": ("@INCLUDE 'nope.inc'\n" + TEMPLATE, "1: @INCLUDE 'nope.inc': no such file"),
-    "circle": ("@INCLUDE cp2k.inp\n", "goes round in circles"),
+    "circle": ("@INCLUDE cp2k.inp\n", "includes itself"),
     "no such XC section": ("@XCTYPE nope\n" + TEMPLATE, "1: @XCTYPE 'nope': no such file"),
-    "directive": ("@INCLUD x\n" + TEMPLATE, "1: @INCLUD is no directive of CP2K"),
-    "directive without a blank": ("@IF(1)\n@ENDIF\n" + TEMPLATE, "1: @IF(1) is no directive of CP2K"),
+    "directive": ("@INCLUD x\n" + TEMPLATE, "1: @INCLUD is not a CP2K directive"),
+    "directive without a blank": ("@IF(1)\n@ENDIF\n" + TEMPLATE, "1: @IF(1) is not a CP2K directive"),
 }
 
 

@@ -87,8 +87,8 @@ def test_a_functional_without_parameters(molecule: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "needs to know the functional"),
-        ({"xc": "pbe", "atm": "yes"}, "atm has no meaning with version=d4"),
+        ({}, "needs the functional"),
+        ({"xc": "pbe", "atm": "yes"}, "atm has no effect with version=d4"),
         ({"xc": "pbe", "version": "d5"}, "must be one of d3bj"),
     ],
 )

@@ -202,7 +202,7 @@ def test_species_of_an_element(tmp_path: Path) -> None:
     assert rows in written
     assert {"  ntyp = 3", "  starting_magnetization(2) = -0.5", "  hubbard_u(3) = 4.0"} <= set(written.splitlines())
     with pytest.raises(
-        ValueError, match=r"several kinds of Fe \(Fe1, Fe2\), and the atoms of its ATOMIC_POSITIONS are not"
+        ValueError, match=r"several kinds of Fe \(Fe1, Fe2\), but the atoms of its ATOMIC_POSITIONS are not"
     ):
         reference.render({**three, "symbols": ["O", "Fe", "Fe"]}, read(tmp_path, oxide))
     for template in (TWO_SPECIES, TWO_SPECIES + OWN_ATOMS):
@@ -235,7 +235,7 @@ def test_a_multiplicity_without_a_meaning(context: Any, tmp_path: Path) -> None:
     settings = read(tmp_path, TEMPLATE.replace("= 20", "= 20, noncolin = .true."))
     label = one({**HYDROGEN, "multiplicity": 3}, settings, context())
     assert label["failure"] == "invalid-input"
-    assert "no meaning with noncolin" in label["message"]
+    assert "no effect with noncolin" in label["message"]
 
 
 @installed
@@ -349,13 +349,13 @@ def test_changes(tmp_path: Path) -> None:
     [
         (TEMPLATE.replace("K_POINTS gamma\n", ""), ": there is no card K_POINTS"),
         (TEMPLATE.replace("H 1.008 H.UPF\n", ""), ": there are no ATOMIC_SPECIES"),
-        (TEMPLATE.replace("H 1.008 H.UPF", "H 1.008"), ":8: H 1.008 is no species"),
-        (TEMPLATE.replace("H.UPF\n", "H.UPF\nH 2.0 H.UPF\n"), ":9: H is there already"),
-        (TEMPLATE.replace("H 1.008", "Qq 1.008"), ":8: Qq is of no element"),
+        (TEMPLATE.replace("H 1.008 H.UPF", "H 1.008"), ":8: H 1.008 is not a species"),
+        (TEMPLATE.replace("H.UPF\n", "H.UPF\nH 2.0 H.UPF\n"), ":9: H occurs twice"),
+        (TEMPLATE.replace("H 1.008", "Qq 1.008"), ":8: Qq does not start with an element"),
         (TEMPLATE.replace("gamma", "tpiba\n1\n0.25 0.25 0.25 1"), ":9: K_POINTS tpiba lists points in units of"),
         (TEMPLATE.replace("K_POINTS gamma", "K_POINTS\n2\n0 0 0 1\n0 0 0.5 1"), ":9: K_POINTS tpiba lists points"),
-        (TEMPLATE.replace("gamma", "{crystal_b}\n1\n0 0 0 9"), ":9: K_POINTS crystal_b is a path for bands"),
-        (TEMPLATE + "HUBARD {atomic}\nU H-1s 1.0\n", ":10: HUBARD {atomic} is no part of K_POINTS gamma"),
+        (TEMPLATE.replace("gamma", "{crystal_b}\n1\n0 0 0 9"), ":9: K_POINTS crystal_b is a band path"),
+        (TEMPLATE + "HUBARD {atomic}\nU H-1s 1.0\n", ":10: HUBARD {atomic} is neither part of K_POINTS gamma"),
         (TEMPLATE + "ATOMIC_FORCES\nH 0 0 0.1\n", ":10: forces on the template's own atoms"),
         (TEMPLATE + "HUBBARD atomic\nU H-1s 1.0\nV H-1s H-1s 1 2 0.5\n", ":12: V H-1s H-1s 1 2 0.5 names atoms by"),
         (TEMPLATE.replace("= 20", "= 20\n Hubbard_V(1,2,1) = 0.5"), ":3: hubbard_v(1,2,1) names atoms by number"),
@@ -374,7 +374,7 @@ def test_wrong_templates(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_a_missing_pseudopotential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(NoInput, match=r"pw.in:8: H.UPF is in none of"):
+    with pytest.raises(NoInput, match=r"pw.in:8: H.UPF was found in none of"):
         read(tmp_path, TEMPLATE, pseudo=False)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "H.UPF").write_text("<UPF/>")

@@ -93,7 +93,7 @@ def test_equals_gpaw_by_hand(
     [
         (HYDROGEN, f"{PW}maxiter = 3\n", "unconverged", "did not converge"),
         (MOLECULE, PW, "invalid-input", "no cell"),
-        (MOLECULE, f"{PW}vacuum = 3\ngpts = [8, 8, 8]\n", "invalid-input", "gpts are for a cell"),
+        (MOLECULE, f"{PW}vacuum = 3\ngpts = [8, 8, 8]\n", "invalid-input", "gpts need a cell"),
         ({**HYDROGEN, "multiplicity": 3, "moments": [1.0, -1.0]}, PW, "invalid-input", "initial_magmoms add up to 0"),
         (MOLECULE, f"{LCAO}charge = 20\n", "invalid-input", "Charge 20.000000 is not possible"),
     ],
@@ -134,11 +134,11 @@ def test_parameters(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('mode = "lcao"\n', ": GPAW needs to know mode and xc"),
+        ('mode = "lcao"\n', ": GPAW needs mode and xc"),
         (f"{PW}nonsense = 3\n", ":3: unknown parameter 'nonsense'"),
         (f"{PW}hund = true\n", ":3: unknown parameter 'hund'"),
-        (f'{PW}setups = {{0 = "paw"}}\n', ":3: setups: 0 is no element"),
-        (f'{PW}basis = {{H1 = "dzp"}}\n', ":3: basis: H1 is no element"),
+        (f'{PW}setups = {{0 = "paw"}}\n', ":3: setups: 0 is not an element"),
+        (f'{PW}basis = {{H1 = "dzp"}}\n', ":3: basis: H1 is not an element"),
         (f'{PW}charge = "one"\n', ": charge must be a number"),
         (f"{PW}vacuum = -1\n", ": vacuum must be a positive number"),
         (PW.replace('"pw"', '"pv"'), ": unknown mode 'pv'"),

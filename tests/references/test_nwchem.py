@@ -149,7 +149,7 @@ def test_the_basis_of_a_tag_equals_nwchem_by_hand(molecule: Any, context: Any, t
     other = {**frame, "symbols": ["H", "O", "H"]}
     mismatch = one(other, read(tmp_path, OWN_ATOMS + TAGS), task)
     assert mismatch["failure"] == "invalid-input"
-    assert "the atoms of its geometry are not the frame's in the same order" in mismatch["message"]
+    assert "the atoms of its geometry are not those of the frame in the same order" in mismatch["message"]
 
 
 def test_tags(molecule: Any, tmp_path: Path) -> None:
@@ -219,9 +219,9 @@ def test_changes_and_isolated_atoms(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("basis\n * library 6-31g\n", ":1: the block basis is never closed"),
-        (BASIS, ":1: there is no task"),
+        (BASIS, ":1: no task"),
         (DFT + "task dft energy\n", ":8: a second task"),
-        (BASIS + "task shell ls\n", ":4: no forces from task shell"),
+        (BASIS + "task shell ls\n", ":4: task shell gives no forces"),
         (BASIS + "charge\ntask dft\n", ":4: charge needs a whole number"),
         (BASIS + "charge 0.5\ntask dft\n", ":4: charge needs a whole number"),
         ("geometry\n bqH 0 0 0\nend\n" + DFT, ":2: bqh is a centre without an atom"),

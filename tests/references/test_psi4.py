@@ -202,7 +202,7 @@ def test_a_production_input_works_as_it_is(tmp_path: Path) -> None:
 def test_changes(tmp_path: Path) -> None:
     found = read(tmp_path, PBE)
     assert reference.changed(found, {"MAXITER": "200"})["template"] == "set basis 6-31g\nset maxiter 200\n"
-    with pytest.raises(UsageError, match="no option of Psi4"):
+    with pytest.raises(UsageError, match="not an option of Psi4"):
         reference.changed(found, {"maxiter": "2; import os"})
 
 
@@ -212,11 +212,11 @@ def test_changes(tmp_path: Path) -> None:
         ("set basis 6-31g\n", ":1: no calculation"),
         (f"{PBE}energy('scf')\n", ":3: a second calculation"),
         ("set {\n basis 6-31g\n", ":1: the block set is never closed"),
-        ("gradient('pbe', molecule=water)\n", ":1: gradient() takes its method only"),
+        ("gradient('pbe', molecule=water)\n", ":1: gradient() takes only its method"),
         ("molecule { H\n@O 1 0.9\n}\n" + PBE, ":2: @O is a basis without an atom"),
         ("molecule {\nH 0 0 0\nGh(H) 0 0 1\n}\n" + PBE, ":3: Gh(H) is a basis without an atom"),
         ("molecule {\n0 1\nHe\n--\n1 1\nHe 1 3\n}\n" + PBE, ":5: charge and multiplicity of a fragment"),
-        ("set {\n docc [4]\n}\n" + PBE, ":2: docc is for the template's own molecule"),
+        ("set {\n docc [4]\n}\n" + PBE, ":2: docc applies to the template's own molecule"),
         ("import os\n" + PBE, ":1: import is not understood"),
         ("}\n" + PBE, ":1: } is not understood"),
     ],

@@ -141,7 +141,7 @@ def test_options_come_from_a_file_and_the_command_line(tmp_path: Path) -> None:
         ({"basis": "sto-3g"}, "the xc", "--set xc=pbe"),
         ({"basis": "sto-3g", "xc": "pbe", "bassis": "x"}, "unknown option 'bassis'", "basis"),
         ({"basis": "sto-3g", "method": "ccsd"}, "must be one of dft, hf, mp2", ""),
-        ({"basis": "sto-3g", "method": "hf", "xc": "pbe"}, "xc has no meaning with method=hf", ""),
+        ({"basis": "sto-3g", "method": "hf", "xc": "pbe"}, "xc has no effect with method=hf", ""),
         ({"basis": "sto-3g", "method": "mp2", "density_fit": "yes"}, "density_fit has no gradient", ""),
         ({"basis": "sto-3g", "xc": "pbe", "conv_tol": "0"}, "must be a positive number", ""),
         ({"basis": "sto-3g", "xc": "pbe", "max_cycle": "1.5"}, "must be a positive whole number", ""),
@@ -159,8 +159,8 @@ def test_wrong_options(options: dict[str, str], message: str, hint: str) -> None
     [
         ('xc = "pbe"\nbasis = \n', ":2: not valid TOML"),
         ('xc = "pbe"\nbasis = 3\n', ":2: basis: must be a text, or a table"),
-        ('xc = "pbe"\n[basis]\nH = "sto-3g"\nH1 = "6-31g"\n', ":2: basis: H1 is no element"),
-        ('xc = "pbe"\nbasis = "sto-3g"\necp = {ghost-H = "x"}\n', ":3: ecp: ghost-H is no element"),
+        ('xc = "pbe"\n[basis]\nH = "sto-3g"\nH1 = "6-31g"\n', ":2: basis: H1 is not an element"),
+        ('xc = "pbe"\nbasis = "sto-3g"\necp = {ghost-H = "x"}\n', ":3: ecp: ghost-H is not an element"),
         ('xc = "pbe"\nbassis = "sto-3g"\n', ":2: unknown option 'bassis'"),
     ],
 )

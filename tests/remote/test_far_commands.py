@@ -108,10 +108,10 @@ def test_a_cut_connection_loses_nothing(far, data):
     until(lambda: connections(first.pid))
     time.sleep(1)
     os.killpg(first.pid, signal.SIGKILL)
-    assert "the connection to tier1 is lost; the command goes on there" in first.communicate()[1]
+    assert "the connection to tier1 is lost; the command continues there" in first.communicate()[1]
     assert states()["out.xyz.run"][0] == "running"
     second = start(*command)
-    assert "taking up the command that was started on tier1" in second.stderr.readline()
+    assert "following the command that was started on tier1" in second.stderr.readline()
     assert "another run holds this output" in run(*command, code=75).stderr
     gate.touch()
     assert second.wait(150) == 0
@@ -150,7 +150,7 @@ def test_signals_pass(far, data):
     second = start(*command)
     until(calls.exists)
     os.kill(second.pid, signal.SIGHUP)
-    assert "goes on to its end there" in second.communicate(timeout=150)[1]
+    assert "the command continues on" in second.communicate(timeout=150)[1]
     assert second.returncode == 75
     assert "has ended: partial" in run("cancel", "out.xyz").stdout
     (far.work.parent / "gate").touch()

@@ -103,9 +103,9 @@ def test_a_block_that_waits_in_the_queue_is_waited_for(watched, monkeypatch, tmp
     assert watch.waits() == [], "a process of this host is in no queue"
     watch._is_queued = True
     assert watch.waits() == ["in the queue: job job-0"]
-    executor.set("2", JobState.PENDING, "Priority (others come first)")
+    executor.set("2", JobState.PENDING, "Priority (other jobs have priority)")
     watch.look(pending=1)
-    assert watch.waits() == ["in the queue: job job-0; job job-2: Priority (others come first)"]
+    assert watch.waits() == ["in the queue: job job-0; job job-2: Priority (other jobs have priority)"]
     executor.set("1", JobState.RUNNING)
     watch.look(pending=1)
     assert watch.waits() == []

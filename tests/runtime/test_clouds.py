@@ -130,7 +130,7 @@ def test_a_pod_that_was_deleted_has_ended(client: MagicMock) -> None:
 
 
 def test_a_user_goes_with_a_group(client: MagicMock) -> None:
-    with pytest.raises(BadConfig, match=r"\[providers.cloud\] user_id: goes with group_id"):
+    with pytest.raises(BadConfig, match=r"\[providers.cloud\] user_id: needs group_id"):
         built(kubernetes, KUBERNETES.replace("group_id = 100\n", ""))
 
 

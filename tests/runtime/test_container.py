@@ -122,7 +122,7 @@ def test_an_image_that_is_not_there_is_said(target):
 
 @pytest.mark.parametrize("key", ["modules", "source"])
 def test_modules_do_not_reach_inside(target, key):
-    with pytest.raises(BadConfig, match=rf"\[environments.image\] {key}: cannot reach into a container"):
+    with pytest.raises(BadConfig, match=rf"\[environments.image\] {key}: has no effect inside a container"):
         target(more=f'{key} = ["x"]')
 
 

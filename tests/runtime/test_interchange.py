@@ -50,7 +50,7 @@ def test_a_command_whose_interchange_dies_ends_and_goes_on_with_the_next(psiflow
     os.kill(min(found), number)
     _, said = labelling.communicate(timeout=30)
     assert labelling.returncode == 69
-    assert said.splitlines()[0] == "psiflow: the process that hands the tasks to the workers has died"
+    assert said.splitlines()[0] == "psiflow: the process that sends the tasks to the workers has died"
     deadline = time.monotonic() + 15
     while alive(f"{os.getcwd()}/out.xyz.run"):
         assert time.monotonic() < deadline, "processes are left"

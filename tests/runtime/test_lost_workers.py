@@ -34,7 +34,7 @@ def test_a_node_on_which_several_tasks_die_is_left_out():
     places.dies_on_first("n1", "n2")
     assert not places.left_out
     places.dies_on_first("n1", "n2")
-    assert places.left_out == [("n1", "2 tasks lost their workers there, and were finished elsewhere")]
+    assert places.left_out == [("n1", "2 tasks lost their workers there and were finished elsewhere")]
     assert places.workers.avoid(Task("", {})) == ["n1"], "its other blocks"
 
 
@@ -83,7 +83,7 @@ def test_a_gpu_that_keeps_failing_gets_no_more_tasks():
     places = Places("n1")
     for _ in range(2):
         places.dies_on_first("n1 GPU 0", "n1 GPU 1", "uncorrectable ECC error")
-    words = "2 tasks lost their workers there, and were finished elsewhere (uncorrectable ECC error)"
+    words = "2 tasks lost their workers there and were finished elsewhere (uncorrectable ECC error)"
     assert places.left_out == [("n1 GPU 0", words)]
     assert places.workers.avoid(Task("", {})) == ["n1 GPU 0"]
     places.nodes.append("n2")

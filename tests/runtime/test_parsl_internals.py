@@ -105,7 +105,7 @@ def test_versions_are_bounded_from_both_sides():
     ],
 )
 def test_an_unknown_parsl_is_told_in_one_line(call, what):
-    with pytest.raises(BadConfig, match=r"parsl .* is not one that psiflow knows: ") as caught, known_parsl():
+    with pytest.raises(BadConfig, match=r"parsl .* is not supported by psiflow: ") as caught, known_parsl():
         call()
     assert what in caught.value.message
     assert caught.value.hint == f"pip install parsl=={parsl_internals.SEEN_IN}"
@@ -123,7 +123,7 @@ def test_a_provider_of_an_unknown_parsl_is_told_in_one_line(tmp_path, monkeypatc
     monkeypatch.setattr(parsl.providers.SlurmProvider, "__init__", lambda self, partition=None: None)
     done = CliRunner().invoke(main, ["site", "show", "slurm", "--script", "reference"])
     assert done.exit_code == 78
-    assert "is not one that psiflow knows" in done.output
+    assert "is not supported by psiflow" in done.output
     assert len(done.output.splitlines()) == 2
 
 

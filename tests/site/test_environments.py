@@ -79,7 +79,7 @@ def test_an_environment_that_has_what_a_reference_needs(place, lacks):
 def test_one_of_an_older_psiflow_that_has_it_is_made_anew_as_it_was(place, lacks):
     lacks("ase", "tblite")
     make(place, "mace", modules=["ase", "mace", "tblite"], code="/elsewhere", **{"with": ["chemiscope", "tblite"]})
-    with pytest.raises(BadConfig, match="the environment mace: made by another psiflow") as caught:
+    with pytest.raises(BadConfig, match="the environment mace: made by another version of psiflow") as caught:
         environments.python_for("xtb", "htex")
     assert caught.value.hint == "psiflow env create mace --with chemiscope --with tblite"
 
@@ -97,7 +97,7 @@ def test_none_is_there(place, lacks):
     [
         ({"python": "3.7"}, "Python 3.7, not"),
         ({"parsl": "2024.1.1"}, "Parsl 2024.1.1, not"),
-        ({"code": "/elsewhere"}, "made by another psiflow"),
+        ({"code": "/elsewhere"}, "made by another version of psiflow"),
         ({"finished": False}, "unfinished"),
         ({"modules": ["ase"]}, ""),
     ],
@@ -114,14 +114,14 @@ def test_one_that_does_not_fit_is_not_used(place, lacks, changed, why):
 def test_one_whose_python_is_gone(place, lacks):
     lacks("mace")
     make(place, "mace").unlink()
-    with pytest.raises(BadConfig, match="its Python is gone"):
+    with pytest.raises(BadConfig, match="its Python was deleted"):
         environments.python_for("mace", "htex")
 
 
 def test_threads_run_in_the_command_itself(place, lacks):
     lacks("mace")
     make(place, "mace")
-    with pytest.raises(BadConfig, match="where threads run"):
+    with pytest.raises(BadConfig, match="which threads use"):
         environments.python_for("mace", "threads")
 
 

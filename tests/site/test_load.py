@@ -80,11 +80,11 @@ def test_the_shipped_files_hold(root):
         ("[use]", '[remote]\nhost = "tier1"\n[use]', "[remote] folder: required, but missing", ""),
         ("[use]", '[remote]\nhots = "tier1"\n[use]', "[remote] hots: unknown key", "'host'"),
         # names of nothing
-        ('t = "own"', 't = "owm"', "[executors.reference] environment: nothing is named 'owm'", "'own'"),
-        ('resources = "big"', 'resources = "bgi"', "[executors.reference] resources: nothing is named 'bgi'", "'big'"),
-        ('provider = "here"', 'provider = "her"', "[executors.default] provider: nothing is named 'her'", "'here'"),
-        ('default = "default"', 'default = "defaut"', "[use] default: nothing is named 'defaut'", "'default'"),
-        ('"reference"\n\n[', '"refrence"\n\n[', "[use] cp2k.label: nothing is named 'refrence'", "'reference'"),
+        ('t = "own"', 't = "owm"', "[executors.reference] environment: there is no 'owm'", "'own'"),
+        ('resources = "big"', 'resources = "bgi"', "[executors.reference] resources: there is no 'bgi'", "'big'"),
+        ('provider = "here"', 'provider = "her"', "[executors.default] provider: there is no 'her'", "'here'"),
+        ('default = "default"', 'default = "defaut"', "[use] default: there is no 'defaut'", "'default'"),
+        ('"reference"\n\n[', '"refrence"\n\n[', "[use] cp2k.label: there is no 'refrence'", "'reference'"),
         ("cp2k.label", "cp2k.lable", "[use] cp2k.lable: no such operation", "'label'"),
         # what must be there
         ('provider = "here"\nresources = "big"', 'resources = "big"', "", ""),

@@ -162,6 +162,6 @@ def test_slurm_that_does_not_answer(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(cluster, "_TIMEOUT_S", 0.2)
-    assert cluster.ask(machine()) == "sinfo does not answer within 0.2 s"
+    assert cluster.ask(machine()) == "sinfo did not answer within 0.2 s"
     monkeypatch.setenv("PATH", "")
-    assert cluster.ask(machine()) == "no sinfo here"
+    assert cluster.ask(machine()) == "sinfo is not installed here"

@@ -39,7 +39,7 @@ def test_a_node_that_fails_every_block_is_left_out(slurm, folder):
     Path("in.xyz").write_text(copper(8))
     site(max_blocks=3, status_every=1, worker_init=[BROKEN])
     done = run(label("-o", "out.xyz", seconds=6))
-    assert "2 blocks failed on n1: no /scratch here; no further block goes there" in done.stderr
+    assert "2 blocks failed on n1: no /scratch here; no more blocks go there" in done.stderr
     check_output("out.xyz", 8)
     (bad,) = status("out.xyz")["bad_nodes"]
     assert bad["node"] == "n1"
@@ -81,7 +81,7 @@ def on_this_node():
     words = [word if word != SLOW else "./mine.py" for word in label("-o", "out.xyz", seconds=1)]
     done = run(words)
     check_output("out.xyz", 24)
-    assert "n1: 2 tasks lost their workers there, and were finished elsewhere" in done.stderr
+    assert "n1: 2 tasks lost their workers there and were finished elsewhere" in done.stderr
     (bad,) = status("out.xyz")["bad_nodes"]
     assert (bad["node"], bad["excluded"]) == ("n1", True)
     again, why = lost("out.xyz")

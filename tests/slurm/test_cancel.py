@@ -92,8 +92,8 @@ def test_a_command_in_a_job_ends_and_its_script_goes_on(slurm, folder):
     job = slurm.run("sbatch", "--parsable", "-o", "job.log", "-t", "5", "job.sh").strip()
     wait_for(lambda: len(units("out.xyz")) > 1, 60, "no frame was labelled")
     done = run([PSIFLOW, "cancel", "out.xyz"])
-    assert f"in SLURM job {job} is asked to stop" in done.stderr
-    assert done.stdout.rstrip().endswith(f"SLURM job {job} goes on with what its script does next")
+    assert f"in SLURM job {job} was asked to stop" in done.stderr
+    assert done.stdout.rstrip().endswith(f"SLURM job {job} continues with the rest of its script")
     wait_for(lambda: not in_queue(slurm), 20, "the job goes on")
     assert Path("job.log").read_text().splitlines()[-1] == "it exits with 75"
     assert not alive(f"{os.getcwd()}/out.xyz.run")

@@ -31,7 +31,7 @@ def written(slurm, tmp_path_factory):
         assert done.stdout == ""
         again = warm.server().run([PSIFLOW, "site", "init"])
         assert again.returncode == 73
-        assert "emulated.toml: is there already" in again.stderr
+        assert "emulated.toml: exists already" in again.stderr
         return Path("emulated.toml").read_text()
 
 
@@ -135,7 +135,7 @@ def test_an_executable_that_is_not_there(folder):
     leave_models_out()
     change(r'^(# )?executable = "[^"]+".*', 'executable = "no-such-program"')
     said = check("emulated", "--submit", code=78)
-    assert said == "default: good\nreference: executable 'no-such-program' is not found where it runs\n"
+    assert said == "default: good\nreference: executable 'no-such-program' was not found on the worker\n"
 
 
 @pytest.mark.full

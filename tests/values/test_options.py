@@ -124,7 +124,7 @@ def run(*words: str) -> tuple[int, str]:
         ("", "select x.xyz", 2, "  hint: one of random, farthest, committee, error; give it"),
         ("", "model export m", 2, "Missing option '--to'. Choose from: ase, lammps"),
         ("", "label x.xyz --reference xtc", 2, "unknown reference 'xtc'\n  hint: did you mean 'xtb'?"),
-        ("[sample]\nensemble = NPT", "sample x.xyz", 78, 'hint: texts are quoted: ensemble = "NPT"'),
+        ("[sample]\nensemble = NPT", "sample x.xyz", 78, 'hint: quote texts: ensemble = "NPT"'),
     ],
 )  # fmt: skip
 def test_who_is_blamed(

@@ -64,12 +64,12 @@ def test_decimal_factors_are_exact(text: str, kind: str, value: float) -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "problem"),
     [
-        ("2 GPa", "K", "unknown unit 'GPa'; a number alone is in K; known: K"),
+        ("2 GPa", "K", "unknown unit 'GPa'; a number without a unit is in K; known: K"),
         ("1 MeV", "eV", "known: eV, meV"),
         ("2 mPa", "bar", "MPa"),
         ("25 °C", "K", "unknown unit"),
         ("fast", "fs", "'fast' is not a number in fs"),
-        ("5 Å", None, "takes no unit"),
+        ("5 Å", None, "has no unit"),
         ("", "fs", "not a number"),
         ("5,0", "fs", "unknown unit"),
     ],

@@ -167,7 +167,7 @@ def test_momenta_are_divided_by_masses(tmp_path: Path) -> None:
 def test_what_cannot_be_told_is_refused(tmp_path: Path) -> None:
     cell = 10 * np.eye(3)
     far = np.arange(40)[:, None, None] * np.array([4.0, 0.0, 0.0]) * np.array([1.0, -1.0])[None, :, None]
-    with pytest.raises(Fatal, match="which way round is not known"):
+    with pytest.raises(Fatal, match="its direction is not known"):
         analysed(path(tmp_path, far, cell), msd=True)
     with pytest.raises(Fatal, match="too few for --msd"):
         analysed(path(tmp_path, np.zeros((9, 2, 3)), cell), msd=True)

@@ -68,8 +68,8 @@ def command(
         below = {e: state for e, state in below.items() if state and states[e] < state}
         if below:
             real = ", ".join(f"{state} for {e}" for e, state in below.items())
-            rows.append(f"  2S+1 of the real atom is {real}: this method has no exchange, or too little, that keeps")
-            rows.append("  spins parallel (so it is with xTB); the energies are its lowest ones all the same")
+            rows.append(f"  2S+1 of the real atom is {real}: this method has too little exchange to keep")
+            rows.append("  spins parallel (as in xTB); the energies are still the lowest ones of the method")
         return "\n".join(rows)
 
     def show(summary: atomic_energies.AtomsSummary) -> str:
@@ -94,5 +94,5 @@ def _elements(text: str) -> list[str]:
     chosen = [word.capitalize() for word in text.replace(",", " ").split()]
     for symbol in chosen:
         if symbol not in SYMBOLS:
-            raise UsageError(f"--elements {text}: {symbol!r} is no element", nearest(symbol, list(SYMBOLS)))
+            raise UsageError(f"--elements {text}: {symbol!r} is not an element", nearest(symbol, list(SYMBOLS)))
     return sorted(set(chosen))

@@ -110,7 +110,7 @@ def command(
     scales = bundle.error_scales(loaded) if loaded and by == "committee" else None
     if scales and how["threshold"] and how["threshold"][1] < (floor := scales["forces"]["floor"]):
         problem = f"--threshold: this committee's error is expected to be {floor:.3g} eV/Å or more everywhere"
-        raise UsageError(problem, "no frame would be left; psiflow model show prints the calibration")
+        raise UsageError(problem, "no frame would be left; see the calibration with psiflow model show")
     needs_features = by == "farthest" or how["closest"] > 0
     features = _space(descriptor, loaded) if needs_features else None
     output = common.output or formats.beside(frames, "selected")
@@ -157,11 +157,13 @@ def command(
 def _check(by: str, model: str | None, descriptor: str | None, how: How) -> None:
     """Raise UsageError for options that contradict each other."""
     if how["threshold"] and by not in ("committee", "error"):
-        raise UsageError(f"--threshold has no meaning with --by {by}", "--min-distance is for spaces")
+        raise UsageError(
+            f"--threshold has no effect with --by {by}", "for distances between frames, use --min-distance"
+        )
     if how["number"] is None and not how["threshold"] and not how["closest"]:
-        raise UsageError("nothing says how many to choose", "--number, --threshold or --min-distance does")
+        raise UsageError("the number of frames to choose is not given", "give --number, --threshold or --min-distance")
     if descriptor == "model" and not model:
-        raise UsageError("--descriptor model needs a model", "--model BUNDLE, or --descriptor soap")
+        raise UsageError("--descriptor model needs a model", "give --model BUNDLE, or --descriptor soap")
 
 
 def _space(descriptor: str | None, loaded: Bundle | None) -> str:
@@ -170,9 +172,9 @@ def _space(descriptor: str | None, loaded: Bundle | None) -> str:
 
     term = request.describer(loaded) if loaded else None
     if descriptor is None and loaded and term is None:
-        note(f"distances are by SOAP: {loaded.path} has no features of its own")
+        note(f"distances use SOAP, because {loaded.path} has no features")
     if descriptor != "soap" and term:
-        note(f"distances are by the features of {term}, the first term of {loaded and loaded.path} that has some")
+        note(f"distances use the features of {term}, the first term of {loaded and loaded.path} that has some")
     return descriptor or ("soap" if term is None else "model")
 
 

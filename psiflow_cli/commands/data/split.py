@@ -26,7 +26,7 @@ def _parts(value: str) -> dict[str, float]:
         if not equals or not name.isidentifier() or not number > 0:
             raise ValueError(f"{item!r} is not NAME=SHARE with a share above 0")
         if name in parts:
-            raise ValueError(f"{name!r} is named twice")
+            raise ValueError(f"{name!r} is given twice")
         parts[name] = number
     if abs(sum(parts.values()) - 1) > 1e-6:
         raise ValueError(f"the shares add up to {sum(parts.values()):g}, not to 1")
@@ -68,10 +68,12 @@ def command(
     from psiflow_cli.stages.select import split
 
     if group is not None and group == stratify:
-        raise UsageError(f"--group and --stratify are both {group}", "what stays together cannot be shared out")
+        raise UsageError(
+            f"--group and --stratify are both {group}", "frames cannot both stay together and be divided in proportion"
+        )
     base = common.output or frames[0]
     if base == "-":
-        raise UsageError("split writes several files, not stdout", "name them with --output NAME.xyz")
+        raise UsageError("split writes several files, not stdout", "name the files with --output NAME.xyz")
     files = {name: formats.beside((base,), name, keep=bool(common.output)) for name in parts}
     settings = {"parts": parts, "group": group, "stratify": stratify, "seed": seed}
     output, *others = files.values()

@@ -110,6 +110,6 @@ def command(
         )  # fmt: skip
     except CannotCreate as error:
         if calibrate and error.message.startswith(f"{others[-1]}: exists"):
-            hint = "--overwrite replaces its calibration"
-            raise CannotCreate(f"{others[-1]}: this model was calibrated before, with other frames", hint) from None
+            hint = "replace its calibration with --overwrite"
+            raise CannotCreate(f"{others[-1]}: this model is already calibrated, with other frames", hint) from None
         raise

@@ -173,7 +173,9 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
     module = registry.potential(loaded.family)
     endings = module.COMPILES if isinstance(module, Compiles) else {}
     if not endings:
-        raise UsageError(f"{model}: models of the family {loaded.family} have no compiled form", "they run as they are")
+        raise UsageError(
+            f"{model}: models of the family {loaded.family} have no compiled form", "use the model as it is"
+        )
     if target not in endings:
         raise UsageError(f"--target {target}: {loaded.family} compiles for {', '.join(sorted(endings))}")
     job = Job(

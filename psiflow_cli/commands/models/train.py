@@ -167,8 +167,8 @@ def _said(summary: Summary) -> str:
     where = runner.name(summary["output"])
     if not summary["unfinished"]:
         return f"trained {summary['total']} model(s) for {trained} epochs -> {where}"
-    done = f"time is up after {trained} of {summary['epochs']} epochs: the best so far -> {where}"
-    return f"{done}; run the same command again to go on"
+    done = f"time limit reached after {trained} of {summary['epochs']} epochs: the best so far -> {where}"
+    return f"{done}; run the same command again to continue"
 
 
 def _errors(summary: Summary) -> str:

@@ -94,9 +94,9 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
         job = ending.holder.get("slurm_job_id")
         problem(
             f"{ending.folder}: has not ended {within}: {ending.who}",
-            f"it is asked to; scancel {job} would end its whole SLURM job"
+            f"it was asked to stop; scancel {job} would end its entire SLURM job"
             if job
-            else "it is asked to: look again later",
+            else "it was asked to stop: look again later",
         )
     failed = any(end["left"] for end in ended)
     sys.exit(CANNOT_CREATE if refused else STOPPED if slow or failed else code)
@@ -129,14 +129,14 @@ def _folders(runs: tuple[str, ...], everything: bool) -> list[Path]:
     if everything:
         return list(status.find([Path(place(run)) for run in runs] or [Path()]))
     if not runs:
-        raise UsageError("which run?", "name it, or --all for every run at or below the working directory")
+        raise UsageError("which run?", "give a run, or --all for every run in or below the working directory")
     folders = []
     for run in runs:
         folder = Path(place(run))
         if not (folder / "run.json").exists() and not (folder / "lock").exists():
             below = len(list(status.find([folder])))
-            hint = f"--all ends the {below} runs below it" if below else "psiflow status lists the runs"
-            raise NoInput(f"{run}: is no run directory", hint)
+            hint = f"stop the {below} runs below it with --all" if below else "list the runs with psiflow status"
+            raise NoInput(f"{run}: not a run directory", hint)
         folders.append(folder)
     return list(dict.fromkeys(folders))
 
@@ -146,10 +146,10 @@ def _ask(ending: Ending) -> bool:
     try:
         ending.ask()
     except PermissionError:
-        problem(f"{ending.folder}: {ending.who} belongs to somebody else", "ask them")
+        problem(f"{ending.folder}: {ending.who} belongs to another user", "ask its owner")
         return False
     if ending.holder:
-        note(f"{ending.folder}: {ending.who} is asked to stop")
+        note(f"{ending.folder}: {ending.who} was asked to stop")
     return True
 
 
@@ -170,8 +170,8 @@ def _wait(endings: list[Ending], patience: float, quietly: bool) -> tuple[list[C
 
 def _sentence(end: CancelledRun) -> str:
     if end["total"] is None:
-        return f"{end['run']}: has ended before it had begun"
-    how = {"running": f"has ended: {end['state']}", "dead": "its command had vanished"}
+        return f"{end['run']}: ended before it started"
+    how = {"running": f"has ended: {end['state']}", "dead": "its command had died"}
     sentence = (
         f"{end['run']}: {how.get(end['was'], 'had ended before: ' + end['state'])}, {end['done']}/{end['total']} done"
     )
@@ -180,5 +180,5 @@ def _sentence(end: CancelledRun) -> str:
     if end["left"]:
         sentence += f"; its jobs {', '.join(end['left'])} could not be cancelled: {end['problem']}"
     if end["slurm_job_id"]:
-        sentence += f"; SLURM job {end['slurm_job_id']} goes on with what its script does next"
+        sentence += f"; SLURM job {end['slurm_job_id']} continues with the rest of its script"
     return sentence

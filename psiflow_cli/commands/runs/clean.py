@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.runs.clean import Cleaning
 
 _RUNS = (
-    "Without its run directory, a command can neither be up to date nor go on: it computes everything again,"
-    " and needs --overwrite to replace its output."
+    "Without its run directory, a command cannot be up to date or continue: it computes everything again and needs "
+    "--overwrite to replace its output."
 )
 _OTHERS = "What was computed with other settings is computed again if a command asks for it."
 
@@ -62,7 +62,9 @@ def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run
     from psiflow_cli.stages.runs import clean, status
 
     if as_json and not (yes or dry_run):
-        raise UsageError("--json does not ask", "--yes deletes, --dry-run only says what would be")
+        raise UsageError(
+            "--json cannot ask for confirmation", "use --yes to delete, or --dry-run to see what would be deleted"
+        )
     folders = status.find([Path(place(run)) for run in runs] or [Path()])
     here = [clean.plan(folder, others, whole) for folder in dict.fromkeys(folders)]
     flags = ["--other-settings"] * others + ["--runs"] * whole
@@ -79,7 +81,7 @@ def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run
             if each.place in gone if each.host else clean.delete(each):
                 deleted.append(each)
             else:
-                note(f"{each.place}: a command has begun there since; nothing of it is deleted")
+                note(f"{each.place}: a command was started there in the meantime; nothing was deleted")
         if not as_json:
             click.echo(f"freed {size(sum(each.size for each in deleted))}")
     if as_json:
@@ -97,7 +99,7 @@ def _there(folders: list[Path], arguments: list[str]) -> list[Cleaning]:
     try:
         _, told = asking.perform(folders, ["clean", *arguments])
     except PsiflowError as error:
-        note(f"{error.message}: nothing is deleted there")
+        note(f"{error.message}: nothing was deleted there")
         return []
     rows = cast("list[CleanedRun]", [row for each in told for row in cast("list[object]", each["runs"])])
     return [clean.there(known["host"] if known else "", row) for row in rows]
@@ -106,17 +108,20 @@ def _there(folders: list[Path], arguments: list[str]) -> list[Cleaning]:
 def _confirmed() -> bool:
     """Ask; raises UsageError where nobody can answer."""
     if not sys.stdin.isatty():
-        raise UsageError("nothing is deleted without asking", "--yes deletes, --dry-run only says what would be")
+        raise UsageError(
+            "cannot ask for confirmation here, so nothing was deleted",
+            "use --yes to delete, or --dry-run to see what would be deleted",
+        )
     if click.confirm("Delete this?", err=True):
         return True
-    note("nothing is deleted")
+    note("nothing was deleted")
     return False
 
 
 def _show(planned: list[Cleaning], todo: list[Cleaning], others: bool, whole: bool) -> None:
     kept = [each for each in planned if each.why_kept]
     for each in kept:
-        note(f"{each.place} stays, as it {each.why_kept}")
+        note(f"{each.place} is not deleted: it {each.why_kept}")
     if not todo:
         click.echo("nothing to delete")
         return

@@ -42,7 +42,9 @@ def command(folder: str, common: options.Common) -> None:
     from psiflow_cli.stages.runs import report
 
     if not os.path.isdir(folder):
-        raise NoInput(f"{folder}: no such folder", "a folder with runs, or a run directory such as labelled.xyz.run")
+        raise NoInput(
+            f"{folder}: no such folder", "give a folder with runs, or a run directory such as labelled.xyz.run"
+        )
     place = Path(folder)
     if (place / "run.json").exists():
         beside = place.parent if place.name not in ("", "..") else place.resolve().parent

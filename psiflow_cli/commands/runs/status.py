@@ -120,7 +120,7 @@ def place(run: str) -> str:
     if os.path.isdir(beside):
         return beside
     if not os.path.isdir(run):
-        raise NoInput(f"{run}: no such run", "psiflow status lists every run below the working directory")
+        raise NoInput(f"{run}: no such run", "list every run below the working directory with psiflow status")
     return run
 
 

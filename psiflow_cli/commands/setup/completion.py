@@ -68,7 +68,7 @@ def _own_shell() -> str:
     name = os.path.basename(os.environ.get("SHELL", ""))
     if name not in SHELLS:
         what = f"of {name} is not known" if name else "is not known: $SHELL is empty"
-        raise UsageError(f"the completion {what}", f"name one of {', '.join(SHELLS)}")
+        raise UsageError(f"the completion {what}", f"give one of {', '.join(SHELLS)}")
     return name
 
 

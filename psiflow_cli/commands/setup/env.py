@@ -109,7 +109,7 @@ def list_(as_json: bool) -> None:
     for row in rows:
         click.echo(f"{row['name']:{width}}  {_sentence(row)}\n{'':{width}}  {row['prefix']}")
     if not rows:
-        note("no environments; psiflow env create FAMILY makes one")
+        note("no environments; create one with psiflow env create FAMILY")
 
 
 def _sentence(row: EnvironmentRow) -> str:
@@ -135,5 +135,5 @@ def remove(name: str, as_json: bool) -> None:
     removed = env.remove(name)
     if as_json:
         echo_json({"command": "env remove", **asdict(removed)})
-    left = f"; left there, since psiflow did not make it: {', '.join(removed.left)}" if removed.left else ""
+    left = f"; not removed, because psiflow did not make it: {', '.join(removed.left)}" if removed.left else ""
     note(f"removed {removed.prefix}{left}")

@@ -103,7 +103,7 @@ def _here(site: Site, machine: Machine) -> Iterator[str]:
     from psiflow_cli.site import resolve
 
     if site.remote:
-        yield f"commands run on {site.remote.host}: psiflow site check asks there"
+        yield f"commands run on {site.remote.host}; psiflow site check tests the site there"
         return
     gpus = f"GPUs {', '.join(machine.gpus)}" if machine.gpus else "no GPU"
     yield f"here: {machine.cores} cores, {machine.memory_mb / 1024:.1f} GB, {gpus}, {machine.nodes} node(s)"
@@ -121,7 +121,7 @@ def _here(site: Site, machine: Machine) -> Iterator[str]:
         each = f"{executor.cores} core(s), {context['gpus']} GPU(s), device {context['device']}"
         most = resolve.executor_of(site, family, operation, machine, tasks=_MANY).workers if operation == "train" else 0
         members = (
-            f"; up to {most} members of a committee at once, which share the cores" if most > executor.workers else ""
+            f"; up to {most} members of a committee at a time, which share the cores" if most > executor.workers else ""
         )
         yield f"{use}: executor {executor.label}: {executor.workers} task(s) at once, each {each}{members}"
 
@@ -174,7 +174,7 @@ def check(name: str, submit: bool, as_json: bool) -> None:
     findings = list(site_check.without_job(site, machine))
     bad = any(finding.problem for finding in findings)
     if submit and bad:
-        note("no job was submitted: this comes first")
+        note("no job was submitted: fix this first")
     elif submit:
         findings = list(site_check.with_job(site, machine))
     if as_json:
@@ -220,16 +220,16 @@ def init(output: str | None, overwrite: bool, as_json: bool) -> None:
     from psiflow_cli.site import starter, starter_tasks
 
     if as_json and output == "-":
-        raise UsageError("--json: stdout has the site file already", "name a file with --output")
+        raise UsageError("--json: stdout is already used for the site file", "give a file with --output")
     site = starter.make(output or "", overwrite)
     if output == "-":
         click.echo(site.text, nl=False)
     if as_json:
         echo_json({"command": "site init", "path": site.path, "cluster": site.cluster})
     if site.no_slurm:
-        note(f"no SLURM was found ({site.no_slurm}): this site is this machine alone")
+        note(f"SLURM was not found ({site.no_slurm}): this site uses only this machine")
     for family in registry.names("models"):
         if first := starter_tasks.missing(family):
-            note(f"nothing here can run {family}: {first}, then take the # from its lines in [use]")
+            note(f"nothing here can run {family}: {first}, then uncomment its lines in [use]")
     if output != "-":
         note(f"wrote {site.path}; next: psiflow site check --submit {site.name}")

@@ -62,12 +62,12 @@ def load(name: str, use: ModelUse, kind: str | None = None) -> Bundle:
     """
     loaded = _open(name, use.trust, kind or use.family)
     if use.family not in (None, loaded.family):
-        raise UsageError(f"--family {use.family}: {name} is a model of {loaded.family}", "leave --family out")
+        raise UsageError(f"--family {use.family}: {name} is a model of {loaded.family}", "leave out --family")
     heads = _heads(loaded)
     if use.head is None:
         if heads and len(heads) > 1:
-            problem = f"{name}: the model has {len(heads)} heads, and none is chosen: {', '.join(heads)}"
-            raise UsageError(problem, f"--head {heads[0]}, or another of them")
+            problem = f"{name}: the model has {len(heads)} heads, but none was chosen: {', '.join(heads)}"
+            raise UsageError(problem, f"choose one, as in --head {heads[0]}")
         return loaded
     if heads is None:
         raise UsageError(f"--head {use.head}: {name} is a model of {loaded.family}, which has no heads", "leave it out")
@@ -124,11 +124,11 @@ def _open(name: str, trusted: bool, kind: str | None) -> Bundle:
         return _own(path)
     if kind is None or not path.name.endswith(suffixes(kind)):
         known = ", ".join(sorted({suffix for each in _names() for suffix in suffixes(each)}))
-        raise BadData(f"{name}: not a model bundle, nor a model file", f"known model files: {known}")
+        raise BadData(f"{name}: neither a model bundle nor a model file", f"known model files: {known}")
     if not trusted:
         raise BadData(
-            f"{name}: a bare model file is a program, and no bundle says where it comes from",
-            "--trust runs it; do so only if you trust who made it",
+            f"{name}: a model file outside a bundle is a program of unknown origin",
+            "run it with --trust, but only if you trust its author",
         )
     module = registry.potential(kind)
     loaded = bundle.foreign(path, kind, module.parts(path) if isinstance(module, HasParts) else ())
@@ -145,10 +145,10 @@ def _told(path: Path) -> str | None:
     possible = _families(path)
     others = [name for name in possible if name not in registry.names("models")]
     if len(possible) == len(others) > 1:
-        problem = f"{path} does not tell its family: {', '.join(others[:-1])} or {others[-1]}"
-        raise UsageError(problem, f"--family {others[0]}, or another of them")
+        problem = f"the family of {path} is not known: {', '.join(others[:-1])} or {others[-1]}"
+        raise UsageError(problem, f"give it, as in --family {others[0]}")
     if possible and others and possible != others:
-        note(f"{path} is taken for a model of {possible[0]}; if it is not: --family {' or '.join(others)}")
+        note(f"{path} is read as a model of {possible[0]}; if this is wrong, give --family {' or '.join(others)}")
     return next(iter(possible), None)
 
 
@@ -159,7 +159,7 @@ def _own(path: Path) -> Bundle:
     from psiflow_cli.potentials import python
 
     if not own_file.functions(path) & set(python.FUNCTIONS):
-        problem = f"{path}:1: neither calculator(device, dtype) nor torchsim(device, dtype) is in it"
+        problem = f"{path}:1: it defines neither calculator(device, dtype) nor torchsim(device, dtype)"
         raise BadData(problem, "the first returns an ASE calculator, the second a ModelInterface of torch-sim")
     loaded = bundle.foreign(path, "python", own_file.parts(path))
     reads = ["charge", "multiplicity"]  # of a frame, as its atoms.info
@@ -205,14 +205,14 @@ def start(name: str, use: ModelUse, family: str | None) -> Bundle:
     family = family or use.family
     possible = _families(Path(name)) if Path(name).is_file() else []
     if family is None and len(possible) > 1:
-        raise UsageError(f"{name} does not tell its family: {' or '.join(possible)}", "say which with --arch")
+        raise UsageError(f"the family of {name} is not known: {' or '.join(possible)}", "choose one with --arch")
     loaded = load(name, use, family)
     if loaded.family in registry.names("potentials"):
-        hint = "start from one of its models, or without --init"
+        hint = "start from a model of this family, or leave out --init"
         if loaded.family in registry.families():
-            hint = f"psiflow runs models of {loaded.family} and does not train them: use its own trainer"
+            hint = f"psiflow runs models of {loaded.family} but does not train them: use its own trainer"
         what = {"sum": "a sum of models", "python": "a Python file"}.get(loaded.family, f"a model of {loaded.family}")
-        raise UsageError(f"{name} is {what}: no training can start from it", hint)
+        raise UsageError(f"{name} is {what}: a training cannot start from it", hint)
     if family not in (None, loaded.family):
         raise UsageError(f"{name} is a model of {loaded.family}, not of {family}", f"--arch {loaded.family}")
     return loaded

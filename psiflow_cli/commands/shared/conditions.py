@@ -34,10 +34,10 @@ def pressures(value: str) -> list[float]:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise ValueError(f"{word.strip()!r} is no pressure in bar")
+            raise ValueError(f"{word.strip()!r} is not a pressure in bar")
         pressures.append(number)
     if len(set(pressures)) < len(pressures):
-        raise ValueError("a pressure stands there twice; --walkers makes several at each")
+        raise ValueError("a pressure is given twice; for several walkers at each, use --walkers")
     return pressures
 
 

@@ -11,7 +11,7 @@ def _indices(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
     for word in filter(None, (part.strip() for part in (value or "").split(","))):
         first, _, last = word.partition("-")
         if not first.isdecimal() or (last and not last.isdecimal()) or word.endswith("-"):
-            raise click.BadParameter(f"{word!r} is no atom, such as 0, and no range, such as 5-8")
+            raise click.BadParameter(f"{word!r} is neither an atom, such as 0, nor a range, such as 5-8")
         indices.update(range(int(first), int(last or first) + 1))
     return tuple(sorted(indices))
 

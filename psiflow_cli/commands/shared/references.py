@@ -42,14 +42,14 @@ def method(name: str | None, input_file: str | None, settings: dict[str, str], u
     if isinstance(module, ReadsBundles) and input_file:
         decided = module.of_bundle(bundles.load(input_file, use), settings)
     elif use.head is not None:
-        raise UsageError(f"--head {use.head}: the reference {name} is no model", "leave it out")
+        raise UsageError(f"--head {use.head}: the reference {name} is not a model", "leave it out")
     elif use.family is not None:
-        raise UsageError(f"--family {use.family}: the reference {name} is no model", "leave it out")
+        raise UsageError(f"--family {use.family}: the reference {name} is not a model", "leave it out")
     else:
         decided = module.settings(Path(input_file) if input_file else None, settings)
     replaced = module.replaced(Path(input_file)) if input_file and isinstance(module, LeavesOut) else []
     if replaced:
-        note(f"{input_file}: not used, since the frame or psiflow decides it: {', '.join(replaced)}")
+        note(f"{input_file}: ignored, because the frame or psiflow sets it: {', '.join(replaced)}")
     if name == "model" and len(decided["members"]) > 1:
         note(f"{input_file} is a committee: labels are the mean of its {len(decided['members'])} members")
     return Method(name, module, decided, input_file or "")

@@ -37,9 +37,9 @@ def on_site(
     from dataclasses import replace
 
     if common.json and job.output == "-":
-        raise UsageError("--json and frames on stdout exclude each other", "give an --output")
+        raise UsageError("--json and frames cannot both go to stdout", "write the frames to a file with --output")
     if job.frames.count("-") > 1:
-        raise UsageError("stdin can be read once", "name `-` once")
+        raise UsageError("stdin can be read only once", "give `-` once")
     executor = _executor(common.site, family, operation, tasks) if family else None
     if executor and head is not None:
         executor = replace(executor, context={**executor.context, "head": head})
@@ -185,7 +185,7 @@ def name(output: str) -> str:
 def _say_failures(summary: StageSummary, job: Job) -> None:
     classes = ", ".join(f"{n} {kind}" for kind, n in sorted(summary["failures"].items()))
     where = f" -> {summary['failed_output']}" if summary.get("failed_output") else ""
-    logs = f"psiflow status {shlex.quote(str(job.folder))} --failures names their logs"
+    logs = f"psiflow status {shlex.quote(str(job.folder))} --failures lists their logs"
     hint = "; ".join(filter(None, (summary.get("failed_hint"), logs)))
     problem(f"{summary['failed']} of {summary['total']} failed: {classes}{where}", hint)
 

@@ -25,7 +25,7 @@ def discarded(value: str) -> Discard:
         if 0 <= number < most:
             return Discard(number, kind == "SHARE")
         break
-    raise ValueError(f"{value!r} is neither a share such as 0.2 or 20% nor a time such as '5 ps'")
+    raise ValueError(f"{value!r} is neither a fraction such as 0.2 or 20% nor a time such as '5 ps'")
 
 
 _options = options.together(

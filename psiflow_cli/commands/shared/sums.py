@@ -45,7 +45,7 @@ def _sources(text: str, piece: Piece, use: bundles.ModelUse) -> list[Source]:
                 model = bundles.load(piece.name, bundles.ModelUse(use.trust, piece.head, of_file))
                 return stage.of_model(model, os.path.basename(os.path.normpath(piece.name)), piece.factor)
             if piece.head is not None:
-                raise wrong(f"{piece.name} is a reference, which has no heads", f"leave @{piece.head} out")
+                raise wrong(f"{piece.name} is a reference, which has no heads", f"leave out @{piece.head}")
             settings = registry.load("references", piece.name).settings(None, {})
             parts = own_file.parts(Path(piece.name))
             return [stage.of_reference(piece.name, settings, os.path.basename(piece.name), piece.factor, parts)]
@@ -56,7 +56,7 @@ def _sources(text: str, piece: Piece, use: bundles.ModelUse) -> list[Source]:
         if name not in registry.names("references"):
             raise wrong(*_unknown(piece.name, name))
         if piece.head is not None:
-            raise wrong(f"{name} is a reference, which has no heads", f"leave @{piece.head} out")
+            raise wrong(f"{name} is a reference, which has no heads", f"leave out @{piece.head}")
         stage.check_in_process(name)
         settings = registry.load("references", name).settings(None, pairs)
         return [stage.of_reference(name, settings, piece.name, piece.factor)]
@@ -83,6 +83,6 @@ def _unknown(text: str, name: str) -> tuple[str, str]:
         hint = nearest(text, known)
         return f"{text}: no such model", hint if hint.startswith("did") else "check its name and the working directory"
     hint = nearest(name, known)
-    return f"{text!r} is neither a model here nor a reference", hint if hint.startswith("did") else (
-        f"references: {', '.join(stage.in_process())}; a factor is written as in 2*a.model"
+    return f"{text!r} is neither a model in this folder nor a reference", hint if hint.startswith("did") else (
+        f"references: {', '.join(stage.in_process())}; write a factor as in 2*a.model"
     )

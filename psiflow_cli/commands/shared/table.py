@@ -82,7 +82,7 @@ def _notes(run: RunStatus) -> Iterator[tuple[str, Style]]:
     if about := [*filter(None, [run["phase"]]), *epoch_text.parts(run["info"])]:
         yield ", ".join(about), dim
     if run["lost"]:
-        yield f"lost with their worker, and begun again: {run['lost']}", {"fg": "yellow"}
+        yield f"tasks lost with their worker and started again: {run['lost']}", {"fg": "yellow"}
     for executor in dict.fromkeys(block["executor"] for block in run["blocks"]):
         yield _queue(executor, [block for block in run["blocks"] if block["executor"] == executor]), dim
     for bad in run["bad_nodes"]:
@@ -117,7 +117,7 @@ def _queue(executor: str, blocks: list[BlockStatus]) -> str:
 def _bad_node(bad: NodeStatus) -> str:
     count = bad["failed_blocks"]
     failed = f"has failed {count} block{'s' * (count != 1)}" if count else ""
-    left_out = "is left out" if bad["excluded"] else ""
+    left_out = "is excluded" if bad["excluded"] else ""
     words = f": {bad['last_words']}" if bad["last_words"] else ""
     return f"node {bad['node']} {', and '.join(filter(None, (failed, left_out)))}{words}"
 

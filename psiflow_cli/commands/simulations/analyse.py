@@ -24,10 +24,10 @@ def _pairs(value: str) -> tuple[tuple[str, str], ...]:
     for word in value.split(","):
         elements = tuple(each.strip() for each in word.split("-"))
         if len(elements) != 2 or not all(elements):
-            raise ValueError(f"{word.strip()!r} is no pair of elements such as O-H")
+            raise ValueError(f"{word.strip()!r} is not a pair of elements such as O-H")
         for element in elements:
             if element not in SYMBOLS:
-                raise ValueError(f"no element is called {element!r} {nearest(element, list(SYMBOLS))}".strip())
+                raise ValueError(f"{element!r} is not an element {nearest(element, list(SYMBOLS))}".strip())
         pairs.append((elements[0], elements[1]))
     return tuple(dict.fromkeys(pairs))
 
@@ -36,7 +36,7 @@ def _window(value: str) -> tuple[float, float]:
     """`500:5000` in fs, or `0.5ps:5ps`."""
     ends = [quantities.number(word, "fs") for word in value.split(":")]
     if len(ends) != 2 or not 0 <= ends[0] < ends[1]:
-        raise ValueError(f"{value!r} is not FROM:TO, two times that go up")
+        raise ValueError(f"{value!r} is not FROM:TO, two increasing times")
     return ends[0], ends[1]
 
 
@@ -98,10 +98,10 @@ def command(
         if value and not asked[needs]:  # type: ignore[literal-required]
             raise UsageError(f"{option} without --{needs}", "give both, or neither")
     if plot and not (asked["rdf"] or asked["msd"] or asked["vacf"]):
-        raise UsageError("--plot without a curve", "give --rdf, --msd or --vacf; psiflow plot draws time series")
+        raise UsageError("--plot needs a curve", "give --rdf, --msd or --vacf; psiflow plot draws time series")
     output = common.output or formats.beside(frames, "analysed", ".csv")
     if output == "-":
-        raise UsageError("frames on stdin give the table no name", "name it with --output")
+        raise UsageError("frames from stdin need a name for the table", "name it with --output")
     asked["rdf"] = asked["rdf"] or ()
     settings = {**asked, "timestep": timestep, "keep_drift": keep_drift}
     job = Job(

@@ -33,7 +33,7 @@ def _ranges(value: str) -> tuple[tuple[float, float], ...]:
     ranges = tuple(interval(word) for word in _names(value))
     for low, high in ranges:
         if not low < high:
-            raise ValueError(f"{low:g}:{high:g} does not go up")
+            raise ValueError(f"{low:g}:{high:g} is not increasing")
     return ranges
 
 
@@ -46,7 +46,7 @@ def _periodic(value: str) -> dict[str, tuple[float, float]]:
         name, equals, ends = word.partition("=")
         low, high = interval(ends if equals else "-pi:pi")
         if not low < high:
-            raise ValueError(f"{word!r} does not go up")
+            raise ValueError(f"{word!r} is not increasing")
         periods[name] = (low, high)
     return periods
 
@@ -62,7 +62,7 @@ def _basins(value: str) -> tuple[Basin, ...]:
             raise ValueError(f"{word!r} is not NAME=LOW:HIGH")
         basins.append({"name": name, "ranges": [list(interval(each)) for each in ranges.split("/")]})
     if len({basin["name"] for basin in basins}) < len(basins):
-        raise ValueError("two basins have one name")
+        raise ValueError("two basins have the same name")
     return tuple(basins)
 
 
@@ -189,7 +189,7 @@ def command(
     from psiflow_cli.stages.free_energy.request import Request
 
     if "-" in files:
-        raise UsageError("FILES are read by their names, and stdin has none", "store it in a file")
+        raise UsageError("FILES cannot be read from stdin", "store it in a file")
     names = (
         "by",
         "cv",

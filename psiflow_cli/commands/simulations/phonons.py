@@ -28,7 +28,7 @@ def _temperatures(value: str) -> tuple[float, ...]:
         except ValueError:
             kelvin = 0.0
         if not 0 < kelvin < math.inf:
-            raise ValueError(f"{word.strip()!r} is no temperature above 0 K, such as 300")
+            raise ValueError(f"{word.strip()!r} is not a temperature above 0 K, such as 300")
         temperatures.append(kelvin)
     return tuple(temperatures)
 
@@ -101,7 +101,7 @@ def command(
     """
     name = options.required(model, "--model")
     if how["mesh"] and not how["supercell"]:
-        raise UsageError("--mesh without --supercell", "--supercell 2,2,2 has phonons beyond Γ")
+        raise UsageError("--mesh without --supercell", "give --supercell 2,2,2, for example, for phonons beyond Γ")
     from psiflow_cli.stages.core.constraints import Constraints
     from psiflow_cli.stages.core.model_input import known_elements
     from psiflow_cli.stages.core.workspace import Job

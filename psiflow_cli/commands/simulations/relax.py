@@ -67,7 +67,7 @@ def command(
     """
     name = options.required(model, "--model")
     if how["pressure"] and how["cell"] not in ("isotropic", "flexible"):
-        raise UsageError("--pressure, and the volume is fixed", "--cell isotropic or flexible lets it move")
+        raise UsageError("--pressure has no effect: the volume is fixed", "use --cell isotropic or flexible")
     from psiflow_cli.stages.core.constraints import Constraints
     from psiflow_cli.stages.core.model_input import known_elements
     from psiflow_cli.stages.core.workspace import Job

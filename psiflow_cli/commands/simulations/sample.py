@@ -156,10 +156,10 @@ def command(
 
     loaded = bundles.load(name, use)
     if vary and not plumed:
-        raise UsageError("--vary without --plumed", "name the input of PLUMED whose @NAME@ is varied")
+        raise UsageError("--vary without --plumed", "give the PLUMED input whose @NAME@ is varied")
     if nearest and (not plumed or continued):
-        reason = "needs --plumed" if not plumed else "and --continue both say where walkers begin"
-        raise UsageError(f"--nearest {reason}", "leave out one of them" if plumed else "name the input of PLUMED")
+        reason = "needs --plumed" if not plumed else "and --continue both set the start of the walkers"
+        raise UsageError(f"--nearest {reason}", "leave out one of them" if plumed else "give the PLUMED input")
     bias, bias_files = read_plumed(plumed) if plumed else (None, {})
     if plumed and bias is not None:
         windows.check(plumed, bias, bias_files, [name for name, _ in vary])
@@ -206,9 +206,9 @@ def command(
     )
     _check(sampling)
     if reset and not continued:
-        raise UsageError("--reset says which walkers of --continue begin again", "name the file with --continue")
+        raise UsageError("--reset has no effect without --continue", "give the file with --continue")
     if "error_scale" in dynamics["limits"]:
-        note(f"{name} is calibrated: --max-spread is a limit of the expected error")
+        note(f"{name} is calibrated: --max-spread limits the expected error")
     engines.check(engine, dynamics, batch)
     if velocities and formats.FRAMES.complaint(output):
         raise UsageError(f"--velocities: {formats.FRAMES.complaint(output)}", formats.FRAMES.hint)
@@ -241,12 +241,13 @@ def _check(sampling: Sampling) -> None:
     ensemble, cold = dynamics["ensemble"], min(min(pair) for pair in temperatures)
     if ensemble != "nve" and cold == 0:
         raise UsageError(
-            "--temperature 0 has no thermostat", "--ensemble nve starts at rest; psiflow relax finds a minimum"
+            "a thermostat needs a --temperature above 0",
+            "use --ensemble nve to start at rest, or psiflow relax to find a minimum",
         )
     if ensemble == "nve" and dynamics["ramp_steps"]:
-        raise UsageError("--ensemble nve has no thermostat that a ramp could lead", "choose nvt or npt")
+        raise UsageError("--ensemble nve has no thermostat for a temperature ramp", "choose --ensemble nvt or npt")
     if dynamics.get("velocities") and dynamics["beads"] > 1:
-        problem = "--velocities with --beads: the momenta of beads are no velocities of atoms"
+        problem = "--velocities with --beads: the momenta of beads are not velocities of atoms"
         raise UsageError(problem, "leave one of them out")
     spread = dynamics["limits"]["spread"]
     if spread and len(sampling.model.members) < 2:
@@ -255,22 +256,25 @@ def _check(sampling: Sampling) -> None:
         problem = (
             f"--max-spread {spread:g}: this committee's error is expected to be {floor:.3g} eV/Å or more everywhere"
         )
-        raise UsageError(problem, "every walker would be stopped; psiflow model show prints the calibration")
+        raise UsageError(problem, "every walker would stop; see the calibration with psiflow model show")
     if sampling.pressures and ensemble != "npt":
-        raise UsageError(f"several --pressure, and {ensemble} has none", "choose --ensemble npt")
+        raise UsageError(f"several --pressure, but {ensemble} has no barostat", "choose --ensemble npt")
     if walkers < len(sampling.conditions):
         problem = f"{walkers} walkers for {len(sampling.conditions)} temperatures, pressures and windows"
         if sampling.pressures or sampling.windows:
-            raise UsageError(problem, "leave --walkers out, or name as many or a multiple")
+            raise UsageError(problem, "leave out --walkers, or give the same number or a multiple of it")
     if not dynamics["exchange"]:
         return
     if ensemble == "nve" or dynamics["ramp_steps"]:
-        raise UsageError("--exchange is for constant temperatures", "leave it out, or choose nvt, npt or nvst, no ramp")
+        raise UsageError(
+            "--exchange needs constant temperatures", "leave it out, or choose nvt, npt or nvst without a ramp"
+        )
     repeated = len({pair[0] for pair in temperatures}) < len(temperatures)
     if (count := len(sampling.conditions)) < 2 or walkers % count or (repeated and count > len(temperatures)):
         raise UsageError(
             f"--exchange between {walkers} walkers at {count} temperatures, pressures and windows",
-            "name two temperatures or more, as in --temperature 300,330,363, and as many walkers or a multiple",
+            "give two or more temperatures, as in --temperature 300,330,363, and the same number of walkers or a "
+            "multiple of it",
         )
 
 

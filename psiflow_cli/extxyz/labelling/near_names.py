@@ -32,17 +32,17 @@ _OTHER_THAN = {
 """A key with one of these words holds another quantity."""
 _METHODS = {"dft", "ref", "tot", "total", "pot", "scf", "qm", "pbe", "hf", "vasp", "ev"}
 _GRADIENT = ("gradient", "gradients", "grad", "grads")
-_LABEL_THEM = "label it first, or name its key: --keys energy=MY_energy,forces=MY_forces"
+_LABEL_THEM = "label it first, or give its key: --keys energy=MY_energy,forces=MY_forces"
 
 
 def hint(frame: Frame, keys: Mapping[str, str] | None = None) -> str:
     """What to do about a label that the frame lacks: the option that reads what looks like it, or to label it."""
     named = unread(frame, keys)
     if named:
-        return f"is it there under another name? --keys {option({**(keys or {}), **named})}"
+        return f"if it has another name, use --keys {option({**(keys or {}), **named})}"
     gradient = next((c.name for c in frame.layout.columns if c.size == 3 and {*_split(c.name)} & {*_GRADIENT}), None)
     if gradient and not holds(frame, "forces", keys):
-        return f"{gradient} looks like a gradient: forces are minus that, under the name forces"
+        return f"{gradient} looks like a gradient: write the forces, which are minus the gradient, as forces"
     axes = [column.name for column in frame.layout.columns if re.fullmatch(r"_?f_?[xyz]", column.name.lower())]
     if len(axes) == 3 and not holds(frame, "forces", keys):
         return f"make one column of {', '.join(axes)}: Properties=…:forces:R:3"
@@ -55,7 +55,7 @@ def unread_stress(frame: Frame, keys: Mapping[str, str] | None = None) -> str:
     if not named or not voigt.is_defined(frame.periodic):
         return ""
     (name,) = named.values()
-    return f"{name} looks like a stress, and is not read: --keys {option({**(keys or {}), **named})} reads it"
+    return f"{name} looks like a stress, but is not read: use --keys {option({**(keys or {}), **named})} to read it"
 
 
 def unread(frame: Frame, keys: Mapping[str, str] | None = None) -> dict[str, str]:

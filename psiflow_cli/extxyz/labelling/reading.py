@@ -55,7 +55,7 @@ def parse_keys(text: str) -> dict[str, str]:
             raise UsageError(problem, "as in energy=REF_energy,forces=REF_forces")
         label = VIRIAL if label == f"{VIRIAL}s" else label
         if label not in (*LABELS, VIRIAL):
-            raise UsageError(f"--keys {text!r}: {label!r} is no label", nearest(label, (*LABELS, VIRIAL)))
+            raise UsageError(f"--keys {text!r}: {label!r} is not a label", nearest(label, (*LABELS, VIRIAL)))
         if label in keys:
             raise UsageError(f"--keys {text!r}: {label} twice")
         keys[label] = name
@@ -88,9 +88,9 @@ def label(frame: Frame, name: str, keys: Mapping[str, str] | None = None) -> flo
     first = _read(frame, name, present[0], keys)
     for other in present[1:]:
         if _differ(name, first, _read(frame, name, other, keys)):
-            problem = f"{present[0]} and {other} could both be the {name}, and differ"
+            problem = f"{present[0]} and {other} could both be the {name}, but differ"
             which = VIRIAL if _is_virial(other, keys) else name
-            raise frame.place.error(problem, f"say which: --keys {which}={other}")
+            raise frame.place.error(problem, f"choose one: --keys {which}={other}")
     return first
 
 
@@ -182,7 +182,7 @@ def _flat(numbers: Any) -> list[Any]:
 def _energy(frame: Frame, name: str) -> float:
     value = frame.info[name]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise frame.place.error(f"{name}={str(value)[:40]!r} is no number")
+        raise frame.place.error(f"{name}={str(value)[:40]!r} is not a number")
     return _finite(frame, name, [float(value)])[0]
 
 
@@ -208,7 +208,7 @@ def _virial(frame: Frame, name: str) -> object:
 def _volume(frame: Frame) -> float:
     of_cell = volume(frame.lattice) if frame.lattice else 0.0
     if of_cell < _LEAST_VOLUME:
-        raise frame.place.error("a virial, but a cell without volume", "correct the Lattice")
+        raise frame.place.error("a virial needs a cell with a volume", "correct the Lattice")
     return of_cell
 
 
@@ -219,7 +219,7 @@ def _stress(frame: Frame, name: str, value: object) -> list[float]:
     matrix = [numbers[i : i + 3] for i in (0, 3, 6)]
     size = max(map(abs, numbers))
     if any(abs(matrix[i][j] - matrix[j][i]) > _ASYMMETRY * size for i in range(3) for j in range(i)):
-        raise frame.place.error(f"{name} is no symmetric matrix", "a stress has nine numbers, row by row")
+        raise frame.place.error(f"{name} is not a symmetric matrix", "a stress has nine numbers, row by row")
     return voigt.from_matrix(matrix)
 
 

@@ -107,7 +107,7 @@ def _folder(members: list[str], folder: Path, context: Context) -> Path:
 def _lammps(source: Path, form: str, folder: Path, context: Context) -> Path:
     """The model as MACE's own `mace_create_lammps_model` makes it, in its own precision."""
     if form == "mliap" and importlib.util.find_spec("cuequivariance_torch") is None:
-        problem = "the format mliap needs cuequivariance in the worker's environment, and it is not there"
+        problem = "the format mliap needs cuequivariance, which is not installed in the worker's environment"
         raise Fatal(problem, "pip install cuequivariance cuequivariance-torch there, or choose --format libtorch")
     copy = folder / source.name
     _of_one_head(source, copy, context)

@@ -27,7 +27,7 @@ def weights_file(member: str) -> Path:
         return Path(member)
     files = sorted(Path(member).glob("*.model"))
     if len(files) != 1:
-        problem = f"{member}: {len(files)} files named *.model in it, not one"
+        problem = f"{member}: {len(files)} files named *.model, but one is expected"
         raise Fatal(problem, "is this a model bundle of MACE?", NO_INPUT)
     return files[0]
 

@@ -9,7 +9,7 @@ FLAGS = """
     amsgrad disallow_random_padding_pt distributed dry_run ema foundation_model_readout keep_checkpoints lbfgs
     pair_repulsion restart_latest save_all_checkpoints save_cpu stage_two swa wandb
 """.split()
-"""Set by being there; `false` leaves them out."""
+"""Flags: `false` leaves them out."""
 BOOLS = """
     add_local_electron_energy apply_cutoff compute_atomic_dipole compute_avg_num_neighbors compute_forces
     compute_polarizability compute_stress enable_cueq enable_oeq field_si force_mh_ft_lr
@@ -63,14 +63,14 @@ OLD_NAMES = {"stage_two": "swa", "start_stage_two": "start_swa"} | {
 FILES = ("les_arguments", "pt_train_file", "pt_valid_file")
 """Options whose values are names of files to read."""
 _DATA = "give the training frames as arguments"
-_DIRECTORY = "psiflow chooses it; say where the model goes with -o"
-_KEYS = "use --keys to say how the labels are named in the frames"
-_RESUME = "psiflow keeps checkpoints and goes on from them by itself"
+_DIRECTORY = "psiflow sets it; give the model's path with -o"
+_KEYS = "name the labels with --keys"
+_RESUME = "psiflow keeps checkpoints and resumes from them itself"
 OWNED = {
     "E0s": "use --e0s",
     "statistics_file": "use --e0s for the atomic energies; MACE computes the rest",
     "train_file": _DATA,
-    "heads": "give every frame its head=NAME in the extended XYZ, the isolated atoms too",
+    "heads": "give every frame, including isolated atoms, its head=NAME in the extended XYZ file",
     "foundation_model": "use --init FILE --trust; a named model has to be downloaded first",
     "foundation_head": "use --head",
     "foundation_model_kwargs": "use --init FILE",
@@ -89,7 +89,7 @@ OWNED = {
     **dict.fromkeys(("restart_latest", "save_all_checkpoints", "keep_checkpoints"), _RESUME),
 }
 """Options that psiflow fills in itself, and what to use instead."""
-_REPLAY = "psiflow does not train with MACE's replay; what its own bundles were trained on is replayed in one head"
+_REPLAY = "psiflow does not use MACE's replay; it replays the training data of its own bundles in one head"
 OTHER_LABELS = "psiflow gives MACE energies, forces and stresses only: use mace_run_train"
 UNUSED = {
     **dict.fromkeys(
@@ -106,10 +106,10 @@ UNUSED = {
         OTHER_LABELS,
     ),
 }
-"""Options that MACE would take, and that mean nothing in the trainings of psiflow, with the reason."""
+"""Options of MACE that have no effect in the trainings of psiflow, with the reason."""
 ONLY = {
     "multiheads_finetuning": (False, _REPLAY),
-    "keep_isolated_atoms": (False, "isolated atoms give the atomic energies, and are no training frames"),
+    "keep_isolated_atoms": (False, "isolated atoms give the atomic energies and are not training frames"),
     "amsgrad": (True, "MACE's trainer always uses it; use optimizer: schedulefree"),
 }
 """Options of which a training has this value in any case, and why."""

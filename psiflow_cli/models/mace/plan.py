@@ -63,7 +63,7 @@ def _without_effect(chosen: Config, summary: TrainingData) -> list[Refusal]:
         if chosen.get(key) in values:
             refusals.append(Refusal(key, f"{key}: {chosen[key]} needs other labels", known.OTHER_LABELS))
     if chosen.get("loss") == "virials" and _some_stress(summary):
-        problem = "loss: virials counts nothing but virials, and psiflow gives MACE their stress, -virial/volume"
+        problem = "loss: virials uses only virials, but psiflow gives MACE the stress, -virial/volume"
         refusals.append(Refusal("loss", problem, "use loss: stress, which trains on the same numbers"))
     return refusals
 
@@ -74,17 +74,19 @@ def _batch_refusals(full: Config, summary: TrainingData) -> list[Refusal]:
     frames, gpus = summary["frames"], summary.get("gpus", 1)
     if min(frames, summary["valid_frames"]) < gpus:
         problem = f"{frames} training and {summary['valid_frames']} validation frames are too few for {gpus} GPUs"
-        hint = "MACE gives each GPU frames of its own; set gpus in the [resources] of the site file"
+        hint = "MACE splits the frames over the GPUs; set gpus in the [resources] of the site file"
         return [Refusal("batch_size", problem, hint)]
     share = frames // gpus
     if batch <= share:
         return []
     if gpus == 1:
         problem = f"batch_size {batch} is larger than the training set ({frames} frames)"
-        hint = f"MACE drops incomplete batches: nothing would be trained; --set batch_size={frames} or less"
+        hint = f"MACE drops incomplete batches, so nothing would be trained; use --set batch_size={frames} or less"
     else:
-        problem = f"batch_size {batch} is larger than what each of {gpus} GPUs has of the training set ({share} frames)"
-        hint = f"it is the batch of each GPU; --set batch_size={share} or less"
+        problem = (
+            f"batch_size {batch} is larger than the share of each of {gpus} GPUs in the training set ({share} frames)"
+        )
+        hint = f"batch_size counts per GPU; use --set batch_size={share} or less"
     return [Refusal("batch_size", problem, hint)]
 
 
@@ -112,17 +114,19 @@ def notes(config: Config, summary: TrainingData) -> list[str]:
     if summary.get("init") == {} and not summary.get("as_given"):
         numbers = [(key, config.get(key)) for key in ("lr", "ema_decay", "clip_grad", "lora_rank", "freeze")]
         how = ", ".join(f"{key} {value:g}" for key, value in numbers if isinstance(value, (int, float)))
-        notes.append(f"fine-tuning of a model file, by default as MACE's guide advises: {how}")
+        notes.append(f"fine-tuning with the defaults that MACE's guide recommends: {how}")
     if valid % gpus:
-        notes.append(f"MACE validates on {valid - valid % gpus} of {valid} frames: as many on each GPU")
+        notes.append(f"MACE validates on {valid - valid % gpus} of {valid} frames: the same number on each GPU")
     loss = config.get("loss", "weighted")  # MACE's own default
     if loss in _LOSSES_OF_STRESS and not _some_stress(summary):
-        notes.append(f"loss: {loss}, but no frame has a stress that can be used: energies and forces alone count")
+        notes.append(
+            f"loss: {loss}, but no frame has a stress that can be used: only energies and forces are trained on"
+        )
     if loss not in _LOSSES_OF_STRESS and _some_stress(summary):
-        notes.append(f"loss: {loss} does not count the stresses of the frames")
+        notes.append(f"loss: {loss} ignores the stresses of the frames")
     dtype, wanted = config.get("default_dtype", "float64"), summary.get("dtype", "")
     if wanted not in ("", dtype):
-        notes.append(f"trained in {dtype}, not in the {wanted} of the site")
+        notes.append(f"trained in {dtype}, not in {wanted} as the site asks")
     if config.get("wandb") and not str(config.get("wandb_dir", "")).startswith("/"):
         notes.append(f"wandb writes to {config.get('wandb_dir', 'wandb')} in OUTPUT.run/work/*/member-*/")
     return notes
@@ -211,7 +215,7 @@ def _chosen(settings: Mapping[str, T], read: Callable[[str, T], Value], refusals
             hint = nearest(key, [k for k in KINDS if k not in OWNED and k not in known.UNUSED])
             refusals.append(Refusal(key, f"{key}: MACE's trainer has no such option", hint))
         elif name in spellings:
-            problem = f"{key} and {spellings[name]}: two names of one option of MACE's trainer"
+            problem = f"{key} and {spellings[name]}: two names of the same option of MACE's trainer"
             refusals.append(Refusal(key, problem, "give one of them"))
         else:
             spellings[name] = key

@@ -57,7 +57,7 @@ def _prepare(folder: Path, job: TrainingJob, context: Context) -> None:
     gpus = hardware.gpus(context)
     batch, share = config.get("batch_size", 10), frames["train"] // max(1, gpus)
     if batch > share:
-        whose = f"what each of {gpus} GPUs has of the training set" if gpus > 1 else "the training set"
+        whose = f"the share of each of {gpus} GPUs in the training set" if gpus > 1 else "the training set"
         problem = f"batch_size {batch} is larger than {whose} ({share} frames)"
         raise Fatal(problem, "MACE drops incomplete batches: use a smaller batch_size", BAD_DATA)
     if job.get("init"):

@@ -41,9 +41,9 @@ def fine_tuning_refusals(chosen: Config, summary: TrainingData) -> list[Refusal]
     """Settings of fine-tuning that MACE would leave out, or would take for another model. Raises UsageError."""
     if "init" not in summary:
         if summary["e0s"] in ("init", "estimated"):
-            raise UsageError(f"--e0s {summary['e0s']}: there is no model to start from", "name it with --init")
+            raise UsageError(f"--e0s {summary['e0s']}: this needs a model to start from", "give it with --init")
         hint = "give --init, or leave it out"
-        problem = "would have no effect without a model to start from"
+        problem = "has no effect without a model to start from"
         return [Refusal(key, f"{key}: {problem}", hint) for key in NEEDS_MODEL if chosen.get(key)]
     if not summary["init"] and chosen.get("foundation_model_elements") and summary["e0s"] != "init":
         problem = "foundation_model_elements: elements that are not in the data would have an atomic energy of 0 eV"
@@ -58,7 +58,7 @@ def contradictions(chosen: Config, old: Config) -> list[Refusal]:
     for key in ARCHITECTURE:
         if chosen.get(key) is not None and chosen[key] != old.get(key):
             relation = f"is {old[key]!r} in" if key in old else "is decided by"
-            problem = f"{key} {chosen[key]!r} cannot be: it {relation} the model to start from"
+            problem = f"{key} {chosen[key]!r} is not possible: it {relation} the model to start from"
             refusals.append(Refusal(key, problem, "leave it out, or train without --init"))
     return refusals
 

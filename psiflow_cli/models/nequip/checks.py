@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Config, TrainingData
 
 
-_COMPLETE = "add it, or give single settings with --set in place of a file: psiflow's own defaults complete them"
+_COMPLETE = "add it, or give single settings with --set instead of a file; psiflow's defaults supply the rest"
 
 
 def missing(planned: Config, summary: TrainingData) -> list[Refusal]:
@@ -23,7 +23,7 @@ def missing(planned: Config, summary: TrainingData) -> list[Refusal]:
     target = str(built.get("_target_"))
     refusals = []
     if target.rpartition(".")[2] in ("ModelFromPackage", "ModelFromCheckpoint"):
-        problem = "model._target_: psiflow starts from a model by itself"
+        problem = "model._target_: psiflow sets this when it starts from a model"
         refusals.append(Refusal(f"{settings.MODEL}._target_", problem, "use --init"))
     has_model = "init" in summary or bool(refusals)
     is_known = bool(summary.get("as_given")) and not has_model and target in KNOWN
@@ -48,7 +48,9 @@ def refusals(planned: Config, summary: TrainingData) -> list[Refusal]:
 
 def larger(batch: int, summary: TrainingData) -> str:
     """That a batch is larger than the data."""
-    whose = f"what each of {gpus} GPUs has of the training set" if (gpus := summary.get("gpus")) else "the training set"
+    whose = (
+        f"the share of each of {gpus} GPUs in the training set" if (gpus := summary.get("gpus")) else "the training set"
+    )
     return f"batch_size {batch} is larger than {whose} ({share(summary)} frames)"
 
 
@@ -62,7 +64,7 @@ def unknown(table: Mapping[str, object], prefix: str = "") -> Iterator[Refusal]:
     known = KNOWN.get(str(table.get("_target_")))
     for key, value in table.items():
         if known and key not in (*known, "_target_"):
-            problem = f"{prefix}{key}: {table['_target_']} takes no such key"
+            problem = f"{prefix}{key}: {table['_target_']} has no such key"
             yield Refusal(f"{prefix}{key}", problem, nearest(key, known))
         if isinstance(value, dict):
             yield from unknown(value, f"{prefix}{key}.")
@@ -87,14 +89,14 @@ def _numbers(planned: Config) -> Iterator[Refusal]:
         if value is None and name != "max_epochs":
             continue  # NequIP's own default, or the model to start from has it
         if isinstance(value, bool) or not (computed or fits(value)):
-            yield Refusal(path, f"{name}: {value!r} is not {what}", f"its place is {path}")
+            yield Refusal(path, f"{name}: {value!r} is not {what}", f"use {path} instead")
 
 
 def _batch(planned: Config, summary: TrainingData) -> Iterator[Refusal]:
     batch = settings.resolved(planned, settings.get(planned, SHORT["batch_size"]))
     drops = settings.resolved(planned, settings.get(planned, "data.train_dataloader.drop_last", False))
     if drops and isinstance(batch, int) and batch > share(summary):
-        problem = f"{larger(batch, summary)}, and drop_last drops incomplete batches"
+        problem = f"{larger(batch, summary)}, but drop_last drops incomplete batches"
         hint = f"nothing would be trained; use --set batch_size={share(summary)} or less"
         yield Refusal(SHORT["batch_size"], problem, hint)
 
@@ -102,22 +104,20 @@ def _batch(planned: Config, summary: TrainingData) -> Iterator[Refusal]:
 def _others(planned: Config, summary: TrainingData) -> Iterator[Refusal]:
     runs = settings.resolved(planned, planned["run"])
     if runs not in ("train", ["train"]):
-        yield Refusal(
-            "run", f"run: {runs!r} is more than psiflow train does", "use psiflow evaluate on the test frames"
-        )
+        yield Refusal("run", f"run: psiflow train does not run {runs!r}", "use psiflow evaluate on the test frames")
     path = "data._target_"
     if settings.get(planned, path) != settings.DATA:
-        yield Refusal(path, f"{path}: psiflow gives the data as files to ASEDataModule", "leave it out")
+        yield Refusal(path, f"{path}: psiflow passes the data to ASEDataModule as files", "leave it out")
     path = "trainer.check_val_every_n_epoch"
     if settings.get(planned, path, 1) != 1:
-        yield Refusal(path, f"{path}: psiflow needs every epoch validated", "leave it out")
+        yield Refusal(path, f"{path}: psiflow needs a validation in every epoch", "leave it out")
     model = settings.model(planned)
     names = settings.resolved(planned, model.get("type_names", summary["elements"]))
     is_same = isinstance(names, list) and set(map(str, names)) == set(summary["elements"])
     if not is_same and "init" not in summary:
         path = f"{settings.MODEL}.type_names"
-        yield Refusal(path, "model.type_names: psiflow takes the elements of the data", "leave it out")
+        yield Refusal(path, "model.type_names: psiflow takes the elements from the data", "leave it out")
     path = "training_module.val_metrics.coeffs.stress_rmse"
     if settings.get(planned, path) is not None and not summary.get("valid_stress", True):
-        problem = f"{path}: no validation frame has a stress: the metric would not be a number"
-        yield Refusal(path, problem, "make it null, or add such frames")
+        problem = f"{path}: no validation frame has a stress, so the metric would be NaN"
+        yield Refusal(path, problem, "set it to null, or add frames with a stress")

@@ -186,7 +186,7 @@ def contradictions(chosen: Mapping[str, object], old: Mapping[str, object]) -> l
         value, before = settings.resolved(chosen, asked[key]), built.get(key)
         if key not in _OWN and value != before:
             what = f"is {before!r} in" if key in built else "is decided by"
-            problem = f"model.{key} {value!r} cannot be: it {what} the model to start from"
+            problem = f"model.{key} {value!r} is not possible: it {what} the model to start from"
             refusals.append(Refusal(f"{settings.MODEL}.{key}", problem, "leave it out, or train without --init"))
     return refusals
 

@@ -78,7 +78,7 @@ def export_member(member: str, target: str, folder: str, context: Context, pair:
     if target == "nequip":
         source = weights_file(member)
         if not source.name.endswith(PACKAGE):
-            raise Fatal(f"{source}: is no package", f"nequip-package makes a {PACKAGE} file of it", BAD_DATA)
+            raise Fatal(f"{source}: not a packaged model", f"make a {PACKAGE} file of it with nequip-package", BAD_DATA)
         return str(shutil.copyfile(source, Path(folder) / source.name))
     compiled = cached(member, target, context)
     path = compiled[0] if compiled else Path(build(member, target, folder, context, pair)["path"])
@@ -100,7 +100,7 @@ def build(member: str, target: str, folder: str, context: Context, pair: str) ->
     """
     if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++")))):
         raise Fatal(
-            "nequip-compile needs a C++ compiler on the worker, and there is none",
+            "nequip-compile needs a C++ compiler, and the worker has none",
             "name a module that has one under [environments] in the site file, or install g++",
         )
     source, device = weights_file(member), hardware.device(context)
@@ -149,10 +149,10 @@ def kept(member: str, target: str, context: Context, build_it: bool) -> tuple[Pa
     if not build_it:
         raise NotBuilt
     if Path(member).is_file():
-        raise Fatal(f"{member}: what is compiled is kept in a model bundle, and this is a file", 'kernels = "eager"')
+        raise Fatal(f"{member}: compiled models are stored in a model bundle, but this is a file", 'kernels = "eager"')
     source, device = weights_file(member), hardware.device(context)
     if context.get("dtype") not in (None, own := describe(source)["dtype"]):
-        raise Fatal(f"nequip-compile knows the model's own precision only, {own}", "leave dtype out of [resources]")
+        raise Fatal(f"nequip-compile supports only the model's own precision, {own}", "leave dtype out of [resources]")
     path = compiled_cache.place(member, device, target, ENDING)
     with compiled_cache.claimed(path):
         if found := cached(member, target, context):
@@ -162,5 +162,5 @@ def kept(member: str, target: str, context: Context, build_it: bool) -> tuple[Pa
             compiled_cache.keep(path, ENDING, compiled, compiled_cache.sha256(source))
         found = cached(member, target, context)
     if found is None:
-        raise Fatal(f"{path}: was replaced while it was made", "run the same command again")
+        raise Fatal(f"{path}: replaced while it was being written", "run the same command again")
     return found

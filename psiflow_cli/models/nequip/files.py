@@ -39,7 +39,7 @@ def weights_file(member: str) -> Path:
         return Path(member)
     packages = sorted(Path(member).glob(f"*{PACKAGE}"))
     if len(packages) != 1:
-        problem = f"{member}: {len(packages)} files named *{PACKAGE} in it, not one"
+        problem = f"{member}: {len(packages)} files named *{PACKAGE}, but one is expected"
         raise Fatal(problem, "is this a model bundle of NequIP or Allegro?", NO_INPUT)
     return packages[0]
 

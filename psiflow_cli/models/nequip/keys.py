@@ -73,13 +73,13 @@ KNOWN = {
 """What each `_target_` takes."""
 
 _FRAMES = "give the training frames as arguments"
-_LABELS = "use --keys to say how the labels are named in the frames"
+_LABELS = "name the labels with --keys"
 _DEVICE = "set device and gpus in the [resources] of the site file"
-_ITSELF = "psiflow keeps checkpoints and goes on from them by itself"
+_ITSELF = "psiflow keeps checkpoints and resumes from them itself"
 OWNED = {
     "ckpt_path": _ITSELF,
-    "hydra": "psiflow chooses the folders; say where the model goes with -o",
-    "defaults": "give one file with everything in it",
+    "hydra": "psiflow sets the folders; give the model's path with -o",
+    "defaults": "give one complete file",
     "data.seed": "use --seed",
     f"{_MODEL}.seed": "use --seed",
     "data.train_file_path": _FRAMES,
@@ -93,7 +93,7 @@ OWNED = {
     **{f"data.{key}": _LABELS for key in ("key_mapping", "include_keys", "exclude_keys", "ase_args")},
     f"{_MODEL}.per_type_energy_shifts": "use --e0s",
     **dict.fromkeys(("trainer.accelerator", "trainer.devices", "trainer.num_nodes"), _DEVICE),
-    "trainer.default_root_dir": "psiflow chooses it; say where the model goes with -o",
+    "trainer.default_root_dir": "psiflow sets it; give the model's path with -o",
     "trainer.enable_checkpointing": _ITSELF,
     "trainer.max_time": "set walltime in the [resources] of the site file, or --deadline",
     "trainer.fast_dev_run": "use psiflow's own --dry-run",

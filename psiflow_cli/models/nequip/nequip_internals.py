@@ -32,16 +32,16 @@ SCALE_SHIFT = "PerTypeScaleShift"
 CAUSES = (
     (r"No module named", BAD_CONFIG, "install nequip in the worker's environment: psiflow env create nequip"),
     (r"TypeError|ConfigKeyError|InterpolationKeyError|Error locating target|ConfigAttributeError", BAD_CONFIG,
-     "see NequIP's documentation of the configuration for what it takes"),
+     "see NequIP's documentation of its configuration"),
     (r"Got an atomic number as input|chemical species", BAD_DATA, "the model does not know an element of the data"),
     (r"ase\.io|XYZError|could not convert", BAD_DATA, "check the training data: psiflow check"),
     (r"CUDA|cuda|NVIDIA|MisconfigurationException", NO_RESOURCES,
      "check the GPU and the torch build of the environment"),
 )  # fmt: skip
 """What a line of the trainer's log says of the cause of its failure; seen in nequip 0.19.1 and lightning 2.6.6."""
-_EXAMPLE = "nequip-compile takes a training frame as its example, which must have"
+_EXAMPLE = "nequip-compile uses a training frame as its example, which must have"
 NOT_COMPILED = {
-    "different input shapes do not agree": f"{_EXAMPLE} more than a few atoms: train with larger ones, too",
+    "different input shapes do not agree": f"{_EXAMPLE} more than a few atoms: add larger frames to the training set",
     "nan .* for field `stress`": f'{_EXAMPLE} a cell: give molecules a Lattice, with pbc="F F F", and train again',
 }
 """What of the data makes nequip-compile fail, by what it says (a pattern); seen in nequip 0.19.1."""

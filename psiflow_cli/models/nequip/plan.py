@@ -57,7 +57,7 @@ def configured(config: Config, options: dict[str, str], summary: TrainingData, a
     try:
         copy: Config = json.loads(json.dumps(planned, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise UsageError(f"the configuration holds what NequIP cannot read: {error}") from None
+        raise UsageError(f"NequIP cannot read the configuration: {error}") from None
     return copy
 
 
@@ -90,7 +90,7 @@ def _e0s(summary: TrainingData) -> object:
     if e0s == "estimated":
         raise UsageError("--e0s estimated: NequIP's trainer does not estimate them", "give the energies, or init")
     if e0s == "init" and "init" not in summary:
-        raise UsageError("--e0s init: there is no model to start from", "name it with --init")
+        raise UsageError("--e0s init: this needs a model to start from", "give it with --init")
     if isinstance(e0s, str):
         return e0s
     energies = {_symbol(key): float(value) for key, value in e0s.items()}
@@ -123,7 +123,7 @@ def _chosen(config: Config, options: dict[str, str], refusals: list[Refusal]) ->
         is_variable = key in used and key in file and key not in SECTIONS
         _put(chosen, key if is_variable else _path(key, used), _parsed(text), key, refusals)
     refusals += [
-        Refusal(path, f"{path}: psiflow sets this key of NequIP's itself", OWNED[path])
+        Refusal(path, f"{path}: psiflow sets this key of NequIP itself", OWNED[path])
         for path in settings.paths(chosen)
         if path in OWNED
     ]
@@ -145,7 +145,9 @@ def _put(chosen: Config, path: str | None, value: object, key: str, refusals: li
     try:
         settings.put(chosen, path, value)
     except TypeError:
-        refusals.append(Refusal(key, f"{key}: part of what is not a table", "give the whole table in one place"))
+        refusals.append(
+            Refusal(key, f"{key}: it lies below a key that is not a table", "give the whole table in one place")
+        )
 
 
 def _path(key: str, variables: set[str]) -> str | None:
@@ -213,7 +215,7 @@ def notes(planned: Mapping[str, object], summary: TrainingData) -> list[str]:
     if "Stress" in loss and not some_stress:
         said.append(f"loss: {loss}, but no frame has a stress that can be used")
     if loss == "EnergyForceLoss" and some_stress:
-        said.append(f"loss: {loss} does not count the stresses of the frames")
+        said.append(f"loss: {loss} ignores the stresses of the frames")
     loggers = settings.get(planned, "trainer.logger")
     for logger in loggers if isinstance(loggers, list) else [loggers]:
         where = str(logger.get("save_dir", ".")) if isinstance(logger, dict) else "/"

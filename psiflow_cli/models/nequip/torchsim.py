@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from psiflow_cli.worker.models.graphs import Graph, GraphModel
 
 _NEIGHBOURS = "matscipy"
-"""What finds neighbours: the default, NVIDIA's, is for GPUs and need not be installed."""
+"""The neighbour list to use: the default, NVIDIA's, is for GPUs and need not be installed."""
 
 _COMPILED = FastPath("compiled", devices=("cuda", "cpu"))
 _TF32 = FastPath("compiled-tf32", if_asked=True)

@@ -39,7 +39,7 @@ def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
     """*worker*: the file's model of torch-sim. Raises Fatal where it has none."""
     if not _has(member, "torchsim"):
         problem = f"{member} has no torchsim(device, dtype)"
-        raise Fatal(problem, "--engine ase uses its calculator(device, dtype)")
+        raise Fatal(problem, "use --engine ase, which needs only calculator(device, dtype)")
     made = _made(member, "torchsim", context)
     if not hasattr(made, "compute_stress"):
         raise _wrong(member, "torchsim", made, "a ModelInterface of torch-sim")

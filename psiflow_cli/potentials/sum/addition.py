@@ -57,7 +57,7 @@ def features(frames: list[Frame], member: str, context: Context) -> Sequence[np.
     for term in terms.read(member, context):
         if (describe := term.features()) is not None:
             return describe(frames)
-    raise Fatal("no term of the sum has features", "--descriptor soap")
+    raise Fatal("no term of the sum provides features", "--descriptor soap")
 
 
 def calculator(member: str, context: Context) -> Calculator:
@@ -87,7 +87,9 @@ def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
     of_member = terms.read(member, context)
     batched = {term.key: model for term in of_member if (model := term.torchsim(stress)) is not None}
     if not batched:
-        raise Fatal("no term of the sum has a model of torch-sim", "--engine ase computes them all")
+        raise Fatal(
+            "no term of the sum can be computed with torch-sim", "use --engine ase, which can compute all terms"
+        )
     device = next(iter(batched.values())).device
     dtype = torch.float64 if any(each.dtype == torch.float64 for each in batched.values()) else torch.float32
 

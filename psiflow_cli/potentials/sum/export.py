@@ -91,8 +91,8 @@ def _call(of_term: list[terms.Term], place: Path, name: str) -> str:
         try:
             return str(call.resolve(f"{first.reference}:ase_calculator")(first.entry["settings"]))
         except AttributeError:
-            problem = f"{first.what} is a reference without an ASE calculator of its own"
-            raise Fatal(problem, "psiflow evaluate and label compute the sum", USAGE) from None
+            problem = f"{first.what} is a reference that has no ASE calculator"
+            raise Fatal(problem, "the sum can still be used in psiflow evaluate and label", USAGE) from None
     if first.entry["family"] == "python":
         file = Path(first.weights)
         shutil.copytree(file.parent, place / name)
@@ -100,8 +100,8 @@ def _call(of_term: list[terms.Term], place: Path, name: str) -> str:
     try:
         make = call.resolve(f"{calculators.module(first.entry['family'])}:export")
     except AttributeError:
-        problem = f"{first.what} is of {first.entry['family']}, whose models psiflow only runs"
-        raise Fatal(problem, "psiflow evaluate and label compute the sum", USAGE) from None
+        problem = f"{first.what} belongs to {first.entry['family']}, whose models cannot be exported"
+        raise Fatal(problem, "the sum can still be used in psiflow evaluate and label", USAGE) from None
     members = [term.weights for term in of_term]
     work = place.parent / f"{name}-made"
     work.mkdir()

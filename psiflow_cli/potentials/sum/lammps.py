@@ -63,7 +63,7 @@ def _style(term: terms.Term) -> str:
     if "member" in term.entry:
         if style := _STYLES.get(term.entry["family"]):
             return style
-        reason = f"LAMMPS reads no models of the family {term.entry['family']} as psiflow exports them"
+        reason = f"psiflow cannot export models of the family {term.entry['family']} to LAMMPS"
     elif term.entry["reference"] == "dftd":
         settings = term.entry["settings"]
         damping = _DAMPING.get(str(settings["version"]))
@@ -72,7 +72,7 @@ def _style(term: terms.Term) -> str:
         reason = f"dispersion/d3 of LAMMPS has {', '.join(_DAMPING)} without three-body terms"
     else:
         reason = f"LAMMPS has no pair style for the reference {term.entry['reference']}"
-    raise Fatal(f"{term.what}: {reason}", "export the other terms by themselves, or --to ase the whole sum", USAGE)
+    raise Fatal(f"{term.what}: {reason}", "export the other terms one by one, or export the sum with --to ase", USAGE)
 
 
 def _model(term: terms.Term, number: int, place: Path) -> str:

@@ -61,7 +61,7 @@ _origins: dict[str, _Origin] = {}
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     """The template in canonical form, without what psiflow controls, and the text of the files beside it."""
     if input_file is None:
-        raise UsageError("the reference cp2k needs a CP2K input", "name it with --input cp2k.inp")
+        raise UsageError("the reference cp2k needs a CP2K input", "give it with --input cp2k.inp")
     if not input_file.is_file():
         raise NoInput(f"{input_file}: no such file")
     loaded, root, _ = method.load(input_file, options)

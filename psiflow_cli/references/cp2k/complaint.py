@@ -60,8 +60,8 @@ def of_electrons(text: str, root: Section) -> str:
         return text
     dft = root.ensure("FORCE_EVAL/DFT")
     charge, multiplicity = dft.word("CHARGE") or "0", dft.word("MULTIPLICITY", "MULTIP") or "none"
-    asked = f"charge {charge} and multiplicity {multiplicity} were asked for"
-    return f"{text} ({asked}; give the frame others, or the template CHARGE, MULTIPLICITY and UKS)"
+    asked = f"the frame has charge {charge} and multiplicity {multiplicity}"
+    return f"{text} ({asked}; change those of the frame, or set CHARGE, MULTIPLICITY and UKS in the template)"
 
 
 def _words(sections: list[Section]) -> Iterator[tuple[Line, list[str]]]:

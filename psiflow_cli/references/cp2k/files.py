@@ -63,11 +63,15 @@ def _where(item: Keyword, name: str, folder: Path) -> Path | None:
     if "/" in name:
         bare = name.rsplit("/", 1)[1]
         own = bare in installation.SHIPPED
-        hint = f"{bare} alone is CP2K's own" if own else "its path is relative to the template's folder"
+        hint = (
+            f"for CP2K's own file, write {bare} without a path"
+            if own
+            else "the path is relative to the template's folder"
+        )
         raise item.line.error(f"{item.name} {name}: no such file", hint)
     if folder_of_cp2k:
         hint = "put it beside the template"
-        raise item.line.error(f"{item.name} {name}: neither beside the template nor in {folder_of_cp2k}", hint)
+        raise item.line.error(f"{item.name} {name}: found neither beside the template nor in {folder_of_cp2k}", hint)
     return None
 
 
@@ -91,7 +95,7 @@ def _carry_folder(item: Keyword, folder: Path, files: dict[str, str]) -> None:
     if name.strip("./") == "" or (_first(name) in installation.SHIPPED and not path.is_dir()):
         return
     if not path.is_dir():
-        raise item.line.error(f"{item.name} {name}: no such folder", "its path is relative to the template's folder")
+        raise item.line.error(f"{item.name} {name}: no such folder", "the path is relative to the template's folder")
     for file in sorted(path.iterdir()):
         if file.is_file() and not file.name.startswith("."):
             files[file.name] = read(file)

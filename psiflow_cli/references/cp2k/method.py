@@ -18,7 +18,7 @@ from psiflow_cli.values import quantities
 _INTEGER = re.compile("[-+]?[0-9]+")
 OPTIONS = ("box", "reuse_uks")
 STRESS = ("NONE", "ANALYTICAL", "NUMERICAL")
-_EXAMPLE = "as in FORCE_EVAL/DFT/SCF/MAX_SCF=200; without a value the keyword or section is removed"
+_EXAMPLE = "write FORCE_EVAL/DFT/SCF/MAX_SCF=200, for example; without a value the keyword or section is removed"
 
 
 def load(input_file: Path, options: dict[str, str]) -> tuple[Settings, Section, list[str]]:
@@ -117,9 +117,9 @@ def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     for path, value in changes.items():
         where, _, name = path.upper().strip("/").rpartition("/")
         if not name or where.split("/")[0] not in ("FORCE_EVAL", "GLOBAL"):
-            raise UsageError(f"{path!r} is no path of a CP2K keyword", _EXAMPLE)
+            raise UsageError(f"{path!r} is not the path of a CP2K keyword", _EXAMPLE)
         if name in CONTROLLED.get(where, "").split():
-            raise UsageError(f"{path}: is decided by the frame or by psiflow", _EXAMPLE)
+            raise UsageError(f"{path}: is set by the frame or by psiflow", _EXAMPLE)
         if value:
             root.ensure(where).put(name, value)
         elif not (section := root.find(where)) or not section.drop(name):

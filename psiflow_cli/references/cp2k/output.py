@@ -135,7 +135,7 @@ def failed(log: str, returncode: int) -> tuple[FailureClass, str] | None:
         if _BAD_FRAME.search(text):
             return "invalid-input", text
     if returncode in (-9, 137) or is_out_of_memory(log):
-        return "out-of-memory", "killed, as the kernel does when memory runs out"
+        return "out-of-memory", "killed, probably because memory ran out"
     if returncode != 0 or "PROGRAM ENDED AT" not in log:
         how = f"ended by signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
         return "crashed", f"{complaints[-1] if complaints else 'CP2K ended early'} ({how})"

@@ -86,11 +86,11 @@ class Preprocessor:
         elif tag in ("@INCLUDE", "@XCTYPE"):
             yield from self._include(line, tag, unquoted(uncommented(rest).strip()), depth)
         elif tag != "@PRINT":
-            raise line.error(f"{tag} is no directive of CP2K", nearest(tag, _DIRECTIVES) or "write a space after @IF")
+            raise line.error(f"{tag} is not a CP2K directive", nearest(tag, _DIRECTIVES) or "write a space after @IF")
 
     def _include(self, line: Line, tag: str, name: str, depth: int) -> Iterator[Line]:
         if depth >= _DEPTH:
-            raise line.error(f"{tag} '{name}' goes round in circles")
+            raise line.error(f"{tag} '{name}' includes itself")
         here = self.folder or Path()
         places = [here / name, *in_data_folder(name)]
         if tag == "@XCTYPE":
@@ -125,13 +125,13 @@ class Preprocessor:
             while reference := pattern.search(code):
                 code = code[: reference.start()] + self._value(line, reference[1]) + code[reference.end() :]
                 if len(code) > 10_000:
-                    raise line.error(f"the variable {reference[1]} names itself")
+                    raise line.error(f"the variable {reference[1]} refers to itself")
         return Line(line.source, line.number, (code + tail).strip())
 
     def _value(self, line: Line, reference: str) -> str:
         name, has_default, default = reference.partition("-")
         if not _NAME.fullmatch(name):
-            raise line.error(f"{reference!r} is no name of a variable", "a name has letters, digits and underscores")
+            raise line.error(f"{reference!r} is not a variable name", "a name has letters, digits and underscores")
         if name not in self.variables and not has_default:
             raise line.error(f"the variable {name} is not set", f"add @SET {name} VALUE before it")
         return self.variables.get(name, default)

@@ -65,7 +65,7 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
         label, reused = _once(task, group, context)
     except _NoStress as error:
         if "\n STRESS_TENSOR " in settings["template"]:
-            hint = "STRESS_TENSOR NONE does without"
+            hint = "set STRESS_TENSOR NONE to label without a stress"
             raise Fatal(f"CP2K rejects the template: {error}", hint, BAD_DATA) from None
         _without_stress.add(settings["template"])
         return _label(frame, settings, context)
@@ -122,7 +122,7 @@ def _raise_fatal(returncode: int, log: str, task_log: TaskLog, executable: str) 
         raise launcher.missing(executable, "executable", f"{reason} (see {path})")
     if mistake and (name := output.missing_data(mistake)):
         hint = f"set {installation.VARIABLE} in [resources] env of the site to the data directory of that CP2K; {AGAIN}"
-        raise Fatal(f"CP2K does not find {name}, which comes with it: {mistake}", hint)
+        raise Fatal(f"CP2K does not find its own file {name}: {mistake}", hint)
     if mistake:
         hint = f"fix the file given with --input; CP2K's log is {task_log.write(log, failed=True)}"
         raise Fatal(f"CP2K rejects the template: {mistake}", hint, exit_code=BAD_DATA)

@@ -41,21 +41,21 @@ CONTROLLED = {
     "MULTIPLE_UNIT_CELL SYMMETRY CANONICALIZE",
 }
 """What comes from the frame or from psiflow, by section; &CELL_REF stays, as it belongs to the method."""
-_EXCITED = "it computes excited states, and a label is the energy of the ground state"
-_SEVERAL = "it combines several energies, and a label is one energy"
-_RESPONSE = "it computes a response or a spectrum, which is no label"
+_EXCITED = "it computes excited states, but a label is the energy of the ground state"
+_SEVERAL = "it combines several energies, but a label is one energy"
+_RESPONSE = "it computes a response or a spectrum, which is not a label"
 _CORE_HOLE = "the printed energy is then that of a core hole"
 _FITS = "it changes the method from frame to frame"
-_CURRENT = "it computes a system between electrodes, whose energy is no label"
-_POTENTIAL = "it has a potential without an energy, so that energy and forces do not belong together"
-_PARTITION = "it computes a part of a system, and a label is the energy of all of it"
-_NO_FORCES = "CP2K has no forces that belong to its energy"
+_CURRENT = "it computes a system between electrodes, whose energy is not a label"
+_POTENTIAL = "it adds a potential without an energy, so energy and forces are inconsistent"
+_PARTITION = "it computes part of a system, but a label is the energy of the entire system"
+_NO_FORCES = "CP2K has no forces consistent with its energy"
 REFUSED = {
     "MULTIPLE_FORCE_EVALS": _SEVERAL,
     "FORCE_EVAL/BSSE": _SEVERAL,
     "FORCE_EVAL/EMBED": _SEVERAL,
     "FORCE_EVAL/MIXED": _SEVERAL,
-    "FORCE_EVAL/QMMM": "it computes a part of the atoms with another method",
+    "FORCE_EVAL/QMMM": "it computes some of the atoms with another method",
     "FORCE_EVAL/DFT/ACTIVE_SPACE": _NO_FORCES,
     "FORCE_EVAL/DFT/EXCITED_STATES": _EXCITED,
     "FORCE_EVAL/DFT/EXTERNAL_DENSITY": _POTENTIAL,
@@ -91,7 +91,7 @@ RUN_TYPES = (
 """Those that move atoms on the surface that a single point computes, and so have the same energy."""
 WORDS: tuple[tuple[str, tuple[str, ...], Container[str], str], ...] = (
     ("GLOBAL", ("RUN_TYPE",), RUN_TYPES, "its energy is not that of a single point"),
-    ("GLOBAL", ("PROGRAM_NAME", "PROGRAM"), ("CP2K",), "it starts another program than CP2K itself"),
+    ("GLOBAL", ("PROGRAM_NAME", "PROGRAM"), ("CP2K",), "it starts a program other than CP2K"),
     ("FORCE_EVAL", ("METHOD",), ("QS", "QUICKSTEP"), "only METHOD QS (Quickstep) can label frames"),
     ("FORCE_EVAL/DFT", ("EXCITATIONS",), ("NONE",), _EXCITED),
     ("FORCE_EVAL/DFT/QS", ("TRANSPORT",), OFF, _CURRENT),
@@ -114,8 +114,8 @@ def check(root: Section) -> None:
                 raise item.line.error(f"{said} in &{_last(path)}: {reason}", f"remove {item.name}")
     scf = root.find("FORCE_EVAL/DFT/SCF")
     for mom in scf.sections("MOM") if scf and scf.word("SCF_GUESS") == "RESTART" else []:
-        reason = "with SCF_GUESS RESTART it occupies the orbitals of another wavefunction, not of the frame's own"
-        raise mom.line.error(f"&MOM in &SCF: {reason}", "begin with SCF_GUESS ATOMIC, or remove the section")
+        reason = "with SCF_GUESS RESTART it occupies the orbitals of another wavefunction, not those of the frame"
+        raise mom.line.error(f"&MOM in &SCF: {reason}", "use SCF_GUESS ATOMIC, or remove the section")
     for path in METHOD:
         for section in _all(root, path):
             for below in section.sections():

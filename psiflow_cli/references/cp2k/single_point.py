@@ -89,7 +89,7 @@ class Placing:
         try:
             names = self._order.names(frame["symbols"])
         except ValueError as error:
-            raise Impossible(str(error), "label frames of other atoms with a template of their own") from None
+            raise Impossible(str(error), "use a separate template for frames with other atoms") from None
         wishes = replace(self._wishes, cube=self._cubes.get(formula(frame["symbols"])))
         return box(frame["positions"], frame.get("cell"), pbc, wishes), names
 

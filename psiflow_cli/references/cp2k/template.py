@@ -169,7 +169,7 @@ def _keyword(line: Line, stack: list[Section]) -> Keyword:
     if not name or name[0] in "&@":  # CP2K takes neither a section nor a directive behind a separator
         raise line.error(f"{line.text} is neither a keyword nor a section")
     if len(stack) == 1:
-        raise line.error(f"{name} stands outside of any section", "a CP2K input is made of &SECTION … &END blocks")
+        raise line.error(f"{name} is outside of all sections", "a CP2K input is made of &SECTION … &END blocks")
     quoted = '"' in value or "'" in value
     return Keyword(name.upper(), value if quoted else " ".join(value.split()), line)
 
@@ -177,7 +177,7 @@ def _keyword(line: Line, stack: list[Section]) -> Keyword:
 def _close(line: Line, words: list[str], stack: list[Section]) -> None:
     """Close the open section: `&END`, `&END NAME` and `&END SECTION NAME` are all in use."""
     if len(stack) == 1:
-        raise line.error("&END without a section that is open")
+        raise line.error("&END without an open section")
     section = stack.pop()
     ended = words[1:] if words[:1] == ["SECTION"] else words
     if ended and ended[0] != section.name:
@@ -204,6 +204,6 @@ def only(root: Section, name: str) -> Section:
         raise BadData(f"{root.line.source}:1: there is no &{name} section", "is this a CP2K input?")
     if len(sections) > 1:
         raise sections[1].line.error(
-            f"a second &{name} section", f"a template has one; the first is on line {sections[0].line.number}"
+            f"a second &{name} section", f"a template has only one; the first is on line {sections[0].line.number}"
         )
     return sections[0]

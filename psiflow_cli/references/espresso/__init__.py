@@ -96,7 +96,7 @@ def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     for path, value in changes.items():
         name, _, key = path.lower().partition("/")
         if not key or name not in namelists or key.partition("(")[0] in (*template.CONTROLLED.get(name, ()), "ntyp"):
-            raise UsageError(f"{path!r} cannot be changed", "name a namelist's key, as in electrons/mixing_beta=0.3")
+            raise UsageError(f"{path!r} cannot be changed", "write NAMELIST/KEY=VALUE, as in electrons/mixing_beta=0.3")
         namelists[name][key] = value
     return {**settings, "namelists": namelists}
 
@@ -123,7 +123,7 @@ def _unsupported(frame: Frame, settings: Settings) -> tuple[str, Frame]:
         return "", {**frame, "cell": [[edge, 0.0, 0.0], [0.0, edge, 0.0], [0.0, 0.0, edge]]}
     system, pbc = settings["namelists"]["system"], frame.get("pbc") or [False] * 3
     if frame.get("multiplicity") is not None and system.get("noncolin", "").lower().startswith((".t", "t")):
-        return "its multiplicity has no meaning with noncolin = .true.: leave one of them out", frame
+        return "its multiplicity has no effect with noncolin = .true.: remove one of them", frame
     alone, axes = template.isolation(system)
     if frame.get("cell") is None or not (all(pbc) or alone):
         return "pw.x computes frames that are periodic in three directions, or have a cell and assume_isolated", frame

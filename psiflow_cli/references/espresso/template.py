@@ -71,7 +71,7 @@ def read(path: Path, text: str) -> tuple[Settings, str, list[str], dict[str, int
     dropped += [card for card in _DROPPED_CARDS if cards.pop(card, None)]
     species, lines = _species(path, cards.pop("ATOMIC_SPECIES", []))
     if "K_POINTS" not in cards:
-        raise BadData(f"{path}: there is no card K_POINTS", "K_POINTS gamma is the least")
+        raise BadData(f"{path}: there is no card K_POINTS", "add one, at least K_POINTS gamma")
     texts = {name: "\n".join(line for _, line in rows) for name, rows in cards.items()}
     settings: Settings = {"namelists": namelists, "species": species, "cards": texts, "files": {}}
     if inputs.several([label for label, _, _ in species], []) and atoms:
@@ -92,20 +92,22 @@ def _refuse(path: Path, system: dict[str, str], cards: dict[str, list[tuple[int,
     """Raise BadData for what would belong to the template's own atoms or cell, or not be in the energy."""
     if isolation(system)[0] in ("makov-payne", "m-p", "mp"):
         where = inputs.at(path, "assume_isolated")
-        hint = "use assume_isolated = 'mt' for molecules, or leave it out"
-        raise BadData(f"{where}: pw.x prints the Makov-Payne correction, but has it in no energy and in no force", hint)
+        hint = "use assume_isolated = 'mt' for molecules, or remove it"
+        raise BadData(
+            f"{where}: pw.x prints the Makov-Payne correction, but includes it in neither energy nor forces", hint
+        )
     for key in system:
         if key.startswith("hubbard_v("):
-            hint = "a model of Hubbard U takes its parameters by species"
+            hint = "use Hubbard U, whose parameters belong to species"
             raise BadData(
-                f"{inputs.at(path, 'hubbard_v')}: {key} names atoms by number, which a frame need not have", hint
+                f"{inputs.at(path, 'hubbard_v')}: {key} refers to atom numbers, which differ between frames", hint
             )
     for number, line in cards.get("HUBBARD", [])[1:]:
         if line.split()[0].upper() == "V":
-            raise BadData(f"{path}:{number}: {line} names atoms by number, which a frame need not have", "use U")
+            raise BadData(f"{path}:{number}: {line} refers to atom numbers, which differ between frames", "use U")
     if forces := cards.get("ATOMIC_FORCES"):
-        hint = "leave ATOMIC_FORCES out"
-        raise BadData(f"{path}:{forces[0][0]}: forces on the template's own atoms are no part of a method", hint)
+        hint = "remove ATOMIC_FORCES"
+        raise BadData(f"{path}:{forces[0][0]}: forces on the template's own atoms are not part of a method", hint)
     _check_points(path, cards.get("K_POINTS", []))
 
 
@@ -116,17 +118,17 @@ def _check_points(path: Path, rows: list[tuple[int, str]]) -> None:
     (number, line), *points = rows
     option = re.sub(r"[{}()\s]", " ", line.lower()).replace("k_points", "", 1).strip() or "tpiba"
     if re.fullmatch(r"(?:tpiba|crystal)_[bc]", option):
-        raise BadData(f"{path}:{number}: K_POINTS {option} is a path for bands", "K_POINTS automatic has a grid")
+        raise BadData(f"{path}:{number}: K_POINTS {option} is a band path", "use a grid with K_POINTS automatic")
     if option in ("tpiba", "crystal"):
         count = points[0][1].split()[0] if points else ""
         lines = 1 + int(count) if count.isdigit() else len(points)
         if option == "tpiba" and any(_is_off_gamma(row) for _, row in points[1:lines]):
-            hint = "K_POINTS automatic has a grid for every cell, K_POINTS crystal a list for every cell"
+            hint = "use K_POINTS automatic (a grid) or K_POINTS crystal (a list), which suit every cell"
             raise BadData(f"{path}:{number}: K_POINTS tpiba lists points in units of the template's own cell", hint)
     else:
         lines = {"gamma": 0, "automatic": 1}.get(option, len(points))
     for extra, row in points[lines:]:
-        raise BadData(f"{path}:{extra}: {row} is no part of K_POINTS {option}, and no card", EXAMPLE)
+        raise BadData(f"{path}:{extra}: {row} is neither part of K_POINTS {option} nor a card", EXAMPLE)
 
 
 def _is_off_gamma(row: str) -> bool:
@@ -191,17 +193,17 @@ def _assign(where: str, line: str, into: dict[str, str]) -> None:
 def _species(path: Path, rows: list[tuple[int, str]]) -> tuple[list[list[str]], dict[str, int]]:
     """[label, mass, file] of each species, and the line of each file."""
     if len(rows) < 2:
-        raise BadData(f"{path}: there are no ATOMIC_SPECIES", "a line for each element: H 1.008 H.UPF")
+        raise BadData(f"{path}: there are no ATOMIC_SPECIES", "add a line for each element: H 1.008 H.UPF")
     species: dict[str, list[str]] = {}
     for number, line in rows[1:]:
         words = line.split()
         if len(words) != 3:
-            raise BadData(f"{path}:{number}: {line} is no species", "as in: H 1.008 H.UPF")
+            raise BadData(f"{path}:{number}: {line} is not a species", "as in: H 1.008 H.UPF")
         if not inputs.element(words[0]):
-            hint = "a label begins with its element, as in Fe, Fe1 or Fe_up"
-            raise BadData(f"{path}:{number}: {words[0]} is of no element", hint)
+            hint = "a label starts with its element, as in Fe, Fe1 or Fe_up"
+            raise BadData(f"{path}:{number}: {words[0]} does not start with an element", hint)
         if words[0] in species:
-            raise BadData(f"{path}:{number}: {words[0]} is there already", "two species of an element are Fe1 and Fe2")
+            raise BadData(f"{path}:{number}: {words[0]} occurs twice", "name two species of an element Fe1 and Fe2")
         species[words[0]] = words
     return list(species.values()), {words[2]: number for number, words in ((n, x.split()) for n, x in rows[1:])}
 

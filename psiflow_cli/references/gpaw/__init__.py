@@ -81,7 +81,7 @@ def _literals(options: dict[str, str]) -> dict[str, object]:
 
 def _sensible(source: str, options: dict[str, object]) -> Settings:
     if "mode" not in options or "xc" not in options:
-        raise BadData(f"{source}: GPAW needs to know mode and xc", 'mode = {name = "pw", ecut = 400} and xc = "PBE"')
+        raise BadData(f"{source}: GPAW needs mode and xc", 'mode = {name = "pw", ecut = 400} and xc = "PBE"')
     mode = options["mode"].get("name") if isinstance(options["mode"], dict) else options["mode"]
     if mode not in _MODES:
         raise BadData(f"{source}: unknown mode {mode!r} of GPAW", nearest(str(mode), _MODES))
@@ -102,13 +102,13 @@ def _sensible(source: str, options: dict[str, object]) -> Settings:
     try:
         return {"parameters": json.loads(json.dumps(options, sort_keys=True)), "vacuum": vacuum}
     except TypeError:
-        raise BadData(f"{source}: a parameter is neither a text nor a number", _HINT) from None
+        raise BadData(f"{source}: a parameter is neither text nor a number", _HINT) from None
 
 
 def check(settings: Settings, elements: set[str]) -> None:
     """Raise BadData for elements beyond radon, for which there are no datasets."""
     for element in validity.beyond(elements, "Rn"):
-        raise BadData(f"GPAW has no dataset for {element}", "its datasets go from H to Rn")
+        raise BadData(f"GPAW has no dataset for {element}", "it has datasets from H to Rn")
 
 
 def label(frames: list[Frame], settings: Settings, context: Context) -> list[LabelResult]:
@@ -140,7 +140,7 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     if not reason and frame.get("cell") is None and settings["vacuum"] is None:
         reason = "the frame has no cell: give it one, or --set vacuum=5"
     if not reason and frame.get("cell") is None and "gpts" in settings["parameters"]:
-        reason = "gpts are for a cell, which the frame lacks: say h instead"
+        reason = "gpts need a cell, which the frame lacks: use h instead"
     multiplicity, moments = frame.get("multiplicity"), frame.get("moments")
     if not reason and multiplicity is not None and moments and abs(sum(moments) - multiplicity + 1) > 1e-3:
         reason = f"multiplicity {multiplicity}, but initial_magmoms add up to {sum(moments):g}"
@@ -155,6 +155,6 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
 
 def _read(frame: Frame, ran: Ran) -> LabelResult:
     if "numbers.json" not in ran.files:
-        return failure("inconsistent", "GPAW left no numbers")
+        return failure("inconsistent", "GPAW wrote no results")
     numbers: Numbers = json.loads(ran.files["numbers.json"])
     return labels.label(frame, numbers["energy"], numbers["forces"], numbers["stress"], f"GPAW {numbers['version']}")

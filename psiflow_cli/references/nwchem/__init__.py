@@ -76,7 +76,7 @@ def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     for path, value in changes.items():
         block, _, name = path.lower().partition("/")
         if not name or block not in ("dft", "scf", "mp2", "ccsd", "tce") or name in ("mult", "nopen"):
-            raise UsageError(f"{path!r} cannot be changed", "name a line of a block, as in dft/iterations=200")
+            raise UsageError(f"{path!r} cannot be changed", "write BLOCK/LINE=VALUE, as in dft/iterations=200")
         added += f"{block}\n{name} {value}\nend\n"
     return {**settings, "template": settings["template"] + added}
 
@@ -119,7 +119,7 @@ def _converted(frame: Frame, ran: Ran) -> LabelResult:
     for name in ("energy", "gradient"):
         at = ran.files.get(template.NUMBERS, "").rfind(f"task_gradient%begin%total {name}%")
         if at < 0:
-            return failure("inconsistent", f"NWChem left no {name}")
+            return failure("inconsistent", f"NWChem wrote no {name}")
         text = ran.files[template.NUMBERS][at:].partition("\n")[2]
         numbers[name] = [float(x) for x in text.partition("task_gradient")[0].split()]
     rows = [numbers["gradient"][i : i + 3] for i in range(0, len(numbers["gradient"]), 3)]

@@ -110,15 +110,15 @@ def _refuse(where: str, block: str, statement: _Statement) -> None:
     """Raise BadData for what belongs to the template's own atoms, or stands at places of its own."""
     first, *rest = statement.words
     if block.startswith("geom") and first.startswith("bq") and _is_atom(statement.words):
-        raise BadData(f"{where}: {first} is a centre without an atom, which no frame has", "leave it out")
+        raise BadData(f"{where}: {first} is a centre without an atom, which frames cannot have", "leave it out")
     if block.startswith("geom") and _is_atom(statement.words) and "charge" in rest:
-        raise BadData(f"{where}: a charge of its own for an atom of the template", "leave it out")
+        raise BadData(f"{where}: a separate charge for an atom of the template", "leave it out")
     if not block and first == "bq":
-        raise BadData(f"{where}: point charges stand where the template's own atoms are", "leave the block bq out")
+        raise BadData(f"{where}: point charges are placed relative to the template's own atoms", "remove the block bq")
     if block == "dft" and first == "cdft":
-        raise BadData(f"{where}: cdft names atoms by number, which a frame need not have", "leave it out")
+        raise BadData(f"{where}: cdft refers to atom numbers, which differ between frames", "leave it out")
     if block == "constraints" and first in ("spring", "penalty"):
-        raise BadData(f"{where}: {first} adds an energy of the template's own atoms", "leave the block constraints out")
+        raise BadData(f"{where}: {first} adds an energy of the template's own atoms", "remove the block constraints")
 
 
 def _is_atom(words: list[str]) -> bool:
@@ -142,12 +142,14 @@ def _charge(source: str, statement: _Statement) -> int:
 def _theory(source: str, tasks: list[_Statement]) -> tuple[str, str]:
     """The theory and the operation of the one task."""
     if not tasks:
-        raise BadData(f"{source}:1: there is no task", "add a line: task dft gradient")
+        raise BadData(f"{source}:1: no task", "add a line: task dft gradient")
     if len(tasks) > 1:
-        raise BadData(f"{source}:{tasks[1].line}: a second task", f"a template has one, as on line {tasks[0].line}")
+        raise BadData(
+            f"{source}:{tasks[1].line}: a second task", f"a template has only one, as on line {tasks[0].line}"
+        )
     theory, operation = [*tasks[0].words[1:3], "", ""][:2]
     if theory not in _THEORIES:
-        raise BadData(f"{source}:{tasks[0].line}: no forces from task {theory}", f"known: {', '.join(_THEORIES)}")
+        raise BadData(f"{source}:{tasks[0].line}: task {theory} gives no forces", f"known: {', '.join(_THEORIES)}")
     return theory, operation
 
 

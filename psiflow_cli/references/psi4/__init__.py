@@ -70,7 +70,7 @@ def changed(settings: Settings, changes: dict[str, str]) -> Settings:
     added = ""
     for key, value in changes.items():
         if not re.fullmatch(r"[a-z]\w*", key.lower()) or not re.fullmatch(r"[\w.+-]+", value):
-            raise UsageError(f"{key}={value} is no option of Psi4", "name an option, as in maxiter=200")
+            raise UsageError(f"{key}={value} is not an option of Psi4", "write OPTION=VALUE, as in maxiter=200")
         added += f"set {key.lower()} {value}\n"
     return {**settings, "template": settings["template"] + added}
 
@@ -110,7 +110,7 @@ def _converted(frame: Frame, ran: Ran) -> LabelResult:
     from ase.units import Bohr, Hartree
 
     if template.NUMBERS not in ran.files:
-        return failure("inconsistent", "Psi4 left no numbers")
+        return failure("inconsistent", "Psi4 wrote no results")
     energy, gradient = json.loads(ran.files[template.NUMBERS])
     forces = [[-x * Hartree / Bohr for x in row] for row in gradient]
     return labels.label(frame, energy * Hartree, forces, None, f"Psi4 {single_run.first(_VERSION, ran.log)}")

@@ -56,13 +56,13 @@ class _Molecule:
         words = line.split()
         if re.fullmatch(r"-?\d+\s+\d+", line):
             if self.atoms and (int(words[0]), int(words[1])) != self.state:
-                hint = "state those of the whole molecule, before its first atom"
+                hint = "give those of the entire molecule, before its first atom"
                 raise BadData(f"{where}: charge and multiplicity of a fragment", hint)
             self.state = (int(words[0]), int(words[1]))
         elif words[0].startswith("@") or words[0].lower().startswith("gh("):
-            raise BadData(f"{where}: {words[0]} is a basis without an atom, which no frame has", "leave it out")
+            raise BadData(f"{where}: {words[0]} is a basis without an atom, which frames cannot have", "leave it out")
         elif words[0].lower() == "efp":
-            raise BadData(f"{where}: efp is a fragment that no frame has", "leave it out")
+            raise BadData(f"{where}: efp is a fragment, which frames cannot have", "leave it out")
         elif words[0].lower() not in _WORDS and "=" not in line and _LABEL.fullmatch(words[0]):
             self.atoms.append(words[0].partition("@")[0].capitalize())
 
@@ -83,21 +83,21 @@ def read(source: str, text: str) -> tuple[Settings, list[str]]:
             call = _CALL.match(line)
             if call:
                 if method:
-                    raise BadData(f"{source}:{number}: a second calculation", "a template has one")
+                    raise BadData(f"{source}:{number}: a second calculation", "a template has only one")
                 if call[3] and call[3].strip(", "):
-                    raise BadData(f"{source}:{number}: {call[1]}() takes its method only", "use set for the rest")
+                    raise BadData(f"{source}:{number}: {call[1]}() takes only its method", "use set for the rest")
                 method = call[2]
                 dropped += [f"{call[1]}()"] if call[1] != "gradient" else []
                 continue
             if word not in (*_BLOCKS, *_PLAIN):
-                hint = "set, memory, basis and pcm are kept, and one call such as gradient('pbe')"
+                hint = "allowed are set, memory, basis, pcm, and one call such as gradient('pbe')"
                 raise BadData(f"{source}:{number}: {line.split()[0]} is not understood here", hint)
             block, opened = word, number
             if block == "molecule":
                 molecule = _Molecule()
         depth += line.count("{") - line.count("}")
         if depth < 0:
-            raise BadData(f"{source}:{number}: a brace that closes nothing")
+            raise BadData(f"{source}:{number}: a closing brace without an opening one")
         if block == "molecule":
             dropped += ["molecule"] if "molecule" not in dropped else []
             row = line.partition("{")[2] if "{" in line else line
@@ -105,8 +105,8 @@ def read(source: str, text: str) -> tuple[Settings, list[str]]:
                 molecule.read(f"{source}:{number}", row)
         else:
             if occupied := re.search(r"(?i)\b(docc|socc|cfour_occ)\b", line):
-                hint = "charge and multiplicity say how many electrons there are"
-                raise BadData(f"{source}:{number}: {occupied[1]} is for the template's own molecule", hint)
+                hint = "charge and multiplicity determine the number of electrons"
+                raise BadData(f"{source}:{number}: {occupied[1]} applies to the template's own molecule", hint)
             lines.append(line)
     if depth:
         raise BadData(f"{source}:{opened}: the block {block} is never closed", "add a line: }")

@@ -21,7 +21,9 @@ _LASTING = re.compile(r"can never run|\bheld\b|on hold|suspended by (the|its) (u
 
 def lasting(reason: str) -> str:
     """What to do about a reason that never passes by itself; "" for one that may."""
-    return "have the job released while it waits, or ask for what the queue can give" if _LASTING.search(reason) else ""
+    return (
+        "have the job released while it waits, or request what the queue can provide" if _LASTING.search(reason) else ""
+    )
 
 
 def attach(provider: ExecutionProvider, kind: str, command: list[str], parse: Callable[[str], dict[str, str]]) -> None:

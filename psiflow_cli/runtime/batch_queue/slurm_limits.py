@@ -67,7 +67,7 @@ def exceeded(asked: BatchProvider, name: str, partition: Partition) -> Iterator[
         ("nodes", asked.nodes, most, "nodes for a job"),
     ):
         if wanted > has and partition.kinds:
-            yield f"{key}: asked for {wanted}, but {here} has {has} {unit}"
+            yield f"{key}: {wanted} requested, but {here} has {has} {unit}"
 
 
 def refusal(script: str, clusters: str) -> str:

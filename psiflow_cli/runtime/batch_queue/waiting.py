@@ -46,7 +46,7 @@ class Waiting:
         if now - self._hopeless_since < self._patience:
             return
         problem = "; ".join([f"no job can start: {'; '.join(_by_reason(live))}", *self._exceeded()])
-        waited = f"[run] queue_patience is how long such jobs are waited for: {duration.human(self._patience)}"
+        waited = f"set how long to wait for such jobs with [run] queue_patience, now {duration.human(self._patience)}"
         raise NoResources(problem, f"{remedies[0]}; {waited}")
 
     def _exceeded(self) -> list[str]:

@@ -79,7 +79,7 @@ class LostWorkers:
             return
         self._bad.add(place)
         node = place.partition(GPUS)[0]
-        words = f"{count} task{'s' * (count != 1)} lost their workers there, and were finished elsewhere"
+        words = f"{count} task{'s' * (count != 1)} lost their workers there and were finished elsewhere"
         words = f"{words} ({self._words[place]})" if self._words.get(place) else words
         if sum(each.startswith(f"{node}{GPUS}") for each in self._bad) >= self._slots():
             place = node

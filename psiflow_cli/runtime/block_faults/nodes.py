@@ -78,7 +78,7 @@ class Nodes:
         self.records.setdefault(name, {"failed_blocks": 0, "last_words": "", "excluded": False})["last_words"] = words
         if GPUS in place:
             self.records[name]["excluded"] = True
-            note(f"{name}: {words}; no further task goes there")
+            note(f"{name}: {words}; no more tasks go there")
         else:
             self._leave_out([name], f"{name}: {words}", queued)
 
@@ -89,7 +89,7 @@ class Nodes:
     def _leave_out(self, ill: list[str], said: str, queued: list[str]) -> None:
         kind = self._resolved.provider.type
         if not isinstance(self._provider, protocols.Excludes):
-            note(f"{said}; {kind} has no option by which blocks keep off a node")
+            note(f"{said}; {kind} has no option to exclude a node")
             return
         for name in ill:
             self.records[name]["excluded"] = True
@@ -97,7 +97,7 @@ class Nodes:
         self._add_lines(self._provider.exclude(self._resolved.provider, every))
         if isinstance(self._provider, protocols.KeepsOff) and queued:
             self._provider.keep_off(self._resolved.provider, every, queued)
-        note(f"{said}; no further block goes there")
+        note(f"{said}; no more blocks go there")
 
     def worked(self) -> None:
         """A task was finished somewhere."""

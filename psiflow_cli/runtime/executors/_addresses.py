@@ -51,7 +51,7 @@ def free_port(resolved: ResolvedExecutor) -> int:
                 continue
             return port
     problem = f"[executors.{resolved.label}] ports: every port of {resolved.table.ports} is in use on this host"
-    raise NoResources(problem, "each command that runs takes one: give a wider range")
+    raise NoResources(problem, "each running command needs one: give a wider range")
 
 
 def _interfaces() -> dict[str, list[str]]:
@@ -95,7 +95,7 @@ def _named(word: str, label: str) -> list[str]:
     except ValueError as error:
         raise BadConfig(f"[executors.{label}] address: {error}", _there_are(interfaces)) from None
     if not named:
-        problem = f"[executors.{label}] address: {word!r} is no address, network, interface or name of this host"
+        problem = f"[executors.{label}] address: {word!r} is not an address, network, interface or name of this host"
         raise BadConfig(problem, _there_are(interfaces))
     return named
 

@@ -48,9 +48,9 @@ def launcher_of(
         return launcher
     if nodes > 1:
         problem = f"{place} launcher: single_node would leave all but one of a block's {nodes} nodes idle"
-        raise BadConfig(problem, f'launcher = "{of_several}", or nodes = 1')
+        raise BadConfig(problem, f'set launcher = "{of_several}", or nodes = 1')
     if provider.launcher_options:
-        problem = f"{place} launcher_options: blocks of one node have no launcher that takes them"
+        problem = f"{place} launcher_options: have no effect with blocks of one node"
         raise BadConfig(problem, f'launcher = "{of_several}" would')
     return launchers.SingleNodeLauncher()
 

@@ -33,7 +33,7 @@ def parameters(
 def _converted(place: str, value: object, hint: object, names: list[str], owned: Mapping[str, str]) -> object:
     name = place.split()[-1]
     if name in owned:
-        raise BadConfig(f"{place}: psiflow sets it itself", owned[name] or "leave it out")
+        raise BadConfig(f"{place}: psiflow sets it itself", f"use {owned[name]}" if owned[name] else "remove it")
     if name not in names:
         from parsl.version import VERSION
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 _INSTEAD = {
-    "label": "the table's name is the label", "provider": "provider", "address": "address",
+    "label": "the name of the table", "provider": "provider", "address": "address",
     "launch_cmd": "environment, or worker_init of the provider", "max_workers_per_node": "tasks_per_node",
     "cores_per_worker": "[resources] cores, or tasks_per_node", "mem_per_worker": "[resources] memory",
-    "cpu_affinity": "tasks have CPUs of their own: {cpus} in launch", "working_dir": "",
+    "cpu_affinity": "{cpus} in launch: tasks have their own CPUs", "working_dir": "",
     "available_accelerators": "[resources] gpus and gpus_per_node of the provider, or tasks_per_gpu",
     "worker_port_range": "ports", "heartbeat_threshold": "stall_patience", "address_probe_timeout": "stall_patience",
     "block_error_handler": "[run] max_block_failures", "drain_period": "[resources] min_runtime, or walltime",

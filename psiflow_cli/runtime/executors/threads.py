@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 
-_INSTEAD = {"label": "the table's name is the label", "max_threads": "tasks_per_node"}
+_INSTEAD = {"label": "the name of the table", "max_threads": "tasks_per_node"}
 
 
 def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path) -> ThreadPoolExecutor:

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
 
 _INSTEAD = {
-    "label": "the table's name is the label", "provider": "provider", "address": "address",
+    "label": "the name of the table", "provider": "provider", "address": "address",
     "env": "[resources] env", "init_command": "worker_init of the provider", "working_dir": "", "function_dir": "",
     "coprocess": "", "scaling_cores_per_worker": "tasks_per_node", "max_retries": "retries", "pack": "environment",
-    "extra_pkgs": "environment", "project_name": "workers are told the address: no catalog is asked",
+    "extra_pkgs": "environment", "project_name": "address: workers need no catalog",
 }  # fmt: skip
 """What a site sets in place of Parsl's parameters."""
 

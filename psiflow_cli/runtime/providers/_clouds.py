@@ -42,7 +42,7 @@ def required(resolved: ResolvedExecutor, key: str, value: str) -> str:
     """`value`, which a shipped site leaves to its users; raises BadConfig if it is empty."""
     if not value:
         problem = f"{place(resolved)} {key}: required, but missing"
-        raise BadConfig(problem, "a file of your own with extends = ... and this key keeps it out of the shared one")
+        raise BadConfig(problem, "set this key in your own file with extends = ..., not in the shared one")
     return value
 
 
@@ -52,7 +52,7 @@ def file(resolved: ResolvedExecutor, key: str, value: str) -> str | None:
         return None
     path = Path(os.path.expandvars(value)).expanduser()
     if not path.is_file():
-        raise BadConfig(f"{place(resolved)} {key}: no {path}", "name the file with the credentials")
+        raise BadConfig(f"{place(resolved)} {key}: no {path}", "give the file with the credentials")
     return str(path)
 
 

@@ -60,7 +60,10 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     key_file = file(resolved, "key_file", provider.key_file)
     password = os.environ.get(PASSWORD, "")
     if not password:
-        raise BadConfig(f"{place(resolved)} type: azure needs ${PASSWORD}", f"export {PASSWORD}=... of the machines")
+        raise BadConfig(
+            f"{place(resolved)} type: azure needs ${PASSWORD}",
+            f"set it to the password of the machines: export {PASSWORD}=...",
+        )
     vm = {name: getattr(provider.vm_reference, name) for name in VmReference.__struct_fields__}
 
     def make() -> ExecutionProvider:

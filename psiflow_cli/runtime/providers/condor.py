@@ -36,7 +36,7 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
 
     if provider.launcher not in ("auto", "single_node") or provider.launcher_options:
         problem = f"[providers.{resolved.table.provider}] launcher: HTCondor starts a worker pool in each slot itself"
-        raise BadConfig(problem, "leave launcher and launcher_options out")
+        raise BadConfig(problem, "remove launcher and launcher_options")
     return CondorProvider(
         project=provider.project, requirements=provider.requirements, cores_per_slot=provider.cores_per_node,
         scheduler_options="".join(f"{line}\n" for line in provider.directives), launcher=SingleNodeLauncher(),

@@ -66,7 +66,7 @@ def build(provider: Provider, resolved: ResolvedExecutor) -> ExecutionProvider:
     from parsl.providers import KubernetesProvider
 
     if (provider.user_id is None) != (provider.group_id is None):
-        raise BadConfig(f"{place(resolved)} user_id: goes with group_id", "Parsl heeds neither without the other")
+        raise BadConfig(f"{place(resolved)} user_id: needs group_id", "Parsl ignores one without the other")
     image = required(resolved, "image", provider.image)
 
     def make() -> ExecutionProvider:

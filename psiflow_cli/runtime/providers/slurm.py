@@ -56,9 +56,9 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
         in_gres = _gpus_in(self.gres)
         if in_gres and self.gpus_per_node not in (0, in_gres):
             problem = f"gres {self.gres!r} asks for {in_gres} GPU(s), but gpus_per_node is {self.gpus_per_node}"
-            raise BadConfig(problem, "say it once: gpus_per_node, with gpu_type")
+            raise BadConfig(problem, "use only gpus_per_node, with gpu_type")
         if self.gpu_type and (in_gres or not self.gpus_per_node):
-            raise BadConfig(f"gpu_type {self.gpu_type!r} goes with gpus_per_node", "how many of them has a node?")
+            raise BadConfig(f"gpu_type {self.gpu_type!r} needs gpus_per_node", "set how many of them a node has")
         gpus = tuple(str(number) for number in range(in_gres or self.gpus_per_node))
         return replace(super().share(here), gpus=gpus)
 
@@ -126,12 +126,12 @@ def problems(provider: Provider) -> list[str]:
     try:
         known = slurm_limits.partitions(provider.clusters)
     except OSError:
-        return ["sinfo is not found: is this a login node of the cluster?"]
+        return ["sinfo was not found: is this a login node of the cluster?"]
     sentences = []
     unknown = [each for each in provider.partition.split(",") if each and each not in known]
     if unknown:
         sentences.append(
-            f"no partition {', '.join(map(repr, unknown))}: there are {', '.join(sorted(known)) or 'none'}"
+            f"no partition {', '.join(map(repr, unknown))}: the cluster has {', '.join(sorted(known)) or 'none'}"
         )
     default = next((name for name, each in known.items() if each.is_default), "")
     name = provider.partition or default
@@ -142,7 +142,7 @@ def problems(provider: Provider) -> list[str]:
         sentences += slurm_limits.exceeded(provider, name, known[name])
     accounts = _accounts() if provider.account else set()
     if accounts and provider.account not in accounts:
-        sentences.append(f"no account {provider.account!r} of yours: there are {', '.join(sorted(accounts))}")
+        sentences.append(f"no account {provider.account!r} of yours: you have {', '.join(sorted(accounts))}")
     return sentences
 
 

@@ -25,7 +25,7 @@ THERMOSTATS = ("langevin", "csvr", "nose-hoover")
 def refuses(settings: Dynamics) -> str:
     """Why this engine cannot do what the settings ask for, or "". Nothing is loaded."""
     if settings.get("beads", 1) > 1:
-        return "path integrals (--beads) are i-PI's"
+        return "only i-PI has path integrals (--beads)"
     if settings["ensemble"] not in ENSEMBLES:
         return f"its ensembles are {', '.join(ENSEMBLES)}"
     if settings["ensemble"] != "nve" and settings.get("thermostat", "langevin") not in THERMOSTATS:

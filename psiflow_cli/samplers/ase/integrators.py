@@ -61,7 +61,7 @@ def make(
         set_temperature(md, job, temperature, dof)
         return md
     if job["thermostat"] != "langevin":
-        raise ValueError(f"thermostat {job['thermostat']!r}: ASE's engine has none of this name")
+        raise ValueError(f"thermostat {job['thermostat']!r}: the engine ase has no such thermostat")
     # `hydrostatic` without a stress changes nothing but spares a matrix exponential in every step.
     return langevinbaoab.LangevinBAOAB(
         atoms, timestep, temperature_K=temperature, T_tau=1000.0 * units.fs / job["friction"], hydrostatic=True, rng=rng
@@ -118,5 +118,5 @@ def _need_stress(atoms: Atoms, job: MDJob) -> None:
     try:
         atoms.get_stress()
     except (PropertyNotImplementedError, NotImplementedError):
-        problem = f"this model gives no stress, and {job['ensemble']} moves the cell by it"
+        problem = f"this model predicts no stress, which {job['ensemble']} needs to change the cell"
         raise Fatal(problem, "choose --ensemble nvt") from None

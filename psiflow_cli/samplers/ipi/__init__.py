@@ -32,7 +32,7 @@ def refuses(settings: Dynamics) -> str:
     """Why this engine cannot do what the settings ask for, or "". Nothing is loaded."""
     beads, ensemble = settings.get("beads", 1), settings["ensemble"]
     if beads == 1 and not settings.get("plumed"):
-        return "it is for path integrals (--beads) and PLUMED (--plumed)"
+        return "it is used only for path integrals (--beads) and PLUMED (--plumed)"
     if ensemble not in ENSEMBLES:
         return f"its ensembles are {', '.join(ENSEMBLES)}"
     if ensemble == "nve":
@@ -41,9 +41,9 @@ def refuses(settings: Dynamics) -> str:
     elif settings.get("thermostat", "langevin") not in THERMOSTATS:
         return f"its thermostats are {', '.join(THERMOSTATS)}"
     if settings.get("exchange"):
-        return "it exchanges no temperatures"
+        return "it has no replica exchange (--exchange)"
     if settings.get("ramp_steps"):
-        return "it has no ramps of temperature"
+        return "it has no temperature ramps"
     return ""
 
 

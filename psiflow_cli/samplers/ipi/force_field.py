@@ -120,7 +120,7 @@ class ModelForceField:
         atoms.set_positions(positions)
         stress = model_stress(calculator, atoms) if self.cell_moves or self.wants_stress else None
         if stress is None and self.cell_moves:
-            raise Fatal("the model has no stress, which moves the cell", "choose --ensemble nvt")
+            raise Fatal("the model predicts no stress, which is needed to change the cell", "choose --ensemble nvt")
         energy = float(calculator.get_property("energy", atoms))
         forces = np.array(calculator.get_property("forces", atoms), dtype=float)
         return BeadForces(positions, energy, forces, stress, getattr(calculator, "spread", None))

@@ -31,7 +31,7 @@ def refuses(settings: Dynamics) -> str:
     if reason := validation.thermostat_of_moving_cell(settings):
         return reason
     if settings["beads"] > 1:
-        return "path integrals (--beads) are i-PI's"
+        return "only i-PI has path integrals (--beads)"
     return ""
 
 

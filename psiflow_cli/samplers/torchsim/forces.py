@@ -40,13 +40,13 @@ def models(model: ModelWeights, context: Context, stress: bool) -> list[graphs.G
         try:
             resolve(f"{family}:torchsim")
         except AttributeError:
-            raise Fatal("torch-sim has no interface to this kind of model", "--engine ase has") from None
+            raise Fatal("torch-sim has no interface to this kind of model", "use --engine ase") from None
         try:
             import torch_sim  # noqa: F401
         except ImportError:
             raise Fatal(
                 f"torch-sim is not installed in {sys.prefix}",
-                "pip install 'torch-sim-atomistic>=0.3' there (Python 3.11 or later), or --engine ase",
+                "pip install 'torch-sim-atomistic>=0.3' there (Python 3.11 or later), or use --engine ase",
             ) from None
         _loaded[key] = [_fastest(model, member, context, stress) for member in model["members"]]
         if context.get("device") != "cuda":

@@ -44,7 +44,7 @@ class InterfaceModel:
 
         structures, dtype = graph.structures, self.interface.dtype
         if bool((structures.charge != 0.0).any()) or bool((structures.multiplicity != 1.0).any()):
-            raise Fatal("torch-sim passes no charge or multiplicity to this kind of model", "--engine ase")
+            raise Fatal("torch-sim does not pass charge and multiplicity to this kind of model", "use --engine ase")
         state = torch_sim.SimState(
             positions=graph.positions.to(dtype),
             masses=torch.ones(len(structures.numbers), device=self.device, dtype=dtype),
@@ -66,6 +66,6 @@ def _pbc(structures: Structures) -> bool | torch.Tensor:
     if len(set(structures.pbc)) == 1:
         return structures.pbc[0]
     if not hasattr(neighbors, "torchsim_nl"):  # from 0.4 on
-        problem = "torch-sim 0.3 passes no periodicity in some directions only to this kind of model"
-        raise Fatal(problem, "--engine ase, or torch-sim 0.6 with Python 3.12")
+        problem = "torch-sim 0.3 cannot tell this kind of model that only some directions are periodic"
+        raise Fatal(problem, "use --engine ase, or torch-sim 0.6 with Python 3.12")
     return torch.tensor(structures.pbc, device=structures.numbers.device)

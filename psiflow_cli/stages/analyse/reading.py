@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.core.workspace import Workspace
 
 SERIES = ("temperature", "pressure")
-"""What frames say of themselves, in K and bar."""
+"""Quantities recorded in frames, in K and bar."""
 _NO_CELL = [0.0] * 9
 _RMAX = 10.0  # Å
 
@@ -97,7 +97,7 @@ def _rmax(asked: float | None, half: float) -> float:
     """The end of the radial distribution (Å). Raises UsageError where atoms would count images of themselves."""
     if asked and asked > half * (1 + 1e-9):
         problem = f"--rmax {asked:g} Å is more than {half:.4g} Å, half the narrowest width of a cell"
-        raise UsageError(problem, "atoms would count images of themselves: take less, or repeat the cell")
+        raise UsageError(problem, "atoms would count their own images: choose a smaller --rmax, or repeat the cell")
     return asked or min(half, _RMAX)
 
 
@@ -106,23 +106,25 @@ def _alike(path: _Path, frame: Frame) -> bool:
 
 
 def _differs(path: _Path, frame: Frame) -> BadData:
-    what = "periodicity" if path.first.symbols == frame.symbols else "atoms"
-    problem = f"{frame.where}: other {what} than {path.first.where}, and --msd and --vacf follow atoms"
-    return BadData(problem, "name trajectories, whose frames have the same atoms in the same order")
+    what = "periodicity differs" if path.first.symbols == frame.symbols else "atoms differ"
+    problem = f"{frame.where}: its {what} from {path.first.where}, but --msd and --vacf follow atoms"
+    return BadData(problem, "give trajectories whose frames have the same atoms in the same order")
 
 
 def _begun(frame: Frame, options: AnalysisOptions, keep_drift: bool, folder: Path | None, number: int) -> _Path:
     if options["rdf"]:
         if not (frame.cell and voigt.is_defined(frame.pbc)):
-            problem = f"{frame.where}: not periodic in three directions, so that --rdf has no density"
-            raise BadData(problem, "leave --rdf out")
+            problem = f"{frame.where}: not periodic in three directions, so --rdf has no density"
+            raise BadData(problem, "leave out --rdf")
         for element in chain.from_iterable(options["rdf"]):
             if element not in frame.symbols:
                 there = ", ".join(sorted(set(frame.symbols)))
-                raise BadData(f"{frame.where}: no {element} in it, and --rdf names it", f"it has {there}")
+                raise BadData(
+                    f"{frame.where}: it contains no {element}, which --rdf needs", f"its elements are {there}"
+                )
     if (options["msd"] or options["vacf"]) and "bead" in frame.info:
-        problem = f"{frame.where}: a bead of a path integral, whose motion is not that of atoms"
-        raise BadData(problem, "--msd and --vacf are for classical trajectories")
+        problem = f"{frame.where}: a bead of a path integral, whose motion is not physical"
+        raise BadData(problem, "use --msd and --vacf with classical trajectories")
     message: AnalysedPath = {
         "source": str((folder / f"{number:05d}").absolute()) if folder else "", "symbols": frame.symbols, "frames": 0,
         "pbc": frame.pbc, "masses": constraints.masses(frame) or None, "velocities": "", "series": list(SERIES),
@@ -131,7 +133,7 @@ def _begun(frame: Frame, options: AnalysisOptions, keep_drift: bool, folder: Pat
     if options["vacf"] and (name := velocities(frame)[0]):
         message["velocities"] = "momenta" if name == "momenta" else "velocities"
     if any(frame.pbc) and not frame.cell:
-        raise BadData(f"{frame.where}: periodic, and without a cell", "give it a Lattice")
+        raise BadData(f"{frame.where}: periodic, but without a cell", "give it a Lattice")
     return _Path(frame, Path(message["source"]), message)
 
 
@@ -141,15 +143,15 @@ def _keep_time(path: _Path, frame: Frame, timestep: float | None) -> None:
     is_ours = all(key in frame.info for key in ("walker", "step"))
     if not is_ours or not isinstance(time, (int, float)):
         if timestep is None:
-            problem = f"{frame.where}: it does not say the time in fs, which --msd and --vacf need"
+            problem = f"{frame.where}: it has no time in fs, which --msd and --vacf need"
             raise UsageError(problem, "give the time from one frame to the next, as in --timestep '5 fs'")
         return
     if path.times:
         gone = time - path.times[-1]
         usual = timestep if timestep is not None else path.interval
         if gone <= 0 or (usual and abs(gone - usual) > 1e-6 * usual):
-            problem = f"{frame.where}: {gone:g} fs after the frame before, not {usual or 'some'} fs"
-            raise BadData(problem, "--msd and --vacf need frames at equal times; name each trajectory as a file")
+            problem = f"{frame.where}: {gone:g} fs after the previous frame, not {usual or 'some'} fs"
+            raise BadData(problem, "--msd and --vacf need frames at equal intervals; give each trajectory as a file")
         path.interval = path.interval or gone
     path.times = [time]
 
@@ -159,7 +161,7 @@ def _write(stream: BinaryIO, frame: Frame, path: _Path) -> None:
     if stored := path.message["velocities"]:
         name, values = velocities(frame)
         if ("momenta" if name == "momenta" else "velocities") != stored or not name:
-            raise BadData(f"{frame.where}: no velocities as in {path.first.where}", "write them into every frame")
+            raise BadData(f"{frame.where}: no velocities, unlike {path.first.where}", "every frame must have them")
         row.extend(chain.from_iterable(zip(*values, strict=True)))
     row.extend(chain.from_iterable(frame.cell) if frame.cell else _NO_CELL)
     for name in SERIES:
@@ -177,17 +179,19 @@ def _checked(
     """The time between frames of all paths, and remarks about them. Raises BadData."""
     remarks = []
     if any(len(path.targets) > 1 for path in paths):
-        remarks.append("the thermostat's temperature changes along a walker's path: results mix them")
+        remarks.append(
+            "the thermostat's temperature changes along a walker's trajectory: results average over temperatures"
+        )
     if not (options["msd"] or options["vacf"]):
         return None, remarks
     lone = next((path for path in paths if path.message["frames"] < 2), None)
     if lone:
-        problem = f"{lone.first.where}: the only frame of its trajectory, and --msd and --vacf need many"
-        raise BadData(problem, "name a trajectory; several files are several trajectories")
+        problem = f"{lone.first.where}: the only frame of its trajectory, but --msd and --vacf need many"
+        raise BadData(problem, "give all frames of a trajectory in one file; each file is a separate trajectory")
     intervals = {timestep or path.interval for path in paths}
     usual = next(iter(intervals))
     other = next((p for p in paths if usual and abs((timestep or p.interval or 0) - usual) > 1e-6 * usual), None)
     if other:
-        problem = f"{other.first.where}: frames are {other.interval:g} fs apart here, and {usual:g} fs in others"
-        raise BadData(problem, "analyse these trajectories one after the other")
+        problem = f"{other.first.where}: frames are {other.interval:g} fs apart here, but {usual:g} fs in others"
+        raise BadData(problem, "analyse these trajectories separately")
     return usual, remarks

@@ -31,4 +31,4 @@ def report(results: Results[Contact | Failure], findings: Findings, ids: Sequenc
         elif contact["ratio"] < CLOSE:
             severity = ERROR if contact["ratio"] < OVERLAP else WARNING
             what = f"{contact['atoms']} are {contact['distance']:.3f} Å apart"
-            findings.add(severity, "overlap", what, "a frame that went wrong, or a wrong cell?").see(places[index])
+            findings.add(severity, "overlap", what, "is the structure or the cell wrong?").see(places[index])

@@ -34,11 +34,11 @@ class Copies:
             if first != index and self._table.heads[first] == self._table.heads[index]:  # each head has its own labels
                 (unlike if self._differ(first, index) else alike).append(index)
         for severity, copies, more, hint in (
-            (ERROR, unlike, ", with other labels", "keep those of one method, and of one charge and multiplicity"),
-            (WARNING, alike, "", "it counts twice; psiflow split keeps copies together"),
+            (ERROR, unlike, ", with different labels", "keep those of one method, charge and multiplicity"),
+            (WARNING, alike, "", "it is trained on twice; psiflow split keeps copies together"),
         ):
             if copies:
-                what = f"the structure of {places[firsts[copies[0]]]} again{more}"
+                what = f"same structure as {places[firsts[copies[0]]]}{more}"
                 findings.add(severity, "duplicate", what, hint).concerns(len(copies), (places[i] for i in copies))
 
     def _differ(self, one: int, two: int) -> bool:

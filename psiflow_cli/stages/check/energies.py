@@ -77,7 +77,7 @@ class Energies:
             given = ", ".join(f"{element} {atoms[element]:g} eV" for element in sorted(guilty))
             side = "above" if energy > 0 else "below"
             what = f"frames lie up to {abs(energy):.3g} eV per atom {side} their isolated atoms ({given})"
-            hint = "atoms and frames must be of one method, with the same potentials, in eV"
+            hint = "atoms and frames must come from one method, with the same potentials, in eV"
             finding = findings.add(severity, "isolated-atoms", what, hint, "bound")
             finding.concerns(len(where), (places[index] for index in where))
         return bool(where)
@@ -110,7 +110,8 @@ class Energies:
         if not self._two_groups(findings, places, rest) and far:
             worst = max(far.values(), key=abs)
             what = (
-                f"an energy {abs(worst):.3g} eV per atom {'above' if worst > 0 else 'below'} what its composition gives"
+                f"an energy {abs(worst):.3g} eV per atom {'above' if worst > 0 else 'below'} the value expected from "
+                "its composition"
             )
             finding = findings.add(WARNING, "outlier", what, OUTLIER_HINT, "energy")
             finding.concerns(len(far), (places[index] for index in far))

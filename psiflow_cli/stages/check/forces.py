@@ -61,12 +61,12 @@ class Forces:
         if self._zeros.count:
             everywhere = self._zeros.count == self._frames and not self._by_symmetry
             what = f"all forces of {'every frame' if everywhere else 'a frame'} are zero"
-            hint = "were they ever computed? perfect crystals have none"
+            hint = "were they computed? only perfect crystals have zero forces"
             severity = ERROR if everywhere else WARNING
             findings.add(severity, "zero-forces", what, hint).concerns(self._zeros.count, self._zeros.places)
         if self._unbalanced.count:
-            what = f"the forces of a frame do not cancel (up to {self._worst:.2g} eV/Å per atom)"
-            hint = "fixed atoms, an outer field, or a loose convergence?"
+            what = f"the forces of a frame do not add up to zero (up to {self._worst:.2g} eV/Å per atom)"
+            hint = "are there fixed atoms, an external field or a loose convergence?"
             findings.add(WARNING, "net-force", what, hint).concerns(self._unbalanced.count, self._unbalanced.places)
         for element in sorted(self._largest):
             self._outliers(element, findings)

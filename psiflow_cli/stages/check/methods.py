@@ -14,7 +14,7 @@ from psiflow_cli.stages.check.findings import WARNING, Findings, Places
 from psiflow_cli.stages.check.sample import Sample, Table
 
 GROUPS = "the energies fall into two groups {:.3g} eV per atom apart"
-HINT = "were they computed by two methods, or with other settings? train on one of them"
+HINT = "were they computed with two methods or settings? train on one of them"
 _APART_EV = 0.15  # per atom: two methods are further apart, and what motion explains comes without a gap
 _GAP = 5.0  # times the width of the wider group
 _FEWEST, _SHARE = 4, 0.05

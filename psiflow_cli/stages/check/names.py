@@ -58,7 +58,7 @@ class Names:
             findings.add(WARNING, "keys", self._unread_stress, key="stress name")
         if self._unused_stress.count:
             what = unused_stress_note(self._unused_stress.count)
-            finding = findings.add(WARNING, "stress", what, "codes give it for a volume of their own", "unused")
+            finding = findings.add(WARNING, "stress", what, "codes compute it for their own choice of volume", "unused")
             _count(finding, [self._unused_stress])
         self._others(findings)
 
@@ -73,7 +73,7 @@ class Names:
         if has and lacks:
             what = f"no {label}, which {sum(a.count for a in has)} of {total} frames have"
             severity = WARNING if label == "stress" else ERROR
-            hint = "they count by energy and forces only" if label == "stress" else hint
+            hint = "only their energy and forces are trained on" if label == "stress" else hint
             _count(findings.add(severity, "keys", what, hint, label), lacks)
         elif lacks and label != "stress":
             what = f"no frame has {'an energy' if label == 'energy' else 'forces'}"
@@ -97,7 +97,7 @@ class Names:
         if some:
             named = ", ".join(f"{key} ({count} of {total})" for key, count in list(some.items())[:8])
             what = f"on some frames only: {named}{', …' if len(some) > 8 else ''}"
-            finding = findings.add(WARNING, "keys", what, "remove them, or give them to all", "others")
+            finding = findings.add(WARNING, "keys", what, "remove them, or add them to all frames", "others")
             _count(finding, [a for (keys, _), a in self._sets.items() if not keys.issuperset(some)])
 
 

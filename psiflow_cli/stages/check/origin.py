@@ -98,7 +98,7 @@ class Origin:
             findings.add(WARNING, "heads", what, hint)
         for what in self._levels.check(mixed=True, apart=on_purpose):
             rare = min(self._by_level.values(), key=lambda tally: tally.count)
-            hint = "train on one of them; psiflow label --from takes over what it labelled"
+            hint = "train on one of them; reuse its labels with psiflow label --from"
             what = what.partition(": frame ")[2].partition(": ")[2] or what
             findings.add(ERROR, "mixed-references", what, hint, what).concerns(rare.count, rare.places)
         for key, values in sorted(self._methods.items()):
@@ -117,7 +117,7 @@ class Origin:
         missing = sorted(self.elements - self.atoms(head).keys())
         if missing:
             what = f"no isolated atom of {', '.join(missing)}{f' of head={head}' if head else ''}"
-            hint = "psiflow atomic-energies computes them; --e0s gives them to train"
+            hint = "compute them with psiflow atomic-energies, or give them to train with --e0s"
             if self._crystals.intersection(missing):
                 hint = f"periodic one-atom frames are crystals unless config_type=IsolatedAtom; {hint}"
             findings.add(WARNING, "isolated-atoms", what, hint, f"missing {head}")

@@ -127,7 +127,7 @@ def run(checking: Checking, workspace: Readable) -> Summary:
     workspace.run.begin(len(survey.distinct))
     with workspace.run.guard_end():
         for error in workspace.broken.values():
-            text = f"{error.message}; what follows in this file was not looked at"
+            text = f"{error.message}; the rest of this file was not checked"
             findings.add(ERROR, "unreadable", text, error.hint, text)
         reading.report()
         results: Results[Contact | Failure] = Results(workspace, contacts.WORK.fingerprint, survey.distinct)

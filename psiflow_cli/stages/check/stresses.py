@@ -27,7 +27,7 @@ _FACTOR = 6.0  # between a factor that anharmonic motion explains (2 to 3) and 1
 _MOST_VOLUME = 20.0  # Å³ per atom: the rest of a cell is vacuum
 _LARGE, _HUGE = 8.0, 100.0
 """eV: stress times volume per atom. Iron has 2 in the Earth's core and 25 at 1 TPa."""
-_HINT = "a stress is in eV/Å³ and positive under tension, an energy in eV: 1 eV/Å³ is 160.218 GPa or 1602.18 kbar"
+_HINT = "stresses must be in eV/Å³ and positive under tension, energies in eV: 1 eV/Å³ is 160.218 GPa or 1602.18 kbar"
 _UNITS = {"GPa": 160.21766, "kbar": 1602.1766, "bar": 1602176.6, "Ha/bohr³": 1 / 183.6315}
 """One eV/Å³ in units that files have instead."""
 
@@ -76,15 +76,15 @@ class Strained:
         if tells and not (slope > 0 and 1 / _FACTOR < slope < _FACTOR):
             severity = ERROR if len(nearest) >= 10 and abs(correlation) > _SURE else WARNING
             what = f"{self._wrong(slope)}: among {len(nearest)} pairs of similar frames with other cells the energy"
-            what = f"{what} changes by {slope:.2g} times what the stress gives"
+            what = f"{what} changes by {slope:.2g} times the value expected from the stress"
             findings.add(severity, "stress", what, _HINT, f"unit {file}").count = self._frames
         elif self._huge.count > self._frames / 2 and not tells:
-            what = f"a stress that no solid has: up to {self._most * _UNITS['GPa']:.3g} GPa"
+            what = f"an impossible stress: up to {self._most * _UNITS['GPa']:.3g} GPa"
             finding = findings.add(ERROR, "stress", what, _HINT, f"unit {file}")
             finding.concerns(self._huge.count, self._huge.places)
         elif self._large.count > self._frames / 2 and not tells:
             what = f"a very large stress: up to {self._most * _UNITS['GPa']:.3g} GPa"
-            finding = findings.add(WARNING, "stress", what, f"is that meant? {_HINT}", f"unit {file}")
+            finding = findings.add(WARNING, "stress", what, f"is this intended? {_HINT}", f"unit {file}")
             finding.concerns(self._large.count, self._large.places)
 
     def _wrong(self, slope: float) -> str:
@@ -96,7 +96,7 @@ class Strained:
         units = {**_UNITS, "a virial in eV": self._volumes / len(self._points)}
         unit = min(units, key=lambda name: abs(math.log(size / units[name])))
         if unit not in _UNITS and slope < 0:
-            return f"the stress looks like {unit}, which --keys virial=NAME reads"
+            return f"the stress looks like {unit}; read it with --keys virial=NAME"
         return f"the stress looks like {unit}" + (" with the wrong sign" if sign else "")
 
 
@@ -145,8 +145,8 @@ def report(pairs: list[tuple[Voigt, Stress | Failure]], findings: Findings) -> N
         hint = "a positive stress is tension (as in ASE); multiply it by -1"
         findings.add(ERROR, "stress", what, hint).count = count
     elif correlation < _LEAST:
-        what = f"the stress does not follow the model's: {evidence}"
-        findings.add(WARNING, "stress", what, "is the model good, and the stress converged?").count = count
+        what = f"the stress does not agree with the model's: {evidence}"
+        findings.add(WARNING, "stress", what, "is the model accurate, and is the stress converged?").count = count
     ratio = of_labels / of_model if of_model else 1.0
     unit = min(_UNITS, key=lambda name: abs(math.log(ratio / _UNITS[name]))) if ratio > 0 else ""
     if abs(correlation) > _LEAST and unit and 0.5 < ratio / _UNITS[unit] < 2:

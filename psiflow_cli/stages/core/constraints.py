@@ -23,14 +23,14 @@ def moves(frame: Frame) -> list[list[bool]]:
     Raises BadData for a column that is no mask, and for constraints that came along by name.
     """
     if others := frame.info.get(OTHERS):
-        hint = "psiflow fixes atoms as a whole, by move_mask or --fixed: take the constraint out of the file"
-        raise BadData(f"{frame.where}: cannot hold its constraints: {others}", hint)
+        hint = "psiflow can only fix atoms completely, by move_mask or --fixed: remove the constraint from the file"
+        raise BadData(f"{frame.where}: constraints not supported: {others}", hint)
     column = frame.layout.find("move_mask")
     if column is None:
         return []
     if column.kind not in ("L", "I") or column.size not in (1, 3):
         problem = f"{frame.where}: move_mask is {column.kind}:{column.size}"
-        raise BadData(problem, "it holds T or F for each atom (L:1), or for x, y and z (L:3)")
+        raise BadData(problem, "it must be T or F for each atom (L:1), or for x, y and z (L:3)")
     flags = frame.column("move_mask")
     return [list(map(bool, each)) if isinstance(each, list) else [bool(each)] * 3 for each in flags]
 
@@ -42,11 +42,11 @@ def fixed(frame: Frame, everywhere: Collection[int] = ()) -> list[int]:
     """
     indices = set(everywhere)
     if indices and max(indices) >= frame.natoms:
-        raise UsageError(f"{frame.where}: no atom {max(indices)} to hold fixed", "the first atom is 0")
+        raise UsageError(f"{frame.where}: there is no atom {max(indices)} to fix", "atoms are numbered from 0")
     for index, flags in enumerate(moves(frame)):
         if any(flags) and not all(flags):
             problem = f"{frame.where}: atom {index} is fixed in some directions only"
-            raise BadData(problem, "psiflow fixes an atom as a whole: make its move_mask all T or all F")
+            raise BadData(problem, "psiflow can only fix an atom completely: make its move_mask all T or all F")
         if not all(flags):
             indices.add(index)
     return sorted(indices)
@@ -59,7 +59,7 @@ def masses(frame: Frame) -> list[float]:
     own = [float(mass) for mass in frame.column("masses")]
     for index, mass in enumerate(own):
         if not 0 < mass < math.inf:
-            raise BadData(f"{frame.where}: atom {index} has a mass of {mass} u", "masses are above zero")
+            raise BadData(f"{frame.where}: atom {index} has a mass of {mass} u", "masses must be above zero")
     return own
 
 
@@ -76,7 +76,9 @@ class Constraints:
         constraints: list[list[int] | list[float]] = []
         if indices := fixed(frame, self.fixed):
             if len(indices) == frame.natoms:
-                raise BadData(f"{frame.where}: none of its atoms may move", "leave one out of --fixed or of move_mask")
+                raise BadData(
+                    f"{frame.where}: all of its atoms are fixed", "remove at least one atom from --fixed or move_mask"
+                )
             message["fixed"] = indices
             constraints.append(indices)
         if own_masses := masses(frame) if self.with_masses else []:

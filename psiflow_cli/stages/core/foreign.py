@@ -33,7 +33,7 @@ def as_text(name: str, path: Path, executor: ResolvedExecutor | None) -> Path:
     lines = done.stderr.decode(errors="replace").replace(os.path.abspath(name), name).strip().splitlines()
     if done.returncode:
         message = (lines or ["cannot be read"])[-1].removeprefix("psiflow: ")
-        raise BadData(message if name in message else f"{name}: {message}", "extended XYZ is read without ASE")
+        raise BadData(message if name in message else f"{name}: {message}", "extended XYZ can be read without ASE")
     for line in lines:
         if line.startswith(convert.NOTE):
             note(f"{name}: {line.removeprefix(convert.NOTE)}")
@@ -49,7 +49,9 @@ def check(output: str, frames: Iterable[extxyz.Frame], executor: ResolvedExecuto
         zstandard(output)
     kind = formats.of_ase(output)
     if kind and executor is None and importlib.util.find_spec("ase") is None:
-        raise BadConfig(f"{output}: {sys.executable} has no ASE, which writes this format", "pip install ase")
+        raise BadConfig(
+            f"{output}: {sys.executable} has no ASE, which is needed to write this format", "pip install ase"
+        )
     if kind not in (*_NEEDS_CELL, *_SAME_ATOMS):
         return
     first: list[str] = []
@@ -58,11 +60,13 @@ def check(output: str, frames: Iterable[extxyz.Frame], executor: ResolvedExecuto
         if kind in _NEEDS_CELL and (not frame.cell or not _volume(frame.cell)):
             problem = "has no cell, which this format needs"
         elif kind == "vasp" and number:
-            problem = "is one frame too many: this format holds one"
+            problem = "is one frame too many: this format holds only one"
         elif kind in _SAME_ATOMS and number and frame.symbols != first:
-            problem = "has other atoms than the first, and this format takes one list for all"
+            problem = (
+                "has atoms different from those of the first, but this format has one list of atoms for all frames"
+            )
         if problem:
-            raise UsageError(f"{output}: {frame.where} {problem}", "extended XYZ (.xyz) and .traj hold any frames")
+            raise UsageError(f"{output}: {frame.where} {problem}", "extended XYZ (.xyz) and .traj can hold any frames")
         first = first or frame.symbols
 
 
@@ -95,7 +99,7 @@ class Losses:
         """Name it in one line."""
         if self.names and self.kind not in formats.HOLDS_ALL:
             frames = f"{self.frames} frame{'s' * (self.frames != 1)}"
-            note(f"{output}: not in this format (in .xyz and .traj): {', '.join(self.names)} ({frames})")
+            note(f"{output}: not stored in this format, unlike in .xyz and .traj: {', '.join(self.names)} ({frames})")
 
 
 def _names(head: str) -> Iterator[str]:
@@ -116,7 +120,7 @@ def rewrite(source: Path, kind: str, made: Path, executor: ResolvedExecutor | No
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         code = BAD_CONFIG if done.returncode == BAD_CONFIG else None
-        raise BadData(f"{output}: {lines[-1]}", "extended XYZ (.xyz) holds any frames", code)
+        raise BadData(f"{output}: {lines[-1]}", "extended XYZ (.xyz) can hold any frames", code)
 
 
 def _python(executor: ResolvedExecutor | None, folders: list[Path]) -> list[str]:

@@ -70,7 +70,7 @@ def compute(workspace: Workspace, work: Work, survey: Survey, results: Results, 
     if executor.on_oom:
         large = IdSet(survey.distinct, (k for k in needed if results.failures.get(k) == "out-of-memory"))
         if large:
-            note(f"{len(large)} frames were out of memory; they go to the executor {executor.on_oom.label}")
+            note(f"{len(large)} frames ran out of memory; trying them on the executor {executor.on_oom.label}")
             _compute(workspace, work, survey, results, large, executor.on_oom)
 
 
@@ -93,7 +93,7 @@ def _compute(
     workspace: Workspace, work: Work, survey: Survey, results: Results, needed: IdSet, executor: ResolvedExecutor
 ) -> None:
     total = len(survey.distinct)
-    detail(f"{len(needed)} of {total} structures are to be computed; the journal has the others")
+    detail(f"{len(needed)} of {total} structures to compute; the others are already in the journal")
     if not needed:
         return
     hope = _EarlyStop(work.hopeless)
@@ -148,8 +148,11 @@ class _EarlyStop:
             self._count += 1
         if self._enough and self._count >= self._enough:
             kind, message = self._like or ("", "")
-            problem = f"stopped: the first {self._count} frames all failed alike: {kind}: {message}"
-            hint = "fix the cause, or run it again to go on with the other frames; --max-failed says how many may fail"
+            problem = f"stopped: the first {self._count} frames all failed in the same way: {kind}: {message}"
+            hint = (
+                "fix the cause, or run the command again to continue with the other frames; set the number of allowed "
+                "failures with --max-failed"
+            )
             hint += f"; log: {self._log}" if self._log else ""
             raise PsiflowError(problem, hint, NO_RESOURCES if kind in MACHINE_FAILURES else BAD_DATA)
 
@@ -203,7 +206,7 @@ class _Feeder:
             results: list[Result] = outcome.value
             if len(results) == len(frames):
                 return results
-            outcome.error = f"{len(frames)} frames went out and {len(results)} results came back"
+            outcome.error = f"{len(frames)} frames were sent, but {len(results)} results came back"
         if len(frames) > 1:
             self._again += [self._task([frame], losses=task.losses, step=task.note) for frame in frames]
             return None

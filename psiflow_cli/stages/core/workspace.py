@@ -92,7 +92,7 @@ class Workspace:
         request.check_outputs(outputs, [i for i in inputs if i != "-"])
         for output in outputs:
             if formats.is_file(output) and os.path.isdir(output):
-                raise CannotCreate(f"{output}: is a directory", "name another --output")
+                raise CannotCreate(f"{output}: is a directory", "choose another --output")
         spooled = {"-": str(job.folder / "stdin.xyz")} if "-" in inputs else {}
         cache = job.executor is None or job.executor.run.cache
         settings = {**job.settings, **job.more_settings}
@@ -223,7 +223,7 @@ def _readable(name: str) -> None:
     if not os.path.exists(name):
         raise NoInput(f"{name}: no such file", "check its name and the working directory")
     if not os.access(name, os.R_OK):
-        raise NoInput(f"{name}: no permission to read it", "chmod u+r makes it readable")
+        raise NoInput(f"{name}: no permission to read it", "make it readable with chmod u+r")
 
 
 def _spool(path: Path) -> Path:

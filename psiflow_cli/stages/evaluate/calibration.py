@@ -82,9 +82,11 @@ def check_model(model: Bundle) -> None:
         kind = "a bare model file" if model.is_foreign else "a model of one member"
         raise UsageError(f"--calibrate: {model.path} is {kind}, without a spread", "psiflow train --members 4")
     if model.unfinished:
-        raise BadData(f"{model.path}: its training has not come to its end", "run the training again, which goes on")
+        raise BadData(f"{model.path}: its training has not finished", "run the training again to continue it")
     if lock.is_held(Path(f"{model.path}.run", "lock")):
-        raise Stopped(f"{model.path}: a training is about to replace it", "wait for its end, then run this again")
+        raise Stopped(
+            f"{model.path}: a training will replace it soon", "wait until it has finished, then run this again"
+        )
 
 
 def check_frames(model: Bundle, workspace: Workspace, with_forces: int) -> None:
@@ -93,17 +95,17 @@ def check_frames(model: Bundle, workspace: Workspace, with_forces: int) -> None:
     if with_forces < LEAST_FRAMES:
         raise BadData(
             f"{names}: {with_forces} frames with forces are too few for a calibration",
-            f"at least {LEAST_FRAMES}, better 100, that the model was not trained on",
+            f"give at least {LEAST_FRAMES}, better 100, on which the model was not trained",
         )
     if with_forces < _FEW_FRAMES:
         share = round(100 / math.sqrt(2 * with_forces))
-        note(f"{with_forces} frames are few for a calibration: its expected errors may be off by {share} %")
+        note(f"{with_forces} frames are few for a calibration: expected errors may be off by {share} %")
     try:
         data = bundle.training_data(model)
     except BadData as error:
-        raise BadData(error.message, "copy the bundle again, whole, or train it again") from None
+        raise BadData(error.message, "copy the entire bundle again, or train it again") from None
     if not data:
-        note(f"{model.path} has no training data in it: whether it was trained on these frames is not known")
+        note(f"{model.path} contains no training data, so it is not known whether it was trained on these frames")
         return
     structures = Structures(workspace.frames())
     number = len(structures)
@@ -121,10 +123,10 @@ def check_frames(model: Bundle, workspace: Workspace, with_forces: int) -> None:
         where = next(islice(workspace.frames(), min(trained), None)).where
         more = f", as on {len(trained) - 1} others" if len(trained) > 1 else ""
         problem = f"{where}: the model was trained on this structure{more}: its error says nothing about new ones"
-        raise BadData(problem, "psiflow split makes parts that share no structure")
+        raise BadData(problem, "make parts that share no structure with psiflow split")
     if known["valid"]:
         count = f"{len(known['valid'])} of {number} frames"
-        note(f"{count} are validation data of the training: errors of new structures may be larger")
+        note(f"{count} are validation data of the training: errors for new structures may be larger")
 
 
 def calibrate(model: Bundle, workspace: Workspace, compared: Compared) -> Calibration:
@@ -132,15 +134,13 @@ def calibrate(model: Bundle, workspace: Workspace, compared: Compared) -> Calibr
     names = ", ".join(workspace.job.frames)
     frames = len(set(compared.forces.places))
     if frames < LEAST_FRAMES:
-        problem = (
-            f"{names}: {frames} frames with a prediction, and forces that do not vanish, are too few to calibrate with"
-        )
-        raise BadData(problem, f"at least {LEAST_FRAMES}, better 100")
+        problem = f"{names}: {frames} frames with a prediction and nonzero forces are too few for a calibration"
+        raise BadData(problem, f"give at least {LEAST_FRAMES}, better 100")
     forces = _fitted(compared.forces)
     if not forces:
         raise BadData(
-            f"{names}: the spread of the members of {model.path} says nothing about their errors here",
-            "take more, and more different, frames; or train members that differ more: train --bootstrap",
+            f"{names}: the spread of the members of {model.path} does not correlate with their errors here",
+            "give more, and more diverse, frames; or train members that differ more: train --bootstrap",
         )
     _note_outliers(compared.forces, forces, workspace)
     found: Calibration = {
@@ -173,15 +173,15 @@ def _note_outliers(pairs: Pairs, scale: CalibratedQuantity, workspace: Workspace
     worst = max(range(len(share)), key=share.__getitem__)
     where = next(islice(workspace.frames(), pairs.places[worst], None)).where
     note(
-        f"{scale['outliers']} of {len(share)} forces have errors of more than {error_scale.OUTLIER:g} times what is"
-        f" expected, and count for less; the worst in {where}"
+        f"{scale['outliers']} of {len(share)} forces have errors of more than {error_scale.OUTLIER:g} times the "
+        f"expected error and get a smaller weight; the worst is in {where}"
     )
 
 
 def publish(workspace: Workspace, model: Bundle, calibration: Calibration) -> None:
     """Put the calibration into the bundle. Raises Stopped where that was replaced meanwhile."""
     if bundle.load(str(model.path)).fingerprint != model.fingerprint:
-        raise Stopped(f"{model.path}: another model was put there meanwhile", "run this again")
+        raise Stopped(f"{model.path}: another model was written there in the meantime", "run this again")
     path = str(model.path / bundle.CALIBRATION)
     temporary = workspace.run.temporary(path)
     try:

@@ -25,7 +25,7 @@ class Evaluated:
     def rmse(self, quantity: str) -> float:
         """In the unit of the quantity (`UNITS`). Raises BadData where it was not compared."""
         if quantity not in self.errors:
-            compared = ", ".join(self.errors) or "nothing: the frames had no labels"
+            compared = ", ".join(self.errors) or "no errors, because the frames had no labels"
             raise BadData(f"{self.file}: no error of the {quantity}", f"it has {compared}")
         return self.errors[quantity]["rmse"]
 
@@ -45,7 +45,7 @@ def _read(file: str, name: str) -> Evaluated:
     except OSError as error:
         raise NoInput(f"{file}: {error.strerror}", "check its name and the working directory") from None
     except (ValueError, KeyError, TypeError):
-        hint = "psiflow evaluate test.xyz --model water.model --json > errors.json makes one"
+        hint = "make one with psiflow evaluate test.xyz --model water.model --json > errors.json"
         raise BadData(f"{file}: not what psiflow evaluate --json writes", hint) from None
 
 
@@ -94,7 +94,7 @@ def verdict(evaluated: list[Evaluated], quantity: str, last: int) -> str:
 
     now, name = least(recent)
     words = f"{quantity} RMSE {now} {UNITS[quantity]} ({name})"
-    return f"{words}, {{}} before ({{}})".format(*least(before)) if before else f"{words}, nothing before"
+    return f"{words}, {{}} before ({{}})".format(*least(before)) if before else f"{words}, with nothing to compare to"
 
 
 def as_csv(evaluated: list[Evaluated]) -> str:

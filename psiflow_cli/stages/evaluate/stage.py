@@ -74,7 +74,7 @@ class _Labels:
         if self.unlabelled and not self.labelled:
             note(f"no frame has labels to compare with; {self.unlabelled}")
         if self.of_others:
-            note(f"{self.of_others} frames have another head than {self.head}: their labels are another method's")
+            note(f"{self.of_others} frames have another head than {self.head}: their labels come from another method")
         if self.unused_stress:
             note(extxyz.unused_stress_note(self.unused_stress))
 

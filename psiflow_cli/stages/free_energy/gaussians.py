@@ -21,17 +21,22 @@ def table(request: Request, found: Sequence[Header], path: Path) -> HillsFile:
     first = found[0]
     for header in found:
         if not header.is_hills:
-            raise BadData(f"{header.file}:1: no HILLS of PLUMED", "it has fields such as sigma_d1 and height")
+            raise BadData(
+                f"{header.file}:1: not a HILLS file of PLUMED", "such a file has fields such as sigma_d1 and height"
+            )
         for name in sorted({*first.constants, *header.constants}):
             if first.constants.get(name) != header.constants.get(name):
-                problem = f"{header.file}:1: {name} is {header.constants.get(name)}, and {first.constants.get(name)}"
-                raise BadData(f"{problem} in {first.file}", "sum hills of one metadynamics only")
+                problem = f"{header.file}:1: {name} is {header.constants.get(name)}, but {first.constants.get(name)}"
+                raise BadData(f"{problem} in {first.file}", "sum only hills of the same metadynamics run")
         if header.names != first.names:
-            raise BadData(f"{header.file}:1: other fields than {first.file}", "sum hills of one metadynamics only")
+            raise BadData(
+                f"{header.file}:1: its fields differ from those of {first.file}",
+                "sum only hills of the same metadynamics run",
+            )
     cvs = first.names[1 : next(n for n, name in enumerate(first.names) if name.startswith("sigma_"))]
     multivariate = first.constants.get("multivariate", "false")
     if multivariate not in ("true", "false"):
-        raise BadData(f"{first.file}:1: multivariate {multivariate}", "Gaussians are summed")
+        raise BadData(f"{first.file}:1: multivariate {multivariate}", "only Gaussians can be summed")
     if multivariate == "true":  # of the lower triangle of a matrix, one diagonal after another
         sigmas = [f"sigma_{cvs[i + j]}_{cvs[j]}" for i in range(len(cvs)) for j in range(len(cvs) - i)]
     else:
@@ -40,7 +45,7 @@ def table(request: Request, found: Sequence[Header], path: Path) -> HillsFile:
         first.need([name], "HILLS")
     kernel = first.constants.get("kerneltype", "stretched-gaussian")
     if kernel.lower() not in ("stretched-gaussian", "gaussian"):
-        raise BadData(f"{first.file}:1: kerneltype {kernel}", "stretched-gaussian and gaussian are summed")
+        raise BadData(f"{first.file}:1: kerneltype {kernel}", "only stretched-gaussian and gaussian can be summed")
     names = ["time", *cvs, *sigmas, "height"]
     rows: list[tuple[float, ...]] = []
     factor = 0.0
@@ -48,7 +53,9 @@ def table(request: Request, found: Sequence[Header], path: Path) -> HillsFile:
         columns = _of_walker(request, header, source.read_plumed(header, _hill_columns(header, names), one_path=False))
         factor = factor or columns["biasf"][0]
         if set(columns["biasf"]) != {factor}:
-            raise BadData(f"{header.file}: a biasf other than {factor:g} in it", "sum hills of one metadynamics only")
+            raise BadData(
+                f"{header.file}: biasf is not {factor:g} everywhere", "sum only hills of the same metadynamics run"
+            )
         _positive(header, columns, sigmas if multivariate == "false" else [])
         unit = header.unit(request.energy_unit)
         rows += [(*row[:-1], unit * row[-1]) for row in zip(*(columns[name] for name in names), strict=True)]
@@ -75,15 +82,17 @@ def _of_walker(request: Request, header: Header, columns: dict[str, array[float]
     if walkers is None or (request.walker is None and (header.is_shared or len(set(walkers)) < 2)):
         return columns
     if request.walker is None:
-        problem = f"{header.file}: {len(set(walkers))} walkers, each with a bias of its own"
-        raise UsageError(problem, f"choose one with --walker 0 to {max(walkers):g}; --share-bias fills one together")
+        problem = f"{header.file}: {len(set(walkers))} walkers, each with its own bias"
+        raise UsageError(
+            problem, f"choose one with --walker 0 to {max(walkers):g}; only walkers of --share-bias fill one bias"
+        )
     rows = [row for row, walker in enumerate(walkers) if walker == request.walker]
     if not rows:
-        raise UsageError(f"{header.file}: no hills of walker {request.walker}", "walkers are counted from 0")
+        raise UsageError(f"{header.file}: no hills of walker {request.walker}", "walkers are numbered from 0")
     return {name: array("d", (column[row] for row in rows)) for name, column in columns.items()}
 
 
 def _positive(header: Header, columns: dict[str, array[float]], sigmas: list[str]) -> None:
     for name in sigmas:
         if min(columns[name]) <= 0:
-            raise BadData(f"{header.file}: {name} is not above 0 everywhere", "correct this file")
+            raise BadData(f"{header.file}: {name} is not above 0 in every row", "correct this file")

@@ -22,7 +22,7 @@ _PRESSURE = ("target_pressure_bar", "target_pressure")
 _VOLUME = ("volume_A3", "volume")
 CONDITIONS = (*_TEMPERATURE, *_PRESSURE)
 RECORDED_BIAS = ("bias_energy_eV", "bias_energy")
-"""What psiflow records of PLUMED's bias as a whole, in eV."""
+"""The total bias of PLUMED that psiflow records, in eV."""
 BAR = 6.241509125883258e-07  # eV/Å³
 _ENERGY = ("model_energy_eV", "model_energy")
 _TIME = ("time_fs", "time")
@@ -40,12 +40,14 @@ def headers(request: Request, workspace: Workspace) -> list[Header]:
             found.append(source.of_csv(file))
         elif header := source.of_plumed(file):
             if header.has_kernels and not header.is_hills:
-                problem = f"{file}:1: Gaussians without biasf, so kernels of OPES and no hills of metadynamics"
-                raise BadData(problem, "OPES is reweighted: name its COLVAR with opes.bias, --by reweight")
+                problem = f"{file}:1: Gaussians without biasf: these are kernels of OPES, not hills of metadynamics"
+                raise BadData(problem, "reweight OPES instead: give its COLVAR file with opes.bias, and --by reweight")
             found.append(header)
         else:
-            problem = f"{file}:1: neither a file of PLUMED (#! FIELDS …), nor .csv, nor .xyz"
-            raise BadData(problem, "COLVAR, HILLS, tables of psiflow sample --properties and its trajectories are read")
+            problem = f"{file}:1: not a PLUMED file (#! FIELDS …), .csv or .xyz"
+            raise BadData(
+                problem, "give COLVAR or HILLS files, or the tables (--properties) or trajectories of psiflow sample"
+            )
     return found
 
 
@@ -110,7 +112,7 @@ def samples(request: Request, workspace: Workspace, found: Sequence[Header], lay
                 continue
             kelvin = target[row] if target is not None else request.temperature
             if kelvin is None:
-                problem = f"{header.file}: at which temperature it was sampled is not in it"
+                problem = f"{header.file}: the temperature of the sampling is not recorded in it"
                 raise UsageError(problem, "give --temperature")
             pressure = BAR * (request.pressure or 0.0 if target_pressure is None else target_pressure[row])
             at, kappa = ([column[row] for column in columns_] for columns_ in given)
@@ -134,10 +136,10 @@ def samples(request: Request, workspace: Workspace, found: Sequence[Header], lay
             read.series[numbers[own]]["count"] += 1
     if len({(state["kT"], state["pressure"]) for state in read.states}) > 1:
         if moving and not all(state["pressure"] for state in read.states):
-            raise UsageError(f"{moving}: the volume moves, and at which pressure is not in it", "give --pressure")
+            raise UsageError(f"{moving}: the volume changes, but the pressure is not recorded", "give --pressure")
         if without and layout.several_temperatures:
-            problem = f"{without}: samples of several temperatures, and no potential energy"
-            raise UsageError(problem, "--energy names its column; PLUMED's action ENERGY prints it")
+            problem = f"{without}: samples at several temperatures, but no potential energy"
+            raise UsageError(problem, "name its column with --energy; PLUMED's action ENERGY prints it")
         for state in read.states:
             state["name"] += f", {state['kT'] / KB:g} K"
     return read

@@ -38,7 +38,7 @@ class Header:
         if (name := self.find(names)) is not None:
             return name
         near = nearest(names[0], self.names) if self.names else "it has no numbers"
-        raise BadData(f"{self.file}:1: no {names[0]}, which {option} needs", near)
+        raise BadData(f"{self.file}:1: no column {names[0]}, which {option} needs", near)
 
     @property
     def is_hills(self) -> bool:
@@ -64,7 +64,7 @@ class Header:
         if own is None:
             return KJ_PER_MOL if asked is None else asked
         if asked is not None and not math.isclose(asked, float(own), rel_tol=1e-5):
-            problem = f"{self.file}:1: its energies are in units of {float(own):g} eV, and --energy-unit says {asked:g}"
+            problem = f"{self.file}:1: its energies are in units of {float(own):g} eV, but --energy-unit is {asked:g}"
             raise BadData(problem, "leave out --energy-unit")
         return float(own)
 
@@ -77,7 +77,10 @@ def of_plumed(file: str) -> Header | None:
             return None
         words = first.split()
         if words[1:2] != ["FIELDS"] or len(words) < 3:
-            raise BadData(f"{file}:1: no FIELDS of PLUMED", "the first line of COLVAR and HILLS is #! FIELDS time …")
+            raise BadData(
+                f"{file}:1: not a PLUMED file: it has no FIELDS",
+                "the first line of COLVAR and HILLS is #! FIELDS time …",
+            )
         header = Header(file, words[2:], is_plumed=True)
         for line in stream:
             if not line.startswith("#!"):
@@ -107,7 +110,7 @@ def read_plumed(header: Header, names: Sequence[str], one_path: bool = True) -> 
     with open(header.file, encoding="utf-8", errors="replace") as stream:
         for number, line in enumerate(stream, 1):
             if not line.endswith("\n"):
-                note(f"{header.file}:{number}: the last line has no end, and is left out")
+                note(f"{header.file}:{number}: the last line is incomplete and was ignored")
                 break
             words = line.split()
             if not words:
@@ -130,7 +133,7 @@ def read_plumed(header: Header, names: Sequence[str], one_path: bool = True) -> 
                 if times and time <= times[-1]:
                     if not begun and time < times[-1]:
                         problem = f"{header.file}:{number}: the time goes back from {times[-1]:g} to {time:g}"
-                        raise BadData(problem, "give each walker or run in a file of its own")
+                        raise BadData(problem, "give each walker or run as its own file")
                     if time > times[0]:  # else the clock began again: a run that continued from the end
                         dropped += _cut(times, columns, time)
                 times.append(time)
@@ -138,9 +141,9 @@ def read_plumed(header: Header, names: Sequence[str], one_path: bool = True) -> 
             for column, value in zip(columns, values, strict=True):
                 column.append(value)
     if dropped:
-        note(f"{header.file}: {dropped} rows are left out that a restart computed again")
+        note(f"{header.file}: {dropped} rows were ignored because a restart computed them again")
     if columns and not columns[0]:
-        raise BadData(f"{header.file}: no numbers in it", "name a file that PLUMED has written")
+        raise BadData(f"{header.file}: it contains no numbers", "give a file that PLUMED wrote")
     return dict(zip(names, columns, strict=True))
 
 
@@ -148,11 +151,11 @@ def _repeated(header: Header, words: list[str], number: int) -> bool:
     """Whether a header within a file is that of a restart. Raises BadData for another one."""
     fields = [name for name in header.names if name != "walker" or name in words]
     if words[1:2] == ["FIELDS"] and words[2:] != fields:
-        raise BadData(f"{header.file}:{number}: other FIELDS than in line 1", "give each run in a file of its own")
+        raise BadData(f"{header.file}:{number}: FIELDS differ from those in line 1", "give each run as its own file")
     if words[1:2] == ["SET"] and len(words) > 3 and header.constants.get(words[2]) != " ".join(words[3:]):
         was, now = header.constants.get(words[2], "unset"), " ".join(words[3:])
         raise BadData(
-            f"{header.file}:{number}: {words[2]} is {now}, and was {was}", "give each run in a file of its own"
+            f"{header.file}:{number}: {words[2]} is {now}, but was {was} before", "give each run as its own file"
         )
     return words[1:2] == ["FIELDS"] and number > 1
 
@@ -176,9 +179,7 @@ def _numbers(file: str, line: int, words: Sequence[object], names: Sequence[str]
         except (TypeError, ValueError):
             value = math.nan
         if not math.isfinite(value):
-            raise BadData(
-                f"{file}:{line}: {name} is {word!r}, not a finite number", "correct this line, or take it out"
-            )
+            raise BadData(f"{file}:{line}: {name} is {word!r}, not a finite number", "correct this line, or remove it")
         values.append(value)
     return values
 
@@ -204,7 +205,7 @@ def read_csv(header: Header, names: Sequence[str]) -> dict[str, array[float]]:
 def of_frames(file: str, frames: Iterator[extxyz.Frame]) -> Header:
     """The numbers that the first frame has. Raises BadData where there is no frame."""
     if (first := next(frames, None)) is None:
-        raise BadData(f"{file}: no frames in it", "psiflow sample writes trajectories")
+        raise BadData(f"{file}: it contains no frames", "give a trajectory that psiflow sample wrote")
     return Header(file, [key for key, value in first.info.items() if isinstance(value, (int, float))])
 
 
@@ -215,12 +216,14 @@ def read_frames(header: Header, names: Sequence[str], frames: Iterable[extxyz.Fr
         for column, name in zip(columns, names, strict=True):
             value = frame.info.get(name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise BadData(f"{frame.where}: {name} is {value!r}, not a finite number", "leave this frame out")
+                raise BadData(
+                    f"{frame.where}: {name} is {value!r}, not a finite number", "correct or remove this frame"
+                )
             column.append(float(value))
     return _filled(header.file, names, columns)
 
 
 def _filled(file: str, names: Sequence[str], columns: list[array[float]]) -> dict[str, array[float]]:
     if columns and not columns[0]:
-        raise BadData(f"{file}: no rows in it", "psiflow sample --properties writes such tables")
+        raise BadData(f"{file}: it contains no rows", "give a table that psiflow sample --properties wrote")
     return dict(zip(names, columns, strict=True))

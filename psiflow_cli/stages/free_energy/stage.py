@@ -38,16 +38,18 @@ def look(request: Request, workspace: Workspace) -> tuple[Method, list[Header]]:
 def _method(request: Request, found: Sequence[Header]) -> Method:
     hills = [header.is_hills for header in found]
     if any(hills) and not all(hills):
-        problem = f"{found[hills.index(True)].file} has hills, and {found[hills.index(False)].file} has samples"
+        problem = (
+            f"{found[hills.index(True)].file} contains hills, but {found[hills.index(False)].file} contains samples"
+        )
         raise UsageError(problem, "sum the hills alone, or give them as --hills for --by reweight")
     by: Method | None = request.by or ("hills" if all(hills) else None)
     if by is None and (request.kappa or request.window_biases or request.windows):
         by = "mbar"
     if by is None:
-        raise UsageError("samples can be of windows or of one bias", "give --by mbar or --by reweight")
+        raise UsageError("samples can come from several windows or from one bias", "give --by mbar or --by reweight")
     if (by == "hills") != all(hills):
         what = "hills" if all(hills) else "no hills"
-        raise UsageError(f"--by {by}: {found[0].file} has {what}", "name COLVAR files, tables or frames, or HILLS")
+        raise UsageError(f"--by {by}: {found[0].file} has {what}", "give COLVAR files, tables or frames, or HILLS")
     return by
 
 
@@ -88,11 +90,9 @@ def prepared(request: Request, workspace: Workspace, by: Method, found: Sequence
         _few(cvs)
         if len(cvs) < len(file["cvs"]) and not kT:
             left = ", ".join(name for name in file["cvs"] if name not in cvs)
-            raise UsageError(
-                f"--cv {','.join(cvs)}: {left} can be integrated out only at a temperature", "--temperature"
-            )
+            raise UsageError(f"--cv {','.join(cvs)}: integrating out {left} needs a temperature", "give --temperature")
         if request.basins and not kT:
-            raise UsageError("--basins: free energies of regions are those of a temperature", "give --temperature")
+            raise UsageError("--basins: the free energy of a region needs a temperature", "give --temperature")
         wanted["axes"] = _axes(request, cvs, found[0], dict.fromkeys(cvs, _GRID_POINTS))
     else:
         cvs = list(request.cvs)
@@ -109,9 +109,9 @@ def prepared(request: Request, workspace: Workspace, by: Method, found: Sequence
 
 def _few(cvs: Sequence[str]) -> None:
     if len(cvs) > 2:
-        raise UsageError(f"{len(cvs)} CVs: {', '.join(cvs)}", "--cv names the one or two of the profile")
+        raise UsageError(f"{len(cvs)} CVs: {', '.join(cvs)}", "choose the one or two CVs of the profile with --cv")
     if len(set(cvs)) < len(cvs):
-        raise UsageError(f"--cv {','.join(cvs)}: the same CV twice", "name it once")
+        raise UsageError(f"--cv {','.join(cvs)}: a CV is given twice", "give it once")
 
 
 def _read_samples(
@@ -126,35 +126,41 @@ def _read_samples(
         and not any(name.endswith("rbias") for name in bias)
         and any(_METADYNAMICS.search(name) for name in found[0].names)
     ):
-        note("warning: a bias of metadynamics grows with time; --bias metad.rbias or --hills HILLS takes that off")
+        note(
+            "warning: the bias of metadynamics grows with time; correct for this with --bias metad.rbias or --hills "
+            "HILLS"
+        )
     every = [*cvs, *(name for name in restrained if name not in cvs)]
     several = by == "mbar" and any(header.find(reading.CONDITIONS) for header in found)
     read = reading.samples(request, workspace, found, reading.Layout(every, bias, several))
     temperatures = {state["kT"] for state in read.states}
     if len(read.states) > _MOST_STATES:
         problem = f"{len(read.states)} windows or temperatures"
-        raise UsageError(problem, "a ramp of temperatures is no equilibrium; --windows names columns of few values")
+        raise UsageError(problem, "a temperature ramp is not in equilibrium; --windows takes columns with few values")
     if wanted["kT"] is None:
         wanted["kT"] = min(temperatures)
         if len(temperatures) > 1:
-            note(f"the profile is that of {min(temperatures) / KB:g} K, the lowest; --temperature names another one")
+            note(
+                f"the profile is that of {min(temperatures) / KB:g} K, the lowest temperature; choose another with "
+                "--temperature"
+            )
     pressures = {state["pressure"] for state in read.states}
     wanted["pressure"] = min(pressures) if request.pressure is None else reading.BAR * request.pressure
     if len(pressures) > 1 and request.pressure is None:
-        note("the profile is that of the lowest pressure; --pressure names another one")
+        note("the profile is that of the lowest pressure; choose another with --pressure")
     if by == "reweight" and len(temperatures) > 1:
-        raise UsageError("--by reweight: samples of several temperatures", "--by mbar takes them together")
+        raise UsageError("--by reweight: samples at several temperatures", "combine them with --by mbar")
     restraints = by == "mbar" and not request.window_biases and bool(bias or request.kappa)
     if restraints and bool(request.at) != bool(request.kappa):
-        raise UsageError("--at and --kappa belong together", "give both, or neither where the bias was recorded")
+        raise UsageError("--at and --kappa must be given together", "give both, or neither where the bias was recorded")
     if by == "mbar" and not restraints and not request.window_biases and len(temperatures | pressures) == 2:
         raise UsageError(
-            "--by mbar: nothing tells what the windows are",
-            "--bias names the recorded bias; without it, --at and --kappa are needed",
+            "--by mbar: the windows are not known",
+            "name the column of the bias with --bias, or give --at and --kappa",
         )
     if request.window_biases and len(request.window_biases) != len(read.states):
         problem = f"--window-biases: {len(request.window_biases)} columns for {len(read.states)} windows"
-        raise UsageError(problem, "one column for each window, in their order")
+        raise UsageError(problem, "give one column for each window, in their order")
     # one bias at several temperatures may have any shape
     restraints = restraints and bool(
         request.kappa or request.windows or len(read.states) > len(temperatures) * len(pressures)
@@ -171,7 +177,7 @@ def _read_samples(
 
         headers = [header for header in map(source.of_plumed, request.hills) if header]
         if len(headers) < len(request.hills):
-            raise UsageError("--hills: no HILLS of PLUMED", "METAD writes it")
+            raise UsageError("--hills: not a HILLS file of PLUMED", "give the file that METAD wrote")
         wanted["hills"] = gaussians.table(request, headers, folder / "hills")
 
 
@@ -188,10 +194,11 @@ def _bias(by: Method, header: Header, request: Request) -> tuple[str, ...]:
             note(f"the bias is {names[0]}")
             return (names[0],)
         if names:
-            raise UsageError(f"{header.file} has {', '.join(names)}", "--bias names those whose sum is the bias")
+            raise UsageError(f"{header.file} has {', '.join(names)}", "name those whose sum is the bias with --bias")
     if by == "reweight":
         raise UsageError(
-            f"{header.file}: no recorded bias in it", "--bias names its column; --bias none: there is none"
+            f"{header.file}: it contains no recorded bias",
+            "name its column with --bias, or give --bias none if there was no bias",
         )
     return ()
 
@@ -257,8 +264,8 @@ def _or_empty(value: float | None) -> float | str:
 def _warn(result: FreeEnergy) -> None:
     for link in result["weak_links"]:
         note(
-            f"warning: the overlap of {link['first']} with {link['second']} is {link['overlap']:.2g}, below 0.03: "
-            "the free energy across this gap is not known; add a window there, or sample longer"
+            f"warning: the overlap of {link['first']} with {link['second']} is {link['overlap']:.2g}, below 0.03: the "
+            f"free energy difference across this gap is unreliable; add a window there, or sample longer"
         )
     if result["outside"]:
         note(f"{result['outside']} samples are outside the range")

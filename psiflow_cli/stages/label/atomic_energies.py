@@ -36,7 +36,7 @@ class Atoms(Workspace):
         if not self._candidates.exists():
             text = "".join(self._texts())
             if not text:
-                raise UsageError("no elements", "name them with --elements H,O or give FRAMES that hold them")
+                raise UsageError("no elements", "give them with --elements H,O, or give FRAMES that contain them")
             self._candidates.write_text(text)
         yield from extxyz.read(self._candidates)
 

@@ -47,12 +47,12 @@ class FirstPass:
         """Raises BadData if no frame can be computed, as where the input is about other atoms."""
         reasons = list(self._misfits.values())
         if reasons and all(reasons):
-            hint = "give the input the atoms of the frames, in their order"
-            raise BadData(f"none of the frames fits: {reasons[0]}", hint)
+            hint = "give the input the atoms of the frames, in the same order"
+            raise BadData(f"none of the frames matches: {reasons[0]}", hint)
         for name, count in self._frames.items():
             written = MOMENTS if name == "moments" else name
-            labels = "so their labels are computed without it"
-            yield f"frames with {written}: {count}; the reference {self._method.stem} does not read it, {labels}"
+            labels = "so their labels do not include it"
+            yield f"frames with {written}: {count}; the reference {self._method.stem} does not read this, {labels}"
         if self._survey:
             yield from self._survey.notes()
 

@@ -52,10 +52,10 @@ def _labelled(
         replaced += bool(extxyz.label_names(frame)) and not subtraction
         yield with_label(frame, key, label, method)
     if replaced:
-        note(f"{replaced} frames came with labels; they are replaced in the output")
+        note(f"{replaced} frames already had labels, which are replaced in the output")
     if len(codes) > 1:
         versions = " and ".join(sorted(codes))
-        note(f"warning: labels of {versions} are mixed in the output; --strict-version computes the old ones again")
+        note(f"warning: labels of {versions} are mixed in the output; recompute the old ones with --strict-version")
 
 
 def with_label(frame: extxyz.Frame, key: int, label: Label, reference: str) -> str:

@@ -34,7 +34,7 @@ def steps(method: Method, options: tuple[str, ...]) -> tuple[Recovery, ...]:
     if not changes:
         return ()
     if not isinstance(method.module, Changes):
-        raise UsageError(f"the reference {method.name} has no input that could be changed", "leave --recover out")
+        raise UsageError(f"the reference {method.name} has no input that could be changed", "leave out --recover")
     return tuple(
         Recovery(
             ", ".join(f"{k}={v}" for k, v in change.items()),
@@ -47,7 +47,7 @@ def steps(method: Method, options: tuple[str, ...]) -> tuple[Recovery, ...]:
 def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not key.strip() or not equals:
-        raise UsageError(f"--recover {text}: must be KEY=VALUE", "several of one step are joined by commas")
+        raise UsageError(f"--recover {text}: must be KEY=VALUE", "join several changes of one attempt with commas")
     return key.strip(), value.strip()
 
 
@@ -55,9 +55,9 @@ def _read(path: Path) -> list[dict[str, str]]:
     data = toml.load(path, BadConfig)
     steps = data.pop("unconverged", [])
     for key in data:
-        raise BadConfig(f"{path}: {key}: unknown key", "[[unconverged]] is all that can be recovered from")
+        raise BadConfig(f"{path}: {key}: unknown key", "only [[unconverged]] is possible")
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-        raise BadConfig(f"{path}: unconverged: must be tables, each headed [[unconverged]]")
+        raise BadConfig(f"{path}: unconverged: must be tables, each with the head [[unconverged]]")
     return [{key: _word(path, key, value) for key, value in step.items()} for step in steps]
 
 

@@ -45,7 +45,7 @@ class Reuse:
         self._structures = Structures(inputs=inputs, ordered=True)
         for name in files:
             if not Path(name).is_file():
-                raise NoInput(f"{name}: no such file", "--from names files that psiflow label has written")
+                raise NoInput(f"{name}: no such file", "--from takes files that psiflow label wrote")
 
     def see(self, frame: Frame) -> None:
         """Note one of the frames, in order."""
@@ -76,7 +76,8 @@ class Reuse:
                     yield key, label
         if changed:
             note(
-                f"{changed} labels are not taken over: by psiflow_id they are of other positions, in a file now changed"
+                f"{changed} labels are not reused: the positions no longer match their psiflow_id, so the file was "
+                "changed"
             )
 
     def take(self, ids: array[int], needed: IdSet, results: Results | None) -> None:
@@ -90,7 +91,7 @@ class Reuse:
                 needed.discard(key)
             count += len(some)
         if self._named or count:
-            note(f"{count} labels are taken over from {', '.join(self._files)}")
+            note(f"{count} labels are reused from {', '.join(self._files)}")
 
     def copies(self, ids: array[int], needed: IdSet, results: Results) -> Pairs:
         """Needed frames that are copies of one that has a label, or gets one: their ids, each with the other's.

@@ -188,8 +188,8 @@ def run(labelling: Labelling, workspace: Workspace) -> LabelSummary:
 def _of_other_versions(labelling: Labelling, workspace: Workspace, seen: Survey) -> IdSet:
     """The labels that are not of the version of the code which the workers have."""
     if not isinstance(labelling.method.module, KnowsItsVersion):
-        problem = f"{labelling.method.name} cannot say its version"
-        raise UsageError(problem, "leave --strict-version out, or give it a code()")
+        problem = f"{labelling.method.name} does not report its version"
+        raise UsageError(problem, "leave out --strict-version, or add a function code() to the reference")
     with workspace.session() as session:
         name, payload = f"the version of {labelling.method.name}", {"context": workspace.context()}
         version = single.perform(workspace, session, f"{labelling.method.worker}:code", payload, name, journal=False)

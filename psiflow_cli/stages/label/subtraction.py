@@ -28,10 +28,10 @@ class Subtraction:
     def see(self, frame: extxyz.Frame) -> None:
         """Raise BadData for a frame that has nothing to subtract from, or from which something was subtracted."""
         if earlier := frame.info.get(SUBTRACTED):
-            problem = f"{frame.where}: {earlier} was subtracted from its labels before"
+            problem = f"{frame.where}: {earlier} was already subtracted from its labels"
             raise BadData(problem, "to subtract several, add them first: psiflow model combine 'xtb + dftd:xc=pbe'")
         if extxyz.label(frame, "energy", self._keys) is None:
-            hint = "--subtract-from names the energy, as in --subtract-from REF_energy; give labelled frames"
+            hint = "give the key of the energy, as in --subtract-from REF_energy, and labelled frames"
             raise BadData(f"{frame.where}: no {self.energy} to subtract from", hint)
 
     def difference(self, frame: extxyz.Frame, label: Label, reference: str) -> tuple[Label, str]:

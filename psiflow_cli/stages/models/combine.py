@@ -122,8 +122,8 @@ def in_process() -> list[str]:
 def check_in_process(name: str) -> None:
     """Raise UsageError for a reference that cannot be a term."""
     if name not in (known := in_process()):
-        problem = f"the reference {name} starts a program, or needs an input file, and cannot be a term"
-        raise UsageError(problem, f"those that can: {', '.join(known)}")
+        problem = f"the reference {name} cannot be a term, because it starts a program or needs an input file"
+        raise UsageError(problem, f"references that can: {', '.join(known)}")
 
 
 def _takes(module: Reference, settings: Settings, element: str) -> bool:
@@ -139,15 +139,15 @@ def facts(sources: list[Source]) -> BundleFacts:
     counts = {len(source.members) for source in sources} - {1}
     if len(counts) > 1:
         numbers = " and ".join(map(str, sorted(counts)))
-        problem = f"committees of {numbers} members: a member of the sum is the sum of one member of each"
+        problem = f"committees of {numbers} members: each member of the sum adds one member of each committee"
         raise UsageError(problem, "add committees of equal size, or single models")
     elements = [source.elements for source in sources if source.elements]
     together = frozenset.intersection(*elements) if elements else frozenset[str]()
     if elements and not together:
-        problem = "no element is known to all terms: " + "; ".join(
+        problem = "the terms have no element in common: " + "; ".join(
             f"{source.term['what']} knows {' '.join(_sorted(source.elements))}" for source in sources if source.elements
         )
-        raise UsageError(problem, "such a sum could compute nothing")
+        raise UsageError(problem, "the sum could not compute any frame")
     found: BundleFacts = {
         "family": FAMILY, "members": max(counts, default=1), "elements": _sorted(together), "weights": {},
         "runs_as": _runs_as(sources), "psiflow": __version__,
@@ -178,7 +178,9 @@ def _runs_as(sources: list[Source]) -> str:
     extras = {family.EXTRA if isinstance(family, protocols.HasExtra) else name for name, family in families.items()}
     if len(extras) > 1:
         problem = f"models of {' and '.join(trained)} cannot share an environment, so they cannot be added"
-        raise UsageError(problem, "psiflow label --reference BUNDLE gives the numbers of each, to be added by hand")
+        raise UsageError(
+            problem, "psiflow label --reference BUNDLE gives the labels of each, which you can add yourself"
+        )
     others = [source.runs_as for source in sources if "family" in source.term] or [s.runs_as for s in sources]
     return max(trained, key=lambda name: len(families[name].REQUIRES)) if trained else others[0]
 
@@ -237,11 +239,11 @@ def _is_there(place: Path, made: Bundle, overwrite: bool) -> bool:
     try:
         there = bundle.load(str(place))
     except Exception:
-        raise CannotCreate(f"{place}: exists and is no whole model bundle", "choose another --output") from None
+        raise CannotCreate(f"{place}: exists and is not a complete model bundle", "choose another --output") from None
     if there.fingerprint == made.fingerprint:
         return True
     if not overwrite:
-        raise CannotCreate(f"{place}: exists and is another model", "--overwrite replaces it")
+        raise CannotCreate(f"{place}: exists and is a different model", "replace it with --overwrite")
     return False
 
 

@@ -51,7 +51,9 @@ def make_folders(compilation: Compilation) -> None:
         try:
             path.parent.mkdir(exist_ok=True)
         except OSError as error:
-            raise CannotCreate(f"{path.parent}: {error.strerror}", "copy the bundle to where you may write") from None
+            raise CannotCreate(
+                f"{path.parent}: {error.strerror}", "copy the bundle to a folder that you can write to"
+            ) from None
 
 
 def run(compilation: Compilation, workspace: Workspace, members: list[int]) -> Summary:

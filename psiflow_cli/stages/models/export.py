@@ -26,8 +26,8 @@ def suffix(family: str, forms: Forms, target: str, form: str | None) -> tuple[st
     """The form, and how its files end. Raises UsageError for what the family does not have."""
     if target not in forms:
         if not forms:
-            problem = f"--to {target}: models of {family} are run as they are and exported to nothing"
-            raise UsageError(problem, "other programs read the model file itself")
+            problem = f"--to {target}: models of {family} cannot be exported"
+            raise UsageError(problem, "other programs can read the model file itself")
         raise UsageError(f"--to {target}: {family} exports to {', '.join(sorted(forms))}")
     if form is None:
         form = next(iter(forms[target]))
@@ -43,7 +43,7 @@ def check_output(output: str, ending: str) -> None:
         raise UsageError(f"--output {complaint}", formats.EXPORTED_FOLDER.hint)
     kind = ending[ending.find(".") :] if ending else ""
     if not output.endswith(kind):
-        raise UsageError(f"--output {output}: a file of this kind ends in {kind}")
+        raise UsageError(f"--output {output}: the name must end in {kind}")
 
 
 def members(model: Bundle, target: str, chosen: int | None, takes_all: bool) -> list[str]:
@@ -53,8 +53,8 @@ def members(model: Bundle, target: str, chosen: int | None, takes_all: bool) -> 
             raise UsageError(f"--member {chosen}: {model.path} has members 0 to {len(model.members) - 1}")
         return [model.members[chosen]]
     if len(model.members) > 1 and not takes_all:
-        problem = f"{model.path} has {len(model.members)} members, and {target} takes one"
-        raise UsageError(problem, "--member 0 exports the first")
+        problem = f"{model.path} has {len(model.members)} members, but {target} takes one"
+        raise UsageError(problem, "export the first with --member 0")
     return model.members
 
 

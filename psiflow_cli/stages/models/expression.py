@@ -58,7 +58,7 @@ def options(name: str) -> tuple[str, dict[str, str]]:
     for word in re.split(r",(?=\w+=)", given) if given else []:
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise ValueError(f"{word!r} is no option: they are KEY=VALUE, with commas between them")
+            raise ValueError(f"{word!r} is not an option: write KEY=VALUE, separated by commas")
         if key in pairs:
             raise ValueError(f"{key} is given twice")
         pairs[key] = value
@@ -84,7 +84,7 @@ def _sign(text: str, position: int, first: bool) -> tuple[float, int]:
         raise wrong(text, position + 1, "no term")
     if not first:
         found = text[position:].split()[0]
-        hint = "a factor stands before its term: 0.5*a.model" if found[0] in f"/{_TIMES}" else _FORM
+        hint = "write the factor before its term: 0.5*a.model" if found[0] in f"/{_TIMES}" else _FORM
         raise wrong(text, position + 1, f"{found!r}, where + or - was expected", hint)
     return 1.0, position
 
@@ -93,7 +93,7 @@ def _factor(text: str, begin: int, is_file: Callable[[str], bool]) -> tuple[floa
     if _longest_file(text, begin, is_file):
         return 1.0, begin
     if _COMMA.match(text, begin):
-        raise wrong(text, begin + 1, "a factor has a point, not a comma")
+        raise wrong(text, begin + 1, "write the factor with a decimal point, not a comma")
     match = _FACTOR.match(text, begin)
     if not match:
         return 1.0, begin
@@ -115,7 +115,7 @@ def _name(text: str, begin: int, is_file: Callable[[str], bool], references: lis
         if end < 0:
             raise wrong(text, begin + 1, f"the quote {text[begin]} is not closed")
         if not text[begin + 1 : end].strip():
-            raise wrong(text, begin + 1, "no name is between the quotes")
+            raise wrong(text, begin + 1, "there is no name between the quotes")
         return text[begin + 1 : end], end + 1
     if end := _longest_file(text, begin, is_file):
         return text[begin:end], end

@@ -172,7 +172,7 @@ def _scale(found: CalibratedQuantity, unit: str) -> str:
 
 
 def _members(report: ModelReport) -> str:
-    how = ", with samples of the data of their own" if report.get("bootstrap") else ""
+    how = ", each trained on its own sample of the data" if report.get("bootstrap") else ""
     first = report.get("seed", 0)
     # before they were recorded, they were consecutive
     seeds = report.get("seeds") or list(range(first, first + report["members"]))

@@ -43,7 +43,11 @@ def verify(model: bundle.Bundle) -> Verified:
             checked += 1
             wrong += _compiled(path, model)
     problems: list[Problem] = [{"message": error.message, "hint": error.hint} for error in wrong]
-    state = "a bare file, which nothing can be compared with" if model.is_foreign else "as it was made"
+    state = (
+        "a file without recorded checksums, so nothing can be verified"
+        if model.is_foreign
+        else "unchanged since it was written"
+    )
     return {"model": str(model.path), "checked": checked, "wrong": problems, "state": state}
 
 
@@ -54,4 +58,8 @@ def _compiled(path: Path, model: bundle.Bundle) -> list[BadData]:
     digests = {str(Path(name).parent): digest for name, digest in model.facts["weights"].items()}
     if member in digests and compiled_cache.valid(path, ending, digests[member]):
         return []
-    return [BadData(f"{path}: not compiled from these weights, or changed since", "psiflow model compile replaces it")]
+    return [
+        BadData(
+            f"{path}: not compiled from these weights, or changed afterwards", "replace it with psiflow model compile"
+        )
+    ]

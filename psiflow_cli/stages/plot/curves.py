@@ -53,7 +53,7 @@ def _read(file: str, name: str) -> list[Curve]:
     except OSError as error:
         raise NoInput(f"{file}: {error.strerror}", "check its name and the working directory") from None
     except (ValueError, KeyError, TypeError):
-        raise BadData(f"{file}: not the {METRICS} of a model bundle", "psiflow train makes one") from None
+        raise BadData(f"{file}: not the {METRICS} of a model bundle", "give one that psiflow train wrote") from None
     start = None
     with contextlib.suppress(PsiflowError):  # a copy of metrics.json alone, or of a family that is not here
         facts = bundle.read(str(Path(file).parent)).facts

@@ -93,11 +93,11 @@ def of_table(file: str, path: Path) -> Iterator[Line]:
         try:
             for name in _NEEDED:
                 if name not in (table.fieldnames or ()):
-                    raise BadData(f"{file}:1: no column {name}", "psiflow sample --properties writes such tables")
+                    raise BadData(f"{file}:1: no column {name}", "give a table that psiflow sample --properties wrote")
             for row in table:
                 yield file, row.get("walker") or "0", (), _numbers(file, table.line_num, row)
         except (UnicodeDecodeError, csv.Error) as error:
-            raise BadData(f"{file}:{table.line_num + 1}: not a CSV table: {error}", "name a .csv file") from None
+            raise BadData(f"{file}:{table.line_num + 1}: not a CSV table: {error}", "give a .csv file") from None
 
 
 def _numbers(file: str, line: int, row: dict[str, str]) -> Row:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 TABLES = (".csv", ".parquet")
 _NOTHING = {
-    "parity": ("no frame has predictions beside labels", "psiflow evaluate writes predictions into labelled frames"),
-    "series": ("no frame has the time and temperature of a step", "psiflow sample writes such trajectories"),
+    "parity": ("no frame has predictions beside labels", "add predictions to labelled frames with psiflow evaluate"),
+    "series": ("no frame has the time and temperature of a step", "give a trajectory that psiflow sample wrote"),
 }
 
 
@@ -42,11 +42,11 @@ def sources(files: Sequence[str], kind: str | None) -> tuple[str | None, tuple[s
     kinds = list(dict.fromkeys(each for each, _ in named))
     if len(kinds) > 1:
         first, second = (next(f for f, n in zip(files, named, strict=True) if n[0] == each) for each in kinds[:2])
-        raise UsageError(f"{first} and {second} do not go into one figure", "name files of one kind")
+        raise UsageError(f"{first} and {second} cannot be drawn in one figure", "give files of one kind")
     if kinds[0] and kind not in (None, kinds[0]):
-        raise UsageError(f"--kind {kind}: {files[0]} has no data for it", f"it is drawn as --kind {kinds[0]}")
+        raise UsageError(f"--kind {kind}: {files[0]} has no data for it", f"use --kind {kinds[0]}")
     if not kinds[0] and kind == "learning-curve":
-        raise UsageError(f"--kind {kind}: {files[0]} has no data for it", "name model bundles, or their metrics.json")
+        raise UsageError(f"--kind {kind}: {files[0]} has no data for it", "give model bundles, or their metrics.json")
     return kinds[0], tuple(file for _, file in named)
 
 
@@ -54,7 +54,7 @@ def _source(file: str) -> tuple[str | None, str]:
     if os.path.isdir(file):
         metrics = os.path.join(file, curves.METRICS)
         if not os.path.isfile(metrics):
-            raise NoInput(f"{file}: no {curves.METRICS} in it", "psiflow train makes model bundles, which have one")
+            raise NoInput(f"{file}: it contains no {curves.METRICS}", "give a model bundle that psiflow train wrote")
         return "learning-curve", metrics
     if file.lower().endswith(".json"):
         return "learning-curve", file
@@ -80,7 +80,7 @@ def look(plot: Plot, workspace: Workspace) -> tuple[str, int]:
         names = ", ".join("<stdin>" if file == "-" else file for file in plot.files)
         if not plot.kind:
             what = f"{what}, nor the time and temperature of a step"
-            hint = f"{hint}; psiflow sample writes trajectories"
+            hint = f"{hint}; or give a trajectory of psiflow sample"
         raise BadData(f"{names}: {what}", hint)
     return kind, counts[kind]
 

@@ -55,7 +55,7 @@ def plan(folder: Path, others: bool, runs: bool) -> Cleaning:
     if folder.is_symlink():
         cleaning.why_kept = "is a link"
     elif record.is_open(folder):
-        cleaning.why_kept = "is on another machine, and what it has made was not fetched"
+        cleaning.why_kept = "is on another machine, and its results were not fetched"
     elif state is RunState.RUNNING:
         cleaning.why_kept = "is running"
     elif not runs:

@@ -109,7 +109,7 @@ def _in_between(folder: Path, run: RunRecord) -> Item:
     beside = [temporary(Path(output), run["run"]) for output in outputs]
     gone = (folder / "work").glob(f"*{retention.GONE}") if _real([folder / "work"]) else []
     return Item(
-        "files in between", _real([*(folder / name for name in _REMADE), *folder.glob("made*"), *beside, *gone])
+        "intermediate files", _real([*(folder / name for name in _REMADE), *folder.glob("made*"), *beside, *gone])
     )
 
 
@@ -147,12 +147,12 @@ def whole(folder: Path, run: RunRecord, state: RunState) -> Item | str:
         return f"is {state}"
     outputs = run["result"].get("outputs", {})
     if not outputs:
-        return "has its result in it"
+        return "contains its result"
     if not _is_in_place(folder, run):
         return f"was moved or copied from {run['run']}"
     for path, digest in outputs.items():
         if not os.path.lexists(path):
-            return f"has the results of {path}, which is gone"
+            return f"has the results of {path}, which was deleted"
         if sha256(Path(path)) != digest:
             return f"has the results of {path}, which was changed"
     item = Item("the run directory", whole=True, paths=_real([*own(folder), folder / "lock", folder / "run.json"]))

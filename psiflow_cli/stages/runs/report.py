@@ -38,7 +38,7 @@ def look(folder: Path, without: Path) -> Facts:
     """What runs there are; raises NoInput where there are none."""
     facts = gather(folder, without)
     if not facts.runs:
-        raise NoInput(f"{folder}: no runs at or below it", "psiflow status lists the runs of the working directory")
+        raise NoInput(f"{folder}: no runs at or below it", "list the runs of the working directory with psiflow status")
     return facts
 
 

@@ -122,7 +122,7 @@ def _errors(facts: Facts) -> str:
     for q in quantities:
         heads += [f"{q} RMSE / {UNITS[q]}#", "MAE#"]
     others = len(facts.evaluations) - len(compared)
-    note = f"<p>{others} of them are of other frames, and not in the picture.</p>" if others else ""
+    note = f"<p>{others} of them have other frames and are not in the picture.</p>" if others else ""
     return _table(heads, ("".join(row(each)) for each in facts.evaluations)) + note
 
 
@@ -162,8 +162,8 @@ _MEANS = {"temperature": "T / K", "model_energy": "energy / eV", "pressure": "pr
 """The averages of a sampling that are shown."""
 _SHOWN = 20
 """So many averages of a run are shown."""
-_ON_DYNAMICS = """<p>± is the standard error of a mean; ± ? means that the path is too short to tell it. The
-drift is that of the total energy of the walker that drifts most, at constant energy (nve).</p>
+_ON_DYNAMICS = """<p>± is the standard error of a mean; ± ? means that the trajectory is too short to estimate it.
+The drift is the largest drift of the total energy of any walker, at constant energy (nve).</p>
 """
 
 
@@ -196,9 +196,9 @@ def _failures(facts: Facts) -> str:
 def _worst(evaluation: Evaluation | None, folder: Path, wrong: Worst, drawn: Drawn) -> Iterator[str]:
     viewer = drawn.get("viewer", {})
     file = escape(os.path.relpath(evaluation.file, folder)) if evaluation and evaluation.file else ""
-    yield f"<h2>Where the model is most wrong</h2><p>Frames of <code>{file}</code>, by the force on one atom.</p>"
+    yield f"<h2>Largest errors of the model</h2><p>Frames of <code>{file}</code>, by the force on one atom.</p>"
     if wrong.cut:
-        yield f"<p class=failed>The file has changed since, and was not read to its end: {escape(wrong.cut)}</p>"
+        yield f"<p class=failed>The file has changed and could not be read to its end: {escape(wrong.cut)}</p>"
     rows = (
         f"{_number(str(n))}{_number(f'{1e3 * w.error:.0f}')}{_number(str(w.frame))}{_number(str(w.line))}"
         f"{_number(str(w.natoms))}<td>{escape(w.config_type)}</td>"
@@ -206,7 +206,7 @@ def _worst(evaluation: Evaluation | None, folder: Path, wrong: Worst, drawn: Dra
     )
     yield _table(["#", "error / meV/Å#", "frame#", "line#", "atoms#", "config_type"], rows)
     if drawn.get("worst"):
-        yield _image(Path(drawn["worst"]), "the frames whose forces are most wrong")
+        yield _image(Path(drawn["worst"]), "frames with the largest force errors")
     if "data" not in viewer:
         yield f"<p>{escape(viewer.get('missing', ''))}</p>"
         return

@@ -44,7 +44,7 @@ def find(places: list[Path]) -> Iterator[Path]:
     """Every run directory at or below these places; nothing inside one is looked at."""
     for place in places:
         for folder, below, files in os.walk(place):
-            # a first command that has not begun yet reads its inputs, and holds the lock
+            # a first command that has not begun yet reading its inputs, and holds the lock
             prepares = "lock" in files and stop_request.FILE in files
             if (
                 {"run.json", "journal.jsonl"} <= {*files}
@@ -119,11 +119,11 @@ def _message(folder: Path, run: RunRecord, state: RunState) -> str:
     """Why a run is not done, in a line."""
     if state is RunState.RUNNING:
         refused = block_record.read(folder).get("refused")
-        return (f"a job was refused: {refused}" if refused else "") if run else "reads its inputs"
+        return (f"a job was refused: {refused}" if refused else "") if run else "reading its inputs"
     left = block_record.left(folder)
     jobs = f"; it may have left jobs: {', '.join(left)}" if left else ""
     if state is RunState.DEAD:
-        return f"its process is gone (pid {run.get('pid', '?')} on {run.get('host', '?')}){jobs}"
+        return f"its process has died (pid {run.get('pid', '?')} on {run.get('host', '?')}){jobs}"
     result = run.get("result")
     summary = result.get("summary", {}) if result else {}
     failures = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.get("failures", {}).items()))

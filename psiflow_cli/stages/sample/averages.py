@@ -100,7 +100,7 @@ def _in_quadrature(weights: list[int], errors: list[float | None]) -> float | No
     return math.sqrt(math.fsum((w * (e or 0.0)) ** 2 for w, e in zip(weights, errors, strict=True))) / sum(weights)
 
 
-UNKNOWN = "±?: the path is too short, by its correlation, to tell the standard error"
+UNKNOWN = "±?: the trajectory is too short to estimate the standard error"
 
 
 def as_text(averages: Averages) -> str:

@@ -25,9 +25,9 @@ class SamplingFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     chain_length: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3  # of Nose-Hoover chains
     barostat_time: Positive = 1000.0  # time constant of the cell
     masses: dict[str, Positive] = {}
-    """Of elements, in place of the usual ones: { H = 2.014 }. A frame's own `masses` column wins."""
+    """Masses that replace the standard ones: { H = 2.014 }. A frame's `masses` column takes precedence."""
     fixed: list[Index] = []
-    """Atoms that do not move, in every frame; those of a frame's `move_mask` column come on top."""
+    """Atoms that do not move, in every frame, in addition to those of its `move_mask` column."""
 
 
 def read(path: str | None) -> DynamicsFile:
@@ -37,7 +37,7 @@ def read(path: str | None) -> DynamicsFile:
     try:
         table = toml.load(path, BadConfig)
     except OSError as error:
-        raise BadConfig(f"{path}: {error.strerror or error}", "name another --config") from None
+        raise BadConfig(f"{path}: {error.strerror or error}", "check the path given with --config") from None
     for key in table:
         if key not in SamplingFile.__struct_fields__:
             raise BadConfig(f"{path}: {key}: unknown key", nearest(key, list(SamplingFile.__struct_fields__)))
@@ -52,10 +52,10 @@ def read(path: str | None) -> DynamicsFile:
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
         problem = f"{path}: {where.rstrip('`')}: {what}"
-        raise BadConfig(problem, "psiflow sample --config-schema says what goes") from None
+        raise BadConfig(problem, "psiflow sample --config-schema shows the valid settings") from None
     for symbol in settings.masses:
         if symbol not in SYMBOLS:
-            raise BadConfig(f"{path}: masses: no element is called {symbol!r}", nearest(symbol, list(SYMBOLS)))
+            raise BadConfig(f"{path}: masses: {symbol!r} is not an element", nearest(symbol, list(SYMBOLS)))
     return cast("DynamicsFile", msgspec.to_builtins(settings))
 
 

@@ -35,10 +35,10 @@ class Reset:
             columns = cast("Vectors", frame.column("model_forces"))
             differences = map(math.dist, forces, columns)
             return 1000 * math.sqrt(sum(d * d for d in differences) / (3 * frame.natoms))
-        problem = f"{frame.where}: no {self.quantity} and model_{self.quantity} to compare, as --reset needs"
-        raise BadData(
-            problem, "label the --final frames, then write what the model says: psiflow evaluate LABELLED --model"
+        problem = (
+            f"{frame.where}: --reset compares {self.quantity} with model_{self.quantity}, and one of them is missing"
         )
+        raise BadData(problem, "label the --final frames, then add the predictions: psiflow evaluate LABELLED --model")
 
 
 def places(path: str, reset: Reset | None) -> tuple[dict[int, extxyz.Frame], dict[int, str]]:
@@ -48,10 +48,10 @@ def places(path: str, reset: Reset | None) -> tuple[dict[int, extxyz.Frame], dic
     for frame in extxyz.read(path):
         number = frame.info.get("walker")
         if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-            problem = f"{frame.where}: walker is {number!r}, not the number of a walker"
-            raise BadData(problem, "--continue reads what --final of an earlier psiflow sample wrote")
+            problem = f"{frame.where}: walker is {number!r}, which is not a walker number"
+            raise BadData(problem, "give --continue the file that --final of an earlier psiflow sample wrote")
         if number in found or number in why:
-            raise BadData(f"{frame.where}: walker {number} is there twice", "keep one frame of each walker")
+            raise BadData(f"{frame.where}: walker {number} occurs twice", "keep one frame for each walker")
         error = reset.error(frame) if reset else 0.0
         if reset and not error <= reset.limit:
             why[number] = (
@@ -71,12 +71,12 @@ def check(
         raise BadData(problem, "give the FRAMES and --walkers of the run that wrote it")
     for number, frame in continued.items():
         if frame.symbols != starts[number].symbols or frame.pbc != starts[number].pbc:
-            problem = f"{frame.where}: walker {number} has other atoms or another pbc than {starts[number].where}"
-            raise BadData(problem, "give the FRAMES, in the order, of the run that wrote it")
+            problem = f"{frame.where}: walker {number} differs from {starts[number].where} in its atoms or pbc"
+            raise BadData(problem, "give the FRAMES of the run that wrote it, in the same order")
 
 
 def said(path: str, total: int, continued: Mapping[int, extxyz.Frame], why: Mapping[int, str]) -> str:
     """How many walkers go on, and why others do not."""
     reasons = {number: why.get(number, f"not in {path}") for number in range(total) if number not in continued}
-    lines = [f"{len(continued)} of {total} walkers go on from {path}"]
-    return "; ".join(chain(lines, (f"walker {number} begins again: {reason}" for number, reason in reasons.items())))
+    lines = [f"{len(continued)} of {total} walkers continue from {path}"]
+    return "; ".join(chain(lines, (f"walker {number} starts again: {reason}" for number, reason in reasons.items())))

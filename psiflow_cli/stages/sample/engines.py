@@ -51,7 +51,7 @@ def capable_engines(dynamics: Dynamics) -> list[str]:
     names = [name for name, reason in reasons.items() if not reason]
     if not names:
         problem = "no engine can do this: " + "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise UsageError(problem, "leave out one of the options, or name another")
+        raise UsageError(problem, "leave out one of the options, or choose another value")
     return names
 
 
@@ -64,7 +64,7 @@ def check(engine: str, dynamics: Dynamics, batch: int | None) -> None:
     if reason := module.refuses(dynamics):
         raise UsageError(f"--engine {engine}: {reason}", "--engine auto chooses one that can")
     if batch and batch > 1 and not module.BATCHED:
-        raise UsageError(f"--engine {engine} moves one walker after another", "leave --batch out")
+        raise UsageError(f"--engine {engine} moves one walker at a time", "leave out --batch")
 
 
 def engines_for(sampling: Sampling) -> list[str]:
@@ -162,7 +162,7 @@ def _measure(
             break
         task = retry.after_loss(task, outcome, session.executor)
     if not outcome.value:
-        note(f"engine {names[0]} without a measurement, which failed: {outcome.lost or outcome.error}")
+        note(f"using engine {names[0]}: the engines could not be compared: {outcome.lost or outcome.error}")
         return []
     found = cast("EngineTimes", outcome.value)
     for name, why in found["left_out"].items():

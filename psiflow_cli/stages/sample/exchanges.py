@@ -41,7 +41,7 @@ def rates(paths: Sequence[Recorded]) -> list[Rate]:
 def as_text(table: Sequence[Rate]) -> str:
     """A line for each pair."""
     if not table:
-        return "no exchange was tried: the walkers have made fewer steps than --exchange"
+        return "no exchange was attempted: the walkers made fewer steps than --exchange"
     lines = []
     for each in table:
         low, high = each["between"]

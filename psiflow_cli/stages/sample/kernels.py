@@ -24,7 +24,7 @@ class Kernels:
             return
         if choice["install"] and not self._known:
             what = " or ".join(f"pip install {packages}" for packages in choice["install"])
-            note(f"faster kernels for this model may be had in the workers' environment: {what}")
+            note(f"faster kernels for this model can be installed in the workers' environment: {what}")
         self._known.add((choice["path"], choice["atoms"]))
         detail(describe(choice))
         for name, reason in choice["refused"].items():
@@ -35,5 +35,5 @@ class Kernels:
 def describe(choice: FastPathChoice) -> str:
     """The path, and what each takes."""
     times = ", ".join(f"{name} {ms:.3g} ms" for name, ms in sorted(choice["ms"].items(), key=lambda item: item[1]))
-    overrule = "[resources] kernels in the site file overrules it"
+    overrule = "[resources] kernels in the site file overrides this"
     return f"the model is computed by {choice['path']}, the fastest for {choice['atoms']} atoms ({times}); {overrule}"

@@ -78,10 +78,10 @@ def run(sampling: Sampling, workspace: Workspace) -> Summary:
 def _why(sampling: Sampling, names: list[str], remembered: Plan | None) -> str:
     """Why the walkers are moved in this way."""
     if sampling.engine != "auto":
-        return "asked for by --engine"
+        return "set by --engine"
     if len(names) == 1:
-        return "no other engine can do this"
-    return "as an earlier run had it" if remembered else f"the fastest of {', '.join(names)}, or there is one walker"
+        return "the only one that can do this"
+    return "as in an earlier run" if remembered else f"the fastest of {', '.join(names)}, or there is one walker"
 
 
 def _groups(

@@ -86,7 +86,8 @@ def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
             raise BadData(problem, f"{sampling.model.path} knows {', '.join(sampling.model.elements)}")
         if sampling.dynamics["ensemble"] in ("npt", "nvst") and not (frame.cell and voigt.is_defined(frame.pbc)):
             raise BadData(
-                f"{frame.where}: not periodic in three directions, and {sampling.dynamics['ensemble']} moves the cell",
+                f"{frame.where}: not periodic in three directions, but {sampling.dynamics['ensemble']} changes the "
+                "cell",
                 "give the frame a Lattice, or choose another --ensemble",
             )
         start = _start(frame, sampling.dynamics)
@@ -102,7 +103,7 @@ def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
         if sampling.draws_velocities:
             note(f"{which} not used: velocities are drawn at --temperature")
         else:
-            note(f"{which} ({UNITS[name]}) taken as the first velocities, which --draw-velocities would draw")
+            note(f"{which} ({UNITS[name]}) used as initial velocities; --draw-velocities draws new ones")
     return walkers
 
 
@@ -130,8 +131,8 @@ def _set_in_motion(start: Frame, frame: extxyz.Frame, sampling: Sampling, walker
     different = max(1, len(sampling.windows)) if dynamics["ensemble"] == "nve" else conditions
     is_deterministic = dynamics["ensemble"] == "nve" or dynamics["thermostat"] == "nose-hoover"
     if is_deterministic and walkers > different:
-        problem = f"{frame.where}: {walkers} walkers would start with the same {name} and move alike"
-        raise BadData(problem, "--draw-velocities draws other ones for each; or take one walker")
+        problem = f"{frame.where}: {walkers} walkers would start with the same {name} and move identically"
+        raise BadData(problem, "draw different ones for each walker with --draw-velocities, or use one walker")
     if name == "momenta":
         start["momenta"] = values
     else:
@@ -159,10 +160,12 @@ def _start(frame: extxyz.Frame, dynamics: Dynamics) -> Frame:
     if fixed:
         start["fixed"] = fixed
         if len(fixed) == frame.natoms:
-            raise BadData(f"{frame.where}: none of its atoms may move", "leave one out of fixed or of move_mask")
+            raise BadData(
+                f"{frame.where}: all of its atoms are fixed", "remove at least one atom from fixed or move_mask"
+            )
         if dynamics["ensemble"] in ("npt", "nvst"):
-            problem = f"{frame.where}: atoms that do not move, and {dynamics['ensemble']} moves the cell"
-            raise BadData(problem, "let all atoms move, or choose nve or nvt")
+            problem = f"{frame.where}: it has fixed atoms, but {dynamics['ensemble']} changes the cell"
+            raise BadData(problem, "let all atoms move, or choose --ensemble nve or nvt")
     masses = dynamics["masses"]
     if own := constraints.masses(frame):
         start["masses"] = own

@@ -36,7 +36,7 @@ def values(word: str) -> tuple[str, list[float]]:
     if not equals or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"{word!r} is not NAME=START:STOP:N or NAME=VALUE,VALUE")
     if name in _RESERVED:
-        raise ValueError(f"{name} is what frames call something else; choose another name")
+        raise ValueError(f"{name} already has another meaning in frames; choose another name")
     try:
         if ":" in given:
             first, last, count = given.split(":")
@@ -44,13 +44,13 @@ def values(word: str) -> tuple[str, list[float]]:
         else:
             numbers = [float(part) for part in given.split(",")]
     except ValueError:
-        raise ValueError(f"{given!r} is neither START:STOP:N nor numbers with commas between them") from None
+        raise ValueError(f"{given!r} is neither START:STOP:N nor a comma-separated list of numbers") from None
     if not all(map(math.isfinite, numbers)):
         raise ValueError(f"{given!r}: not all values are finite")
     if not numbers or len(numbers) > MOST:
         raise ValueError(f"{given!r}: {len(numbers)} values; there must be 1 to {MOST}")
     if len({f"{number:.12g}" for number in numbers}) < len(numbers):
-        raise ValueError(f"{given!r}: a value stands there twice")
+        raise ValueError(f"{given!r}: a value is given twice")
     return name, numbers
 
 
@@ -59,9 +59,9 @@ def products(ranges: Sequence[tuple[str, list[float]]]) -> list[dict[str, float]
     names = [name for name, _ in ranges]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"--vary {name} is given twice", f"name all values at once, as in --vary {name}=1,2,5")
+            raise UsageError(f"--vary {name} is given twice", f"give all values at once, as in --vary {name}=1,2,5")
     if (count := math.prod(len(each) for _, each in ranges)) > MOST:
-        raise UsageError(f"--vary makes {count} windows", f"{MOST} are the most")
+        raise UsageError(f"--vary makes {count} windows", f"at most {MOST} are possible")
     return [dict(zip(names, each, strict=True)) for each in itertools.product(*(each for _, each in ranges))]
 
 
@@ -77,7 +77,9 @@ def check(plumed: str, text: str, files: Mapping[str, str], names: Sequence[str]
     for name in names:
         if name not in known:
             hint = nearest(name, sorted(known)) if known else f"write @{name}@ where the value goes"
-            raise BadData(f"{plumed}: --vary {name}: there is no @{name}@ in it, nor in the files that it reads", hint)
+            raise BadData(
+                f"{plumed}: --vary {name}: neither this file nor the files that it reads contain @{name}@", hint
+            )
 
 
 def _between(first: float, last: float, count: int) -> list[float]:

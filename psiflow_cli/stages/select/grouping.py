@@ -71,7 +71,7 @@ def share_out(blocks: Sequence[int], kinds: Sequence[str | None], shares: dict[s
     sizes = Counter(blocks)
     if len(sizes) < len(shares):
         what = f"too few groups of frames that stay together ({len(sizes)}) for {len(shares)} parts"
-        raise BadData(what, "fewer --parts, or another --group")
+        raise BadData(what, "use fewer --parts, or another --group")
     of_block: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for block, kind in zip(blocks, kinds, strict=True):
         of_block[block][kind or ""] += 1

@@ -34,7 +34,9 @@ class Kinds:
         self._first.setdefault(bool(frame.layout.find(EXPECTED)), frame.where)
         if self._by == "committee" and len(self._first) > 1:
             problem = f"{self._first[False]}: no {EXPECTED}, but there is one in {self._first[True]}"
-            raise BadData(problem, "frames of calibrated and of other committees do not compare; --model predicts all")
+            raise BadData(
+                problem, "frames of calibrated and other committees cannot be compared; predict all with --model"
+            )
 
     @property
     def name(self) -> str:
@@ -51,7 +53,7 @@ def of_frame(frame: Frame, by: str, of_atoms: str, keys: dict[str, str] | None) 
     try:
         column = frame.column(name)
     except KeyError:
-        hint = "--model BUNDLE predicts it" + (" (a committee: train --members 4)" if by == "committee" else "")
+        hint = "predict it with --model BUNDLE" + (" (a committee: train --members 4)" if by == "committee" else "")
         raise BadData(f"{frame.where}: no {name}", hint) from None
     if by == "committee":
         return OF_ATOMS[of_atoms](cast("list[float]", column))

@@ -19,7 +19,9 @@ def place(shell: str) -> Path:
     data = os.environ.get("XDG_DATA_HOME") or (f"{home}/.local/share" if home else "")
     config = os.environ.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
     if not (config if shell == "fish" else data):
-        raise CannotCreate("$HOME is not set: nobody knows where the shell looks", "psiflow completion show prints it")
+        raise CannotCreate(
+            "$HOME is not set, so the folder that the shell reads is not known", "print it with psiflow completion show"
+        )
     return {
         "bash": Path(data, "bash-completion", "completions", "psiflow"),
         "zsh": Path(data, "zsh", "site-functions", "_psiflow"),
@@ -35,9 +37,9 @@ def write(path: Path, script: str, overwrite: bool) -> bool:
         if earlier == text and not path.is_symlink():
             return False
         if not overwrite and (MARK not in earlier or path.is_symlink()):
-            raise CannotCreate(f"{path}: is there, and psiflow did not write it", "--overwrite replaces it")
+            raise CannotCreate(f"{path}: exists, and psiflow did not write it", "replace it with --overwrite")
         if path.is_dir():
-            raise CannotCreate(f"{path}: is a folder", "psiflow completion show prints the script")
+            raise CannotCreate(f"{path}: is a folder", "print the script with psiflow completion show")
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_file.write(path, text, mode=0o644)
     return True
@@ -46,7 +48,7 @@ def write(path: Path, script: str, overwrite: bool) -> bool:
 def advice(shell: str, path: Path) -> Iterator[str]:
     """What else a user has to do."""
     if shell == "zsh":
-        yield f"in ~/.zshrc, before compinit: fpath=({path.parent} $fpath)"
+        yield f"add to ~/.zshrc, before compinit: fpath=({path.parent} $fpath)"
     elif shell == "bash" and not any(map(os.path.exists, _BASH_COMPLETION)):
-        yield f"the package bash-completion, which would load it, was not found; in ~/.bashrc: source {path}"
+        yield f"it is loaded by the package bash-completion, which was not found; add to ~/.bashrc: source {path}"
     yield "new shells complete psiflow"

@@ -41,7 +41,7 @@ def create(family: str, name: str, prefix: Path | None, recipe: install.Recipe) 
     """Make an environment, or find that it is there."""
     name = name or family
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
-        raise UsageError(f"--name: {name!r} is no name", "letters, digits, dots, dashes and underscores")
+        raise UsageError(f"--name: {name!r} is not a valid name", "use letters, digits, dots, dashes and underscores")
     recipe.check()
     place = environments.folder() / name
     prefix = Path(os.path.abspath(prefix)) if prefix else environments.target(place)
@@ -77,24 +77,26 @@ def _ours(prefix: Path, family: str) -> Environment:
     """The environment to make, perhaps in the place of an older one; raises CannotCreate for what is not ours."""
     environment = environments.read(prefix)
     if not environment.facts and os.path.lexists(prefix) and not (prefix.is_dir() and not os.listdir(prefix)):
-        raise CannotCreate(f"{prefix}: exists, and psiflow did not make it", "name another --prefix, or remove it")
+        raise CannotCreate(f"{prefix}: exists, and psiflow did not make it", "choose another --prefix, or remove it")
     if environment.facts.get("finished") and environment.facts["family"] != family:
-        problem = f"{prefix}: the environment of {environment.facts['family']}"
-        raise CannotCreate(problem, "name another --prefix: families cannot share one")
+        problem = f"{prefix}: this is the environment of {environment.facts['family']}"
+        raise CannotCreate(problem, "choose another --prefix: families cannot share one")
     return environment
 
 
 def _make(environment: Environment, family: str, recipe: install.Recipe, log: BinaryIO) -> None:
     prefix = environment.prefix
     if environment.facts:
-        note(f"{prefix} is made again: {environment.unfit(environments.running()) or 'other packages are asked for'}")
+        note(
+            f"{prefix} is created again: {environment.unfit(environments.running()) or 'other packages were requested'}"
+        )
         _clear(environment)
     prefix.mkdir(exist_ok=True)
     # A folder with this marker is ours from the start, so that what is left of a killed command can be made again.
     kept = [name for name in os.listdir(prefix) if name != MARKER]
     begun: EnvironmentMarker = {"family": family, "finished": False, "kept": kept}
     write_json(prefix / MARKER, begun)
-    note(f"making {prefix}; what pip says goes to {log.name}")
+    note(f"creating {prefix}; the output of pip goes to {log.name}")
     modules = install.install(prefix, registry.potential(family), recipe, log)
     facts: EnvironmentMarker = {
         **begun, **environments.running(), "modules": modules, "with": sorted(recipe.more),
@@ -140,7 +142,7 @@ def remove(name: str) -> Removed:
                 environment.prefix.rmdir()
             os.unlink(log.name)
     elif not place.is_symlink():
-        raise CannotCreate(f"{place}: psiflow did not make it", "remove it by hand")
+        raise CannotCreate(f"{place}: psiflow did not make it", "remove it yourself")
     if place.is_symlink():
         place.unlink()
     return Removed(name, str(environment.prefix), left)

@@ -30,12 +30,12 @@ def cuda(asked: str) -> str:
         return known[-1]
     if match:
         raise UsageError(
-            f"--gpu: the driver of this host runs CUDA {match[1]}, and there are builds for {', '.join(INDEXES)} only",
-            "a newer driver is needed",
+            f"--gpu: the driver of this host runs CUDA {match[1]}, but torch is built only for {', '.join(INDEXES)}",
+            "install a newer driver",
         )
     raise UsageError(
-        "--gpu: nvidia-smi on this host does not say which CUDA the driver runs",
-        f"run it on a node with a GPU, and say --gpu {' or --gpu '.join(INDEXES)}",
+        "--gpu: nvidia-smi on this host does not show which CUDA the driver runs",
+        f"run it on a node with a GPU, or give --gpu {' or --gpu '.join(INDEXES)}",
     )
 
 

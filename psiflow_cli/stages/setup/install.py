@@ -23,8 +23,8 @@ from psiflow_cli.stages.setup import trial
 from psiflow_cli.worker.failures import missing_library
 
 _LOSSES = {
-    "3.10": "Python 3.10 has no torch-sim, so sample moves one walker after another; 3.12 and 3.13 have it",
-    "3.11": "Python 3.11 has torch-sim 0.3, which has no compiled MACE for GPUs: that of Python 3.12 or 3.13 has it",
+    "3.10": "Python 3.10 has no torch-sim, so sample moves one walker at a time; use Python 3.12 or 3.13",
+    "3.11": "Python 3.11 has torch-sim 0.3, which cannot compile MACE for GPUs; use Python 3.12 or 3.13",
 }
 """What workers lose by an older Python."""
 
@@ -43,11 +43,11 @@ class Recipe:
         try:
             version = subprocess.run([self.python, "-I", "-c", code], capture_output=True, text=True, timeout=60).stdout
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise UsageError(f"--python: cannot run {self.python}: {error}", "name a Python interpreter") from None
+            raise UsageError(f"--python: cannot run {self.python}: {error}", "give a Python interpreter") from None
         mine = environments.running()["python"]
         if version.strip() != mine:
             problem = f"--python: {self.python} is Python {version.strip() or '?'}, but the command runs on {mine}"
-            raise UsageError(problem, "workers need the minor version of the command")
+            raise UsageError(problem, "workers need the same minor version as the command")
 
 
 def install(prefix: Path, family: protocols.Potential, recipe: Recipe, log: BinaryIO) -> list[str]:
@@ -74,7 +74,9 @@ def _tried(python: str, needs: set[str]) -> list[str]:
     faults = trial.faults(python, sorted({*there, *needs}))
     for name, reason in faults.items():
         package = missing_library(reason)
-        hint = f"on Debian and Ubuntu: apt install {package}" if package else f"see what pip has installed in {python}"
+        hint = (
+            f"on Debian and Ubuntu: apt install {package}" if package else f"check what pip has installed in {python}"
+        )
         if name in needs:
             raise CannotCreate(f"trying it failed: {reason}", hint)
         note(f"{name} cannot be imported: {reason}; {hint}")
@@ -147,7 +149,7 @@ def _run(argv: list[str], log: BinaryIO, what: str) -> None:
     if process.returncode:
         reason = _last(log, start, "ERROR: ", "Error: ")
         is_full = re.search(r"No space left on device|Disk quota exceeded", reason)
-        raise CannotCreate(f"{what} failed: {reason}", f"all it said: {log.name}", IO_ERROR if is_full else None)
+        raise CannotCreate(f"{what} failed: {reason}", f"complete output: {log.name}", IO_ERROR if is_full else None)
 
 
 def _size(log: BinaryIO) -> int:

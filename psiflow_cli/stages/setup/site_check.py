@@ -181,7 +181,7 @@ def _programs(executor: ResolvedExecutor) -> Iterator[str]:
     path = context["env"].get("PATH")
     for program in filter(None, [*shlex.split(context["launch"])[:1], context["executable"]]):
         if shutil.which(program, path=path) is None:
-            yield f"{program!r} is not found"
+            yield f"{program!r} was not found"
 
 
 def _queue(executor: ResolvedExecutor) -> Iterator[str]:

@@ -122,11 +122,11 @@ def _check(frame: Frame, analysis: Analysis) -> None:
     if not analysis.settings["supercell"]:
         return
     if not (frame.cell and all(frame.pbc)):
-        problem = f"{frame.where}: not periodic in three directions, and --supercell is for crystals"
-        raise BadData(problem, "leave --supercell out")
+        problem = f"{frame.where}: not periodic in three directions, but --supercell needs a crystal"
+        raise BadData(problem, "leave out --supercell")
     if analysis.constraints.message(frame).get("fixed"):
-        problem = f"{frame.where}: atoms that do not move, and --supercell moves the whole crystal"
-        raise BadData(problem, "leave --supercell out, or let all atoms move")
+        problem = f"{frame.where}: it has fixed atoms, but --supercell displaces every atom"
+        raise BadData(problem, "leave out --supercell, or let all atoms move")
 
 
 def run(analysis: Analysis, workspace: Workspace) -> Summary:
@@ -192,8 +192,8 @@ def _note_imaginary(rows: list[HarmonicRow]) -> None:
     frames = sorted({row["frame"] for row in rows if row["imaginary"]})
     if frames:
         named = ", ".join(map(str, frames[:5])) + (", …" if len(frames) > 5 else "")
-        which = f"frame{'s' * (len(frames) > 1)} {named}: imaginary modes, which the sums leave out"
-        note(f"warning: {which}; a saddle point, or not relaxed well enough")
+        which = f"frame{'s' * (len(frames) > 1)} {named}: imaginary modes, which are left out of the sums"
+        note(f"warning: {which}; this is a saddle point, or not relaxed well enough")
 
 
 def _gather(analysis: Analysis, workspace: Workspace, seen: Survey, results: Results) -> None:
@@ -221,5 +221,5 @@ def as_text(rows: list[HarmonicRow], most: int = 20) -> str:
         numbers = " {:9.5f} {:10.5f} {:11.5f} {:10.3e} {:10.3e}".format(*energies, row["entropy"], row["heat_capacity"])
         lines.append(start + numbers)
     if len(rows) > most:
-        lines.append(f"… {len(rows) - most} more rows: --table and --json have them all")
+        lines.append(f"… {len(rows) - most} more rows: see --table or --json")
     return "\n".join(lines)

@@ -73,14 +73,14 @@ def _check(frame: Frame, relaxation: Relaxation) -> None:
     is_crystal = bool(frame.cell) and voigt.is_defined(frame.pbc)
     cell, symmetric = relaxation.settings["cell"], relaxation.settings["keep_symmetry"]
     if cell != "fixed" and not is_crystal:
-        problem = f"{frame.where}: not periodic in three directions, and --cell {cell} moves the cell"
-        raise BadData(problem, "give the frame a Lattice, or leave --cell out")
+        problem = f"{frame.where}: not periodic in three directions, but --cell {cell} changes the cell"
+        raise BadData(problem, "give the frame a Lattice, or leave out --cell")
     if symmetric and not is_crystal:
-        problem = f"{frame.where}: not periodic in three directions, and --keep-symmetry is for crystals"
-        raise BadData(problem, "leave --keep-symmetry out")
+        problem = f"{frame.where}: not periodic in three directions, but --keep-symmetry needs a crystal"
+        raise BadData(problem, "leave out --keep-symmetry")
     if (cell != "fixed" or symmetric) and relaxation.constraints.message(frame).get("fixed"):
         why = f"--cell {cell} moves them with the cell" if cell != "fixed" else "--keep-symmetry may have to move them"
-        raise BadData(f"{frame.where}: atoms that do not move, and {why}", "let all atoms move, or leave that out")
+        raise BadData(f"{frame.where}: it has fixed atoms, but {why}", "let all atoms move, or leave out this option")
 
 
 def run(relaxation: Relaxation, workspace: Workspace) -> Summary:
@@ -88,7 +88,7 @@ def run(relaxation: Relaxation, workspace: Workspace) -> Summary:
     seen, results, needed = survey(relaxation, workspace)
     todo = len(needed)
     if todo > 1 and (why := _one_by_one(relaxation.settings)):
-        note(f"{why}: ASE moves the frames one after the other; lbfgs and fire alone move them all in one step")
+        note(f"{why}: ASE optimises one frame at a time; only lbfgs and fire optimise all at once")
     workspace.run.begin(len(seen.distinct))
     with workspace.run.guard_end():
         compute(workspace, relaxation.work, seen, results, needed)

@@ -72,7 +72,10 @@ def publish(
         (folder / "model.toml").write_text(toml.dumps({**facts, **tables}))
         bundle.load(str(folder))
         if (Path(output) / bundle.CALIBRATION).is_file():
-            note(f"{output}: the new model is not calibrated; the one before was (evaluate --calibrate)")
+            note(
+                f"{output}: the new model is not calibrated, unlike the previous one; calibrate it with evaluate "
+                "--calibrate"
+            )
         workspace.run.publish(folder, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -115,7 +118,7 @@ def _keep_data(folder: Path, files: dict[str, str]) -> dict[str, str]:
     """The training data in the bundle, with their checksums; none where they are large."""
     size = sum(Path(path).stat().st_size for path in files.values())
     if size > KEPT_BYTES:
-        note(f"{size / 2**20:.0f} MB of training data are not kept in the model: --init will not replay them")
+        note(f"{size / 2**20:.0f} MB of training data are too large to store in the model: --init cannot replay them")
         return {}
     (folder / "data").mkdir()
     digests = {}

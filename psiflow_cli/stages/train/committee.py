@@ -81,7 +81,7 @@ class Committee:
                 log = outcome.log or member.folder
                 raise PsiflowError(
                     f"training of member {member.index} ended: {outcome.lost or outcome.error}",
-                    f"logs: {log}; run the same command again to go on from its last checkpoint",
+                    f"logs: {log}; run the same command again to continue from its last checkpoint",
                     NO_RESOURCES if outcome.lost else BUG,
                 )
             self.trained[member.index] = outcome.value
@@ -95,7 +95,7 @@ class Committee:
         """How many are trained at once, and on what."""
         count, workers, context = len(self.members), self.session.executor.workers, self.session.executor.context
         on = f"{context['gpus']} GPU(s)" if context["gpus"] else f"{context['threads']} thread(s)"
-        return f"training {count} model(s), {min(count, workers)} at once, each on {on}"
+        return f"training {count} model(s), {min(count, workers)} at a time, each on {on}"
 
     def _ends(self) -> list[float | None]:
         """When each has to be done (seconds since 1970): those that must wait for a worker get their share."""
@@ -118,7 +118,7 @@ class Committee:
         self._take(self.module)
         if not self._missing():
             return
-        note(f"making a model of the best checkpoint, for {GRACE_S:.0f} s at most; stop again to leave at once")
+        note(f"making a model of the best checkpoint (at most {GRACE_S:.0f} s); stop again to quit immediately")
         self.session.wind_up(GRACE_S)
         for member in self.members:
             stop_request.ask(member.folder)

@@ -88,12 +88,14 @@ def read(config: str | None) -> TrainersFile:
     is_toml = path.suffix == ".toml"
     data, lines = (_parse_toml if is_toml else _parse_yaml)(config, text)
     if not isinstance(data, dict):
-        raise BadConfig(f"{config}: not a table of settings", "one `name: value` a line, in the trainer's own names")
+        raise BadConfig(
+            f"{config}: not a table of settings", "write one `name: value` per line, with the trainer's own names"
+        )
     return TrainersFile(config, {str(key): value for key, value in data.items()}, lines)
 
 
 def _parse_toml(name: str, text: str) -> tuple[object, dict[str, int]]:
-    data = toml.parse(name, text, BadConfig, "YAML is read from files that do not end in .toml")
+    data = toml.parse(name, text, BadConfig, "only files that do not end in .toml are read as YAML")
     return data, toml.places(text)
 
 
@@ -106,7 +108,9 @@ def _parse_yaml(name: str, text: str) -> tuple[object, dict[str, int]]:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error)
         place = f"{name}:{mark.line + 1}" if mark else name
-        raise BadConfig(f"{place}: not valid YAML: {' '.join(what.split())}", "TOML is read from *.toml") from None
+        raise BadConfig(
+            f"{place}: not valid YAML: {' '.join(what.split())}", "only *.toml files are read as TOML"
+        ) from None
     lines: dict[str, int] = {}
     for key, line in _keys(yaml.compose(text, yaml.SafeLoader)):
         if key in lines:

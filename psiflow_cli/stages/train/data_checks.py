@@ -53,7 +53,7 @@ class Levels:
         if apart and self.headless:
             head, where = next(iter(self.heads.items()))
             problem = f"{self.headless}: no head, but head={head} in {where}"
-            raise BadData(problem, "say of every frame which head it belongs to")
+            raise BadData(problem, "give every frame its head")
         notes = [*self._methods(None)] if not apart else [note for head in self.heads for note in self._methods(head)]
         if not apart:
             notes += _contradiction("head", self.heads)
@@ -62,7 +62,7 @@ class Levels:
             what, less = f"{there or 'nothing'} was subtracted from its labels", here or "nothing"
             notes = [f"{where}: {what}, but {less} from those of {before}"]
         if notes and not mixed:
-            raise BadData(notes[0], "label all frames with one; --mixed-references takes them together")
+            raise BadData(notes[0], "label all frames with one method, or allow this with --mixed-references")
         return notes
 
     def _methods(self, head: str | None) -> list[str]:
@@ -98,20 +98,22 @@ def check_overlap(new: Numbers, valid: Numbers, where: Callable[[str, int], str]
         return []
     if trained == validated:
         # that must be meant
-        return ["validation data are the training data: their errors say nothing about new structures"]
+        return ["the validation data are the training data: their errors say nothing about new structures"]
     number = next(number for number, key in enumerate(valid) if key in common)
     more = f", and {len(common) - 1} more" if len(common) > 1 else ""
     also = where("frames", new.index(valid[number]))
     problem = f"{where('valid', number)}: also a training frame ({also}{more})"
-    raise BadData(problem, "remove it from one of the files; psiflow split makes parts that share none")
+    raise BadData(problem, "remove it from one of the files, or use psiflow split, whose parts share no structure")
 
 
 def check_elements(trained: set[str], first: dict[str, str], drawn: bool) -> None:
     """Raise BadData for an element that no training frame has; `first` says where each was seen first."""
     for element in sorted(first.keys() - trained):
         raise BadData(
-            f"{first[element]}: {element} is in no training frame: nothing about it could be learned",
-            "draw other frames with --seed, or give --valid FILE" if drawn else "add frames with it to the others",
+            f"{first[element]}: {element} occurs in no training frame, so nothing about it can be learned",
+            "choose different validation frames with --seed, or give --valid FILE"
+            if drawn
+            else "add frames with this element to the training data",
         )
 
 
@@ -120,7 +122,7 @@ def check_heads(first: Mapping[str, str], there: Set[tuple[str, str]]) -> None:
     for head, where in first.items():
         for part, purpose in (("train", "train"), ("valid", "validate")):
             if (part, head) not in there:
-                hint = "give more of them, or --valid FILE|SHARE, or the frames of one head"
+                hint = "give more frames, --valid FILE|SHARE, or the frames of one head"
                 raise BadData(f"{where}: no frames of head={head} to {purpose} on", hint)
 
 
@@ -130,7 +132,9 @@ def check_weights(frame: Frame) -> str:
     for key in WEIGHTS:
         value = frame.info.get(key, 1.0)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-            raise BadData(f"{frame.where}: {key}={str(value)[:40]} is no weight", "a number that is not negative")
+            raise BadData(
+                f"{frame.where}: {key}={str(value)[:40]} is not a weight", "a weight is a number that is not negative"
+            )
         if value != 1:
             weighted = f"{frame.where}: {key}={value}"
     return weighted
@@ -141,7 +145,7 @@ def stress_notes(with_stress: int, periodic: int, unused: int) -> list[str]:
     notes = [extxyz.unused_stress_note(unused)] if unused else []
     if 0 < with_stress < periodic:
         some = f"{with_stress} of {periodic} periodic frames have a stress"
-        notes.append(f"{some}: the others count by energy and forces")
+        notes.append(f"{some}: for the others only energy and forces are trained on")
     return notes
 
 

@@ -14,9 +14,9 @@ E0S = dict[str, float]
 SAME_ENERGY_EV = 1e-6  # two energies of one isolated atom that differ by more are a contradiction
 WAYS = {
     "average": "",
-    "init": "energies of isolated atoms: those of the model file; where the labels are another method's, give its own "
-    "(psiflow atomic-energies, --e0s), or --e0s estimated",
-    "estimated": "energies of isolated atoms: what the labels leave over the model's predictions, by least squares",
+    "init": "energies of isolated atoms: those of the model file; if the labels come from another method, give its "
+    "energies (psiflow atomic-energies, --e0s), or use --e0s estimated",
+    "estimated": "energies of isolated atoms: fitted to the difference of labels and predictions by least squares",
 }
 """Ways to energies that are not given, and what to say of them: a fit to all of each element's frames, those of the
 model file to start from, and MACE's correction of these."""
@@ -50,7 +50,7 @@ def choose(
     energies = {**in_data, **(start or {}), **(chosen or {})}
     missing = sorted(elements - energies.keys())
     if missing:
-        crystal = " (one-atom frames that are periodic count as crystals unless config_type=IsolatedAtom)"
+        crystal = " (periodic one-atom frames are crystals unless config_type=IsolatedAtom)"
         note = crystal if crystals & set(missing) else ""
         raise BadData(
             f"no energy of an isolated atom for {', '.join(missing)}{note}",
@@ -66,7 +66,8 @@ def _drift(in_data: E0S, start: E0S, chosen: E0S) -> str:
         return ""
     differences = ", ".join(f"{e} {in_data[e]:g} eV here, {start[e]:g} eV there" for e in far)
     return (
-        f"isolated atoms differ from those of the model to start from, whose energies are kept (--e0s): {differences}"
+        "isolated atoms differ from those of the model to start from; its energies are used unless --e0s is given: "
+        f"{differences}"
     )
 
 
@@ -88,7 +89,7 @@ def parse(text: str) -> E0S | str:
             return e0s
         content = path.read_bytes()
         if b"\0" in content:
-            raise ValueError(f"{text}: neither extended XYZ nor the text of a dict")
+            raise ValueError(f"{text}: neither extended XYZ nor a dict")
         text = content.decode(errors="replace")
     return _parse_dict(text)
 
@@ -112,4 +113,4 @@ def _symbol(key: object) -> str:
         return SYMBOLS[key - 1]
     if isinstance(key, str) and key in SYMBOLS:
         return key
-    raise ValueError(f"{key!r} is no element")
+    raise ValueError(f"{key!r} is not an element")

@@ -37,7 +37,10 @@ class Start:
         """Raise BadData where it lacks an element of the data."""
         if self.model.elements and elements - set(self.model.elements):
             unknown = ", ".join(sorted(elements - set(self.model.elements)))
-            raise BadData(f"{self.name}: cannot be the start, it does not know {unknown}", "train without --init")
+            raise BadData(
+                f"{self.name}: training cannot start from this model, which does not know {unknown}",
+                "train without --init",
+            )
 
     def member(self, index: int) -> str:
         """The weights that a member of the new model starts from."""

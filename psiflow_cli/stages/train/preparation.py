@@ -65,7 +65,7 @@ def prepare(training: Training, workspace: Workspace, keep: bool = False) -> Pre
     notes = [_defaults_note(training, config, summary), *data.notes]
     notes += [*([drift] if drift else []), *_start_notes(start, sources, data), *_member_notes(training)]
     if data.heads:
-        notes.append(f"a head is trained for each method: {', '.join(data.heads)}; --head chooses one of the model's")
+        notes.append(f"one head is trained for each method: {', '.join(data.heads)}; choose one later with --head")
     if isinstance(training.module, Notes):
         notes += training.module.notes(config, summary)
     return Prepared(sources, data, config, of_heads or energies, start, notes, summary)
@@ -84,10 +84,13 @@ def _energies(
 def _energies_of(head: str, training: Training, data: dataset.Dataset) -> e0s.E0S | str:
     """The energies of isolated atoms of one head of several: of every element, since every head predicts them all."""
     if training.init:
-        problem = f"frames of {len(data.heads)} heads ({', '.join(data.heads)}), and a model to start from is of one"
-        raise UsageError(problem, "give the frames of one head, or leave --init out")
+        problem = f"frames of {len(data.heads)} heads ({', '.join(data.heads)}), but a model to start from has only one"
+        raise UsageError(problem, "give the frames of one head, or leave out --init")
     if training.e0s not in (None, "average"):
-        problem = f"--e0s is for one method, and the frames are of {len(data.heads)} heads: {', '.join(data.heads)}"
+        problem = (
+            f"--e0s gives the energies of one method, but the frames have {len(data.heads)} heads: "
+            f"{', '.join(data.heads)}"
+        )
         raise UsageError(problem, "give one-atom frames with their head=NAME, or --e0s average")
     try:
         return e0s.choose(data.elements, data.e0s(head), data.crystals_of_one_atom, training.e0s, None)[0]
@@ -122,15 +125,15 @@ def _member_notes(training: Training) -> list[str]:
     if training.init is None or training.members <= (first := len(training.init.members)):
         return []
     which = f"member {first}" if training.members == first + 1 else f"members {first} to {training.members - 1}"
-    how = "its own bootstrap sample" if training.has_sample(first) else "all frames in another order, and no more"
-    return [f"{which} of the committee: from weights that another member starts from, too, with {how}"]
+    how = "its own bootstrap sample" if training.has_sample(first) else "only a different order of the same frames"
+    return [f"{which} of the committee: same initial weights as another member, with {how}"]
 
 
 def _start_notes(start: initial_model.Start | None, sources: dataset.Sources, data: dataset.Dataset) -> list[str]:
     if start is None or not sources.replay:
         return []
     if "train" not in sources.old:
-        return [f"{start.name} has no training data with it: only the new frames are trained on"]
+        return [f"{start.name} contains no training data: only the new frames are trained on"]
     return [f"{data.replayed} frames that {start.name} was trained on are replayed"] if data.replayed else []
 
 
@@ -146,7 +149,7 @@ def _defaults_note(training: Training, config: Config, summary: TrainingData) ->
     """Where the settings come from, and the main ones."""
     family = training.arch
     if "as_given" in summary:
-        others = "all others are the trainer's own defaults, but for data, seed, device and atomic energies"
+        others = "all others are the trainer's own defaults, except data, seed, device and atomic energies"
         return f"{family}: the settings of {training.config.name} as they are; {others}"
     main = ", ".join(f"{name} {value}" for name, value in main_settings(training.module, config).items())
     kind = "as the model to start from" if "init" in summary else f"size {summary['size']}"

@@ -69,10 +69,10 @@ class Training:
     def check(self) -> None:
         """Raise UsageError for options that exclude each other."""
         if self.size and self.config.name:
-            problem = f"--size is about psiflow's own defaults, but {self.config.name} is taken as it is"
-            raise UsageError(problem, "leave one of --size and --config out")
+            problem = f"--size changes psiflow's own defaults, but {self.config.name} is used as it is"
+            raise UsageError(problem, "leave out --size or --config")
         if self.size and self.init:
-            raise UsageError("--size: the model of --init decides the size", "leave --size out")
+            raise UsageError("--size: the model of --init decides the size", "leave out --size")
 
     def has_sample(self, index: int) -> bool:
         """Whether a member has its own sample of the training frames; it does not depend on how many members follow.

@@ -80,7 +80,7 @@ def _whole(step: Callable[[], T], workspace: Workspace, stops: list[Stopped]) ->
         is_begun = any(workspace.job.folder.glob("work/*/member-*"))
         if not is_begun or bundling.is_unfinished_there(workspace):
             raise
-        note(f"{stop.message}: a model of the best epoch so far is made first")
+        note(f"{stop.message}: making a model of the best epoch so far first")
         stops.append(stop)
         return step()
 

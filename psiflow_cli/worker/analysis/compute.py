@@ -118,11 +118,11 @@ def _check_length(wanted: Analysis, cut: list[paths.Block]) -> None:
     frames = len(cut[0].rows)
     if frames < 6:
         problem = f"{frames} frames in each of {len(cut)} blocks are too few for --msd and --vacf"
-        raise Fatal(problem, "--blocks 1 takes all frames at once, without errors; else write more frames", BAD_DATA)
+        raise Fatal(problem, "use --blocks 1, which gives no errors, or write more frames", BAD_DATA)
     far = max(block.displacements(next(block.chunks()))[1] for block in cut)
     if far > paths.FAR:
-        problem = f"an atom moves by {far:.2f} of the cell between two frames: which way round is not known"
-        raise Fatal(problem, "take frames from a shorter interval (psiflow sample --every)", BAD_DATA)
+        problem = f"an atom moves by {far:.2f} of the cell between two frames: its direction is not known"
+        raise Fatal(problem, "record frames more often (psiflow sample --every)", BAD_DATA)
 
 
 def _displacements(result: AnalysisResult, wanted: Analysis, cut: list[paths.Block], elements: list[str]) -> None:
@@ -135,7 +135,7 @@ def _displacements(result: AnalysisResult, wanted: Analysis, cut: list[paths.Blo
     chosen = (times >= low - 1e-9) & (times <= high + 1e-9) & (times > 0)
     if chosen.sum() < 2:
         problem = f"--fit {low:g}:{high:g} fs has {chosen.sum()} of the times up to {times[-1]:g} fs"
-        raise Fatal(problem, "blocks of more frames reach longer times (--blocks)", USAGE)
+        raise Fatal(problem, "fewer blocks reach longer times (--blocks)", USAGE)
     for element in elements:
         mean = _curve(result, "msd", element, times, [part[element] for part in parts])
         slopes = [dynamics.slope(times[chosen], part[element][chosen]) / 6.0 for part in parts]
@@ -146,7 +146,7 @@ def _displacements(result: AnalysisResult, wanted: Analysis, cut: list[paths.Blo
             if not _DIFFUSIVE[0] < exponent < _DIFFUSIVE[1]:
                 result["remarks"].append(
                     f"{element}: the mean squared displacement grows with the time to the power of {exponent:.2f} from "
-                    f"{low:g} to {high:g} fs, not of 1: it does not diffuse there (--fit), or is seen for too short"
+                    f"{low:g} to {high:g} fs, not 1: it does not diffuse there (--fit), or the trajectory is too short"
                 )
 
 
@@ -157,8 +157,8 @@ def _vibrations(result: AnalysisResult, wanted: Analysis, cut: list[paths.Block]
     parts = [dynamics.velocities(block, elements, interval) for block in cut]
     if not all(block.path["velocities"] for block in cut):
         result["remarks"].append(
-            "no velocities in the frames: they are taken from the positions of the frames before and after, which "
-            f"weakens high frequencies, and loses those above {500.0 / interval * dynamics.PER_CM:.0f} cm^-1 "
+            "the frames have no velocities: they are computed from the positions of neighbouring frames, which "
+            f"weakens high frequencies and loses those above {500.0 / interval * dynamics.PER_CM:.0f} cm^-1 "
             "(psiflow sample --velocities)"
         )
     frequencies = parts[0][1]

@@ -57,7 +57,7 @@ class Carrier:
         if self._differ:
             yield (
                 f"free_energy, which the forces belong to, differs from energy in {_frames(self._differ)}, "
-                f"by up to {1000 * self._most:.3g} meV/atom; --keys energy=free_energy takes it as the label"
+                f"by up to {1000 * self._most:.3g} meV/atom; use --keys energy=free_energy to take it as the label"
             )
         yield from self.remarks
 
@@ -118,7 +118,7 @@ def _check_atoms(atoms: Atoms) -> None:
     import numpy as np
 
     if dummies := np.flatnonzero(atoms.numbers == 0).tolist():
-        raise ValueError(f"atom {dummies[0] + 1} is of no element (X); remove dummies and ghosts")
+        raise ValueError(f"atom {dummies[0] + 1} has no element (X); remove dummies and ghosts")
     sites = atoms.info.get("occupancy")
     shares = list(sites.values()) if isinstance(sites, dict) else []
     column = atoms.arrays.get("occupancy", np.ones(len(atoms)))
@@ -126,7 +126,7 @@ def _check_atoms(atoms: Atoms) -> None:
     if any(len(share) != 1 or abs(sum(share.values()) - 1) > 1e-3 for share in shares) or (
         column.dtype.kind == "f" and ((column > 1e-3) & (column < 1 - 1e-3)).any()
     ):
-        raise ValueError("sites with partial occupancy; choose an ordered structure")
+        raise ValueError("it has sites with partial occupancy; use an ordered structure")
 
 
 def _add(values: dict[str, _T], key: str, result: _T) -> None:

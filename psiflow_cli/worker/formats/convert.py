@@ -111,7 +111,7 @@ def _texts(name: str, carrier: Carrier) -> Iterator[str]:
                 yield carrier.text(atoms, doubts.settle(atoms))
                 where = ""
             if number == 0:
-                raise ValueError("it holds no frames")
+                raise ValueError("it contains no frames")
             carrier.remarks += doubts.remarks
         except Exception as error:
             raise _Unreadable(f"{kind}:{where} {_reason(error)}") from error

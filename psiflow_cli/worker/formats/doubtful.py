@@ -60,8 +60,8 @@ class Doubts:
         stated = re.search(r"units\s*=\s*(\w+)", next(lines, ""))
         self._units = stated[1] if stated else ""
         if not any(re.match(r"\s*(Masses|Atom Type Labels)\b", line) for line in lines):
-            raise ValueError("it has no Masses, and the types do not tell the elements")
-        self.remarks.append("LAMMPS's data files say nothing of periodicity: taken as periodic in three directions")
+            raise ValueError("it has no Masses section, so the elements of the types are not known")
+        self.remarks.append("LAMMPS data files do not state the periodicity: read as periodic in three directions")
         self._check_units()
 
     def _lammps_dump(self) -> None:
@@ -73,14 +73,14 @@ class Doubts:
                 columns = line.split()[2:]
                 break
         if "element" not in columns:
-            raise ValueError("it has no column of elements; write it with dump_modify element")
+            raise ValueError("it has no element column; add one with dump_modify element")
         self._check_units()
 
     def _check_units(self) -> None:
         if self._units and self._units not in _IN_ANGSTROM:
-            raise ValueError(f"its units are LAMMPS's {self._units}; lengths must be in Å (metal or real)")
+            raise ValueError(f"its LAMMPS units are {self._units}; lengths must be in Å (metal or real)")
         if not self._units:
-            self.remarks.append("the file states no units: lengths are taken as Å (LAMMPS's metal or real)")
+            self.remarks.append("the file does not state its units: lengths are read as Å (LAMMPS's metal or real)")
 
     def _lammps(self, atoms: Atoms) -> list[str]:
         """Forces and velocities are those of `metal` for ASE; and it makes up an energy of zero."""
@@ -97,14 +97,16 @@ class Doubts:
         return lost
 
     def _runner(self) -> None:
-        self.remarks.append("RuNNer's files state no units: taken as Bohr and Hartree, as ASE does")
+        self.remarks.append("RuNNer files do not state their units: read as Bohr and Hartree, as ASE does")
 
     def _cif(self) -> None:
         from ase.io.cif import parse_cif
 
         for block in parse_cif(self.path):
             if {str(group) for group in block.get("_atom_site_disorder_group") or ()} - {".", "?", "0"}:
-                raise ValueError("sites with disorder groups, of which ASE takes all; choose an ordered structure")
+                raise ValueError(
+                    "it has sites with disorder groups, all of which ASE would read; use an ordered structure"
+                )
 
     def _pdb(self) -> None:
         atoms = (line for line in self._lines() if line.startswith(("ATOM", "HETATM")))
@@ -117,7 +119,7 @@ def _check_masses(atoms: Atoms) -> None:
 
     for number, mass in zip(atoms.numbers.tolist(), atoms.get_masses().tolist(), strict=True):
         if abs(mass - atomic_masses[number]) > (2.1 if number == 1 else 0.3):
-            raise ValueError(f"a mass of {mass:g} u is of no element")
+            raise ValueError(f"a mass of {mass:g} u belongs to no element")
 
 
 def _check_guessed(symbols: Sequence[str], names: Sequence[str], residues: Sequence[str]) -> None:
@@ -131,5 +133,5 @@ def _check_guessed(symbols: Sequence[str], names: Sequence[str], residues: Seque
         letters = re.sub(r"[^A-Za-z]", "", name).capitalize()
         is_ion = letters in SYMBOLS and re.sub(r"[^A-Za-z]", "", residue).capitalize() == letters
         if symbol != (letters if is_ion else letters[:1]):
-            problem = f"it has no column of elements, and the atom {name} of {residue} may not be {symbol}"
-            raise ValueError(f"{problem}; write the elements, or another format")
+            problem = f"it has no element column, and the atom {name} of {residue} may not be {symbol}"
+            raise ValueError(f"{problem}; add the elements, or use another format")

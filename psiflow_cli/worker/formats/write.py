@@ -121,7 +121,7 @@ def _poscar(frames: _Frames, kind: str, path: str) -> None:
 
 def _xdatcar(frames: _Frames, kind: str, path: str) -> None:
     if any(atoms.cell.rank < 3 for atoms in frames):
-        raise ValueError("XDATCAR has places relative to a cell, and a frame has none")
+        raise ValueError("XDATCAR has positions relative to a cell, but a frame has no cell")
     _plain(frames, kind, path)
 
 

@@ -56,7 +56,7 @@ def _of_samples(wanted: Wanted) -> FreeEnergy:
     space = grid.of_samples(wanted["axes"], values[chosen])
     groups = space.bins(values[chosen])
     if not (groups >= 0).any():
-        raise Fatal("no sample is in the range", "--range is in the unit that the files have", BAD_DATA)
+        raise Fatal("no sample is within --range", "--range is in the unit of the files", BAD_DATA)
     estimate = solve(rows)
     p = estimate.probabilities(groups, space.size)
     lowest = int(np.argmax(p))

@@ -39,7 +39,7 @@ def fit(state: State, values: Array, bias: Array, axes: Sequence[Axis]) -> State
     widths = moved.std(axis=0)
     names = ", ".join(axis["name"] for axis in axes)
     if len(moved) < 2 * (1 + 2 * len(axes)) or not np.all(widths > 0):
-        raise Fatal(f"{state['name']}: too few samples to tell its restraint", _GIVE, BAD_DATA)
+        raise Fatal(f"{state['name']}: too few samples to determine its restraint", _GIVE, BAD_DATA)
     scaled = moved / widths
     design = np.hstack([np.ones((len(scaled), 1)), scaled, scaled**2])
     solution, *_ = np.linalg.lstsq(design, bias, rcond=None)
@@ -54,8 +54,8 @@ def fit(state: State, values: Array, bias: Array, axes: Sequence[Axis]) -> State
 
 _GIVE = "give --at and --kappa"
 _NOT_HARMONIC = (
-    "--restrained names the CVs that the restraint acts on, --windows the columns that tell windows in one file apart, "
-    "--bias the bias of the restraint; --window-biases is for windows of any shape"
+    "name the CVs that the restraint acts on with --restrained, the columns that distinguish windows in one file with "
+    "--windows, and the bias of the restraint with --bias; for biases of any shape use --window-biases"
 )
 
 
@@ -71,7 +71,7 @@ def check(state: State, values: Array, bias: Array, axes: Sequence[Axis]) -> Non
             f"{bias[worst]:.6g} eV was recorded"
         )
         hint = (
-            "check the order of the files and --energy-unit, or leave --at and --kappa out: they follow from the bias"
+            "check the order of the files and --energy-unit, or leave out --at and --kappa: they follow from the bias"
         )
         raise Fatal(problem, hint, BAD_DATA)
 
@@ -92,7 +92,7 @@ def beginnings(series: Sequence[SampleSeries], values: Array, time: Array, disca
             own = time[rows]
             count = int(np.searchsorted(own - own[0], discard["value"]))
         if count >= each["count"]:
-            raise Fatal(f"{each['name']}: --discard leaves nothing of it", "discard less", BAD_DATA)
+            raise Fatal(f"{each['name']}: --discard removes all of its samples", "discard less", BAD_DATA)
         left_out.append(count)
     return left_out
 

@@ -102,7 +102,7 @@ class WalkerGroup:
         checkpoint = read(self.folder)
         if checkpoint and checkpoint.key != self.key:
             raise RuntimeError(
-                f"{self.folder / STATE}: checkpoint of a job with other settings; "
+                f"{self.folder / STATE}: this checkpoint belongs to a job with other settings; "
                 f"remove {self.folder} to start its walkers again"
             )
         self.states = checkpoint.walkers if checkpoint else None
@@ -118,7 +118,7 @@ class WalkerGroup:
             file = os.fdopen(os.open(self.folder / name, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
             self._files.append(file)
             if os.fstat(file.fileno()).st_size < length:
-                problem = f"{self.folder / name}: shorter than its checkpoint says"
+                problem = f"{self.folder / name}: shorter than its checkpoint states"
                 raise RuntimeError(f"{problem}; remove {self.folder} to start its walkers again")
             file.truncate(length)
             file.seek(length)

@@ -107,7 +107,7 @@ def cell_lost(first: Vectors | np.ndarray, now: np.ndarray) -> Violation | None:
         if not math.isfinite(new):
             return {"reason": "cell not finite", "kind": "nan"}
         if not old / CELL < new < old * CELL:
-            return {"reason": f"cell lost: its {name} is {new / old:.3g} times what it was", "kind": "cell"}
+            return {"reason": f"the cell's {name} became {new / old:.3g} times as large", "kind": "cell"}
     return None
 
 

@@ -34,7 +34,9 @@ def ask(question: NearestQuestion) -> NearestAnswer:
             kernel = Kernel(folder, frames[0], question["timestep"], question["kT"], in_eV, restart=False)
             parsed = memory.parsed(kernel.log)
             if unsuited := next((each.name for each in parsed if each.name in {*memory.KEPT, "ENERGY"}), ""):
-                raise Fatal(f"PLUMED's {unsuited} does not say how near a frame is to a window", "leave out --nearest")
+                raise Fatal(
+                    f"PLUMED's {unsuited} does not measure how near a frame is to a window", "leave out --nearest"
+                )
             biases = [kernel(0, atoms.positions, atoms.cell.array).energy for atoms in frames]
             kernel.close()
         places.append(int(np.argmin(biases)))

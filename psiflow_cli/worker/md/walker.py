@@ -109,7 +109,7 @@ class MovingWalker:
 
     def place(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions, shape (N, 3), and cell, (3, 3), in Å, at a step where walkers exchange their conditions."""
-        raise NotImplementedError(f"{type(self).__name__} exchanges no windows")
+        raise NotImplementedError(f"{type(self).__name__} cannot exchange windows")
 
     def swap_conditions(self, other: MovingWalker) -> None:
         """Exchange the conditions, with PLUMED and its files."""
@@ -119,7 +119,7 @@ class MovingWalker:
 
     def scale_momenta(self, factor: float) -> None:
         """Multiply all momenta, as an exchange of temperatures does."""
-        raise NotImplementedError(f"{type(self).__name__} exchanges no temperatures")
+        raise NotImplementedError(f"{type(self).__name__} cannot exchange temperatures")
 
     def stop(self, violation: Violation) -> None:
         """Let the walker end where it is."""

@@ -72,8 +72,8 @@ def _soap(species: tuple[str, ...], periodic: bool) -> SOAP:
     try:
         from dscribe.descriptors import SOAP
     except ImportError as error:
-        hint = "install dscribe there (the extra soap), or choose by a model's features: --model BUNDLE"
-        raise failures.Fatal(f"no SOAP in the workers' environment: {error}", hint) from None
+        hint = "install dscribe there (the extra soap), or use the features of a model: --model BUNDLE"
+        raise failures.Fatal(f"SOAP is not available in the workers' environment: {error}", hint) from None
     return SOAP(
         species=species, r_cut=CUTOFF, n_max=RADIAL, l_max=ANGULAR, average="outer", periodic=periodic,
         compression={"mode": "mu1nu1"},

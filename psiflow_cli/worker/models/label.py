@@ -69,4 +69,4 @@ def _builtin(value: object) -> object:
     """NumPy's arrays and numbers as Python's."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} cannot cross the wire")
+    raise TypeError(f"{type(value).__name__} cannot be sent back; return numbers, texts, lists or arrays")

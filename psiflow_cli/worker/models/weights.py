@@ -25,4 +25,4 @@ def check(weights: dict[str, str]) -> None:
         except FileNotFoundError:
             same = False
         if not same:
-            raise Fatal(f"{path}: replaced while it was used (sha256)", "run the same command again", STOPPED)
+            raise Fatal(f"{path}: changed while it was in use (sha256)", "run the same command again", STOPPED)

@@ -82,7 +82,7 @@ def _losses(axis: Axes, curves: list[Curve], colours: list[str]) -> None:
             if key == "valid_loss":
                 _mark(axis, curve, scaled, colour)
         axis.plot([], [], color="0.25", ls=line, label=name)
-    axis.set_ylabel("loss\n(share of its first)")
+    axis.set_ylabel("loss\n(relative to the first epoch)")
     axis.legend()
 
 

@@ -14,7 +14,9 @@ def parquet(source: str, columns: dict[str, str], path: str) -> None:
         csv, parquet = importlib.import_module("pyarrow.csv"), importlib.import_module("pyarrow.parquet")
     except ImportError:
         problem = "Parquet needs pyarrow in the workers' environment"
-        raise Fatal(problem, "pip install pyarrow there, or name a .csv file: what is computed is kept") from None
+        raise Fatal(
+            problem, "pip install pyarrow there, or give the name of a .csv file: nothing is computed again"
+        ) from None
     types = csv.ConvertOptions(column_types=columns)
     with csv.open_csv(source, convert_options=types) as table, parquet.ParquetWriter(path, table.schema) as writer:
         for batch in table:
@@ -30,4 +32,4 @@ def as_csv(source: str, path: str) -> None:
         raise Fatal("Parquet needs pyarrow in the workers' environment", "pip install pyarrow there") from None
     except (OSError, ValueError) as error:
         problem = f"{source}: not a Parquet table: {' '.join(str(error).split())[:200]}"
-        raise Fatal(problem, "psiflow sample --properties writes such tables", BAD_DATA) from None
+        raise Fatal(problem, "give a table that psiflow sample --properties wrote", BAD_DATA) from None

@@ -49,7 +49,9 @@ def draw(
             pictures["series"][name] = str(Path(drawn["source"]).with_suffix(".png"))
             time_series.draw(drawn["source"], pictures["series"][name], sheets, **cast("Any", drawn["shown"]))
     except ModuleNotFoundError as error:
-        missing = f"No pictures: {error.name} is not installed where the workers run (it comes with the extra mace)."
+        missing = (
+            f"No pictures: {error.name} is not installed in the workers' environment (it comes with the extra mace)."
+        )
         return {**pictures, "errors": "", "plots": {}, "series": {}, "worst": "", "missing": missing}
     return pictures
 
@@ -98,11 +100,11 @@ def _viewer(frames: list[Frame], errors: list[float], folder: Path) -> Viewer:
     try:
         import chemiscope
     except ImportError:
-        missing = "With chemiscope in the workers' environment (the extra report), these can be looked at here."
+        missing = "Install chemiscope in the workers' environment (the extra report) to view these structures here."
         return {"missing": missing}
     data = chemiscope.create_input(
         structures=[conversion.to_ase(frame) for frame in frames],
-        metadata={"name": "where the model is most wrong"},
+        metadata={"name": "largest force errors of the model"},
         properties={"error": {"target": "structure", "values": errors, "units": "eV/Å"}},
         settings={"structure": [{"unitCell": True}]},
     )

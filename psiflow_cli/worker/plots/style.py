@@ -41,7 +41,7 @@ def applied(sheets: Sequence[str] = ()) -> Iterator[None]:
         for sheet in sheets:
             if not Path(sheet).is_file() and sheet not in style.available:
                 known = [each for each in style.available if not each.startswith("_")]
-                raise Fatal(f"--style {sheet}: matplotlib has no style of this name", nearest(sheet, known))
+                raise Fatal(f"--style {sheet}: matplotlib has no such style", nearest(sheet, known))
             with _complaints() as complaints:
                 try:
                     style.use(sheet)

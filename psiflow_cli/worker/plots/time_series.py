@@ -76,7 +76,7 @@ def _draw(
     grid[-1, 0].set_xlabel(f"time ({unit})")
     _ramps(grid[0, 0], walkers, duration * scale)
     if not panels:
-        grid[0, 0].set_title("no frame was recorded", loc="center")
+        grid[0, 0].set_title("no frames were recorded", loc="center")
     _explain(figure, grid[0, 0], walkers)
     style.save(figure, path)
 
@@ -223,7 +223,7 @@ def _explain(figure: Figure, axis: Axes, walkers: list[DrawnWalker]) -> None:
     handles, labels = [handles[i] for i in order], [labels[i] for i in order]
     if any(walker["target"] for walker in walkers):
         handles.append(Line2D([], [], color="0.25", lw=0.9, ls=(0, (5, 3))))
-        labels.append("asked for")
+        labels.append("target")
     stopped = sum(walker["stopped"] for walker in walkers)
     if stopped:
         handles.append(Line2D([], [], color="0.25", ls="", marker="x" if len(walkers) <= LINES else ""))
@@ -231,5 +231,5 @@ def _explain(figure: Figure, axis: Axes, walkers: list[DrawnWalker]) -> None:
     columns = len(labels) if len(labels) <= 5 else -(-len(labels) // 2)
     look: dict[str, Any] = {"loc": "outside upper center", "ncols": min(6, columns)}
     if len(walkers) > LINES:
-        look.update(title="median, and where half and nine tenths of the walkers are")
+        look.update(title="median, and ranges of the middle 50 % and 90 % of the walkers")
     figure.legend(handles, labels, frameon=False, **look)

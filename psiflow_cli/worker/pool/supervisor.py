@@ -163,7 +163,7 @@ def _tell(logs: str) -> None:
         with contextlib.suppress(OSError), open(path, errors="replace") as stream:
             complaints = [found[1].strip() for line in stream if (found := _COMPLAINT.search(line))]
             for complaint in complaints[-_TOLD:]:
-                print(f"psiflow: the worker pool says: {complaint}", file=sys.stderr)
+                print(f"psiflow: the worker pool reports: {complaint}", file=sys.stderr)
 
 
 class _Pool:

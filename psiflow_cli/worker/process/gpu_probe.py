@@ -43,12 +43,12 @@ def problems(wanted: int, seen: str) -> list[str]:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
     except subprocess.TimeoutExpired:
-        return [f"torch does not say within {_PATIENCE_S} s what GPUs it sees"]
+        return [f"torch did not list its GPUs within {_PATIENCE_S} s"]
     try:
         facts: Facts = json.loads(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
         words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return [f"torch does not say what GPUs it sees: {words[-1][:300]}"]
+        return [f"torch could not list its GPUs: {words[-1][:300]}"]
     return explain(facts, wanted, seen)
 
 
@@ -56,7 +56,7 @@ def explain(facts: Facts, wanted: int, seen: str) -> list[str]:
     """Sentences about the facts."""
     build, devices = f"torch {facts['torch']} in {sys.prefix}", facts["devices"]
     if not facts["cuda"] and not facts["hip"]:
-        return [f"{build} is built for CPUs only: install a build for CUDA, or ROCm, there"]
+        return [f"{build} is built only for CPUs: install a build for CUDA or ROCm there"]
     broken = [f"cuda:{number} ({name}): {why}" for number, (name, why) in enumerate(devices) if why]
     if (broken or not devices) and (sentence := _misfit(facts)):
         return [f"{build} {sentence}"]
@@ -64,8 +64,8 @@ def explain(facts: Facts, wanted: int, seen: str) -> list[str]:
         kernels = f"; it has kernels for {', '.join(facts['archs'])}" if "kernel image" in broken[0] else ""
         return [f"{build} cannot compute on {broken[0]}{kernels}"]
     if len(devices) < wanted or (seen and len(devices) > wanted):
-        why = ", ".join(filter(None, (seen, facts["error"]))) or "no variable says which"
-        return [f"{build} sees {len(devices)} GPU(s) in place of {wanted}: {why}"]
+        why = ", ".join(filter(None, (seen, facts["error"]))) or "no variable names them"
+        return [f"{build} sees {len(devices)} GPU(s) instead of {wanted}: {why}"]
     return []
 
 
@@ -73,13 +73,16 @@ def _misfit(facts: Facts) -> str:
     """How the build does not fit the driver; "" if the two fit, as far as can be told."""
     built, driver = facts["cuda"], facts["driver"]
     if facts["hip"]:
-        return f"is built for ROCm {facts['hip']}, but the GPU is NVIDIA's: install a build for CUDA" if driver else ""
+        return (
+            f"is built for ROCm {facts['hip']}, but the GPU is from NVIDIA: install a build for CUDA" if driver else ""
+        )
     if not driver:
-        return f"is built for CUDA {built}, but there is no driver of NVIDIA's (libcuda.so.1)"
+        return f"is built for CUDA {built}, but there is no NVIDIA driver (libcuda.so.1)"
     if int(built.split(".")[0]) > driver // 1000:  # of a major version, any driver runs any minor one
         newest = f"{driver // 1000}.{driver % 1000 // 10}"
         return (
-            f"is built for CUDA {built}, but the driver goes up to {newest}: install a build for CUDA {driver // 1000}"
+            f"is built for CUDA {built}, but the driver supports only up to {newest}: install a build for CUDA "
+            f"{driver // 1000}"
         )
     return ""
 

@@ -40,7 +40,7 @@ def prefix(context: Context) -> list[str]:
         words = [word.format(ranks=ranks, threads=threads, cpus=cpus) for word in shlex.split(launch)]
     except (ValueError, KeyError, IndexError) as error:
         raise Fatal(
-            f"launch = {launch!r} cannot be filled in: {error}", "it may hold {ranks}, {threads}, {cpus}"
+            f"launch = {launch!r} cannot be filled in: {error}", "it may contain {ranks}, {threads}, {cpus}"
         ) from None
     return [*words[:1], *job_step.options(words, threads), *words[1:]]
 

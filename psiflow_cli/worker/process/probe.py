@@ -45,7 +45,7 @@ def probe(context: Context, families: dict[str, list[str]] | None = None, slots:
     ]
     cpus = context.get("cpus") or []
     if len(cpus) and len(cpus) < context["cores"]:
-        problems.append(f"has {len(cpus)} core(s), {context['cores']} asked for")
+        problems.append(f"has {len(cpus)} core(s), but the site asks for {context['cores']}")
     return {"python": sys.version.split()[0], "host": os.uname().nodename, "cpus": cpus, "problems": problems}
 
 
@@ -66,7 +66,7 @@ def _gpu(context: Context, families: dict[str, list[str]], slots: int) -> list[s
         return []
     problems, there = [], len(gpu_slots.slots(os.environ))
     if 0 < there < slots:
-        problems.append(f"its node has GPUs for {there} task(s) at once in place of {slots}")
+        problems.append(f"its node has GPUs for {there} task(s) at a time instead of {slots}")
     # tasks in threads see all GPUs
     names = (gpu_slots.CUDA, gpu_slots.HIP, gpu_slots.ROCR) if there else ()
     seen = ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
@@ -85,7 +85,7 @@ def _shown(command: str) -> list[str]:
     try:
         done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=_LAUNCH_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return [f"cannot ask for its GPU with {command!r}: {error}"]
+        return [f"cannot query its GPU with {command!r}: {error}"]
     return [] if done.returncode == 0 and done.stdout.strip() else [f"sees no GPU: {command!r} shows none"]
 
 
@@ -117,13 +117,13 @@ def _launched(context: Context) -> list[str]:
     except OSError as error:
         return [f"cannot launch with {launch!r}: {argv[0]}: {error.strerror}"]
     except subprocess.TimeoutExpired:
-        return [f"{launch!r} does not come to an end within {_LAUNCH_S:.0f} s"]
+        return [f"{launch!r} did not end within {_LAUNCH_S:.0f} s"]
     printed = done.stdout.split()
     if "missing" in printed:
-        return [f"executable {executable!r} is not found where it runs"]
+        return [f"executable {executable!r} was not found on the worker"]
     ranks = printed.count(f"threads={context['threads']}")
     if ranks != context["ranks"]:
         words = [line for line in done.stdout.splitlines() if any(map(str.isalpha, line))]
         last = (words or [f"exit code {done.returncode}"])[-1].removeprefix("psiflow: ")
-        return [f"{launch or executable!r} started {ranks} rank(s) in place of {context['ranks']}: {last[:200]}"]
+        return [f"{launch or executable!r} started {ranks} rank(s) instead of {context['ranks']}: {last[:200]}"]
     return []

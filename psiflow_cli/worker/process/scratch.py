@@ -59,6 +59,10 @@ def _check_room(folder: Path) -> None:
 
 def _unusable(place: Path, error: OSError) -> Fatal:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    hint = "make room" if full else "[resources] scratch in the site file names a folder that every worker can write in"
+    hint = (
+        "free some disk space"
+        if full
+        else "set [resources] scratch in the site file to a folder that every worker can write to"
+    )
     problem = f"the scratch folder {place} on host {os.uname().nodename} cannot be written: {error.strerror or error}"
     return Fatal(problem, f"{hint}; {AGAIN}", NO_RESOURCES if full else BAD_CONFIG)

@@ -118,7 +118,7 @@ def label(
         raise launcher.missing(program.executable, "executable", f"{unstarted} (see {path})")
     kind, message = problem
     if kind == "bad-input":
-        hint = f"fix the file given with --input; the log is {path}"
+        hint = f"fix the file given with --input; its log: {path}"
         raise Fatal(f"{program.name} rejects the input: {message}", hint, exit_code=BAD_DATA)
     return failure(kind, message, path)
 
@@ -143,7 +143,7 @@ def failed(program: Program, ran: Ran) -> tuple[FailureClass | Literal["bad-inpu
     if complaint := first(program.bad_input, log):
         return "bad-input", complaint
     if outcome.returncode in (-9, 137) or is_out_of_memory(log):
-        return "out-of-memory", "killed, as the kernel does when memory runs out"
+        return "out-of-memory", "killed, probably because memory ran out"
     ending = f"ended by signal {-outcome.returncode}" if outcome.returncode < 0 else f"exit code {outcome.returncode}"
     return "crashed", f"{first(program.last_words, log) or f'{program.name} ended early'} ({ending})"
 
@@ -152,7 +152,7 @@ def over_limit(program: Executable, outcome: subprocesses.Outcome) -> tuple[Fail
     """The class and the message of a run that was ended for its time or its memory."""
     if outcome.timed_out:
         return "timeout", f"{program.name} was still running after {outcome.seconds:.3g} s"
-    return "out-of-memory", f"{program.name} went over the memory of its task"
+    return "out-of-memory", f"{program.name} exceeded the memory of its task"
 
 
 def first(pattern: re.Pattern[str], log: str) -> str:

@@ -128,7 +128,7 @@ class _Analysis:
             raise _error(cast("Failure", prediction))
         forces = np.array(prediction["forces"])
         if not np.isfinite(forces).all():
-            raise ValueError("a force is not finite where an atom is displaced")
+            raise ValueError("a force is not finite when an atom is displaced")
         self._forces.append(forces if self._crystal else forces[self._moving])
         if len(self._forces) == self._missing:
             self._end()

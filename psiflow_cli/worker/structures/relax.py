@@ -89,7 +89,7 @@ class _Run:
             self.result = failure(failed["failure"], failed["message"] + after)
             return
         if prediction["stress"] is None and settings["cell"] in MOVES_CELL:
-            raise ValueError("the model gives no stress, by which a cell moves")
+            raise ValueError("the model predicts no stress, which is needed to change the cell")
         numbers = {key: value for key, value in prediction.items() if key in _OF_ASE and value is not None}
         self.atoms.calc = SinglePointCalculator(self.atoms, **numbers)
         if reason := self._watch.fault():
@@ -141,8 +141,8 @@ def _constrain(atoms: Atoms, frame: Frame, settings: RelaxSettings) -> None:
 
             atoms.set_constraint(FixSymmetry(atoms, symprec=settings["symprec"]))
         except ImportError:
-            problem = "spglib is not among the workers' packages, and symmetry is found with it"
-            raise Fatal(problem, "pip install spglib there, or leave --keep-symmetry out") from None
+            problem = "symmetry detection needs spglib, which is not installed in the workers' environment"
+            raise Fatal(problem, "pip install spglib there, or leave out --keep-symmetry") from None
 
 
 def _optimizer(atoms: Atoms, settings: RelaxSettings) -> Optimizer:

@@ -73,8 +73,10 @@ def _phonopy(atoms: Atoms, supercell: list[int], has_own_masses: bool) -> Phonop
         from phonopy import Phonopy
         from phonopy.structure.atoms import PhonopyAtoms
     except ImportError:
-        problem = "phonopy is not among the workers' packages, and --supercell needs it"
-        raise Fatal(problem, "pip install 'psiflow-cli[phonons]' there, or leave --supercell out: Γ alone") from None
+        problem = "--supercell needs phonopy, which is not installed in the workers' environment"
+        raise Fatal(
+            problem, "pip install 'psiflow-cli[phonons]' there, or leave out --supercell to compute only Γ"
+        ) from None
     import numpy as np
 
     cell = PhonopyAtoms(

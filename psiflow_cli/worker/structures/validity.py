@@ -44,7 +44,7 @@ def not_a_molecule(frame: Frame, code: str) -> str:
     from ase.data import atomic_numbers
 
     if any(frame.get("pbc") or ()):
-        return f"{code} is used for molecules here, and the frame is periodic"
+        return f"{code} supports only molecules here, but the frame is periodic"
     electrons = sum(atomic_numbers[symbol] for symbol in frame["symbols"]) - (frame.get("charge") or 0)
     multiplicity = frame.get("multiplicity") or 1
     if (electrons - multiplicity) % 2 == 0 or multiplicity > electrons + 1:
@@ -60,7 +60,7 @@ def _electrons(frame: Frame) -> str:
     if not all(numbers):
         return f"unknown element {frame['symbols'][numbers.index(0)]!r}"
     charge = frame.get("charge") or 0
-    return f"charge {charge} takes more electrons away than there are" if charge > sum(numbers) else ""
+    return f"charge {charge} removes more electrons than there are" if charge > sum(numbers) else ""
 
 
 def _overlap(frame: Frame) -> str:

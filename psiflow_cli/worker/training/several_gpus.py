@@ -9,4 +9,4 @@ def notes(gpus: int, batch: object, lr: object) -> list[str]:
         return []
     size = f" of {batch}: {gpus * batch} frames for a step" if isinstance(batch, int) else " of its own"
     rate = "the learning rate" if lr is None else f"lr {lr:g}" if isinstance(lr, (int, float)) else f"lr {lr}"
-    return [f"{gpus} GPUs, each with batches{size}; {rate} stays as it is, and is yours to set for that"]
+    return [f"{gpus} GPUs, each with batches{size}; {rate} is not scaled: set it if needed"]

@@ -14,8 +14,8 @@ from psiflow_cli.errors import BUG, NO_RESOURCES
 from psiflow_cli.worker.failures import AGAIN, BrokenDevice, Fatal, environment_code, is_broken_device, is_out_of_memory
 from psiflow_cli.worker.process import subprocesses
 
-_MEMORY_HINT = "use a smaller batch_size or model, or more memory"
-_SHARE_HINT = "of a committee, tasks_per_node = 1 in the site's [executors] trains one member after the other"
+_MEMORY_HINT = "use a smaller batch_size, a smaller model or more memory"
+_SHARE_HINT = "for a committee, set tasks_per_node = 1 in the site's [executors] to train one member at a time"
 _TELLING = re.compile(r"(?:\[rank(\d+)\]:\s)?((?:\S*(?:Error|Exception|Interrupt)\b|\S+: error: ).*)")
 _LAUNCHER = re.compile(r"^[WE]\d{4} .*torch/distributed/elastic/multiprocessing/", re.MULTILINE)
 _RANK_ENDED = re.compile(
@@ -53,12 +53,12 @@ def failure(log: Path, outcome: subprocesses.Outcome, causes: Causes) -> Fatal:
         return _judged(first_hand[rank], f" in rank {rank}" if rank else "", text, log, causes)
     if how := _signal(text, outcome):
         # A training that runs out of the node's memory is killed by the kernel.
-        problem = f"the trainer was killed or ended without a word ({how})"
+        problem = f"the trainer was killed or ended without a message ({how})"
         return Fatal(problem, f"its log: {log}", NO_RESOURCES if how.endswith("signal 9") else BUG)
     if by_rank:
         line = next(iter(by_rank.values()))[-1][:300]
-        return Fatal(f"the trainer's processes lost one another: {line}", f"its log: {log}", NO_RESOURCES)
-    problem = f"the trainer was killed or ended without a word (exit code {outcome.returncode})"
+        return Fatal(f"the trainer's processes lost contact: {line}", f"its log: {log}", NO_RESOURCES)
+    problem = f"the trainer was killed or ended without a message (exit code {outcome.returncode})"
     return Fatal(problem, f"its log: {log}", BUG)
 
 

@@ -71,7 +71,7 @@ class Trainer:
             self._run(folder, context, until)
         result = delivered(folder)
         if result is None:
-            raise Fatal("stopped before there was a model", "run the same command again to go on", STOPPED)
+            raise Fatal("stopped before the first model was written", "run the same command again to continue", STOPPED)
         return result
 
     def _run(self, folder: Path, context: Context, until: float | None) -> None:
@@ -124,8 +124,8 @@ class Trainer:
         if outcome.stopped:
             return
         if outcome.timed_out:
-            problem = "the walltime of the task was up before there was a model"
-            raise Fatal(problem, f"run the same command again to go on; its log: {folder / log}", STOPPED)
+            problem = "the walltime of the task ended before the first model was written"
+            raise Fatal(problem, f"run the same command again to continue; its log: {folder / log}", STOPPED)
         if outcome.out_of_memory or outcome.returncode != 0:
             raise trainer_log.failure(folder / log, outcome, self.causes)
 

@@ -140,7 +140,7 @@ _GPA = 160.21766
         (lambda x, _: x * -10 * _GPA, "looks like kbar with the wrong sign"),
         (lambda x, _: -x, "has the wrong sign"),
         (lambda x, _: x / 183.63, "looks like Ha/bohr³"),
-        (lambda x, volume: -x * volume, "looks like a virial in eV, which --keys virial=NAME reads"),
+        (lambda x, volume: -x * volume, "looks like a virial in eV; read it with --keys virial=NAME"),
     ],
 )
 @pytest.mark.parametrize("rattle", [0.0, 0.05])
@@ -168,7 +168,7 @@ def test_the_stress_of_a_slab_is_not_used(emt, tmp_path):
         (23.060548, 1.0, "energies look like kcal/mol"), (96.485332, 1.0, "energies look like kJ/mol"),
         (1 / 13.605693, 1.0, "energies look like Rydberg"), (1.0, 23.060548, "forces look like kcal/mol/Å"),
         (1.0, 1 / 25.711034, "forces look like Ry/bohr"), (23.060548, 23.060548, "kcal/mol"),
-        (96.485332, 96.485332, "energies look like"), (1.0, 1 / 1.889726, "not the slope of the energy"),
+        (96.485332, 96.485332, "energies look like"), (1.0, 1 / 1.889726, "not the gradient of the energy"),
     ],
 )  # fmt: skip
 def test_other_units(tmp_path, energy, force, what):

@@ -34,7 +34,7 @@ def test_a_label_that_is_no_number(tmp_path, number):
 @pytest.mark.parametrize(
     ("bad", "what"),
     [
-        (frame(forces=FORCES).replace("energy=0.0", "energy=low"), "energy='low' is no number"),
+        (frame(forces=FORCES).replace("energy=0.0", "energy=low"), "energy='low' is not a number"),
         (frame(forces=FORCES).replace("pos:R:3:forces:R:3", "pos:R:3:forces:R:2:x:R:1"), "forces:R:3"),
         (frame(forces=FORCES, pbc="T T T", more=f'{CELL} stress="1 2 3 4"'), "nine numbers"),
         (frame(forces=FORCES, pbc="T T T", more=f'{CELL} stress="1 2 3 4 5 6 7 8 9"'), "symmetric"),
@@ -117,7 +117,7 @@ def test_isolated_atoms_that_are_missing_or_contradict(tmp_path):
     assert (found.severity, found.count, found.frames) == ("error", 1, [15])
     assert "-13.1" in found.what
     assert [f.what for f in check(tmp_path, GOOD + ATOMS.replace(" energy=-13.6", ""))] == [
-        "isolated atoms without an energy", "the structure of {}:61: frame 13 again".format(tmp_path / "data.xyz"),
+        "isolated atoms without an energy", "same structure as {}:61: frame 13".format(tmp_path / "data.xyz"),
     ]  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def test_copies_with_equal_and_with_other_labels(tmp_path):
     other = third.replace("energy=-", "energy=-1")
     found = only(check(tmp_path, GOOD + first + other), "duplicate")
     assert [(f.severity, f.count, f.frames) for f in found] == [("error", 1, [16]), ("warning", 1, [15])]
-    assert "frame 3 again, with other labels" in found[0].what
+    assert "frame 3 again, with different labels" in found[0].what
     pushed = frame(PLACES, FORCES, 1.0) + frame(PLACES, [FORCES[n] for n in (1, 0, 2)], 1.0)
     (found,) = only(check(tmp_path, GOOD + pushed), "duplicate")
     assert found.severity == "error"

@@ -125,7 +125,7 @@ def test_a_stress_that_has_nothing_to_do_with_the_models_or_is_not_there():
     other = [[0.0, 0.0, 0.0, 0.0, 0.02, 0.0] for _ in MODEL]
     ((severity, what),) = stress(other, MODEL)
     assert severity == "warning"
-    assert "does not follow" in what
+    assert "does not agree with" in what
     findings = Findings()
     stresses.report([([0.1] * 6, {"failure": "crashed", "message": "no such element"})], findings)
     ((severity, what),) = [(f.severity, f.what) for f in findings.listed()]

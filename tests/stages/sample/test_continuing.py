@@ -35,19 +35,27 @@ def test_only_walkers_with_a_larger_error_go_back(tmp_path: Path) -> None:
     assert len(continuing.places(path, Reset("energy", 9.9))[1]) == 2
     assert sorted(continuing.places(path, None)[0]) == [0, 2]
     said = continuing.said(path, 3, found, why)
-    assert said.startswith(f"1 of 3 walkers go on from {path}; walker 0 begins again: its error")
-    assert said.endswith(f"walker 1 begins again: not in {path}")
+    assert said.startswith(f"1 of 3 walkers continue from {path}; walker 0 starts again: its error")
+    assert said.endswith(f"walker 1 starts again: not in {path}")
 
 
 @pytest.mark.parametrize(
     ("frames", "reset", "what"),
     [
-        ([frame("1"), frame("1")], None, "walker 1 is there twice"),
+        ([frame("1"), frame("1")], None, "walker 1 occurs twice"),
         ([frame("T")], None, "walker is True, not the number"),
         ([frame("0.5")], None, "walker is 0.5, not the number"),
         ([frame("-1")], None, "walker is -1, not the number"),
-        ([frame("0", head=HEAD.replace(":forces", ":other"))], Reset("forces", 1.0), "no forces and model_forces"),
-        ([frame("0", head=HEAD.replace("model_", "more_"))], Reset("forces", 1.0), "no forces and model_forces"),
+        (
+            [frame("0", head=HEAD.replace(":forces", ":other"))],
+            Reset("forces", 1.0),
+            "--reset compares forces with model_forces",
+        ),
+        (
+            [frame("0", head=HEAD.replace("model_", "more_"))],
+            Reset("forces", 1.0),
+            "--reset compares forces with model_forces",
+        ),
     ],
 )
 def test_what_no_walker_can_go_on_from(tmp_path: Path, frames: list[str], reset: Reset | None, what: str) -> None:

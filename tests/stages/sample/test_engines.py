@@ -59,7 +59,7 @@ def test_an_engine_that_cannot_is_refused_with_its_reason() -> None:
     with pytest.raises(UsageError, match="torchsim: path integrals"):
         check("torchsim", {**SETTINGS, "beads": 4}, None)
     assert "torchsim" in capable_engines({**SETTINGS, "thermostat": "csvr"})
-    with pytest.raises(UsageError, match="ase moves one walker after another"):
+    with pytest.raises(UsageError, match="ase moves one walker at a time"):
         check("ase", SETTINGS, 8)
 
 
@@ -92,7 +92,7 @@ def test_without_a_measurement_the_first_engine_moves_the_walkers(
 ) -> None:
     plan, _, _ = measured([outcome] * 2)
     assert (plan.engine, plan.batch) == ("ase", 1)
-    assert "psiflow: engine ase without a measurement, which failed: " in capsys.readouterr().err
+    assert "psiflow: using engine ase: the engines could not be compared: " in capsys.readouterr().err
 
 
 def test_a_line_says_why_the_batched_engine_is_not_used(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,7 @@ def test_a_choice_is_told_once_and_shown(tmp_path, capsys, monkeypatch):
     assert told.count(hint) == 1
     assert "computed by cueq, the fastest for 1536 atoms (cueq 4.25 ms, eager 12 ms)" in told
     assert "kernels oeq are not used: ValueError: forces" in told
-    assert told.count("overrules it") == 2
+    assert told.count("overrides this") == 2
     units = Units()
     units.read(tmp_path / "journal.jsonl")
     assert units.kernels == "cueq, 4.25 ms for 3072 atoms"

@@ -59,7 +59,7 @@ def train(job: Wire, context: Wire) -> Wire:
         if job["seconds"] is not None and time.time() - start + config["pause"] > job["seconds"]:
             break
     if not done:
-        raise Fatal("stopped before there was a model", "run it again", 75)
+        raise Fatal("stopped before the first model was written", "run it again", 75)
     _make(folder)
     return delivered(folder)  # type: ignore[return-value]
 

@@ -64,7 +64,7 @@ def test_a_validation_frame_that_is_trained_on(read):
 
 def test_elements_that_cannot_be_learned(read):
     message = said(read, frames(1, 2), frames(5) + frames(6, symbol="N"))
-    assert message == "valid.xyz:5: frame 2: N is in no training frame: nothing about it could be learned"
+    assert message == "valid.xyz:5: frame 2: N occurs in no training frame, so nothing about it can be learned"
     shares = [read(frames(1, 2, 3), seed=seed)[1].parts for seed in range(4)]
     assert all(parts.count("valid") == 1 for parts in shares)
     drawn = [said(read, frames(1), frames(2, symbol="N"))]
@@ -127,7 +127,7 @@ def test_a_virial_is_trained_on_as_a_stress(read):
     assert float(text.partition('stress="')[2].split()[0]) == pytest.approx(216 / 125)
     mine = virial.replace("REF_virials", "my_virials")
     _, data = read(frames(1, 2, 3, cell=CELL, stress=mine))
-    assert data.notes == ["my_virials looks like a stress, and is not read: --keys virial=my_virials reads it"]
+    assert data.notes == ["my_virials looks like a stress, but is not read: use --keys virial=my_virials to read it"]
     assert read(frames(1, 2, 3, cell=CELL, stress=mine), keys={"virial": "my_virials"})[1].with_stress == 3
 
 
@@ -142,7 +142,7 @@ def test_an_ion_is_the_atom_only_where_there_is_no_other(read):
 def test_a_label_under_a_near_name(read, tmp_path):
     with pytest.raises(BadData) as error:
         read(frames(1, 2).replace("energy=", "DFT_energy="))
-    assert error.value.hint == "is it there under another name? --keys energy=DFT_energy"
+    assert error.value.hint == "if it has another name, use --keys energy=DFT_energy"
 
 
 @pytest.mark.parametrize("weight", ["-1", "nan", "inf", "much", "T"])
@@ -165,7 +165,7 @@ def test_stress_of_some_frames(read):
     _, data = read(frames(1, 2, cell=CELL, stress=stress) + frames(3, cell=CELL) + frames(4, stress=stress))
     assert data.notes == [
         UNUSED.format("a frame that is"),
-        "2 of 3 periodic frames have a stress: the others count by energy and forces",
+        "2 of 3 periodic frames have a stress: for the others only energy and forces are trained on",
     ]
     sources, data = read(frames(1, 2, 3, cell=CELL, stress=stress) + frames(4, 5, stress=stress))
     assert data.notes == [UNUSED.format("2 frames that are")]

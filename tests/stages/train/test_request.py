@@ -57,7 +57,7 @@ def test_a_size_and_an_empty_file_count() -> None:
     assert training(size="large").job((), "a.model").settings == {**plain, "size": "large"}
     assert training(config=TrainersFile("c.yaml")).job((), "a.model").settings == {**plain, "as_given": True}
     training(size="large").check()
-    with pytest.raises(UsageError, match="is taken as it is"):
+    with pytest.raises(UsageError, match="is used as it is"):
         training(size="large", config=TrainersFile("c.yaml")).check()
 
 
@@ -103,7 +103,7 @@ def test_what_is_refused_is_said_to_be_where_it_is(tmp_path: Path) -> None:
         assert isinstance(error, BadConfig)
         here = tmp_path / name
         assert error.message == f"a is wrong; {here}: d is missing; {here}:{line}: c is wrong (leave it out)"
-        assert error.hint == "3 settings are refused"
+        assert error.hint == "3 settings were rejected"
     only = file.refused(BadSettings([Refusal("a", "a is wrong", "leave it out")]), {"a": "3"})
     assert (only.message, only.hint, only.exit_code) == ("a is wrong", "leave it out", 2)
 

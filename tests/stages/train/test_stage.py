@@ -117,7 +117,7 @@ def test_a_signal_leaves_the_best_models_so_far(train, ready):
     running.send_signal(signal.SIGTERM)
     Path("hold").unlink()
     assert running.wait(60) == 75
-    assert "stopped by SIGTERM: a model of the best epoch so far is made first" in running.stderr.read()
+    assert "stopped by SIGTERM: making a model of the best epoch so far first" in running.stderr.read()
     assert bundle.load("a.model").unfinished
 
 

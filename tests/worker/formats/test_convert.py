@@ -136,7 +136,7 @@ def test_by_its_path_it_needs_nothing_of_this_package(tmp_path: Path) -> None:
         ("x.cif", "data_\nloop_\n_a", "cannot read as cif:"),
         ("x.traj", "not a trajectory", "cannot read as "),
         ("x.dat", "some text\n", "cannot read as "),
-        ("empty.cif", "", "cannot read as cif: it holds no frames"),
+        ("empty.cif", "", "cannot read as cif: it contains no frames"),
         ("half.cif", CIF.format(first="0.5"), "cannot read as cif: frame 1: sites with partial occupancy"),
         (
             "groups.cif",

@@ -107,7 +107,7 @@ def test_what_a_format_cannot_hold_is_said(tmp_path: Path, capsys: pytest.Captur
     path = tmp_path / "source.xyz"
     path.write_text(molecule("H"))
     assert main([str(path), "vasp-xdatcar", str(tmp_path / "XDATCAR")]) == 65
-    assert "XDATCAR has places relative to a cell" in capsys.readouterr().err
+    assert "XDATCAR has positions relative to a cell" in capsys.readouterr().err
     path.write_text(2 * molecule("H"))
     assert main([str(path), "vasp", str(tmp_path / "POSCAR")]) == 65
     assert "holds one frame" in capsys.readouterr().err

@@ -118,5 +118,5 @@ def test_files_are_cut_back_to_what_a_checkpoint_counts(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "plumed-00000-copies").iterdir()] == ["7"]
     for broken in ("uno\n", ""):
         (folder / "HILLS").write_text(broken)
-        with pytest.raises(RuntimeError, match="HILLS: not what its checkpoint says"):
+        with pytest.raises(RuntimeError, match="HILLS: does not match its checkpoint"):
             files().restore(counted)

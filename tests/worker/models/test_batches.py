@@ -109,7 +109,7 @@ def test_memory_that_runs_out_halves_a_batch_and_a_frame_that_is_too_large_fails
     stub.model.size.most = 2200
     (found,) = batches.predict([frame(10, number) for number in range(20)] + [frame(101, 20)], [stub.model], GPU)
     assert [each.get("energy") for each in found[:20]] == [float(number) for number in range(20)]
-    assert found[20] == {"failure": "out-of-memory", "message": "101 atoms do not fit into the memory", "log": ""}
+    assert found[20] == {"failure": "out-of-memory", "message": "101 atoms do not fit into memory", "log": ""}
     assert stub.model.size.most <= 1100
     assert stub.released >= 1
     assert all(sum(batch) * 10 <= 1000 for batch in stub.sizes)

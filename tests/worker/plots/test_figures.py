@@ -242,7 +242,7 @@ def test_styles_apply_over_our_own(tmp_path: Path, drawn: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (None, "--style ggplt: matplotlib has no style of this name"),
+        (None, "--style ggplt: matplotlib has no such style"),
         ("font.size: 8\nfont.sice: 8\n", "{sheet}:2: Bad key font.sice"),
         ("font.size: big\n", "{sheet}:1: Bad value"),
     ],

@@ -75,7 +75,7 @@ def test_a_line_for_each_walker(tmp_path: Path, drawn: list[Any]) -> None:
         "walker 1",
         "walker 2",
         "not in the averages",
-        "asked for",
+        "target",
         "1 of 3 stopped",
     ]
     assert [line.get_marker() for line in pressure.lines].count("x") == 1
@@ -106,7 +106,7 @@ def test_without_a_thermostat_energy_should_be_conserved(tmp_path: Path, drawn: 
     labels = [axis.get_ylabel() for axis in drawn[0].axes]
     assert [label.split()[0] for label in labels] == ["temperature", "potential", "total", "pressure"]
     assert drawn[0].axes[2].lines[0].get_ydata() == pytest.approx(0.0)
-    assert "asked for" not in legend(drawn[0])
+    assert "target" not in legend(drawn[0])
 
 
 def test_a_cell_that_moves_has_its_volume(tmp_path: Path, drawn: list[Any]) -> None:
@@ -158,4 +158,4 @@ def test_nothing_recorded_is_an_empty_page(tmp_path: Path, drawn: list[Any]) -> 
     (tmp_path / "table.csv").write_text("walker,step,time\n")
     draw(tmp_path / "table.csv", walkers(2, 300.0), tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
-    assert drawn[0].axes[0].get_title() == "no frame was recorded"
+    assert drawn[0].axes[0].get_title() == "no frames were recorded"

@@ -19,17 +19,20 @@ KERNEL = "CUDA error: no kernel image is available for execution on the device"
     [
         ({}, []),
         ({"driver": 12080}, []),
-        ({"cuda": "", "torch": "2.6.0+cpu", "devices": []}, ["is built for CPUs only: install a build for CUDA"]),
-        ({"driver": 11040, "devices": [], "error": OLD}, ["CUDA 12.4, but the driver goes up to 11.4", "for CUDA 11"]),
+        ({"cuda": "", "torch": "2.6.0+cpu", "devices": []}, ["is built only for CPUs: install a build for CUDA"]),
+        (
+            {"driver": 11040, "devices": [], "error": OLD},
+            ["CUDA 12.4, but the driver supports only up to 11.4", "for CUDA 11"],
+        ),
         ({"driver": 11040, "devices": [("?", OLD)] * 2}, ["the driver goes up to 11.4"]),
         ({"driver": 11040}, []),  # it computes: the node has the package for compatibility
-        ({"driver": 0, "devices": [], "error": "no driver"}, ["CUDA 12.4, but there is no driver of NVIDIA's"]),
+        ({"driver": 0, "devices": [], "error": "no driver"}, ["CUDA 12.4, but there is no NVIDIA driver"]),
         ({"cuda": "", "hip": "6.2", "devices": []}, ["built for ROCm 6.2, but the GPU is NVIDIA's"]),
         ({"cuda": "", "hip": "6.2", "driver": 0}, []),
         ({"devices": [("NVIDIA V100", KERNEL)] * 2}, ["cuda:0 (NVIDIA V100): CUDA error", "kernels for sm_80, sm_90"]),
         ({"devices": [("A100", ""), ("A100", "out of memory")]}, ["cannot compute on cuda:1 (A100): out of memory"]),
-        ({"devices": [("A100", "")]}, ["sees 1 GPU(s) in place of 2: CUDA_VISIBLE_DEVICES=4,5"]),
-        ({"devices": [("A100", "")] * 8}, ["sees 8 GPU(s) in place of 2"]),
+        ({"devices": [("A100", "")]}, ["sees 1 GPU(s) instead of 2: CUDA_VISIBLE_DEVICES=4,5"]),
+        ({"devices": [("A100", "")] * 8}, ["sees 8 GPU(s) instead of 2"]),
     ],
 )
 def test_what_does_not_fit_is_told(facts, said):
@@ -50,4 +53,4 @@ def test_the_torch_of_this_environment_is_asked(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     (sentence,) = gpu_probe.problems(1, "CUDA_VISIBLE_DEVICES=")
     assert sentence.startswith("torch ")
-    assert "built for" in sentence or "sees 0 GPU(s) in place of 1" in sentence
+    assert "built for" in sentence or "sees 0 GPU(s) instead of 1" in sentence

@@ -213,7 +213,7 @@ def test_without_phonopy_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "phonopy", None)
     with pytest.raises(failures.Fatal) as caught:
         analysed(bulk("Cu", a=3.59), supercell=[2, 2, 2])
-    assert "phonopy is not among the workers' packages" in caught.value.message
+    assert "--supercell needs phonopy" in caught.value.message
     assert "phonons" in caught.value.hint
 
 

@@ -56,7 +56,7 @@ LIGHTNING = "[rank: 1] Child process with PID 7 terminated with code {}. Forcefu
         (f"[rank1]: KeyError: 5\n[rank0]: {NCCL}\n{TORCHRUN.format(1)}", 1, BUG, "failed in rank 1: KeyError: 5"),
         (f"[rank0]: {CLOSED}\n{TORCHRUN.format(-9)}", 1, NO_RESOURCES, "(rank 1: signal 9)"),
         (f"[rank0]: {NCCL}\n{TORCHRUN.format(-11)}", 1, BUG, "(rank 1: signal 11)"),
-        (f"[rank0]: {NCCL}\n{TORCHRUN.format(1)}", 1, NO_RESOURCES, f"lost one another: {NCCL}"),
+        (f"[rank0]: {NCCL}\n{TORCHRUN.format(1)}", 1, NO_RESOURCES, f"lost contact: {NCCL}"),
         (f"x.py: error: argument\n[rank0]: {CLOSED}\n{TORCHRUN.format(2)}", 1, BAD_CONFIG, "failed: x.py: error: "),
         (f"[rank1]: {MEMORY}\n{LIGHTNING.format(1)}", -9, NO_RESOURCES, f"failed in rank 1: {MEMORY}"),
         (LIGHTNING.format(-11), -9, BUG, "(rank 1: signal 11)"),

@@ -141,7 +141,7 @@ def replace_parts(handler: Callable[..., CheckpointHandler], stopping: Stopping)
     table, plots = run_train.create_error_table, run_train.TrainingPlotter
 
     def compile_nothing(*_: object, **__: object) -> None:
-        raise NotImplementedError("psiflow keeps the model as it is")  # MACE goes on without
+        raise NotImplementedError("psiflow leaves the model unchanged")  # MACE goes on without
 
     def error_table(*arguments: object, **named: object) -> object:
         return "left out: the time is up" if stopping.out_of_time else table(*arguments, **named)

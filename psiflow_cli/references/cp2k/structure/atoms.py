@@ -62,8 +62,8 @@ def read(force_eval: Section, folder: Path) -> list[Atom]:
         ghost = kinds.ghost(atom.label)
         if ghost:
             raise atom.line.error(
-                f"{kinds.name(atom.label)} is no atom, its &KIND says {ghost}: a frame cannot say where it is",
-                "leave it out of the template; compute a counterpoise correction apart",
+                f"{kinds.name(atom.label)} is not an atom (its &KIND has {ghost}), so a frame cannot give its position",
+                "remove it from the template; compute a counterpoise correction separately",
             )
     return atoms
 
@@ -74,8 +74,8 @@ def _check_copies(subsys: Section) -> None:
         for item in section.items if section else []:
             if item.name == "MULTIPLE_UNIT_CELL" and isinstance(item, Keyword) and item.value.split() != ["1"] * 3:
                 raise item.line.error(
-                    f"MULTIPLE_UNIT_CELL {item.value} in &{path}: a frame is labelled with the atoms that it has",
-                    "repeat the frames themselves and leave it out, or sample the cell with &KPOINTS",
+                    f"MULTIPLE_UNIT_CELL {item.value} in &{path}: a frame is labelled with exactly its own atoms",
+                    "repeat the frames themselves and remove it, or sample the cell with &KPOINTS",
                 )
 
 
@@ -140,7 +140,7 @@ def topology(force_eval: Section) -> Section | None:
         names = [i.name for i in there.items if i.name not in _COORDINATES]
         generate = there.find("GENERATE")
         if generate and generate.flag("REORDER"):
-            raise generate.line.error("REORDER in &GENERATE puts the atoms into another order than the frame's")
+            raise generate.line.error("REORDER in &GENERATE changes the order of the atoms")
     items = [i for i in there.items if i.name in names]
     return Section("TOPOLOGY", there.parameter, there.line, items) if items else None
 
@@ -189,10 +189,10 @@ class Order:
         if self._labels and self._elements == symbols:
             return [self._kinds.name(label) for label in self._labels]
         if self._counts:
-            raise ValueError(f"the template {self._counts}, and {_difference(self._elements, symbols)}")
+            raise ValueError(f"the template {self._counts}, but {_difference(self._elements, symbols)}")
         for symbol in symbols:
             if symbol in self._several and symbol not in self._chosen:
-                raise ValueError(f"the template has several &KINDs of {symbol}, and no {symbol} among its own atoms")
+                raise ValueError(f"the template has several &KINDs of {symbol}, but its own atoms include no {symbol}")
         return [self._chosen.get(symbol) or self._of_elements.get(symbol, symbol) for symbol in symbols]
 
 
@@ -212,22 +212,22 @@ def check(settings: Settings, force_eval: Section, elements: set[str], where: st
     own = kinds.of_elements()
     has = f"it has {', '.join(sorted(own))}" if own else "it has none"
     if own and not {*elements, "*"} & set(own):
-        raise BadData(f"{place}: no &KIND is for {', '.join(sorted(elements))}, which the data hold", has)
+        raise BadData(f"{place}: the data contain {', '.join(sorted(elements))}, which have no &KIND", has)
     for element in sorted(elements):
         if element not in own and "*" not in own and not kinds.without:
-            raise BadData(f"{place}: no &KIND {element}, but the data hold {element}", f"add one to &SUBSYS; {has}")
+            raise BadData(f"{place}: no &KIND {element}, but the data contain {element}", f"add one to &SUBSYS; {has}")
     used = kinds.used(settings.get("labels", []))
     for element, several in kinds.several().items():
         if element in elements and element not in used:
             raise BadData(
-                f"{place}: {' and '.join(f'&KIND {n}' for n in several)} are all for {element}, and differ",
-                "leave one, or give the template a &COORD with the atoms in the frames' order",
+                f"{place}: {' and '.join(f'&KIND {n}' for n in several)} are all for {element}, but differ",
+                "keep one of them, or give the template a &COORD with the atoms in the frames' order",
             )
     notes = (
-        [f"{where}: no frame needs its &KIND {', '.join(spare)}"]
+        [f"{where}: no frame uses its &KIND {', '.join(spare)}"]
         if (spare := sorted(set(own) - elements - {"*"}))
         else []
     )
     if kinds.ghosts and not kinds.by_element:
-        notes.append(f"{where}: no frame can have a ghost: &KIND {', '.join(kinds.ghosts)} is not used")
+        notes.append(f"{where}: frames cannot have ghost atoms: &KIND {', '.join(kinds.ghosts)} is not used")
     return notes

@@ -28,7 +28,7 @@ def vectors(force_eval: Section) -> Vectors | None:
         return None
     by_name = {i.name: i for i in cell.items if isinstance(i, Keyword)}
     if "CELL_FILE_NAME" in by_name:
-        raise by_name["CELL_FILE_NAME"].line.error("a cell in a file of its own", "write it as ABC or as A, B and C")
+        raise by_name["CELL_FILE_NAME"].line.error("the cell is in a separate file", "write it as ABC or as A, B and C")
     if "ABC" in by_name:
         angles = by_name.get("ALPHA_BETA_GAMMA") or by_name.get("ANGLES")
         return _from_angles(_lengths(by_name["ABC"]), _numbers(angles) if angles else [90.0] * 3)

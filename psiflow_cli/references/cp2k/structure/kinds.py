@@ -121,7 +121,7 @@ def check_names(force_eval: Section) -> None:
     subsys = force_eval.find("SUBSYS")
     for kind in subsys.sections("KIND") if subsys else []:
         if not kind.parameter:
-            raise kind.line.error("&KIND without a name", "write the element behind it, as in &KIND H")
+            raise kind.line.error("&KIND without a name", "write the element after it, as in &KIND H")
 
 
 def keep_one(force_eval: Section) -> None:

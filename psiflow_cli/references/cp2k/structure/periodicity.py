@@ -39,10 +39,14 @@ ALLOWED = {
 """The periodicities that CP2K's Poisson solvers implement."""
 _NO_VOLUME = 1e-9
 _ELSEWHERE = (
-    "--set box=EDGE makes it a cube; PERIODIC NONE in the template's &CELL and a POISSON_SOLVER take any cell as it is"
+    "make it a cube with --set box=EDGE; or set PERIODIC NONE in the template's &CELL and a POISSON_SOLVER to use the "
+    "cell as it is"
 )
-_WIDER = "give it a higher cell; the same PERIODIC in the template's &CELL and a POISSON_SOLVER take any cell as it is"
-_CUBIC = "--set box=EDGE makes it a cube; POISSON_SOLVER MT or ANALYTIC in the template takes any rectangular cell"
+_WIDER = (
+    "give it a higher cell; or set the same PERIODIC in the template's &CELL and a POISSON_SOLVER to use the cell as "
+    "it is"
+)
+_CUBIC = "make it a cube with --set box=EDGE; or set POISSON_SOLVER MT or ANALYTIC, which take any rectangular cell"
 
 
 class Impossible(ValueError):
@@ -117,7 +121,7 @@ def _solver(periodic: str, own: str | None) -> str:
     if own is None or (own == "PERIODIC" and periodic != "XYZ"):
         return default
     if own in ALLOWED and periodic not in ALLOWED[own]:
-        raise Impossible(f"the template's POISSON_SOLVER {own} cannot do a frame that is periodic in {periodic}")
+        raise Impossible(f"the template's POISSON_SOLVER {own} does not support frames that are periodic in {periodic}")
     return own
 
 
@@ -163,14 +167,16 @@ def _tight(positions: Vectors, cell: Vectors, pbc: list[bool], solver: str) -> s
     edges = [cell[i][i] for i in range(3)]
     straight = all(abs(cell[i][j]) < _NO_VOLUME for i in range(3) for j in range(3) if i != j)
     if not any(pbc) and not (straight and min(edges) > 0):
-        reason = f"the cell is no rectangular box, which the solver {solver} is made for"
+        reason = f"the solver {solver} needs a rectangular cell, which this is not"
     if not any(pbc) and solver == "WAVELET" and (reason or max(edges) - min(edges) > _NO_VOLUME):
         raise Impossible("the solver WAVELET needs a cubic cell, which this is not", _CUBIC)
     for axis in (i for i in range(3) if not pbc[i]):
         height, low, high = _along(positions, cell, axis)
         needed = _room(high - low, solver)
         if high - low >= abs(height):
-            raise Impossible(f"the atoms span {high - low:.1f} Å along {'XYZ'[axis]}, the cell {abs(height):.1f} Å")
+            raise Impossible(
+                f"the atoms span {high - low:.1f} Å along {'XYZ'[axis]}, but the cell only {abs(height):.1f} Å"
+            )
         if abs(height) < needed - _NO_VOLUME:
             reason = reason or (
                 f"the cell is {abs(height):.1f} Å high along its open axis {'XYZ'[axis]}; "

@@ -61,7 +61,7 @@ class Survey:
         """What the user should know. Raises BadData if no frame can be computed."""
         notes = []
         if self._reason and self._refused == self._total:
-            none = "the frame does not fit" if self._total == 1 else f"none of the {self._total} frames fits"
+            none = "the frame does not match" if self._total == 1 else f"none of the {self._total} frames matches"
             raise BadData(f"{self._where}: {none} the template: {self._reason.reason}", self._reason.hint)
         if self._reason:
             notes.append(f"warning: {self._refused} of {self._total} frames cannot be computed: {self._reason}")
@@ -69,14 +69,14 @@ class Survey:
             notes.append(f"warning: {_frames(self._tight)} computed in a cell with too little room: {self._small}")
         for there, count in self._others.items():
             own = f"{self._where}: its &CELL says PERIODIC {self._periodic}"
-            notes.append(f"{own}, {_frames(count)} PERIODIC {there}: the frames decide")
+            notes.append(f"{own}, {_frames(count)} PERIODIC {there}: the periodicity of the frames is used")
         for (there, instead), count in self._solvers.items():
             own = f"{self._where}: {_frames(count)} PERIODIC {there}"
             notes.append(
-                f"{own}: POISSON_SOLVER {instead} in place of {self._solver}; name another in the template to choose"
+                f"{own}: POISSON_SOLVER {instead} instead of {self._solver}; to choose another, set it in the template"
             )
         if self._shifted:
-            notes.append(f"{_frames(self._shifted)} moved to the middle of the cell: WAVELET needs room on all sides")
+            notes.append(f"{_frames(self._shifted)} moved to the middle of the cell: WAVELET needs space on all sides")
         return notes + self._boxes_made()
 
     def decided(self) -> SharedSettings:
@@ -89,7 +89,7 @@ class Survey:
         least, most = min(self._cubes.values()), max(self._cubes.values())
         sizes = f"{least:g} Å" if least == most else f"{least:g} to {most:g} Å, one for all frames of the same atoms"
         text = f"{_frames(self._boxes)} without a cell: computed in a cube of {sizes} (psiflow_box)"
-        return [f"{text}; --set box=EDGE, or a &CELL with PERIODIC NONE in the template, is another choice"]
+        return [f"{text}; to change this, use --set box=EDGE or a &CELL with PERIODIC NONE in the template"]
 
 
 def _frames(count: int) -> str:

@@ -59,7 +59,9 @@ class MovingCell(VelocityVerlet):
     def push(self, state: BatchState) -> None:
         """Let the internal and the external pressure, and the counterpart of the drag, act for half a step."""
         if state.stress is None:
-            raise Fatal("this model gives no stress, and the ensemble moves the cell by it", "choose --ensemble nvt")
+            raise Fatal(
+                "this model predicts no stress, which the ensemble needs to change the cell", "choose --ensemble nvt"
+            )
         kinetic = state.by_walker(state.momenta).mT @ state.by_walker(state.momenta / state.masses)
         volume = strain.volume(state.cells)
         force = kinetic - volume[:, None, None] * state.stress

@@ -110,7 +110,7 @@ class Units:
                 wrong = f"energies look like {_nearest(_ENERGIES, ratio)} beside forces in eV/Å"
             else:
                 wrong = self._wrong(ratio, stiffness, correlation**2)
-            changes = f"{among} the energy changes by {abs(slope):.2g} times what the forces give"
+            changes = f"{among} the energy changes by {abs(slope):.2g} times the value expected from the forces"
             self._say(findings, sure, f"the {wrong}: {changes}")
         elif impossible > _IMPOSSIBLE:
             self._say(findings, True, _too_low(impossible))
@@ -119,12 +119,17 @@ class Units:
             atoms = f"hydrogen is bound {stiff:.2g} times as stiffly as it is in eV/Å"
             self._say(findings, True, f"the forces look like {unit}{self._like(not enough)} ({atoms})")
         elif not self._by_size(findings, stiffness, enough) and unlike:
-            what = f"the forces are not the slope of the energy: {among} it changes by {slope:.3g} times what they give"
-            hint = "are both of one method? in Ha and Ha/bohr, or in Ry and Ry/bohr, it is 1.89 times"
+            what = (
+                f"the forces are not the gradient of the energy: {among} it changes by {slope:.3g} times the value "
+                "expected from them"
+            )
+            hint = "do both come from one method? with Ha and Ha/bohr, or Ry and Ry/bohr, the factor is 1.89"
             findings.add(WARNING, "units", what, hint, self._file).places = self._first
         if enough and correlation < -0.7 and 1 / _FACTOR < abs(slope) < _FACTOR:
             what = f"the forces have the wrong sign: {among} the energy rises along them"
-            findings.add(ERROR, "forces-sign", what, "forces are minus the gradient", self._file).places = self._first
+            findings.add(
+                ERROR, "forces-sign", what, "forces are minus the gradient of the energy", self._file
+            ).places = self._first
         if not (mixed or mismatch or impossible > _IMPOSSIBLE):  # where it is not the energies that do not fit
             self._strained.report(findings, self._file)
 
@@ -208,7 +213,7 @@ def _nearest(units: dict[str, float], size: float) -> str:
 
 def _too_low(ratio: float) -> str:
     """What to say of energies that are so many times those of all electrons in Hartree."""
-    times = f"{ratio / _HARTREE:.3g} times those of all electrons, which nothing is below"
+    times = f"{ratio / _HARTREE:.3g} times those of all electrons, which is a lower bound"
     units = {"kcal/mol": 627.5095, "kJ/mol": 2625.4996, "meV": 27211.386}
     alike = [name for name, unit in units.items() if abs(ratio / unit - 1) < 2 * _LIKE_ALL_ELECTRONS]
     return f"the energies look like {alike[0] if alike else 'kcal/mol, kJ/mol or meV'}: in eV they are {times}"

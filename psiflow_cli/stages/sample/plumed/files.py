@@ -67,11 +67,11 @@ def read(path: str) -> tuple[str, dict[str, str]]:
     Raises NoInput for a file that is not there, and BadData for what no walker could write, both with file and line.
     """
     if not os.path.exists(path):
-        raise NoInput(f"{path}: no such file", "name the input file of PLUMED")
+        raise NoInput(f"{path}: no such file", "--plumed takes a PLUMED input file")
     content = _Input(Path(path).parent)
     text = _prepared(path, content)
     for name in sorted(content.written.keys() & content.files.keys()):
-        raise BadData(f"{content.written[name]}: {name} is read, too", "write to another file")
+        raise BadData(f"{content.written[name]}: {name} is also read", "write to another file")
     notes = [f"# sha256 of {name}: {digest}\n" for name, digest in sorted(content.binaries.items())]
     return text + ("\n" if notes and not text.endswith("\n") else "") + "".join(notes), content.files
 
@@ -104,11 +104,12 @@ def _prepared(source: str, content: _Input) -> str:
         for word in statement.words:
             where = f"{source}:{word.line}"
             if word.value.startswith(_REPLICAS):
-                problem = f"{where}: {word.text}: replicas of PLUMED's own are for one run of MPI"
+                problem = f"{where}: {word.text}: PLUMED's own replicas work only within one MPI run"
                 raise BadData(problem, "give each walker its value with --vary")
             if word.key.startswith("WALKERS_") and word.key != "WALKERS_RSTRIDE":
                 raise BadData(
-                    f"{where}: {word.text}: psiflow fills in the walkers", "--share-bias lets them share a bias"
+                    f"{where}: {word.text}: psiflow sets the walkers itself",
+                    "use --share-bias to let the walkers share a bias",
                 )
             if _is_read(statement.action, word.key, word.value):
                 names = [_staged(name, where, statement, word.key, content) for name in word.value.split(",")]
@@ -169,18 +170,22 @@ def _note_written(word: Word, where: str, content: _Input) -> None:
         if name == "/dev/null":
             continue
         if "/" in name:
-            why = "all walkers would write there" if os.path.isabs(name) or ".." in name else "PLUMED makes no folders"
-            hint = f"{word.key}={os.path.basename(name) or 'NAME'}: each walker has a folder of its own for such files"
+            why = (
+                "all walkers would write there"
+                if os.path.isabs(name) or ".." in name
+                else "PLUMED does not create folders"
+            )
+            hint = f"{word.key}={os.path.basename(name) or 'NAME'}: each walker has its own folder for such files"
             raise BadData(f"{where}: {word.text}: {why}", hint)
         if name in _OWN:
-            raise BadData(f"{where}: {word.text}: psiflow has a file of this name there", "choose another name")
+            raise BadData(f"{where}: {word.text}: psiflow uses this file name itself", "choose another name")
         _note_name(name, where, content)
 
 
 def _note_name(name: str, where: str, content: _Input) -> None:
     earlier = content.written.setdefault(name, where)
     if earlier != where:
-        raise BadData(f"{where}: {name} is written by {earlier}, too", "give each a FILE of its own")
+        raise BadData(f"{where}: {name} is also written by {earlier}", "give each its own FILE")
 
 
 def _binary(path: str) -> str:
@@ -197,6 +202,6 @@ def _text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise NoInput(f"{path}: not UTF-8 text (byte {error.start})", "name a text file that PLUMED reads") from None
+        raise NoInput(f"{path}: not UTF-8 text (byte {error.start})", "give a text file that PLUMED can read") from None
     except OSError as error:
-        raise NoInput(f"{path}: {error.strerror or error}", "name a text file that PLUMED reads") from None
+        raise NoInput(f"{path}: {error.strerror or error}", "give a text file that PLUMED can read") from None

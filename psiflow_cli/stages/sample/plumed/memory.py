@@ -18,17 +18,20 @@ def settings(path: str | None, hills: str | None, share: bool) -> dict[str, obje
     if not asked:
         return {}
     if not path:
-        raise UsageError(f"{asked[0]} needs --plumed", "name an input with METAD")
+        raise UsageError(f"{asked[0]} needs --plumed", "use an input with METAD")
     biases = [(where, each) for where, each in files.placed(path) if each.action in (*_SHARED, *_OPES)]
     if share:
         for where, each in biases:
             if each.action in _OPES:
-                problem = f"{where}: {each.action} is shared within one run of MPI only, not with --share-bias"
-                raise UsageError(problem, "METAD and PBMETAD can be shared, by files")
+                problem = f"{where}: {each.action} can be shared only within one MPI run, not with --share-bias"
+                raise UsageError(problem, "METAD and PBMETAD can be shared")
         if not biases:
-            raise UsageError(f"--share-bias: {path} has no METAD or PBMETAD", "other biases remember nothing to share")
+            raise UsageError(f"--share-bias: {path} has no METAD or PBMETAD", "other biases have no history to share")
     if hills and [each.action for _, each in biases] != ["METAD"]:
-        raise UsageError(f"--hills is for an input with one METAD, not {path}", "OPES reads its STATE_RFILE=FILE")
+        raise UsageError(
+            f"--hills needs an input with exactly one METAD, unlike {path}",
+            "for OPES, write STATE_RFILE=FILE in the input",
+        )
     return {**({"plumed_hills": _hills(hills, path)} if hills else {}), **({"share_bias": True} if share else {})}
 
 
@@ -37,12 +40,12 @@ def _hills(path: str, plumed: str) -> str:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise NoInput(f"{path}: {error}", "name hills of METAD") from None
+        raise NoInput(f"{path}: {error}", "give a HILLS file that METAD wrote") from None
     if not text.startswith("#! FIELDS time "):
-        raise BadData(f"{path}:1: not hills of METAD", "they begin with #! FIELDS time")
+        raise BadData(f"{path}:1: not a HILLS file of METAD", "such a file begins with #! FIELDS time")
     walkers = text.count(f"#! SET {outputs.WALKER} ")
     if walkers > 1 and outputs.SHARED not in text.partition("\n")[0].split():
-        problem = f"{path}: hills of {walkers} walkers, each with a bias of its own"
+        problem = f"{path}: hills of {walkers} walkers, each with its own bias"
         raise BadData(problem, "give those of one walker, or of walkers that filled one bias (--share-bias)")
     unit, kept = outputs.energy_unit(plumed), []
     for number, line in enumerate(text.splitlines(keepends=True), 1):
@@ -50,6 +53,6 @@ def _hills(path: str, plumed: str) -> str:
         if not line.startswith("#! SET ") or name not in (outputs.WALKER, outputs.ENERGY_UNIT):
             kept.append(line)
         elif name == outputs.ENERGY_UNIT and unit and not math.isclose(float(value), unit, rel_tol=1e-6):
-            problem = f"{path}:{number}: hills in units of {float(value):g} eV, and {plumed} counts in {unit:g} eV"
+            problem = f"{path}:{number}: hills in units of {float(value):g} eV, but {plumed} uses {unit:g} eV"
             raise BadData(problem, "use the same UNITS ENERGY as in the run that wrote them")
     return "".join(kept)

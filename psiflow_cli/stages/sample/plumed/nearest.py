@@ -34,11 +34,13 @@ def place(sampling: Sampling, walkers: list[Walker], executor: ResolvedExecutor)
     }  # fmt: skip
     answer = cast("NearestAnswer | str", trial.answer_of(MODULE, question, executor))
     if isinstance(answer, str):
-        raise BadConfig(f"--nearest: PLUMED could not be asked: {answer}", "it has to run on this machine, too")
+        raise BadConfig(
+            f"--nearest: PLUMED could not evaluate the frames: {answer}", "PLUMED must also run on this machine"
+        )
     if answer["problem"]:
         raise BadConfig(answer["problem"], answer["hint"])
     for window, number, energy in zip(windows, answer["places"], answer["energies"], strict=True):
-        detail(f"{_said(window)} begins at frame {number} of {path}, where its bias is {energy:.4g} eV")
+        detail(f"{_said(window)} starts from frame {number} of {path}, where its bias is {energy:.4g} eV")
         for walker in walkers:
             if (walker.window or {}) == window:
                 nearest = frames[number]
@@ -53,12 +55,15 @@ def _frames(path: str, sampling: Sampling, walkers: list[Walker]) -> list[extxyz
         raise BadData(f"{path}: no frames", "--nearest needs at least one")
     start = walkers[0].start
     if any(walker.start["symbols"] != start["symbols"] for walker in walkers):
-        raise BadData("FRAMES have different atoms", "with --nearest, all walkers have the same atoms")
+        raise BadData("FRAMES have different atoms", "with --nearest, all walkers must have the same atoms")
     for frame in frames:
         if frame.symbols != start["symbols"] or frame.pbc != start["pbc"]:
-            raise BadData(f"{frame.where}: other atoms or another pbc than FRAMES", "--nearest needs the same atoms")
+            raise BadData(
+                f"{frame.where}: its atoms or pbc differ from those of FRAMES",
+                "with --nearest, all frames must have the same atoms",
+            )
     if sampling.dynamics["exchange"] and any(frame.cell != frames[0].cell for frame in frames):
-        raise BadData(f"{path}: frames with different cells", "walkers that exchange windows have the same cell")
+        raise BadData(f"{path}: frames with different cells", "walkers that exchange windows must have the same cell")
     return frames
 
 

@@ -62,7 +62,7 @@ def parse(text: str, source: str) -> Iterator[Statement]:
         words, inner = _words(line.partition("#")[0], number, offset, depth)
         offset += len(line) + 1
         if inner < 0:
-            raise BadData(f"{source}:{number}: a brace is closed that was not opened", "braces go in pairs: {a b}")
+            raise BadData(f"{source}:{number}: a closing brace without an opening one", "braces must be paired: {a b}")
         if not words:
             continue
         if continues and not depth and words[0].text == "...":
@@ -90,7 +90,9 @@ def parse(text: str, source: str) -> Iterator[Statement]:
             yield statement
         statement = Statement(0)
     if continues:
-        raise BadData(f"{source}:{statement.line}: the statement has no end", "close it with a line of three dots: ...")
+        raise BadData(
+            f"{source}:{statement.line}: the statement is not closed", "close it with a line of three dots: ..."
+        )
 
 
 def _words(line: str, number: int, offset: int, depth: int) -> tuple[list[Word], int]:

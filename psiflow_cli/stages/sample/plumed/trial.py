@@ -24,7 +24,7 @@ MODULE = "psiflow_cli.worker.md.plumed_trial"
 _TIMEOUT_S = 120
 _EV = 96.48533212331  # kJ/mol
 BOLTZMANN = 8.617333262e-5  # eV/K
-_PACKAGE = "pip install plumed there, and have PLUMED itself (conda-forge has both)"
+_PACKAGE = "pip install plumed there, and install PLUMED itself (conda-forge has both)"
 _KERNEL = "set PLUMED_KERNEL to the path of libplumedKernel.so, here and on the workers ([resources] env in the site)"
 
 
@@ -44,7 +44,7 @@ def check(path: str, dynamics: Dynamics, starts: Sequence[WalkerStart], executor
     }  # fmt: skip
     answer = _ask(question, executor)
     if isinstance(answer, str):
-        note(f"PLUMED could not be asked about {path}: {answer}")
+        note(f"PLUMED could not check {path}: {answer}")
     elif answer["kind"] in ("package", "kernel"):
         what, hint = (
             (f"PLUMED's library does not load: {_short(answer['problem'])}", _KERNEL)
@@ -53,11 +53,11 @@ def check(path: str, dynamics: Dynamics, starts: Sequence[WalkerStart], executor
         )
         if _is_like_here(executor):
             raise BadConfig(what, hint)
-        note(f"PLUMED could not be asked about {path}: {what}")
+        note(f"PLUMED could not check {path}: {what}")
     elif answer["kind"]:
         raise BadData(*_located(path, answer, question["atoms"]))
     else:
-        detail(f"PLUMED {_version(answer['log'])} understands {path}")
+        detail(f"PLUMED {_version(answer['log'])} accepts {path}")
 
 
 def _is_like_here(executor: ResolvedExecutor) -> bool:
@@ -96,7 +96,7 @@ def answer_of(module: str, question: Mapping[str, object], executor: ResolvedExe
     try:
         return cast("dict[str, object]", json.loads(lines[-1]))
     except (ValueError, IndexError):
-        last = (done.stderr.strip().splitlines() or lines or ["no word of why"])[-1]
+        last = (done.stderr.strip().splitlines() or lines or ["no reason given"])[-1]
         if done.returncode < 0:
             return _Ended(f"PLUMED ended with signal {-done.returncode}: {last}")
         return last.strip()[:300]
@@ -109,13 +109,13 @@ def _located(path: str, answer: PlumedAnswer, atoms: int) -> tuple[str, str]:
         action, what = match[1], f"{match[1]}: {_short(match[3])}"
         where = _nth(placed, action, len(re.findall(rf"Action {re.escape(action)}\s*$", answer["log"], re.MULTILINE)))
     elif match := re.search(r"I cannot understand line: (\S+)", problem):
-        what = f"{match[1]}: PLUMED knows no such action"
+        what = f"{match[1]}: PLUMED has no such action"
         where = _nth(placed, match[1], 1)
     else:
         where, what = path, _short(re.sub(r"^\s*\(\S+:\d+\)[^\n]*\n", "", problem))
     out_of_range = "out of range" in what
-    hint = f"the smallest of FRAMES has {atoms} atoms, which PLUMED counts from 1" if out_of_range else ""
-    return f"{where or path}: {what}", hint or f"fix the input; PLUMED {_version(answer['log'])} has read it"
+    hint = f"the smallest of FRAMES has {atoms} atoms, which PLUMED numbers from 1" if out_of_range else ""
+    return f"{where or path}: {what}", hint or f"fix the input; PLUMED {_version(answer['log'])} read it"
 
 
 def _nth(placed: Sequence[tuple[str, Statement]], action: str, number: int) -> str:

@@ -89,10 +89,10 @@ class Bias:
     def _refuse(self) -> None:
         reason = memory.refused(self.parsed, self.actions)
         if not reason and self._job.get("exchange") and any(each.name in memory.KEPT for each in self.parsed):
-            reason = "--exchange is for biases that do not change"
+            reason = "--exchange needs biases that do not change"
         if reason:
             self._kernel.close()
-            raise Fatal(f"PLUMED: {reason}", "leave it out of --plumed")
+            raise Fatal(f"PLUMED: {reason}", "remove it from the input of --plumed")
 
     def _collect(self) -> None:
         """Have PLUMED write the values that have names, each time a frame is recorded."""
@@ -201,7 +201,7 @@ class Bias:
         At the step that was last asked about, or the first one. Not for a bias that remembers.
         """
         if self.remembers:
-            raise ValueError("a bias that remembers is not asked about other positions")
+            raise ValueError("a history-dependent bias cannot be evaluated at other positions")
         step = self._last[0] if self._last else 0
         if self._probe is None:
             self._probe_folder = tempfile.TemporaryDirectory(prefix="psiflow-bias-")

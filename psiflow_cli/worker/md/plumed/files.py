@@ -72,7 +72,7 @@ class WalkerFiles:
             elif path.exists() and path.stat().st_size > file["bytes"]:
                 os.truncate(path, file["bytes"])
             if not path.exists() or _sha256(path) != file["sha256"]:
-                problem = f"{path}: not what its checkpoint says"
+                problem = f"{path}: does not match its checkpoint"
                 raise RuntimeError(f"{problem}; remove {self.folder.parent} to start its walkers again")
         if self._copies.exists():
             current = {file["copy"] for file in counted.values()}

@@ -160,7 +160,7 @@ def _load() -> Plumed:
         import plumed
     except ImportError:
         problem = f"PLUMED's Python package is not installed in {sys.prefix}"
-        raise Fatal(problem, "pip install plumed there, and have PLUMED itself (conda-forge has both)") from None
+        raise Fatal(problem, "pip install plumed there, and install PLUMED itself (conda-forge has both)") from None
     try:
         return plumed.Plumed()
     except Exception as error:

@@ -70,16 +70,19 @@ def refused(made: Sequence[Parsed], written: Sequence[Action]) -> str:
     """
     for each in made:
         if each.name in FORGOTTEN or (each.is_bias and each.name not in STATELESS | KEPT):
-            return f"{each.name} remembers where the walker has been, and PLUMED does not write down what it remembers"
+            return f"{each.name} depends on the walker's history, which PLUMED does not write to a file"
     for action in written:
         for flag in (*_FLAGS.get(action.name, ()), *_KEYS.get(action.name, ())):
             if action.has(flag) or action.get(flag) is not None:
-                return f"{action.name} with {flag} cannot go on from a checkpoint"
+                return f"{action.name} with {flag} cannot resume from a checkpoint"
         if action.name in ("METAD", "PBMETAD") and (action.get("ADAPTIVE") or "").upper() == "DIFF":
-            return f"{action.name} with ADAPTIVE=DIFF cannot go on from a checkpoint: its widths are not written down"
+            return (
+                f"{action.name} with ADAPTIVE=DIFF cannot resume from a checkpoint: its widths are not written to a "
+                "file"
+            )
         for name in appended_files([action]):
             if name.startswith("/") or ".." in name.split("/"):
-                return f"{action.name} with FILE={name}: it lies outside of the walker's folder"
+                return f"{action.name} with FILE={name}: it lies outside the walker's folder"
         if (action.get("FILE") or "").endswith(".gz") and action.name != "INCLUDE":
             return f"{action.name} with FILE={action.get('FILE')}: a compressed file cannot be cut back to a checkpoint"
     return _work(made, written)
@@ -93,5 +96,5 @@ def _work(made: Sequence[Parsed], written: Sequence[Action]) -> str:
             label, _, component = name.partition(".")
             everything = name.startswith(("*", "(")) or (label in (*moving, "*") and component == "*")
             if everything or (label in moving and component.endswith("work")):
-                return f"{action.name} with ARG={name}: the work of MOVINGRESTRAINT cannot go on from a checkpoint"
+                return f"{action.name} with ARG={name}: the work of MOVINGRESTRAINT cannot resume from a checkpoint"
     return ""

@@ -48,6 +48,8 @@ def begin_from(folder: Path, actions: Sequence[Action], text: str, own: str) -> 
     """The actions of a walker that begins from earlier hills, which it gets as the beginning of its own file."""
     sharing = [action for action in actions if action.name in SHARING]
     if len(sharing) != 1 or sharing[0].name != "METAD":
-        raise Fatal("--hills is for an input with one METAD", "name the state of OPES as STATE_RFILE in the input")
+        raise Fatal(
+            "--hills needs an input with exactly one METAD", "give the state of OPES as STATE_RFILE in the input"
+        )
     (folder / own).write_text(text, encoding="utf-8")
     return [action.with_words(("RESTART",), ("RESTART=YES",)) if action is sharing[0] else action for action in actions]

@@ -43,7 +43,9 @@ def opening(make: Callable[P, T]) -> Callable[P, T]:
             family = make.__module__.rpartition(".")[2]
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             problem = f"{args[0]}: {family} cannot open this model: {reason}"
-            hint = "--family says whose model it is, --head which task or data set of one that has several"
+            hint = (
+                "give the family of the model with --family, and its task or data set, if it has several, with --head"
+            )
             raise environment_fault(error) or Fatal(problem, hint, BAD_DATA) from error
 
     return opened

@@ -47,7 +47,7 @@ def claimed(path: Path) -> Iterator[None]:
         stream = path.with_name(f".{path.name}.lock").open("w")
         fcntl.flock(stream, fcntl.LOCK_EX)
     except OSError as error:
-        raise Fatal(f"{path.parent}: {error.strerror}", "copy the bundle to where you may write") from None
+        raise Fatal(f"{path.parent}: {error.strerror}", "copy the bundle to a folder that you can write to") from None
     with stream:
         yield
 

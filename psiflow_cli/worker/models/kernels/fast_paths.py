@@ -76,7 +76,7 @@ class Fastest:
             path = next((each for each in self.paths if each.name == asked), None)
             known = ", ".join([EAGER, MEASURE, *(each.name for each in self.paths)])
             if path is None:
-                raise Fatal(f'[resources] kernels = "{asked}": this model has none of that name', f"it has {known}")
+                raise Fatal(f'[resources] kernels = "{asked}": this model has no such kernels', f"it has {known}")
             if missing := path.missing():
                 problem = f'[resources] kernels = "{asked}" needs {", ".join(missing)} in the worker\'s environment'
                 raise Fatal(problem, f"pip install {_packages(path)}")
