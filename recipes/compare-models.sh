@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Model families on the same data: each is trained on the same frames and judged by the same others, in one table.
+# Compare model families: each is trained on the same frames and evaluated on the same test set, in one table.
 #     compare-models.sh DATA.xyz [FOLDER]          default: ./comparison
 #     FAMILIES="mace allegro" compare-models.sh DATA.xyz     default: mace nequip allegro
 # DATA.xyz: labelled frames, and the isolated atoms (psiflow atomic-energies; else e0s in [train] of FOLDER/psiflow.toml).
-# FOLDER/FAMILY.toml has settings of each family, one `name = value` a line in its trainer's own names, which psiflow's
-# defaults complete; what is not there is written with the values below. A family whose environment is missing is left out (psiflow env create FAMILY makes it).
-# Run it again after whatever ended it: it goes on where it was.
+# FOLDER/FAMILY.toml has the settings of each family, one `name = value` per line with its trainer's own names; psiflow's
+# defaults supply the rest. Missing files are written with the values below. A family without an environment is skipped
+# (create it with psiflow env create FAMILY).
+# If it stops for any reason, run it again: it continues where it stopped.
 set -euo pipefail
 # shellcheck source=recipes/steps.sh
 . "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
@@ -18,7 +19,7 @@ cd "${2:-comparison}"
 say "working in $PWD"
 read -ra families <<<"${FAMILIES:-mace nequip allegro}"
 
-# The same cut-off, precision and number of epochs; about the same small size, to try with.
+# The same cut-off, precision and number of epochs, and a similar small size, for testing.
 preset mace.toml <<'EOF_MACE'
 r_max = 4.5
 default_dtype = "float32"
@@ -53,13 +54,13 @@ run psiflow split "$data" --parts train=0.8,valid=0.1,test=0.1 --seed 1 -o data.
 errors=()
 for family in "${families[@]}"; do
     training=(data.train.xyz --valid data.valid.xyz --arch "$family")
-    # 78: nothing here can train it, and why has been said; without its settings, whose mistakes must not pass for that
+    # 78: this family cannot be trained here, and the reason was printed; without settings, whose errors also give 78
     code=0
     psiflow train "${training[@]}" --dry-run >/dev/null || code=$?
     case $code in
     0) ;;
     78)
-        say "$family is left out"
+        say "$family is skipped"
         continue
         ;;
     *) exit "$code" ;;

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A model that keeps up with its data, for cron: label what is new, train again when there is enough of it, judge the
-# model by a fixed test set, publish it if it is better than the one before. In `crontab -e`, one line:
+# Keep a model up to date with new data, run by cron: label new frames, train again when there are enough of them,
+# evaluate the model on a fixed test set, publish it if it is better than the previous one. One line in `crontab -e`:
 #     */15 * * * * PATH="$HOME/envs/psiflow/bin:$PATH" /path/to/recipes/cron-retrain.sh "$HOME/water"
-#     incoming/*.xyz     frames to learn from: mv files there, whole, and leave them
-#     test.xyz           labelled frames to judge by (psiflow label); what of incoming/ is among them is not trained on
-#     published.model    what others use: a link into releases/, which keeps every model that was ever published
-#     retrain.log        a line for each thing done;      logs/  what each command said last
-#     psiflow.toml, retrain.conf     how it is done; written with the values below if not there
-# It prints nothing unless something fails, since cron mails what is printed; the same failure once in a while only.
+#     incoming/*.xyz     training frames: mv complete files there and do not change them
+#     test.xyz           labelled test frames (psiflow label); frames in incoming/ that are among them are not trained on
+#     published.model    the model to use: a link into releases/, which keeps every published model
+#     retrain.log        one line per action;             logs/  the last output of each command
+#     psiflow.toml, retrain.conf     settings; written with the values below if missing
+# It prints only failures, because cron mails all output; the same failure is printed again only after a while.
 set -Eeuo pipefail
 # shellcheck source=recipes/steps.sh
 . "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
@@ -15,27 +15,27 @@ set -Eeuo pipefail
 [ $# = 1 ] || stop 2 "$(basename "$0"): one argument, not $#" "$0 FOLDER"
 mkdir -p "$1"/{incoming,logs,releases}
 cd "$1"
-# One at a time: what is done between psiflow's commands has no lock of theirs. The next firing will find it done.
+# One at a time: psiflow's locks do not protect the steps between its commands. The next run will find them done.
 exec 9>logs/lock
 flock -n 9 || exit 0
 
 preset retrain.conf <<'EOF_CONF'
-# Read by bash.
-ENOUGH=20       # new labelled frames: train again
-GAIN=0%         # publish if the test set's force RMSE is smaller by more than this share
-SETTLED=60      # s without a change: a file in incoming/ is whole
-REMIND=24       # h: the same failure is printed again
+# This file is read by bash.
+ENOUGH=20       # train again after this many new labelled frames
+GAIN=0%         # publish if the force RMSE on the test set is smaller by more than this fraction
+SETTLED=60      # s without a change, after which a file in incoming/ is complete
+REMIND=24       # h, after which the same failure is printed again
 EOF_CONF
 preset psiflow.toml <<'EOF_TOML'
-# How each command works: any of its options, by its long name (psiflow COMMAND --help).
+# Settings of each command: any of its options, by long name (psiflow COMMAND --help).
 [label]
-reference = "xtb"               # a production method: reference = "cp2k", input = "cp2k.inp", site = "mycluster"
+reference = "xtb"               # in production, for example: reference = "cp2k", input = "cp2k.inp", site = "mycluster"
 max-failed = "5%"
 [atomic-energies]
 reference = "xtb"
 [train]
 arch = "mace"
-set = [                         # MACE's own names; small values, to try it with
+set = [                         # MACE's own names; small values, for testing
     "num_channels=16", "max_L=0", "correlation=2", "r_max=4.5", "batch_size=4",
     "lr=0.01", "energy_weight=100", "max_num_epochs=60", "default_dtype=float64",
 ]
@@ -44,24 +44,24 @@ EOF_TOML
 . ./retrain.conf
 exec 2>logs/script.log
 
-# A line of the log, unless it says just what the last one said.
+# Write a line to the log, unless it repeats the last one.
 log() {
     [ "$(tail -n 1 retrain.log 2>/dev/null | cut -d' ' -f3-)" = "$*" ] || printf '%(%F %T)T %s\n' -1 "$*" >>retrain.log
 }
 
-# advice CODE: what to do about a command that ends so.
+# advice CODE: what to do about a command that ends with this code.
 advice() {
     case $1 in
-    1) echo "psiflow status $PWD --failures lists the frames; max-failed in psiflow.toml says how many may fail" ;;
-    65 | 66) echo "fix the file that is named above, or take it out of incoming/" ;;
-    69) echo "nothing, if the cluster was busy: the next firing tries again" ;;
-    74) echo "free some space (psiflow clean): the next firing goes on" ;;
+    1) echo "psiflow status $PWD --failures lists the frames; max-failed in psiflow.toml sets how many may fail" ;;
+    65 | 66) echo "fix the file named above, or remove it from incoming/" ;;
+    69) echo "nothing, if the cluster was busy: the next run tries again" ;;
+    74) echo "free some disk space (psiflow clean): the next run continues" ;;
     2 | 78) echo "fix $PWD/psiflow.toml or retrain.conf, or the site file" ;;
-    *) echo "read the log; the next firing tries again" ;;
+    *) echo "read the log; the next run tries again" ;;
     esac
 }
 
-# failed WHAT CODE [COMMAND...]: tell who reads cron's mail, unless told of the same not long ago; the end.
+# failed WHAT CODE [COMMAND...]: print the failure for cron's mail, unless it was printed recently, and exit.
 failed() {
     local what=$1 code=$2 told=logs/told said
     shift 2
@@ -71,22 +71,22 @@ failed() {
     cat <<EOF_MAIL
 psiflow: $what failed in $PWD on $(uname -n), with exit code $code
   command: $*
-  it ended with:
+  last output:
 $(tail -n 10 "logs/$what.log" | sed 's/^/    /')
   what to do: $(advice "$code")
-  logs: $PWD/logs/$what.log and retrain.log. What is published stays as it is.
+  logs: $PWD/logs/$what.log and retrain.log. The published model is unchanged.
 EOF_MAIL
     printf '%s\n' "$said" >$told
     exit "$code"
 }
-# lacks CODE WHAT HINT: the end, before anything was done.
+# lacks CODE WHAT HINT: exit before anything was done.
 lacks() {
     printf '%s\n' "psiflow: $2" "  hint: $3" >&2
     failed script "$1" "$0"
 }
 trap 'failed script $? "line $LINENO of $0"' ERR
 
-# perform WHAT COMMAND...: run it, quietly. One that stops before its end, or is already run by somebody, has 75.
+# perform WHAT COMMAND...: run it quietly. 75 means that it stopped before its end, or is already running.
 perform() {
     local what=$1 code=0
     shift
@@ -94,20 +94,20 @@ perform() {
     case $code in
     0) ;;
     75)
-        log "$what: not finished; the next firing goes on"
+        log "$what: not finished; the next run continues"
         exit 0
         ;;
     *) failed "$what" "$code" "$@" ;;
     esac
 }
 
-# computed WHAT: whether it had anything to do.
+# computed WHAT: whether it computed anything.
 computed() { grep -q '"up_to_date": false' "logs/$1.json"; }
 
-# labelled FILES...: how many labelled frames they have.
+# labelled FILES...: their number of labelled frames.
 labelled() { cat "$@" | grep -c 'psiflow_id=' || true; }
 
-# What is released is there whole before the link points to it, and the link changes in one step.
+# A release is complete before the link points to it, and the link changes in one step.
 publish() {
     local release
     release=releases/$(sha256sum candidate.model/model.toml | cut -c 1-12).model
@@ -123,26 +123,26 @@ publish() {
     log "publish: $release"
 }
 
-command -v psiflow >/dev/null || lacks 78 "psiflow is not on PATH=$PATH" "name its folder in the crontab's line"
+command -v psiflow >/dev/null || lacks 78 "psiflow is not on PATH=$PATH" "add its folder to PATH in the line of the crontab"
 mapfile -d '' incoming < <(find incoming -name '*.xyz' -not -newermt "-$SETTLED seconds" -print0 | sort -z)
 [ ${#incoming[@]} -gt 0 ] || exit 0
-[ -e test.xyz ] || lacks 66 "$PWD/test.xyz: no such file" "psiflow label makes it, of frames that never come in"
+[ -e test.xyz ] || lacks 66 "$PWD/test.xyz: no such file" "make it with psiflow label, from frames that will not be in incoming/"
 
 perform label psiflow label --json "${incoming[@]}" -o labelled.xyz
 ! computed label || log "label: $(labelled labelled.xyz) frames"
 perform atomic-energies psiflow atomic-energies --json "${incoming[@]}" -o atoms.xyz
-# all of them, each structure once, but for those of the test set
+# all of them, each structure once, except those of the test set
 perform select psiflow select --json labelled.xyz --by random -n 1000000000 --exclude test.xyz -o usable.xyz
 
 touch training.xyz
 new=$(($(labelled usable.xyz atoms.xyz) - $(labelled training.xyz)))
 if [ "$new" -ge "$ENOUGH" ]; then
     together training.xyz usable.xyz atoms.xyz
-    log "train: begins, with $new new frames"
+    log "train: starts, with $new new frames"
 fi
 if [ -s training.xyz ]; then
     perform train psiflow train --json training.xyz -o candidate.model
-    ! computed train || log "train: a candidate from $(labelled training.xyz) frames"
+    ! computed train || log "train: a new model from $(labelled training.xyz) frames"
     perform candidate psiflow evaluate --json test.xyz --model candidate.model -o candidate.xyz
     if [ ! -e published.model ]; then
         publish
@@ -157,5 +157,5 @@ if [ -s training.xyz ]; then
 fi
 if [ -e logs/told ]; then
     rm logs/told
-    log "all is well again"
+    log "working again"
 fi

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A fast model from a good one: the dynamics of a teacher gives frames, the teacher labels them, a student learns them; the
-# student is judged by frames of the teacher's dynamics that it has not seen, and by where its own dynamics goes.
+# Train a fast model on an accurate one: a teacher samples frames and labels them, and a student is trained on them. The
+# student is evaluated on other frames of the teacher's dynamics, and on frames of its own dynamics.
 #     distil.sh TEACHER START.xyz [FOLDER]          default: ./distilled
-# TEACHER: a model bundle, or a trainer's model file that you have and trust (it is a program). START.xyz: the structures
-# that the dynamics begins from. FOLDER/psiflow.toml says how the dynamics runs and what the student is.
-#     FRAMES=500 distil.sh ...     how many frames the teacher labels (default: 200)
-# Run it again after whatever ended it, with the same FRAMES: it goes on where it was.
+# TEACHER: a model bundle, or a trainer's model file that you trust (it is a program). START.xyz: the start structures of
+# the dynamics. FOLDER/psiflow.toml has the settings of the dynamics and of the student.
+#     FRAMES=500 distil.sh ...     number of frames that the teacher labels (default: 200)
+# If it stops for any reason, run it again with the same FRAMES: it continues where it stopped.
 set -euo pipefail
 # shellcheck source=recipes/steps.sh
 . "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
@@ -20,7 +20,7 @@ say "working in $PWD"
 preset psiflow.toml <<'EOF_TOML'
 # Options of psiflow's commands, by their long names.
 [sample]
-temperature = "300,450,600"     # wider than what the student is for
+temperature = "300,450,600"     # a wider range than the student will be used for
 steps = 2000
 every = 10
 [train]
@@ -41,12 +41,12 @@ run psiflow split labelled.xyz --parts train=0.8,valid=0.1,test=0.1 --seed 1
 run psiflow train labelled.train.xyz atoms.xyz --valid labelled.valid.xyz --seed 1 -o student.model
 judge test student.model labelled.test.xyz
 
-# what the student meets where it goes by itself; one that loses its way is stopped, and shows here
+# structures of the student's own dynamics; if it becomes unphysical, it is stopped, and the errors show this
 run psiflow sample "$start" --model student.model --seed 2 --max-failed 100% -o visited/samples.xyz
 run psiflow select visited/samples.xyz -n 50 --by random --seed 1 -o visited/selected.xyz
 run psiflow label visited/selected.xyz --reference "$teacher" "${trust[@]}" -o visited/labelled.xyz
 judge visited student.model visited/labelled.xyz
 
-say "how far the student is from its teacher: on frames of the teacher's dynamics (test), and of its own (visited)"
+say "errors of the student relative to its teacher: on frames of the teacher's dynamics (test) and of its own (visited)"
 psiflow compare test/errors.json visited/errors.json
 say "the student is $PWD/student.model"

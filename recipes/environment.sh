@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# An environment for the scripts of this repository, from a bare machine: sourced by them, never run.
-# Needs a Python >= 3.10 and a network; where it is root and there is apt, it installs what Debian splits off.
+# Create an environment for the scripts of this repository, which source this file; it is not run by itself.
+# Needs Python >= 3.10 and a network; as root with apt, it also installs missing Debian packages.
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu # PyTorch's own
@@ -8,7 +8,7 @@ TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu # PyTorch's own
 say() { printf '== %s\n' "$*" >&2; }
 
 apt_updated=""
-# Install Debian packages if this machine lets us; failure is told, not fatal.
+# Install Debian packages if this is possible here; a failure is reported but not fatal.
 apt_install() {
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         say "no root or no apt-get: not installing $*"
@@ -26,8 +26,8 @@ apt_install() {
     }
 }
 
-# Print a Python that is new enough and can make environments (Debian splits that off).
-# A shim may be on PATH and yet start nothing, so each candidate is tried.
+# Print a Python that is new enough and can create environments (a separate package in Debian).
+# A shim on PATH may not start anything, so each candidate is tried.
 find_python() {
     local candidate
     for candidate in "${PYTHON:-python3}" python3 python3.13 python3.12 python3.11 python3.10 /usr/bin/python3; do
@@ -39,7 +39,7 @@ find_python() {
     return 1
 }
 
-# Is there a GPU that torch could use?
+# Is there a GPU for torch?
 has_gpu() {
     local device
     for device in /dev/nvidia[0-9]* /dev/nvidia-caps /dev/kfd; do
@@ -48,7 +48,7 @@ has_gpu() {
     command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU
 }
 
-# pip with what it downloads, if that is 20 MB or more, and how large it is.
+# Run pip and print the name and size of downloads of 20 MB or more.
 pip_install() {
     local python=$1
     shift
@@ -59,8 +59,8 @@ pip_install() {
     )
 }
 
-# torch first: the constraint names the one release that all the rest must agree with. Where there is no GPU, it is
-# the build for CPUs alone if pip can find one: a tenth of the download.
+# Install torch first, in the release of the constraints, which all other packages must match. Without a GPU, use the
+# CPU-only build if pip can find one, which is a tenth of the download.
 install_torch() {
     local python=$1 constraints=$2 release more=()
     release=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' "$constraints")
@@ -70,33 +70,33 @@ install_torch() {
             more=(--extra-index-url "$TORCH_CPU_INDEX")
             if ! "$python" -m pip install --timeout 10 --retries 0 --index-url "$TORCH_CPU_INDEX" "${cpu[@]}" >/dev/null 2>&1; then
                 more=()
-                say "pip finds no build of torch $release for CPUs alone, so it may download the one for GPUs, with CUDA:" \
-                    "about 2.5 GB, and 5 GB on the disk. PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS names where a smaller one is."
+                say "pip finds no CPU-only build of torch $release, so it may download the one for GPUs, with CUDA:" \
+                    "about 2.5 GB, and 5 GB on the disk. Set PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS to the location of a smaller one."
             fi
         fi
     fi
     pip_install "$python" -c "$constraints" "${more[@]}" torch
 }
 
-# Try what was installed. A library that a package needs and this machine lacks is installed where that is allowed.
+# Test the installed packages. Install missing system libraries if this is allowed.
 try_installed() {
     local python=$1 missing earlier=""
     while ! missing=$("$python" -m psiflow_cli.stages.setup.trial); do
-        # a library may hide the next, so as long as others are missed than before
+        # one missing library may hide the next, so repeat as long as the list changes
         if [ -z "$missing" ] || [ "$missing" = "$earlier" ]; then
-            say "what was installed does not work"
+            say "the installed packages do not work"
             return 69
         fi
         # shellcheck disable=SC2086
         apt_install $missing || {
-            printf '%s\n' "  hint: as root, apt-get install $missing; then start this again" >&2
+            printf '%s\n' "  hint: as root, apt-get install $missing; then run this again" >&2
             return 69
         }
         earlier=$missing
     done
 }
 
-# Print VERSION PATH of one Python for each minor version from 3.10 to 3.13 that is here, also of pyenv.
+# Print VERSION PATH of one Python for each installed minor version from 3.10 to 3.13, including those of pyenv.
 all_pythons() {
     local minor candidate
     for minor in 10 11 12 13; do
@@ -110,12 +110,12 @@ all_pythons() {
 }
 
 # use_environment FOLDER CHECKOUT EXTRAS: put FOLDER/bin first on PATH, with psiflow-cli[EXTRAS] in it.
-# The environment is made if it is not there, and brought up to date if what defines it has changed since.
+# The environment is created if it does not exist, and updated if the files that define it have changed.
 use_environment() {
     local folder=$1 checkout=$2 extras=$3 python stamp
     local record="$folder/psiflow-$extras.stamp"
     python=$(find_python) || { apt_install python3 python3-venv && python=$(find_python); } || {
-        printf '%s\n' "no Python >= 3.10 that can make a virtual environment" \
+        printf '%s\n' "no Python >= 3.10 that can create a virtual environment" \
             "  hint: install one (Debian: apt install python3-venv), or set PYTHON=/path/to/python3" >&2
         return 69
     }

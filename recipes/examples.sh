@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# What the examples of learning (learn-*.sh) have in common: sourced by them, never run.
+# Functions shared by the examples of learning (learn-*.sh), which source this file; it is not run by itself.
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=recipes/steps.sh
 . "$here/steps.sh"
 
-# begin FOLDER: go there, with a psiflow that has MACE and xTB: that of PATH, or one that is installed now.
+# begin FOLDER: go there, with a psiflow that has MACE and xTB: the one on PATH, or a new installation.
 begin() {
     local checkout program
     checkout=$(dirname "$here")
@@ -17,13 +17,13 @@ begin() {
     cd "$1" || exit
 }
 
-# need_plumed: its library, which is in no package of pip, must be there.
+# need_plumed: check for its library, which pip cannot install.
 need_plumed() {
-    [ -e "${PLUMED_KERNEL:-}" ] || stop 69 "this example needs PLUMED, and PLUMED_KERNEL names no libplumedKernel.so" \
+    [ -e "${PLUMED_KERNEL:-}" ] || stop 69 "this example needs PLUMED, but PLUMED_KERNEL is not the path of a libplumedKernel.so" \
         "conda install -c conda-forge plumed py-plumed, then export PLUMED_KERNEL=\$CONDA_PREFIX/lib/libplumedKernel.so"
 }
 
-# learn: psiflow.toml with a small MACE model and xTB as the method, what stdin has of [sample] behind it; then the loop.
+# learn: write psiflow.toml with stdin, a small MACE model and xTB as the method; then run the loop.
 learn() {
     {
         cat

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# A potential that learns where it is unsure. Each round: molecular dynamics with a committee of models, the frames that
-# its members disagree about most, their labels, a new committee; all judged by a test set that no round trains on.
+# Active learning with a committee. Each round runs molecular dynamics, selects the frames with the largest disagreement
+# of the members, labels them, and trains a new committee, which is evaluated on a test set that is never trained on.
 #     online-learning.sh START.xyz [FOLDER]        default: ./learning
-# START.xyz: the structures that the dynamics begins from. FOLDER/loop.conf says how the rounds go, FOLDER/psiflow.toml how
-# each command works (method, model, dynamics, site); the first run writes both with defaults, for you to change.
-# rounds.sh, beside this, has the steps; FOLDER/round-K what came of each round.
-# Run it again after whatever ended it: it goes on where it was. Exit code 75 means that the time was up.
+# START.xyz: the start structures of the dynamics. FOLDER/loop.conf has the settings of the rounds, FOLDER/psiflow.toml
+# those of each command (method, model, dynamics, site); the first run writes both with defaults, which you can change.
+# The steps are in rounds.sh beside this script, the results of each round in FOLDER/round-K.
+# If it stops for any reason, run it again: it continues where it stopped. Exit code 75 means that the time limit was
+# reached.
 set -euo pipefail
 # shellcheck source=recipes/rounds.sh
 . "$(dirname "${BASH_SOURCE[0]}")/rounds.sh"

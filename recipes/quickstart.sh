@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The main job, end to end, in a few minutes on two cores: from one molecule to a potential and its dynamics.
-#     quickstart.sh [FOLDER]        default: ./quickstart; run it again and it goes on where it stopped
-# psiflow is taken from PATH if it comes with MACE and xTB; otherwise it is installed into $PSIFLOW_VENV
-# (default: .venv in the checkout). Needs a Python >= 3.10 and a network, nothing else.
+# The main workflow in a few minutes on two cores: from one molecule to a potential and its dynamics.
+#     quickstart.sh [FOLDER]        default: ./quickstart; run it again to continue where it stopped
+# The psiflow on PATH is used if it has MACE and xTB; otherwise psiflow is installed into $PSIFLOW_VENV
+# (default: .venv in the checkout). This needs only Python >= 3.10 and a network.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,12 +12,12 @@ folder=${1:-quickstart}
 . "$here/steps.sh"
 unset PSIFLOW_SITE
 
-# The Python that `psiflow` runs in.
+# The Python of `psiflow`.
 its_python() {
     local program
     program=$(readlink -f "$(command -v psiflow)") && printf '%s/python' "$(dirname "$program")"
 }
-# Does it have what this recipe needs?
+# Does it have the packages for this recipe?
 complete() {
     "$(its_python)" -c '
 import importlib.util as util, sys
@@ -36,8 +36,8 @@ mkdir -p "$folder"
 cd "$folder"
 say "working in $PWD"
 
-# One ethanol molecule, near its minimum, and the three elements it is made of: their atoms' energies are the zero
-# that a model counts from, so that it knows what it takes to pull a molecule apart.
+# One ethanol molecule near its minimum, and isolated atoms of its three elements: a model is trained on energies
+# relative to those of the atoms, so that it describes dissociation correctly.
 cat >ethanol.xyz <<'EOF'
 9
 Properties=species:S:1:pos:R:3 pbc="F F F"
@@ -66,37 +66,37 @@ EOF
 say "1. distorted copies of the molecule"
 run psiflow rattle ethanol.xyz -n 120 --amplitude 0.06 --seed 1 -o rattled.xyz
 
-say "2. their energies and forces, and those of the atoms, from a quantum-chemical method (here xTB)"
+say "2. energies and forces of these and of the atoms, from a quantum-chemical method (here xTB)"
 run psiflow label rattled.xyz --reference xtb -o labelled.xyz
 run psiflow label atoms.xyz --reference xtb -o atoms.labelled.xyz
 
-say "3. frames to train on, to stop by, and to be judged by"
+say "3. training, validation and test sets"
 run psiflow split labelled.xyz --parts train=0.8,valid=0.1,test=0.1 --seed 1
 
-say "4. a model; everything after --set has MACE's own names (small values: this is a demonstration)"
+say "4. a model; the settings after --set have MACE's own names (small values for a demonstration)"
 run psiflow train labelled.train.xyz atoms.labelled.xyz --valid labelled.valid.xyz --arch mace --seed 1 \
     --set num_channels=16 --set max_L=0 --set correlation=2 --set r_max=4.0 --set batch_size=4 \
     --set lr=0.01 --set energy_weight=100 --set max_num_epochs=60 --set default_dtype=float64 -o ethanol.model
 
-say "5. its errors on frames it has not seen"
+say "5. its errors on the test set"
 result psiflow evaluate labelled.test.xyz --model ethanol.model --plot parity.png -o evaluated.xyz --json >errors.json
 
 say "6. molecular dynamics with it: four walkers, 250 fs each"
 run psiflow sample ethanol.xyz --model ethanol.model --ensemble nvt --temperature 300 --timestep 0.5 \
     --steps 500 --every 20 --walkers 4 --seed 1 -o trajectory.xyz
 
-say "7. what has run"
+say "7. all runs"
 run psiflow status
 
-say "errors on unseen frames, from errors.json"
+say "errors on the test set, from errors.json"
 psiflow compare errors.json >&2
 
-say "to look at, in $PWD:"
+say "results in $PWD:"
 cat >&2 <<'EOF'
   parity.png            predictions against labels
-  evaluated.xyz         both, frame by frame
+  evaluated.xyz         predictions and labels of each frame
   ethanol.model/        the model: model.toml, learning-curve.png, MACE's own weights in member-0/
   trajectory.xyz        the walkers' frames (ase gui trajectory.xyz)
-  *.run/                one folder per command: what ran, its journal, its logs
-Run this script again: it is up to date. Change a setting in it: only what depends on it is computed again.
+  *.run/                one folder per command: its settings, journal and logs
+If you run this script again, it is up to date. If you change a setting, only what depends on it is computed again.
 EOF

@@ -1,47 +1,47 @@
 # shellcheck shell=bash
-# What the recipes have in common: sourced by them, never run.
+# Functions shared by the recipes, which source this file; it is not run by itself.
 # shellcheck source=recipes/environment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
-# Say a command as one would type it, then run it; the tables of single commands are not the result of a recipe.
+# Print a command, then run it; tables of single commands go to stderr, since they are not the result of a recipe.
 run() {
     result "$@" >&2
 }
 
-# The same of a command whose stdout is wanted.
+# The same for a command whose stdout is needed.
 result() {
     printf '\n$ %s\n' "$*" >&2
     "$@"
 }
 
-# stop CODE WHAT HINT: end with an error, as psiflow says it.
+# stop CODE WHAT HINT: exit with an error message like those of psiflow.
 stop() {
     printf '%s\n' "$2" "  hint: $3" >&2
     exit "$1"
 }
 
-# A psiflow must be there; which one is said.
+# Check that psiflow is installed, and print which one is used.
 need_psiflow() {
     command -v psiflow >/dev/null || stop 69 "psiflow is not on PATH" "pip install it, or activate its environment"
     say "using $(command -v psiflow)"
 }
 
-# path FILE: where it is, wherever the script goes from here.
+# path FILE: its absolute path.
 path() {
     [ -e "$1" ] || stop 66 "$1: no such file" "check its name and the working directory"
     realpath -- "$1"
 }
 
-# preset FILE: what comes on stdin becomes FILE, unless there is one.
+# preset FILE: write stdin to FILE, unless it exists.
 preset() {
     if [ ! -e "$1" ]; then
         cat >"$1.part"
         mv "$1.part" "$1"
-        say "wrote $PWD/$1, for you to change"
+        say "wrote $PWD/$1, which you can change"
     fi
 }
 
-# together FILE PARTS...: all frames of the parts; FILE appears whole, whenever this is killed.
+# together FILE PARTS...: write all frames of the parts to FILE, which is either complete or absent.
 together() {
     local whole=$1
     shift
@@ -49,7 +49,7 @@ together() {
     mv "$whole.part" "$whole"
 }
 
-# judge FOLDER MODEL TEST [OPTIONS]: predictions, a parity plot, and errors.json for psiflow compare.
+# judge FOLDER MODEL TEST [OPTIONS]: write predictions, a parity plot, and errors.json for psiflow compare.
 judge() {
     local folder=$1
     result psiflow evaluate "$3" --model "$2" "${@:4}" -o "$folder/test.evaluated.xyz" --plot "$folder/parity.png" --json \
@@ -57,7 +57,7 @@ judge() {
     mv "$folder/errors.json.part" "$folder/errors.json"
 }
 
-# holds ERRORS.json... QUESTION: psiflow compare's yes or no; whatever else it ends with ends the script.
+# holds ERRORS.json... QUESTION: the yes or no of psiflow compare; any other exit code ends the script.
 holds() {
     local code=0
     psiflow compare "$@" >/dev/null || code=$?

@@ -125,7 +125,7 @@ def check_log(frames):
     assert Path("labelled.xyz").read_text().count("psiflow_id=") == frames
     said = log()
     begun = [line for line in said if line.startswith("train: begins")]
-    trained = [line for line in said if line.startswith("train: a candidate")]
+    trained = [line for line in said if line.startswith("train: a new model")]
     assert len(trained) == len(set(trained)) == len(begun)
     compared = [line for line in said if line.startswith("compare: ")]
     assert len(compared) == len(trained) - 1
@@ -188,7 +188,7 @@ def test_what_is_not_better_is_not_published(cron):
 def test_what_is_in_the_test_set_is_not_trained_on(cron):
     arrive("a.xyz", clusters(10, 1) + clusters(8, 99))
     assert fire(cron) == [QUIET]
-    assert log()[:2] == ["label: 18 frames", "train: begins, with 11 new frames"]  # an atom is one of them
+    assert log()[:2] == ["label: 18 frames", "train: starts, with 11 new frames"]  # an atom is one of them
 
 
 def test_a_failure_is_told_once(cron):
@@ -206,7 +206,7 @@ def test_a_failure_is_told_once(cron):
     assert fire(cron) == [(65, told)]
     os.remove("incoming/b.xyz")
     assert fire(cron) == [QUIET]
-    assert log()[1:] == ["label: 3 frames", "all is well again"]
+    assert log()[1:] == ["label: 3 frames", "working again"]
     Path("test.xyz").unlink()
     ((code, told),) = fire(cron)
     assert code == 66
@@ -222,7 +222,7 @@ def test_a_run_that_somebody_holds_is_waited_for(cron):
         assert fire(cron) == [QUIET]
     finally:
         held.release()
-    assert log() == ["label: not finished; the next firing goes on"]
+    assert log() == ["label: not finished; the next run continues"]
     assert fire(cron) == [QUIET]
     assert log()[1:] == ["label: 3 frames"]
 
