@@ -23,7 +23,22 @@ need_plumed() {
         "conda install -c conda-forge plumed py-plumed, then export PLUMED_KERNEL=\$CONDA_PREFIX/lib/libplumedKernel.so"
 }
 
-# learn: write psiflow.toml with stdin, a small MACE model and xTB as the method; then run the loop.
+# test_path PLUMED STEPS: test.xyz, of dynamics with xTB itself, which an input of PLUMED takes along the path.
+test_path() {
+    local input
+    input=$(path "$1")
+    [ ! -e test.xyz ] || return 0
+    mkdir -p test
+    ( # where no psiflow.toml has the settings of the rounds
+        cd test
+        [ -d xtb.model ] || run psiflow model combine xtb -o xtb.model
+        run psiflow sample ../start.xyz --model xtb.model --plumed "$input" --steps "$2" --every $(($2 / 40)) -o samples.xyz
+        run psiflow label samples.xyz --reference xtb -o labelled.xyz
+    )
+    together test.xyz test/labelled.xyz
+}
+
+# learn: psiflow.toml with a small MACE model and xTB as the method, what stdin has of [sample] behind it; then the loop.
 learn() {
     {
         cat

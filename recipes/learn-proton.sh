@@ -25,10 +25,11 @@ oxygens: DISTANCE ATOMS=1,2
 transfer: COMBINE ARG=near,far COEFFICIENTS=1,-1 PERIODIC=NO
 RESTRAINT ARG=transfer,oxygens AT=@AT@,2.6 KAPPA=10,10
 EOF_PLUMED
+preset across.dat < <(sed 's/^RESTRAINT.*/MOVINGRESTRAINT ARG=transfer,oxygens AT0=-0.6,2.6 STEP0=0 KAPPA0=10,10 AT1=0.6,2.6 STEP1=800/' plumed.dat)
+test_path across.dat 800
 preset loop.conf <<'EOF_CONF'
 ROUNDS=3
 FIRST=20
-TEST=20
 FRAMES=10
 CONTINUE=yes
 RESET=forces:500
