@@ -30,7 +30,7 @@ test_path() {
     [ ! -e test.xyz ] || return 0
     mkdir -p test
     ( # where no psiflow.toml has the settings of the rounds
-        cd test
+        cd test || exit
         [ -d xtb.model ] || run psiflow model combine xtb -o xtb.model
         run psiflow sample ../start.xyz --model xtb.model --plumed "$input" --steps "$2" --every $(($2 / 40)) -o samples.xyz
         run psiflow label samples.xyz --reference xtb -o labelled.xyz
@@ -38,11 +38,12 @@ test_path() {
     together test.xyz test/labelled.xyz
 }
 
-# learn: psiflow.toml with a small MACE model and xTB as the method, what stdin has of [sample] behind it; then the loop.
+# learn: psiflow.toml with what stdin has of [sample], a small MACE model and xTB as the method; then the loop.
 learn() {
-    {
-        cat
-        cat <<'EOF_TOML'
+    local sample
+    sample=$(cat)
+    preset psiflow.toml <<EOF_TOML
+$sample
 [label]
 reference = "xtb"
 max-failed = 0.2
@@ -56,6 +57,5 @@ set = [
     "lr=0.01", "energy_weight=100", "max_num_epochs=40", "default_dtype=float64",
 ]
 EOF_TOML
-    } | preset psiflow.toml
     exec bash "$here/online-learning.sh" start.xyz .
 }
