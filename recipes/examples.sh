@@ -38,11 +38,15 @@ test_path() {
     together test.xyz test/labelled.xyz
 }
 
-# learn: psiflow.toml with what stdin has of [sample], a small MACE model and xTB as the method; then the loop.
+# learn: psiflow.toml with a small MACE model, xTB as the method and what stdin has for [sample]; then the loop.
 learn() {
     local sample
     sample=$(cat)
     preset psiflow.toml <<EOF_TOML
+[sample]
+walkers = 4
+every = 10
+max-spread = 3.0
 $sample
 [label]
 reference = "xtb"

@@ -54,10 +54,6 @@ RESET=forces:500
 PLUMED=plumed.dat
 EOF_CONF
 learn <<'EOF_TOML'
-[sample]
-walkers = 4
 share-bias = true
 steps = 1000
-every = 10
-max-spread = 3.0
 EOF_TOML
