@@ -23,13 +23,13 @@ need_plumed() {
         "conda install -c conda-forge plumed py-plumed, then export PLUMED_KERNEL=\$CONDA_PREFIX/lib/libplumedKernel.so"
 }
 
-# test_path PLUMED STEPS: test.xyz, of dynamics with xTB itself, which an input of PLUMED takes along the path.
+# test_path PLUMED STEPS: write test.xyz, with frames of xTB dynamics that the PLUMED input drives along the path.
 test_path() {
     local input
     input=$(path "$1")
     [ ! -e test.xyz ] || return 0
     mkdir -p test
-    ( # where no psiflow.toml has the settings of the rounds
+    ( # a folder without the psiflow.toml of the rounds
         cd test || exit
         [ -d xtb.model ] || run psiflow model combine xtb -o xtb.model
         run psiflow sample ../start.xyz --model xtb.model --plumed "$input" --steps "$2" --every $(($2 / 40)) -o samples.xyz
@@ -38,7 +38,7 @@ test_path() {
     together test.xyz test/labelled.xyz
 }
 
-# learn: psiflow.toml with a small MACE model, xTB as the method and what stdin has for [sample]; then the loop.
+# learn: write psiflow.toml with stdin as part of [sample], a small MACE model and xTB as the method; then run the loop.
 learn() {
     local sample
     sample=$(cat)

@@ -170,7 +170,7 @@ draw_test() {
     fi
     local more=()
     mkdir -p test
-    # under the bias of the round in the middle, as what the rounds will see is not what dynamics without it sees
+    # with the bias of the middle round: dynamics without it stays where it starts
     [ -z "$PLUMED" ] || biased test $(((ROUNDS + 1) / 2))
     run psiflow sample "$start" --model round-0/committee.model --seed 0 --max-failed 100% "${more[@]}" \
         -o test/samples.xyz

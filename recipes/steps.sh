@@ -39,7 +39,7 @@ preset() {
         mv "$1.part" "$1"
         say "wrote $PWD/$1, for you to change"
     else
-        cat >/dev/null # or whatever writes it is ended by SIGPIPE, and the script with it
+        cat >/dev/null # otherwise SIGPIPE ends the writer, and pipefail the script
     fi
 }
 
