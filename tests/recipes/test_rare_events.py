@@ -35,7 +35,9 @@ def test_a_bias_lives_on_through_the_rounds_and_a_kill(
     killed = prepare(tmp_path / "killed", LOOP + ROUNDS)
     for folder in (quiet, killed):
         (folder / "bias.dat").write_text(BIAS)
-        (folder / "psiflow.toml").write_text(PROJECT.replace("walkers = 2", "walkers = 1") + '[sample.round-3]\nsteps = 60\n')
+        (folder / "psiflow.toml").write_text(
+            PROJECT.replace("walkers = 2", "walkers = 1") + "[sample.round-3]\nsteps = 60\n"
+        )
     done = recipe("online-learning.sh", start, quiet, env=cheap)
     rounds = [quiet / f"round-{k}" for k in (1, 2, 3)]
     assert [re.findall("AT=(.*) KAPPA=(.*)", (quiet / f"round-{k}.bias.dat").read_text()) for k in (1, 2, 3)] == [
