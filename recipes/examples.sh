@@ -23,11 +23,31 @@ need_plumed() {
         "conda install -c conda-forge plumed py-plumed, then export PLUMED_KERNEL=\$CONDA_PREFIX/lib/libplumedKernel.so"
 }
 
-# learn: write psiflow.toml with stdin, a small MACE model and xTB as the method; then run the loop.
+# test_path PLUMED STEPS: write test.xyz, with frames of xTB dynamics that the PLUMED input drives along the path.
+test_path() {
+    local input
+    input=$(path "$1")
+    [ ! -e test.xyz ] || return 0
+    mkdir -p test
+    ( # a folder without the psiflow.toml of the rounds
+        cd test || exit
+        [ -d xtb.model ] || run psiflow model combine xtb -o xtb.model
+        run psiflow sample ../start.xyz --model xtb.model --plumed "$input" --steps "$2" --every $(($2 / 40)) -o samples.xyz
+        run psiflow label samples.xyz --reference xtb -o labelled.xyz
+    )
+    together test.xyz test/labelled.xyz
+}
+
+# learn: write psiflow.toml with stdin as part of [sample], a small MACE model and xTB as the method; then run the loop.
 learn() {
-    {
-        cat
-        cat <<'EOF_TOML'
+    local sample
+    sample=$(cat)
+    preset psiflow.toml <<EOF_TOML
+[sample]
+walkers = 4
+every = 10
+max-spread = 3.0
+$sample
 [label]
 reference = "xtb"
 max-failed = 0.2
@@ -41,6 +61,5 @@ set = [
     "lr=0.01", "energy_weight=100", "max_num_epochs=40", "default_dtype=float64",
 ]
 EOF_TOML
-    } | preset psiflow.toml
     exec bash "$here/online-learning.sh" start.xyz .
 }

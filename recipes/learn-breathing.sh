@@ -24,14 +24,10 @@ CONTINUE=yes
 RESET=forces:500
 EOF_CONF
 learn <<'EOF_TOML'
-[sample]
 ensemble = "npt"
 cell = "flexible"
 pressure = "0 bar"
-walkers = 4
 steps = 400
-every = 10
-max-spread = 3.0
 [sample.round-2]
 pressure = "2 GPa"
 [sample.round-3]

@@ -25,20 +25,16 @@ oxygens: DISTANCE ATOMS=1,2
 transfer: COMBINE ARG=near,far COEFFICIENTS=1,-1 PERIODIC=NO
 RESTRAINT ARG=transfer,oxygens AT=@AT@,2.6 KAPPA=10,10
 EOF_PLUMED
+moved='MOVINGRESTRAINT ARG=transfer,oxygens AT0=-0.6,2.6 STEP0=0 KAPPA0=10,10 AT1=0.6,2.6 STEP1=800'
+preset across.dat < <(sed "s/^RESTRAINT.*/$moved/" plumed.dat)
+test_path across.dat 800
 preset loop.conf <<'EOF_CONF'
 ROUNDS=3
 FIRST=20
-TEST=20
 FRAMES=10
 CONTINUE=yes
 RESET=forces:500
 PLUMED=plumed.dat
 VARY=(AT=-0.5:0.5)
 EOF_CONF
-learn <<'EOF_TOML'
-[sample]
-walkers = 4
-steps = 400
-every = 10
-max-spread = 3.0
-EOF_TOML
+learn <<<'steps = 400'

@@ -22,10 +22,4 @@ CONTINUE=yes
 RESET=forces:300
 TEMPERATURE=300:600
 EOF_CONF
-learn <<'EOF_TOML'
-[sample]
-walkers = 4
-steps = 400
-every = 10
-max-spread = 3.0
-EOF_TOML
+learn <<<'steps = 400'

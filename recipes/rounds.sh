@@ -18,7 +18,7 @@ PARTS=train=0.9,valid=0.1     # of a round's labels
 CONTINUE=no         # yes: the walkers of a round go on where they were at the end of the round before, with velocities
 RESET=              # with CONTINUE: forces:200: a walker whose last frame has a larger error (meV/Å) begins again
 TEMPERATURE=        # K: 100:1000 rises from the first round to the last; empty: that of psiflow.toml
-PLUMED=             # an input of PLUMED for the rounds; @ROUND@ in it is the number of the round
+PLUMED=             # an input of PLUMED for the rounds and the test set; @ROUND@ in it is the number of the round
 VARY=()             # (AT=1.0:3.0): what @AT@ in it is, from the first round to the last
 FROM=nothing        # what a round's training begins from: nothing, or the committee of the round before (previous)
 TARGET=             # meV/Å: end when the test set's force RMSE is at most this; empty: no target
@@ -132,7 +132,7 @@ steps() {
 # step WHAT-ROUND: do it, unless the rounds have ended before.
 step() {
     local k=${1#*-}
-    [ "$k" = test ] || export PSIFLOW_ROUND="$k"
+    export PSIFLOW_ROUND="${k/test/0}"
     case $1 in
     label-0) begin ;;
     sample-test) draw_test ;;
@@ -168,8 +168,12 @@ draw_test() {
         say "the test set is your own test.xyz"
         return
     fi
+    local more=()
     mkdir -p test
-    run psiflow sample "$start" --model round-0/committee.model --seed 0 --max-failed 100% -o test/samples.xyz
+    # with the bias of the middle round: dynamics without it stays where it starts
+    [ -z "$PLUMED" ] || biased test $(((ROUNDS + 1) / 2))
+    run psiflow sample "$start" --model round-0/committee.model --seed 0 --max-failed 100% "${more[@]}" \
+        -o test/samples.xyz
     [ -s test/samples.xyz ] || stop 1 "the committee of round 0 lost every walker at once: no frames for a test set" \
         "more of FIRST in loop.conf, more epochs, a lower temperature, a larger max-spread; or a test.xyz of your own"
     run psiflow select test/samples.xyz -n "$TEST" --by random --seed 0 \
@@ -207,12 +211,12 @@ label_ends() {
     run psiflow evaluate "$now/ends.xyz" --model "$before/committee.model" -o "$now/ends.evaluated.xyz"
 }
 
-# biased K: the input of PLUMED for round K, beside the user's, so that files named in it are where they were.
+# biased NAME K: the input of PLUMED for round K, beside the user's, so that files named in it are where they were.
 biased() {
-    local each edits=(-e "s/@ROUND@/$1/g") input
-    input=$(dirname "$PLUMED")/round-$1.$(basename "$PLUMED")
+    local each edits=(-e "s/@ROUND@/$2/g") input
+    input=$(dirname "$PLUMED")/$1.$(basename "$PLUMED")
     for each in "${VARY[@]}"; do
-        edits+=(-e "s/@${each%%=*}@/$(at "$1" "${each#*=}")/g")
+        edits+=(-e "s/@${each%%=*}@/$(at "$2" "${each#*=}")/g")
     done
     sed "${edits[@]}" "$PLUMED" >"$input.part"
     mv "$input.part" "$input"
@@ -234,7 +238,7 @@ choose() {
     local now=round-$1 before=round-$(($1 - 1)) candidates found last more=()
     mkdir -p "$now"
     [ -z "$TEMPERATURE" ] || more+=(--temperature "$(at "$1" "$TEMPERATURE")")
-    [ -z "$PLUMED" ] || biased "$1"
+    [ -z "$PLUMED" ] || biased "round-$1" "$1"
     if [ "$CONTINUE" = yes ]; then
         more+=(--final "$now/final.xyz")
         last=$before/final.xyz

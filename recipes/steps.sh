@@ -37,7 +37,9 @@ preset() {
     if [ ! -e "$1" ]; then
         cat >"$1.part"
         mv "$1.part" "$1"
-        say "wrote $PWD/$1, which you can change"
+        say "wrote $PWD/$1, for you to change"
+    else
+        cat >/dev/null # otherwise SIGPIPE ends the writer, and pipefail the script
     fi
 }
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from psiflow_cli import duration, protocols, registry
-from psiflow_cli.console import detail, note
+from psiflow_cli.console import detail, note, stdout_on_stderr
 from psiflow_cli.errors import NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.block_faults import output
@@ -56,12 +56,11 @@ class Session:
         self.executor = executor
         self._folder = folder
         self._tick = tick or self._tell_waits
-        self._told = time.monotonic()
+        self._told, self._next_look = time.monotonic(), 0.0
         self._done: queue.SimpleQueue[tuple[Task, Future[bytes]] | None] = queue.SimpleQueue()
         self._signals = StopSignals(deadline, lambda: self._done.put(None))
         self._kernel: DataFlowKernel | None = None
         self._resources: dict[str, int] = {}  # that Parsl asks for with each task
-        self._next_look = 0.0
         self._hosts: set[str] = set()  # where tasks have run
         self.pending = 0
         self._numbers = itertools.count()
@@ -116,6 +115,7 @@ class Session:
         """Let blocks inherit nothing that overrules the site, and say in a line what was taken out."""
         provider = self.executor.provider
         if self.executor.table.type == "threads":
+            self._stack.enter_context(stdout_on_stderr())
             return  # they are in this process, whose libraries have read theirs already
         environment = inherited_variables.for_blocks(provider.type, getattr(provider, "keep_variables", ()))
         taken = self._stack.enter_context(inherited_variables.replaced(environment))
@@ -227,7 +227,7 @@ class Session:
     def _tell_waits(self) -> None:
         """Say now and then what is waited for, in place of a caller that has no progress to show."""
         if time.monotonic() - self._told >= _TELL_EVERY_S and (waits := self.waits()):
-            self._told = time.monotonic()
+            self._told, self._next_look = time.monotonic(), 0.0
             note(", ".join(waits))
 
     def waits(self) -> list[str]:

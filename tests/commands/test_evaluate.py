@@ -270,3 +270,16 @@ def test_several_files_have_rows_and_the_table_is_never_among_frames(tmp_path, m
     assert streamed.stdout == Path("out.xyz").read_text()
     assert done.stdout in streamed.stderr
     assert "exclude each other" in evaluate("-o", "-", "--json", code=2).stderr
+
+
+def test_what_a_library_prints_in_a_thread_is_not_on_stdout(psiflow, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("cu.xyz").write_text("2\n\nCu 0 0 0\nCu 2.5 0 0\n")
+    Path("noisy.py").write_text(
+        "import os\n\ndef calculator(member=None, context=None):\n    from ase.calculators.emt import EMT\n\n"
+        '    print("a library")\n    os.write(1, b"in C\\n")\n    return EMT()\n'
+    )
+    done = psiflow("evaluate", "cu.xyz", "--model", "./noisy.py", "-o", "out.xyz", "--json")
+    assert json.loads(done.stdout)["total"] == 1
+    assert "a library\n" in done.stderr
+    assert "in C\n" in done.stderr
