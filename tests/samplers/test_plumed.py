@@ -196,3 +196,44 @@ def test_what_plumed_parses_decides(tmp_path: Path, text: str, reason: str) -> N
     files = {"more.dat": "EXTENDED_LAGRANGIAN ARG=d KAPPA=1 TAU=1\n"}
     with pytest.raises(Fatal, match=reason):
         systems.finish("torchsim", systems.job(tmp_path, "refused", text, plumed_files=files))
+
+
+def sharing(folder: Path, number: int, state: Any, **changes: Any) -> tuple[Bias, Any]:
+    """A walker of three that share a METAD with a hill at every second step, each in a group of its own."""
+    job: Any = systems.job(folder, f"group-{number}", HILLS.replace("PACE=5", "PACE=2"), walkers=3, **changes)
+    job["shared_bias"] = {str(n): str(folder / f"group-{n}" / f"plumed-{n:05d}") for n in range(3)}
+    Path(job["folder"]).mkdir(parents=True, exist_ok=True)
+    atoms = start_atoms(job["walkers"][number]["start"])
+    return Bias(job, job["walkers"][number], atoms, state), atoms
+
+
+def move(bias: Bias, atoms: Any, first: int, last: int) -> None:
+    for step in range(first, last + 1):
+        bias.apply(step, atoms.positions, atoms.cell.array)
+        bias.update(checkpoint=step == last)
+
+
+def test_walkers_whose_hills_are_cut_back_while_others_read_them(tmp_path: Path) -> None:
+    """One goes on although another has not begun; hills that are lost are read by none that begins after that."""
+    bias, atoms = sharing(tmp_path, 0, None)
+    move(bias, atoms, 0, 4)
+    state = bias.close()
+    bias, atoms = sharing(tmp_path, 0, state)  # METAD does not restart where HILLS.1 is missing
+    reader, _ = sharing(tmp_path, 1, None)
+    move(bias, atoms, 4, 9)
+    move(reader, atoms, 0, 8)
+    bias.close()  # and its worker is lost: no checkpoint counts this
+    bias, atoms = sharing(tmp_path, 0, state)
+    move(bias, atoms, 4, 13)
+    move(reader, atoms, 9, 20)
+    hills = {
+        number: systems.rows({"folder": str(tmp_path / f"group-{number}")}, number, f"HILLS.{number}")
+        for number in (0, 1)
+    }
+    assert hills[0][:, 0] == pytest.approx(np.arange(2, 14, 2) * 0.5e-3)
+    assert hills[1][:, 0] == pytest.approx(np.arange(2, 22, 2) * 0.5e-3)
+    reader.close()
+    last, _ = sharing(tmp_path, 2, None)
+    felt = last.apply(0, atoms.positions, atoms.cell.array).energy
+    assert felt == pytest.approx(0.8 * sum(hills[0][:, 3]) + 0.8 * sum(hills[1][:, 3]), rel=1e-6)
+    last.close()

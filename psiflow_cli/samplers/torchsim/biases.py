@@ -20,6 +20,8 @@ class Biases:
 
     def __init__(self, job: MDJob, walkers: Sequence[BatchedWalker]) -> None:
         for walker in walkers:
+            walker.restore_shared_hills()
+        for walker in walkers:
             walker.start_bias(walker.atoms())
         self._steps = job["steps"]
         self.only(walkers)

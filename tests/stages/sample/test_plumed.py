@@ -102,9 +102,7 @@ def test_all_forms_of_a_statement(tmp_path: Path) -> None:
     assert prepared == text.replace("GRID_RFILE=grid.dat", "GRID_RFILE=elsewhere/1-grid.dat")
     assert set(files) == {"with blank.pdb", "elsewhere/1-grid.dat", "below/t.dat", "a.dat", "b.dat"}
     assert files["elsewhere/1-grid.dat"] == "of grid.dat"
-    placed = [
-        (Path(where).name, each.action, each.label) for where, each in plumed.placed(str(tmp_path / "plumed.dat"))
-    ]
+    placed = [(Path(where).name, each.name, each.label) for where, each in plumed.placed(str(tmp_path / "plumed.dat"))]
     assert placed == [
         ("plumed.dat:2", "RMSD", "p"), ("plumed.dat:3", "METAD", "m"), ("plumed.dat:9", "CONTACTMAP", "c"),
         ("plumed.dat:10", "ALPHABETA", ""), ("b.dat:1", "OPES_METAD", "o"),

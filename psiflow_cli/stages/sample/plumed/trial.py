@@ -14,7 +14,7 @@ from psiflow_cli.errors import BadConfig, BadData
 from psiflow_cli.runtime import container
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.sample.plumed import files
-from psiflow_cli.stages.sample.plumed.statements import Statement
+from psiflow_cli.worker.md.plumed.actions import Action
 from psiflow_cli.worker.md.plumed.window import filled
 
 if TYPE_CHECKING:
@@ -118,9 +118,9 @@ def _located(path: str, answer: PlumedAnswer, atoms: int) -> tuple[str, str]:
     return f"{where or path}: {what}", hint or f"fix the input; PLUMED {_version(answer['log'])} read it"
 
 
-def _nth(placed: Sequence[tuple[str, Statement]], action: str, number: int) -> str:
-    """Where the n-th statement of an action stands; "" if PLUMED made it of another one."""
-    places = [where for where, statement in placed if statement.action == action.upper()]
+def _nth(placed: Sequence[tuple[str, Action]], name: str, number: int) -> str:
+    """Where the n-th action of a name stands; "" if PLUMED made it of another one."""
+    places = [where for where, action in placed if action.name == name.upper()]
     return places[min(number, len(places)) - 1] if places and number else ""
 
 
