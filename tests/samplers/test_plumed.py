@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ pytest.importorskip("ipi")
 pytest.importorskip("torch_sim", reason="torch-sim is not installed")
 
 from psiflow_cli.worker.failures import Fatal  # noqa: E402
+from psiflow_cli.worker.md.checkpoint import STATE, plumed_folder  # noqa: E402
 from psiflow_cli.worker.md.plumed.bias import Bias  # noqa: E402
 from psiflow_cli.worker.md.plumed.kernel import BiasForces  # noqa: E402
 from psiflow_cli.worker.md.walker import start_atoms  # noqa: E402
@@ -221,10 +223,12 @@ def test_walkers_whose_hills_are_cut_back_while_others_read_them(tmp_path: Path)
     bias, atoms = sharing(tmp_path, 0, state)  # METAD does not restart where HILLS.1 is missing
     reader, _ = sharing(tmp_path, 1, None)
     move(bias, atoms, 4, 9)
-    move(reader, atoms, 0, 8)
     bias.close()  # and its worker is lost: no checkpoint counts this
+    move(reader, atoms, 0, 8)
     bias, atoms = sharing(tmp_path, 0, state)
-    move(bias, atoms, 4, 13)
+    move(bias, atoms, 4, 6)
+    bias, atoms = sharing(tmp_path, 0, bias.close())
+    move(bias, atoms, 6, 13)
     move(reader, atoms, 9, 20)
     hills = {
         number: systems.rows({"folder": str(tmp_path / f"group-{number}")}, number, f"HILLS.{number}")
@@ -233,7 +237,46 @@ def test_walkers_whose_hills_are_cut_back_while_others_read_them(tmp_path: Path)
     assert hills[0][:, 0] == pytest.approx(np.arange(2, 14, 2) * 0.5e-3)
     assert hills[1][:, 0] == pytest.approx(np.arange(2, 22, 2) * 0.5e-3)
     reader.close()
+    log = (tmp_path / "group-1" / "plumed-00001" / "plumed.log").read_text()
+    assert [int(n) for n in re.findall(r"HILLS\.0: +(\d+) G", log) if int(n)] == [
+        2,
+        2,
+    ]  # none twice, until it begins again
     last, _ = sharing(tmp_path, 2, None)
     felt = last.apply(0, atoms.positions, atoms.cell.array).energy
     assert felt == pytest.approx(0.8 * sum(hills[0][:, 3]) + 0.8 * sum(hills[1][:, 3]), rel=1e-6)
     last.close()
+
+
+@pytest.mark.parametrize("engine", systems.ENGINES)
+@pytest.mark.parametrize("kind", ["METAD", "PBMETAD"])
+def test_walkers_share_a_bias_in_every_engine(tmp_path: Path, kind: str, engine: str) -> None:
+    """In two groups, one of which loses a block: each hill is there once, also for a walker that begins later."""
+    jobs: list[Any] = [systems.job(tmp_path, f"group-{n}", REMEMBERED[kind], 5, steps=30, block=7) for n in range(3)]
+    for job, members in zip(jobs, (slice(0, 2), slice(2, 4), slice(4, 5)), strict=True):
+        job["walkers"] = job["walkers"][members]
+    folders = {w["walker"]: plumed_folder(Path(job["folder"]), w["walker"]) for job in jobs for w in job["walkers"]}
+    for job in jobs:
+        job["shared_bias"] = {str(number): str(folder) for number, folder in folders.items()}
+    state = tmp_path / "group-0" / STATE
+    while any(report["step"] < 30 for report in [advance(engine, job) for job in jobs[:2]]):
+        if state.read_bytes().count(b'"step":14') and not (tmp_path / "kept").exists():
+            (tmp_path / "kept").write_bytes(state.read_bytes())
+            advance(engine, jobs[0])
+            state.write_bytes((tmp_path / "kept").read_bytes())  # as if the worker had been lost before
+    names = ("HILLS",) if kind == "METAD" else ("A", "B")
+    for number in range(4):
+        for name in names:
+            times = np.loadtxt(folders[number] / f"{name}.{number}")[:, 0]
+            assert times == pytest.approx(np.arange(5, 35, 5) * 0.5e-3)
+    atoms = start_atoms(jobs[2]["walkers"][0]["start"])
+    reader = Bias(jobs[2], jobs[2]["walkers"][0], atoms, None)
+    reader.apply(0, atoms.positions, atoms.cell.array)
+    log = (folders[4] / "plumed.log").read_text()
+    assert sorted(map(int, re.findall(r"Restarting from .*: +(\d+) G", log))) == [0] * len(names) + [6] * 4 * len(names)
+    reader.close()
+
+
+def advance(engine: str, job: Any) -> Any:
+    """The report of the walker that is furthest behind after a block."""
+    return min(systems.ENGINES[engine].advance(job, systems.CONTEXT)["walkers"], key=lambda each: each["step"])  # type: ignore[arg-type]
