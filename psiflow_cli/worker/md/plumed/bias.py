@@ -117,7 +117,7 @@ class Bias:
         if self._last and self._last[0] == step and self._asked is not None and np.array_equal(positions, self._asked):
             return self._last[1]
         self._asked = np.array(positions)
-        self._finite = math.isfinite(float(positions.sum() + cell.sum()))
+        self._finite = math.isfinite(np.vdot(positions, positions) + np.vdot(cell, cell))
         if not self._finite:  # the engine stops such a walker
             return BiasForces(float("nan"), np.zeros_like(positions), np.zeros((3, 3)))
         found = self._kernel(step, positions, cell, self._model(model))
@@ -238,7 +238,7 @@ def restore_files(job: MDJob, number: int, state: PlumedState | None) -> tuple[l
         actions = shared.filled(actions, number, len(folders))
         own_hills = {f"{name}.{number}" for name in hills}
         appended = (appended - hills) | own_hills
-    folder = checkpoint.plumed_folder(Path(job["folder"]), number)
+    folder = checkpoint.plumed_folder(Path(job["folder"]).absolute(), number)  # PLUMED moves the process elsewhere
     files = WalkerFiles(folder, appended, set(texts), own_hills if folders else frozenset())
     files.restore(state["files"] if state else None)
     shared.link(folder, hills, number, folders)

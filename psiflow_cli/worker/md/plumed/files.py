@@ -34,19 +34,23 @@ def _unshare() -> bool:
 
 
 @contextmanager
-def inside(folder: Path) -> Iterator[None]:
-    """PLUMED opens its files where the process is, which all threads share: one at a time is there.
+def away() -> Iterator[None]:
+    """PLUMED opens its files where the process is, which all threads share: one at a time is away, and comes back.
 
     A thread beside others that use relative paths, as one of the executor `threads`, gets a place of its own.
     """
+    if getattr(_own, "is_away", False):
+        yield
+        return
     if threading.current_thread() is not threading.main_thread() and not hasattr(_own, "place"):
         _own.place = _unshare()
     with _working_directory:
         here = os.open(".", os.O_RDONLY)
-        os.chdir(folder)
+        _own.is_away = True
         try:
             yield
         finally:
+            _own.is_away = False
             os.fchdir(here)
             os.close(here)
 
