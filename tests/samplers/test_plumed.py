@@ -92,18 +92,24 @@ def test_forces_and_virial_are_derivatives_of_the_energy(tmp_path: Path) -> None
 @pytest.mark.parametrize("engine", systems.ENGINES)
 @pytest.mark.parametrize("kind", REMEMBERED)
 def test_what_remembers_goes_on_from_a_checkpoint(tmp_path: Path, kind: str, engine: str) -> None:
-    """In blocks that end anywhere, also where a hill is due: each hill once, and the undisturbed path."""
-    whole = systems.job(tmp_path, "whole", REMEMBERED[kind])
-    parts = systems.job(tmp_path, "parts", REMEMBERED[kind], block=7)
+    """In blocks that end anywhere, also where a hill is due: each hill once, the undisturbed path, and the same COLVAR.
+
+    Other files are the same to the digits with which PLUMED reads them again.
+    """
+    text = REMEMBERED[kind].partition("PRINT")[0] + "PRINT ARG=* FILE=C STRIDE=3\n"
+    whole, parts = systems.job(tmp_path, "whole", text), systems.job(tmp_path, "parts", text, block=7)
     paths, pieces = systems.finish(engine, whole), systems.finish(engine, parts)
     for frames, others in zip(paths, pieces, strict=True):
         for a, b in zip(frames, others, strict=True):
             assert a.positions == pytest.approx(b.positions, abs=1e-11)
+    printed = [(Path(job["folder"]) / "plumed-00001" / "C").read_text().splitlines() for job in (whole, parts)]
+    assert len({"\n".join(line for line in lines if line[0] != "#") for lines in printed}) == 1
     for path in (Path(whole["folder"]) / "plumed-00001").iterdir():
-        if not path.name.startswith(("plumed", "psiflow", "bck", "COLVAR")) and path.stat().st_size:
+        if not path.name.startswith(("plumed", "psiflow", "bck")) and path.stat().st_size:
             if kind == "expanded" and path.name == "STATE.opes_expanded.4":
                 continue  # its columns are texts, too
-            assert systems.rows(whole, 1, path.name) == pytest.approx(systems.rows(parts, 1, path.name), abs=1e-9)
+            one, other = (systems.rows(job, 1, path.name) for job in (whole, parts))
+            assert one == pytest.approx(other, rel=1e-12, abs=1e-12)
     if kind == "METAD":
         times = systems.rows(parts, 1, "HILLS")[:, 0]
         assert times == pytest.approx(np.arange(5, 65, 5) * 0.5e-3)
