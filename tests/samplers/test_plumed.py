@@ -195,8 +195,8 @@ def test_a_slab_has_no_images_across_the_vacuum(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("EXTENDED_LAGRANGIAN ARG=d KAPPA=1 TAU=1", "EXTENDED_LAGRANGIAN remembers"),
-        ("INCLUDE FILE=more.dat", "EXTENDED_LAGRANGIAN remembers"),
+        ("EXTENDED_LAGRANGIAN ARG=d KAPPA=1 TAU=1", "EXTENDED_LAGRANGIAN depends on"),
+        ("INCLUDE FILE=more.dat", "EXTENDED_LAGRANGIAN depends on"),
         ("RESTRAINT ARG=nobody AT=1 KAPPA=1", "nobody"),
     ],
 )
