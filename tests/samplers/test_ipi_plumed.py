@@ -30,7 +30,7 @@ TEXT = "p: POSITION ATOM=1 NOPBC\nRESTRAINT ARG=p.x AT=0.05 KAPPA=1\nPRINT ARG=p
 class Plumed:
     """What of PLUMED's interface is used: in nm, kJ/mol and ps inside, in the caller's units outside."""
 
-    def __init__(self) -> None:
+    def __init__(self, kernel: str | None = None) -> None:
         self.given: dict[str, Any] = {}
 
     def cmd(self, what: str, value: Any = None) -> None:
@@ -138,7 +138,7 @@ def test_where_plumed_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         engine.advance(wanted, usual.CONTEXT)
     assert (caught.value.exit_code, "pip install plumed" in caught.value.hint) == (78, True)
 
-    def absent() -> None:
+    def absent(kernel: str | None = None) -> None:
         raise RuntimeError("PLUMED not available, check your PLUMED_KERNEL environment variable")
 
     module = ModuleType("plumed")

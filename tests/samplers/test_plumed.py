@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ pytest.importorskip("ipi")
 pytest.importorskip("torch_sim", reason="torch-sim is not installed")
 
 from psiflow_cli.worker.failures import Fatal  # noqa: E402
+from psiflow_cli.worker.md.checkpoint import STATE, plumed_folder  # noqa: E402
 from psiflow_cli.worker.md.plumed.bias import Bias  # noqa: E402
 from psiflow_cli.worker.md.plumed.kernel import BiasForces  # noqa: E402
 from psiflow_cli.worker.md.walker import start_atoms  # noqa: E402
@@ -90,18 +92,24 @@ def test_forces_and_virial_are_derivatives_of_the_energy(tmp_path: Path) -> None
 @pytest.mark.parametrize("engine", systems.ENGINES)
 @pytest.mark.parametrize("kind", REMEMBERED)
 def test_what_remembers_goes_on_from_a_checkpoint(tmp_path: Path, kind: str, engine: str) -> None:
-    """In blocks that end anywhere, also where a hill is due: each hill once, and the undisturbed path."""
-    whole = systems.job(tmp_path, "whole", REMEMBERED[kind])
-    parts = systems.job(tmp_path, "parts", REMEMBERED[kind], block=7)
+    """In blocks that end anywhere, also where a hill is due: each hill once, the undisturbed path, and the same COLVAR.
+
+    Other files are the same to the digits with which PLUMED reads them again.
+    """
+    text = REMEMBERED[kind].partition("PRINT")[0] + "PRINT ARG=* FILE=C STRIDE=3\n"
+    whole, parts = systems.job(tmp_path, "whole", text), systems.job(tmp_path, "parts", text, block=7)
     paths, pieces = systems.finish(engine, whole), systems.finish(engine, parts)
     for frames, others in zip(paths, pieces, strict=True):
         for a, b in zip(frames, others, strict=True):
             assert a.positions == pytest.approx(b.positions, abs=1e-11)
+    printed = [(Path(job["folder"]) / "plumed-00001" / "C").read_text().splitlines() for job in (whole, parts)]
+    assert len({"\n".join(line for line in lines if line[0] != "#") for lines in printed}) == 1
     for path in (Path(whole["folder"]) / "plumed-00001").iterdir():
-        if not path.name.startswith(("plumed", "psiflow", "bck", "COLVAR")) and path.stat().st_size:
+        if not path.name.startswith(("plumed", "psiflow", "bck")) and path.stat().st_size:
             if kind == "expanded" and path.name == "STATE.opes_expanded.4":
                 continue  # its columns are texts, too
-            assert systems.rows(whole, 1, path.name) == pytest.approx(systems.rows(parts, 1, path.name), abs=1e-9)
+            one, other = (systems.rows(job, 1, path.name) for job in (whole, parts))
+            assert one == pytest.approx(other, rel=1e-12, abs=1e-12)
     if kind == "METAD":
         times = systems.rows(parts, 1, "HILLS")[:, 0]
         assert times == pytest.approx(np.arange(5, 65, 5) * 0.5e-3)
@@ -187,8 +195,8 @@ def test_a_slab_has_no_images_across_the_vacuum(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("EXTENDED_LAGRANGIAN ARG=d KAPPA=1 TAU=1", "EXTENDED_LAGRANGIAN remembers"),
-        ("INCLUDE FILE=more.dat", "EXTENDED_LAGRANGIAN remembers"),
+        ("EXTENDED_LAGRANGIAN ARG=d KAPPA=1 TAU=1", "EXTENDED_LAGRANGIAN depends on"),
+        ("INCLUDE FILE=more.dat", "EXTENDED_LAGRANGIAN depends on"),
         ("RESTRAINT ARG=nobody AT=1 KAPPA=1", "nobody"),
     ],
 )
@@ -196,3 +204,85 @@ def test_what_plumed_parses_decides(tmp_path: Path, text: str, reason: str) -> N
     files = {"more.dat": "EXTENDED_LAGRANGIAN ARG=d KAPPA=1 TAU=1\n"}
     with pytest.raises(Fatal, match=reason):
         systems.finish("torchsim", systems.job(tmp_path, "refused", text, plumed_files=files))
+
+
+def sharing(folder: Path, number: int, state: Any, **changes: Any) -> tuple[Bias, Any]:
+    """A walker of three that share a METAD with a hill at every second step, each in a group of its own."""
+    job: Any = systems.job(folder, f"group-{number}", HILLS.replace("PACE=5", "PACE=2"), walkers=3, **changes)
+    job["shared_bias"] = {str(n): str(folder / f"group-{n}" / f"plumed-{n:05d}") for n in range(3)}
+    Path(job["folder"]).mkdir(parents=True, exist_ok=True)
+    atoms = start_atoms(job["walkers"][number]["start"])
+    return Bias(job, job["walkers"][number], atoms, state), atoms
+
+
+def move(bias: Bias, atoms: Any, first: int, last: int) -> None:
+    for step in range(first, last + 1):
+        bias.apply(step, atoms.positions, atoms.cell.array)
+        bias.update(checkpoint=step == last)
+
+
+def test_walkers_whose_hills_are_cut_back_while_others_read_them(tmp_path: Path) -> None:
+    """One goes on although another has not begun; hills that are lost are read by none that begins after that."""
+    bias, atoms = sharing(tmp_path, 0, None)
+    move(bias, atoms, 0, 4)
+    state = bias.close()
+    bias, atoms = sharing(tmp_path, 0, state)  # METAD does not restart where HILLS.1 is missing
+    reader, _ = sharing(tmp_path, 1, None)
+    move(bias, atoms, 4, 9)
+    bias.close()  # and its worker is lost: no checkpoint counts this
+    move(reader, atoms, 0, 8)
+    bias, atoms = sharing(tmp_path, 0, state)
+    move(bias, atoms, 4, 6)
+    bias, atoms = sharing(tmp_path, 0, bias.close())
+    move(bias, atoms, 6, 13)
+    move(reader, atoms, 9, 20)
+    hills = {
+        number: systems.rows({"folder": str(tmp_path / f"group-{number}")}, number, f"HILLS.{number}")
+        for number in (0, 1)
+    }
+    assert hills[0][:, 0] == pytest.approx(np.arange(2, 14, 2) * 0.5e-3)
+    assert hills[1][:, 0] == pytest.approx(np.arange(2, 22, 2) * 0.5e-3)
+    reader.close()
+    log = (tmp_path / "group-1" / "plumed-00001" / "plumed.log").read_text()
+    assert [int(n) for n in re.findall(r"HILLS\.0: +(\d+) G", log) if int(n)] == [
+        2,
+        2,
+    ]  # none twice, until it begins again
+    last, _ = sharing(tmp_path, 2, None)
+    felt = last.apply(0, atoms.positions, atoms.cell.array).energy
+    assert felt == pytest.approx(0.8 * sum(hills[0][:, 3]) + 0.8 * sum(hills[1][:, 3]), rel=1e-6)
+    last.close()
+
+
+@pytest.mark.parametrize("engine", systems.ENGINES)
+@pytest.mark.parametrize("kind", ["METAD", "PBMETAD"])
+def test_walkers_share_a_bias_in_every_engine(tmp_path: Path, kind: str, engine: str) -> None:
+    """In two groups, one of which loses a block: each hill is there once, also for a walker that begins later."""
+    jobs: list[Any] = [systems.job(tmp_path, f"group-{n}", REMEMBERED[kind], 5, steps=30, block=7) for n in range(3)]
+    for job, members in zip(jobs, (slice(0, 2), slice(2, 4), slice(4, 5)), strict=True):
+        job["walkers"] = job["walkers"][members]
+    folders = {w["walker"]: plumed_folder(Path(job["folder"]), w["walker"]) for job in jobs for w in job["walkers"]}
+    for job in jobs:
+        job["shared_bias"] = {str(number): str(folder) for number, folder in folders.items()}
+    state = tmp_path / "group-0" / STATE
+    while any(report["step"] < 30 for report in [advance(engine, job) for job in jobs[:2]]):
+        if state.read_bytes().count(b'"step":14') and not (tmp_path / "kept").exists():
+            (tmp_path / "kept").write_bytes(state.read_bytes())
+            advance(engine, jobs[0])
+            state.write_bytes((tmp_path / "kept").read_bytes())  # as if the worker had been lost before
+    names = ("HILLS",) if kind == "METAD" else ("A", "B")
+    for number in range(4):
+        for name in names:
+            times = np.loadtxt(folders[number] / f"{name}.{number}")[:, 0]
+            assert times == pytest.approx(np.arange(5, 35, 5) * 0.5e-3)
+    atoms = start_atoms(jobs[2]["walkers"][0]["start"])
+    reader = Bias(jobs[2], jobs[2]["walkers"][0], atoms, None)
+    reader.apply(0, atoms.positions, atoms.cell.array)
+    log = (folders[4] / "plumed.log").read_text()
+    assert sorted(map(int, re.findall(r"Restarting from .*: +(\d+) G", log))) == [0] * len(names) + [6] * 4 * len(names)
+    reader.close()
+
+
+def advance(engine: str, job: Any) -> Any:
+    """The report of the walker that is furthest behind after a block."""
+    return min(systems.ENGINES[engine].advance(job, systems.CONTEXT)["walkers"], key=lambda each: each["step"])  # type: ignore[arg-type]

@@ -149,8 +149,8 @@ def _show_script(site: Site, executor: str, machine: Machine) -> None:
 def check(name: str, submit: bool, as_json: bool) -> None:
     """Check a site: names, programs, environments and partitions, and with --submit what its workers see.
 
-    Tables and keys without effect, and model families that are not installed here, are reported as notes and do not
-    fail the check. A site with [remote] is checked on its machine.
+    Tables and keys without effect, model families that are not installed here, and the workers' PLUMED are reported as
+    notes and do not fail the check. A site with [remote] is checked on its machine.
 
     \b
     Examples:

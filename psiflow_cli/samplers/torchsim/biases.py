@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from psiflow_cli.samplers.torchsim.transfer import read
+from psiflow_cli.worker.md.plumed.files import away
 from psiflow_cli.worker.md.plumed.kernel import BiasForces
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ class Biases:
     """Those of the walkers that go on, in the order of the batch."""
 
     def __init__(self, job: MDJob, walkers: Sequence[BatchedWalker]) -> None:
+        for walker in walkers:
+            walker.restore_shared_hills()
         for walker in walkers:
             walker.start_bias(walker.atoms())
         self._steps = job["steps"]
@@ -40,16 +43,16 @@ class Biases:
             names += ["energy", "forces", "stress"]
         arrays = read({name: getattr(state, name) for name in names})
         forces, stresses = np.zeros_like(arrays["positions"]), np.zeros_like(arrays["cells"])
+        volumes = np.abs(np.linalg.det(arrays["cells"]))
         for place, (bias, atoms) in enumerate(zip(self._biases, state.parts(), strict=True)):
-            cell, model = arrays["cells"][place], None
-            volume = abs(float(np.linalg.det(cell)))
+            model = None
             if "energy" in arrays:
-                virial = arrays["stress"][place] * volume if "stress" in arrays else np.zeros((3, 3))
+                virial = arrays["stress"][place] * volumes[place] if "stress" in arrays else np.zeros((3, 3))
                 model = BiasForces(float(arrays["energy"][place]), arrays["forces"][atoms], virial)
-            found = bias.apply(step, arrays["positions"][atoms], cell, model)
+            found = bias.apply(step, arrays["positions"][atoms], arrays["cells"][place], model)
             forces[atoms] = found.forces
             if state.stress is not None:
-                stresses[place] = found.virial / volume
+                stresses[place] = found.virial / volumes[place]
         device = state.forces.device
         state.forces = state.forces + torch.from_numpy(forces).to(device)
         if state.stress is not None:
@@ -57,8 +60,9 @@ class Biases:
 
     def update(self, checkpoint: bool) -> None:
         """The step is made, and the last one of a block with `checkpoint`."""
-        for bias in self._biases:
-            bias.update(checkpoint)
+        with away():
+            for bias in self._biases:
+                bias.update(checkpoint)
 
     @property
     def can_go_on(self) -> bool:

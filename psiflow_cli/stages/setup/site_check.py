@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from psiflow_cli import duration, registry
-from psiflow_cli.console import note
+from psiflow_cli.console import detail, note
 from psiflow_cli.errors import PsiflowError
 from psiflow_cli.protocols import FindsProblems, TriesSubmission
 from psiflow_cli.runtime import block_record, parsl_internals
@@ -23,6 +23,7 @@ from psiflow_cli.site import resolve, schema, unused
 from psiflow_cli.site.detect import Machine
 from psiflow_cli.site.environments import NotInstalled
 from psiflow_cli.site.executor import ResolvedExecutor
+from psiflow_cli.stages.sample.plumed import trial as plumed_trial
 from psiflow_cli.stages.setup import interpreter
 
 _SAY_EVERY_S = 30.0
@@ -42,6 +43,7 @@ class _Trial:
     executor: ResolvedExecutor
     families: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The modules that each family needs there."""
+    moves_walkers: bool = False
 
 
 def without_job(site: schema.Site, machine: Machine) -> Iterator[Finding]:
@@ -78,9 +80,22 @@ def _about(
     if problems:
         return
     yield from (finding for finding in findings if finding.executor == label and finding.note)
-    resolved = next((trial.executor for trial in trials if trial.executor.label == label), None)
-    if resolved:
-        yield from (Finding(label, note=sentence) for sentence in unused.keys(site, resolved))
+    trial = next((trial for trial in trials if trial.executor.label == label), None)
+    if trial:
+        yield from (Finding(label, note=sentence) for sentence in unused.keys(site, trial.executor))
+        if trial.moves_walkers or label == site.use["default"]:
+            yield from _plumed(trial.executor)
+
+
+def _plumed(executor: ResolvedExecutor) -> Iterator[Finding]:
+    """Which PLUMED the workers have for `sample --plumed`, or why what they have of it does not work."""
+    version, problem = plumed_trial.found(executor)
+    if version:
+        yield Finding(executor.label, note=f"sample --plumed has {version}")
+    elif problem.startswith(plumed_trial.NO_PACKAGE):  # as most have none, that is no news
+        detail(f"{executor.label}: no sample --plumed: {problem}")
+    else:
+        yield Finding(executor.label, note=f"no sample --plumed: {problem}")
 
 
 def _trials(site: schema.Site, machine: Machine) -> tuple[list[_Trial], list[Finding]]:
@@ -112,6 +127,7 @@ def _trials(site: schema.Site, machine: Machine) -> tuple[list[_Trial], list[Fin
         trial = trials.setdefault((label, executor.python), _Trial(executor))
         if (back_end := registry.family(family)) and back_end.REQUIRES:
             trial.families[family] = back_end.REQUIRES
+            trial.moves_walkers |= family in registry.families() and operation in ("", "evaluate")
     # a Python that no family uses does not matter, unless the executor is for what [use] does not name
     used = {label for (label, _), trial in trials.items() if trial.families} - {site.use["default"]}
     return [t for (label, _), t in trials.items() if t.families or label not in used], findings

@@ -30,7 +30,7 @@ def ask(question: NearestQuestion) -> NearestAnswer:
         with tempfile.TemporaryDirectory(prefix="psiflow-nearest-") as name:
             folder = Path(name)
             stage(folder, effective_input.text_of(actions, None, {}), texts, {})
-            in_eV = any(each.name == "UNITS" and each.get("ENERGY") == "eV" for each in actions)
+            in_eV = effective_input.counts_in_eV(actions)
             kernel = Kernel(folder, frames[0], question["timestep"], question["kT"], in_eV, restart=False)
             parsed = memory.parsed(kernel.log)
             if unsuited := next((each.name for each in parsed if each.name in {*memory.KEPT, "ENERGY"}), ""):

@@ -9,6 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from psiflow_cli.worker.md.plumed.files import LOG
+from psiflow_cli.worker.md.plumed.kernel import load, read_input, stage
+
 if TYPE_CHECKING:
     from psiflow_cli.messages import PlumedAnswer, PlumedQuestion
 
@@ -16,32 +19,22 @@ if TYPE_CHECKING:
 def ask(question: PlumedQuestion) -> PlumedAnswer:
     """What PLUMED, in an empty folder, says of an input for so many atoms; nothing is computed."""
     try:
-        import plumed
+        plumed = load()
     except ImportError as error:
         return {"kind": "package", "problem": str(error), "log": ""}
+    except Exception as error:
+        return {"kind": "kernel", "problem": str(error), "log": ""}
+    problem = ""
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        Path("plumed.dat").write_text(question["text"], encoding="utf-8")
-        for name, text in question["files"].items():
-            Path(name).parent.mkdir(parents=True, exist_ok=True)
-            Path(name).write_text(text, encoding="utf-8")
+        stage(Path(folder), question["text"], question["files"], {})
         try:
-            kernel = plumed.Plumed()
-        except Exception as error:
-            return {"kind": "kernel", "problem": str(error), "log": ""}
-        problem = ""
-        try:
-            for command, value in (
-                ("setRealPrecision", 8), ("setMDEngine", "psiflow"), ("setMDEnergyUnits", question["energy_unit"]),
-                ("setMDLengthUnits", 0.1), ("setMDTimeUnits", 0.001), ("setMDMassUnits", 1.0),
-                ("setKbT", question["kT"]), ("setTimestep", question["timestep"]), ("setNatoms", question["atoms"]),
-                ("setPlumedDat", "plumed.dat"), ("setLogFile", "plumed.log"), ("init", None),
-            ):  # fmt: skip
-                kernel.cmd(command, value)
+            unit, kT, timestep = question["energy_unit"], question["kT"], question["timestep"]
+            read_input(plumed, question["atoms"], unit, kT, timestep, restart=False)
         except Exception as error:
             problem = str(error)
-        kernel.finalize()
-        log = Path("plumed.log").read_text(errors="replace") if os.path.exists("plumed.log") else ""
+        plumed.finalize()
+        log = Path(LOG).read_text(errors="replace") if os.path.exists(LOG) else ""
         os.chdir("/")
     return {"kind": "input" if problem else "", "problem": problem, "log": log}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from psiflow_cli.worker.md import velocities
 from psiflow_cli.worker.md.checkpoint import WalkerState
-from psiflow_cli.worker.md.plumed.bias import Bias
+from psiflow_cli.worker.md.plumed.bias import Bias, restore_files
 from psiflow_cli.worker.md.plumed.window import in_window
 from psiflow_cli.worker.structures import conversion
 
@@ -68,6 +68,11 @@ class MovingWalker:
         self.trials = self.more.pop("trials", {})
         self._plumed = self.more.pop("plumed", None)
         self.rng.bit_generator.state = state.rng
+
+    def restore_shared_hills(self) -> None:
+        """Leave those that the checkpoint counts, before another walker of this process reads them."""
+        if self.job.get("shared_bias") and self.live:
+            restore_files(self.job, self.number, self._plumed)
 
     def start_bias(self, atoms: Atoms) -> None:
         """Have PLUMED act on this walker, if the job asks for it and the walker goes on."""

@@ -102,9 +102,7 @@ def test_all_forms_of_a_statement(tmp_path: Path) -> None:
     assert prepared == text.replace("GRID_RFILE=grid.dat", "GRID_RFILE=elsewhere/1-grid.dat")
     assert set(files) == {"with blank.pdb", "elsewhere/1-grid.dat", "below/t.dat", "a.dat", "b.dat"}
     assert files["elsewhere/1-grid.dat"] == "of grid.dat"
-    placed = [
-        (Path(where).name, each.action, each.label) for where, each in plumed.placed(str(tmp_path / "plumed.dat"))
-    ]
+    placed = [(Path(where).name, each.name, each.label) for where, each in plumed.placed(str(tmp_path / "plumed.dat"))]
     assert placed == [
         ("plumed.dat:2", "RMSD", "p"), ("plumed.dat:3", "METAD", "m"), ("plumed.dat:9", "CONTACTMAP", "c"),
         ("plumed.dat:10", "ALPHABETA", ""), ("b.dat:1", "OPES_METAD", "o"),
@@ -121,8 +119,8 @@ def test_all_forms_of_a_statement(tmp_path: Path) -> None:
         ("METAD ARG=d FILE=out/HILLS", ":1: FILE=out/HILLS: PLUMED does not create folders"),
         ("METAD ARG=d\nb: METAD ARG=e", ":2: HILLS is also written by .*:1"),
         ("PRINT ARG=d FILE=g.dat\nEXTERNAL ARG=d FILE=g.dat", ":1: g.dat is also read"),
-        ("PRINT ARG=d FILE=plumed.log", ":1: FILE=plumed.log: psiflow has a file"),
-        ("RESTRAINT ARG=d AT=@replicas:1,2", ":1: AT=@replicas:1,2: replicas of PLUMED's"),
+        ("PRINT ARG=d FILE=plumed.log", ":1: FILE=plumed.log: psiflow uses this file name"),
+        ("RESTRAINT ARG=d AT=@replicas:1,2", ":1: AT=@replicas:1,2: PLUMED's own replicas"),
         ("RESTRAINT ARG=d AT={1", ":1: a brace is not closed"),
         ("RESTRAINT ARG=d AT=1}", ":1: a closing brace without an opening one"),
         ("METAD ...\nARG=d\n", ":1: the statement is not closed"),

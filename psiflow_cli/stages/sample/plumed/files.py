@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from psiflow_cli.errors import BadData, NoInput
-from psiflow_cli.stages.sample.plumed.statements import Statement, Word, parse
+from psiflow_cli.worker.md.plumed.actions import DEFAULT_FILES, Action, Word, parse
 
 _READS = re.compile(
     r"(?:REFERENCE_?|REF|REF_FILE|STRUCTURE|TEMPLATE|CONFIG|NDX_FILE|PARAMETERS_FILE|CLUSTERS|FILE_F)\d*|\w*_RFILES?"
@@ -38,8 +38,6 @@ _WRITES = re.compile(
     r"|(?:STATUS|COEFFS|GRADIENT|HESSIAN|BIAS|FES|TARGETDIST|LOG_TARGETDIST|TARGETDIST_AVERAGES|ALPHA)_FILE"
 )
 """Keys whose value is a file that is written."""
-_DEFAULTS = {"METAD": "HILLS", "OPES_METAD": "KERNELS", "OPES_METAD_EXPLORE": "KERNELS", "OPES_EXPANDED": "DELTAFS"}
-"""What is written where no FILE is named."""
 _OWN = ("plumed.dat", "plumed.log")
 _REPLICAS = "@replicas:"
 _BELOW = "relative paths are taken from the folder of --plumed"
@@ -76,32 +74,21 @@ def read(path: str) -> tuple[str, dict[str, str]]:
     return text + ("\n" if notes and not text.endswith("\n") else "") + "".join(notes), content.files
 
 
-def placed(path: str, folder: Path | None = None, opened: tuple[str, ...] = ()) -> Iterator[tuple[str, Statement]]:
-    """(file:line, statement) of all that an input has, with what it includes in its place."""
+def placed(path: str, folder: Path | None = None, opened: tuple[str, ...] = ()) -> Iterator[tuple[str, Action]]:
+    """(file:line, action) of all that an input has, with what it includes in its place."""
     folder = folder or Path(path).parent
-    for statement in parse(_text(path), path):
-        if statement.action != "INCLUDE":
-            yield f"{path}:{statement.line}", statement
-        elif (inner := str(folder / statement.get("FILE"))) not in (path, *opened):
+    for action in parse(_text(path), path):
+        if action.name != "INCLUDE":
+            yield f"{path}:{action.line}", action
+        elif (inner := str(folder / action.get("FILE"))) not in (path, *opened):
             yield from placed(inner, folder, (*opened, path))
-
-
-def appended(statement: Statement) -> list[str]:
-    """The files to which a PRINT or a bias adds a line at a time."""
-    action = statement.action
-    if action == "PBMETAD" and not statement.get("FILE"):
-        return [f"HILLS.{name}" for name in statement.get("ARG").split(",")]
-    if action in ("PRINT", "PBMETAD", *_DEFAULTS):
-        named = statement.get("FILE") or _DEFAULTS.get(action, "")
-        return [name for name in named.split(",") if name]
-    return []
 
 
 def _prepared(source: str, content: _Input) -> str:
     """The text of an input, with other names for what is elsewhere; `content` gets what it reads and writes."""
     text, changes = _text(source), []
-    for statement in parse(text, source):
-        for word in statement.words:
+    for action in parse(text, source):
+        for word in action.words:
             where = f"{source}:{word.line}"
             if word.value.startswith(_REPLICAS):
                 problem = f"{where}: {word.text}: PLUMED's own replicas work only within one MPI run"
@@ -111,15 +98,15 @@ def _prepared(source: str, content: _Input) -> str:
                     f"{where}: {word.text}: psiflow sets the walkers itself",
                     "use --share-bias to let the walkers share a bias",
                 )
-            if _is_read(statement.action, word.key, word.value):
-                names = [_staged(name, where, statement, word.key, content) for name in word.value.split(",")]
+            if _is_read(action.name, word.key, word.value):
+                names = [_staged(name, where, action, word.key, content) for name in word.value.split(",")]
                 if names != word.value.split(","):
                     changes.append((word, ",".join(names)))
             elif _WRITES.fullmatch(word.key):
                 _note_written(word, where, content)
-        default = _DEFAULTS.get(statement.action)
-        if default and not statement.get("FILE"):
-            _note_name(default, f"{source}:{statement.line}", content)
+        default = DEFAULT_FILES.get(action.name)
+        if default and not action.get("FILE"):
+            _note_name(default, f"{source}:{action.line}", content)
     for word, value in reversed(changes):
         key = word.text.partition("=")[0]
         new = f"{{{key}={value}}}" if " " in value else f"{key}={value}"
@@ -127,13 +114,13 @@ def _prepared(source: str, content: _Input) -> str:
     return text
 
 
-def _is_read(action: str, key: str, value: str) -> bool:
-    if not key or not value or (action in _NUMBERS and key.startswith("REFERENCE")):
+def _is_read(name: str, key: str, value: str) -> bool:
+    if not key or not value or (name in _NUMBERS and key.startswith("REFERENCE")):
         return False
-    return key in _READS_OF.get(action, ()) or bool(_READS.fullmatch(key))
+    return key in _READS_OF.get(name, ()) or bool(_READS.fullmatch(key))
 
 
-def _staged(given: str, where: str, statement: Statement, key: str, content: _Input) -> str:
+def _staged(given: str, where: str, action: Action, key: str, content: _Input) -> str:
     """The name of a file that is read, in the folder of each walker."""
     file = content.folder / given  # PLUMED takes paths from where it runs, also those in an included file
     if not file.is_file():
@@ -141,11 +128,11 @@ def _staged(given: str, where: str, statement: Statement, key: str, content: _In
             return given  # OPES reads it only where it goes on from an earlier bias
         raise NoInput(f"{where}: {given}: {'not a file' if file.exists() else 'no such file'}", _BELOW)
     path = os.path.abspath(file)
-    written = statement.get(key.replace("_RFILE", "_WFILE")) if "_RFILE" in key else ""
+    written = action.get(key.replace("_RFILE", "_WFILE")) if "_RFILE" in key else ""
     is_rewritten = bool(written) and given in written.split(",")
     if path in content.open:
         raise BadData(f"{where}: {given} includes itself", "include each file once")
-    if statement.action != "INCLUDE" and (digest := _binary(path)):
+    if action.name != "INCLUDE" and (digest := _binary(path)):
         content.binaries[path] = digest
         return path
     name = os.path.normpath(given)
@@ -154,7 +141,7 @@ def _staged(given: str, where: str, statement: Statement, key: str, content: _In
     else:
         name = given
     if name not in content.files:
-        if statement.action == "INCLUDE":
+        if action.name == "INCLUDE":
             inner = _Input(content.folder, content.files, content.elsewhere, content.binaries, content.written)
             inner.open = (*content.open, path)
             content.files[name] = ""  # keeps the order in which the files are named

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from psiflow_cli.errors import BadData, NoInput, UsageError
 from psiflow_cli.stages.sample.plumed import files, outputs
-
-_SHARED = ("METAD", "PBMETAD")
-_OPES = ("OPES_METAD", "OPES_METAD_EXPLORE", "OPES_EXPANDED")
+from psiflow_cli.worker.md.plumed.actions import OPES, SHARING
 
 
 def settings(path: str | None, hills: str | None, share: bool) -> dict[str, object]:
@@ -19,15 +17,15 @@ def settings(path: str | None, hills: str | None, share: bool) -> dict[str, obje
         return {}
     if not path:
         raise UsageError(f"{asked[0]} needs --plumed", "use an input with METAD")
-    biases = [(where, each) for where, each in files.placed(path) if each.action in (*_SHARED, *_OPES)]
+    biases = [(where, each) for where, each in files.placed(path) if each.name in (*SHARING, *OPES)]
     if share:
         for where, each in biases:
-            if each.action in _OPES:
-                problem = f"{where}: {each.action} can be shared only within one MPI run, not with --share-bias"
+            if each.name in OPES:
+                problem = f"{where}: {each.name} can be shared only within one MPI run, not with --share-bias"
                 raise UsageError(problem, "METAD and PBMETAD can be shared")
         if not biases:
             raise UsageError(f"--share-bias: {path} has no METAD or PBMETAD", "other biases have no history to share")
-    if hills and [each.action for _, each in biases] != ["METAD"]:
+    if hills and [each.name for _, each in biases] != ["METAD"]:
         raise UsageError(
             f"--hills needs an input with exactly one METAD, unlike {path}",
             "for OPES, write STATE_RFILE=FILE in the input",

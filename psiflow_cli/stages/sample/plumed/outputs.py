@@ -14,6 +14,7 @@ from psiflow_cli.stages.sample.plumed import files
 from psiflow_cli.stages.sample.trajectories import Recorded
 from psiflow_cli.values.quantities import TABLES
 from psiflow_cli.worker.md import checkpoint
+from psiflow_cli.worker.md.plumed.actions import OPES, SHARING
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.core.workspace import Workspace
@@ -39,9 +40,10 @@ def names(path: str, output: str) -> dict[str, str]:
     if output == "-":
         return {}
     kinds: dict[str, list[str]] = {"colvar": [], "hills": []}
-    for _, statement in files.placed(path):
-        written = [name for name in files.appended(statement) if "/" not in name]
-        kinds["colvar" if statement.action == "PRINT" else "hills"] += written
+    for _, action in files.placed(path):
+        if action.name in ("PRINT", *SHARING, *OPES):
+            kind = kinds["colvar" if action.name == "PRINT" else "hills"]
+            kind += [name for name in action.appended_files if "/" not in name]
     place = Path(output)
     stem = place.with_suffix("") if place.suffix in _PACKED else place
     beside = str(stem.with_suffix("") if stem.suffix else stem)
@@ -52,9 +54,9 @@ def names(path: str, output: str) -> dict[str, str]:
 
 def energy_unit(path: str) -> float | None:
     """PLUMED's unit of energy in eV under an input, kJ/mol if no UNITS says otherwise; None for an unknown one."""
-    for _, statement in files.placed(path):
-        if statement.action == "UNITS":
-            word = statement.get("ENERGY", "kj/mol").lower()
+    for _, action in files.placed(path):
+        if action.name == "UNITS":
+            word = action.get("ENERGY", "kj/mol").lower()
             try:
                 return _UNITS[word] if word in _UNITS else float(word) * _KJ_PER_MOL
             except ValueError:

@@ -14,7 +14,7 @@ from psiflow_cli.errors import BadConfig, BadData
 from psiflow_cli.runtime import container
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.sample.plumed import files
-from psiflow_cli.stages.sample.plumed.statements import Statement
+from psiflow_cli.worker.md.plumed.actions import Action
 from psiflow_cli.worker.md.plumed.window import filled
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ MODULE = "psiflow_cli.worker.md.plumed_trial"
 _TIMEOUT_S = 120
 _EV = 96.48533212331  # kJ/mol
 BOLTZMANN = 8.617333262e-5  # eV/K
+NO_PACKAGE = "PLUMED's Python package does not load in"
 _PACKAGE = "pip install plumed there, and install PLUMED itself (conda-forge has both)"
 _KERNEL = "set PLUMED_KERNEL to the path of libplumedKernel.so, here and on the workers ([resources] env in the site)"
 
@@ -45,19 +46,33 @@ def check(path: str, dynamics: Dynamics, starts: Sequence[WalkerStart], executor
     answer = _ask(question, executor)
     if isinstance(answer, str):
         note(f"PLUMED could not check {path}: {answer}")
-    elif answer["kind"] in ("package", "kernel"):
-        what, hint = (
-            (f"PLUMED's library does not load: {_short(answer['problem'])}", _KERNEL)
-            if answer["kind"] == "kernel"
-            else (f"PLUMED's Python package does not load in {executor.python}: {answer['problem']}", _PACKAGE)
-        )
+    elif what := _missing(answer, executor):
         if _is_like_here(executor):
-            raise BadConfig(what, hint)
+            raise BadConfig(what, _KERNEL if answer["kind"] == "kernel" else _PACKAGE)
         note(f"PLUMED could not check {path}: {what}")
     elif answer["kind"]:
         raise BadData(*_located(path, answer, question["atoms"]))
     else:
         detail(f"PLUMED {_version(answer['log'])} accepts {path}")
+
+
+def found(executor: ResolvedExecutor) -> tuple[str, str]:
+    """("PLUMED 2.9.5", "") for that of the workers' Python, as it is started here; or ("", why there is none)."""
+    nothing: PlumedQuestion = {"text": "", "files": {}, "atoms": 1, "energy_unit": _EV, "kT": 0.0, "timestep": 1.0}
+    answer = _ask(nothing, executor)
+    if isinstance(answer, str):
+        return "", f"PLUMED could not be asked: {answer}"
+    problem = _missing(answer, executor)
+    return "" if problem else f"PLUMED {_version(answer['log'])}", problem
+
+
+def _missing(answer: PlumedAnswer, executor: ResolvedExecutor) -> str:
+    """What PLUMED lacks to be asked at all, or ""."""
+    if answer["kind"] == "kernel":
+        return f"PLUMED's library does not load: {_short(answer['problem'])}"
+    if answer["kind"] == "package":
+        return f"{NO_PACKAGE} {executor.python}: {answer['problem']}"
+    return ""
 
 
 def _is_like_here(executor: ResolvedExecutor) -> bool:
@@ -118,9 +133,9 @@ def _located(path: str, answer: PlumedAnswer, atoms: int) -> tuple[str, str]:
     return f"{where or path}: {what}", hint or f"fix the input; PLUMED {_version(answer['log'])} read it"
 
 
-def _nth(placed: Sequence[tuple[str, Statement]], action: str, number: int) -> str:
-    """Where the n-th statement of an action stands; "" if PLUMED made it of another one."""
-    places = [where for where, statement in placed if statement.action == action.upper()]
+def _nth(placed: Sequence[tuple[str, Action]], name: str, number: int) -> str:
+    """Where the n-th action of a name stands; "" if PLUMED made it of another one."""
+    places = [where for where, action in placed if action.name == name.upper()]
     return places[min(number, len(places)) - 1] if places and number else ""
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.md import checkpoint
 from psiflow_cli.worker.md.plumed import effective_input, memory, shared
+from psiflow_cli.worker.md.plumed.actions import OPES, Action
 from psiflow_cli.worker.md.plumed.files import MINIMA, VALUES, WalkerFiles
 from psiflow_cli.worker.md.plumed.kernel import BiasForces, Kernel, stage
 from psiflow_cli.worker.md.velocities import KB
@@ -41,19 +42,10 @@ class Bias:
         self._job, self._atoms, self._state = job, atoms, state
         self._kT = KB * walker["temperature"][0]
         self._texts = job.get("plumed_files", {})
-        self.actions = effective_input.actions(job["plumed"] or "", self._texts)
-        folder = checkpoint.plumed_folder(Path(job["folder"]), walker["walker"])
-        appended, number, suffix = effective_input.appended_files(self.actions), walker["walker"], ""
-        hills, folders = shared.hills(self.actions), job.get("shared_bias", {})
-        if folders:
-            self.actions, suffix = shared.filled(self.actions, number, len(folders)), f".{number}"
-            appended = (appended - hills) | {f"{name}{suffix}" for name in hills}
-        self._files = WalkerFiles(folder, appended, set(self._texts))
-        self._files.restore(state["files"] if state else None)
-        shared.link(folder, hills, number, folders)
-        begun = self.actions
-        if (earlier := job.get("plumed_hills")) and state is None and (not folders or number == 0):
-            begun = shared.begin_from(folder, begun, earlier, f"{min(hills, default='')}{suffix}")
+        self.actions, self._files, own_hills = restore_files(job, walker["walker"], state)
+        folder, begun = self._files.folder, self.actions
+        if (earlier := job.get("plumed_hills")) and state is None and (not self._files.shared or walker["walker"] == 0):
+            begun = shared.begin_from(folder, begun, earlier, min(own_hills, default=""))
         ready = state and {each.label: self._has_state(each) for each in self._opes}
         self._minima: dict[str, list[float]] = state["minima"] if state else {}
         text = effective_input.text_of(begun, ready, self._minima)
@@ -74,14 +66,14 @@ class Bias:
         self._probe_folder: tempfile.TemporaryDirectory[str] | None = None
 
     def _started(self, folder: Path, restart: bool) -> Kernel:
-        in_eV = any(each.name == "UNITS" and each.get("ENERGY") == "eV" for each in self.actions)
+        in_eV = effective_input.counts_in_eV(self.actions)
         return Kernel(folder, self._atoms, float(self._job["timestep"]), self._kT, in_eV, restart)
 
     @property
-    def _opes(self) -> list[effective_input.Action]:
-        return [action for action in self.actions if action.name in effective_input.OPES]
+    def _opes(self) -> list[Action]:
+        return [action for action in self.actions if action.name in OPES]
 
-    def _has_state(self, action: effective_input.Action) -> bool:
+    def _has_state(self, action: Action) -> bool:
         """Whether an action of OPES has written a state; it has none before its first kernel."""
         path = self._files.folder / action.state_file
         return path.exists() and path.stat().st_size > 0
@@ -125,7 +117,7 @@ class Bias:
         if self._last and self._last[0] == step and self._asked is not None and np.array_equal(positions, self._asked):
             return self._last[1]
         self._asked = np.array(positions)
-        self._finite = math.isfinite(float(positions.sum() + cell.sum()))
+        self._finite = math.isfinite(np.vdot(positions, positions) + np.vdot(cell, cell))
         if not self._finite:  # the engine stops such a walker
             return BiasForces(float("nan"), np.zeros_like(positions), np.zeros((3, 3)))
         found = self._kernel(step, positions, cell, self._model(model))
@@ -177,7 +169,7 @@ class Bias:
         return all(
             self._has_state(action)
             for action in self._opes
-            if action.name == "OPES_EXPANDED" or (action.get("SIGMA") or "ADAPTIVE").upper() == "ADAPTIVE"
+            if action.name == "OPES_EXPANDED" or action.get("SIGMA", "ADAPTIVE").upper() == "ADAPTIVE"
         )
 
     def values(self) -> dict[str, float]:
@@ -232,3 +224,22 @@ class Bias:
             if rows
             else self._minima
         )
+
+
+def restore_files(job: MDJob, number: int, state: PlumedState | None) -> tuple[list[Action], WalkerFiles, set[str]]:
+    """The actions of a walker, its files as they were at the last checkpoint, and the names of those with its hills.
+
+    Raises RuntimeError where the files are not those of the checkpoint.
+    """
+    texts, folders = job.get("plumed_files", {}), job.get("shared_bias", {})
+    actions = effective_input.actions(job["plumed"] or "", texts)
+    appended, hills, own_hills = effective_input.appended_files(actions), shared.hills(actions), shared.hills(actions)
+    if folders:
+        actions = shared.filled(actions, number, len(folders))
+        own_hills = {f"{name}.{number}" for name in hills}
+        appended = (appended - hills) | own_hills
+    folder = checkpoint.plumed_folder(Path(job["folder"]).absolute(), number)  # PLUMED moves the process elsewhere
+    files = WalkerFiles(folder, appended, set(texts), own_hills if folders else frozenset())
+    files.restore(state["files"] if state else None)
+    shared.link(folder, hills, number, folders)
+    return actions, files, own_hills

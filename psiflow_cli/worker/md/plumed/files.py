@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,28 +34,38 @@ def _unshare() -> bool:
 
 
 @contextmanager
-def inside(folder: Path) -> Iterator[None]:
-    """PLUMED opens its files where the process is, which all threads share: one at a time is there.
+def away() -> Iterator[None]:
+    """PLUMED opens its files where the process is, which all threads share: one at a time is away, and comes back.
 
     A thread beside others that use relative paths, as one of the executor `threads`, gets a place of its own.
     """
+    if getattr(_own, "is_away", False):
+        yield
+        return
     if threading.current_thread() is not threading.main_thread() and not hasattr(_own, "place"):
         _own.place = _unshare()
     with _working_directory:
         here = os.open(".", os.O_RDONLY)
-        os.chdir(folder)
+        _own.is_away = True
         try:
             yield
         finally:
+            _own.is_away = False
             os.fchdir(here)
             os.close(here)
 
 
 class WalkerFiles:
-    """Those in the folder of a walker; `appended` are the names of those that only grow."""
+    """Those in the folder of a walker; `appended` are the names of those that only grow.
 
-    def __init__(self, folder: Path, appended: Collection[str], inputs: Collection[str]) -> None:
-        self.folder, self.appended, self.inputs = folder, appended, inputs
+    Other walkers may be reading those that are `shared`, so they are never without a file of this name, and one that is
+    cut back is a new file: PLUMED goes on in the old one, where nothing is in the middle of a line.
+    """
+
+    def __init__(
+        self, folder: Path, appended: Collection[str], inputs: Collection[str], shared: Set[str] = frozenset()
+    ) -> None:
+        self.folder, self.appended, self.inputs, self.shared = folder, appended, inputs, shared
         self._copies = folder.with_name(f"{folder.name}-copies")
 
     def restore(self, counted: dict[str, PlumedFile] | None) -> None:
@@ -63,14 +73,17 @@ class WalkerFiles:
         counted = counted or {}
         self.folder.mkdir(mode=0o700, exist_ok=True)
         for path in self._files():
-            if path.relative_to(self.folder).as_posix() not in counted:
+            name = path.relative_to(self.folder).as_posix()
+            if name in self.shared - counted.keys():
+                self._cut(path, 0)
+            elif name not in counted:
                 path.unlink()
         for name, file in counted.items():
             path = self.folder / name
             if file["copy"]:
                 shutil.copyfile(self._copies / file["copy"] / name, path)
-            elif path.exists() and path.stat().st_size > file["bytes"]:
-                os.truncate(path, file["bytes"])
+            elif path.exists():
+                self._cut(path, file["bytes"])
             if not path.exists() or _sha256(path) != file["sha256"]:
                 problem = f"{path}: does not match its checkpoint"
                 raise RuntimeError(f"{problem}; remove {self.folder.parent} to start its walkers again")
@@ -81,6 +94,19 @@ class WalkerFiles:
                     shutil.rmtree(old)
         for name in self.appended:
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+
+    def _cut(self, path: Path, length: int) -> None:
+        """Leave the beginning of a file that is longer."""
+        if path.stat().st_size <= length:
+            return
+        if path.name not in self.shared:
+            os.truncate(path, length)
+            return
+        begin = self.folder.with_name(f"{self.folder.name}-part")
+        with path.open("rb") as old, begin.open("wb") as new:
+            while length and (part := old.read(min(length, 1 << 20))):
+                length -= new.write(part)
+        os.replace(begin, path)
 
     def trim(self, counted: dict[str, PlumedFile]) -> None:
         """Cut off what was appended since the checkpoint, while PLUMED has the files open."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psiflow_cli.worker.failures import Fatal
-from psiflow_cli.worker.md.plumed.files import INPUT, LOG, inside
+from psiflow_cli.worker.md.plumed.files import INPUT, LOG, away
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,29 +46,18 @@ class Kernel:
         import numpy as np
         from ase import units
 
-        self._folder, self.masses = folder, np.array(atoms.get_masses())
+        self._folder, self.masses = str(folder), np.array(atoms.get_masses())
         self.pbc = np.array(atoms.pbc, dtype=bool)
+        self._is_boxed = bool(self.pbc.any())
         self._positions, self._forces = np.zeros((len(atoms), 3)), np.zeros((len(atoms), 3))
         self._box, self._virial, self._energy = np.zeros((3, 3)), np.zeros((3, 3)), np.zeros(1)
-        with inside(folder):
+        self._bias = np.zeros(1)
+        with away():
+            os.chdir(folder)
             self._plumed = _load()
             try:
-                for command, value in (
-                    ("setRealPrecision", 8),
-                    ("setMDEngine", "psiflow"),
-                    ("setMDEnergyUnits", EV if in_eV else units.mol / units.kJ),
-                    ("setMDLengthUnits", 0.1),
-                    ("setMDTimeUnits", 0.001),
-                    ("setMDMassUnits", 1.0),
-                    ("setKbT", kT),
-                    ("setTimestep", timestep),
-                    ("setNatoms", len(self.masses)),
-                    ("setPlumedDat", INPUT),
-                    ("setLogFile", LOG),
-                    *((("setRestart", 1),) if restart else ()),
-                ):
-                    self._plumed.cmd(command, value)
-                self._plumed.cmd("init")
+                energy_unit = EV if in_eV else units.mol / units.kJ
+                read_input(self._plumed, len(self.masses), energy_unit, kT, timestep, restart)
             except Exception as error:
                 raise Fatal(f"PLUMED: {_reason(error)}", f"fix the input; more in {folder}/{LOG}") from error
         self.log = Path(folder, LOG).read_text(encoding="utf-8", errors="replace")
@@ -75,7 +65,8 @@ class Kernel:
     def read_line(self, line: str) -> bool:
         """Add an action to the input; whether PLUMED takes it."""
         try:
-            with inside(self._folder):
+            with away():
+                os.chdir(self._folder)
                 self._plumed.cmd("readInputLine", line)
         except Exception:
             return False
@@ -85,19 +76,16 @@ class Kernel:
         self, step: int, positions: np.ndarray, cell: np.ndarray, model: BiasForces | None = None
     ) -> BiasForces:
         """The bias at these positions and cell (Å); `model` where a CV is the model's energy, whose part is added."""
-        import numpy as np
-
         # PLUMED remembers where these arrays are, and may look there until it is asked again.
         self._positions[:], self._forces[:], self._virial[:] = positions, 0.0, 0.0
         if model:
             self._energy[0], self._forces[:], self._virial[:] = model.energy, model.forces, model.virial
         command = self._plumed.cmd
-        bias = np.zeros(1)
         try:
             # No file is opened here, so it does not matter where the process is.
             command("setStep", step)
             command("setMasses", self.masses)
-            if self.pbc.any():
+            if self._is_boxed:
                 self._box[:] = boxed(cell, self.pbc)
                 command("setBox", self._box)
             command("setPositions", self._positions)
@@ -107,18 +95,19 @@ class Kernel:
                 command("setEnergy", self._energy)
             command("prepareCalc")
             command("performCalcNoUpdate")
-            command("getBias", bias)
+            command("getBias", self._bias)
         except Exception as error:
             raise RuntimeError(f"PLUMED: {_reason(error)}") from error
         forces, virial = self._forces.copy(), self._virial.copy()
         if model:
             forces, virial = forces - model.forces, virial - model.virial
-        return BiasForces(float(bias[0]), forces, virial)
+        return BiasForces(float(self._bias[0]), forces, virial)
 
     def update(self, checkpoint: bool) -> None:
         """Have PLUMED do what is due after the step it was last asked about: print, add to biases, write states."""
         try:
-            with inside(self._folder):
+            with away():
+                os.chdir(self._folder)
                 if checkpoint:
                     self._plumed.cmd("doCheckPoint", 1)
                 self._plumed.cmd("update")
@@ -127,7 +116,8 @@ class Kernel:
 
     def close(self) -> None:
         """End PLUMED, which closes its files."""
-        with inside(self._folder):
+        with away():
+            os.chdir(self._folder)
             self._plumed.finalize()
 
 
@@ -154,15 +144,43 @@ def stage(folder: Path, text: str, files: Mapping[str, str], keep: Mapping[str, 
             (folder / name).write_text(content, encoding="utf-8")
 
 
+def load() -> Plumed:
+    """A PLUMED. Raises ImportError where its Python package is missing, RuntimeError where its library does not load.
+
+    PLUMED writes two lines to stderr, each time, where it is to look for the library itself.
+    """
+    import plumed
+
+    return plumed.Plumed(*filter(None, [os.environ.get("PLUMED_KERNEL")]))
+
+
+def read_input(plumed: Plumed, atoms: int, energy_unit: float, kT: float, timestep: float, restart: bool) -> None:
+    """Have PLUMED read `INPUT`, where the process is; `energy_unit` is an eV in kJ/mol, the rest in eV and fs."""
+    for command, value in (
+        ("setRealPrecision", 8),
+        ("setMDEngine", "psiflow"),
+        ("setMDEnergyUnits", energy_unit),
+        ("setMDLengthUnits", 0.1),
+        ("setMDTimeUnits", 0.001),
+        ("setMDMassUnits", 1.0),
+        ("setKbT", kT),
+        ("setTimestep", timestep),
+        ("setNatoms", atoms),
+        ("setPlumedDat", INPUT),
+        ("setLogFile", LOG),
+        *((("setRestart", 1),) if restart else ()),
+        ("init", None),
+    ):
+        plumed.cmd(command, value)
+
+
 def _load() -> Plumed:
     """A PLUMED. Raises Fatal where its Python package or its library is missing."""
     try:
-        import plumed
+        return load()
     except ImportError:
         problem = f"PLUMED's Python package is not installed in {sys.prefix}"
         raise Fatal(problem, "pip install plumed there, and install PLUMED itself (conda-forge has both)") from None
-    try:
-        return plumed.Plumed()
     except Exception as error:
         problem = f"PLUMED's library does not load: {_reason(error)[:200]}"
         raise Fatal(problem, "set PLUMED_KERNEL to the path of libplumedKernel.so on the workers") from error

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from psiflow_cli.worker.md.plumed.effective_input import OPES, Action, appended_files
+from psiflow_cli.worker.md.plumed.actions import OPES, Action
 
 STATELESS = frozenset({
     "RESTRAINT", "UPPER_WALLS", "LOWER_WALLS", "UWALLS", "LWALLS", "EXTERNAL", "BIASVALUE", "MOVINGRESTRAINT",
@@ -73,17 +73,17 @@ def refused(made: Sequence[Parsed], written: Sequence[Action]) -> str:
             return f"{each.name} depends on the walker's history, which PLUMED does not write to a file"
     for action in written:
         for flag in (*_FLAGS.get(action.name, ()), *_KEYS.get(action.name, ())):
-            if action.has(flag) or action.get(flag) is not None:
+            if action.has(flag):
                 return f"{action.name} with {flag} cannot resume from a checkpoint"
-        if action.name in ("METAD", "PBMETAD") and (action.get("ADAPTIVE") or "").upper() == "DIFF":
+        if action.name in ("METAD", "PBMETAD") and action.get("ADAPTIVE").upper() == "DIFF":
             return (
                 f"{action.name} with ADAPTIVE=DIFF cannot resume from a checkpoint: its widths are not written to a "
                 "file"
             )
-        for name in appended_files([action]):
+        for name in action.appended_files:
             if name.startswith("/") or ".." in name.split("/"):
                 return f"{action.name} with FILE={name}: it lies outside the walker's folder"
-        if (action.get("FILE") or "").endswith(".gz") and action.name != "INCLUDE":
+        if action.get("FILE").endswith(".gz") and action.name != "INCLUDE":
             return f"{action.name} with FILE={action.get('FILE')}: a compressed file cannot be cut back to a checkpoint"
     return _work(made, written)
 
@@ -92,7 +92,7 @@ def _work(made: Sequence[Parsed], written: Sequence[Action]) -> str:
     """Why the work of a moving restraint could not be used: PLUMED counts it from where it is started again."""
     moving = [each.label for each in made if each.name == "MOVINGRESTRAINT"]
     for action in written if moving else ():
-        for name in (action.get("ARG") or "").split(","):
+        for name in action.get("ARG").split(","):
             label, _, component = name.partition(".")
             everything = name.startswith(("*", "(")) or (label in (*moving, "*") and component == "*")
             if everything or (label in moving and component.endswith("work")):
