@@ -12,6 +12,7 @@ import pytest
 np = pytest.importorskip("numpy", reason="needs NumPy")
 
 from psiflow_cli.worker.free_energy import grid, reweighting, windows  # noqa: E402
+from psiflow_cli.worker.free_energy.compute import compute  # noqa: E402
 from psiflow_cli.worker.free_energy.hills import Hills, projected  # noqa: E402
 
 KT = 0.025852
@@ -128,7 +129,7 @@ def test_a_restraint_follows_from_its_bias():
 
 def hills(path, rows, cvs=("s",), periods=(None,), multivariate=False, factor=1.0):
     np.array(rows, dtype=float).tofile(path)
-    return {"source": str(path), "cvs": list(cvs), "periods": list(periods), "multivariate": multivariate,
+    return {"source": str(path), "counts": [len(rows)], "cvs": list(cvs), "periods": list(periods), "multivariate": multivariate,
             "kernel": "stretched-gaussian", "bias_factor": factor}  # fmt: skip
 
 
@@ -163,6 +164,47 @@ def test_correlated_hills(tmp_path):
     assert np.allclose(total, np.where(half < 6.25, (np.exp(-half) - cut) / (1 - cut), 0))
     assert np.allclose(projected(-total, ["s", "t"], ["t"], KT), -KT * np.log(np.exp(total / KT).sum(axis=0)))
     assert projected(total, ["s", "t"], ["t", "s"], KT)[3, 5] == total[5, 3]
+
+
+def metadynamics(seed, walkers, count=400, factor=8.0, height=0.01, sigma=0.15):
+    """HILLS of walkers with a bias each, whose samples are drawn from the biased double well itself; [walkers, rows]."""
+    s, rng = np.linspace(-2, 2, 101), np.random.default_rng(seed)
+    free, bias, rows = 0.15 * (s**2 - 1) ** 2, np.zeros((walkers, 101)), np.zeros((walkers, count, 5))
+    for time in range(count):
+        p = np.exp(-(free + bias) / KT).cumsum(axis=1)
+        place = (p < rng.random((walkers, 1)) * p[:, -1:]).sum(axis=1)
+        heights = height * np.exp(-bias[np.arange(walkers), place] / (KT * (factor - 1)))
+        bias += heights[:, None] * np.exp(-0.5 * ((s - s[place, None]) / sigma) ** 2)
+        rows[:, time] = np.stack([np.full(walkers, time), s[place], np.full(walkers, sigma), heights, heights], axis=1)
+    rows[:, :, 3] *= factor / (factor - 1)  # as PLUMED writes them
+    return rows[:, :, :4]
+
+
+def of_hills(file, basins=()):
+    axis = {"name": "s", "low": -2, "high": 2, "bins": 40, "period": None}
+    return compute({
+        "by": "hills", "axes": [axis], "basins": list(basins), "kT": KT, "pressure": 0.0, "convergence": False,
+        "blocks": 20, "discard": {"kind": "share", "value": 0.0}, "hills": file,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("walkers", [1, 4])
+def test_the_error_of_a_sum_of_hills(tmp_path, walkers):
+    """Of one bias, or of the mean of several: the exact difference is within it as often as it should be."""
+    wells = [{"name": "A", "ranges": [[-2, 0]]}, {"name": "B", "ranges": [[0, 2]]}]
+    scores, errors, count = [], [], 400
+    for rows in metadynamics(0, 24, count).reshape(-1, count * walkers, 4):
+        file = {**hills(tmp_path / "h", rows, factor=8.0), "counts": [count] * walkers}
+        result = of_hills(file, wells)
+        barrier = result["free_energies"][20] - result["free_energies"][10]
+        basin = result["basins"][1]
+        scores.append((basin["free_energy"] / basin["error"], (barrier - 0.15) / result["errors"][20]))
+        errors.append(basin["error"])
+    assert (np.std(scores, axis=0) > 0.4).all()
+    assert (np.std(scores, axis=0) < 1.3).all()
+    assert np.mean(errors) < 0.02 / walkers**0.5
+    few = {**hills(tmp_path / "h", rows[:30], factor=8.0)}
+    assert of_hills(few)["errors"] == [None] * 41
 
 
 def test_the_constant_of_well_tempered_metadynamics(tmp_path):
