@@ -1,4 +1,4 @@
-"""A particle on a spring in y and z, and in a double well along x, about an atom that does not move: a model of one's own."""
+"""A particle on a spring in y and z, and in a double well along x, about a fixed point: a model of one's own."""
 
 from __future__ import annotations
 

@@ -108,17 +108,15 @@ def free_energy(kind: str, wanted: dict[str, Any]) -> tuple[float, float]:
     return float(values.mean()), float(np.sqrt((errors**2).sum()) / len(errors))
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=[pytest.mark.full, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=[pytest.mark.full, pytest.mark.timeout(3600)])])
 @pytest.mark.parametrize("engine", ["torchsim", "ase"])
 @pytest.mark.parametrize("kind", BIASES)
-def test_no_hill_is_lost_or_doubled_when_killed(
-    tmp_path: Path, kind: str, engine: str, kills: int
-) -> None:
-    """The path is the undisturbed one, and so is each hill and kernel; of a long run, the free energy is the exact one."""
+def test_no_hill_is_lost_or_doubled_when_killed(tmp_path: Path, kind: str, engine: str, kills: int) -> None:
+    """The path is the undisturbed one, and so is each hill and kernel; a long run has the exact free energy."""
     long = kills > 10
-    steps, block = (40_000, 200) if long else (300 * kills, 50)
-    whole, broken = (job(tmp_path / name, kind, 4 if long else 2, steps=steps, block=block, every=50 if long else 100)
-                     for name in ("whole", "broken"))  # fmt: skip
+    steps = 1000 * kills if long else 300 * kills
+    changes = {"block": 200, "every": 20, "timestep": 4.0, "friction": 10.0} if long else {"block": 50}
+    whole, broken = (job(tmp_path / name, kind, 2, steps=steps, **changes) for name in ("whole", "broken"))
     paths = systems.finish(engine, {**whole, "block": steps})
     assert killed(engine, broken, kills) == kills
     for walker, frames in enumerate(paths):
@@ -131,11 +129,11 @@ def test_no_hill_is_lost_or_doubled_when_killed(
         one, other = (systems.rows(each, walker, GROWING[kind]) for each in (whole, broken))
         assert other[:, 0] == pytest.approx(one[:, 0])
         if kind == "METAD":
-            assert other[:, 0] == pytest.approx(np.arange(50, steps + 50, 50) * 2e-3)
+            assert other[:, 0] == pytest.approx(np.arange(50, steps + 50, 50) * 1e-3 * whole["timestep"])
     if long:
         (value, error), (other, another) = (free_energy(kind, each) for each in (whole, broken))
         print(f"{kind} {engine}: {value:.4f} ± {error:.4f}, killed {other:.4f} ± {another:.4f}, exact {exact():.4f} eV")
-        assert max(error, another) < 0.02
+        assert max(error, another) < 0.03
         assert abs(value - exact()) < 3 * error
         assert abs(other - exact()) < 3 * another
         assert abs(value - other) < 3 * (error**2 + another**2) ** 0.5

@@ -59,7 +59,7 @@ def _window(value: str) -> tuple[float, float]:
 @options.count("--blocks", 5, "Smallest number of blocks for the errors; 1: no errors.")
 @options.flag("--keep-drift", "Keep the motion of the centre of mass in --msd and --vacf.")
 @options.output("--plot", formats.FIGURE, "Plot the curves: .png, .pdf or .svg.")
-@options.common(formats.ERRORS)
+@options.common(formats.CSV)
 def command(
     frames: tuple[str, ...],
     timestep: float | None,
@@ -82,7 +82,7 @@ def command(
     vacf   of each element, from momenta or velocities in FRAMES, else from positions;
            the spectrum is mass-weighted, and its area is 1
 
-    OUTPUT is a table with a row for each point: quantity, of, against, x, value, error, unit.
+    OUTPUT is a table (.csv) with a row for each point: quantity, of, against, x, value, error, unit.
 
     \b
     Examples:

@@ -76,7 +76,8 @@ def table(request: Request, found: Sequence[Header], path: Path, one_bias: bool 
             array("d", row).tofile(stream)
     periods = [reading.period(request, first, name) for name in cvs]
     return {
-        "source": str(path), "counts": counts, "cvs": cvs, "periods": [list(each) if each else None for each in periods],
+        "source": str(path), "counts": counts, "cvs": cvs,
+        "periods": [list(each) if each else None for each in periods],
         "multivariate": multivariate == "true", "kernel": kernel,
         "bias_factor": 1.0 if factor <= 1 else factor,
     }  # fmt: skip

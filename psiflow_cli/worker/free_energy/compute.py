@@ -243,8 +243,9 @@ def _sum_of_hills(wanted: Wanted) -> FreeEnergy:
         "cvs": kept, "points": [each.tolist() for each in points], "free_energies": grid.finite(whole),
         "errors": grid.finite(errors), "windows": [], "overlap": [], "weak_links": [], "basins": basins,
         "convergence": [
-            _row(step / _PARTS, profile - profile.min(), whole, [_on_grid(profile, inside[0], there, kT) for there in inside])
-            for step in steps for profile in [mean[step - 1]]
+            _row(step / _PARTS, mean[step - 1] - mean[step - 1].min(), whole,
+                 [_on_grid(mean[step - 1], inside[0], there, kT) for there in inside])
+            for step in steps
         ],
         "samples": first, "used": float(first), "outside": 0,
     }  # fmt: skip
