@@ -1,4 +1,4 @@
-"""Umbrella windows that exchange and metadynamics, with PLUMED itself, over a double well: one profile, the exact one."""
+"""Umbrella windows that exchange, and metadynamics, with PLUMED itself: both give a double well's exact profile."""
 
 from __future__ import annotations
 
