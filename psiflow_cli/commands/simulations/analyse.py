@@ -73,7 +73,8 @@ def command(
     """Analyse the structure, diffusion and vibrations of trajectories.
 
     Frames of psiflow sample have their walker and time, and each walker is a trajectory. Any other file is one
-    trajectory, for which --msd and --vacf need --timestep. Means of temperature, pressure, volume and density are always printed if frames have them.
+    trajectory, for which --msd and --vacf need --timestep. Means of temperature, pressure, volume and density are
+    always printed if frames have them.
 
     Trajectories are divided into --blocks or more blocks of equally many frames; values are means over blocks with
     their standard error, and correlation times go up to half a block.
