@@ -162,7 +162,7 @@ def test_hills(psiflow, in_threads):
         (["HILLS", "OTHER"], [], 65, "OTHER:1: max_phi"),
         (["KERNELS"], [], 65, "KERNELS:1: Gaussians without biasf, so kernels of OPES"),
         (["HILLS"], ["--basins", "A=0:1"], 2, "--temperature"),
-        (["HILLS"], ["--discard", "20%"], 2, "a sum needs all hills"),
+        (["HILLS"], ["--discard", "20%"], 2, "--discard cannot be used with hills"),
         (["HILLS"], ["--convergence", "x.parquet"], 2, "its name may end in .csv"),
         (["NAN"], ["--cv", "d1", "--by", "reweight", "--temperature", "300"], 65, "NAN:3: d1 is 'nan'"),
         (["SHORT"], ["--cv", "d1", "--by", "reweight", "--temperature", "300"], 65, "SHORT:3: 2 numbers for 3 fields"),

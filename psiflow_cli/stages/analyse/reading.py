@@ -37,16 +37,18 @@ class _Path:
     message: AnalysedPath
     times: list[float] = field(default_factory=list)  # fs, of the first frame and the last; of each interval the check
     interval: float | None = None
-    clock: list[float] = field(default_factory=list)  # of a foreign file: its last time, and the step before
+    clock: list[float] = field(
+        default_factory=list
+    )  # in a foreign file: the time of the last frame, and the interval before it
     targets: set[object] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which frames are read, and how."""
+    """Which frames are used, and what is known about them."""
 
     timestep: float | None  # fs
-    walker: int | None  # the only one that counts
+    walker: int | None  # use only this one
     keep_drift: bool
 
 
@@ -175,14 +177,14 @@ def _keep_time(path: _Path, frame: Frame, timestep: float | None) -> None:
 
 
 def _check_clock(path: _Path, frame: Frame) -> None:
-    """Refuse a foreign file whose own clock, in whatever unit, shows that it is not one trajectory without gaps."""
+    """Refuse a foreign file whose times or steps, in whatever unit, show several trajectories or a gap."""
     now = frame.info.get("time", frame.info.get("step"))
     if not isinstance(now, (int, float)):
         return
     last, step = (*path.clock, 0.0, 0.0)[:2]
     if path.clock:
         if now <= last or (step and abs(now - last - step) > 0.01 * step):
-            problem = f"{frame.where}: its time or step is {now:g}, and that of the frame before {last:g}"
+            problem = f"{frame.where}: its time or step is {now:g}, after {last:g} in the frame before"
             raise BadData(problem, "--msd and --vacf need frames at equal times; name each trajectory as a file")
         step = now - last
     path.clock = [now, step]

@@ -92,7 +92,9 @@ def prepared(request: Request, workspace: Workspace, by: Method, found: Sequence
             left = ", ".join(name for name in file["cvs"] if name not in cvs)
             raise UsageError(f"--cv {','.join(cvs)}: integrating out {left} needs a temperature", "give --temperature")
         if request.discard:
-            raise UsageError("--discard: a sum needs all hills", "leave it out; it is for samples")
+            raise UsageError(
+                "--discard cannot be used with hills, which are all needed for the sum", "leave out --discard"
+            )
         if request.basins and not kT:
             raise UsageError("--basins: the free energy of a region needs a temperature", "give --temperature")
         wanted["axes"] = _axes(request, cvs, found[0], dict.fromkeys(cvs, _GRID_POINTS))
