@@ -3,7 +3,7 @@
 from psiflow_cli.formats.kinds import (
     ARRAYS,
     BUNDLE,
-    ERRORS,
+    CSV,
     EXPORT,
     EXPORTED_FOLDER,
     FIGURE,
@@ -11,7 +11,6 @@ from psiflow_cli.formats.kinds import (
     FRAMES_IN_FILE,
     HOLDS_ALL,
     PAGE,
-    PROFILES,
     RELAXED,
     SITE,
     STRUCTURES,
@@ -25,7 +24,7 @@ from psiflow_cli.formats.kinds import (
 from psiflow_cli.formats.naming import beside
 
 __all__ = [
-    "ARRAYS", "BUNDLE", "ERRORS", "EXPORT", "EXPORTED_FOLDER", "FIGURE", "FRAMES", "FRAMES_IN_FILE", "HOLDS_ALL",
-    "PAGE", "PROFILES", "RELAXED", "SITE", "STRUCTURES", "STRUCTURES_IN_FILE", "TABLE", "Kind", "beside", "is_file",
+    "ARRAYS", "BUNDLE", "CSV", "EXPORT", "EXPORTED_FOLDER", "FIGURE", "FRAMES", "FRAMES_IN_FILE", "HOLDS_ALL",
+    "PAGE", "RELAXED", "SITE", "STRUCTURES", "STRUCTURES_IN_FILE", "TABLE", "Kind", "beside", "is_file",
     "is_text", "of_ase",
 ]  # fmt: skip

@@ -64,6 +64,7 @@ class HillsFile(TypedDict):
     """Gaussians of metadynamics as doubles in a file, row by row: time, centres, widths, height (eV)."""
 
     source: str
+    counts: list[int]  # hills of each bias in the order of the rows; several if each walker has its own bias
     cvs: list[str]
     periods: list[list[float] | None]
     multivariate: bool  # widths are the lower triangle of the Cholesky factor of the covariance, column by column

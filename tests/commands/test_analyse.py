@@ -85,6 +85,28 @@ def test_what_is_wrong_is_said_in_a_line(analyse, changes, arguments, code, what
     assert what in analyse("traj.xyz", *arguments, code=code).stderr
 
 
+def test_walkers_are_never_mixed(analyse):
+    """In whatever order frames stand; one alone is as its own file; a foreign clock that goes back is refused."""
+    trajectory("traj.xyz", walkers=(0, 1))
+    lines = Path("traj.xyz").read_text().splitlines(keepends=True)
+    frames = ["".join(lines[n : n + 10]) for n in range(0, len(lines), 10)]
+    Path("mixed.xyz").write_text("".join(a + b for a, b in zip(frames[40:], frames[:40], strict=True)))
+    Path("one.xyz").write_text("".join(frames[40:]))
+    tables = []
+    for words in (("traj.xyz",), ("mixed.xyz",), ("mixed.xyz", "--walker", 1), ("one.xyz",)):
+        analyse(*words, "--msd", "--blocks", 2, "-o", f"{len(tables)}.csv")
+        with open(f"{len(tables)}.csv", newline="") as stream:
+            tables.append([float(row["value"]) for row in csv.DictReader(stream)])
+    assert tables[0] == pytest.approx(tables[1], rel=1e-12)
+    assert tables[2] == pytest.approx(tables[3], rel=1e-12)
+    assert tables[0] != pytest.approx(tables[2], rel=1e-3)
+    assert "frames have 0, 1" in analyse("traj.xyz", "--walker", 7, "-o", "x.csv", code=2).stderr
+    Path("foreign.xyz").write_text(Path("traj.xyz").read_text().replace("walker=", "replica="))
+    assert (
+        "frame 41: its time or step is 0, after 78" in analyse("foreign.xyz", "--msd", "--timestep", 2, code=65).stderr
+    )
+
+
 def test_other_atoms_are_no_trajectory_but_have_a_structure(analyse):
     trajectory("one.xyz", walkers=(0,), says_time=False)
     trajectory("two.xyz", walkers=(0,), says_time=False, element="Kr")

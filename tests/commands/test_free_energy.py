@@ -147,10 +147,10 @@ def test_hills(psiflow, in_threads):
     ("files", "words", "code", "told"),
     [
         (["COLVAR"], ["--cv", "d1"], 2, "--by mbar or --by reweight"),
-        (["COLVAR"], ["--cv", "d2", "--by", "reweight", "--temperature", "300"], 65, "COLVAR:1: no d2"),
+        (["COLVAR"], ["--cv", "d2", "--by", "reweight", "--temperature", "300"], 65, "COLVAR:1: no column d2"),
         (["COLVAR"], ["--by", "reweight"], 2, "missing option --cv"),
         (["COLVAR"], ["--cv", "d1,d1", "--by", "reweight"], 2, "twice"),
-        (["COLVAR"], ["--cv", "d1", "--by", "reweight"], 2, "COLVAR: at which temperature"),
+        (["COLVAR"], ["--cv", "d1", "--by", "reweight"], 2, "COLVAR: the temperature of the sampling"),
         (["COLVAR"], ["--cv", "d1", "--by", "hills"], 2, "COLVAR has no hills"),
         (
             ["COLVAR"],
@@ -160,13 +160,15 @@ def test_hills(psiflow, in_threads):
         ),
         (["COLVAR", "HILLS"], ["--cv", "d1"], 2, "HILLS contains hills, but COLVAR contains samples"),
         (["HILLS", "OTHER"], [], 65, "OTHER:1: max_phi"),
-        (["KERNELS"], [], 65, "KERNELS:1: Gaussians without biasf, so kernels of OPES"),
+        (["KERNELS"], [], 65, "KERNELS:1: Gaussians without biasf: these are kernels of OPES"),
         (["HILLS"], ["--basins", "A=0:1"], 2, "--temperature"),
+        (["HILLS"], ["--discard", "20%"], 2, "--discard cannot be used with hills"),
+        (["HILLS"], ["--convergence", "x.parquet"], 2, "name may end in .csv"),
         (["NAN"], ["--cv", "d1", "--by", "reweight", "--temperature", "300"], 65, "NAN:3: d1 is 'nan'"),
         (["SHORT"], ["--cv", "d1", "--by", "reweight", "--temperature", "300"], 65, "SHORT:3: 2 numbers for 3 fields"),
         (["BACK"], ["--cv", "d1", "--by", "reweight", "--temperature", "300"], 65, "BACK:5: the time goes back from 2"),
-        (["MIXED"], ["--cv", "d1", "--by", "reweight", "--temperature", "300"], 65, "MIXED:4: other FIELDS"),
-        (["EMPTY"], ["--cv", "d1", "--by", "mbar"], 65, "EMPTY:1: neither a file of PLUMED"),
+        (["MIXED"], ["--cv", "d1", "--by", "reweight", "--temperature", "300"], 65, "MIXED:4: FIELDS differ"),
+        (["EMPTY"], ["--cv", "d1", "--by", "mbar"], 65, "EMPTY:1: not a PLUMED file"),
         (["-"], ["--cv", "d1"], 2, "stdin"),
     ],
 )
@@ -239,7 +241,11 @@ def test_walkers_in_one_file_and_the_unit_that_sample_wrote(psiflow):
     rows = "{t} {s} 0.1 0.01 1\n"
     hills = "".join(head.format(w) + "".join(rows.format(t=t, s=1.0 + w) for t in (1, 2)) for w in (0, 1))
     Path("own.hills").write_text(hills)
-    done = psiflow("free-energy", "own.hills", "--temperature", "300", code=2)
+    psiflow("free-energy", "own.hills", "--bins", "22", "--range", "0.7:2.3", "--temperature", "300", "-o", "mean.csv")
+    mean = [row["free_energy_eV"] for row in profile("mean.csv")]
+    assert mean == pytest.approx(mean[::-1], abs=1e-9), "of both walkers, each of which has filled one half"
+    assert max(mean) == pytest.approx(0.01, rel=1e-2)
+    done = psiflow("free-energy", "own.hills", "own.hills", "--temperature", "300", "-o", "x.csv", code=2)
     assert "2 walkers, each with its own bias" in done.stderr
     psiflow("free-energy", "own.hills", "--temperature", "300", "--walker", "1", "-o", "one.csv")
     rows_of_one = profile("one.csv")

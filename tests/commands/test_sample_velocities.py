@@ -8,6 +8,7 @@ import pytest
 
 from tests import warm
 from tests.commands import springs
+from tests.samplers.plumed_systems import needs_kernel
 
 np = pytest.importorskip("numpy")
 ase_io = pytest.importorskip("ase.io", reason="the frames are read with ase")
@@ -60,6 +61,20 @@ def test_nve_goes_on_exactly(between):
     assert whole[0].get_masses()[1] == 2.014, "without their masses, momenta are no velocities"
     assert whole[0].get_kinetic_energy() == pytest.approx(whole[0].info["kinetic_energy"], rel=1e-12)
     assert not whole[0].get_momenta()[0].any()
+
+
+@needs_kernel
+def test_nve_of_ipi_goes_on_exactly():
+    """Where PLUMED reports a distance; momenta pass through i-PI's units."""
+    Path("start.xyz").write_text(springs.START)
+    Path("d.dat").write_text("d: DISTANCE ATOMS=1,2\n")
+    how = (*NVE, "--plumed", "d.dat", "--engine", "ipi")
+    sample("start.xyz", *how, "--steps", 80, "-o", "whole.xyz")
+    sample("start.xyz", *how, "--steps", 40, "-o", "first.xyz", "--final", "half.xyz")
+    sample("half.xyz", *how, "--steps", 40, "-o", "second.xyz")
+    for a, b in zip(ase_io.read("whole.xyz", "2:"), ase_io.read("second.xyz", ":"), strict=True):
+        assert a.positions == pytest.approx(b.positions, abs=1e-14)
+        assert a.get_momenta() == pytest.approx(b.get_momenta(), abs=1e-14)
 
 
 def test_velocities_of_other_programs_and_other_ones(tmp_path):

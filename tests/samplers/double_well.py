@@ -1,4 +1,4 @@
-"""A particle on a spring in y and z, and in a double well along x, about an atom that does not move: a user's model."""
+"""A particle on a spring in y and z, and in a double well along x, about a fixed point: a model of one's own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 BARRIER, HALF, SPRING = 0.15, 1.0, 3.0  # eV, Å, eV/Å²
 
 
-def calculator(member: str, context: dict[str, Any]) -> Any:
+def calculator(member: str = "", context: Any = None) -> Any:
     import numpy as np
     from ase.calculators.calculator import Calculator, all_changes
 
@@ -24,7 +24,7 @@ def calculator(member: str, context: dict[str, Any]) -> Any:
     return DoubleWell()
 
 
-def torchsim(member: str, context: dict[str, Any], stress: bool) -> Any:
+def torchsim(member: str = "", context: Any = None, stress: bool = False) -> Any:
     import torch
     from torch_sim.models.interface import ModelInterface
 

@@ -18,7 +18,7 @@ from scipy import special, stats  # noqa: E402
 
 from psiflow_cli.samplers import ase as engine  # noqa: E402
 from psiflow_cli.worker.md import checkpoint  # noqa: E402
-from tests.samplers import test_ase  # noqa: E402
+from tests.samplers import ase_systems, test_ase  # noqa: E402
 
 LADDER = (300.0, 400.0, 520.0)
 PAIRS = ((300.0, 400.0), (400.0, 520.0))
@@ -120,6 +120,49 @@ def test_temperatures_and_pressures_are_exchanged_the_same_in_blocks_of_any_leng
     whole = finish(ladder("whole", 60))
     assert len({word for text in whole for word in text.split() if word.startswith(b"target_")}) == 4
     assert finish(ladder("parts", 7)) == whole
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", ["ase", "torchsim"])
+def test_an_ideal_gas_has_its_volumes_and_exchanges_as_theory_says(tmp_path: Path, name: str) -> None:
+    """Temperatures and pressures: volumes are gamma-distributed with a scale of kT/P, whatever was exchanged."""
+    if name == "torchsim":
+        pytest.importorskip("torch_sim", reason="torch-sim is not installed")
+    task, engine, count = job(tmp_path), importlib.import_module(f"psiflow_cli.samplers.{name}"), 8
+    start = {**task["walkers"][0]["start"], "symbols": ["He"] * count, "pbc": [True] * 3}
+    start |= {"positions": [[n % 7.0, 0.0, 0.0] for n in range(count)], "cell": (7.0 * np.eye(3)).tolist()}
+    both = [(kelvin, bar) for bar in (1000.0, 1500.0, 2200.0) for kelvin in (300.0, 420.0)]
+    task["walkers"] = [
+        {"walker": n, "start": start, "temperature": [kelvin] * 2, "pressure": bar}
+        for n, (kelvin, bar) in enumerate(both)
+    ]
+    task |= {"model": {"family": ase_systems.__file__, "members": ["gas"]}, "ensemble": "npt", "barostat_time": 150.0}
+    task |= {"steps": 40_000, "block": 20_000, "every": 100, "exchange": 100, "batch": 8, "beads": 1, "plumed": None}
+    while any(
+        each["step"] < task["steps"] for each in engine.advance(task, {"device": "cpu", "threads": 1})["walkers"]
+    ):
+        pass
+    frames = [f for n in range(6) for f in read(tmp_path / checkpoint.trajectory_name(n), ":", format="extxyz")]
+    told = np.array([[f.info[key] for key in ("target_temperature", "target_pressure", "volume")] for f in frames])
+    for kelvin, bar in both:
+        volumes = told[(told[:, 0] == kelvin) & (told[:, 1] == bar), 2][10::4]
+        assert len(volumes) > 60
+        scale = units.kB * kelvin / (bar * units.bar)
+        assert stats.kstest(volumes, stats.gamma(count + 1, scale=scale).cdf).pvalue > 1e-3, (kelvin, bar)
+    last = checkpoint.read(tmp_path)
+    assert last is not None
+    counts: dict[str, Any] = {}
+    for state in last.walkers:
+        for pair, trials in state.more.get("trials", {}).items():
+            counts[pair] = counts.get(pair, 0) + np.array(trials)
+    assert len(counts) == 3
+    for pair, (tried, accepted) in sorted(counts.items()):
+        axis, low, high = pair.split()
+        share = float(low) / (float(low) + float(high))
+        wanted = 2.0 * special.betainc(count + 1, count + 1, share)
+        print(f"{axis} {low} {high}: {accepted / tried:.4f} of {tried}, theory {wanted:.4f}")
+        assert abs(accepted / tried - wanted) < 4.5 * (wanted * (1 - wanted) / tried) ** 0.5
 
 
 def test_the_others_go_on_exchanging_when_one_is_stopped(tmp_path: Path) -> None:

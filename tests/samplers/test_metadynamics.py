@@ -18,6 +18,7 @@ np = pytest.importorskip("numpy")
 pytest.importorskip("torch_sim", reason="torch-sim is not installed")
 
 from psiflow_cli.worker.md import checkpoint  # noqa: E402
+from tests.commands import springs  # noqa: E402
 from tests.samplers import double_well as well  # noqa: E402
 from tests.samplers import plumed_systems as systems  # noqa: E402
 
@@ -87,13 +88,36 @@ def killed(engine: str, wanted: dict[str, Any], times: int) -> int:
         kills += 1
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=[pytest.mark.full, pytest.mark.timeout(3600)])])
+def free_energy(kind: str, wanted: dict[str, Any]) -> tuple[float, float]:
+    """F(barrier) - F(left well) in eV and its error, by `psiflow free-energy`, of all walkers."""
+    found, site = [], Path(wanted["folder"]) / "site.toml"
+    site.write_text(springs.SITE)
+    words = ["--temperature", "300", "--basins", "well=3.8:4.2,barrier=4.8:5.2", "--energy-unit", "eV", "--json"]
+    for walker in wanted["walkers"]:
+        number, output = walker["walker"], Path(wanted["folder"]) / f"{walker['walker']}.csv"
+        if kind == "METAD":
+            file = checkpoint.plumed_folder(Path(wanted["folder"]), number) / "HILLS"
+            more = ["--range", "3:7", "--bins", "400"]
+        else:
+            file = Path(wanted["folder"]) / checkpoint.trajectory_name(number)
+            more = ["--by", "reweight", "--cv", "p.x", "--discard", "20%"]
+        program = Path(sys.executable).with_name("psiflow")
+        command = [program, "free-energy", file, *words, *more, "--site", site, "-o", output]
+        said = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+        found.append([json.loads(said)["free_energy"]["basins"][1][key] for key in ("free_energy", "error")])
+    values, errors = np.array(found).T
+    return float(values.mean()), float(np.sqrt((errors**2).sum()) / len(errors))
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=[pytest.mark.full, pytest.mark.timeout(3600)])])
 @pytest.mark.parametrize("engine", ["torchsim", "ase"])
 @pytest.mark.parametrize("kind", BIASES)
 def test_no_hill_is_lost_or_doubled_when_killed(tmp_path: Path, kind: str, engine: str, kills: int) -> None:
-    """The path is the undisturbed one, and so is each hill and kernel."""
-    steps = 300 * kills
-    whole, broken = (job(tmp_path / name, kind, 2, steps=steps, block=50) for name in ("whole", "broken"))
+    """The path is the undisturbed one, and so is each hill and kernel; a long run has the exact free energy."""
+    long = kills > 10
+    steps = 1000 * kills if long else 300 * kills
+    changes = {"block": 200, "every": 20, "timestep": 4.0, "friction": 10.0} if long else {"block": 50}
+    whole, broken = (job(tmp_path / name, kind, 2, steps=steps, **changes) for name in ("whole", "broken"))
     paths = systems.finish(engine, {**whole, "block": steps})
     assert killed(engine, broken, kills) == kills
     for walker, frames in enumerate(paths):
@@ -108,7 +132,15 @@ def test_no_hill_is_lost_or_doubled_when_killed(tmp_path: Path, kind: str, engin
             assert other[:, 0] == pytest.approx(one[:, 0])
             assert other[:50] == pytest.approx(one[:50], abs=2e-6)
             if kind != "OPES" and name != "COLVAR":
-                assert other[:, 0] == pytest.approx(np.arange(50, steps + 50, 50) * 2e-3)
+                assert other[:, 0] == pytest.approx(np.arange(50, steps + 50, 50) * 1e-3 * whole["timestep"])
+    if long:
+        (value, error), (other, another) = (free_energy(kind, each) for each in (whole, broken))
+        right = exact() - KT * np.log(2.0)  # above one well alone
+        print(f"{kind} {engine}: {value:.4f} ± {error:.4f}, killed {other:.4f} ± {another:.4f}, exact {right:.4f} eV")
+        assert max(error, another) < 0.03
+        assert abs(value - right) < 3 * error
+        assert abs(other - right) < 3 * another
+        assert abs(value - other) < 3 * (error**2 + another**2) ** 0.5
 
 
 @pytest.mark.full

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 np = pytest.importorskip("numpy", reason="needs NumPy")
 
 from psiflow_cli.worker.free_energy import grid, reweighting, windows  # noqa: E402
+from psiflow_cli.worker.free_energy.compute import compute  # noqa: E402
 from psiflow_cli.worker.free_energy.hills import Hills, projected  # noqa: E402
 
 KT = 0.025852
@@ -128,8 +130,8 @@ def test_a_restraint_follows_from_its_bias():
 
 def hills(path, rows, cvs=("s",), periods=(None,), multivariate=False, factor=1.0):
     np.array(rows, dtype=float).tofile(path)
-    return {"source": str(path), "cvs": list(cvs), "periods": list(periods), "multivariate": multivariate,
-            "kernel": "stretched-gaussian", "bias_factor": factor}  # fmt: skip
+    return {"source": str(path), "counts": [len(rows)], "cvs": list(cvs), "periods": list(periods),
+            "multivariate": multivariate, "kernel": "stretched-gaussian", "bias_factor": factor}  # fmt: skip
 
 
 def test_two_hills_by_hand(tmp_path):
@@ -165,6 +167,47 @@ def test_correlated_hills(tmp_path):
     assert projected(total, ["s", "t"], ["t", "s"], KT)[3, 5] == total[5, 3]
 
 
+def metadynamics(seed, walkers, count=400, factor=8.0, height=0.01, sigma=0.15):
+    """HILLS of walkers with a bias each, by samples drawn from the biased double well itself; [walkers, rows]."""
+    s, rng = np.linspace(-2, 2, 101), np.random.default_rng(seed)
+    free, bias, rows = 0.15 * (s**2 - 1) ** 2, np.zeros((walkers, 101)), np.zeros((walkers, count, 5))
+    for time in range(count):
+        p = np.exp(-(free + bias) / KT).cumsum(axis=1)
+        place = (p < rng.random((walkers, 1)) * p[:, -1:]).sum(axis=1)
+        heights = height * np.exp(-bias[np.arange(walkers), place] / (KT * (factor - 1)))
+        bias += heights[:, None] * np.exp(-0.5 * ((s - s[place, None]) / sigma) ** 2)
+        rows[:, time] = np.stack([np.full(walkers, time), s[place], np.full(walkers, sigma), heights, heights], axis=1)
+    rows[:, :, 3] *= factor / (factor - 1)  # as PLUMED writes them
+    return rows[:, :, :4]
+
+
+def of_hills(file, basins=()):
+    axis = {"name": "s", "low": -2, "high": 2, "bins": 40, "period": None}
+    return compute({
+        "by": "hills", "axes": [axis], "basins": list(basins), "kT": KT, "pressure": 0.0, "convergence": False,
+        "blocks": 20, "discard": {"kind": "share", "value": 0.0}, "hills": file,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("walkers", [1, 4])
+def test_the_error_of_a_sum_of_hills(tmp_path, walkers):
+    """Of one bias, or of the mean of several: the exact difference is within it as often as it should be."""
+    wells = [{"name": "A", "ranges": [[-2, 0]]}, {"name": "B", "ranges": [[0, 2]]}]
+    scores, errors, count = [], [], 400
+    for rows in metadynamics(0, 24, count).reshape(-1, count * walkers, 4):
+        file = {**hills(tmp_path / "h", rows, factor=8.0), "counts": [count] * walkers}
+        result = of_hills(file, wells)
+        barrier = result["free_energies"][20] - result["free_energies"][10]
+        basin = result["basins"][1]
+        scores.append((basin["free_energy"] / basin["error"], (barrier - 0.15) / result["errors"][20]))
+        errors.append(basin["error"])
+    assert (np.std(scores, axis=0) > 0.4).all()
+    assert (np.std(scores, axis=0) < 1.3).all()
+    assert np.mean(errors) < 0.02 / walkers**0.5
+    few = {**hills(tmp_path / "h", rows[:30], factor=8.0)}
+    assert of_hills(few)["errors"] == [None] * 41
+
+
 def test_the_constant_of_well_tempered_metadynamics(tmp_path):
     """c(t) is 0 before the first hill; for a bias that is flat, it is that bias."""
     rows = [[t, c, 0.5, 0.01] for t in range(3) for c in np.arange(-6, 6.1, 0.25)]
@@ -188,24 +231,57 @@ def test_weak_links_name_the_gap():
     assert mbar.weak_links(overlap, list("abcd")) == [{"first": "a", "second": "b", "overlap": 0.01}]
 
 
-@pytest.mark.skipif("PLUMED_KERNEL" not in os.environ, reason="needs PLUMED's program: no PLUMED_KERNEL is set")
-def test_sums_equal_those_of_plumed(tmp_path):
+def plumed(folder, *words):
     kernel = Path(os.environ["PLUMED_KERNEL"])
-    rng = np.random.default_rng(0)
-    rows = [[t, *rng.uniform(-3.1, 3.1, 2), 0.35, 0.3, rng.random()] for t in range(40)]
-    head = "#! FIELDS time phi psi sigma_phi sigma_psi height biasf\n#! SET multivariate false\n"
+    env = {**os.environ, "LD_LIBRARY_PATH": str(kernel.parent)}
+    program = kernel.parent.parent / "bin" / "plumed"
+    subprocess.run([program, *map(str, words)], cwd=folder, env=env, check=True, capture_output=True)
+
+
+@pytest.mark.skipif("PLUMED_KERNEL" not in os.environ, reason="needs PLUMED's program: no PLUMED_KERNEL is set")
+@pytest.mark.parametrize("multivariate", [False, True])
+def test_sums_equal_those_of_plumed(tmp_path, multivariate):
+    """Of correlated hills the bias of METAD without a grid; on its grids, PLUMED leaves out ends of their ellipses."""
+    rng, bins = np.random.default_rng(0), (50, 60)
+    widths = ("0.35", "0.3", "0.2") if multivariate else ("0.35", "0.3")
+    rows = [[t, *rng.uniform(-3.1, 3.1, 2), *map(float, widths), rng.random()] for t in range(40)]
+    names = "sigma_phi_phi sigma_psi_psi sigma_psi_phi" if multivariate else "sigma_phi sigma_psi"
+    head = f"#! FIELDS time phi psi {names} height biasf\n#! SET multivariate {str(multivariate).lower()}\n"
     head += "#! SET kerneltype stretched-gaussian\n"
     head += "".join(f"#! SET min_{cv} -pi\n#! SET max_{cv} pi\n" for cv in ("phi", "psi"))
     (tmp_path / "HILLS").write_text(head + "".join(" ".join(map(str, [*row, 8])) + "\n" for row in rows))
-    program = kernel.parent.parent / "bin" / "plumed"
-    words = [program, "sum_hills", "--hills", "HILLS", "--bin", "50,60"]
-    env = {**os.environ, "LD_LIBRARY_PATH": str(kernel.parent)}
-    subprocess.run(words, cwd=tmp_path, env=env, check=True, capture_output=True)
-    theirs = np.loadtxt(tmp_path / "fes.dat")[:, 2].reshape(60, 50).T
     periods = [[-math.pi, math.pi]] * 2
-    file = hills(tmp_path / "h", rows, ("phi", "psi"), periods, factor=8.0)
-    axes = [{**AXIS, "bins": count, "period": periods[0]} for count in (50, 60)]
-    summed = Hills(file, axes)
+    file = hills(tmp_path / "h", rows, ("phi", "psi"), periods, multivariate, factor=8.0)
+    summed = Hills(file, [{**AXIS, "bins": count, "period": periods[0]} for count in bins])
     total = np.zeros(summed.shape)
     summed.add(total, 0, len(rows))
-    assert np.allclose(-total, theirs, atol=1e-8)
+    plumed(tmp_path, "sum_hills", "--hills", "HILLS", "--bin", ",".join(map(str, bins)))
+    theirs = -np.loadtxt(tmp_path / "fes.dat")[:, 2].reshape(bins[::-1]).T
+    if not multivariate:
+        assert np.allclose(total, theirs, atol=1e-8)
+        return
+    factor = np.array([[0.35, 0.0], [0.2, 0.3]])
+    sizes, axes = np.linalg.eigh(factor @ factor.T)
+    steps = np.ceil(np.sqrt(12.5 * sizes[-1]) * np.abs(axes[:, -1]) / (2 * math.pi / np.array(bins)))
+    cut = np.zeros(summed.shape)  # as if each hill ended where PLUMED's grid does: with its longest axis
+    for number, row in enumerate(rows):
+        alone = np.zeros(summed.shape)
+        summed.add(alone, number, number + 1)
+        for axis, count in enumerate(bins):
+            place = math.floor((row[1 + axis] + math.pi) / (2 * math.pi / count))
+            far = np.abs((np.arange(count) - place + count // 2) % count - count // 2) > steps[axis]
+            np.moveaxis(alone, axis, 0)[far] = 0.0
+        cut += alone
+    assert np.allclose(cut, theirs, atol=1e-8)
+    assert np.abs(total - theirs).max() > 1e-3
+    points = "".join(f"{n} {x} {y}\n" for n, (x, y) in enumerate(itertools.product(*summed.points)))
+    (tmp_path / "points").write_text(f"#! FIELDS time phi psi\n{head[head.index('#! SET min') :]}{points}")
+    (tmp_path / "metad.dat").write_text("""RESTART
+phi: READ FILE=points VALUES=phi IGNORE_FORCES
+psi: READ FILE=points VALUES=psi IGNORE_FORCES
+m: METAD ARG=phi,psi ADAPTIVE=DIFF SIGMA=10 HEIGHT=1 PACE=1000000 BIASFACTOR=8 TEMP=300 FILE=HILLS
+PRINT ARG=m.bias FILE=BIAS FMT=%.9f
+""")
+    plumed(tmp_path, "driver", "--noatoms", "--plumed", "metad.dat")
+    bias = np.loadtxt(tmp_path / "BIAS")[:, 1].reshape(bins) * 8 / 7  # HILLS has heights of minus the free energy
+    assert np.allclose(bias, total, atol=1e-7)

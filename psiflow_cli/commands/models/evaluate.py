@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @bundles.model_use
 @options.keys
 @options.output("--plot", formats.FIGURE, "Parity plot of predictions against labels: .png, .pdf or .svg.")
-@options.output("--table", formats.ERRORS, "Also write the error table as CSV.", "FILE.csv")
+@options.output("--table", formats.CSV, "Also write the error table as CSV.", "FILE.csv")
 @click.option("--calibrate", is_flag=True,
     help="Calibrate the expected errors of a committee on these frames and store them in its bundle.")  # fmt: skip
 @options.max_failed

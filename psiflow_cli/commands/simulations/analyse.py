@@ -56,13 +56,15 @@ def _window(value: str) -> tuple[float, float]:
     "Time range of the linear fit to --msd, in fs [default: the last four fifths].", _window)  # fmt: skip
 @options.flag("--vacf", "Velocity autocorrelation functions and vibrational spectra.")
 @options.number("--timestep", None, "fs", "Time between frames, in fs, if FRAMES do not have it.", above=0)
+@options.count("--walker", None, "Use only the frames of this walker, counted from 0.", least=0)
 @options.count("--blocks", 5, "Smallest number of blocks for the errors; 1: no errors.")
 @options.flag("--keep-drift", "Keep the motion of the centre of mass in --msd and --vacf.")
 @options.output("--plot", formats.FIGURE, "Plot the curves: .png, .pdf or .svg.")
-@options.common(formats.ERRORS)
+@options.common(formats.CSV)
 def command(
     frames: tuple[str, ...],
     timestep: float | None,
+    walker: int | None,
     keep_drift: bool,
     plot: str | None,
     common: options.Common,
@@ -70,8 +72,9 @@ def command(
 ) -> None:
     """Analyse the structure, diffusion and vibrations of trajectories.
 
-    Frames of psiflow sample have their walker and time. Any other file is one trajectory, for which --msd and --vacf
-    need --timestep. Means of temperature, pressure, volume and density are always printed if frames have them.
+    Frames of psiflow sample have their walker and time, and each walker is a trajectory. Any other file is one
+    trajectory, for which --msd and --vacf need --timestep. Means of temperature, pressure, volume and density are
+    always printed if frames have them.
 
     Trajectories are divided into --blocks or more blocks of equally many frames; values are means over blocks with
     their standard error, and correlation times go up to half a block.
@@ -82,7 +85,7 @@ def command(
     vacf   of each element, from momenta or velocities in FRAMES, else from positions;
            the spectrum is mass-weighted, and its area is 1
 
-    OUTPUT is a table with a row for each point: quantity, of, against, x, value, error, unit.
+    OUTPUT is a table (.csv) with a row for each point: quantity, of, against, x, value, error, unit.
 
     \b
     Examples:
@@ -91,7 +94,7 @@ def command(
       psiflow analyse traj.xyz --vacf --blocks 4 -o vibrations.csv
       psiflow analyse XDATCAR --msd --timestep 10 --fit 1ps:5ps
     """
-    from psiflow_cli.stages.analyse import stage
+    from psiflow_cli.stages.analyse import reading, stage
     from psiflow_cli.stages.core.workspace import Job
 
     for option, value, needs in (("--rmax", asked["rmax"], "rdf"), ("--fit", asked["fit"], "msd")):
@@ -104,6 +107,8 @@ def command(
         raise UsageError("frames from stdin need a name for the table", "name it with --output")
     asked["rdf"] = asked["rdf"] or ()
     settings = {**asked, "timestep": timestep, "keep_drift": keep_drift}
+    if walker is not None:
+        settings["walker"] = walker
     job = Job(
         "analyse", frames, output, settings,
         other_outputs=(plot,) if plot else (),
@@ -112,7 +117,7 @@ def command(
         options_require={"matplotlib": "--plot"} if plot else {},
     )  # fmt: skip
     job = runner.on_site(job, common, "analyse")
-    request = stage.Request(job, asked, timestep, keep_drift, plot)
+    request = stage.Request(job, asked, reading.Choice(timestep, walker, keep_drift), plot)
     runner.perform(
         job, common, say=_said, show=lambda summary: summary["table"],
         plan=lambda workspace: stage.look(request, workspace), run=lambda workspace: stage.run(request, workspace),

@@ -142,10 +142,10 @@ def _discard(value: str) -> Discarding:
     "Part left out at the start of each trajectory [default: auto for mbar, 0 for reweight].", _discard)  # fmt: skip
 @options.count("--blocks", 20, "Number of blocks in the bootstrap that estimates errors of reweighting.", least=2)
 @options.output(
-    "--convergence", formats.ERRORS, "Write the profiles obtained from the first 10 %, 20 %, … of the data.", "FILE.csv"
+    "--convergence", formats.CSV, "Write the profiles obtained from the first 10 %, 20 %, … of the data.", "FILE.csv"
 )
 @options.output("--plot", formats.FIGURE, "Plot the profile or surface: .png, .pdf or .svg.")
-@options.common(formats.PROFILES)
+@options.common(formats.CSV)
 def command(
     files: tuple[str, ...],
     common: options.Common,
@@ -160,12 +160,13 @@ def command(
     \b
     mbar      combine umbrella windows and temperatures (pymbar)
     reweight  remove one bias with weights exp(V/kT); errors from a block bootstrap
-    hills     sum the hills of metadynamics, like plumed sum_hills
+    hills     sum the hills of metadynamics, like plumed sum_hills; errors from the second half of
+              the hills and from walkers with a bias each, which are averaged
 
     FILES are COLVAR or HILLS files written by PLUMED in any program, tables written by psiflow sample --properties
     (.csv), or its trajectories. Energies in FILES of PLUMED are taken to be in kJ/mol, PLUMED's default, unless
     psiflow sample wrote the file; use --energy-unit if the input of PLUMED sets another unit with UNITS ENERGY.
-    Collective variables keep their units. Results are in eV.
+    Collective variables keep their units. OUTPUT is a table (.csv) with a row for each point, in eV.
 
     If the bias of harmonic windows was recorded (PRINT ARG=d1,restraint.bias), their centres and force constants are
     fitted to it; values that you give are compared with it. With mbar, pymbar detects the equilibration of each window

@@ -61,7 +61,7 @@ def _triple(value: str) -> list[int]:
     least=0,
 )
 @options.output("--hessian", formats.ARRAYS, "Write the Hessians, in eV/Å², as a NumPy file.", "FILE.npz")
-@options.output("--table", formats.ERRORS, "Also write the full table as CSV.", "FILE.csv")
+@options.output("--table", formats.CSV, "Also write the full table as CSV.", "FILE.csv")
 @constraints.fixed
 @options.failed
 @options.max_failed

@@ -37,11 +37,23 @@ class _Path:
     message: AnalysedPath
     times: list[float] = field(default_factory=list)  # fs, of the first frame and the last; of each interval the check
     interval: float | None = None
+    clock: list[float] = field(
+        default_factory=list
+    )  # in a foreign file: the time of the last frame, and the interval before it
     targets: set[object] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which frames are used, and what is known about them."""
+
+    timestep: float | None  # fs
+    walker: int | None  # use only this one
+    keep_drift: bool
+
+
 def read(
-    options: AnalysisOptions, timestep: float | None, keep_drift: bool, workspace: Workspace, folder: Path | None
+    options: AnalysisOptions, choice: Choice, workspace: Workspace, folder: Path | None
 ) -> tuple[list[AnalysedPath], float | None, list[str]]:
     """All walkers, the time (fs) between frames, and what is to be said. Raises BadData, UsageError.
 
@@ -50,9 +62,13 @@ def read(
     paths: dict[tuple[object, ...], _Path] = {}
     current, stream, half = None, None, math.inf
     dynamic = options["msd"] or options["vacf"]
+    others: set[str] = set()
     for number in range(len(workspace.sources)):
         part = 0
         for frame in workspace.frames_of(number):
+            if choice.walker is not None and frame.info.get("walker") != choice.walker:
+                others.add(str(frame.info.get("walker", "none")))
+                continue
             key = (number, part, str(frame.info.get("walker", "")), str(frame.info.get("bead", "")))
             if (path := paths.get(key)) and not _alike(path, frame):
                 if dynamic:
@@ -61,9 +77,9 @@ def read(
                 key = (number, part, *key[2:])
                 path = None
             if path is None:
-                path = paths[key] = _begun(frame, options, keep_drift, folder, len(paths))
+                path = paths[key] = _begun(frame, options, choice.keep_drift, folder, len(paths))
             if dynamic:
-                _keep_time(path, frame, timestep)
+                _keep_time(path, frame, choice.timestep)
             if options["rdf"] and frame.lattice:
                 half = min(half, _half_width(frame.lattice))
             path.targets.add(frame.info.get("target_temperature"))
@@ -77,9 +93,12 @@ def read(
                 _write(stream, frame, path)
     if stream:
         stream.close()
+    if not paths and others:
+        problem = f"--walker {choice.walker}: no frame has this walker"
+        raise UsageError(problem, f"frames have {', '.join(sorted(others)[:20])}")
     if options["rdf"]:
         options["rmax"] = _rmax(options["rmax"], half)
-    return [path.message for path in paths.values()], *_checked(list(paths.values()), options, timestep)
+    return [path.message for path in paths.values()], *_checked(list(paths.values()), options, choice.timestep)
 
 
 def _half_width(cell: Cell) -> float:
@@ -145,6 +164,7 @@ def _keep_time(path: _Path, frame: Frame, timestep: float | None) -> None:
         if timestep is None:
             problem = f"{frame.where}: it has no time in fs, which --msd and --vacf need"
             raise UsageError(problem, "give the time from one frame to the next, as in --timestep '5 fs'")
+        _check_clock(path, frame)
         return
     if path.times:
         gone = time - path.times[-1]
@@ -154,6 +174,20 @@ def _keep_time(path: _Path, frame: Frame, timestep: float | None) -> None:
             raise BadData(problem, "--msd and --vacf need frames at equal intervals; give each trajectory as a file")
         path.interval = path.interval or gone
     path.times = [time]
+
+
+def _check_clock(path: _Path, frame: Frame) -> None:
+    """Refuse a foreign file whose times or steps, in whatever unit, show several trajectories or a gap."""
+    now = frame.info.get("time", frame.info.get("step"))
+    if not isinstance(now, (int, float)):
+        return
+    last, step = (*path.clock, 0.0, 0.0)[:2]
+    if path.clock:
+        if now <= last or (step and abs(now - last - step) > 0.01 * step):
+            problem = f"{frame.where}: its time or step is {now:g}, after {last:g} in the frame before"
+            raise BadData(problem, "--msd and --vacf need frames at equal times; name each trajectory as a file")
+        step = now - last
+    path.clock = [now, step]
 
 
 def _write(stream: BinaryIO, frame: Frame, path: _Path) -> None:

@@ -32,14 +32,13 @@ class Request:
 
     job: Job
     options: AnalysisOptions
-    timestep: float | None  # fs
-    keep_drift: bool
+    choice: reading.Choice
     plot: str | None
 
 
 def look(request: Request, workspace: Workspace) -> dict[str, object]:
     """What would be done. Raises BadData, UsageError."""
-    paths, interval, _ = reading.read(request.options, request.timestep, request.keep_drift, workspace, None)
+    paths, interval, _ = reading.read(request.options, request.choice, workspace, None)
     frames = sum(path["frames"] for path in paths)
     return {"trajectories": len(paths), "frames": frames, **({"interval_fs": interval} if interval else {})}
 
@@ -53,8 +52,7 @@ def run(request: Request, workspace: Workspace) -> Summary:
     try:
         with workspace.run.guard_end(), workspace.session() as session:
             folder.mkdir(mode=0o700)
-            read = reading.read(request.options, request.timestep, request.keep_drift, workspace, folder)
-            paths, interval, remarks = read
+            paths, interval, remarks = reading.read(request.options, request.choice, workspace, folder)
             wanted: Analysis = {**request.options, "paths": paths, "interval": interval}
             result: AnalysisResult = single.perform(workspace, session, _COMPUTE, {"wanted": wanted}, "analysis")
             _write(request, workspace, result)

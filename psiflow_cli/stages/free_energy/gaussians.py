@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.free_energy.source import Header
 
 
-def table(request: Request, found: Sequence[Header], path: Path) -> HillsFile:
-    """The Gaussians of one or several HILLS in one table, in the order of their times. Raises BadData."""
+def table(request: Request, found: Sequence[Header], path: Path, one_bias: bool = True) -> HillsFile:
+    """The Gaussians of one or several HILLS in one table, those of each bias in the order of their times.
+
+    Raises BadData, and UsageError for several biases where they have to be one.
+    """
     first = found[0]
     for header in found:
         if not header.is_hills:
@@ -48,9 +52,11 @@ def table(request: Request, found: Sequence[Header], path: Path) -> HillsFile:
         raise BadData(f"{first.file}:1: kerneltype {kernel}", "only stretched-gaussian and gaussian can be summed")
     names = ["time", *cvs, *sigmas, "height"]
     rows: list[tuple[float, ...]] = []
+    walkers: list[float] = []
     factor = 0.0
     for header in found:
-        columns = _of_walker(request, header, source.read_plumed(header, _hill_columns(header, names), one_path=False))
+        columns = _of_walker(request, header, source.read_plumed(header, _hill_columns(header, names), one_path=False),
+                             one_bias or len(found) > 1)  # fmt: skip
         factor = factor or columns["biasf"][0]
         if set(columns["biasf"]) != {factor}:
             raise BadData(
@@ -59,14 +65,19 @@ def table(request: Request, found: Sequence[Header], path: Path) -> HillsFile:
         _positive(header, columns, sigmas if multivariate == "false" else [])
         unit = header.unit(request.energy_unit)
         rows += [(*row[:-1], unit * row[-1]) for row in zip(*(columns[name] for name in names), strict=True)]
+        walkers += columns.get("walker", ())
+    counts = [len(rows)]
     if len(found) > 1 or first.is_shared:
         rows.sort(key=lambda row: row[0])
+    elif walkers:
+        counts = [len(list(own)) for _, own in groupby(walkers)]
     with path.open("wb") as stream:
         for row in rows:
             array("d", row).tofile(stream)
     periods = [reading.period(request, first, name) for name in cvs]
     return {
-        "source": str(path), "cvs": cvs, "periods": [list(each) if each else None for each in periods],
+        "source": str(path), "counts": counts, "cvs": cvs,
+        "periods": [list(each) if each else None for each in periods],
         "multivariate": multivariate == "true", "kernel": kernel,
         "bias_factor": 1.0 if factor <= 1 else factor,
     }  # fmt: skip
@@ -76,10 +87,12 @@ def _hill_columns(header: Header, names: Sequence[str]) -> list[str]:
     return [*names, "biasf", *(["walker"] if "walker" in header.names else [])]
 
 
-def _of_walker(request: Request, header: Header, columns: dict[str, array[float]]) -> dict[str, array[float]]:
-    """The hills of --walker, or of all walkers that share a bias. Raises UsageError where each has its own."""
+def _of_walker(
+    request: Request, header: Header, columns: dict[str, array[float]], one_bias: bool
+) -> dict[str, array[float]]:
+    """The hills of --walker, or of all walkers. Raises UsageError where each has a bias of its own, and may not."""
     walkers = columns.get("walker")
-    if walkers is None or (request.walker is None and (header.is_shared or len(set(walkers)) < 2)):
+    if walkers is None or (request.walker is None and (not one_bias or header.is_shared or len(set(walkers)) < 2)):
         return columns
     if request.walker is None:
         problem = f"{header.file}: {len(set(walkers))} walkers, each with its own bias"

@@ -83,7 +83,7 @@ def prepared(request: Request, workspace: Workspace, by: Method, found: Sequence
         "discard": request.discard or {"kind": "auto" if by == "mbar" else "share", "value": 0.0},
     }  # fmt: skip
     if by == "hills":
-        wanted["hills"] = file = gaussians.table(request, found, folder / "hills")
+        wanted["hills"] = file = gaussians.table(request, found, folder / "hills", one_bias=False)
         cvs = list(request.cvs or file["cvs"])
         for name in cvs:
             found[0].need([name], "--cv") if name not in file["cvs"] else None
@@ -91,6 +91,10 @@ def prepared(request: Request, workspace: Workspace, by: Method, found: Sequence
         if len(cvs) < len(file["cvs"]) and not kT:
             left = ", ".join(name for name in file["cvs"] if name not in cvs)
             raise UsageError(f"--cv {','.join(cvs)}: integrating out {left} needs a temperature", "give --temperature")
+        if request.discard:
+            raise UsageError(
+                "--discard cannot be used with hills, which are all needed for the sum", "leave out --discard"
+            )
         if request.basins and not kT:
             raise UsageError("--basins: the free energy of a region needs a temperature", "give --temperature")
         wanted["axes"] = _axes(request, cvs, found[0], dict.fromkeys(cvs, _GRID_POINTS))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BAD_DATA
@@ -90,6 +90,20 @@ class Hills:
             if stretched:
                 values = np.where(half < _CUTOFF, (values - edge) / (1 - edge), 0.0)
             total[np.ix_(*near)] += self.heights[number] * values
+
+    def history(self, first: int, count: int, parts: int) -> Iterator[Array]:
+        """Minus the sum of `count` hills after each of so many equal parts of them, in eV.
+
+        Heights of a well-tempered HILLS are those of minus the free energy, so nothing is to be scaled.
+        """
+        import numpy as np
+
+        total, summed = np.zeros(self.shape), first
+        for part in range(1, parts + 1):
+            last = first + count * part // parts
+            self.add(total, summed, last)
+            summed = last
+            yield -total
 
     def constants(self, times: Array, kT: float) -> Array:
         """c(t) in eV at each time: of the hills before it, Tiwary and Parrinello, J. Phys. Chem. B 119, 736 (2015)."""
