@@ -27,7 +27,7 @@ _INPUT = """# {what}
 #     variable place string FOLDER          # where this file is, as seen from where LAMMPS runs
 #     include FOLDER/potential.in           # after the atoms are there
 #
-# The input needs: units metal, newton on, atom_style atomic, atom_modify map yes.
+# The input needs: units metal, newton {newton}, atom_style atomic, atom_modify map yes.
 variable place index .
 pair_style {style}
 {lines}
@@ -53,7 +53,8 @@ def export(member: str, folder: Path, context: Context) -> Path:
     else:
         style = "hybrid/scaled " + " ".join(f"{t.factor:.17g} {s}" for t, s in zip(of_member, styles, strict=True))
     what = " ".join(f"{term.factor:+g}*{term.what}" for term in of_member)
-    text = _INPUT.format(what=what, style=style, lines="\n".join(lines))
+    newton = "off" if "nequip" in names else "on"  # dispersion/d3 takes both
+    text = _INPUT.format(what=what, newton=newton, style=style, lines="\n".join(lines))
     (place / "potential.in").write_text(text, encoding="utf-8")
     return place
 
