@@ -47,7 +47,7 @@ def export(member: str, folder: Path, context: Context) -> Path:
         file = f" ${{place}}/{_model(term, number, place)}" if "member" in term.entry else ""
         lines.append(f"pair_coeff * * {name}{which}{file} ${{elements}}")
     if "dispersion/d3" in names:
-        lines.insert(0, "neigh_modify one 20000 page 200000     # dispersion reaches far")
+        lines.insert(0, "neigh_modify one 40000 page 400000     # dispersion reaches far")
     if all(term.factor == 1 for term in of_member):
         style = "hybrid/overlay " + " ".join(styles)
     else:
