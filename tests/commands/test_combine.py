@@ -162,6 +162,15 @@ def test_what_a_python_file_reads_is_part_of_it(psiflow, copper, tmp_path):
     assert energies[2] == energies[0]
 
 
+def test_what_a_model_prints_is_not_among_the_frames(psiflow, copper, tmp_path):
+    (tmp_path / "loud.py").write_text(f"import os\nprint('loud')\nos.write(1, b'louder\\n')\n{MINE}")
+    done = psiflow("evaluate", "cu.xyz", "--model", "loud.py", "-o", "-")
+    psiflow("evaluate", "cu.xyz", "--model", "loud.py", "-o", "out.xyz")
+    assert done.stdout == Path("out.xyz").read_text()
+    assert "loud\n" in done.stderr
+    assert "louder" in done.stderr
+
+
 def test_a_reference_of_ones_own_is_a_term(psiflow, copper, tmp_path):
     (tmp_path / "constant.py").write_text(REFERENCE)
     psiflow("model", "combine", "mine.py - 2*constant.py", "-o", "sum.model")

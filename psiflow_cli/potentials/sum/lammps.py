@@ -73,7 +73,7 @@ def _style(term: terms.Term) -> str:
         reason = f"dispersion/d3 of LAMMPS has {', '.join(_DAMPING)} without three-body terms"
     else:
         reason = f"LAMMPS has no pair style for the reference {term.entry['reference']}"
-    raise Fatal(f"{term.what}: {reason}", "export the other terms one by one, or export the sum with --to ase", USAGE)
+    raise Fatal(f"{term.what}: {reason}", "psiflow evaluate and label compute the sum", USAGE)
 
 
 def _model(term: terms.Term, number: int, place: Path) -> str:
