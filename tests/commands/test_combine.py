@@ -314,7 +314,7 @@ def test_json(psiflow, copper):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("walkers", [1, 64])
 def test_dynamics_of_a_sum(psiflow_mace, trained, walkers):
-    """Energies by hand to 1e-9 eV, NVE as good as that of the model alone, the stress after NPT by finite differences."""
+    """Energies by hand to 1e-9 eV, NVE as good as that of the model alone, the stress after NPT by differences."""
     pytest.importorskip("dftd3", reason="s-dftd3 is not installed")
     pytest.importorskip("torch_sim", reason="torch-sim is not installed")
     import numpy as np
