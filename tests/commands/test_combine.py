@@ -332,9 +332,11 @@ def test_dynamics_of_a_sum(psiflow_mace, trained, walkers):
     ase_io.write("box.xyz", box)
     engine = ("--engine", "ase") if walkers == 1 else ("--engine", "torchsim", "--batch", walkers)
     common = ("sample", "box.xyz", "--timestep", 0.25, "--seed", 3, "--walkers", walkers, *engine)
+    patience = {"timeout": 1500}  # s
     spreads = []
     for name, model in (("alone", trained.model), ("sum", "d3.model")):
-        psiflow_mace(*common, "--model", model, "--ensemble", "nve", "--steps", 100, "--every", 10, "-o", f"{name}.xyz")
+        nve = ("--model", model, "--ensemble", "nve", "--steps", 100, "--every", 10)
+        psiflow_mace(*common, *nve, "-o", f"{name}.xyz", **patience)
         infos = [atoms.info for atoms in ase_io.iread(f"{name}.xyz")]
         potential = np.array([info["model_energy"] for info in infos]).reshape(walkers, 10)
         kinetic = np.array([info["kinetic_energy"] for info in infos]).reshape(walkers, 10)
@@ -343,7 +345,7 @@ def test_dynamics_of_a_sum(psiflow_mace, trained, walkers):
     assert spreads[1] < 1.2 * spreads[0]
 
     npt = ("--ensemble", "npt", "--cell", "flexible", "--pressure", 1000, "--steps", 40, "--every", 20)
-    psiflow_mace(*common, "--model", "d3.model", *npt, "-o", "npt.xyz")
+    psiflow_mace(*common, "--model", "d3.model", *npt, "-o", "npt.xyz", **patience)
     frames = [*ase_io.read("sum.xyz", "::10"), *ase_io.read("npt.xyz", "1::2")]
     assert [atoms.info["model_energy"] for atoms in frames] == pytest.approx([energy(a) for a in frames], abs=1e-9)
     last = frames[-1]
