@@ -353,12 +353,13 @@ def test_dynamics_of_a_sum(psiflow_mace, trained, walkers):
     ase_io.write("last.xyz", last)
     psiflow_mace("evaluate", "last.xyz", "--model", "d3.model", "-o", "stress.xyz")
     stress = ase_io.read("stress.xyz").info["model_stress"]
+    # atoms that cross the cut-off of D3 change the energy by 1e-8 eV
     for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
         energies = []
         for sign in (1, -1):
             strain = np.eye(3)
-            strain[i, j] += sign * 2e-5
+            strain[i, j] += sign * 1e-4
             strained = last.copy()
             strained.set_cell(last.cell.array @ (strain + strain.T) / 2, scale_atoms=True)
             energies.append(energy(strained))
-        assert stress[i, j] == pytest.approx((energies[0] - energies[1]) / 4e-5 / last.get_volume(), abs=1e-7)
+        assert stress[i, j] == pytest.approx((energies[0] - energies[1]) / 2e-4 / last.get_volume(), abs=1e-6)
