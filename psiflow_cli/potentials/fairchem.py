@@ -17,12 +17,8 @@ SUMMARY = "fairchem (UMA, eSEN), run and not trained"
 REQUIRES = ("fairchem", "ase")
 FILES = (".pt",)
 FRAME_INPUTS = ("charge", "multiplicity")  # of the task omol
+heads = pretrained.any_head
 predict = pretrained.predictor(__name__)
-
-
-def heads(file: object) -> list[str]:
-    """*command*: not known before the checkpoint is opened."""
-    return []
 
 
 @pretrained.opening

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.models import hardware
@@ -33,9 +34,11 @@ def calculator(member: str, context: Context) -> Calculator:
 def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
     """*worker*: torch-sim's interface to it, which always computes the stress."""
     import torch
-    from mattersim.forcefield import Potential
-    from torch_sim.models.mattersim import MatterSimModel
+    from mattersim.forcefield.potential import Potential, batch_to_dict
+    from torch_sim.models import mattersim as interface
 
+    hardware.set_threads(context)
     device = hardware.device(context)
+    interface.batch_to_dict = functools.partial(batch_to_dict, device=device)  # which takes a GPU unless told
     model = Potential.from_checkpoint(load_path=member, device=device)
-    return MatterSimModel(model, device=torch.device(device), dtype=torch.float32)
+    return interface.MatterSimModel(model, device=torch.device(device), dtype=torch.float32)

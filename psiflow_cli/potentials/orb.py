@@ -20,12 +20,8 @@ SUMMARY = "ORB (orb-v3-conservative-inf-omat, ...), run and not trained"
 REQUIRES = ("orb_models", "ase")
 FILES = (".ckpt",)
 FRAME_INPUTS = ("charge", "multiplicity")  # of the models for molecules (omol)
+heads = pretrained.any_head
 predict = pretrained.predictor(__name__)
-
-
-def heads(file: object) -> list[str]:
-    """*command*: not known before the weights are opened."""
-    return []
 
 
 @pretrained.opening

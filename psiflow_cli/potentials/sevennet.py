@@ -18,12 +18,8 @@ if TYPE_CHECKING:
 SUMMARY = "SevenNet (7net-0, 7net-mf-ompa, ...), run and not trained"
 REQUIRES = ("sevenn", "ase")
 FILES = (".pth",)
+heads = pretrained.any_head
 predict = pretrained.predictor(__name__)
-
-
-def heads(file: object) -> list[str]:
-    """*command*: not known before the checkpoint is opened."""
-    return []
 
 
 @pretrained.opening

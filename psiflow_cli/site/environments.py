@@ -204,11 +204,17 @@ def require(executor: ResolvedExecutor, needs: Mapping[str, str]) -> None:
 
     Containers are not asked, nor is a Python that does not run on this host: there the task itself will tell.
     """
-    for module in _lacks(executor, list(needs)):
+    if missing := _lacks(executor, list(needs)):
+        what = needs[missing[0]]
+        modules = [module for module in missing if needs[module] == what]
         place = f"[environments.{name}]" if (name := executor.table.environment) else executor.python
-        problem = f"{needs[module]} needs {module}, which is not installed in the workers' environment ({place})"
-        without = f", or leave out {needs[module]}" if needs[module].startswith("--") else ""
-        raise BadConfig(problem, f"{executor.python} -m pip install {_REQUIREMENTS.get(module, module)}{without}")
+        words = f"{' and '.join(modules)}, which {'is' if len(modules) == 1 else 'are'}"
+        without = f", or leave out {what}" if what.startswith("--") else ""
+        install = " ".join(_REQUIREMENTS.get(module, module) for module in modules)
+        raise BadConfig(
+            f"{what} needs {words} not installed in the workers' environment ({place})",
+            f"{executor.python} -m pip install {install}{without}",
+        )
 
 
 def _lacks(executor: ResolvedExecutor, modules: list[str]) -> list[str]:

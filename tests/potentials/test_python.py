@@ -94,7 +94,9 @@ def test_a_model_of_torch_sim_is_a_calculator_too(tmp_path: Path) -> None:
     options = "sigma=2.3, epsilon=0.2, cutoff=5.0, compute_stress=True"
     text = (
         "from torch_sim.models.lennard_jones import LennardJonesModel\n"
-        f"def torchsim(device, dtype):\n    return LennardJonesModel(device=device, dtype=dtype, {options})\n"
+        "class Squeezed(LennardJonesModel):  # as torch-sim's model for ORB does\n    def forward(self, state):\n"
+        "        return {name: values.squeeze() for name, values in super().forward(state).items()}\n"
+        f"def torchsim(device, dtype):\n    return Squeezed(device=device, dtype=dtype, {options})\n"
     )
     cell = {"cell": [[11.0, 0.0, 0.0], [0.5, 10.5, 0.0], [0.0, 0.0, 12.0]], "pbc": [True] * 3}
     found = predicted(written(tmp_path, text), **cell)

@@ -27,7 +27,7 @@ _INPUT = """# {what}
 #     variable place string FOLDER          # where this file is, as seen from where LAMMPS runs
 #     include FOLDER/potential.in           # after the atoms are there
 #
-# The input needs: units metal, newton on, atom_style atomic, atom_modify map yes.
+# The input needs: units metal, newton {newton}, atom_style atomic, atom_modify map yes.
 variable place index .
 pair_style {style}
 {lines}
@@ -47,13 +47,14 @@ def export(member: str, folder: Path, context: Context) -> Path:
         file = f" ${{place}}/{_model(term, number, place)}" if "member" in term.entry else ""
         lines.append(f"pair_coeff * * {name}{which}{file} ${{elements}}")
     if "dispersion/d3" in names:
-        lines.insert(0, "neigh_modify one 20000 page 200000     # dispersion reaches far")
+        lines.insert(0, "neigh_modify one 40000 page 400000     # dispersion reaches far")
     if all(term.factor == 1 for term in of_member):
         style = "hybrid/overlay " + " ".join(styles)
     else:
         style = "hybrid/scaled " + " ".join(f"{t.factor:.17g} {s}" for t, s in zip(of_member, styles, strict=True))
     what = " ".join(f"{term.factor:+g}*{term.what}" for term in of_member)
-    text = _INPUT.format(what=what, style=style, lines="\n".join(lines))
+    newton = "off" if "nequip" in names else "on"  # dispersion/d3 takes both
+    text = _INPUT.format(what=what, newton=newton, style=style, lines="\n".join(lines))
     (place / "potential.in").write_text(text, encoding="utf-8")
     return place
 
@@ -72,7 +73,7 @@ def _style(term: terms.Term) -> str:
         reason = f"dispersion/d3 of LAMMPS has {', '.join(_DAMPING)} without three-body terms"
     else:
         reason = f"LAMMPS has no pair style for the reference {term.entry['reference']}"
-    raise Fatal(f"{term.what}: {reason}", "export the other terms one by one, or export the sum with --to ase", USAGE)
+    raise Fatal(f"{term.what}: {reason}", "psiflow evaluate and label compute the sum", USAGE)
 
 
 def _model(term: terms.Term, number: int, place: Path) -> str:

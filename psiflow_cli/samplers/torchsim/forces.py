@@ -61,6 +61,8 @@ def _fastest(model: ModelWeights, member: str, context: Context, stress: bool) -
     try:
         paths = cast("Sequence[fast_paths.FastPath]", resolve(f"{family}:FAST_PATHS"))
     except AttributeError:
+        paths = ()
+    if not paths:
         return _on_graphs(family, cast("ModelInterface", make(member, context, stress)))
 
     def by_path(path: str, build: bool) -> graphs.GraphModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.models.interfaces import from_torchsim
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +31,8 @@ class InterfaceModel:
         state, dtype = self._state, self.interface.dtype
         state.positions = graph.positions.to(dtype)
         state.cell = graph.cells.mT.contiguous().to(dtype)  # torch-sim has the vectors as columns
-        output = self.interface(state)
-        names = ("energy", "forces", "stress") if stress else ("energy", "forces")
-        return {name: output[name] for name in names if name in output}
+        output = from_torchsim.predicted(self.interface, state)
+        return {name: values for name, values in output.items() if stress or name != "stress"}
 
     def _prepared(self, graph: Graph) -> SimState:
         """The state of these structures, of which the interface is told whose the atoms are.

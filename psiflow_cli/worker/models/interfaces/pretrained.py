@@ -30,6 +30,11 @@ def predictor(family: str) -> Callable[[list[Frame], list[str], Context], list[l
     return predict
 
 
+def any_head(file: object) -> list[str]:
+    """*command*: the `heads` of a family whose heads are not known before its own package opens the file."""
+    return []
+
+
 def opening(make: Callable[P, T]) -> Callable[P, T]:
     """A function that opens a model file, its first argument; its exceptions are no frame's fault, and raise Fatal."""
 
