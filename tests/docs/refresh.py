@@ -5,6 +5,7 @@ python tests/docs/refresh.py docs/commands/relax.md ...        default: every pa
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import sys
@@ -15,18 +16,32 @@ from pathlib import Path
 from blocks import blocks, figures, play
 
 ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+import warm  # noqa: E402  (`tests` itself may be another package's name)
+
+SITE = """[providers.here]
+type = "local"
+[resources.task]
+cores = "all"
+[executors.default]
+type = "threads"
+provider = "here"
+resources = "task"
+[use]
+default = "default"
+"""
+"""One task at a time, in the command's own process, unless $PSIFLOW_SITE names another site."""
 LARGEST = 60_000
 """Of a figure, in bytes."""
 
 
-def refresh(page: Path) -> None:
+def refresh(page: Path, environment: dict[str, str]) -> None:
     """Exchange the outputs and figures of one page."""
     with tempfile.TemporaryDirectory(prefix="psiflow-docs-") as name:
         folder = Path(name)
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         printed = [
             (played.output, played.printed.rstrip() + "\n")
-            for played in play(page, folder, {"PATH": path, "COLUMNS": "88"}, full=True, shorter={})
+            for played in play(page, folder, environment, full=True, shorter={})
             if played.output
         ]
         lines = page.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -39,9 +54,16 @@ def refresh(page: Path) -> None:
 
 
 if __name__ == "__main__":
+    beside = Path(tempfile.mkdtemp(prefix="psiflow-refresh-"))
+    atexit.register(shutil.rmtree, beside)
+    (beside / "site.toml").write_text(SITE)
+    program = str(Path(sys.executable).with_name("psiflow"))
+    warm.server("matplotlib.pyplot", "tblite.ase").program(beside / "psiflow", program)
+    words = {"PSIFLOW_SITE": str(beside / "site.toml"), **os.environ, "COLUMNS": "88"}
+    words["PATH"] = f"{beside}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     every = sorted((ROOT / "docs").rglob("*.md"))
     given = [Path(name).absolute() for name in sys.argv[1:]]
     for each in given or [p for p in every if figures(p) or any(b.mark.startswith("output") for b in blocks(p))]:
         begun = time.monotonic()
-        refresh(each)
+        refresh(each, words)
         print(f"{each.relative_to(ROOT)}: {time.monotonic() - begun:.0f} s", flush=True)

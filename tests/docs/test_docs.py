@@ -24,7 +24,7 @@ SHORTER = {
     r"-n 100\b": "-n 20",
     r"-n 20 --by": "-n 4 --by",
     r"--steps 2000\b": "--steps 200",
-    r"(psiflow train .*)": r"\1 --set max_num_epochs=8 --set num_channels=8 --set max_L=0 --set r_max=4.0",
+    r"(psiflow train (?:.*\\\n)*.*)": r"\1 --set max_num_epochs=8 --set num_channels=8 --set max_L=0 --set r_max=4.0",
 }
 
 
