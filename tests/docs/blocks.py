@@ -3,8 +3,8 @@
 A comment before a block says what it is: `<!-- file: NAME -->` is written to NAME, `<!-- full -->` takes minutes
 (`<!-- full: NAME -->` and needs the environment variable NAME), `<!-- not run: reason -->` cannot be run by a test, and
 `<!-- output -->` is what the block above it prints (`<!-- output: varies -->` if more than its numbers differ from run
-to run). Any other block of `sh` or `console` is run. `<!-- after: PAGE -->` anywhere on a page: it begins with the files
-which that page leaves. A picture `../figures/NAME` is the file NAME that the blocks of its page write.
+to run). Any other block of `sh` or `console` is run. `<!-- after: PAGE -->` anywhere on a page: it begins with the
+files which that page leaves. A picture `../figures/NAME` is the file NAME that the blocks of its page write.
 """
 
 from __future__ import annotations
