@@ -20,7 +20,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-_FENCE = re.compile(r"(?:<!-- (?P<mark>.+?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"(?:<!-- (?P<mark>[^\n]+?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 _SEPARATORS = re.compile(r"\|\||&&|[|;<>]")
 _FIGURE = re.compile(r"!\[[^]]*\]\(\.\./figures/([^)]+)\)")
 _AFTER = re.compile(r"<!-- after: (\S+) -->")

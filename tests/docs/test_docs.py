@@ -82,7 +82,7 @@ def surroundings(folder):
     server.program(folder / "psiflow", str(Path(sys.executable).with_name("psiflow")))
     (folder / "threads.toml").write_text(SITE)
     path = f"{folder}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-    return {"PATH": path, "PSIFLOW_SITE": str(folder / "threads.toml")}
+    return {"PATH": path, "PSIFLOW_SITE": str(folder / "threads.toml"), "COLUMNS": "88"}
 
 
 def compare(played):
@@ -109,11 +109,11 @@ def test_the_blocks_run(page, tmp_path, tmp_path_factory):
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("page", LONG, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_long_blocks_run_too(page, tmp_path):
+def test_the_long_blocks_run_too(page, tmp_path, tmp_path_factory):
     pytest.importorskip("mace", reason="needs the extra mace")
     pytest.importorskip("tblite", reason="needs the extra xtb")
-    path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-    for played in play(page, tmp_path, {"PATH": path}, full=True, shorter=SHORTER):
+    environment = surroundings(tmp_path_factory.mktemp("site"))
+    for played in play(page, tmp_path, environment, full=True, shorter=SHORTER):
         compare(played)
     assert all((tmp_path / name).stat().st_size for name in figures(page))
 
