@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _FENCE = re.compile(
-    r"(?:<!-- (?P<mark>[^\n]+?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"(?:<!-- (?P<mark>[^\n]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 _SEPARATORS = re.compile(r"\|\||&&|[|;<>]")
 _FIGURE = re.compile(r"!\[[^]]*\]\(\.\./figures/([^)]+)\)")
