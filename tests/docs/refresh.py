@@ -22,7 +22,7 @@ import warm  # noqa: E402  (`tests` itself may be another package's name)
 SITE = """[providers.here]
 type = "local"
 [resources.task]
-cores = "all"
+cores = 1
 [executors.default]
 type = "threads"
 provider = "here"
