@@ -53,16 +53,18 @@ def refresh(page: Path, environment: dict[str, str]) -> None:
             if (folder / figure).exists():  # what a browser shows is not made by the page
                 shutil.copyfile(folder / figure, target)
             if target.suffix == ".png":
-                few_colours(target)
+                shrink(target)
             assert target.stat().st_size <= LARGEST, figure
 
 
-def few_colours(picture: Path) -> None:
-    """Make a PNG half as large: lines and letters need no more than 64 colours."""
+def shrink(picture: Path) -> None:
+    """Make a PNG as wide as a page at most, and of few colours, which do for lines and letters."""
     from PIL import Image
 
     with Image.open(picture) as image:
-        image.convert("RGB").quantize(64).save(picture, optimize=True)
+        small = image.convert("RGB")
+        small.thumbnail((900, 1800))
+        small.quantize(32).save(picture, optimize=True)
 
 
 if __name__ == "__main__":
