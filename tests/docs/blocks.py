@@ -122,7 +122,8 @@ def play(
         assert done.returncode == 0, f"{page}:{block.line}: exit {done.returncode}\n{done.stdout}"
         assert "Traceback" not in done.stdout, f"{page}:{block.line}\n{done.stdout}"
         output = after if after and after.mark.startswith("output") else None
-        yield Played(block, output, _PROGRESS.sub("", done.stdout), script != block.script)
+        printed = _PROGRESS.sub("", done.stdout).replace(f"{folder}/", "")
+        yield Played(block, output, printed, script != block.script)
 
 
 def shape(text: str) -> str:
