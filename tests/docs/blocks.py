@@ -101,10 +101,10 @@ def play(
     """
     for earlier in _AFTER.findall(page.read_text(encoding="utf-8")):
         if (there := page.parent / earlier) not in _played:
-            _played[there] = Path(tempfile.mkdtemp(prefix="psiflow-page-"))
-            atexit.register(shutil.rmtree, _played[there], ignore_errors=True)
-            for _ in play(there, _played[there], environment, full, shorter):
-                pass  # its own outputs are its page's
+            with tempfile.TemporaryDirectory(prefix="psiflow-page-") as name:
+                for _ in play(there, Path(name), environment, full, shorter):
+                    pass  # its own outputs are its page's
+                keep(there, Path(name))
         shutil.copytree(_played[there], folder, dirs_exist_ok=True)
     every = blocks(page)
     for block, after in zip(every, [*every[1:], None], strict=True):
@@ -124,6 +124,13 @@ def play(
         output = after if after and after.mark.startswith("output") else None
         printed = _PROGRESS.sub("", done.stdout).replace(f"{folder}/", "")
         yield Played(block, output, printed, script != block.script)
+
+
+def keep(page: Path, folder: Path) -> None:
+    """Copy what a page has left in its folder, for pages that begin there."""
+    _played[page] = Path(tempfile.mkdtemp(prefix="psiflow-page-"))
+    atexit.register(shutil.rmtree, _played[page], ignore_errors=True)
+    shutil.copytree(folder, _played[page], dirs_exist_ok=True)
 
 
 def shape(text: str) -> str:

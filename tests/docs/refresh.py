@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from blocks import blocks, figures, play
+from blocks import blocks, figures, keep, play
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -22,7 +22,7 @@ import warm  # noqa: E402  (`tests` itself may be another package's name)
 SITE = """[providers.here]
 type = "local"
 [resources.task]
-cores = 1
+cores = "all"
 [executors.default]
 type = "threads"
 provider = "here"
@@ -44,6 +44,7 @@ def refresh(page: Path, environment: dict[str, str]) -> None:
             for played in play(page, folder, environment, full=True, shorter={})
             if played.output
         ]
+        keep(page, folder)
         lines = page.read_text(encoding="utf-8").splitlines(keepends=True)
         for output, text in reversed(printed):
             lines[output.line : output.line + output.text.count("\n")] = [text]
@@ -68,6 +69,7 @@ def shrink(picture: Path) -> None:
 
 
 if __name__ == "__main__":
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])  # one thread in a task, for numbers that repeat
     beside = Path(tempfile.mkdtemp(prefix="psiflow-refresh-"))
     atexit.register(shutil.rmtree, beside)
     (beside / "site.toml").write_text(SITE)
