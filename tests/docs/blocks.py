@@ -26,7 +26,8 @@ _FENCE = re.compile(
 _SEPARATORS = re.compile(r"\|\||&&|[|;<>]")
 _FIGURE = re.compile(r"!\[[^]]*\]\(\.\./figures/([^)]+)\)")
 _AFTER = re.compile(r"<!-- after: (\S+) -->")
-_PROGRESS = re.compile(r"^psiflow: .*(?:\d/\d+|epoch \d+).*\n", re.MULTILINE)
+_PROGRESS = re.compile(r"^(?:psiflow: .*(?:\d/\d+|epoch \d+)|.*Warning: |  _Jd, |cuequivariance or ).*\n", re.MULTILINE)
+"""Lines that come and go, of psiflow and of the libraries that a model loads."""
 
 _played: dict[Path, Path] = {}
 """The folders of pages that other pages begin with."""
