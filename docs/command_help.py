@@ -1,4 +1,7 @@
-"""A hook of mkdocs: `<!-- help: NAME -->` becomes what `psiflow NAME --help` prints."""
+"""A hook of mkdocs: `<!-- help: NAME -->` becomes what `psiflow NAME --help` prints, and blocks get their names.
+
+The comments before blocks that tests read (`tests/docs/blocks.py`) say which file a block is, or that it is an output.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import click
 
 from psiflow_cli.main import main
 
+_FILE = re.compile(r"^<!-- file: (\S+) -->\n```(\w*)$", re.MULTILINE)
+_OUTPUT = re.compile(r"^<!-- output(?:: varies)? -->\n```text$", re.MULTILINE)
 _MARK = re.compile(r"<!-- help: ([a-z-]+) -->")
 
 
@@ -23,5 +28,7 @@ def _helps(command: click.Command, name: str, parent: click.Context) -> Iterator
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """See mkdocs."""
+    markdown = _FILE.sub(lambda found: f'```{found[2] or "text"} title="{found[1]}"', markdown)
+    markdown = _OUTPUT.sub('```text title="output"', markdown)
     root = click.Context(main, info_name="psiflow")
     return _MARK.sub(lambda mark: "\n".join(_helps(main.commands[mark[1]], mark[1], root)), markdown)

@@ -96,7 +96,7 @@ lint() {
     check ruff format --check .
     command -v shellcheck >/dev/null || apt_install shellcheck || true
     if command -v shellcheck >/dev/null; then
-        check shellcheck -x .ci/run tests/*.sh tests/*/*.sh recipes/*.sh
+        check shellcheck -x .ci/run tests/*.sh tests/*/*.sh recipes/*.sh release/*.sh
     else
         say "no shellcheck: the shell scripts are not checked"
     fi

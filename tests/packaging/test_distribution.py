@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -46,6 +47,19 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     site_packages = next(folder.glob("lib/python*/site-packages"))
     (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder
+
+
+def test_the_same_source_makes_the_same_wheel(built: Path, wheel: Path, tmp_path: Path) -> None:
+    """Another folder, later times of change, and other modes of new files."""
+    with tarfile.open(next(built.glob("psiflow_cli-*.tar.gz"))) as archive:
+        archive.extractall(tmp_path, filter="fully_trusted")
+    (source,) = tmp_path.iterdir()
+    for path in source.rglob("*.py"):
+        os.utime(path)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, umask=0o077)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
 
 
 def names_in(wheel: Path) -> set[str]:
@@ -108,7 +122,14 @@ def test_the_sdist_has_what_a_build_and_a_test_run_need(built: Path) -> None:
     with tarfile.open(next(built.glob("psiflow_cli-*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     needed = {"pyproject.toml", "hatch_build.py", "constraints.txt", "LICENSE", "README.md", "CHANGELOG.md"}
-    needed |= {"SECURITY.md", "CITATION.cff", ".pre-commit-config.yaml", "noxfile.py", "docs/back-ends.md"}
+    needed |= {
+        "SECURITY.md",
+        "CITATION.cff",
+        ".pre-commit-config.yaml",
+        "noxfile.py",
+        "docs/back-ends.md",
+        "release/Containerfile",
+    }
     assert needed | {"site.d/local.toml", "recipes/quickstart.sh", "tests/run.sh", "tests/conftest.py"} <= names
     unwanted = (".venv", ".git/", "dist/", "build/")
     assert not [name for name in names if name.startswith(unwanted) or "__pycache__" in name]
@@ -133,6 +154,15 @@ def test_an_installed_wheel_finds_its_own_site_files(root: Path, environment: Pa
     assert f"{root}/" not in listed
     for path in root.glob("site.d/*.toml"):
         assert path.stem in listed
+
+
+def test_an_installed_wheel_has_its_pages_and_completion(environment: Path, tmp_path: Path) -> None:
+    page = environment / "share" / "man" / "man1" / "psiflow-label.1"
+    assert page.exists()
+    if shutil.which("man"):
+        shown = subprocess.run(["man", "-P", "cat", str(page)], capture_output=True, text=True)
+        assert "psiflow label" in shown.stdout
+    assert "_psiflow_completion" in run(environment, "completion", "show", "bash", cwd=tmp_path)
 
 
 def test_an_installed_recipe_can_be_run(environment: Path) -> None:

@@ -76,6 +76,13 @@ def test_a_crystal_has_its_shells(tmp_path: Path) -> None:
     assert curves["rdf", "Cu-Cu"]["error"].size == 0, "one frame has no error"
 
 
+def test_where_no_pair_is_in_reach_there_is_no_peak(tmp_path: Path) -> None:
+    one = path(tmp_path, np.zeros((10, 1, 3)), 4.0 * np.eye(3))
+    values, curves, _ = analysed(one, rdf=(("Ar", "Ar"),), rmax=2.0)
+    assert not curves["rdf", "Ar-Ar"]["y"].any()
+    assert not [quantity for quantity, of, _ in values if of == "Ar-Ar"]
+
+
 def test_the_rdf_of_a_mixture_is_that_of_ase(tmp_path: Path) -> None:
     from ase import Atoms
     from ase.geometry.rdf import get_rdf

@@ -97,6 +97,8 @@ def _radial(result: AnalysisResult, wanted: Analysis, cut: list[paths.Block]) ->
         density = _curve(result, "rdf", of, middle, [part[pair][0] for part in parts])  # type: ignore[index]
         _curve(result, "coordination", of, edges[1:], [part[pair][1] for part in parts])  # type: ignore[index]
         top = int(density.argmax())
+        if not density[top]:  # no pair is that near
+            continue
         _value(result, "highest peak at", of, "Å", [float(middle[top])])
         _value(result, "g there", of, "", [float(part[pair][0][top]) for part in parts])  # type: ignore[index]
         if bottom := _minimum(middle, density, top):
