@@ -112,7 +112,7 @@ def test_nothing_is_replaced_unasked(psiflow, copper, tmp_path):
         ("emt@pbe", "emt is a reference, which has no heads", 2),
         ("empty.py", "character 1: empty.py:1: neither calculator(device, dtype)", 65),
         ("broken.py", "character 1: broken.py:1: ", 65),
-        ("weights.model + emt", "character 1: weights.model: a bare model file is a program", 65),
+        ("weights.model + emt", "character 1: weights.model: a model file outside a bundle is a program", 65),
     ],
 )  # fmt: skip
 def test_a_wrong_term_has_its_place(psiflow, tmp_path, expression, words, code):

@@ -127,7 +127,7 @@ def test_what_cannot_share_or_go_on(monkeypatch):
     Path("own.dat").write_text(METAD.replace("PACE=20", "PACE=20 WALKERS_N=2 WALKERS_ID=0"))
     Path("d.dat").write_text("d: DISTANCE ATOMS=1,2\n")
     for input_file, options, code, problem in (
-        ("opes.dat", ("--share-bias",), 2, "opes.dat:2: OPES_METAD is shared within one run of MPI only"),
+        ("opes.dat", ("--share-bias",), 2, "opes.dat:2: OPES_METAD can be shared only within one MPI run"),
         ("d.dat", ("--share-bias",), 2, "d.dat has no METAD or PBMETAD"),
         ("opes.dat", ("--hills", "start.xyz"), 2, "--hills needs an input with exactly one METAD"),
         ("metad.dat", ("--hills", "start.xyz"), 65, "start.xyz:1: not a HILLS file of METAD"),
