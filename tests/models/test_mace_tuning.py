@@ -27,7 +27,7 @@ def test_the_user_wins_but_for_the_architecture() -> None:
     assert "start_swa" not in tuned
     with pytest.raises(UsageError, match=r"r_max 5.0 is not possible: it is 4.0 in the model"):
         mace.plan({}, {"r_max": "5"}, {**SUMMARY, "init": OLD})
-    with pytest.raises(UsageError, match=r"correlation 2 cannot be"):
+    with pytest.raises(UsageError, match=r"correlation 2 is not possible"):
         mace.plan({"correlation": 2}, {}, {**SUMMARY, "init": OLD})
 
 
