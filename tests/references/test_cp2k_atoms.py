@@ -102,7 +102,7 @@ def test_kinds_from_a_file_of_coordinates(read: Any, frame: Any, tmp_path: Path,
     [
         ("PDB", "the kinds of the atoms are in water.pdb, which is PDB"),
         ("XYZ", "water.pdb: No such file"),
-        ("", "and differ"),
+        ("", "but differ"),
     ],
 )
 def test_kinds_from_a_file_that_does_not_say_them(read: Any, tmp_path: Path, form: str, message: str) -> None:
