@@ -285,7 +285,7 @@ def test_init_destroys_nothing(site, nothing):
     assert "[providers.here]" in Path("mine.toml").read_text()
     assert "no/such/mine.toml: No such file" in site("init", "-o", "no/such/mine.toml", code=73).stderr
     Path("folder").mkdir()
-    assert "folder: a directory" in site("init", "-o", "folder", "--overwrite", code=73).stderr
+    assert "folder: is a directory" in site("init", "-o", "folder", "--overwrite", code=73).stderr
     assert sorted(path.name for path in Path().iterdir()) == ["folder", "mine.toml"]
 
 
