@@ -6,7 +6,7 @@
 # model combine takes: xtb:method=GFN1-xTB, dftd:xc=pbe,version=d3, a model bundle, or a sum of them.
 # FOLDER/psiflow.toml has the settings of the trainings.
 #     PARTS=train=0.1,valid=0.02,test=0.88 delta.sh ...     how the frames are divided (default: 0.8, 0.1, 0.1)
-# Run it again after whatever ended it: it goes on where it was.
+# If it stops for any reason, run it again: it continues where it stopped.
 set -euo pipefail
 # shellcheck source=recipes/steps.sh
 . "$(dirname "${BASH_SOURCE[0]}")/steps.sh"

@@ -5,7 +5,7 @@
 # DATA.xyz: frames with your labels, and your method's isolated atoms (psiflow atomic-energies): the model's own energies
 # belong to the method that it was made with. FOLDER/psiflow.toml has the settings of the training.
 # HEAD in the environment: which head of a model that has several; the tuned model has this one alone.
-# Run it again after whatever ended it: it goes on where it was.
+# If it stops for any reason, run it again: it continues where it stopped.
 set -euo pipefail
 # shellcheck source=recipes/steps.sh
 . "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
@@ -31,7 +31,7 @@ use=()
 run psiflow split "$data" --parts train=0.8,valid=0.1,test=0.1 --seed 1 -o data.xyz
 judge before "$model" data.test.xyz "${use[@]}"
 # The isolated atoms in the training data count, not the model's. What a bundle was trained on is not trained on again,
-# since its labels may be another method's: leave --no-replay out if they are not, and less is forgotten.
+# since its labels may come from another method; if they do not, leave out --no-replay, so that less is forgotten.
 run psiflow train data.train.xyz --valid data.valid.xyz --init "$model" "${use[@]}" --no-replay \
     --e0s data.train.xyz --seed 1 -o tuned.model
 judge after tuned.model data.test.xyz

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Alanine dipeptide (22 atoms) with metadynamics of its two dihedral angles, which drives it from basin to basin.
-#     learn-alanine.sh [FOLDER]       default: ./learn-alanine; run it again and it goes on where it stopped
+#     learn-alanine.sh [FOLDER]       default: ./learn-alanine; run it again to continue where it stopped
 set -euo pipefail
 # shellcheck source=recipes/examples.sh
 . "$(dirname "${BASH_SOURCE[0]}")/examples.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A framework that breathes: cristobalite (24 atoms), whose rings fold under pressure and open under tension.
-#     learn-breathing.sh [FOLDER]       default: ./learn-breathing; run it again and it goes on where it stopped
+#     learn-breathing.sh [FOLDER]       default: ./learn-breathing; run it again to continue where it stopped
 set -euo pipefail
 # shellcheck source=recipes/examples.sh
 . "$(dirname "${BASH_SOURCE[0]}")/examples.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A proton that goes from one molecule of water to another (H5O2+): a restraint of PLUMED moves it, a step each round.
-#     learn-proton.sh [FOLDER]       default: ./learn-proton; run it again and it goes on where it stopped
+#     learn-proton.sh [FOLDER]       default: ./learn-proton; run it again to continue where it stopped
 set -euo pipefail
 # shellcheck source=recipes/examples.sh
 . "$(dirname "${BASH_SOURCE[0]}")/examples.sh"

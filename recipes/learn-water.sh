@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Water that learns as it warms up: walkers go on from round to round, at 300 to 600 K, in a box of 8 molecules.
-#     learn-water.sh [FOLDER]       default: ./learn-water; run it again and it goes on where it stopped
+# Water that learns as it warms up: walkers continue from round to round, at 300 to 600 K, in a box of 8 molecules.
+#     learn-water.sh [FOLDER]       default: ./learn-water; run it again to continue where it stopped
 set -euo pipefail
 # shellcheck source=recipes/examples.sh
 . "$(dirname "${BASH_SOURCE[0]}")/examples.sh"

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Online learning (see online-learning.sh) as a chain of SLURM jobs: each labels, trains or samples in an allocation of
-# its own, and begins when the one before has finished. Run it on a login node; it returns when all are in the queue.
+# Online learning (see online-learning.sh) as a chain of SLURM jobs: each labels, trains or samples in its own
+# allocation, and starts when the previous one has finished. Run it on a login node; it returns when all are in the queue.
 #     slurm-chain.sh START.xyz [FOLDER]           default: ./learning
 #     slurm-chain.sh START.xyz FOLDER STEP        one step, here and now: what a job does
-# FOLDER/chain.conf says what each kind of job asks for, loop.conf and psiflow.toml how the rounds go. The first run
-# writes them with defaults and submits nothing, so that you can look at them. FOLDER/chain.log has a line for each job
-# that begins or ends, FOLDER/logs/STEP.log the rest.
-# A job whose time is up goes back into the queue under its own id, and those after it wait on. One that fails takes
-# those after it out of the queue. Run this again after whatever happened: only what is neither finished nor in the
-# queue is submitted. When all is done, it shows what came of it.
+# FOLDER/chain.conf sets the resources of each type of job, loop.conf and psiflow.toml the rounds. The first run writes
+# these files with defaults and submits nothing, so that you can check them. FOLDER/chain.log has a line for each job
+# that starts or ends, FOLDER/logs/STEP.log the rest.
+# A job that reaches its time limit is requeued under its own id, and those after it keep waiting. If a job fails, those
+# after it are cancelled. You can run this again at any time: it submits only steps that are neither finished nor in the
+# queue. When everything has finished, it prints the results.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=recipes/rounds.sh
@@ -20,13 +20,13 @@ cd "$(pwd -P)"
 mkdir -p logs
 asks() {
     cat <<'EOF_CONF'
-# What the jobs ask SLURM for: options of sbatch. Read by bash. psiflow uses all that its job has, on all of its nodes.
+# Resources of the jobs: options of sbatch. This file is read by bash. psiflow uses all nodes and cores of its job.
 ALL=()                  # every job: (--account=NAME --partition=NAME)
 LABEL=(--nodes=1 --ntasks=1 --cpus-per-task=16 --mem-per-cpu=2G --time=04:00:00)
-TRAIN=(--nodes=1 --ntasks=1 --cpus-per-task=8 --mem-per-cpu=4G --time=12:00:00)      # --gpus=1 where there are any
+TRAIN=(--nodes=1 --ntasks=1 --cpus-per-task=8 --mem-per-cpu=4G --time=12:00:00)      # --gpus=1 if there are GPUs
 SAMPLE=(--nodes=1 --ntasks=1 --cpus-per-task=8 --mem-per-cpu=4G --time=08:00:00)     # likewise
-REQUEUES=50             # so often at most is a job that was stopped put back into the queue
-setup() {               # in every job, before psiflow: module load CP2K; source ~/envs/psiflow/bin/activate
+REQUEUES=50             # largest number of times that a stopped job is requeued
+setup() {               # runs in every job before psiflow: module load CP2K; source ~/envs/psiflow/bin/activate
     :
 }
 EOF_CONF
@@ -39,13 +39,13 @@ preset chain.conf < <(asks)
 # shellcheck source=/dev/null
 . ./chain.conf
 
-# record LINE: into chain.log, and to whoever looks.
+# record LINE: write it to chain.log and to stderr.
 record() {
     printf '%(%F %T)T %s\n' -1 "$*" >>chain.log
     say "$*"
 }
 
-# attempt STEP [BEFORE]: its exit code is in $code. Any failure within ends it; after `if` or `||` bash would go on.
+# attempt STEP [BEFORE]: its exit code is in $code. Any failure within ends it; after `if` or `||` bash would continue.
 attempt() {
     set +e
     (
@@ -57,7 +57,7 @@ attempt() {
     set -e
 }
 
-# only_look: from now on, commands run if they are up to date, and end the step if not.
+# only_look: from now on, commands run only if they are up to date, and otherwise end the step.
 only_look() {
     # shellcheck disable=SC2317
     result() {
@@ -66,7 +66,7 @@ only_look() {
     }
 }
 
-# stuck STEP: whether three stops in a row found every run where it was.
+# stuck STEP: whether the last three stops were without progress.
 stuck() {
     local stops
     psiflow status . --json | grep -Eo '"(run|done)": [^,]*' | cksum >>"logs/$1.stops"
@@ -74,22 +74,22 @@ stuck() {
     [ ${#stops[@]} = 3 ] && [ "${stops[0]}" = "${stops[1]}" ] && [ "${stops[1]}" = "${stops[2]}" ]
 }
 
-# work STEP: in its job, or by hand. 75 is psiflow's word for "stopped before the end: the same again".
+# work STEP: run it in its job, or directly. 75 means that it stopped before its end and has to run again.
 work() {
     local name=$1 job=${SLURM_JOB_ID:-} restarts=${SLURM_RESTART_COUNT:-0}
-    record "$name: begins on $(uname -n)${job:+ as job $job}"
+    record "$name: starts on $(uname -n)${job:+ as job $job}"
     attempt "$name" setup
     if [ "$code" = 0 ]; then
         record "$name: done"
     elif [ "$code" = 75 ] && [ -n "$job" ] && stuck "$name"; then
-        record "$name: stopped three times without getting further, see $PWD/logs/$name.log; the jobs after it are" \
+        record "$name: stopped three times without progress, see $PWD/logs/$name.log; the jobs after it are" \
             "cancelled; give it more time in chain.conf, or fix what the log says, and run $0 again"
     elif [ "$code" = 75 ] && [ -n "$job" ] && [ "$restarts" -lt "$REQUEUES" ]; then
-        record "$name: stopped before its end; goes back into the queue as job $job"
-        # Its id stays, so those that depend on it wait on; a new job would have another, and they would be cancelled.
-        # SLURM ends this script now: if it ended by itself first, that might count as the end of the job.
+        record "$name: stopped before its end; requeued as job $job"
+        # It keeps its id, so jobs that depend on it keep waiting; with a new job, which has another id, they would be cancelled.
+        # SLURM ends this script now: if it ended by itself first, SLURM might regard the job as finished.
         scontrol requeue "$job" && sleep 120
-        record "$name: SLURM has not put job $job back into the queue; run $0 again"
+        record "$name: SLURM has not requeued job $job; run $0 again"
     else
         record "$name: failed with exit code $code, see $PWD/logs/$name.log; the jobs after it are cancelled;" \
             "fix it and run $0 again"
@@ -97,7 +97,7 @@ work() {
     exit "$code"
 }
 
-# submit STEP [ID]: a job that begins when job ID is done; its own id is in $id.
+# submit STEP [ID]: submit a job that starts when job ID has finished; its own id is in $id.
 submit() {
     local kind=${1%%-*} after=()
     [ -z "${2:-}" ] || after=(--dependency="afterok:$2" --kill-on-invalid-dep=yes)
@@ -112,13 +112,13 @@ EOF_JOB
     id=${id%%;*} # of several clusters, SLURM says which
 }
 
-# name_of STEP: what its job is called; with the folder it is in, this tells it from all others.
+# name_of STEP: the name of its job, which is unique because it contains the folder.
 name_of() {
     local folder=${PWD##*/}
     printf '%s:%s' "${folder//[^[:alnum:].-]/_}" "$1"
 }
 
-# in_queue STEP: the id of its job in $id, if it waits or runs.
+# in_queue STEP: put the id of its job into $id, if it is waiting or running.
 in_queue() {
     local name folder
     while read -r id _ name folder; do
@@ -129,20 +129,20 @@ in_queue() {
 
 [ $# -lt 3 ] || work "$3"
 if [ $is_first = yes ]; then
-    say "nothing is submitted yet: look at chain.conf, loop.conf and psiflow.toml in $PWD, and run this again"
+    say "nothing was submitted yet: check chain.conf, loop.conf and psiflow.toml in $PWD, and run this again"
     exit 0
 fi
 exec 9>logs/lock
-flock -n 9 || stop 75 "$PWD: another slurm-chain.sh submits jobs from here" "wait for it"
-# what is just ending must end first: what of it is finished is seen only then
+flock -n 9 || stop 75 "$PWD: another slurm-chain.sh is submitting jobs from here" "wait for it"
+# jobs that are just ending must end first, so that finished steps are recognised
 queue() { squeue --noheader --user="$(id -un)" --format='%i %T %j %Z'; }
 while :; do
-    queue=$(queue) || stop 69 "squeue does not say what is in the queue" "run this again when it does"
+    queue=$(queue) || stop 69 "squeue does not list the queue" "run this again when it works"
     grep -q "^[0-9]* COMPLETING .* $PWD\$" <<<"$queue" || break
     sleep 2
 done
-last=''   # the job that the next one has to wait for
-fresh=no  # whether it was submitted just now: what is in the queue after it waits for another, in vain
+last=''   # the job that the next one depends on
+fresh=no  # whether it was submitted just now: jobs that are already in the queue after it depend on another one
 queued=()
 for name in $(steps); do
     code=1
@@ -163,7 +163,7 @@ for name in $(steps); do
     queued+=("$id")
 done
 if [ -n "$last" ]; then
-    say "to look: squeue --me; tail -f $PWD/chain.log; psiflow status $PWD      to end it: scancel ${queued[*]}"
+    say "to watch: squeue --me; tail -f $PWD/chain.log; psiflow status $PWD      to stop: scancel ${queued[*]}"
 else
     conclude
 fi

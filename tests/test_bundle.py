@@ -108,7 +108,7 @@ def test_weights_that_are_not_those(made):
     file.write_bytes(good)
     bundle.load(str(folder))
     (folder / "member-0" / "another.model").write_bytes(b"smuggled in")
-    with pytest.raises(BadData, match=r"member-0/another.model: model.toml does not name"):
+    with pytest.raises(BadData, match=r"member-0/another.model: these weights are not in model.toml"):
         bundle.load(str(folder))
 
 

@@ -106,7 +106,7 @@ def test_a_file_is_installed_and_none_of_another_s_replaced(folder, shell, place
     install(folder, shell, "--overwrite")
     assert path.read_text() == text
     assert (folder / "start.xyz").read_text() == ""
-    assert "name one of bash, zsh, fish" in install(folder, SHELL="/bin/tcsh", code=2)
+    assert "give one of bash, zsh, fish" in install(folder, SHELL="/bin/tcsh", code=2)
 
 
 def test_bash_itself(folder):

@@ -41,7 +41,7 @@ def test_plain_keys_stand_before_tables():
         ("elements = [H, O]", 'also in lists and tables: ["H", "O"]'),
         ("walltime = 24:00:00", 'walltime = "24:00:00"'),
         ("trust = True", "write it in lower case: trust = true"),
-        ("steps: 100", "an equals sign: steps = 100"),
+        ("steps: 100", "put an equals sign between key and value: steps = 100"),
         ("steps 100", "write KEY = VALUE"),
         ("steps =", "a value is missing"),
         ('input = "C:\\data"', "single quotes: input = 'C:\\data'"),

@@ -67,7 +67,7 @@ def test_a_foreign_trajectory_needs_its_timestep(analyse):
 @pytest.mark.parametrize(
     ("changes", "arguments", "code", "what"),
     [
-        ({}, ("--rdf", "O-O"), 65, "traj.xyz:1: frame 1: no O in it"),
+        ({}, ("--rdf", "O-O"), 65, "traj.xyz:1: frame 1: it contains no O"),
         ({}, ("--rdf", "Ar"), 2, "not a pair of elements"),
         ({}, ("--rdf", "Ar-Xx"), 2, "Xx"),
         ({}, ("--rdf", "Ar-Ar", "--rmax", "4"), 2, "half the narrowest width"),

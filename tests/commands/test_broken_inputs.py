@@ -19,7 +19,7 @@ PERIODIC = '1\nLattice="{}" Properties=species:S:1:pos:R:3 pbc="T T T"\nH 0 0 0\
 ROWS = '1\nProperties={} pbc="F F F"\n{}\n'
 FRAMES: dict[str, tuple[str | bytes, str]] = {
     # name: (what the file holds, how the complaint goes on after the file's name)
-    "empty": ("", ":1: no frames"),
+    "empty": ("", ":1: it contains no frames"),
     "blank lines": ("\n\n\n", ":1: "),
     "prose": ("These are my structures.\n", ":1: "),
     "JSON": ('{"energy": 1.0}\n', ":1: "),

@@ -185,7 +185,7 @@ def test_another_calibration_needs_a_word(here):
     write_frames("new.xyz", 60, 3, scale=3.0)
     arguments = ("evaluate", "new.xyz", *COMMON, "--calibrate")
     said = run(*arguments, code=73).stderr
-    assert "com.model/calibration.json: this model was calibrated before" in said
+    assert "com.model/calibration.json: this model is already calibrated" in said
     assert "--overwrite" in said
     run(*arguments, "--overwrite")
     assert json.loads(Path("com.model/calibration.json").read_text())["forces"]["scale"] > 2

@@ -117,8 +117,8 @@ def test_whole_runs_go_only_if_their_outputs_stand(psiflow):
     for name in ("gone.xyz", "edited.xyz", "copy"):
         assert Path(f"{name}.run/journal.jsonl").exists()
     assert len(list(Path(".psiflow").glob("rattle-*/output.xyz"))) == 1
-    assert "neither be up to date nor go on" in done.stderr
-    for why in ("gone.xyz, which is gone", "edited.xyz, which was changed", "copied from", "contains its result"):
+    assert "cannot be up to date or continue" in done.stderr
+    for why in ("gone.xyz, which was deleted", "edited.xyz, which was changed", "copied from", "contains its result"):
         assert why in done.stderr
     said = psiflow("rattle", "in.xyz", "-n", "2", "-o", "kept.xyz", code=73).stderr
     assert "--overwrite" in said

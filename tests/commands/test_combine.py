@@ -107,12 +107,12 @@ def test_nothing_is_replaced_unasked(psiflow, copper, tmp_path):
         ("emt + dfd:xc=pbe", "character 7: 'dfd:xc=pbe' is neither a model in this folder nor a reference", 2),
         ("emt + gone.model", "character 7: gone.model: no such model", 2),
         ("emt + dftd", "character 7: the reference dftd needs the functional\n  hint: dftd:xc=pbe", 2),
-        ("emt + cp2k", "cannot be a term\n  hint: references that can: dftd, emt", 2),
+        ("emt + cp2k", "because it starts a program or needs an input file\n  hint: references that can: dftd, emt", 2),
         ("emt:a=b", "unknown option 'a'", 2),
         ("emt@pbe", "emt is a reference, which has no heads", 2),
-        ("empty.py", "character 1: empty.py:1: neither calculator(device, dtype)", 65),
+        ("empty.py", "character 1: empty.py:1: it defines neither calculator(device, dtype)", 65),
         ("broken.py", "character 1: broken.py:1: ", 65),
-        ("weights.model + emt", "character 1: weights.model: a bare model file is a program", 65),
+        ("weights.model + emt", "character 1: weights.model: a model file outside a bundle is a program", 65),
     ],
 )  # fmt: skip
 def test_a_wrong_term_has_its_place(psiflow, tmp_path, expression, words, code):

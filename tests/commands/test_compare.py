@@ -95,7 +95,7 @@ def test_what_was_compared_is_said(compare):
     assert "33.00 meV/Å (newer.json), 31.20 before (new.json): not better\n" in compare(
         *files, "--improved", "0", code=1
     )
-    assert "nothing before: better" in compare(files[0], "--improved", "0")
+    assert "nothing to compare to: better" in compare(files[0], "--improved", "0")
     assert "before" not in compare(*files, "--improved", "0", "-q", code=1)
 
 

@@ -108,7 +108,7 @@ def test_what_a_failure_leaves_and_one_of_other_versions_are_made_anew(env, shop
     (shop / "trainer-2-py3-none-any.whl").rename(shop / "away")
     said = env("create", "mace", code=73).stderr
     assert "psiflow: pip failed: No matching distribution found for trainer" in said
-    assert f"hint: all it said: {place / 'mace.psiflow-env.log'}" in said
+    assert f"hint: complete output: {place / 'mace.psiflow-env.log'}" in said
     assert "from versions: none" in (place / "mace.psiflow-env.log").read_text()
     assert listed(env)["mace"]["problem"] == "unfinished"
     (shop / "away").rename(shop / "trainer-2-py3-none-any.whl")

@@ -52,7 +52,7 @@ def test_what_the_reference_does_not_read_is_said(psiflow):
     Path("in.xyz").write_text(f"{text}\n")
     told = psiflow("label", "in.xyz", "--reference", "emt").stderr
     for name in ("charge", "initial_magmoms"):
-        assert f"frames with {name}: 2; the reference emt does not read it" in told
+        assert f"frames with {name}: 2; the reference emt does not read this" in told
     assert "multiplicity" not in told
     Path("in.xyz").write_text(text.replace("charge=2", "charge=half").replace("magmoms:R:1", "magmoms:S:1") + "\n")
     assert "frames with charge: 2" in psiflow("label", "in.xyz", "--reference", "emt", "--dry-run").stderr

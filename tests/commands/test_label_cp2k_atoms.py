@@ -117,6 +117,9 @@ def test_a_box_that_psiflow_makes_is_in_the_frame(psiflow):
     )
     Path("in.xyz").write_text(FRAME)
     dry = psiflow(*LABEL, "--dry-run")
-    assert "1 frame without a cell: computed in a cube of 12 Å (psiflow_box); --set box=EDGE, or" in dry.stderr
+    assert (
+        "1 frame without a cell: computed in a cube of 12 Å (psiflow_box); to change this, use --set box=EDGE or"
+        in dry.stderr
+    )
     psiflow(*LABEL, "--set", "box=8")
     assert ase_io.read("out.xyz").info["psiflow_box"] == 8.0

@@ -177,7 +177,7 @@ def test_files_of_several_outputs_keep_the_format():
     ("ending", "change", "said"),
     [
         (".cif", ('Lattice="9.0 0.0 0.0 0.0 9.0 0.0 0.0 0.0 9.0" ', ""), "frame 1 has no cell"),
-        (".pdb", ("3\n", "2\n"), "frame 2 has other atoms than the first"),
+        (".pdb", ("3\n", "2\n"), "frame 2 has atoms different from those of the first"),
     ],
 )
 def test_frames_that_a_format_cannot_hold_are_refused_first(psiflow, ending, change, said):

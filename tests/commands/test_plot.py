@@ -130,7 +130,7 @@ def refused(tmp_path, monkeypatch, threads):
         (("frames.xyz", "--kind", "learning-curve"), 2, "--kind learning-curve: frames.xyz has no data for it"),
         (("m.model", "--kind", "parity"), 2, "--kind parity: m.model has no data for it"),
         (("m.model", "frames.xyz"), 2, "m.model and frames.xyz cannot be drawn in one figure"),
-        (("empty",), 66, "empty: no metrics.json in it"),
+        (("empty",), 66, "empty: it contains no metrics.json"),
         (("none.xyz",), 66, "none.xyz: no such file"),
         (("other.json",), 65, "other.json: not the metrics.json of a model bundle"),
         (("odd.csv",), 65, "odd.csv:1: no column time_fs"),

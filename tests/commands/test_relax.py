@@ -127,7 +127,7 @@ def test_frames_that_do_not_converge_are_there_and_count_as_failed(here):
         (("--keep-symmetry",), 65, "mixed.xyz:6: frame 2: not periodic in three directions, but --keep-symmetry"),
         (("--pressure", "100"), 2, "--pressure has no effect: the volume is fixed"),
         (("--fixed", "0-2"), 65, "mixed.xyz:1: frame 1: all of its atoms are fixed"),
-        (("--fixed", "3"), 2, "mixed.xyz:1: frame 1: no atom 3 to hold fixed"),
+        (("--fixed", "3"), 2, "mixed.xyz:1: frame 1: there is no atom 3 to fix"),
         (("--fixed", "1-"), 2, "'1-' is no atom"),
     ],
 )

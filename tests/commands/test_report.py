@@ -240,7 +240,7 @@ def test_without_matplotlib_the_page_says_so(learned, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path("bare").absolute()))
     psiflow("report", "loop")
     page = Page("loop/report.html")
-    assert "matplotlib is not installed where the workers run" in page.text
+    assert "matplotlib is not installed in the workers&#x27; environment" in page.text
     assert page.images == 2, "those that evaluate has drawn"
 
 

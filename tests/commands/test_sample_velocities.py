@@ -53,7 +53,7 @@ def test_nve_goes_on_exactly(between):
     sample("start.xyz", *how, "--steps", 80, "-o", "whole.xyz")
     sample("start.xyz", *how, "--steps", 40, "-o", "first.xyz", "--final", between)
     said = sample(between, *how, "--steps", 40, "-o", "second.xyz")
-    assert "1 frame: momenta (sqrt(u·eV)) taken as the first velocities" in said
+    assert "1 frame: momenta (sqrt(u·eV)) used as initial velocities" in said
     whole, second = ase_io.read("whole.xyz", ":"), ase_io.read("second.xyz", ":")
     for a, b in zip(whole[2:], second, strict=True):
         assert a.positions.tolist() == b.positions.tolist()

@@ -91,7 +91,7 @@ def test_show(site):
 def test_show_says_what_cannot_run_here(site):
     Path("big.toml").write_text(THREADS.replace("[resources.task]", "[resources.task]\ncores = 4000"))
     shown = site("show", "big").stdout
-    assert "# default: [resources.task] cores: 4000 asked for" in shown
+    assert "# default: [resources.task] cores: 4000 requested" in shown
 
 
 SHIPPED = sorted(path.stem for path in (ROOT / "site.d").glob("*.toml"))
@@ -203,10 +203,10 @@ def test_check_says_what_it_looks_at(site):
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("cores = 4000", "[resources.task] cores: 4000 asked for, but this process may use"),
-        ('executable = "no-such-program"', "'no-such-program' is not found"),
-        ('launch = "no-such-launcher -n {ranks}"', "'no-such-launcher' is not found"),
-        ("gpus = 99", "[resources.task] gpus: 99 asked for"),
+        ("cores = 4000", "[resources.task] cores: 4000 requested, but this process may use"),
+        ('executable = "no-such-program"', "'no-such-program' was not found"),
+        ('launch = "no-such-launcher -n {ranks}"', "'no-such-launcher' was not found"),
+        ("gpus = 99", "[resources.task] gpus: 99 requested"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(site, line, what):
@@ -285,7 +285,7 @@ def test_init_destroys_nothing(site, nothing):
     assert "[providers.here]" in Path("mine.toml").read_text()
     assert "no/such/mine.toml: No such file" in site("init", "-o", "no/such/mine.toml", code=73).stderr
     Path("folder").mkdir()
-    assert "folder: a directory" in site("init", "-o", "folder", "--overwrite", code=73).stderr
+    assert "folder: is a directory" in site("init", "-o", "folder", "--overwrite", code=73).stderr
     assert sorted(path.name for path in Path().iterdir()) == ["folder", "mine.toml"]
 
 
@@ -352,5 +352,5 @@ def test_too_much_is_asked_for(psiflow):
     Path("in.xyz").write_text(copper(1))
     Path("mine.toml").write_text(THREADS.replace("[resources.task]", "[resources.task]\ncores = 4000"))
     said = psiflow("label", "in.xyz", "--reference", "emt", "--site", "mine.toml", code=78).stderr
-    assert said.startswith("psiflow: mine.toml: [resources.task] cores: 4000 asked for")
+    assert said.startswith("psiflow: mine.toml: [resources.task] cores: 4000 requested")
     assert "hint" in said

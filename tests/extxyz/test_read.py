@@ -143,8 +143,8 @@ def test_harmless_differences(tmp_path: Path, change: Any) -> None:
 
 P = "Properties=species:S:1:pos:R:3"
 BAD = {
-    "nothing": ("", "data.xyz:1: no frames"),
-    "blank only": ("\n \n", "data.xyz:1: no frames"),
+    "nothing": ("", "data.xyz:1: it contains no frames"),
+    "blank only": ("\n \n", "data.xyz:1: it contains no frames"),
     "not xyz": ("hello\n", "data.xyz:1: frame 1: 'hello' is not a number of atoms"),
     "binary": (b"\x00\xff\x80" * 50, "data.xyz:1: frame 1: "),
     "one long line": ("1" * 5000, "data.xyz:1: frame 1: "),
@@ -170,7 +170,7 @@ BAD = {
     "underscore": ("1\n\nH 0 1_0 0\n", "data.xyz:3: frame 1: atom 1: pos: '1_0' is not a number"),
     "foreign number": ("1\n\nH 0 \u0661 0\n", "data.xyz:3: frame 1: atom 1: pos: "),
     "no UTF-8 among atoms": (b"1\n\nH\xff 0 0 0\n", "data.xyz:3: frame 1: atom 1: species: "),
-    "no UTF-8 in the comment": (b"1\nabc\xff\nH 0 0 0\n", "data.xyz:2: frame 1: the comment line is no UTF-8"),
+    "no UTF-8 in the comment": (b"1\nabc\xff\nH 0 0 0\n", "data.xyz:2: frame 1: the comment line is not UTF-8"),
     "dummy": ("1\n\nX 0 0 0\n", "data.xyz:3: frame 1: atom 1: 'X' is not an element"),
     "unknown": ("2\n\nH 0 0 0\nXx 0 0 0\n", "data.xyz:4: frame 1: atom 2: 'Xx' is not an element"),
     "number 0": ("1\n\n0 0 0 0\n", "data.xyz:3: frame 1: atom 1: '0' is not an element"),

@@ -193,7 +193,7 @@ def test_kinds_of_columns(tmp_path: Path) -> None:
     ids=["an atom less", "ragged", "a blank", "empty"],
 )
 def test_columns_that_do_not_fit_are_refused(tmp_path: Path, columns: Any) -> None:
-    with pytest.raises(ValueError, match=r"unequal|shorter|no word"):
+    with pytest.raises(ValueError, match=r"unequal|shorter|cannot be written"):
         extxyz.render(frame_of(tmp_path, GOOD), set_columns=columns)
 
 

@@ -27,7 +27,7 @@ def test_the_user_wins_but_for_the_architecture() -> None:
     assert "start_swa" not in tuned
     with pytest.raises(UsageError, match=r"r_max 5.0 is not possible: it is 4.0 in the model"):
         mace.plan({}, {"r_max": "5"}, {**SUMMARY, "init": OLD})
-    with pytest.raises(UsageError, match=r"correlation 2 cannot be"):
+    with pytest.raises(UsageError, match=r"correlation 2 is not possible"):
         mace.plan({"correlation": 2}, {}, {**SUMMARY, "init": OLD})
 
 
@@ -65,8 +65,8 @@ def test_a_second_stage_is_the_users_to_ask_for() -> None:
 @pytest.mark.parametrize(
     ("given", "more", "problem"),
     [
-        ({"freeze": "5"}, {}, "freeze: would have no effect without a model"),
-        ({"lora": "yes"}, {}, "lora: would have no effect without a model"),
+        ({"freeze": "5"}, {}, "freeze: has no effect without a model"),
+        ({"lora": "yes"}, {}, "lora: has no effect without a model"),
         ({}, {"e0s": "estimated"}, "--e0s estimated: this needs a model"),
         ({"multiheads_finetuning": "true"}, {"init": {}}, "multiheads_finetuning: true is not possible"),
         ({"pt_train_file": "mp.xyz"}, {"init": {}}, "pt_train_file: would have no effect"),

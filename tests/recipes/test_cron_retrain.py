@@ -124,7 +124,7 @@ def check_log(frames):
     assert set(Counter(unit["id"] for unit in units if unit["kind"] == "unit").values()) == {1}
     assert Path("labelled.xyz").read_text().count("psiflow_id=") == frames
     said = log()
-    begun = [line for line in said if line.startswith("train: begins")]
+    begun = [line for line in said if line.startswith("train: starts")]
     trained = [line for line in said if line.startswith("train: a new model")]
     assert len(trained) == len(set(trained)) == len(begun)
     compared = [line for line in said if line.startswith("compare: ")]
@@ -245,4 +245,4 @@ def test_killed_at_any_moment_the_next_one_goes_on(cron):
     assert Path("labelled.xyz").read_text().count("psiflow_id=") == 24
     assert bundle.load("published.model").fingerprint in reader.seen
     said = log()
-    assert len([line for line in said if line.startswith("train: begins")]) == 2
+    assert len([line for line in said if line.startswith("train: starts")]) == 2

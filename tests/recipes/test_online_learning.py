@@ -130,12 +130,12 @@ def test_what_ends_a_command_ends_the_loop(start: Path, cheap: dict[str, str], r
         ("ROUND=3\n", 78, "ROUND: no such setting"),
         ("ROUNDS=three\n", 78, "ROUNDS=three is not a whole number"),
         ("CONTINUE=on\n", 78, "CONTINUE=on is not yes or no"),
-        ("CONTINUE=yes\nRESET=200\n", 78, "RESET=200 is not as in forces:200"),
+        ("CONTINUE=yes\nRESET=200\n", 78, "RESET=200 is not of the form forces:200"),
         ("RESET=forces:200\n", 78, "RESET=forces:200 without CONTINUE=yes"),
-        ("TEMPERATURE=100-500\n", 78, "TEMPERATURE=100-500 is not as in 300 or 100:1000"),
+        ("TEMPERATURE=100-500\n", 78, "TEMPERATURE=100-500 is not of the form 300 or 100:1000"),
         ("VARY=(AT=1:3)\n", 78, "VARY without PLUMED"),
-        ("PLUMED=psiflow.toml\nVARY=(AT=1:3)\n", 78, "there is no @AT@ in psiflow.toml"),
-        ("ROUNDS=(1\n", 78, "not what bash can read"),
+        ("PLUMED=psiflow.toml\nVARY=(AT=1:3)\n", 78, "psiflow.toml does not contain @AT@"),
+        ("ROUNDS=(1\n", 78, "bash cannot read it"),
     ):
         (wrong / "loop.conf").write_text(LOOP + loop)
         assert what in recipe("online-learning.sh", start, wrong, env=cheap, code=code).stderr

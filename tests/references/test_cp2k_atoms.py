@@ -102,7 +102,7 @@ def test_kinds_from_a_file_of_coordinates(read: Any, frame: Any, tmp_path: Path,
     [
         ("PDB", "the kinds of the atoms are in water.pdb, which is PDB"),
         ("XYZ", "water.pdb: No such file"),
-        ("", "and differ"),
+        ("", "but differ"),
     ],
 )
 def test_kinds_from_a_file_that_does_not_say_them(read: Any, tmp_path: Path, form: str, message: str) -> None:
@@ -166,7 +166,9 @@ def test_what_is_said_of_boxes(read: Any, frame: Any, molecule: Any) -> None:
     longer = [[0.0, 0.0, 0.1], [0.76, 0.0, 0.6], [-4.77, 0.05, 0.57]]
     assert notes(read(TEMPLATE), frame()) == []
     (same,) = notes(read(TEMPLATE), frame(), molecule(), molecule())
-    assert same.startswith("2 frames without a cell: computed in a cube of 12 Å (psiflow_box); --set box=EDGE, or")
+    assert same.startswith(
+        "2 frames without a cell: computed in a cube of 12 Å (psiflow_box); to change this, use --set box=EDGE or"
+    )
     (wider,) = notes(read(TEMPLATE), molecule(), molecule(positions=longer))
     assert wider.startswith("2 frames without a cell: computed in a cube of 16 Å (psiflow_box)")
     alone = molecule(symbols=["H"], positions=[[0.0, 0.0, 0.0]])

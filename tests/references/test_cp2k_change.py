@@ -28,8 +28,8 @@ def test_a_declared_change_sets_adds_and_removes(tmp_path: Path) -> None:
     [
         ("MAX_SCF", "2", "is not the path"),
         ("FORCE_EVALL/DFT/CHARGE", "1", "is not the path"),
-        ("GLOBAL/RUN_TYPE", "MD", "is decided by"),
-        ("FORCE_EVAL/SUBSYS/CELL/ABC", "1 2 3", "is decided by"),
+        ("GLOBAL/RUN_TYPE", "MD", "is set by"),
+        ("FORCE_EVAL/SUBSYS/CELL/ABC", "1 2 3", "is set by"),
         ("FORCE_EVAL/DFT/SCF/OT", "", "is not in the template"),
     ],
 )

@@ -74,7 +74,7 @@ def test_files_from_beside_and_from_the_data_directory(read: Any, tmp_path: Path
     [
         ("./nope/BASIS", "no such file", "relative to the template"),
         ("/apps/cp2k/data/BASIS_MOLOPT", "no such file", "for CP2K's own file, write BASIS_MOLOPT"),
-        ("BASIS_MOLOTP", "neither beside the template nor in", "beside the template"),
+        ("BASIS_MOLOTP", "found neither beside the template nor in", "beside the template"),
     ],
 )
 def test_files_that_are_nowhere(read: Any, data: Path, name: str, message: str, hint: str) -> None:

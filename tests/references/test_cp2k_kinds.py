@@ -35,7 +35,7 @@ def test_missing_kinds(read: Any, tmp_path: Path) -> None:
     cp2k.check(tight_binding, {"H", "N"})
     with pytest.raises(BadData, match=r":\d+: the data contain N, which have no &KIND"):
         cp2k.check(tight_binding, {"N"})
-    with pytest.raises(BadData, match="no &KIND is for O"):
+    with pytest.raises(BadData, match="the data contain O, which have no &KIND"):
         cp2k.check(read(TEMPLATE.replace("&KIND O", "&KIND O\nGHOST")), {"O"})
 
 
@@ -153,7 +153,7 @@ def test_centres_that_are_no_atoms(read: Any, frame: Any, tmp_path: Path, word: 
         f"{tmp_path / 'cp2k.inp'}:16: H_g is not an atom (its &KIND has {word.split()[0]}"
     )
     unused = read(own_atoms("O", "H", "H", kinds=kinds))
-    assert "a ghost: &KIND H_g is not used" in cp2k.check(unused, {"O", "H"})[0]
+    assert "ghost atoms: &KIND H_g is not used" in cp2k.check(unused, {"O", "H"})[0]
     read(own_atoms("O", "H", "H_G", kinds=kinds.replace(word, "GHOST F")))
 
 

@@ -125,7 +125,7 @@ BROKEN = {
     "not CP2K": ("hello world\n", "1: hello is outside of all sections"),
     "unclosed": ("&FORCE_EVAL\n &DFT\n", "2: the section &DFT is never closed"),
     "wrong end": ("&FORCE_EVAL\n &DFT\n &END SCF\n&END\n", "3: &END SCF closes &DFT, opened on line 2"),
-    "one end too many": (TEMPLATE + "&END\n", "18: &END without a section"),
+    "one end too many": (TEMPLATE + "&END\n", "18: &END without an open section"),
     "nameless": ("&FORCE_EVAL\n &\n&END\n", "2: a section without a name"),
     "two": (TEMPLATE * 2, "18: a second &FORCE_EVAL"),
     "no DFT": ("&FORCE_EVAL\n&END\n", "1: &FORCE_EVAL has no &DFT"),

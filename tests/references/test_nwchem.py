@@ -225,10 +225,10 @@ def test_changes_and_isolated_atoms(tmp_path: Path) -> None:
         (BASIS + "charge\ntask dft\n", ":4: charge needs a whole number"),
         (BASIS + "charge 0.5\ntask dft\n", ":4: charge needs a whole number"),
         ("geometry\n bqH 0 0 0\nend\n" + DFT, ":2: bqh is a centre without an atom"),
-        ("geometry\n H 0 0 0 charge 0.5\nend\n" + DFT, ":2: a charge of its own"),
-        ("bq\n 0 0 3 1.0\nend\n" + DFT, ":1: point charges stand where"),
+        ("geometry\n H 0 0 0 charge 0.5\nend\n" + DFT, ":2: a separate charge"),
+        ("bq\n 0 0 3 1.0\nend\n" + DFT, ":1: point charges are placed relative to"),
         ("constraints\n fix atom 1\n spring bond 1 2 1.0 2.0\nend\n" + DFT, ":3: spring adds an energy"),
-        (DFT.replace("xc", "cdft 1 1 charge 0.5\n xc"), ":5: cdft names atoms by number"),
+        (DFT.replace("xc", "cdft 1 1 charge 0.5\n xc"), ":5: cdft refers to atom numbers"),
         ("include other.nw\n" + DFT, ":1: include is not understood"),
     ],
 )

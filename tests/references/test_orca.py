@@ -128,8 +128,8 @@ def test_changes(tmp_path: Path) -> None:
         ("%scf\n maxiter 3\nend\n", ":1: no keyword line"),
         (f"{PBE}%scf\n maxiter 3\n", ":2: the block that starts here is never closed"),
         (f"{PBE}* xyz\n*\n", ":2: no charge and multiplicity"),
-        (f"{PBE}maxiter 3\n", ":2: maxiter is no part"),
-        (f"{PBE}$new_job\n{PBE}", ":2: $new_job is no part"),
+        (f"{PBE}maxiter 3\n", ":2: maxiter is not part"),
+        (f"{PBE}$new_job\n{PBE}", ":2: $new_job is not part"),
         (f"{PBE}* xyz 0 1\nO 0 0 0\nH: 0 0 1\n*\n", ":4: H: is not just an element"),
         (f"{PBE}* xyz 0 1\nO(1) 0 0 0\n*\n", ":3: O(1) is not just an element"),
         (f"{PBE}* xyz 0 1\nQ 0.5 0 0 0\n*\n", ":3: Q is not just an element"),
@@ -138,8 +138,8 @@ def test_changes(tmp_path: Path) -> None:
         (f"{PBE}%coords\nCTyp xyz\nCharge 1\ncoords\nH 0 0 0\nend\nend\n", ":2: %coords cannot be used here"),
         (f'{PBE}%pointcharges "q.pc"\n', ":2: %pointcharges cannot be used here"),
         (f"{PBE}%tddft\nnroots 5\nend\n", ":2: %tddft cannot be used here"),
-        (f"{PBE}%scf FlipSpin 1\nFinalMs 0\nend\n", ":2: FlipSpin names atoms by number"),
-        (f"{PBE}%scf\nFlipSpin 1\nFinalMs 0\nend\n", ":3: FlipSpin names atoms by number"),
+        (f"{PBE}%scf FlipSpin 1\nFinalMs 0\nend\n", ":2: FlipSpin refers to atom numbers"),
+        (f"{PBE}%scf\nFlipSpin 1\nFinalMs 0\nend\n", ":3: FlipSpin refers to atom numbers"),
     ],
 )
 def test_wrong_templates(tmp_path: Path, text: str, message: str) -> None:

@@ -137,8 +137,8 @@ def test_options_come_from_a_file_and_the_command_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message", "hint"),
     [
-        ({}, "the basis", "--input pyscf.toml"),
-        ({"basis": "sto-3g"}, "the xc", "--set xc=pbe"),
+        ({}, "needs basis", "--input pyscf.toml"),
+        ({"basis": "sto-3g"}, "needs xc", "--set xc=pbe"),
         ({"basis": "sto-3g", "xc": "pbe", "bassis": "x"}, "unknown option 'bassis'", "basis"),
         ({"basis": "sto-3g", "method": "ccsd"}, "must be one of dft, hf, mp2", ""),
         ({"basis": "sto-3g", "method": "hf", "xc": "pbe"}, "xc has no effect with method=hf", ""),

@@ -69,7 +69,7 @@ def test_stress_is_the_derivative_of_the_energy(frame: Any, component: int) -> N
         ({"multiplicity": 2}, GFN1, "invalid-input", "unpaired electrons (1)"),
         ({"charge": 1, "multiplicity": 1}, GFN1, "invalid-input", "multiplicity 1 is impossible for 7"),
         ({"multiplicity": 21}, GFN1, "invalid-input", "multiplicity 21 is impossible for 8"),
-        ({"charge": 20}, GFN1, "invalid-input", "charge 20 takes more electrons"),
+        ({"charge": 20}, GFN1, "invalid-input", "charge 20 removes more electrons"),
         ({}, xtb.settings(None, {"max_iterations": "2"}), "unconverged", "not converged in 2 cycles"),
     ],
 )

@@ -291,7 +291,7 @@ def test_short_of_memory_it_goes_on_with_fewer_at_once(
 
 
 def test_what_torch_sim_cannot_take_is_said(tmp_path: Path, members: list[str]) -> None:
-    with pytest.raises(ValueError, match="npt needs a thermostat that knows of the moving cell"):
+    with pytest.raises(ValueError, match="npt needs a thermostat for a changing cell"):
         torchsim.advance(
             job(tmp_path / "a", [wire(crystal())], members[:1], ensemble="npt", thermostat="csvr"), CONTEXT
         )

@@ -76,11 +76,11 @@ def test_what_is_not_named_runs_on_the_default(target):
 @pytest.mark.parametrize(
     ("lines", "what"),
     [
-        ("cores = 9", r"\[resources.big\] cores: 9 asked for, but this process may use 8"),
-        ("cores = 2\nranks = 5\nthreads = 2", r"\[resources.big\] cores: 10 asked for"),
-        ('device = "cuda"', r"\[resources.big\] gpus: 1 asked for, but 0 visible"),
-        ("gpus = 2", r"\[resources.big\] gpus: 2 asked for, but 0 visible"),
-        ('memory = "1 TB"', r"\[resources.big\] memory: 1 TB asked for, but this process may use 16000 MB"),
+        ("cores = 9", r"\[resources.big\] cores: 9 requested, but this process may use 8"),
+        ("cores = 2\nranks = 5\nthreads = 2", r"\[resources.big\] cores: 10 requested"),
+        ('device = "cuda"', r"\[resources.big\] gpus: 1 requested, but 0 visible"),
+        ("gpus = 2", r"\[resources.big\] gpus: 2 requested, but 0 visible"),
+        ('memory = "1 TB"', r"\[resources.big\] memory: 1 TB requested, but this process may use 16000 MB"),
     ],
 )
 def test_more_than_there_is(target, lines, what):

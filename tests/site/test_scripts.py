@@ -153,7 +153,7 @@ def test_gpus_in_gres_are_those_of_a_node(tmp_path, monkeypatch):
     for keys, workers in (('gres = "gpu:a100:3"', 3), ('gres = "gres:gpu:2"', 2), ('gres = "gpu"', 1)):
         output = shown(keys, task='device = "cuda"').replace("cores = 4", "cores = 1")
         assert f"--max_workers_per_node={workers} " in output
-    asked = "[resources.task] gpus: 1 asked for, but a node of [providers.batch] has 0"
+    asked = "[resources.task] gpus: 1 requested, but a node of [providers.batch] has 0"
     assert asked in shown('gres = "nvme:1"', task='device = "cuda"')
 
 
@@ -168,7 +168,7 @@ def test_gpus_in_gres_are_those_of_a_node(tmp_path, monkeypatch):
         ("parallelism = 2.0", "[providers.batch] parallelism: expected number <= 1"),
         ('launcher = "srunn"', "[providers.batch] launcher: unknown value 'srunn'"),
         ('nodes = 2\nlauncher = "single_node"', "launcher: single_node would leave all but one of a block's 2 nodes"),
-        ('launcher_options = "--exact"', "[providers.batch] launcher_options: blocks of one node have no launcher"),
+        ('launcher_options = "--exact"', "[providers.batch] launcher_options: have no effect with blocks of one node"),
         ('gpu_type = "a100; rm"', "[providers.batch] gpu_type: expected text matching"),
     ],
 )

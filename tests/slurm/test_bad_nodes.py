@@ -45,7 +45,7 @@ def test_a_node_that_fails_every_block_is_left_out(slurm, folder):
     assert bad["node"] == "n1"
     assert bad["last_words"] == "no /scratch here"
     assert bad["excluded"]
-    assert re.search(r"node n1 has failed \d blocks, and is left out", run([PSIFLOW, "status"]).stdout)
+    assert re.search(r"node n1 has failed \d blocks, and is excluded", run([PSIFLOW, "status"]).stdout)
 
 
 def test_a_node_that_lacks_a_library_is_left_out(slurm, folder):

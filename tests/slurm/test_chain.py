@@ -78,7 +78,7 @@ class Chain:
 def test_it_makes_what_online_learning_makes(slurm, root, cheap, learned, tmp_path):
     chain = Chain(slurm, root, cheap, tmp_path)
     (chain.folder / "chain.conf").unlink()
-    assert "nothing is submitted yet: look at chain.conf" in chain.submit()[1]
+    assert "nothing was submitted yet: check chain.conf" in chain.submit()[1]
     assert not chain.jobs()
     (chain.folder / "chain.conf").write_text(ASKS)
     chain.submit()
@@ -87,7 +87,7 @@ def test_it_makes_what_online_learning_makes(slurm, root, cheap, learned, tmp_pa
     no_squeue.mkdir()
     (no_squeue / "squeue").write_text("#!/bin/sh\nexit 1\n")
     (no_squeue / "squeue").chmod(0o755)
-    assert "squeue does not say" in chain.submit(69, str(no_squeue))[1], "and it submits nothing"
+    assert "squeue does not list" in chain.submit(69, str(no_squeue))[1], "and it submits nothing"
     again = chain.submit()[1]
     assert again.count("is in the queue, as job") + again.count("is done") == len(STEPS), "no second chain"
     chain.wait()
@@ -112,7 +112,7 @@ def test_a_job_that_fails_ends_the_chain_and_mended_it_goes_on(slurm, root, chea
     chain.submit()
     chain.wait()
     assert any(line.startswith("label-test: failed") or line.startswith("sample-test: failed") for line in chain.log())
-    assert "train-1: begins" not in "\n".join(chain.log())
+    assert "train-1: starts" not in "\n".join(chain.log())
     (chain.folder / "psiflow.toml").write_text(PROJECT)
     _, said = chain.submit()
     assert "train-0: is done" in said
@@ -136,9 +136,9 @@ def test_a_job_that_gets_nowhere_is_not_put_back_for_ever(slurm, root, cheap, tm
     chain.submit()
     chain.wait()
     log = "\n".join(chain.log())
-    assert log.count("label-0: stopped before its end; goes back into the queue") == 2
-    assert "label-0: stopped three times without getting further, see " in log
-    assert "train-0" not in log.partition("label-0: begins")[2]
+    assert log.count("label-0: stopped before its end; requeued as job") == 2
+    assert "label-0: stopped three times without progress, see " in log
+    assert "train-0" not in log.partition("label-0: starts")[2]
 
 
 @pytest.mark.full
@@ -152,14 +152,14 @@ def test_it_survives_limits_in_every_stage_a_cancelled_job_and_a_killed_script(s
         wait_for(lambda: len(chain.jobs()) >= 3, 60, "nothing was submitted")
         os.killpg(process.pid, signal.SIGKILL)
     chain.submit()
-    wait_for(lambda: any("train-0: begins" in line for line in chain.log()), 300, "no training")
+    wait_for(lambda: any("train-0: starts" in line for line in chain.log()), 300, "no training")
     time.sleep(1)
     slurm.run("scancel", chain.jobs()["train-0"])
     chain.wait()
     assert "train-0: done" not in chain.log()
     chain.submit()
     chain.wait(1800)
-    back = {line.split(":")[0] for line in chain.log() if "goes back into the queue" in line}
+    back = {line.split(":")[0] for line in chain.log() if "requeued as job" in line}
     assert {step.split("-")[0] for step in back} == {"label", "train", "sample"}
     assert [line for line in chain.log() if line.endswith(": done")] == [f"{step}: done" for step in STEPS]
     alone = tmp_path / "alone"

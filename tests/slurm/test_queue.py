@@ -86,10 +86,10 @@ def _seconds(clock):
 @pytest.mark.parametrize(
     ("keys", "what"),
     [
-        ({"cores_per_node": 40}, "cores_per_node: asked for 40, but partition 'cpu' has 16 cores on a node"),
-        ({"memory_per_node": "20 GB"}, "asked for 20480, but partition 'cpu' has 16000 MB on a node"),
-        ({"gpus_per_node": 3, "partition": "gpu"}, "asked for 3, but partition 'gpu' has 2 GPUs on a node"),
-        ({"nodes": 7}, "nodes: asked for 7, but partition 'cpu' has 6 nodes for a job"),
+        ({"cores_per_node": 40}, "cores_per_node: 40 requested, but partition 'cpu' has 16 cores on a node"),
+        ({"memory_per_node": "20 GB"}, "20480 requested, but partition 'cpu' has 16000 MB on a node"),
+        ({"gpus_per_node": 3, "partition": "gpu"}, "3 requested, but partition 'gpu' has 2 GPUs on a node"),
+        ({"nodes": 7}, "nodes: 7 requested, but partition 'cpu' has 6 nodes for a job"),
         ({"constraint": "skylake"}, "sbatch --test-only: Invalid feature specification"),
         ({"sbatch": ["--no-such-option"]}, "sbatch --test-only: sbatch: unrecognized option '--no-such-option'"),
     ],

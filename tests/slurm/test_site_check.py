@@ -57,7 +57,7 @@ LOCAL_HAS_NOT = ("cores_per_node", "gpus_per_node", "walltime", "status_every", 
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        ('partition = "cpu"', 'partition = "cpus"', "no partition 'cpus': there are cpu, gpu"),
+        ('partition = "cpu"', 'partition = "cpus"', "no partition 'cpus': the cluster has cpu, gpu"),
         ("cores = 1", 'cores = 1\nexecutable = "no-such-program"', "'no-such-program' was not found on the worker"),
         ("cores = 1", 'cores = 1\nscratch = "/proc/nowhere"', "cannot write its scratch folder /proc/nowhere"),
         ("cores = 1", 'cores = 1\nlaunch = "no-such-launcher -n {ranks}"', "no-such-launcher"),

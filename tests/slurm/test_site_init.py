@@ -88,7 +88,7 @@ def test_what_is_written_is_green(slurm, folder):
 def test_a_wrong_partition(folder):
     change('partition = "cpu"', 'partition = "cpus"')
     said = check("emulated", "--submit", code=78)
-    problem = "no partition 'cpus': there are cpu, gpu"
+    problem = "no partition 'cpus': the cluster has cpu, gpu"
     assert said == f"default: {problem}\nreference: {problem}\nmodel: good\ntraining: good\n"
 
 

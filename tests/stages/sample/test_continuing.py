@@ -43,9 +43,9 @@ def test_only_walkers_with_a_larger_error_go_back(tmp_path: Path) -> None:
     ("frames", "reset", "what"),
     [
         ([frame("1"), frame("1")], None, "walker 1 occurs twice"),
-        ([frame("T")], None, "walker is True, not the number"),
-        ([frame("0.5")], None, "walker is 0.5, not the number"),
-        ([frame("-1")], None, "walker is -1, not the number"),
+        ([frame("T")], None, "walker is True, which is not a walker number"),
+        ([frame("0.5")], None, "walker is 0.5, which is not a walker number"),
+        ([frame("-1")], None, "walker is -1, which is not a walker number"),
         (
             [frame("0", head=HEAD.replace(":forces", ":other"))],
             Reset("forces", 1.0),
@@ -68,5 +68,5 @@ def test_frames_of_other_walkers_are_refused(tmp_path: Path) -> None:
     (other,) = extxyz.read(write(tmp_path / "other.xyz", frame("0").replace("H 0 0 1", "O 0 0 1")))
     with pytest.raises(BadData, match="walker 3, but the walkers of this run are 0 to 1"):
         continuing.check("f.xyz", {0: one, 1: one}, {3: one}, {3})
-    with pytest.raises(BadData, match="walker 0 has other atoms or another pbc"):
+    with pytest.raises(BadData, match="walker 0 differs from"):
         continuing.check("f.xyz", {0: one}, {0: other}, {0})

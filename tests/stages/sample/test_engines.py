@@ -56,7 +56,7 @@ def test_walkers_that_exchange_stay_together() -> None:
 
 def test_an_engine_that_cannot_is_refused_with_its_reason() -> None:
     check("torchsim", SETTINGS, 8)
-    with pytest.raises(UsageError, match="torchsim: path integrals"):
+    with pytest.raises(UsageError, match="torchsim: only i-PI has path integrals"):
         check("torchsim", {**SETTINGS, "beads": 4}, None)
     assert "torchsim" in capable_engines({**SETTINGS, "thermostat": "csvr"})
     with pytest.raises(UsageError, match="ase moves one walker at a time"):

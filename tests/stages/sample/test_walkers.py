@@ -52,7 +52,7 @@ def test_fixed_atoms_are_refused_where_the_cell_moves(tmp_path: Path, ensemble: 
     [
         (":move_mask:L:1", ["F", "F"], {}, BadData, "all of its atoms are fixed"),
         (":move_mask:L:3", ["T F T", "T T T"], {}, BadData, "atom 0 is fixed in some directions only"),
-        ("", ["", ""], {"fixed": [2]}, UsageError, "no atom 2 to hold fixed"),
+        ("", ["", ""], {"fixed": [2]}, UsageError, "there is no atom 2 to fix"),
         (":masses:R:1", ["1.0", "0.0"], {}, BadData, "atom 1 has a mass of 0.0 u"),
         (":masses:R:1", ["-2.0", "1.0"], {}, BadData, "atom 0 has a mass of -2.0 u"),
     ],

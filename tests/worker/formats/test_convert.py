@@ -137,7 +137,7 @@ def test_by_its_path_it_needs_nothing_of_this_package(tmp_path: Path) -> None:
         ("x.traj", "not a trajectory", "cannot read as "),
         ("x.dat", "some text\n", "cannot read as "),
         ("empty.cif", "", "cannot read as cif: it contains no frames"),
-        ("half.cif", CIF.format(first="0.5"), "cannot read as cif: frame 1: sites with partial occupancy"),
+        ("half.cif", CIF.format(first="0.5"), "cannot read as cif: frame 1: it has sites with partial occupancy"),
         (
             "groups.cif",
             CIF.replace("occupancy", "disorder_group").format(first="."),

@@ -47,5 +47,5 @@ def test_without_pyarrow_it_says_what_to_do(source: Path, tmp_path: Path, monkey
     monkeypatch.setitem(sys.modules, "pyarrow.csv", None)
     with pytest.raises(Fatal, match="needs pyarrow in the workers' environment") as caught:
         parquet(str(source), COLUMNS, str(tmp_path / "table.parquet"))
-    assert "give a .csv file" in caught.value.hint
+    assert "give the name of a .csv file" in caught.value.hint
     assert not (tmp_path / "table.parquet").exists()

@@ -33,7 +33,7 @@ def test_a_sound_frame() -> None:
         ({"symbols": ["O", "Q", "H"]}, "unknown element 'Q'"),
         ({"symbols": ["O", "X", "H"]}, "unknown element 'X'"),
         ({"multiplicity": 0}, "multiplicity 0"),
-        ({"charge": 11}, "charge 11 takes more electrons"),
+        ({"charge": 11}, "charge 11 removes more electrons"),
         ({"cell": None}, "cell is missing"),
         ({"cell": [[0.0] * 3] * 3}, "no volume"),
         ({"cell": [[0.0] * 3] * 3, "pbc": [True, False, False]}, "no volume"),
