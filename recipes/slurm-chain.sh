@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Online learning (see online-learning.sh) as a chain of SLURM jobs: each labels, trains or samples in an allocation of
-# its own, and begins when the one before has finished. Run it on a login node; it returns when all are in the queue.
+# Online learning (see online-learning.sh) as a chain of SLURM jobs: each labels, trains or samples in its own allocation,
+# and starts when the previous one has finished. Run it on a login node; it returns when all jobs are in the queue.
 #     slurm-chain.sh START.xyz [FOLDER]           default: ./learning
-#     slurm-chain.sh START.xyz FOLDER STEP        one step, here and now: what a job does
-# FOLDER/chain.conf says what each kind of job asks for, loop.conf and psiflow.toml how the rounds go. The first run
-# writes them with defaults and submits nothing, so that you can look at them. FOLDER/chain.log has a line for each job
-# that begins or ends, FOLDER/logs/STEP.log the rest.
-# A job whose time is up goes back into the queue under its own id, and those after it wait on. One that fails takes
-# those after it out of the queue. Run this again after whatever happened: only what is neither finished nor in the
-# queue is submitted. When all is done, it shows what came of it.
+#     slurm-chain.sh START.xyz FOLDER STEP        run one step here and now, as a job does
+# FOLDER/chain.conf has the sbatch options of each kind of job, loop.conf and psiflow.toml the settings of the rounds. The
+# first run writes them with defaults and submits nothing, so that you can look at them. FOLDER/chain.log has a line for
+# each job that starts or ends, and FOLDER/logs/STEP.log its output.
+# A job whose time is up is requeued under its own id, and later jobs wait for it. If a job fails, later jobs leave the
+# queue. Run this again after any failure: it submits only what is neither finished nor in the queue. When all jobs are
+# done, it prints the results.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=recipes/rounds.sh
