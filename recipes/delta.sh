@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# A model of the difference between your labels and a cheap method, which is easier to learn than the whole, and the two
-# added to one model; beside it, a model of the whole from the same frames, to see what that gains.
+# Delta-learning: train a model on the difference between your labels and a cheap method (the baseline), and add the two.
+# For comparison, a model of the entire energy is trained on the same frames.
 #     delta.sh DATA.xyz BASELINE [FOLDER]          default: ./delta
-# DATA.xyz: frames with your labels, and your method's isolated atoms (psiflow atomic-energies). BASELINE: what psiflow
-# model combine takes: xtb:method=GFN1-xTB, dftd:xc=pbe,version=d3, a model bundle, or a sum of them.
-# FOLDER/psiflow.toml has the settings of the trainings.
-#     PARTS=train=0.1,valid=0.02,test=0.88 delta.sh ...     how the frames are divided (default: 0.8, 0.1, 0.1)
-# If it stops for any reason, run it again: it continues where it stopped.
+# DATA.xyz: frames with your labels, and the isolated atoms of your method (psiflow atomic-energies). BASELINE: a method that
+# psiflow model combine accepts, such as xtb:method=GFN1-xTB or dftd:xc=pbe,version=d3, a model bundle, or a sum of these.
+# FOLDER/psiflow.toml has the settings of both trainings.
+#     PARTS=train=0.1,valid=0.02,test=0.88 delta.sh ...     sizes of the parts (default: 0.8, 0.1, 0.1)
+# The test set costs a calculation with the baseline for each of its frames: a further part (rest=0.7) takes what is too many.
+# Run it again if it was interrupted: it continues where it stopped.
 set -euo pipefail
 # shellcheck source=recipes/steps.sh
 . "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
@@ -37,6 +38,6 @@ judge delta total.model data.test.xyz
 run psiflow train data.train.xyz --valid data.valid.xyz --seed 1 -o direct.model
 judge direct direct.model data.test.xyz
 
-say "errors on $PWD/data.test.xyz: of the difference and the baseline together (delta), and of the whole learnt directly"
+say "errors on $PWD/data.test.xyz: baseline plus difference (delta), and a model of the entire energy (direct)"
 psiflow compare delta/errors.json direct/errors.json
 say "the model is $PWD/total.model"

@@ -66,6 +66,8 @@ def test_differences_are_not_mixed_with_whole_labels(psiflow, labelled, tmp_path
     frames = ase_io.read("data.xyz", ":")
     ase_io.write("atom.xyz", frames[2])
     ase_io.write("some.xyz", ase_io.read("delta.xyz", ":2"))
+    subtracted = ase_io.read("delta.xyz").info["subtracted"]
+    assert f"labels minus {subtracted}: 3 frames" in psiflow("check", "delta.xyz").stdout
     for command in (
         ("check", "some.xyz", "atom.xyz"),
         ("train", "some.xyz", "atom.xyz", "--arch", "mace", "--dry-run"),

@@ -1,4 +1,4 @@
-"""Recipes that begin with a model: fine-tuning it on labels of another method, and a fast student of it."""
+"""Recipes that begin with a model or a cheap method: fine-tuning, learning of the difference, and a fast student."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from psiflow_cli import bundle
 from tests.recipes.conftest import CLUSTER, PROJECT, Recipe
 
-pytest.importorskip("ase", reason="needs ase")
+ase_io = pytest.importorskip("ase.io", reason="needs ase")
 
 
 class Given(NamedTuple):
@@ -57,16 +57,41 @@ def test_finetuning_starts_from_the_model_and_counts_from_the_datas_own_atoms(
     given: Given, cheap: dict[str, str], recipe: Recipe, tmp_path: Path
 ) -> None:
     folder = prepare(tmp_path / "tuned")
-    done = recipe("foundation-finetune.sh", given.model, given.data, folder, env=cheap)
-    assert [line.split()[:2] for line in done.stdout.splitlines()[2:4]] == [["before", "3"], ["after", "3"]]
+    (folder / "scratch").mkdir()
+    (folder / "scratch" / "psiflow.toml").write_text((folder / "psiflow.toml").read_text())
+    sized = {**cheap, "SIZES": "10"}
+    done = recipe("foundation-finetune.sh", given.model, given.data, folder, env=sized)
+    rows = [row[0] for row in map(str.split, done.stdout.splitlines()) if row[1:2] == ["3"]]
+    assert rows == ["before", "after", "tuned", "scratch"]
+    assert "forces with 10 frames: " in done.stderr
+    assert len(ase_io.read(folder / "tuned" / "10" / "frames.xyz", ":")) == 10
+    scratch = bundle.load(str(folder / "scratch" / "10" / "scratch.model")).facts
+    assert scratch["atomic_energies"]["Cu"] == pytest.approx(4.51)
     facts = bundle.load(str(folder / "tuned.model")).facts
     assert facts["init"] == bundle.load(str(given.model)).fingerprint
     assert facts["replayed_frames"] == 0
     assert facts["atomic_energies"]["Cu"] == pytest.approx(4.51)
-    again = recipe("foundation-finetune.sh", given.model, given.data, folder, env=cheap)
-    assert again.stderr.count("is up to date") == 4
+    again = recipe("foundation-finetune.sh", given.model, given.data, folder, env=sized)
+    assert again.stderr.count("is up to date") == 9
     assert again.stdout == done.stdout
     recipe("foundation-finetune.sh", given.model, tmp_path / "gone.xyz", folder, env=cheap, code=66)
+
+
+def test_the_difference_and_the_baseline_add_up(
+    given: Given, cheap: dict[str, str], recipe: Recipe, tmp_path: Path
+) -> None:
+    folder = prepare(tmp_path / "delta")
+    done = recipe("delta.sh", given.data, "0.5*emt", folder, env=cheap)
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:4]] == ["delta", "direct"]
+    # what the labels were, the difference to learn, and what the total model says
+    for whole, less in zip(
+        *(ase_io.read(folder / f"{name}.train.xyz", ":") for name in ("data", "delta")), strict=True
+    ):
+        assert less.get_potential_energy() + less.info["subtracted_energy"] == pytest.approx(
+            whole.get_potential_energy()
+        )
+        assert less.get_forces() + less.arrays["subtracted_forces"] == pytest.approx(whole.get_forces(), abs=1e-7)
+    assert [term["factor"] for term in bundle.load(str(folder / "total.model")).facts["terms"]] == [0.5, 1]
 
 
 @pytest.mark.full

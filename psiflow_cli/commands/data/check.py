@@ -108,6 +108,8 @@ def table(summary: Summary, width: int) -> Iterator[str]:
     yield from textwrap.wrap(f"{_frames(summary['total'])}{elements}", width)
     if set(summary["config_types"]) - {""}:
         yield from textwrap.wrap(f"config_type: {kinds}", width, subsequent_indent="  ")
+    for reference, frames in summary["subtracted"].items():
+        yield from textwrap.wrap(f"labels minus {reference}: {_frames(frames)}", width, subsequent_indent="  ")
 
 
 def _frames(count: int) -> str:

@@ -20,6 +20,8 @@ class Origin:
 
     def __init__(self, keys: Keys) -> None:
         self.config_types: Counter[str] = Counter()
+        self.subtracted: Counter[str] = Counter()
+        """Frames by the reference that `label --subtract-from` has subtracted from their labels."""
         self.elements: set[str] = set()
         self._atoms: defaultdict[str, dict[str, float]] = defaultdict(dict)  # energies (eV) of isolated atoms, by head
         self._levels = Levels(keys)
@@ -37,6 +39,8 @@ class Origin:
         kind = str(sample.frame.info.get("config_type", ""))
         if kind in self.config_types or len(self.config_types) < _MOST_TYPES:
             self.config_types[kind] += 1
+        if reference := sample.frame.info.get("subtracted"):
+            self.subtracted[str(reference)] += 1
         self.elements.update(sample.frame.symbols)
         self._levels.see_any(sample.frame)
         if sample.isolated:

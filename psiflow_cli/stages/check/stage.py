@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Contact, Failure, Stress
 
 
-VERSION = 2
+VERSION = 3
 """Of the checks: one more whenever they find more, so that data are looked at again."""
 
 
@@ -40,6 +40,7 @@ class Summary(TypedDict):
     total: int
     elements: list[str]
     config_types: dict[str, int]
+    subtracted: dict[str, int]
     errors: int
     warnings: int
     findings: list[FindingFacts]
@@ -140,6 +141,7 @@ def run(checking: Checking, workspace: Readable) -> Summary:
         "total": len(survey),
         "elements": sorted(origin.elements, key=SYMBOLS.index),
         "config_types": dict(sorted(origin.config_types.items())),
+        "subtracted": dict(sorted(origin.subtracted.items())),
         "errors": sum(finding.severity == ERROR for finding in listed),
         "warnings": sum(finding.severity == WARNING for finding in listed),
         "findings": [finding.facts() for finding in listed],
