@@ -131,12 +131,13 @@ class BatchMotion:
         """Move the batch to a step; whether all walkers have kept their limits."""
         import torch
 
-        state, worst = self.state, []
+        state, worst = self.state, list[torch.Tensor]()
         for step in range(self.step + 1, stop + 1):
             self._set_temperatures(step - 1)
             self._integrator.step(state, partial(self._evaluate, step=step), self._noise.at(step))
-            worst.append(self._judge.worst(state, self._cell_limits))
+            worst += self._judge.worst(state, self._cell_limits)
         self.step = stop
+        self._noise.draw_ahead(self._last, self.interval)  # while the device is still at work
         return self._judge.kept(to_host(torch.stack(worst)).numpy())
 
     def _evaluate(self, state: BatchState, step: int) -> None:

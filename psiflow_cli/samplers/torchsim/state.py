@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Evaluate = Callable[["BatchState"], None]
     """Put what the models predict at the state's positions and cells into the state."""
 
-_OF_ATOMS = ("positions", "momenta", "masses", "moves", "forces", "forces_std")
+_OF_ATOMS = ("positions", "momenta", "masses", "inverse_masses", "moves", "forces", "forces_std")
 _OF_WALKERS = ("cells", "dof", "kelvin", "pressure", "energy", "stress", "energy_std", "nearest")
 
 
@@ -29,7 +29,8 @@ class BatchState:
     positions: torch.Tensor  # [N, 3]
     momenta: torch.Tensor  # [N, 3]
     masses: torch.Tensor  # [N, 3], equal columns: operations that broadcast [N, 1] are several times slower
-    moves: torch.Tensor  # [N, 3]: 0 for an atom that does not move, else 1
+    inverse_masses: torch.Tensor  # [N, 3], as a product is faster than a quotient
+    moves: torch.Tensor | None  # [N, 3]: 0 for an atom that does not move, else 1; None where all move
     cells: torch.Tensor  # [B, 3, 3], rows are the vectors
     dof: torch.Tensor  # [B], degrees of freedom that carry the temperature
     kelvin: torch.Tensor  # [B], temperature of the thermostat in this step
@@ -75,7 +76,13 @@ class BatchState:
 
     def kinetic(self, momenta: torch.Tensor) -> torch.Tensor:
         """The kinetic energy of each walker, [B]."""
-        return 0.5 * self.by_walker(momenta * momenta / self.masses).flatten(1).sum(dim=1)
+        return 0.5 * self.by_walker((momenta * momenta).mul_(self.inverse_masses)).flatten(1).sum(dim=1)
+
+    def kicked(self, time: float) -> torch.Tensor:
+        """The momenta after the forces have acted for a time (ASE's unit), [N, 3]."""
+        if self.moves is None:
+            return self.momenta.add(self.forces, alpha=time)
+        return self.momenta.addcmul(self.forces, self.moves, value=time)
 
     def copy(self) -> BatchState:
         """The same tensors in another state."""

@@ -66,11 +66,14 @@ def gathered(walkers: Sequence[BatchedWalker], device: torch.device) -> BatchSta
     def sent(arrays: list[np.ndarray]) -> torch.Tensor:
         return torch.from_numpy(np.concatenate(arrays)).to(device)
 
-    moves = [np.ones((len(walker.masses), 3)) for walker in walkers]
-    for walker, each in zip(walkers, moves, strict=True):
-        each[walker.fixed] = 0.0
+    if any(walker.fixed for walker in walkers):
+        moves = [np.ones((len(walker.masses), 3)) for walker in walkers]
+        for walker, each in zip(walkers, moves, strict=True):
+            each[walker.fixed] = 0.0
+        state.moves = sent(moves)
     state.momenta = sent([walker.momenta for walker in walkers])
-    state.masses, state.moves = sent([walker.masses.repeat(3).reshape(-1, 3) for walker in walkers]), sent(moves)
+    state.masses = sent([walker.masses.repeat(3).reshape(-1, 3) for walker in walkers])
+    state.inverse_masses = 1.0 / state.masses
     state.dof = sent([np.array([float(walker.degrees_of_freedom)]) for walker in walkers])
     state.pressure = sent([np.array([walker.pressure * BAR]) for walker in walkers])
     state.own = {
@@ -89,8 +92,8 @@ def at_rest(positions: Sequence[np.ndarray], cells: Sequence[np.ndarray], device
     of_atoms, of_walkers = torch.ones_like(places), torch.zeros(len(cells), dtype=torch.float64, device=device)
     return BatchState(
         counts=[len(each) for each in positions], positions=places, cells=torch.from_numpy(np.stack(cells)).to(device),
-        momenta=torch.zeros_like(places), forces=torch.zeros_like(places), masses=of_atoms, moves=of_atoms,
-        dof=of_walkers, kelvin=of_walkers, pressure=of_walkers, energy=of_walkers,
+        momenta=torch.zeros_like(places), forces=torch.zeros_like(places), masses=of_atoms, inverse_masses=of_atoms,
+        moves=None, dof=of_walkers, kelvin=of_walkers, pressure=of_walkers, energy=of_walkers,
     )  # fmt: skip
 
 

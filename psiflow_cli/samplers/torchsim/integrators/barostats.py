@@ -62,7 +62,7 @@ class MovingCell(VelocityVerlet):
             raise Fatal(
                 "this model predicts no stress, which the ensemble needs to change the cell", "choose --ensemble nvt"
             )
-        kinetic = state.by_walker(state.momenta).mT @ state.by_walker(state.momenta / state.masses)
+        kinetic = state.by_walker(state.momenta).mT @ state.by_walker(state.momenta * state.inverse_masses)
         volume = strain.volume(state.cells)
         force = kinetic - volume[:, None, None] * state.stress
         even = strain.trace(kinetic) / state.dof - volume * state.pressure

@@ -82,7 +82,7 @@ class ChainedCell(MovingCell):
         self.push(state)
         (drag, dragged), (grow, grown) = self._strains(state, mass)
         self._drag(state, drag, dragged)
-        moved = self.timestep * deformed(state, state.momenta / state.masses, grown)
+        moved = self.timestep * deformed(state, state.momenta * state.inverse_masses, grown)
         state.positions = deformed(state, state.positions, grow) + moved
         self.deform(state, grow)
         evaluate(state)

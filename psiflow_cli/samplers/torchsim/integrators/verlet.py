@@ -45,11 +45,11 @@ class VelocityVerlet:
 
     def kick(self, state: BatchState) -> None:
         """Half a step of the momenta."""
-        state.momenta = state.momenta.addcmul(state.forces, state.moves, value=0.5 * self.timestep)
+        state.momenta = state.kicked(0.5 * self.timestep)
 
     def drift(self, state: BatchState, time: float) -> None:
         """Move the positions for a time (ASE's unit) at constant momenta."""
-        state.positions = state.positions.addcdiv(state.momenta, state.masses, value=time)
+        state.positions = state.positions.addcmul(state.momenta, state.inverse_masses, value=time)
 
 
 class Langevin(VelocityVerlet):
@@ -60,7 +60,7 @@ class Langevin(VelocityVerlet):
         self.decay = math.exp(-job["friction"] * 1e-3 * job["timestep"])
         self.spread = math.sqrt(velocities.KB * (1.0 - self.decay * self.decay))
         self._sigma: torch.Tensor  # [N, 3], of the noise, and what it was made of
-        self._sigma_of: tuple[torch.Tensor | None, ...] = (None, None, None)
+        self._sigma_of: tuple[torch.Tensor | None, ...] = ()
 
     def draw(self, rng: np.random.Generator, steps: int, atoms: int, dof: int) -> Draws:
         import numpy as np
@@ -78,10 +78,11 @@ class Langevin(VelocityVerlet):
     def heat(self, state: BatchState, noise: StepNoise) -> None:
         """The Ornstein-Uhlenbeck part."""
         of = (state.kelvin, state.masses, state.moves)
-        if any(new is not old for new, old in zip(of, self._sigma_of, strict=True)):
+        if not self._sigma_of or any(new is not old for new, old in zip(of, self._sigma_of, strict=True)):
             sigma = self.spread * state.per_atom(state.kelvin.sqrt())[:, None]
-            self._sigma, self._sigma_of = sigma * state.masses.sqrt() * state.moves, of
-        state.momenta = (self.decay * state.momenta).addcmul(noise.atoms, self._sigma)
+            sigma = sigma * state.masses.sqrt()
+            self._sigma, self._sigma_of = sigma if state.moves is None else sigma * state.moves, of
+        state.momenta = (self.decay * state.momenta).addcmul_(noise.atoms, self._sigma)
 
 
 class VelocityRescaling(VelocityVerlet):
