@@ -27,7 +27,8 @@ reference = "xtb"
 arch = "mace"
 members = 2
 set = [
-    "num_channels=4", "max_L=0", "correlation=1", "r_max=3.0", "batch_size=4", "max_num_epochs=2", "default_dtype=float64",
+    "num_channels=4", "max_L=0", "correlation=1", "r_max=3.0", "batch_size=4", "max_num_epochs=2",
+    "default_dtype=float64",
 ]
 """
 LOOP = "ROUNDS=1\nFIRST=8\nTEST=4\nFRAMES=3\nCONTINUE=yes\nRESET=forces:500\nAMPLITUDE=0.1\n"

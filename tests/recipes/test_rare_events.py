@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from psiflow_cli import extxyz
 from tests.recipes.conftest import LOOP, PROJECT, Recipe, made, prepare
 from tests.recipes.test_online_learning import kill
 
@@ -45,7 +45,7 @@ def test_a_bias_lives_on_through_the_rounds_and_a_kill(
     ]  # fmt: skip
     counts = [sum(line[:1] != "#" for line in (each / "samples.hills").open()) for each in rounds]
     assert counts == [12, 24, 30]
-    for before, after in zip(rounds, rounds[1:]):
+    for before, after in pairwise(rounds):
         assert hills(after)[: len(hills(before))] == hills(before)
     temperatures = [json.loads((each / "samples.xyz.run" / "run.json").read_text())["argv"] for each in rounds]
     assert [argv[argv.index("--temperature") + 1] for argv in temperatures] == ["100", "300", "500"]
@@ -55,7 +55,7 @@ def test_a_bias_lives_on_through_the_rounds_and_a_kill(
         kill(root, cheap, start, killed, sign)
     recipe("online-learning.sh", start, killed, env=cheap)
     assert made(killed) == made(quiet)
-    for before, after in zip(rounds, (killed / f"round-{k}" for k in (1, 2, 3))):
+    for before, after in zip(rounds, (killed / f"round-{k}" for k in (1, 2, 3)), strict=True):
         assert (before / "samples.hills").read_bytes() == (after / "samples.hills").read_bytes()
 
 
