@@ -47,10 +47,18 @@ def _without_auto(site: schema.Site) -> schema.Site:
 
 
 def _for_family(resolved: ResolvedExecutor, family: str) -> ResolvedExecutor:
-    """With the Python that has what the family needs, where the site names none."""
+    """With the Python that has what the family needs, where the site names none; see `_one_model_at_a_time`."""
+    resolved = _one_model_at_a_time(resolved, family)
     if resolved.environment.prefix or resolved.environment.container:
         return resolved
     return replace(resolved, python=environments.python_for(family, resolved.table.type))
+
+
+def _one_model_at_a_time(resolved: ResolvedExecutor, family: str) -> ResolvedExecutor:
+    """PyTorch's default dtype, its number of threads and what torch.fx patches are those of the whole process."""
+    if resolved.table.type != "threads" or family in registry.names("references"):
+        return resolved
+    return replace(resolved, workers_per_node=1)
 
 
 def of_executor(site: schema.Site, label: str, machine: Machine, tasks: int = 1) -> ResolvedExecutor:

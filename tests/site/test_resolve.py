@@ -30,6 +30,13 @@ def target(tmp_path):
     return make
 
 
+def test_the_threads_of_a_process_run_one_task_of_a_model_at_a_time(target):
+    """Two MACE models that were loaded at the same time made every frame fail, in torch.fx."""
+    threads = ('type = "htex"', 'type = "threads"\ntasks_per_node = 3')
+    assert target("cores = 1", more=threads).workers == 3
+    assert target("cores = 1", more=(MINE, threads), family="mine").workers == 1
+
+
 def test_the_scarcest_resource_decides_how_many_run_at_once(target):
     assert target("cores = 2").workers == 4
     assert target('cores = 2\nmemory = "6 GB"', machine(memory_mb=16 * 1024)).workers == 2
@@ -97,7 +104,7 @@ def test_environments_have_a_python(target, tmp_path, monkeypatch):
     assert target(more=('prefix = ""', 'prefix = "$MY_ENVS/mine"')).python == str(python)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert target(more=('prefix = ""', 'prefix = "~/envs/mine"')).python == str(python)
-    with pytest.raises(BadConfig, match=r"\[environments.own\] prefix: no .*/envs/yours/bin/python"):
+    with pytest.raises(BadConfig, match=r"\[environments.own\] prefix: .*/envs/yours/bin/python does not exist"):
         target(more=('prefix = ""', 'prefix = "$MY_ENVS/yours"'))
 
 

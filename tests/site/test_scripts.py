@@ -223,14 +223,14 @@ def test_a_task_starts_where_its_least_time_is_left(tmp_path, monkeypatch, task,
         ("htex", "poll_perod = 250", "did you mean 'poll_period'"),
         ("htex", 'poll_period = "often"', "parsl] poll_period: expected int, got str"),
         ("htex", "worker_port_range = [1, 2, 3]", "parsl] worker_port_range: "),
-        ("htex", "cores_per_worker = 2.0", "hint: [resources] cores, or tasks_per_node"),
+        ("htex", "cores_per_worker = 2.0", "hint: use [resources] cores, or tasks_per_node"),
         ("htex", "max_workers_per_node = 2", "parsl] max_workers_per_node: psiflow sets it itself"),
         ("htex", "encrypted = false", "parsl] encrypted: psiflow sets it itself"),
-        ("htex", "drain_period = 60", "hint: [resources] min_runtime, or walltime"),
+        ("htex", "drain_period = 60", "hint: use [resources] min_runtime, or walltime"),
         ("htex", 'storage_access = ["x"]', "storage_access: expected Staging, got str"),
         ("workqueue", 'worker_options = "--debug=all"', "--wall-time=95400 --debug=all "),
         ("workqueue", "port = 9123", "parsl] port: psiflow sets it itself"),
-        ("workqueue", 'env = { A = "b" }', "hint: [resources] env"),
+        ("workqueue", 'env = { A = "b" }', "hint: use [resources] env"),
         ("workqueue", "autolabel = 1", "parsl] autolabel: expected bool, got int"),
     ],
 )
@@ -246,7 +246,7 @@ def test_more_parameters_of_parsl_are_checked(tmp_path, monkeypatch, kind, line,
 def test_a_local_provider_has_no_script():
     done = show("local", "--script", "default")
     assert done.exit_code == 2
-    assert "no script" in done.output
+    assert "has no submit script" in done.output
 
 
 def test_an_unknown_executor_is_named(tmp_path):
