@@ -15,12 +15,12 @@ from psiflow_cli.console import detail, note
 from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.batch_queue import waiting
 from psiflow_cli.runtime.batch_queue.cost import Cost
+from psiflow_cli.runtime.batch_queue.patient import add_to_scripts, be_patient, end_of, retranslate
 from psiflow_cli.runtime.block_faults import output, refusals
 from psiflow_cli.runtime.block_faults.admission import LOG, Admission
 from psiflow_cli.runtime.block_faults.giving_up import because, no_resources
 from psiflow_cli.runtime.block_faults.nodes import Nodes
 from psiflow_cli.runtime.block_record import LIVE, BlockState, JobRecord
-from psiflow_cli.runtime.providers._patient import add_to_scripts, be_patient, end_of, retranslate
 from psiflow_cli.worker.pool.place import short
 
 if TYPE_CHECKING:

@@ -71,7 +71,7 @@ PUBLIC = {
 Everything else is reached into by the guarded files.
 """
 GUARDED = {
-    "runtime/parsl_internals.py", "runtime/providers/_parsl_internals.py", "runtime/providers/_patient.py",
+    "runtime/parsl_internals.py", "runtime/providers/_parsl_internals.py", "runtime/batch_queue/patient.py",
     "runtime/executors/_interchange.py", "runtime/executors/_work_queue.py",
 }  # fmt: skip
 

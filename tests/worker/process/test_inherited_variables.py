@@ -13,7 +13,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from psiflow_cli import registry
 from psiflow_cli.runtime.providers import slurm
+from psiflow_cli.site import schema, unused
 from psiflow_cli.worker.process import inherited_variables as inherited
 
 TAKEN = {
@@ -39,6 +41,13 @@ ALWAYS_TAKEN += "WORLD_SIZE MASTER_ADDR PARSL_CORES I_MPI_PIN_DOMAIN OMPI_MCA_rm
 ALWAYS_TAKEN += "OMP_PLACES OMP_PROC_BIND GOMP_CPU_AFFINITY KMP_AFFINITY"
 ALWAYS_STAY = "PATH HOME OMP_NUM_THREADS OMP_STACKSIZE OMPI_MCA_btl OMPI_MCA_rmaps_base_oversubscribe PMIX_MCA_gds "
 ALWAYS_STAY += "UCX_TLS I_MPI_FABRICS HYDRA_FULL_ERROR PYTHONPATH LD_LIBRARY_PATH PSIFLOW_SITE"
+
+
+def test_every_batch_system_is_listed():
+    """One that is not would count as blocks on this host."""
+    modules = {name: registry.load("runtime.providers", name) for name in registry.names("runtime.providers")}
+    systems = {name for name, module in modules.items() if issubclass(module.Provider, schema.BatchProvider)}
+    assert systems == set(inherited.BATCH_SYSTEMS) == set(unused._LINES)
 
 
 @pytest.mark.parametrize("kind", TAKEN)

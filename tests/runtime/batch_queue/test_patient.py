@@ -9,9 +9,9 @@ from parsl.jobs.states import JobState
 from parsl.providers.cluster_provider import ClusterProvider
 
 from psiflow_cli import protocols, registry
+from psiflow_cli.runtime.batch_queue import patient
 from psiflow_cli.runtime.block_faults import output
 from psiflow_cli.runtime.block_faults.admission import Admission
-from psiflow_cli.runtime.providers import _patient
 from psiflow_cli.site import detect, load, resolve
 from tests.site.test_scripts import ROWS, SITE
 
@@ -75,9 +75,9 @@ def batch(request, tmp_path, monkeypatch):
     kind = registry.load("runtime.providers", request.param)
     provider = kind.build(resolved.provider, resolved)
     provider.script_dir = str(tmp_path)
-    assert _patient.be_patient(provider, Admission(tmp_path, 3, 60), Record(ids), set)
+    assert patient.be_patient(provider, Admission(tmp_path, 3, 60), Record(ids), set)
     if isinstance(kind, protocols.Retranslates):
-        _patient.retranslate(provider, kind.STATES)
+        patient.retranslate(provider, kind.STATES)
     queue.answer = (0, SUBMITTED[request.param], "")
     job = provider.submit("true", 1, "parsl.default.block-0")
     assert ids == [job] == [ID.get(request.param, "123")]
@@ -148,11 +148,11 @@ def test_a_held_job_is_one_of_the_blocks(asked):
 def test_a_refusal_has_the_words_of_the_batch_system_and_is_not_repeated_at_once(batch):
     provider, queue, kind = batch
     queue.answer = (1, "", "qsub: would exceed queue generic's per-user limit")
-    with pytest.raises(_patient.Refused, match="per-user limit"):
+    with pytest.raises(patient.Refused, match="per-user limit"):
         provider.submit("true", 1)
     assert provider.max_blocks == 0
     queue.answer = (0, SUBMITTED[kind], "")
-    with pytest.raises(_patient.Refused, match="per-user limit"):
+    with pytest.raises(patient.Refused, match="per-user limit"):
         provider.submit("true", 1)
     provider.admission.after_refusals.end()
     assert provider.record.names == []
@@ -163,7 +163,7 @@ def test_a_refusal_has_the_words_of_the_batch_system_and_is_not_repeated_at_once
 def test_a_submission_that_nobody_answered_may_have_arrived(batch):
     provider, queue, _ = batch
     queue.answer = (1, "", "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation")
-    with pytest.raises(_patient.Refused, match="timed out"):
+    with pytest.raises(patient.Refused, match="timed out"):
         provider.submit("true", 1, "parsl.default.block-1")
     (name,) = provider.record.names
     assert "parsl.default.block-1." in name
@@ -187,7 +187,7 @@ def test_nodes_that_fail_are_left_out_of_the_next_script(batch):
     assert isinstance(module, protocols.Excludes) == (kind not in ("pbspro", "torque"))
     assert output.ANNOUNCE in "".join(queue.scripts) or kind == "condor"
     if isinstance(module, protocols.Excludes):
-        _patient.add_to_scripts(provider, "EXCLUDED\n")
+        patient.add_to_scripts(provider, "EXCLUDED\n")
         provider.submit("true", 1)
         assert queue.scripts[-1].count("EXCLUDED\n") == 1
         assert "EXCLUDED" not in queue.scripts[0]
