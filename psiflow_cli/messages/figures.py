@@ -84,12 +84,12 @@ class DrawnSeries(TypedDict):
     shown: dict[str, object]  # what the figure says beside it
 
 
-class Pictures(TypedDict):
-    """What was drawn for the page of `psiflow report`."""
+class Pictures(TypedDict, total=False):
+    """What was drawn for the page of `psiflow report`; nothing where there is nothing to draw."""
 
     errors: str  # a PNG of the errors against the evaluations, or ""
     plots: dict[str, str]  # parity plots by the name of their evaluation
     series: dict[str, str]  # of molecular dynamics, by the name of the run
     worst: str  # a PNG of the frames that are most wrong, or ""
     viewer: Viewer
-    missing: NotRequired[str]  # why there are no pictures
+    missing: str  # why there are no pictures

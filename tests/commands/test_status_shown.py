@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from psiflow_cli.commands.shared import table
+from psiflow_cli.commands.shared import run_table
 from psiflow_cli.main import main
 from psiflow_cli.stages.runs import status
 from psiflow_cli.worker.training import phase
@@ -36,7 +36,7 @@ def block(job, state, for_s, queued_s=None, reason=""):
 
 
 def test_a_pipe_gets_whole_lines():
-    header, row, long, summed = table.table([RUN, LONG], None)
+    header, row, long, summed = run_table.table([RUN, LONG], None)
     assert row.split() == ["running", "label", "120/2000", "3", "1.5", "h", "12.3", "-", "out.xyz.run"]
     assert long.endswith(LONG["run"])
     assert header.index("RUN") == row.index("out.xyz.run") == long.index("project")
@@ -46,7 +46,7 @@ def test_a_pipe_gets_whole_lines():
 @pytest.mark.parametrize("width", [44, 66, 80, 200])
 def test_nothing_is_wider_than_the_terminal(width):
     why = {**LONG, "state": "failed", "eta_s": None, "message": "the code could not be started " * 8}
-    lines = list(table.table([RUN, LONG, why], width))
+    lines = list(run_table.table([RUN, LONG, why], width))
     assert max(map(len, lines)) <= width
     assert any(line.endswith("…" + LONG["run"][-15:]) or line.endswith(LONG["run"][-15:]) for line in lines)
     assert sum("could not be" in line for line in lines) > (1 if width < 200 else 0)
@@ -54,13 +54,13 @@ def test_nothing_is_wider_than_the_terminal(width):
 
 def test_the_blocks_of_an_executor_are_those_that_run_and_those_that_wait():
     blocks = [block("11", "RUNNING", 50.0, 125.0), block("12", "PENDING", 3.0)]
-    _, _, note = table.table([{**RUN, "blocks": blocks}], None)
+    _, _, note = run_table.table([{**RUN, "blocks": blocks}], None)
     assert note.strip() == "cp2k on slurm: 1 running: 11 (2.1 min in the queue); waits for the queue: 12 (3 s)"
     many = [block(str(number), "PENDING", 3.0) for number in range(30)]
-    _, _, note = table.table([{**RUN, "blocks": many}], None)
+    _, _, note = run_table.table([{**RUN, "blocks": many}], None)
     assert note.endswith("7 (3 s), and 22 more")
     held = block("12", "PENDING", 3.0, reason="JobHeldUser (held by its user)")
-    _, row, note = table.table([{**RUN, "blocks": [held], "eta_s": None}], None)
+    _, row, note = run_table.table([{**RUN, "blocks": [held], "eta_s": None}], None)
     assert row.split()[4] == "queued"
     assert note.endswith("waits for the queue: 12 (3 s: JobHeldUser (held by its user))")
 
@@ -74,7 +74,7 @@ def test_a_training_says_what_it_is_at(tmp_path):
     os.utime(first / phase.FILE, (1, 1))
     assert status._phase(tmp_path) == "training"
     info = {"rmse_e_meV_per_atom": 2.34, "rmse_f_meV_per_A": 75.1}
-    _, _, note = table.table([{**RUN, "command": "train", "phase": "training", "info": info}], None)
+    _, _, note = run_table.table([{**RUN, "command": "train", "phase": "training", "info": info}], None)
     assert note.strip() == "training, E 2.34 meV/atom, F 75.1 meV/Å"
 
 

@@ -1,1 +1,1 @@
-"""`status`, `cancel`, `clean`, `report`: run directories as they are. Nothing that adds to one."""
+"""`status`, `cancel`, `clean`, `plot`, `report`: run directories as they are. Nothing that adds to one."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psiflow_cli import options
-from psiflow_cli.commands.shared.table import COLOURS
+from psiflow_cli.commands.shared.run_table import COLOURS
 from psiflow_cli.console import columns, echo_json
 from psiflow_cli.errors import NoInput
 
@@ -125,7 +125,7 @@ def place(run: str) -> str:
 
 
 def _show(listed: list[RunStatus], as_json: bool) -> None:
-    from psiflow_cli.commands.shared.table import table
+    from psiflow_cli.commands.shared.run_table import table
 
     if as_json:
         echo_json([{k: v for k, v in run.items() if k != "shown"} for run in listed])

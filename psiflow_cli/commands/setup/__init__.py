@@ -1,1 +1,1 @@
-"""`site` and `env`: where and in what environments the other commands run. Nothing of the science."""
+"""`site`, `env`, `completion`, `help`: where the other commands run, and how to use them. Nothing of the science."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psiflow_cli.commands.shared.table import table
+from psiflow_cli.commands.shared.run_table import table
 from psiflow_cli.console import echo_json
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""`sample`, `relax`, `phonons`: what atoms do with a model. Nothing that makes a model or a label."""
+"""`sample`, `relax`, `phonons`, `analyse`, `free-energy`: what atoms do. Nothing that makes a model or a label."""

@@ -15,10 +15,10 @@ from psiflow_cli.stages.plot import figures
 from psiflow_cli.stages.runs import report_dynamics
 from psiflow_cli.stages.runs.report_evaluated import Worst, worst, write_parity
 from psiflow_cli.stages.runs.report_facts import Facts, gather
-from psiflow_cli.stages.runs.report_page import Drawn, page
+from psiflow_cli.stages.runs.report_page import page
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Summary
+    from psiflow_cli.messages import Pictures, Summary
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def run(report: Report, workspace: Workspace) -> Summary:
     workspace.run.begin(1)
     with workspace.run.guard_end():
         plain = [each.name for each in facts.evaluations if each.file and not each.plot]
-        drawn: Drawn = {}
+        drawn: Pictures = {}
         drifts: dict[str, float | None] = {}
         if wrong.frames or plain or len(facts.comparable()) > 1 or facts.samplings:
             drawn = _draw(report, workspace, wrong, plain, drifts)
@@ -80,7 +80,7 @@ def run(report: Report, workspace: Workspace) -> Summary:
 
 def _draw(
     report: Report, workspace: Workspace, wrong: Worst, plain: list[str], drifts: dict[str, float | None]
-) -> Drawn:
+) -> Pictures:
     """What `worker.plots.report.draw` returns, made in the run directory; `plain` evaluations have no picture.
 
     The drifts of the samplings are put into `drifts`.
@@ -113,4 +113,4 @@ def _draw(
     }
     with workspace.session() as session:
         drawn = perform(workspace, session, "psiflow_cli.worker.plots.report:draw", payload, "pictures")
-    return cast("Drawn", drawn)
+    return cast("Pictures", drawn)

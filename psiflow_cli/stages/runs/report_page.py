@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from psiflow_cli.duration import short
 from psiflow_cli.stages.evaluate.error_table import UNITS
@@ -17,7 +17,7 @@ from psiflow_cli.stages.runs.report_evaluated import Worst
 from psiflow_cli.stages.runs.report_facts import Evaluation, Facts
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import ReportedRun
+    from psiflow_cli.messages import Pictures, ReportedRun
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; }
@@ -40,26 +40,7 @@ _POLICY = (
 )
 
 
-class Viewer(TypedDict, total=False):
-    """Frames to be turned with the mouse: paths, or why there are none."""
-
-    data: str
-    script: str
-    missing: str
-
-
-class Drawn(TypedDict, total=False):
-    """What `worker.plots.report.draw` returns: paths of pictures, or why there are none."""
-
-    errors: str
-    plots: dict[str, str]
-    series: dict[str, str]
-    worst: str
-    viewer: Viewer
-    missing: str
-
-
-def page(title: str, folder: Path, facts: Facts, wrong: Worst, drawn: Drawn) -> Iterator[str]:
+def page(title: str, folder: Path, facts: Facts, wrong: Worst, drawn: Pictures) -> Iterator[str]:
     yield f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
@@ -193,7 +174,7 @@ def _failures(facts: Facts) -> str:
     return _table(["run", "class", "number#", "such as"], rows)
 
 
-def _worst(evaluation: Evaluation | None, folder: Path, wrong: Worst, drawn: Drawn) -> Iterator[str]:
+def _worst(evaluation: Evaluation | None, folder: Path, wrong: Worst, drawn: Pictures) -> Iterator[str]:
     viewer = drawn.get("viewer", {})
     file = escape(os.path.relpath(evaluation.file, folder)) if evaluation and evaluation.file else ""
     yield f"<h2>Largest errors of the model</h2><p>Frames of <code>{file}</code>, by the force on one atom.</p>"
