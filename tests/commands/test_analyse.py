@@ -111,5 +111,5 @@ def test_other_atoms_are_no_trajectory_but_have_a_structure(analyse):
     trajectory("one.xyz", walkers=(0,), says_time=False)
     trajectory("two.xyz", walkers=(0,), says_time=False, element="Kr")
     Path("mixed.xyz").write_text(Path("one.xyz").read_text() + Path("two.xyz").read_text())
-    assert "other atoms than" in analyse("mixed.xyz", "--msd", "--timestep", 1, code=65).stderr
+    assert "its atoms differ from" in analyse("mixed.xyz", "--msd", "--timestep", 1, code=65).stderr
     assert "density" in analyse("mixed.xyz").stdout

@@ -112,7 +112,7 @@ def test_a_process_that_is_not_its_holder_is_left_alone(psiflow, frames):
             for started in ("12345", lock.started(stranger.pid)):
                 holder = {"host": os.uname().nodename, "pid": stranger.pid, "started": started}
                 Path("out.xyz.run/lock").write_text(json.dumps(holder))
-                assert "vanished" in psiflow("cancel", "out.xyz").stdout
+                assert "its command had died" in psiflow("cancel", "out.xyz").stdout
                 time.sleep(0.1)
                 assert stranger.poll() is None
         finally:

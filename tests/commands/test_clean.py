@@ -137,7 +137,7 @@ def test_what_runs_and_what_died_keep_what_they_need(psiflow, start):
         assert process.poll() is None
     before = on_disk("out.xyz.run")
     done = psiflow("clean", "--runs", "--other-settings", "--yes")
-    assert "out.xyz.run stays, as it is running" in done.stderr
+    assert "out.xyz.run is not deleted: it is running" in done.stderr
     assert before.keys() <= on_disk("out.xyz.run").keys()
     process.kill()
     process.wait()

@@ -176,7 +176,7 @@ def test_another_command_is_making_it(env, shop, place):
     ("args", "code", "what"),
     [
         (["create", "maec"], 2, "did you mean 'mace'?"),
-        (["create", "mace", "--name", "../up"], 2, "is no name"),
+        (["create", "mace", "--name", "../up"], 2, "is not a valid name"),
         (["create", "mace", "--python", "/nowhere/python"], 2, "cannot run /nowhere/python"),
         (["create", "mace", "--python", "true"], 2, "true is Python ?, but the command runs on"),
         (["remove", "../.."], 66, "no environment named"),

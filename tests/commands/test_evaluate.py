@@ -225,7 +225,7 @@ def test_a_malicious_model_is_never_run(psiflow, trained, tmp_path, name):
     [
         ((), 2, "--model"),
         (("--model", "none.model"), 66, "none.model"),
-        (("--model", "in.xyz"), 65, "in.xyz: not a model bundle"),
+        (("--model", "in.xyz"), 65, "in.xyz: neither a model bundle nor a model file"),
         (("--model", "{model}", "--keys", "energi=E"), 2, "'energy'"),
         (("--model", "{model}", "--keys", "energy=E"), 65, "in.xyz:1: frame 1: no key 'E'"),
         (("--model", "{model}", "--plot", "none/parity.png"), 73, "none"),
@@ -269,7 +269,7 @@ def test_several_files_have_rows_and_the_table_is_never_among_frames(tmp_path, m
     streamed = evaluate("-o", "-")
     assert streamed.stdout == Path("out.xyz").read_text()
     assert done.stdout in streamed.stderr
-    assert "exclude each other" in evaluate("-o", "-", "--json", code=2).stderr
+    assert "--json and frames cannot both go to stdout" in evaluate("-o", "-", "--json", code=2).stderr
 
 
 def test_what_a_library_prints_in_a_thread_is_not_on_stdout(psiflow, tmp_path, monkeypatch):

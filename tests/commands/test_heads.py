@@ -68,7 +68,7 @@ def test_the_only_head_need_not_be_named(folder: Path) -> None:
     for more in ((), ("--head", "Default")):
         psiflow("evaluate", "in.xyz", "--model", "one.model", *more)
     assert "no such head" in psiflow("evaluate", "in.xyz", "--model", "one.model", "--head", "pbe", code=2).output
-    assert "is no model" in psiflow("label", "in.xyz", "--reference", "emt", "--head", "pbe", code=2).output
+    assert "is not a model" in psiflow("label", "in.xyz", "--reference", "emt", "--head", "pbe", code=2).output
 
 
 def test_a_training_starts_from_the_chosen_head(folder: Path) -> None:

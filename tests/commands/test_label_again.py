@@ -164,7 +164,7 @@ def test_in_a_folder_that_was_moved_it_is_up_to_date(psiflow, tmp_path, monkeypa
 
 def test_labels_of_another_reference_or_of_moved_atoms_are_not(label):
     label()
-    assert "0 labels are taken over" in label("--from", "out.xyz", reach="3", output="other.xyz").stderr
+    assert "0 labels are reused" in label("--from", "out.xyz", reach="3", output="other.xyz").stderr
     text = Path("out.xyz").read_text()
     assert "Cu 0.2 " in text
     Path("moved.xyz").write_text(text.replace("Cu 0.2 ", "Cu 0.25 ", 1))

@@ -128,7 +128,7 @@ def test_frames_that_do_not_converge_are_there_and_count_as_failed(here):
         (("--pressure", "100"), 2, "--pressure has no effect: the volume is fixed"),
         (("--fixed", "0-2"), 65, "mixed.xyz:1: frame 1: all of its atoms are fixed"),
         (("--fixed", "3"), 2, "mixed.xyz:1: frame 1: there is no atom 3 to fix"),
-        (("--fixed", "1-"), 2, "'1-' is no atom"),
+        (("--fixed", "1-"), 2, "'1-' is neither an atom"),
     ],
 )
 def test_what_cannot_be_asked(here, arguments, code, said):

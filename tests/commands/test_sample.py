@@ -203,7 +203,7 @@ def test_an_explosion_is_stopped_and_leaves_no_unphysical_frames(psiflow, traine
         (("--model", "{model}", "--temperature", "inf"), 2, "--temperature"),
         (("--model", "{model}", "--walkers", "0"), 2, "--walkers"),
         (("--model", "{model}", "--engine", "asd"), 2, "'ase'"),
-        (("--model", "{model}", "--engine", "ase", "--batch", "4"), 2, "one walker after another"),
+        (("--model", "{model}", "--engine", "ase", "--batch", "4"), 2, "moves one walker at a time"),
         (("--model", "{model}", "--engine", "torchsim", "--beads", "4"), 2, "path integrals"),
         (("--model", "{model}", "--temperature", "300,hot"), 2, "'hot' is neither"),
         (("--model", "{model}", "--temperature", "300,400", "--exchange", "10", "--walkers", "3"), 2, "3 walkers at 2"),

@@ -193,7 +193,7 @@ def test_a_pipe_has_frames_only_and_keeps_its_walkers():
         (("--final", "a.xyz", "--stopped", "./a.xyz"), 2, "two outputs"),
         (("--discard", "2"), 2, "'5 ps'"),
         (("--final", "start.xyz"), 73, "start.xyz: is an input"),
-        (("--plot", "nowhere/run.png"), 73, "no folder"),
+        (("--plot", "nowhere/run.png"), 73, "does not exist"),
         (("--plot", "threads.toml.png"), 73, "threads.toml.png: exists"),
     ],
 )

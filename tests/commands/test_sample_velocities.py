@@ -83,7 +83,7 @@ def test_velocities_of_other_programs_and_other_ones(tmp_path):
 
     Path("start.xyz").write_text(MOVING)
     how = ("--steps", 1, "--every", 1, "--timestep", "0.001", "--velocities")
-    assert "vel (Å/fs) taken" in sample("start.xyz", *how, "--friction", "1e-6", "-o", "one.xyz")
+    assert "vel (Å/fs) used" in sample("start.xyz", *how, "--friction", "1e-6", "-o", "one.xyz")
     atoms = ase_io.read("one.xyz")
     assert atoms.get_velocities()[2, 2] * units.fs == pytest.approx(0.02, rel=1e-3)
     assert "vel not used" in sample("start.xyz", *how, "-o", "two.xyz", "--draw-velocities")

@@ -329,7 +329,7 @@ def test_where_the_site_comes_from(psiflow, monkeypatch):
         ("[labl]\n", "", "psiflow.toml: [labl]: no such command", "'label'"),
         ("[label\n", "", "psiflow.toml:1: not valid TOML", ""),
         ("\n[label]\ndeadline = 12:00:00\n[train\n", "", "psiflow.toml:4: not valid TOML", ""),
-        ("[label]\ndeadline = 24:00:00\n", "", "psiflow.toml:2: not valid TOML", "quoted"),
+        ("[label]\ndeadline = 24:00:00\n", "", "psiflow.toml:2: not valid TOML", "quote durations"),
         ("label = 3\n", "", "psiflow.toml: label: must be a table", ""),
         ("", "[defaults.label]\nreferense = 'emt'\n", "mine.toml: [defaults.label] referense: unknown", "'reference'"),
         ("", "[defaults.labl]\nreference = 'emt'\n", "mine.toml: [defaults.labl]: no such command", "'label'"),

@@ -63,7 +63,7 @@ def test_labels_after_a_library_a_package_and_pythonpath_were_broken(psiflow):
     environment.lose_packages()
     said = broken(psiflow, *command)
     assert (
-        "the reference xtb needs tblite, which is not installed in the workers' environment ([environments.mine])"
+        "the reference xtb needs tblite and ase, which are not installed in the workers' environment ([environments.mine])"
         in said
     )
     environment.fix()

@@ -61,7 +61,7 @@ def test_molecules_where_the_label_depends_on_them(read: Any, frame: Any) -> Non
     assert "CENTER" not in rendered
     assert "   O 0.0 0.0 0.1 W R\n" in rendered
     message = refused(found, {**frame(), "symbols": ["H", "O", "H"]})
-    assert "names the molecules of its atoms, and its atom 1 is O, the frame's H" in message
+    assert "names the molecules of its atoms, but its atom 1 is O, the frame's H" in message
     assert "molecules" not in read(text.replace("W R", "").replace("W", "").replace("    &MGRID\n", KIM_GORDON, 1))
 
 
@@ -79,7 +79,7 @@ def test_atoms_by_their_numbers(read: Any, frame: Any) -> None:
     text = water("O 0 0 0\nH 0 0 1\nH 0 0 2\n").replace("&MGRID", f"{NUMBERED}&MGRID", 1)
     found = read(text)
     build(frame(), found)
-    with pytest.raises(Impossible, match=r"numbers its atoms \(ATOMS 1\), and it has 3 atoms, the frame 1"):
+    with pytest.raises(Impossible, match=r"numbers its atoms \(ATOMS 1\), but it has 3 atoms, the frame 1"):
         build({**frame(), "symbols": ["O"], "positions": [[0.0] * 3]}, found)
     assert "labels" not in cp2k.identity(found), "the labels are those of a version that did not look"
     build(frame(symbols=["O"] * 3), read(TEMPLATE.replace("&MGRID", f"{NUMBERED}&MGRID", 1)))

@@ -357,7 +357,10 @@ def test_changes(tmp_path: Path) -> None:
         (TEMPLATE.replace("gamma", "{crystal_b}\n1\n0 0 0 9"), ":9: K_POINTS crystal_b is a band path"),
         (TEMPLATE + "HUBARD {atomic}\nU H-1s 1.0\n", ":10: HUBARD {atomic} is neither part of K_POINTS gamma"),
         (TEMPLATE + "ATOMIC_FORCES\nH 0 0 0.1\n", ":10: forces on the template's own atoms"),
-        (TEMPLATE + "HUBBARD atomic\nU H-1s 1.0\nV H-1s H-1s 1 2 0.5\n", ":12: V H-1s H-1s 1 2 0.5 names atoms by"),
+        (
+            TEMPLATE + "HUBBARD atomic\nU H-1s 1.0\nV H-1s H-1s 1 2 0.5\n",
+            ":12: V H-1s H-1s 1 2 0.5 refers to atom numbers",
+        ),
         (TEMPLATE.replace("= 20", "= 20\n Hubbard_V(1,2,1) = 0.5"), ":3: hubbard_v(1,2,1) refers to atom numbers"),
         (TEMPLATE.replace("= 20", "= 20\n assume_isolated = 'm-p'"), ":3: pw.x prints the Makov-Payne correction"),
         (TEMPLATE.replace("ecutwfc = 20", "ecutwfc 20"), ":2: ecutwfc 20 is not KEY = VALUE"),

@@ -94,7 +94,7 @@ def test_settings_are_the_same_however_they_are_written() -> None:
     ("options", "message", "hint"),
     [
         ({"methd": "GFN1-xTB"}, "unknown option 'methd'", "did you mean 'method'?"),
-        ({"charge": "1"}, "unknown option 'charge'", "a frame says it"),
+        ({"charge": "1"}, "unknown option 'charge'", "set it in each frame"),
         ({"method": "GFN3-xTB"}, "unknown method 'GFN3-xTB'", "GFN"),
         ({"accuracy": "-1"}, "accuracy=-1", ""),
         ({"max_iterations": "many"}, "max_iterations=many", ""),

@@ -58,7 +58,7 @@ def test_a_folder_named_like_a_word_stays_here(folder):
     with pytest.raises(NoInput, match=r"no\.xyz: no such file"):
         parsed("label", "no.xyz", "--reference", "emt")
     os.mkfifo(folder / "pipe.xyz")
-    with pytest.raises(NoInput, match=r"pipe\.xyz: is no file"):
+    with pytest.raises(NoInput, match=r"pipe\.xyz: is not a regular file"):
         inputs.gather(["pipe.xyz"])
 
 

@@ -289,7 +289,7 @@ def test_wrong_keys_are_named(keys: str, wrong: str) -> None:
 
 def test_the_shipped_kubernetes_site_makes_pods(client: MagicMock, root: Path) -> None:
     site = load.parse(root / "site.d" / "kubernetes.toml")
-    assert "untested for real" in site.description
+    assert "not tested on a real" in site.description
     made = {}
     for label in site.executors:
         target = resolve.of_executor(site, label, machine())
@@ -304,7 +304,7 @@ def test_the_shipped_google_site_makes_machines(google: MagicMock, root: Path) -
              (("project_id", "p1"), ("key_file", "key.json"), ("region", "europe-west4"))]  # fmt: skip
     Path("googlecloud.toml").write_text("\n".join(['extends = "googlecloud"', *lines]))
     site = load.load("googlecloud")
-    assert "untested for real" in site.description
+    assert "not tested on a real" in site.description
     made = {}
     for label in site.executors:
         target = resolve.of_executor(site, label, machine())

@@ -116,7 +116,7 @@ def test_a_uri_is_left_as_it_is(target):
 
 
 def test_an_image_that_is_not_there_is_said(target):
-    with pytest.raises(BadConfig, match=r"\[environments.image\] container: no /nowhere.sif"):
+    with pytest.raises(BadConfig, match=r"\[environments.image\] container: /nowhere.sif does not exist"):
         container.words(target(image="/nowhere.sif"))
 
 

@@ -165,7 +165,7 @@ def test_the_worker_is_as_it_was(tmp_path: Path, capfd: pytest.CaptureFixture[st
         ({"beads": 1}, "--beads"),
         ({"ensemble": "nve"}, "thermostat"),
         ({"thermostat": "nose-hoover"}, "thermostats"),
-        ({"exchange": 10}, "exchanges"),
+        ({"exchange": 10}, "replica exchange"),
         ({"ramp_steps": 100}, "ramps"),
         ({"ensemble": "nst"}, "ensembles"),
     ],

@@ -40,7 +40,7 @@ def test_shipped_sites_hold_no_account():
         ('extends = "one"\n', "no other site named 'one'"),
         ("extends = 3\n", "extends"),
         ('extends = "local"\n[resources.singlepoint]\nrnaks = 2\n', r"\[resources.singlepoint\] rnaks"),
-        ('extends = "./one.toml"\n', "circle"),
+        ('extends = "./one.toml"\n', "refers back to itself"),
     ],
 )
 def test_mistakes_are_named(sites, text, what):

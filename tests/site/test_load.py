@@ -109,11 +109,11 @@ def test_mistakes(tmp_path, old, new, place, hint):
 @pytest.mark.parametrize(
     ("old", "new", "line", "hint"),
     [
-        ("[resources.task]", "[resources.task", 9, "headed"),
+        ("[resources.task]", "[resources.task", 9, "head of a table"),
         ("cores = 1\n", "cores =\n", 10, "missing"),
         ("cores = 1\n", "cores = 1\ncores = 2\n", 11, "twice"),
-        ('"2h"', "24:00:00", 17, "quoted"),
-        ('"2h"', "1-12:00:00", 17, "quoted"),
+        ('"2h"', "24:00:00", 17, "quote durations"),
+        ('"2h"', "1-12:00:00", 17, "quote durations"),
         ('"2h"', '"2h', 17, "quotation mark"),
         ('reference = "emt"\n', 'reference = """emt\n', 34, "not closed"),
     ],

@@ -38,7 +38,7 @@ def write(tmp_path, monkeypatch):
 def test_labels_on_cpus_models_on_gpus(write):
     text, site = write(DEBUG, GPU, CPU, left_out=["old (down)"])
     assert "# Left out: old (down)\n" in text
-    assert "they have 48 to 64 cores, 250000 to 500000 MB, 4 to 8 GPUs" in text
+    assert "which have 48 to 64 cores, 250000 to 500000 MB, 4 to 8 GPUs" in text
     assert [site.executors[name].provider for name in ("default", "reference", "model")] == ["cpu", "cpu", "gpu"]
     assert site.executor_for("cp2k", "label") == "reference"
     assert site.executor_for("mace", "evaluate") == "model"
@@ -98,7 +98,7 @@ def test_what_would_shadow_other_files_gets_another_name(tmp_path, monkeypatch):
         site = starter.make("", False)
         assert site.path.lstrip("-") == path
         assert load.load(site.name)
-    with pytest.raises(CannotCreate, match="is there already"):
+    with pytest.raises(CannotCreate, match="exists already"):
         starter.make("", False)
 
 

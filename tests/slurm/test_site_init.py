@@ -72,7 +72,7 @@ def test_what_is_written_is_what_slurm_has(folder):
     assert site.executors["reference"].provider == "cpu"
     assert site.executors["model"].provider == "gpu"
     text = Path("emulated.toml").read_text()
-    assert "SLURM says 16 cores" in text, "eight nodes of 16 cores on this host are an exaggeration"
+    assert "SLURM reports 16 cores" in text, "eight nodes of 16 cores on this host are an exaggeration"
 
 
 @pytest.mark.full

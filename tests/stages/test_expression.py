@@ -82,6 +82,6 @@ def test_options() -> None:
     assert options("dftd:xc=pbe,version=d3") == ("dftd", {"xc": "pbe", "version": "d3"})
     assert options("pyscf:xc=.5*hf+.5*b88,lyp,basis=sto-3g") == ("pyscf", {"xc": ".5*hf+.5*b88,lyp", "basis": "sto-3g"})
     assert options("emt") == ("emt", {})
-    for text, words in (("xtb:GFN1", "no option"), ("xtb:method=a,method=b", "twice")):
+    for text, words in (("xtb:GFN1", "is not an option"), ("xtb:method=a,method=b", "twice")):
         with pytest.raises(ValueError, match=words):
             options(text)

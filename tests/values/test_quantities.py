@@ -94,7 +94,7 @@ def test_steps_are_a_number_or_a_time(text: object, timestep: float, count: int)
     ("text", "problem"),
     [
         ("1.5", "not a whole number"), (1.5, "not a whole number"), ("inf", "not a whole number"),
-        ("1 ps", "take 999.9 fs or 1000.2 fs"), ("0.1 fs", "take 0.3 fs"), ("0 fs", "above 0"), ("2 GPa", "as, fs"),
+        ("1 ps", "use 999.9 fs or 1000.2 fs"), ("0.1 fs", "use 0.3 fs"), ("0 fs", "above 0"), ("2 GPa", "as, fs"),
     ],
 )  # fmt: skip
 def test_a_part_of_a_step_is_refused(text: object, problem: str) -> None:

@@ -97,7 +97,7 @@ class Noise:
             of_atoms, of_walker = self._draw(walker, last - step + 1)
             if of_atoms.size:
                 atoms = self._memory((len(of_atoms), sum(counts), 3), interval) if atoms is None else atoms
-                atoms.numpy()[:, at : at + count] = of_atoms
+                atoms[:, at : at + count] = torch.from_numpy(of_atoms)
             own.append(torch.from_numpy(of_walker))
             at += count
         nothing = torch.zeros((last - step + 1, 0, 3), dtype=torch.float64)

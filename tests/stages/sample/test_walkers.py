@@ -41,7 +41,7 @@ def test_fixed_atoms_come_from_the_frame_and_from_the_file(tmp_path: Path) -> No
 @pytest.mark.parametrize("ensemble", ["npt", "nvst"])
 def test_fixed_atoms_are_refused_where_the_cell_moves(tmp_path: Path, ensemble: str) -> None:
     assert len(starts(tmp_path, "", ["", ""], ensemble=ensemble)) == 2
-    with pytest.raises(BadData, match=rf"frame 1.*atoms that do not move, and {ensemble} moves the cell"):
+    with pytest.raises(BadData, match=rf"frame 1.*fixed atoms, but {ensemble} changes the cell"):
         starts(tmp_path, ":move_mask:L:1", ["T", "F"], ensemble=ensemble)
     with pytest.raises(BadData, match="not periodic in three directions"):
         starts(tmp_path, "", ["", ""], lattice="", ensemble=ensemble)

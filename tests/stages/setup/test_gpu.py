@@ -37,7 +37,7 @@ def test_the_driver_decides(smi, words, cuda):
 
 
 @pytest.mark.parametrize(
-    ("words", "problem"), [("CUDA Version: 11.4", "runs CUDA 11"), ("no devices were found", "does not say")]
+    ("words", "problem"), [("CUDA Version: 11.4", "runs CUDA 11"), ("no devices were found", "does not show")]
 )
 def test_a_driver_that_does_not_fit_or_is_not_there(smi, words, problem):
     smi(words)

@@ -221,7 +221,7 @@ def test_rounded_copies_are_the_same_structures(read):
     rounded = partial(frames, *(shift + 3e-7 for shift in (1, 2, 3)))
     assert "valid.xyz:1: frame 1: also a training frame" in said(read, frames(1, 2, 3, 4), rounded())
     _, data = read(frames(1, 2, 3), rounded())
-    assert data.notes[0].startswith("validation data are the training data")
+    assert data.notes[0].startswith("the validation data are the training data")
     _, data = read(rounded() + frames(7, 8), old=[("train", frames(1, 2)), ("valid", frames(3))])
     assert (data.parts[:3], data.replayed) == (["train", "train", "valid"], 0)
     assert data.parts[5:] == ["", "", ""]

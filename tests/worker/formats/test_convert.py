@@ -141,7 +141,7 @@ def test_by_its_path_it_needs_nothing_of_this_package(tmp_path: Path) -> None:
         (
             "groups.cif",
             CIF.replace("occupancy", "disorder_group").format(first="."),
-            "cannot read as cif: sites with dis",
+            "cannot read as cif: it has sites with dis",
         ),
     ],
 )
