@@ -143,7 +143,7 @@ def test_what_runs_and_what_died_keep_what_they_need(psiflow, start):
     process.wait()
     finished = len(units())
     done = psiflow("clean", "--runs", "--other-settings", "--yes")
-    assert "out.xyz.run stays, as it is dead" in done.stderr
+    assert "out.xyz.run is not deleted: it is dead" in done.stderr
     assert len(units()) == finished
     assert Path("out.xyz.run/parsl").exists(), "it may say why"
     psiflow(*label(seconds=0.3))

@@ -168,7 +168,7 @@ def test_labels_of_another_reference_or_of_moved_atoms_are_not(label):
     text = Path("out.xyz").read_text()
     assert "Cu 0.2 " in text
     Path("moved.xyz").write_text(text.replace("Cu 0.2 ", "Cu 0.25 ", 1))
-    assert "5 labels are taken over" in label("--from", "moved.xyz", output="again.xyz").stderr
+    assert "5 labels are reused" in label("--from", "moved.xyz", output="again.xyz").stderr
     assert "no such file" in label("--from", "none.xyz", output="third.xyz", code=66).stderr
 
 

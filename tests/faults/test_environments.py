@@ -63,8 +63,8 @@ def test_labels_after_a_library_a_package_and_pythonpath_were_broken(psiflow):
     environment.lose_packages()
     said = broken(psiflow, *command)
     assert (
-        "the reference xtb needs tblite and ase, which are not installed in the workers' environment ([environments.mine])"
-        in said
+        "the reference xtb needs tblite and ase, which are not installed in the workers' environment"
+        " ([environments.mine])" in said
     )
     environment.fix()
     wrong = poison(Path("wrong"), "numpy", "raise ImportError('of another Python')")

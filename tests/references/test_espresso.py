@@ -359,7 +359,7 @@ def test_changes(tmp_path: Path) -> None:
         (TEMPLATE + "ATOMIC_FORCES\nH 0 0 0.1\n", ":10: forces on the template's own atoms"),
         (
             TEMPLATE + "HUBBARD atomic\nU H-1s 1.0\nV H-1s H-1s 1 2 0.5\n",
-            ":12: V H-1s H-1s 1 2 0.5 refers to atom numbers",
+            ":12: V H-1s H-1s 1 2 0.5 refers to atom num",
         ),
         (TEMPLATE.replace("= 20", "= 20\n Hubbard_V(1,2,1) = 0.5"), ":3: hubbard_v(1,2,1) refers to atom numbers"),
         (TEMPLATE.replace("= 20", "= 20\n assume_isolated = 'm-p'"), ":3: pw.x prints the Makov-Payne correction"),
