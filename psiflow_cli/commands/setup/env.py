@@ -55,8 +55,9 @@ def create(
     the command itself.
 
     It goes to $XDG_DATA_HOME/psiflow/envs/NAME (or ~/.local/share/psiflow/envs/NAME), where it is found by sites that
-    give no environment; with --prefix, a link there points to it. An existing environment that fits is left as it is; an
-    unfinished one, or one for other versions, is made again. Pip looks where its own configuration says (PIP_INDEX_URL, PIP_FIND_LINKS).
+    give no environment; with --prefix, a link there points to it. An existing environment that fits is left as it is;
+    an unfinished one, or one for other versions, is made again. Pip looks where its own configuration says
+    (PIP_INDEX_URL, PIP_FIND_LINKS).
 
     \b
     Examples:
