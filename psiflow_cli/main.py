@@ -112,8 +112,8 @@ def _explain_os(error: OSError) -> int:
 def main() -> None:
     """Make machine-learned interatomic potentials: label, train, sample, repeat.
 
-    Each command reads files, runs one stage on the resources of a site file, writes files and exits. Running the same
-    command again goes on where it stopped.
+    Each command reads files, runs one stage on the resources of a site file, writes files and exits. Run the same
+    command again to continue where it stopped.
 
     \b
     Examples:
@@ -122,7 +122,7 @@ def main() -> None:
       psiflow sample start.xyz --model water.model --temperature 330 --walkers 16 -o traj.xyz
       psiflow status
 
-    psiflow help COMMAND says more of each, and psiflow completion install lets the shell complete them.
+    psiflow help COMMAND describes each command. psiflow completion install sets up completion with the Tab key.
     """
 
 

@@ -222,15 +222,15 @@ def combine(
 ) -> None:
     """Add models and references, each with a factor, to a model that every command takes as --model.
 
-    Terms are joined with + or -, each with a factor unless it is 1: 0.5*a.model, 1/3*a.model. A term
-    is a model bundle; a bare model file, with --trust; a Python file of your own (see psiflow-files(7)); or a reference
-    that computes in the worker's process, with its options behind a colon: xtb:method=GFN1-xTB. Of a model with several
-    heads, @ names one: a.model@pbe.
+    Terms are joined with + or -, each with a factor unless it is 1: 0.5*a.model, 1/3*a.model. A term is a model
+    bundle; a bare model file, with --trust; a Python file of your own (see psiflow-files(7)); or a reference that
+    computes in the worker's process, with its options behind a colon: xtb:method=GFN1-xTB. If a model has several
+    heads, @ selects one: a.model@pbe.
 
-    What is the name of a file is taken as one, with all its spaces, + and -; quotes enclose what would be misread, such
-    as an option with a space in it.
+    An existing file is recognised by its name, even with spaces, + or - in it. Put quotes around what would be
+    misread, such as an option with a space in it.
 
-    Energies, forces and stresses are added. A stress is known where all terms have one. A committee makes the sum a
+    Energies, forces and stresses are added. The sum has a stress if all terms have one. A committee makes the sum a
     committee, with the spread of its members times its factor. Committees of equal size are added member by member.
 
     The bundle has copies of all its terms, and can be copied like any other. Nothing can be trained from it, and terms

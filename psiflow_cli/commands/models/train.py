@@ -109,12 +109,12 @@ def command(
 
     It is an error if a validation frame is also a training frame, if an element is in no training frame, or if frames
     were labelled by different methods (psiflow_reference, and head in families without heads). A frame that is not
-    periodic in all three directions has no stress to train on. MACE weights frames by their config_weight; NequIP and
-    Allegro cannot, and a message says so.
+    periodic in all three directions has no stress to train on. MACE weights frames by their config_weight; for
+    NequIP and Allegro, a weight other than 1 is an error.
 
-    Settings of mace are the options of mace_run_train. Settings of nequip and allegro are those of NequIP's Hydra YAML:
-    a whole file as --config, a path such as trainer.gradient_clip_val=1 or model.r_max=4.5 in --set, or an unambiguous
-    name (max_epochs, batch_size, lr, r_max, num_layers, …).
+    Settings of mace are the options of mace_run_train. Settings of nequip and allegro are those of NequIP's Hydra
+    YAML: a complete file as --config, a path such as trainer.gradient_clip_val=1 or model.r_max=4.5 in --set, or an
+    unambiguous name (max_epochs, batch_size, lr, r_max, num_layers, …).
 
     \b
     Example:

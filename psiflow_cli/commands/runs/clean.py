@@ -44,7 +44,8 @@ def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run
     --other-settings  labels and other results, trainings and walkers of settings
                       other than those of the last command; of done runs only
     --runs            the run directories of done runs whose outputs are unchanged:
-                      the command can then neither be up to date nor go on
+                      the same command then computes everything again, and needs
+                      --overwrite to replace its output
 
     Outputs, logs of failures, files that psiflow did not write and running runs are never touched. Runs that are
     not done keep their journal, so that the same command can continue. Symbolic links are not followed. For a site

@@ -44,11 +44,11 @@ def command(runs: tuple[str, ...], states: frozenset[str], failures: bool, watch
     shown as it was last known.
 
     \b
-    running  its command is at work; LEFT is the estimated time to its end
+    running  its command is running; LEFT is the estimated time to its end
     done     ended with exit code 0
     partial  stopped cleanly before the end, or with failures: run the same command again
     failed   ended with an error, which is shown
-    dead     its command has vanished: run the same command again
+    dead     the process of its command has died: run the same command again
 
     A training shows its phase (starting, preparing, training, delivering) and the numbers of its last epoch.
 

@@ -32,7 +32,7 @@ def command() -> None:
 @command.command("create", short_help="Create the environment for a model family")
 @click.argument("family", metavar="|".join(registry.families()),
     type=kinds.Name("model family", registry.families(), or_file=False))  # fmt: skip
-@options.file("--prefix", "Parent folder, on a disk that all nodes see [default: see below].", "DIR")
+@options.file("--prefix", "Folder of the environment, on a disk that all nodes see [default: see above].", "DIR")
 @options.text("--name", None, "NAME", "Name of the environment [default: the family].")
 @options.text("--python", None, "PROGRAM", "Python to make it with [default: the one that runs psiflow].")
 @options.texts("--with more", "REQUIREMENT",
@@ -55,8 +55,9 @@ def create(
     the command itself.
 
     It goes to $XDG_DATA_HOME/psiflow/envs/NAME (or ~/.local/share/psiflow/envs/NAME), where it is found by sites that
-    name no environment. An existing environment that fits is left as it is; an unfinished one, or one for other
-    versions, is made again. Pip looks where its own configuration says (PIP_INDEX_URL, PIP_FIND_LINKS).
+    give no environment; with --prefix, a link there points to it. An existing environment that fits is left as it is;
+    an unfinished one, or one for other versions, is made again. Pip looks where its own configuration says
+    (PIP_INDEX_URL, PIP_FIND_LINKS).
 
     \b
     Examples:

@@ -33,7 +33,7 @@ class ModelUse(NamedTuple):
 
 family_of_file = options.name(
     "--family", "NAME", kinds.Name("model family", registry.families(), or_file=False),
-    ": family of a model file whose name does not tell it.",
+    ": family of a model file, if its name does not show it.",
 )  # fmt: skip
 """--family"""
 _model_use = options.together(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @options.number("--fmax", 0.01, "eV/Å", "Largest force on any atom at convergence, in eV/Å.", above=0)
 @options.count("--steps", 500, "Largest number of steps per frame.", least=0)
 @options.choice("--cell", ["fixed", "isotropic", "shape", "flexible"], "fixed",
-    "What of the cell is optimised: its volume, its shape at constant volume, or both.")  # fmt: skip
+    "Part of the cell that is optimised: volume, shape at constant volume, or both.")  # fmt: skip
 @options.number("--pressure", 0.0, "bar", "Pressure on a cell whose volume is optimised, in bar.")
 @options.number(
     "--smax", 100.0, "bar", "Largest deviation of the stress at convergence, for an optimised cell.", above=0

@@ -42,7 +42,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
     "--pressure", "1", "bar[,bar...]", "Pressure of npt, in bar; walkers take a list in turn.", conditions.pressures
 )
 @options.choice("--cell", ["isotropic", "flexible"], "isotropic",
-    "What of the cell changes in npt: only its volume, or all lengths and angles.")  # fmt: skip
+    "Part of the cell that changes in npt: only its volume, or all lengths and angles.")  # fmt: skip
 @options.steps("--steps", 1000, "Number of steps per walker, or a time such as 10ps.")
 @options.steps("--every", 10, "Steps, or time, between recorded frames.")
 @options.number("--timestep", 0.5, "fs", "Time step, in fs.", above=0, is_eager=True)
