@@ -227,7 +227,7 @@ class Session:
     def _tell_waits(self) -> None:
         """Say now and then what is waited for, in place of a caller that has no progress to show."""
         if time.monotonic() - self._told >= _TELL_EVERY_S and (waits := self.waits()):
-            self._told, self._next_look = time.monotonic(), 0.0
+            self._told = time.monotonic()
             note(", ".join(waits))
 
     def waits(self) -> list[str]:
