@@ -18,19 +18,8 @@ from blocks import blocks, figures, keep, play
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import warm  # noqa: E402  (`tests` itself may be another package's name)
+from commands.springs import SITE  # noqa: E402
 
-SITE = """[providers.here]
-type = "local"
-[resources.task]
-cores = "all"
-[executors.default]
-type = "threads"
-provider = "here"
-resources = "task"
-[use]
-default = "default"
-"""
-"""One task at a time, in the command's own process, unless $PSIFLOW_SITE names another site."""
 LARGEST = 60_000
 """Of a figure, in bytes."""
 

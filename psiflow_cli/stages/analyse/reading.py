@@ -37,9 +37,7 @@ class _Path:
     message: AnalysedPath
     times: list[float] = field(default_factory=list)  # fs, of the first frame and the last; of each interval the check
     interval: float | None = None
-    clock: list[float] = field(
-        default_factory=list
-    )  # in a foreign file: the time of the last frame, and the interval before it
+    clock: tuple[float, float] | None = None  # of a foreign file's last frame: its time, and the interval before it
     targets: set[object] = field(default_factory=set)
 
 
@@ -181,13 +179,14 @@ def _check_clock(path: _Path, frame: Frame) -> None:
     now = frame.info.get("time", frame.info.get("step"))
     if not isinstance(now, (int, float)):
         return
-    last, step = (*path.clock, 0.0, 0.0)[:2]
+    step = 0.0
     if path.clock:
+        last, step = path.clock
         if now <= last or (step and abs(now - last - step) > 0.01 * step):
             problem = f"{frame.where}: its time or step is {now:g}, after {last:g} in the frame before"
             raise BadData(problem, "--msd and --vacf need frames at equal times; name each trajectory as a file")
         step = now - last
-    path.clock = [now, step]
+    path.clock = (now, step)
 
 
 def _write(stream: BinaryIO, frame: Frame, path: _Path) -> None:

@@ -233,7 +233,8 @@ def restore_files(job: MDJob, number: int, state: PlumedState | None) -> tuple[l
     """
     texts, folders = job.get("plumed_files", {}), job.get("shared_bias", {})
     actions = effective_input.actions(job["plumed"] or "", texts)
-    appended, hills, own_hills = effective_input.appended_files(actions), shared.hills(actions), shared.hills(actions)
+    appended = effective_input.appended_files(actions)
+    hills = own_hills = shared.hills(actions)
     if folders:
         actions = shared.filled(actions, number, len(folders))
         own_hills = {f"{name}.{number}" for name in hills}
