@@ -109,7 +109,8 @@ def test_what_remembers_goes_on_from_a_checkpoint(tmp_path: Path, kind: str, eng
             if kind == "expanded" and path.name == "STATE.opes_expanded.4":
                 continue  # its columns are texts, too
             one, other = (systems.rows(job, 1, path.name) for job in (whole, parts))
-            assert one == pytest.approx(other, rel=1e-12, abs=1e-12)
+            digits = 1e-12 if kind != "fixed" else 1e-10  # EXPLORE adds up its normalisation again when it restarts
+            assert one == pytest.approx(other, rel=digits, abs=digits)
     if kind == "METAD":
         times = systems.rows(parts, 1, "HILLS")[:, 0]
         assert times == pytest.approx(np.arange(5, 65, 5) * 0.5e-3)
