@@ -108,9 +108,18 @@ def test_a_fixed_number_of_pairs_begins_with_those_within_the_cutoff() -> None:
     fixed.pairs(positions, cells, system)
     fixed.pairs(positions + torch.tensor([0.0, 0.0, 0.36]), cells, system)
     assert not fixed.held(*fixed.worn.tolist())
-    fixed.pairs(positions, cells, system)
-    fixed.pairs(positions * 0.9, cells, system)  # nearer to each other: more pairs than there is room for
-    assert not fixed.held(0.0, float(fixed.worn[1]))
+
+
+def test_more_pairs_than_there_is_room_for_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "_FEW", 0)
+    crowd, system = NeighbourList([3], [False] * 3, 4.0, False), torch.zeros(3, dtype=torch.long)
+    crowd.exact = False
+    for third in (5.1, 4.95):
+        places = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [third, 0.0, 0.0]], dtype=torch.float64)
+        assert len(crowd.pairs(places, torch.zeros((1, 3, 3), dtype=torch.float64), system).squares) == 1
+    used, filled = crowd.worn.tolist()
+    assert used < 1.0 < filled
+    assert not crowd.held(used, filled)
 
 
 def test_atoms_that_are_no_numbers_have_no_pairs() -> None:
