@@ -105,16 +105,6 @@ def test_what_ase_can_do_the_batched_engine_can_do_as_well() -> None:
         assert bool(ase) == bool(torchsim), (settings, ase, torchsim)
 
 
-def test_what_ase_can_do_the_batched_engine_can_do_as_well() -> None:
-    """So it is left out by a measurement only, which has a line for each reason."""
-    engines = [registry.load("samplers", name) for name in ("ase", "torchsim")]
-    ensembles, thermostats = ("nve", "nvt", "npt", "nvst"), ("langevin", "csvr", "nose-hoover", "other")
-    for ensemble, thermostat, beads in itertools.product(ensembles, thermostats, (1, 4)):
-        settings = {**SETTINGS, "ensemble": ensemble, "thermostat": thermostat, "beads": beads}
-        ase, torchsim = (engine.refuses(settings) for engine in engines)
-        assert bool(ase) == bool(torchsim), (settings, ase, torchsim)
-
-
 def test_a_line_says_why_the_batched_engine_is_not_used(capsys: pytest.CaptureFixture[str]) -> None:
     why = "torch-sim is not installed (pip install it)"
     value = {"times": paces(1.0), "left_out": {"torchsim": why}}
