@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections.abc import Sequence
@@ -161,7 +162,9 @@ class Forces:
         """The mean over the members, and their spread where there are several."""
         import torch
 
-        structures, places = part.structures, (state.positions[part.atoms], state.cells[part.walkers])
+        structures, places = part.structures, (state.positions, state.cells)
+        if len(self._parts) > 1:
+            places = state.positions[part.atoms], state.cells[part.walkers]
         pairs = part.pairs.pairs(*places, structures.system) if part.pairs else None
         made: dict[float, graphs.Graph] = {}
         results = []
@@ -211,11 +214,18 @@ def _graph(
     import torch
 
     if pairs is None:
-        return graphs.Graph(structures, positions, cells, torch.zeros((2, 0)), torch.zeros((0, 3)))
+        return graphs.Graph(structures, positions, cells, *_no_pairs())
     there = (pairs.squares < cutoff**2).nonzero()[:, 0] if cutoff < pairs.cutoff and exact else slice(None)
     index, shifts = pairs.index[:, there], pairs.shifts[:, there]
     both = torch.cat([index, index.flip(0)], dim=1)
     return graphs.Graph(structures, positions, cells, both, torch.cat([shifts, -shifts], dim=1).T.contiguous())
+
+
+@functools.cache
+def _no_pairs() -> tuple[torch.Tensor, torch.Tensor]:
+    import torch
+
+    return torch.zeros((2, 0)), torch.zeros((0, 3))
 
 
 def _of_each(starts: Sequence[Frame], name: str, usual: float) -> torch.Tensor:
