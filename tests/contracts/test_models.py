@@ -218,12 +218,24 @@ def test_the_calculator_says_the_same(fitted: Fitted) -> None:
             assert atoms.get_stress().tolist() == pytest.approx(label["stress"], abs=1e-8)
 
 
+class _Counted:
+    """A model that notes how many pairs each graph has."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.cutoff, self.device, self.pairs = model, model.cutoff, model.device, list[int]()
+
+    def __call__(self, graph: Any, stress: bool) -> Any:
+        self.pairs.append(graph.pairs.shape[1])
+        return self.model(graph, stress)
+
+
 def test_many_walkers_at_once_get_the_same(fitted: Fitted, tmp_path: Path) -> None:
     """What torch-sim's interface to the family gives moves them as the calculator does."""
     pytest.importorskip("torch_sim", reason="torch-sim is not installed")
     if not hasattr(fitted.module, "torchsim"):
         pytest.skip("torch-sim has no interface to this family")
     import numpy as np
+    import torch
 
     from psiflow_cli import voigt
     from psiflow_cli.samplers.torchsim.forces import Forces, models
@@ -236,7 +248,15 @@ def test_many_walkers_at_once_get_the_same(fitted: Fitted, tmp_path: Path) -> No
         members = models({"family": fitted.module.__name__, "members": [fitted.member]}, fitted.context, periodic)
         assert members[0].cutoff > 0.0 or not hasattr(fitted.module, "graph_model")
         found = at_rest([np.array(each["positions"]) for each in (frame, moved)], [cell] * 2, members[0].device)
-        Forces(members, 2, [frame, moved])(found, stress=periodic)
+        counted = [_Counted(member) if member.cutoff else member for member in members]
+        forces = Forces(counted, 2, [frame, moved])
+        forces(found, stress=periodic)
+        exact = found.copy()
+        forces.wait(False)  # a GPU gets some pairs beyond the cutoff, which must count for nothing
+        forces(found, stress=periodic)
+        assert not members[0].cutoff or counted[0].pairs[1] > counted[0].pairs[0]
+        for name in ("energy", "forces", "stress") if periodic else ("energy", "forces"):
+            assert torch.allclose(getattr(found, name), getattr(exact, name), rtol=0.0, atol=1e-10)
         count = len(frame["symbols"])
         for index, label in enumerate(fitted.predict(frame, moved)):
             part = slice(index * count, (index + 1) * count)

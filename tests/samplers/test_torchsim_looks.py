@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("numpy")
+np = pytest.importorskip("numpy")
 pytest.importorskip("torch_sim", reason="torch-sim is not installed")
 
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from psiflow_cli.samplers import ase as alone  # noqa: E402
 from psiflow_cli.samplers import torchsim  # noqa: E402
-from psiflow_cli.samplers.torchsim import forces, motion, noise, transfer  # noqa: E402
+from psiflow_cli.samplers.torchsim import forces, motion, neighbours, noise, transfer  # noqa: E402
 from psiflow_cli.worker.md import checkpoint  # noqa: E402
 
 CONTEXT: dict[str, Any] = {"scratch": "", "device": "cpu", "dtype": None, "threads": 1}
@@ -116,8 +116,9 @@ class Reads(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         to_cpu = name in ("_to_copy", "copy_") and str((kwargs or {}).get("device")) == "cpu"
-        waits = ("_local_scalar_dense", "equal", "is_nonzero", "_linalg_check_errors")
-        self.count += name in waits or to_cpu
+        waits = ("_local_scalar_dense", "equal", "is_nonzero", "_linalg_check_errors", "nonzero", "masked_select")
+        by_mask = name == "index" and any(each is not None and each.dtype == torch.bool for each in args[1])
+        self.count += name in waits or to_cpu or by_mask
         return func(*args, **(kwargs or {}))
 
 
@@ -127,9 +128,21 @@ SLOW: dict[str, Any] = {"barostat_time": 500.0, "pressure": 1.0, "chain_length":
 @pytest.mark.parametrize(
     "change",
     [
-        {},
+        {"fixed": [0]},
         {"ensemble": "npt", "cell": "flexible", **SLOW},
-        pytest.param({"ensemble": "nvst", "thermostat": "nose-hoover", **SLOW}, marks=pytest.mark.full),
+        *(
+            pytest.param(change, marks=pytest.mark.full)
+            for change in (
+                {"ensemble": "nve"},
+                {"thermostat": "csvr"},
+                {"thermostat": "nose-hoover", **SLOW},
+                {"pbc": [True, True, False]},
+                {"ensemble": "npt", "cell": "isotropic", **SLOW},
+                {"ensemble": "npt", "cell": "flexible", "thermostat": "nose-hoover", **SLOW},
+                {"ensemble": "nvst", **SLOW},
+                {"ensemble": "nvst", "thermostat": "nose-hoover", **SLOW},
+            )
+        ),
     ],
 )
 def test_the_host_reads_where_it_looks_or_records_only(
@@ -141,14 +154,19 @@ def test_the_host_reads_where_it_looks_or_records_only(
 
     (tmp_path / "mace").mkdir()
     untrained(tmp_path / "mace" / "tiny.model")
+    of_starts = {name: change[name] for name in ("fixed", "pbc") if name in change}
     job = springs(
         tmp_path, "reads", [10.0] * 3, steps=100, block=100, every=10,
         limits={"force": 99.0, "distance": 0.1},
-        **change,
+        **{name: value for name, value in change.items() if name not in of_starts},
     )  # fmt: skip
+    for walker in job["walkers"]:
+        walker["start"].update(of_starts)
     job["model"] = {"family": "psiflow_cli.models.mace", "members": [str(tmp_path / "mace")]}
-    copies = []
-    real = transfer.to_host
+    copies: list[Any] = []
+    lists: list[Any] = []
+    real, search = transfer.to_host, neighbours.candidates
+    monkeypatch.setattr(neighbours, "candidates", lambda *places: lists.append(places) or search(*places))
     with checkpoint.open_group(job) as group:  # type: ignore[arg-type]
         group.open()
         moving = motion.BatchMotion(job, CONTEXT, group)  # type: ignore[arg-type]
@@ -161,13 +179,40 @@ def test_the_host_reads_where_it_looks_or_records_only(
         moving.close()
     assert moving.step == 100
     assert 10 <= looks <= 10 + 10
-    assert reads.count <= 10 + 10 + 2  # pairs that are searched anew, once or twice in so many steps, wait as well
+    assert len(lists) < 10  # these atoms are fast
+    assert reads.count <= 10 + 10 + 5 * len(lists)  # a list that is made anew waits as well, and nothing else does
+
+
+def test_lists_that_do_not_last_until_the_next_look_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody waits for the pairs: what was computed without some of them is computed again."""
+    pytest.importorskip("mace", reason="mace-torch is not installed")
+    from tests.samplers.mace_model import untrained
+
+    (tmp_path / "mace").mkdir()
+    untrained(tmp_path / "mace" / "tiny.model")
+    told: list[bool] = []
+    real = forces.Forces.held
+    monkeypatch.setattr(forces.Forces, "held", lambda self, worn: told.append(real(self, worn)) or told[-1])
+    monkeypatch.setattr(neighbours, "SKIN", 0.1)
+    found = []
+    for name, interval in (("seldom", 10), ("always", 1)):
+        monkeypatch.setattr(motion, "INTERVAL", {"cpu": interval})
+        job = springs(tmp_path, name, [100.0, 900.0], every=30)
+        job["model"] = {"family": "psiflow_cli.models.mace", "members": [str(tmp_path / "mace")]}
+        found.append(outcome(torchsim, job))
+        if interval > 1:
+            assert {True, False} <= set(told)
+    for one, other in zip(*(texts for _, texts in found), strict=True):
+        numbers = [np.array(re.findall(rb"-?\d+\.\d+", text), dtype=float) for text in (one, other)]
+        assert np.allclose(*numbers, rtol=0.0, atol=1e-6)
 
 
 def test_all_reads_go_through_one_function() -> None:
     """Which the test above counts, as those of tensors on a CPU are not dispatched."""
     folder = Path(torchsim.__file__).parent
-    on_the_host = {"transfer.py", "walkers.py", "records.py"}
+    on_the_host = {"transfer.py", "walkers.py", "records.py", "noise.py"}
     for path in folder.rglob("*.py"):
         for line in path.read_text().splitlines() if path.name not in on_the_host else ():
             if re.search(r"\.(cpu|item|numpy|tolist)\(", line):

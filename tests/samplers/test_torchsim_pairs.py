@@ -83,6 +83,45 @@ def test_a_list_with_a_skin_gives_what_a_new_one_would(cells_move: bool, monkeyp
     assert 1 < len(made) < 40
 
 
+def test_a_fixed_number_of_pairs_begins_with_those_within_the_cutoff() -> None:
+    """The others are beyond it; whether the list has lasted, and the room sufficed, is known later."""
+    rng = np.random.default_rng(8)
+    cells, system = torch.eye(3, dtype=torch.float64)[None] * 7.0, torch.zeros(20, dtype=torch.long)
+    positions, told = torch.tensor(rng.uniform(0.0, 7.0, (20, 3))), []
+    fixed = NeighbourList([20], [True] * 3, 4.0, False)
+    fixed.exact = False
+    sizes = set()
+    for _ in range(40):
+        positions = positions + 0.02 * torch.tensor(rng.normal(size=positions.shape))
+        pairs = fixed.pairs(positions, cells, system)
+        exact = NeighbourList([20], [True] * 3, 4.0, False).pairs(positions, cells, system)
+        used, filled = fixed.worn.tolist()
+        told.append(fixed.held(used, filled))
+        if told[-1]:
+            count = exact.squares.numel()
+            assert torch.equal(pairs.index[:, :count], exact.index)
+            assert torch.equal(pairs.shifts[:, :count], exact.shifts)
+            assert (pairs.squares[count:] >= 16.0).all()
+            sizes.add(len(pairs.squares) - count)
+    assert sum(told) > 35
+    assert len(sizes) > 3
+    fixed.pairs(positions, cells, system)
+    fixed.pairs(positions + torch.tensor([0.0, 0.0, 0.36]), cells, system)
+    assert not fixed.held(*fixed.worn.tolist())
+
+
+def test_more_pairs_than_there_is_room_for_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "_FEW", 0)
+    crowd, system = NeighbourList([3], [False] * 3, 4.0, False), torch.zeros(3, dtype=torch.long)
+    crowd.exact = False
+    for third in (5.1, 4.95):
+        places = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [third, 0.0, 0.0]], dtype=torch.float64)
+        assert len(crowd.pairs(places, torch.zeros((1, 3, 3), dtype=torch.float64), system).squares) == 1
+    used, filled = crowd.worn.tolist()
+    assert used < 1.0 < filled
+    assert not crowd.held(used, filled)
+
+
 def test_atoms_that_are_no_numbers_have_no_pairs() -> None:
     """They are a walker's end, and not an error of the list."""
     positions = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [float("nan"), 0.0, 0.0]], dtype=torch.float64)

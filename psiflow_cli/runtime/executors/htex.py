@@ -15,7 +15,7 @@ from psiflow_cli.runtime.executors import _addresses, _interchange
 from psiflow_cli.runtime.executors._parameters import parameters
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.worker.pool import gpu_slots, light_parsl, process_table, supervisor
+from psiflow_cli.worker.pool import gpu_slots, light_parsl, openmp, process_table, supervisor
 
 if TYPE_CHECKING:
     from parsl.executors import HighThroughputExecutor
@@ -95,8 +95,7 @@ def _pool(resolved: ResolvedExecutor, folder: Path) -> list[str]:
 
 def write_supervisor_facts(resolved: ResolvedExecutor, folder: Path) -> Path:
     """The file that tells supervisors where their command runs its programs, and whose end is theirs."""
-    threads = str(resolved.context["threads"])
-    env = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+    env = openmp.variables(resolved.context["threads"])
     env.update(PYTHONUNBUFFERED="1", **resolved.context["env"])
     pid = os.getpid()
     facts: supervisor.Supervision = {

@@ -60,6 +60,8 @@ class Biases:
 
     def update(self, checkpoint: bool) -> None:
         """The step is made, and the last one of a block with `checkpoint`."""
+        if not self._biases:
+            return
         with away():
             for bias in self._biases:
                 bias.update(checkpoint)

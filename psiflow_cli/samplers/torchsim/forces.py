@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from psiflow_cli.worker.models.kernels import fast_paths
 from psiflow_cli.worker.pool.call import resolve
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch_sim.models.interface import ModelInterface
 
@@ -99,7 +101,7 @@ class Forces:
         self, members: Sequence[graphs.GraphModel], size: int, starts: Sequence[Frame], cells_move: bool = False
     ) -> None:
         """`starts` say of each walker what does not move; all are alike in `pbc`."""
-        self.members, self.size, self._cells_move = members, size, cells_move
+        self.members, self.size, self._cells_move, self._exact = members, size, cells_move, True
         self.device = members[0].device
         self._starts = list(starts)
         self._parts: list[_Part] = []
@@ -114,6 +116,24 @@ class Forces:
     def cutoff(self) -> float:
         """Up to where all distances are known (Å)."""
         return max((model.cutoff for model in self.members), default=0.0)
+
+    def wait(self, exact: bool) -> None:
+        """Whether the host may wait for the number of pairs in each step; else it asks `worn` and `held` later."""
+        self._exact = exact
+        for part in self._parts:
+            if part.pairs:
+                part.pairs.exact = exact
+
+    def worn(self) -> list[torch.Tensor]:
+        """How far the lists of pairs are used where nobody waits, two numbers each; see `NeighbourList.worn`."""
+        lists = [part.pairs for part in self._parts if part.pairs]
+        return [] if self._exact else [number for pairs in lists for number in pairs.worn.unbind(0)]
+
+    def held(self, worn: np.ndarray) -> bool:
+        """Whether they had all pairs; those that will not last are made anew."""
+        lists = [part.pairs for part in self._parts if part.pairs]
+        held = [pairs.held(*worn[2 * i : 2 * i + 2]) for i, pairs in enumerate(lists if len(worn) else [])]
+        return all(held)
 
     def __call__(self, state: BatchState, stress: bool, distances: bool = False) -> None:
         """Put the predictions into the state; stress and the smallest distances only if they are asked for.
@@ -131,6 +151,8 @@ class Forces:
                     raise
             self.size = (min(self.size, len(self._starts)) + 1) // 2
             self._build()
+            if not self._exact:
+                raise RuntimeError("what the lists of the larger parts have missed is not known")
         whole = {name: parts[0][name] if len(parts) == 1 else torch.cat([p[name] for p in parts]) for name in parts[0]}
         state.energy, state.forces, state.stress = whole["energy"], whole["forces"], whole.get("stress")
         state.energy_std, state.forces_std = whole.get("energy_std"), whole.get("forces_std")
@@ -140,13 +162,15 @@ class Forces:
         """The mean over the members, and their spread where there are several."""
         import torch
 
-        structures, places = part.structures, (state.positions[part.atoms], state.cells[part.walkers])
+        structures, places = part.structures, (state.positions, state.cells)
+        if len(self._parts) > 1:
+            places = state.positions[part.atoms], state.cells[part.walkers]
         pairs = part.pairs.pairs(*places, structures.system) if part.pairs else None
         made: dict[float, graphs.Graph] = {}
         results = []
         for model in self.members:
             if model.cutoff not in made:
-                made[model.cutoff] = _graph(structures, *places, pairs, model.cutoff)
+                made[model.cutoff] = _graph(structures, *places, pairs, model.cutoff, self._exact)
             output = model(made[model.cutoff], stress)
             results.append({name: values.to(torch.float64) for name, values in output.items()})
         found = _mean(results)
@@ -179,20 +203,29 @@ class Forces:
             atoms = slice(begin, begin + len(numbers))
             self._parts.append(_Part(structures, pairs, atoms, slice(first, first + len(starts))))
             begin = atoms.stop
+        self.wait(self._exact)
 
 
 def _graph(
-    structures: graphs.Structures, positions: torch.Tensor, cells: torch.Tensor, pairs: Pairs | None, cutoff: float
-) -> graphs.Graph:
-    """The graph of the pairs within a cutoff (Å), which may be less than theirs."""
+    structures: graphs.Structures, positions: torch.Tensor, cells: torch.Tensor, pairs: Pairs | None, cutoff: float,
+    exact: bool,
+) -> graphs.Graph:  # fmt: skip
+    """The graph of the pairs within a cutoff (Å), which may be less than theirs; not `exact`: and of some beyond."""
     import torch
 
     if pairs is None:
-        return graphs.Graph(structures, positions, cells, torch.zeros((2, 0)), torch.zeros((0, 3)))
-    there = (pairs.squares < cutoff**2).nonzero()[:, 0] if cutoff < pairs.cutoff else slice(None)
+        return graphs.Graph(structures, positions, cells, *_no_pairs())
+    there = (pairs.squares < cutoff**2).nonzero()[:, 0] if cutoff < pairs.cutoff and exact else slice(None)
     index, shifts = pairs.index[:, there], pairs.shifts[:, there]
     both = torch.cat([index, index.flip(0)], dim=1)
     return graphs.Graph(structures, positions, cells, both, torch.cat([shifts, -shifts], dim=1).T.contiguous())
+
+
+@functools.cache
+def _no_pairs() -> tuple[torch.Tensor, torch.Tensor]:
+    import torch
+
+    return torch.zeros((2, 0)), torch.zeros((0, 3))
 
 
 def _of_each(starts: Sequence[Frame], name: str, usual: float) -> torch.Tensor:

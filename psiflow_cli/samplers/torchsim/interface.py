@@ -23,14 +23,17 @@ class InterfaceModel:
     def __init__(self, interface: ModelInterface) -> None:
         self.interface, self.device = interface, interface.device
         self._structures: Structures | None = None
+        self._cells: torch.Tensor | None = None  # those that the state has
         self._state: SimState
 
     def __call__(self, graph: Graph, stress: bool) -> dict[str, torch.Tensor]:
         if graph.structures is not self._structures:
-            self._structures, self._state = graph.structures, self._prepared(graph)
+            self._structures, self._state, self._cells = graph.structures, self._prepared(graph), graph.cells
         state, dtype = self._state, self.interface.dtype
         state.positions = graph.positions.to(dtype)
-        state.cell = graph.cells.mT.contiguous().to(dtype)  # torch-sim has the vectors as columns
+        if graph.cells is not self._cells:
+            self._cells = graph.cells
+            state.cell = graph.cells.mT.contiguous().to(dtype)  # torch-sim has the vectors as columns
         output = from_torchsim.predicted(self.interface, state)
         return {name: values for name, values in output.items() if stress or name != "stress"}
 

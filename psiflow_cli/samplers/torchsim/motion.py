@@ -76,6 +76,7 @@ class BatchMotion:
             self._noise.prepare(begin + 1, self._last, self.interval)
             stop = begin + 1 if begin < careful else self._next_look(end)
             before = self.state.copy() if stop > begin + 1 else None
+            self.forces.wait(before is None)
             try:
                 sound = self._advance(stop)
             except Exception:
@@ -138,7 +139,9 @@ class BatchMotion:
             worst += self._judge.worst(state, self._cell_limits)
         self.step = stop
         self._noise.draw_ahead(self._last, self.interval)  # while the device is still at work
-        return self._judge.kept(to_host(torch.stack(worst)).numpy())
+        numbers = to_host(torch.stack([*worst, *self.forces.worn()])).numpy()
+        held = self.forces.held(numbers[len(worst) :])
+        return self._judge.kept(numbers[: len(worst)]) and held
 
     def _evaluate(self, state: BatchState, step: int) -> None:
         """Ask the models where the walkers are; for their stress only where it is recorded, or moves the cell."""

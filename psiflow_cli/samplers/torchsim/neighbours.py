@@ -1,11 +1,13 @@
 """Pairs of atoms within a cutoff, for many walkers at once: a list with a skin, on the device, reused while it holds.
 
 The list is cut down to the cutoff in every step, and its order follows from the pairs alone: a step has the same graph,
-whenever the list was made.
+whenever the list was made. The host waits for the number of these pairs; where it shall not, it takes a fixed number of
+them, of which the last are beyond the cutoff and contribute nothing, and it asks later whether that was enough.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 SKIN = 0.7  # Å
 _MARGIN = 1e-6  # Å, more than rounding
+SPARE = 1 / 64
+"""Of the pairs within the cutoff when a list is made: for how many more there is room; a GPU computes them all."""
+_FEW = 32  # that a small system has room for
 CANDIDATES = 4_000_000
 """Pairs that are looked at in one go."""
 
@@ -42,6 +47,7 @@ class _Skin:
     vectors: torch.Tensor  # [3, E], the shifts in Å
     positions: torch.Tensor
     inverse: torch.Tensor | None  # [B, 3, 3], of the cells, where they move
+    room: int  # how many pairs are taken where the host does not wait for their number
 
 
 class NeighbourList:
@@ -50,26 +56,70 @@ class NeighbourList:
     def __init__(self, counts: Sequence[int], pbc: Sequence[bool], cutoff: float, cells_move: bool) -> None:
         self._counts, self._pbc, self.cutoff, self._cells_move = list(counts), list(pbc), cutoff, cells_move
         self._skin: _Skin | None = None
+        self._worn: torch.Tensor | None = None  # see `worn`
+        self._looks = 0  # since the list was made
+        self.exact = True
+        """Whether the host waits for the number of pairs in each step."""
 
     def pairs(self, positions: torch.Tensor, cells: torch.Tensor, system: torch.Tensor) -> Pairs:
         """All pairs within the cutoff; positions [N, 3] and cells [B, 3, 3] in Å, `system` [N]."""
         import torch
 
         if self._skin is not None:
-            pairs, stale = self._within(self._skin, positions, cells, system)
+            squares, used = self._squares(self._skin, positions, cells, system)
+            if not self.exact:
+                return self._first(self._skin, squares, used)
             # A stale list gives no pairs: so their number, which the host must know in any case, tells of it.
-            if pairs.squares.numel() or not bool(to_host(stale)):
-                return pairs
+            there = ((squares < self.cutoff**2) & (used <= 1.0)).nonzero()[:, 0]
+            if there.numel() or bool(to_host(used <= 1.0)):
+                return _chosen(self._skin, squares, there, self.cutoff)
         index, shifts = candidates(positions, cells, self._counts, self._pbc, self.cutoff + SKIN + _MARGIN)
         vectors = _in_angstrom(shifts, cells, system.index_select(0, index[0]))
         inverse = torch.linalg.inv(cells) if self._cells_move else None  # here, as it waits for the device
-        self._skin = _Skin(index.int(), shifts, vectors, positions, inverse)
-        return self._within(self._skin, positions, cells, system)[0]
+        skin = _Skin(index.int(), shifts, vectors, positions, inverse, 0)
+        squares, _ = self._squares(skin, positions, cells, system)
+        there = (squares < self.cutoff**2).nonzero()[:, 0]
+        room = min(len(squares), len(there) + int(SPARE * len(there)) + _FEW)
+        self._skin, self._worn, self._looks = dataclasses.replace(skin, room=room), None, 0
+        if not self.exact:
+            return self._first(self._skin, squares, squares.new_zeros(()))
+        return _chosen(skin, squares, there, self.cutoff)
 
-    def _within(
+    @property
+    def worn(self) -> torch.Tensor:
+        """[2], as far as nobody has waited: the largest part of the skin, and of the room, that was used."""
+        assert self._worn is not None
+        return self._worn
+
+    def held(self, used: float, filled: float) -> bool:
+        """Whether the list, `worn` so far, had all pairs; one that may not last until the next look is made anew.
+
+        Atoms that begin at rest move by the square of the time.
+        """
+        self._looks += 1
+        if used * (1.0 + 1.0 / self._looks) ** 2 > 1.0 or filled > 1.0 - 0.25 * SPARE:
+            self._skin = None
+        return used <= 1.0 and filled <= 1.0
+
+    def _first(self, skin: _Skin, squares: torch.Tensor, used: torch.Tensor) -> Pairs:
+        """As many pairs as there is room for, those within the cutoff before the others; nothing waits for them."""
+        import torch
+
+        near = squares < self.cutoff**2
+        before, all_near = near.cumsum(0), near.sum()
+        numbers = torch.arange(len(near), device=near.device)
+        places = torch.where(near, before - 1, all_near + numbers - before)
+        order = torch.empty_like(numbers).scatter_(0, places, numbers)
+        whole = skin.room == len(squares)
+        filled = squares.new_zeros(()) if whole else all_near / max(1, skin.room)
+        worn = torch.stack([used, filled.to(used.dtype)])
+        self._worn = worn if self._worn is None else torch.maximum(self._worn, worn)
+        return _chosen(skin, squares, order[: skin.room], self.cutoff)
+
+    def _squares(
         self, skin: _Skin, positions: torch.Tensor, cells: torch.Tensor, system: torch.Tensor
-    ) -> tuple[Pairs, torch.Tensor]:
-        """The pairs of a list that are within the cutoff, none if it is stale; and whether it is, [].
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The squares of the distances of all pairs of a list; and the part of the skin that is used, [].
 
         A pair that was out of the list, at d > cutoff + skin, is beyond the cutoff as long as its atoms have moved by
         less than half the skin each; where the cell has moved, by the least that it can have left of d.
@@ -82,19 +132,24 @@ class NeighbourList:
             identity = torch.eye(3, dtype=cells.dtype, device=cells.device)
             strain = torch.linalg.matrix_norm(change - identity)  # of any length, at most
             carried = torch.bmm(skin.positions[:, None], change.index_select(0, system))[:, 0]
-            allowed = (0.5 * (SKIN - strain * (self.cutoff + SKIN))).clamp(min=0.0).square().index_select(0, system)
-            stale = ((positions - carried).square().sum(dim=1) > allowed).any()
+            allowed = (0.5 * (SKIN - strain * (self.cutoff + SKIN))).clamp(min=1e-12).index_select(0, system)
+            used = ((positions - carried).square().sum(dim=1).sqrt() / allowed).nan_to_num(nan=0.0).amax()
             vectors = _in_angstrom(skin.shifts, cells, system.index_select(0, first))
         else:
-            stale = ((positions - skin.positions).square().sum(dim=1) > (0.5 * SKIN) ** 2).any()
+            moved = (positions - skin.positions).square().sum(dim=1).nan_to_num(nan=0.0)
+            used = moved.amax().sqrt() / (0.5 * SKIN)
             vectors = skin.vectors
         squares = torch.zeros_like(vectors[0])
         for places, vector in zip(positions.T.contiguous(), vectors, strict=True):  # faster than rows of three numbers
             way = places.index_select(0, second).sub_(places.index_select(0, first)).add_(vector)
             squares.addcmul_(way, way)
-        there = ((squares < self.cutoff**2) & ~stale).nonzero()[:, 0]
-        index, shifts = skin.index.index_select(1, there), skin.shifts.index_select(1, there)
-        return Pairs(index.long(), shifts, squares.index_select(0, there), self.cutoff), stale
+        return squares, used
+
+
+def _chosen(skin: _Skin, squares: torch.Tensor, there: torch.Tensor, cutoff: float) -> Pairs:
+    """Some pairs of a list, by their places."""
+    index, shifts = skin.index.index_select(1, there), skin.shifts.index_select(1, there)
+    return Pairs(index.long(), shifts, squares.index_select(0, there), cutoff)
 
 
 def candidates(

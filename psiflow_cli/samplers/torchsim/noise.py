@@ -62,7 +62,8 @@ class Noise:
     def at(self, step: int) -> StepNoise:
         """The noise of a step that is prepared."""
         assert self._now is not None
-        return StepNoise(self._now.atoms[step - self._now.first], self._now.own[step - self._now.first])
+        row = step - self._now.first
+        return StepNoise(self._now.atoms.select(0, row), self._now.own.select(0, row))
 
     def settle(self, walker: MovingWalker) -> None:
         """Put the generator of a walker where it is after the walker's step."""
@@ -96,8 +97,10 @@ class Noise:
         for walker, count in zip(self._walkers, counts, strict=True):
             of_atoms, of_walker = self._draw(walker, last - step + 1)
             if of_atoms.size:
-                atoms = self._memory((len(of_atoms), sum(counts), 3), interval) if atoms is None else atoms
-                atoms[:, at : at + count] = torch.from_numpy(of_atoms)
+                if atoms is None:
+                    atoms = self._memory((len(of_atoms), sum(counts), 3), interval)
+                    rows = atoms.numpy()  # assigning to an array takes less time than to a tensor
+                rows[:, at : at + count] = of_atoms
             own.append(torch.from_numpy(of_walker))
             at += count
         nothing = torch.zeros((last - step + 1, 0, 3), dtype=torch.float64)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Evaluate = Callable[["BatchState"], None]
     """Put what the models predict at the state's positions and cells into the state."""
 
-_OF_ATOMS = ("positions", "momenta", "masses", "inverse_masses", "moves", "forces", "forces_std")
+_OF_ATOMS = ("positions", "momenta", "masses", "moves", "forces", "forces_std")
 _OF_WALKERS = ("cells", "dof", "kelvin", "pressure", "energy", "stress", "energy_std", "nearest")
 
 
@@ -29,7 +29,6 @@ class BatchState:
     positions: torch.Tensor  # [N, 3]
     momenta: torch.Tensor  # [N, 3]
     masses: torch.Tensor  # [N, 3], equal columns: operations that broadcast [N, 1] are several times slower
-    inverse_masses: torch.Tensor  # [N, 3], as a product is faster than a quotient
     moves: torch.Tensor | None  # [N, 3]: 0 for an atom that does not move, else 1; None where all move
     cells: torch.Tensor  # [B, 3, 3], rows are the vectors
     dof: torch.Tensor  # [B], degrees of freedom that carry the temperature
@@ -51,6 +50,9 @@ class BatchState:
         walkers = torch.arange(len(self.counts))
         self.system = torch.repeat_interleave(walkers, counts).to(device)
         """[N], the walker of each atom."""
+        self.inverse_masses = 1.0 / self.masses
+        """[N, 3], as a product is faster than a quotient."""
+        self._half_inverse_masses = 0.5 * self.inverse_masses
         self._rows: torch.Tensor | None = None
         self._places: torch.Tensor | None = None
         if len(set(self.counts)) > 1:
@@ -76,7 +78,7 @@ class BatchState:
 
     def kinetic(self, momenta: torch.Tensor) -> torch.Tensor:
         """The kinetic energy of each walker, [B]."""
-        return 0.5 * self.by_walker((momenta * momenta).mul_(self.inverse_masses)).flatten(1).sum(dim=1)
+        return self.by_walker((momenta * momenta).mul_(self._half_inverse_masses)).flatten(1).sum(dim=1)
 
     def kicked(self, time: float) -> torch.Tensor:
         """The momenta after the forces have acted for a time (ASE's unit), [N, 3]."""

@@ -61,19 +61,17 @@ def gathered(walkers: Sequence[BatchedWalker], device: torch.device) -> BatchSta
     import numpy as np
     import torch
 
-    state = at_rest([walker.positions for walker in walkers], [walker.cell for walker in walkers], device)
-
     def sent(arrays: list[np.ndarray]) -> torch.Tensor:
         return torch.from_numpy(np.concatenate(arrays)).to(device)
 
+    masses = sent([walker.masses.repeat(3).reshape(-1, 3) for walker in walkers])
+    state = at_rest([walker.positions for walker in walkers], [walker.cell for walker in walkers], device, masses)
     if any(walker.fixed for walker in walkers):
         moves = [np.ones((len(walker.masses), 3)) for walker in walkers]
         for walker, each in zip(walkers, moves, strict=True):
             each[walker.fixed] = 0.0
         state.moves = sent(moves)
     state.momenta = sent([walker.momenta for walker in walkers])
-    state.masses = sent([walker.masses.repeat(3).reshape(-1, 3) for walker in walkers])
-    state.inverse_masses = 1.0 / state.masses
     state.dof = sent([np.array([float(walker.degrees_of_freedom)]) for walker in walkers])
     state.pressure = sent([np.array([walker.pressure * BAR]) for walker in walkers])
     state.own = {
@@ -83,16 +81,23 @@ def gathered(walkers: Sequence[BatchedWalker], device: torch.device) -> BatchSta
     return state
 
 
-def at_rest(positions: Sequence[np.ndarray], cells: Sequence[np.ndarray], device: torch.device) -> BatchState:
-    """The state of walkers at these positions, shape (n, 3), in these cells, (3, 3), that do not move yet."""
+def at_rest(
+    positions: Sequence[np.ndarray], cells: Sequence[np.ndarray], device: torch.device,
+    masses: torch.Tensor | None = None,
+) -> BatchState:  # fmt: skip
+    """The state of walkers at these positions, shape (n, 3), in these cells, (3, 3), that do not move yet.
+
+    `masses` are as in the state; 1 where nothing will move.
+    """
     import numpy as np
     import torch
 
     places = torch.from_numpy(np.concatenate(positions)).to(device)
-    of_atoms, of_walkers = torch.ones_like(places), torch.zeros(len(cells), dtype=torch.float64, device=device)
+    of_walkers = torch.zeros(len(cells), dtype=torch.float64, device=device)
     return BatchState(
         counts=[len(each) for each in positions], positions=places, cells=torch.from_numpy(np.stack(cells)).to(device),
-        momenta=torch.zeros_like(places), forces=torch.zeros_like(places), masses=of_atoms, inverse_masses=of_atoms,
+        momenta=torch.zeros_like(places), forces=torch.zeros_like(places), 
+        masses=torch.ones_like(places) if masses is None else masses,
         moves=None, dof=of_walkers, kelvin=of_walkers, pressure=of_walkers, energy=of_walkers,
     )  # fmt: skip
 

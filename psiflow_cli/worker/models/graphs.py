@@ -23,7 +23,10 @@ class Structures:
 
 @dataclass(frozen=True)
 class Graph:
-    """Where the atoms are, in float64 (Å), and all their pairs within the cutoff, each in both directions."""
+    """Where the atoms are, in float64 (Å), and all their pairs within the cutoff, each in both directions.
+
+    Some pairs beyond the cutoff may be among them, which must contribute nothing.
+    """
 
     structures: Structures
     positions: torch.Tensor  # [N, 3]

@@ -17,6 +17,7 @@ from psiflow_cli import atomic_file
 from psiflow_cli.errors import BAD_DATA, STOPPED
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models import hardware
+from psiflow_cli.worker.pool import openmp
 from psiflow_cli.worker.process import inherited_variables, subprocesses
 from psiflow_cli.worker.training import delivery, phase, stop_request, trainer_log
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 JOB = "job.json"
 """What the folder's training is of."""
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -158,5 +158,5 @@ def data(job: TrainingJob) -> dict[str, Path]:
 
 def _environment(context: Context) -> dict[str, str]:
     """The worker's, with the threads of the task; without what Lightning takes for its own launcher's, as SLURM's."""
-    threads = str(hardware.threads(context))
-    return {**inherited_variables.for_program(), **dict.fromkeys(_THREADS, threads), **context.get("env", {})}
+    threads = openmp.variables(hardware.threads(context))
+    return {**inherited_variables.for_program(), **threads, **context.get("env", {})}
