@@ -147,4 +147,4 @@ class EngineTimes(TypedDict):
     """What a measurement of the engines has shown."""
 
     times: list[StepTime]
-    left_out: dict[str, str]  # {engine: why it was not measured}
+    left_out: dict[str, str]  # {engine: why it was not measured, or not with a larger batch than in `times`}

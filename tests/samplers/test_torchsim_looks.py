@@ -7,6 +7,7 @@ import os
 import random
 import re
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -170,8 +171,14 @@ def test_the_host_reads_where_it_looks_or_records_only(
     with checkpoint.open_group(job) as group:  # type: ignore[arg-type]
         group.open()
         moving = motion.BatchMotion(job, CONTEXT, group)  # type: ignore[arg-type]
-        monkeypatch.setattr(transfer, "to_host", lambda values: copies.append(values) or real(values))
-        monkeypatch.setattr(motion, "to_host", lambda values: copies.append(values) or real(values))
+        here = threading.current_thread()  # the one that writes frames may wait
+
+        def counted(values: Any) -> Any:
+            copies.extend([values] * (threading.current_thread() is here))
+            return real(values)
+
+        monkeypatch.setattr(transfer, "to_host", counted)
+        monkeypatch.setattr(motion, "to_host", counted)
         with Reads() as reads:
             moving.move(100)
         looks = len(copies)

@@ -130,7 +130,7 @@ class Forces:
         return [] if self._exact else [number for pairs in lists for number in pairs.worn.unbind(0)]
 
     def held(self, worn: np.ndarray) -> bool:
-        """Whether they had all pairs; those that will not last are made anew."""
+        """Whether they had all pairs; those that will not last are built again."""
         lists = [part.pairs for part in self._parts if part.pairs]
         held = [pairs.held(*worn[2 * i : 2 * i + 2]) for i, pairs in enumerate(lists if len(worn) else [])]
         return all(held)

@@ -17,7 +17,7 @@ from psiflow_cli.samplers.torchsim.integrators import ensemble
 from psiflow_cli.samplers.torchsim.judging import Judge
 from psiflow_cli.samplers.torchsim.noise import Noise
 from psiflow_cli.samplers.torchsim.records import Records
-from psiflow_cli.samplers.torchsim.transfer import read, to_host
+from psiflow_cli.samplers.torchsim.transfer import read, read_later, to_host
 from psiflow_cli.samplers.torchsim.walkers import BatchedWalker, gathered, scatter
 from psiflow_cli.worker.md import limits
 from psiflow_cli.worker.md.validation import MOVES_CELL
@@ -156,13 +156,12 @@ class BatchMotion:
     def _look(self) -> None:
         """Stop the walkers that are beyond a limit, and record the others where a frame is due."""
         state, due = self.state, self.step % self.job["every"] == 0
-        names: tuple[str, ...] = ("cells",) if self._cell_limits else ()
-        if due:
-            names = ("positions", "cells", "stress", "energy_std", "forces_std", "nearest")
-            names += ("momenta",) if self.job.get("velocities") else ()
+        near_counts = due and self.job["limits"].get("distance") is not None
+        names: tuple[str, ...] = ("cells",) if self._cell_limits or near_counts else ()
+        if near_counts:
+            names += ("positions",) if state.nearest is None else ("nearest",)
         arrays = read({"sizes": self._judge.sizes(state), **{name: getattr(state, name) for name in names}})
         parts, all_sizes, committee = state.parts(), arrays["sizes"].T.tolist(), state.forces_std is not None
-        near_counts = due and self.job["limits"].get("distance") is not None
         sound, stopped = [], []
         for place, walker in enumerate(self.going):
             walker.step = self.step
@@ -174,7 +173,11 @@ class BatchMotion:
             else:
                 sound.append(place)
         if due and self.step:
-            self._records.put(self.step, arrays, [(place, parts[place], self.going[place]) for place in sound])
+            names = ("positions", "cells", "stress", "energy_std", "forces_std")
+            names += ("momenta",) if self.job.get("velocities") else ()
+            rest = read_later({name: getattr(state, name) for name in names})
+            walkers = [(place, parts[place], self.going[place]) for place in sound]
+            self._records.put(self.step, arrays["sizes"], rest, walkers)
         if stopped:
             self._drop(stopped, sound)
 

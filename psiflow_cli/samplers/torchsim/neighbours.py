@@ -92,7 +92,7 @@ class NeighbourList:
         return self._worn
 
     def held(self, used: float, filled: float) -> bool:
-        """Whether the list, `worn` so far, had all pairs; one that may not last until the next look is made anew.
+        """Whether the list, `worn` so far, had all pairs; one that may not last until the next look is built again.
 
         Atoms that begin at rest move by the square of the time.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from psiflow_cli import voigt
@@ -34,16 +34,17 @@ class Records:
         self._thread.start()
 
     def put(
-        self, step: int, arrays: dict[str, np.ndarray], walkers: Sequence[tuple[int, slice, BatchedWalker]]
-    ) -> None:
+        self, step: int, sizes: np.ndarray, read: Callable[[], dict[str, np.ndarray]],
+        walkers: Sequence[tuple[int, slice, BatchedWalker]],
+    ) -> None:  # fmt: skip
         """Record walkers, each with its place in the batch and the rows of its atoms. Raises what writing has raised.
 
-        `arrays` are of the batch: `sizes` as in `judging.SIZES`, and fields of the state.
+        `sizes` are as in `judging.SIZES`, and what `read` returns are fields of the batch's state.
         """
         targets = [walker.target_temperature(step) for _, _, walker in walkers]  # an exchange may change them soon
         conditions = [walker.recorded_conditions() for _, _, walker in walkers]
         biases = [walker.bias.recorded() if walker.bias else {} for _, _, walker in walkers]
-        self._waiting.put((step, arrays, walkers, targets, conditions, biases))
+        self._waiting.put((step, sizes, read, walkers, targets, conditions, biases))
         self._check()
 
     def finish(self) -> None:
@@ -71,12 +72,14 @@ class Records:
                 self._waiting.task_done()
 
     def _append(
-        self, step: int, arrays: dict[str, np.ndarray], walkers: Sequence[tuple[int, slice, BatchedWalker]],
+        self, step: int, all_sizes: np.ndarray, read: Callable[[], dict[str, np.ndarray]],
+        walkers: Sequence[tuple[int, slice, BatchedWalker]],
         targets: list[float], conditions: list[dict[str, float]], biases: list[dict[str, float]],
     ) -> None:  # fmt: skip
+        arrays = read()
         stress, cells = arrays.get("stress"), arrays["cells"]
         for (place, atoms, walker), target, kept, bias in zip(walkers, targets, conditions, biases, strict=True):
-            sizes = dict(zip(SIZES, arrays["sizes"][:, place].tolist(), strict=True))
+            sizes = dict(zip(SIZES, all_sizes[:, place].tolist(), strict=True))
             spread = None
             if "forces_std" in arrays:
                 spread = float(arrays["energy_std"][place]), arrays["forces_std"][atoms].tolist()

@@ -99,8 +99,9 @@ def measured_plan(
     sampling: Sampling, workspace: Workspace, session: Session, walkers: list[Walker], names: list[str],
     fingerprint: str,
 ) -> Plan:  # fmt: skip
-    """The fastest plan by a short measurement on a worker, written down; one walker needs no measurement."""
-    if len(walkers) == 1 and not sampling.batch and USUAL in names:
+    """The fastest plan by a short measurement on a worker, written down; one walker on a CPU needs no measurement."""
+    on_cpu = workspace.context().get("device", "cpu") == "cpu"
+    if len(walkers) == 1 and not sampling.batch and USUAL in names and on_cpu:
         return Plan(USUAL, 1, 1)
     together = sampling.walkers if sampling.dynamics["exchange"] else None
     times = _measure(sampling, workspace, session, walkers, names)
@@ -128,6 +129,7 @@ def fastest(times: list[StepTime], walkers: int, workers: int, together: int | N
 def note_batch(workspace: Workspace, fingerprint: str, plan: Plan, now: int) -> None:
     """Write down that fewer walkers fit into the memory than was thought, for the groups and runs to come."""
     if now < plan.now:
+        note(f"memory is short: the model gets at most {now} of {plan.now} walkers at once")
         plan.now = now
         workspace.run.journal.append(_plan_record(plan, fingerprint))
 
@@ -166,7 +168,9 @@ def _measure(
         return []
     found = cast("EngineTimes", outcome.value)
     for name, why in found["left_out"].items():
-        note(f"engine {name} is not used: {why}")
+        most = max((each["batch"] for each in found["times"] if each["engine"] == name), default=0)
+        larger = f" with more than {most} walker{'s' * (most != 1)} at once" if most else ""
+        note(f"engine {name} is not used{larger}: {why}")
     return found["times"]
 
 

@@ -24,7 +24,7 @@ SURE = 4  # batches up to here are tried in any case: a busy machine may hide wh
 
 
 def measure(job: MDJob, engines: dict[str, str], share: int, batch: int | None, context: Context) -> EngineTimes:
-    """*worker*: the time of a step, for what could be run, and why other engines could not.
+    """*worker*: the time of a step, for what could be run, and why other engines or larger batches could not.
 
     `engines` are {name: module}. `share` walkers are one worker's; no batch is larger. `batch` is the only one tried,
     if given. An engine that does not work here is left out, but its exception is raised if that leaves none.
@@ -57,8 +57,7 @@ def measure(job: MDJob, engines: dict[str, str], share: int, batch: int | None, 
             before = seconds / size
     if failed and not measured:
         raise failed
-    there = {each["engine"] for each in measured}
-    return {"times": measured, "left_out": {name: why for name, why in left_out.items() if name not in there}}
+    return {"times": measured, "left_out": left_out}
 
 
 def _one_line(error: Exception) -> str:

@@ -63,18 +63,18 @@ def test_an_engine_that_cannot_is_refused_with_its_reason() -> None:
         check("ase", SETTINGS, 8)
 
 
-def measured(outcomes: list[Outcome]) -> tuple[Plan, list[dict[str, Any]], int]:
-    """The plan for two walkers where the measurement ends so; what is journalled, and how often it was tried."""
+def measured(outcomes: list[Outcome], walkers: int = 2, device: str = "cpu") -> tuple[Plan, list[dict[str, Any]], int]:
+    """The plan for some walkers where the measurement ends so; what is journalled, and how often it was tried."""
     records: list[dict[str, Any]] = []
     left, tasks = list(outcomes), []
     session: Any = SimpleNamespace(executor=SimpleNamespace(workers=1, retries=lambda _: 1), submit=tasks.append)
     session.next = lambda: (tasks[-1], left.pop(0))
     run = SimpleNamespace(journal=SimpleNamespace(append=records.append))
-    workspace: Any = SimpleNamespace(context=dict, run=run)
-    sampling: Any = SimpleNamespace(dynamics={"exchange": None}, steps=10, weights={}, batch=None, walkers=2)
+    workspace: Any = SimpleNamespace(context=lambda: {"device": device}, run=run)
+    sampling: Any = SimpleNamespace(dynamics={"exchange": None}, steps=10, weights={}, batch=None, walkers=walkers)
     start: Any = {"symbols": ["H"], "pbc": [False] * 3}
-    walkers = [Walker(number, start, [300.0, 300.0]) for number in range(2)]
-    plan = measured_plan(sampling, workspace, session, walkers, ["ase", "torchsim"], "f")
+    all_walkers = [Walker(number, start, [300.0, 300.0]) for number in range(walkers)]
+    plan = measured_plan(sampling, workspace, session, all_walkers, ["ase", "torchsim"], "f")
     return plan, records, len(tasks)
 
 
@@ -111,15 +111,19 @@ def test_a_line_says_why_the_batched_engine_is_not_used(capsys: pytest.CaptureFi
     plan, _, _ = measured([Outcome(value=value)])
     assert plan.engine == "ase"
     assert capsys.readouterr().err == f"psiflow: engine torchsim is not used: {why}\n"
+    value = {"times": paces(1.0, (1, 0.9), (2, 1.0)), "left_out": {"torchsim": "no kernel for so many pairs"}}
+    assert measured([Outcome(value=value)])[0] == Plan("torchsim", 2, 2)
+    line = "psiflow: engine torchsim is not used with more than 2 walkers at once: no kernel for so many pairs\n"
+    assert capsys.readouterr().err == line
 
 
-def test_the_batched_engine_does_all_that_ase_does() -> None:
-    """So no choice of ensemble, thermostat or cell leads to walkers that move one after another."""
-    for ensemble in ("nve", "nvt", "npt", "nvst"):
-        for thermostat in ("langevin", "csvr", "nose-hoover"):
-            settings: Any = {**SETTINGS, "ensemble": ensemble, "thermostat": thermostat}
-            reasons = {name: registry.load("samplers", name).refuses(settings) for name in ("ase", "torchsim")}
-            assert reasons["ase"] == reasons["torchsim"]
+def test_one_walker_is_measured_on_a_gpu_only() -> None:
+    """On a CPU one walker of ASE's costs the model's calls and next to nothing else; on a GPU that is not so."""
+    value = {"times": paces(1.0, (1, 0.5)), "left_out": {}}
+    plan, _, tries = measured([Outcome(value=value)], walkers=1, device="cuda")
+    assert (plan.engine, tries) == ("torchsim", 1)
+    plan, _, tries = measured([], walkers=1)
+    assert (plan.engine, tries) == ("ase", 0)
 
 
 MORE: dict[str, dict[str, Any]] = {

@@ -73,6 +73,19 @@ def test_an_engine_that_is_not_installed_is_left_out_unless_it_is_the_only_one(e
         measure(8, many="many")
 
 
+def test_a_batch_that_fails_leaves_the_smaller_ones_and_says_why(engine: Callable[..., None]) -> None:
+    def small(walkers: int) -> float:
+        if walkers > 2:
+            raise RuntimeError("no kernel for so many pairs")
+        return 0.01
+
+    engine("alone", lambda n: 0.01, batched=False)
+    engine("many", small)
+    found = benchmark.measure(JOB, {"ase": "alone", "many": "many"}, 8, None, {"scratch": ""})
+    assert tried(found["times"]) == [("ase", 1, 0.01), ("many", 1, 0.01), ("many", 2, 0.01)]
+    assert found["left_out"] == {"many": "no kernel for so many pairs"}
+
+
 def test_a_batch_is_tried_however_slow_the_first_engine_was(engine: Callable[..., None]) -> None:
     """A model that takes long to load, as on a GPU, would leave its walkers one after another otherwise."""
     engine("alone", lambda n: 2.0, batched=False)
