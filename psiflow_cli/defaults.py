@@ -57,7 +57,7 @@ class Command(help_sections.Sectioned):
         arguments = list(args)  # click takes them out of the list as it reads them
         if parent and not {"-h", "--help"} & set(args) and not extra.get("resilient_parsing"):
             names = [*_names(parent), str(self.name)]
-            extra["default_map"] = of(self, args, names, cast("click.Group", parent.find_root().command))
+            extra["default_map"] = values_for(self, args, names, cast("click.Group", parent.find_root().command))
         try:
             context = super().make_context(info_name, args, parent, **extra)
         except click.BadParameter as error:
@@ -97,7 +97,9 @@ class Group(click.Group):
     command_class = Command
 
 
-def of(command: click.Command, args: Sequence[str], names: Sequence[str], root: click.Group) -> dict[str, object]:
+def values_for(
+    command: click.Command, args: Sequence[str], names: Sequence[str], root: click.Group
+) -> dict[str, object]:
     """The values by parameter; `names` lead from the root to the command, as in `model`, `export`. Raises BadConfig."""
     values: dict[str, object] = {}
     try:
@@ -199,9 +201,11 @@ def _by_round(table: Mapping[str, object]) -> tuple[dict[str, object], dict[str,
 
 def _project() -> dict[str, object]:
     """The tables of ./psiflow.toml, if there is such a file."""
+    if not os.path.isfile(PROJECT_FILE):
+        return {}
     from psiflow_cli import toml
 
-    return toml.load(PROJECT_FILE, BadConfig) if os.path.isfile(PROJECT_FILE) else {}
+    return toml.load(PROJECT_FILE, BadConfig)
 
 
 def _table(
