@@ -112,7 +112,7 @@ def command(
         problem = f"--threshold: this committee's error is expected to be {floor:.3g} eV/Å or more everywhere"
         raise UsageError(problem, "no frame would be left; see the calibration with psiflow model show")
     needs_features = by == "farthest" or how["closest"] > 0
-    features = _space(descriptor, loaded) if needs_features else None
+    features = _chosen_descriptor(descriptor, loaded) if needs_features else None
     output = common.output or formats.beside(frames, "selected")
     needs_worker = needs_features or (loaded and by != "random")
     job = Job(
@@ -166,7 +166,7 @@ def _check(by: str, model: str | None, descriptor: str | None, how: How) -> None
         raise UsageError("--descriptor model needs a model", "give --model BUNDLE, or --descriptor soap")
 
 
-def _space(descriptor: str | None, loaded: Bundle | None) -> str:
+def _chosen_descriptor(descriptor: str | None, loaded: Bundle | None) -> str:
     """The descriptor that is asked for, or the model's own where it has one; says what is not plain."""
     from psiflow_cli.stages.select import request
 

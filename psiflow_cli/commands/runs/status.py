@@ -91,10 +91,10 @@ class _Look:
 
         listed = []
         folders = list(status.find(self._places))
-        if there := [folder for folder in folders if record.is_open(folder)]:
+        if remote := [folder for folder in folders if record.is_open(folder)]:
             from psiflow_cli.remote import asking
 
-            asking.refresh(there)
+            asking.refresh(remote)
         for folder in folders:
             try:
                 inode = (folder / "journal.jsonl").stat().st_ino

@@ -119,12 +119,12 @@ def command(
     job = runner.on_site(job, common, "analyse")
     request = stage.Request(job, asked, reading.Choice(timestep, walker, keep_drift), plot)
     runner.perform(
-        job, common, say=_said, show=lambda summary: summary["table"],
+        job, common, say=_as_text, show=lambda summary: summary["table"],
         plan=lambda workspace: stage.look(request, workspace), run=lambda workspace: stage.run(request, workspace),
     )  # fmt: skip
 
 
-def _said(summary: Summary) -> str:
+def _as_text(summary: Summary) -> str:
     written = ", ".join(filter(None, (summary["output"], summary["plot"])))
     blocks = f"{summary['blocks']} blocks of {summary['block_frames']} frames"
     return f"{summary['frames']} frames of {summary['trajectories']} trajectories, in {blocks} -> {written}"

@@ -210,8 +210,8 @@ def command(
     frames = tuple(file for file in files if formats.is_text(file) or formats.of_ase(file))
     tables = tuple(file for file in files if file not in frames)
     hills = cast("tuple[str, ...]", given["hills"] or ())
-    told = given["kappa"] or given["windows"] or given["window_biases"]
-    mbar = given["by"] == "mbar" or (given["by"] is None and bool(told))
+    windows = given["kappa"] or given["windows"] or given["window_biases"]
+    mbar = given["by"] == "mbar" or (given["by"] is None and bool(windows))
     job = Job(
         "free-energy", frames, output,
         settings={**settings, "files": files},
@@ -237,18 +237,18 @@ def command(
     )  # fmt: skip
 
     def plan(workspace: Workspace) -> dict[str, object]:
-        by, found = stage.look(request, workspace)
+        by, headers = stage.look(request, workspace)
         with TemporaryDirectory() as folder:
-            stage.prepared(request, workspace, by, found, Path(folder))
+            stage.prepared(request, workspace, by, headers, Path(folder))
         return {"by": by, "files": len(files)}
 
     runner.perform(
-        job, common, plan=plan, run=lambda workspace: stage.run(request, workspace), say=_said,
+        job, common, plan=plan, run=lambda workspace: stage.run(request, workspace), say=_as_text,
         show=lambda summary: text.as_text(cast("FreeEnergy", summary["free_energy"])),
     )  # fmt: skip
 
 
-def _said(summary: Summary) -> str:
+def _as_text(summary: Summary) -> str:
     result = summary["free_energy"]
     what = {"hills": "hills", "mbar": "independent samples", "reweight": "effective samples"}[summary["by"]]
     written = ", ".join(filter(None, (summary["output"], summary["plot"], summary["convergence"])))

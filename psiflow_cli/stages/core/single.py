@@ -58,17 +58,17 @@ def make(
         with workspace.session() as own:
             make(workspace, own, function, payload, output)
         return
-    made = (workspace.job.folder / f"made{Path(output).suffix.lower()}").absolute()
-    perform(workspace, session, function, {**payload, "path": str(made)}, output, journal=False)
-    publish_copy(workspace, made, output)
-    made.unlink()
+    unpublished = (workspace.job.folder / f"made{Path(output).suffix.lower()}").absolute()
+    perform(workspace, session, function, {**payload, "path": str(unpublished)}, output, journal=False)
+    publish_copy(workspace, unpublished, output)
+    unpublished.unlink()
 
 
-def publish_copy(workspace: Workspace, made: Path, output: str) -> None:
+def publish_copy(workspace: Workspace, unpublished: Path, output: str) -> None:
     """Put a copy of a file in the place of an output."""
     temporary = workspace.run.temporary(output)
     try:
-        shutil.copyfile(made, temporary)
+        shutil.copyfile(unpublished, temporary)
         workspace.run.publish(temporary, output)
     finally:
         temporary.unlink(missing_ok=True)

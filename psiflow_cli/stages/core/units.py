@@ -94,5 +94,5 @@ class Units:
         """Units per second of the present invocation, without the wait for the first worker."""
         if self.updated is None or self._first is None or self.updated <= self._begun:
             return None
-        took = self.updated - max(self._first - self._first_s, self._begun)
-        return round(self._now / took, 6) or None if took > 0 else None
+        seconds = self.updated - max(self._first - self._first_s, self._begun)
+        return round(self._now / seconds, 6) or None if seconds > 0 else None

@@ -98,12 +98,12 @@ def run(evaluation: Evaluation, workspace: Workspace) -> Summary:
     with workspace.run.guard_end():
         compute(workspace, evaluation.work, seen, results, needed)
         table, apart = ErrorTable(), uncertainty.SpreadTable()
-        made, curves = None, {}
+        calibrated, curves = None, {}
         if evaluation.calibrate or evaluation.scales:
             compared = _compared(evaluation, workspace, seen.ids, results)
             if evaluation.calibrate:
-                made = calibration.calibrate(evaluation.model, workspace, compared)
-                evaluation = replace(evaluation, scales=bundle.scales_of(made))
+                calibrated = calibration.calibrate(evaluation.model, workspace, compared)
+                evaluation = replace(evaluation, scales=bundle.scales_of(calibrated))
             curves = compared.described(evaluation.scales) if evaluation.scales else {}
         workspace.publish(_predicted(evaluation, workspace, seen.ids, results, table, apart))
         rows, spreads = table.rows(), apart.rows()
@@ -113,15 +113,15 @@ def run(evaluation: Evaluation, workspace: Workspace) -> Summary:
             temporary = workspace.run.temporary(evaluation.table)
             temporary.write_text(as_csv(rows), encoding="utf-8")
             workspace.run.publish(temporary, evaluation.table)
-        if made:
-            calibration.publish(workspace, evaluation.model, made)
+        if calibrated:
+            calibration.publish(workspace, evaluation.model, calibrated)
     summary = failed_frames.summary(seen, results)
     return {
         "total": summary["total"], "computed": len(needed), **summary, "errors": rows,
         "table": as_text(rows) if rows else "",
         **({"spread": spreads, "spread_table": uncertainty.as_text(spreads, curves)} if spreads else {}),
         **({"calibration": curves} if curves else {}),
-        **({"calibrated": str(evaluation.model.path / bundle.CALIBRATION)} if made else {}),
+        **({"calibrated": str(evaluation.model.path / bundle.CALIBRATION)} if calibrated else {}),
         "output": evaluation.job.output, "plot": evaluation.plot if rows else None, "table_file": evaluation.table,
         "retry": failed_frames.retry(summary),
     }  # fmt: skip

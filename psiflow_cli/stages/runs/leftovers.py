@@ -84,7 +84,7 @@ def find(folder: Path, run: RunRecord, state: RunState, others: bool) -> list[It
         if keys:
             items.append(Item("older trainings", retention.older(folder / "work", keys)))
         if keys and others:
-            items += _others(folder, run, keys)
+            items += _of_other_settings(folder, run, keys)
     for item in items:
         item.measure()
     return [item for item in items if item.files]
@@ -107,13 +107,13 @@ def _in_between(folder: Path, run: RunRecord) -> Item:
     """Files that a killed command left unfinished, in the run directory and beside its outputs."""
     outputs = run.get("outputs", []) if _is_in_place(folder, run) else []
     beside = [temporary(Path(output), run["run"]) for output in outputs]
-    gone = (folder / "work").glob(f"*{retention.GONE}") if _real([folder / "work"]) else []
+    renamed = (folder / "work").glob(f"*{retention.GONE}") if _real([folder / "work"]) else []
     return Item(
-        "intermediate files", _real([*(folder / name for name in _REMADE), *folder.glob("made*"), *beside, *gone])
+        "intermediate files", _real([*(folder / name for name in _REMADE), *folder.glob("made*"), *beside, *renamed])
     )
 
 
-def _others(folder: Path, run: RunRecord, keys: list[str]) -> list[Item]:
+def _of_other_settings(folder: Path, run: RunRecord, keys: list[str]) -> list[Item]:
     """What belongs to settings other than those of the last command."""
     trainings, walkers = (
         [path for path in _real((folder / name).iterdir()) if not is_of(path.name, keys)]
@@ -155,7 +155,8 @@ def whole(folder: Path, run: RunRecord, state: RunState) -> Item | str:
             return f"has the results of {path}, which was deleted"
         if sha256(Path(path)) != digest:
             return f"has the results of {path}, which was changed"
-    item = Item("the run directory", whole=True, paths=_real([*own(folder), folder / "lock", folder / "run.json"]))
+    paths = _real([*own_paths(folder), folder / "lock", folder / "run.json"])
+    item = Item("the run directory", whole=True, paths=paths)
     item.measure()
     return item
 
@@ -168,7 +169,7 @@ def _is_in_place(folder: Path, run: RunRecord) -> bool:
         return False
 
 
-def own(folder: Path) -> list[Path]:
+def own_paths(folder: Path) -> list[Path]:
     """What psiflow has put into a run directory, less run.json and the lock, which go last."""
     kinds = [path for kind in _OWN_KINDS for path in folder.glob(kind)]
     return _real([*(folder / name for name in _OWN), *kinds])

@@ -72,7 +72,7 @@ def describe(folder: Path, units: Units | None = None) -> RunStatus:
     rate = units.rate()
     finished = bool(result and result["finished"])
     done = run["total"] if finished and not units.counted else units.done  # a stage without units is done at once
-    left = max(0, run.get("total", 0) - done)
+    remaining = max(0, run.get("total", 0) - done)
     ended = result["ended"] if result else None
     queue = _blocks(folder) if state is RunState.RUNNING else []
     is_queued = bool(queue) and all(block["state"] == BlockState.PENDING for block in queue)
@@ -80,7 +80,7 @@ def describe(folder: Path, units: Units | None = None) -> RunStatus:
         "run": str(folder), "command": run.get("command"), "state": state, "total": run.get("total", 0),
         "done": done, "failed": units.failed, "lost": units.lost, "started": _iso(run.get("started")),
         "updated": _iso(max(filter(None, [units.updated, ended, run.get("started")]), default=None)),
-        "rate_per_s": rate, "eta_s": left / rate if state is RunState.RUNNING and rate and not is_queued else None,
+        "rate_per_s": rate, "eta_s": remaining / rate if state is RunState.RUNNING and rate and not is_queued else None,
         "core_hours": round(_core_seconds(folder, units, state) / 3600, 6), "host": run.get("host"),
         "pid": run.get("pid"), "slurm_job_id": run.get("slurm_job_id"), "blocks": queue,
         "waiting": {block["job"]: block["for_s"] for block in queue if block["state"] == BlockState.PENDING},
@@ -120,7 +120,7 @@ def _message(folder: Path, run: RunRecord, state: RunState) -> str:
     if state is RunState.RUNNING:
         refused = block_record.read(folder).get("refused")
         return (f"a job was refused: {refused}" if refused else "") if run else "reading its inputs"
-    left = block_record.left(folder)
+    left = block_record.queued_jobs(folder)
     jobs = f"; it may have left jobs: {', '.join(left)}" if left else ""
     if state is RunState.DEAD:
         return f"its process has died (pid {run.get('pid', '?')} on {run.get('host', '?')}){jobs}"
@@ -133,16 +133,16 @@ def _message(folder: Path, run: RunRecord, state: RunState) -> str:
 
 def _blocks(folder: Path) -> list[BlockStatus]:
     """The blocks in a batch system, of the executor at work."""
-    known, now = block_record.read(folder), time.time()
-    if known.get("type") == "local":
+    record, now = block_record.read(folder), time.time()
+    if record.get("type") == "local":
         return []  # a process of this host is in no queue
     return [
         {
-            "executor": known.get("executor", ""), "provider": known.get("type", ""), "job": job,
+            "executor": record.get("executor", ""), "provider": record.get("type", ""), "job": job,
             "state": block["state"], "for_s": round(now - block["since"], 1), "queued_s": block.get("queued"),
             "reason": block.get("reason", ""),
         }
-        for job, block in known.get("jobs", {}).items()
+        for job, block in record.get("jobs", {}).items()
         if block["state"] in block_record.LIVE
     ]  # fmt: skip
 

@@ -164,10 +164,10 @@ def _measure(
     if not outcome.value:
         note(f"using engine {names[0]}: the engines could not be compared: {outcome.lost or outcome.error}")
         return []
-    found = cast("EngineTimes", outcome.value)
-    for name, why in found["left_out"].items():
+    timed = cast("EngineTimes", outcome.value)
+    for name, why in timed["left_out"].items():
         note(f"engine {name} is not used: {why}")
-    return found["times"]
+    return timed["times"]
 
 
 def _measured_walkers(walkers: Sequence[Walker]) -> list[WalkerStart]:

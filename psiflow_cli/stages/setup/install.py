@@ -70,8 +70,8 @@ def install(prefix: Path, family: protocols.Potential, recipe: Recipe, log: Bina
 
 def _tried(python: str, needs: set[str]) -> list[str]:
     """The back ends' modules that this Python can import. Raises CannotCreate if one of `needs` is not."""
-    there = trial.modules(python)
-    faults = trial.faults(python, sorted({*there, *needs}))
+    importable = trial.modules(python)
+    faults = trial.faults(python, sorted({*importable, *needs}))
     for name, reason in faults.items():
         package = missing_library(reason)
         hint = (
@@ -80,7 +80,7 @@ def _tried(python: str, needs: set[str]) -> list[str]:
         if name in needs:
             raise CannotCreate(f"trying it failed: {reason}", hint)
         note(f"{name} cannot be imported: {reason}; {hint}")
-    return [name for name in there if name not in faults]
+    return [name for name in importable if name not in faults]
 
 
 def psiflow_itself(folder: Path, extra: str) -> list[str]:

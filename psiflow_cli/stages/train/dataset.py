@@ -157,19 +157,19 @@ def read(sources: Sources, share: float, seed: int, mixed: bool = False, apart: 
 
 
 def _survey(reader: Reader | None, keys: Keys, data: Dataset, structures: Structures) -> _Seen:
-    seen = _Seen()
+    part = _Seen()
     kinds: dict[frozenset[str], frozenset[str]] = {}
     for frame in reader() if reader else ():
-        seen.heads.append(data_checks.head_of(frame))
+        part.heads.append(data_checks.head_of(frame))
         if _check(frame, keys, data):
-            seen.ids.append(None)
-            seen.elements.append(frozenset())
+            part.ids.append(None)
+            part.elements.append(frozenset())
             continue
-        seen.ids.append(len(structures))
+        part.ids.append(len(structures))
         structures.add(frame)
         elements = frozenset(frame.symbols)
-        seen.elements.append(kinds.setdefault(elements, elements))
-    return seen
+        part.elements.append(kinds.setdefault(elements, elements))
+    return part
 
 
 def _drawn(

@@ -33,7 +33,7 @@ T = TypeVar("T")
 def run(training: Training, workspace: Workspace) -> Summary:
     """Train every member and make the bundle; returns the summary."""
     stops: list[Stopped] = []
-    prepared = _whole(lambda: prepare(training, workspace, keep=True), workspace, stops)
+    prepared = _whole(lambda: prepare(training, workspace, pin_copy=True), workspace, stops)
     for text in prepared.notes:
         note(text)
     needs = training.module.packages(prepared.config) if isinstance(training.module, NeedsMore) else {}
