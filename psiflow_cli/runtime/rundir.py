@@ -65,11 +65,11 @@ class Run:
             return
         result = self.previous.get("result")
         finished = set(result.get("outputs", {}).values()) if result else set()
-        there = {Path(o): sha256(Path(o)) for o in self.request.outputs if os.path.lexists(o)}
-        if finished.issuperset(there.values()):
+        existing = {Path(o): sha256(Path(o)) for o in self.request.outputs if os.path.lexists(o)}
+        if finished.issuperset(existing.values()):
             return  # the journal, which is long, need not be asked
         own = finished | {r["sha256"] for _, r in records(self.journal_path) if r["kind"] == "output"}
-        for path, digest in there.items():
+        for path, digest in existing.items():
             if digest not in own:
                 problem = f"{path}: exists, and is not (or no longer) what psiflow wrote there"
                 raise CannotCreate(problem, "replace it with --overwrite, or choose another --output")

@@ -93,18 +93,18 @@ def _radial(result: AnalysisResult, wanted: Analysis, cut: list[paths.Block]) ->
     parts = [structure.radial(block, cast("tuple[tuple[str, str], ...]", pairs), edges) for block in cut]
     middle = 0.5 * (edges[1:] + edges[:-1])
     for pair in pairs:
-        of = "-".join(pair)
-        density = _curve(result, "rdf", of, middle, [part[pair][0] for part in parts])  # type: ignore[index]
-        _curve(result, "coordination", of, edges[1:], [part[pair][1] for part in parts])  # type: ignore[index]
+        pair_name = "-".join(pair)
+        density = _curve(result, "rdf", pair_name, middle, [part[pair][0] for part in parts])  # type: ignore[index]
+        _curve(result, "coordination", pair_name, edges[1:], [part[pair][1] for part in parts])  # type: ignore[index]
         top = int(density.argmax())
         if not density[top]:  # no pair is that near
             continue
-        _value(result, "highest peak at", of, "Å", [float(middle[top])])
-        _value(result, "g there", of, "", [float(part[pair][0][top]) for part in parts])  # type: ignore[index]
+        _value(result, "highest peak at", pair_name, "Å", [float(middle[top])])
+        _value(result, "g there", pair_name, "", [float(part[pair][0][top]) for part in parts])  # type: ignore[index]
         if bottom := _minimum(middle, density, top):
-            _value(result, "next minimum at", of, "Å", [float(middle[bottom])])
+            _value(result, "next minimum at", pair_name, "Å", [float(middle[bottom])])
             counts = [float(part[pair][1][bottom]) for part in parts]  # type: ignore[index]
-            _value(result, "neighbours up to there", of, "", counts)
+            _value(result, "neighbours up to there", pair_name, "", counts)
 
 
 def _minimum(middle: np.ndarray, density: np.ndarray, top: int) -> int:
