@@ -143,10 +143,3 @@ class FreeEnergy(TypedDict):
     samples: int
     used: float  # decorrelated or effective samples, or hills
     outside: int  # samples outside the range
-
-
-class FreeEnergyDrawing(TypedDict):
-    """What a figure of a free energy shows."""
-
-    result: FreeEnergy
-    by: str

@@ -190,12 +190,12 @@ class Run:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(output)
 
-    def end(self, exit_code: int, summary: Summary, finished: bool, retry: bool = False) -> None:
-        """Say in run.json how this invocation ended; `retry` asks the next one to go on although this one finished."""
+    def end(self, exit_code: int, summary: Summary, finished: bool, again: bool = False) -> None:
+        """Say in run.json how this invocation ended; `again` asks the next one to go on although this one finished."""
         outputs = {os.path.abspath(o): sha256(Path(o)) for o in self.request.outputs if finished and os.path.exists(o)}
         result: RunResult = {
             "exit_code": exit_code, "ended": time.time(), "finished": finished, "outputs": outputs,
-            "retry": retry, "keys": self._keys, "summary": summary,
+            "retry": again, "keys": self._keys, "summary": summary,
         }  # fmt: skip
         write_json(self.folder / "run.json", {**self._record, "result": result})
 

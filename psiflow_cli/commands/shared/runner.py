@@ -133,7 +133,7 @@ def perform(
         unfinished = bool(summary.get("unfinished"))
         code = STOPPED if unfinished else verdict(summary)
         if not earlier:
-            opened.run.end(code, cast("Summary", summary), finished=not unfinished, retry=bool(summary.get("retry")))
+            opened.run.end(code, cast("Summary", summary), finished=not unfinished, again=bool(summary.get("retry")))
             note(say(summary))
         if summary.get("failed"):
             _say_failures(cast("StageSummary", summary), job)

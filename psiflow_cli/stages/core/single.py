@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from psiflow_cli.errors import NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime import journal as journal_file
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.runtime.task import Task
-from psiflow_cli.stages.core import retry
+from psiflow_cli.stages.core import resubmission
 from psiflow_cli.stages.core.workspace import Workspace
 
 
@@ -28,15 +29,8 @@ def perform(
     A call that is lost with its worker is made again as often as the site says. Raises PsiflowError.
     """
     run, logs = workspace.run, workspace.job.folder
-    task: Task | None = Task(function, payload)
-    while task:
-        session.submit(task)
-        task, outcome = session.next()
-        if not outcome.lost:
-            break
-        if journal:
-            run.note_lost([name], outcome.lost)
-        task = retry.after_loss(task, outcome, session.executor)
+    note_lost = partial(run.note_lost, [name]) if journal else None
+    outcome = resubmission.final_outcome(Task(function, payload), session, note_lost)
     if outcome.lost:
         raise PsiflowError(f"{name}: {outcome.lost}", f"logs: {logs / 'parsl'}", NO_RESOURCES)
     if journal:

@@ -123,7 +123,7 @@ def run(evaluation: Evaluation, workspace: Workspace) -> Summary:
         **({"calibration": curves} if curves else {}),
         **({"calibrated": str(evaluation.model.path / bundle.CALIBRATION)} if calibrated else {}),
         "output": evaluation.job.output, "plot": evaluation.plot if rows else None, "table_file": evaluation.table,
-        "retry": failed_frames.retry(summary),
+        "retry": failed_frames.machine_failed(summary),
     }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from psiflow_cli.runtime.logs.archive import FINISHED
 from psiflow_cli.runtime.request import sha256
 from psiflow_cli.runtime.rundir import temporary
 from psiflow_cli.stages.core import retention
-from psiflow_cli.stages.core.units import Units, is_of
+from psiflow_cli.stages.core.finished_units import FinishedUnits, belongs_to
 from psiflow_cli.stages.runs.status import RunState
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def find(folder: Path, run: RunRecord, state: RunState, others: bool) -> list[It
 
 def _logs(folder: Path, state: RunState) -> Item:
     """Inputs and logs of the frames that did not fail."""
-    units = Units()
+    units = FinishedUnits()
     units.read(folder / "journal.jsonl")
     good = units.succeeded
     finished = []
@@ -116,7 +116,7 @@ def _in_between(folder: Path, run: RunRecord) -> Item:
 def _of_other_settings(folder: Path, run: RunRecord, keys: list[str]) -> list[Item]:
     """What belongs to settings other than those of the last command."""
     trainings, walkers = (
-        [path for path in _real((folder / name).iterdir()) if not is_of(path.name, keys)]
+        [path for path in _real((folder / name).iterdir()) if not belongs_to(path.name, keys)]
         if _real([folder / name])
         else []
         for name in ("work", "walkers")
@@ -138,7 +138,7 @@ def _of_other_settings(folder: Path, run: RunRecord, keys: list[str]) -> list[It
 def of_others(run: RunRecord) -> Callable[[Record], bool]:
     """Whether a record of the journal is a unit, or a plan for units, of other settings than the last command's."""
     keys = [*run["result"]["keys"], run["fingerprint"]]
-    return lambda record: (record["kind"] == "unit" or record["kind"] == "plan") and not is_of(record["of"], keys)
+    return lambda record: (record["kind"] == "unit" or record["kind"] == "plan") and not belongs_to(record["of"], keys)
 
 
 def whole(folder: Path, run: RunRecord, state: RunState) -> Item | str:

@@ -18,7 +18,7 @@ from psiflow_cli.runtime.batch_queue import cost
 from psiflow_cli.runtime.block_record import BlockState
 from psiflow_cli.runtime.jsonfile import read_run
 from psiflow_cli.runtime.stop import request as stop_request
-from psiflow_cli.stages.core.units import Units
+from psiflow_cli.stages.core.finished_units import FinishedUnits
 from psiflow_cli.worker.training import phase
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ def find(places: list[Path]) -> Iterator[Path]:
                 below[:] = sorted(b for b in below if b not in _SKIPPED and not b.startswith(".venv"))
 
 
-def describe(folder: Path, units: Units | None = None) -> RunStatus:
+def describe(folder: Path, units: FinishedUnits | None = None) -> RunStatus:
     """The state of one run, as `psiflow status --json` prints it; `units` from an earlier look make it cheap."""
     elsewhere = record.read(folder)
     if elsewhere and not elsewhere["ended"]:
         return record.status(folder, elsewhere)
     run = read_run(folder)
     result = run.get("result")
-    units = units or Units()
+    units = units or FinishedUnits()
     units.read(folder / "journal.jsonl")
     if result:
         units.settle(result.get("keys", []))
@@ -91,7 +91,7 @@ def describe(folder: Path, units: Units | None = None) -> RunStatus:
     }  # fmt: skip
 
 
-def _core_seconds(folder: Path, units: Units, state: RunState) -> float:
+def _core_seconds(folder: Path, units: FinishedUnits, state: RunState) -> float:
     """What jobs cost from start to end, and what units took that ran on the command's own host."""
     jobs = cost.core_seconds(folder, time.time() if state is RunState.RUNNING else None)
     return max(jobs, units.core_seconds_in_jobs) + units.core_seconds - units.core_seconds_in_jobs

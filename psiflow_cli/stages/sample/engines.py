@@ -13,7 +13,7 @@ from psiflow_cli.errors import UsageError
 from psiflow_cli.runtime.journal import records
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.runtime.task import Task
-from psiflow_cli.stages.core import retry
+from psiflow_cli.stages.core import resubmission
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Dynamics, EngineTimes, SamplingPlan, StepTime, WalkerStart
@@ -154,13 +154,7 @@ def _measure(
         "batch": sampling.batch or together,
         "context": workspace.context(),
     }
-    task: Task | None = Task("psiflow_cli.worker.md.benchmark:measure", payload)
-    while task:
-        session.submit(task)
-        task, outcome = session.next()
-        if not outcome.lost:
-            break
-        task = retry.after_loss(task, outcome, session.executor)
+    outcome = resubmission.final_outcome(Task("psiflow_cli.worker.md.benchmark:measure", payload), session)
     if not outcome.value:
         note(f"using engine {names[0]}: the engines could not be compared: {outcome.lost or outcome.error}")
         return []

@@ -150,7 +150,7 @@ def run(analysis: Analysis, workspace: Workspace) -> Summary:
     _note_imaginary(rows)
     summary = failed_frames.summary(seen, results)
     return {
-        **summary, "failed_output": failed, "retry": failed_frames.retry(summary), "computed": todo,
+        **summary, "failed_output": failed, "retry": failed_frames.machine_failed(summary), "computed": todo,
         "harmonic": rows, "output": analysis.job.output, "hessian": analysis.hessians,
     }  # fmt: skip
 

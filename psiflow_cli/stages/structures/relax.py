@@ -97,7 +97,7 @@ def run(relaxation: Relaxation, workspace: Workspace) -> Summary:
     summary = failed_frames.summary(seen, results)
     steps = [results.of(key).get("steps", 0) for key in seen.ids]
     return {
-        **summary, "failed_output": failed, "retry": failed_frames.retry(summary), "computed": todo,
+        **summary, "failed_output": failed, "retry": failed_frames.machine_failed(summary), "computed": todo,
         "converged": summary["total"] - summary["failed"], "steps": sum(steps),
         "most_steps": max(steps, default=0), "output": relaxation.job.output,
     }  # fmt: skip

@@ -87,7 +87,7 @@ class Committee:
             self.trained[member.index] = outcome.value
 
     def _submit(self, member: Member, until: float | None) -> None:
-        payload = {"target": self.worker, "job": member.job, "until": until, "context": self.context}
+        payload = {"module": self.worker, "job": member.job, "until": until, "context": self.context}
         train = "psiflow_cli.worker.training.train:train"
         self.session.submit(Task(train, payload, note=member, losses=member.losses))
 
