@@ -72,7 +72,7 @@ class HillsFile(TypedDict):
     bias_factor: float  # 1: not well-tempered
 
 
-class Wanted(TypedDict):
+class FreeEnergyJob(TypedDict):
     """What is computed."""
 
     by: Method

@@ -53,8 +53,8 @@ def run(request: Request, workspace: Workspace) -> Summary:
         with workspace.run.guard_end(), workspace.session() as session:
             folder.mkdir(mode=0o700)
             paths, interval, remarks = reading.read(request.options, request.choice, workspace, folder)
-            wanted: Analysis = {**request.options, "paths": paths, "interval": interval}
-            result: AnalysisResult = single.perform(workspace, session, _COMPUTE, {"wanted": wanted}, "analysis")
+            analysis: Analysis = {**request.options, "paths": paths, "interval": interval}
+            result: AnalysisResult = single.perform(workspace, session, _COMPUTE, {"analysis": analysis}, "analysis")
             _write(request, workspace, result)
             if request.plot:
                 drawn = {"curves": result["curves"], "sheets": figures.sheets()}

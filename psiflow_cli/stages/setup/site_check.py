@@ -89,7 +89,7 @@ def _about(
 
 def _plumed(executor: ResolvedExecutor) -> Iterator[Finding]:
     """Which PLUMED the workers have for `sample --plumed`, or why what they have of it does not work."""
-    version, problem = plumed_trial.found(executor)
+    version, problem = plumed_trial.version_or_problem(executor)
     if version:
         yield Finding(executor.label, note=f"sample --plumed has {version}")
     elif problem.startswith(plumed_trial.NO_PACKAGE):  # as most have none, that is no news
