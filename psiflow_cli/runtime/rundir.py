@@ -185,6 +185,12 @@ class Run:
         else:
             os.replace(temporary, final)
 
+    def publish_text(self, text: str, output: str) -> None:
+        """Put a text in its place, whole or not at all."""
+        temporary = self.temporary(output)
+        temporary.write_text(text, encoding="utf-8")
+        self.publish(temporary, output)
+
     def remove_own(self, output: str) -> None:
         """Remove an output of an earlier invocation that no longer holds (it was checked to be ours)."""
         with contextlib.suppress(FileNotFoundError):

@@ -183,9 +183,7 @@ def publish(workspace: Workspace, model: Bundle, calibration: Calibration) -> No
     if bundle.load(str(model.path)).fingerprint != model.fingerprint:
         raise Stopped(f"{model.path}: another model was written there in the meantime", "run this again")
     path = str(model.path / bundle.CALIBRATION)
-    temporary = workspace.run.temporary(path)
     try:
-        temporary.write_text(json.dumps(calibration, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        workspace.run.publish(temporary, path)
+        workspace.run.publish_text(json.dumps(calibration, indent=1, ensure_ascii=False) + "\n", path)
     finally:
-        temporary.unlink(missing_ok=True)
+        workspace.run.temporary(path).unlink(missing_ok=True)

@@ -234,9 +234,7 @@ def _publish(request: Request, workspace: Workspace, session: Session, result: F
     if request.convergence:
         files.append((request.convergence, list(convergence(result))))
     for output, rows in files:
-        temporary = workspace.run.temporary(output)
-        temporary.write_text(as_csv(rows, list(rows[0])), encoding="utf-8")
-        workspace.run.publish(temporary, output)
+        workspace.run.publish_text(as_csv(rows, list(rows[0])), output)
     if request.plot:
         single.make(workspace, session, _DRAW, {"result": result, "sheets": figures.sheets()}, request.plot)
 

@@ -11,7 +11,7 @@ from psiflow_cli.stages.core.workspace import Workspace
 Composition = tuple[tuple[str, int], ...]
 
 
-def estimate(workspace: Workspace, seen: Survey, needed: IdSet, fingerprint: str) -> dict[str, object]:
+def estimate(workspace: Workspace, surveyed: Survey, needed: IdSet, fingerprint: str) -> dict[str, object]:
     """Where `needed` would run, its core hours and wall time (h) by the means of earlier frames (None where there are
     none), and how many are like none.
     """
@@ -23,7 +23,7 @@ def estimate(workspace: Workspace, seen: Survey, needed: IdSet, fingerprint: str
     seconds: dict[Composition, list[float]] = defaultdict(list)
     todo: Counter[Composition] = Counter()
     remaining = needed.copy()
-    for key, frame in zip(seen.ids, workspace.frames(), strict=True):
+    for key, frame in zip(surveyed.ids, workspace.frames(), strict=True):
         composition = tuple(sorted(Counter(frame.symbols).items()))
         if cost := spent.get(f"{key:016x}"):
             seconds[composition].append(cost[0] * cost[1])

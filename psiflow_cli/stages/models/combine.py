@@ -43,7 +43,7 @@ class Source:
     atomic_energies: dict[str, float] | None = None  # eV
 
 
-def of_model(model: Bundle, what: str, factor: float) -> list[Source]:
+def of_model(model: Bundle, written: str, factor: float) -> list[Source]:
     """The term that a model is, or those of a sum."""
     if model.family == FAMILY:
         return [_of_sum(model, term, number, factor) for number, term in enumerate(model.facts["terms"])]
@@ -53,8 +53,8 @@ def of_model(model: Bundle, what: str, factor: float) -> list[Source]:
     inside = {name: here / name for name in names if not os.path.isabs(name)}
     elsewhere = {name: digest for name, digest in facts["weights"].items() if os.path.isabs(name)}
     paths = [model.path.name] if is_foreign else [f"member-{i}" for i in range(facts["members"])]
-    term: Term = {"factor": factor, "what": what, "sha256": _digest(facts["weights"]), "family": model.family}
-    shared: SumTerm = {"factor": factor, "what": what, "family": model.family}
+    term: Term = {"factor": factor, "what": written, "sha256": _digest(facts["weights"]), "family": model.family}
+    shared: SumTerm = {"factor": factor, "what": written, "family": model.family}
     if model.head is not None:
         term["head"] = shared["head"] = model.head
     members: list[SumTerm] = [{**shared, "member": path} for path in paths]

@@ -93,5 +93,4 @@ def _store(compilation: Compilation, workspace: Workspace, index: int, compiled:
     }  # fmt: skip
     workspace.run.publish(temporary, str(path))
     note = compiled_cache.record(path, compilation.ending)
-    temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    workspace.run.publish(temporary, str(note))
+    workspace.run.publish_text(json.dumps(facts, indent=1) + "\n", str(note))

@@ -107,9 +107,9 @@ def _errors(facts: Facts) -> str:
     return _table(heads, ("".join(row(each)) for each in facts.evaluations)) + note
 
 
-def _image(path: Path, what: str) -> str:
+def _image(path: Path, title: str) -> str:
     data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f'<p><img alt="{escape(what)}" src="data:image/png;base64,{data}"></p>\n'
+    return f'<p><img alt="{escape(title)}" src="data:image/png;base64,{data}"></p>\n'
 
 
 def _pictures(title: str, named: Iterable[tuple[str, Path | None]]) -> Iterator[str]:

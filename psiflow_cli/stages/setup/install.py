@@ -131,7 +131,7 @@ def _package(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", match[0]).lower() if match else ""
 
 
-def _run(argv: list[str], log: BinaryIO, what: str) -> None:
+def _run(argv: list[str], log: BinaryIO, step: str) -> None:
     """Run a program to its end with its output in the log; raises CannotCreate with the line that tells why not."""
     start = _size(log)
     process = subprocess.Popen(
@@ -142,14 +142,14 @@ def _run(argv: list[str], log: BinaryIO, what: str) -> None:
             try:
                 process.wait(Progress.EVERY_S)
             except subprocess.TimeoutExpired:
-                note(f"{what}: {_last(log, start)}")
+                note(f"{step}: {_last(log, start)}")
     except BaseException:
         _end(process)
         raise
     if process.returncode:
         reason = _last(log, start, "ERROR: ", "Error: ")
         is_full = re.search(r"No space left on device|Disk quota exceeded", reason)
-        raise CannotCreate(f"{what} failed: {reason}", f"complete output: {log.name}", IO_ERROR if is_full else None)
+        raise CannotCreate(f"{step} failed: {reason}", f"complete output: {log.name}", IO_ERROR if is_full else None)
 
 
 def _size(log: BinaryIO) -> int:

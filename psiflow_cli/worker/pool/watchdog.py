@@ -62,9 +62,9 @@ def extend(seconds: float | None) -> None:
         faulthandler.dump_traceback_later(max(limit, seconds + GRACE_S), exit=True, file=stream)
 
 
-def deliver(here: str, folder: str) -> None:
+def deliver(own_folder: str, folder: str) -> None:
     """*supervisor*: copy the logs of hangs from this host's folder to the run's."""
-    for path in glob.glob(os.path.join(glob.escape(here), f"*{_SUFFIX}")):
+    for path in glob.glob(os.path.join(glob.escape(own_folder), f"*{_SUFFIX}")):
         file = os.path.join(folder, os.path.basename(path))
         with contextlib.suppress(OSError):
             size = os.path.getsize(path)
