@@ -226,6 +226,6 @@ def _size(path: Path) -> int:
 
 
 def _described(run: Path) -> RunStatus | None:
-    from psiflow_cli.stages.runs import status
+    from psiflow_cli.stages.runs import run_folders, status
 
-    return status.describe(run) if next(status.find([run]), None) == run else None
+    return status.describe(run) if next(run_folders.find([run]), None) == run else None

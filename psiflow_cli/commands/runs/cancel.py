@@ -124,17 +124,17 @@ def _folders(runs: tuple[str, ...], everything: bool) -> list[Path]:
     """The run directories that are meant."""
     from pathlib import Path
 
-    from psiflow_cli.stages.runs import status
+    from psiflow_cli.stages.runs import run_folders
 
     if everything:
-        return list(status.find([Path(place(run)) for run in runs] or [Path()]))
+        return list(run_folders.find([Path(place(run)) for run in runs] or [Path()]))
     if not runs:
         raise UsageError("which run?", "give a run, or --all for every run in or below the working directory")
     folders = []
     for run in runs:
         folder = Path(place(run))
         if not (folder / "run.json").exists() and not (folder / "lock").exists():
-            below = len(list(status.find([folder])))
+            below = len(list(run_folders.find([folder])))
             hint = f"stop the {below} runs below it with --all" if below else "list the runs with psiflow status"
             raise NoInput(f"{run}: not a run directory", hint)
         folders.append(folder)

@@ -60,13 +60,13 @@ def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run
     from pathlib import Path
 
     from psiflow_cli.remote import asking
-    from psiflow_cli.stages.runs import clean, status
+    from psiflow_cli.stages.runs import clean, run_folders
 
     if as_json and not (yes or dry_run):
         raise UsageError(
             "--json cannot ask for confirmation", "use --yes to delete, or --dry-run to see what would be deleted"
         )
-    folders = status.find([Path(place(run)) for run in runs] or [Path()])
+    folders = run_folders.find([Path(place(run)) for run in runs] or [Path()])
     local = [clean.plan(folder, others, whole) for folder in dict.fromkeys(folders)]
     flags = ["--other-settings"] * others + ["--runs"] * whole
     groups = asking.by_machine(each.folder for each in local if not each.why_kept)

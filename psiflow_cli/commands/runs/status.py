@@ -86,11 +86,15 @@ class _Look:
 
     def __call__(self) -> list[RunStatus]:
         from psiflow_cli.remote import record
+        from psiflow_cli.stages.runs import run_folders
+
+        listed: list[RunStatus] = []
+        folders = list(run_folders.find(self._places))
+        if not folders:
+            return listed
         from psiflow_cli.stages.core.finished_units import FinishedUnits
         from psiflow_cli.stages.runs import status
 
-        listed = []
-        folders = list(status.find(self._places))
         if remote := [folder for folder in folders if record.is_open(folder)]:
             from psiflow_cli.remote import asking
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from psiflow_cli.runtime.jsonfile import read_run
-from psiflow_cli.stages.runs import report_dynamics, status
+from psiflow_cli.stages.runs import report_dynamics, run_folders, status
 from psiflow_cli.stages.runs.report_dynamics import Sampling
 
 if TYPE_CHECKING:
@@ -90,8 +90,8 @@ class Facts:
 def gather(folder: Path, without: Path) -> Facts:
     """Look at every run at or below a folder, except for one."""
     facts = Facts([], [], [], [], [], [])
-    run_folders = [each for each in status.find([folder]) if each.absolute() != without.absolute()]
-    for run_folder in sorted(run_folders, key=lambda path: _natural(str(path))):
+    folders = [each for each in run_folders.find([folder]) if each.absolute() != without.absolute()]
+    for run_folder in sorted(folders, key=lambda path: _natural(str(path))):
         status_now = status.describe(run_folder)
         if status_now["command"] == "report":
             continue  # two of them would make each other out of date

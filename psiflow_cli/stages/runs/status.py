@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
@@ -17,7 +15,6 @@ from psiflow_cli.runtime import block_record, journal, lock
 from psiflow_cli.runtime.batch_queue import cost
 from psiflow_cli.runtime.block_record import BlockState
 from psiflow_cli.runtime.jsonfile import read_run
-from psiflow_cli.runtime.stop import request as stop_request
 from psiflow_cli.stages.core.finished_units import FinishedUnits
 from psiflow_cli.worker.training import phase
 
@@ -35,26 +32,6 @@ class RunState(str, Enum):
     DEAD = "dead"  # its command has vanished
 
     __str__ = str.__str__
-
-
-_SKIPPED = {".git", "node_modules", "__pycache__"}
-
-
-def find(places: list[Path]) -> Iterator[Path]:
-    """Every run directory at or below these places; nothing inside one is looked at."""
-    for place in places:
-        for folder, below, files in os.walk(place):
-            # a first command that has not begun yet reading its inputs, and holds the lock
-            prepares = "lock" in files and stop_request.FILE in files
-            if (
-                {"run.json", "journal.jsonl"} <= {*files}
-                or record.FILE in files
-                or (prepares and lock.is_held(Path(folder, "lock")))
-            ):
-                below.clear()
-                yield Path(folder)
-            else:
-                below[:] = sorted(b for b in below if b not in _SKIPPED and not b.startswith(".venv"))
 
 
 def describe(folder: Path, units: FinishedUnits | None = None) -> RunStatus:
