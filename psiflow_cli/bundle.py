@@ -152,15 +152,15 @@ def calibration(bundle: Bundle) -> Calibration | None:
         return None
     hint = "remove it, or replace it: psiflow evaluate --calibrate --overwrite"
     try:
-        found = cast("Calibration", json.loads(path.read_text(encoding="utf-8")))
-        whole = found["sha256"] == checksum(found)
+        calibrated = cast("Calibration", json.loads(path.read_text(encoding="utf-8")))
+        whole = calibrated["sha256"] == checksum(calibrated)
     except (OSError, ValueError, KeyError, TypeError):
         whole = False
     if not whole:
         raise BadData(f"{path}: not (or no longer) what psiflow evaluate --calibrate wrote (sha256)", hint)
-    if found["weights"] != bundle.fingerprint:
+    if calibrated["weights"] != bundle.fingerprint:
         raise BadData(f"{path}: the calibration belongs to weights other than those in this bundle", hint)
-    return found
+    return calibrated
 
 
 def checksum(calibration: Calibration) -> str:
@@ -171,16 +171,19 @@ def checksum(calibration: Calibration) -> str:
 
 def error_scales(bundle: Bundle) -> ErrorScales | None:
     """All of its calibration that expected errors depend on, if it has one; see `calibration`."""
-    found = calibration(bundle)
-    return scales_of(found) if found else None
+    calibrated = calibration(bundle)
+    return scales_of(calibrated) if calibrated else None
 
 
-def scales_of(found: Calibration) -> ErrorScales:
+def scales_of(calibrated: Calibration) -> ErrorScales:
     """What of a calibration expected errors depend on."""
-    forces: ErrorScale = {"scale": found["forces"]["scale"], "floor": found["forces"]["floor"]}
-    if "energy" not in found:
+    forces: ErrorScale = {"scale": calibrated["forces"]["scale"], "floor": calibrated["forces"]["floor"]}
+    if "energy" not in calibrated:
         return {"forces": forces}
-    return {"forces": forces, "energy": {"scale": found["energy"]["scale"], "floor": found["energy"]["floor"]}}
+    return {
+        "forces": forces,
+        "energy": {"scale": calibrated["energy"]["scale"], "floor": calibrated["energy"]["floor"]},
+    }
 
 
 def load(name: str) -> Bundle:

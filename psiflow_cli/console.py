@@ -63,7 +63,7 @@ def abandon_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """A line on stderr, in the place of a progress line that a terminal shows."""
     Progress.clear()
     put(f"{line}\n")
@@ -80,7 +80,7 @@ def put(text: str) -> None:
 def remark(text: str) -> None:
     """Lines on stderr, unless --quiet."""
     if not Verbosity.quiet:
-        say(text)
+        print_line(text)
 
 
 def note(text: str) -> None:
@@ -91,14 +91,14 @@ def note(text: str) -> None:
 def detail(text: str) -> None:
     """One line with --verbose."""
     if Verbosity.verbose:
-        say(f"psiflow: {text}")
+        print_line(f"psiflow: {text}")
 
 
 def problem(message: str, hint: str = "") -> None:
     """An error as the contract shows it: what and where, then what to do."""
-    say(f"psiflow: {message}")
+    print_line(f"psiflow: {message}")
     if hint:
-        say(f"  hint: {hint}")
+        print_line(f"  hint: {hint}")
 
 
 def echo_json(data: object, indent: int | None = None) -> None:
@@ -170,11 +170,11 @@ class Progress:
 
     def _parts(self) -> list[str]:
         """What there is to tell, the most important first."""
-        left = None if self.is_waiting else self._pace.left(self._total)
+        remaining = None if self.is_waiting else self._pace.left(self._total)
         return [
             f"{self._what} {self._done}/{self._total}",
             *([f"{self._failed} failed"] if self._failed else []),
-            *([f"{duration.short(left)} left"] if left is not None else []),
+            *([f"{duration.short(remaining)} left"] if remaining is not None else []),
             *self.details,
         ]
 
@@ -241,11 +241,11 @@ def columns(stream: TextIO) -> int | None:
     A terminal may not know its width (`script`, expect), and COLUMNS may be that of the window before.
     """
     try:
-        known = os.get_terminal_size(stream.fileno()).columns
+        own_width = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
         return None
-    told = os.environ.get("COLUMNS", "")
-    return min(filter(None, (known, int(told) if told.isdecimal() else 0)), default=80)
+    exported = os.environ.get("COLUMNS", "")
+    return min(filter(None, (own_width, int(exported) if exported.isdecimal() else 0)), default=80)
 
 
 def in_width(text: str, width: int | None) -> str:

@@ -57,7 +57,7 @@ class Command(help_sections.Sectioned):
         arguments = list(args)  # click takes them out of the list as it reads them
         if parent and not {"-h", "--help"} & set(args) and not extra.get("resilient_parsing"):
             names = [*_names(parent), str(self.name)]
-            extra["default_map"] = of(self, args, names, cast("click.Group", parent.find_root().command))
+            extra["default_map"] = read(self, args, names, cast("click.Group", parent.find_root().command))
         try:
             context = super().make_context(info_name, args, parent, **extra)
         except click.BadParameter as error:
@@ -97,7 +97,7 @@ class Group(click.Group):
     command_class = Command
 
 
-def of(command: click.Command, args: Sequence[str], names: Sequence[str], root: click.Group) -> dict[str, object]:
+def read(command: click.Command, args: Sequence[str], names: Sequence[str], root: click.Group) -> dict[str, object]:
     """The values by parameter; `names` lead from the root to the command, as in `model`, `export`. Raises BadConfig."""
     values: dict[str, object] = {}
     try:
@@ -199,9 +199,11 @@ def _by_round(table: Mapping[str, object]) -> tuple[dict[str, object], dict[str,
 
 def _project() -> dict[str, object]:
     """The tables of ./psiflow.toml, if there is such a file."""
+    if not os.path.isfile(PROJECT_FILE):
+        return {}
     from psiflow_cli import toml
 
-    return toml.load(PROJECT_FILE, BadConfig) if os.path.isfile(PROJECT_FILE) else {}
+    return toml.load(PROJECT_FILE, BadConfig)
 
 
 def _table(
@@ -237,11 +239,9 @@ def _by_parameter(
             raise BadConfig(f"{place} {key}: unknown option", nearest(key, list(options)))
         try:
             values[str(options[key].name)] = _checked(command, options[key], value, f"{place} {key}")
-        except click.ClickException as error:
-            hint = kinds.advice(options[key], value) or f"{' '.join(words)} --help"
-            raise BadConfig(f"{place} {key}: {error.message}", hint) from None
-        except UsageError as error:
-            raise BadConfig(f"{place} {key}: {error.message}", error.hint) from None
+        except (click.ClickException, UsageError) as error:
+            advice = error.hint if isinstance(error, UsageError) else kinds.advice(options[key], value)
+            raise BadConfig(f"{place} {key}: {error.message}", advice or f"{' '.join(words)} --help") from None
     return values
 
 
@@ -293,8 +293,7 @@ def _flat(table: Mapping[str, object], above: str = "") -> Iterator[tuple[str, s
 def _site_named(args: Sequence[str]) -> str | None:
     """The site of a command line, or of the environment."""
     for arg, following in itertools.pairwise([*args, ""]):
-        if arg == "--site":
-            return following
-        if arg.startswith("--site="):
-            return arg[len("--site=") :]
+        name, equals, value = arg.partition("=")
+        if name == "--site":
+            return value if equals else following
     return os.environ.get("PSIFLOW_SITE")

@@ -51,8 +51,8 @@ class BadSettings(UsageError):
         if len(refusals) == 1:
             super().__init__(refusals[0].problem, refusals[0].hint)
             return
-        told = [f"{each.problem} ({each.hint})" if each.hint else each.problem for each in refusals]
-        super().__init__("; ".join(told), f"{len(refusals)} settings were rejected")
+        texts = [f"{each.problem} ({each.hint})" if each.hint else each.problem for each in refusals]
+        super().__init__("; ".join(texts), f"{len(refusals)} settings were rejected")
 
 
 class BadData(PsiflowError):  # a file's contents are wrong; the message starts with `file:line: `

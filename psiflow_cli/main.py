@@ -69,7 +69,7 @@ def explain(error: BaseException) -> int:
         problem(error.message, error.hint)
         return error.exit_code
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        console.say(error.format_message())
+        console.print_line(error.format_message())
         return errors.USAGE
     if isinstance(error, click.ClickException):
         ctx = getattr(error, "ctx", None)

@@ -48,9 +48,9 @@ def load(kind: str, name: str) -> object:
     if name.endswith(".py"):
         module = _load_file(name)
     else:
-        there = names(kind)
-        if name not in there:
-            raise UsageError(f"unknown {kind.rpartition('.')[2][:-1]} {name!r}", nearest(name, there))
+        available = names(kind)
+        if name not in available:
+            raise UsageError(f"unknown {kind.rpartition('.')[2][:-1]} {name!r}", nearest(name, available))
         module = importlib.import_module(f"psiflow_cli.{kind}.{name}")
     protocol = _PROTOCOLS[kind]
     needed = members(protocol)
@@ -116,7 +116,7 @@ def beside(path: str) -> list[str]:
     """The Python files in the folder of the user's own file that it imports, anywhere in it, and those that they do."""
     import ast
 
-    folder, found, waiting = os.path.dirname(os.path.abspath(path)), set(), [os.path.abspath(path)]
+    folder, imported, waiting = os.path.dirname(os.path.abspath(path)), set(), [os.path.abspath(path)]
     while waiting:
         try:
             with open(waiting.pop(), "rb") as stream:
@@ -136,9 +136,9 @@ def beside(path: str) -> list[str]:
                 files = [
                     os.path.join(at, each) for at, _, all_ in os.walk(package) for each in all_ if each.endswith(".py")
                 ]
-            waiting += [file for file in files if file not in found]
-            found.update(files)
-    return sorted(found - {os.path.abspath(path)})
+            waiting += [file for file in files if file not in imported]
+            imported.update(files)
+    return sorted(imported - {os.path.abspath(path)})
 
 
 def own_fault(error: BaseException) -> BadData | None:

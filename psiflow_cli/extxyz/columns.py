@@ -75,8 +75,8 @@ def _unreadable(parts: list[list[bytes]], column: Column, place: Place) -> BadDa
     """The error for a column that has something else in it than its kind says."""
     rows = enumerate(zip(*parts, strict=True))
     at, word = next((at, word) for at, row in rows for word in row if not _readable(word, column.kind))
-    got = word.decode(errors="replace")[:40]
-    return place.error(f"atom {at + 1}: {column.name}: {got!a} is not {_CALLED[column.kind]}", "", 2 + at)
+    text = word.decode(errors="replace")[:40]
+    return place.error(f"atom {at + 1}: {column.name}: {text!a} is not {_CALLED[column.kind]}", "", 2 + at)
 
 
 def _readable(word: bytes, kind: str) -> bool:

@@ -76,12 +76,12 @@ def _count(head: bytes) -> int | None:
 
 
 def _no_count(head: bytes, place: Place, natoms: int) -> BadData:
-    got = ascii(head.strip()[:40].decode(errors="replace"))
+    text = ascii(head.strip()[:40].decode(errors="replace"))
     if not place.index:
         place.index = 1
-        return place.error(f"{got} is not a number of atoms", "is this an (extended) XYZ file?")
+        return place.error(f"{text} is not a number of atoms", "is this an (extended) XYZ file?")
     return place.error(
-        f"{got} follows its {natoms} atoms, where the next frame's number of atoms should be",
+        f"{text} follows its {natoms} atoms, where the next frame's number of atoms should be",
         f"the atom count of frame {place.index} looks wrong",
     )
 

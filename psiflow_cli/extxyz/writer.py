@@ -31,12 +31,12 @@ def render(
     builtins. A plain XYZ frame becomes an extended one if anything changes.
     """
     info, columns = dict(set_info or {}), dict(set_columns or {})
-    wanted = {**_named_atoms(frame), **columns}
-    dropped = {c.name for c in frame.layout.columns if c.name in drop and c.name not in wanted}
+    written = {**_named_atoms(frame), **columns}
+    dropped = {c.name for c in frame.layout.columns if c.name in drop and c.name not in written}
     keys_dropped = {pair.key for pair in frame.pairs if pair.key in drop and pair.key not in info}
-    if not (info or wanted or dropped or keys_dropped):
+    if not (info or written or dropped or keys_dropped):
         return "\n".join([str(frame.natoms), frame.comment, *frame.lines, ""])
-    layout, lines = _atoms(frame, wanted, dropped)
+    layout, lines = _atoms(frame, written, dropped)
     return f"{frame.natoms}\n{_comment(frame, info, keys_dropped, layout)}\n{lines}"
 
 
@@ -72,37 +72,37 @@ def _tidy(frame: Frame) -> list[tuple[str, str]]:
     return lattice + [pair for pair in pairs if pair[0] not in words] + free
 
 
-def _atoms(frame: Frame, wanted: Columns, dropped: Collection[str]) -> tuple[Layout, str]:
+def _atoms(frame: Frame, columns: Columns, dropped: Collection[str]) -> tuple[Layout, str]:
     """The layout with these columns set and left out, and the text of the atoms."""
     old = frame.layout.columns
-    shapes = [_shape(column, wanted) for column in old if column.name not in dropped]
-    changed = bool(dropped) or any(column.name in wanted for column in old)
-    parts = _replaced(frame, wanted, dropped) if changed else [frame.lines]
-    for name, (kind, rows) in wanted.items():
+    shapes = [_shape(column, columns) for column in old if column.name not in dropped]
+    changed = bool(dropped) or any(column.name in columns for column in old)
+    parts = _replaced(frame, columns, dropped) if changed else [frame.lines]
+    for name, (kind, rows) in columns.items():
         if frame.layout.find(name) is None:
             parts.append(_texts(kind, rows))
             shapes.append((name, kind, _width(rows)))
     return layout_of(shapes), _joined(parts)
 
 
-def _replaced(frame: Frame, wanted: Columns, dropped: Collection[str]) -> list[list[str]]:
+def _replaced(frame: Frame, columns: Columns, dropped: Collection[str]) -> list[list[str]]:
     """The frame's columns as text, with some of them replaced or left out."""
     parts: list[list[str]] = []
     start = 0
     for column in frame.layout.columns:
-        if column.name in wanted or column.name in dropped:
-            parts += _kept(frame, start, column.start)
+        if column.name in columns or column.name in dropped:
+            parts += _unchanged(frame, start, column.start)
             start = column.start + column.size
-        if column.name in wanted:
-            parts.append(_texts(*wanted[column.name]))
-    return parts + _kept(frame, start, frame.layout.width)
+        if column.name in columns:
+            parts.append(_texts(*columns[column.name]))
+    return parts + _unchanged(frame, start, frame.layout.width)
 
 
 def _joined(parts: list[list[str]]) -> str:
     return "\n".join(map(" ".join, zip(*parts, strict=True))) + "\n"
 
 
-def _kept(frame: Frame, start: int, end: int) -> list[list[str]]:
+def _unchanged(frame: Frame, start: int, end: int) -> list[list[str]]:
     """Neighbouring columns of text as they are written, or nothing."""
     if end == start:
         return []
@@ -111,10 +111,10 @@ def _kept(frame: Frame, start: int, end: int) -> list[list[str]]:
     return [b"\n".join(lines).decode().split("\n")]
 
 
-def _shape(column: Column, wanted: Columns) -> tuple[str, str, int]:
-    if column.name not in wanted:
+def _shape(column: Column, columns: Columns) -> tuple[str, str, int]:
+    if column.name not in columns:
         return column[:3]
-    kind, rows = wanted[column.name]
+    kind, rows = columns[column.name]
     return column.name, kind, _width(rows)
 
 

@@ -7,10 +7,10 @@ import os
 from psiflow_cli.formats.kinds import PACKED, is_text
 
 
-def beside(frames: tuple[str, ...], word: str, suffix: str = ".xyz", keep: bool = False) -> str:
+def beside(frames: tuple[str, ...], word: str, suffix: str = ".xyz", keep_suffix: bool = False) -> str:
     """The default output: named after the first input, `data.xyz` -> `data.labelled.xyz`; `-` for stdin.
 
-    With `keep`, it has the suffix of that file in whatever format: `data.traj` -> `data.train.traj`.
+    With `keep_suffix`, it has the suffix of that file in whatever format: `data.traj` -> `data.train.traj`.
     """
     first = frames[0]
     if first == "-":
@@ -21,7 +21,7 @@ def beside(frames: tuple[str, ...], word: str, suffix: str = ".xyz", keep: bool 
     stem, dot, ending = name.rpartition(".")
     if not stem:
         stem, dot, ending = name, "", ""
-    if keep and not dot:  # such as POSCAR, which has no suffix and is known by its end
+    if keep_suffix and not dot:  # such as POSCAR, which has no suffix and is known by its end
         return os.path.join(folder, f"{word}.{name}")
-    own = dot + ending + tail if keep or (suffix == ".xyz" and is_text(name)) else suffix
+    own = dot + ending + tail if keep_suffix or (suffix == ".xyz" and is_text(name)) else suffix
     return os.path.join(folder, ".".join(filter(None, (stem, word))) + own)

@@ -72,7 +72,7 @@ class HillsFile(TypedDict):
     bias_factor: float  # 1: not well-tempered
 
 
-class Wanted(TypedDict):
+class FreeEnergyJob(TypedDict):
     """What is computed."""
 
     by: Method
@@ -143,10 +143,3 @@ class FreeEnergy(TypedDict):
     samples: int
     used: float  # decorrelated or effective samples, or hills
     outside: int  # samples outside the range
-
-
-class FreeEnergyDrawing(TypedDict):
-    """What a figure of a free energy shows."""
-
-    result: FreeEnergy
-    by: str

@@ -28,7 +28,7 @@ class Request(TypedDict, total=False):
     runs: list[str]  # run directories there
 
 
-class Asked(TypedDict):
+class PlannedCommand(TypedDict):
     """What a command is about, known before its stage runs; paths as the command has them."""
 
     command: str
@@ -44,7 +44,7 @@ class Reply(TypedDict, total=False):
     mirror: str  # the folder of the site there, as a real path
     state: str  # of the job: none, running, ended
     ended_with: int  # its exit code
-    asked: Asked | None
+    asked: PlannedCommand | None
     error: str
     hint: str
     code: int  # exit code of an error

@@ -29,8 +29,8 @@ def calculator(member: str, context: Context) -> Calculator:
 
     hardware.set_threads(context)
     unit = load_predict_unit(member, device=hardware.device(context))
-    made: Calculator = FAIRChemCalculator(unit, task_name=context.get("head"))
-    return made
+    ase_calculator: Calculator = FAIRChemCalculator(unit, task_name=context.get("head"))
+    return ase_calculator
 
 
 @pretrained.opening

@@ -29,5 +29,5 @@ def calculator(member: str, context: Context) -> Calculator:
     """*worker*: GRACE's own ASE calculator; TensorFlow finds the device."""
     from tensorpotential.calculator import TPCalculator
 
-    made: Calculator = TPCalculator(model=str(Path(member).parent))
-    return made
+    ase_calculator: Calculator = TPCalculator(model=str(Path(member).parent))
+    return ase_calculator

@@ -26,8 +26,8 @@ def calculator(member: str, context: Context) -> Calculator:
     from mattersim.forcefield import MatterSimCalculator
 
     hardware.set_threads(context)
-    made: Calculator = MatterSimCalculator.from_checkpoint(load_path=member, device=hardware.device(context))
-    return made
+    ase_calculator: Calculator = MatterSimCalculator.from_checkpoint(load_path=member, device=hardware.device(context))
+    return ase_calculator
 
 
 @pretrained.opening

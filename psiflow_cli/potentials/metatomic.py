@@ -28,8 +28,8 @@ def calculator(member: str, context: Context) -> Calculator:
         from metatomic.torch.ase_calculator import MetatomicCalculator
 
     hardware.set_threads(context)
-    made: Calculator = MetatomicCalculator(member, device=hardware.device(context))
-    return made
+    ase_calculator: Calculator = MetatomicCalculator(member, device=hardware.device(context))
+    return ase_calculator
 
 
 @pretrained.opening

@@ -24,11 +24,11 @@ def calculator(member: str, context: Context) -> Calculator:
     """*worker*: Nequix's own ASE calculator."""
     from nequix.calculator import NequixCalculator
 
-    made: Calculator = NequixCalculator(
+    ase_calculator: Calculator = NequixCalculator(
         model_path=member, backend="jax" if member.endswith(".nqx") else "torch",
         use_kernel=hardware.device(context) == "cuda",
     )  # fmt: skip
-    return made
+    return ase_calculator
 
 
 @pretrained.opening

@@ -31,8 +31,8 @@ def calculator(member: str, context: Context) -> Calculator:
         from orb_models.forcefield.inference.calculator import ORBCalculator
     except ImportError:  # before version 0.6
         from orb_models.forcefield.calculator import ORBCalculator
-    made: Calculator = ORBCalculator(*_parts(member, context), device=hardware.device(context))
-    return made
+    ase_calculator: Calculator = ORBCalculator(*_parts(member, context), device=hardware.device(context))
+    return ase_calculator
 
 
 @pretrained.opening

@@ -28,8 +28,8 @@ def calculator(member: str, context: Context) -> Calculator:
     from sevenn.calculator import SevenNetCalculator
 
     hardware.set_threads(context)
-    made: Calculator = SevenNetCalculator(member, device=hardware.device(context), modal=context.get("head"))
-    return made
+    ase_calculator: Calculator = SevenNetCalculator(member, device=hardware.device(context), modal=context.get("head"))
+    return ase_calculator
 
 
 @pretrained.opening

@@ -81,15 +81,15 @@ def _read(source: str, text: str) -> tuple[Settings, list[str]]:
     lines: list[str] = []
     dropped: list[str] = []
     state = [0, 1]
-    closing, opened, keep, inner = "", 0, True, 0
+    closing, opened, is_kept, inner = "", 0, True, 0
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.partition("#")[0].strip()
         words = line.lower().split()
         if not words:
             continue
         if closing:
-            _check_atoms(f"{source}:{number}", line, closing == "*", keep)
-            lines += [line] if keep else []
+            _check_atoms(f"{source}:{number}", line, closing == "*", is_kept)
+            lines += [line] if is_kept else []
             inner += words[0].startswith(_INNER)
             if words[-1] == closing:
                 closing, inner = (closing, inner - 1) if inner else ("", 0)
@@ -100,15 +100,15 @@ def _read(source: str, text: str) -> tuple[Settings, list[str]]:
         elif line.startswith("*"):
             state = _state(f"{source}:{number}", words)
             dropped += ["coordinates"]
-            closing, opened, keep = ("" if "file" in line.lower() else "*"), number, False
+            closing, opened, is_kept = ("" if "file" in line.lower() else "*"), number, False
         elif line.startswith("%"):
             name = words[0][1:]
             if name in _REFUSED_BLOCKS:
                 raise BadData(f"{source}:{number}: %{name} cannot be used here", _REFUSED_BLOCKS[name])
             _check_atoms(f"{source}:{number}", line, False, name not in _DROPPED_BLOCKS)
-            keep = name not in _DROPPED_BLOCKS
-            dropped += [] if keep else [f"%{name}"]
-            lines += [line] if keep else []
+            is_kept = name not in _DROPPED_BLOCKS
+            dropped += [] if is_kept else [f"%{name}"]
+            lines += [line] if is_kept else []
             alone = words[-1] == "end" or (len(words) > 1 and name in ("maxcore", "base", "moinp"))
             closing, opened = ("" if alone else "end"), number
         else:

@@ -21,7 +21,7 @@ from psiflow_cli.errors import BAD_CONFIG, CANNOT_CREATE, STOPPED, PsiflowError
 from psiflow_cli.remote import keeper, plan
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Asked, Reply, Request, RunStatus
+    from psiflow_cli.messages import PlannedCommand, Reply, Request, RunStatus
 
 GREETING = "psiflow-remote "
 """What the first line begins with; what the login shell has printed before is skipped."""
@@ -36,7 +36,7 @@ _MOST_JOURNAL = 64 * 1024**2
 def serve() -> None:
     """Answer requests until the connection ends."""
     agent = _Agent()
-    say({"psiflow": __version__}, GREETING)
+    send({"psiflow": __version__}, GREETING)
     buffer = b""
     while True:
         if select.select([0], [], [], _LOOK_S if agent.follows else None)[0]:
@@ -49,7 +49,7 @@ def serve() -> None:
         agent.report()
 
 
-def say(reply: Reply, before: str = "") -> None:
+def send(reply: Reply, before: str = "") -> None:
     """One line; a connection that has gone ends this process, and nothing else."""
     try:
         sys.stdout.write(f"{before}{json.dumps(reply)}\n")
@@ -73,10 +73,10 @@ class _Agent:
         try:
             getattr(self, f"_{request['do']}")(request)
         except PsiflowError as error:
-            say({"error": error.message, "hint": error.hint, "code": error.exit_code})
+            send({"error": error.message, "hint": error.hint, "code": error.exit_code})
         except OSError as error:
             what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            say({"error": what, "hint": "", "code": CANNOT_CREATE})
+            send({"error": what, "hint": "", "code": CANNOT_CREATE})
 
     def _open(self, request: Request) -> None:
         folder = os.path.expanduser(os.path.expandvars(request["folder"]))
@@ -92,14 +92,14 @@ class _Agent:
         for job in self._job.parent.iterdir():  # whose ends nobody came for
             if time.time() - job.stat().st_mtime > _KEPT_S and keeper.state(job) != "running":
                 shutil.rmtree(job, ignore_errors=True)
-        opened: Reply = {"mirror": self._mirror, "state": keeper.state(self._job), "asked": self._asked()}
+        opened: Reply = {"mirror": self._mirror, "state": keeper.state(self._job), "asked": self._planned_command()}
         if opened["state"] == "ended":
             opened["ended_with"] = keeper.exit_code(self._job)
-        say(opened)
+        send(opened)
 
-    def _asked(self) -> Asked | None:
+    def _planned_command(self) -> PlannedCommand | None:
         try:
-            return cast("Asked", json.loads((self._job / "asked.json").read_text(encoding="utf-8")))
+            return cast("PlannedCommand", json.loads((self._job / "asked.json").read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return None
 
@@ -119,19 +119,19 @@ class _Agent:
                 keeper.command(self._call), cwd=self._cwd, env=environment, stdin=stream, capture_output=True,
                 encoding="utf-8", errors="replace", check=False,
             )  # fmt: skip
-        if asked := self._asked():
-            say({"asked": asked})
+        if asked := self._planned_command():
+            send({"asked": asked})
         else:
-            say({"exit": done.returncode, "stdout": done.stdout, "stderr": done.stderr})
+            send({"exit": done.returncode, "stdout": done.stdout, "stderr": done.stderr})
 
     def _start(self, request: Request) -> None:
-        asked = self._asked()
+        asked = self._planned_command()
         if asked and not self._path(asked["run_dir"], "run.json").exists():
             for output in request["absent"]:  # a file that once was an input, and is no longer there
                 if os.path.lexists(path := self._path(output)):
                     os.replace(path, self._job / f"aside-{path.name}")
         keeper.start(self._job, self._call)
-        say({"state": keeper.state(self._job)})
+        send({"state": keeper.state(self._job)})
 
     def _path(self, name: str, *below: str) -> Path:
         return Path(self._cwd, name, *below)
@@ -150,7 +150,7 @@ class _Agent:
         _leave()
 
     def _status(self, request: Request) -> None:
-        say({"listed": [_described(Path(run)) for run in request["runs"]]})
+        send({"listed": [_described(Path(run)) for run in request["runs"]]})
 
     def report(self) -> None:
         """Say what is new of the command that is followed."""
@@ -167,7 +167,7 @@ class _Agent:
                 text = text[:cut] if cut else text
                 self._at += len(text)
                 stream.seek(self._at)
-                say({"stderr": text.decode(errors="replace"), "at": self._at})
+                send({"stderr": text.decode(errors="replace"), "at": self._at})
         if state == "running":
             self._reassure()
             return
@@ -175,7 +175,7 @@ class _Agent:
         if state == "ended":
             self._end()
         else:
-            say(
+            send(
                 {
                     "error": "the command is no longer running there",
                     "hint": "run the same command again",
@@ -185,23 +185,23 @@ class _Agent:
 
     def _reassure(self) -> None:
         now = time.monotonic()
-        if now - self._told > _STATUS_S and (asked := self._asked()):
+        if now - self._told > _STATUS_S and (asked := self._planned_command()):
             status = _described(self._path(asked["run_dir"]))
             self._told = now if status else now - _STATUS_S + _BEAT_S / 2  # it has only begun to read its inputs
-            say({"status": status} if status else {})
+            send({"status": status} if status else {})
         elif now - self._beat > _BEAT_S:
             self._beat = now
-            say({})
+            send({})
 
     def _end(self) -> None:
         """Say how it has ended, and what there is to fetch."""
         reply: Reply = {"exit": keeper.exit_code(self._job)}
         files: list[Path] = []
-        if asked := self._asked():
-            run = self._path(asked["run_dir"])
+        if planned := self._planned_command():
+            run = self._path(planned["run_dir"])
             if status := _described(run):
                 reply["status"] = status
-            files = [*map(self._path, asked["outputs"]), run / "run.json"]
+            files = [*map(self._path, planned["outputs"]), run / "run.json"]
             if _size(run / "journal.jsonl") < _MOST_JOURNAL:
                 files.append(run / "journal.jsonl")
         stdout = self._job / "stdout"
@@ -209,8 +209,8 @@ class _Agent:
             files.append(stdout)
         else:
             reply["stdout"] = stdout.read_bytes().decode(errors="surrogateescape")
-        there = [os.path.abspath(path) for path in files if os.path.lexists(path)]
-        say({**reply, "fetch": [os.path.relpath(path, self._mirror) for path in there]})
+        written = [os.path.abspath(path) for path in files if os.path.lexists(path)]
+        send({**reply, "fetch": [os.path.relpath(path, self._mirror) for path in written]})
 
 
 def _write(path: Path, text: str | None) -> None:
@@ -226,6 +226,6 @@ def _size(path: Path) -> int:
 
 
 def _described(run: Path) -> RunStatus | None:
-    from psiflow_cli.stages.runs import status
+    from psiflow_cli.stages.runs import run_folders, status
 
-    return status.describe(run) if next(status.find([run]), None) == run else None
+    return status.describe(run) if next(run_folders.find([run]), None) == run else None

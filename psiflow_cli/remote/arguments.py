@@ -33,11 +33,11 @@ class Named:
 
 def named(context: click.Context, arguments: Sequence[str]) -> Named:
     """What a command is to read and to write; raises NoInput for frames that are not there."""
-    given, _, _ = context.command.make_parser(context).parse_args(list(arguments))
+    parsed, _, _ = context.command.make_parser(context).parse_args(list(arguments))
     paths = Named()
     for param in context.command.params:
         name = str(param.name)
-        texts = [*_texts(given.get(name)), *_texts((context.default_map or {}).get(name))]
+        texts = [*_texts(parsed.get(name)), *_texts((context.default_map or {}).get(name))]
         if param.type.name == "output" or name == "run_dir":
             paths.outputs += texts
         elif name not in ("site", "deadline") and isinstance(param.type, (click.types.StringParamType, click.Path)):
@@ -69,7 +69,7 @@ def _add(paths: Named, param: click.Parameter, text: str) -> None:
         raise NoInput(f"{text}: folders are not sent to another machine", "give its files")
 
 
-def there(arguments: Sequence[str], paths: Named, mirror: str) -> list[str]:
+def for_other_machine(arguments: Sequence[str], paths: Named, mirror: str) -> list[str]:
     """The arguments for the far end, less what it is told in another way."""
     return [_moved(argument, paths, mirror) for argument in plain(arguments)]
 

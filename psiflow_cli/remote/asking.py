@@ -29,11 +29,15 @@ def refresh(folders: Iterable[Path], fresh_s: float = _FRESH_S) -> None:
     """
     by_machine: dict[tuple[str, str], dict[Path, RemoteRun]] = {}
     for folder in folders:
-        known = record.read(folder)
-        if known and not known["ended"] and time.time() - max(known["as_of"], known.get("asked", 0.0)) > fresh_s:
-            by_machine.setdefault((known["host"], known["psiflow"]), {})[folder] = known
+        remote_run = record.read(folder)
+        if (
+            remote_run
+            and not remote_run["ended"]
+            and time.time() - max(remote_run["as_of"], remote_run.get("asked", 0.0)) > fresh_s
+        ):
+            by_machine.setdefault((remote_run["host"], remote_run["psiflow"]), {})[folder] = remote_run
     for (host, psiflow), runs in by_machine.items():
-        request = json.dumps({"do": "status", "runs": [known["run"] for known in runs.values()]})
+        request = json.dumps({"do": "status", "runs": [remote_run["run"] for remote_run in runs.values()]})
         command = ["ssh", *_QUICK, host, ssh.line(psiflow, ["remote"])]
         try:
             # stderr is no pipe: a connection that ssh leaves behind for others (ControlPersist) would keep it open
@@ -45,11 +49,11 @@ def refresh(folders: Iterable[Path], fresh_s: float = _FRESH_S) -> None:
         except (OSError, subprocess.TimeoutExpired):
             answer = b""
         if listed := _listed(answer):
-            for (folder, known), status in zip(runs.items(), listed, strict=True):
-                _note(folder, known, status)
+            for (folder, remote_run), status in zip(runs.items(), listed, strict=True):
+                _note(folder, remote_run, status)
         else:
-            for folder, known in runs.items():
-                record.write(folder, {**known, "asked": time.time()})
+            for folder, remote_run in runs.items():
+                record.write(folder, {**remote_run, "asked": time.time()})
 
 
 def _listed(output: bytes) -> list[RunStatus | None] | None:
@@ -60,11 +64,11 @@ def _listed(output: bytes) -> list[RunStatus | None] | None:
     return None
 
 
-def _note(folder: Path, known: RemoteRun, status: RunStatus | None) -> None:
+def _note(folder: Path, remote_run: RemoteRun, status: RunStatus | None) -> None:
     """Write down what a machine has answered, unless a command has done so meanwhile."""
-    if record.read(folder) == known:
-        told = status or known["status"]
-        record.write(folder, {**known, "as_of": time.time(), "status": told, "vanished": status is None})
+    if record.read(folder) == remote_run:
+        last_status = status or remote_run["status"]
+        record.write(folder, {**remote_run, "as_of": time.time(), "status": last_status, "vanished": status is None})
 
 
 def is_left(folder: Path) -> bool:
@@ -75,22 +79,24 @@ def is_left(folder: Path) -> bool:
 def unfinished(folders: list[Path]) -> list[Path]:
     """Those of which a command may be at work, or may have left jobs."""
     refresh(folders)
-    known = {folder: record.read(folder) for folder in folders}
-    return [f for f, r in known.items() if r and (r["status"] is None or r["status"]["state"] in ("running", "dead"))]
+    remote_runs = {folder: record.read(folder) for folder in folders}
+    return [
+        f for f, r in remote_runs.items() if r and (r["status"] is None or r["status"]["state"] in ("running", "dead"))
+    ]
 
 
 def perform(folders: Sequence[Path], arguments: Sequence[str]) -> tuple[int, list[dict[str, object]]]:
     """Run a command about runs on their machine; returns its exit code and its JSON rows. Raises NoResources."""
-    known = [each for folder in folders if (each := record.read(folder))]
-    host = known[0]["host"]
-    line = ssh.line(known[0]["psiflow"], [*arguments, "--json", "--", *(each["run"] for each in known)])
+    remote_runs = [each for folder in folders if (each := record.read(folder))]
+    host = remote_runs[0]["host"]
+    line = ssh.line(remote_runs[0]["psiflow"], [*arguments, "--json", "--", *(each["run"] for each in remote_runs)])
     done = subprocess.run(
         ["ssh", *ssh.options(), host, line], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False
     )
     for text in done.stdout.decode(errors="replace").splitlines():
         if text.startswith(("[", "{")):
-            told = json.loads(record.here(text, known[0]["mirror"]))
-            rows: list[dict[str, object]] = told if isinstance(told, list) else [told]
+            answer = json.loads(record.with_local_paths(text, remote_runs[0]["mirror"]))
+            rows: list[dict[str, object]] = answer if isinstance(answer, list) else [answer]
             as_named = {str(folder.absolute()): str(folder) for folder in folders}
             return done.returncode, [{**row, "run": as_named.get(str(row.get("run")), row.get("run"))} for row in rows]
     raise NoResources(

@@ -32,7 +32,7 @@ from psiflow_cli.runtime.stop import signals
 from psiflow_cli.site import load
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Asked, RemoteRun, Reply, Request
+    from psiflow_cli.messages import PlannedCommand, RemoteRun, Reply, Request
     from psiflow_cli.site.schema import Remote
 
 PROJECT = "psiflow.toml"
@@ -95,7 +95,7 @@ def perform(call: Call) -> int:
                 console.note(f"following the command that was started on {call.remote.host}")
             else:
                 console.detail(f"{call.remote.host}: {mirror}{os.getcwd()}")
-                absent = [path for output in job.outputs if not os.path.lexists(path := job.here(output))]
+                absent = [path for output in job.outputs if not os.path.lexists(path := job.with_local_paths(output))]
                 connection.ask({"do": "start", "absent": absent if job.folder else []})
             connection, reply = following.follow(connection, job, -_LAST_WORDS if has_begun else 0, stops)
             _deliver(job, reply, stops)
@@ -133,27 +133,28 @@ def _planned(call: Call, connection: Connection, opening: Request, mirror: str) 
     _send(call, mirror, opening["id"])
     planned = connection.ask(_plan(call, mirror))
     if "exit" in planned:
-        console.put(record.here(planned["stderr"], mirror))
-        click.echo(record.here(planned["stdout"], mirror), nl=False)
+        console.put(record.with_local_paths(planned["stderr"], mirror))
+        click.echo(record.with_local_paths(planned["stdout"], mirror), nl=False)
     return planned
 
 
-def _job(call: Call, opening: Request, mirror: str, asked: Asked | None, stack: ExitStack) -> Job:
+def _job(call: Call, opening: Request, mirror: str, planned: PlannedCommand | None, stack: ExitStack) -> Job:
     """The job, with its run directory here held and its outputs' places free. Raises CannotCreate or Stopped."""
-    if call.dry_run or asked is None:
+    if call.dry_run or planned is None:
         return Job(call.remote, opening, mirror, [])
-    folder = Path(record.here(asked["run_dir"], mirror))
-    known = _record(call, mirror, asked["command"], folder)
-    job = Job(call.remote, opening, mirror, asked["outputs"], folder, known)
+    folder = Path(record.with_local_paths(planned["run_dir"], mirror))
+    remote_run = _record(call, mirror, planned["command"], folder)
+    job = Job(call.remote, opening, mirror, planned["outputs"], folder, remote_run)
     if not call.overwrite:
-        place.refuse_foreign(map(job.here, job.outputs), place.own(folder, known["outputs"]))
+        written = place.written_checksums(folder, remote_run["outputs"])
+        place.refuse_foreign(map(job.with_local_paths, job.outputs), written)
     rundir.make_folder(folder)
     stack.callback(lock.Lock(folder / "lock").release)
     if record.read(folder) is None and (folder / "run.json").exists():
         console.note(f"results computed here are reused on {call.remote.host}")
         local = [os.path.abspath(folder / name) for name in ("run.json", "journal.jsonl")]
         rsync.send(call.remote.host, mirror, [path for path in local if os.path.exists(path)])
-    record.write(folder, known)
+    record.write(folder, remote_run)
     return job
 
 
@@ -175,7 +176,7 @@ def _plan(call: Call, mirror: str) -> Request:
         table = toml.loads(Path(project).read_text(encoding="utf-8"))
         texts[project] = toml.dumps(arguments.table_there(table, call.paths, mirror))
     limit = [] if call.deadline is None else ["--deadline", f"{max(1, round(call.deadline - time.time()))}s"]
-    given = arguments.there(call.typed, call.paths, mirror)
+    given = arguments.for_other_machine(call.typed, call.paths, mirror)
     folders = {os.path.dirname(inputs.absolute(path)) for path in call.paths.paths}
     return {
         "do": "plan", "argv": [*call.names, *limit, *given], "site": mirror + site,
@@ -195,14 +196,14 @@ def _record(call: Call, mirror: str, command: str, folder: Path) -> RemoteRun:
 
 def _deliver(job: Job, reply: Reply, stops: Signals) -> None:
     """Bring here what a command that has ended has made, say its stdout, and let the far end forget it."""
-    wanted = [name for name in reply["fetch"] if job.folder or name.endswith("/stdout")]
+    names = [name for name in reply["fetch"] if job.folder or name.endswith("/stdout")]
     with tempfile.TemporaryDirectory(prefix="psiflow-") as scratch:
         fetched = job.folder / "fetched" if job.folder else Path(scratch)
         fetched.mkdir(mode=0o700, exist_ok=True)
-        _fetch(job, wanted, fetched, reply["exit"], stops)
+        _fetch(job, names, fetched, reply["exit"], stops)
         if job.folder and job.record:
             _put(job, job.folder, job.record, fetched, reply)
-        _say(job, reply, fetched)
+        _print_stdout(job, reply, fetched)
         shutil.rmtree(fetched)
 
 
@@ -228,28 +229,28 @@ def _fetch(job: Job, names: list[str], folder: Path, code: int, stops: Signals) 
     raise Stopped(problem, following.AGAIN)
 
 
-def _put(job: Job, folder: Path, known: RemoteRun, fetched: Path, reply: Reply) -> None:
+def _put(job: Job, folder: Path, remote_run: RemoteRun, fetched: Path, reply: Reply) -> None:
     """Outputs to their places, and into the run directory what tells of the run."""
-    outputs = dict(known["outputs"])
-    finals = [Path(os.path.abspath(job.here(output))) for output in job.outputs]
+    outputs = dict(remote_run["outputs"])
+    finals = [Path(os.path.abspath(job.with_local_paths(output))) for output in job.outputs]
     sources = {final: source for final in finals if os.path.lexists(source := Path(f"{fetched}{final}"))}
     for final, source in sources.items():
         outputs[str(final)] = [*outputs.get(str(final), [])[-1:], sha256(source)]
-    record.write(folder, {**known, "outputs": outputs})  # before they are there: they are known for our own
+    record.write(folder, {**remote_run, "outputs": outputs})  # before they are there: they are known for our own
     for final, source in sources.items():
         place.put(source, final)
     for final in finals:
         if final not in sources and reply["exit"] in (0, FAILED_FRAMES) and outputs.pop(str(final), []):
             final.unlink(missing_ok=True)  # there is none any more, and this one was checked to be ours
-    place.keep_run(Path(f"{fetched}{os.path.abspath(folder)}"), folder, job.here)
+    place.keep_run(Path(f"{fetched}{os.path.abspath(folder)}"), folder, job.with_local_paths)
     status = reply.get("status")
-    record.write(folder, {**known, "ended": True, "as_of": time.time(), "status": status, "outputs": outputs})
+    record.write(folder, {**remote_run, "ended": True, "as_of": time.time(), "status": status, "outputs": outputs})
 
 
-def _say(job: Job, reply: Reply, fetched: Path) -> None:
+def _print_stdout(job: Job, reply: Reply, fetched: Path) -> None:
     sys.stdout.flush()
     if (text := reply.get("stdout")) is not None:
-        sys.stdout.buffer.write(job.here(text).encode(errors="surrogateescape"))
+        sys.stdout.buffer.write(job.with_local_paths(text).encode(errors="surrogateescape"))
     else:
         stdout = fetched / ".psiflow-remote" / job.opening["id"] / "stdout"
         with stdout.open("rb") as stream:

@@ -35,9 +35,9 @@ class Job(NamedTuple):
     """The run directory here; None if it leaves none."""
     record: RemoteRun | None = None
 
-    def here(self, text: str) -> str:
+    def with_local_paths(self, text: str) -> str:
         """What the far end says, with its paths as they are called here."""
-        return record.here(text, self.mirror)
+        return record.with_local_paths(text, self.mirror)
 
 
 class Signals:
@@ -100,7 +100,7 @@ def _receive(connection: Connection, signals: Signals) -> Reply:
 
 def _tell(job: Job, reply: Reply) -> None:
     if text := reply.get("stderr"):
-        console.put(job.here(text))
+        console.put(job.with_local_paths(text))
     if job.folder and job.record and (status := reply.get("status")):
         record.write(job.folder, {**job.record, "as_of": time.time(), "status": status})
 

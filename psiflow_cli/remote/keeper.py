@@ -65,14 +65,14 @@ def start(job: Path, call: Call) -> None:
     sys.stdout.flush()
     if os.fork() == 0:
         os.close(receiver)
-        _keep(job, call, sender)
+        _follow_command(job, call, sender)
     os.close(sender)
     with os.fdopen(receiver, "rb") as stream:
         if problem := stream.read().decode():
             raise PsiflowError(f"the command cannot be started there: {problem}", "", IO_ERROR)
 
 
-def _keep(job: Path, call: Call, sender: int) -> NoReturn:
+def _follow_command(job: Path, call: Call, sender: int) -> NoReturn:
     """Run the command, as a process of a session of its own that has nothing of the connection."""
     problem = ""
     try:

@@ -17,7 +17,7 @@ from psiflow_cli.runtime.request import sha256
 from psiflow_cli.runtime.swap import swap_paths
 
 
-def own(folder: Path, outputs: Mapping[str, Sequence[str]]) -> set[str]:
+def written_checksums(folder: Path, outputs: Mapping[str, Sequence[str]]) -> set[str]:
     """The checksums of what psiflow has written: as remote.json has it, and an earlier run of this machine."""
     result = read_run(folder).get("result")
     return {*itertools.chain.from_iterable(outputs.values()), *(result["outputs"].values() if result else ())}
@@ -46,10 +46,10 @@ def put(fetched: Path, final: Path) -> None:
         os.replace(temporary, final)
 
 
-def keep_run(fetched: Path, folder: Path, here: Callable[[str], str]) -> None:
+def keep_run(fetched: Path, folder: Path, with_local_paths: Callable[[str], str]) -> None:
     """What `status` and `report` read of a run, with the paths that its files have here."""
     if (run := fetched / "run.json").exists():
-        atomic_file.write(folder / "run.json", here(run.read_text(encoding="utf-8")))
+        atomic_file.write(folder / "run.json", with_local_paths(run.read_text(encoding="utf-8")))
     if (journal := fetched / "journal.jsonl").exists():
         os.replace(journal, folder / "journal.jsonl")
 

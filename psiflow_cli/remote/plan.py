@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from psiflow_cli import atomic_file
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Asked
+    from psiflow_cli.messages import PlannedCommand
 
 VARIABLE = "PSIFLOW_PLAN"
 """Environment variable: the file to write it to."""
 
 
-def tell(asked: Asked) -> None:
+def write_if_planning(planned: PlannedCommand) -> None:
     """Where a plan is all that is wanted, write it down and exit."""
     if path := os.environ.get(VARIABLE):
-        atomic_file.write(Path(path), json.dumps(asked))
+        atomic_file.write(Path(path), json.dumps(planned))
         sys.exit(0)

@@ -33,30 +33,30 @@ def is_open(folder: Path) -> bool:
     return record is not None and not record["ended"]
 
 
-def here(text: str, mirror: str) -> str:
+def with_local_paths(text: str, mirror: str) -> str:
     """What the other machine says, with the paths of the mirror as they are called here; in JSON as well."""
-    for there in dict.fromkeys((mirror, json.dumps(mirror)[1:-1])):
-        text = text.replace(f"{there}/", "/")
+    for folder in dict.fromkeys((mirror, json.dumps(mirror)[1:-1])):
+        text = text.replace(f"{folder}/", "/")
     return text
 
 
 def status(folder: Path, record: RemoteRun) -> RunStatus:
     """The last that was heard of a run that is open, as `status` shows it."""
-    known, where = record["status"], f"on {record['host']}"
+    last, where = record["status"], f"on {record['host']}"
     if (since := time.time() - record["as_of"]) > _FRESH_S:
         where += f", as of {duration.short(since)} ago"
-    if known is None:
+    if last is None:
         state = "dead" if record.get("vanished") else "running"
-        told = _unknown(
+        shown = _unknown(
             record, state, f"{where}: " + ("it never started" if record.get("vanished") else "has not started")
         )
     else:
-        told = cast("RunStatus", json.loads(here(json.dumps(known), record["mirror"])))
-    if known and known["state"] == "done":
-        told["state"], told["message"] = "partial", f"{where}, done: run the same command again to fetch its outputs"
-    elif known:
-        told["message"] = ": ".join(filter(None, (where, known["message"])))
-    return {**told, "run": str(folder)}
+        shown = cast("RunStatus", json.loads(with_local_paths(json.dumps(last), record["mirror"])))
+    if last and last["state"] == "done":
+        shown["state"], shown["message"] = "partial", f"{where}, done: run the same command again to fetch its outputs"
+    elif last:
+        shown["message"] = ": ".join(filter(None, (where, last["message"])))
+    return {**shown, "run": str(folder)}
 
 
 def _unknown(record: RemoteRun, state: str, message: str) -> RunStatus:

@@ -21,13 +21,13 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./@%+=:,-]+")
 def send(host: str, mirror: str, paths: Sequence[str]) -> None:
     """Bring files and folders, by their absolute paths, below the mirror; a folder has then nothing else in it."""
     # what the far end has added to a model stays there
-    kept = ("--delete", "--exclude=compiled/", "--exclude=calibration.json.*")
-    _run([*_USUAL, *kept, "/", f"{host}:{mirror}/"], host, paths)
+    only_sent = ("--delete", "--exclude=compiled/", "--exclude=calibration.json.*")
+    _run([*_USUAL, *only_sent, "/", f"{host}:{mirror}/"], host, paths)
 
 
-def send_as(host: str, path: Path, there: str) -> None:
+def send_as(host: str, path: Path, name: str) -> None:
     """Bring one file to another name."""
-    _run(["-t", "--checksum", str(path), f"{host}:{there}"], host, ())
+    _run(["-t", "--checksum", str(path), f"{host}:{name}"], host, ())
 
 
 def fetch(host: str, mirror: str, paths: Sequence[str], folder: Path) -> None:
@@ -49,9 +49,11 @@ def _run(arguments: list[str], host: str, paths: Sequence[str]) -> None:
         if done.returncode == 0:
             return
         errors.seek(0)
-        said = "; ".join(errors.read().decode(errors="replace").strip().splitlines()[-4:])
-    if re.search(r"rsync: (command )?not found|rsync: No such file", said):
+        complaint = "; ".join(errors.read().decode(errors="replace").strip().splitlines()[-4:])
+    if re.search(r"rsync: (command )?not found|rsync: No such file", complaint):
         raise BadConfig(f"{host}: rsync is not installed there", "a site with [remote] needs rsync at both ends")
-    if re.search(r"No space left|quota", said, re.IGNORECASE):
-        raise PsiflowError(f"rsync {host}: {said}", "free some disk space and run the same command again", IO_ERROR)
-    raise NoResources(f"rsync {host}: {said}", "nothing is lost: run the same command again")
+    if re.search(r"No space left|quota", complaint, re.IGNORECASE):
+        raise PsiflowError(
+            f"rsync {host}: {complaint}", "free some disk space and run the same command again", IO_ERROR
+        )
+    raise NoResources(f"rsync {host}: {complaint}", "nothing is lost: run the same command again")

@@ -104,7 +104,7 @@ class Connection:
             if words:
                 self._words.append(words)
             if shown and words:
-                console.say(words)
+                console.print_line(words)
 
     def _greet(self) -> None:
         """Wait for the first line of psiflow there, past what a login shell prints, and compare the versions."""
@@ -123,15 +123,15 @@ class Connection:
         """Why there is no psiflow at the other end."""
         code = self._process.wait()
         self._readers[1].join(timeout=1)
-        said, host, program = "; ".join(self._words), self._remote.host, self._remote.psiflow
+        complaint, host, program = "; ".join(self._words), self._remote.host, self._remote.psiflow
         if code == _FAILED:
-            return NoResources(f"ssh {host}: {said or 'no connection'}", f"try it yourself: ssh {host}")
+            return NoResources(f"ssh {host}: {complaint or 'no connection'}", f"try it yourself: ssh {host}")
         if code in (_NOT_FOUND, 126):
-            problem = f"{host}: {program!r} cannot be run there: {said}"
+            problem = f"{host}: {program!r} cannot be run there: {complaint}"
             return BadConfig(problem, 'give its path in the site file: [remote] psiflow = "/path/to/bin/psiflow"')
-        if "no command 'remote'" in said:
+        if "no command 'remote'" in complaint:
             return _other_version(self._remote, "an older one")
-        return NoResources(f"{host}: {program} ended with {code}: {said}", f"try: ssh {host} {program} --version")
+        return NoResources(f"{host}: {program} ended with {code}: {complaint}", f"try: ssh {host} {program} --version")
 
     def send(self, request: Request) -> None:
         """Raises Cut."""
@@ -176,8 +176,8 @@ class Connection:
 
     def _refused_later(self) -> PsiflowError:
         self.close()
-        said = "; ".join(self._words) or "the connection is lost"
-        return NoResources(f"ssh {self._remote.host}: {said}", "nothing is lost: run the same command again")
+        complaint = "; ".join(self._words) or "the connection is lost"
+        return NoResources(f"ssh {self._remote.host}: {complaint}", "nothing is lost: run the same command again")
 
     def wait(self, patience_s: float) -> None:
         """Until the far end has closed it, or says nothing for so long."""

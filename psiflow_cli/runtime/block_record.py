@@ -148,7 +148,7 @@ def read(folder: Path) -> BlocksRecord:
     return cast("BlocksRecord", read_json(folder / FILE))
 
 
-def left(folder: Path) -> list[str]:
+def queued_jobs(folder: Path) -> list[str]:
     """The jobs that the commands of a run had in a queue or running when they were heard of last."""
     return [job for record in _all(read(folder)) for job in left_of(record)]
 
@@ -182,7 +182,7 @@ def cancel_left(folder: Path) -> tuple[list[str], str]:
 
     Only the holder of the run's lock may call it. Jobs that are gone already do no harm.
     """
-    record, jobs, problems = read(folder), left(folder), []
+    record, jobs, problems = read(folder), queued_jobs(folder), []
     remaining = []
     for part in _all(record):
         problem = cancel(part)

@@ -117,7 +117,7 @@ class Blocks:
 
     def waits(self) -> list[str]:
         """What to tell while every job is still in the queue of a batch system; [] otherwise."""
-        return waiting.told(self._jobs) if self._is_queued else []
+        return waiting.summary(self._jobs) if self._is_queued else []
 
     def _add_up(self, job: str, state: BlockState) -> None:
         """Note what a job costs."""
@@ -134,7 +134,7 @@ class Blocks:
         if not job:
             self._refused_blocks += 1
             if not self._is_patient:
-                self._admission.refused(output.said(status.message))
+                self._admission.refused(output.last_complaint(status.message))
         elif pending and block not in self._useful and status.state.name != BlockState.SCALED_IN:
             # whom somebody or a time limit has ended says nothing about its node
             end, never_connected = end_of(self._provider, job), parsl_internals.never_connected(self._executor, status)
@@ -143,7 +143,7 @@ class Blocks:
                 self._nodes.cancelled()
                 return
             is_ill = never_connected and end not in (BlockState.CANCELLED, BlockState.TIMEOUT)
-            words = output.last_words(self._logs, self._resolved.label, block) or output.said(status.message)
+            words = output.last_words(self._logs, self._resolved.label, block) or output.last_complaint(status.message)
             self._died(block, words, blame=is_ill)
 
     def _died(self, block: str, words: str, *, blame: bool) -> None:

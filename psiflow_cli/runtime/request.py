@@ -59,11 +59,11 @@ def _is_added(part: Path) -> bool:
 def check_outputs(outputs: Iterable[str], inputs: Iterable[str]) -> None:
     """Raise CannotCreate where an output is an input or has no place to go to, UsageError where two are one file."""
     real_inputs = {os.path.realpath(path) for path in inputs}
-    seen: set[str] = set()
+    paths: set[str] = set()
     for output in outputs:
-        if os.path.realpath(output) in seen:
+        if os.path.realpath(output) in paths:
             raise UsageError(f"{output}: used for two outputs", "give each output its own name")
-        seen.add(os.path.realpath(output))
+        paths.add(os.path.realpath(output))
         if os.path.realpath(output) in real_inputs:
             raise CannotCreate(f"{output}: is an input of this command", "choose another --output")
         parent = Path(output).absolute().parent

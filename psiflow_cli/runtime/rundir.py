@@ -65,11 +65,11 @@ class Run:
             return
         result = self.previous.get("result")
         finished = set(result.get("outputs", {}).values()) if result else set()
-        there = {Path(o): sha256(Path(o)) for o in self.request.outputs if os.path.lexists(o)}
-        if finished.issuperset(there.values()):
+        existing = {Path(o): sha256(Path(o)) for o in self.request.outputs if os.path.lexists(o)}
+        if finished.issuperset(existing.values()):
             return  # the journal, which is long, need not be asked
         own = finished | {r["sha256"] for _, r in records(self.journal_path) if r["kind"] == "output"}
-        for path, digest in there.items():
+        for path, digest in existing.items():
             if digest not in own:
                 problem = f"{path}: exists, and is not (or no longer) what psiflow wrote there"
                 raise CannotCreate(problem, "replace it with --overwrite, or choose another --output")
@@ -185,17 +185,23 @@ class Run:
         else:
             os.replace(temporary, final)
 
+    def publish_text(self, text: str, output: str) -> None:
+        """Put a text in its place, whole or not at all."""
+        temporary = self.temporary(output)
+        temporary.write_text(text, encoding="utf-8")
+        self.publish(temporary, output)
+
     def remove_own(self, output: str) -> None:
         """Remove an output of an earlier invocation that no longer holds (it was checked to be ours)."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(output)
 
-    def end(self, exit_code: int, summary: Summary, finished: bool, retry: bool = False) -> None:
-        """Say in run.json how this invocation ended; `retry` asks the next one to go on although this one finished."""
+    def end(self, exit_code: int, summary: Summary, finished: bool, again: bool = False) -> None:
+        """Say in run.json how this invocation ended; `again` asks the next one to go on although this one finished."""
         outputs = {os.path.abspath(o): sha256(Path(o)) for o in self.request.outputs if finished and os.path.exists(o)}
         result: RunResult = {
             "exit_code": exit_code, "ended": time.time(), "finished": finished, "outputs": outputs,
-            "retry": retry, "keys": self._keys, "summary": summary,
+            "retry": again, "keys": self._keys, "summary": summary,
         }  # fmt: skip
         write_json(self.folder / "run.json", {**self._record, "result": result})
 

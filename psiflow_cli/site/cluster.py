@@ -71,11 +71,11 @@ def _accounts(cluster: str) -> list[str]:
         return []
     default = _words(_run("sacctmgr", "-n", "-P", "show", "user", user, "format=defaultaccount"))
     every = _words(_run("sacctmgr", "-n", "-P", "show", "assoc", f"user={user}", "format=cluster,account"))
-    here = [
+    on_cluster = [
         account for where, _, account in (row.partition("|") for row in every) if where == cluster.lower() and account
     ]
-    first = [named] if named and (named in here or not here) else []
-    return list(dict.fromkeys([*first, *(d for d in default if d in here), *here]))
+    first = [named] if named and (named in on_cluster or not on_cluster) else []
+    return list(dict.fromkeys([*first, *(d for d in default if d in on_cluster), *on_cluster]))
 
 
 def _words(done: subprocess.CompletedProcess[str] | str) -> Iterable[str]:

@@ -133,10 +133,10 @@ def read(prefix: Path, name: str = "") -> Environment:
 def find(name: str) -> Environment | None:
     """The environment of a name, also one that is unfinished, gone or not ours."""
     place = folder() / name
-    return read(target(place), name) if os.path.lexists(place) else None
+    return read(link_target(place), name) if os.path.lexists(place) else None
 
 
-def target(place: Path) -> Path:
+def link_target(place: Path) -> Path:
     """The folder that a name stands for, as the user wrote it: the link itself is all that is resolved."""
     return place.parent / os.readlink(place) if place.is_symlink() else place
 
@@ -147,7 +147,7 @@ def available() -> list[Environment]:
     names = sorted(n for n in os.listdir(place) if not n.startswith(".")) if place.is_dir() else []
     # the logs lie beside the environments that they are about
     folders = [name for name in names if os.path.islink(place / name) or os.path.isdir(place / name)]
-    listed = [read(target(place / name), name) for name in folders]
+    listed = [read(link_target(place / name), name) for name in folders]
     return [environment for environment in listed if environment.facts or os.path.islink(place / environment.name)]
 
 

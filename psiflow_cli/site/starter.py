@@ -108,13 +108,13 @@ def for_cluster(cluster: Cluster, name: str) -> str:
         source="the output of sinfo, scontrol and sacctmgr",
         check=f"psiflow site check --submit {name}",
     )
-    left = "".join(f"# Left out: {text}\n" for text in cluster.left_out)
+    left_out = "".join(f"# Left out: {text}\n" for text in cluster.left_out)
     providers = "".join("\n" + "\n".join(_slurm(nodes, cluster)) + "\n" for nodes in cluster.nodes)
     labels = max(cluster.nodes, key=lambda n: (not n.gpus[0], not _called_gpu(n), *_worth(n), n.count * n.cores[0]))
     models = max(
         cluster.nodes, key=lambda n: (n.gpus[0] > 0, _called_gpu(n), *_worth(n), n.count * (n.gpus[0] or n.cores[0]))
     )
-    return head + left + providers + tasks(_place(labels), _place(models), most_ranks=16)
+    return head + left_out + providers + tasks(_place(labels), _place(models), most_ranks=16)
 
 
 def for_machine(here: Machine, host: str, name: str) -> str:

@@ -44,12 +44,12 @@ def tables(site: schema.Site) -> Iterator[str]:
     for label in sorted(site.executors.keys() - used):
         yield f"[executors.{label}]: not used by any line of [use]"
     named = site.executors.values()
-    for kind, there, by in (
+    for kind, entries, by in (
         ("providers", site.providers, {executor.provider for executor in named}),
         ("resources", site.resources, {executor.resources for executor in named}),
         ("environments", site.environments, {executor.environment for executor in named}),
     ):
-        for name in sorted(there.keys() - by):
+        for name in sorted(entries.keys() - by):
             yield f"[{kind}.{name}]: not used by any executor"
 
 
@@ -128,10 +128,10 @@ def _of_provider(site: schema.Site, resolved: ResolvedExecutor) -> Iterator[str]
         yield f"{place} gpus_per_node: blocks have GPUs, but no task of its executors uses one"
     lines, own = _LINES.get(provider.type, ("", {}))
     for line in getattr(provider, lines, ()):
-        said = " ".join(line.split()).lower() if provider.type == "condor" else " ".join(line.split())
+        text = " ".join(line.split()).lower() if provider.type == "condor" else " ".join(line.split())
         for key, options in own.items():
             for option in options:
-                if getattr(provider, key) and re.match(rf"{re.escape(option)}(?![\w-])", said):
+                if getattr(provider, key) and re.match(rf"{re.escape(option)}(?![\w-])", text):
                     yield f"{place} {lines}: {option} repeats {key}: remove one of them"
 
 

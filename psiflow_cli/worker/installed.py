@@ -23,20 +23,20 @@ def require(package: str, reader: str, parts: Mapping[str, Iterable[str]]) -> No
             raise ImportError(_message(package, f"{module} is missing", reader)) from None
         if name and not hasattr(owner, name):
             raise ImportError(_message(package, f"{module} has no {name}", reader))
-        thing: object = getattr(owner, name) if name else owner
-        if inspect.isfunction(thing) or inspect.ismethod(thing):
-            taken = inspect.signature(thing).parameters
+        checked: object = getattr(owner, name) if name else owner
+        if inspect.isfunction(checked) or inspect.ismethod(checked):
+            taken = inspect.signature(checked).parameters
             for parameter in names:
                 if parameter not in taken:
                     raise ImportError(_message(package, f"{module}.{name} takes no {parameter}", reader))
         else:
-            require_attributes(package, reader, thing, path.replace(":", "."), names)
+            require_attributes(package, reader, checked, path.replace(":", "."), names)
 
 
-def require_attributes(package: str, reader: str, thing: object, name: str, attributes: Iterable[str]) -> None:
-    """Raise ImportError where `thing`, which is called `name`, lacks an attribute."""
+def require_attributes(package: str, reader: str, checked: object, name: str, attributes: Iterable[str]) -> None:
+    """Raise ImportError where `checked`, which is called `name`, lacks an attribute."""
     for attribute in attributes:
-        if not hasattr(thing, attribute):
+        if not hasattr(checked, attribute):
             raise ImportError(_message(package, f"{name} has no {attribute}", reader))
 
 

@@ -166,10 +166,10 @@ def test_predictions_and_their_picture(tmp_path, monkeypatch):
 
 
 def test_files_of_several_outputs_keep_the_format():
-    assert formats.beside(("x.traj",), "train", keep=True) == "x.train.traj"
+    assert formats.beside(("x.traj",), "train", keep_suffix=True) == "x.train.traj"
     assert formats.beside(("a/X.XYZ.GZ",), "train") == "a/X.train.XYZ.GZ"
     assert formats.beside(("a/POSCAR",), "labelled") == "a/POSCAR.labelled.xyz"
-    assert formats.beside(("a/XDATCAR",), "train", keep=True) == "a/train.XDATCAR"
+    assert formats.beside(("a/XDATCAR",), "train", keep_suffix=True) == "a/train.XDATCAR"
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_paths_of_here_become_those_of_the_mirror(folder):
     words = ["label", "data.xyz", str(other), "../other.xyz", "--reference=mace", f"-o{folder}/out.xyz"]
     words += ["--set", f"a={folder}/cp2k.inp", "--site", "local", "--deadline=2h", f"--input={folder}/cp2k.inp"]
     typed, paths = parsed(*words)
-    assert arguments.there(typed, paths, "/far") == [
+    assert arguments.for_other_machine(typed, paths, "/far") == [
         *("data.xyz", f"/far{other}", "../other.xyz", "--reference=mace", f"-o/far{folder}/out.xyz"),
         *("--set", f"a=/far{folder}/cp2k.inp", f"--input=/far{folder}/cp2k.inp"),
     ]
@@ -48,7 +48,7 @@ def test_paths_of_here_become_those_of_the_mirror(folder):
         "label": {"input": f"/far{folder}/cp2k.inp", "n": 1}
     }
     said = f'{{"a": "/f\\u00e4r{folder}/x", "b": "/other"}} /fär{folder}/y'
-    assert record.here(said, "/fär") == f'{{"a": "{folder}/x", "b": "/other"}} {folder}/y'
+    assert record.with_local_paths(said, "/fär") == f'{{"a": "{folder}/x", "b": "/other"}} {folder}/y'
 
 
 def test_a_folder_named_like_a_word_stays_here(folder):

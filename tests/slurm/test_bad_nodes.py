@@ -160,7 +160,7 @@ def test_jobs_that_cannot_be_cancelled_stay_on_record(slurm, folder, monkeypatch
             wait_for(noted, 60, "no job was submitted")
             command.send_signal(signal.SIGTERM)
             assert command.wait(60) == 75
-        left = block_record.left(Path("out.xyz.run"))
+        left = block_record.queued_jobs(Path("out.xyz.run"))
         assert left
         assert set(left) == set(slurm.run("squeue", "-h", "-o", "%i").split())
         assert f"it may have left jobs: {', '.join(left)}" in run([PSIFLOW, "status"]).stdout

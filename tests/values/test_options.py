@@ -42,7 +42,7 @@ def key(param: click.Option) -> str:
 
 def of_file(names: tuple[str, ...], command: click.Command, text: str) -> dict[str, object]:
     Path("psiflow.toml").write_text(f"# a comment\n[{'.'.join(names)}]\n{text}\n")
-    return defaults.of(command, [], names, main)
+    return defaults.read(command, [], names, main)
 
 
 def wrong(param: click.Option) -> Iterator[str]:

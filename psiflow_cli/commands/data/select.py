@@ -80,7 +80,7 @@ def command(
     keys: str | None,
     rest: str | None,
     common: options.Common,
-    **how: Unpack[How],
+    **values: Unpack[How],
 ) -> None:
     """Select some of FRAMES: each structure once, none of those in --exclude, in the order of the input.
 
@@ -99,7 +99,7 @@ def command(
       psiflow select labelled.xyz -n 500 --by random --stratify composition --seed 7 --rest others.xyz
     """
     by = options.required(by, "--by")
-    _check(by, model, descriptor, how)
+    _check(by, model, descriptor, values)
     from psiflow_cli import bundle, extxyz
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.select import request, stage
@@ -108,17 +108,17 @@ def command(
     if by == "committee" and loaded and len(loaded.members) < 2:
         raise UsageError(f"--by committee: {model} has one member", "train several with psiflow train --members 4")
     scales = bundle.error_scales(loaded) if loaded and by == "committee" else None
-    if scales and how["threshold"] and how["threshold"][1] < (floor := scales["forces"]["floor"]):
+    if scales and values["threshold"] and values["threshold"][1] < (floor := scales["forces"]["floor"]):
         problem = f"--threshold: this committee's error is expected to be {floor:.3g} eV/Å or more everywhere"
         raise UsageError(problem, "no frame would be left; see the calibration with psiflow model show")
-    needs_features = by == "farthest" or how["closest"] > 0
-    features = _space(descriptor, loaded) if needs_features else None
+    needs_features = by == "farthest" or values["closest"] > 0
+    features = _chosen_descriptor(descriptor, loaded) if needs_features else None
     output = common.output or formats.beside(frames, "selected")
     needs_worker = needs_features or (loaded and by != "random")
     job = Job(
         "select", (*frames, *exclude), output,
         settings={
-            **how, "by": by, "model": loaded.fingerprint if loaded else None, "descriptor": features, "keys": keys,
+            **values, "by": by, "model": loaded.fingerprint if loaded else None, "descriptor": features, "keys": keys,
             "competing": len(frames),
         },
         other_outputs=(rest,) if rest else (),
@@ -137,36 +137,36 @@ def command(
         model=loaded,
         descriptor=features,
         rest=rest,
-        number=how["number"],
-        score=how["score"],
-        threshold=how["threshold"],
-        closest=how["closest"],
-        stratify=bool(how["stratify"]),
-        seed=how["seed"],
+        number=values["number"],
+        score=values["score"],
+        threshold=values["threshold"],
+        closest=values["closest"],
+        stratify=bool(values["stratify"]),
+        seed=values["seed"],
         scales=scales,
     )
     runner.perform(
         job, common,
-        plan=lambda opened: {"frames": sum(1 for _ in opened.frames()), "number": how["number"]},
+        plan=lambda opened: {"frames": sum(1 for _ in opened.frames()), "number": values["number"]},
         run=lambda opened: stage.run(selection, opened),
         say=_summarised,
         verdict=lambda summary: FAILED_FRAMES if summary["failed"] and not summary["chosen"] else 0,
     )  # fmt: skip
 
 
-def _check(by: str, model: str | None, descriptor: str | None, how: How) -> None:
+def _check(by: str, model: str | None, descriptor: str | None, values: How) -> None:
     """Raise UsageError for options that contradict each other."""
-    if how["threshold"] and by not in ("committee", "error"):
+    if values["threshold"] and by not in ("committee", "error"):
         raise UsageError(
             f"--threshold has no effect with --by {by}", "for distances between frames, use --min-distance"
         )
-    if how["number"] is None and not how["threshold"] and not how["closest"]:
+    if values["number"] is None and not values["threshold"] and not values["closest"]:
         raise UsageError("the number of frames to choose is not given", "give --number, --threshold or --min-distance")
     if descriptor == "model" and not model:
         raise UsageError("--descriptor model needs a model", "give --model BUNDLE, or --descriptor soap")
 
 
-def _space(descriptor: str | None, loaded: Bundle | None) -> str:
+def _chosen_descriptor(descriptor: str | None, loaded: Bundle | None) -> str:
     """The descriptor that is asked for, or the model's own where it has one; says what is not plain."""
     from psiflow_cli.stages.select import request
 

@@ -74,7 +74,7 @@ def command(
     base = common.output or frames[0]
     if base == "-":
         raise UsageError("split writes several files, not stdout", "name the files with --output NAME.xyz")
-    files = {name: formats.beside((base,), name, keep=bool(common.output)) for name in parts}
+    files = {name: formats.beside((base,), name, keep_suffix=bool(common.output)) for name in parts}
     settings = {"parts": parts, "group": group, "stratify": stratify, "seed": seed}
     output, *others = files.values()
     job = Job(

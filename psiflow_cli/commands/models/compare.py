@@ -20,7 +20,7 @@ NO = 1
 """The exit code where the answer is no."""
 
 
-def _target(value: str) -> tuple[str, float]:
+def _goal(value: str) -> tuple[str, float]:
     """`forces=50`."""
     quantity, _, text = (word.strip() for word in value.partition("="))
     try:
@@ -46,7 +46,7 @@ def _share(value: str) -> float:
 @click.command("compare", cls=options.Command)
 @click.argument("errors", nargs=-1, required=True, metavar="ERRORS.json...")
 @options.text("--reached", None, "QUANTITY=RMSE",
-    "Exit with 1 unless the last model's RMSE is at most this, in the unit of the table.", _target)  # fmt: skip
+    "Exit with 1 unless the last model's RMSE is at most this, in the unit of the table.", _goal)  # fmt: skip
 @options.text("--improved", None, "SHARE",
     "Exit with 1 unless the last model's RMSE is smaller than all earlier ones by this share.", _share)  # fmt: skip
 @options.choice("--by", QUANTITIES, "forces", "Quantity that --improved compares.")

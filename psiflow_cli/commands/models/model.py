@@ -52,11 +52,11 @@ def show(model: str, as_json: bool) -> None:
     """
     from psiflow_cli.stages.models import show as stage
 
-    known = stage.facts(bundles.open_any(model))
+    facts = stage.facts(bundles.open_any(model))
     if as_json:
-        echo_json(known)
+        echo_json(facts)
     else:
-        click.echo(in_width(stage.as_text(known), columns(sys.stdout)))
+        click.echo(in_width(stage.as_text(facts), columns(sys.stdout)))
 
 
 @command.command("verify", short_help="Check the files of a model against their hashes")
@@ -75,14 +75,14 @@ def verify(model: str, as_json: bool) -> None:
     """
     from psiflow_cli.stages.models import verify as stage
 
-    found = stage.verify(bundles.open_any(model, whole=False))
+    report = stage.verify(bundles.open_any(model, whole=False))
     if as_json:
-        echo_json({"command": "model verify", **found})
-    for wrong in found["wrong"]:
+        echo_json({"command": "model verify", **report})
+    for wrong in report["wrong"]:
         problem(wrong["message"], wrong["hint"])
-    if found["wrong"]:
+    if report["wrong"]:
         sys.exit(BAD_DATA)
-    note(f"{model} is {found['state']} ({found['checked']} checked)")
+    note(f"{model} is {report['state']} ({report['checked']} checked)")
 
 
 @command.command("export", short_help="Export a model for another program")
@@ -247,12 +247,12 @@ def combine(
 
     place = os.path.normpath(options.required(output, "--output"))
     terms = sums.sources(" ".join(expression), bundles.ModelUse(trust, None, family))
-    made = stage.make(terms, place, overwrite)
+    combined = stage.make(terms, place, overwrite)
     written = " ".join(f"{source.term['factor']:+g}*{source.term['what']}" for source in terms)
-    note(f"{written} -> {place}" if made else f"{place} is up to date")
+    note(f"{written} -> {place}" if combined else f"{place} is up to date")
     if as_json:
         described = [source.term for source in terms]
-        echo_json({"command": "model combine", "output": place, "up_to_date": made is None, "terms": described})
+        echo_json({"command": "model combine", "output": place, "up_to_date": combined is None, "terms": described})
 
 
 def _beside(loaded: Bundle, target: str, ending: str) -> str:

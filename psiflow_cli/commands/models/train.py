@@ -152,16 +152,16 @@ def command(
         prepared = preparation.prepare(training, workspace)
         counts = {part: prepared.data.count(part) for part in ("train", "valid")}
         notes = {"notes": prepared.notes} if prepared.notes else {}
-        told = {**counts, "atomic_energies": prepared.e0s, "configuration": prepared.config, **notes}
-        return runner.Plan(told, text=as_yaml(training, prepared.config, prepared.summary), of="configuration")
+        values = {**counts, "atomic_energies": prepared.e0s, "configuration": prepared.config, **notes}
+        return runner.Plan(values, text=as_yaml(training, prepared.config, prepared.summary), of="configuration")
 
     runner.perform(
         job, common, plan=plan, run=lambda workspace: stage.run(training, workspace),
-        say=_said, show=_errors,
+        say=_as_text, show=_errors,
     )  # fmt: skip
 
 
-def _said(summary: Summary) -> str:
+def _as_text(summary: Summary) -> str:
     """One line about what came of it."""
     trained = "/".join(map(str, dict.fromkeys(summary["trained_epochs"])))
     where = runner.name(summary["output"])

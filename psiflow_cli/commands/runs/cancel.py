@@ -62,14 +62,14 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
     from psiflow_cli.stages.runs.cancel import Ending
 
     folders = _folders(runs, everything)
-    there = [folder for folder in folders if asking.is_left(folder)]
-    endings = [Ending(folder) for folder in folders if folder not in there]
+    remote = [folder for folder in folders if asking.is_left(folder)]
+    endings = [Ending(folder) for folder in folders if folder not in remote]
     if everything:
-        endings = [ending for ending in endings if ending.holder or ending.left]
-        there = asking.unfinished(there)
+        endings = [ending for ending in endings if ending.holder or ending.queued_jobs]
+        remote = asking.unfinished(remote)
     if dry_run:
         plans = [{"run": str(each.folder), "was": each.was, "would_end": bool(each.holder)} for each in endings]
-        _, rows = _end_there(there, ["--dry-run"])
+        _, rows = _end_there(remote, ["--dry-run"])
         if as_json:
             echo_json([*plans, *rows])
             return
@@ -80,10 +80,10 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
         return
     refused = [ending for ending in endings if not _ask(ending)]
     ended, slow = _wait([ending for ending in endings if ending not in refused], patience, as_json)
-    code, rows = _end_there(there, ["--wait", f"{patience:g}s" if patience else "0"])
+    code, rows = _end_there(remote, ["--wait", f"{patience:g}s" if patience else "0"])
     if as_json:
         echo_json([*ended, *rows])
-    elif not endings and not there:
+    elif not endings and not remote:
         click.echo("no runs to end here")
     for row in [] if as_json else rows:
         click.echo(_sentence(cast("CancelledRun", row)))
@@ -93,7 +93,7 @@ def command(runs: tuple[str, ...], everything: bool, patience: float, dry_run: b
     for ending in slow:
         job = ending.holder.get("slurm_job_id")
         problem(
-            f"{ending.folder}: has not ended {within}: {ending.who}",
+            f"{ending.folder}: has not ended {within}: {ending.holder_text}",
             f"it was asked to stop; scancel {job} would end its entire SLURM job"
             if job
             else "it was asked to stop: look again later",
@@ -124,17 +124,17 @@ def _folders(runs: tuple[str, ...], everything: bool) -> list[Path]:
     """The run directories that are meant."""
     from pathlib import Path
 
-    from psiflow_cli.stages.runs import status
+    from psiflow_cli.stages.runs import run_folders
 
     if everything:
-        return list(status.find([Path(place(run)) for run in runs] or [Path()]))
+        return list(run_folders.find([Path(place(run)) for run in runs] or [Path()]))
     if not runs:
         raise UsageError("which run?", "give a run, or --all for every run in or below the working directory")
     folders = []
     for run in runs:
         folder = Path(place(run))
         if not (folder / "run.json").exists() and not (folder / "lock").exists():
-            below = len(list(status.find([folder])))
+            below = len(list(run_folders.find([folder])))
             hint = f"stop the {below} runs below it with --all" if below else "list the runs with psiflow status"
             raise NoInput(f"{run}: not a run directory", hint)
         folders.append(folder)
@@ -146,10 +146,10 @@ def _ask(ending: Ending) -> bool:
     try:
         ending.ask()
     except PermissionError:
-        problem(f"{ending.folder}: {ending.who} belongs to another user", "ask its owner")
+        problem(f"{ending.folder}: {ending.holder_text} belongs to another user", "ask its owner")
         return False
     if ending.holder:
-        note(f"{ending.folder}: {ending.who} was asked to stop")
+        note(f"{ending.folder}: {ending.holder_text} was asked to stop")
     return True
 
 

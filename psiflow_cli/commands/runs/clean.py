@@ -60,26 +60,26 @@ def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run
     from pathlib import Path
 
     from psiflow_cli.remote import asking
-    from psiflow_cli.stages.runs import clean, status
+    from psiflow_cli.stages.runs import clean, run_folders
 
     if as_json and not (yes or dry_run):
         raise UsageError(
             "--json cannot ask for confirmation", "use --yes to delete, or --dry-run to see what would be deleted"
         )
-    folders = status.find([Path(place(run)) for run in runs] or [Path()])
-    here = [clean.plan(folder, others, whole) for folder in dict.fromkeys(folders)]
+    folders = run_folders.find([Path(place(run)) for run in runs] or [Path()])
+    local = [clean.plan(folder, others, whole) for folder in dict.fromkeys(folders)]
     flags = ["--other-settings"] * others + ["--runs"] * whole
-    groups = asking.by_machine(each.folder for each in here if not each.why_kept)
-    there = [each for group in groups for each in _there(group, [*flags, "--dry-run"])]
-    planned = [*here, *there]
+    groups = asking.by_machine(each.folder for each in local if not each.why_kept)
+    remote = [each for group in groups for each in _on_other_machine(group, [*flags, "--dry-run"])]
+    planned = [*local, *remote]
     todo = [each for each in planned if each.items]
     if not as_json:
         _show(planned, todo, others, whole)
     deleted = []
     if todo and not dry_run and (yes or _confirmed()):
-        gone = {each.place for group in groups for each in _there(group, [*flags, "--yes"])}
+        deleted_there = {each.place for group in groups for each in _on_other_machine(group, [*flags, "--yes"])}
         for each in todo:
-            if each.place in gone if each.host else clean.delete(each):
+            if each.place in deleted_there if each.host else clean.delete(each):
                 deleted.append(each)
             else:
                 note(f"{each.place}: a command was started there in the meantime; nothing was deleted")
@@ -91,19 +91,19 @@ def command(runs: tuple[str, ...], others: bool, whole: bool, yes: bool, dry_run
         echo_json({"bytes": total, "dry_run": dry_run, "runs": rows})
 
 
-def _there(folders: list[Path], arguments: list[str]) -> list[Cleaning]:
+def _on_other_machine(folders: list[Path], arguments: list[str]) -> list[Cleaning]:
     """What can go, or with --yes has gone, of runs on another machine; nothing where that does not answer."""
     from psiflow_cli.remote import asking, record
     from psiflow_cli.stages.runs import clean
 
-    known = record.read(folders[0])
+    remote_run = record.read(folders[0])
     try:
-        _, told = asking.perform(folders, ["clean", *arguments])
+        _, reports = asking.perform(folders, ["clean", *arguments])
     except PsiflowError as error:
         note(f"{error.message}: nothing was deleted there")
         return []
-    rows = cast("list[CleanedRun]", [row for each in told for row in cast("list[object]", each["runs"])])
-    return [clean.there(known["host"] if known else "", row) for row in rows]
+    rows = cast("list[CleanedRun]", [row for each in reports for row in cast("list[object]", each["runs"])])
+    return [clean.from_other_machine(remote_run["host"] if remote_run else "", row) for row in rows]
 
 
 def _confirmed() -> bool:

@@ -65,12 +65,12 @@ def command(
     plot = stage.Plot(job, drawn, kind, extxyz.parse_keys(keys) if keys else None, style)
 
     def plan(workspace: Workspace) -> dict[str, object]:
-        found, frames = stage.look(plot, workspace)
-        return {"kind": found, **({"frames": frames} if frames else {})}
+        chosen, frames = stage.look(plot, workspace)
+        return {"kind": chosen, **({"frames": frames} if frames else {})}
 
-    runner.perform(job, common, plan=plan, run=lambda workspace: stage.run(plot, workspace), say=_said)
+    runner.perform(job, common, plan=plan, run=lambda workspace: stage.run(plot, workspace), say=_as_text)
 
 
-def _said(summary: Summary) -> str:
+def _as_text(summary: Summary) -> str:
     frames = f" of {summary['frames']} frames" if summary["frames"] else ""
     return f"{summary['kind']}{frames} -> {summary['output']}"

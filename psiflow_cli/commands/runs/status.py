@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from psiflow_cli.messages import RunStatus
-    from psiflow_cli.stages.core.units import Units
+    from psiflow_cli.stages.core.finished_units import FinishedUnits
 
 
 def _states(values: tuple[str, ...]) -> frozenset[str]:
@@ -82,25 +82,29 @@ class _Look:
 
     def __init__(self, places: list[Path], states: frozenset[str], failures: bool) -> None:
         self._places, self._states, self._failures = places, states, failures
-        self._units: dict[tuple[str, int], Units] = {}
+        self._units: dict[tuple[str, int], FinishedUnits] = {}
 
     def __call__(self) -> list[RunStatus]:
         from psiflow_cli.remote import record
-        from psiflow_cli.stages.core.units import Units
+        from psiflow_cli.stages.runs import run_folders
+
+        listed: list[RunStatus] = []
+        folders = list(run_folders.find(self._places))
+        if not folders:
+            return listed
+        from psiflow_cli.stages.core.finished_units import FinishedUnits
         from psiflow_cli.stages.runs import status
 
-        listed = []
-        folders = list(status.find(self._places))
-        if there := [folder for folder in folders if record.is_open(folder)]:
+        if remote := [folder for folder in folders if record.is_open(folder)]:
             from psiflow_cli.remote import asking
 
-            asking.refresh(there)
+            asking.refresh(remote)
         for folder in folders:
             try:
                 inode = (folder / "journal.jsonl").stat().st_ino
             except FileNotFoundError:
                 inode = 0
-            run = status.describe(folder, self._units.setdefault((str(folder), inode), Units()))
+            run = status.describe(folder, self._units.setdefault((str(folder), inode), FinishedUnits()))
             run["shown"] = not self._states or run["state"] in self._states
             if run["command"] == "check" and self._is_hidden(folder) and run["state"] != "running":
                 continue  # its result was on the screen: nobody looks for it here

@@ -90,14 +90,14 @@ def show(name: str, as_json: bool, script: str | None) -> None:
     click.echo(f"# {path}" + (f", which extends {site.extends}" if site.extends else ""))
     # what it extends is in it now, and must not be read once more
     click.echo(toml.dumps({k: v for k, v in msgspec.to_builtins(site).items() if k != "extends"}))
-    for line in _here(site, machine):
+    for line in _on_this_machine(site, machine):
         click.echo(f"# {line}")
 
 
 _MANY = 10_000  # members of a committee, more than there are cores
 
 
-def _here(site: Site, machine: Machine) -> Iterator[str]:
+def _on_this_machine(site: Site, machine: Machine) -> Iterator[str]:
     """What a site means on this machine."""
     from psiflow_cli.errors import BadConfig
     from psiflow_cli.site import resolve
@@ -182,8 +182,8 @@ def check(name: str, submit: bool, as_json: bool) -> None:
         echo_json([{key: value for key, value in row.items() if value or key != "note"} for row in rows])
     else:
         for finding in findings:
-            said = finding.problem or (f"note: {finding.note}" if finding.note else "good")
-            click.echo(f"{finding.executor or 'site'}: {said}")
+            verdict = finding.problem or (f"note: {finding.note}" if finding.note else "good")
+            click.echo(f"{finding.executor or 'site'}: {verdict}")
     if any(finding.problem for finding in findings):
         raise click.exceptions.Exit(BAD_CONFIG)
 

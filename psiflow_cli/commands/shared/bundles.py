@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -60,6 +59,8 @@ def load(name: str, use: ModelUse, kind: str | None = None) -> Bundle:
     Raises NoInput, BadData for a file that is not trusted or of no known family, and UsageError for a head that it does
     not have, or where it has several and none is chosen.
     """
+    from dataclasses import replace
+
     loaded = _open(name, use.trust, kind or use.family)
     if use.family not in (None, loaded.family):
         raise UsageError(f"--family {use.family}: {name} is a model of {loaded.family}", "leave out --family")
@@ -87,7 +88,7 @@ def open_any(name: str, whole: bool = True) -> Bundle:
     from psiflow_cli import bundle
 
     if Path(name).is_file() and family(Path(name)) == "python":
-        return _own(Path(name))
+        return _own_file(Path(name))
     return bundle.load(name) if whole else bundle.read(name)
 
 
@@ -119,9 +120,9 @@ def _open(name: str, trusted: bool, kind: str | None) -> Bundle:
         if loaded.unfinished:
             note(f"{name}: its training was stopped before the end ({_epochs(loaded)})")
         return loaded
-    kind = kind or _told(path)
+    kind = kind or _family_by_name(path)
     if kind == "python":
-        return _own(path)
+        return _own_file(path)
     if kind is None or not path.name.endswith(suffixes(kind)):
         known = ", ".join(sorted({suffix for each in _names() for suffix in suffixes(each)}))
         raise BadData(f"{name}: neither a model bundle nor a model file", f"known model files: {known}")
@@ -137,7 +138,7 @@ def _open(name: str, trusted: bool, kind: str | None) -> Bundle:
     return loaded
 
 
-def _told(path: Path) -> str | None:
+def _family_by_name(path: Path) -> str | None:
     """The family that the name of a model file tells; one that psiflow trains comes before others.
 
     Raises UsageError where several are left.
@@ -152,8 +153,10 @@ def _told(path: Path) -> str | None:
     return next(iter(possible), None)
 
 
-def _own(path: Path) -> Bundle:
+def _own_file(path: Path) -> Bundle:
     """A Python file of the user's own, which is trusted since it was named. Raises BadData for one that is no model."""
+    from dataclasses import replace
+
     from psiflow_cli import bundle
     from psiflow_cli.commands.shared import own_file
     from psiflow_cli.potentials import python
@@ -173,6 +176,8 @@ def module(loaded: Bundle) -> str:
 
 def on_site(job: Job, common: options.Common, loaded: Bundle) -> Job:
     """The job with the executor on which the model runs, and what it needs there; see `runner.on_site`."""
+    from dataclasses import replace
+
     needs = dict.fromkeys(loaded.facts.get("requires", registry.potential(loaded.family).REQUIRES), str(loaded.path))
     operation = "label" if loaded.runs_as in registry.names("references") else "evaluate"
     job = replace(job, requires=needs) if loaded.runs_as != loaded.family else job

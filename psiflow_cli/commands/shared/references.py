@@ -59,4 +59,4 @@ def failed_beside(output: str, frames: tuple[str, ...]) -> str:
     """`OUT` with `.failed` before its suffix; beside the first file, or in the working directory, for stdout."""
     if output == "-":
         return formats.beside(frames, "failed") if frames and frames[0] != "-" else "stdin.failed.xyz"
-    return formats.beside((output,), "failed", keep=not formats.FRAMES.complaint(output))
+    return formats.beside((output,), "failed", keep_suffix=not formats.FRAMES.complaint(output))

@@ -65,9 +65,9 @@ def _room(widths: dict[str, int], width: int) -> int:
 
 
 def _cells(run: RunStatus) -> tuple[str, ...]:
-    left = ("queued" if _is_queued(run) else "-") if run["eta_s"] is None else short(run["eta_s"])
+    remaining = ("queued" if _is_queued(run) else "-") if run["eta_s"] is None else short(run["eta_s"])
     done, failed = f"{run['done']}/{run['total']}", str(run["failed"])
-    return run["state"], run["command"] or "?", done, failed, left, hours(run["core_hours"]), _age(run), run["run"]
+    return run["state"], run["command"] or "?", done, failed, remaining, hours(run["core_hours"]), _age(run), run["run"]
 
 
 def _is_queued(run: RunStatus) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
@@ -114,7 +113,9 @@ def perform(
     from psiflow_cli.stages.core.workspace import Workspace
 
     outputs = [output for output in (job.output, *job.other_outputs) if output != "-"]
-    planned.tell({"command": job.command, "run_dir": str(job.folder), "output": job.output, "outputs": outputs})
+    planned.write_if_planning(
+        {"command": job.command, "run_dir": str(job.folder), "output": job.output, "outputs": outputs}
+    )
 
     with stoppable(), (workspace or cast("type[W]", Workspace))(job) as opened:
         earlier = None if job.force else opened.run.up_to_date()
@@ -132,7 +133,7 @@ def perform(
         unfinished = bool(summary.get("unfinished"))
         code = STOPPED if unfinished else verdict(summary)
         if not earlier:
-            opened.run.end(code, cast("Summary", summary), finished=not unfinished, retry=bool(summary.get("retry")))
+            opened.run.end(code, cast("Summary", summary), finished=not unfinished, again=bool(summary.get("retry")))
             note(say(summary))
         if summary.get("failed"):
             _say_failures(cast("StageSummary", summary), job)
@@ -183,6 +184,8 @@ def name(output: str) -> str:
 
 
 def _say_failures(summary: StageSummary, job: Job) -> None:
+    import shlex
+
     classes = ", ".join(f"{n} {kind}" for kind, n in sorted(summary["failures"].items()))
     where = f" -> {summary['failed_output']}" if summary.get("failed_output") else ""
     logs = f"psiflow status {shlex.quote(str(job.folder))} --failures lists their logs"
@@ -192,12 +195,12 @@ def _say_failures(summary: StageSummary, job: Job) -> None:
 
 def _tell(common: options.Common, command: str, plan: Mapping[str, object] | None) -> None:
     """What would be done; of a plan with a file in it the rest is its comments. None: up to date."""
-    told = {"command": command, "up_to_date": plan is None, **(plan or {})}
+    report = {"command": command, "up_to_date": plan is None, **(plan or {})}
     if common.json:
-        echo_json(told)
+        echo_json(report)
         return
     file = plan if isinstance(plan, Plan) else None
-    for key, value in told.items():
+    for key, value in report.items():
         if file and key == file.of:
             continue
         for each in value if isinstance(value, list) and file else [value]:

@@ -74,10 +74,10 @@ def _unknown(text: str, name: str) -> tuple[str, str]:
     if os.path.isdir(text):
         return f"{text}: a folder without a model.toml", "a bundle is a directory with a model.toml in it"
     folder, own = os.path.split(text)
-    there = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+    names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
     known = [
         *stage.in_process(),
-        *(os.path.join(folder, each) for each in there if _is_model(os.path.join(folder, each))),
+        *(os.path.join(folder, each) for each in names if _is_model(os.path.join(folder, each))),
     ]
     if "." in own or folder:
         hint = nearest(text, known)

@@ -68,7 +68,7 @@ def command(
     keep_drift: bool,
     plot: str | None,
     common: options.Common,
-    **asked: Unpack[AnalysisOptions],
+    **values: Unpack[AnalysisOptions],
 ) -> None:
     """Analyse the structure, diffusion and vibrations of trajectories.
 
@@ -97,16 +97,16 @@ def command(
     from psiflow_cli.stages.analyse import reading, stage
     from psiflow_cli.stages.core.workspace import Job
 
-    for option, value, needs in (("--rmax", asked["rmax"], "rdf"), ("--fit", asked["fit"], "msd")):
-        if value and not asked[needs]:  # type: ignore[literal-required]
+    for option, value, needs in (("--rmax", values["rmax"], "rdf"), ("--fit", values["fit"], "msd")):
+        if value and not values[needs]:  # type: ignore[literal-required]
             raise UsageError(f"{option} without --{needs}", "give both, or neither")
-    if plot and not (asked["rdf"] or asked["msd"] or asked["vacf"]):
+    if plot and not (values["rdf"] or values["msd"] or values["vacf"]):
         raise UsageError("--plot needs a curve", "give --rdf, --msd or --vacf; psiflow plot draws time series")
     output = common.output or formats.beside(frames, "analysed", ".csv")
     if output == "-":
         raise UsageError("frames from stdin need a name for the table", "name it with --output")
-    asked["rdf"] = asked["rdf"] or ()
-    settings = {**asked, "timestep": timestep, "keep_drift": keep_drift}
+    values["rdf"] = values["rdf"] or ()
+    settings = {**values, "timestep": timestep, "keep_drift": keep_drift}
     if walker is not None:
         settings["walker"] = walker
     job = Job(
@@ -117,14 +117,14 @@ def command(
         options_require={"matplotlib": "--plot"} if plot else {},
     )  # fmt: skip
     job = runner.on_site(job, common, "analyse")
-    request = stage.Request(job, asked, reading.Choice(timestep, walker, keep_drift), plot)
+    request = stage.Request(job, values, reading.Choice(timestep, walker, keep_drift), plot)
     runner.perform(
-        job, common, say=_said, show=lambda summary: summary["table"],
+        job, common, say=_as_text, show=lambda summary: summary["table"],
         plan=lambda workspace: stage.look(request, workspace), run=lambda workspace: stage.run(request, workspace),
     )  # fmt: skip
 
 
-def _said(summary: Summary) -> str:
+def _as_text(summary: Summary) -> str:
     written = ", ".join(filter(None, (summary["output"], summary["plot"])))
     blocks = f"{summary['blocks']} blocks of {summary['block_frames']} frames"
     return f"{summary['frames']} frames of {summary['trajectories']} trajectories, in {blocks} -> {written}"

@@ -153,7 +153,7 @@ def command(
     convergence: str | None,
     energy_unit: str | None,
     walker: int | None,
-    **given: object,
+    **values: object,
 ) -> None:
     """Compute free energies along collective variables (CVs) from FILES.
 
@@ -205,13 +205,13 @@ def command(
         "hills",
     )
     more = ("pressure", "periodic", "bins", "range", "basins", "discard", "blocks")
-    settings = {name: given[name] for name in (*names, *more)} | {"energy_unit": energy_unit, "walker": walker}
+    settings = {name: values[name] for name in (*names, *more)} | {"energy_unit": energy_unit, "walker": walker}
     output = common.output or formats.beside(files, "free-energy", ".csv")
     frames = tuple(file for file in files if formats.is_text(file) or formats.of_ase(file))
     tables = tuple(file for file in files if file not in frames)
-    hills = cast("tuple[str, ...]", given["hills"] or ())
-    told = given["kappa"] or given["windows"] or given["window_biases"]
-    mbar = given["by"] == "mbar" or (given["by"] is None and bool(told))
+    hills = cast("tuple[str, ...]", values["hills"] or ())
+    windows = values["kappa"] or values["windows"] or values["window_biases"]
+    mbar = values["by"] == "mbar" or (values["by"] is None and bool(windows))
     job = Job(
         "free-energy", frames, output,
         settings={**settings, "files": files},
@@ -224,31 +224,31 @@ def command(
         },
     )  # fmt: skip
     job = runner.on_site(job, common, "free-energy")
-    unset: dict[str, object] = {name: given[name] or () for name in (
+    unset: dict[str, object] = {name: values[name] or () for name in (
         "bias", "windows", "restrained", "at", "kappa", "window_biases", "bins", "basins")}  # fmt: skip
     request = Request(
-        job=job, files=files, cvs=cast("tuple[str, ...]", given["cv"] or ()), hills=hills,
-        ranges=cast("tuple[tuple[float, float], ...]", given["range"] or ()),
-        periodic=cast("dict[str, tuple[float, float]]", given["periodic"] or {}),
+        job=job, files=files, cvs=cast("tuple[str, ...]", values["cv"] or ()), hills=hills,
+        ranges=cast("tuple[tuple[float, float], ...]", values["range"] or ()),
+        periodic=cast("dict[str, tuple[float, float]]", values["periodic"] or {}),
         energy_unit=quantities.TABLES["eV"][energy_unit] if energy_unit else None, walker=walker, plot=plot,
         convergence=convergence,
-        **{name: given[name] for name in ("by", "temperature", "pressure", "energy", "discard", "blocks")},  # type: ignore[arg-type]
+        **{name: values[name] for name in ("by", "temperature", "pressure", "energy", "discard", "blocks")},  # type: ignore[arg-type]
         **unset,  # type: ignore[arg-type]
     )  # fmt: skip
 
     def plan(workspace: Workspace) -> dict[str, object]:
-        by, found = stage.look(request, workspace)
+        by, headers = stage.look(request, workspace)
         with TemporaryDirectory() as folder:
-            stage.prepared(request, workspace, by, found, Path(folder))
+            stage.prepared(request, workspace, by, headers, Path(folder))
         return {"by": by, "files": len(files)}
 
     runner.perform(
-        job, common, plan=plan, run=lambda workspace: stage.run(request, workspace), say=_said,
+        job, common, plan=plan, run=lambda workspace: stage.run(request, workspace), say=_as_text,
         show=lambda summary: text.as_text(cast("FreeEnergy", summary["free_energy"])),
     )  # fmt: skip
 
 
-def _said(summary: Summary) -> str:
+def _as_text(summary: Summary) -> str:
     result = summary["free_energy"]
     what = {"hills": "hills", "mbar": "independent samples", "reweight": "effective samples"}[summary["by"]]
     written = ", ".join(filter(None, (summary["output"], summary["plot"], summary["convergence"])))

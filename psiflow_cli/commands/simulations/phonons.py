@@ -78,7 +78,7 @@ def command(
     failed: str | None,
     max_failed: options.Limit,
     common: options.Common,
-    **how: Unpack[HarmonicOptions],
+    **values: Unpack[HarmonicOptions],
 ) -> None:
     """Compute the vibrations of relaxed FRAMES and their classical and quantum free energies.
 
@@ -100,7 +100,7 @@ def command(
       psiflow phonons copper.xyz --model copper.model --supercell 3,3,3 --json
     """
     name = options.required(model, "--model")
-    if how["mesh"] and not how["supercell"]:
+    if values["mesh"] and not values["supercell"]:
         raise UsageError("--mesh without --supercell", "give --supercell 2,2,2, for example, for phonons beyond Γ")
     from psiflow_cli.stages.core.constraints import Constraints
     from psiflow_cli.stages.core.model_input import known_elements
@@ -110,16 +110,16 @@ def command(
     loaded = bundles.load(name, use)
     output = common.output or formats.beside(frames, "phonons")
     failed_output = failed or references.failed_beside(output, frames)
-    settings: HarmonicSettings = {**how, "elements": known_elements(loaded)}
+    settings: HarmonicSettings = {**values, "elements": known_elements(loaded)}
     job = Job(
         "phonons", frames, output,
-        settings={**how, "model": loaded.fingerprint, "fixed": fixed, "failed": failed_output},
+        settings={**values, "model": loaded.fingerprint, "fixed": fixed, "failed": failed_output},
         other_outputs=(failed_output, *filter(None, (hessian, table))),
         more_settings={
             "temperature": temperature, "threshold": threshold, "hessian": hessian,
             **({"table": table} if table else {}),
         },
-        options_require={"phonopy": "--supercell"} if how["supercell"] else {},
+        options_require={"phonopy": "--supercell"} if values["supercell"] else {},
     )  # fmt: skip
     job = bundles.on_site(job, common, loaded)
     analysis = phonons.Analysis(

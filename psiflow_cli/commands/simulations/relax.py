@@ -49,7 +49,7 @@ def command(
     failed: str | None,
     max_failed: options.Limit,
     common: options.Common,
-    **how: Unpack[RelaxOptions],
+    **values: Unpack[RelaxOptions],
 ) -> None:
     """Optimise the positions of FRAMES, and with --cell their cells, with the forces of a model.
 
@@ -66,7 +66,7 @@ def command(
       psiflow relax slab.xyz --model copper.model --fixed 0-15
     """
     name = options.required(model, "--model")
-    if how["pressure"] and how["cell"] not in ("isotropic", "flexible"):
+    if values["pressure"] and values["cell"] not in ("isotropic", "flexible"):
         raise UsageError("--pressure has no effect: the volume is fixed", "use --cell isotropic or flexible")
     from psiflow_cli.stages.core.constraints import Constraints
     from psiflow_cli.stages.core.model_input import known_elements
@@ -76,12 +76,12 @@ def command(
     loaded = bundles.load(name, use)
     output = common.output or formats.beside(frames, "relaxed")
     failed_output = failed or references.failed_beside(output, frames)
-    settings: RelaxSettings = {**how, "elements": known_elements(loaded)}
+    settings: RelaxSettings = {**values, "elements": known_elements(loaded)}
     job = Job(
         "relax", frames, output,
-        settings={**how, "model": loaded.fingerprint, "fixed": fixed, "failed": failed_output},
+        settings={**values, "model": loaded.fingerprint, "fixed": fixed, "failed": failed_output},
         other_outputs=(failed_output,),
-        options_require={"spglib": "--keep-symmetry"} if how["keep_symmetry"] else {},
+        options_require={"spglib": "--keep-symmetry"} if values["keep_symmetry"] else {},
     )  # fmt: skip
     job = bundles.on_site(job, common, loaded)
     relaxation = relax.Relaxation(

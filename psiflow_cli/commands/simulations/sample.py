@@ -230,7 +230,7 @@ def command(
         plan=lambda workspace: {"walkers": len(stage.starts(sampling, workspace)[0]), "steps": steps},
         run=lambda workspace: stage.run(sampling, workspace),
         verdict=max_failed.verdict,
-        say=_said,
+        say=_as_text,
         show=lambda summary: summary["table"],
     )  # fmt: skip
 
@@ -278,7 +278,7 @@ def _check(sampling: Sampling) -> None:
         )
 
 
-def _said(summary: Summary) -> str:
+def _as_text(summary: Summary) -> str:
     how = summary["engine"] + (f", {summary['batch']} together" if summary["batch"] > 1 else "")
     what = f"{summary['total']} walkers, {summary['steps']} steps ({how})"
     written = [summary.get(option) for option in ("properties", "plot", "final", "stopped")]

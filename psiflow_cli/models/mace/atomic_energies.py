@@ -73,8 +73,8 @@ def keep_in_float64() -> None:
     block = importlib.import_module("mace.modules.blocks").AtomicEnergiesBlock
     make = block.__init__
 
-    def made(self: torch.nn.Module, atomic_energies: object) -> None:
+    def initialise(self: torch.nn.Module, atomic_energies: object) -> None:
         make(self, atomic_energies)
         self.register_buffer("atomic_energies", torch.as_tensor(atomic_energies, dtype=torch.float64))
 
-    block.__init__ = made
+    block.__init__ = initialise

@@ -58,8 +58,8 @@ def describe(frames: list[Frame], graphs: Sequence[batches.Graph], calculator: M
 
     with torch_tools.default_dtype(calculator.default_dtype), torch.no_grad():
         output = calculator.models[0](_data(frames, graphs, calculator), compute_force=False)
-    found = mace_internals.invariants(output["node_feats"], calculator.models[0])
-    return [each.numpy() for each in batches.by_frame(found, frames)]
+    invariants = mace_internals.invariants(output["node_feats"], calculator.models[0])
+    return [each.numpy() for each in batches.by_frame(invariants, frames)]
 
 
 def _data(frames: list[Frame], graphs: Sequence[batches.Graph], calculator: MACECalculator) -> dict[str, torch.Tensor]:

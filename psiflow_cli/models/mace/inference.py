@@ -66,18 +66,18 @@ def computing(model: torch.nn.Module, context: Context) -> torch.nn.Module:
     return model if dtype == native else model.to(getattr(torch, dtype))
 
 
-def chosen_head(model: torch.nn.Module, wanted: str | None) -> str:
+def chosen_head(model: torch.nn.Module, name: str | None) -> str:
     """The head that is wanted, or the only one.
 
     Raises Fatal where there is none of this name, or several to choose from: MACE's calculator takes another instead.
     """
-    known = mace_internals.heads(model)
-    if wanted is None and len(known) == 1:
-        return known[0]
-    if wanted in known:
-        return str(wanted)
-    problem = f"--head {wanted}: the model has no such head" if wanted else f"the model has {len(known)} heads"
-    raise Fatal(f"{problem}: {', '.join(known)}", "choose one of them with --head", USAGE)
+    heads = mace_internals.heads(model)
+    if name is None and len(heads) == 1:
+        return heads[0]
+    if name in heads:
+        return str(name)
+    problem = f"--head {name}: the model has no such head" if name else f"the model has {len(heads)} heads"
+    raise Fatal(f"{problem}: {', '.join(heads)}", "choose one of them with --head", USAGE)
 
 
 def of_one_head(model: torch.nn.Module, context: Context) -> torch.nn.Module:
@@ -101,13 +101,13 @@ def loaded(member: str, context: Context) -> batches.Model:
             calculator=mace_calculator,
             elements=elements,
             graph=lambda frame: graphs.graph(frame, mace_calculator),
-            forward=lambda frames, made: graphs.forward(frames, made, mace_calculator),
-            describe=lambda frames, made: graphs.describe(frames, made, mace_calculator),
+            forward=lambda frames, inputs: graphs.forward(frames, inputs, mace_calculator),
+            describe=lambda frames, inputs: graphs.describe(frames, inputs, mace_calculator),
             size=BatchSize(hardware.device(context)),
             graphs=(tuple(mace_calculator.z_table.zs), float(mace_calculator.r_max)),
         )
 
-    return batches.keep(weights_file(member), context, make)
+    return batches.load_once(weights_file(member), context, make)
 
 
 FAST_PATHS = (

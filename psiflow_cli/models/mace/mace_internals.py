@@ -98,8 +98,8 @@ def converted(model: torch.nn.Module, kernels: str, device: str) -> torch.nn.Mod
     module = CONVERSIONS[kernels]
     installed.require(_PACKAGE, _READER, {f"{module}:run": ("input_model", "device", "return_model")})
     with torch_tools.default_dtype(native_dtype(model)):  # which it would leave changed
-        made = importlib.import_module(module).run(model, device=device, return_model=True)
-    return cast("torch.nn.Module", made.to(device))
+        faster = importlib.import_module(module).run(model, device=device, return_model=True)
+    return cast("torch.nn.Module", faster.to(device))
 
 
 def needs_more_than_a_graph(model: torch.nn.Module) -> bool:
@@ -161,8 +161,8 @@ def invariants(node_features: torch.Tensor, model: torch.nn.Module) -> torch.Ten
     irreps = o3.Irreps(str(model.products[0].linear.irreps_out))  # type: ignore[index,union-attr]
     width = irreps.dim // (irreps.lmax + 1) ** 2
     layers = int(model.num_interactions)  # type: ignore[arg-type]
-    found = extract_invariant(node_features, num_layers=layers, num_features=width, l_max=irreps.lmax)
-    return cast("torch.Tensor", found)
+    numbers = extract_invariant(node_features, num_layers=layers, num_features=width, l_max=irreps.lmax)
+    return cast("torch.Tensor", numbers)
 
 
 def _graph(frame: Frame, calculator: MACECalculator) -> AtomicData:

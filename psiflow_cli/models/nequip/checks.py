@@ -20,13 +20,13 @@ _COMPLETE = "add it, or give single settings with --set instead of a file; psifl
 def missing(planned: Config, summary: TrainingData) -> list[Refusal]:
     """What NequIP cannot do without and has no default for."""
     built = settings.architecture(planned)
-    target = str(built.get("_target_"))
+    class_path = str(built.get("_target_"))
     refusals = []
-    if target.rpartition(".")[2] in ("ModelFromPackage", "ModelFromCheckpoint"):
+    if class_path.rpartition(".")[2] in ("ModelFromPackage", "ModelFromCheckpoint"):
         problem = "model._target_: psiflow sets this when it starts from a model"
         refusals.append(Refusal(f"{settings.MODEL}._target_", problem, "use --init"))
     has_model = "init" in summary or bool(refusals)
-    is_known = bool(summary.get("as_given")) and not has_model and target in KNOWN
+    is_known = bool(summary.get("as_given")) and not has_model and class_path in KNOWN
     for path in (*NEEDED, *(NEEDED_TO_BUILD if is_known else ())):
         table, _, key = path.rpartition(".")
         is_models = table == settings.MODEL
@@ -43,7 +43,7 @@ def refusals(planned: Config, summary: TrainingData) -> list[Refusal]:
             f"{summary['weighted']}, but NequIP's trainer has no weights of frames",
             "remove the key, leave the frame out, or give it more than once",
         )
-    return [*_numbers(planned), *_batch(planned, summary), *_others(planned, summary)]
+    return [*_numbers(planned), *_batch(planned, summary), *_other_refusals(planned, summary)]
 
 
 def larger(batch: int, summary: TrainingData) -> str:
@@ -101,7 +101,7 @@ def _batch(planned: Config, summary: TrainingData) -> Iterator[Refusal]:
         yield Refusal(SHORT["batch_size"], problem, hint)
 
 
-def _others(planned: Config, summary: TrainingData) -> Iterator[Refusal]:
+def _other_refusals(planned: Config, summary: TrainingData) -> Iterator[Refusal]:
     runs = settings.resolved(planned, planned["run"])
     if runs not in ("train", ["train"]):
         yield Refusal("run", f"run: psiflow train does not run {runs!r}", "use psiflow evaluate on the test frames")

@@ -141,7 +141,7 @@ def cached(member: str, target: str, context: Context) -> tuple[Path, CompiledRe
     return (path, facts) if context.get("dtype") in (None, facts["dtype"]) else None
 
 
-def kept(member: str, target: str, context: Context, build_it: bool) -> tuple[Path, CompiledRecord]:
+def build_cached(member: str, target: str, context: Context, build_it: bool) -> tuple[Path, CompiledRecord]:
     """A compiled model that is made now, and kept beside the weights for other workers and runs.
 
     Raises NotBuilt unless that is asked for, and Fatal where it cannot be. One that another worker makes is waited for.
@@ -155,12 +155,12 @@ def kept(member: str, target: str, context: Context, build_it: bool) -> tuple[Pa
         raise Fatal(f"nequip-compile supports only the model's own precision, {own}", "leave dtype out of [resources]")
     path = compiled_cache.place(member, device, target, ENDING)
     with compiled_cache.claimed(path):
-        if found := cached(member, target, context):
-            return found
+        if compiled_before := cached(member, target, context):
+            return compiled_before
         with scratch.folder(context, "psiflow-compiled") as folder:
             compiled = build(member, target, str(folder), context, "")
-            compiled_cache.keep(path, ENDING, compiled, compiled_cache.sha256(source))
-        found = cached(member, target, context)
-    if found is None:
+            compiled_cache.store(path, ENDING, compiled, compiled_cache.sha256(source))
+        compiled_before = cached(member, target, context)
+    if compiled_before is None:
         raise Fatal(f"{path}: replaced while it was being written", "run the same command again")
-    return found
+    return compiled_before

@@ -39,9 +39,9 @@ def calculator(member: str, context: Context) -> NequIPCalculator:
 def eager(member: str, context: Context) -> NequIPCalculator:
     """*worker*: the calculator on the weights themselves, also where there is a compiled model."""
     hardware.set_threads(context)
-    made = nequip_internals.eager_calculator(weights_file(member), hardware.device(context))
-    nequip_internals.cast_model(made.model, context.get("dtype"))
-    return made
+    ase_calculator = nequip_internals.eager_calculator(weights_file(member), hardware.device(context))
+    nequip_internals.cast_model(ase_calculator.model, context.get("dtype"))
+    return ase_calculator
 
 
 def predict(frames: list[Frame], members: list[str], context: Context) -> list[list[PredictionResult]]:
@@ -59,11 +59,11 @@ def loaded(member: str, context: Context) -> Model:
         # What is compiled for ASE takes one frame at a time.
         alone = hardware.device(context) == "cpu" and hardware.threads(context) == 1
         compiled = cached(member, "ase", context) if alone else None
-        made = calculator(member, context) if compiled else eager(member, context)
-        elements = frozenset(compiled[1]["elements"] if compiled else made.model.type_names)
-        return _model(made, elements, context)
+        ase_calculator = calculator(member, context) if compiled else eager(member, context)
+        elements = frozenset(compiled[1]["elements"] if compiled else ase_calculator.model.type_names)
+        return _model(ase_calculator, elements, context)
 
-    return batches.keep(weights_file(member), context, load)
+    return batches.load_once(weights_file(member), context, load)
 
 
 def _model(calculator: NequIPCalculator, elements: frozenset[str], context: Context, by_pairs: bool = False) -> Model:

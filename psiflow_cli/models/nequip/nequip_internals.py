@@ -92,7 +92,7 @@ def native_dtype(model: torch.nn.Module) -> str:
     return str(cast("NequIPModel", model).metadata["model_dtype"])
 
 
-def cast_model(model: torch.nn.Module, wanted: str | None) -> None:
+def cast_model(model: torch.nn.Module, precision: str | None) -> None:
     """Let a model compute in another precision; NequIP adds the energies of the atoms in float64 in any case.
 
     Seen in nequip 0.19.1.
@@ -100,9 +100,9 @@ def cast_model(model: torch.nn.Module, wanted: str | None) -> None:
     import torch
 
     _check_model(model)
-    if wanted is None or wanted == native_dtype(model):
+    if precision is None or precision == native_dtype(model):
         return
-    old, dtype = cast("NequIPModel", model).model_dtype, getattr(torch, wanted)
+    old, dtype = cast("NequIPModel", model).model_dtype, getattr(torch, precision)
     for module in model.modules():
         for name in ("model_dtype", "_output_dtype"):
             if getattr(module, name, None) == old:

@@ -207,19 +207,19 @@ def notes(planned: Mapping[str, object], summary: TrainingData) -> list[str]:
     """What works, but may not be meant; NequIP's loaders give what frames there are."""
     batch = settings.resolved(planned, settings.get(planned, SHORT["batch_size"]))
     rate = settings.resolved(planned, settings.get(planned, SHORT["lr"]))
-    said = several_gpus.notes(summary.get("gpus", 1), batch, rate)
+    lines = several_gpus.notes(summary.get("gpus", 1), batch, rate)
     if isinstance(batch, int) and batch > checks.share(summary):
-        said.append(f"{checks.larger(batch, summary)}: an epoch is one step")
+        lines.append(f"{checks.larger(batch, summary)}: an epoch is one step")
     loss = str(settings.get(planned, "training_module.loss._target_") or "").rpartition(".")[2]
     some_stress = bool(summary.get("some_stress") or summary["stress"])
     if "Stress" in loss and not some_stress:
-        said.append(f"loss: {loss}, but no frame has a stress that can be used")
+        lines.append(f"loss: {loss}, but no frame has a stress that can be used")
     if loss == "EnergyForceLoss" and some_stress:
-        said.append(f"loss: {loss} ignores the stresses of the frames")
+        lines.append(f"loss: {loss} ignores the stresses of the frames")
     loggers = settings.get(planned, "trainer.logger")
     for logger in loggers if isinstance(loggers, list) else [loggers]:
         where = str(logger.get("save_dir", ".")) if isinstance(logger, dict) else "/"
         if isinstance(logger, dict) and not where.startswith("/"):
             name = str(logger.get("_target_")).rpartition(".")[2]
-            said.append(f"{name} writes to {where} in OUTPUT.run/work/*/member-*/")
-    return said
+            lines.append(f"{name} writes to {where} in OUTPUT.run/work/*/member-*/")
+    return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from psiflow_cli.models.nequip import nequip_internals
-from psiflow_cli.models.nequip.export import cached, kept
+from psiflow_cli.models.nequip.export import build_cached, cached
 from psiflow_cli.models.nequip.files import weights_file
 from psiflow_cli.worker.models import hardware
 from psiflow_cli.worker.models.kernels.fast_paths import EAGER, FastPath
@@ -46,10 +46,10 @@ def torchsim(member: str, context: Context, stress: bool, path: str = "", build:
     device = hardware.device(context)
     compiled = None
     if path != EAGER:
-        target = f"torchsim{path.removeprefix('compiled')}"
-        compiled = cached(member, target, context)
+        name = f"torchsim{path.removeprefix('compiled')}"
+        compiled = cached(member, name, context)
         if path and compiled is None:
-            compiled = kept(member, target, context, build)
+            compiled = build_cached(member, name, context, build)
     if compiled:
         interface = NequIPTorchSimCalc.from_compiled_model(
             compiled[0], device=device, chemical_species_to_atom_type_map=True, neighborlist_backend=_NEIGHBOURS

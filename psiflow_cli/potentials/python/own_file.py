@@ -28,10 +28,10 @@ def predict(frames: list[Frame], members: list[str], context: Context) -> list[l
 def calculator(member: str, context: Context) -> Calculator:
     """*worker*: the file's ASE calculator, or one that asks its model of torch-sim. Raises Fatal for a faulty file."""
     if _has(member, "calculator"):
-        made = _made(member, "calculator", context)
-        if not hasattr(made, "get_property"):
-            raise _wrong(member, "calculator", made, "an ASE calculator")
-        return cast("Calculator", made)
+        returned = _returned_by(member, "calculator", context)
+        if not hasattr(returned, "get_property"):
+            raise _wrong(member, "calculator", returned, "an ASE calculator")
+        return cast("Calculator", returned)
     return from_torchsim.calculator(torchsim(member, context, stress=True))
 
 
@@ -40,26 +40,26 @@ def torchsim(member: str, context: Context, stress: bool) -> ModelInterface:
     if not _has(member, "torchsim"):
         problem = f"{member} has no torchsim(device, dtype)"
         raise Fatal(problem, "use --engine ase, which needs only calculator(device, dtype)")
-    made = _made(member, "torchsim", context)
-    if not hasattr(made, "compute_stress"):
-        raise _wrong(member, "torchsim", made, "a ModelInterface of torch-sim")
-    return cast("ModelInterface", made)
+    returned = _returned_by(member, "torchsim", context)
+    if not hasattr(returned, "compute_stress"):
+        raise _wrong(member, "torchsim", returned, "a ModelInterface of torch-sim")
+    return cast("ModelInterface", returned)
 
 
-def _made(member: str, function: str, context: Context) -> object:
+def _returned_by(member: str, function: str, context: Context) -> object:
     """What a function of the file returns for the device and the precision of the task."""
-    given = {"device": hardware.device(context), "dtype": context.get("dtype") or "float64"}
+    arguments = {"device": hardware.device(context), "dtype": context.get("dtype") or "float64"}
     make = call.resolve(f"{member}:{function}")
     try:
         parameters = inspect.signature(make).parameters.values()
         if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
-            given = {name: value for name, value in given.items() if name in {each.name for each in parameters}}
+            arguments = {name: value for name, value in arguments.items() if name in {each.name for each in parameters}}
         if function == "torchsim":  # in torch-sim's own types
             import torch
 
             types = {"device": torch.device, "dtype": lambda name: getattr(torch, name)}
-            return make(**{name: types[name](value) for name, value in given.items()})
-        return make(**given)
+            return make(**{name: types[name](value) for name, value in arguments.items()})
+        return make(**arguments)
     except Fatal:
         raise
     except Exception as error:
@@ -95,6 +95,6 @@ def _line(member: str, error: BaseException) -> int:
     return (lines[-1] or 0) if lines else 0
 
 
-def _wrong(member: str, function: str, made: object, what: str) -> Fatal:
-    problem = f"{member}: {function}() returned {type(made).__name__}, not {what}"
+def _wrong(member: str, function: str, returned: object, what: str) -> Fatal:
+    problem = f"{member}: {function}() returned {type(returned).__name__}, not {what}"
     return Fatal(problem, f"return {what}", BAD_DATA)

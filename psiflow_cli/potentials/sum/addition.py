@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 def predict(frames: list[Frame], members: list[str], context: Context) -> list[list[PredictionResult]]:
     """*worker*: for each member, a prediction or a failure for each frame; a term's failure is the sum's."""
-    known: dict[str, list[PredictionResult]] = {}
+    by_term: dict[str, list[PredictionResult]] = {}
     results = []
     for member in members:
         of_member = terms.read(member, context)
         for term in of_member:
-            if term.key not in known:
-                known[term.key] = term.predict(frames)
-        by_frame = zip(*(known[term.key] for term in of_member), strict=True)
+            if term.key not in by_term:
+                by_term[term.key] = term.predict(frames)
+        by_frame = zip(*(by_term[term.key] for term in of_member), strict=True)
         results.append([_added(frame, of_member, each) for frame, each in zip(frames, by_frame, strict=True)])
     return results
 

@@ -105,6 +105,6 @@ def _call(of_term: list[terms.Term], place: Path, name: str) -> str:
     members = [term.weights for term in of_term]
     work = place.parent / f"{name}-made"
     work.mkdir()
-    made = make(members=members, target="ase", form="folder", folder=str(work), context=first.context)
-    shutil.move(str(made), place / name)
+    exported = make(members=members, target="ase", form="folder", folder=str(work), context=first.context)
+    shutil.move(str(exported), place / name)
     return f'_of("{name}/calculator.py", device=device)'

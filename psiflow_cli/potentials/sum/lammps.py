@@ -84,7 +84,7 @@ def _model(term: terms.Term, number: int, place: Path) -> str:
     work = place.parent / f"term-{number}-made"
     work.mkdir()
     path = make(members=[term.weights], target="lammps", form=form, folder=str(work), context=term.context)
-    made = Path(cast("str", path))
-    name = f"term-{number}-{made.name}"
-    shutil.move(str(made), place / name)
+    exported = Path(cast("str", path))
+    name = f"term-{number}-{exported.name}"
+    shutil.move(str(exported), place / name)
     return name

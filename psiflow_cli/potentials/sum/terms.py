@@ -59,8 +59,8 @@ class Term:
         if "member" in self.entry:
             family = calculators.module(self.entry["family"])
             return committee.evaluate(frames, family, [self.weights], self.context)
-        found = label.label(frames, self.reference, self.entry["settings"], self.context)
-        return cast("list[PredictionResult]", found)
+        labels = label.label(frames, self.reference, self.entry["settings"], self.context)
+        return cast("list[PredictionResult]", labels)
 
     def features(self) -> Describe | None:
         """What describes the atoms of frames by what the term knows of them; None where it gives nothing away."""
@@ -133,12 +133,12 @@ def _of_reference(what: str, reference: str, settings: Settings, context: Contex
     def compute(atoms: Atoms, _: Sequence[str]) -> computed.Results:
         import numpy as np
 
-        (found,) = label.label([conversion.of_ase(atoms)], reference, settings, context)
-        if "failure" in found:
-            raise CalculationFailed(f"{what}: {found['failure']}: {found['message']}")
-        results: computed.Results = {"energy": found["energy"], "forces": np.array(found["forces"])}
-        if found["stress"] is not None:
-            results["stress"] = np.array(found["stress"])
+        (labelled,) = label.label([conversion.of_ase(atoms)], reference, settings, context)
+        if "failure" in labelled:
+            raise CalculationFailed(f"{what}: {labelled['failure']}: {labelled['message']}")
+        results: computed.Results = {"energy": labelled["energy"], "forces": np.array(labelled["forces"])}
+        if labelled["stress"] is not None:
+            results["stress"] = np.array(labelled["stress"])
         return results
 
     return computed.calculator(compute)

@@ -91,18 +91,18 @@ class Preprocessor:
     def _include(self, line: Line, tag: str, name: str, depth: int) -> Iterator[Line]:
         if depth >= _DEPTH:
             raise line.error(f"{tag} '{name}' includes itself")
-        here = self.folder or Path()
-        places = [here / name, *in_data_folder(name)]
+        folder = self.folder or Path()
+        places = [folder / name, *in_data_folder(name)]
         if tag == "@XCTYPE":
             places = [
-                here / f"{name}.sec",
-                here / "xc_section" / f"{name}.sec",
+                folder / f"{name}.sec",
+                folder / "xc_section" / f"{name}.sec",
                 *in_data_folder(f"xc_section/{name}.sec"),
             ]
         path = next((p for p in places if name and p.is_file()), None)
         if path is None:
             raise line.error(f"{tag} '{name}': no such file", "its path is relative to the template's folder")
-        yield from self._physical(read(path), f"{here / name}" if here in path.parents else str(path), depth + 1)
+        yield from self._physical(read(path), f"{folder / name}" if folder in path.parents else str(path), depth + 1)
 
     def _holds(self, line: Line) -> bool:
         """Whether an `@IF` is true: `A == B`, `A /= B`, or a value that is neither empty nor 0."""
@@ -110,11 +110,11 @@ class Preprocessor:
         signs = [sign for sign in ("==", "/=") for _ in range(condition.count(sign))]
         if not signs:
             return condition not in ("", "0")
-        left, right = condition.split(signs[0], 1)
-        left, right = left.partition("(")[2] if "(" in left else left, right.partition(")")[0]
-        if len(signs) > 1 or not right.strip():
+        first, second = condition.split(signs[0], 1)
+        first, second = first.partition("(")[2] if "(" in first else first, second.partition(")")[0]
+        if len(signs) > 1 or not second.strip():
             raise line.error("@IF compares two values, as in @IF ${NAME} == VALUE")
-        return (left.strip() == right.strip()) is (signs[0] == "==")
+        return (first.strip() == second.strip()) is (signs[0] == "==")
 
     def _substitute(self, line: Line) -> Line:
         """The line with its variables replaced, one after the other, as a default may name another variable."""

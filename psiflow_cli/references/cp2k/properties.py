@@ -93,9 +93,9 @@ def read(frame: Frame, text: str, log: str) -> Properties:
         if name is None:
             continue
         if name == "dipole":
-            found = dipole(log)
-            if found:
-                info[name] = _of_frame(found, section, frame, force_eval)
+            moments = dipole(log)
+            if moments:
+                info[name] = _of_frame(moments, section, frame, force_eval)
         else:
             net = charges(log, name, len(frame["symbols"]))
             if net:
@@ -108,19 +108,19 @@ def read(frame: Frame, text: str, log: str) -> Properties:
     return properties
 
 
-def _of_frame(found: Dipole, section: Section, frame: Frame, force_eval: Section) -> list[float]:
+def _of_frame(moments: Dipole, section: Section, frame: Frame, force_eval: Section) -> list[float]:
     """The dipole moment in e·Å about a point that stands where the template says in the frame's own coordinates.
 
     That of an ion depends on the point, and the ion may have been moved into a box.
     """
     from ase.units import Bohr
 
-    moment = [x * Bohr for x in found.moment]
+    moment = [x * Bohr for x in moments.moment]
     if section.word("REFERENCE", "REF") in ("COM", "COAC"):
         return moment
     first = next(i.value for i in force_eval.ensure("SUBSYS/COORD").items if isinstance(i, Keyword))
     moved = [float(x) - y for x, y in zip(first.split()[:3], frame["positions"][0], strict=True)]
-    return [m - found.charge * x for m, x in zip(moment, moved, strict=True)]
+    return [m - moments.charge * x for m, x in zip(moment, moved, strict=True)]
 
 
 def dipole(log: str) -> Dipole | None:

@@ -110,8 +110,8 @@ def check(root: Section) -> None:
         section = root.find(path)
         for item in section.items if section else []:
             if isinstance(item, Keyword) and item.name in names and item.word.strip(".").upper() not in allowed:
-                said = f"{item.name} {item.value}".rstrip()
-                raise item.line.error(f"{said} in &{_last(path)}: {reason}", f"remove {item.name}")
+                text = f"{item.name} {item.value}".rstrip()
+                raise item.line.error(f"{text} in &{_last(path)}: {reason}", f"remove {item.name}")
     scf = root.find("FORCE_EVAL/DFT/SCF")
     for mom in scf.sections("MOM") if scf and scf.word("SCF_GUESS") == "RESTART" else []:
         reason = "with SCF_GUESS RESTART it occupies the orbitals of another wavefunction, not those of the frame"
@@ -140,10 +140,10 @@ def _unknown(section: Section, where: str, known: list[str]) -> BadData:
 
 def _all(root: Section, path: str) -> list[Section]:
     """Every section at a path, as CP2K reads repeated ones too."""
-    found = [root]
+    selected = [root]
     for name in path.split("/") if path else []:
-        found = [below for section in found for below in section.sections(name)]
-    return found
+        selected = [below for section in selected for below in section.sections(name)]
+    return selected
 
 
 def _last(path: str) -> str:

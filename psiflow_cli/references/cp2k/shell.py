@@ -131,8 +131,8 @@ class _Shell:
         """
         limit, used = context.get("walltime"), 0.0
         for command in (f"CD {folder}", f"LOAD {INPUT} {LOG}", "EVAL_EF", "DESTROY", "CD .."):
-            left = None if limit is None else max(0.01, limit - used)
-            outcome, answer = self._cp2k.ask(command, left, context.get("memory"))
+            remaining = None if limit is None else max(0.01, limit - used)
+            outcome, answer = self._cp2k.ask(command, remaining, context.get("memory"))
             used += outcome.seconds
             if outcome.returncode:
                 break

@@ -49,21 +49,21 @@ class Section:
 
     def find(self, path: str) -> Section | None:
         """The first section at a path such as `DFT/SCF`."""
-        here: Section | None = self
+        section: Section | None = self
         for name in path.split("/"):
-            here = next(iter(here.sections(name)), None) if here else None
-        return here
+            section = next(iter(section.sections(name)), None) if section else None
+        return section
 
     def ensure(self, path: str) -> Section:
         """The first section at a path, made where it is missing."""
-        here = self
+        parent = self
         for name in path.split("/"):
-            section = next(iter(here.sections(name)), None)
+            section = next(iter(parent.sections(name)), None)
             if section is None:
-                section = Section(name, "", here.line)
-                here.items.append(section)
-            here = section
-        return here
+                section = Section(name, "", parent.line)
+                parent.items.append(section)
+            parent = section
+        return parent
 
     def get(self, *names: str) -> str | None:
         """The value of the last keyword with one of these names."""

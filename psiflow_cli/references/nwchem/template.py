@@ -155,23 +155,23 @@ def _theory(source: str, tasks: list[_Statement]) -> tuple[str, str]:
 
 def _named(text: str) -> set[str]:
     """What the lines of basis sets and effective core potentials begin with, in lower case."""
-    found: set[str] = set()
+    first_words: set[str] = set()
     inside = False
     for line in text.lower().splitlines():
         word = line.split()[0]
         if inside and not word[0].isdigit() and word[0] not in "-.":
-            found.add(word.strip('"'))
+            first_words.add(word.strip('"'))
         inside = (inside or word in ("basis", "ecp")) and line.split()[-1] != "end"
-    return found - {"end"}
+    return first_words - {"end"}
 
 
 def tags(text: str) -> list[str]:
     """The tags that have a basis, as in H and H1; names in full and those of ghosts are none."""
     named = _named(text)
-    found = {tag.capitalize() for tag in named if len(_LETTERS.split(tag)[0]) <= 2 and inputs.element(tag)}
+    of_elements = {tag.capitalize() for tag in named if len(_LETTERS.split(tag)[0]) <= 2 and inputs.element(tag)}
     if "*" in named:
-        found |= {inputs.element(tag) for tag in found}
-    return sorted(found)
+        of_elements |= {inputs.element(tag) for tag in of_elements}
+    return sorted(of_elements)
 
 
 def check_basis(settings: Settings, elements: set[str]) -> None:

@@ -212,8 +212,8 @@ class _Patient:
         """What a job is that no answer lists: what it was, until the queue has said often enough that it is gone."""
         from parsl.jobs.states import JobState, JobStatus
 
-        said = "\n".join(answer.err for answer in answers if answer.exit_code)
-        if any(answer.exit_code for answer in answers) and not re.search(GONE, said):
+        complaint = "\n".join(answer.err for answer in answers if answer.exit_code)
+        if any(answer.exit_code for answer in answers) and not re.search(GONE, complaint):
             return status
         self.absences[job] = self.absences.get(job, 0) + 1
         if self.absences[job] < _ABSENT:

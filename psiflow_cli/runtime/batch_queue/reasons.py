@@ -32,12 +32,12 @@ def attach(provider: ExecutionProvider, kind: str, command: list[str], parse: Ca
     Parsl would submit jobs without end in the place of one that is held, so that counts as one that waits.
     """
     ask = provider.status
-    known: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     failed: set[str] = set()
-    asked = 0.0
+    last_query = 0.0
 
     def status(jobs: Sequence[object]) -> Sequence[JobStatus]:
-        nonlocal asked
+        nonlocal last_query
         from parsl.jobs.states import JobState
 
         statuses = ask(jobs)
@@ -46,12 +46,12 @@ def attach(provider: ExecutionProvider, kind: str, command: list[str], parse: Ca
                 each.state, each.message = JobState.PENDING, each.message or "held"
         waiting = {str(job): each for job, each in zip(jobs, statuses, strict=True) if each.state == JobState.PENDING}
         died = {str(job): each for job, each in zip(jobs, statuses, strict=True) if each.state == JobState.FAILED}
-        if not failed.issuperset(died) or (waiting and time.monotonic() - asked > _EVERY_S):
-            known.update(parse(_output(kind, [*command, *waiting, *(job for job in died if job not in failed)])))
+        if not failed.issuperset(died) or (waiting and time.monotonic() - last_query > _EVERY_S):
+            reasons.update(parse(_output(kind, [*command, *waiting, *(job for job in died if job not in failed)])))
             failed.update(died)
-            asked = time.monotonic()
+            last_query = time.monotonic()
         for job, each in (waiting | died).items():
-            each.message = known.get(job) or known.get(job.partition(".")[0]) or each.message
+            each.message = reasons.get(job) or reasons.get(job.partition(".")[0]) or each.message
         return statuses
 
     provider.status = status  # type: ignore[assignment, method-assign]
@@ -95,8 +95,8 @@ def of_lsf(text: str) -> dict[str, str]:
 def of_grid_engine(text: str) -> dict[str, str]:
     """The first line of the scheduling info of each job of `qstat -j`."""
     records = re.split(r"^job_number:\s*", text, flags=re.MULTILINE)[1:]
-    found = ((record.split()[0], re.search(r"^scheduling info:\s*(.+)$", record, re.MULTILINE)) for record in records)
-    return {job: match[1].strip() for job, match in found if match}
+    matches = ((record.split()[0], re.search(r"^scheduling info:\s*(.+)$", record, re.MULTILINE)) for record in records)
+    return {job: match[1].strip() for job, match in matches if match}
 
 
 def of_condor(text: str) -> dict[str, str]:

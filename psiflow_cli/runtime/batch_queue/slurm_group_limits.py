@@ -55,15 +55,15 @@ def _facts(line: str) -> dict[str, str]:
 
 
 def _compared(job: dict[str, str], limits: list[str], whose: str) -> Iterator[str]:
-    asked = _amounts(job.get("ReqTRES") or job.get("TRES", ""))
+    requested = _amounts(job.get("ReqTRES") or job.get("TRES", ""))
     for text in limits:
         for name, limit in _amounts(text).items():
-            if asked.get(name, 0) > limit:
+            if requested.get(name, 0) > limit:
                 unit = " MB" if name == "mem" else ""
-                yield f"alone asks for {name}={asked[name]:g}{unit}, more than the {limit:g}{unit} of {whose}"
+                yield f"alone asks for {name}={requested[name]:g}{unit}, more than the {limit:g}{unit} of {whose}"
 
 
 def _amounts(tres: str) -> dict[str, float]:
     """`cpu=40,mem=1.5T,gres/gpu=2` in numbers; memory in MB."""
-    found = re.findall(r"([\w/:.-]+)=(\d+(?:\.\d+)?)([KMGTP]?)", tres)
-    return {name: float(number) * _SIZES[unit] for name, number, unit in found}
+    amounts = re.findall(r"([\w/:.-]+)=(\d+(?:\.\d+)?)([KMGTP]?)", tres)
+    return {name: float(number) * _SIZES[unit] for name, number, unit in amounts}

@@ -26,22 +26,22 @@ class Partition:
     kinds: list[tuple[int, int, int, int]] = field(default_factory=list)
     """Cores, MB, nodes and GPUs of each kind of its nodes."""
 
-    def most(self, what: int) -> int:
-        return max((kind[what] for kind in self.kinds), default=0)
+    def most(self, quantity: int) -> int:
+        return max((kind[quantity] for kind in self.kinds), default=0)
 
 
 def partitions(clusters: str) -> dict[str, Partition]:
     """The partitions that sinfo shows. Raises NoResources where SLURM does not answer, OSError without sinfo."""
-    found: dict[str, Partition] = {}
+    by_name: dict[str, Partition] = {}
     for line in ask("sinfo", "-h", "-e", "-o", _FORMAT, *([f"--clusters={clusters}"] if clusters else [])).splitlines():
         words = line.strip().split("|", 7)
         if len(words) == 8:  # and not the name of the cluster
             name, state, limit, sizes, *numbers, gres = words
             default = Partition(state, limit, sizes.partition("-")[2], name.endswith("*"))
-            partition = found.setdefault(name.rstrip("*"), default)
+            partition = by_name.setdefault(name.rstrip("*"), default)
             cores, memory, nodes = (int(re.match(r"\d*", number)[0] or 0) for number in numbers)  # type: ignore[index]
             partition.kinds.append((cores, memory, nodes, _gpus(gres)))
-    return found
+    return by_name
 
 
 def _gpus(gres: str) -> int:
@@ -51,23 +51,23 @@ def _gpus(gres: str) -> int:
     return sum(int(count) if count.isdigit() else 1 for count in counts)
 
 
-def exceeded(asked: BatchProvider, name: str, partition: Partition) -> Iterator[str]:
+def exceeded(provider: BatchProvider, name: str, partition: Partition) -> Iterator[str]:
     """What a block asks for beyond what a partition has: both numbers, and the key of the site."""
-    here = f"partition {name!r}"
+    where = f"partition {name!r}"
     limit = partition.max_time
-    if limit[:1].isdigit() and (asked.block_walltime or 0) > duration.parse(limit):
-        yield f"walltime {asked.walltime} is more than {here} allows: {limit}"
-    memory = megabytes(asked.memory_per_node) if asked.memory_per_node else 0
+    if limit[:1].isdigit() and (provider.block_walltime or 0) > duration.parse(limit):
+        yield f"walltime {provider.walltime} is more than {where} allows: {limit}"
+    memory = megabytes(provider.memory_per_node) if provider.memory_per_node else 0
     nodes = sum(kind[2] for kind in partition.kinds)
     most = min(nodes, int(partition.max_nodes)) if partition.max_nodes.isdigit() else nodes
-    for key, wanted, has, unit in (
-        ("cores_per_node", asked.cores_per_node, partition.most(0), "cores on a node"),
+    for key, requested, has, unit in (
+        ("cores_per_node", provider.cores_per_node, partition.most(0), "cores on a node"),
         ("memory_per_node", memory, partition.most(1), "MB on a node"),
-        ("gpus_per_node", asked.gpus_per_node, partition.most(3), "GPUs on a node"),
-        ("nodes", asked.nodes, most, "nodes for a job"),
+        ("gpus_per_node", provider.gpus_per_node, partition.most(3), "GPUs on a node"),
+        ("nodes", provider.nodes, most, "nodes for a job"),
     ):
-        if wanted > has and partition.kinds:
-            yield f"{key}: {wanted} requested, but {here} has {has} {unit}"
+        if requested > has and partition.kinds:
+            yield f"{key}: {requested} requested, but {where} has {has} {unit}"
 
 
 def refusal(script: str, clusters: str) -> str:
@@ -75,10 +75,10 @@ def refusal(script: str, clusters: str) -> str:
     cluster = [f"--clusters={clusters}"] if clusters else []
     done = _run(["sbatch", "--test-only", *cluster], script)
     words = [line.removeprefix("sbatch: error: ").strip() for line in done.stderr.splitlines() if line.strip()]
-    told = "; ".join(dict.fromkeys(word.removeprefix("allocation failure: ") for word in words))
-    if done.returncode and _UNREACHABLE.search(told):
-        raise NoResources(f"sbatch --test-only: {told}", "is SLURM's controller up? Try again later")
-    return f"sbatch --test-only: {told or f'exit code {done.returncode}'}" if done.returncode else ""
+    complaint = "; ".join(dict.fromkeys(word.removeprefix("allocation failure: ") for word in words))
+    if done.returncode and _UNREACHABLE.search(complaint):
+        raise NoResources(f"sbatch --test-only: {complaint}", "is SLURM's controller up? Try again later")
+    return f"sbatch --test-only: {complaint or f'exit code {done.returncode}'}" if done.returncode else ""
 
 
 def ask(*command: str) -> str:

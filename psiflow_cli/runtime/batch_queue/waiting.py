@@ -63,7 +63,7 @@ class Waiting:
         return self._judge.lasting(record.get("reason", ""))
 
 
-def told(jobs: Mapping[str, BlockRecord]) -> list[str]:
+def summary(jobs: Mapping[str, BlockRecord]) -> list[str]:
     """What to tell while every job is still in the queue; [] otherwise."""
     waiting = {job: record for job, record in jobs.items() if record["state"] == BlockState.PENDING}
     if not waiting or any(record["state"] == BlockState.RUNNING for record in jobs.values()):

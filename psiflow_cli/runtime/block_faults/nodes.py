@@ -86,10 +86,10 @@ class Nodes:
         """Count a block that was at work when it was ended from outside, which says little against the site."""
         self._cancelled += 1
 
-    def _leave_out(self, ill: list[str], said: str, queued: list[str]) -> None:
+    def _leave_out(self, ill: list[str], problem: str, queued: list[str]) -> None:
         kind = self._resolved.provider.type
         if not isinstance(self._provider, protocols.Excludes):
-            note(f"{said}; {kind} has no option to exclude a node")
+            note(f"{problem}; {kind} has no option to exclude a node")
             return
         for name in ill:
             self.records[name]["excluded"] = True
@@ -97,7 +97,7 @@ class Nodes:
         self._add_lines(self._provider.exclude(self._resolved.provider, every))
         if isinstance(self._provider, protocols.KeepsOff) and queued:
             self._provider.keep_off(self._resolved.provider, every, queued)
-        note(f"{said}; no more blocks go there")
+        note(f"{problem}; no more blocks go there")
 
     def worked(self) -> None:
         """A task was finished somewhere."""

@@ -37,7 +37,7 @@ def last_words(folder: Path, label: str, block: str) -> str:
     return ""
 
 
-def said(message: str | None) -> str:
+def last_complaint(message: str | None) -> str:
     """The last line of what Parsl says of a block that ended, less what it says of each that never connected."""
     lines = (message or "").strip().splitlines()
     return "" if not lines or "marked as MISSING" in lines[-1] else lines[-1].strip()[:300]

@@ -69,7 +69,7 @@ def may_have_arrived(words: str) -> bool:
 
 def words(answers: Iterable[Answer], otherwise: str) -> str:
     """The telling lines of a refusal, in the batch system's own words; `otherwise` where it said nothing."""
-    said = "\n".join(answer.err.strip() or answer.out.strip() for answer in answers)
-    lines = list(dict.fromkeys(line.strip() for line in said.splitlines() if line.strip()))
+    output = "\n".join(answer.err.strip() or answer.out.strip() for answer in answers)
+    lines = list(dict.fromkeys(line.strip() for line in output.splitlines() if line.strip()))
     errors = [line for line in lines if re.search(r"error|fail|reject|den(y|ied)", line, re.IGNORECASE)]
     return "; ".join((errors or lines)[-3:])[:_SHOWN] or otherwise.strip() or "no reason was given"

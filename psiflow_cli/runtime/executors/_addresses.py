@@ -61,7 +61,7 @@ def _interfaces() -> dict[str, list[str]]:
     families = (socket.AF_INET, socket.AF_INET6)
     return {
         name: [
-            found.address.partition("%")[0] for family in families for found in addresses if found.family == family
+            each.address.partition("%")[0] for family in families for each in addresses if each.family == family
         ]
         for name, addresses in psutil.net_if_addrs().items()
     }  # fmt: skip
@@ -102,7 +102,7 @@ def _named(word: str, label: str) -> list[str]:
 
 def _resolved(name: str) -> list[str]:
     try:
-        return [str(found[4][0]) for found in socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)]
+        return [str(address[4][0]) for address in socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)]
     except OSError:
         return []
 

@@ -124,22 +124,22 @@ def problems(provider: Provider) -> list[str]:
     Raises NoResources where it does not answer.
     """
     try:
-        known = slurm_limits.partitions(provider.clusters)
+        partitions = slurm_limits.partitions(provider.clusters)
     except OSError:
         return ["sinfo was not found: is this a login node of the cluster?"]
     sentences = []
-    unknown = [each for each in provider.partition.split(",") if each and each not in known]
+    unknown = [each for each in provider.partition.split(",") if each and each not in partitions]
     if unknown:
         sentences.append(
-            f"no partition {', '.join(map(repr, unknown))}: the cluster has {', '.join(sorted(known)) or 'none'}"
+            f"no partition {', '.join(map(repr, unknown))}: the cluster has {', '.join(sorted(partitions)) or 'none'}"
         )
-    default = next((name for name, each in known.items() if each.is_default), "")
+    default = next((name for name, each in partitions.items() if each.is_default), "")
     name = provider.partition or default
     for each in name.split(","):
-        if each in known and known[each].state != "up":
-            sentences.append(f"partition {each!r} is {known[each].state}")
-    if name in known:
-        sentences += slurm_limits.exceeded(provider, name, known[name])
+        if each in partitions and partitions[each].state != "up":
+            sentences.append(f"partition {each!r} is {partitions[each].state}")
+    if name in partitions:
+        sentences += slurm_limits.exceeded(provider, name, partitions[name])
     accounts = _accounts() if provider.account else set()
     if accounts and provider.account not in accounts:
         sentences.append(f"no account {provider.account!r} of yours: you have {', '.join(sorted(accounts))}")
@@ -177,19 +177,19 @@ def keep_off(provider: Provider, nodes: list[str], jobs: list[str]) -> None:
     """Jobs that wait were submitted without these nodes in their --exclude."""
     excluded = ",".join([*_excluded_by(provider), *nodes])
     for job in jobs:
-        _told("scontrol", *_cluster(provider), "update", f"JobId={job}", f"ExcNodeList={excluded}")
+        _output_of("scontrol", *_cluster(provider), "update", f"JobId={job}", f"ExcNodeList={excluded}")
 
 
 def nodes_of(provider: Provider, job: str) -> str:
     """As the controller remembers for some minutes, and accounting for longer; "" if neither does."""
-    shown = re.search(r"\sNodeList=(\S+)", _told("scontrol", *_cluster(provider), "-o", "show", "job", job))
+    shown = re.search(r"\sNodeList=(\S+)", _output_of("scontrol", *_cluster(provider), "-o", "show", "job", job))
     if shown and shown[1] != "(null)":
         return shown[1]
-    listed = _told("sacct", *_cluster(provider), "-X", "-n", "-P", "-o", "nodelist", "-j", job).split()
+    listed = _output_of("sacct", *_cluster(provider), "-X", "-n", "-P", "-o", "nodelist", "-j", job).split()
     return listed[0] if len(listed) == 1 else ""
 
 
-def _told(*command: str) -> str:
+def _output_of(*command: str) -> str:
     """What a command of SLURM prints; "" where it fails."""
     with contextlib.suppress(OSError, NoResources):
         return slurm_limits.ask(*command)

@@ -33,7 +33,7 @@ def prepare(folder: Path) -> None:
 def ask(folder: Path, holder: Holder) -> None:
     """Ask this holder of the run's lock to stop in order; raises OSError where the folder cannot be written."""
     text = json.dumps(
-        {"for": _who(holder), "by": _who({"host": os.uname().nodename, "pid": os.getpid()}), "t": time.time()}
+        {"for": _identity(holder), "by": _identity({"host": os.uname().nodename, "pid": os.getpid()}), "t": time.time()}
     )
     fd = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(fd, "w") as stream:
@@ -44,8 +44,8 @@ def ask(folder: Path, holder: Holder) -> None:
 
 def is_for(folder: Path, holder: Holder) -> bool:
     """Whether this holder was asked to stop."""
-    return bool(read_json(folder / FILE).get("for") == _who(holder))
+    return bool(read_json(folder / FILE).get("for") == _identity(holder))
 
 
-def _who(holder: Holder) -> dict[str, object]:
+def _identity(holder: Holder) -> dict[str, object]:
     return {key: holder.get(key) for key in _IDENTITY}

@@ -93,7 +93,7 @@ def slurm_deadline() -> float | None:
     if end.isdigit():
         return int(end) - SLURM_MARGIN_S
     try:
-        left = subprocess.run(
+        answer = subprocess.run(
             ["squeue", "-h", "-j", job, "-o", "%L"], capture_output=True, text=True, timeout=20, check=False,
             env=inherited_variables.for_queue("slurm"),
         )  # fmt: skip
@@ -102,6 +102,6 @@ def slurm_deadline() -> float | None:
     from psiflow_cli import duration
 
     try:
-        return time.time() + duration.parse(left.stdout.strip()) - SLURM_MARGIN_S
+        return time.time() + duration.parse(answer.stdout.strip()) - SLURM_MARGIN_S
     except ValueError:
         return None  # UNLIMITED, or a job that squeue no longer knows

@@ -68,8 +68,8 @@ class Biased:
         model = BiasForces(energy, forces, virial)
         bias = self._walker.bias  # an exchange may have changed it
         assert bias
-        found = bias.apply(self._walker.step, atoms.positions, atoms.cell.array, model)
-        self.results = {"energy": energy, "forces": forces + found.forces}
+        bias_forces = bias.apply(self._walker.step, atoms.positions, atoms.cell.array, model)
+        self.results = {"energy": energy, "forces": forces + bias_forces.forces}
         if of_model is not None:
-            of_bias = np.array(voigt.from_matrix((found.virial / atoms.get_volume()).tolist()))
+            of_bias = np.array(voigt.from_matrix((bias_forces.virial / atoms.get_volume()).tolist()))
             self.results["stress"] = of_model + of_bias

@@ -25,8 +25,8 @@ class CentroidBias:
         """i-PI's question for the centroids, with its answer: [energy, forces, virial, nothing else]."""
         import numpy as np
 
-        found = self.bias.apply(self.step, np.array(atoms.q).reshape(-1, 3), np.array(cell.h).T)
-        result: list[object] = [found.energy, found.forces.ravel(), -found.virial, {}]
+        bias_forces = self.bias.apply(self.step, np.array(atoms.q).reshape(-1, 3), np.array(cell.h).T)
+        result: list[object] = [bias_forces.energy, bias_forces.forces.ravel(), -bias_forces.virial, {}]
         return {"status": "Done", "result": result, "t_queued": 0.0, "t_dispatched": 0.0, "t_finished": 0.0}
 
     def release(self, request: Request) -> None:

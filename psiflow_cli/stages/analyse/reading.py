@@ -110,12 +110,12 @@ def _normal(u: Sequence[float], v: Sequence[float]) -> tuple[float, float, float
     return u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]
 
 
-def _rmax(asked: float | None, half: float) -> float:
+def _rmax(rmax: float | None, half: float) -> float:
     """The end of the radial distribution (Å). Raises UsageError where atoms would count images of themselves."""
-    if asked and asked > half * (1 + 1e-9):
-        problem = f"--rmax {asked:g} Å is more than {half:.4g} Å, half the narrowest width of a cell"
+    if rmax and rmax > half * (1 + 1e-9):
+        problem = f"--rmax {rmax:g} Å is more than {half:.4g} Å, half the narrowest width of a cell"
         raise UsageError(problem, "atoms would count their own images: choose a smaller --rmax, or repeat the cell")
-    return asked or min(half, _RMAX)
+    return rmax or min(half, _RMAX)
 
 
 def _alike(path: _Path, frame: Frame) -> bool:
@@ -165,12 +165,12 @@ def _keep_time(path: _Path, frame: Frame, timestep: float | None) -> None:
         _check_clock(path, frame)
         return
     if path.times:
-        gone = time - path.times[-1]
+        interval = time - path.times[-1]
         usual = timestep if timestep is not None else path.interval
-        if gone <= 0 or (usual and abs(gone - usual) > 1e-6 * usual):
-            problem = f"{frame.where}: {gone:g} fs after the previous frame, not {usual or 'some'} fs"
+        if interval <= 0 or (usual and abs(interval - usual) > 1e-6 * usual):
+            problem = f"{frame.where}: {interval:g} fs after the previous frame, not {usual or 'some'} fs"
             raise BadData(problem, "--msd and --vacf need frames at equal intervals; give each trajectory as a file")
-        path.interval = path.interval or gone
+        path.interval = path.interval or interval
     path.times = [time]
 
 

@@ -53,8 +53,8 @@ def run(request: Request, workspace: Workspace) -> Summary:
         with workspace.run.guard_end(), workspace.session() as session:
             folder.mkdir(mode=0o700)
             paths, interval, remarks = reading.read(request.options, request.choice, workspace, folder)
-            wanted: Analysis = {**request.options, "paths": paths, "interval": interval}
-            result: AnalysisResult = single.perform(workspace, session, _COMPUTE, {"wanted": wanted}, "analysis")
+            analysis: Analysis = {**request.options, "paths": paths, "interval": interval}
+            result: AnalysisResult = single.perform(workspace, session, _COMPUTE, {"analysis": analysis}, "analysis")
             _write(request, workspace, result)
             if request.plot:
                 drawn = {"curves": result["curves"], "sheets": figures.sheets()}
@@ -84,9 +84,7 @@ def _write(request: Request, workspace: Workspace, result: AnalysisResult) -> No
         errors = list(map(repr, curve["error"])) or [""] * len(curve["x"])
         for x, y, each in zip(curve["x"], curve["y"], errors, strict=True):
             table.writerow((curve["quantity"], curve["of"], against, repr(x), repr(y), each, unit))
-    temporary = workspace.run.temporary(request.job.output)
-    temporary.write_text(text.getvalue(), encoding="utf-8")
-    workspace.run.publish(temporary, request.job.output)
+    workspace.run.publish_text(text.getvalue(), request.job.output)
 
 
 def as_text(values: list[AnalysedValue]) -> str:

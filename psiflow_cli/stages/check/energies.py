@@ -60,7 +60,7 @@ class Energies:
     ) -> bool:
         """Say and return whether frames are further from the free atoms than any method puts them."""
         (low, high), share = (_BOUND_ERROR, 1.0) if severity == ERROR else (_BOUND_WARNING, 0.5)
-        frames = Counter(self._kinds[index] for index in _known(above))
+        frames = Counter(self._kinds[index] for index in _defined(above))
         # atoms pushed together are high above free ones, and say so by their forces
         far = Counter(
             self._kinds[index]
@@ -71,7 +71,7 @@ class Energies:
         # an element that belongs to frames that are right has the right energy, and its frame is wrong
         guilty = self._elements(wrong) - self._elements(frames.keys() - wrong)
         wrong = {kind for kind in wrong if guilty & self._elements({kind})}
-        where = array("I", (index for index in _known(above) if self._kinds[index] in wrong))
+        where = array("I", (index for index in _defined(above) if self._kinds[index] in wrong))
         if where:
             energy = max((above[index] for index in where), key=abs)
             given = ", ".join(f"{element} {atoms[element]:g} eV" for element in sorted(guilty))
@@ -93,7 +93,7 @@ class Energies:
 
     def _outliers(self, findings: Findings, places: Somewhere) -> None:
         kinds = [composition for composition, _ in self._compositions]
-        count = sum(1 for _ in _known(self._values))
+        count = sum(1 for _ in _defined(self._values))
         if count < _FEWEST:
             return
         far: dict[int, float] = {}
@@ -119,7 +119,7 @@ class Energies:
     def _sums(self, without: Container[int]) -> list[tuple[int, float]]:
         """For each composition how many frames it has, and the sum of their energies (eV)."""
         counts, sums = [0] * len(self._compositions), [0.0] * len(self._compositions)
-        for index in _known(self._values):
+        for index in _defined(self._values):
             if index not in without:
                 counts[self._kinds[index]] += 1
                 sums[self._kinds[index]] += self._values[index]
@@ -130,9 +130,9 @@ class Energies:
     ) -> bool:
         """Say and return whether the energies less those of the elements fall into two groups far from each other."""
         states = [state for _, state in self._compositions]
-        usual = Counter(states[self._kinds[index]] for index in _known(rest)).most_common(1)
+        usual = Counter(states[self._kinds[index]] for index in _defined(rest)).most_common(1)
         # ions and excited states have other energies
-        alike = array("I", (index for index in _known(rest) if states[self._kinds[index]] == usual[0][0]))
+        alike = array("I", (index for index in _defined(rest) if states[self._kinds[index]] == usual[0][0]))
         order = sorted(methods.evenly(alike), key=rest.__getitem__)
         split = methods.gap([rest[index] for index in order], least)
         if split:
@@ -146,7 +146,7 @@ class Energies:
         return bool(split)
 
 
-def _known(values: Sequence[float]) -> Iterator[int]:
+def _defined(values: Sequence[float]) -> Iterator[int]:
     """The places of those that are not nan."""
     return (index for index, value in enumerate(values) if not math.isnan(value))
 
@@ -162,7 +162,7 @@ def _of_atoms(kind: Composition, atoms: Mapping[str, float]) -> float:
 
 def _far(rest: Sequence[float]) -> dict[int, float]:
     """What is far from the median of all, less that median."""
-    some = methods.evenly(array("d", (rest[index] for index in _known(rest))))
+    some = methods.evenly(array("d", (rest[index] for index in _defined(rest))))
     middle = median(some)
     deviation = 1.4826 * median(abs(value - middle) for value in some)
     limit = max(_OUTLIER_Z * deviation, _OUTLIER_EV)

@@ -118,9 +118,9 @@ class Findings:
     def __init__(self) -> None:
         self._by_key: dict[tuple[str, str, str], Finding] = {}
 
-    def add(self, severity: str, check: str, what: str, hint: str = "", key: str = "") -> Finding:
+    def add(self, severity: str, check: str, problem: str, hint: str = "", key: str = "") -> Finding:
         """The finding of this severity, check and key, with the text of the first call."""
-        return self._by_key.setdefault((severity, check, key), Finding(severity, check, what, hint))
+        return self._by_key.setdefault((severity, check, key), Finding(severity, check, problem, hint))
 
     def take(self, others: Findings, about: str) -> None:
         """What was found of some of the frames, with their name, if they have one, before it."""

@@ -60,7 +60,7 @@ class Names:
             what = unused_stress_note(self._unused_stress.count)
             finding = findings.add(WARNING, "stress", what, "codes compute it for their own choice of volume", "unused")
             _count(finding, [self._unused_stress])
-        self._others(findings)
+        self._uneven_keys(findings)
 
     def _label(self, label: str, findings: Findings) -> None:
         """Missing on some frames, or spelled in two ways."""
@@ -87,7 +87,7 @@ class Names:
             hint = f"give all frames the key {label}"
             _count(findings.add(WARNING, "spelling", what, hint, f"{label} names"), used[rare])
 
-    def _others(self, findings: Findings) -> None:
+    def _uneven_keys(self, findings: Findings) -> None:
         """Keys besides the labels that some frames have and others lack."""
         labels = {*self._named.values(), *(name for label in LABELS for name in CANDIDATES[label])}
         total = sum(alike.count for alike in self._sets.values())

@@ -111,12 +111,12 @@ class Reading:
         self._copies.report(self.findings, self._firsts, self.places)
         by_head = self._table.by_head()  # each is a method of its own
         for head, numbers in by_head.items():
-            found, atoms = Findings(), self.origin.atoms(head)
+            findings, atoms = Findings(), self.origin.atoms(head)
             if len(by_head) == 1:
-                self._energies.report(found, self.places, atoms)
+                self._energies.report(findings, self.places, atoms)
             else:
-                self._energies.part(numbers).report(found, SomePlaces(self.places, numbers), atoms)
-            self.findings.take(found, f"head={head}" if self.origin.heads else "")
+                self._energies.part(numbers).report(findings, SomePlaces(self.places, numbers), atoms)
+            self.findings.take(findings, f"head={head}" if self.origin.heads else "")
 
 
 def run(checking: Checking, workspace: Readable) -> Summary:

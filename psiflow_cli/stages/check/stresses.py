@@ -127,15 +127,15 @@ class Labelled:
 
 def report(pairs: list[tuple[Voigt, Stress | Failure]], findings: Findings) -> None:
     """Say whether the labels' stress follows the predictions."""
-    both = [(label, result["stress"]) for label, result in pairs if not is_failure(result)]
-    if len(both) < 2:
+    compared = [(label, result["stress"]) for label, result in pairs if not is_failure(result)]
+    if len(compared) < 2:
         reasons = (result["message"] for _, result in pairs if is_failure(result))
         why = next(reasons, "too few periodic frames have one")
         what = f"the stress could not be compared with the model's: {why}"
         findings.add(WARNING, "stress", what)
         return
-    count = len(both)
-    label, model = ([x for stress in side for x in stress] for side in zip(*both, strict=True))
+    count = len(compared)
+    label, model = ([x for stress in side for x in stress] for side in zip(*compared, strict=True))
     across = sum(x * y for x, y in zip(label, model, strict=True))
     of_labels, of_model = math.sqrt(sum(x * x for x in label)), math.sqrt(sum(x * x for x in model))
     correlation = across / (of_labels * of_model) if of_labels and of_model else 0.0

@@ -26,7 +26,7 @@ def summary(survey: Survey, results: Results) -> Summary:
     }  # fmt: skip
 
 
-def retry(summary: Summary) -> bool:
+def machine_failed(summary: Summary) -> bool:
     """Whether the machine is to blame for a failure, and the next invocation tries it again."""
     return any(kind in MACHINE_FAILURES for kind in summary["failures"])
 

@@ -112,10 +112,10 @@ def _names(head: str) -> Iterator[str]:
             yield "periodicity"
 
 
-def rewrite(source: Path, kind: str, made: Path, executor: ResolvedExecutor | None, output: str) -> None:
-    """Write frames of extended XYZ to `made` in the format that ASE calls `kind`. Raises BadData."""
+def rewrite(source: Path, kind: str, converted: Path, executor: ResolvedExecutor | None, output: str) -> None:
+    """Write frames of extended XYZ to `converted` in the format that ASE calls `kind`. Raises BadData."""
     folders = [source.absolute().parent, Path(convert.__file__).parents[2]]
-    command = [*_python(executor, folders), convert.__file__, str(source.absolute()), kind, str(made.absolute())]
+    command = [*_python(executor, folders), convert.__file__, str(source.absolute()), kind, str(converted.absolute())]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]

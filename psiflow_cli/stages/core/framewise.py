@@ -18,7 +18,7 @@ from psiflow_cli.errors import BAD_DATA, NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.runtime.task import Loss, Outcome, Task
 from psiflow_cli.site.executor import ResolvedExecutor
-from psiflow_cli.stages.core import retry
+from psiflow_cli.stages.core import resubmission
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results, Survey
 from psiflow_cli.stages.core.workspace import Workspace
@@ -117,7 +117,7 @@ def _compute(
                     if done is None:
                         continue
                     feeder.learn(len(ids), outcome.seconds)
-                    final = feeder.retry(task, done)
+                    final = feeder.resubmit(task, done)
                     if final:
                         results.add([ids[i] for i in final], [done[i] for i in final], outcome.seconds, executor.cores)
                         progress.update(len(final), sum("failure" in done[i] for i in final), outcome.seconds)
@@ -210,12 +210,13 @@ class _Feeder:
         if len(frames) > 1:
             self._again += [self._task([frame], losses=task.losses, step=task.note) for frame in frames]
             return None
-        if outcome.lost and not outcome.hung and (again := retry.after_loss(task, outcome, self._session.executor)):
+        again = resubmission.after_loss(task, outcome, self._session.executor) if outcome.lost else None
+        if again and not outcome.hung:
             self._again.append(again)
             return None
         return [dict(_failure(task, outcome))]
 
-    def retry(self, task: Task, results: list[Result]) -> list[int]:
+    def resubmit(self, task: Task, results: list[Result]) -> list[int]:
         """Queue again the frames that user or site want tried again; returns the places of all others."""
         final = []
         step, steps = task.note, self._work.recovery
@@ -223,7 +224,7 @@ class _Feeder:
             kind = cast("FailureClass | None", result.get("failure"))
             if kind == "unconverged" and step < len(steps):
                 self._again.append(self._task([frame], step=step + 1))
-            elif kind and retry.is_left(task, kind, self._session.executor):
+            elif kind and resubmission.has_try_left(task, kind, self._session.executor):
                 self._again.append(self._task([frame], task.tries + 1, step=step))
             else:
                 final.append(place)

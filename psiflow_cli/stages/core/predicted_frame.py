@@ -25,9 +25,9 @@ def info(prediction: Prediction) -> dict[str, object]:
 
 def columns(prediction: Prediction) -> Columns:
     """`model_forces`, `model_forces_std` of a committee, and its expected errors."""
-    found: Columns = {"model_forces": ("R", prediction["forces"])}
+    values: Columns = {"model_forces": ("R", prediction["forces"])}
     if "forces_std" in prediction:
-        found = {**found, "model_forces_std": ("R", [[spread] for spread in prediction["forces_std"]])}
+        values = {**values, "model_forces_std": ("R", [[spread] for spread in prediction["forces_std"]])}
     if "forces_expected_error" in prediction:
-        found = {**found, "model_forces_expected_error": ("R", [[x] for x in prediction["forces_expected_error"]])}
-    return found
+        values = {**values, "model_forces_expected_error": ("R", [[x] for x in prediction["forces_expected_error"]])}
+    return values

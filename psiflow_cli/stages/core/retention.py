@@ -24,9 +24,9 @@ def keep_only(folder: Path) -> None:
         if other.name.endswith(GONE):  # a command that was killed had begun
             shutil.rmtree(other, ignore_errors=True)
         elif other != folder and (other / _MARK).exists():
-            gone = other.with_name(other.name + GONE)
-            os.replace(other, gone)
-            shutil.rmtree(gone, ignore_errors=True)
+            renamed = other.with_name(other.name + GONE)
+            os.replace(other, renamed)
+            shutil.rmtree(renamed, ignore_errors=True)
 
 
 def older(place: Path, keys: Collection[str]) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from psiflow_cli.errors import NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime import journal as journal_file
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.runtime.task import Task
-from psiflow_cli.stages.core import retry
+from psiflow_cli.stages.core import resubmission
 from psiflow_cli.stages.core.workspace import Workspace
 
 
@@ -28,15 +29,8 @@ def perform(
     A call that is lost with its worker is made again as often as the site says. Raises PsiflowError.
     """
     run, logs = workspace.run, workspace.job.folder
-    task: Task | None = Task(function, payload)
-    while task:
-        session.submit(task)
-        task, outcome = session.next()
-        if not outcome.lost:
-            break
-        if journal:
-            run.note_lost([name], outcome.lost)
-        task = retry.after_loss(task, outcome, session.executor)
+    note_lost = partial(run.note_lost, [name]) if journal else None
+    outcome = resubmission.final_outcome(Task(function, payload), session, note_lost)
     if outcome.lost:
         raise PsiflowError(f"{name}: {outcome.lost}", f"logs: {logs / 'parsl'}", NO_RESOURCES)
     if journal:
@@ -58,17 +52,17 @@ def make(
         with workspace.session() as own:
             make(workspace, own, function, payload, output)
         return
-    made = (workspace.job.folder / f"made{Path(output).suffix.lower()}").absolute()
-    perform(workspace, session, function, {**payload, "path": str(made)}, output, journal=False)
-    publish_copy(workspace, made, output)
-    made.unlink()
+    unpublished = (workspace.job.folder / f"made{Path(output).suffix.lower()}").absolute()
+    perform(workspace, session, function, {**payload, "path": str(unpublished)}, output, journal=False)
+    publish_copy(workspace, unpublished, output)
+    unpublished.unlink()
 
 
-def publish_copy(workspace: Workspace, made: Path, output: str) -> None:
+def publish_copy(workspace: Workspace, unpublished: Path, output: str) -> None:
     """Put a copy of a file in the place of an output."""
     temporary = workspace.run.temporary(output)
     try:
-        shutil.copyfile(made, temporary)
+        shutil.copyfile(unpublished, temporary)
         workspace.run.publish(temporary, output)
     finally:
         temporary.unlink(missing_ok=True)

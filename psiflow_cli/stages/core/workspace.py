@@ -195,15 +195,15 @@ class Workspace:
         return count
 
     def _write_foreign(self, texts: Iterable[str], kind: str, temporary: Path, final: str) -> int:
-        source, made = self.job.folder / "trajectory.xyz", self.job.folder / f"made-{Path(final).name}"
+        source, converted = self.job.folder / "trajectory.xyz", self.job.folder / f"made-{Path(final).name}"
         losses = foreign.Losses(kind)
         try:
             count = extxyz.write(source, losses.watch(texts))
-            foreign.rewrite(source, kind, made, self.job.executor, final)
-            shutil.copyfile(made, temporary)
+            foreign.rewrite(source, kind, converted, self.job.executor, final)
+            shutil.copyfile(converted, temporary)
         finally:
             source.unlink(missing_ok=True)
-            made.unlink(missing_ok=True)
+            converted.unlink(missing_ok=True)
         losses.say(final)
         return count
 

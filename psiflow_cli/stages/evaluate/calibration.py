@@ -115,17 +115,17 @@ def check_frames(model: Bundle, workspace: Workspace, with_forces: int) -> None:
             if not is_isolated_atom(frame):
                 structures.add(frame)
                 parts.append(part)
-    known: dict[str, set[int]] = {"train": set(), "valid": set()}
+    learned: dict[str, set[int]] = {"train": set(), "valid": set()}
     for first, part in zip(structures.firsts(), parts, strict=True):
         if part and first < number:
-            known[part].add(first)
-    if trained := known["train"]:
+            learned[part].add(first)
+    if trained := learned["train"]:
         where = next(islice(workspace.frames(), min(trained), None)).where
         more = f", as on {len(trained) - 1} others" if len(trained) > 1 else ""
         problem = f"{where}: the model was trained on this structure{more}: its error says nothing about new ones"
         raise BadData(problem, "make parts that share no structure with psiflow split")
-    if known["valid"]:
-        count = f"{len(known['valid'])} of {number} frames"
+    if learned["valid"]:
+        count = f"{len(learned['valid'])} of {number} frames"
         note(f"{count} are validation data of the training: errors for new structures may be larger")
 
 
@@ -143,17 +143,17 @@ def calibrate(model: Bundle, workspace: Workspace, compared: Compared) -> Calibr
             "give more, and more diverse, frames; or train members that differ more: train --bootstrap",
         )
     _note_outliers(compared.forces, forces, workspace)
-    found: Calibration = {
+    calibration: Calibration = {
         "weights": model.fingerprint, "method": error_scale.METHOD, "psiflow": __version__,
         "data": {name: request.sha256(path if name == "-" else Path(name)) for name, path in workspace.sources},
         "frames": frames, "forces": forces, "sha256": "",
     }  # fmt: skip
     if energy := _fitted(compared.energy):
-        found["energy"] = energy
+        calibration["energy"] = energy
     else:
         note("energies are not calibrated: there are too few, or their errors do not grow with the spread")
-    found["sha256"] = bundle.checksum(found)
-    return found
+    calibration["sha256"] = bundle.checksum(calibration)
+    return calibration
 
 
 def _fitted(pairs: Pairs) -> CalibratedQuantity | None:
@@ -183,9 +183,7 @@ def publish(workspace: Workspace, model: Bundle, calibration: Calibration) -> No
     if bundle.load(str(model.path)).fingerprint != model.fingerprint:
         raise Stopped(f"{model.path}: another model was written there in the meantime", "run this again")
     path = str(model.path / bundle.CALIBRATION)
-    temporary = workspace.run.temporary(path)
     try:
-        temporary.write_text(json.dumps(calibration, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        workspace.run.publish(temporary, path)
+        workspace.run.publish_text(json.dumps(calibration, indent=1, ensure_ascii=False) + "\n", path)
     finally:
-        temporary.unlink(missing_ok=True)
+        workspace.run.temporary(path).unlink(missing_ok=True)

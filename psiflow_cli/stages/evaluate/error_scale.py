@@ -73,16 +73,16 @@ def _step(x: Sequence[float], y: Sequence[float], slope: float, constant: float)
 
 def described(spreads: Sequence[float], errors: Sequence[float], scale: ErrorScale) -> CalibratedQuantity:
     """The scale with what it makes of the pairs that it was fitted to."""
-    wanted = [expected(spread, scale) for spread in spreads]
-    bins = _bins(spreads, wanted, errors)
+    expected_errors = [expected(spread, scale) for spread in spreads]
+    bins = _bins(spreads, expected_errors, errors)
     error, spread = _rms(errors), _rms(spreads)
     return {
         **scale,
         "count": len(errors),
-        "outliers": sum(e > OUTLIER * w for e, w in zip(errors, wanted, strict=True)),
+        "outliers": sum(e > OUTLIER * w for e, w in zip(errors, expected_errors, strict=True)),
         "rank_correlation": rank_correlation(spreads, errors),
         "ratio_before": error / spread,
-        "ratio_after": error / _rms(wanted),
+        "ratio_after": error / _rms(expected_errors),
         "calibration_error_before": math.fsum(_difference(b["spread"], b["error"]) for b in bins) / len(bins),
         "calibration_error_after": math.fsum(_difference(b["expected"], b["error"]) for b in bins) / len(bins),
         "bins": bins,
@@ -93,7 +93,7 @@ def _difference(a: float, b: float) -> float:
     return abs(a - b) / max(a, b) if a or b else 0.0
 
 
-def _bins(spreads: Sequence[float], wanted: Sequence[float], errors: Sequence[float]) -> list[CalibrationBin]:
+def _bins(spreads: Sequence[float], expected_errors: Sequence[float], errors: Sequence[float]) -> list[CalibrationBin]:
     """Bins of about equal numbers of pairs, by the spread."""
     order = sorted(range(len(spreads)), key=spreads.__getitem__)
     number = max(1, min(BINS, len(order) // _LEAST_OF_BIN))
@@ -101,7 +101,7 @@ def _bins(spreads: Sequence[float], wanted: Sequence[float], errors: Sequence[fl
     bins: list[CalibrationBin] = []
     for low, high in pairwise(ends):
         own = order[low:high]
-        rms = [_rms([values[i] for i in own]) for values in (spreads, wanted, errors)]
+        rms = [_rms([values[i] for i in own]) for values in (spreads, expected_errors, errors)]
         bins.append({"spread": rms[0], "expected": rms[1], "error": rms[2], "count": len(own)})
     return bins
 

@@ -74,20 +74,20 @@ class ErrorTable:
 
     def add(self, label: Labels, prediction: Prediction, symbols: list[str], config_type: str, file: str = "") -> None:
         """Compare one frame; what its label lacks is not compared. `file` is "" where there is one only."""
-        of = (config_type, file)
+        group = (config_type, file)
         if label["energy"] is not None:
             difference = (prediction["energy"] - label["energy"]) / len(symbols) * _SCALE["energy"]
-            self._add("energy", "", of, [difference])
+            self._add("energy", "", group, [difference])
         if label["forces"] is not None:
             for symbol, a, b in zip(symbols, label["forces"], prediction["forces"], strict=True):
                 differences = [(y - x) * _SCALE["forces"] for x, y in zip(a, b, strict=True)]
-                self._add("forces", symbol, of, differences)
+                self._add("forces", symbol, group, differences)
         if label["stress"] is not None and prediction["stress"] is not None:
             pairs = zip(label["stress"], prediction["stress"], strict=True)
-            self._add("stress", "", of, [(y - x) * _SCALE["stress"] for x, y in pairs])
+            self._add("stress", "", group, [(y - x) * _SCALE["stress"] for x, y in pairs])
 
-    def _add(self, quantity: str, element: str, of: tuple[str, str], differences: list[float]) -> None:
-        for key in keys(quantity, element, *of):
+    def _add(self, quantity: str, element: str, group: tuple[str, str], differences: list[float]) -> None:
+        for key in keys(quantity, element, *group):
             self._tallies.setdefault(key, Tally()).add(differences)
 
     def rows(self) -> list[ErrorRow]:

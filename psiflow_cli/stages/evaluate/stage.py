@@ -82,48 +82,46 @@ class _Labels:
 def survey(evaluation: Evaluation, workspace: Workspace) -> tuple[Survey, Results, IdSet]:
     """Check every frame and its labels, and find out what is still to be computed."""
     labels = _Labels(evaluation.keys, head=evaluation.model.head)
-    seen = Survey(workspace.frames(), evaluation.model.frame_inputs, labels.see)
+    surveyed = Survey(workspace.frames(), evaluation.model.frame_inputs, labels.see)
     labels.say()
-    check_elements(seen, evaluation.model, evaluation.job)
+    check_elements(surveyed, evaluation.model, evaluation.job)
     if evaluation.calibrate:
         calibration.check_frames(evaluation.model, workspace, labels.with_forces)
-    results = Results(workspace, evaluation.work.fingerprint, seen.distinct)
-    return seen, results, results.needed(retry_failed=False)
+    results = Results(workspace, evaluation.work.fingerprint, surveyed.distinct)
+    return surveyed, results, results.needed(retry_failed=False)
 
 
 def run(evaluation: Evaluation, workspace: Workspace) -> Summary:
     """Predict every frame; returns the summary with the error table."""
-    seen, results, needed = survey(evaluation, workspace)
-    workspace.run.begin(len(seen.distinct))
+    surveyed, results, needed = survey(evaluation, workspace)
+    workspace.run.begin(len(surveyed.distinct))
     with workspace.run.guard_end():
-        compute(workspace, evaluation.work, seen, results, needed)
+        compute(workspace, evaluation.work, surveyed, results, needed)
         table, apart = ErrorTable(), uncertainty.SpreadTable()
-        made, curves = None, {}
+        calibrated, curves = None, {}
         if evaluation.calibrate or evaluation.scales:
-            compared = _compared(evaluation, workspace, seen.ids, results)
+            compared = _compared(evaluation, workspace, surveyed.ids, results)
             if evaluation.calibrate:
-                made = calibration.calibrate(evaluation.model, workspace, compared)
-                evaluation = replace(evaluation, scales=bundle.scales_of(made))
+                calibrated = calibration.calibrate(evaluation.model, workspace, compared)
+                evaluation = replace(evaluation, scales=bundle.scales_of(calibrated))
             curves = compared.described(evaluation.scales) if evaluation.scales else {}
-        workspace.publish(_predicted(evaluation, workspace, seen.ids, results, table, apart))
+        workspace.publish(_predicted(evaluation, workspace, surveyed.ids, results, table, apart))
         rows, spreads = table.rows(), apart.rows()
         if evaluation.plot and rows:
-            _plot(evaluation, workspace, seen, results)
+            _plot(evaluation, workspace, surveyed, results)
         if evaluation.table:
-            temporary = workspace.run.temporary(evaluation.table)
-            temporary.write_text(as_csv(rows), encoding="utf-8")
-            workspace.run.publish(temporary, evaluation.table)
-        if made:
-            calibration.publish(workspace, evaluation.model, made)
-    summary = failed_frames.summary(seen, results)
+            workspace.run.publish_text(as_csv(rows), evaluation.table)
+        if calibrated:
+            calibration.publish(workspace, evaluation.model, calibrated)
+    summary = failed_frames.summary(surveyed, results)
     return {
         "total": summary["total"], "computed": len(needed), **summary, "errors": rows,
         "table": as_text(rows) if rows else "",
         **({"spread": spreads, "spread_table": uncertainty.as_text(spreads, curves)} if spreads else {}),
         **({"calibration": curves} if curves else {}),
-        **({"calibrated": str(evaluation.model.path / bundle.CALIBRATION)} if made else {}),
+        **({"calibrated": str(evaluation.model.path / bundle.CALIBRATION)} if calibrated else {}),
         "output": evaluation.job.output, "plot": evaluation.plot if rows else None, "table_file": evaluation.table,
-        "retry": failed_frames.retry(summary),
+        "retry": failed_frames.machine_failed(summary),
     }  # fmt: skip
 
 
@@ -159,11 +157,11 @@ def _predicted(
         )
 
 
-def _plot(evaluation: Evaluation, workspace: Workspace, seen: Survey, results: Results) -> None:
+def _plot(evaluation: Evaluation, workspace: Workspace, surveyed: Survey, results: Results) -> None:
     """Draw the parity plot on a worker, where the plotting library is."""
     assert evaluation.plot is not None
-    compared = Compared(len(seen))
-    for key, frame in zip(seen.ids, workspace.frames(), strict=True):
+    compared = Compared(len(surveyed))
+    for key, frame in zip(surveyed.ids, workspace.frames(), strict=True):
         if key not in results.failures:
             prediction = with_expected_errors(cast("Prediction", results.of(key)), evaluation.scales)
             compared.add(frame, extxyz.labels(frame, evaluation.keys), prediction)

@@ -61,7 +61,7 @@ class _Pairs:
         spread, error, spread2, error2, product = (value / n for value in self._sums)
         variances = (spread2 - spread * spread, error2 - error * error)
         vary = all(v > 1e-12 * s for v, s in zip(variances, (spread2, error2), strict=True))
-        found: Spread = {
+        row: Spread = {
             "spread": math.sqrt(spread2),
             "error": math.sqrt(error2),
             "ratio": math.sqrt(error2 / spread2) if spread2 else None,
@@ -69,8 +69,8 @@ class _Pairs:
             "count": n,
         }
         if self._expected is not None:
-            found["expected"] = math.sqrt(self._expected / n)
-        return found
+            row["expected"] = math.sqrt(self._expected / n)
+        return row
 
 
 class SpreadTable:
@@ -81,25 +81,25 @@ class SpreadTable:
 
     def add(self, label: Labels, prediction: Prediction, symbols: list[str], config_type: str, file: str = "") -> None:
         """Compare one frame; nothing where it has no label, or the model no committee."""
-        of = (config_type, file)
+        group = (config_type, file)
         if "energy_std" not in prediction:
             return
         if label["energy"] is not None:
             values = prediction["energy_std"], abs(prediction["energy"] - label["energy"])
             spread, error = (value / len(symbols) for value in values)
             total = prediction.get("energy_expected_error")
-            self._add("energy", "", of, spread, error, None if total is None else total / len(symbols))
+            self._add("energy", "", group, spread, error, None if total is None else total / len(symbols))
         if label["forces"] is not None:
             errors = map(math.dist, label["forces"], prediction["forces"])
             wanted: Sequence[float | None] = prediction.get("forces_expected_error") or [None] * len(symbols)
             for symbol, spread, error, expected in zip(symbols, prediction["forces_std"], errors, wanted, strict=True):
-                self._add("forces", symbol, of, spread, error, expected)
+                self._add("forces", symbol, group, spread, error, expected)
 
     def _add(
-        self, quantity: str, element: str, of: tuple[str, str], spread: float, error: float, expected: float | None
+        self, quantity: str, element: str, group: tuple[str, str], spread: float, error: float, expected: float | None
     ) -> None:
         scaled = None if expected is None else _MEV * expected
-        for key in keys(quantity, element, *of):
+        for key in keys(quantity, element, *group):
             self._pairs.setdefault(key, _Pairs()).add(_MEV * spread, _MEV * error, scaled)
 
     def rows(self) -> list[SpreadRow]:

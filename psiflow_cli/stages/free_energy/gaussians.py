@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from psiflow_cli.stages.free_energy.source import Header
 
 
-def table(request: Request, found: Sequence[Header], path: Path, one_bias: bool = True) -> HillsFile:
+def table(request: Request, headers: Sequence[Header], path: Path, one_bias: bool = True) -> HillsFile:
     """The Gaussians of one or several HILLS in one table, those of each bias in the order of their times.
 
     Raises BadData, and UsageError for several biases where they have to be one.
     """
-    first = found[0]
-    for header in found:
+    first = headers[0]
+    for header in headers:
         if not header.is_hills:
             raise BadData(
                 f"{header.file}:1: not a HILLS file of PLUMED", "such a file has fields such as sigma_d1 and height"
@@ -54,9 +54,9 @@ def table(request: Request, found: Sequence[Header], path: Path, one_bias: bool 
     rows: list[tuple[float, ...]] = []
     walkers: list[float] = []
     factor = 0.0
-    for header in found:
+    for header in headers:
         columns = _of_walker(request, header, source.read_plumed(header, _hill_columns(header, names), one_path=False),
-                             one_bias or len(found) > 1)  # fmt: skip
+                             one_bias or len(headers) > 1)  # fmt: skip
         factor = factor or columns["biasf"][0]
         if set(columns["biasf"]) != {factor}:
             raise BadData(
@@ -67,7 +67,7 @@ def table(request: Request, found: Sequence[Header], path: Path, one_bias: bool 
         rows += [(*row[:-1], unit * row[-1]) for row in zip(*(columns[name] for name in names), strict=True)]
         walkers += columns.get("walker", ())
     counts = [len(rows)]
-    if len(found) > 1 or first.is_shared:
+    if len(headers) > 1 or first.is_shared:
         rows.sort(key=lambda row: row[0])
     elif walkers:
         counts = [len(list(own)) for _, own in groupby(walkers)]

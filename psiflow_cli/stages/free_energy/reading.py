@@ -80,13 +80,13 @@ class Layout:
         return [[name] for name in window_biases] or ([self.bias] if self.bias else [])
 
 
-def samples(request: Request, workspace: Workspace, found: Sequence[Header], layout: Layout) -> Samples:
+def samples(request: Request, workspace: Workspace, headers: Sequence[Header], layout: Layout) -> Samples:
     """Read every file. Raises BadData, UsageError."""
     biases = [f"bias_{n}" for n in range(len(request.window_biases))] or (["bias"] if layout.bias else [])
     read = Samples([*layout.cvs, "time", *biases, *(["energy", "volume"] if layout.several_temperatures else [])])
     numbers: dict[tuple[object, ...], int] = {}
     without = moving = ""  # a file that has no potential energy, and one whose volume moves
-    for place, header in enumerate(found):
+    for place, header in enumerate(headers):
         columns = _columns(request, workspace, header, layout)
         cvs = [columns[header.need([name], "--cv")] for name in layout.cvs]
         count = len(cvs[0])
@@ -99,23 +99,23 @@ def samples(request: Request, workspace: Workspace, found: Sequence[Header], lay
         without = without or (header.file if energy is None else "")
         walker = columns.get(header.find(["walker"]) or "", None)
         telling = [columns[header.need([name], "--windows")] for name in request.windows]
-        target = columns.get(header.find(_TEMPERATURE) or "", None)
+        kelvins = columns.get(header.find(_TEMPERATURE) or "", None)
         volume = columns.get(header.find(_VOLUME) or "", None) if layout.several_temperatures else None
         target_pressure = columns.get(header.find(_PRESSURE) or "", None) if volume is not None else None
         moving = moving or (header.file if volume and max(volume) - min(volume) > 1e-6 * max(volume) else "")
-        moves = _moves(walker, [*telling, *([target] if target is not None else []),
+        moves = _moves(walker, [*telling, *([kelvins] if kelvins is not None else []),
                                 *([target_pressure] if target_pressure is not None else [])])  # fmt: skip
-        given = [_given(request, header, columns, words, option, place, len(found))
+        restraints = [_per_row(request, header, columns, words, option, place, len(headers))
                  for words, option in ((request.at, "--at"), (request.kappa, "--kappa"))]  # fmt: skip
         for row in range(count):
             if request.walker is not None and walker is not None and walker[row] != request.walker:
                 continue
-            kelvin = target[row] if target is not None else request.temperature
+            kelvin = kelvins[row] if kelvins is not None else request.temperature
             if kelvin is None:
                 problem = f"{header.file}: the temperature of the sampling is not recorded in it"
                 raise UsageError(problem, "give --temperature")
             pressure = BAR * (request.pressure or 0.0 if target_pressure is None else target_pressure[row])
-            at, kappa = ([column[row] for column in columns_] for columns_ in given)
+            at, kappa = ([column[row] for column in columns_] for columns_ in restraints)
             window = tuple(column[row] for column in telling)
             key = (place if not request.windows else "", window, kelvin, pressure, *at, *kappa)
             if key not in numbers:
@@ -156,9 +156,9 @@ def _moves(walker: array[float] | None, columns: Sequence[array[float]]) -> bool
 
 def _columns(request: Request, workspace: Workspace, header: Header, layout: Layout) -> dict[str, array[float]]:
     """All columns that may be needed, of those that the file has."""
-    asked = [*layout.cvs, *layout.bias, *request.window_biases, *request.windows]
-    asked += [*request.at, *request.kappa, "walker", *([request.energy] if request.energy else [])]
-    wanted = {header.find([name]) for name in asked}
+    options = [*layout.cvs, *layout.bias, *request.window_biases, *request.windows]
+    options += [*request.at, *request.kappa, "walker", *([request.energy] if request.energy else [])]
+    wanted = {header.find([name]) for name in options}
     wanted |= {header.find(names) for names in (_TEMPERATURE, _PRESSURE, _VOLUME, _ENERGY, _TIME)}
     names = [name for name in header.names if name in wanted]
     if header.is_plumed:
@@ -182,7 +182,7 @@ def _energy(request: Request, header: Header, columns: dict[str, array[float]]) 
     return columns[name] if name else None
 
 
-def _given(
+def _per_row(
     request: Request, header: Header, columns: dict[str, array[float]], words: Sequence[str], option: str,
     place: int, files: int,
 ) -> list[Sequence[float]]:  # fmt: skip
@@ -199,13 +199,13 @@ def _given(
             "give a number or the name of a column for each CV; for one CV also a number for each file",
         )
     count = len(next(iter(columns.values())))
-    given: list[Sequence[float]] = []
+    values: list[Sequence[float]] = []
     for word in words:
         try:
-            given.append(array("d", [unit * number(word)]) * count)
+            values.append(array("d", [unit * number(word)]) * count)
         except ValueError:
-            given.append([unit * value for value in columns[header.need([word], option)]])
-    return given
+            values.append([unit * value for value in columns[header.need([word], option)]])
+    return values
 
 
 def _state(

@@ -55,16 +55,18 @@ class Header:
         """Whether its walkers have filled one bias together: psiflow then names the time at which each hill came."""
         return SHARED in self.names
 
-    def unit(self, asked: float | None) -> float:
+    def unit(self, given_unit: float | None) -> float:
         """The unit of its energies in eV: its own where psiflow wrote it, else what is asked for, else kJ/mol.
 
         Raises BadData where the two differ.
         """
         own = self.constants.get(ENERGY_UNIT)
         if own is None:
-            return KJ_PER_MOL if asked is None else asked
-        if asked is not None and not math.isclose(asked, float(own), rel_tol=1e-5):
-            problem = f"{self.file}:1: its energies are in units of {float(own):g} eV, but --energy-unit is {asked:g}"
+            return KJ_PER_MOL if given_unit is None else given_unit
+        if given_unit is not None and not math.isclose(given_unit, float(own), rel_tol=1e-5):
+            problem = (
+                f"{self.file}:1: its energies are in units of {float(own):g} eV, but --energy-unit is {given_unit:g}"
+            )
             raise BadData(problem, "leave out --energy-unit")
         return float(own)
 

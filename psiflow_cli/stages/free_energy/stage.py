@@ -16,7 +16,7 @@ from psiflow_cli.stages.free_energy.request import KB, Request
 from psiflow_cli.stages.plot import figures
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import Axis, FreeEnergy, Method, Summary, Wanted
+    from psiflow_cli.messages import Axis, FreeEnergy, FreeEnergyJob, Method, Summary
     from psiflow_cli.runtime.session import Session
     from psiflow_cli.stages.core.workspace import Workspace
     from psiflow_cli.stages.free_energy.source import Header
@@ -31,15 +31,15 @@ _GRID_POINTS = 100  # of a sum of hills
 
 def look(request: Request, workspace: Workspace) -> tuple[Method, list[Header]]:
     """What is to be computed, and of what. Raises BadData, UsageError."""
-    found = reading.headers(request, workspace)
-    return _method(request, found), found
+    headers = reading.headers(request, workspace)
+    return _method(request, headers), headers
 
 
-def _method(request: Request, found: Sequence[Header]) -> Method:
-    hills = [header.is_hills for header in found]
+def _method(request: Request, headers: Sequence[Header]) -> Method:
+    hills = [header.is_hills for header in headers]
     if any(hills) and not all(hills):
         problem = (
-            f"{found[hills.index(True)].file} contains hills, but {found[hills.index(False)].file} contains samples"
+            f"{headers[hills.index(True)].file} contains hills, but {headers[hills.index(False)].file} contains samples"
         )
         raise UsageError(problem, "sum the hills alone, or give them as --hills for --by reweight")
     by: Method | None = request.by or ("hills" if all(hills) else None)
@@ -49,20 +49,20 @@ def _method(request: Request, found: Sequence[Header]) -> Method:
         raise UsageError("samples can come from several windows or from one bias", "give --by mbar or --by reweight")
     if (by == "hills") != all(hills):
         what = "hills" if all(hills) else "no hills"
-        raise UsageError(f"--by {by}: {found[0].file} has {what}", "give COLVAR files, tables or frames, or HILLS")
+        raise UsageError(f"--by {by}: {headers[0].file} has {what}", "give COLVAR files, tables or frames, or HILLS")
     return by
 
 
 def run(request: Request, workspace: Workspace) -> Summary:
     """Compute and write everything; returns the summary, whose `free_energy` is the result."""
-    by, found = look(request, workspace)
+    by, headers = look(request, workspace)
     folder = workspace.job.folder.absolute()
     samples, hills = folder / "samples", folder / "hills"
     try:
-        wanted = prepared(request, workspace, by, found, folder)
+        job = prepared(request, workspace, by, headers, folder)
         workspace.run.begin(1)
         with workspace.run.guard_end(), workspace.session() as session:
-            result: FreeEnergy = single.perform(workspace, session, _COMPUTE, {"wanted": wanted}, "free energy")
+            result: FreeEnergy = single.perform(workspace, session, _COMPUTE, {"job": job}, "free energy")
             _publish(request, workspace, session, result)
     finally:
         samples.unlink(missing_ok=True)
@@ -70,23 +70,25 @@ def run(request: Request, workspace: Workspace) -> Summary:
     _warn(result)
     return {
         "total": 1, "failed": 0, "by": by, "free_energy": result, "output": request.job.output,
-        "temperature": wanted["kT"] and wanted["kT"] / KB, "plot": request.plot, "convergence": request.convergence,
+        "temperature": job["kT"] and job["kT"] / KB, "plot": request.plot, "convergence": request.convergence,
     }  # fmt: skip
 
 
-def prepared(request: Request, workspace: Workspace, by: Method, found: Sequence[Header], folder: Path) -> Wanted:
+def prepared(
+    request: Request, workspace: Workspace, by: Method, headers: Sequence[Header], folder: Path
+) -> FreeEnergyJob:
     """What a worker needs, its tables written into a folder. Raises BadData, UsageError."""
     kT = request.temperature and KB * request.temperature
-    wanted: Wanted = {
+    job: FreeEnergyJob = {
         "by": by, "axes": [], "basins": list(request.basins), "kT": kT, "pressure": 0.0, "blocks": request.blocks,
         "convergence": bool(request.convergence),
         "discard": request.discard or {"kind": "auto" if by == "mbar" else "share", "value": 0.0},
     }  # fmt: skip
     if by == "hills":
-        wanted["hills"] = file = gaussians.table(request, found, folder / "hills", one_bias=False)
+        job["hills"] = file = gaussians.table(request, headers, folder / "hills", one_bias=False)
         cvs = list(request.cvs or file["cvs"])
         for name in cvs:
-            found[0].need([name], "--cv") if name not in file["cvs"] else None
+            headers[0].need([name], "--cv") if name not in file["cvs"] else None
         _few(cvs)
         if len(cvs) < len(file["cvs"]) and not kT:
             left = ", ".join(name for name in file["cvs"] if name not in cvs)
@@ -97,18 +99,18 @@ def prepared(request: Request, workspace: Workspace, by: Method, found: Sequence
             )
         if request.basins and not kT:
             raise UsageError("--basins: the free energy of a region needs a temperature", "give --temperature")
-        wanted["axes"] = _axes(request, cvs, found[0], dict.fromkeys(cvs, _GRID_POINTS))
+        job["axes"] = _axes(request, cvs, headers[0], dict.fromkeys(cvs, _GRID_POINTS))
     else:
         cvs = list(request.cvs)
         if not cvs:
-            raise UsageError("missing option --cv", f"{found[0].file} has {', '.join(found[0].names)}")
+            raise UsageError("missing option --cv", f"{headers[0].file} has {', '.join(headers[0].names)}")
         _few(cvs)
-        _read_samples(request, workspace, wanted, found, folder)
+        _read_samples(request, workspace, job, headers, folder)
     for basin in request.basins:
         if len(basin["ranges"]) != len(cvs):
             problem = f"--basins {basin['name']}: {len(basin['ranges'])} ranges for {len(cvs)} CVs"
             raise UsageError(problem, "as in A=-3:-1 for one, A=-3:-1/0:2 for two")
-    return wanted
+    return job
 
 
 def _few(cvs: Sequence[str]) -> None:
@@ -119,37 +121,37 @@ def _few(cvs: Sequence[str]) -> None:
 
 
 def _read_samples(
-    request: Request, workspace: Workspace, wanted: Wanted, found: Sequence[Header], folder: Path
+    request: Request, workspace: Workspace, job: FreeEnergyJob, files: Sequence[Header], folder: Path
 ) -> None:
-    by, cvs = wanted["by"], list(request.cvs)
-    bias = _bias(by, found[0], request)
+    by, cvs = job["by"], list(request.cvs)
+    bias = _bias(by, files[0], request)
     restrained = list(request.restrained or cvs)
     if (
         by == "reweight"
         and not request.hills
         and not any(name.endswith("rbias") for name in bias)
-        and any(_METADYNAMICS.search(name) for name in found[0].names)
+        and any(_METADYNAMICS.search(name) for name in files[0].names)
     ):
         note(
             "warning: the bias of metadynamics grows with time; correct for this with --bias metad.rbias or --hills "
             "HILLS"
         )
     every = [*cvs, *(name for name in restrained if name not in cvs)]
-    several = by == "mbar" and any(header.find(reading.CONDITIONS) for header in found)
-    read = reading.samples(request, workspace, found, reading.Layout(every, bias, several))
+    several = by == "mbar" and any(header.find(reading.CONDITIONS) for header in files)
+    read = reading.samples(request, workspace, files, reading.Layout(every, bias, several))
     temperatures = {state["kT"] for state in read.states}
     if len(read.states) > _MOST_STATES:
         problem = f"{len(read.states)} windows or temperatures"
         raise UsageError(problem, "a temperature ramp is not in equilibrium; --windows takes columns with few values")
-    if wanted["kT"] is None:
-        wanted["kT"] = min(temperatures)
+    if job["kT"] is None:
+        job["kT"] = min(temperatures)
         if len(temperatures) > 1:
             note(
                 f"the profile is that of {min(temperatures) / KB:g} K, the lowest temperature; choose another with "
                 "--temperature"
             )
     pressures = {state["pressure"] for state in read.states}
-    wanted["pressure"] = min(pressures) if request.pressure is None else reading.BAR * request.pressure
+    job["pressure"] = min(pressures) if request.pressure is None else reading.BAR * request.pressure
     if len(pressures) > 1 and request.pressure is None:
         note("the profile is that of the lowest pressure; choose another with --pressure")
     if by == "reweight" and len(temperatures) > 1:
@@ -170,19 +172,19 @@ def _read_samples(
         request.kappa or request.windows or len(read.states) > len(temperatures) * len(pressures)
     )
     read.write(folder / "samples")
-    wanted["axes"] = _axes(request, cvs, found[0], dict.fromkeys(cvs, BINS[len(cvs)]))
-    wanted["samples"] = {"source": str(folder / "samples"), "columns": read.columns, "series": read.series}
-    wanted["states"] = read.states
+    job["axes"] = _axes(request, cvs, files[0], dict.fromkeys(cvs, BINS[len(cvs)]))
+    job["samples"] = {"source": str(folder / "samples"), "columns": read.columns, "series": read.series}
+    job["states"] = read.states
     if restraints:
-        wanted["restrained"] = _axes(request, restrained, found[0], {}, whole=True)
-        wanted["fit"] = not request.kappa
+        job["restrained"] = _axes(request, restrained, files[0], {}, whole=True)
+        job["fit"] = not request.kappa
     if request.hills:
         from psiflow_cli.stages.free_energy import source
 
         headers = [header for header in map(source.of_plumed, request.hills) if header]
         if len(headers) < len(request.hills):
             raise UsageError("--hills: not a HILLS file of PLUMED", "give the file that METAD wrote")
-        wanted["hills"] = gaussians.table(request, headers, folder / "hills")
+        job["hills"] = gaussians.table(request, headers, folder / "hills")
 
 
 def _bias(by: Method, header: Header, request: Request) -> tuple[str, ...]:
@@ -232,9 +234,7 @@ def _publish(request: Request, workspace: Workspace, session: Session, result: F
     if request.convergence:
         files.append((request.convergence, list(convergence(result))))
     for output, rows in files:
-        temporary = workspace.run.temporary(output)
-        temporary.write_text(as_csv(rows, list(rows[0])), encoding="utf-8")
-        workspace.run.publish(temporary, output)
+        workspace.run.publish_text(as_csv(rows, list(rows[0])), output)
     if request.plot:
         single.make(workspace, session, _DRAW, {"result": result, "sheets": figures.sheets()}, request.plot)
 

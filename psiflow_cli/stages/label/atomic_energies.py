@@ -116,12 +116,12 @@ class AtomsSummary(TypedDict):
 
 def run(labelling: Labelling, workspace: Workspace) -> AtomsSummary:
     """Label every candidate and write the lowest of each element; an element fails if all of its states do."""
-    seen, results, needed, planned, _ = survey(labelling, workspace)
+    surveyed, results, needed, planned, _ = survey(labelling, workspace)
     workspace.run.begin(planned.distinct)
     reference = labelling.method.fingerprint
     with workspace.run.guard_end():
-        compute(workspace, labelling.work, seen, results, needed)
-        chosen = _lowest(seen.ids, workspace, results)
+        compute(workspace, labelling.work, surveyed, results, needed)
+        chosen = _lowest(surveyed.ids, workspace, results)
         labels = {e: a.label for e, a in chosen.items() if a.label}
         failures = {e: a.failure for e, a in chosen.items() if a.failure}
         workspace.publish(with_label(chosen[e].frame, chosen[e].key, labels[e], reference) for e in labels)

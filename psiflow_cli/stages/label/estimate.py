@@ -11,7 +11,7 @@ from psiflow_cli.stages.core.workspace import Workspace
 Composition = tuple[tuple[str, int], ...]
 
 
-def estimate(workspace: Workspace, seen: Survey, needed: IdSet, fingerprint: str) -> dict[str, object]:
+def estimate(workspace: Workspace, surveyed: Survey, needed: IdSet, fingerprint: str) -> dict[str, object]:
     """Where `needed` would run, its core hours and wall time (h) by the means of earlier frames (None where there are
     none), and how many are like none.
     """
@@ -22,13 +22,13 @@ def estimate(workspace: Workspace, seen: Survey, needed: IdSet, fingerprint: str
     }
     seconds: dict[Composition, list[float]] = defaultdict(list)
     todo: Counter[Composition] = Counter()
-    left = needed.copy()
-    for key, frame in zip(seen.ids, workspace.frames(), strict=True):
+    remaining = needed.copy()
+    for key, frame in zip(surveyed.ids, workspace.frames(), strict=True):
         composition = tuple(sorted(Counter(frame.symbols).items()))
         if cost := spent.get(f"{key:016x}"):
             seconds[composition].append(cost[0] * cost[1])
-        if key in left:
-            left.discard(key)
+        if key in remaining:
+            remaining.discard(key)
             todo[composition] += 1
     core_seconds = sum(
         count * sum(seconds[kind]) / len(seconds[kind]) for kind, count in todo.items() if seconds.get(kind)

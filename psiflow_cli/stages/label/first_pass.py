@@ -33,7 +33,7 @@ class FirstPass:
     def see(self, frame: extxyz.Frame) -> None:
         self._see(frame)
         if not is_marked(frame.natoms, frame.pairs):  # as psiflow's own candidates for the lowest state are
-            self._frames.update(name for name in self._unread if _says(frame, name))
+            self._frames.update(name for name in self._unread if _sets_input(frame, name))
         if isinstance(self._method.module, HasOwnAtoms) and (atoms := tuple(frame.symbols)) not in self._misfits:
             self._misfits[atoms] = _misfit(self._method.module, frame.symbols, self._method.settings)
         if self._survey:
@@ -66,7 +66,7 @@ def _misfit(module: HasOwnAtoms, symbols: list[str], settings: Settings) -> str:
     return ""
 
 
-def _says(frame: extxyz.Frame, name: str) -> bool:
+def _sets_input(frame: extxyz.Frame, name: str) -> bool:
     """Whether a frame has another value of an input than that of a frame without it, or an invalid one."""
     try:
         return bool(given_moments(frame, [name])) or given_inputs(frame, [name]).get(name) not in (

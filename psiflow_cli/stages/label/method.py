@@ -38,7 +38,7 @@ class Method:
     @property
     def worker(self) -> str:
         """How a worker finds it: a module's name or a file's path."""
-        return str(Path(self.name).absolute()) if self._own else self.module.__name__
+        return str(Path(self.name).absolute()) if self._is_file else self.module.__name__
 
     @property
     def requirements(self) -> dict[str, str]:
@@ -53,7 +53,7 @@ class Method:
         return (*self.module.FRAME_INPUTS, *more)
 
     @property
-    def _own(self) -> bool:
+    def _is_file(self) -> bool:
         return self.name.endswith(".py")
 
     @property
@@ -72,7 +72,7 @@ class Method:
 
         So is what it imports that lies beside it.
         """
-        source = [sha256(Path(file)) for file in (self.name, *registry.beside(self.name))] if self._own else []
+        source = [sha256(Path(file)) for file in (self.name, *registry.beside(self.name))] if self._is_file else []
         return f"{self.stem}-{fingerprint([self.stem, self.identity, *source])[:12]}"
 
 

@@ -51,8 +51,8 @@ class Reuse:
         """Note one of the frames, in order."""
         self._structures.add(frame)
 
-    def _labels(self, ids: array[int], left: IdSet) -> Iterator[tuple[int, Label]]:
-        """The ids of frames in `left` with the labels that there are for them; `ids` are those of all frames, in order.
+    def _labels(self, ids: array[int], remaining: IdSet) -> Iterator[tuple[int, Label]]:
+        """The ids of frames in `remaining` with the labels that there are for them; `ids`: of all frames, in order.
 
         A label counts only where `psiflow_id` shows that it was computed for the frame that it stands with, or for
         the one that needs it: if the atoms were moved since, it does not.
@@ -61,18 +61,18 @@ class Reuse:
         for frame, identity in self._labelled():
             self._structures.add(frame)
             key = int(identity, 16)
-            if key in left and frame.info.get("psiflow_id") == identity and (label := _label(frame)):
-                left.discard(key)
+            if key in remaining and frame.info.get("psiflow_id") == identity and (label := _label(frame)):
+                remaining.discard(key)
                 yield key, label
         copies = Copies(self._structures.firsts(), len(ids))
         others = range(len(ids), len(self._structures))
-        again = any(ids[index] in left for number in others for index in copies.of(number))
+        again = any(ids[index] in remaining for number in others for index in copies.of(number))
         for number, (frame, identity) in zip(others, self._labelled() if again else (), strict=False):
-            for key in {ids[index] for index in copies.of(number) if ids[index] in left}:
+            for key in {ids[index] for index in copies.of(number) if ids[index] in remaining}:
                 if frame.info.get("psiflow_id") not in (identity, f"{key:016x}"):
                     changed += 1
                 elif label := _label(frame):
-                    left.discard(key)
+                    remaining.discard(key)
                     yield key, label
         if changed:
             note(

@@ -95,20 +95,20 @@ def survey(
             subtract(frame)
 
     first_pass = FirstPass(labelling.method, look)
-    seen = Survey(workspace.frames(), work.inputs, first_pass.see)
+    surveyed = Survey(workspace.frames(), work.inputs, first_pass.see)
     with naming(labelling.method):
         for advice in (
-            *(labelling.method.module.check(labelling.method.settings, seen.elements) or ()),
+            *(labelling.method.module.check(labelling.method.settings, surveyed.elements) or ()),
             *first_pass.notes(),
         ):
             note(advice)
-    results = Results(workspace, work.fingerprint, seen.distinct)
+    results = Results(workspace, work.fingerprint, surveyed.distinct)
     needed = results.needed(labelling.retry_failed)
-    distinct = len(seen.distinct)
-    plan = Plan(len(seen), distinct, distinct - len(needed), len(needed))
+    distinct = len(surveyed.distinct)
+    plan = Plan(len(surveyed), distinct, distinct - len(needed), len(needed))
     if needed and not plan.known:
         _try_out(labelling, workspace)
-    return seen, results, needed, plan, first_pass.decided()
+    return surveyed, results, needed, plan, first_pass.decided()
 
 
 def _try_out(labelling: Labelling, workspace: Workspace) -> None:
@@ -139,11 +139,11 @@ def _reuse(labelling: Labelling, workspace: Workspace) -> Reuse:
 def plan(labelling: Labelling, workspace: Workspace) -> dict[str, object]:
     """What would be done, at what cost, and the input of the first frame: for --dry-run."""
     reuse = _reuse(labelling, workspace)
-    seen, results, needed, planned, decided = survey(labelling, workspace, reuse.see)
-    reuse.take(seen.ids, needed, None)
-    reuse.copies(seen.ids, needed, results)
+    surveyed, results, needed, planned, decided = survey(labelling, workspace, reuse.see)
+    reuse.take(surveyed.ids, needed, None)
+    reuse.copies(surveyed.ids, needed, results)
     planned = replace(planned, known=planned.distinct - len(needed), todo=len(needed))
-    summary = asdict(planned) | estimate(workspace, seen, needed, labelling.method.fingerprint)
+    summary = asdict(planned) | estimate(workspace, surveyed, needed, labelling.method.fingerprint)
     first, module = next(workspace.frames(), None), labelling.method.module
     if first is not None and isinstance(module, Renders):
         settings = {**labelling.method.settings, **decided}
@@ -156,26 +156,26 @@ def plan(labelling: Labelling, workspace: Workspace) -> dict[str, object]:
 
 def run(labelling: Labelling, workspace: Workspace) -> LabelSummary:
     reuse = _reuse(labelling, workspace)
-    seen, results, needed, planned, decided = survey(labelling, workspace, reuse.see)
+    surveyed, results, needed, planned, decided = survey(labelling, workspace, reuse.see)
     workspace.run.begin(planned.distinct)
     with workspace.run.guard_end():
         with naming(labelling.method):
             if labelling.strict_version and planned.known:
-                stale = _of_other_versions(labelling, workspace, seen)
+                stale = _of_other_versions(labelling, workspace, surveyed)
                 results.forget(stale)
                 needed |= stale
-            reuse.take(seen.ids, needed, results)
-            copies = reuse.copies(seen.ids, needed, results)
+            reuse.take(surveyed.ids, needed, results)
+            copies = reuse.copies(surveyed.ids, needed, results)
             todo = len(needed)
             hopeless = max(HOPELESS, labelling.allowed(planned.total) + 1)
             payload = {**labelling.work.payload, **({"decided": decided} if decided else {})}
             work = replace(labelling.work, payload=payload, hopeless=hopeless)
-            compute(workspace, work, seen, results, needed)
+            compute(workspace, work, surveyed, results, needed)
             hand_on(copies, results)
         output.write(
-            workspace, seen.ids, results, labelling.method.fingerprint, labelling.failed, labelling.subtraction
+            workspace, surveyed.ids, results, labelling.method.fingerprint, labelling.failed, labelling.subtraction
         )
-    failures: Counter[str] = Counter(results.failures[k] for k in seen.ids if k in results.failures)
+    failures: Counter[str] = Counter(results.failures[k] for k in surveyed.ids if k in results.failures)
     failed = sum(failures.values())
     return {
         "total": planned.total, "labelled": planned.total - failed, "computed": todo, "failed": failed,
@@ -185,7 +185,7 @@ def run(labelling: Labelling, workspace: Workspace) -> LabelSummary:
     }  # fmt: skip
 
 
-def _of_other_versions(labelling: Labelling, workspace: Workspace, seen: Survey) -> IdSet:
+def _of_other_versions(labelling: Labelling, workspace: Workspace, surveyed: Survey) -> IdSet:
     """The labels that are not of the version of the code which the workers have."""
     if not isinstance(labelling.method.module, KnowsItsVersion):
         problem = f"{labelling.method.name} does not report its version"
@@ -193,7 +193,7 @@ def _of_other_versions(labelling: Labelling, workspace: Workspace, seen: Survey)
     with workspace.session() as session:
         name, payload = f"the version of {labelling.method.name}", {"context": workspace.context()}
         version = single.perform(workspace, session, f"{labelling.method.worker}:code", payload, name, journal=False)
-    stale = IdSet(seen.distinct)
+    stale = IdSet(surveyed.distinct)
     for _, unit in workspace.run.units(workspace.run.key(labelling.method.fingerprint)):
         if unit["ok"]:  # the last one of a frame counts
             (stale.add if unit["code"] != version else stale.discard)(int(unit["id"], 16))

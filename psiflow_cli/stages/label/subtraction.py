@@ -39,16 +39,16 @@ class Subtraction:
         own = extxyz.labels(frame, self._keys)
         assert own["energy"] is not None
         info: dict[str, object] = {SUBTRACTED: reference, f"{SUBTRACTED}_energy": label["energy"]}
-        found: dict[str, object] = {"energy": own["energy"] - label["energy"], "forces": None, "stress": None}
+        difference: dict[str, object] = {"energy": own["energy"] - label["energy"], "forces": None, "stress": None}
         arrays: dict[str, object] = {}
         if own["forces"] is not None:
             pairs = zip(own["forces"], label["forces"], strict=True)
-            found["forces"] = [[x - y for x, y in zip(a, b, strict=True)] for a, b in pairs]
+            difference["forces"] = [[x - y for x, y in zip(a, b, strict=True)] for a, b in pairs]
             arrays[f"{SUBTRACTED}_forces"] = label["forces"]
         if own["stress"] is not None and label["stress"] is not None:
-            found["stress"] = [x - y for x, y in zip(own["stress"], label["stress"], strict=True)]
+            difference["stress"] = [x - y for x, y in zip(own["stress"], label["stress"], strict=True)]
             info[f"{SUBTRACTED}_stress"] = voigt.to_matrix(label["stress"])
         method = str(frame.info.get("psiflow_reference", "labels"))
         code = " minus ".join(filter(None, (str(frame.info.get("psiflow_code", "")), label["code"])))
-        made = {**label, **found, "code": code, "info": info, "arrays": arrays}
-        return cast("Label", made), f"{method}-minus-{reference}"
+        result = {**label, **difference, "code": code, "info": info, "arrays": arrays}
+        return cast("Label", result), f"{method}-minus-{reference}"

@@ -43,7 +43,7 @@ class Source:
     atomic_energies: dict[str, float] | None = None  # eV
 
 
-def of_model(model: Bundle, what: str, factor: float) -> list[Source]:
+def of_model(model: Bundle, written: str, factor: float) -> list[Source]:
     """The term that a model is, or those of a sum."""
     if model.family == FAMILY:
         return [_of_sum(model, term, number, factor) for number, term in enumerate(model.facts["terms"])]
@@ -53,8 +53,8 @@ def of_model(model: Bundle, what: str, factor: float) -> list[Source]:
     inside = {name: here / name for name in names if not os.path.isabs(name)}
     elsewhere = {name: digest for name, digest in facts["weights"].items() if os.path.isabs(name)}
     paths = [model.path.name] if is_foreign else [f"member-{i}" for i in range(facts["members"])]
-    term: Term = {"factor": factor, "what": what, "sha256": _digest(facts["weights"]), "family": model.family}
-    shared: SumTerm = {"factor": factor, "what": what, "family": model.family}
+    term: Term = {"factor": factor, "what": written, "sha256": _digest(facts["weights"]), "family": model.family}
+    shared: SumTerm = {"factor": factor, "what": written, "family": model.family}
     if model.head is not None:
         term["head"] = shared["head"] = model.head
     members: list[SumTerm] = [{**shared, "member": path} for path in paths]
@@ -148,24 +148,24 @@ def facts(sources: list[Source]) -> BundleFacts:
             f"{source.term['what']} knows {' '.join(_sorted(source.elements))}" for source in sources if source.elements
         )
         raise UsageError(problem, "the sum could not compute any frame")
-    found: BundleFacts = {
+    bundle_facts: BundleFacts = {
         "family": FAMILY, "members": max(counts, default=1), "elements": _sorted(together), "weights": {},
         "runs_as": _runs_as(sources), "psiflow": __version__,
     }  # fmt: skip
-    found["requires"] = list(dict.fromkeys(name for source in sources for name in source.requires))
+    bundle_facts["requires"] = list(dict.fromkeys(name for source in sources for name in source.requires))
     inputs = [name for source in sources for name in source.frame_inputs]
     if inputs:
-        found["frame_inputs"] = list(dict.fromkeys(inputs))
+        bundle_facts["frame_inputs"] = list(dict.fromkeys(inputs))
     if all(source.cutoff for source in sources):
-        found["cutoff"] = max(source.cutoff for source in sources)
+        bundle_facts["cutoff"] = max(source.cutoff for source in sources)
     if dtypes := {source.dtype for source in sources if source.dtype}:
-        found["dtype"] = " and ".join(sorted(dtypes))
+        bundle_facts["dtype"] = " and ".join(sorted(dtypes))
     if all(source.atomic_energies for source in sources):
-        found["atomic_energies"] = {
+        bundle_facts["atomic_energies"] = {
             symbol: sum(s.term["factor"] * (s.atomic_energies or {})[symbol] for s in sources)
-            for symbol in found["elements"] if all(symbol in (s.atomic_energies or {}) for s in sources)
+            for symbol in bundle_facts["elements"] if all(symbol in (s.atomic_energies or {}) for s in sources)
         }  # fmt: skip
-    return found
+    return bundle_facts
 
 
 def _runs_as(sources: list[Source]) -> str:
@@ -204,8 +204,8 @@ def make(sources: list[Source], output: str, overwrite: bool) -> Bundle | None:
             weights[f"member-{index}/{_LIST}"] = _write_member(sources, folder / f"member-{index}", index)
         tables = {"terms": described, "weights": weights}
         (folder / "model.toml").write_text(toml.dumps({**contents, **tables}), encoding="utf-8")
-        made = bundle.load(str(folder))
-        if _is_there(place, made, overwrite):
+        combined = bundle.load(str(folder))
+        if _is_there(place, combined, overwrite):
             return None
         os.chmod(folder, 0o777 & ~_umask())
         if place.exists():
@@ -232,7 +232,7 @@ def _described(source: Source, number: int) -> Term:
     return term
 
 
-def _is_there(place: Path, made: Bundle, overwrite: bool) -> bool:
+def _is_there(place: Path, combined: Bundle, overwrite: bool) -> bool:
     """Whether the same sum is there. Raises CannotCreate for what must not be replaced."""
     if not os.path.lexists(place):
         return False
@@ -240,7 +240,7 @@ def _is_there(place: Path, made: Bundle, overwrite: bool) -> bool:
         there = bundle.load(str(place))
     except Exception:
         raise CannotCreate(f"{place}: exists and is not a complete model bundle", "choose another --output") from None
-    if there.fingerprint == made.fingerprint:
+    if there.fingerprint == combined.fingerprint:
         return True
     if not overwrite:
         raise CannotCreate(f"{place}: exists and is a different model", "replace it with --overwrite")

@@ -73,7 +73,7 @@ def run(compilation: Compilation, workspace: Workspace, members: list[int]) -> S
             compiled = single.perform(
                 workspace, session, "psiflow_cli.worker.models.export:compiled", payload, f"compile-member-{index}"
             )
-            _keep(compilation, workspace, index, compiled)
+            _store(compilation, workspace, index, compiled)
             shutil.rmtree(folder)
     return {
         "total": len(members), "failed": 0, "output": str(compilation.model.path), "target": compilation.target,
@@ -81,7 +81,7 @@ def run(compilation: Compilation, workspace: Workspace, members: list[int]) -> S
     }  # fmt: skip
 
 
-def _keep(compilation: Compilation, workspace: Workspace, index: int, compiled: CompiledModel) -> None:
+def _store(compilation: Compilation, workspace: Workspace, index: int, compiled: CompiledModel) -> None:
     """Put a compiled model into its place, then the record without which it is not used."""
     path = compilation.places[index]
     temporary = workspace.run.temporary(str(path))
@@ -93,5 +93,4 @@ def _keep(compilation: Compilation, workspace: Workspace, index: int, compiled: 
     }  # fmt: skip
     workspace.run.publish(temporary, str(path))
     note = compiled_cache.record(path, compilation.ending)
-    temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    workspace.run.publish(temporary, str(note))
+    workspace.run.publish_text(json.dumps(facts, indent=1) + "\n", str(note))

@@ -83,9 +83,9 @@ def _sign(text: str, position: int, first: bool) -> tuple[float, int]:
     if position >= len(text):
         raise wrong(text, position + 1, "no term")
     if not first:
-        found = text[position:].split()[0]
-        hint = "write the factor before its term: 0.5*a.model" if found[0] in f"/{_TIMES}" else _FORM
-        raise wrong(text, position + 1, f"{found!r}, where + or - was expected", hint)
+        word = text[position:].split()[0]
+        hint = "write the factor before its term: 0.5*a.model" if word[0] in f"/{_TIMES}" else _FORM
+        raise wrong(text, position + 1, f"{word!r}, where + or - was expected", hint)
     return 1.0, position
 
 

@@ -59,19 +59,19 @@ def _metrics(path: Path) -> Config:
 def member_errors(member: int, metrics: Config) -> MemberErrors:
     """Validation errors of the weights that were kept, and of which epoch they are."""
     taken = metrics if any(key.startswith("rmse_") for key in metrics) else metrics.get("last", {})
-    found: MemberErrors = {"member": member, "epoch": taken.get("epoch"), "epochs": metrics.get("epochs")}
+    row: MemberErrors = {"member": member, "epoch": taken.get("epoch"), "epochs": metrics.get("epochs")}
     for quantity, (ending, _) in _ERRORS.items():
         measured = {kind: taken.get(f"{kind}_{ending}") for kind in ("rmse", "mae")}
         errors = {kind: value for kind, value in measured.items() if value is not None}  # null: not a number
         if errors:
-            found[quantity] = errors
-    return found
+            row[quantity] = errors
+    return row
 
 
-def _settings(of: str, config: Config) -> dict[str, object]:
+def _settings(family: str, config: Config) -> dict[str, object]:
     """The settings that a family calls the main ones, else those that are no tables."""
     try:
-        chosen = main_settings(registry.potential(of), config)
+        chosen = main_settings(registry.potential(family), config)
     except PsiflowError:  # of another psiflow
         chosen = {}
     return chosen or {name: value for name, value in config.items() if not isinstance(value, (dict, list))}
@@ -161,14 +161,14 @@ def _training(report: ModelReport) -> str:
     return f"{state}{f' after {done} epochs' if done else ''}{begun}"
 
 
-def _calibration(found: Calibration) -> str:
-    energy = f", of the energy {_scale(found['energy'], 'eV per atom')}" if "energy" in found else ""
-    data = f"by {found['frames']} frames ({', '.join(found['data'])})"
-    return f"expected error of a force {_scale(found['forces'], 'eV/Å')}{energy}; {data}"
+def _calibration(calibration: Calibration) -> str:
+    energy = f", of the energy {_scale(calibration['energy'], 'eV per atom')}" if "energy" in calibration else ""
+    data = f"by {calibration['frames']} frames ({', '.join(calibration['data'])})"
+    return f"expected error of a force {_scale(calibration['forces'], 'eV/Å')}{energy}; {data}"
 
 
-def _scale(found: CalibratedQuantity, unit: str) -> str:
-    return f"√(({found['scale']:.3g} s)² + ({found['floor']:.3g} {unit})²)"
+def _scale(quantity: CalibratedQuantity, unit: str) -> str:
+    return f"√(({quantity['scale']:.3g} s)² + ({quantity['floor']:.3g} {unit})²)"
 
 
 def _members(report: ModelReport) -> str:

@@ -47,7 +47,7 @@ def config_type(frame: extxyz.Frame) -> str:
     return str(frame.info.get("config_type", ""))
 
 
-def both(frame: extxyz.Frame, keys: dict[str, str] | None) -> tuple[Labels, Prediction] | None:
+def labels_and_predictions(frame: extxyz.Frame, keys: dict[str, str] | None) -> tuple[Labels, Prediction] | None:
     """Labels, and what `evaluate` has written into the frame, as far as there is the other; None for nothing."""
     names = [name for name in extxyz.LABELS if f"model_{name}" in frame.info or frame.layout.find(f"model_{name}")]
     label = cast("dict[str, object]", extxyz.labels(frame, keys)) if names else {}

@@ -13,7 +13,7 @@ from psiflow_cli.site import environments
 from psiflow_cli.stages.core import single
 from psiflow_cli.stages.core.workspace import Job, Workspace
 from psiflow_cli.stages.plot import curves, figures, series
-from psiflow_cli.stages.plot.compared import Compared, both
+from psiflow_cli.stages.plot.compared import Compared, labels_and_predictions
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Summary
@@ -72,7 +72,7 @@ def look(plot: Plot, workspace: Workspace) -> tuple[str, int]:
         return named, 0
     counts = {"parity": 0, "series": 0}
     for frame in workspace.frames():
-        counts["parity"] += both(frame, plot.keys) is not None
+        counts["parity"] += labels_and_predictions(frame, plot.keys) is not None
         counts["series"] += series.is_step(frame)
     kind = plot.kind or ("parity" if counts["parity"] or not counts["series"] else "series")
     if not counts[kind]:
@@ -106,7 +106,7 @@ def run(plot: Plot, workspace: Workspace) -> Summary:
 def _parity(plot: Plot, workspace: Workspace, source: Path, count: int) -> dict[str, object]:
     compared = Compared(count)
     for frame in workspace.frames():
-        if labelled := both(frame, plot.keys):
+        if labelled := labels_and_predictions(frame, plot.keys):
             compared.add(frame, *labelled)
     compared.write(source)
     return {"source": str(source)}
@@ -131,8 +131,8 @@ def _as_csv(file: str, workspace: Workspace) -> Path:
     if file.lower().endswith(".csv"):
         return Path(file)
     environments.require(workspace.executor, {"pyarrow": file})
-    made = (workspace.job.folder / "table.csv").absolute()
-    payload = {"source": os.path.abspath(file), "path": str(made)}
+    table = (workspace.job.folder / "table.csv").absolute()
+    payload = {"source": os.path.abspath(file), "path": str(table)}
     with workspace.session() as session:
         single.perform(workspace, session, "psiflow_cli.worker.plots.parquet:as_csv", payload, file, journal=False)
-    return made
+    return table

@@ -35,15 +35,15 @@ class Ending:
             self.was = RunState.RUNNING  # an earlier result stands until this invocation begins
 
     @property
-    def who(self) -> str:
+    def holder_text(self) -> str:
         """The holder as a person would look for it."""
         job = f" in SLURM job {self.holder['slurm_job_id']}" if self.holder.get("slurm_job_id") else ""
         return f"pid {self.holder.get('pid', '?')} on {self.holder.get('host', '?')}{job}"
 
     @property
-    def left(self) -> list[str]:
+    def queued_jobs(self) -> list[str]:
         """The jobs that its command, at work or dead, has in a queue as far as is known."""
-        return block_record.left(self.folder)
+        return block_record.queued_jobs(self.folder)
 
     def ask(self) -> None:
         """Ask the holder to stop; raises PermissionError where it is somebody else's."""
@@ -64,7 +64,7 @@ class Ending:
 
     def conclude(self) -> CancelledRun:
         """Cancel the jobs that nobody else will; returns how the run stands now."""
-        jobs, problem = self.left, ""
+        jobs, problem = self.queued_jobs, ""
         if jobs:
             try:
                 held = lock.Lock(self._lock)

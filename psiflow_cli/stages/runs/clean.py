@@ -68,7 +68,7 @@ def plan(folder: Path, others: bool, runs: bool) -> Cleaning:
     return cleaning
 
 
-def there(host: str, row: CleanedRun) -> Cleaning:
+def from_other_machine(host: str, row: CleanedRun) -> Cleaning:
     """What can go of a run on another machine, as it has said."""
     items = [Item(each["what"], size=each["bytes"], files=each["files"]) for each in row["items"]]
     return Cleaning(Path(row["run"]), cast("RunRecord", {}), RunState(row["state"]), items, row["kept"], host)
@@ -87,7 +87,7 @@ def delete(planned: Cleaning) -> bool:
             if item.thinned:
                 journal.thin(planned.folder / "journal.jsonl", leftovers.of_others(planned.run))
             elif item.whole:
-                _remove(leftovers.own(planned.folder))
+                _remove(leftovers.own_paths(planned.folder))
                 _remove([planned.folder / "run.json", planned.folder / "lock"])
             else:
                 _remove(item.paths)

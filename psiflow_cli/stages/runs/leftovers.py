@@ -18,7 +18,7 @@ from psiflow_cli.runtime.logs.archive import FINISHED
 from psiflow_cli.runtime.request import sha256
 from psiflow_cli.runtime.rundir import temporary
 from psiflow_cli.stages.core import retention
-from psiflow_cli.stages.core.units import Units, is_of
+from psiflow_cli.stages.core.finished_units import FinishedUnits, belongs_to
 from psiflow_cli.stages.runs.status import RunState
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def find(folder: Path, run: RunRecord, state: RunState, others: bool) -> list[It
         if keys:
             items.append(Item("older trainings", retention.older(folder / "work", keys)))
         if keys and others:
-            items += _others(folder, run, keys)
+            items += _of_other_settings(folder, run, keys)
     for item in items:
         item.measure()
     return [item for item in items if item.files]
@@ -92,7 +92,7 @@ def find(folder: Path, run: RunRecord, state: RunState, others: bool) -> list[It
 
 def _logs(folder: Path, state: RunState) -> Item:
     """Inputs and logs of the frames that did not fail."""
-    units = Units()
+    units = FinishedUnits()
     units.read(folder / "journal.jsonl")
     good = units.succeeded
     finished = []
@@ -107,16 +107,16 @@ def _in_between(folder: Path, run: RunRecord) -> Item:
     """Files that a killed command left unfinished, in the run directory and beside its outputs."""
     outputs = run.get("outputs", []) if _is_in_place(folder, run) else []
     beside = [temporary(Path(output), run["run"]) for output in outputs]
-    gone = (folder / "work").glob(f"*{retention.GONE}") if _real([folder / "work"]) else []
+    renamed = (folder / "work").glob(f"*{retention.GONE}") if _real([folder / "work"]) else []
     return Item(
-        "intermediate files", _real([*(folder / name for name in _REMADE), *folder.glob("made*"), *beside, *gone])
+        "intermediate files", _real([*(folder / name for name in _REMADE), *folder.glob("made*"), *beside, *renamed])
     )
 
 
-def _others(folder: Path, run: RunRecord, keys: list[str]) -> list[Item]:
+def _of_other_settings(folder: Path, run: RunRecord, keys: list[str]) -> list[Item]:
     """What belongs to settings other than those of the last command."""
     trainings, walkers = (
-        [path for path in _real((folder / name).iterdir()) if not is_of(path.name, keys)]
+        [path for path in _real((folder / name).iterdir()) if not belongs_to(path.name, keys)]
         if _real([folder / name])
         else []
         for name in ("work", "walkers")
@@ -138,7 +138,7 @@ def _others(folder: Path, run: RunRecord, keys: list[str]) -> list[Item]:
 def of_others(run: RunRecord) -> Callable[[Record], bool]:
     """Whether a record of the journal is a unit, or a plan for units, of other settings than the last command's."""
     keys = [*run["result"]["keys"], run["fingerprint"]]
-    return lambda record: (record["kind"] == "unit" or record["kind"] == "plan") and not is_of(record["of"], keys)
+    return lambda record: (record["kind"] == "unit" or record["kind"] == "plan") and not belongs_to(record["of"], keys)
 
 
 def whole(folder: Path, run: RunRecord, state: RunState) -> Item | str:
@@ -155,7 +155,8 @@ def whole(folder: Path, run: RunRecord, state: RunState) -> Item | str:
             return f"has the results of {path}, which was deleted"
         if sha256(Path(path)) != digest:
             return f"has the results of {path}, which was changed"
-    item = Item("the run directory", whole=True, paths=_real([*own(folder), folder / "lock", folder / "run.json"]))
+    paths = _real([*own_paths(folder), folder / "lock", folder / "run.json"])
+    item = Item("the run directory", whole=True, paths=paths)
     item.measure()
     return item
 
@@ -168,7 +169,7 @@ def _is_in_place(folder: Path, run: RunRecord) -> bool:
         return False
 
 
-def own(folder: Path) -> list[Path]:
+def own_paths(folder: Path) -> list[Path]:
     """What psiflow has put into a run directory, less run.json and the lock, which go last."""
     kinds = [path for kind in _OWN_KINDS for path in folder.glob(kind)]
     return _real([*(folder / name for name in _OWN), *kinds])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz
 from psiflow_cli.errors import BadData
-from psiflow_cli.stages.plot.compared import Compared, both, config_type
+from psiflow_cli.stages.plot.compared import Compared, config_type, labels_and_predictions
 from psiflow_cli.stages.runs.report_facts import Evaluation
 from psiflow_cli.stages.select import scores
 
@@ -61,7 +61,7 @@ def write_parity(evaluation: Evaluation, read: Read, path: Path) -> bool:
     keys = _keys(evaluation)
     for frame in _readable(evaluation, read, Worst()):
         with contextlib.suppress(BadData):  # of numbers that somebody has changed
-            if labelled := both(frame, keys):
+            if labelled := labels_and_predictions(frame, keys):
                 compared.add(frame, *labelled)
     return compared.write(path)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from psiflow_cli.runtime.jsonfile import read_run
-from psiflow_cli.stages.runs import report_dynamics, status
+from psiflow_cli.stages.runs import report_dynamics, run_folders, status
 from psiflow_cli.stages.runs.report_dynamics import Sampling
 
 if TYPE_CHECKING:
@@ -90,21 +90,21 @@ class Facts:
 def gather(folder: Path, without: Path) -> Facts:
     """Look at every run at or below a folder, except for one."""
     facts = Facts([], [], [], [], [], [])
-    run_folders = [each for each in status.find([folder]) if each.absolute() != without.absolute()]
-    for run_folder in sorted(run_folders, key=lambda path: _natural(str(path))):
-        now = status.describe(run_folder)
-        if now["command"] == "report":
+    folders = [each for each in run_folders.find([folder]) if each.absolute() != without.absolute()]
+    for run_folder in sorted(folders, key=lambda path: _natural(str(path))):
+        status_now = status.describe(run_folder)
+        if status_now["command"] == "report":
             continue  # two of them would make each other out of date
         name = str(run_folder.relative_to(folder) if run_folder != folder else run_folder.name).removesuffix(".run")
-        lasting = {**{key: value for key, value in now.items() if key not in _OF_NOW}, "name": name}
+        lasting = {**{key: value for key, value in status_now.items() if key not in _OF_NOW}, "name": name}
         facts.runs.append(cast("ReportedRun", lasting))
         record = read_run(run_folder)
-        if now["command"] == "evaluate":
+        if status_now["command"] == "evaluate":
             facts.evaluations.extend(_evaluation(run_folder, name, record))
-        if now["command"] == "train":
+        if status_now["command"] == "train":
             curves = [bundle / "learning-curve.png" for bundle in _outputs(run_folder, record)]
             facts.trainings.extend(Training(name, curve) for curve in curves if curve.is_file())
-        if now["command"] == "sample":
+        if status_now["command"] == "sample":
             result = record.get("result")
             summary = result.get("summary", {}) if result else {}
             files = {path.name: path for path in _outputs(run_folder, record)}

@@ -107,18 +107,18 @@ def _errors(facts: Facts) -> str:
     return _table(heads, ("".join(row(each)) for each in facts.evaluations)) + note
 
 
-def _image(path: Path, what: str) -> str:
+def _image(path: Path, title: str) -> str:
     data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f'<p><img alt="{escape(what)}" src="data:image/png;base64,{data}"></p>\n'
+    return f'<p><img alt="{escape(title)}" src="data:image/png;base64,{data}"></p>\n'
 
 
 def _pictures(title: str, named: Iterable[tuple[str, Path | None]]) -> Iterator[str]:
     """The last one is open."""
-    there = [(name, path) for name, path in named if path]
-    if there:
+    existing = [(name, path) for name, path in named if path]
+    if existing:
         yield f"<h2>{title}</h2>"
-    for number, (name, path) in enumerate(there, 1):
-        opened = " open" if number == len(there) else ""
+    for number, (name, path) in enumerate(existing, 1):
+        opened = " open" if number == len(existing) else ""
         yield f"<details{opened}><summary>{escape(name)}</summary>{_image(path, f'{title}: {name}')}</details>"
 
 
@@ -129,9 +129,9 @@ def _dynamics(samplings: Iterable[Sampling]) -> str:
         of_run += _number(f"{each.walkers}") + _number(f"{each.stopped}") + _number(drift)
         for means in each.averages[:_SHOWN] or [{}]:
             number, paths = means.get("walker", "–"), means.get("paths")
-            of = f"mean of {paths}" if paths else f"walker {number}"
+            average_of = f"mean of {paths}" if paths else f"walker {number}"
             numbers = "".join(_number(_mean(means.get(name))) for name in _MEANS)
-            yield f"{of_run}<td>{escape(of)}</td>{_number(str(means.get('frames', '–')))}{numbers}"
+            yield f"{of_run}<td>{escape(average_of)}</td>{_number(str(means.get('frames', '–')))}{numbers}"
             of_run = "<td></td>" * 6
 
     heads = ["run", "ensemble", "engine", "walkers#", "stopped#", "drift / meV/atom/ps#", "average of", "frames#"]
@@ -206,13 +206,13 @@ def _runs(facts: Facts) -> str:
         words = " ".join(["psiflow", *run["argv"][1:]])
         reason = f"<br>{escape(run['message'])}" if run["message"] else ""
         state, done, hours = run["state"], f"{run['done']}/{run['total']}", f"{run['core_hours']:.2f}"
-        took = "–"
+        duration = "–"
         if run["started"] and run["updated"]:
             begun, ended = (datetime.fromisoformat(str(run[key])) for key in ("started", "updated"))
-            took = short(max(0.0, (ended - begun).total_seconds()))
+            duration = short(max(0.0, (ended - begun).total_seconds()))
         return (
             f"<td>{escape(run['name'])}</td><td>{escape(str(run['command']))}</td><td class={state}>{state}</td>"
-            f"{_number(done)}{_number(str(run['failed']))}{_number(took)}{_number(hours)}<td><code>{escape(words)}</code>{reason}</td>"
+            f"{_number(done)}{_number(str(run['failed']))}{_number(duration)}{_number(hours)}<td><code>{escape(words)}</code>{reason}</td>"
         )
 
     return _table(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
@@ -17,8 +15,7 @@ from psiflow_cli.runtime import block_record, journal, lock
 from psiflow_cli.runtime.batch_queue import cost
 from psiflow_cli.runtime.block_record import BlockState
 from psiflow_cli.runtime.jsonfile import read_run
-from psiflow_cli.runtime.stop import request as stop_request
-from psiflow_cli.stages.core.units import Units
+from psiflow_cli.stages.core.finished_units import FinishedUnits
 from psiflow_cli.worker.training import phase
 
 if TYPE_CHECKING:
@@ -37,34 +34,14 @@ class RunState(str, Enum):
     __str__ = str.__str__
 
 
-_SKIPPED = {".git", "node_modules", "__pycache__"}
-
-
-def find(places: list[Path]) -> Iterator[Path]:
-    """Every run directory at or below these places; nothing inside one is looked at."""
-    for place in places:
-        for folder, below, files in os.walk(place):
-            # a first command that has not begun yet reading its inputs, and holds the lock
-            prepares = "lock" in files and stop_request.FILE in files
-            if (
-                {"run.json", "journal.jsonl"} <= {*files}
-                or record.FILE in files
-                or (prepares and lock.is_held(Path(folder, "lock")))
-            ):
-                below.clear()
-                yield Path(folder)
-            else:
-                below[:] = sorted(b for b in below if b not in _SKIPPED and not b.startswith(".venv"))
-
-
-def describe(folder: Path, units: Units | None = None) -> RunStatus:
+def describe(folder: Path, units: FinishedUnits | None = None) -> RunStatus:
     """The state of one run, as `psiflow status --json` prints it; `units` from an earlier look make it cheap."""
     elsewhere = record.read(folder)
     if elsewhere and not elsewhere["ended"]:
         return record.status(folder, elsewhere)
     run = read_run(folder)
     result = run.get("result")
-    units = units or Units()
+    units = units or FinishedUnits()
     units.read(folder / "journal.jsonl")
     if result:
         units.settle(result.get("keys", []))
@@ -72,7 +49,7 @@ def describe(folder: Path, units: Units | None = None) -> RunStatus:
     rate = units.rate()
     finished = bool(result and result["finished"])
     done = run["total"] if finished and not units.counted else units.done  # a stage without units is done at once
-    left = max(0, run.get("total", 0) - done)
+    remaining = max(0, run.get("total", 0) - done)
     ended = result["ended"] if result else None
     queue = _blocks(folder) if state is RunState.RUNNING else []
     is_queued = bool(queue) and all(block["state"] == BlockState.PENDING for block in queue)
@@ -80,7 +57,7 @@ def describe(folder: Path, units: Units | None = None) -> RunStatus:
         "run": str(folder), "command": run.get("command"), "state": state, "total": run.get("total", 0),
         "done": done, "failed": units.failed, "lost": units.lost, "started": _iso(run.get("started")),
         "updated": _iso(max(filter(None, [units.updated, ended, run.get("started")]), default=None)),
-        "rate_per_s": rate, "eta_s": left / rate if state is RunState.RUNNING and rate and not is_queued else None,
+        "rate_per_s": rate, "eta_s": remaining / rate if state is RunState.RUNNING and rate and not is_queued else None,
         "core_hours": round(_core_seconds(folder, units, state) / 3600, 6), "host": run.get("host"),
         "pid": run.get("pid"), "slurm_job_id": run.get("slurm_job_id"), "blocks": queue,
         "waiting": {block["job"]: block["for_s"] for block in queue if block["state"] == BlockState.PENDING},
@@ -91,7 +68,7 @@ def describe(folder: Path, units: Units | None = None) -> RunStatus:
     }  # fmt: skip
 
 
-def _core_seconds(folder: Path, units: Units, state: RunState) -> float:
+def _core_seconds(folder: Path, units: FinishedUnits, state: RunState) -> float:
     """What jobs cost from start to end, and what units took that ran on the command's own host."""
     jobs = cost.core_seconds(folder, time.time() if state is RunState.RUNNING else None)
     return max(jobs, units.core_seconds_in_jobs) + units.core_seconds - units.core_seconds_in_jobs
@@ -120,7 +97,7 @@ def _message(folder: Path, run: RunRecord, state: RunState) -> str:
     if state is RunState.RUNNING:
         refused = block_record.read(folder).get("refused")
         return (f"a job was refused: {refused}" if refused else "") if run else "reading its inputs"
-    left = block_record.left(folder)
+    left = block_record.queued_jobs(folder)
     jobs = f"; it may have left jobs: {', '.join(left)}" if left else ""
     if state is RunState.DEAD:
         return f"its process has died (pid {run.get('pid', '?')} on {run.get('host', '?')}){jobs}"
@@ -133,16 +110,16 @@ def _message(folder: Path, run: RunRecord, state: RunState) -> str:
 
 def _blocks(folder: Path) -> list[BlockStatus]:
     """The blocks in a batch system, of the executor at work."""
-    known, now = block_record.read(folder), time.time()
-    if known.get("type") == "local":
+    record, now = block_record.read(folder), time.time()
+    if record.get("type") == "local":
         return []  # a process of this host is in no queue
     return [
         {
-            "executor": known.get("executor", ""), "provider": known.get("type", ""), "job": job,
+            "executor": record.get("executor", ""), "provider": record.get("type", ""), "job": job,
             "state": block["state"], "for_s": round(now - block["since"], 1), "queued_s": block.get("queued"),
             "reason": block.get("reason", ""),
         }
-        for job, block in known.get("jobs", {}).items()
+        for job, block in record.get("jobs", {}).items()
         if block["state"] in block_record.LIVE
     ]  # fmt: skip
 

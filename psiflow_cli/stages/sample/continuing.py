@@ -43,14 +43,14 @@ class Reset:
 
 def places(path: str, reset: Reset | None) -> tuple[dict[int, extxyz.Frame], dict[int, str]]:
     """Where walkers go on, by their numbers, and why others go back. Raises BadData."""
-    found: dict[int, extxyz.Frame] = {}
+    continued: dict[int, extxyz.Frame] = {}
     why: dict[int, str] = {}
     for frame in extxyz.read(path):
         number = frame.info.get("walker")
         if not isinstance(number, int) or isinstance(number, bool) or number < 0:
             problem = f"{frame.where}: walker is {number!r}, which is not a walker number"
             raise BadData(problem, "give --continue the file that --final of an earlier psiflow sample wrote")
-        if number in found or number in why:
+        if number in continued or number in why:
             raise BadData(f"{frame.where}: walker {number} occurs twice", "keep one frame for each walker")
         error = reset.error(frame) if reset else 0.0
         if reset and not error <= reset.limit:
@@ -58,15 +58,15 @@ def places(path: str, reset: Reset | None) -> tuple[dict[int, extxyz.Frame], dic
                 f"its error of {reset.quantity}, {error:.4g} {UNITS[reset.quantity]}, is above {reset.limit:g}"
             )
         else:
-            found[number] = frame
-    return found, why
+            continued[number] = frame
+    return continued, why
 
 
 def check(
-    path: str, starts: Mapping[int, extxyz.Frame], continued: Mapping[int, extxyz.Frame], known: set[int]
+    path: str, starts: Mapping[int, extxyz.Frame], continued: Mapping[int, extxyz.Frame], numbers: set[int]
 ) -> None:
     """Raise BadData where a frame belongs to no walker, or to one of other atoms."""
-    for number in sorted(known - set(starts)):
+    for number in sorted(numbers - set(starts)):
         problem = f"{path}: walker {number}, but the walkers of this run are 0 to {len(starts) - 1}"
         raise BadData(problem, "give the FRAMES and --walkers of the run that wrote it")
     for number, frame in continued.items():
@@ -75,7 +75,7 @@ def check(
             raise BadData(problem, "give the FRAMES of the run that wrote it, in the same order")
 
 
-def said(path: str, total: int, continued: Mapping[int, extxyz.Frame], why: Mapping[int, str]) -> str:
+def summary(path: str, total: int, continued: Mapping[int, extxyz.Frame], why: Mapping[int, str]) -> str:
     """How many walkers go on, and why others do not."""
     reasons = {number: why.get(number, f"not in {path}") for number in range(total) if number not in continued}
     lines = [f"{len(continued)} of {total} walkers continue from {path}"]

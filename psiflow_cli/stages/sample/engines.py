@@ -13,7 +13,7 @@ from psiflow_cli.errors import UsageError
 from psiflow_cli.runtime.journal import records
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.runtime.task import Task
-from psiflow_cli.stages.core import retry
+from psiflow_cli.stages.core import resubmission
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Dynamics, EngineTimes, SamplingPlan, StepTime, WalkerStart
@@ -156,22 +156,16 @@ def _measure(
         "batch": sampling.batch or together,
         "context": workspace.context(),
     }
-    task: Task | None = Task("psiflow_cli.worker.md.benchmark:measure", payload)
-    while task:
-        session.submit(task)
-        task, outcome = session.next()
-        if not outcome.lost:
-            break
-        task = retry.after_loss(task, outcome, session.executor)
+    outcome = resubmission.final_outcome(Task("psiflow_cli.worker.md.benchmark:measure", payload), session)
     if not outcome.value:
         note(f"using engine {names[0]}: the engines could not be compared: {outcome.lost or outcome.error}")
         return []
-    found = cast("EngineTimes", outcome.value)
-    for name, why in found["left_out"].items():
-        most = max((each["batch"] for each in found["times"] if each["engine"] == name), default=0)
+    timed = cast("EngineTimes", outcome.value)
+    for name, why in timed["left_out"].items():
+        most = max((each["batch"] for each in timed["times"] if each["engine"] == name), default=0)
         larger = f" with more than {most} walker{'s' * (most != 1)} at once" if most else ""
         note(f"engine {name} is not used{larger}: {why}")
-    return found["times"]
+    return timed["times"]
 
 
 def _measured_walkers(walkers: Sequence[Walker]) -> list[WalkerStart]:

@@ -115,7 +115,7 @@ def _places(sampling: Sampling, workspace: Workspace) -> Iterator[tuple[extxyz.F
     safe = dict(enumerate(frame for frame in workspace.frames() for _ in range(sampling.walkers)))
     continued, why = continuing.places(path, sampling.reset)
     continuing.check(path, safe, continued, {*continued, *why})
-    note(continuing.said(path, len(safe), continued, why))
+    note(continuing.summary(path, len(safe), continued, why))
     yield from ((frame, 1) for frame in (safe | continued).values())
 
 

@@ -57,16 +57,16 @@ class Candidates:
 
     def _competing(self, firsts: array[int]) -> Iterator[int]:
         """Those that are taken into account, by the number of the first frame of each one's structure."""
-        there, seen = bytearray(self.size), bytearray(self.size)
+        excluded, competing = bytearray(self.size), bytearray(self.size)
         for first in firsts[self.size :]:
             if first < self.size:
-                there[first] = 1
+                excluded[first] = 1
         for place, first in enumerate(firsts[: self.size]):
-            why = self._unfit.get(place) or ("excluded" if there[first] else "duplicate" if seen[first] else "")
+            why = self._unfit.get(place) or ("excluded" if excluded[first] else "duplicate" if competing[first] else "")
             if why:
                 self.left_out[why] += 1
             else:
-                seen[first] = 1
+                competing[first] = 1
                 yield place
 
     def composition(self, place: int) -> str:
@@ -75,13 +75,13 @@ class Candidates:
 
     def leave_out(self, reason: Callable[[int], str]) -> None:
         """Take out those for whose place there is a reason."""
-        left = array("q")
+        remaining = array("q")
         for place in self.places:
             if why := reason(place):
                 self.left_out[why] += 1
             else:
-                left.append(place)
-        self.places = left
+                remaining.append(place)
+        self.places = remaining
 
     def fail(self, why: str, results: Results[Mapping[str, object]]) -> None:
         """Take out those that have a failure there."""

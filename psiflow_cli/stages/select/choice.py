@@ -85,16 +85,16 @@ def shares(sizes: Sequence[int], number: int) -> list[int]:
     return counts
 
 
-def choose(selection: Selection, workspace: Workspace, candidates: Candidates, wanted: list[Group]) -> list[int]:
+def choose(selection: Selection, workspace: Workspace, candidates: Candidates, groups: list[Group]) -> list[int]:
     if selection.descriptor is None:
-        return [place for group in wanted for place in group.places[: group.number]]
+        return [place for group in groups for place in group.places[: group.number]]
     survey = candidates.survey
     work = selection.features(survey.elements)
     results: Results[Features | Failure] = Results(workspace, work.fingerprint, survey.distinct)
     concerned = candidates.keys(survey.distinct)
     for key in candidates.excluded:
         concerned.add(key)
-    compute(workspace, work, survey, results, both(results.needed(False), concerned))
+    compute(workspace, work, survey, results, intersection(results.needed(False), concerned))
     candidates.fail("no features", results)
     taken = [key for key in candidates.excluded if key not in results.failures]
     rows = {place: row for row, place in enumerate(candidates.places, len(taken))}
@@ -105,7 +105,7 @@ def choose(selection: Selection, workspace: Workspace, candidates: Candidates, w
             "number": group.number,
             "ranked": ranked,
         }
-        for group in wanted
+        for group in groups
     ]
     keys = chain(taken, (survey.ids[place] for place in candidates.places))
     points = (cast("Features", results.of(key))["features"] for key in keys)
@@ -116,7 +116,7 @@ def choose(selection: Selection, workspace: Workspace, candidates: Candidates, w
     return [candidates.places[row - len(taken)] for choice in choices for row in choice["chosen"]]
 
 
-def both(a: IdSet, b: IdSet) -> IdSet:
+def intersection(a: IdSet, b: IdSet) -> IdSet:
     common = a.copy()
     for key in a:
         if key not in b:

@@ -88,7 +88,7 @@ def run(splitting: Splitting, workspace: Workspace) -> Summary:
     of_drawn = [name for name, alone in zip(of_frame, isolated, strict=True) if not alone]
     parts: dict[str, Part] = {}
     for name, file in splitting.files.items():
-        inside = _inside(splitting, values, [of == name for of in of_drawn])
+        inside = _inside(splitting, values, [its_part == name for its_part in of_drawn])
         parts[name] = {"frames": counts[name], "output": file, **inside}
     without = {key: each.of_frame.count(None) for key, each in values.items()}
     return {"total": len(isolated), "parts": parts, "without": {key: count for key, count in without.items() if count}}

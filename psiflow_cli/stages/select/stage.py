@@ -15,7 +15,7 @@ from psiflow_cli.stages.core.results import Results
 from psiflow_cli.stages.core.workspace import Workspace
 from psiflow_cli.stages.select import scores
 from psiflow_cli.stages.select.candidates import Candidates
-from psiflow_cli.stages.select.choice import both, choose, groups
+from psiflow_cli.stages.select.choice import choose, groups, intersection
 from psiflow_cli.stages.select.request import Selection
 from psiflow_cli.worker.models.expected_error import with_expected_errors
 
@@ -97,7 +97,7 @@ def _predict(
     work = predictions(model, registry.potential(model.family).__name__, selection.job.dtype)
     results: Results[PredictionResult] = Results(workspace, work.fingerprint, candidates.survey.distinct)
     competing = candidates.keys(candidates.survey.distinct)
-    compute(workspace, work, candidates.survey, results, both(results.needed(False), competing))
+    compute(workspace, work, candidates.survey, results, intersection(results.needed(False), competing))
     candidates.fail("no prediction", results)
     places = iter([*candidates.places, -1])
     place = next(places)

@@ -44,7 +44,7 @@ def create(family: str, name: str, prefix: Path | None, recipe: install.Recipe) 
         raise UsageError(f"--name: {name!r} is not a valid name", "use letters, digits, dots, dashes and underscores")
     recipe.check()
     place = environments.folder() / name
-    prefix = Path(os.path.abspath(prefix)) if prefix else environments.target(place)
+    prefix = Path(os.path.abspath(prefix)) if prefix else environments.link_target(place)
     _claim(place, prefix)
     prefix.parent.mkdir(parents=True, exist_ok=True)
     with _locked(prefix) as log:
@@ -59,7 +59,7 @@ def create(family: str, name: str, prefix: Path | None, recipe: install.Recipe) 
 def _claim(place: Path, prefix: Path) -> None:
     """Raise CannotCreate if the name belongs to another folder."""
     if place.exists() and place.resolve() != prefix.resolve():
-        problem = f"{place.name} is the name of the environment in {environments.target(place)}"
+        problem = f"{place.name} is the name of the environment in {environments.link_target(place)}"
         raise CannotCreate(problem, f"give this one a --name, or: psiflow env remove {place.name}")
 
 
@@ -93,15 +93,15 @@ def _make(environment: Environment, family: str, recipe: install.Recipe, log: Bi
         _clear(environment)
     prefix.mkdir(exist_ok=True)
     # A folder with this marker is ours from the start, so that what is left of a killed command can be made again.
-    kept = [name for name in os.listdir(prefix) if name != MARKER]
-    begun: EnvironmentMarker = {"family": family, "finished": False, "kept": kept}
+    present = [name for name in os.listdir(prefix) if name != MARKER]
+    begun: EnvironmentMarker = {"family": family, "finished": False, "kept": present}
     write_json(prefix / MARKER, begun)
     note(f"creating {prefix}; the output of pip goes to {log.name}")
     modules = install.install(prefix, registry.potential(family), recipe, log)
     facts: EnvironmentMarker = {
         **begun, **environments.running(), "modules": modules, "with": sorted(recipe.more),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "entries": sorted(set(os.listdir(prefix)) - set(kept)),
+        "entries": sorted(set(os.listdir(prefix)) - set(present)),
     }  # fmt: skip
     write_json(prefix / MARKER, facts)
 
@@ -134,18 +134,18 @@ def remove(name: str) -> Removed:
     environment, place = environments.find(name) if "/" not in name else None, environments.folder() / name
     if environment is None:
         raise NoInput(f"no environment named {name!r}", nearest(name, [e.name for e in environments.available()]))
-    left: list[str] = []
+    remaining: list[str] = []
     if environment.facts:
         with _locked(environment.prefix) as log:
-            left = _clear(environment)
-            if not left:
+            remaining = _clear(environment)
+            if not remaining:
                 environment.prefix.rmdir()
             os.unlink(log.name)
     elif not place.is_symlink():
         raise CannotCreate(f"{place}: psiflow did not make it", "remove it yourself")
     if place.is_symlink():
         place.unlink()
-    return Removed(name, str(environment.prefix), left)
+    return Removed(name, str(environment.prefix), remaining)
 
 
 def rows() -> list[EnvironmentRow]:

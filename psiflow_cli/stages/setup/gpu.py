@@ -16,15 +16,15 @@ INDEXES = {
 AUTO = "auto"
 
 
-def cuda(asked: str) -> str:
+def cuda(requested: str) -> str:
     """`cu12` or `cu13`, as asked for or as the driver of this host takes. Raises UsageError where it does not say."""
-    if asked != AUTO:
-        return asked
+    if requested != AUTO:
+        return requested
     try:
-        said = subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=60, check=False).stdout
+        output = subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=60, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
-        said = ""
-    match = re.search(r"CUDA(?: \w+)? Version: *(\d+)", said)
+        output = ""
+    match = re.search(r"CUDA(?: \w+)? Version: *(\d+)", output)
     known = [name for name in INDEXES if match and int(name.removeprefix("cu")) <= int(match[1])]
     if known:
         return known[-1]

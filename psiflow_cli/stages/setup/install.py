@@ -70,8 +70,8 @@ def install(prefix: Path, family: protocols.Potential, recipe: Recipe, log: Bina
 
 def _tried(python: str, needs: set[str]) -> list[str]:
     """The back ends' modules that this Python can import. Raises CannotCreate if one of `needs` is not."""
-    there = trial.modules(python)
-    faults = trial.faults(python, sorted({*there, *needs}))
+    importable = trial.modules(python)
+    faults = trial.faults(python, sorted({*importable, *needs}))
     for name, reason in faults.items():
         package = missing_library(reason)
         hint = (
@@ -80,7 +80,7 @@ def _tried(python: str, needs: set[str]) -> list[str]:
         if name in needs:
             raise CannotCreate(f"trying it failed: {reason}", hint)
         note(f"{name} cannot be imported: {reason}; {hint}")
-    return [name for name in there if name not in faults]
+    return [name for name in importable if name not in faults]
 
 
 def psiflow_itself(folder: Path, extra: str) -> list[str]:
@@ -131,7 +131,7 @@ def _package(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", match[0]).lower() if match else ""
 
 
-def _run(argv: list[str], log: BinaryIO, what: str) -> None:
+def _run(argv: list[str], log: BinaryIO, step: str) -> None:
     """Run a program to its end with its output in the log; raises CannotCreate with the line that tells why not."""
     start = _size(log)
     process = subprocess.Popen(
@@ -142,14 +142,14 @@ def _run(argv: list[str], log: BinaryIO, what: str) -> None:
             try:
                 process.wait(Progress.EVERY_S)
             except subprocess.TimeoutExpired:
-                note(f"{what}: {_last(log, start)}")
+                note(f"{step}: {_last(log, start)}")
     except BaseException:
         _end(process)
         raise
     if process.returncode:
         reason = _last(log, start, "ERROR: ", "Error: ")
         is_full = re.search(r"No space left on device|Disk quota exceeded", reason)
-        raise CannotCreate(f"{what} failed: {reason}", f"complete output: {log.name}", IO_ERROR if is_full else None)
+        raise CannotCreate(f"{step} failed: {reason}", f"complete output: {log.name}", IO_ERROR if is_full else None)
 
 
 def _size(log: BinaryIO) -> int:

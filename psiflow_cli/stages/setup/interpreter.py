@@ -38,7 +38,7 @@ class Answer(TypedDict):
     prefix: str
 
 
-class Asked:
+class Interpreters:
     """The answers of interpreters, each asked once."""
 
     def __init__(self) -> None:
@@ -67,9 +67,9 @@ def _answer(argv: list[str], python: str) -> Answer | str:
         return f"{python} cannot be run: {last.strip()[:300]}"
 
 
-def problems(asked: Asked, executor: ResolvedExecutor, families: dict[str, tuple[str, ...]]) -> list[str]:
+def problems(interpreters: Interpreters, executor: ResolvedExecutor, families: dict[str, tuple[str, ...]]) -> list[str]:
     """Sentences on what does not fit: HTEX wants the command's minor version of Python and its version of Parsl."""
-    answer = asked.ask(executor, {module for needs in families.values() for module in needs})
+    answer = interpreters.ask(executor, {module for needs in families.values() for module in needs})
     if isinstance(answer, str):
         return [answer]
     python, sentences, wrong = executor.python, [], answer["wrong"]

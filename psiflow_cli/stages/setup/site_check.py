@@ -49,11 +49,11 @@ class _Trial:
 def without_job(site: schema.Site, machine: Machine) -> Iterator[Finding]:
     """What can be known of each executor from here."""
     trials, findings = _trials(site, machine)
-    asked = interpreter.Asked()
+    interpreters = interpreter.Interpreters()
     for label in site.executors:
         problems = [finding.problem for finding in findings if finding.executor == label and finding.problem]
         for number, trial in enumerate(trial for trial in trials if trial.executor.label == label):
-            problems += interpreter.problems(asked, trial.executor, trial.families)
+            problems += interpreter.problems(interpreters, trial.executor, trial.families)
             if number == 0:
                 for ask in (_parameters, _programs, _network, _queue):
                     problems += ask(trial.executor)
@@ -89,7 +89,7 @@ def _about(
 
 def _plumed(executor: ResolvedExecutor) -> Iterator[Finding]:
     """Which PLUMED the workers have for `sample --plumed`, or why what they have of it does not work."""
-    version, problem = plumed_trial.found(executor)
+    version, problem = plumed_trial.version_or_problem(executor)
     if version:
         yield Finding(executor.label, note=f"sample --plumed has {version}")
     elif problem.startswith(plumed_trial.NO_PACKAGE):  # as most have none, that is no news
@@ -168,8 +168,8 @@ def _patience(label: str, folder: Path) -> Callable[[], None]:
         if now - last >= _SAY_EVERY_S:
             last = now
             jobs = block_record.read(folder).get("jobs", {})
-            told = (filter(None, (f"{job} {b['state'].lower()}", b.get("reason"))) for job, b in jobs.items())
-            words = ", ".join(map(": ".join, told)) or "none yet"
+            states = (filter(None, (f"{job} {b['state'].lower()}", b.get("reason"))) for job, b in jobs.items())
+            words = ", ".join(map(": ".join, states)) or "none yet"
             note(f"{label}: no answer after {duration.human(now - begin)}; jobs: {words}")
 
     return tick
@@ -183,8 +183,8 @@ def _parameters(executor: ResolvedExecutor) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="psiflow-") as folder:
         try:
             with parsl_internals.known_parsl():
-                made = provider.build(executor.provider, executor)
-                registry.load("runtime.executors", runs).build(executor, made, Path(folder))
+                parsl_provider = provider.build(executor.provider, executor)
+                registry.load("runtime.executors", runs).build(executor, parsl_provider, Path(folder))
         except PsiflowError as error:
             yield f"{error.message}: {error.hint}" if error.hint else error.message
 

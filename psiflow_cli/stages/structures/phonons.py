@@ -94,20 +94,20 @@ class Analysis:
 
 def survey(analysis: Analysis, workspace: Workspace) -> tuple[Survey, Results, IdSet]:
     """Check every frame, and find out which Hessians are still to be computed, or are asked for and gone."""
-    seen = Survey(
+    surveyed = Survey(
         workspace.frames(),
         analysis.model.frame_inputs,
         lambda frame: _check(frame, analysis),
         analysis.constraints.identity,
     )
-    check_elements(seen, analysis.model, analysis.job)
-    results = Results(workspace, analysis.work.fingerprint, seen.distinct)
+    check_elements(surveyed, analysis.model, analysis.job)
+    results = Results(workspace, analysis.work.fingerprint, surveyed.distinct)
     needed = results.needed(retry_failed=False)
     if analysis.hessians:
-        for key in seen.distinct:
+        for key in surveyed.distinct:
             if key not in results.failures and not _hessian(analysis, key).exists():
                 needed.add(key)
-    return seen, results, needed
+    return surveyed, results, needed
 
 
 def _hessian(analysis: Analysis, key: int) -> Path:
@@ -131,26 +131,24 @@ def _check(frame: Frame, analysis: Analysis) -> None:
 
 def run(analysis: Analysis, workspace: Workspace) -> Summary:
     """Analyse every frame; returns the summary, whose `harmonic` has a row for each frame and temperature."""
-    seen, results, needed = survey(analysis, workspace)
+    surveyed, results, needed = survey(analysis, workspace)
     todo = len(needed)
-    workspace.run.begin(len(seen.distinct))
+    workspace.run.begin(len(surveyed.distinct))
     with workspace.run.guard_end():
         if analysis.hessians:
             analysis.folder.mkdir(mode=0o700, exist_ok=True)
-        compute(workspace, analysis.work, seen, results, needed)
+        compute(workspace, analysis.work, surveyed, results, needed)
         rows: list[HarmonicRow] = []
-        workspace.publish(_analysed(analysis, workspace, seen.ids, results, rows))
-        failed = failed_frames.publish(workspace, seen, results, analysis.failed)
+        workspace.publish(_analysed(analysis, workspace, surveyed.ids, results, rows))
+        failed = failed_frames.publish(workspace, surveyed, results, analysis.failed)
         if analysis.hessians:
-            _gather(analysis, workspace, seen, results)
+            _gather(analysis, workspace, surveyed, results)
         if analysis.table:
-            temporary = workspace.run.temporary(analysis.table)
-            temporary.write_text(as_csv(rows, tuple(HarmonicRow.__annotations__)), encoding="utf-8")
-            workspace.run.publish(temporary, analysis.table)
+            workspace.run.publish_text(as_csv(rows, tuple(HarmonicRow.__annotations__)), analysis.table)
     _note_imaginary(rows)
-    summary = failed_frames.summary(seen, results)
+    summary = failed_frames.summary(surveyed, results)
     return {
-        **summary, "failed_output": failed, "retry": failed_frames.retry(summary), "computed": todo,
+        **summary, "failed_output": failed, "retry": failed_frames.machine_failed(summary), "computed": todo,
         "harmonic": rows, "output": analysis.job.output, "hessian": analysis.hessians,
     }  # fmt: skip
 
@@ -196,12 +194,12 @@ def _note_imaginary(rows: list[HarmonicRow]) -> None:
         note(f"warning: {which}; this is a saddle point, or not relaxed well enough")
 
 
-def _gather(analysis: Analysis, workspace: Workspace, seen: Survey, results: Results) -> None:
+def _gather(analysis: Analysis, workspace: Workspace, surveyed: Survey, results: Results) -> None:
     """Join the workers' files to one that numpy.load opens: `hessian_0`, `positions_0`, … of the first frame."""
     assert analysis.hessians is not None
     temporary = workspace.run.temporary(analysis.hessians)
     with zipfile.ZipFile(temporary, "w") as whole:
-        for number, key in enumerate(seen.ids):
+        for number, key in enumerate(surveyed.ids):
             if key in results.failures:
                 continue
             with zipfile.ZipFile(_hessian(analysis, key)) as part:

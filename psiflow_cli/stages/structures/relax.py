@@ -57,15 +57,15 @@ class Relaxation:
 
 def survey(relaxation: Relaxation, workspace: Workspace) -> tuple[Survey, Results, IdSet]:
     """Check every frame, and find out what is still to be relaxed."""
-    seen = Survey(
+    surveyed = Survey(
         workspace.frames(),
         relaxation.model.frame_inputs,
         lambda frame: _check(frame, relaxation),
         relaxation.constraints.identity,
     )
-    check_elements(seen, relaxation.model, relaxation.job)
-    results = Results(workspace, relaxation.work.fingerprint, seen.distinct)
-    return seen, results, results.needed(retry_failed=False)
+    check_elements(surveyed, relaxation.model, relaxation.job)
+    results = Results(workspace, relaxation.work.fingerprint, surveyed.distinct)
+    return surveyed, results, results.needed(retry_failed=False)
 
 
 def _check(frame: Frame, relaxation: Relaxation) -> None:
@@ -85,19 +85,19 @@ def _check(frame: Frame, relaxation: Relaxation) -> None:
 
 def run(relaxation: Relaxation, workspace: Workspace) -> Summary:
     """Relax every frame; returns the summary."""
-    seen, results, needed = survey(relaxation, workspace)
+    surveyed, results, needed = survey(relaxation, workspace)
     todo = len(needed)
     if todo > 1 and (why := _one_by_one(relaxation.settings)):
         note(f"{why}: ASE optimises one frame at a time; only lbfgs and fire optimise all at once")
-    workspace.run.begin(len(seen.distinct))
+    workspace.run.begin(len(surveyed.distinct))
     with workspace.run.guard_end():
-        compute(workspace, relaxation.work, seen, results, needed)
-        workspace.publish(_relaxed(workspace, seen.ids, results))
-        failed = failed_frames.publish(workspace, seen, results, relaxation.failed, except_for="unconverged")
-    summary = failed_frames.summary(seen, results)
-    steps = [results.of(key).get("steps", 0) for key in seen.ids]
+        compute(workspace, relaxation.work, surveyed, results, needed)
+        workspace.publish(_relaxed(workspace, surveyed.ids, results))
+        failed = failed_frames.publish(workspace, surveyed, results, relaxation.failed, except_for="unconverged")
+    summary = failed_frames.summary(surveyed, results)
+    steps = [results.of(key).get("steps", 0) for key in surveyed.ids]
     return {
-        **summary, "failed_output": failed, "retry": failed_frames.retry(summary), "computed": todo,
+        **summary, "failed_output": failed, "retry": failed_frames.machine_failed(summary), "computed": todo,
         "converged": summary["total"] - summary["failed"], "steps": sum(steps),
         "most_steps": max(steps, default=0), "output": relaxation.job.output,
     }  # fmt: skip

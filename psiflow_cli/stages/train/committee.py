@@ -63,7 +63,7 @@ class Committee:
         """Train all members; one that is lost with its worker goes on from its checkpoint."""
         waiting = list(self.members)
         ends = self._ends()
-        detail(self._how())
+        detail(self._description())
         for member in waiting:
             stop_request.prepare(member.folder)
         while len(self.trained) < len(self.members):
@@ -87,11 +87,11 @@ class Committee:
             self.trained[member.index] = outcome.value
 
     def _submit(self, member: Member, until: float | None) -> None:
-        payload = {"target": self.worker, "job": member.job, "until": until, "context": self.context}
+        payload = {"module": self.worker, "job": member.job, "until": until, "context": self.context}
         train = "psiflow_cli.worker.training.train:train"
         self.session.submit(Task(train, payload, note=member, losses=member.losses))
 
-    def _how(self) -> str:
+    def _description(self) -> str:
         """How many are trained at once, and on what."""
         count, workers, context = len(self.members), self.session.executor.workers, self.session.executor.context
         on = f"{context['gpus']} GPU(s)" if context["gpus"] else f"{context['threads']} thread(s)"
@@ -100,12 +100,12 @@ class Committee:
     def _ends(self) -> list[float | None]:
         """When each has to be done (seconds since 1970): those that must wait for a worker get their share."""
         count = len(self.members)
-        left = self.session.remaining() - DELIVERY_S
-        if math.isinf(left):
+        remaining = self.session.remaining() - DELIVERY_S
+        if math.isinf(remaining):
             return [None] * count
         workers = self.session.executor.workers
         rounds = math.ceil(count / workers)
-        return [time.time() + left * (index // workers + 1) / rounds for index in range(count)]
+        return [time.time() + remaining * (index // workers + 1) / rounds for index in range(count)]
 
     def stop(self) -> None:
         """After an error: let `trained` have the best model so far of each member that has one, within `GRACE_S`.

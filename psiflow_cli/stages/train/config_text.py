@@ -22,7 +22,7 @@ def as_yaml(training: Training, config: Config, summary: TrainingData) -> str:
     for path, number in trainers_file.lines_of_yaml(text).items():
         if whose := _whose(path, training):
             lines[number - 1] += f"  # {whose}"
-    if filled := _rest(config, own):
+    if filled := _only_in_first(config, own):
         lines += ["# psiflow fills in:", *(f"#   {line}" for line in _dumped(filled).splitlines())]
     return "\n".join(lines)
 
@@ -48,15 +48,15 @@ def _removed(table: Config, path: list[str]) -> bool:
     return table.pop(last, None) is not None
 
 
-def _rest(whole: Mapping[str, object], part: Mapping[str, object]) -> Config:
+def _only_in_first(whole: Mapping[str, object], part: Mapping[str, object]) -> Config:
     """What only the whole has."""
-    rest: Config = {}
+    difference: Config = {}
     for key, value in whole.items():
         if key not in part:
-            rest[key] = value
-        elif isinstance(value, dict) and (inner := _rest(value, cast("Config", part[key]))):
-            rest[key] = inner
-    return rest
+            difference[key] = value
+        elif isinstance(value, dict) and (inner := _only_in_first(value, cast("Config", part[key]))):
+            difference[key] = inner
+    return difference
 
 
 def _whose(path: str, training: Training) -> str:

@@ -67,11 +67,11 @@ class Levels:
 
     def _methods(self, head: str | None) -> list[str]:
         """The contradiction between the references of a head (None: of all frames), if there is one."""
-        found: dict[str, tuple[str, str]] = {}
-        for (of, name), where in self.first.items():
-            if head in (None, of):
-                found.setdefault(name.partition(" ")[0], (name, where))
-        return _contradiction("psiflow_reference", dict(found.values()))
+        by_method: dict[str, tuple[str, str]] = {}
+        for (of_head, name), where in self.first.items():
+            if head in (None, of_head):
+                by_method.setdefault(name.partition(" ")[0], (name, where))
+        return _contradiction("psiflow_reference", dict(by_method.values()))
 
 
 def head_of(frame: Frame) -> str:
@@ -117,11 +117,11 @@ def check_elements(trained: set[str], first: dict[str, str], drawn: bool) -> Non
         )
 
 
-def check_heads(first: Mapping[str, str], there: Set[tuple[str, str]]) -> None:
+def check_heads(first: Mapping[str, str], present: Set[tuple[str, str]]) -> None:
     """Raise BadData for a head without frames in a part; `first` says where each was seen first."""
     for head, where in first.items():
         for part, purpose in (("train", "train"), ("valid", "validate")):
-            if (part, head) not in there:
+            if (part, head) not in present:
                 hint = "give more frames, --valid FILE|SHARE, or the frames of one head"
                 raise BadData(f"{where}: no frames of head={head} to {purpose} on", hint)
 

@@ -127,9 +127,11 @@ def read(sources: Sources, share: float, seed: int, mixed: bool = False, apart: 
         part: _survey(sources.old[part], None, aside, structures) for part in ("train", "valid") if part in sources.old
     }
     firsts = structures.firsts()
-    for seen in (new, valid, *old.values()):
-        seen.ids = [None if number is None else firsts[number] for number in seen.ids]
-    known: dict[int, str] = {key: part for part, seen in old.items() for key in seen.ids if key is not None}
+    for part_survey in (new, valid, *old.values()):
+        part_survey.ids = [None if number is None else firsts[number] for number in part_survey.ids]
+    known: dict[int, str] = {
+        key: part for part, part_survey in old.items() for key in part_survey.ids if key is not None
+    }
     data.heads = sorted(data.levels.heads) if apart and not mixed and len(data.levels.heads) > 1 else []
     shares = {"train": 1 - share, "valid": share} if not sources.valid else None
     data.parts = _drawn(new, shares, seed, known, data.heads)
@@ -137,12 +139,12 @@ def read(sources: Sources, share: float, seed: int, mixed: bool = False, apart: 
     kinds = new.elements + valid.elements
     if sources.replay:
         taken = {*new.ids, *valid.ids}
-        for part, seen in old.items():
+        for part, part_survey in old.items():
             wanted = part == "train" or sources.valid is None
-            parts = [part if wanted and key not in taken else "" for key in seen.ids]
+            parts = [part if wanted and key not in taken else "" for key in part_survey.ids]
             data.replayed += parts.count("train")
             data.parts += parts
-            kinds += seen.elements
+            kinds += part_survey.elements
     for head in data.heads or (None,):
         data.e0s(head)
     data.notes += data_checks.check_overlap(new.ids, valid.ids, sources.where)
@@ -157,19 +159,19 @@ def read(sources: Sources, share: float, seed: int, mixed: bool = False, apart: 
 
 
 def _survey(reader: Reader | None, keys: Keys, data: Dataset, structures: Structures) -> _Seen:
-    seen = _Seen()
+    part = _Seen()
     kinds: dict[frozenset[str], frozenset[str]] = {}
     for frame in reader() if reader else ():
-        seen.heads.append(data_checks.head_of(frame))
+        part.heads.append(data_checks.head_of(frame))
         if _check(frame, keys, data):
-            seen.ids.append(None)
-            seen.elements.append(frozenset())
+            part.ids.append(None)
+            part.elements.append(frozenset())
             continue
-        seen.ids.append(len(structures))
+        part.ids.append(len(structures))
         structures.add(frame)
         elements = frozenset(frame.symbols)
-        seen.elements.append(kinds.setdefault(elements, elements))
-    return seen
+        part.elements.append(kinds.setdefault(elements, elements))
+    return part
 
 
 def _drawn(

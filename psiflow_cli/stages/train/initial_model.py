@@ -54,8 +54,8 @@ class Start:
         return extxyz.read(path, name=f"{self.name}/data/{path.name}")
 
 
-def find(model: Bundle | None, output: str, folder: Path, keep: bool) -> Start | None:
-    """The model to start from; with `keep`, a copy in the run's folder.
+def find(model: Bundle | None, output: str, folder: Path, pin_copy: bool) -> Start | None:
+    """The model to start from; with `pin_copy`, a copy in the run's folder.
 
     Where a model is trained further in its own place and the clock stopped that, it goes on from where it began.
     """
@@ -66,7 +66,7 @@ def find(model: Bundle | None, output: str, folder: Path, keep: bool) -> Start |
     begun = model.facts.get("init")
     if model.unfinished and begun and is_output(model, output) and (copies / begun).is_dir():
         return Start(replace(bundle.load(str(copies / begun)), head=model.facts.get("init_head")), name)
-    return Start(bundle.pinned(model, copies) if keep else model, name)
+    return Start(bundle.pinned(model, copies) if pin_copy else model, name)
 
 
 def forget(folder: Path) -> None:

@@ -33,10 +33,10 @@ class Prepared:
     """What the family knows of the data."""
 
 
-def prepare(training: Training, workspace: Workspace, keep: bool = False) -> Prepared:
-    """Read and check all data, and make the trainer's configuration; with `keep`, copy the model to start from."""
+def prepare(training: Training, workspace: Workspace, pin_copy: bool = False) -> Prepared:
+    """Read and check all data, and make the trainer's configuration; with `pin_copy`, copy the model to start from."""
     job = workspace.job
-    start = initial_model.find(training.init, job.output, job.folder, keep)
+    start = initial_model.find(training.init, job.output, job.folder, pin_copy)
     sources = dataset.Sources(
         workspace.frames,
         training.label_keys,

@@ -33,7 +33,7 @@ T = TypeVar("T")
 def run(training: Training, workspace: Workspace) -> Summary:
     """Train every member and make the bundle; returns the summary."""
     stops: list[Stopped] = []
-    prepared = _whole(lambda: prepare(training, workspace, keep=True), workspace, stops)
+    prepared = _whole(lambda: prepare(training, workspace, pin_copy=True), workspace, stops)
     for text in prepared.notes:
         note(text)
     needs = training.module.packages(prepared.config) if isinstance(training.module, NeedsMore) else {}
@@ -92,13 +92,13 @@ def _members(
     files = _write(workspace, prepared)
     digest = _sha256(files)
     init = prepared.start.model.fingerprint if prepared.start else None
-    what: list[object] = [training.worker, prepared.config, digest, training.seed, init, bool(training.bootstrap)]
+    decisive: list[object] = [training.worker, prepared.config, digest, training.seed, init, bool(training.bootstrap)]
     if training.files:
-        what.append(_digests(training))
+        decisive.append(_digests(training))
     # a member does not depend on how many there are
-    folder = workspace.job.folder / "work" / workspace.run.key(fingerprint(what))
+    folder = workspace.job.folder / "work" / workspace.run.key(fingerprint(decisive))
     retention.unmark(folder)
-    return files, [_member(training, prepared, files, folder, index) for index in range(training.members)], what
+    return files, [_member(training, prepared, files, folder, index) for index in range(training.members)], decisive
 
 
 def _deliver(

@@ -18,22 +18,22 @@ _DENSITY = 1.66053906892  # g/cm³ of a u/Å³
 _DIFFUSIVE = (0.8, 1.2)  # exponents of the time that a mean squared displacement in the fit may have
 
 
-def compute(wanted: Analysis) -> AnalysisResult:
+def compute(analysis: Analysis) -> AnalysisResult:
     """*worker*: means over blocks of all that is asked for."""
-    cut = paths.blocks(wanted["paths"], wanted["blocks"])
+    cut = paths.blocks(analysis["paths"], analysis["blocks"])
     result: AnalysisResult = {
         "values": [], "curves": [], "remarks": [], "blocks": len(cut), "block_frames": len(cut[0].rows),
     }  # fmt: skip
-    symbols = sorted({symbol for path in wanted["paths"] for symbol in path["symbols"]})
+    symbols = sorted({symbol for path in analysis["paths"] for symbol in path["symbols"]})
     _series(result, cut)
-    if wanted["rdf"]:
-        _radial(result, wanted, cut)
-    if wanted["msd"] or wanted["vacf"]:
-        _check_length(wanted, cut)
-    if wanted["msd"]:
-        _displacements(result, wanted, cut, symbols)
-    if wanted["vacf"]:
-        _vibrations(result, wanted, cut, symbols)
+    if analysis["rdf"]:
+        _radial(result, analysis, cut)
+    if analysis["msd"] or analysis["vacf"]:
+        _check_length(analysis, cut)
+    if analysis["msd"]:
+        _displacements(result, analysis, cut, symbols)
+    if analysis["vacf"]:
+        _vibrations(result, analysis, cut, symbols)
     return result
 
 
@@ -84,27 +84,27 @@ def _series(result: AnalysisResult, cut: list[paths.Block]) -> None:
         _value(result, "density", "all", "g/cm³", densities)
 
 
-def _radial(result: AnalysisResult, wanted: Analysis, cut: list[paths.Block]) -> None:
+def _radial(result: AnalysisResult, analysis: Analysis, cut: list[paths.Block]) -> None:
     import numpy as np
 
-    rmax = wanted["rmax"] or 0.0
-    edges = np.linspace(0.0, rmax, wanted["bins"] + 1)
-    pairs = tuple(tuple(pair) for pair in wanted["rdf"])
+    rmax = analysis["rmax"] or 0.0
+    edges = np.linspace(0.0, rmax, analysis["bins"] + 1)
+    pairs = tuple(tuple(pair) for pair in analysis["rdf"])
     parts = [structure.radial(block, cast("tuple[tuple[str, str], ...]", pairs), edges) for block in cut]
     middle = 0.5 * (edges[1:] + edges[:-1])
     for pair in pairs:
-        of = "-".join(pair)
-        density = _curve(result, "rdf", of, middle, [part[pair][0] for part in parts])  # type: ignore[index]
-        _curve(result, "coordination", of, edges[1:], [part[pair][1] for part in parts])  # type: ignore[index]
+        pair_name = "-".join(pair)
+        density = _curve(result, "rdf", pair_name, middle, [part[pair][0] for part in parts])  # type: ignore[index]
+        _curve(result, "coordination", pair_name, edges[1:], [part[pair][1] for part in parts])  # type: ignore[index]
         top = int(density.argmax())
         if not density[top]:  # no pair is that near
             continue
-        _value(result, "highest peak at", of, "Å", [float(middle[top])])
-        _value(result, "g there", of, "", [float(part[pair][0][top]) for part in parts])  # type: ignore[index]
+        _value(result, "highest peak at", pair_name, "Å", [float(middle[top])])
+        _value(result, "g there", pair_name, "", [float(part[pair][0][top]) for part in parts])  # type: ignore[index]
         if bottom := _minimum(middle, density, top):
-            _value(result, "next minimum at", of, "Å", [float(middle[bottom])])
+            _value(result, "next minimum at", pair_name, "Å", [float(middle[bottom])])
             counts = [float(part[pair][1][bottom]) for part in parts]  # type: ignore[index]
-            _value(result, "neighbours up to there", of, "", counts)
+            _value(result, "neighbours up to there", pair_name, "", counts)
 
 
 def _minimum(middle: np.ndarray, density: np.ndarray, top: int) -> int:
@@ -116,7 +116,7 @@ def _minimum(middle: np.ndarray, density: np.ndarray, top: int) -> int:
     return top + int(smooth[top:end].argmin()) if end <= len(middle) - 2 else 0
 
 
-def _check_length(wanted: Analysis, cut: list[paths.Block]) -> None:
+def _check_length(analysis: Analysis, cut: list[paths.Block]) -> None:
     frames = len(cut[0].rows)
     if frames < 6:
         problem = f"{frames} frames in each of {len(cut)} blocks are too few for --msd and --vacf"
@@ -127,13 +127,13 @@ def _check_length(wanted: Analysis, cut: list[paths.Block]) -> None:
         raise Fatal(problem, "record frames more often (psiflow sample --every)", BAD_DATA)
 
 
-def _displacements(result: AnalysisResult, wanted: Analysis, cut: list[paths.Block], elements: list[str]) -> None:
+def _displacements(result: AnalysisResult, analysis: Analysis, cut: list[paths.Block], elements: list[str]) -> None:
     import numpy as np
 
-    interval = wanted["interval"] or 1.0
+    interval = analysis["interval"] or 1.0
     parts = [dynamics.mean_squared_displacements(block, elements) for block in cut]
     times = interval * np.arange(len(next(iter(parts[0].values()))))
-    low, high = wanted["fit"] or (0.2 * times[-1], times[-1])
+    low, high = analysis["fit"] or (0.2 * times[-1], times[-1])
     chosen = (times >= low - 1e-9) & (times <= high + 1e-9) & (times > 0)
     if chosen.sum() < 2:
         problem = f"--fit {low:g}:{high:g} fs has {chosen.sum()} of the times up to {times[-1]:g} fs"
@@ -152,10 +152,10 @@ def _displacements(result: AnalysisResult, wanted: Analysis, cut: list[paths.Blo
                 )
 
 
-def _vibrations(result: AnalysisResult, wanted: Analysis, cut: list[paths.Block], elements: list[str]) -> None:
+def _vibrations(result: AnalysisResult, analysis: Analysis, cut: list[paths.Block], elements: list[str]) -> None:
     import numpy as np
 
-    interval = wanted["interval"] or 1.0
+    interval = analysis["interval"] or 1.0
     parts = [dynamics.velocities(block, elements, interval) for block in cut]
     if not all(block.path["velocities"] for block in cut):
         result["remarks"].append(

@@ -120,16 +120,16 @@ class Block:
             yield atoms, (read(atoms) if first is None else first) - (drift / masses.sum())[:, None]
 
 
-def blocks(paths: list[AnalysedPath], wanted: int) -> list[Block]:
+def blocks(paths: list[AnalysedPath], count: int) -> list[Block]:
     """All paths cut into at least so many blocks of equally many frames, as long as can be; fewer where frames are."""
     import numpy as np
 
     lengths = [path["frames"] for path in paths]
-    wanted = min(wanted, sum(lengths))
+    count = min(count, sum(lengths))
     low, high = 1, max(lengths)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if sum(n // middle for n in lengths) >= wanted else (low, middle - 1)
+        low, high = (middle, high) if sum(n // middle for n in lengths) >= count else (low, middle - 1)
     cut = []
     for path in paths:
         rows = np.memmap(path["source"], dtype="<f8", mode="r").reshape(path["frames"], -1)

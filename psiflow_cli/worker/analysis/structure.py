@@ -30,9 +30,9 @@ def radial(
         for (centre, other), (density, counts) in sums.items():
             of_centre, of_other = symbols == centre, symbols == other
             chosen = distances[of_centre[first] & of_other[second]]
-            found = np.histogram(chosen, edges)[0] / of_centre.sum()
-            density += found * volume / (of_other.sum() * shells)
-            counts += found.cumsum()
+            counts_in_bins = np.histogram(chosen, edges)[0] / of_centre.sum()
+            density += counts_in_bins * volume / (of_other.sum() * shells)
+            counts += counts_in_bins.cumsum()
     return {pair: (density / len(cells), counts / len(cells)) for pair, (density, counts) in sums.items()}
 
 

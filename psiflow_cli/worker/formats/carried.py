@@ -86,7 +86,7 @@ class Carrier:
                 _add(columns, key, column)
             else:
                 lost.add(key)
-        mask, others = constraints.of(atoms)
+        mask, others = constraints.from_atoms(atoms)
         if mask:
             columns["move_mask"] = ("L", mask)
         if others:

@@ -13,7 +13,7 @@ OTHERS = "ase_constraints"
 """The key of a frame that names constraints which `move_mask` cannot express: who would move its atoms refuses it."""
 
 
-def of(atoms: Atoms) -> tuple[list[bool] | list[list[bool]], list[str]]:
+def from_atoms(atoms: Atoms) -> tuple[list[bool] | list[list[bool]], list[str]]:
     """Whether each atom moves (along x, y and z, where these differ), [] if nothing is fixed, and the other names."""
     import numpy as np
 

@@ -77,9 +77,11 @@ class Hills:
             near, moved = [], []
             for axis, points in enumerate(self.points):
                 away = wrapped(points - self.centres[number, axis], self._file["periods"][axis])
-                kept = np.flatnonzero(np.abs(away) <= math.sqrt(2 * _CUTOFF) * self.extent[number, axis] * (1 + 1e-9))
-                near.append(kept)
-                moved.append(away[kept])
+                near_points = np.flatnonzero(
+                    np.abs(away) <= math.sqrt(2 * _CUTOFF) * self.extent[number, axis] * (1 + 1e-9)
+                )
+                near.append(near_points)
+                moved.append(away[near_points])
             if inverse is None:
                 scaled = [0.5 * (part / width) ** 2 for part, width in zip(moved, self._widths[number], strict=True)]
                 half = sum(np.ix_(*scaled))
@@ -130,13 +132,13 @@ def _widths(count: int, multivariate: bool) -> int:
     return count * (count + 1) // 2 if multivariate else count
 
 
-def projected(free: Array, names: Sequence[str], kept: Sequence[str], kT: float) -> Array:
-    """A free energy without the CVs that are not kept, in the order of `kept`: -kT ln Σ exp(-F/kT)."""
+def projected(free: Array, names: Sequence[str], remaining: Sequence[str], kT: float) -> Array:
+    """A free energy without the CVs that are not kept, in the order of `remaining`: -kT ln Σ exp(-F/kT)."""
     from scipy.special import logsumexp
 
-    gone = tuple(number for number, name in enumerate(names) if name not in kept)
-    if gone:
-        free = -kT * logsumexp(-free / kT, axis=gone)
-    left = [name for name in names if name in kept]
-    result: Array = free.transpose([left.index(name) for name in kept])
+    integrated = tuple(number for number, name in enumerate(names) if name not in remaining)
+    if integrated:
+        free = -kT * logsumexp(-free / kT, axis=integrated)
+    in_order = [name for name in names if name in remaining]
+    result: Array = free.transpose([in_order.index(name) for name in remaining])
     return result

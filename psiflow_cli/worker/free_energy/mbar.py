@@ -79,8 +79,8 @@ class Solution:
         return overlap
 
 
-def solve(reduced: Array, counts: Array, target: Array, start: Array | None = None) -> Solution:
-    """Solve for reduced potentials of shape (K, N), samples in the order of their states, and `target` (N,)."""
+def solve(reduced: Array, counts: Array, profile: Array, start: Array | None = None) -> Solution:
+    """Solve for reduced potentials of shape (K, N), samples in the order of their states, and `profile` (N,)."""
     import numpy as np
     from scipy.special import logsumexp
 
@@ -88,7 +88,7 @@ def solve(reduced: Array, counts: Array, target: Array, start: Array | None = No
     solved = pymbar.MBAR(reduced, counts, initial_f_k=start, solver_protocol="robust")
     free = np.asarray(solved.f_k, dtype=float)
     denominators = logsumexp(free[:, None] - reduced, b=counts[:, None], axis=0)
-    weights = -target - denominators
+    weights = -profile - denominators
     weights = np.exp(weights - logsumexp(weights))
     return Solution(counts, np.exp(free[:, None] - reduced - denominators).T, weights, free)
 
@@ -109,14 +109,14 @@ def weak_links(overlap: Array, names: list[str]) -> list[WeakLink]:
     These are the weak edges of the maximum spanning tree, so windows along a line, on a grid of two CVs and at several
     temperatures are all asked about their neighbours only.
     """
-    both = 0.5 * (overlap + overlap.T)
+    symmetric = 0.5 * (overlap + overlap.T)
     inside, outside = [0], set(range(1, len(names)))
     weak: list[WeakLink] = []
     while outside:
-        first, second = max(((i, j) for i in inside for j in sorted(outside)), key=lambda pair: both[pair])
-        if both[first, second] < ENOUGH:
+        first, second = max(((i, j) for i in inside for j in sorted(outside)), key=lambda pair: symmetric[pair])
+        if symmetric[first, second] < ENOUGH:
             i, j = sorted((first, second))
-            weak.append({"first": names[i], "second": names[j], "overlap": float(both[i, j])})
+            weak.append({"first": names[i], "second": names[j], "overlap": float(symmetric[i, j])})
         inside.append(second)
         outside.remove(second)
     return weak

@@ -30,12 +30,12 @@ def generator(seed: int, number: int, start: Frame | None = None) -> np.random.G
     import numpy as np
 
     key: tuple[int, ...] = (number,)
-    if start and (given := start.get("momenta") or start.get("velocities")):
-        key = (number, int.from_bytes(hashlib.sha256(repr(given).encode()).digest()[:4], "big"))
+    if start and (from_start := start.get("momenta") or start.get("velocities")):
+        key = (number, int.from_bytes(hashlib.sha256(repr(from_start).encode()).digest()[:4], "big"))
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
 
 
-def given(start: Frame, masses: np.ndarray, rest: bool, fixed: Collection[int] = ()) -> np.ndarray | None:
+def from_start(start: Frame, masses: np.ndarray, rest: bool, fixed: Collection[int] = ()) -> np.ndarray | None:
     """The momenta (sqrt(u·eV), shape (N, 3)) that the start has, or None; `masses` (u) of shape (N,).
 
     Atoms in `fixed` have none. `rest` removes a total momentum that is more than rounding.

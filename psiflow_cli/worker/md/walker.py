@@ -102,7 +102,7 @@ class MovingWalker:
         """Those of the start or else, drawn at its temperature, those of `velocities.draw`."""
         rest = velocities.conserves_momentum(self.job)
         # nve goes on exactly, also under forces from outside; a thermostat that scales would heat a drift
-        momenta = velocities.given(self.start, masses, rest and self.job["ensemble"] != "nve", self.fixed)
+        momenta = velocities.from_start(self.start, masses, rest and self.job["ensemble"] != "nve", self.fixed)
         if momenta is not None:
             return momenta
         return velocities.draw(masses, self.target_temperature(0), self.rng, rest, self.fixed)

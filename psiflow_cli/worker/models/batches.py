@@ -53,7 +53,7 @@ class Model:
     """What decides how a frame's graph looks: models that have the same share it; None: nobody else's."""
 
 
-def keep(path: Path, context: Context, load: Callable[[], Model]) -> Model:
+def load_once(path: Path, context: Context, load: Callable[[], Model]) -> Model:
     """The model in a file, loaded once for all the tasks of this process."""
     path = path.resolve()
     device, dtype, head = (str(context.get(name)) for name in ("device", "dtype", "head"))
@@ -176,9 +176,9 @@ def _graphs(frames: list[Frame], places: list[int], model: Model, context: Conte
                 ahead.append(pool.submit(some, chunk))
             if not ahead:
                 return
-            made = ahead.popleft().result()
-            yield from made
-            enough = max(threads, 2 * model.size.most // max(1, sum(_size(graph) for _, graph in made)))
+            batch = ahead.popleft().result()
+            yield from batch
+            enough = max(threads, 2 * model.size.most // max(1, sum(_size(graph) for _, graph in batch)))
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -194,9 +194,9 @@ def results(
     frames: list[Frame], energies: list[float], forces: Sequence[torch.Tensor], stresses: Sequence[torch.Tensor]
 ) -> list[PredictionResult]:
     """A batch's numbers, frame by frame; a stress (3x3) counts where a frame is periodic in all three directions."""
-    found: list[PredictionResult] = []
+    predictions: list[PredictionResult] = []
     for index, frame in enumerate(frames):
         stress = voigt.from_matrix(stresses[index].tolist()) if voigt.is_defined(frame["pbc"]) else None
         label = labels.label(frame, energies[index], forces[index].tolist(), stress, "")
-        found.append(cast("PredictionResult", {key: value for key, value in label.items() if key != "code"}))
-    return found
+        predictions.append(cast("PredictionResult", {key: value for key, value in label.items() if key != "code"}))
+    return predictions

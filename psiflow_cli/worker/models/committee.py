@@ -71,9 +71,9 @@ def mean(members: Sequence[Calculator]) -> Calculator:
 
     def compute(atoms: Atoms, properties: Sequence[str]) -> computed.Results:
         values = computed.together(members, atoms, properties)
-        vars(made)["spread"] = spread(values["energy"], values["forces"])
+        vars(mean_calculator)["spread"] = spread(values["energy"], values["forces"])
         means: computed.Results = {name: each.mean(axis=0) for name, each in values.items()}
         return {**means, "energy": float(means["energy"])}
 
-    made = computed.calculator(compute, parts=members)
-    return made
+    mean_calculator = computed.calculator(compute, parts=members)
+    return mean_calculator

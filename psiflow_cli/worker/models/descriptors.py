@@ -45,8 +45,8 @@ def of_model(
     describe = call.resolve(f"{family}:features")
 
     def means(some: list[Frame]) -> list[np.ndarray | Failure]:
-        found = cast("list[np.ndarray | Failure]", describe(some, members[0], context))
-        return [each if isinstance(each, dict) else np.asarray(each).mean(axis=0) for each in found]
+        features = cast("list[np.ndarray | Failure]", describe(some, members[0], context))
+        return [each if isinstance(each, dict) else np.asarray(each).mean(axis=0) for each in features]
 
     return _described(frames, means, elements)
 
@@ -61,8 +61,8 @@ def soap(frames: list[Frame], species: list[str], context: Context) -> list[Desc
     import numpy as np
 
     def vectors(some: list[Frame]) -> list[np.ndarray | Failure]:
-        found = [_soap(tuple(species), any(frame["pbc"])).create(conversion.to_ase(frame)) for frame in some]
-        return [vector / np.linalg.norm(vector) for vector in found]
+        features = [_soap(tuple(species), any(frame["pbc"])).create(conversion.to_ase(frame)) for frame in some]
+        return [vector / np.linalg.norm(vector) for vector in features]
 
     return _described(frames, vectors, species)
 

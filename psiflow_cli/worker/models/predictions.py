@@ -73,9 +73,9 @@ def of_calculator(frames: list[Frame], calculator: Calculator) -> list[Predictio
     """What an ASE calculator says of each frame, or a failure where it says nothing that fits the frame."""
 
     def one(frame: Frame) -> PredictionResult:
-        found = labelled(frame, calculator)
-        fault = labels.label(frame, found["energy"], found["forces"], found["stress"], "")
-        return fault if "failure" in fault else found
+        prediction = labelled(frame, calculator)
+        fault = labels.label(frame, prediction["energy"], prediction["forces"], prediction["stress"], "")
+        return fault if "failure" in fault else prediction
 
     return apart(frames, lambda some: [unfit(frame, None) or one(frame) for frame in some], crashed)
 

@@ -59,16 +59,16 @@ def _energies(frames: Sequence[ComparedFrame]) -> Quantity:
     import numpy as np
 
     column = Quantity("energy", "energy", "frames", "energy - mean", "eV/atom", "meV/atom")
-    both = [f for f in frames if _both(f, "energy")]
-    if both:
-        sizes = np.array([len(f["symbols"]) for f in both])
-        label, prediction = (np.array([f[k]["energy"] for f in both]) / sizes for k in ("label", "prediction"))
+    compared = [f for f in frames if _has_both(f, "energy")]
+    if compared:
+        sizes = np.array([len(f["symbols"]) for f in compared])
+        label, prediction = (np.array([f[k]["energy"] for f in compared]) / sizes for k in ("label", "prediction"))
         column.groups = {"": (label - label.mean(), prediction - label.mean())}
-        if all("energy_std" in f["prediction"] for f in both):
-            column.bars[""] = np.array([f["prediction"]["energy_std"] for f in both]) / sizes
+        if all("energy_std" in f["prediction"] for f in compared):
+            column.bars[""] = np.array([f["prediction"]["energy_std"] for f in compared]) / sizes
             column.spreads = 1e3 * column.bars[""], 1e3 * abs(prediction - label)
-        if all("energy_expected_error" in f["prediction"] for f in both):
-            column.expected = 1e3 * np.array([f["prediction"]["energy_expected_error"] for f in both]) / sizes
+        if all("energy_expected_error" in f["prediction"] for f in compared):
+            column.expected = 1e3 * np.array([f["prediction"]["energy_expected_error"] for f in compared]) / sizes
     return column
 
 
@@ -76,19 +76,19 @@ def _forces(frames: Sequence[ComparedFrame]) -> Quantity:
     import numpy as np
 
     column = Quantity("forces", "forces", "components", "force", "eV/Å", "meV/Å")
-    both = [f for f in frames if _both(f, "forces")]
-    if both:
-        symbols = np.array([s for f in both for s in f["symbols"]])
-        label, prediction = (np.concatenate([f[k]["forces"] for f in both]) for k in ("label", "prediction"))
+    compared = [f for f in frames if _has_both(f, "forces")]
+    if compared:
+        symbols = np.array([s for f in compared for s in f["symbols"]])
+        label, prediction = (np.concatenate([f[k]["forces"] for f in compared]) for k in ("label", "prediction"))
         for s in np.unique(symbols):
             column.groups[str(s)] = label[symbols == s].ravel(), prediction[symbols == s].ravel()
-        if all("forces_std" in f["prediction"] for f in both):
-            spreads = np.concatenate([f["prediction"]["forces_std"] for f in both])
+        if all("forces_std" in f["prediction"] for f in compared):
+            spreads = np.concatenate([f["prediction"]["forces_std"] for f in compared])
             column.spreads = 1e3 * spreads, 1e3 * np.linalg.norm(prediction - label, axis=1)
             for s in column.groups:  # the spread is the norm of three components
                 column.bars[s] = np.repeat(spreads[symbols == s] / 3**0.5, 3)
-        if all("forces_expected_error" in f["prediction"] for f in both):
-            column.expected = 1e3 * np.concatenate([f["prediction"]["forces_expected_error"] for f in both])
+        if all("forces_expected_error" in f["prediction"] for f in compared):
+            column.expected = 1e3 * np.concatenate([f["prediction"]["forces_expected_error"] for f in compared])
     return column
 
 
@@ -96,7 +96,7 @@ def _stresses(frames: Sequence[ComparedFrame]) -> Quantity:
     import numpy as np
 
     column = Quantity("stress", "stress", "components", "stress", "GPa", "MPa")
-    both = [f for f in frames if _both(f, "stress")]
+    both = [f for f in frames if _has_both(f, "stress")]
     if both:
         # Shear components stay near zero while the diagonal follows the volume: told apart, both can be judged.
         label, prediction = (_GPA * np.array([f[k]["stress"] for f in both]) for k in ("label", "prediction"))
@@ -105,5 +105,5 @@ def _stresses(frames: Sequence[ComparedFrame]) -> Quantity:
     return column
 
 
-def _both(frame: ComparedFrame, key: str) -> bool:
+def _has_both(frame: ComparedFrame, key: str) -> bool:
     return frame["label"].get(key) is not None and frame["prediction"].get(key) is not None

@@ -37,7 +37,7 @@ def applied(sheets: Sequence[str] = ()) -> Iterator[None]:
     from matplotlib import style
 
     now, usual = matplotlib.rcParams, matplotlib.rcParamsDefault
-    with matplotlib.rc_context({key: value for key, value in _own().items() if now[key] == usual[key]}):
+    with matplotlib.rc_context({key: value for key, value in _own_style().items() if now[key] == usual[key]}):
         for sheet in sheets:
             if not Path(sheet).is_file() and sheet not in style.available:
                 known = [each for each in style.available if not each.startswith("_")]
@@ -52,7 +52,7 @@ def applied(sheets: Sequence[str] = ()) -> Iterator[None]:
         yield
 
 
-def _own() -> dict[Any, object]:
+def _own_style() -> dict[Any, object]:
     from cycler import cycler
 
     return {
@@ -107,27 +107,27 @@ def figure(width: float, height: float) -> Figure:
 
     wanted, usual = (float(each["figure.figsize"][0]) for each in (matplotlib.rcParams, matplotlib.rcParamsDefault))
     scale = wanted / width if wanted != usual else 1.0
-    made = Figure(figsize=(scale * width, scale * height), layout="constrained")
-    FigureCanvasAgg(made)
-    return made
+    canvas = Figure(figsize=(scale * width, scale * height), layout="constrained")
+    FigureCanvasAgg(canvas)
+    return canvas
 
 
 def axes(rows: int, columns: int, width: float, height: float, share: bool = False) -> tuple[Figure, np.ndarray]:
     """A figure and its `Axes`, shape (rows, columns), each of a size in inches; `share`: one x axis for a column."""
-    made = figure(width * columns, height * rows)
-    return made, made.subplots(rows, columns, squeeze=False, sharex="col" if share else "none")
+    canvas = figure(width * columns, height * rows)
+    return canvas, canvas.subplots(rows, columns, squeeze=False, sharex="col" if share else "none")
 
 
 def save(figure: Figure, path: str) -> None:
     """Whole or not at all, in the format of the path's suffix, and the same bytes for the same data."""
     from matplotlib import rc_context
 
-    target = Path(path)
-    temporary = target.with_name(target.name + ".tmp")
-    form = target.suffix[1:].lower()
+    file = Path(path)
+    temporary = file.with_name(file.name + ".tmp")
+    form = file.suffix[1:].lower()
     with rc_context({"svg.hashsalt": "psiflow"}):
         figure.savefig(temporary, format=form, metadata=_UNDATED[form])
-    temporary.replace(target)
+    temporary.replace(file)
 
 
 def number(value: float) -> str:

@@ -45,12 +45,12 @@ def call_packed(arguments: bytes) -> bytes:
     try:
         return pack(outcome)
     except Exception as error:
-        told = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-        return pack({"seconds": outcome["seconds"], "host": outcome["host"], **told})
+        error_text = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        return pack({"seconds": outcome["seconds"], "host": outcome["host"], **error_text})
 
 
 def call(
-    target: str, payload: Mapping[str, object], hang_log: str = "", last_words: str = "", avoid: Sequence[str] = ()
+    function: str, payload: Mapping[str, object], hang_log: str = "", last_words: str = "", avoid: Sequence[str] = ()
 ) -> Outcome:
     """Call `module:function` (or `/path/file.py:function`) with the payload's items as keyword arguments.
 
@@ -63,7 +63,7 @@ def call(
     start = time.perf_counter()
     context = cast("Context | None", payload.get("context"))
     if context is not None:
-        payload = {**payload, "context": _here(context)}
+        payload = {**payload, "context": _with_worker_facts(context)}
     places = place.names(os.environ)
     outcome: Outcome = {"seconds": 0.0, "host": os.uname().nodename}
     outcome["places"] = places
@@ -74,7 +74,7 @@ def call(
         outcome["block"] = block
     try:
         with watchdog.limit(context.get("walltime") if context else None, hang_log), task_logs.collected() as logs:
-            outcome["value"] = resolve(target)(**payload)
+            outcome["value"] = resolve(function)(**payload)
         if logs:
             outcome["logs"] = logs
     except MemoryError:
@@ -91,7 +91,7 @@ def call(
     return outcome
 
 
-def _here(context: Context) -> Context:
+def _with_worker_facts(context: Context) -> Context:
     """The context with what only the worker knows: its CPUs, its scratch folder."""
     import tempfile
 
@@ -100,9 +100,9 @@ def _here(context: Context) -> Context:
     return {**context, "cpus": cpus, "scratch": scratch}
 
 
-def resolve(target: str) -> Callable[..., object]:
+def resolve(address: str) -> Callable[..., object]:
     """The function that `module:function` or `/path/file.py:function` names."""
-    name, _, function = target.rpartition(":")
+    name, _, function = address.rpartition(":")
     if not name.endswith(".py"):
         return _function(importlib.import_module(name), function)
     with _loading:  # tasks may run in threads: none may see a module that is half there

@@ -36,8 +36,8 @@ class _Package(types.ModuleType):
 
 def _defer() -> None:
     """Put the empty packages in place."""
-    found = importlib.machinery.PathFinder.find_spec(_PACKAGES[0])
-    for root in (found and found.submodule_search_locations) or ():
+    spec = importlib.machinery.PathFinder.find_spec(_PACKAGES[0])
+    for root in (spec and spec.submodule_search_locations) or ():
         for name in _PACKAGES:
             package = _Package(name)
             package.__path__ = [os.path.join(root, *name.split(".")[1:])]

@@ -24,12 +24,12 @@ def short(host: str) -> str:
 
 def names(environment: Mapping[str, str]) -> list[str]:
     """What this place is called: with GPUs `NODE GPU 0,1` first, then its node, by SLURM's name for it and its own."""
-    found = [short(environment.get("SLURMD_NODENAME") or os.uname().nodename), short(os.uname().nodename)]
+    names_here = [short(environment.get("SLURMD_NODENAME") or os.uname().nodename), short(os.uname().nodename)]
     if slots := gpu_slots.slots(environment):
         own = environment.get(environment[gpu_slots.SLOTS].partition("=")[0], "")
         if own in slots:  # a worker that has not taken one has all of them
-            found.insert(0, f"{found[0]}{GPUS}{own}")
-    return list(dict.fromkeys(found))
+            names_here.insert(0, f"{names_here[0]}{GPUS}{own}")
+    return list(dict.fromkeys(names_here))
 
 
 def end(path: str, message: str) -> NoReturn:

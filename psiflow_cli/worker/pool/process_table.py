@@ -33,15 +33,15 @@ def has_connection_to(port: int) -> bool:
 
     True where that cannot be told.
     """
-    told = False
+    was_readable = False
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError), open(f"/proc/self/net/{table}", "rb") as stream:
             for line in stream:
-                told = True
+                was_readable = True
                 words = line.split(maxsplit=4)
                 if words[2].endswith(b":%04X" % port) and words[3] in (_ESTABLISHED, _CONNECTING):
                     return True
-    return not told
+    return not was_readable
 
 
 def start_time(pid: int) -> str:

@@ -161,7 +161,7 @@ def _tell(logs: str) -> None:
     """The complaints of a pool that failed go to the block's own log."""
     for path in glob.glob(os.path.join(glob.escape(logs), "block-*", "*", "manager.log")):
         with contextlib.suppress(OSError), open(path, errors="replace") as stream:
-            complaints = [found[1].strip() for line in stream if (found := _COMPLAINT.search(line))]
+            complaints = [match[1].strip() for line in stream if (match := _COMPLAINT.search(line))]
             for complaint in complaints[-_TOLD:]:
                 print(f"psiflow: the worker pool reports: {complaint}", file=sys.stderr)
 

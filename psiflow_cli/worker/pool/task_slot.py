@@ -43,12 +43,12 @@ def main(argv: list[str]) -> None:
     os.execvp(argv[2], argv[2:])
 
 
-def _take(what: str, places: int, patience: float) -> int | None:
+def _take(resource: str, places: int, patience: float) -> int | None:
     """The first free one of so many places, which this process then has; None if there is none in time."""
     deadline = time.monotonic() + patience
     while places and time.monotonic() < deadline:
         for place in range(places):
-            file = os.open(f"../psiflow-{what}-{place}", os.O_CREAT | os.O_RDWR, 0o600)
+            file = os.open(f"../psiflow-{resource}-{place}", os.O_CREAT | os.O_RDWR, 0o600)
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.set_inheritable(file, True)

@@ -62,15 +62,15 @@ def extend(seconds: float | None) -> None:
         faulthandler.dump_traceback_later(max(limit, seconds + GRACE_S), exit=True, file=stream)
 
 
-def deliver(here: str, folder: str) -> None:
+def deliver(own_folder: str, folder: str) -> None:
     """*supervisor*: copy the logs of hangs from this host's folder to the run's."""
-    for path in glob.glob(os.path.join(glob.escape(here), f"*{_SUFFIX}")):
-        target = os.path.join(folder, os.path.basename(path))
+    for path in glob.glob(os.path.join(glob.escape(own_folder), f"*{_SUFFIX}")):
+        file = os.path.join(folder, os.path.basename(path))
         with contextlib.suppress(OSError):
             size = os.path.getsize(path)
-            if size and not (os.path.exists(target) and os.path.getsize(target) == size):
-                shutil.copyfile(path, f"{target}.part")
-                os.replace(f"{target}.part", target)
+            if size and not (os.path.exists(file) and os.path.getsize(file) == size):
+                shutil.copyfile(path, f"{file}.part")
+                os.replace(f"{file}.part", file)
 
 
 def found_hanging(log: str, wait_until: float = 0.0) -> bool:

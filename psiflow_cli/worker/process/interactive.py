@@ -72,10 +72,10 @@ class InteractiveProgram:
         return outcome, printed.decode(errors="replace")
 
     def _patience(self, start: float, seconds: float | None, memory: float | None) -> float | None:
-        left = None if seconds is None else max(0.0, start + seconds - time.monotonic())
+        remaining = None if seconds is None else max(0.0, start + seconds - time.monotonic())
         if memory is None:
-            return left
-        return subprocesses.MEMORY_POLL if left is None else min(left, subprocesses.MEMORY_POLL)
+            return remaining
+        return subprocesses.MEMORY_POLL if remaining is None else min(remaining, subprocesses.MEMORY_POLL)
 
     def _read(self, patience: float | None) -> bytes | None:
         """What it printed, b"" at its end, or None if it printed nothing in time."""

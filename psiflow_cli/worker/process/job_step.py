@@ -48,8 +48,8 @@ def _has(words: Sequence[str], names: Sequence[str]) -> bool:
 def _version(srun: str) -> tuple[int, int]:
     """(23, 2) of SLURM 23.02; (0, 0) of what is no srun of SLURM's."""
     try:
-        said = subprocess.run([srun, "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
+        output = subprocess.run([srun, "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return 0, 0
-    match = re.match(r"slurm\S* (\d+)\.(\d+)", said)
+    match = re.match(r"slurm\S* (\d+)\.(\d+)", output)
     return (int(match[1]), int(match[2])) if match else (0, 0)

@@ -64,11 +64,11 @@ def _gpu(context: Context, families: dict[str, list[str]], slots: int) -> list[s
     """By the environment's own torch, if the families need it; else by what the maker's program shows."""
     if not context["gpus"]:
         return []
-    problems, there = [], len(gpu_slots.slots(os.environ))
-    if 0 < there < slots:
-        problems.append(f"its node has GPUs for {there} task(s) at a time instead of {slots}")
+    problems, count = [], len(gpu_slots.slots(os.environ))
+    if 0 < count < slots:
+        problems.append(f"its node has GPUs for {count} task(s) at a time instead of {slots}")
     # tasks in threads see all GPUs
-    names = (gpu_slots.CUDA, gpu_slots.HIP, gpu_slots.ROCR) if there else ()
+    names = (gpu_slots.CUDA, gpu_slots.HIP, gpu_slots.ROCR) if count else ()
     seen = ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
     own = os.environ.get("PSIFLOW_GPU_PROBE", "")
     needed = not families or any("torch" in needs for needs in families.values())

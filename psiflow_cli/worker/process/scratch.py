@@ -27,17 +27,17 @@ def folder(context: Context, prefix: str) -> Iterator[Path]:
     A full disk also shows at the end: programs fail there in words of their own, or end well with half their output.
     """
     try:
-        made = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=base(context)))
+        scratch_folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=base(context)))
     except OSError as error:
         raise _unusable(Path(context["scratch"]), error) from None
     try:
         try:
-            yield made
+            yield scratch_folder
         finally:
-            _check_room(made)
+            _check_room(scratch_folder)
     finally:
         if not context.get("keep_scratch"):
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(scratch_folder, ignore_errors=True)
 
 
 def base(context: Context) -> Path:

@@ -61,7 +61,7 @@ def run(
     arguments: Sequence[str],
     files: Mapping[str, str | bytes],
     context: Context,
-    wanted: Sequence[str] = (),
+    outputs: Sequence[str] = (),
     log: str = LOG,
 ) -> Ran:
     """Run the program in a folder of its own that holds `files`. Raises Fatal if it cannot be started."""
@@ -69,10 +69,10 @@ def run(
         for name, contents in files.items():
             (folder / name).write_bytes(contents.encode() if isinstance(contents, str) else contents)
         outcome, printed = run_in(folder, program, arguments, context, log)
-        left = {name: (folder / name).read_text(errors="replace") for name in wanted if (folder / name).is_file()}
+        written = {name: (folder / name).read_text(errors="replace") for name in outputs if (folder / name).is_file()}
     if outcome.returncode:
         environment_modules.check(outcome.returncode, printed)
-    return Ran(outcome, printed, left)
+    return Ran(outcome, printed, written)
 
 
 def run_in(

@@ -71,15 +71,15 @@ def run(
     timed_out = out_of_memory = stopped = False
     try:
         while process.poll() is None:
-            left = None if seconds is None else start + seconds - time.monotonic()
-            timed_out = left is not None and left <= 0
+            remaining = None if seconds is None else start + seconds - time.monotonic()
+            timed_out = remaining is not None and remaining <= 0
             out_of_memory = memory is not None and memory_of(process.pid) > memory
             stopped = stop is not None and stop()
             if timed_out or out_of_memory or stopped:
                 break
-            step = MEMORY_POLL if memory is not None else _STOP_POLL if stop else left
-            if step is not None and left is not None:
-                step = min(step, left)
+            step = MEMORY_POLL if memory is not None else _STOP_POLL if stop else remaining
+            if step is not None and remaining is not None:
+                step = min(step, remaining)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(step)
     finally:

@@ -17,16 +17,16 @@ JOB_MARGIN_S = 30.0
 """What it leaves of the batch job around its worker."""
 
 
-def train(target: str, job: TrainingJob, until: float | None, context: Context) -> TrainedMember:
-    """*worker*: `protocols.Model.train` of the family `target`, so that it is done by `until` (seconds since 1970).
+def train(module: str, job: TrainingJob, until: float | None, context: Context) -> TrainedMember:
+    """*worker*: `protocols.Model.train` of a family's `module`, so that it is done by `until` (seconds since 1970).
 
     The task's walltime and the end of the worker's own batch job count as well.
     """
-    timed: TrainingJob = {**job, "seconds": seconds(until, context)}
-    return cast("TrainedMember", resolve(f"{target}:train")(job=timed, context=context))
+    timed: TrainingJob = {**job, "seconds": time_limit(until, context)}
+    return cast("TrainedMember", resolve(f"{module}:train")(job=timed, context=context))
 
 
-def seconds(until: float | None, context: Context) -> float | None:
+def time_limit(until: float | None, context: Context) -> float | None:
     """How many seconds from now a training has; None without any limit."""
     now = time.time()
     walltime = context.get("walltime")

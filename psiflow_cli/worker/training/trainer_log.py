@@ -65,11 +65,11 @@ def failure(log: Path, outcome: subprocesses.Outcome, causes: Causes) -> Fatal:
 def _telling(text: str) -> dict[str, list[str]]:
     """The lines that name an error, by the rank that wrote them (empty: not known), in the order of their first."""
     end = _LAUNCHER.search(text)
-    found: dict[str, list[str]] = {}
+    by_rank: dict[str, list[str]] = {}
     for line in text[: end.start() if end else None].splitlines():
         if match := _TELLING.match(line):
-            found.setdefault(match[1] or "", []).append(match[2].strip())
-    return found
+            by_rank.setdefault(match[1] or "", []).append(match[2].strip())
+    return by_rank
 
 
 def _judged(lines: list[str], where: str, text: str, log: Path, causes: Causes) -> Fatal:

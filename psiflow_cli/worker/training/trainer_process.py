@@ -64,8 +64,8 @@ class Trainer:
         folder = Path(job["workdir"])
         folder.mkdir(parents=True, exist_ok=True)
         self._forget_other(folder, job, data(job) | ({"init": init} if init else {}))
-        there = delivery.read(folder)
-        if not (there and there["finished"]):
+        delivered_before = delivery.read(folder)
+        if not (delivered_before and delivered_before["finished"]):
             phase.begin(folder, "preparing")
             prepare(folder, job, context)
             self._run(folder, context, until)

@@ -34,7 +34,7 @@ def test_only_walkers_with_a_larger_error_go_back(tmp_path: Path) -> None:
     assert continuing.places(path, Reset("energy", 10.1))[1] == {}  # 20 meV of two atoms
     assert len(continuing.places(path, Reset("energy", 9.9))[1]) == 2
     assert sorted(continuing.places(path, None)[0]) == [0, 2]
-    said = continuing.said(path, 3, found, why)
+    said = continuing.summary(path, 3, found, why)
     assert said.startswith(f"1 of 3 walkers continue from {path}; walker 0 starts again: its error")
     assert said.endswith(f"walker 1 starts again: not in {path}")
 

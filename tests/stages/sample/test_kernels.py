@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from psiflow_cli.console import Verbosity
 from psiflow_cli.runtime import journal
-from psiflow_cli.stages.core.units import Units
+from psiflow_cli.stages.core.finished_units import FinishedUnits
 from psiflow_cli.stages.sample.kernels import Kernels
 
 CHOICE = {
@@ -29,6 +29,6 @@ def test_a_choice_is_told_once_and_shown(tmp_path, capsys, monkeypatch):
     assert "computed by cueq, the fastest for 1536 atoms (cueq 4.25 ms, eager 12 ms)" in told
     assert "kernels oeq are not used: ValueError: forces" in told
     assert told.count("overrides this") == 2
-    units = Units()
+    units = FinishedUnits()
     units.read(tmp_path / "journal.jsonl")
     assert units.kernels == "cueq, 4.25 ms for 3072 atoms"

@@ -46,7 +46,7 @@ def main(until: float | None) -> int:
         for results in Path(RESULTS).glob("*_train.txt"):
             cut_torn_line(results)
     arguments = build_default_arg_parser().parse_args(["--config", CONFIG, "--restart_latest"])
-    given = _given(arguments)
+    given = _set_options(arguments)
     stopping = Stopping(until, arguments.patience)
     handlers: list[Checkpoints] = []
 
@@ -90,7 +90,7 @@ def _deliver(path: Path, model: Config, epoch: int, stage: int | None, finished:
     delivery.put(path, MODEL, cast("TrainerFacts", facts))
 
 
-def _given(arguments: Namespace) -> Config:
+def _set_options(arguments: Namespace) -> Config:
     """All options with their values, MACE's own defaults included, less paths and what is not set."""
     from mace.tools import check_args
 
@@ -100,10 +100,10 @@ def _given(arguments: Namespace) -> Config:
     return {key: value for key, value in values.items() if value is not None and not _is_path(key)}
 
 
-def _used(given: Config, arguments: Namespace) -> Config:
+def _used(set_options: Config, arguments: Namespace) -> Config:
     """The same after the training: MACE overrules some options, for which the value is recorded that it has used."""
     after = {key: value for key, value in vars(arguments).items() if _is_plain(value)}
-    used = {key: value if key in _COMPUTED else after.get(key, value) for key, value in given.items()}
+    used = {key: value if key in _COMPUTED else after.get(key, value) for key, value in set_options.items()}
     if arguments.foundation_model is None:
         return used
     written = {line.partition(":")[0] for line in Path(CONFIG).read_text().splitlines()}

@@ -58,16 +58,16 @@ def _lengths(item: Keyword, unit: str = "ANGSTROM") -> list[float]:
 
 def _numbers(item: Keyword) -> list[float]:
     """Three numbers, as in `5 5 5`, `3*5.0` or `5, 5, 5`. Raises BadData."""
-    found: list[float] = []
+    numbers: list[float] = []
     try:
         for word in item.value.split("]")[-1].replace(",", " ").split():
             count, _, value = word.rpartition("*")
-            found += [float(value.upper().replace("D", "E"))] * int(count or 1)
+            numbers += [float(value.upper().replace("D", "E"))] * int(count or 1)
     except ValueError:
-        found = []
-    if len(found) != 3:
+        numbers = []
+    if len(numbers) != 3:
         raise item.line.error(f"{item.name} {item.value} is not three numbers")
-    return found
+    return numbers
 
 
 def _from_angles(lengths: list[float], angles: list[float]) -> Vectors:

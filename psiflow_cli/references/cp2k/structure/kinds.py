@@ -128,11 +128,11 @@ def keep_one(force_eval: Section) -> None:
     """Leave one kind of each element whose kinds are the same single atom: its own, or the first."""
     kinds = Kinds(force_eval)
     subsys = force_eval.ensure("SUBSYS")
-    left = kinds.of_elements()
+    chosen = kinds.of_elements()
     for element, names in kinds.several().items():
         if element not in kinds.several(_SAME_ATOM):
-            gone = {n.upper() for n in names} - {left[element].upper(), "DEFAULT"}
-            subsys.items = [i for i in subsys.items if i.name != "KIND" or _name(i).upper() not in gone]
+            replaced = {n.upper() for n in names} - {chosen[element].upper(), "DEFAULT"}
+            subsys.items = [i for i in subsys.items if i.name != "KIND" or _name(i).upper() not in replaced]
 
 
 def _name(kind: Section | Keyword) -> str:

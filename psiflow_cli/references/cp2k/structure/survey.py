@@ -67,11 +67,11 @@ class Survey:
             notes.append(f"warning: {self._refused} of {self._total} frames cannot be computed: {self._reason}")
         if self._tight:
             notes.append(f"warning: {_frames(self._tight)} computed in a cell with too little room: {self._small}")
-        for there, count in self._others.items():
+        for periodic, count in self._others.items():
             own = f"{self._where}: its &CELL says PERIODIC {self._periodic}"
-            notes.append(f"{own}, {_frames(count)} PERIODIC {there}: the periodicity of the frames is used")
-        for (there, instead), count in self._solvers.items():
-            own = f"{self._where}: {_frames(count)} PERIODIC {there}"
+            notes.append(f"{own}, {_frames(count)} PERIODIC {periodic}: the periodicity of the frames is used")
+        for (periodic, instead), count in self._solvers.items():
+            own = f"{self._where}: {_frames(count)} PERIODIC {periodic}"
             notes.append(
                 f"{own}: POISSON_SOLVER {instead} instead of {self._solver}; to choose another, set it in the template"
             )

@@ -12,11 +12,11 @@ from psiflow_cli.worker.md.plumed.actions import OPES, SHARING
 
 def settings(path: str | None, hills: str | None, share: bool) -> dict[str, object]:
     """What `Dynamics` has of both. Raises UsageError where the input has no bias that could do it."""
-    asked = [option for option, is_given in (("--hills", hills), ("--share-bias", share)) if is_given]
-    if not asked:
+    options = [option for option, is_given in (("--hills", hills), ("--share-bias", share)) if is_given]
+    if not options:
         return {}
     if not path:
-        raise UsageError(f"{asked[0]} needs --plumed", "use an input with METAD")
+        raise UsageError(f"{options[0]} needs --plumed", "use an input with METAD")
     biases = [(where, each) for where, each in files.placed(path) if each.name in (*SHARING, *OPES)]
     if share:
         for where, each in biases:
@@ -45,12 +45,12 @@ def _hills(path: str, plumed: str) -> str:
     if walkers > 1 and outputs.SHARED not in text.partition("\n")[0].split():
         problem = f"{path}: hills of {walkers} walkers, each with its own bias"
         raise BadData(problem, "give those of one walker, or of walkers that filled one bias (--share-bias)")
-    unit, kept = outputs.energy_unit(plumed), []
+    unit, lines = outputs.energy_unit(plumed), []
     for number, line in enumerate(text.splitlines(keepends=True), 1):
         name, _, value = line.removeprefix("#! SET ").partition(" ")
         if not line.startswith("#! SET ") or name not in (outputs.WALKER, outputs.ENERGY_UNIT):
-            kept.append(line)
+            lines.append(line)
         elif name == outputs.ENERGY_UNIT and unit and not math.isclose(float(value), unit, rel_tol=1e-6):
             problem = f"{path}:{number}: hills in units of {float(value):g} eV, but {plumed} uses {unit:g} eV"
             raise BadData(problem, "use the same UNITS ENERGY as in the run that wrote them")
-    return "".join(kept)
+    return "".join(lines)

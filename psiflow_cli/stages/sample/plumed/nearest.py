@@ -40,7 +40,7 @@ def place(sampling: Sampling, walkers: list[Walker], executor: ResolvedExecutor)
     if answer["problem"]:
         raise BadConfig(answer["problem"], answer["hint"])
     for window, number, energy in zip(windows, answer["places"], answer["energies"], strict=True):
-        detail(f"{_said(window)} starts from frame {number} of {path}, where its bias is {energy:.4g} eV")
+        detail(f"{_window_text(window)} starts from frame {number} of {path}, where its bias is {energy:.4g} eV")
         for walker in walkers:
             if (walker.window or {}) == window:
                 nearest = frames[number]
@@ -67,5 +67,5 @@ def _frames(path: str, sampling: Sampling, walkers: list[Walker]) -> list[extxyz
     return frames
 
 
-def _said(window: dict[str, float]) -> str:
+def _window_text(window: dict[str, float]) -> str:
     return ", ".join(f"{name}={value:g}" for name, value in window.items()) or "every walker"

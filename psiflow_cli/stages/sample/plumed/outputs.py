@@ -68,16 +68,16 @@ def publish(workspace: Workspace, paths: Sequence[Recorded], outputs: dict[str, 
     """Write those that hold something; what an earlier run wrote of the others is removed. `unit` is `energy_unit`."""
     published = []
     for name, output in outputs.items():
-        made = workspace.job.folder / "plumed.part"
-        with made.open("w", encoding="utf-8") as stream:
+        unpublished = workspace.job.folder / "plumed.part"
+        with unpublished.open("w", encoding="utf-8") as stream:
             for walker, file, length in _counted(paths, name):
                 stream.writelines(_of_walker(walker, file, length, unit))
-        if made.stat().st_size:
-            single.publish_copy(workspace, made, output)
+        if unpublished.stat().st_size:
+            single.publish_copy(workspace, unpublished, output)
             published.append(output)
         else:
             workspace.run.remove_own(output)
-        made.unlink()
+        unpublished.unlink()
     return published
 
 

@@ -56,7 +56,7 @@ def check(path: str, dynamics: Dynamics, starts: Sequence[WalkerStart], executor
         detail(f"PLUMED {_version(answer['log'])} accepts {path}")
 
 
-def found(executor: ResolvedExecutor) -> tuple[str, str]:
+def version_or_problem(executor: ResolvedExecutor) -> tuple[str, str]:
     """("PLUMED 2.9.5", "") for that of the workers' Python, as it is started here; or ("", why there is none)."""
     nothing: PlumedQuestion = {"text": "", "files": {}, "atoms": 1, "energy_unit": _EV, "kT": 0.0, "timestep": 1.0}
     answer = _ask(nothing, executor)

@@ -30,13 +30,13 @@ class Word:
     @property
     def text(self) -> str:
         """The word as PLUMED takes it: without its outer braces."""
-        kept, depth = "", 0
+        text, depth = "", 0
         for character in self.source:
             depth -= character == "}"
             if depth or character not in "{}":
-                kept += character
+                text += character
             depth += character == "{"
-        return kept
+        return text
 
     @property
     def key(self) -> str:
@@ -73,8 +73,8 @@ class Action:
 
     def with_words(self, remove: Iterable[str], add: Iterable[str] = ()) -> Action:
         """Without some keywords, and with others at the end."""
-        gone = set(remove)
-        return replace(self, words=(*(word for word in self.words if word.key not in gone), *map(Word, add)))
+        removed = set(remove)
+        return replace(self, words=(*(word for word in self.words if word.key not in removed), *map(Word, add)))
 
     @property
     def state_file(self) -> str:

@@ -120,13 +120,13 @@ class Bias:
         self._finite = math.isfinite(np.vdot(positions, positions) + np.vdot(cell, cell))
         if not self._finite:  # the engine stops such a walker
             return BiasForces(float("nan"), np.zeros_like(positions), np.zeros((3, 3)))
-        found = self._kernel(step, positions, cell, self._model(model))
+        forces = self._kernel(step, positions, cell, self._model(model))
         if not self._primed and self._state:
             # The next step begins with the bias before what was added to it at the checkpoint.
-            kept = self._state
-            found = BiasForces(kept["energy"], np.array(kept["forces"]), np.array(kept["virial"]))
-        self._last = step, found
-        return found
+            stored = self._state
+            forces = BiasForces(stored["energy"], np.array(stored["forces"]), np.array(stored["virial"]))
+        self._last = step, forces
+        return forces
 
     def _model(self, model: BiasForces | None) -> BiasForces | None:
         if not self.needs_energy:
@@ -209,10 +209,10 @@ class Bias:
         if self._probe is not None and self._probe_folder is not None:
             self._probe.close()
             self._probe_folder.cleanup()
-        step, found = self._last
+        step, forces = self._last
         return {
-            "files": self._files.count(step), "minima": self._last_minima(), "energy": found.energy,
-            "forces": found.forces.tolist(), "virial": found.virial.tolist(),
+            "files": self._files.count(step), "minima": self._last_minima(), "energy": forces.energy,
+            "forces": forces.forces.tolist(), "virial": forces.virial.tolist(),
         }  # fmt: skip
 
     def _last_minima(self) -> dict[str, list[float]]:

@@ -32,18 +32,18 @@ def _with_included(text: str, files: Mapping[str, str]) -> Iterator[Action]:
             yield action
 
 
-def counts_in_eV(wanted: Iterable[Action]) -> bool:
+def counts_in_eV(actions: Iterable[Action]) -> bool:
     """Whether the input's unit of energy is the eV."""
-    return any(action.name == "UNITS" and action.get("ENERGY") == "eV" for action in wanted)
+    return any(action.name == "UNITS" and action.get("ENERGY") == "eV" for action in actions)
 
 
-def text_of(wanted: Iterable[Action], ready: Mapping[str, bool] | None, minima: Mapping[str, list[float]]) -> str:
+def text_of(actions: Iterable[Action], ready: Mapping[str, bool] | None, minima: Mapping[str, list[float]]) -> str:
     """The text that PLUMED is given.
 
     `ready` is None at the start of a walker, else whether the state of each action of OPES holds something, by label;
     `minima` are those of the actions `ABMD`, by label.
     """
-    words = ((word.source for word in _going_on(action, ready, minima).words) for action in wanted)
+    words = ((word.source for word in _going_on(action, ready, minima).words) for action in actions)
     return "".join(" ".join(each) + "\n" for each in words)
 
 
@@ -63,6 +63,6 @@ def _going_on(action: Action, ready: Mapping[str, bool] | None, minima: Mapping[
     return action
 
 
-def appended_files(wanted: Iterable[Action]) -> set[str]:
+def appended_files(actions: Iterable[Action]) -> set[str]:
     """The files to whose ends PLUMED only adds."""
-    return {name for action in wanted for name in action.appended_files}
+    return {name for action in actions for name in action.appended_files}

@@ -45,14 +45,14 @@ def away() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() and not hasattr(_own, "place"):
         _own.place = _unshare()
     with _working_directory:
-        here = os.open(".", os.O_RDONLY)
+        old_folder = os.open(".", os.O_RDONLY)
         _own.is_away = True
         try:
             yield
         finally:
             _own.is_away = False
-            os.fchdir(here)
-            os.close(here)
+            os.fchdir(old_folder)
+            os.close(old_folder)
 
 
 class WalkerFiles:

@@ -51,24 +51,24 @@ class Parsed:
 
 def parsed(log: str) -> list[Parsed]:
     """The actions of a log of PLUMED's."""
-    made: list[Parsed] = []
+    actions: list[Parsed] = []
     for each in log.splitlines():
         line = each.removeprefix("PLUMED: ")
         if match := re.fullmatch(r"Action (\S+)\s*", line):
-            made.append(Parsed(match[1]))
-        elif made and (match := re.fullmatch(r"\s+with label (\S+)\s*", line)) and not made[-1].label:
-            made[-1].label = match[1]
-        elif made and (match := re.match(r"\s+added component to this action:\s+(\S+)", line)):
-            made[-1].components.append(match[1])
-    return made
+            actions.append(Parsed(match[1]))
+        elif actions and (match := re.fullmatch(r"\s+with label (\S+)\s*", line)) and not actions[-1].label:
+            actions[-1].label = match[1]
+        elif actions and (match := re.match(r"\s+added component to this action:\s+(\S+)", line)):
+            actions[-1].components.append(match[1])
+    return actions
 
 
-def refused(made: Sequence[Parsed], written: Sequence[Action]) -> str:
+def refused(parsed_actions: Sequence[Parsed], written: Sequence[Action]) -> str:
     """Why a walker could not go on under these actions, or "".
 
-    `made` is what PLUMED has made of the input, `written` are the words of each action.
+    `parsed_actions` is what PLUMED has made of the input, `written` are the words of each action.
     """
-    for each in made:
+    for each in parsed_actions:
         if each.name in FORGOTTEN or (each.is_bias and each.name not in STATELESS | KEPT):
             return f"{each.name} depends on the walker's history, which PLUMED does not write to a file"
     for action in written:
@@ -85,12 +85,12 @@ def refused(made: Sequence[Parsed], written: Sequence[Action]) -> str:
                 return f"{action.name} with FILE={name}: it lies outside the walker's folder"
         if action.get("FILE").endswith(".gz") and action.name != "INCLUDE":
             return f"{action.name} with FILE={action.get('FILE')}: a compressed file cannot be cut back to a checkpoint"
-    return _work(made, written)
+    return _work(parsed_actions, written)
 
 
-def _work(made: Sequence[Parsed], written: Sequence[Action]) -> str:
+def _work(parsed_actions: Sequence[Parsed], written: Sequence[Action]) -> str:
     """Why the work of a moving restraint could not be used: PLUMED counts it from where it is started again."""
-    moving = [each.label for each in made if each.name == "MOVINGRESTRAINT"]
+    moving = [each.label for each in parsed_actions if each.name == "MOVINGRESTRAINT"]
     for action in written if moving else ():
         for name in action.get("ARG").split(","):
             label, _, component = name.partition(".")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def neighbours(
     positions: np.ndarray, cell: np.ndarray, pbc: Sequence[bool], cutoff: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs, shape (2, E), by their first atom, and the cells between their atoms, shape (E, 3).
+    """The pairs, shape (2, E), by their first atom, and the lattice between their atoms, shape (E, 3).
 
     `positions[second] - positions[first] + shifts @ cell` is the vector from one to the other. `cell` has three
     vectors that are independent. vesin, which comes with torch-sim, lets other threads run meanwhile.
@@ -24,8 +24,9 @@ def neighbours(
 
     with suppress(ImportError):
         make = importlib.import_module("vesin").NeighborList
-        found = make(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
-        pairs, shifts = found.compute(points=positions, box=cell, periodic=np.asarray(pbc, dtype=bool), quantities="PS")
+        search = make(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
+        periodic = np.asarray(pbc, dtype=bool)
+        pairs, shifts = search.compute(points=positions, box=cell, periodic=periodic, quantities="PS")
         return np.ascontiguousarray(pairs.T, dtype=np.int64), shifts
     neighbour_list = importlib.import_module("matscipy.neighbours").neighbour_list
     first, second, shifts = neighbour_list("ijS", cell=cell, pbc=pbc, positions=positions, cutoff=cutoff)
@@ -38,11 +39,11 @@ def whole_cell(positions: np.ndarray, cell: np.ndarray | None, pbc: Sequence[boo
     import numpy as np
     from ase.geometry import complete_cell
 
-    made = np.zeros((3, 3)) if cell is None else np.array(cell, dtype=float)
-    made[~np.asarray(pbc, dtype=bool)] = 0.0
-    made = complete_cell(made)
+    lattice = np.zeros((3, 3)) if cell is None else np.array(cell, dtype=float)
+    lattice[~np.asarray(pbc, dtype=bool)] = 0.0
+    lattice = complete_cell(lattice)
     reach = float(np.ptp(positions, axis=0).max()) + 2 * cutoff
     for axis in range(3):
         if not pbc[axis]:
-            made[axis] *= reach
-    return cast("np.ndarray", made)
+            lattice[axis] *= reach
+    return cast("np.ndarray", lattice)

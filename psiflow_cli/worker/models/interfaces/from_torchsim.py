@@ -35,10 +35,10 @@ def calculator(model: ModelInterface) -> Calculator:
         state = torch_sim.io.atoms_to_state([atoms], model.device, model.dtype)
         if hasattr(model, "setup_from_system_idx"):
             model.setup_from_system_idx(state.atomic_numbers, state.system_idx)
-        found = {name: value.detach().cpu().double().numpy() for name, value in predicted(model, state).items()}
-        results: computed.Results = {"energy": float(found["energy"][0]), "forces": found["forces"]}
-        if "stress" in found and voigt.is_defined(atoms.pbc):
-            results["stress"] = found["stress"][0][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        arrays = {name: value.detach().cpu().double().numpy() for name, value in predicted(model, state).items()}
+        results: computed.Results = {"energy": float(arrays["energy"][0]), "forces": arrays["forces"]}
+        if "stress" in arrays and voigt.is_defined(atoms.pbc):
+            results["stress"] = arrays["stress"][0][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
         return results
 
     return computed.calculator(compute, computed.PROPERTIES[: 2 + bool(model.compute_stress)])

@@ -38,9 +38,9 @@ def of_calculator(calculator: Calculator, device: torch.device, dtype: torch.dty
                 energies.append(atoms.get_potential_energy())
                 if stress:
                     stresses.append(atoms.get_stress(voigt=False))
-            found = {"energy": np.array(energies), "forces": np.concatenate(forces)}
+            arrays = {"energy": np.array(energies), "forces": np.concatenate(forces)}
             if stress:
-                found["stress"] = np.array(stresses)
-            return {name: torch.as_tensor(each).to(device, torch.float64) for name, each in found.items()}
+                arrays["stress"] = np.array(stresses)
+            return {name: torch.as_tensor(each).to(device, torch.float64) for name, each in arrays.items()}
 
     return OneByOne()

@@ -52,7 +52,7 @@ def claimed(path: Path) -> Iterator[None]:
         yield
 
 
-def keep(path: Path, ending: str, compiled: CompiledModel, weights: str) -> None:
+def store(path: Path, ending: str, compiled: CompiledModel, weights: str) -> None:
     """Put a compiled model into its place, then the record without which it is not used."""
     temporary = path.with_name(f".{path.name}.part")
     shutil.copyfile(compiled["path"], temporary)

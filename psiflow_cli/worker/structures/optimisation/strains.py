@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def deformations(logarithms: np.ndarray) -> np.ndarray:
     """What the logarithms, shape (F, 3, 3), are of."""
-    found: np.ndarray = importlib.import_module("scipy.linalg").expm(logarithms)
-    return found
+    result: np.ndarray = importlib.import_module("scipy.linalg").expm(logarithms)
+    return result
 
 
 def deformed(places: np.ndarray, deformation: np.ndarray, atoms: Rows) -> np.ndarray:
@@ -28,10 +28,10 @@ def deformed(places: np.ndarray, deformation: np.ndarray, atoms: Rows) -> np.nda
     import numpy as np
 
     of_atom = deformation[atoms.frame]
-    found: np.ndarray = np.zeros_like(places)
+    result: np.ndarray = np.zeros_like(places)
     for axis in range(3):  # no matrix product, whose last digits might depend on how many atoms there are
-        found += places[:, axis, None] * of_atom[:, :, axis]
-    return found
+        result += places[:, axis, None] * of_atom[:, :, axis]
+    return result
 
 
 def on_places(forces: np.ndarray, deformation: np.ndarray, atoms: Rows) -> np.ndarray:
@@ -64,5 +64,5 @@ def on_logarithms(
     forces = deformations(blocks)[:, :3, 3:]
     if moves == "shape":
         forces = forces - np.trace(forces, axis1=1, axis2=2)[:, None, None] / 3.0 * identity
-    found: np.ndarray = forces
-    return found
+    result: np.ndarray = forces
+    return result

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Epoch, Record
 
 
-def is_of(unit_of: str, keys: list[str]) -> bool:
+def belongs_to(unit_of: str, keys: list[str]) -> bool:
     """Whether a unit belongs to one of these settings: a sampling's keys also say how its walkers were moved."""
     return any(unit_of == key or unit_of.startswith(f"{key}-") for key in keys)
 
 
-class Units:
+class FinishedUnits:
     """What the journal says so far; reading on is cheap."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Units:
 
     def settle(self, keys: list[str]) -> None:
         """Count the units of these settings, not those that were computed last."""
-        self._last = next((of for of in reversed(self._by_settings) if is_of(of, keys)), self._last)
+        self._last = next((of for of in reversed(self._by_settings) if belongs_to(of, keys)), self._last)
 
     def _add(self, record: Record) -> None:
         if record["kind"] == "begin":
@@ -94,5 +94,5 @@ class Units:
         """Units per second of the present invocation, without the wait for the first worker."""
         if self.updated is None or self._first is None or self.updated <= self._begun:
             return None
-        took = self.updated - max(self._first - self._first_s, self._begun)
-        return round(self._now / took, 6) or None if took > 0 else None
+        seconds = self.updated - max(self._first - self._first_s, self._begun)
+        return round(self._now / seconds, 6) or None if seconds > 0 else None

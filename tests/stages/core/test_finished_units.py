@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from psiflow_cli.runtime.journal import Journal
-from psiflow_cli.stages.core.units import Units, is_of
+from psiflow_cli.stages.core.finished_units import FinishedUnits, belongs_to
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def begin(t):
 
 
 def read(journal, units=None):
-    units = units or Units()
+    units = units or FinishedUnits()
     units.read(journal.path)
     return units
 
@@ -65,6 +65,6 @@ def test_the_settings_of_the_last_command_count_and_not_those_computed_last(jour
     assert units.done == 2
     units.settle(["unknown"])
     assert units.done == 2
-    assert is_of("b-ase-1", ["b"])
-    assert not is_of("bb", ["b"])
+    assert belongs_to("b-ase-1", ["b"])
+    assert not belongs_to("bb", ["b"])
     assert units.succeeded == {"1", "2", "3"}

@@ -9,7 +9,7 @@ import pytest
 
 from psiflow_cli.errors import NO_RESOURCES, PsiflowError
 from psiflow_cli.runtime.task import Loss, Outcome, Task
-from psiflow_cli.stages.core import retry
+from psiflow_cli.stages.core import resubmission
 from psiflow_cli.stages.core.single import perform
 
 ALONE = Outcome(lost="its worker died", blame=1)
@@ -31,18 +31,18 @@ class Executor:
 def test_a_loss_alone_counts_and_one_with_a_node_does_not():
     executor, task = Executor(1), Task("module:function", {}, note="mine", losses=[Loss("n1")])
     for _ in range(5):
-        task = retry.after_loss(task, WITH_ITS_NODE, executor)
+        task = resubmission.after_loss(task, WITH_ITS_NODE, executor)
         assert (task.tries, task.losses, task.note) == (1, [Loss("n1")], "mine")
-    task = retry.after_loss(task, ALONE, executor)
+    task = resubmission.after_loss(task, ALONE, executor)
     assert task.tries == 2
-    assert retry.after_loss(task, WITH_ITS_NODE, executor) == task
-    assert retry.after_loss(task, ALONE, executor) is None
+    assert resubmission.after_loss(task, WITH_ITS_NODE, executor) == task
+    assert resubmission.after_loss(task, ALONE, executor) is None
 
 
 def test_each_class_of_failure_has_its_own_number():
-    assert retry.is_left(Task("", {}), "worker-lost", Executor(1))
-    assert not retry.is_left(Task("", {}, tries=2), "worker-lost", Executor(1))
-    assert not retry.is_left(Task("", {}), "timeout", Executor(1))
+    assert resubmission.has_try_left(Task("", {}), "worker-lost", Executor(1))
+    assert not resubmission.has_try_left(Task("", {}, tries=2), "worker-lost", Executor(1))
+    assert not resubmission.has_try_left(Task("", {}), "timeout", Executor(1))
 
 
 class Session:
