@@ -139,7 +139,8 @@ def blamed(
 def _is_about(error: UsageError | click.BadParameter, param: click.Parameter) -> bool:
     if isinstance(error, click.BadParameter):
         return error.param is param
-    return any(re.search(rf"(?<![\w-]){name}(?![\w-])", error.message) for name in param.opts if name[0] == "-")
+    text = f"{error.message} {error.hint}" if error.hint.startswith("leave out -") else error.message
+    return any(re.search(rf"(?<![\w-]){name}(?![\w-])", text) for name in param.opts if name[0] == "-")
 
 
 def _is_about_settings(error: UsageError | click.BadParameter, effective: object, texts: Sequence[str]) -> bool:
@@ -260,8 +261,8 @@ def _checked(command: click.Command, option: click.Parameter, value: object, pla
         raise BadConfig(f"{place}: takes one value", "this option cannot be repeated")
     elif isinstance(value, bool) and not (is_flag or counts):
         raise BadConfig(f"{place}: takes a value, not true or false", f"psiflow {command.name} --help")
-    elif not isinstance(value, (str, int, float)):
-        value = str(value)  # a date or a time as it was written
+    elif not isinstance(value, bool):
+        value = str(value)  # as it is typed: a number may be the name of a file, and a date is what was written
     context = click.Context(command, info_name=command.name)
     # the callback of -q, -v and --debug would act on it at once
     check = option.process_value if option.expose_value else option.type_cast_value

@@ -8,8 +8,9 @@ from typing import Any
 import click
 import pytest
 
-from psiflow_cli import options
+from psiflow_cli import formats, options
 from psiflow_cli.errors import BadConfig, PsiflowError, UsageError
+from psiflow_cli.values import kinds
 from tests.commands.springs import SITE
 
 
@@ -24,8 +25,13 @@ def root() -> None:
 @options.count("--members", 1, "A number.")
 @options.flag("--trust", "A flag.")
 @options.text("--arch", None, "NAME", "A text.")
+@options.text("--input", None, "FILE", "A text.")
+@click.option("--verbose", count=True)
+@click.option("--output", type=kinds.Output(formats.FRAMES))
 @click.option("--site", default="local")
 def work(**values: Any) -> dict[str, Any]:
+    if values["input"]:
+        raise UsageError("it reads no file", "leave out --input")
     if "bad" in values["settings"]:
         raise UsageError("bad: no such setting", "leave it out")
     return values
@@ -110,6 +116,10 @@ def test_a_command_below_a_group_has_a_table() -> None:
         ("work", "", "[defaults.work]\nmembers = 'x'\n", "local.toml: [defaults.work] members: 'x'"),
         ("work --members 2", "[work]\nmembers = [1]\n", "", "psiflow.toml: [work] members: takes one value"),
         ("work", "[work]\narch = true\n", "", "psiflow.toml: [work] arch: takes a value, not true or false"),
+        ("work", "[work]\ntrust = 1.5\n", "", "psiflow.toml: [work] trust: '1.5' is not a valid boolean"),
+        ("work", "[work]\nverbose = 1979-05-27\n", "", "psiflow.toml: [work] verbose: '1979-05-27' is not a"),
+        ("work", "[work]\noutput = 1\n", "", "psiflow.toml: [work] output: --output 1: this is not the name of"),
+        ("work", "[work]\ninput = 1\n", "", "psiflow.toml: [work] input: it reads no file"),
         ("work", "[work]\nset = ['a']\n", "", "psiflow.toml: [work] set: 'a' is not KEY=VALUE"),
         ("work", "[work]\nset = [true]\n", "", "psiflow.toml: [work] set: must be a list of texts"),
         ("work", "[work]\nexclude = {a = 1}\n", "", "psiflow.toml: [work] exclude: must be a list of texts"),

@@ -15,6 +15,7 @@ from psiflow_cli.stages.evaluate.error_table import UNITS
 from psiflow_cli.stages.runs.report_dynamics import Sampling
 from psiflow_cli.stages.runs.report_evaluated import Worst
 from psiflow_cli.stages.runs.report_facts import Evaluation, Facts
+from psiflow_cli.stages.sample import exchanges
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Pictures, ReportedRun
@@ -59,6 +60,8 @@ def page(title: str, folder: Path, facts: Facts, wrong: Worst, drawn: Pictures) 
     yield from _pictures("Learning curves", [(each.name, each.curve) for each in facts.trainings])
     if facts.samplings:
         yield "<h2>Dynamics</h2>" + _dynamics(facts.samplings)
+        if any(each.exchanges for each in facts.samplings):
+            yield "<h2>Accepted exchanges</h2>" + _exchanges(facts.samplings)
         yield from _pictures("Temperature, energy and pressure", [(each.name, each.plot) for each in facts.samplings])
     if facts.failures:
         yield "<h2>Failures</h2>" + _failures(facts)
@@ -137,6 +140,18 @@ def _dynamics(samplings: Iterable[Sampling]) -> str:
     heads = ["run", "ensemble", "engine", "walkers#", "stopped#", "drift / meV/atom/ps#", "average of", "frames#"]
     heads += [f"{head}#" for head in _MEANS.values()]
     return _table(heads, (row for each in samplings for row in rows(each))) + _ON_DYNAMICS
+
+
+def _exchanges(samplings: Iterable[Sampling]) -> str:
+    rows = (
+        f"<td>{escape(each.name)}</td><td>{escape(exchanges.pair(rate))}</td>"
+        + _number(f"{rate['rate']:.0%}")
+        + _number(f"{rate['accepted']}")
+        + _number(f"{rate['tried']}")
+        for each in samplings
+        for rate in each.exchanges
+    )
+    return _table(["run", "between", "accepted#", "number#", "attempts#"], rows)
 
 
 _MEANS = {"temperature": "T / K", "model_energy": "energy / eV", "pressure": "pressure / bar"}
