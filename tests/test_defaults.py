@@ -112,7 +112,7 @@ def test_a_command_below_a_group_has_a_table() -> None:
 @pytest.mark.parametrize(
     ("arguments", "project", "site", "what"),
     [
-        ("work", "[work]\nmembers = 0\n", "", "psiflow.toml: [work] members: 0 is not in the range"),
+        ("work", "[work]\nmembers = 0\n", "", "psiflow.toml: [work] members: must be at least 1, not 0"),
         ("work", "", "[defaults.work]\nmembers = 'x'\n", "local.toml: [defaults.work] members: 'x'"),
         ("work --members 2", "[work]\nmembers = [1]\n", "", "psiflow.toml: [work] members: takes one value"),
         ("work", "[work]\narch = true\n", "", "psiflow.toml: [work] arch: takes a value, not true or false"),
@@ -158,7 +158,7 @@ def test_settings_of_one_round_win_in_that_round(monkeypatch: pytest.MonkeyPatch
     ("number", "project", "what"),
     [
         ("", "[work.round-3]\nmember = 5\n", "psiflow.toml: [work.round-3] member: unknown option (line 2)"),
-        ("1", "[work.round-3]\nmembers = 0\n", "psiflow.toml: [work.round-3] members: 0 is not in the range"),
+        ("1", "[work.round-3]\nmembers = 0\n", "psiflow.toml: [work.round-3] members: must be at least 1, not 0"),
         ("3", "[work.round-3]\nset = ['bad=1']\n", "psiflow.toml: [work.round-3] set: bad: no such setting (line 2)"),
         ("3", "[work]\nround-3 = 1\n", "psiflow.toml: [work] round-3: unknown option"),
         ("3", "[work.rund-3]\nmembers = 1\n", "psiflow.toml: [work] rund-3: unknown option"),

@@ -68,6 +68,8 @@ def number(text: object, kind: str | None) -> float:
     unit = words[match.end() :].strip() if match else ""
     if match is None or not unit:
         raise ValueError(f"{words!r} is not a number" + (f" in {kind}" if kind else ""))
+    if re.match(r",\d", unit):
+        raise ValueError(f"{words!r} is not a number: decimals are behind a point, as in {words.replace(',', '.', 1)}")
     if kind is None:
         raise ValueError(f"{words!r} is not a number: it has no unit")
     scale = _scale(unit, TABLES[kind], ignore_case=kind == "MB")
@@ -95,7 +97,7 @@ def _scale(unit: str, table: Mapping[str, float], ignore_case: bool) -> float | 
 
 def whole(text: object) -> int:
     """`100`, `1e4`, `1_000`, `100.0`. Raises ValueError for what is not a whole number."""
-    words = str(text).strip()
+    words = str(text).strip().replace("\N{MINUS SIGN}", "-")
     try:
         return int(words)
     except ValueError:

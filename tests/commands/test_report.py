@@ -98,7 +98,10 @@ def _learn(folder):
         Path("bad.xyz").write_text(FRAME.format("", 102))
         psiflow("label", "bad.xyz", "--reference", slow, "-o", "loop/labels.xyz", code=1)
         md = ("--model", "loop/round-2/one.model", "--engine", "ase", "--thermostat", "langevin", "--steps", "20")
-        nve, two = ("--ensemble", "nve", "--every", "1"), ("--temperature", "300,400", "--every", "5", "--exchange", "5")
+        nve, two = (
+            ("--ensemble", "nve", "--every", "1"),
+            ("--temperature", "300,400", "--every", "5", "--exchange", "5"),
+        )
         Path("start.xyz").write_text(springs.START)
         psiflow("sample", "start.xyz", *md, *nve, "-o", "loop/md.xyz")
         psiflow("sample", "start.xyz", *md, *two, "-o", "loop/replicas.xyz")
@@ -133,9 +136,10 @@ def test_the_page_says_what_the_runs_say(learned):
     assert len(wrong) == 10
     assert page.images == 6, "two parity plots, the errors of both, the worst frames, and two samplings"
     dynamics = page.tables["Dynamics"][1]
-    assert dynamics[:5] == ["md.xyz", "nve", "ase", "1", "0"]
-    assert abs(float(dynamics[5])) < 50, "meV per atom and ps, of a spring"
-    assert dynamics[6:8] == ["walker 0", "16"]
+    assert dynamics[:4] == ["md.xyz", "nve", "ase", "1"]
+    assert abs(float(dynamics[4])) < 50, "meV per atom and ps, of a spring"
+    assert dynamics[5:7] == ["walker 0", "16"]
+    assert [row[5] for row in page.tables["Dynamics"][2:]] == ["start 0, 300 K", "start 0, 400 K"]
     [rate] = json.loads(Path("loop/replicas.xyz.run/run.json").read_text())["result"]["summary"]["exchanges"]
     shown = [f"{rate['accepted'] / rate['tried']:.0%}", str(rate["accepted"]), str(rate["tried"])]
     assert page.tables["Accepted exchanges"][1:] == [["replicas.xyz", "temperature 300 <-> 400 K", *shown]]
