@@ -213,6 +213,9 @@ def _table(
     for name in names:
         commands = list(group.commands) if isinstance(group, click.Group) else []
         for key in tables:
+            if key not in commands and not isinstance(tables[key], dict):
+                problem = f"{place.replace('[', '', 1)}{key}: is in no command's table"
+                raise BadConfig(problem, f"write it below a line such as [{'.'.join(names)}]")
             if key not in commands:
                 raise BadConfig(f"{place}{key}]: no such command", nearest(key, commands))
         table = tables.get(name, {})

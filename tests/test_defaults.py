@@ -125,8 +125,10 @@ def test_a_command_below_a_group_has_a_table() -> None:
         ("work", "[work]\nexclude = {a = 1}\n", "", "psiflow.toml: [work] exclude: must be a list of texts"),
         ("work", "[work]\nset = ['bad=1']\n", "", "psiflow.toml: [work] set: bad: no such setting"),
         ("work", "", "[defaults.work]\nset = ['bad=1']\n", "local.toml: [defaults.work] set: bad: no such setting"),
-        ("below deep", "[below]\ndep = 1\n", "", "psiflow.toml: [below.dep]: no such command"),
+        ("below deep", "[below.dep]\nnumber = 1\n", "", "psiflow.toml: [below.dep]: no such command"),
         ("below deep", "[below.deep]\nnumbr = 1\n", "", "psiflow.toml: [below.deep] numbr: unknown option"),
+        ("work", "members = 1\n", "", "psiflow.toml: members: is in no command's table (line 1)"),
+        ("below deep", "[below]\nnumber = 1\n", "", "psiflow.toml: below.number: is in no command's table"),
         ("below deep", "below = 1\n", "", "psiflow.toml: below: must be a table"),
     ],
 )
