@@ -107,7 +107,7 @@ def _advice(line: str) -> str:
         return f"write it in lower case: {key} = {value.lower()}"
     if re.match(r"[\[{]", value) and re.search(r"[\[{,=]\s*[A-Za-z]", value):
         return 'quote texts, also in lists and tables: ["H", "O"]'
-    value = value.strip("“”„‘’")  # of an editor that "corrects" quotation marks
+    value = value.strip("“”„\u2018\u2019")  # of an editor that "corrects" quotation marks
     if not value:
         return f"a value is missing: {key} = …"
     if not re.match(r"[\"'\[{]", value) and not _is_value(value):
