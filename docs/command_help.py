@@ -15,7 +15,7 @@ from psiflow_cli.main import main
 
 _FILE = re.compile(r"^<!-- file: (\S+) -->\n```(\w*)$", re.MULTILINE)
 _OUTPUT = re.compile(r"^<!-- output(?:: varies)? -->\n```text$", re.MULTILINE)
-_INLINE = re.compile(r"<code>[^<]*</code>")
+_CODE = re.compile(r"<code>.*?</code>", re.DOTALL)
 _OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 _MARK = re.compile(r"<!-- help: ([a-z-]+) -->")
 
@@ -38,4 +38,4 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def on_page_content(html: str, **_: Any) -> str:
     """See mkdocs; a browser would break a line behind the hyphens of an option."""
-    return _INLINE.sub(lambda code: _OPTION.sub(r'<span class="option">\g<0></span>', code[0]), html)
+    return _CODE.sub(lambda code: _OPTION.sub(r'<span class="option">\g<0></span>', code[0]), html)
