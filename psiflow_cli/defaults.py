@@ -16,7 +16,6 @@ from typing import cast
 import click
 from click.core import ParameterSource
 
-from psiflow_cli import duration
 from psiflow_cli.errors import BadConfig, PsiflowError, UsageError, nearest
 from psiflow_cli.values import help_sections, kinds, quantities
 
@@ -53,7 +52,7 @@ class Command(help_sections.Sectioned):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
     ) -> click.Context:
-        args = with_units(args)
+        args = quantities.with_units(args)
         arguments = list(args)  # click takes them out of the list as it reads them
         if parent and not {"-h", "--help"} & set(args) and not extra.get("resilient_parsing"):
             names = [*_names(parent), str(self.name)]
@@ -71,24 +70,6 @@ class Command(help_sections.Sectioned):
             return super().invoke(ctx)
         except (UsageError, click.BadParameter) as error:
             raise blamed(error, ctx, ctx.params.get("site")) from None
-
-
-_NUMBER = r"[+-]?\.?\d[\d.eE+:,_-]*"
-_VALUE = re.compile(rf"(?:--?[A-Za-z][\w-]*=)?{_NUMBER}")
-_UNITS = {unit.casefold() for unit in (*quantities.UNITS, *duration.UNITS)}
-
-
-def with_units(args: Sequence[str]) -> list[str]:
-    """The arguments, a unit behind a space put to its number: `--pressure 2 GPa`; a file of that name stays a file."""
-    words: list[str] = []
-    for arg in args:
-        option, value = ["", "", *words][-2:]
-        is_value = _VALUE.fullmatch(value) and ("=" in value or re.match("--?[A-Za-z]", option))
-        if is_value and arg.casefold() in _UNITS and not os.path.exists(arg):
-            words[-1] += f" {arg}"
-        else:
-            words.append(arg)
-    return words
 
 
 class Group(click.Group):
