@@ -15,6 +15,8 @@ from psiflow_cli.main import main
 
 _FILE = re.compile(r"^<!-- file: (\S+) -->\n```(\w*)$", re.MULTILINE)
 _OUTPUT = re.compile(r"^<!-- output(?:: varies)? -->\n```text$", re.MULTILINE)
+_CODE = re.compile(r"<code>.*?</code>", re.DOTALL)
+_OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 _MARK = re.compile(r"<!-- help: ([a-z-]+) -->")
 
 
@@ -32,3 +34,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     markdown = _OUTPUT.sub('```text title="output"', markdown)
     root = click.Context(main, info_name="psiflow")
     return _MARK.sub(lambda mark: "\n".join(_helps(main.commands[mark[1]], mark[1], root)), markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """See mkdocs; a browser would break a line behind the hyphens of an option."""
+    return _CODE.sub(lambda code: _OPTION.sub(r'<span class="option">\g<0></span>', code[0]), html)

@@ -16,7 +16,6 @@ from typing import cast
 import click
 from click.core import ParameterSource
 
-from psiflow_cli import duration
 from psiflow_cli.errors import BadConfig, PsiflowError, UsageError, nearest
 from psiflow_cli.values import help_sections, kinds, quantities
 
@@ -53,7 +52,7 @@ class Command(help_sections.Sectioned):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
     ) -> click.Context:
-        args = with_units(args)
+        args = quantities.with_units(args)
         arguments = list(args)  # click takes them out of the list as it reads them
         if parent and not {"-h", "--help"} & set(args) and not extra.get("resilient_parsing"):
             names = [*_names(parent), str(self.name)]
@@ -71,24 +70,6 @@ class Command(help_sections.Sectioned):
             return super().invoke(ctx)
         except (UsageError, click.BadParameter) as error:
             raise blamed(error, ctx, ctx.params.get("site")) from None
-
-
-_NUMBER = r"[+-]?\.?\d[\d.eE+:,_-]*"
-_VALUE = re.compile(rf"(?:--?[A-Za-z][\w-]*=)?{_NUMBER}")
-_UNITS = {unit.casefold() for unit in (*quantities.UNITS, *duration.UNITS)}
-
-
-def with_units(args: Sequence[str]) -> list[str]:
-    """The arguments, a unit behind a space put to its number: `--pressure 2 GPa`; a file of that name stays a file."""
-    words: list[str] = []
-    for arg in args:
-        option, value = ["", "", *words][-2:]
-        is_value = _VALUE.fullmatch(value) and ("=" in value or re.match("--?[A-Za-z]", option))
-        if is_value and arg.casefold() in _UNITS and not os.path.exists(arg):
-            words[-1] += f" {arg}"
-        else:
-            words.append(arg)
-    return words
 
 
 class Group(click.Group):
@@ -139,7 +120,8 @@ def blamed(
 def _is_about(error: UsageError | click.BadParameter, param: click.Parameter) -> bool:
     if isinstance(error, click.BadParameter):
         return error.param is param
-    return any(re.search(rf"(?<![\w-]){name}(?![\w-])", error.message) for name in param.opts if name[0] == "-")
+    text = f"{error.message} {error.hint}" if error.hint.startswith("leave out -") else error.message
+    return any(re.search(rf"(?<![\w-]){name}(?![\w-])", text) for name in param.opts if name[0] == "-")
 
 
 def _is_about_settings(error: UsageError | click.BadParameter, effective: object, texts: Sequence[str]) -> bool:
@@ -214,6 +196,9 @@ def _table(
     for name in names:
         commands = list(group.commands) if isinstance(group, click.Group) else []
         for key in tables:
+            if key not in commands and not isinstance(tables[key], dict):
+                problem = f"{place.replace('[', '', 1)}{key}: is in no command's table"
+                raise BadConfig(problem, f"write it below a line such as [{'.'.join(names)}]")
             if key not in commands:
                 raise BadConfig(f"{place}{key}]: no such command", nearest(key, commands))
         table = tables.get(name, {})
@@ -260,8 +245,8 @@ def _checked(command: click.Command, option: click.Parameter, value: object, pla
         raise BadConfig(f"{place}: takes one value", "this option cannot be repeated")
     elif isinstance(value, bool) and not (is_flag or counts):
         raise BadConfig(f"{place}: takes a value, not true or false", f"psiflow {command.name} --help")
-    elif not isinstance(value, (str, int, float)):
-        value = str(value)  # a date or a time as it was written
+    elif not isinstance(value, bool):
+        value = str(value)  # as it is typed: a number may be the name of a file, and a date is what was written
     context = click.Context(command, info_name=command.name)
     # the callback of -q, -v and --debug would act on it at once
     check = option.process_value if option.expose_value else option.type_cast_value

@@ -107,6 +107,7 @@ def _advice(line: str) -> str:
         return f"write it in lower case: {key} = {value.lower()}"
     if re.match(r"[\[{]", value) and re.search(r"[\[{,=]\s*[A-Za-z]", value):
         return 'quote texts, also in lists and tables: ["H", "O"]'
+    value = value.strip("“”„\u2018\u2019")  # of an editor that "corrects" quotation marks
     if not value:
         return f"a value is missing: {key} = …"
     if not re.match(r"[\"'\[{]", value) and not _is_value(value):
@@ -143,12 +144,15 @@ def _path(written: str) -> str:
 
 
 def with_line(message: str) -> str:
-    """`FILE: [TABLE] KEY: what` with the line behind it, if the file has that key or its table in so many words."""
-    match = re.match(r"(.+?): \[([^\]]+)\](?: ([\w.-]+))?:", message)
+    """`FILE: [TABLE] KEY: what` with the line behind it, if the file has that key or its table in so many words.
+
+    A key in no table is `FILE: KEY: what`.
+    """
+    match = re.match(r"(.+?): (?:\[([^\]]+)\] ?)?([\w.-]*):", message)
     if match is None or not os.path.isfile(match[1]) or re.search(r"\(line \d+\)$", message):
         return message
     with open(match[1], encoding="utf-8-sig", errors="replace") as stream:
         lines = places(stream.read())
-    path = f"{match[2]}.{match[3]}" if match[3] else match[2]
+    path = ".".join(filter(None, (match[2], match[3])))
     number = lines.get(path) or next((line for key, line in lines.items() if key.startswith(f"{path}.")), None)
     return f"{message} (line {number})" if number else message

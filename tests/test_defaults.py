@@ -8,8 +8,9 @@ from typing import Any
 import click
 import pytest
 
-from psiflow_cli import options
+from psiflow_cli import formats, options
 from psiflow_cli.errors import BadConfig, PsiflowError, UsageError
+from psiflow_cli.values import kinds
 from tests.commands.springs import SITE
 
 
@@ -24,8 +25,13 @@ def root() -> None:
 @options.count("--members", 1, "A number.")
 @options.flag("--trust", "A flag.")
 @options.text("--arch", None, "NAME", "A text.")
+@options.text("--input", None, "FILE", "A text.")
+@click.option("--verbose", count=True)
+@click.option("--output", type=kinds.Output(formats.FRAMES))
 @click.option("--site", default="local")
 def work(**values: Any) -> dict[str, Any]:
+    if values["input"]:
+        raise UsageError("it reads no file", "leave out --input")
     if "bad" in values["settings"]:
         raise UsageError("bad: no such setting", "leave it out")
     return values
@@ -89,9 +95,9 @@ def test_settings_are_joined_by_key(arguments: str, project: str, site: str, set
 def test_other_repeated_options_are_joined_and_single_ones_replaced() -> None:
     project = "[work]\nexclude = ['a', 'b']\nmembers = 2\ntrust = true\n"
     site = "[defaults.work]\nexclude = ['s', 'b']\nmembers = 3\narch = 'mace'\n"
-    found = run("work --exclude c --exclude a", project, site)
+    found = {key: value for key, value in run("work --exclude c --exclude a", project, site).items() if value}
     assert found == {
-        "exclude": ("s", "b", "c", "a"), "members": 2, "trust": True, "arch": "mace", "site": "local", "settings": {},
+        "exclude": ("s", "b", "c", "a"), "members": 2, "trust": True, "arch": "mace", "site": "local",
     }  # fmt: skip
     assert run("work --exclude= --exclude c --members 5", project, site)["exclude"] == ("c",)
     assert run("work", project, site)["exclude"] == ("s", "a", "b")
@@ -106,17 +112,23 @@ def test_a_command_below_a_group_has_a_table() -> None:
 @pytest.mark.parametrize(
     ("arguments", "project", "site", "what"),
     [
-        ("work", "[work]\nmembers = 0\n", "", "psiflow.toml: [work] members: 0 is not in the range"),
+        ("work", "[work]\nmembers = 0\n", "", "psiflow.toml: [work] members: must be at least 1, not 0"),
         ("work", "", "[defaults.work]\nmembers = 'x'\n", "local.toml: [defaults.work] members: 'x'"),
         ("work --members 2", "[work]\nmembers = [1]\n", "", "psiflow.toml: [work] members: takes one value"),
         ("work", "[work]\narch = true\n", "", "psiflow.toml: [work] arch: takes a value, not true or false"),
+        ("work", "[work]\ntrust = 1.5\n", "", "psiflow.toml: [work] trust: '1.5' is not a valid boolean"),
+        ("work", "[work]\nverbose = 1979-05-27\n", "", "psiflow.toml: [work] verbose: '1979-05-27' is not a"),
+        ("work", "[work]\noutput = 1\n", "", "psiflow.toml: [work] output: --output 1: this is not the name of"),
+        ("work", "[work]\ninput = 1\n", "", "psiflow.toml: [work] input: it reads no file"),
         ("work", "[work]\nset = ['a']\n", "", "psiflow.toml: [work] set: 'a' is not KEY=VALUE"),
         ("work", "[work]\nset = [true]\n", "", "psiflow.toml: [work] set: must be a list of texts"),
         ("work", "[work]\nexclude = {a = 1}\n", "", "psiflow.toml: [work] exclude: must be a list of texts"),
         ("work", "[work]\nset = ['bad=1']\n", "", "psiflow.toml: [work] set: bad: no such setting"),
         ("work", "", "[defaults.work]\nset = ['bad=1']\n", "local.toml: [defaults.work] set: bad: no such setting"),
-        ("below deep", "[below]\ndep = 1\n", "", "psiflow.toml: [below.dep]: no such command"),
+        ("below deep", "[below.dep]\nnumber = 1\n", "", "psiflow.toml: [below.dep]: no such command"),
         ("below deep", "[below.deep]\nnumbr = 1\n", "", "psiflow.toml: [below.deep] numbr: unknown option"),
+        ("work", "members = 1\n", "", "psiflow.toml: members: is in no command's table (line 1)"),
+        ("below deep", "[below]\nnumber = 1\n", "", "psiflow.toml: below.number: is in no command's table"),
         ("below deep", "below = 1\n", "", "psiflow.toml: below: must be a table"),
     ],
 )
@@ -148,7 +160,7 @@ def test_settings_of_one_round_win_in_that_round(monkeypatch: pytest.MonkeyPatch
     ("number", "project", "what"),
     [
         ("", "[work.round-3]\nmember = 5\n", "psiflow.toml: [work.round-3] member: unknown option (line 2)"),
-        ("1", "[work.round-3]\nmembers = 0\n", "psiflow.toml: [work.round-3] members: 0 is not in the range"),
+        ("1", "[work.round-3]\nmembers = 0\n", "psiflow.toml: [work.round-3] members: must be at least 1, not 0"),
         ("3", "[work.round-3]\nset = ['bad=1']\n", "psiflow.toml: [work.round-3] set: bad: no such setting (line 2)"),
         ("3", "[work]\nround-3 = 1\n", "psiflow.toml: [work] round-3: unknown option"),
         ("3", "[work.rund-3]\nmembers = 1\n", "psiflow.toml: [work] rund-3: unknown option"),

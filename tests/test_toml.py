@@ -35,6 +35,7 @@ def test_plain_keys_stand_before_tables():
     ("line", "advice"),
     [
         ("ensemble = NPT", 'quote texts: ensemble = "NPT"'),
+        ("reference = “xtb”", 'quote texts: reference = "xtb"'),
         ("temperature = 300K  # warm", 'quote texts: temperature = "300K"'),
         ("pressure = 2 GPa", 'quote texts: pressure = "2 GPa"'),
         ("input = ./cp2k.inp", 'quote texts: input = "./cp2k.inp"'),

@@ -148,3 +148,13 @@ class EngineTimes(TypedDict):
 
     times: list[StepTime]
     left_out: dict[str, str]  # {engine: why it was not measured, or not with a larger batch than in `times`}
+
+
+class ExchangeRate(TypedDict):
+    """Of the exchanges between two values of a temperature, a pressure or a name of `--vary`."""
+
+    axis: str
+    between: list[float]
+    tried: int
+    accepted: int
+    rate: float

@@ -75,9 +75,23 @@ class Name(click.types.StringParamType):
 
 
 def _range(least: float | None, most: float | None, above: bool) -> str:
-    """The range of a number in words, or ""; that a count or a length is positive goes without saying."""
-    begin = "" if least in (None, 0, 1) else f"{'above' if above else 'at least'} {least:g}"
-    return ", ".join(filter(None, (begin, "" if most is None else f"at most {most:g}")))
+    """The range of a number in words, or ""."""
+    begin = "" if least is None else f"{'above' if above else 'at least'} {least:g}"
+    return " and ".join(filter(None, (begin, "" if most is None else f"at most {most:g}")))
+
+
+def _shown(least: float | None, most: float | None, above: bool) -> str:
+    """The range as help shows it: that a count or a length is positive goes without saying."""
+    return _range(None if least in (0, 1) else least, most, above).replace(" and ", ", ")
+
+
+def _check_range(
+    kind: click.IntRange | click.FloatRange, value: float, param: click.Parameter | None, text: object
+) -> None:
+    """Raise click.BadParameter for a number outside the range of its kind."""
+    low = kind.min is not None and (value <= kind.min if kind.min_open else value < kind.min)
+    if low or (kind.max is not None and value > kind.max):
+        kind.fail(f"must be {_range(kind.min, kind.max, kind.min_open)}, not {text}", param)
 
 
 class Whole(click.IntRange):
@@ -90,14 +104,15 @@ class Whole(click.IntRange):
             number = self.number(value, ctx)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        return int(super().convert(number, param, ctx))
+        _check_range(self, number, param, value)
+        return number
 
     def number(self, value: object, _ctx: click.Context | None) -> int:
         """Raises ValueError."""
         return quantities.whole(value)
 
     def _describe_range(self) -> str:
-        return _range(self.min, self.max, self.min_open)
+        return _shown(self.min, self.max, self.min_open)
 
 
 class Steps(Whole):
@@ -125,10 +140,11 @@ class Finite(click.FloatRange):
             self.fail(str(error), param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
-        return float(super().convert(number, param, ctx))
+        _check_range(self, number, param, value)
+        return number
 
     def _describe_range(self) -> str:
-        return _range(self.min, self.max, self.min_open)
+        return _shown(self.min, self.max, self.min_open)
 
 
 class Output(click.ParamType[str]):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from psiflow_cli import duration
 
 # Those of ase.units (CODATA 2014), which all that psiflow computes is in.
 _HARTREE = 27.211386024367243  # eV
@@ -50,6 +53,8 @@ _SHOWN = {"eV/Å": "eV/Å, meV/Å, Ha/bohr, Ry/bohr, kcal/mol/Å, eV/nm", "MB": 
 _ALIKE = {ord(" "): None, ord("\N{ANGSTROM SIGN}"): "Å", ord("\N{GREEK SMALL LETTER MU}"): "\N{MICRO SIGN}"}
 """Characters that look like another one."""
 UNITS = frozenset(unit for table in TABLES.values() for unit in table) | {"%"}
+_TYPED = re.compile(r"(?:--?[A-Za-z][\w-]*=)?[+-]?\.?\d[\d.eE+:,_-]*")
+_AFTER = {unit.casefold() for unit in (*UNITS, *duration.UNITS)}
 _NUMBER = r"[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 
 
@@ -68,6 +73,8 @@ def number(text: object, kind: str | None) -> float:
     unit = words[match.end() :].strip() if match else ""
     if match is None or not unit:
         raise ValueError(f"{words!r} is not a number" + (f" in {kind}" if kind else ""))
+    if re.match(r",\d", unit):
+        raise ValueError(f"{words!r} is not a number: decimals are behind a point, as in {words.replace(',', '.', 1)}")
     if kind is None:
         raise ValueError(f"{words!r} is not a number: it has no unit")
     scale = _scale(unit, TABLES[kind], ignore_case=kind == "MB")
@@ -95,7 +102,7 @@ def _scale(unit: str, table: Mapping[str, float], ignore_case: bool) -> float | 
 
 def whole(text: object) -> int:
     """`100`, `1e4`, `1_000`, `100.0`. Raises ValueError for what is not a whole number."""
-    words = str(text).strip()
+    words = str(text).strip().replace("\N{MINUS SIGN}", "-")
     try:
         return int(words)
     except ValueError:
@@ -133,3 +140,16 @@ def steps(text: object, timestep: float | None) -> int:
         near = " or ".join(f"{n * timestep:g} fs" for n in (fewer, fewer + 1) if n)
         raise ValueError(f"{words!r} is not a whole number of steps of {timestep:g} fs; use {near}")
     return count
+
+
+def with_units(args: Sequence[str]) -> list[str]:
+    """The arguments, a unit behind a space put to its number: `--pressure 2 GPa`; a file of that name stays a file."""
+    words: list[str] = []
+    for arg in args:
+        option, value = ["", "", *words][-2:]
+        is_value = _TYPED.fullmatch(value) and ("=" in value or re.match("--?[A-Za-z]", option))
+        if is_value and arg.casefold() in _AFTER and not os.path.exists(arg):
+            words[-1] += f" {arg}"
+        else:
+            words.append(arg)
+    return words

@@ -97,9 +97,14 @@ def _learn(folder):
         slow = Path(__file__).with_name("slow_reference.py")
         Path("bad.xyz").write_text(FRAME.format("", 102))
         psiflow("label", "bad.xyz", "--reference", slow, "-o", "loop/labels.xyz", code=1)
-        md = ("--ensemble", "nve", "--steps", "20", "--every", "1", "--engine", "ase", "--thermostat", "langevin")
+        md = ("--model", "loop/round-2/one.model", "--engine", "ase", "--thermostat", "langevin", "--steps", "20")
+        nve, two = (
+            ("--ensemble", "nve", "--every", "1"),
+            ("--temperature", "300,400", "--every", "5", "--exchange", "5"),
+        )
         Path("start.xyz").write_text(springs.START)
-        psiflow("sample", "start.xyz", "--model", "loop/round-2/one.model", *md, "-o", "loop/md.xyz")
+        psiflow("sample", "start.xyz", *md, *nve, "-o", "loop/md.xyz")
+        psiflow("sample", "start.xyz", *md, *two, "-o", "loop/replicas.xyz")
     (folder / "first").rename(folder / "moved")  # so that no copy finds the first one's files under their old names
 
 
@@ -121,6 +126,7 @@ def test_the_page_says_what_the_runs_say(learned):
     assert states == {
         "labels.xyz": ["label", "partial", "1/1"],
         "md.xyz": ["sample", "done", "20/20"],
+        "replicas.xyz": ["sample", "done", "40/40"],
         "round-2/e.xyz": ["evaluate", "done", "15/15"],
         "round-10/e.xyz": ["evaluate", "done", "15/15"],
     }
@@ -128,11 +134,15 @@ def test_the_page_says_what_the_runs_say(learned):
     wrong = page.tables["Largest errors of the model"][1:]
     assert [row[1:5] for row in wrong[:2]] == [["140", "15", "71", "3"], ["130", "14", "66", "3"]]
     assert len(wrong) == 10
-    assert page.images == 5, "two parity plots, the errors of both, the worst frames, and a walker"
+    assert page.images == 6, "two parity plots, the errors of both, the worst frames, and two samplings"
     dynamics = page.tables["Dynamics"][1]
-    assert dynamics[:5] == ["md.xyz", "nve", "ase", "1", "0"]
-    assert abs(float(dynamics[5])) < 50, "meV per atom and ps, of a spring"
-    assert dynamics[6:8] == ["walker 0", "16"]
+    assert dynamics[:4] == ["md.xyz", "nve", "ase", "1"]
+    assert abs(float(dynamics[4])) < 50, "meV per atom and ps, of a spring"
+    assert dynamics[5:7] == ["walker 0", "16"]
+    assert [row[5] for row in page.tables["Dynamics"][2:]] == ["start 0, 300 K", "start 0, 400 K"]
+    [rate] = json.loads(Path("loop/replicas.xyz.run/run.json").read_text())["result"]["summary"]["exchanges"]
+    shown = [f"{rate['accepted'] / rate['tried']:.0%}", str(rate["accepted"]), str(rate["tried"])]
+    assert page.tables["Accepted exchanges"][1:] == [["replicas.xyz", "temperature 300 <-> 400 K", *shown]]
     assert page.tables["Data"][1][0] == "bad.xyz"
     assert [row[-1] for row in page.tables["Data"][1:] if row[0] == "test.xyz"] == ["round-2/e.xyz, round-10/e.xyz"]
 
@@ -168,7 +178,7 @@ def test_nothing_comes_from_elsewhere_and_text_stays_text(learned):
     psiflow("report", "loop")
     page = Page("loop/report.html")
     assert all(what.startswith("data:image/png;base64,") for what in page.loaded)
-    assert page.images == 5
+    assert page.images == 6
     assert NASTY not in page.text
     assert "onerror=alert(1)>" not in page.text
     assert any(NASTY in row[-1] for row in page.tables["Largest errors of the model"])
@@ -225,7 +235,7 @@ def test_what_has_no_plot_gets_one(learned):
     edited = Path("loop/round-10/e.xyz")
     edited.write_text(edited.read_text().replace("energy=0 ", "energy=lost ", 1))
     psiflow("report", "loop")
-    assert Page("loop/report.html").images == 5
+    assert Page("loop/report.html").images == 6
     assert len(json.loads(Path("loop/report.html.run/pictures/parity-1.json").read_text())["frames"]) == 14
     data = json.loads(Path("loop/report.html.run/pictures/parity-0.json").read_text())["frames"]
     assert len(data) == 15

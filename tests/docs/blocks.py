@@ -135,5 +135,6 @@ def keep(page: Path, folder: Path) -> None:
 
 
 def shape(text: str) -> str:
-    """A printed text without its numbers and without the widths that follow from them."""
-    return re.sub(r"[\s?#]*#[\s?#]*", " # ", re.sub(r"[-+±]?\s*\d[\d.]*(e[-+]\d+)?", "#", re.sub(r"\s+", " ", text)))
+    """A printed text without its numbers, checksums and the widths that follow from them."""
+    text = re.sub(r"\b[0-9a-f]{12,}\b", "#", re.sub(r"\s+", " ", text))
+    return re.sub(r"[\s?#]*#[\s?#]*", " # ", re.sub(r"[-+±]?\s*\d[\d.]*(e[-+]\d+)?", "#", text))

@@ -115,7 +115,8 @@ def test_the_long_blocks_run_too(page, tmp_path, tmp_path_factory):
     environment = surroundings(tmp_path_factory.mktemp("site"))
     for played in play(page, tmp_path, environment, full=True, shorter=SHORTER):
         compare(played)
-    assert all((tmp_path / name).stat().st_size for name in figures(page))
+    if all(block.is_due(full=True) for block in blocks(page) if block.runs):
+        assert all((tmp_path / name).stat().st_size for name in figures(page))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

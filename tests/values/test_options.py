@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from psiflow_cli import defaults
 from psiflow_cli.errors import BadConfig
 from psiflow_cli.main import main
-from psiflow_cli.values import kinds
+from psiflow_cli.values import kinds, quantities
 
 
 def commands(group: click.Group, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -141,7 +141,7 @@ def test_a_unit_behind_a_space_belongs_to_its_number(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     typed = ["start.xyz", "--pressure", "2", "GPa", "--steps=1", "ps", "--temperature", "100:500", "K", "-n", "5", "fs"]
     joined = ["start.xyz", "--pressure", "2 GPa", "--steps=1 ps", "--temperature", "100:500 K", "-n", "5 fs"]
-    assert defaults.with_units(typed) == joined
+    assert quantities.with_units(typed) == joined
     Path("fs").touch()
-    assert defaults.with_units(["-n", "5", "fs"]) == ["-n", "5", "fs"]
-    assert defaults.with_units(["--json", "fs", "2", "K"]) == ["--json", "fs", "2", "K"]
+    assert quantities.with_units(["-n", "5", "fs"]) == ["-n", "5", "fs"]
+    assert quantities.with_units(["--json", "fs", "2", "K"]) == ["--json", "fs", "2", "K"]

@@ -71,7 +71,7 @@ def test_decimal_factors_are_exact(text: str, kind: str, value: float) -> None:
         ("fast", "fs", "'fast' is not a number in fs"),
         ("5 Å", None, "has no unit"),
         ("", "fs", "not a number"),
-        ("5,0", "fs", "unknown unit"),
+        ("5,0", "fs", "decimals are behind a point, as in 5.0"),
     ],
 )
 def test_another_unit_is_refused_with_those_that_are_known(text: str, kind: str | None, problem: str) -> None:

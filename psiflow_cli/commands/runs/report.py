@@ -23,11 +23,11 @@ def command(folder: str, common: options.Common) -> None:
 
     DIR (default: the working directory) is a folder of runs, such as recipes/online-learning.sh makes, or one run
     directory. The page shows the errors of every evaluation, with a figure for those on the same frames; parity plots
-    and learning curves; averages, time series and energy drift of molecular dynamics; failures by class; pictures of
-    the frames with the largest force errors in the last evaluation, which can be rotated if chemiscope is in the
-    workers' environment; the data sets; and all runs with states, times, core-hours and command lines. Running and dead
-    runs are shown as they are now. The page is DIR/report.html, or OUT.report.html for one run, unless --output is
-    given.
+    and learning curves; averages, time series, energy drift and accepted exchanges of molecular dynamics; failures by
+    class; pictures of the frames with the largest force errors in the last evaluation, which can be rotated if
+    chemiscope is in the workers' environment; the data sets; and all runs with states, times, core-hours and command
+    lines. Running and dead runs are shown as they are now. The page is DIR/report.html, or OUT.report.html for one run,
+    unless --output is given.
 
     \b
     Examples:
@@ -66,5 +66,6 @@ def command(folder: str, common: options.Common) -> None:
 
 
 def _sentence(summary: Summary) -> str:
-    what = f"{summary['total']} runs, {summary['evaluations']} evaluations, {summary['trainings']} trainings"
+    counted = {"run": summary["total"], "evaluation": summary["evaluations"], "training": summary["trainings"]}
+    what = ", ".join(f"{count} {word}{'s' if count != 1 else ''}" for word, count in counted.items())
     return f"{what} -> {runner.name(summary['output'])}"

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import click
+from click.core import ParameterSource
+
+from psiflow_cli.errors import UsageError
 from psiflow_cli.values import quantities
 
 if TYPE_CHECKING:
@@ -39,6 +43,23 @@ def pressures(value: str) -> list[float]:
     if len(set(pressures)) < len(pressures):
         raise ValueError("a pressure is given twice; for several walkers at each, use --walkers")
     return pressures
+
+
+def check_effect(ensemble: str, thermostat: str) -> None:
+    """Raise UsageError for an option of the running command that was typed and has no effect.
+
+    A defaults file may have it: it is for other ensembles, too.
+    """
+    context = click.get_current_context()
+    fixed, other = ensemble != "npt", ensemble != "nve" and thermostat != "langevin"
+    unused = {
+        "pressure": ("the volume is fixed", "add --ensemble npt") if fixed else None,
+        "cell": ("the volume is fixed", "add --ensemble npt") if fixed else None,
+        "friction": (f"{thermostat} has none", "leave it out") if other else None,
+    }
+    for option, reason in unused.items():
+        if reason and context.get_parameter_source(option) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"--{option} has no effect: {reason[0]}", reason[1])
 
 
 def windows(words: tuple[str, ...]) -> list[tuple[str, list[float]]]:

@@ -145,6 +145,7 @@ def command(
       psiflow sample start.xyz --model better.model --continue next.xyz --final after.xyz
     """
     name = options.required(model, "--model")
+    conditions.check_effect(dynamics_options["ensemble"], dynamics_options["thermostat"])
     from psiflow_cli import bundle
     from psiflow_cli.stages.core.workspace import Job
     from psiflow_cli.stages.sample import config as sampling_file

@@ -13,7 +13,7 @@ from psiflow_cli.errors import BadData
 from psiflow_cli.stages.plot import series
 
 if TYPE_CHECKING:
-    from psiflow_cli.messages import DrawnSeries, RunRecord
+    from psiflow_cli.messages import DrawnSeries, ExchangeRate, RunRecord
 
 Read = Callable[[str], Iterator[extxyz.Frame]]
 """Reads a file in whatever format; see `Workspace.read`."""
@@ -32,6 +32,7 @@ class Sampling:
     averages: list[dict[str, object]]  # of groups of walkers where there are any, else of each walker
     file: Path | None  # the trajectory
     plot: Path | None
+    exchanges: list[ExchangeRate]  # between neighbouring temperatures, pressures or windows
     drift: float | None = None  # of the total energy, meV per atom and ps
 
 
@@ -73,6 +74,7 @@ def of_run(name: str, record: RunRecord, file: Path | None, plot: Path | None) -
         averages=summary.get("means") or summary.get("averages") or [],
         file=file,
         plot=plot,
+        exchanges=summary.get("exchanges", []),
     )
 
 

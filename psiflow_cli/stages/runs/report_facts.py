@@ -95,6 +95,8 @@ def gather(folder: Path, without: Path) -> Facts:
         status_now = status.describe(run_folder)
         if status_now["command"] == "report":
             continue  # two of them would make each other out of date
+        if status_now["command"] == "check" and run_folder.parent.name == ".psiflow":
+            continue  # nothing was written; `status` does not show it either
         name = str(run_folder.relative_to(folder) if run_folder != folder else run_folder.name).removesuffix(".run")
         lasting = {**{key: value for key, value in status_now.items() if key not in _OF_NOW}, "name": name}
         facts.runs.append(cast("ReportedRun", lasting))

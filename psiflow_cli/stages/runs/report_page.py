@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.duration import short
 from psiflow_cli.stages.evaluate.error_table import UNITS
 from psiflow_cli.stages.runs.report_dynamics import Sampling
 from psiflow_cli.stages.runs.report_evaluated import Worst
 from psiflow_cli.stages.runs.report_facts import Evaluation, Facts
+from psiflow_cli.stages.sample import averages, exchanges
+from psiflow_cli.stages.sample.blocking import Estimate
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Pictures, ReportedRun
@@ -25,7 +27,7 @@ body { font: 15px/1.45 system-ui, sans-serif; max-width: 70rem; margin: 1.5rem a
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-td.number, th.number { text-align: right; white-space: nowrap; } code { overflow-wrap: anywhere; }
+.number { text-align: right; } td.number, th, .word { white-space: nowrap; } code { overflow-wrap: anywhere; }
 img { max-width: 100%; background: #fff; border-radius: 6px; } summary { cursor: pointer; padding: .3rem 0; }
 .best { font-weight: bold; } .done { color: #2a8a4a; } .running { color: #2a7a9a; } .partial { color: #b8860b; }
 .failed, .dead { color: #c33; }
@@ -59,6 +61,8 @@ def page(title: str, folder: Path, facts: Facts, wrong: Worst, drawn: Pictures) 
     yield from _pictures("Learning curves", [(each.name, each.curve) for each in facts.trainings])
     if facts.samplings:
         yield "<h2>Dynamics</h2>" + _dynamics(facts.samplings)
+        if any(each.exchanges for each in facts.samplings):
+            yield "<h2>Accepted exchanges</h2>" + _exchanges(facts.samplings)
         yield from _pictures("Temperature, energy and pressure", [(each.name, each.plot) for each in facts.samplings])
     if facts.failures:
         yield "<h2>Failures</h2>" + _failures(facts)
@@ -72,9 +76,9 @@ def page(title: str, folder: Path, facts: Facts, wrong: Worst, drawn: Pictures) 
 def _states(facts: Facts) -> str:
     states = [run["state"] for run in facts.runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    newest = max((run["updated"] or "" for run in facts.runs), default="")
+    newest = max((run["updated"] or "" for run in facts.runs), default="").replace("T", " ").replace("+00:00", " UTC")
     hours = sum(run["core_hours"] for run in facts.runs)
-    return f"{len(states)} runs: {counts}; {hours:.2f} core-hours; last change {newest.replace('T', ' ')}"
+    return f"{len(states)} runs: {counts}; {hours:.2f} core-hours; last change {newest}"
 
 
 def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
@@ -122,42 +126,62 @@ def _pictures(title: str, named: Iterable[tuple[str, Path | None]]) -> Iterator[
         yield f"<details{opened}><summary>{escape(name)}</summary>{_image(path, f'{title}: {name}')}</details>"
 
 
-def _dynamics(samplings: Iterable[Sampling]) -> str:
-    def rows(each: Sampling) -> Iterator[str]:
-        drift = "–" if each.drift is None else f"{each.drift:.3g}"
-        of_run = f"<td>{escape(each.name)}</td><td>{escape(each.ensemble)}</td><td>{escape(each.engine)}</td>"
-        of_run += _number(f"{each.walkers}") + _number(f"{each.stopped}") + _number(drift)
-        for means in each.averages[:_SHOWN] or [{}]:
-            number, paths = means.get("walker", "–"), means.get("paths")
-            average_of = f"mean of {paths}" if paths else f"walker {number}"
-            numbers = "".join(_number(_mean(means.get(name))) for name in _MEANS)
-            yield f"{of_run}<td>{escape(average_of)}</td>{_number(str(means.get('frames', '–')))}{numbers}"
-            of_run = "<td></td>" * 6
+def _dynamics(samplings: Sequence[Sampling]) -> str:
+    """A row for each average of each run; only what any of them has."""
+    shown = [row for each in samplings for row in each.averages[:_SHOWN]]
+    means = {name: head for name, head in _MEANS.items() if any(name in row for row in shown)}
+    stopped, drifts = any(each.stopped for each in samplings), any(each.drift is not None for each in samplings)
 
-    heads = ["run", "ensemble", "engine", "walkers#", "stopped#", "drift / meV/atom/ps#", "average of", "frames#"]
-    heads += [f"{head}#" for head in _MEANS.values()]
-    return _table(heads, (row for each in samplings for row in rows(each))) + _ON_DYNAMICS
+    def rows(each: Sampling) -> Iterator[str]:
+        of_run = f"<td>{escape(each.name)}</td><td>{escape(each.ensemble)}</td><td>{escape(each.engine)}</td>"
+        of_run += _number(f"{each.walkers}")
+        of_run += _number(f"{each.stopped}") if stopped else ""
+        of_run += _number("–" if each.drift is None else f"{each.drift:.3g}") if drifts else ""
+        several = len({str(row.get("target")) for row in each.averages}) > 1
+        for row in each.averages[:_SHOWN] or [{}]:
+            of = averages.title(cast("averages.Label", row), several) if row else "–"
+            numbers = "".join(_number(_mean(row.get(name))) for name in means)
+            yield f"{of_run}<td class=word>{escape(of)}</td>{_number(str(row.get('frames', '–')))}{numbers}"
+            of_run = "<td></td>" * of_run.count("<td")
+
+    heads = ["run", "ensemble", "engine", "walkers#", *(["stopped#"] if stopped else [])]
+    heads += [*(["drift / meV/atom/ps#"] if drifts else []), "average of", "frames#"]
+    table = _table(
+        [*heads, *(f"{head}#" for head in means.values())], (row for each in samplings for row in rows(each))
+    )
+    return table + _ON_ERRORS + (_ON_DRIFT if drifts else "")
+
+
+def _exchanges(samplings: Iterable[Sampling]) -> str:
+    rows = (
+        f"<td>{escape(each.name)}</td><td class=word>{escape(exchanges.pair(rate))}</td>"
+        + _number(f"{rate['rate']:.0%}")
+        + _number(f"{rate['accepted']}")
+        + _number(f"{rate['tried']}")
+        for each in samplings
+        for rate in each.exchanges
+    )
+    return _table(["run", "between", "accepted#", "number#", "attempts#"], rows)
 
 
 _MEANS = {"temperature": "T / K", "model_energy": "energy / eV", "pressure": "pressure / bar"}
 """The averages of a sampling that are shown."""
 _SHOWN = 20
 """So many averages of a run are shown."""
-_ON_DYNAMICS = """<p>± is the standard error of a mean; ± ? means that the trajectory is too short to estimate it.
-The drift is the largest drift of the total energy of any walker, at constant energy (nve).</p>
-"""
+_ON_ERRORS = "<p>± is the standard error of a mean; ±? means that the trajectory is too short to estimate it.</p>"
+_ON_DRIFT = "<p>The drift is the largest drift of the total energy of any walker, at constant energy (nve).</p>"
 
 
 def _mean(estimate: object) -> str:
     if not isinstance(estimate, dict):
         return "–"
     error = estimate.get("error")
-    return f"{estimate['mean']:.6g} ± " + ("?" if error is None else f"{error:.2g}")
+    return averages.number(Estimate(estimate["mean"], error, estimate.get("at_least", error)))
 
 
 def _data(facts: Facts) -> str:
     rows = (
-        f"<td>{escape(each.file)}</td>{_number(f'{each.size / 1e6:.2f}')}<td><code>{each.sha256[:12]}</code></td>"
+        f"<td>{escape(each.file)}</td>{_number(f'{each.size / 1e6:.3g}')}<td><code>{each.sha256[:12]}</code></td>"
         f"<td>{escape(', '.join(dict.fromkeys(each.used_by)))}</td>"
         for each in facts.data
     )
@@ -201,9 +225,14 @@ def _worst(evaluation: Evaluation | None, folder: Path, wrong: Worst, drawn: Pic
 _CONFIG = '{"meta": "meta", "structure": "structure", "info": "info"}'
 
 
+def _word(argument: str) -> str:
+    """An argument; a browser would break a line behind the hyphens of an option."""
+    return f"<span class=word>{escape(argument)}</span>" if argument.startswith("-") else escape(argument)
+
+
 def _runs(facts: Facts) -> str:
     def row(run: ReportedRun) -> str:
-        words = " ".join(["psiflow", *run["argv"][1:]])
+        words = " ".join(map(_word, run["argv"][1:]))
         reason = f"<br>{escape(run['message'])}" if run["message"] else ""
         state, done, hours = run["state"], f"{run['done']}/{run['total']}", f"{run['core_hours']:.2f}"
         duration = "–"
@@ -212,7 +241,8 @@ def _runs(facts: Facts) -> str:
             duration = short(max(0.0, (ended - begun).total_seconds()))
         return (
             f"<td>{escape(run['name'])}</td><td>{escape(str(run['command']))}</td><td class={state}>{state}</td>"
-            f"{_number(done)}{_number(str(run['failed']))}{_number(duration)}{_number(hours)}<td><code>{escape(words)}</code>{reason}</td>"
+            f"{_number(done)}{_number(str(run['failed']))}{_number(duration)}{_number(hours)}"
+            f"<td><code>psiflow {words}</code>{reason}</td>"
         )
 
     return _table(

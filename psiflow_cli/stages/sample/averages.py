@@ -27,7 +27,7 @@ class Label(TypedDict, total=False):
     atoms: int
     paths: int  # how many were averaged
     target: list[float]  # [at the first, at the last step] in K
-    pressure: float  # bar, where there are several
+    target_pressure: float  # bar, where there are several
     window: dict[str, float]  # of PLUMED's input
 
 
@@ -72,8 +72,8 @@ class Averages:
                 names = [name for name in QUANTITIES if all(name in row.estimates for row in rows)]
                 first = rows[0].label
                 label: Label = {"paths": len(rows), "target": first["target"]}
-                if "pressure" in first:
-                    label["pressure"] = first["pressure"]
+                if "target_pressure" in first:
+                    label["target_pressure"] = first["target_pressure"]
                 if "window" in first:
                     label["window"] = first["window"]
                 means.append(Row(label, sum(row.frames for row in rows), {name: _mean(rows, name) for name in names}))
@@ -116,7 +116,7 @@ def as_text(averages: Averages) -> str:
     header = ["", "frames", *(f"{_SYMBOLS[name]} / {QUANTITIES[name]}" for name in names)]
     several = len({tuple(mean.label["target"]) for mean in means}) > 1
     lines = [
-        [_title(row.label, several), str(row.frames), *(_number(row.estimates.get(name)) for name in names)]
+        [title(row.label, several), str(row.frames), *(number(row.estimates.get(name)) for name in names)]
         for row in every
     ]
     rows, below = lines[: len(averages.rows)], lines[len(averages.rows) :]
@@ -129,7 +129,8 @@ def as_text(averages: Averages) -> str:
     return "\n".join([*text, *([UNKNOWN] if unknown else [])])
 
 
-def _title(label: Label, several: bool) -> str:
+def title(label: Label, several: bool) -> str:
+    """Which path, or which paths, a row is about; `several`: there are means at more than one temperature."""
     first, last = label["target"]
     at = f"{first:g} K" if first == last else f"{first:g}:{last:g} K"
     at += _beside(label)
@@ -140,7 +141,7 @@ def _title(label: Label, several: bool) -> str:
 
 def _beside(label: Label) -> str:
     """The conditions beside the temperature."""
-    pressure = f", {label['pressure']:g} bar" if "pressure" in label else ""
+    pressure = f", {label['target_pressure']:g} bar" if "target_pressure" in label else ""
     return pressure + "".join(f", {name}={value:.6g}" for name, value in label.get("window", {}).items())
 
 
@@ -149,7 +150,7 @@ def _line(words: list[str], widths: list[int]) -> str:
     return "  ".join([words[0].ljust(widths[0]), *padded]).rstrip()
 
 
-def _number(value: Estimate | None) -> str:
+def number(value: Estimate | None) -> str:
     """`300.1±2.3`, with two digits of the error; `300±?` where it is not known."""
     if value is None:
         return "-"
@@ -174,7 +175,7 @@ def of_paths(sampling: Sampling, paths: Sequence[Recorded]) -> Averages:
             walker = path.walker
             label: Label = {"walker": walker.number, "start": start, "atoms": atoms, "target": walker.temperature}
             if walker.pressure is not None:
-                label["pressure"] = walker.pressure
+                label["target_pressure"] = walker.pressure
             if walker.window is not None:
                 label["window"] = walker.window
             averages.add(label, _system(sampling, path), _series(path))
@@ -214,7 +215,7 @@ def _by_conditions(paths: Sequence[Recorded]) -> list[tuple[Label, Series]]:
     for (target, *beside), parts in sorted(series.items()):
         label: Label = {"target": [target] * 2}
         if paths[0].walker.pressure is not None:
-            label["pressure"] = beside.pop(0)
+            label["target_pressure"] = beside.pop(0)
         if names:
             label["window"] = dict(zip(names, beside, strict=True))
         labelled.append((label, merged(parts)))

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import TYPE_CHECKING
 
 from psiflow_cli.stages.sample.trajectories import Recorded
 from psiflow_cli.worker.md import checkpoint
 
+if TYPE_CHECKING:
+    from psiflow_cli.messages import ExchangeRate
+
 UNITS = {"temperature": " K", "pressure": " bar"}
 
 
-class Rate(TypedDict):
-    """Of the exchanges between two values of a temperature, a pressure or a name of `--vary`."""
-
-    axis: str
-    between: list[float]
-    tried: int
-    accepted: int
-    rate: float
-
-
-def rates(paths: Sequence[Recorded]) -> list[Rate]:
+def rates(paths: Sequence[Recorded]) -> list[ExchangeRate]:
     """Of each pair of neighbours, over all starts and at all values of the other axes."""
     counts: dict[tuple[str, float, float], list[int]] = {}
     for folder in dict.fromkeys(path.folder for path in paths):
@@ -38,14 +31,15 @@ def rates(paths: Sequence[Recorded]) -> list[Rate]:
     ]
 
 
-def as_text(table: Sequence[Rate]) -> str:
+def as_text(table: Sequence[ExchangeRate]) -> str:
     """A line for each pair."""
     if not table:
         return "no exchange was attempted: the walkers made fewer steps than --exchange"
-    lines = []
-    for each in table:
-        low, high = each["between"]
-        unit = UNITS.get(each["axis"], "")
-        pair = f"{each['axis']} {low:.6g} <-> {high:.6g}{unit}"
-        lines.append(f"{pair}  {each['rate']:.0%} ({each['accepted']} of {each['tried']})")
+    lines = [f"{pair(each)}  {each['rate']:.0%} ({each['accepted']} of {each['tried']})" for each in table]
     return "\n".join(["accepted exchanges", *lines])
+
+
+def pair(rate: ExchangeRate) -> str:
+    """Which two values were exchanged, such as `temperature 300 <-> 330 K`."""
+    low, high = rate["between"]
+    return f"{rate['axis']} {low:.6g} <-> {high:.6g}{UNITS.get(rate['axis'], '')}"

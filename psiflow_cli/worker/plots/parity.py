@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     Extent = tuple[float, float, float, float]
     """Left, right, bottom, top."""
+    Panel = tuple[str, Quantity, str]
+    """What is drawn of which quantity, and of which element."""
 
 WIDTH, SQUARE, FLAT, SPREAD = 3.6, 3.6, 1.3, 3.6  # of a column and of its panels, in inches
 MOST_BARS = 600  # more points than these have no error bars: they would hide each other
@@ -38,43 +41,62 @@ def parity(data: Comparison, path: str, sheets: Sequence[str] = ()) -> None:
 
 def _draw(data: Comparison, path: str) -> None:
     columns = of_frames(data["frames"], data["errors"])
-    elements = [(each, name) for each in columns if each.name == "forces" for name in _elements(each)]
-    bars = {each.name: error_bars.of_rows(each.errors) for each in columns}
-    width = max(1, len(columns), min(4, len(elements) if len(columns) == 1 else -(-len(elements) // 2)))
-    heights = [SQUARE, FLAT, *[SQUARE] * -(-len(elements) // width)]
-    if grouped := any(bars.values()):
-        heights.append(error_bars.height([len(each) for each in bars.values()]))
-    if apart := any(each.spreads for each in columns):
-        heights.append(SPREAD)
+    elements = sum(len(_elements(each)) for each in columns)
+    width = max(1, len(columns), min(4, elements if len(columns) == 1 else -(-elements // 2)))
+    rows = _rows(columns, width)
+    if width > 1 and style.is_narrow(width):
+        width, rows = 1, [row for each in columns for row in _rows([each], 1)]
+    heights = [height for height, _ in rows]
     figure = style.figure(WIDTH * width, sum(heights))
     grid = figure.subplots(len(heights), width, squeeze=False, height_ratios=heights)
-    used: set[Axes] = set()
-    for index, column in enumerate(columns):
-        upper, lower = grid[:2, index]
-        used |= {upper, lower}
-        lower.sharex(upper)
-        upper.tick_params(labelbottom=False)
-        _square(upper, column, column.groups, f"{column.title} ({_number(column, data)})", column.error("all"))
-        _flat(lower, column)
-        if bars[column.name] and grouped:
-            axis = grid[-1 - apart, index]
-            error_bars.bars(axis, bars[column.name], column.error_unit)
-            used.add(axis)
-        if column.spreads:
-            error_bars.spread(grid[-1, index], *column.spreads, column.error_unit, column.expected)
-            used.add(grid[-1, index])
-    for place, (column, name) in enumerate(elements):
-        axis = grid[2 + place // width, place % width]
-        _square(axis, column, {name: column.groups[name]}, f"forces on {name}", column.error("element", name))
-        axis.set_xlabel(f"reference {column.axis} ({column.unit})")
-        used.add(axis)
-    for axis in set(grid.ravel()) - used:
-        axis.set_axis_off()
+    squares: dict[str, Axes] = {}
+    for axes, (_, panels) in zip(grid, rows, strict=True):
+        for axis, panel in itertools.zip_longest(axes, panels):
+            if panel is None:
+                axis.set_axis_off()
+                continue
+            kind, column, element = panel
+            if kind == "square":
+                title = f"{column.title} ({_number(column, data)})"
+                _square(axis, column, column.groups, title, column.error("all"))
+                axis.tick_params(labelbottom=False)
+                squares[column.name] = axis
+            elif kind == "flat":
+                axis.sharex(squares[column.name])
+                _flat(axis, column)
+            elif kind == "element":
+                group = {element: column.groups[element]}
+                _square(axis, column, group, f"forces on {element}", column.error("element", element))
+                axis.set_xlabel(f"reference {column.axis} ({column.unit})")
+            elif kind == "bars":
+                error_bars.bars(axis, error_bars.of_rows(column.errors), column.error_unit)
+            elif column.spreads:
+                spreads, errors = column.spreads
+                error_bars.spread(axis, spreads, errors, column.error_unit, column.expected)
     style.save(figure, path)
 
 
+def _rows(columns: Sequence[Quantity], width: int) -> list[tuple[float, list[Panel | None]]]:
+    """The height of each row, in inches, and its panels: squares, errors, elements, bars, spread of a committee."""
+    elements: list[Panel | None] = [("element", each, name) for each in columns for name in _elements(each)]
+    bars = [len(error_bars.of_rows(each.errors)) for each in columns]
+    rows: list[tuple[float, list[Panel | None]]] = [
+        (SQUARE, [("square", each, "") for each in columns]),
+        (FLAT, [("flat", each, "") for each in columns]),
+    ]
+    rows += [(SQUARE, elements[first : first + width]) for first in range(0, len(elements), width)]
+    if any(bars):
+        shown = zip(columns, bars, strict=True)
+        rows.append((error_bars.height(bars), [("bars", each, "") if count else None for each, count in shown]))
+    if any(each.spreads for each in columns):
+        rows.append((SPREAD, [("spread", each, "") if each.spreads else None for each in columns]))
+    return rows
+
+
 def _elements(forces: Quantity) -> list[str]:
-    """Those with a panel of their own: the most frequent first; none where there is one element."""
+    """Those with a panel of their own: the most frequent first; none where there is one element, or no forces."""
+    if forces.name != "forces":
+        return []
     names = sorted(forces.groups, key=lambda name: -len(forces.groups[name][0]))
     return names[:_MOST_ELEMENTS] if len(names) > 1 else []
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 POINTS = 30_000  # more points than these are drawn as their density: single ones would hide each other
+LEAST = 0.28  # inches per point of the text: a narrower panel is too small for its labels
 _UNDATED: dict[str, dict[str, None]] = {
     "png": {"Software": None},
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
@@ -110,6 +111,14 @@ def figure(width: float, height: float) -> Figure:
     canvas = Figure(figsize=(scale * width, scale * height), layout="constrained")
     FigureCanvasAgg(canvas)
     return canvas
+
+
+def is_narrow(columns: int) -> bool:
+    """Whether the style has a width of its own, in which so many panels side by side are too small for their text."""
+    import matplotlib
+
+    wanted, usual = (float(each["figure.figsize"][0]) for each in (matplotlib.rcParams, matplotlib.rcParamsDefault))
+    return wanted != usual and wanted / columns < LEAST * float(matplotlib.rcParams["font.size"])
 
 
 def axes(rows: int, columns: int, width: float, height: float, share: bool = False) -> tuple[Figure, np.ndarray]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from psiflow_cli.stages.sample.averages import Averages, as_text, of_paths
-from psiflow_cli.stages.sample.blocking import Discard, Series
+from psiflow_cli.stages.sample.averages import QUANTITIES, Averages, Label, Row, as_text, of_paths, title
+from psiflow_cli.stages.sample.blocking import Discard, Estimate, Series
 from tests.stages.sample.recorded import START, frame, recorded
 
 
@@ -40,6 +40,14 @@ def test_equivalent_paths_are_averaged() -> None:
     assert means[300.0].estimates["temperature"].mean == pytest.approx(expected)
     error = (one.estimates["temperature"].error ** 2 + 4 * three.estimates["temperature"].error ** 2) ** 0.5 / 3
     assert means[300.0].estimates["temperature"].error == pytest.approx(error)
+
+
+def test_an_average_does_not_replace_the_condition_that_it_is_compared_with() -> None:
+    assert not Label.__annotations__.keys() & QUANTITIES.keys()
+    label: Label = {"walker": 0, "target": [300.0, 300.0], "target_pressure": 1000.0}
+    row = Row(label, 8, {"pressure": Estimate(990.0, 5.0, 5.0)}).message
+    assert (row["target_pressure"], row["pressure"]) == (1000.0, {"mean": 990.0, "error": 5.0, "at_least": 5.0})
+    assert title(label, several=False) == "walker 0, 1000 bar"
 
 
 def test_many_paths_tell_the_error_by_their_scatter() -> None:

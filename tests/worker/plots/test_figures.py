@@ -239,6 +239,24 @@ def test_styles_apply_over_our_own(tmp_path: Path, drawn: list[Any]) -> None:
     assert dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.parametrize(("width", "columns"), [(3.4, 1), (7.0, 3)])
+def test_panels_are_below_each_other_where_they_would_be_too_narrow(
+    tmp_path: Path, drawn: list[Any], width: float, columns: int
+) -> None:
+    sheet = tmp_path / "paper.mplstyle"
+    sheet.write_text(f"figure.figsize: {width}, 2\nfont.size: 8\n")
+    data = compared([frame(-10.0 - i, 0.01) for i in range(4)])
+    parity.parity(data, str(tmp_path / "parity.png"), [str(sheet)])
+    figure = drawn[0]
+    assert figure.get_figwidth() == pytest.approx(width)
+    shown = [axis for axis in figure.axes if axis.axison]
+    assert len({round(axis.get_window_extent().x0) for axis in shown}) == columns
+    assert len([axis for axis in shown if axis.get_title(loc="left")]) == 5
+    for axis in shown:
+        box = axis.get_tightbbox()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width, axis.get_title(loc="left")
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
