@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 from psiflow_cli import toml
 from psiflow_cli.errors import PsiflowError
 from psiflow_cli.main import main
-from psiflow_cli.stages.plot import curves, figures
+from psiflow_cli.stages.plot import curves, figures, series
 
 pytest.importorskip("matplotlib", reason="needs matplotlib")
 
@@ -175,3 +176,22 @@ def test_the_users_settings_of_matplotlib_apply(tmp_path, monkeypatch):
     Path("matplotlibrc").write_text("font.size: 9\n")
     Path("paper.mplstyle").write_text("font.size: 7\n")
     assert figures.sheets(["paper.mplstyle"]) == [str(tmp_path / "matplotlibrc"), str(tmp_path / "paper.mplstyle")]
+
+
+@pytest.mark.parametrize(
+    ("targets", "shown"),
+    [
+        ([300.0] * 4, [300.0, 300.0]),
+        ([300.0, 310.0, 320.0, 330.0], [300.0, 330.0]),
+        ([300.0, 300.0, 400.0], [300.0, 300.0]),
+        ([300.0, 400.0, 400.0], [300.0, 300.0]),
+        ([400.0, 300.0, 400.0, 500.0], [400.0, 400.0]),
+        ([math.nan, math.nan], None),
+    ],
+)
+def test_only_a_ramp_is_drawn_as_one(tmp_path, targets, shown):
+    """A walker that exchanges its temperature jumps between the temperatures of all."""
+    walkers = series.Walkers(1)
+    rows = [{"time_fs": float(step), "target_temperature_K": target} for step, target in enumerate(targets)]
+    walkers.write([("a.xyz", "0", ("H",), row) for row in rows], tmp_path / "table.csv")
+    assert walkers.shown()["walkers"][0]["target"] == shown

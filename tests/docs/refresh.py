@@ -48,13 +48,13 @@ def refresh(page: Path, environment: dict[str, str]) -> None:
 
 
 def shrink(picture: Path) -> None:
-    """Make a PNG as wide as a page at most, and of few colours, which do for lines and letters."""
+    """Make a PNG as wide as a page at most, and of few colours; the default method makes blue and green lines alike."""
     from PIL import Image
 
     with Image.open(picture) as image:
         small = image.convert("RGB")
         small.thumbnail((900, 1800))
-        small.quantize(32).save(picture, optimize=True)
+        small.quantize(48, method=Image.Quantize.MAXCOVERAGE).save(picture, optimize=True)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ class Walkers:
     _drawn: list[DrawnWalker] = field(default_factory=list)
     _systems: dict[tuple[str, ...], int] = field(default_factory=dict)
     _targets: dict[int, list[float]] = field(default_factory=dict)
+    _stepwise: set[int] = field(default_factory=set)  # whose target stays or turns: no ramp, but maybe exchanges
     _end: float = 0.0
 
     def write(self, rows: Iterable[Line], path: Path) -> None:
@@ -50,8 +51,19 @@ class Walkers:
                 number = self._number(file, walker, symbols)
                 self._end = max(self._end, row[_TIME])
                 if not math.isnan(target := row.get(_TARGET, math.nan)):
-                    self._targets.setdefault(number, [target, target])[1] = target
+                    self._note_target(number, target)
                 table.writerow([number, *(row.get(name, "") for name in _DRAWN)])
+
+    def _note_target(self, number: int, target: float) -> None:
+        first, last = ends = self._targets.setdefault(number, [target, math.nan])
+        if target == last or (target - last) * (last - first) < 0:
+            self._stepwise.add(number)
+        ends[1] = target
+
+    def _target(self, number: int) -> list[float] | None:
+        """At the first and the last step; of a walker that exchanges its temperature, the first one."""
+        ends = self._targets.get(number)
+        return [ends[0]] * 2 if ends and number in self._stepwise else ends
 
     def _number(self, file: str, walker: str, symbols: tuple[str, ...]) -> int:
         number = self._numbers.setdefault((file, walker), len(self._numbers))
@@ -66,7 +78,7 @@ class Walkers:
 
     def shown(self) -> dict[str, object]:
         """What the figure says beside the table."""
-        walkers = [{**walker, "target": self._targets.get(walker["walker"])} for walker in self._drawn]
+        walkers = [{**walker, "target": self._target(walker["walker"])} for walker in self._drawn]
         return {"walkers": walkers, "pressure": None, "duration": self._end or 1.0, "discard": 0.0}
 
 

@@ -78,7 +78,8 @@ def _states(facts: Facts) -> str:
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     newest = max((run["updated"] or "" for run in facts.runs), default="").replace("T", " ").replace("+00:00", " UTC")
     hours = sum(run["core_hours"] for run in facts.runs)
-    return f"{len(states)} runs: {counts}; {hours:.2f} core-hours; last change {newest}"
+    runs = "1 run" if len(states) == 1 else f"{len(states)} runs"
+    return f"{runs}: {counts}; {hours:.2f} core-hours; last change {newest}"
 
 
 def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
@@ -181,7 +182,8 @@ def _mean(estimate: object) -> str:
 
 def _data(facts: Facts) -> str:
     rows = (
-        f"<td>{escape(each.file)}</td>{_number(f'{each.size / 1e6:.3g}')}<td><code>{each.sha256[:12]}</code></td>"
+        f"<td>{escape(each.file)}</td>{_number(f'{max(each.size / 1e6, 0.001):.3f}')}"
+        f"<td><code>{each.sha256[:12]}</code></td>"
         f"<td>{escape(', '.join(dict.fromkeys(each.used_by)))}</td>"
         for each in facts.data
     )
