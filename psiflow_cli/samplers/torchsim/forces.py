@@ -107,7 +107,7 @@ class Forces:
         self._parts: list[_Part] = []
         self._build()
 
-    def keep(self, walkers: Sequence[int]) -> None:
+    def restrict_to(self, walkers: Sequence[int]) -> None:
         """Ask about these of the walkers only from now on."""
         self._starts = [self._starts[i] for i in walkers]
         self._build()
