@@ -248,6 +248,16 @@ def columns(stream: TextIO) -> int | None:
     return min(filter(None, (own_width, int(exported) if exported.isdecimal() else 0)), default=80)
 
 
+def help_width(most: int) -> int:
+    """The width that click gives to a help of at most so many columns, without shutil, which takes long to import."""
+    exported = os.environ.get("COLUMNS", "")
+    width = int(exported) if exported.isdecimal() else 0
+    with contextlib.suppress(OSError, ValueError):
+        if not width and sys.__stdout__:
+            width = os.get_terminal_size(sys.__stdout__.fileno()).columns
+    return max(min(width or 80, most) - 2, 50)
+
+
 def in_width(text: str, width: int | None) -> str:
     """The text with its tables in parts, one below the other, where they are wider than the terminal."""
     if width is None or all(len(line) <= width for line in text.splitlines()):

@@ -53,6 +53,14 @@ def hint(key: str, known: Sequence[str]) -> str:
     return nearest(key, tuple(known))
 
 
+def check_options(reference: str, options: Iterable[str], known: Sequence[str] = ()) -> None:
+    """Raise UsageError for an option of `--set` that a reference does not have."""
+    for key in options:
+        if key not in known:
+            what_to_do = hint(key, known) if known else "write it into the file given with --input"
+            raise UsageError(f"unknown option {key!r} of the reference {reference}", what_to_do)
+
+
 def at(path: Path | str, word: str) -> str:
     """`file:line` of the first line that has a word outside of comments, or `file`."""
     pattern = re.compile(rf"(?i)(?<!\w){re.escape(word)}(?!\w)")
@@ -133,9 +141,8 @@ def options(path: Path | None, pairs: Mapping[str, str], kinds: Mapping[str, Kin
                 values[key] = _of_kind(kinds[key], value)
             except ValueError as error:
                 raise BadData(f"{at(path, key)}: {key}: {error}") from None
+    check_options(reference, pairs, [*kinds])
     for key, value in pairs.items():
-        if key not in kinds:
-            raise UsageError(f"unknown option {key!r} of the reference {reference}", hint(key, [*kinds]))
         try:
             values[key] = _of_kind(kinds[key], _word(kinds[key], value))
         except ValueError as error:

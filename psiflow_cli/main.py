@@ -15,6 +15,8 @@ from psiflow_cli import __version__, console, errors
 from psiflow_cli.commands.catalogue import SECTIONS, Commands
 from psiflow_cli.console import Verbosity, problem
 
+_HELP_WIDTH = 100
+
 
 class Psiflow(click.Group):
     """The group; runs a command and maps whatever it raises to the exit codes of the contract."""
@@ -31,6 +33,7 @@ class Psiflow(click.Group):
             teach(self)
         Verbosity.quiet, Verbosity.verbose, Verbosity.debug = False, 0, False
         try:
+            extra.setdefault("terminal_width", console.help_width(_HELP_WIDTH))
             code = super().main(args=args, prog_name=prog_name or "psiflow", standalone_mode=False, **extra)
             sys.stdout.flush()
         except (click.exceptions.Exit, SystemExit) as end:
@@ -107,7 +110,7 @@ def _explain_os(error: OSError) -> int:
     return errors.IO_ERROR
 
 
-@click.group(cls=Psiflow, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Psiflow, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _HELP_WIDTH})
 @click.version_option(__version__, prog_name="psiflow")
 def main() -> None:
     """Make machine-learned interatomic potentials: label, train, sample, repeat.

@@ -238,3 +238,12 @@ def test_help_and_status_load_nothing_heavy(arguments: str, tmp_path: Path) -> N
     loaded = set(done.stdout.splitlines()[-1].split())
     assert not set(HEAVY) & loaded
     assert not {"psiflow_cli.worker.models", "psiflow_cli.potentials"} & loaded, "what only workers need"
+
+
+def test_the_tables_name_files_that_exist() -> None:
+    """What is passed from argv to the disk, and where to change what."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    tables = text.partition("## From the command line to the disk")[2].partition("## Style")[0]
+    named = set(re.findall(r"`([\w/]+(?:\.py|/))`", tables)) - {"pool/"}
+    assert len(named) > 40
+    assert not [name for name in sorted(named) if not any((top / name).exists() for top in (PACKAGE, ROOT))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import click
 import pytest
 
 from psiflow_cli import console
@@ -147,3 +148,10 @@ def test_the_width_is_that_of_the_terminal_and_no_more_than_columns(
     assert console.columns(sys.__stderr__ or sys.stderr) == columns
     monkeypatch.setattr(console.os, "get_terminal_size", lambda _: console.os.terminal_size((0, 0)))
     assert console.columns(sys.__stderr__ or sys.stderr) == (int(told) if told.isdecimal() else 80)
+
+
+@pytest.mark.parametrize("columns", ["", "x", "40", "77", "300"])
+def test_help_is_as_wide_as_click_has_it(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The width is worked out without shutil, which click would import for it."""
+    monkeypatch.setenv("COLUMNS", columns)
+    assert console.help_width(100) == click.HelpFormatter(max_width=100).width

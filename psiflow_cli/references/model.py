@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from psiflow_cli import bundle
-from psiflow_cli.errors import BadData, UsageError, nearest
+from psiflow_cli import bundle, inputs
+from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.worker.models import calculators, committee
 from psiflow_cli.worker.structures import labels
 
@@ -52,9 +52,7 @@ def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
 
 def of_bundle(loaded: bundle.Bundle, options: dict[str, str]) -> Settings:
     """The settings of a bundle, or of a bare model file that the user trusts."""
-    for key in options:
-        if key != "dtype":
-            raise UsageError(f"unknown option {key!r} of the reference model", nearest(key, ["dtype"]))
+    inputs.check_options("model", options, ("dtype",))
     dtype = options.get("dtype", "")
     if dtype not in ("", *DTYPES):
         raise UsageError(f"dtype={dtype} of the reference model is unknown", f"known: {', '.join(DTYPES)}")

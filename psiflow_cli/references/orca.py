@@ -68,8 +68,7 @@ class Settings(TypedDict):
 
 
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
-    for key in options:
-        raise UsageError(f"unknown option {key!r} of the reference orca", "write it into the file given with --input")
+    inputs.check_options("orca", options)
     return _read(str(input_file), inputs.text(input_file, "orca", "orca.inp"))[0]
 
 

@@ -44,9 +44,7 @@ def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
 
 
 def _parsed(options: dict[str, str]) -> Settings:
-    for key in options:
-        if key not in OPTIONS:
-            raise UsageError(f"unknown option {key!r} of the reference xtb", inputs.hint(key, OPTIONS))
+    inputs.check_options("xtb", options, OPTIONS)
     method = options.get("method", METHODS[0])
     named = {m.lower(): m for known in METHODS for m in (known, known.removesuffix("-xTB"))}
     if method.lower() not in named:

@@ -66,7 +66,7 @@ class Together:
         messages: Any = [{"walker": i, "start": start, "temperature": [KELVIN] * 2} for i in range(walkers)]
         device = torch.device("cpu")
         members = [BatchedWalker(self.job, message, None) for message in messages]
-        self.integrator = ensemble.integrator(self.job)
+        self.integrator = ensemble.integrator_for(self.job)
         self.noise, self.state = Noise(self.integrator, members, device), gathered(members, device)
         self.state.kelvin = torch.full_like(self.state.dof, KELVIN)
         self.state.own = self.integrator.begin(self.state)

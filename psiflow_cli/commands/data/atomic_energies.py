@@ -61,7 +61,7 @@ def command(
     job = runner.on_site(job, common, *method.runs_as)
     labelling = stage.Labelling(job, method, failed_output, retry_failed)
 
-    def say(summary: atomic_energies.AtomsSummary) -> str:
+    def as_text(summary: atomic_energies.AtomsSummary) -> str:
         states = summary["multiplicities"]
         rows = [f"{len(states)} elements -> {runner.name(summary['output'])}"]
         below = {e: atomic_energies.ground_state(e) for e in states}
@@ -81,7 +81,7 @@ def command(
         plan=lambda workspace: stage.plan(labelling, workspace),
         run=lambda workspace: atomic_energies.run(labelling, workspace),
         verdict=options.Limit(0, False).verdict,
-        say=say,
+        as_text=as_text,
         show=show,
         workspace=atomic_energies.Atoms,
     )  # fmt: skip

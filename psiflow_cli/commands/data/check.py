@@ -71,7 +71,7 @@ def command(
     def run(workspace: stage.Readable) -> stage.Summary:
         return stage.run(checking, workspace)
 
-    def say(summary: stage.Summary) -> str:
+    def as_text(summary: stage.Summary) -> str:
         counts = {"errors": summary["errors"], "warnings": summary["warnings"]}
         errors, warnings = (f"{count} {word if count != 1 else word[:-1]}" for word, count in counts.items())
         return f"{_frames(summary['total'])} checked: {errors}, {warnings}"
@@ -82,7 +82,7 @@ def command(
         return "\n".join(table(summary, shutil.get_terminal_size().columns))
 
     runner.perform(
-        job, common, plan=plan, run=run, say=say, workspace=stage.Readable,
+        job, common, plan=plan, run=run, as_text=as_text, workspace=stage.Readable,
         show=show, verdict=lambda summary: BAD_DATA if summary["errors"] else 0,
     )  # fmt: skip
 

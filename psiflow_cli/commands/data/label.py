@@ -85,7 +85,7 @@ def command(
         subtraction=Subtraction(subtract_from) if subtract_from else None,
     )
 
-    def say(summary: stage.LabelSummary) -> str:
+    def as_text(summary: stage.LabelSummary) -> str:
         counts = f"{summary['labelled']} of {summary['total']} labelled ({summary['computed']} computed now)"
         return f"{counts} -> {runner.name(summary['output'])}"
 
@@ -94,5 +94,5 @@ def command(
         plan=lambda workspace: stage.plan(labelling, workspace),
         run=lambda workspace: stage.run(labelling, workspace),
         verdict=max_failed.verdict,
-        say=say,
+        as_text=as_text,
     )  # fmt: skip

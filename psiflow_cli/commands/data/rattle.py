@@ -39,5 +39,5 @@ def command(
         job, common,
         plan=lambda workspace: {"copies": sum(1 for _ in workspace.frames()) * copies},
         run=lambda workspace: rattle.run(rattling, workspace),
-        say=lambda s: f"{s['total']} distorted copies -> {runner.name(s['output'])}",
+        as_text=lambda s: f"{s['total']} distorted copies -> {runner.name(s['output'])}",
     )  # fmt: skip

@@ -149,7 +149,7 @@ def command(
         job, common,
         plan=lambda opened: {"frames": sum(1 for _ in opened.frames()), "number": values["number"]},
         run=lambda opened: stage.run(selection, opened),
-        say=_summarised,
+        as_text=_summarised,
         verdict=lambda summary: FAILED_FRAMES if summary["failed"] and not summary["chosen"] else 0,
     )  # fmt: skip
 

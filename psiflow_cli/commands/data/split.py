@@ -84,7 +84,7 @@ def command(
     job = runner.on_site(job, common)
     splitting = split.Splitting(job, parts, files, seed, group, stratify)
 
-    def say(summary: split.Summary) -> str:
+    def as_text(summary: split.Summary) -> str:
         without = "".join(f"; {count} frames lack {key}" for key, count in summary["without"].items())
         return ", ".join(_of_part(part, group) for part in summary["parts"].values()) + without
 
@@ -92,7 +92,7 @@ def command(
         job, common,
         plan=lambda workspace: {"frames": sum(1 for _ in workspace.frames()), "outputs": ", ".join(files.values())},
         run=lambda workspace: split.run(splitting, workspace),
-        say=say,
+        as_text=as_text,
     )  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def command(
         seen, _, needed = stage.survey(evaluation, workspace)
         return {"total": len(seen), "todo": len(needed)}
 
-    def say(summary: Summary) -> str:
+    def as_text(summary: Summary) -> str:
         files = ", ".join(filter(None, (runner.name(summary["output"]), summary["plot"], summary["table_file"])))
         unlabelled = "" if summary["errors"] else "; no labels to compare with"
         return f"{summary['total']} frames evaluated -> {files}{unlabelled}"
@@ -105,7 +105,7 @@ def command(
 
     try:
         runner.perform(
-            job, common, plan=plan, say=say, show=show, verdict=max_failed.verdict,
+            job, common, plan=plan, as_text=as_text, show=show, verdict=max_failed.verdict,
             run=lambda workspace: stage.run(evaluation, workspace),
         )  # fmt: skip
     except CannotCreate as error:

@@ -137,7 +137,7 @@ def export(
         job, common,
         plan=lambda _: {"output": output, "target": target, "format": chosen, "members": len(members)},
         run=lambda workspace: stage.run(task, workspace),
-        say=lambda s: f"{model} for {target} ({s['format']}) -> {s['output']}",
+        as_text=lambda s: f"{model} for {target} ({s['format']}) -> {s['output']}",
     )  # fmt: skip
 
 
@@ -198,7 +198,7 @@ def compile_(model: str, device: str | None, target: str, common: options.Common
         replace(job, overwrite=True) if common.dry_run else stage.placed(job, task), common,
         plan=lambda _: {"target": target, "device": device, "todo": len(missing)},
         run=lambda workspace: stage.run(task, workspace, missing),
-        say=lambda s: f"{model} compiled for {target} on {device}: {', '.join(s['files'])}",
+        as_text=lambda s: f"{model} compiled for {target} on {device}: {', '.join(s['files'])}",
     )  # fmt: skip
 
 

@@ -157,7 +157,7 @@ def command(
 
     runner.perform(
         job, common, plan=plan, run=lambda workspace: stage.run(training, workspace),
-        say=_as_text, show=_errors,
+        as_text=_as_text, show=_errors,
     )  # fmt: skip
 
 

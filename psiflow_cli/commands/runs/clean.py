@@ -120,8 +120,8 @@ def _confirmed() -> bool:
 
 
 def _show(planned: list[Cleaning], todo: list[Cleaning], others: bool, whole: bool) -> None:
-    kept = [each for each in planned if each.why_kept]
-    for each in kept:
+    untouched = [each for each in planned if each.why_kept]
+    for each in untouched:
         note(f"{each.place} is not deleted: it {each.why_kept}")
     if not todo:
         click.echo("nothing to delete")

@@ -68,7 +68,7 @@ def command(
         chosen, frames = stage.look(plot, workspace)
         return {"kind": chosen, **({"frames": frames} if frames else {})}
 
-    runner.perform(job, common, plan=plan, run=lambda workspace: stage.run(plot, workspace), say=_as_text)
+    runner.perform(job, common, plan=plan, run=lambda workspace: stage.run(plot, workspace), as_text=_as_text)
 
 
 def _as_text(summary: Summary) -> str:

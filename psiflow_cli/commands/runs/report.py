@@ -61,7 +61,7 @@ def command(folder: str, common: options.Common) -> None:
         job, common,
         plan=lambda _: {"runs": len(facts.runs)},
         run=lambda opened: report.run(shown, opened),
-        say=_sentence,
+        as_text=_sentence,
     )  # fmt: skip
 
 

@@ -63,9 +63,7 @@ def command(runs: tuple[str, ...], states: frozenset[str], failures: bool, watch
       psiflow status labelled.xyz --failures
       psiflow status --json | jq '.[] | select(.state == "dead").run'
     """  # fmt: skip
-    from pathlib import Path
-
-    look = _Look([Path(place(run)) for run in runs] or [Path()], states, failures)
+    look = _Look([place(run) for run in runs] or ["."], states, failures)
     if not watch:
         _show([run for run in look() if run["shown"]], as_json)
         return
@@ -80,18 +78,18 @@ def command(runs: tuple[str, ...], states: frozenset[str], failures: bool, watch
 class _Look:
     """Looks at every run, and remembers what it has read of the journals."""
 
-    def __init__(self, places: list[Path], states: frozenset[str], failures: bool) -> None:
+    def __init__(self, places: list[str], states: frozenset[str], failures: bool) -> None:
         self._places, self._states, self._failures = places, states, failures
         self._units: dict[tuple[str, int], FinishedUnits] = {}
 
     def __call__(self) -> list[RunStatus]:
-        from psiflow_cli.remote import record
         from psiflow_cli.stages.runs import run_folders
 
         listed: list[RunStatus] = []
         folders = list(run_folders.find(self._places))
         if not folders:
             return listed
+        from psiflow_cli.remote import record
         from psiflow_cli.stages.core.finished_units import FinishedUnits
         from psiflow_cli.stages.runs import status
 
@@ -115,7 +113,7 @@ class _Look:
 
     def _is_hidden(self, folder: Path) -> bool:
         """Is it in `.psiflow`, and was that not asked for?"""
-        return folder.parent.name == ".psiflow" and not any(".psiflow" in place.parts for place in self._places)
+        return folder.parent.name == ".psiflow" and not any(".psiflow" in place.split(os.sep) for place in self._places)
 
 
 def place(run: str) -> str:

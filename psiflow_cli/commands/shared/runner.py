@@ -96,7 +96,7 @@ def perform(
     job: Job,
     common: options.Common,
     run: Callable[[W], S],
-    say: Callable[[S], str],
+    as_text: Callable[[S], str],
     plan: Callable[[W], Mapping[str, object]],
     verdict: Callable[[S], int] = lambda _: 0,
     show: Callable[[S], str] | None = None,
@@ -134,7 +134,7 @@ def perform(
         code = STOPPED if unfinished else verdict(summary)
         if not earlier:
             opened.run.end(code, cast("Summary", summary), finished=not unfinished, again=bool(summary.get("retry")))
-            note(say(summary))
+            note(as_text(summary))
         if summary.get("failed"):
             _say_failures(cast("StageSummary", summary), job)
         stdout_is_taken = opened.copy_to_stdout()

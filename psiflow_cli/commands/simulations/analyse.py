@@ -119,7 +119,7 @@ def command(
     job = runner.on_site(job, common, "analyse")
     request = stage.Request(job, values, reading.Choice(timestep, walker, keep_drift), plot)
     runner.perform(
-        job, common, say=_as_text, show=lambda summary: summary["table"],
+        job, common, as_text=_as_text, show=lambda summary: summary["table"],
         plan=lambda workspace: stage.look(request, workspace), run=lambda workspace: stage.run(request, workspace),
     )  # fmt: skip
 

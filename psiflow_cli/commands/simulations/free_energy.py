@@ -243,7 +243,7 @@ def command(
         return {"by": by, "files": len(files)}
 
     runner.perform(
-        job, common, plan=plan, run=lambda workspace: stage.run(request, workspace), say=_as_text,
+        job, common, plan=plan, run=lambda workspace: stage.run(request, workspace), as_text=_as_text,
         show=lambda summary: text.as_text(cast("FreeEnergy", summary["free_energy"])),
     )  # fmt: skip
 

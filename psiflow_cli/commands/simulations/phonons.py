@@ -139,7 +139,7 @@ def command(
         seen, _, needed = phonons.survey(analysis, workspace)
         return {"total": len(seen), "todo": len(needed)}
 
-    def say(summary: Summary) -> str:
+    def as_text(summary: Summary) -> str:
         files = [runner.name(summary["output"]), *filter(None, (summary["hessian"], table))]
         counts = f"{summary['total'] - summary['failed']} of {summary['total']} frames analysed"
         return f"{counts} ({summary['computed']} Hessians computed now) -> {', '.join(files)}"
@@ -148,6 +148,6 @@ def command(
         return phonons.as_text(summary["harmonic"]) if summary["harmonic"] else ""
 
     runner.perform(
-        job, common, plan=plan, say=say, show=show, verdict=max_failed.verdict,
+        job, common, plan=plan, as_text=as_text, show=show, verdict=max_failed.verdict,
         run=lambda workspace: phonons.run(analysis, workspace),
     )  # fmt: skip

@@ -97,11 +97,11 @@ def command(
         seen, _, needed = relax.survey(relaxation, workspace)
         return {"total": len(seen), "todo": len(needed)}
 
-    def say(summary: Summary) -> str:
+    def as_text(summary: Summary) -> str:
         counts = f"{summary['converged']} of {summary['total']} converged ({summary['computed']} relaxed now"
         return f"{counts}, {summary['most_steps']} steps at most) -> {runner.name(summary['output'])}"
 
     runner.perform(
-        job, common, plan=plan, say=say, verdict=max_failed.verdict,
+        job, common, plan=plan, as_text=as_text, verdict=max_failed.verdict,
         run=lambda workspace: relax.run(relaxation, workspace),
     )  # fmt: skip

@@ -231,7 +231,7 @@ def command(
         plan=lambda workspace: {"walkers": len(stage.starts(sampling, workspace)[0]), "steps": steps},
         run=lambda workspace: stage.run(sampling, workspace),
         verdict=max_failed.verdict,
-        say=_as_text,
+        as_text=_as_text,
         show=lambda summary: summary["table"],
     )  # fmt: skip
 

@@ -106,6 +106,6 @@ def _describes(member: str, context: Context, by_pairs: bool) -> Model:
     key = (member, str(context.get("device")), str(context.get("dtype")), str(by_pairs))
     if key not in _describing:
         _describing.clear()
-        made = eager(member, context)
-        _describing[key] = _model(made, frozenset(made.model.type_names), context, by_pairs)
+        ase_calculator = eager(member, context)
+        _describing[key] = _model(ase_calculator, frozenset(ase_calculator.model.type_names), context, by_pairs)
     return _describing[key]

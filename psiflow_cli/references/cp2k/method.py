@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from psiflow_cli.errors import UsageError, nearest
+from psiflow_cli import inputs
+from psiflow_cli.errors import UsageError
 from psiflow_cli.references.cp2k import files, preprocess, properties, sections, template
 from psiflow_cli.references.cp2k.sections import CONTROLLED
 from psiflow_cli.references.cp2k.structure import atoms, cell, kinds
@@ -23,9 +24,7 @@ _EXAMPLE = "write FORCE_EVAL/DFT/SCF/MAX_SCF=200, for example; without a value t
 
 def load(input_file: Path, options: dict[str, str]) -> tuple[Settings, Section, list[str]]:
     """The settings, the tree they were made from, and the names of what was left out of it."""
-    for key in options:
-        if key not in OPTIONS:
-            raise UsageError(f"unknown option {key!r} of the reference cp2k", nearest(key, OPTIONS))
+    inputs.check_options("cp2k", options, OPTIONS)
     text = preprocess.read(input_file)
     preprocessor = preprocess.Preprocessor(input_file.parent)
     root = template.parse(text, str(input_file), preprocessor)

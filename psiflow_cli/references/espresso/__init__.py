@@ -53,8 +53,7 @@ _BOX = 12.0  # Å: edge of the cell of an isolated atom
 
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
     """From the template and the pseudopotentials that it names."""
-    for key in options:
-        raise UsageError(f"unknown option {key!r} of the reference espresso", "write it into the file of --input")
+    inputs.check_options("espresso", options)
     text = inputs.text(input_file, "espresso", "pw.in")
     assert input_file is not None
     settings, folder, _, lines = template.read(input_file, text)

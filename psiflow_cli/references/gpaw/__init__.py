@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli import inputs
-from psiflow_cli.errors import BadData, UsageError, nearest
+from psiflow_cli.errors import BadData, nearest
 from psiflow_cli.worker.failures import failure
 from psiflow_cli.worker.process import single_run
 from psiflow_cli.worker.process.single_run import Program, Ran
@@ -71,12 +71,8 @@ def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
 
 def _literals(options: dict[str, str]) -> dict[str, object]:
     """The `--set` pairs, whose values are TOML where they can be, as in kpts=[2,2,2], and text otherwise."""
-    values: dict[str, object] = {}
-    for key, value in options.items():
-        if key not in (*_PARAMETERS, "vacuum"):
-            raise UsageError(f"unknown option {key!r} of the reference gpaw", inputs.hint(key, _PARAMETERS))
-        values[key] = inputs.literal(value)
-    return values
+    inputs.check_options("gpaw", options, (*_PARAMETERS, "vacuum"))
+    return {key: inputs.literal(value) for key, value in options.items()}
 
 
 def _sensible(source: str, options: dict[str, object]) -> Settings:

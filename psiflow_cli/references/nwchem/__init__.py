@@ -51,8 +51,7 @@ _INPUT = "psiflow.nw"
 
 
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
-    for key in options:
-        raise UsageError(f"unknown option {key!r} of the reference nwchem", "write it into the file given with --input")
+    inputs.check_options("nwchem", options)
     text = inputs.text(input_file, "nwchem", "nwchem.nw")
     return template.read(str(input_file), text)[0]
 

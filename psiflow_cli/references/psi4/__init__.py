@@ -47,8 +47,7 @@ _INPUT = "psiflow.dat"
 
 
 def settings(input_file: Path | None, options: dict[str, str]) -> Settings:
-    for key in options:
-        raise UsageError(f"unknown option {key!r} of the reference psi4", "write it into the file given with --input")
+    inputs.check_options("psi4", options)
     return template.read(str(input_file), inputs.text(input_file, "psi4", "psi4.dat"))[0]
 
 

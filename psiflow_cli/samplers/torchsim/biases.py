@@ -49,10 +49,10 @@ class Biases:
             if "energy" in arrays:
                 virial = arrays["stress"][place] * volumes[place] if "stress" in arrays else np.zeros((3, 3))
                 model = BiasForces(float(arrays["energy"][place]), arrays["forces"][atoms], virial)
-            found = bias.apply(step, arrays["positions"][atoms], arrays["cells"][place], model)
-            forces[atoms] = found.forces
+            bias_forces = bias.apply(step, arrays["positions"][atoms], arrays["cells"][place], model)
+            forces[atoms] = bias_forces.forces
             if state.stress is not None:
-                stresses[place] = found.virial / volumes[place]
+                stresses[place] = bias_forces.virial / volumes[place]
         device = state.forces.device
         state.forces = state.forces + torch.from_numpy(forces).to(device)
         if state.stress is not None:

@@ -30,7 +30,7 @@ class CellLimits:
         self._cells = torch.from_numpy(self._first).to(device)
         self._sizes = strain.sizes(self._cells)
 
-    def kept(self, cells: torch.Tensor) -> torch.Tensor:
+    def within_limits(self, cells: torch.Tensor) -> torch.Tensor:
         """Whether each cell is within the limits, [B]; see `limits.cell_lost`."""
         ratios = strain.sizes(cells) / self._sizes
         return ((ratios > 1.0 / limits.CELL) & (ratios < limits.CELL)).all(dim=1)
@@ -43,6 +43,6 @@ class CellLimits:
         """Positions and cells to ask the models about: where a cell is lost, those at which its walker began."""
         import torch
 
-        kept = self.kept(state.cells)
-        positions = torch.where(state.per_atom(kept)[:, None], state.positions, self._positions)
-        return positions, torch.where(kept[:, None, None], state.cells, self._cells)
+        is_whole = self.within_limits(state.cells)
+        positions = torch.where(state.per_atom(is_whole)[:, None], state.positions, self._positions)
+        return positions, torch.where(is_whole[:, None, None], state.cells, self._cells)

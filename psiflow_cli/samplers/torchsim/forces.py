@@ -107,7 +107,7 @@ class Forces:
         self._parts: list[_Part] = []
         self._build()
 
-    def keep(self, walkers: Sequence[int]) -> None:
+    def restrict_to(self, walkers: Sequence[int]) -> None:
         """Ask about these of the walkers only from now on."""
         self._starts = [self._starts[i] for i in walkers]
         self._build()
@@ -166,19 +166,19 @@ class Forces:
         if len(self._parts) > 1:
             places = state.positions[part.atoms], state.cells[part.walkers]
         pairs = part.pairs.pairs(*places, structures.system) if part.pairs else None
-        made: dict[float, graphs.Graph] = {}
+        by_cutoff: dict[float, graphs.Graph] = {}
         results = []
         for model in self.members:
-            if model.cutoff not in made:
-                made[model.cutoff] = _graph(structures, *places, pairs, model.cutoff, self._exact)
-            output = model(made[model.cutoff], stress)
+            if model.cutoff not in by_cutoff:
+                by_cutoff[model.cutoff] = _graph(structures, *places, pairs, model.cutoff, self._exact)
+            output = model(by_cutoff[model.cutoff], stress)
             results.append({name: values.to(torch.float64) for name, values in output.items()})
-        found = _mean(results)
+        means = _mean(results)
         if pairs and distances:
             walkers = structures.system.index_select(0, pairs.index[0])
-            nearest = torch.full_like(found["energy"], torch.inf)
-            found["nearest"] = nearest.scatter_reduce(0, walkers, pairs.squares, "amin").sqrt()
-        return found
+            nearest = torch.full_like(means["energy"], torch.inf)
+            means["nearest"] = nearest.scatter_reduce(0, walkers, pairs.squares, "amin").sqrt()
+        return means
 
     def _build(self) -> None:
         """The parts of the batch, each of `size` walkers at most."""

@@ -57,10 +57,10 @@ class Judge:
         force = (state.forces * state.forces).mv(self._three).amax()  # three times as fast as the norm of each row
         temperature = self._temperature(state, self._kinetic(state)).amax()
         spread = self._none if state.forces_std is None else state.forces_std.amax()
-        lost = self._none if cells is None else (~cells.kept(state.cells)).any().to(torch.float64)
+        lost = self._none if cells is None else (~cells.within_limits(state.cells)).any().to(torch.float64)
         return [state.energy.sum(), force, temperature, spread, lost]
 
-    def kept(self, worst: np.ndarray) -> bool:
+    def within_limits(self, worst: np.ndarray) -> bool:
         """Whether all walkers have kept the limits that hold at every step; `worst` is that of some steps."""
         import numpy as np
 

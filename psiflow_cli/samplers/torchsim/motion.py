@@ -55,7 +55,7 @@ class BatchMotion:
         device = self.forces.device
         # What PLUMED remembers cannot go back to the last look.
         self.interval = 1 if job["plumed"] else INTERVAL.get(device.type, USUAL_INTERVAL)
-        self._integrator, self._judge = ensemble.integrator(job), Judge(job, device)
+        self._integrator, self._judge = ensemble.integrator_for(job), Judge(job, device)
         self._noise = Noise(self._integrator, self.going, device)
         self._records = Records(job, group, self.walkers, self._moves_cells)
         self.state = gathered(self.going, device)
@@ -141,7 +141,7 @@ class BatchMotion:
         self._noise.draw_ahead(self._last, self.interval)  # while the device is still at work
         numbers = to_host(torch.stack([*worst, *self.forces.worn()])).numpy()
         held = self.forces.held(numbers[len(worst) :])
-        return self._judge.kept(numbers[: len(worst)]) and held
+        return self._judge.within_limits(numbers[: len(worst)]) and held
 
     def _evaluate(self, state: BatchState, step: int) -> None:
         """Ask the models where the walkers are; for their stress only where it is recorded, or moves the cell."""
@@ -198,7 +198,7 @@ class BatchMotion:
             return
         self._noise.only(sound, self.state.atoms_of(sound))
         self.state = self.state.only(sound)
-        self.forces.keep(sound)
+        self.forces.restrict_to(sound)
         self._biases.only(self.going)
         self._set_bounds()
 

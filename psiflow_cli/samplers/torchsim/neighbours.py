@@ -169,7 +169,7 @@ def candidates(
     rows = torch.where(columns < sizes[:, None], begins[:, None] + columns, 0)  # [B, most]
     walkers = max(1, 2 * CANDIDATES // (most * (most + 1) * len(images)))
     lines = most if walkers > 1 or most == 1 else max(1, CANDIDATES // (most * len(images)))
-    found, shifts = [], []
+    pairs, shifts = [], []
     for begin, low in itertools.product(range(0, len(counts), walkers), range(0, most, lines)):
         part = slice(begin, begin + walkers)
         i, j = low + torch.triu_indices(min(lines, most - low), most - low, device=device)  # each pair of atoms once
@@ -187,9 +187,9 @@ def candidates(
         forward = shift @ shift.new_tensor([1e8, 1e4, 1.0]) > 0.0  # of an atom's own images, every other one
         once = (i != j) | forward
         walker, i, j = walker[once] + begin, i[once], j[once]
-        found.append(torch.stack([rows[walker, i], rows[walker, j]]))
+        pairs.append(torch.stack([rows[walker, i], rows[walker, j]]))
         shifts.append(shift[once])
-    return torch.cat(found, dim=1), torch.cat(shifts).T.contiguous()
+    return torch.cat(pairs, dim=1), torch.cat(shifts).T.contiguous()
 
 
 def _images(cells: torch.Tensor, axes: list[int], cutoff: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -78,7 +78,7 @@ class Records:
     ) -> None:  # fmt: skip
         arrays = read()
         stress, cells = arrays.get("stress"), arrays["cells"]
-        for (place, atoms, walker), target, kept, bias in zip(walkers, targets, conditions, biases, strict=True):
+        for (place, atoms, walker), target, condition, bias in zip(walkers, targets, conditions, biases, strict=True):
             sizes = dict(zip(SIZES, all_sizes[:, place].tolist(), strict=True))
             spread = None
             if "forces_std" in arrays:
@@ -89,7 +89,7 @@ class Records:
                 energy=sizes["energy"], kinetic=sizes["kinetic"], temperature=sizes["temperature"], target=target,
                 stress=None if stress is None else voigt.from_matrix(stress[place]), spread=spread,
                 momenta=arrays["momenta"][atoms].tolist() if self._job.get("velocities") else None,
-                conditions=kept, more=bias,
+                conditions=condition, more=bias,
             )  # fmt: skip
             text = frame_record.text(self._job, walker.message, record)
             self._group.append(self._indices[walker.number], text)

@@ -95,7 +95,7 @@ class Losses:
     def _held(self) -> tuple[str, ...]:
         return (*_STRUCTURE, "move_mask") if self.kind == "vasp" else _STRUCTURE
 
-    def say(self, output: str) -> None:
+    def note(self, output: str) -> None:
         """Name it in one line."""
         if self.names and self.kind not in formats.HOLDS_ALL:
             frames = f"{self.frames} frame{'s' * (self.frames != 1)}"

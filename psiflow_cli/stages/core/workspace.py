@@ -204,7 +204,7 @@ class Workspace:
         finally:
             source.unlink(missing_ok=True)
             converted.unlink(missing_ok=True)
-        losses.say(final)
+        losses.note(final)
         return count
 
     def copy_to_stdout(self) -> bool:

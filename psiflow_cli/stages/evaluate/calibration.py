@@ -70,10 +70,10 @@ class Compared:
 
     def described(self, scales: ErrorScales) -> dict[str, CalibratedQuantity]:
         """What the scales make of these pairs, for each quantity that has any."""
-        found = {"forces": self.forces.described(scales["forces"])} if self.forces.errors else {}
+        quantities = {"forces": self.forces.described(scales["forces"])} if self.forces.errors else {}
         if "energy" in scales and self.energy.errors:
-            found["energy"] = self.energy.described(scales["energy"])
-        return found
+            quantities["energy"] = self.energy.described(scales["energy"])
+        return quantities
 
 
 def check_model(model: Bundle) -> None:
@@ -161,8 +161,8 @@ def _fitted(pairs: Pairs) -> CalibratedQuantity | None:
     if len(pairs.errors) < LEAST_FRAMES or not any(pairs.spreads) or not any(pairs.errors):
         return None
     scale = error_scale.fit(pairs.spreads, pairs.errors)
-    found = pairs.described(scale)
-    return found if scale["scale"] > 0 and found["rank_correlation"] > 0 else None
+    quality = pairs.described(scale)
+    return quality if scale["scale"] > 0 and quality["rank_correlation"] > 0 else None
 
 
 def _note_outliers(pairs: Pairs, scale: CalibratedQuantity, workspace: Workspace) -> None:

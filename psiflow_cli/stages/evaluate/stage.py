@@ -69,7 +69,7 @@ class _Labels:
         self.unused_stress += extxyz.unused_stress(frame, self.keys)
         self.of_others += self.head is not None and str(frame.info.get("head", self.head)) != self.head
 
-    def say(self) -> None:
+    def note_uncompared(self) -> None:
         """Say what is not compared."""
         if self.unlabelled and not self.labelled:
             note(f"no frame has labels to compare with; {self.unlabelled}")
@@ -83,7 +83,7 @@ def survey(evaluation: Evaluation, workspace: Workspace) -> tuple[Survey, Result
     """Check every frame and its labels, and find out what is still to be computed."""
     labels = _Labels(evaluation.keys, head=evaluation.model.head)
     surveyed = Survey(workspace.frames(), evaluation.model.frame_inputs, labels.see)
-    labels.say()
+    labels.note_uncompared()
     check_elements(surveyed, evaluation.model, evaluation.job)
     if evaluation.calibrate:
         calibration.check_frames(evaluation.model, workspace, labels.with_forces)

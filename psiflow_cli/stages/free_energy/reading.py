@@ -32,23 +32,23 @@ Key = tuple[float, ...]
 def headers(request: Request, workspace: Workspace) -> list[Header]:
     """What each file has. Raises BadData for a file of no kind that is known."""
     frames = {name: place for place, (name, _) in enumerate(workspace.sources)}
-    found = []
+    read_headers = []
     for file in request.files:
         if file in frames:
-            found.append(source.of_frames(file, workspace.frames_of(frames[file])))
+            read_headers.append(source.of_frames(file, workspace.frames_of(frames[file])))
         elif file.lower().endswith(".csv"):
-            found.append(source.of_csv(file))
+            read_headers.append(source.of_csv(file))
         elif header := source.of_plumed(file):
             if header.has_kernels and not header.is_hills:
                 problem = f"{file}:1: Gaussians without biasf: these are kernels of OPES, not hills of metadynamics"
                 raise BadData(problem, "reweight OPES instead: give its COLVAR file with opes.bias, and --by reweight")
-            found.append(header)
+            read_headers.append(header)
         else:
             problem = f"{file}:1: not a PLUMED file (#! FIELDS …), .csv or .xyz"
             raise BadData(
                 problem, "give COLVAR or HILLS files, or the tables (--properties) or trajectories of psiflow sample"
             )
-    return found
+    return read_headers
 
 
 @dataclass

@@ -18,8 +18,8 @@ def from_atoms(atoms: Atoms) -> tuple[list[bool] | list[list[bool]], list[str]]:
     import numpy as np
 
     moves = np.ones((len(atoms), 3), dtype=bool)
-    if (own := atoms.arrays.get("move_mask")) is not None and own.dtype.kind in "bui":
-        moves &= own.reshape(len(atoms), -1).astype(bool)
+    if (mask := atoms.arrays.get("move_mask")) is not None and mask.dtype.kind in "bui":
+        moves &= mask.reshape(len(atoms), -1).astype(bool)
     others: dict[str, None] = {}
     for constraint in atoms.constraints:
         fixes = _fixes(constraint, atoms)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from psiflow_cli.samplers.torchsim.integrators.integrator import Integrator
 
 
-def integrator(job: MDJob) -> Integrator:
+def integrator_for(job: MDJob) -> Integrator:
     """The integrator of a job."""
     moves_cell = job["ensemble"] in MOVES_CELL
     if job["ensemble"] == "nve":

@@ -77,11 +77,11 @@ class Langevin(VelocityVerlet):
 
     def heat(self, state: BatchState, noise: StepNoise) -> None:
         """The Ornstein-Uhlenbeck part."""
-        of = (state.kelvin, state.masses, state.moves)
-        if not self._sigma_of or any(new is not old for new, old in zip(of, self._sigma_of, strict=True)):
+        decisive = (state.kelvin, state.masses, state.moves)
+        if not self._sigma_of or any(new is not old for new, old in zip(decisive, self._sigma_of, strict=True)):
             sigma = self.spread * state.per_atom(state.kelvin.sqrt())[:, None]
             sigma = sigma * state.masses.sqrt()
-            self._sigma, self._sigma_of = sigma if state.moves is None else sigma * state.moves, of
+            self._sigma, self._sigma_of = sigma if state.moves is None else sigma * state.moves, decisive
         state.momenta = (self.decay * state.momenta).addcmul_(noise.atoms, self._sigma)
 
 

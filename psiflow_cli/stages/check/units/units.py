@@ -111,13 +111,13 @@ class Units:
             else:
                 wrong = self._wrong(ratio, stiffness, correlation**2)
             changes = f"{among} the energy changes by {abs(slope):.2g} times the value expected from the forces"
-            self._say(findings, sure, f"the {wrong}: {changes}")
+            self._add(findings, sure, f"the {wrong}: {changes}")
         elif impossible > _IMPOSSIBLE:
-            self._say(findings, True, _too_low(impossible))
+            self._add(findings, True, _too_low(impossible))
         elif stiff is not None and odd:
             unit = _nearest(_FORCES, stiff)
             atoms = f"hydrogen is bound {stiff:.2g} times as stiffly as it is in eV/Å"
-            self._say(findings, True, f"the forces look like {unit}{self._like(not enough)} ({atoms})")
+            self._add(findings, True, f"the forces look like {unit}{self._like(not enough)} ({atoms})")
         elif not self._by_size(findings, stiffness, enough) and unlike:
             what = (
                 f"the forces are not the gradient of the energy: {among} it changes by {slope:.3g} times the value "
@@ -184,24 +184,24 @@ class Units:
             atom = "the isolated H atom has about 0.5"
             energies = f"{mean:.3f} times those of all electrons" if all_electron else atom
             also = f", and the forces like Ha/bohr ({forces})" if soft else ""
-            self._say(findings, soft and all_electron, f"the energies look like Hartree ({energies}){also}")
+            self._add(findings, soft and all_electron, f"the energies look like Hartree ({energies}){also}")
         elif soft and abs(mean - 2) < 2 * _LIKE_ALL_ELECTRONS:
             energies = f"{mean:.3f} times those of all electrons in Hartree"
-            self._say(findings, True, f"energies and forces look like Ry and Ry/bohr ({energies}; {forces})")
+            self._add(findings, True, f"energies and forces look like Ry and Ry/bohr ({energies}; {forces})")
         elif soft:
-            self._say(findings, False, f"the forces look like Ha/bohr or Ry/bohr: {forces}")
+            self._add(findings, False, f"the forces look like Ha/bohr or Ry/bohr: {forces}")
         elif stiffness is not None and stiffness > _STIFF:
             what = f"energies and forces look like kcal/mol or kJ/mol: forces change by {stiffness:.3g} per Å"
-            self._say(findings, False, f"{what}, where bonds have 1 to {_STIFF:g} eV/Å")
+            self._add(findings, False, f"{what}, where bonds have 1 to {_STIFF:g} eV/Å")
         elif not fit and self._valence_unit():
             alike = "those of the valence electrons"
             what = f"energies look like {self._valence_unit()} with pseudopotentials: about {alike}"
-            self._say(findings, False, what)
+            self._add(findings, False, what)
         else:
             return False
         return True
 
-    def _say(self, findings: Findings, sure: bool, what: str) -> None:
+    def _add(self, findings: Findings, sure: bool, what: str) -> None:
         findings.add(ERROR if sure else WARNING, "units", what, _HINT, self._file).places = self._first
 
 
