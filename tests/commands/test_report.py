@@ -21,7 +21,7 @@ pytest.importorskip("matplotlib", reason="needs matplotlib")
 DRAWING = ("matplotlib.pyplot", "ase.visualize.plot", *(("chemiscope",) if find_spec("chemiscope") else ()))
 NASTY = "<script>alert('x')</script>&amp;"
 FRAME = """3
-Lattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3:forces:R:3 energy=0 config_type="{}" pbc="T T T"
+Lattice="2 0 0 0 2 0 0 0 2" Properties=species:S:1:pos:R:3:forces:R:3 energy=0 config_type="{}" pbc="T T T"
 O {} 0.0 0.0 0.0 0.0 0.0
 H 0.96 0.0 0.0 0.0 0.0 0.0
 H -0.24 0.93 0.0 0.0 0.0 0.0
