@@ -7,6 +7,7 @@ second instead of one or two. What is about a command's start, a signal to it or
 from __future__ import annotations
 
 import atexit
+import contextlib
 import fcntl
 import functools
 import gc
@@ -26,11 +27,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import psiflow_cli
 
 USUAL = ("ase.io.extxyz", "ase.calculators.emt", "parsl.app.python", "parsl.executors", "parsl.providers")
+DRAWING = ("matplotlib.figure", "matplotlib.backends.backend_agg") if find_spec("matplotlib") else ()
 OWN = ("extxyz", "runtime", "site", "stages")
 """What is imported for every command: packages, and folders of psiflow."""
 AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "MKL_", "OPENBLAS_")
@@ -99,7 +102,7 @@ class Server:
 @functools.cache
 def server(*modules: str) -> Server:
     """The one that has imported these, besides what all commands need."""
-    return Server(*USUAL, *modules)
+    return Server(*USUAL, *DRAWING, *modules)
 
 
 def _at_start(env: Mapping[str, str]) -> dict[str, str]:
@@ -149,7 +152,9 @@ def _serve(path: str, listener: socket.socket, owner: int, modules: Sequence[str
         end = os.pidfd_open(command)
         while end not in select.select([end, client], [], [])[0]:
             os.kill(command, int(client.recv(32) or signal.SIGKILL))  # forwarded, or who asked for it has gone
-        client.send(str(os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])).encode())
+        code = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
+        with contextlib.suppress(BrokenPipeError):  # who asked for it was killed
+            client.send(str(code).encode())
         os._exit(0)
     client.close()
     for number, descriptor in enumerate(streams):
@@ -178,6 +183,7 @@ if __name__ == "__main__":
         if sys.argv[0] == "-m":
             sys.path[0] = os.getcwd()
             sys.argv = sys.argv[1:]
+            sys.modules.pop(sys.argv[0], None)  # runpy would warn of a module that the server has imported
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         else:
             sys.path[0] = str(Path(sys.argv[0]).parent)
