@@ -25,10 +25,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import psiflow_cli
 
@@ -36,6 +37,8 @@ USUAL = ("ase.io.extxyz", "ase.calculators.emt", "parsl.app.python", "parsl.exec
 DRAWING = ("matplotlib.figure", "matplotlib.backends.backend_agg") if find_spec("matplotlib") else ()
 OWN = ("extxyz", "runtime", "site", "stages")
 """What is imported for every command: packages, and folders of psiflow."""
+NEQUIP = ("nequip.train", "nequip.data.datamodule", "nequip.scripts.package")
+"""What the trainers of NequIP and Allegro import, less what looks for a configuration in the folder of the import."""
 AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "MKL_", "OPENBLAS_")
 """Environment variables that Python and its libraries read only when they start."""
 
@@ -103,6 +106,19 @@ class Server:
 def server(*modules: str) -> Server:
     """The one that has imported these, besides what all commands need."""
     return Server(*USUAL, *DRAWING, *modules)
+
+
+@contextlib.contextmanager
+def trainers(folder: Path, *modules: str) -> Iterator[None]:
+    """Let trainers, which `train` of a model family starts, be processes that have these imported."""
+    import pytest
+
+    from psiflow_cli.worker.training import trainer_process
+
+    with pytest.MonkeyPatch.context() as patch:
+        python = server(*modules).program(folder / "python")
+        patch.setattr(trainer_process, "sys", SimpleNamespace(executable=python))
+        yield
 
 
 def _at_start(env: Mapping[str, str]) -> dict[str, str]:
