@@ -16,11 +16,16 @@ import pytest
 STORED = Path(__file__).with_suffix(".json")
 """Seconds that each file takes, where it is more than a few."""
 BRIEF = 2.0
+TOGETHER = {
+    "the emulated cluster": ("tests/slurm/",),
+    "MACE, imported": ("tests/models/", "tests/contracts/test_models.py", "tests/samplers/test_torchsim"),
+}
+"""Files by what each process would otherwise make for itself; no group may take longer than its share of the run."""
 
 
 def group(nodeid: str) -> str:
-    """What runs in one process: a file, since its tests share fixtures, and all that needs the one emulated cluster."""
-    return "tests/slurm" if nodeid.startswith("tests/slurm/") else nodeid.partition("::")[0]
+    """What runs in one process: a file, since its tests share fixtures, or all files that share what takes longer."""
+    return next((name for name, files in TOGETHER.items() if nodeid.startswith(files)), nodeid.partition("::")[0])
 
 
 def longest_first(items: list[pytest.Item]) -> None:

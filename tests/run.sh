@@ -36,6 +36,8 @@ for argument; do
     esac
 done
 unset PYTHONPATH PYTHONHOME PSIFLOW_SITE LINES COLUMNS
+# Thousands of processes import psiflow, and pytest all tests in each of its own: each would compile them again.
+unset PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 # One thread: the test machine may be small, and with one thread results repeat to the last bit.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -85,12 +86,7 @@ class Import(NamedTuple):
 
 def imports(file: Path) -> Iterator[Import]:
     """Every import in a file, with `from package import module` resolved to the module."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    nodes = list(ast.walk(tree))
-    types = {id(inner) for node in nodes if _for_types_only(node) for inner in ast.walk(node)}
-    functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))]
-    late = types | {id(inner) for node in functions for inner in ast.walk(node)}
-    for node in nodes:
+    for node, top, types in _nodes(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -99,11 +95,19 @@ def imports(file: Path) -> Iterator[Import]:
         else:
             continue
         for name in names:
-            yield Import(file, node.lineno, name, id(node) not in late, id(node) in types)
+            yield Import(file, node.lineno, name, top, types)
 
 
-def _for_types_only(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+def _nodes(node: ast.AST, top: bool = True, types: bool = False) -> Iterator[tuple[ast.AST, bool, bool]]:
+    """What is below a node: whether it runs when the file is imported, and whether it is for types only."""
+    yield node, top, types
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        top, types = False, True
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        top = False
+    for inner in ast.iter_child_nodes(node):
+        if not isinstance(inner, ast.expr):  # which imports nothing
+            yield from _nodes(inner, top, types)
 
 
 def _module(package: str, name: str) -> str:
@@ -111,9 +115,21 @@ def _module(package: str, name: str) -> str:
     return f"{package}.{name}" if path.is_dir() or path.with_suffix(".py").is_file() else package
 
 
-ALL = [found for file in sorted(PACKAGE.rglob("*.py")) for found in imports(file)]
-OURS = [found for found in ALL if found.name.split(".")[0] == "psiflow_cli"]
-OTHERS = [found for found in ALL if found.name.split(".")[0] not in {"psiflow_cli", *sys.stdlib_module_names}]
+@functools.cache
+def ours() -> list[Import]:
+    """Where the package imports its own modules; read when a test asks, since all processes collect this file."""
+    return [found for found in _all() if found.name.split(".")[0] == "psiflow_cli"]
+
+
+@functools.cache
+def others() -> list[Import]:
+    """Where it imports those of other packages than Python's own."""
+    return [found for found in _all() if found.name.split(".")[0] not in {"psiflow_cli", *sys.stdlib_module_names}]
+
+
+@functools.cache
+def _all() -> list[Import]:
+    return [found for file in sorted(PACKAGE.rglob("*.py")) for found in imports(file)]
 
 
 def report(offences: list[Import]) -> None:
@@ -121,8 +137,8 @@ def report(offences: list[Import]) -> None:
 
 
 def test_the_walk_sees_the_package() -> None:
-    assert any(found.layer == "runtime" and found.name.startswith("parsl") for found in OTHERS)
-    assert any(found.layer == "main" and found.name.startswith("psiflow_cli.commands.") for found in OURS)
+    assert any(found.layer == "runtime" and found.name.startswith("parsl") for found in others())
+    assert any(found.layer == "main" and found.name.startswith("psiflow_cli.commands.") for found in ours())
 
 
 def test_every_file_belongs_to_a_layer() -> None:
@@ -131,7 +147,7 @@ def test_every_file_belongs_to_a_layer() -> None:
 
 
 def test_layers_import_downwards_only() -> None:
-    report([found for found in OURS if not _may(found)])
+    report([found for found in ours() if not _may(found)])
 
 
 def _may(found: Import) -> bool:
@@ -147,7 +163,7 @@ def _may(found: Import) -> bool:
 def test_nobody_imports_in_a_circle() -> None:
     """Imports inside functions and for types count: a ring of files cannot be understood one by one."""
     graph: dict[str, set[str]] = {}
-    for each in OURS:
+    for each in ours():
         own = ".".join(each.file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         graph.setdefault(own, set()).add(each.name)
     assert not _circles(graph)
@@ -183,30 +199,30 @@ def _circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 def test_parsl_is_imported_by_the_runtime_only() -> None:
-    parsl = [found for found in OTHERS if found.name.split(".")[0] == "parsl" and found.layer != "runtime"]
+    parsl = [found for found in others() if found.name.split(".")[0] == "parsl" and found.layer != "runtime"]
     types = PACKAGE / "protocols" / "runtime.py"  # names Parsl's types, and imports none when it runs
     assert "\nif TYPE_CHECKING:\n" in types.read_text().split("import parsl")[0].split("from parsl")[0]
     report([found for found in parsl if found.file != types or found.top])
 
 
 def test_stages_know_nothing_of_the_command_line() -> None:
-    report([found for found in OTHERS if found.name.split(".")[0] == "click" and found.layer == "stages"])
+    report([found for found in others() if found.name.split(".")[0] == "click" and found.layer == "stages"])
 
 
 def test_the_top_of_a_file_imports_nothing_heavy() -> None:
-    report([found for found in OTHERS if found.top and found.name.split(".")[0] in HEAVY])
+    report([found for found in others() if found.top and found.name.split(".")[0] in HEAVY])
 
 
 def test_the_top_of_a_back_end_imports_the_standard_library_only() -> None:
-    report([found for found in OTHERS if found.top and found.layer in (*BACK_ENDS, "worker")])
+    report([found for found in others() if found.top and found.layer in (*BACK_ENDS, "worker")])
 
 
 def test_the_top_of_the_other_files_imports_light_packages_only() -> None:
-    report([found for found in OTHERS if found.top and found.name.split(".")[0] not in TABLE[found.layer].packages])
+    report([found for found in others() if found.top and found.name.split(".")[0] not in TABLE[found.layer].packages])
 
 
 def test_messages_are_imported_for_types_only() -> None:
-    messages = [each for each in OURS if f"{each.name}.".startswith("psiflow_cli.messages.")]
+    messages = [each for each in ours() if f"{each.name}.".startswith("psiflow_cli.messages.")]
     assert messages
     report([each for each in messages if each.layer != "messages" and not each.types])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import keyword
 import re
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from tests import any_types
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "psiflow_cli"
-FILES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in sorted(PACKAGE.rglob("*.py"))}
+FILES = sorted(PACKAGE.rglob("*.py"))
 FOLDERS = sorted({file.parent for file in FILES})
 
 MOST_FILES = 14
@@ -28,6 +29,12 @@ EXIT_CODES = {65, 66, 69, 70, 73, 74, 75, 78}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+@functools.cache
+def trees() -> dict[Path, ast.Module]:
+    """The syntax trees of the package."""
+    return {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
+
+
 def at(file: Path, node: ast.AST) -> str:
     return f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}"
 
@@ -37,7 +44,7 @@ def report(offences: list[str]) -> None:
 
 
 def functions() -> Iterator[tuple[Path, Function]]:
-    for file, tree in FILES.items():
+    for file, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, Function):
                 yield file, node
@@ -45,7 +52,7 @@ def functions() -> Iterator[tuple[Path, Function]]:
 
 def calls(*parts: str) -> Iterator[tuple[Path, ast.Call]]:
     """Every call in those parts of the package; in all of it without `parts`."""
-    for file, tree in FILES.items():
+    for file, tree in trees().items():
         if not parts or file.relative_to(PACKAGE).parts[0] in parts:
             yield from ((file, node) for node in ast.walk(tree) if isinstance(node, ast.Call))
 
@@ -60,13 +67,13 @@ def test_a_folder_has_few_files(folder: Path) -> None:
 def test_a_folder_says_in_a_sentence_or_two_what_lives_there(folder: Path) -> None:
     """In the first paragraph; units, sources and errors may follow."""
     assert folder / "__init__.py" in FILES, "no __init__.py"
-    said = (ast.get_docstring(FILES[folder / "__init__.py"]) or "").partition("\n\n")[0]
+    said = (ast.get_docstring(trees()[folder / "__init__.py"]) or "").partition("\n\n")[0]
     assert 1 <= len(re.findall(r"[.!?](?=\s|$)", said)) <= 2, f"not a sentence or two: {said!r}"
 
 
 def test_files_are_short() -> None:
     lines = {file: file.read_text(encoding="utf-8").count("\n") for file in FILES}
-    report([f"{at(file, FILES[file])}: {count} lines" for file, count in lines.items() if count > MOST_LINES])
+    report([f"{at(file, trees()[file])}: {count} lines" for file, count in lines.items() if count > MOST_LINES])
 
 
 def test_functions_take_few_parameters() -> None:
@@ -89,7 +96,7 @@ def _is_callback(file: Path, node: Function) -> bool:
 
 
 def test_signatures_say_what_they_take_and_give() -> None:
-    share, worst = any_types.share(FILES, PACKAGE)
+    share, worst = any_types.share(trees(), PACKAGE)
     listed = "\n".join(f"{count:4} of {of:3} {file.relative_to(ROOT)}" for file, count, of in worst[:25])
     assert share < MOST_ANY, f"Any in {share:.1%} of the signatures, not below {MOST_ANY:.0%}; most in\n{listed}"
 
@@ -111,11 +118,13 @@ def test_an_alias_is_seen_through(tmp_path: Path) -> None:
 
 
 def test_nobody_calls_a_dictionary_wire() -> None:
-    report([at(file, node) for file, tree in FILES.items() for node in tree.body if "Wire" in any_types.assigned(node)])
+    report(
+        [at(file, node) for file, tree in trees().items() for node in tree.body if "Wire" in any_types.assigned(node)]
+    )
 
 
 def test_messages_are_types_and_nothing_else() -> None:
-    messages = {file: tree for file, tree in FILES.items() if file.is_relative_to(PACKAGE / "messages")}
+    messages = {file: tree for file, tree in trees().items() if file.is_relative_to(PACKAGE / "messages")}
     classes = {node.name: node for tree in messages.values() for node in tree.body if isinstance(node, ast.ClassDef)}
     bases = {name: {ast.unparse(base) for base in node.bases} for name, node in classes.items()}
     strange = [name for name in classes if not bases[name] or not bases[name] <= {"TypedDict", *classes}]

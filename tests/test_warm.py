@@ -62,3 +62,18 @@ def test_what_stands_for_it_takes_signals_and_it_ends_with_that(tmp_path: Path, 
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_one_serves_all_processes_of_a_run_and_ends_with_it(tmp_path: Path) -> None:
+    shared = warm.server()
+    assert not hasattr(warm.Server(*warm.USUAL, *warm.DRAWING), "_process"), "another one was started"
+    (tmp_path / "quiet.py").write_text("")
+    (tmp_path / "own").mkdir()
+    own = object.__new__(warm.Server)
+    own.environment, own.path = shared.environment, str(tmp_path / "own" / "socket")
+    with subprocess.Popen(["sleep", "100"]) as owner:
+        own._start(owner.pid)
+        assert own.run([str(tmp_path / "quiet.py")]).returncode == 0
+        owner.kill()
+    assert own._process.wait(60) == 0
+    assert not (tmp_path / "own").exists()

@@ -7,8 +7,11 @@ second instead of one or two. What is about a command's start, a signal to it or
 from __future__ import annotations
 
 import atexit
+import contextlib
+import fcntl
 import functools
 import gc
+import hashlib
 import importlib
 import json
 import os
@@ -22,31 +25,49 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import psiflow_cli
 
 USUAL = ("ase.io.extxyz", "ase.calculators.emt", "parsl.app.python", "parsl.executors", "parsl.providers")
+DRAWING = ("matplotlib.figure", "matplotlib.backends.backend_agg") if find_spec("matplotlib") else ()
 OWN = ("extxyz", "runtime", "site", "stages")
 """What is imported for every command: packages, and folders of psiflow."""
+NEQUIP = ("nequip.train", "nequip.data.datamodule", "nequip.scripts.package")
+"""What the trainers of NequIP and Allegro import, less what looks for a configuration in the folder of the import."""
 AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "MKL_", "OPENBLAS_")
 """Environment variables that Python and its libraries read only when they start."""
 
 
 class Server:
-    """Runs Python programs in processes in which `modules` are imported; it ends when this process does."""
+    """Runs Python programs in processes in which `modules` are imported, for all processes of this test run."""
 
     def __init__(self, *modules: str) -> None:
         self.environment = dict(os.environ)
-        self.path = str(Path(tempfile.mkdtemp(prefix="psiflow-warm-"), "socket"))  # short, as a socket's must be
+        # xdist's processes are the children of the one that ends last, and importing takes seconds of a processor
+        owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+        same = json.dumps([modules, sorted(_at_start(self.environment).items())])
+        key = hashlib.sha256(same.encode()).hexdigest()[:8]
+        folder = Path(tempfile.gettempdir(), f"psiflow-warm-{owner}-{key}")  # short, as a socket's path must be
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.path = str(folder / "socket")
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not Path(self.path).exists():
+                self._start(owner, *modules)
+
+    def _start(self, owner: int, *modules: str) -> None:
+        """Start a server that ends when the process `owner` does."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind(self.path)
             listener.listen(64)
             number = listener.fileno()
-            command = [sys.executable, __file__, self.path, str(number), *modules]
-            self._process = subprocess.Popen(command, pass_fds=[number], cwd="/", stdin=subprocess.PIPE)
+            command = [sys.executable, __file__, self.path, str(number), str(owner), *modules]
+            self._process = subprocess.Popen(command, pass_fds=[number], cwd="/", stdin=subprocess.DEVNULL)
 
     def run(
         self, argv: Sequence[str], input: str = "", cwd: str | Path = "", env: Mapping[str, str] | None = None,
@@ -83,8 +104,21 @@ class Server:
 
 @functools.cache
 def server(*modules: str) -> Server:
-    """The one of this test process that has imported these, besides what all commands need."""
-    return Server(*USUAL, *modules)
+    """The one that has imported these, besides what all commands need."""
+    return Server(*USUAL, *DRAWING, *modules)
+
+
+@contextlib.contextmanager
+def trainers(folder: Path, *modules: str) -> Iterator[None]:
+    """Let trainers, which `train` of a model family starts, be processes that have these imported."""
+    import pytest
+
+    from psiflow_cli.worker.training import trainer_process
+
+    with pytest.MonkeyPatch.context() as patch:
+        python = server(*modules).program(folder / "python")
+        patch.setattr(trainer_process, "sys", SimpleNamespace(executable=python))
+        yield
 
 
 def _at_start(env: Mapping[str, str]) -> dict[str, str]:
@@ -104,8 +138,9 @@ def _read(descriptor: int) -> str:
         return stream.read()
 
 
-def _serve(path: str, listener: socket.socket, modules: Sequence[str]) -> list[str]:
+def _serve(path: str, listener: socket.socket, owner: int, modules: Sequence[str]) -> list[str]:
     """Fork for each request; returns its command line in the process that is to run it, and ends in all others."""
+    over = os.pidfd_open(owner)
     package = Path(psiflow_cli.__file__).parent
     own = (file.relative_to(package.parent).with_suffix("") for name in OWN for file in (package / name).rglob("*.py"))
     # runtime/debian is for the Python of Debian's Work Queue alone
@@ -114,7 +149,7 @@ def _serve(path: str, listener: socket.socket, modules: Sequence[str]) -> list[s
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those that wait for a command leave nothing behind
     while True:
-        if 0 in select.select([listener, 0], [], [])[0]:
+        if over in select.select([listener, over], [], [])[0]:
             shutil.rmtree(Path(path).parent)
             atexit._run_exitfuncs()
             os._exit(0)
@@ -123,6 +158,7 @@ def _serve(path: str, listener: socket.socket, modules: Sequence[str]) -> list[s
             break
         client.close()
     listener.close()
+    os.close(over)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     message, streams, *_ = socket.recv_fds(client, 1 << 20, 3)
     command = os.fork()
@@ -132,7 +168,9 @@ def _serve(path: str, listener: socket.socket, modules: Sequence[str]) -> list[s
         end = os.pidfd_open(command)
         while end not in select.select([end, client], [], [])[0]:
             os.kill(command, int(client.recv(32) or signal.SIGKILL))  # forwarded, or who asked for it has gone
-        client.send(str(os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])).encode())
+        code = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
+        with contextlib.suppress(BrokenPipeError):  # who asked for it was killed
+            client.send(str(code).encode())
         os._exit(0)
     client.close()
     for number, descriptor in enumerate(streams):
@@ -156,11 +194,12 @@ def _become(argv: list[str], cwd: str, env: dict[str, str], umask: int) -> list[
 
 
 if __name__ == "__main__":
-    sys.argv = _serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])), sys.argv[3:])
+    sys.argv = _serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3]), sys.argv[4:])
     try:
         if sys.argv[0] == "-m":
             sys.path[0] = os.getcwd()
             sys.argv = sys.argv[1:]
+            sys.modules.pop(sys.argv[0], None)  # runpy would warn of a module that the server has imported
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         else:
             sys.path[0] = str(Path(sys.argv[0]).parent)

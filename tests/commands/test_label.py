@@ -96,10 +96,10 @@ def test_equal_frames_are_computed_once(psiflow):
 
 
 @pytest.mark.usefixtures("in_workers")
-def test_kill_and_the_same_command_again(psiflow, start, tmp_path):
-    Path("in.xyz").write_text(copper(12))
+def test_kill_and_the_same_command_again(psiflow, start, threads):
+    Path("in.xyz").write_text(copper(10))
     arguments = ("label", "in.xyz", "--reference", SLOW, "--set", "seconds=0.4")
-    psiflow(*arguments, "-o", "whole.xyz")
+    psiflow(*arguments, "-o", "whole.xyz", "--site", threads)
     process = start(*arguments, "-o", "killed.xyz")
     journal = Path("killed.xyz.run/journal.jsonl")
     deadline = time.monotonic() + 60

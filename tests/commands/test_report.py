@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ from tests.commands import springs
 pytest.importorskip("ase", reason="needs ase")
 pytest.importorskip("matplotlib", reason="needs matplotlib")
 
+DRAWING = ("matplotlib.pyplot", "ase.visualize.plot", *(("chemiscope",) if find_spec("chemiscope") else ()))
 NASTY = "<script>alert('x')</script>&amp;"
 FRAME = """3
-Lattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3:forces:R:3 energy=0 config_type="{}" pbc="T T T"
+Lattice="2 0 0 0 2 0 0 0 2" Properties=species:S:1:pos:R:3:forces:R:3 energy=0 config_type="{}" pbc="T T T"
 O {} 0.0 0.0 0.0 0.0 0.0
 H 0.96 0.0 0.0 0.0 0.0 0.0
 H -0.24 0.93 0.0 0.0 0.0 0.0
@@ -64,7 +66,7 @@ class Page(HTMLParser):
 def psiflow(*arguments, code=0):
     words = [springs.__file__, *map(str, arguments)]
     words += ["--site", "threads.toml"] if arguments[0] != "clean" else []
-    done = warm.server().run(words)
+    done = warm.server(*DRAWING).run(words)
     assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done

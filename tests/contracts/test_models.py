@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from psiflow_cli import registry
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.protocols import Model
 from psiflow_cli.worker.training import phase
+from tests import warm
 from tests.contracts import checks
 from tests.contracts.checks import Wire
 
@@ -127,7 +129,8 @@ def fitted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         "config": module.plan(row.config, row.options, summary),
         "seed": 1,
     }
-    result = module.train(job, context)
+    with contextlib.nullcontext() if request.param == "mace" else warm.trainers(folder, *warm.NEQUIP):
+        result = module.train(job, context)
     member = folder / "member-0"
     member.mkdir()
     for path in map(Path, result["weights"]):

@@ -72,7 +72,7 @@ def wire(atoms: Any) -> Wire:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Wire:
+def data(tmp_path_factory: pytest.TempPathFactory, warm_nequip: None) -> Wire:
     """Training and validation files, and the summary that goes with them."""
     from ase import Atoms
     from ase.calculators.emt import EMT
@@ -374,11 +374,11 @@ def test_killed_at_any_epoch_it_ends_with_the_same_weights(trained: tuple[Wire, 
 
 def test_a_training_stops_by_itself_and_delivers_the_best_so_far(data: Wire, tmp_path: Path) -> None:
     job = make_job(data, tmp_path, {**TINY, "max_epochs": 5000})
-    first = nequip.train({**job, "seconds": 1.0}, CONTEXT)  # one epoch is always trained
+    first = nequip.train({**job, "seconds": 0.1}, CONTEXT)  # one epoch is always trained
     assert (first["finished"], first["epoch"]) == (False, 0)
     member = str(Path(first["weights"][0]).parent)
     assert "forces" in nequip.predict([wire(data["frames"][3])], [member], CONTEXT)[0][0]
-    second = nequip.train({**job, "seconds": 1.0}, CONTEXT)  # no time for another: what there is, is delivered again
+    second = nequip.train({**job, "seconds": 0.1}, CONTEXT)  # no time for another: what there is, is delivered again
     assert (second["finished"], second["metrics"]) == (False, first["metrics"])
     assert [e["epoch"] for e in nequip.progress(tmp_path)] == [0]
 

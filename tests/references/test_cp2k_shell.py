@@ -83,7 +83,7 @@ def test_frames_of_all_kinds_through_one_process_equal_fresh_ones(
 ) -> None:
     settings = template(tmp_path)
     wider = {**waters(1)[0], "id": "a" * 16, "cell": [[5.5, 0, 0], [0, 5, 0], [0, 0, 5]]}
-    molecule = {**waters(1)[0], "id": "b" * 16, "cell": None, "pbc": [False] * 3}
+    molecule = {**HYDROGEN, "id": "b" * 16, "cell": None, "pbc": [False] * 3}
     frames = [waters(1)[0], HYDROGEN, molecule]
     if request.config.getoption("--full"):
         frames += [wider, waters(2)[1]]
@@ -154,10 +154,10 @@ def test_a_killed_process_is_replaced_and_only_its_frame_suffers(context: Any, t
 
 def test_one_that_died_between_frames_costs_nothing(context: Any, tmp_path: Path) -> None:
     settings, site = template(tmp_path), context()
-    good = cp2k.label(waters(1), settings, site)
+    good = cp2k.label([HYDROGEN], settings, site)
     os.kill(running(), signal.SIGKILL)
     time.sleep(0.1)
-    assert cp2k.label(waters(1), settings, site) == good
+    assert cp2k.label([HYDROGEN], settings, site) == good
 
 
 def test_a_hung_process_ends_with_the_walltime(context: Any, tmp_path: Path) -> None:
@@ -180,9 +180,10 @@ def test_a_program_without_a_shell_is_run_for_each_frame(context: Any, tmp_path:
     wrapper.write_text(f'#!/bin/sh\n[ "$1" = -i ] || exit 3\necho "$@" >> {tmp_path}/calls\nexec {CP2K} "$@"\n')
     wrapper.chmod(0o755)
     settings, site = template(tmp_path), context(executable=str(wrapper))
-    labels = cp2k.label(waters(2), settings, site)
+    frames = [HYDROGEN, {**HYDROGEN, "id": "e" * 16, "positions": [[0.0, 0.0, 0.0], [0.8, 0.0, 0.0]]}]
+    labels = cp2k.label(frames, settings, site)
     assert (tmp_path / "calls").read_text() == "-i psiflow.inp\n" * 2
-    assert labels == cp2k.label(waters(2), settings, context())
+    assert labels == cp2k.label(frames, settings, context())
 
 
 @pytest.mark.full

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.commands.inputs import PSIFLOW
 from tests.remote.far import SITE, connections
 
@@ -40,7 +41,7 @@ def data(far):
 
 
 def run(*args, code=0):
-    done = subprocess.run([PSIFLOW, *args], capture_output=True, text=True, timeout=250, check=False)
+    done = warm.server().run([PSIFLOW, *args], timeout=250)
     assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done

@@ -71,7 +71,7 @@ def job(folder: Path, starts: list[dict[str, Any]], members: list[str], **change
         "walkers": [{"walker": i, "start": start, "temperature": [300.0] * 2} for i, start in enumerate(starts)],
         "model": {"family": "psiflow_cli.models.mace", "members": members},
         **{"ensemble": "nvt", "thermostat": "langevin", "timestep": 0.5, "friction": 10.0, "thermostat_time": 50.0},
-        **{"steps": 40, "every": 10, "block": 40, "batch": 64, "seed": 3},
+        **{"steps": 20, "every": 5, "block": 20, "batch": 64, "seed": 3},
         **{"chain_length": 3, "barostat_time": 200.0, "pressure": 1000.0, "cell": "isotropic"},
         **{"ramp_steps": None, "exchange": None, "beads": 1, "plumed": None},
         "limits": {"force": None, "temperature": None, "distance": None, "spread": None},
@@ -134,7 +134,7 @@ def test_walkers_move_as_they_would_alone_in_ase(tmp_path: Path, members: list[s
     """With own masses, an atom held fixed, and a ramp; in batches of two and all at once."""
     fixed = [] if kind in MOVING.values() else [0]
     starts = [wire(start), wire(start, masses={"H": 2.014}), wire(start, fixed=fixed)]
-    ramp = {} if kind.get("ensemble") == "nve" else {"ramp_steps": 40}
+    ramp = {} if kind.get("ensemble") == "nve" else {"ramp_steps": 20}
     tasks = {}
     for name, batch in (("all", 64), ("two", 2), ("ase", 1)):
         tasks[name] = job(tmp_path / name, starts, members[:1], batch=batch, **kind, **ramp)
@@ -178,8 +178,8 @@ def test_the_kernels_are_chosen_on_the_first_batch(tmp_path: Path, members: list
 
 def test_with_whom_a_walker_is_leaves_its_path_as_it_is(tmp_path: Path, members: list[str]) -> None:
     starts = [wire(crystal())] * 8
-    eight = moved(torchsim, job(tmp_path / "eight", starts, members[:1], steps=100))
-    one = moved(torchsim, job(tmp_path / "one", starts[:1], members[:1], steps=100))
+    eight = moved(torchsim, job(tmp_path / "eight", starts, members[:1], steps=50, block=50))
+    one = moved(torchsim, job(tmp_path / "one", starts[:1], members[:1], steps=50, block=50))
     same(eight[0], one[0], within=1e-10)
 
 
@@ -233,8 +233,8 @@ def test_replicas_exchange_as_in_ase(tmp_path: Path, members: list[str], ensembl
         start.set_cell([6.0] * 3)
         start.pbc = True
     how = {"ensemble": ensemble, "thermostat": thermostat}
-    for name, engine, block in (("a", torchsim, 40), ("b", alone, 40), ("c", torchsim, 7)):
-        task = job(tmp_path / name, [wire(start)] * 4, members[:1], exchange=5, block=block, **how)
+    for name, engine, block in (("a", torchsim, 20), ("b", alone, 20), ("c", torchsim, 7)):
+        task = job(tmp_path / name, [wire(start)] * 4, members[:1], exchange=2, block=block, **how)
         for each, kelvin in zip(task["walkers"], (280.0, 300.0, 320.0, 340.0), strict=True):
             if ensemble == "npt":
                 each["pressure"] = 1e3 * (1 + each["walker"] % 2)

@@ -21,6 +21,7 @@ from ase.constraints import FixAtoms  # noqa: E402
 from ase.io import read, write  # noqa: E402
 
 from psiflow_cli.worker.formats import convert as module  # noqa: E402
+from tests import warm  # noqa: E402
 
 CIF = """data_x
 _cell_length_a 4
@@ -43,8 +44,9 @@ Cu2 Cu 0.5 0.5 0.5 1.0
 
 
 def convert(path: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    start = command or ("-m", "psiflow_cli.worker.formats.convert")
-    return subprocess.run([sys.executable, *start, str(path)], capture_output=True, text=True)
+    if command:
+        return subprocess.run([sys.executable, *command, str(path)], capture_output=True, text=True)
+    return warm.server().run(["-m", "psiflow_cli.worker.formats.convert", str(path)])
 
 
 def converted(path: Path, folder: Path) -> list[Any]:
