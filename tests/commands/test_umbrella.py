@@ -43,7 +43,7 @@ def rows(name):
 
 
 @needs_kernel
-@pytest.mark.parametrize("steps", [400, pytest.param(20_000, marks=[pytest.mark.full, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize("steps", [400, pytest.param(4_000, marks=[pytest.mark.full, pytest.mark.timeout(3600)])])
 def test_windows_and_metadynamics_have_the_exact_profile(psiflow, in_threads, steps):
     """Within the printed errors; windows are exchanged along two axes as often as theory says."""
     Path("mine.py").write_text(Path(well.__file__).read_text())
