@@ -1,6 +1,6 @@
 """What PLUMED costs in the batched engine: steps of 64 walkers of 24 atoms with and without a bias, in one run.
 
-    python benchmarks/plumed_cost.py [BUNDLE] [--walkers 64] [--repeats 3] [--steps 12]
+    python benchmarks/plumed_cost.py [BUNDLE] [--walkers 64] [--repeats 15] [--steps 5]
 
 Times are those of the process on its CPU, in one thread. Without a bundle of MACE a small one is trained. The bias is
 METAD on two distances, and ASE's own calculator for PLUMED has the same. PLUMED_KERNEL must name the library.
@@ -9,6 +9,7 @@ METAD on two distances, and ASE's own calculator for PLUMED has the same. PLUMED
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import tempfile
 import time
@@ -29,33 +30,42 @@ def main(bundle: str | None, walkers: int, repeats: int, steps: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = bundle or sampling._trained(folder)
-        times = [
-            tuple(_step(folder / f"{number}-{bool(text)}", model, walkers, steps, text) for text in (TEXT, None))
-            for number in range(repeats)
-        ]
-        ratio(f"P15 PLUMED, {walkers} walkers of 24 atoms, CPU s per step", times, "<= 1.15")  # type: ignore[arg-type]
+        times = _in_turns(folder, model, walkers, repeats, steps)
+        ratio(f"P15 PLUMED, {walkers} walkers of 24 atoms, CPU s per step", times, "<= 1.15")
         record("PLUMED, one walker, CPU µs per step", 1e6 * _ours(folder / "ours", model, walkers), "")
         record("the same by ASE's calculator", 1e6 * _ase(folder), "")
 
 
 def _job(run: Path, model: str, walkers: int, text: str | None) -> dict[str, Any]:
     job: dict[str, Any] = sampling._job({"atoms": 24, "family": "mace", "bundle": model, "walkers": walkers})
-    job.update(folder=str(run), plumed=text, batch=walkers, steps=10**6, every=10)
+    job.update(folder=str(run), plumed=text, batch=walkers, steps=10**6, block=10**6, every=10)
     job["limits"] = {"force": None, "temperature": None, "distance": None, "spread": None}
     return job
 
 
-def _step(run: Path, model: str, walkers: int, steps: int, text: str | None) -> float:
-    """Seconds of a step: of a long block less those of a short one."""
-    from psiflow_cli.samplers import torchsim
+def _in_turns(folder: Path, model: str, walkers: int, repeats: int, steps: int) -> list[tuple[float, float]]:
+    """CPU seconds of a step with and without PLUMED, of two batches that move by `steps` steps in turns."""
+    from psiflow_cli.samplers.torchsim.motion import BatchMotion
+    from psiflow_cli.worker.md import checkpoint
 
-    job, context = _job(run, model, walkers, text), {"scratch": "", "device": "cpu", "dtype": None, "threads": 1}
-    seconds = []
-    for block in (1, 1, 1 + steps):
-        begin = time.process_time()
-        torchsim.advance({**job, "block": block}, context)  # type: ignore[arg-type,typeddict-item]
-        seconds.append(time.process_time() - begin)
-    return (seconds[2] - seconds[1]) / steps
+    context: Any = {"scratch": "", "device": "cpu", "dtype": None, "threads": 1}
+
+    def move(motion: BatchMotion, end: int) -> float:
+        begin, count = time.process_time(), end - motion.step
+        motion.move(end)
+        return (time.process_time() - begin) / count
+
+    with contextlib.ExitStack() as stack:
+        batches = []
+        for name, text in (("biased", TEXT), ("free", None)):
+            job: Any = _job(folder / name, model, walkers, text)
+            group = stack.enter_context(checkpoint.open_group(job))
+            group.open()
+            batches.append(BatchMotion(job, context, group))
+            stack.callback(batches[-1].close)
+            move(batches[-1], steps)
+        biased, free = batches
+        return [(move(biased, n * steps), move(free, n * steps)) for n in range(2, repeats + 2)]
 
 
 def _ours(run: Path, model: str, walkers: int, steps: int = 200) -> float:
@@ -110,6 +120,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("bundle", nargs="?")
     parser.add_argument("--walkers", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=5)
     main(**vars(parser.parse_args()))

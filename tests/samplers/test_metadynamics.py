@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import multiprocessing
 import random
 import signal
 import subprocess
@@ -30,6 +30,7 @@ BIASES = {
     "PBMETAD": "m: PBMETAD ARG=p.x,p.y SIGMA=0.15,0.15 HEIGHT=0.005 PACE=50 BIASFACTOR=8 TEMP=300 FILE=X,Y\n",
     "OPES": "m: OPES_METAD ARG=p.x SIGMA=0.15 PACE=50 BARRIER=0.2 TEMP=300\n",
 }
+PRELOADED = ("torch_sim", "psiflow_cli.samplers.torchsim.motion", "ase.io", "pytest")
 GROWING = {"METAD": ("HILLS",), "PBMETAD": ("X", "Y"), "OPES": ("KERNELS",)}
 
 
@@ -59,32 +60,32 @@ def exact() -> float:
 
 
 LOOP = """
-import importlib, json, sys
-engine, job = importlib.import_module(f"psiflow_cli.samplers.{sys.argv[1]}"), json.load(open(sys.argv[2]))
-context = json.loads(sys.argv[3])
-while any(w["step"] < job["steps"] for w in engine.advance(job, context)["walkers"]):
-    print("block", flush=True)
+from importlib import import_module
+advance = import_module(f"psiflow_cli.samplers.{engine}").advance
+while any(walker["step"] < job["steps"] for walker in advance(job, context)["walkers"]):
+    blocks.send("block")
 """
 
 
 def killed(engine: str, wanted: dict[str, Any], times: int) -> int:
     """Run the job in processes that are killed at random moments; how often that was in the middle."""
-    path, chance, kills = Path(wanted["folder"] + ".json"), random.Random(3), 0
-    path.write_text(json.dumps(wanted))
-    root = Path(__file__).parents[2]
-    env = {**os.environ, "PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}"}
+    chance, kills = random.Random(3), 0
+    forks = multiprocessing.get_context("forkserver")  # which import torch once
+    forks.set_forkserver_preload(["plumed", f"psiflow_cli.samplers.{engine}", *PRELOADED])
     while True:
-        command = [sys.executable, "-c", LOOP, engine, str(path), json.dumps(systems.CONTEXT)]
-        with subprocess.Popen(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            if kills < times:
-                assert process.stdout
-                if process.stdout.readline():
-                    time.sleep(chance.random() * 0.2)
-                    process.send_signal(signal.SIGKILL)
-            said = process.communicate()[1].decode()
-        if process.returncode == 0:
+        receiving, sending = forks.Pipe(duplex=False)
+        names = {"engine": engine, "job": wanted, "context": systems.CONTEXT, "blocks": sending}
+        process = forks.Process(target=exec, args=(LOOP, names))
+        process.start()
+        sending.close()
+        if kills < times:
+            receiving.recv()
+            time.sleep(chance.random() * 0.1)
+            process.kill()
+        process.join()
+        if process.exitcode == 0:
             return kills
-        assert process.returncode == -signal.SIGKILL, said
+        assert process.exitcode == -signal.SIGKILL
         kills += 1
 
 
@@ -109,14 +110,14 @@ def free_energy(kind: str, wanted: dict[str, Any]) -> tuple[float, float]:
     return float(values.mean()), float(np.sqrt((errors**2).sum()) / len(errors))
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=[pytest.mark.full, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=[pytest.mark.full, pytest.mark.timeout(3600)])])
 @pytest.mark.parametrize("engine", ["torchsim", "ase"])
 @pytest.mark.parametrize("kind", BIASES)
 def test_no_hill_is_lost_or_doubled_when_killed(tmp_path: Path, kind: str, engine: str, kills: int) -> None:
     """The path is the undisturbed one, and so is each hill and kernel; a long run has the exact free energy."""
     long = kills > 10
     steps = 1000 * kills if long else 300 * kills
-    changes = {"block": 200, "every": 20, "timestep": 4.0, "friction": 10.0} if long else {"block": 50}
+    changes = {"block": 100, "every": 20, "timestep": 4.0, "friction": 10.0} if long else {"block": 50}
     whole, broken = (job(tmp_path / name, kind, 2, steps=steps, **changes) for name in ("whole", "broken"))
     paths = systems.finish(engine, {**whole, "block": steps})
     assert killed(engine, broken, kills) == kills
@@ -124,9 +125,10 @@ def test_no_hill_is_lost_or_doubled_when_killed(tmp_path: Path, kind: str, engin
         text = (Path(broken["folder"]) / checkpoint.trajectory_name(walker)).read_text()
         others = systems.frames_of(text)
         assert len(others) == len(frames)
-        early = slice(0, 30)  # later, chaos makes more of the last digits
-        for a, b in zip(frames[early], others[early], strict=True):
-            assert a.positions == pytest.approx(b.positions, abs=1e-6)
+        away = [abs(a.positions - b.positions).max() for a, b in zip(frames, others, strict=True)]
+        same = next((n for n, distance in enumerate(away) if distance > 1e-3), len(away))
+        print(f"walker {walker}: away by {max(away[:30]):.1e} Å in 30 frames, 0.001 Å at frame {same} of {len(away)}")
+        assert max(away[:30]) < 1e-6  # later, chaos makes more of the last digits
         for name in ("COLVAR", *GROWING[kind]):
             one, other = (systems.rows(each, walker, name) for each in (whole, broken))
             assert other[:, 0] == pytest.approx(one[:, 0])
@@ -137,10 +139,10 @@ def test_no_hill_is_lost_or_doubled_when_killed(tmp_path: Path, kind: str, engin
         (value, error), (other, another) = (free_energy(kind, each) for each in (whole, broken))
         right = exact() - KT * np.log(2.0)  # above one well alone
         print(f"{kind} {engine}: {value:.4f} ± {error:.4f}, killed {other:.4f} ± {another:.4f}, exact {right:.4f} eV")
-        assert max(error, another) < 0.03
-        assert abs(value - right) < 3 * error
-        assert abs(other - right) < 3 * another
-        assert abs(value - other) < 3 * (error**2 + another**2) ** 0.5
+        assert max(error, another) < 0.01
+        assert abs(value - right) < 4 * error
+        assert abs(other - right) < 4 * another
+        assert abs(value - other) < 4 * (error**2 + another**2) ** 0.5
 
 
 @pytest.mark.full

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from psiflow_cli.errors import BadData, NoInput
+from psiflow_cli.errors import BadConfig, BadData, NoInput
 from psiflow_cli.stages.sample.plumed import files as plumed
+from psiflow_cli.stages.sample.plumed import trial
 
 INPUT = """UNITS LENGTH=A
 MOLINFO STRUCTURE=a.pdb # REFERENCE=none
@@ -133,3 +136,19 @@ def test_what_no_walker_could_do(tmp_path: Path, text: str, problem: str) -> Non
     (tmp_path / "plumed.dat").write_text(text + "\n")
     with pytest.raises(BadData, match=problem):
         plumed.read(str(tmp_path / "plumed.dat"))
+
+
+@pytest.mark.parametrize(
+    ("pythonpath", "hint"), [("", "conda-forge"), ("/opt/plumed/python", "keep_pythonpath = true")]
+)
+def test_a_package_that_workers_do_not_have(monkeypatch: pytest.MonkeyPatch, pythonpath: str, hint: str) -> None:
+    """Where the command has a PYTHONPATH, as from a module of the cluster, workers may only lack that."""
+    monkeypatch.setenv("PYTHONPATH", pythonpath)
+    monkeypatch.setattr(trial, "_ask", lambda *_: {"kind": "package", "problem": "No module named 'plumed'", "log": ""})
+    here = SimpleNamespace(modules=[], source=[], container="")
+    executor: Any = SimpleNamespace(python="python", provider=SimpleNamespace(type="local"), environment=here)
+    dynamics: Any = {"plumed": "", "timestep": 0.5}
+    start: Any = {"start": {"symbols": ["Cu"]}, "temperature": [300.0, 300.0]}
+    with pytest.raises(BadConfig, match="does not load in python: No module") as error:
+        trial.check("plumed.dat", dynamics, [start], executor)
+    assert hint in error.value.hint

@@ -26,6 +26,7 @@ _EV = 96.48533212331  # kJ/mol
 BOLTZMANN = 8.617333262e-5  # eV/K
 NO_PACKAGE = "PLUMED's Python package does not load in"
 _PACKAGE = "pip install plumed there, and install PLUMED itself (conda-forge has both)"
+_PYTHONPATH = "pip install plumed there, or give workers PYTHONPATH: keep_pythonpath = true in [environments] (site)"
 _KERNEL = "set PLUMED_KERNEL to the path of libplumedKernel.so, here and on the workers ([resources] env in the site)"
 
 
@@ -48,7 +49,8 @@ def check(path: str, dynamics: Dynamics, starts: Sequence[WalkerStart], executor
         note(f"PLUMED could not check {path}: {answer}")
     elif what := _missing(answer, executor):
         if _is_like_here(executor):
-            raise BadConfig(what, _KERNEL if answer["kind"] == "kernel" else _PACKAGE)
+            package = _PYTHONPATH if os.environ.get("PYTHONPATH") else _PACKAGE
+            raise BadConfig(what, _KERNEL if answer["kind"] == "kernel" else package)
         note(f"PLUMED could not check {path}: {what}")
     elif answer["kind"]:
         raise BadData(*_located(path, answer, question["atoms"]))
