@@ -109,6 +109,7 @@ def test_nothing_is_replaced_unasked(psiflow, copper, tmp_path):
         ("emt + dftd", "character 7: the reference dftd needs the functional\n  hint: dftd:xc=pbe", 2),
         ("emt + cp2k", "because it starts a program or needs an input file\n  hint: references that can: dftd, emt", 2),
         ("emt:a=b", "unknown option 'a'", 2),
+        ("dftd:xc=pbe,version=d9", "character 1: dftd:version=d9: must be one of d3bj", 2),
         ("emt@pbe", "emt is a reference, which has no heads", 2),
         ("empty.py", "character 1: empty.py:1: it defines neither calculator(device, dtype)", 65),
         ("broken.py", "character 1: broken.py:1: ", 65),

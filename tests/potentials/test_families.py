@@ -42,7 +42,7 @@ def test_a_name_that_does_not_tell_the_family_is_asked_for(tmp_path: Path) -> No
     assert (loaded.family, loaded.head) == ("sevennet", "PBE")
     with pytest.raises(BadData, match="is a program"):
         bundles.load(model, bundles.ModelUse(False, None, "sevennet"))
-    with pytest.raises(BadData, match="nor a model file"):
+    with pytest.raises(BadData, match="not a model file of orb"):
         bundles.load(model, bundles.ModelUse(True, None, "orb"))
     with pytest.raises(UsageError, match="which has no heads"):
         bundles.load(model, bundles.ModelUse(True, "PBE", "mattersim"))
