@@ -23,12 +23,16 @@ predict = pretrained.predictor(__name__)
 
 @pretrained.opening
 def calculator(member: str, context: Context) -> Calculator:
-    """*worker*: fairchem's own ASE calculator."""
+    """*worker*: fairchem's own ASE calculator.
+
+    Its default settings compile the model for each composition, and multiply in TF32 on a GPU (fairchem 2.24).
+    """
     from fairchem.core import FAIRChemCalculator
-    from fairchem.core.units.mlip_unit import load_predict_unit
+    from fairchem.core.units.mlip_unit import InferenceSettings, load_predict_unit
 
     hardware.set_threads(context)
-    unit = load_predict_unit(member, device=hardware.device(context))
+    settings = InferenceSettings(tf32=False, merge_mole=False, compile=False, external_graph_gen=False)
+    unit = load_predict_unit(member, inference_settings=settings, device=hardware.device(context))
     ase_calculator: Calculator = FAIRChemCalculator(unit, task_name=context.get("head"))
     return ase_calculator
 

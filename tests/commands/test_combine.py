@@ -22,6 +22,11 @@ def check(settings, elements): pass
 def label(frames, settings, context):
     return [{"energy": 3.0, "forces": [[0, 0, 0]] * len(f["symbols"]), "stress": [0] * 6} for f in frames]
 """
+CUT_OFF = 5e-6
+"""eV/Å³: by how much finite differences may be off, because atoms cross the cut-off of D3 (60 bohr).
+
+In boxes of two water molecules it is 8e-7 (measured), and 3e-8 with twice the cut-off.
+"""
 
 
 @pytest.fixture
@@ -109,6 +114,7 @@ def test_nothing_is_replaced_unasked(psiflow, copper, tmp_path):
         ("emt + dftd", "character 7: the reference dftd needs the functional\n  hint: dftd:xc=pbe", 2),
         ("emt + cp2k", "because it starts a program or needs an input file\n  hint: references that can: dftd, emt", 2),
         ("emt:a=b", "unknown option 'a'", 2),
+        ("dftd:xc=pbe,version=d9", "character 1: dftd:version=d9: must be one of d3bj", 2),
         ("emt@pbe", "emt is a reference, which has no heads", 2),
         ("empty.py", "character 1: empty.py:1: it defines neither calculator(device, dtype)", 65),
         ("broken.py", "character 1: broken.py:1: ", 65),
@@ -225,7 +231,7 @@ def test_mace_with_dispersion(psiflow_mace, trained, tmp_path):
     psiflow_mace("evaluate", "strained.xyz", "--model", "d3.model", "-o", "energies.xyz")
     above, below = (atoms.info["model_energy"] for atoms in ase_io.read("energies.xyz", ":"))
     stress = (above - below) / 2e-4 / boxes[0].get_volume()
-    assert boxes[0].info["model_stress"].reshape(-1)[0] == pytest.approx(stress, abs=1e-6)
+    assert boxes[0].info["model_stress"].reshape(-1)[0] == pytest.approx(stress, abs=CUT_OFF)
     ase_io.write("start.xyz", boxes[0])
     psiflow_mace("model", "export", "d3.model", "--to", "ase", "-o", "exported")
     assert exported("exported")(boxes[0]) == pytest.approx(boxes[0].info["model_energy"], abs=1e-9)
@@ -351,9 +357,11 @@ def test_dynamics_of_a_sum(psiflow_mace, trained, walkers):
     last = frames[-1]
     assert last.get_volume() != box.get_volume()
     ase_io.write("last.xyz", last)
+    last = ase_io.read("last.xyz")  # with the digits that the file has
     psiflow_mace("evaluate", "last.xyz", "--model", "d3.model", "-o", "stress.xyz")
     stress = ase_io.read("stress.xyz").info["model_stress"]
-    # atoms that cross the cut-off of D3 change the energy by 1e-8 eV
+    by_terms = mace.get_stress(last) + d3.get_stress(last)
+    assert stress.reshape(-1)[[0, 4, 8, 5, 2, 1]] == pytest.approx(by_terms, abs=1e-9)
     for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
         energies = []
         for sign in (1, -1):
@@ -362,4 +370,4 @@ def test_dynamics_of_a_sum(psiflow_mace, trained, walkers):
             strained = last.copy()
             strained.set_cell(last.cell.array @ (strain + strain.T) / 2, scale_atoms=True)
             energies.append(energy(strained))
-        assert stress[i, j] == pytest.approx((energies[0] - energies[1]) / 2e-4 / last.get_volume(), abs=1e-6)
+        assert stress[i, j] == pytest.approx((energies[0] - energies[1]) / 2e-4 / last.get_volume(), abs=CUT_OFF)

@@ -1,4 +1,4 @@
-"""Families that others train: which is chosen for a model file, and that SevenNet's numbers are its own."""
+"""Families that others train: which is chosen for a model file, and that the numbers are those of its own package."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from psiflow_cli import registry
 from psiflow_cli.commands.shared import bundles
 from psiflow_cli.errors import BadData, PsiflowError, UsageError
+from tests.potentials import random_weights
 
 OTHERS = [name for name in registry.families() if name not in registry.names("models")]
 SALT: Any = {
@@ -42,7 +43,7 @@ def test_a_name_that_does_not_tell_the_family_is_asked_for(tmp_path: Path) -> No
     assert (loaded.family, loaded.head) == ("sevennet", "PBE")
     with pytest.raises(BadData, match="is a program"):
         bundles.load(model, bundles.ModelUse(False, None, "sevennet"))
-    with pytest.raises(BadData, match="nor a model file"):
+    with pytest.raises(BadData, match="not a model file of orb"):
         bundles.load(model, bundles.ModelUse(True, None, "orb"))
     with pytest.raises(UsageError, match="which has no heads"):
         bundles.load(model, bundles.ModelUse(True, "PBE", "mattersim"))
@@ -75,16 +76,44 @@ def test_a_file_that_it_cannot_open_ends_the_run(tmp_path: Path) -> None:
         sevennet.predict([SALT], [file(tmp_path, "checkpoint.pth")], {})
 
 
+def assert_same(found: Any, calculator: Any) -> None:
+    from ase import Atoms
+
+    atoms = Atoms(SALT["symbols"], SALT["positions"], cell=SALT["cell"], pbc=True)
+    atoms.calc = calculator
+    assert found["energy"] == pytest.approx(atoms.get_potential_energy(), abs=1e-6)
+    assert found["forces"] == pytest.approx(atoms.get_forces(), abs=1e-6)
+    assert found["stress"] == pytest.approx(atoms.get_stress(), abs=1e-6)
+
+
 def test_sevennet_gives_its_own_numbers() -> None:
     sevenn = pytest.importorskip("sevenn", reason="SevenNet is not installed (the extra sevennet)")
-    from ase import Atoms
     from sevenn.calculator import SevenNetCalculator
 
     model = str(next(Path(sevenn.__file__).parent.rglob("checkpoint_sevennet_0.pth")))
     sevennet: Any = registry.load("potentials", "sevennet")
     ((found,),) = sevennet.predict(frames=[SALT], members=[model], context={})
-    atoms = Atoms(SALT["symbols"], SALT["positions"], cell=SALT["cell"], pbc=True)
-    atoms.calc = SevenNetCalculator(model, device="cpu")
-    assert found["energy"] == pytest.approx(atoms.get_potential_energy(), abs=1e-6)
-    assert found["forces"] == pytest.approx(atoms.get_forces(), abs=1e-6)
-    assert found["stress"] == pytest.approx(atoms.get_stress(), abs=1e-6)
+    assert_same(found, SevenNetCalculator(model, device="cpu"))
+
+
+def test_fairchem_gives_its_own_numbers(tmp_path: Path) -> None:
+    pytest.importorskip("fairchem.core", reason="fairchem is not installed (the extra fairchem)")
+    from fairchem.core import FAIRChemCalculator
+
+    random_weights.uma(tmp_path / "uma.pt")
+    fairchem: Any = registry.load("potentials", "fairchem")
+    ((found,),) = fairchem.predict(frames=[SALT], members=[str(tmp_path / "uma.pt")], context={"head": "omat"})
+    options = {"task_name": "omat", "inference_settings": "batch", "device": "cpu"}
+    assert_same(found, FAIRChemCalculator.from_model_checkpoint(str(tmp_path / "uma.pt"), **options))
+    with pytest.raises(PsiflowError, match=r"Valid options are .*'omat', 'omol'"):
+        fairchem.predict(frames=[SALT], members=[str(tmp_path / "uma.pt")], context={})
+
+
+def test_grace_gives_its_own_numbers(tmp_path: Path) -> None:
+    pytest.importorskip("tensorpotential", reason="GRACE is not installed (the extra grace)")
+    from tensorpotential.calculator import TPCalculator
+
+    random_weights.grace(tmp_path)
+    grace: Any = registry.load("potentials", "grace")
+    ((found,),) = grace.predict(frames=[SALT], members=[str(tmp_path / "saved_model.pb")], context={})
+    assert_same(found, TPCalculator(str(tmp_path)))

@@ -41,6 +41,8 @@ def parsed(text: str) -> list[tuple[float, str, str | None]]:
         ("0.5*'dftd:xc=b97-d + x' + \"a.model\"@pbe", [(0.5, "dftd:xc=b97-d + x", None), (1, "a.model", "pbe")]),
         ("a.model \N{MINUS SIGN} 2\N{MULTIPLICATION SIGN}b.model", [(1, "a.model", None), (-2, "b.model", None)]),
         ("gone.model + a.model", [(1, "gone.model", None), (1, "a.model", None)]),
+        ("sub/*.model", [(1, "sub/*.model", None)]),
+        ("gone.model*2", [(1, "gone.model*2", None)]),
         ("no-such.model - a.model", [(1, "no-such.model", None), (-1, "a.model", None)]),
     ],
 )  # fmt: skip
@@ -68,6 +70,9 @@ def test_where_a_term_begins() -> None:
         ("a.model + 0,5*b.model", 11, "not a comma"),
         ("a.model + 2*", 11, "no term follows the factor"),
         ("2*3*a.model", 3, "a second factor"),
+        ("a.model + 1e*b.model", 11, "the factor '1e' is not a number"),
+        ("2*nan*xtb", 3, "the factor 'nan' is not a number"),
+        ("1/x*a.model", 1, "the factor '1/x' is not a number"),
         ("0.5*(a.model + b.model)", 5, "parentheses"),
         ("a.model + 'b.model", 11, "is not closed"),
         ("a.model + ''", 11, "no name"),

@@ -123,7 +123,10 @@ def _open(name: str, trusted: bool, kind: str | None) -> Bundle:
     kind = kind or _family_by_name(path)
     if kind == "python":
         return _own_file(path)
-    if kind is None or not path.name.endswith(suffixes(kind)):
+    if kind and not path.name.endswith(suffixes(kind)):
+        ends = " or ".join(suffixes(kind))
+        raise BadData(f"{name}: not a model file of {kind}", f"its model files end in {ends}; choose another --family")
+    if kind is None:
         known = ", ".join(sorted({suffix for each in _names() for suffix in suffixes(each)}))
         raise BadData(f"{name}: neither a model bundle nor a model file", f"known model files: {known}")
     if not trusted:

@@ -63,8 +63,11 @@ def _sources(text: str, piece: Piece, use: bundles.ModelUse) -> list[Source]:
     except PsiflowError as error:
         if error.message.startswith(repr(text)):
             raise
-        hint = error.hint.replace("--head ", "@").replace("--set ", f"{piece.name.partition(':')[0]}:")
-        raise PsiflowError(f"{text!r}, character {piece.at}: {error.message}", hint, error.exit_code) from None
+        message, hint = (
+            each.replace("--head ", "@").replace("--set ", f"{piece.name.partition(':')[0]}:")
+            for each in (error.message, error.hint)
+        )
+        raise PsiflowError(f"{text!r}, character {piece.at}: {message}", hint, error.exit_code) from None
 
 
 def _unknown(text: str, name: str) -> tuple[str, str]:

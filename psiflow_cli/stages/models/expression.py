@@ -14,6 +14,7 @@ _MINUS, _TIMES = "\N{MINUS SIGN}\N{EN DASH}-", "*\N{MULTIPLICATION SIGN}\N{MIDDL
 _SIGN = re.compile(rf"\s*([+{_MINUS}])\s*")
 _NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _FACTOR = re.compile(rf"({_NUMBER})(?:\s*/\s*({_NUMBER}))?\s*[{_TIMES}]\s*")
+_NO_NUMBER = re.compile(rf"([^\s/{_TIMES}]+|\d[^\s{_TIMES}]*)\s*[{_TIMES}](?!\s*{_NUMBER}\s*$)")
 _COMMA = re.compile(rf"\d+,\d+\s*[{_TIMES}]")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(:[^\s]*)?")
 _HEAD = re.compile(r"@(\S+)")
@@ -126,6 +127,8 @@ def _name(text: str, begin: int, is_file: Callable[[str], bool], references: lis
     match = _REFERENCE.match(text, begin)
     if match and match[0].partition(":")[0] in references:
         return match[0], match.end()
+    if factor := _NO_NUMBER.match(text, begin):
+        raise wrong(text, begin + 1, f"the factor {factor[1]!r} is not a number", "write it as in 0.5*a.model")
     end_match = _END.search(text, begin)
     assert end_match is not None
     return text[begin : end_match.start()].rstrip(), end_match.start()

@@ -89,7 +89,7 @@ class _Run:
             self.result = failure(failed["failure"], failed["message"] + after)
             return
         if prediction["stress"] is None and settings["cell"] in MOVES_CELL:
-            raise ValueError("the model predicts no stress, which is needed to change the cell")
+            raise Fatal("the model predicts no stress, which is needed to change the cell", "leave out --cell")
         numbers = {key: value for key, value in prediction.items() if key in _OF_ASE and value is not None}
         self.atoms.calc = SinglePointCalculator(self.atoms, **numbers)
         if reason := self._watch.fault():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from psiflow_cli import voigt
+from psiflow_cli.errors import BAD_DATA
+from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models.interfaces import computed
 
 if TYPE_CHECKING:
@@ -15,16 +18,28 @@ if TYPE_CHECKING:
     from torch_sim import SimState
     from torch_sim.models.interface import ModelInterface
 
-_SHAPES = {"energy": (-1,), "forces": (-1, 3), "stress": (-1, 3, 3)}
-
 
 def predicted(model: ModelInterface, state: SimState) -> dict[str, torch.Tensor]:
     """Energies (n,), forces (atoms, 3) and, where the model has them, stresses (n, 3, 3) of n systems.
 
-    torch-sim 0.3 removes axes of length one from what ORB gives, such as that of a single system.
+    torch-sim 0.3 removes axes of length one from what ORB gives, such as that of a single system. Raises Fatal for a
+    model that returns something else.
     """
     output = model(state)
-    return {name: output[name].reshape(shape) for name, shape in _SHAPES.items() if name in output}
+    systems, atoms = len(state.cell), len(state.positions)
+    shapes = {"energy": (systems,), "forces": (atoms, 3), "stress": (systems, 3, 3)}
+    if missing := [name for name in ("energy", "forces") if output.get(name) is None]:
+        raise _wrong(model, f"no {' and no '.join(missing)}")
+    found = {name: output[name] for name in shapes if output.get(name) is not None}
+    for name, values in found.items():
+        if values.numel() != math.prod(shapes[name]):
+            raise _wrong(model, f"{name} of shape {tuple(values.shape)} for {systems} systems of {atoms} atoms in all")
+    return {name: values.reshape(shapes[name]) for name, values in found.items()}
+
+
+def _wrong(model: ModelInterface, problem: str) -> Fatal:
+    hint = "its forward() returns energy (systems,), forces (atoms, 3) and perhaps stress (systems, 3, 3)"
+    return Fatal(f"{type(model).__name__}, a model of torch-sim, returned {problem}", hint, BAD_DATA)
 
 
 def calculator(model: ModelInterface) -> Calculator:
