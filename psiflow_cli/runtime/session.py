@@ -23,6 +23,7 @@ from psiflow_cli.runtime.block_faults import output
 from psiflow_cli.runtime.block_faults.giving_up import no_resources
 from psiflow_cli.runtime.block_faults.lost_workers import LostWorkers
 from psiflow_cli.runtime.blocks import Blocks
+from psiflow_cli.runtime.executors._interchange import start_kernel
 from psiflow_cli.runtime.executors._partial_blocks import PartialBlocks
 from psiflow_cli.runtime.logs import archive, parsl_folder, tracebacks
 from psiflow_cli.runtime.stop.signals import StopSignals
@@ -71,17 +72,14 @@ class Session:
     def __enter__(self) -> Session:
         self._stack.enter_context(self._signals)
         try:
-            self._start()
+            with parsl_internals.known_parsl():
+                self._start()
         except BaseException as error:
             self.__exit__(type(error), error)
             raise
         return self
 
     def _start(self) -> None:
-        with parsl_internals.known_parsl():
-            self._start_executor()
-
-    def _start_executor(self) -> None:
         import parsl
 
         parsl_folder.gather(self._folder / "parsl")
@@ -105,7 +103,7 @@ class Session:
         if self.executor.run.log_level != "off":
             level = logging.getLevelName(self.executor.run.log_level.upper())
             self._stack.callback(parsl.set_file_logger(str(folder / "parsl.log"), level=level))
-        self._kernel = parsl.DataFlowKernel(config)
+        self._kernel = start_kernel(config, self._parsl_executor)
         if isinstance(self._kind, protocols.Starts):
             self._kind.started(self._parsl_executor)
         if isinstance(self._kind, protocols.AsksForResources):

@@ -23,11 +23,11 @@ from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.jobs.states import JobState, JobStatus
 from parsl.providers import LocalProvider
 
-from psiflow_cli.errors import BadConfig
+from psiflow_cli.errors import BadConfig, NoResources
 from psiflow_cli.main import main
 from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.block_record import LIVE, BlockState
-from psiflow_cli.runtime.executors import _work_queue, htex
+from psiflow_cli.runtime.executors import _interchange, _work_queue, htex
 from psiflow_cli.runtime.parsl_internals import known_parsl, require
 from psiflow_cli.site import detect, load, resolve
 from psiflow_cli.worker.pool import gpu_slots
@@ -171,6 +171,23 @@ def test_the_interchange_has_what_a_patient_one_reaches_into():
     require(interchange, "PKL_HEARTBEAT_CODE", "PKL_SHUTDOWN_CODE")
     main = source.partition('if __name__ == "__main__":')[2]
     assert "Interchange(**config)" in main, WHERE.format("the interchange is started in another way")
+
+
+def test_an_interchange_that_is_too_slow_is_no_bug_of_psiflow(monkeypatch):
+    source = inspect.getsource(parsl.HighThroughputExecutor)
+    assert _interchange.NOT_STARTED in source, WHERE.format("the executor says it in other words")
+    ended = []
+    process = SimpleNamespace(kill=lambda: ended.append(True))
+
+    def raise_it(config):
+        raise Exception(config)
+
+    monkeypatch.setattr(parsl, "DataFlowKernel", raise_it)
+    with pytest.raises(NoResources, match="did not start within two minutes"):
+        _interchange.start_kernel(_interchange.NOT_STARTED, SimpleNamespace(interchange_proc=process))
+    assert ended
+    with pytest.raises(Exception, match="another"):
+        _interchange.start_kernel("another", SimpleNamespace())
 
 
 def test_the_pool_is_a_module_that_runs():

@@ -14,11 +14,17 @@ import pickle
 import sys
 import time
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from parsl import Config, DataFlowKernel
+    from parsl.executors.base import ParslExecutor
 
 _STALL_S = 2.0
 """A turn of the interchange's loop takes 10 ms; what a longer one took is not held against the pools."""
 _CHECK_S = 1.0
+NOT_STARTED = "Interchange failed to start"
+"""What Parsl's executor raises."""
 _SILENT_S = 9.0
 """Three heartbeats."""
 
@@ -64,6 +70,23 @@ def patient(interchange: ModuleType) -> Any:
             return True
 
     return PatientInterchange
+
+
+def start_kernel(config: Config, executor: ParslExecutor) -> DataFlowKernel:
+    """Parsl, started with an executor. Raises NoResources where the interchange, a process, is too slow for it."""
+    import parsl
+
+    from psiflow_cli.errors import NoResources
+
+    try:
+        return parsl.DataFlowKernel(config)
+    except Exception as error:
+        if str(error) != NOT_STARTED:
+            raise
+        if process := getattr(executor, "interchange_proc", None):
+            process.kill()
+        problem = "Parsl's interchange process did not start within two minutes"
+        raise NoResources(problem, "this host may be overloaded; run the same command again to continue") from error
 
 
 def _run() -> None:
