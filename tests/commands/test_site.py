@@ -67,7 +67,7 @@ def test_the_list_goes_on_past_what_cannot_be_read(site):
     Path("site.d/lost.toml").write_text('extends = "nobody"\n')
     rows = {row["name"]: row["description"] for row in json.loads(site("list", "--json").stdout)}
     assert rows["bytes"] == "broken: site.d/bytes.toml: not UTF-8 text (byte 0)"
-    assert rows["lost"] == "broken: site.d/lost.toml: extends: no other site named 'nobody'"
+    assert rows["lost"] == "broken: site.d/lost.toml: extends: no other site named 'nobody' (line 1)"
     assert not {"folder", "gone"} & set(rows)
     assert rows["local"].startswith("This machine")
 

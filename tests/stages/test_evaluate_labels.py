@@ -13,7 +13,7 @@ def said(tmp_path, capsys, comment, keys=None):
     labels = _Labels(keys)
     for frame in extxyz.read(tmp_path / "in.xyz"):
         labels.see(frame)
-    labels.say()
+    labels.note_uncompared()
     return capsys.readouterr().err
 
 
