@@ -249,7 +249,10 @@ def test_a_molecule_has_no_stress(context: Any, tmp_path: Path) -> None:
 def test_an_isolated_atom(context: Any, tmp_path: Path) -> None:
     """Half a Hartree, within what the pseudopotential, PBE and the cut-off leave."""
     pseudopotential.hydrogen(tmp_path)
-    settings = reference.isolated(read(tmp_path, TEMPLATE.replace("gamma", GRID)))
+    template = TEMPLATE.replace("gamma", GRID).replace(
+        "1d-10", "1d-6"
+    )  # PBE beside an atom is not smooth enough for more
+    settings = reference.isolated(read(tmp_path, template))
     atom = {**HYDROGEN, "symbols": ["H"], "positions": [[0.0] * 3], "cell": None, "pbc": [False] * 3, "multiplicity": 2}
     label = one(atom, {**settings, "box": 6.0}, context())
     assert "failure" not in label, label

@@ -131,14 +131,16 @@ class Together:
         return float(self.integrator.mass(self.state)[0])
 
 
-def seen(atoms: Any, steps: int, every: int = 5, skip: int = 200, walkers: int = 30, **changes: Any) -> Together:
+def seen(
+    atoms: Any, steps: int, every: int = 5, skip: int = 200, walkers: int = 30, seed: int = 0, **changes: Any
+) -> Together:
     """As `ase_systems.seen`, of many walkers; `steps` are those of all of them, beside those that are skipped.
 
     The skipped ones are of Langevin dynamics: all walkers begin alike, and chains alone would keep them in step.
     """
-    skipped = Together(atoms, walkers, **{**changes, "thermostat": "langevin"})
+    skipped = Together(atoms, walkers, seed=2 * seed, **{**changes, "thermostat": "langevin"})
     skipped.move(skip)
-    found = Together(atoms, walkers, seed=1, **changes)
+    found = Together(atoms, walkers, seed=2 * seed + 1, **changes)
     found.take_over(skipped.state)
     for _ in range(steps // walkers // every):
         found.move(every)
