@@ -7,9 +7,12 @@ import pytest
 from psiflow_cli.worker.pool import openmp
 
 
-def test_threads_do_not_spin_unless_the_user_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+def test_threads_spin_for_a_short_time_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
     counts = {"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3"}
-    assert openmp.variables(3) == {**counts, "OMP_WAIT_POLICY": "passive"}
+    assert openmp.variables(3) == {**counts, "GOMP_SPINCOUNT": "10000"}
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert openmp.variables(3)["GOMP_SPINCOUNT"] == "7"
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    assert openmp.variables(3) == {**counts, "OMP_WAIT_POLICY": "active"}
+    assert openmp.variables(3) == counts
