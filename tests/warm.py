@@ -32,6 +32,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import psiflow_cli
+from psiflow_cli.worker.pool import process_table
 
 USUAL = ("ase.io.extxyz", "ase.calculators.emt", "parsl.app.python", "parsl.executors", "parsl.providers")
 DRAWING = ("matplotlib.figure", "matplotlib.backends.backend_agg") if find_spec("matplotlib") else ()
@@ -50,13 +51,13 @@ class Server:
         self.environment = dict(os.environ)
         # xdist's processes are the children of the one that ends last, and importing takes seconds of a processor
         owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
-        same = json.dumps([modules, sorted(_at_start(self.environment).items())])
+        same = json.dumps([modules, sorted(_at_start(self.environment).items()), process_table.start_time(owner)])
         key = hashlib.sha256(same.encode()).hexdigest()[:8]
         folder = Path(tempfile.gettempdir(), f"psiflow-warm-{owner}-{key}")  # short, as a socket's path must be
         folder.mkdir(mode=0o700, exist_ok=True)
         self.path = str(folder / "socket")
-        with (folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with (folder / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             if not Path(self.path).exists():
                 self._start(owner, *modules)
 
