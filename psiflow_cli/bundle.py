@@ -219,7 +219,7 @@ def read(name: str) -> Bundle:
     """Open a bundle without a look at its weights. Raises NoInput if there is none, BadData if it is broken."""
     path = Path(name)
     if not path.exists():
-        hint = "make one with psiflow train, or of a reference or of several models with psiflow model combine"
+        hint = "train one with psiflow train, or combine models and references with psiflow model combine"
         raise NoInput(f"{name}: no such model bundle", hint)
     try:
         facts = toml.load(path / "model.toml", BadData, "restore the model.toml that psiflow wrote")
