@@ -182,12 +182,16 @@ def _mean(estimate: object) -> str:
 
 def _data(facts: Facts) -> str:
     rows = (
-        f"<td>{escape(each.file)}</td>{_number(f'{max(each.size / 1e6, 0.001):.3f}')}"
+        f"<td>{escape(each.file)}</td>{_number(escape(_megabytes(each.size)))}"
         f"<td><code>{each.sha256[:12]}</code></td>"
         f"<td>{escape(', '.join(dict.fromkeys(each.used_by)))}</td>"
         for each in facts.data
     )
     return _table(["file", "MB#", "sha256", "read by"], rows)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.3f}" if size >= 1000 else "< 0.001"
 
 
 def _failures(facts: Facts) -> str:
