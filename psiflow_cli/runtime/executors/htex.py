@@ -95,7 +95,8 @@ def _pool(resolved: ResolvedExecutor, folder: Path) -> list[str]:
 
 def write_supervisor_facts(resolved: ResolvedExecutor, folder: Path) -> Path:
     """The file that tells supervisors where their command runs its programs, and whose end is theirs."""
-    env = {"PYTHONUNBUFFERED": "1", **openmp.variables(resolved.context["threads"], resolved.context["env"])}
+    env = openmp.variables(resolved.context["threads"])
+    env.update(PYTHONUNBUFFERED="1", **resolved.context["env"])
     pid = os.getpid()
     facts: supervisor.Supervision = {
         "host": process_table.host(), "pid": pid, "started": lock.started(pid), "cwd": str(folder), "env": env,

@@ -158,5 +158,5 @@ def data(job: TrainingJob) -> dict[str, Path]:
 
 def _environment(context: Context) -> dict[str, str]:
     """The worker's, with the threads of the task; without what Lightning takes for its own launcher's, as SLURM's."""
-    threads = openmp.variables(hardware.threads(context), context.get("env", {}))
-    return {**inherited_variables.for_program(), **threads}
+    threads = openmp.variables(hardware.threads(context))
+    return {**inherited_variables.for_program(), **threads, **context.get("env", {})}
