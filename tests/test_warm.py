@@ -22,7 +22,8 @@ sys.exit(3)
 WAIT = """import os, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
 print(os.getpid(), flush=True)
-time.sleep(60)
+while True:  # a signal just before a single long sleep would wait for its end
+    time.sleep(0.1)
 """
 
 

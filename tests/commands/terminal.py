@@ -7,12 +7,19 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
 import time
 
 from tests.commands.inputs import PSIFLOW
+
+
+def _take_terminal():
+    """Make stdin the terminal of this process, and Ctrl-C a signal, also if the tests run in the background."""
+    fcntl.ioctl(0, termios.TIOCSCTTY)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Terminal:
@@ -28,7 +35,7 @@ class Terminal:
             [program, *map(str, args)],
             stdin=there, stdout=there, stderr=there, env=environment,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY),  # so that Ctrl-C is a signal
+            preexec_fn=_take_terminal,
         )  # fmt: skip
         os.close(there)
         self.text = ""
