@@ -1,4 +1,4 @@
-"""Tasks that share a node get disjoint cores, also under mpirun."""
+"""The CPUs of tasks: under mpirun, those that share a node get disjoint ones."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import inputs
 from tests.commands.test_label_cp2k import TEMPLATE, WATER
 
-pytestmark = [
-    pytest.mark.skipif(not shutil.which("cp2k.psmp"), reason="cp2k.psmp is not installed"),
-    pytest.mark.skipif(not shutil.which("mpirun"), reason="mpirun is not installed"),
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two tasks at once need two cores"),
-]
+pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two tasks at once need two cores")
 SITE = """
 [providers.here]
 type = "local"
@@ -35,6 +32,26 @@ exec cp2k.psmp "$@"
 """
 
 
+SEEN = (
+    '"""Records its CPUs."""\nimport os\n'
+    + inputs.REFERENCE
+    + """def label(frames, settings, context):
+    with open(settings["seen"], "w") as stream:
+        print(*sorted(os.sched_getaffinity(0)), file=stream)
+    return [{"energy": 0.0, "forces": [[0.0] * 3] * 4, "stress": None, "code": "-"} for _ in frames]
+"""
+)
+
+
+def test_the_only_task_of_a_command_is_not_bound_to_the_first_cpu(psiflow, tmp_path):
+    Path("mine.py").write_text(SEEN)
+    Path("in.xyz").write_text(inputs.copper(1))
+    psiflow("label", "in.xyz", "--reference", "./mine.py", "--set", f"seen={tmp_path}/seen")
+    assert Path("seen").read_text().split() == [str(cpu) for cpu in sorted(os.sched_getaffinity(0))]
+
+
+@pytest.mark.skipif(not shutil.which("cp2k.psmp"), reason="cp2k.psmp is not installed")
+@pytest.mark.skipif(not shutil.which("mpirun"), reason="mpirun is not installed")
 @pytest.mark.parametrize(
     "launch", ["mpirun -np {ranks}", "mpirun -np {ranks} --cpu-list {cpus} --bind-to cpu-list:ordered"]
 )

@@ -87,6 +87,7 @@ def test_labels_are_the_same_bytes(psiflow, site):
 def test_tasks_at_once_share_no_core(psiflow, site, tmp_path):
     Path("mine.py").write_text(AFFINITY)
     Path("in.xyz").write_text(copper(6))
+    Path("wq.toml").write_text(SITE.replace("cores = 1", 'cores = 1\nlaunch = "mpirun -np {ranks}"'))
     psiflow("label", "in.xyz", "--reference", "./mine.py", "--set", f"seen={tmp_path}/seen", *site)
     rows = [line.split(maxsplit=3) for line in Path("seen").read_text().splitlines()]
     assert len(rows) == 6

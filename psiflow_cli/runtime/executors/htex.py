@@ -55,7 +55,7 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
         "launch_cmd": launch, "worker_logdir_root": str(folder),
         "max_workers_per_node": resolved.workers_per_node,
         "cores_per_worker": 1e-6,  # the number of workers is ours; Parsl only caps it by cores
-        "cpu_affinity": "block" if hasattr(os, "sched_setaffinity") else "none",
+        "cpu_affinity": "block" if binds_tasks(resolved) else "none",
         "block_error_handler": False,  # runtime/blocks.py watches
         "heartbeat_period": HEARTBEAT_S, "heartbeat_threshold": patience,
         "prefetch_capacity": 0, "encrypted": True,
@@ -71,6 +71,16 @@ def started(executor: HighThroughputExecutor) -> None:
     """Call it once Parsl has started the executor."""
     parsl_internals.bound_questions(executor)
     executor.poll_period = POLL_MS  # not before: it is also the interchange's
+
+
+def binds_tasks(resolved: ResolvedExecutor) -> bool:
+    """Whether each worker is bound to its own CPUs.
+
+    Every command starts with the first CPUs. On a host that commands share, the few tasks of each would therefore share
+    these while others are idle. The ranks of MPI stay together, and a launch template may name the CPUs.
+    """
+    alone = not _addresses.is_here(resolved) or resolved.context["ranks"] > 1 or bool(resolved.context["launch"])
+    return alone and hasattr(os, "sched_setaffinity")
 
 
 def supervised_by(resolved: ResolvedExecutor, facts_file: Path) -> list[str]:

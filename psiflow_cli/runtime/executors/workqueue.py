@@ -61,7 +61,8 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
     _work_queue.leave_blocks_alone(executor)
     _work_queue.try_all_addresses(executor, addresses)
     inside = container.words(resolved, folder, folder.resolve())
-    task = [htex.host_python(resolved), task_slot.__file__, str(resolved.cores), *inside, resolved.python]
+    cores = resolved.cores if htex.binds_tasks(resolved) else 0
+    task = [htex.host_python(resolved), task_slot.__file__, str(cores), *inside, resolved.python]
     _work_queue.set_task_start(executor, shlex.join(task))
     return executor
 

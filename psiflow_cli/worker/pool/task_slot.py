@@ -1,6 +1,6 @@
 """Run a command on CPUs and GPUs that no other task of this worker has.
 
-    python task_slot.py CORES COMMAND [ARGUMENT ...]
+    python task_slot.py CORES COMMAND [ARGUMENT ...]      CORES = 0: bind to no CPUs
 
 Work Queue counts cores, but binds nothing to them, and numbers GPUs from 0 whatever its block has got. Each block of
 cores and each slot of GPUs has a file beside the tasks' folders, and who holds its lock has it; the lock goes with the
@@ -31,8 +31,8 @@ def main(argv: list[str]) -> None:
     """Become the command."""
     if sys.platform == "linux":  # Work Queue's worker may be killed: its tasks must not live on
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if hasattr(os, "sched_setaffinity"):
-        cores, allowed = int(argv[1]), sorted(os.sched_getaffinity(0))
+    if cores := int(argv[1]):
+        allowed = sorted(os.sched_getaffinity(0))
         place = _take("cores", len(allowed) // cores, _PATIENCE_S)
         if place is not None:  # else it is bound to none
             os.sched_setaffinity(0, allowed[place * cores : (place + 1) * cores])
