@@ -110,7 +110,10 @@ def test_labels_equal_cp2k_by_hand(psiflow, tmp_path, count):
 
 
 @pytest.mark.full
-def test_failures_kill_and_resume(psiflow, start):
+def test_failures_kill_and_resume(psiflow, start, tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     Path("cp2k.inp").write_text(TEMPLATE)
     stretched = [WATER.format(x=0.93 + 0.01 * i) for i in range(4)]
     coincident, unconverged = WATER.format(x=0.0), WATER.format(x=2.3)
@@ -127,8 +130,13 @@ def test_failures_kill_and_resume(psiflow, start):
     while not journal.exists() or journal.read_text().count('"kind":"unit"') < 2:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    assert list(scratch.glob("cp2k-*")), "where CP2K runs"
     process.send_signal(signal.SIGKILL)
     process.wait()
+    deadline = time.monotonic() + 20
+    while list(scratch.glob("cp2k-*")):
+        assert time.monotonic() < deadline, "the scratch folder of a killed run was left"
+        time.sleep(0.1)
     done = {json.loads(line)["id"] for line in journal.read_text().splitlines() if '"kind":"unit"' in line}
     assert len(done) < 6
     psiflow(*arguments, "-o", "killed.xyz", code=1)

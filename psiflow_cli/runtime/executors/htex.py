@@ -111,6 +111,7 @@ def write_supervisor_facts(resolved: ResolvedExecutor, folder: Path) -> Path:
     facts: supervisor.Supervision = {
         "host": process_table.host(), "pid": pid, "started": lock.started(pid), "cwd": str(folder), "env": env,
         "gpus": _gpus(resolved), "logs": str(folder.resolve().parent / "logs"),
+        "scratch": resolved.context["scratch"],
     }  # fmt: skip
     path = folder / f"{resolved.label}.supervisor.json"
     path.write_text(json.dumps(facts))

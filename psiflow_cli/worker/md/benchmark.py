@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.environment_faults import environment_fault
 from psiflow_cli.worker.failures import Fatal, is_broken_device
+from psiflow_cli.worker.pool.temporary_folders import owned
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -76,7 +77,7 @@ def _sizes(most: int) -> list[int]:
 
 def _step_seconds(module: ModuleType, job: MDJob, size: int, context: Context) -> float:
     """Seconds of one step of the first `size` walkers."""
-    with tempfile.TemporaryDirectory(prefix="psiflow-pace-", dir=context["scratch"] or None) as folder:
+    with tempfile.TemporaryDirectory(prefix=owned("psiflow-pace"), dir=context["scratch"] or None) as folder:
         first = {**job, "folder": str(Path(folder) / "group"), "walkers": job["walkers"][:size], "batch": size}
         first.update(steps=3 * STEPS, every=3 * STEPS + 1, limits={}, exchange=None, block=STEPS, plumed=None)
         laps = []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.md.plumed.files import LOG
 from psiflow_cli.worker.md.plumed.kernel import load, read_input, stage
+from psiflow_cli.worker.pool.temporary_folders import owned
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import PlumedAnswer, PlumedQuestion
@@ -25,7 +26,7 @@ def ask(question: PlumedQuestion) -> PlumedAnswer:
     except Exception as error:
         return {"kind": "kernel", "problem": str(error), "log": ""}
     problem = ""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=owned("psiflow-trial")) as folder:
         os.chdir(folder)
         stage(Path(folder), question["text"], question["files"], {})
         try:

@@ -6,36 +6,24 @@ The tasks get the user's own $TMPDIR back.
 from __future__ import annotations
 
 import contextlib
-import glob
-import hashlib
 import multiprocessing.process
 import os
 import shutil
 import tempfile
 
-from psiflow_cli.worker.pool import process_table
+from psiflow_cli.worker.pool import temporary_folders
 
 _USERS_OWN = "PSIFLOW_USERS_TMPDIR"
 """Names the user's own $TMPDIR to the workers; empty if there was none."""
-_PREFIX = "psiflow-pool-"
 _SHORT = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def make(env: dict[str, str]) -> str:
-    """Make the folder and name it in the environment of a pool; "" where none can be made, and nothing is changed.
-
-    Folders that killed supervisors have left on this host are removed.
-    """
-    host = hashlib.sha256(process_table.host().encode()).hexdigest()[:8]  # others may share the place
-    own = f"{host}-{os.getpid()}-{process_table.start_time(os.getpid())}-"
+    """Make the folder and name it in the environment of a pool; "" where none can be made, and nothing is changed."""
     for place in _SHORT:
         with contextlib.suppress(OSError):
-            folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{own}", dir=place)
+            folder = temporary_folders.make("psiflow-pool", place)
             env.update({_USERS_OWN: env.get("TMPDIR", ""), "TMPDIR": folder})
-            for left in glob.glob(os.path.join(place, f"{_PREFIX}{host}-*")):
-                pid, start = os.path.basename(left).split("-")[-3:-1]
-                if pid.isdecimal() and process_table.start_time(int(pid)) != start:
-                    remove(left)
             return folder
     return ""
 

@@ -22,13 +22,14 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from typing import TypedDict
 
 if __name__ == "__main__":  # run by its path, where psiflow may be found only in the command's own environment
     sys.path.append(os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3)))
 
-from psiflow_cli.worker.pool import gpu_slots, process_table, short_tmpdir, watchdog
+from psiflow_cli.worker.pool import gpu_slots, process_table, short_tmpdir, temporary_folders, watchdog
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG = 1
@@ -62,6 +63,8 @@ class Supervision(TypedDict):
     gpus: gpu_slots.Plan | None
     logs: str
     """The run's folder of logs."""
+    scratch: str
+    """Where tasks make their scratch folders, with environment variables in it; "" is $TMPDIR."""
 
 
 def main(argv: list[str]) -> int:
@@ -105,6 +108,8 @@ def main(argv: list[str]) -> int:
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     _end_all()
+    if not is_interchange:
+        temporary_folders.remove_abandoned(os.path.expandvars(supervision["scratch"]) or tempfile.gettempdir())
     if logs and (reason is None or reason > 0):
         _tell(logs)
     short_tmpdir.remove(folder)

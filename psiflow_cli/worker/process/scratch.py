@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BAD_CONFIG, NO_RESOURCES
 from psiflow_cli.worker.failures import AGAIN, Fatal
+from psiflow_cli.worker.pool import temporary_folders
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Context
@@ -24,19 +25,23 @@ _NO_ROOM = 1 << 16  # bytes
 def folder(context: Context, prefix: str) -> Iterator[Path]:
     """A new, empty folder, removed at the end unless the site keeps scratch. Raises Fatal without room for one.
 
+    If this process is killed, its supervisor removes the folder, or else the next process that makes one there.
+
     A full disk also shows at the end: programs fail there in words of their own, or end well with half their output.
     """
+    place, keep = str(base(context)), bool(context.get("keep_scratch"))
     try:
-        scratch_folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=base(context)))
+        made = tempfile.mkdtemp(prefix=f"{prefix}-", dir=place) if keep else temporary_folders.make(prefix, place)
     except OSError as error:
         raise _unusable(Path(context["scratch"]), error) from None
+    scratch_folder = Path(made)
     try:
         try:
             yield scratch_folder
         finally:
             _check_room(scratch_folder)
     finally:
-        if not context.get("keep_scratch"):
+        if not keep:
             shutil.rmtree(scratch_folder, ignore_errors=True)
 
 

@@ -35,7 +35,8 @@ def test_a_process_has_a_start_until_it_has_ended() -> None:
 def test_a_supervisor_that_is_run_by_its_path_finds_psiflow(tmp_path) -> None:
     facts = tmp_path / "facts.json"
     facts.write_text(
-        f'{{"host": "elsewhere", "pid": 1, "started": "", "cwd": "{tmp_path}", "env": {{"A": "b"}}, "gpus": null}}'
+        f'{{"host": "elsewhere", "pid": 1, "started": "", "cwd": "{tmp_path}", "env": {{"A": "b"}}, "gpus": null,'
+        ' "scratch": ""}'
     )
     words = [sys.executable, "-I", "-S", supervisor.__file__, str(facts), "sh", "-c", "echo $A; exit 3"]
     done = subprocess.run(words, capture_output=True, text=True, cwd="/", check=False)

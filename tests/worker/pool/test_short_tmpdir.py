@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -61,17 +59,6 @@ def test_what_is_made_is_private_and_is_given_back(users, monkeypatch):
     assert "PSIFLOW_USERS_TMPDIR" not in os.environ
     short_tmpdir.remove(folder)
     assert not Path(folder).exists()
-
-
-def test_what_a_killed_supervisor_has_left_is_removed(monkeypatch, tmp_path):
-    monkeypatch.setattr(short_tmpdir, "_SHORT", (str(tmp_path),))
-    code = f"from psiflow_cli.worker.pool import short_tmpdir as s; s._SHORT = {str(tmp_path)!r},; print(s.make({{}}))"
-    left = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    (tmp_path / "psiflow-pool-00000000-1-2-ofanotherhost").mkdir()
-    (Path(left) / "listener").touch()
-    mine = [short_tmpdir.make({}), short_tmpdir.make({})]
-    there = {str(path) for path in tmp_path.iterdir()}
-    assert there == {*mine, str(tmp_path / "psiflow-pool-00000000-1-2-ofanotherhost")}
 
 
 def test_where_no_folder_can_be_made_nothing_changes(monkeypatch):
