@@ -91,7 +91,9 @@ def _check_range(
     """Raise click.BadParameter for a number outside the range of its kind."""
     low = kind.min is not None and (value <= kind.min if kind.min_open else value < kind.min)
     if low or (kind.max is not None and value > kind.max):
-        kind.fail(f"must be {_range(kind.min, kind.max, kind.min_open)}, not {text}", param)
+        unit = getattr(kind, "unit", None) or ""
+        allowed = _range(kind.min, kind.max, kind.min_open) + (f" {unit}" if unit not in ("", "SHARE") else "")
+        kind.fail(f"must be {allowed}, not {text}", param)
 
 
 class Whole(click.IntRange):

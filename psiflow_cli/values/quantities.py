@@ -58,13 +58,20 @@ _AFTER = {unit.casefold() for unit in (*UNITS, *duration.UNITS)}
 _NUMBER = r"[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 
 
+class UnknownUnitError(ValueError):
+    """A number has a unit that its quantity does not have."""
+
+
 def units(kind: str) -> str:
     """The units of a quantity as a message names them."""
     return _SHOWN.get(kind) or ", ".join(TABLES[kind])
 
 
-def number(text: object, kind: str | None) -> float:
-    """A number in the unit `kind`, which may stand behind it, or another one of its table. Raises ValueError."""
+def number(text: object, kind: str | None, without_unit: str = "") -> float:
+    """A number in the unit `kind`, which may stand behind it, or another one of its table. Raises ValueError.
+
+    `without_unit` says what a number without a unit is, if not one in `kind`.
+    """
     words = str(text).strip().replace("\N{MINUS SIGN}", "-")
     try:
         return float(words)
@@ -79,8 +86,9 @@ def number(text: object, kind: str | None) -> float:
         raise ValueError(f"{words!r} is not a number: it has no unit")
     scale = _scale(unit, TABLES[kind], ignore_case=kind == "MB")
     if scale is None:
-        raise ValueError(
-            f"{words!r}: unknown unit {unit!r}; a number without a unit is in {kind}; known: {units(kind)}"
+        bare = without_unit or f"in {kind}"
+        raise UnknownUnitError(
+            f"{words!r}: unknown unit {unit!r}; a number without a unit is {bare}; known: {units(kind)}"
         )
     if scale == 1:
         return float(match[0])
@@ -130,7 +138,7 @@ def steps(text: object, timestep: float | None) -> int:
     match = re.match(_NUMBER, words)
     if match is None or not words[match.end() :].strip():
         return whole(text)
-    time = number(text, "fs")
+    time = number(text, "fs", "a number of steps")
     if time <= 0:
         raise ValueError(f"{words!r} is not a time above 0")
     timestep = timestep or time

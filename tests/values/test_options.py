@@ -97,8 +97,8 @@ def test_a_kind_of_option_reads_what_people_type(
         elif isinstance(kind, kinds.Finite):
             assert kind.unit or param.metavar in (None, "NUMBER"), f"no table has the unit {param.metavar}"
             if kind.unit and kind.unit != "SHARE":
-                assert kind.convert(f"7 {kind.unit}", param, None) == kind.convert("7", param, None) == 7
-                table.append(f'{key(param)} = "7 {kind.unit}"')
+                assert kind.convert(f"1 {kind.unit}", param, None) == kind.convert("1", param, None) == 1
+                table.append(f'{key(param)} = "1 {kind.unit}"')
     read = of_file(names, command, "\n".join(table))
     assert len(read.keys() - {"site"}) == len(table)
 
@@ -145,3 +145,18 @@ def test_a_unit_behind_a_space_belongs_to_its_number(tmp_path: Path, monkeypatch
     Path("fs").touch()
     assert quantities.with_units(["-n", "5", "fs"]) == ["-n", "5", "fs"]
     assert quantities.with_units(["--json", "fs", "2", "K"]) == ["--json", "fs", "2", "K"]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("--timestep 0.5ps", "must be above 0 and at most 100 fs, not 0.5ps"),
+        ("--steps 10pc", "unknown unit 'pc'; a number without a unit is a number of steps; known: as, fs, ps"),
+        ("--temperature 300C", "unknown unit 'C'; a number without a unit is in K; known: K, mK, kelvin"),
+        ("--pressure 1foo", "unknown unit 'foo'; a number without a unit is in bar; known: bar, mbar"),
+    ],
+)
+def test_a_unit_that_cannot_be_meant_is_refused(words: str, problem: str) -> None:
+    code, stderr = run("sample", "in.xyz", "--model", "water.model", *words.split())
+    assert code == 2
+    assert problem in stderr

@@ -11,7 +11,7 @@ from psiflow_cli.commands.shared import runner
 @click.command("rattle", cls=options.Command)
 @options.frames
 @options.count("-n copies", 10, "Copies of each frame.")
-@options.number("--amplitude", 0.05, "Å", "Standard deviation of each Cartesian displacement, in Å.", least=0)
+@options.number("--amplitude", 0.05, "Å", "Standard deviation of each Cartesian displacement, in Å.", least=0, most=2)
 @options.number("--strain", 0.0, "SHARE",
     "Standard deviation of each strain component, for periodic frames.", least=0, most=0.5)  # fmt: skip
 @options.seed

@@ -21,6 +21,8 @@ def temperatures(value: str) -> list[list[float]]:
     for word in str(value).split(","):
         try:
             ends = [quantities.number(part, "K") for part in word.split(":")]
+        except quantities.UnknownUnitError:
+            raise
         except ValueError:
             ends = []
         if len(ends) not in (1, 2) or not all(math.isfinite(t) and t >= 0 for t in ends):
@@ -35,6 +37,8 @@ def pressures(value: str) -> list[float]:
     for word in str(value).split(","):
         try:
             number = quantities.number(word, "bar")
+        except quantities.UnknownUnitError:
+            raise
         except ValueError:
             number = math.nan
         if not math.isfinite(number):

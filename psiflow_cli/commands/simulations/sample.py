@@ -45,7 +45,7 @@ def _print_schema(ctx: click.Context, _param: click.Parameter, value: bool) -> N
     "Part of the cell that changes in npt: only its volume, or all lengths and angles.")  # fmt: skip
 @options.steps("--steps", 1000, "Number of steps per walker, or a time such as 10ps.")
 @options.steps("--every", 10, "Steps, or time, between recorded frames.")
-@options.number("--timestep", 0.5, "fs", "Time step, in fs.", above=0, is_eager=True)
+@options.number("--timestep", 0.5, "fs", "Time step, in fs.", above=0, most=100, is_eager=True)
 @options.choice("--thermostat", ["langevin", "csvr", "nose-hoover"], "langevin",
     "Thermostat; csvr is canonical velocity rescaling.")  # fmt: skip
 @options.number("--friction", 10.0, "1/ps", "Langevin friction, in 1/ps.", above=0)
