@@ -62,7 +62,8 @@ class Psiflow(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            raise errors.UsageError(f"no command {args[0]!r}", errors.nearest(args[0], self.list_commands(ctx)))
+            names = [name for title, section in SECTIONS.items() if title for name in section]
+            raise errors.UsageError(f"no command {args[0]!r}", errors.nearest(args[0], names))
         return super().resolve_command(ctx, args)
 
 
