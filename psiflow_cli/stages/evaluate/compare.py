@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 
@@ -105,10 +106,12 @@ def as_csv(evaluated: list[Evaluated]) -> str:
 
 
 def as_text(evaluated: list[Evaluated]) -> str:
-    """A row for each model; the least RMSE of each quantity has a star. At most 80 columns, but for long names."""
+    """A row for each model; of several, the smallest RMSE has a star. At most 80 columns, but for long names."""
     quantities = [q for q in UNITS if any(q in each.errors for each in evaluated)]
     width = max(len(each.name) for each in evaluated)
     least = {q: min(each.rmse(q) for each in evaluated if q in each.errors) for q in quantities}
+    if len(evaluated) == 1:
+        least = dict.fromkeys(least, math.nan)
     above = " " * (width + 8) + "".join(f"  {f'{q} ({UNITS[q]})':>20}" for q in quantities)
     lines = [above, f"{'':{width}}{'frames':>8}" + f"  {'RMSE':>9} {'MAE':>9} " * len(quantities)]
     for each in evaluated:
