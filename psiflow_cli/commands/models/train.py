@@ -107,10 +107,10 @@ def command(
     Frames with different values of head belong to different methods, and then every frame needs one: MACE trains one
     head for each, with the isolated atoms that have the same head.
 
-    It is an error if a validation frame is also a training frame, if an element is in no training frame, or if frames
-    were labelled by different methods (psiflow_reference, and head in families without heads). A frame that is not
-    periodic in all three directions has no stress to train on. MACE weights frames by their config_weight; for
-    NequIP and Allegro, a weight other than 1 is an error.
+    It is an error if some validation frames are also training frames (if all are, a message says so), if an element
+    is in no training frame, or if frames were labelled by different methods (psiflow_reference, and head in families
+    without heads). A frame that is not periodic in all three directions has no stress to train on. MACE weights
+    frames by their config_weight; for NequIP and Allegro, a weight other than 1 is an error.
 
     Settings of mace are the options of mace_run_train. Settings of nequip and allegro are those of NequIP's Hydra
     YAML: a complete file as --config, a path such as trainer.gradient_clip_val=1 or model.r_max=4.5 in --set, or an

@@ -188,7 +188,7 @@ def _say_failures(summary: StageSummary, job: Job) -> None:
 
     classes = ", ".join(f"{n} {kind}" for kind, n in sorted(summary["failures"].items()))
     where = f" -> {summary['failed_output']}" if summary.get("failed_output") else ""
-    logs = f"psiflow status {shlex.quote(str(job.folder))} --failures lists their logs"
+    logs = f"psiflow status {shlex.quote(str(job.folder))} --failures lists the reasons and logs"
     hint = "; ".join(filter(None, (summary.get("failed_hint"), logs)))
     problem(f"{summary['failed']} of {summary['total']} failed: {classes}{where}", hint)
 

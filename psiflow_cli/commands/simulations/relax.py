@@ -99,7 +99,7 @@ def command(
 
     def as_text(summary: Summary) -> str:
         counts = f"{summary['converged']} of {summary['total']} converged ({summary['computed']} relaxed now"
-        return f"{counts}, {summary['most_steps']} steps at most) -> {runner.name(summary['output'])}"
+        return f"{counts}, in up to {summary['most_steps']} steps) -> {runner.name(summary['output'])}"
 
     runner.perform(
         job, common, plan=plan, as_text=as_text, verdict=max_failed.verdict,
