@@ -22,7 +22,7 @@ class Environment:
         (prefix / "bin").mkdir()
         base = os.path.realpath(sys.executable)
         (prefix / "bin/python").symlink_to(base)
-        (prefix / "pyvenv.cfg").write_text(f"home = {os.path.dirname(base)}\n")
+        (prefix / "pyvenv.cfg").write_text(f"home = {os.path.dirname(base)}\ninclude-system-site-packages = false\n")
         shutil.copy(Path(sys.executable).with_name("process_worker_pool.py"), prefix / "bin")
         self.fix()
 

@@ -180,7 +180,7 @@ def test_a_stranger_gets_no_task(psiflow, start, site, tmp_path, password):
     if password:
         (tmp_path / "mine").write_text(password)
         command[1:1] = ["--password", str(tmp_path / "mine")]
-    stranger = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    stranger = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60)
     assert "Python" not in stranger.stderr
     assert "exec_parsl_function" not in stranger.stdout + stranger.stderr
     _, said = process.communicate(timeout=120)

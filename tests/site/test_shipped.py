@@ -47,7 +47,7 @@ def made(site: str, executor: str) -> str:
     for path, name in (
         (sys.executable, "PYTHON"),
         (str(Path(sys.executable).parent), "BIN"),
-        (str(ROOT), "PSIFLOW"),
+        (f"{ROOT}/", "PSIFLOW/"),  # ROOT alone may be a part of other words
     ):
         text = text.replace(path, name)
     return text + "\n"
