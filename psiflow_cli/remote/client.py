@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -30,6 +29,7 @@ from psiflow_cli.runtime import lock, rundir
 from psiflow_cli.runtime.request import fingerprint, sha256
 from psiflow_cli.runtime.stop import signals
 from psiflow_cli.site import load
+from psiflow_cli.worker.pool import temporary_folders
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import PlannedCommand, RemoteRun, Reply, Request
@@ -73,7 +73,7 @@ def perform(call: Call) -> int:
         with signals.stoppable():
             call.files = inputs.gather(call.paths.inputs)
             if call.paths.stdin:
-                call.stdin = _spooled(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="psiflow-"))))
+                call.stdin = _spooled(Path(stack.enter_context(temporary_folders.temporary("psiflow"))))
             opening: Request = {"do": "open", "folder": call.remote.folder, "cwd": os.getcwd(), "id": call.id}
             stack.enter_context(sharing.shared(call.remote.host))
             connection = Connection(call.remote)
@@ -197,7 +197,7 @@ def _record(call: Call, mirror: str, command: str, folder: Path) -> RemoteRun:
 def _deliver(job: Job, reply: Reply, stops: Signals) -> None:
     """Bring here what a command that has ended has made, say its stdout, and let the far end forget it."""
     names = [name for name in reply["fetch"] if job.folder or name.endswith("/stdout")]
-    with tempfile.TemporaryDirectory(prefix="psiflow-") as scratch:
+    with temporary_folders.temporary("psiflow") as scratch:
         fetched = job.folder / "fetched" if job.folder else Path(scratch)
         fetched.mkdir(mode=0o700, exist_ok=True)
         _fetch(job, names, fetched, reply["exit"], stops)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from psiflow_cli.runtime.logs.archive import Archive
+from psiflow_cli.worker.pool import temporary_folders
 
 FILE = "ended.tar"
 _STAYS = (FILE, "parsl.log")  # the user has asked for the second
@@ -53,7 +53,7 @@ def shell_safe(folder: Path) -> Iterator[Path]:
     if re.fullmatch(r"[A-Za-z0-9_./+,=@:%-]+", str(folder)):
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="psiflow-", dir="/tmp") as elsewhere:
+    with temporary_folders.temporary("psiflow", "/tmp") as elsewhere:
         link = Path(elsewhere) / "parsl"
         link.symlink_to(folder)
         yield link

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from psiflow_cli.runtime.session import Session
 from psiflow_cli.site import environments
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.core import foreign
+from psiflow_cli.worker.pool import temporary_folders
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -68,7 +68,7 @@ class Workspace:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self._converted = tempfile.TemporaryDirectory(prefix="psiflow-")
+        self._converted = temporary_folders.temporary("psiflow")
         self._as_texts: dict[str, Path] = {}  # files of other formats as extended XYZ
         self._is_new = not job.folder.exists()
         self.sources: list[tuple[str, Path]] = []

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import math
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.environment_faults import environment_fault
 from psiflow_cli.worker.failures import Fatal, is_broken_device
-from psiflow_cli.worker.pool.temporary_folders import owned
+from psiflow_cli.worker.pool.temporary_folders import temporary
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -77,7 +76,7 @@ def _sizes(most: int) -> list[int]:
 
 def _step_seconds(module: ModuleType, job: MDJob, size: int, context: Context) -> float:
     """Seconds of one step of the first `size` walkers."""
-    with tempfile.TemporaryDirectory(prefix=owned("psiflow-pace"), dir=context["scratch"] or None) as folder:
+    with temporary("psiflow-pace", context["scratch"]) as folder:
         first = {**job, "folder": str(Path(folder) / "group"), "walkers": job["walkers"][:size], "batch": size}
         first.update(steps=3 * STEPS, every=3 * STEPS + 1, limits={}, exchange=None, block=STEPS, plumed=None)
         laps = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -13,7 +12,7 @@ from psiflow_cli.worker.md.plumed import effective_input, memory
 from psiflow_cli.worker.md.plumed.kernel import Kernel, stage
 from psiflow_cli.worker.md.plumed.window import filled
 from psiflow_cli.worker.md.walker import start_atoms
-from psiflow_cli.worker.pool.temporary_folders import owned
+from psiflow_cli.worker.pool.temporary_folders import temporary
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import NearestAnswer, NearestQuestion
@@ -28,7 +27,7 @@ def ask(question: NearestQuestion) -> NearestAnswer:
     for window in question["windows"]:
         texts = {name: filled(text, window) for name, text in question["files"].items()}
         actions = effective_input.actions(filled(question["text"], window), texts)
-        with tempfile.TemporaryDirectory(prefix=owned("psiflow-nearest")) as name:
+        with temporary("psiflow-nearest") as name:
             folder = Path(name)
             stage(folder, effective_input.text_of(actions, None, {}), texts, {})
             in_eV = effective_input.counts_in_eV(actions)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.md.plumed.files import LOG
 from psiflow_cli.worker.md.plumed.kernel import load, read_input, stage
-from psiflow_cli.worker.pool.temporary_folders import owned
+from psiflow_cli.worker.pool.temporary_folders import temporary
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import PlumedAnswer, PlumedQuestion
@@ -26,7 +25,7 @@ def ask(question: PlumedQuestion) -> PlumedAnswer:
     except Exception as error:
         return {"kind": "kernel", "problem": str(error), "log": ""}
     problem = ""
-    with tempfile.TemporaryDirectory(prefix=owned("psiflow-trial")) as folder:
+    with temporary("psiflow-trial") as folder:
         os.chdir(folder)
         stage(Path(folder), question["text"], question["files"], {})
         try:

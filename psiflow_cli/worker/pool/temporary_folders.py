@@ -20,10 +20,21 @@ def make(prefix: str, place: str) -> str:
 
     Before the first one, remove abandoned folders there.
     """
+    _clean_once(place)
+    return tempfile.mkdtemp(prefix=owned(prefix), dir=place)
+
+
+def temporary(prefix: str, place: str = "") -> tempfile.TemporaryDirectory[str]:
+    """The same as a context manager, in `place` or $TMPDIR. Raises OSError."""
+    place = place or tempfile.gettempdir()
+    _clean_once(place)
+    return tempfile.TemporaryDirectory(prefix=owned(prefix), dir=place)
+
+
+def _clean_once(place: str) -> None:
     if place not in _cleaned:
         _cleaned.add(place)
         remove_abandoned(place)
-    return tempfile.mkdtemp(prefix=owned(prefix), dir=place)
 
 
 def owned(prefix: str) -> str:

@@ -22,7 +22,7 @@ from psiflow_cli.worker.md.plumed.actions import OPES, Action
 from psiflow_cli.worker.md.plumed.files import MINIMA, VALUES, WalkerFiles
 from psiflow_cli.worker.md.plumed.kernel import BiasForces, Kernel, stage
 from psiflow_cli.worker.md.velocities import KB
-from psiflow_cli.worker.pool.temporary_folders import owned
+from psiflow_cli.worker.pool.temporary_folders import temporary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -197,7 +197,7 @@ class Bias:
             raise ValueError("a history-dependent bias cannot be evaluated at other positions")
         step = self._last[0] if self._last else 0
         if self._probe is None:
-            self._probe_folder = tempfile.TemporaryDirectory(prefix=owned("psiflow-bias"))
+            self._probe_folder = temporary("psiflow-bias")
             folder = Path(self._probe_folder.name)
             stage(folder, effective_input.text_of(self.actions, None, {}), self._texts, {})
             self._probe = self._started(folder, restart=False)
