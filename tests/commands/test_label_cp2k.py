@@ -83,7 +83,9 @@ def by_hand(folder, atoms):
         text = text.replace(old, new.replace("{coord}", coord))
     (folder / "hand.inp").write_text(text)
     run = ["cp2k.psmp", "-i", "hand.inp", "-o", "hand.out"]
-    subprocess.run(run, cwd=folder, check=True, env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin:/usr/local/bin"})
+    # Open MPI 5 does not start without HOME
+    env = {"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin:/usr/local/bin", "HOME": str(folder)}
+    subprocess.run(run, cwd=folder, check=True, env=env)
     log = (folder / "hand.out").read_text()
     energy = float(re.search(r"ENERGY\| Total FORCE_EVAL .*?:\s+(\S+)", log)[1])
     block = log[log.index("ATOMIC FORCES in") :]

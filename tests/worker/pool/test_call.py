@@ -37,5 +37,5 @@ def test_the_logs_of_a_label_come_with_the_outcome_and_those_of_a_failure_are_fi
 
 def test_what_cannot_cross_is_an_error():
     outcome = called("unpackable", {})
-    assert "pickle" in outcome["error"]
+    assert "pickle" in outcome["error"] or "local object" in outcome["error"]  # the second in Python 3.13
     assert "value" not in outcome

@@ -16,6 +16,7 @@ from psiflow_cli.worker.models.kernels.fast_paths import Fastest, FastPath, diff
 
 torch = pytest.importorskip("torch")
 CPU = ("cuda", "cpu")
+CUDA = (torch.version.cuda or "12").partition(".")[0]
 PATHS = (
     FastPath("quick", devices=CPU), FastPath("wrong", devices=CPU), FastPath("broken", devices=CPU),
     FastPath("absent", ("no_such_kernels",), "no-such-kernels-cu{cuda}", CPU), FastPath("of GPUs"),
@@ -78,7 +79,7 @@ def test_the_fastest_that_agrees_is_taken_and_remembered(weights: Path) -> None:
     assert choice["ms"]["quick"] < choice["ms"]["eager"]
     assert set(choice["refused"]) == {"wrong", "broken"}
     assert "forces: 1.0e-01 apart" in choice["refused"]["wrong"]
-    assert choice["install"] == ["no-such-kernels-cu12"]
+    assert choice["install"] == [f"no-such-kernels-cu{CUDA}"]
     assert ("compiled", False) in family.made, "it does not pay for a few calls"
     assert model.cutoff == 4.0, "what a model says of itself"
     (kept,) = weights.parent.glob("compiled/*.json")
@@ -120,7 +121,7 @@ def test_names_that_cannot_be_had_are_refused(weights: Path) -> None:
     assert "eager, measure, quick" in error.value.hint
     with pytest.raises(Fatal, match="needs no_such_kernels") as error:
         fastest(weights, kernels="absent")
-    assert error.value.hint == "pip install no-such-kernels-cu12"
+    assert error.value.hint == f"pip install no-such-kernels-cu{CUDA}"
 
 
 def test_a_broken_gpu_is_no_reason_to_go_on(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
