@@ -20,6 +20,7 @@ import json
 import os
 import re
 import signal
+import string
 import subprocess
 import sys
 import tempfile
@@ -79,6 +80,8 @@ def main(argv: list[str]) -> int:
         with contextlib.suppress(OSError):  # the leader of a group is out of reach already
             os.setsid()  # Ctrl-C is for psiflow, which still needs its interchange to stop in order
     command, env = argv[2:], {**os.environ, **supervision["env"]}
+    # as the tasks will see it, whose environment this is
+    scratch = string.Template(supervision["scratch"]).safe_substitute(env) or env.get("TMPDIR") or tempfile.gettempdir()
     is_interchange = any(word.endswith("interchange.py") for word in command)
     if supervision["gpus"] and not is_interchange:
         try:
@@ -109,7 +112,7 @@ def main(argv: list[str]) -> int:
         signal.signal(number, signal.SIG_IGN)
     _end_all()
     if not is_interchange:
-        temporary_folders.remove_abandoned(os.path.expandvars(supervision["scratch"]) or tempfile.gettempdir())
+        temporary_folders.remove_abandoned(scratch)
     if logs and (reason is None or reason > 0):
         _tell(logs)
     short_tmpdir.remove(folder)

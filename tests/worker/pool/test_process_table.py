@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +71,20 @@ def test_a_host_is_told_from_another_of_the_same_name():
     name, *rest = process_table.host().split()
     assert name == os.uname().nodename
     assert rest, "the name alone is that of every node of some clusters"
+
+
+def test_a_supervisor_removes_the_scratch_of_a_task_that_was_killed(tmp_path: Path) -> None:
+    scratch, facts = tmp_path / "scratch", tmp_path / "facts.json"
+    (scratch / "mine").mkdir(parents=True)
+    facts.write_text(
+        f'{{"host": "elsewhere", "pid": 1, "started": "", "cwd": "{tmp_path}", "env": {{"PLACE": "{scratch}"}},'
+        f' "gpus": null, "logs": "{tmp_path}", "scratch": "$PLACE"}}'
+    )
+    task = (
+        "import os; from psiflow_cli.worker.pool import temporary_folders as t;"
+        " print(t.make('cp2k', os.environ['PLACE'])); os.kill(os.getpid(), 9)"
+    )
+    words = [sys.executable, supervisor.__file__, str(facts), sys.executable, "-c", task]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert str(scratch / "cp2k-") in done.stdout + done.stderr, "the task had a folder"
+    assert [path.name for path in scratch.iterdir()] == ["mine"]
