@@ -76,11 +76,13 @@ def started(executor: HighThroughputExecutor) -> None:
 def binds_tasks(resolved: ResolvedExecutor) -> bool:
     """Whether each worker is bound to its own CPUs.
 
-    Every command starts with the first CPUs. On a host that commands share, the few tasks of each would therefore share
-    these while others are idle. The ranks of MPI stay together, and a launch template may name the CPUs.
+    Workers of every command take the first CPUs first. On a host that several commands use, a few tasks of each would
+    compete for these while others are idle; tasks of one process are not bound there. MPI keeps its ranks together, and
+    a launch template may name the CPUs.
     """
-    alone = not _addresses.is_here(resolved) or resolved.context["ranks"] > 1 or bool(resolved.context["launch"])
-    return alone and hasattr(os, "sched_setaffinity")
+    context = resolved.context
+    is_one_process = context["ranks"] == 1 and not context["launch"]
+    return hasattr(os, "sched_setaffinity") and not (is_one_process and _addresses.is_here(resolved))
 
 
 def supervised_by(resolved: ResolvedExecutor, facts_file: Path) -> list[str]:

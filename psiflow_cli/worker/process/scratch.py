@@ -31,10 +31,10 @@ def folder(context: Context, prefix: str) -> Iterator[Path]:
     """
     place, keep = str(base(context)), bool(context.get("keep_scratch"))
     try:
-        made = tempfile.mkdtemp(prefix=f"{prefix}-", dir=place) if keep else temporary_folders.make(prefix, place)
+        path = tempfile.mkdtemp(prefix=f"{prefix}-", dir=place) if keep else temporary_folders.make(prefix, place)
     except OSError as error:
         raise _unusable(Path(context["scratch"]), error) from None
-    scratch_folder = Path(made)
+    scratch_folder = Path(path)
     try:
         try:
             yield scratch_folder
