@@ -46,6 +46,7 @@ def test_the_table_has_a_row_each_and_a_star_at_the_least(compare):
     assert first.split() == ["round-0", "10", "0.50*", "0.25", "80.00", "40.00"]
     assert second.split() == ["round-1", "10", "0.75", "0.38", "50.25*", "25.12"]
     assert first.index(".50*") + 1 == second.index(".75") + 1
+    assert "*" not in compare(a), "a single one is not compared"
     listed = json.loads(compare(a, b, "--json"))
     assert [m["name"] for m in listed["models"]] == ["round-0", "round-1"]
     assert listed["models"][1]["errors"]["forces"]["rmse"] == 50.25

@@ -110,12 +110,10 @@ def as_text(evaluated: list[Evaluated]) -> str:
     quantities = [q for q in UNITS if any(q in each.errors for each in evaluated)]
     width = max(len(each.name) for each in evaluated)
     least = {q: min(each.rmse(q) for each in evaluated if q in each.errors) for q in quantities}
-    if len(evaluated) == 1:
-        least = dict.fromkeys(least, math.nan)
     above = " " * (width + 8) + "".join(f"  {f'{q} ({UNITS[q]})':>20}" for q in quantities)
     lines = [above, f"{'':{width}}{'frames':>8}" + f"  {'RMSE':>9} {'MAE':>9} " * len(quantities)]
     for each in evaluated:
-        cells = "".join(_cell(each.errors.get(q), least[q]) for q in quantities)
+        cells = "".join(_cell(each.errors.get(q), least[q] if len(evaluated) > 1 else math.nan) for q in quantities)
         lines.append(f"{each.name:{width}}{each.frames:8d}{cells}")
     return "\n".join(line.rstrip() for line in lines)
 
