@@ -46,7 +46,7 @@ def command(runs: tuple[str, ...], states: frozenset[str], failures: bool, watch
     \b
     running  its command is running; LEFT is the estimated time to its end
     done     ended with exit code 0
-    partial  stopped cleanly before the end (run the same command again), or with failures (--failures)
+    partial  stopped before the end (run it again), or with failures (--failures)
     failed   ended with an error, which is shown
     dead     the process of its command has died: run the same command again
 
