@@ -87,10 +87,14 @@ def by_hand(folder, atoms):
     env = {"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin:/usr/local/bin", "HOME": str(folder)}
     subprocess.run(run, cwd=folder, check=True, env=env)
     log = (folder / "hand.out").read_text()
-    energy = float(re.search(r"ENERGY\| Total FORCE_EVAL .*?:\s+(\S+)", log)[1])
-    block = log[log.index("ATOMIC FORCES in") :]
-    forces = [[float(x) for x in line.split()[3:6]] for line in block.splitlines()[3:6]]
-    stress = [[float(x) for x in re.search(rf"STRESS\|\s+{axis}\s+(-?\d.*)", log)[1].split()] for axis in "xyz"]
+    energy = float(re.search(r"ENERGY\| Total FORCE_EVAL .*\s(-\S+)", log)[1])
+    # 2023.1 prints index, kind, element and the components; 2025.1 a name, the index, the components and their norm
+    before, lines = 3, log[log.index("ATOMIC FORCES in") :].splitlines()[3:6] if "ATOMIC FORCES in" in log else []
+    if not lines:
+        before, lines = 2, re.findall(r"FORCES\|\s+\d+ .*", log)
+    forces = [[float(x) for x in line.split()[before : before + 3]] for line in lines]
+    unit = {"GPa": 1.0, "bar": 1e-4}[re.search(r"STRESS\| Analytical stress tensor \[(\w+)\]", log)[1]]
+    stress = [[unit * float(x) for x in re.search(rf"STRESS\|\s+{axis}\s+(-?\d.*)", log)[1].split()] for axis in "xyz"]
     return energy, forces, stress
 
 
