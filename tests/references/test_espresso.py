@@ -249,9 +249,8 @@ def test_a_molecule_has_no_stress(context: Any, tmp_path: Path) -> None:
 def test_an_isolated_atom(context: Any, tmp_path: Path) -> None:
     """Half a Hartree, within what the pseudopotential, PBE and the cut-off leave."""
     pseudopotential.hydrogen(tmp_path)
-    template = TEMPLATE.replace("gamma", GRID).replace(
-        "1d-10", "1d-6"
-    )  # PBE beside an atom is not smooth enough for more
+    # PBE beside an atom is not smooth enough for more digits
+    template = TEMPLATE.replace("gamma", GRID).replace("1d-10", "1d-6")
     settings = reference.isolated(read(tmp_path, template))
     atom = {**HYDROGEN, "symbols": ["H"], "positions": [[0.0] * 3], "cell": None, "pbc": [False] * 3, "multiplicity": 2}
     label = one(atom, {**settings, "box": 6.0}, context())
