@@ -82,7 +82,7 @@ def test_a_supervisor_removes_the_scratch_of_a_task_that_was_killed(tmp_path: Pa
     )
     task = (
         "import os; from psiflow_cli.worker.pool import temporary_folders as t;"
-        " print(t.make('cp2k', os.environ['PLACE'])); os.kill(os.getpid(), 9)"
+        " print(t.make('cp2k', os.environ['PLACE']), flush=True); os.kill(os.getpid(), 9)"
     )
     words = [sys.executable, supervisor.__file__, str(facts), sys.executable, "-c", task]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
