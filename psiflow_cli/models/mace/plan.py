@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import BadData, BadSettings, Refusal, nearest
 from psiflow_cli.models.mace import options as known
-from psiflow_cli.models.mace.options import KINDS, OWNED, Value
+from psiflow_cli.models.mace.options import ABOVE_ZERO, KINDS, NOT_NEGATIVE, OWNED, Value
 from psiflow_cli.models.mace.tuning import contradictions, fine_tuning_refusals, tuned
 from psiflow_cli.worker.training import several_gpus
 
@@ -248,8 +248,11 @@ def _checked(key: str, value: object) -> Value:
     is_number = isinstance(value, kinds) and not isinstance(value, bool)
     if not isinstance(value, (int, float)) or not is_number or (kind == "float" and not math.isfinite(value)):
         raise ValueError(f"{value!r} is not {_A[kind]}")
-    if key in ("r_max", "max_num_epochs", "batch_size") and value <= 0:
+    name = known.OLD_NAMES.get(key, key)
+    if name in ABOVE_ZERO and value <= 0:
         raise ValueError(f"{value!r} is not above zero")
+    if name in NOT_NEGATIVE and value < 0:
+        raise ValueError(f"{value!r} is below zero")
     return float(value) if kind == "float" else value
 
 
