@@ -75,8 +75,9 @@ def test_running_again_computes_only_what_is_new(psiflow):
     Path("in.xyz").write_text(copper(3))
     psiflow("label", "in.xyz", "--reference", SLOW)
     first = Path("in.labelled.xyz").read_bytes()
-    again = psiflow("label", "in.xyz", "--reference", SLOW)
+    again = psiflow("label", "in.xyz", "--reference", SLOW, "-v")
     assert "up to date" in again.stderr
+    assert "in.labelled.xyz.run/logs" in again.stderr  # also of a finished run, which may have failed
     assert len(calls("in.labelled.xyz.run")) == 3
     Path("in.xyz").write_text(copper(3) + copper(1, 0).replace("Cu 0.0 0.0 0.0", "Cu 0.7 0.0 0.0"))
     psiflow("label", "in.xyz", "--reference", SLOW)

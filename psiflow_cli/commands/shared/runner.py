@@ -124,11 +124,11 @@ def perform(
         if common.dry_run:
             _tell(common, job.command, None if earlier else plan(opened))
             return
+        _detail_place(job)
         if earlier:
             note(f"{job.output if job.output != '-' else job.folder} is up to date")
             summary = cast("S", earlier["summary"])
         else:
-            _detail_place(job)
             summary = run(opened)
         unfinished = bool(summary.get("unfinished"))
         code = STOPPED if unfinished else verdict(summary)
