@@ -78,8 +78,16 @@ needs_cp2k = pytest.mark.skipif(not shutil.which("cp2k.psmp"), reason="cp2k.psmp
 @needs_cp2k
 @pytest.mark.parametrize(("there", "instead", "line", "message"), MISTAKES.values(), ids=MISTAKES)
 def test_mistakes_are_found_before_anything_runs(
-    frame: Any, context: Any, tmp_path: Path, there: str, instead: str, line: int, message: str
+    frame: Any,
+    context: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    there: str,
+    instead: str,
+    line: int,
+    message: str,
 ) -> None:
+    monkeypatch.setattr(cp2k, "_PATIENCE_S", 120)  # on a busy machine, CP2K may need more than a user should wait
     found = settings(tmp_path, there, instead)
     with pytest.raises(BadData) as caught:
         cp2k.try_out(frame(), found, context())
