@@ -182,6 +182,15 @@ def test_exit_codes_have_names() -> None:
     report([each for each in offences if not each.startswith("psiflow_cli/errors.py:")])
 
 
+def test_temporary_folders_have_owners() -> None:
+    """Python's own are left by a killed process, and nobody knows whose they were."""
+    standalone = {"worker/pool/temporary_folders.py", "worker/formats/convert.py"}  # this one runs without the package
+    made = [(file, node) for file, node in calls() if ast.unparse(node.func) == "tempfile.TemporaryDirectory"]
+    made = [(f, n) for f, n in made if f.relative_to(PACKAGE).as_posix() not in standalone]
+    # a socket's path must be short
+    report([at(f, n) for f, n in made if f.name != "sharing.py"])
+
+
 def _codes(node: ast.Call) -> list[ast.expr]:
     """The arguments of a call that can be exit codes."""
     named = [keyword.value for keyword in node.keywords if keyword.arg == "exit_code"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from psiflow_cli.references.cp2k.structure.periodicity import Impossible
 from psiflow_cli.references.cp2k.structure.survey import Survey
 from psiflow_cli.references.cp2k.template import Section
 from psiflow_cli.worker.failures import Fatal
+from psiflow_cli.worker.pool import temporary_folders
 from psiflow_cli.worker.process import single_run
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def try_out(frame: Frame, settings: Settings, context: Context) -> None:
     """Raise BadData if CP2K refuses to read a frame's input; says nothing where no CP2K can be started."""
     try:
         text, _ = build(frame, settings)
-        with tempfile.TemporaryDirectory(prefix="psiflow-") as folder:
+        with temporary_folders.temporary("psiflow") as folder:
             Path(folder, shell.INPUT).write_text(text, encoding="utf-8")
             alone: Context = {**context, "launch": "", "ranks": 1, "memory": None, "walltime": _PATIENCE_S}
             _, log = single_run.run_in(Path(folder), installation.PROGRAM, ["--check", shell.INPUT], alone)

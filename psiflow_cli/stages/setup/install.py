@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from psiflow_cli.site import environments
 from psiflow_cli.site.environments import DISTRIBUTION
 from psiflow_cli.stages.setup import trial
 from psiflow_cli.worker.failures import missing_library
+from psiflow_cli.worker.pool import temporary_folders
 
 _LOSSES = {
     "3.10": "Python 3.10 has no torch-sim, so sample moves one walker at a time; use Python 3.12 or 3.13",
@@ -57,7 +57,7 @@ def install(prefix: Path, family: protocols.Potential, recipe: Recipe, log: Bina
     python = str(prefix / "bin" / "python")
     (prefix / "constraints.txt").write_text(constraints(recipe.more))
     extra = family.EXTRA if isinstance(family, protocols.HasExtra) else family.__name__.rpartition(".")[2]
-    with tempfile.TemporaryDirectory(prefix="psiflow-") as folder:
+    with temporary_folders.temporary("psiflow") as folder:
         pip = [python, "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
         pip += [f"--extra-index-url={recipe.index}"] if recipe.index else []
         what = [*psiflow_itself(Path(folder), extra), *recipe.more]

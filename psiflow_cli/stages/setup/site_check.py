@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from psiflow_cli.site.environments import NotInstalled
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.sample.plumed import trial as plumed_trial
 from psiflow_cli.stages.setup import interpreter
+from psiflow_cli.worker.pool import temporary_folders
 
 _SAY_EVERY_S = 30.0
 
@@ -138,7 +138,7 @@ def _tried(trial: _Trial) -> list[str]:
     executor = trial.executor
     try:
         # in the working directory, since the nodes of a cluster do not see this host's /tmp
-        holder = tempfile.TemporaryDirectory(prefix="psiflow-check-", dir=Path.cwd())
+        holder = temporary_folders.temporary("psiflow-check", str(Path.cwd()))
         with holder as folder, Session(executor, Path(folder), tick=_patience(executor.label, Path(folder))) as session:
             session.submit(
                 Task(
@@ -180,7 +180,7 @@ def _parameters(executor: ResolvedExecutor) -> Iterator[str]:
     if not isinstance(executor.provider, schema.LaunchedProvider):
         return  # a cloud's would ask for credentials, and may make a network
     provider, runs = registry.load("runtime.providers", executor.provider.type), executor.table.type
-    with tempfile.TemporaryDirectory(prefix="psiflow-") as folder:
+    with temporary_folders.temporary("psiflow") as folder:
         try:
             with parsl_internals.known_parsl():
                 parsl_provider = provider.build(executor.provider, executor)
