@@ -75,7 +75,8 @@ other_pythons() {
 install() {
     # NequIP cannot share an environment with MACE; its own is made while Debian's packages are installed.
     (use_environment .venv-nequip "$PWD" nequip,dev || say "no .venv-nequip: NequIP and Allegro are not tested") &
-    command -v cp2k.psmp >/dev/null || apt_install cp2k cp2k-data openmpi-bin || true
+    command -v cp2k.psmp >/dev/null || apt_install cp2k cp2k-data || true # Ubuntu 24.04 has none
+    command -v mpirun >/dev/null || apt_install openmpi-bin || true
     command -v nwchem >/dev/null || apt_install nwchem || true
     command -v pw.x >/dev/null || apt_install quantum-espresso || true
     command -v psi4 >/dev/null || apt_install psi4 || true
