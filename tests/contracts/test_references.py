@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from psiflow_cli.errors import BadData, NoInput, UsageError
 from psiflow_cli.protocols import Reference
 from tests.contracts import checks, emt_family
 from tests.contracts.checks import Wire
-from tests.references import pseudopotential
+from tests.references import programs, pseudopotential
 
 HYDROGEN: Wire = {
     "id": "0123456789abcdef",
@@ -197,8 +196,8 @@ def method(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     row = ROWS[request.param]
     module = registry.load("references", request.param)
     checks.needs(module)
-    if row.executable and not shutil.which(row.executable):
-        pytest.skip(f"{row.executable} is not installed")
+    if row.executable and (reason := programs.missing(row.executable)):
+        pytest.skip(reason)
     path = tmp_path_factory.mktemp(request.param) / "template.inp" if row.input_text else None
     if path:
         path.write_text(row.input_text)

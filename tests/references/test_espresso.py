@@ -15,11 +15,18 @@ from psiflow_cli.errors import BadData, NoInput, UsageError
 from psiflow_cli.references import espresso as reference
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.process.launcher import environment
-from tests.references import pseudopotential
+from tests.references import programs, pseudopotential
 
-installed = pytest.mark.skipif(
-    not (shutil.which("pw.x") and shutil.which("ld1.x")), reason="Quantum ESPRESSO is not installed"
-)
+installed = pytest.mark.usefixtures("pw")
+
+
+@pytest.fixture(scope="session")
+def pw() -> None:
+    """Skips the test where pw.x cannot be used."""
+    if reason := programs.missing("pw.x"):
+        pytest.skip(reason)
+
+
 TEMPLATE = """\
 &SYSTEM
   ecutwfc = 20
