@@ -90,11 +90,15 @@ def _require(layout: Layout, name: str, kind: str, size: int) -> None:
         raise ValueError(f"Properties needs {name}:{kind}:{size}")
 
 
+LONGEST = 1e8
+"""Of a cell vector, in Å: a centimetre, where positions still have eight decimals."""
+
+
 @lru_cache(maxsize=256)
 def parse_cell(text: str) -> Cell | None:
     """The three cell vectors (Å) in the value of `Lattice`; None where it is all zeros.
 
-    Raises ValueError for anything but nine finite numbers that span a volume.
+    Raises ValueError for anything but nine numbers that span a volume and are not larger than `LONGEST`.
     """
     words = text.replace(",", " ").split()
     try:
@@ -106,6 +110,8 @@ def parse_cell(text: str) -> Cell | None:
     if not any(numbers):
         return None
     a, b, c = (tuple(x + 0.0 for x in numbers[i : i + 3]) for i in (0, 3, 6))  # no -0.0
+    if max(map(abs, numbers)) > LONGEST:
+        raise ValueError(f'Lattice="{text[:80]}" has a vector longer than {LONGEST:.0e} Å')
     lengths = math.hypot(*a) * math.hypot(*b) * math.hypot(*c)
     volume = (
         a[0] * (b[1] * c[2] - b[2] * c[1])

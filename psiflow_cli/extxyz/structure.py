@@ -161,11 +161,14 @@ def _reduced(vectors: list[Vector]) -> list[Vector]:
     basis = _short(vectors)
     base = [_times(-1.0, _sum(basis)), *basis]
     while acute := next((p for p in combinations(range(len(base)), 2) if _is_acute(base[p[0]], base[p[1]])), None):
-        one = base[acute[0]]
+        one, changed = base[acute[0]], list(base)
         others = [number for number in range(len(base)) if number not in acute]
         for number in others:
-            base[number] = _sum([base[number], *[one] * (2 // len(others))])
-        base[acute[0]] = _times(-1.0, one)
+            changed[number] = _sum([base[number], *[one] * (2 // len(others))])
+        changed[acute[0]] = _times(-1.0, one)
+        if not _size(changed) < _size(base):
+            break  # vectors of very different lengths: what is left is rounding
+        base = changed
     base.sort(key=lambda vector: _product(vector, vector))
     sign = math.copysign(1.0, sum(map(mul, base[0], _ALONG)))
     return [_times(sign, vector) for vector in base[: len(vectors)]]
@@ -181,9 +184,15 @@ def _short(vectors: list[Vector]) -> list[Vector]:
             for two in range(len(basis)):
                 ratio = _product(basis[one], basis[two]) / _product(basis[two], basis[two])
                 if one != two and abs(ratio) > 0.5 + 1e-9:
-                    basis[one] = _sum([basis[one], _times(-float(round(ratio)), basis[two])])
-                    changed = True
+                    shorter = _sum([basis[one], _times(-float(round(ratio)), basis[two])])
+                    if _size([shorter]) < _size([basis[one]]):  # not so where the lengths differ by 16 digits
+                        basis[one] = shorter
+                        changed = True
     return basis
+
+
+def _size(vectors: list[Vector]) -> float:
+    return math.fsum(_product(vector, vector) for vector in vectors)
 
 
 def _is_acute(one: Vector, two: Vector) -> bool:

@@ -191,6 +191,7 @@ BAD = {
     "no species": ("1\nProperties=name:S:1:pos:R:3\nH 0 0 0\n", "data.xyz:2: frame 1: Properties needs species:S:1"),
     "8 numbers": ('1\nLattice="1 0 0 0 1 0 0 0"\nH 0 0 0\n', 'data.xyz:2: frame 1: Lattice="1 0 0 0 1 0 0 0" is not'),
     "nan lattice": ('1\nLattice="1 0 0 0 1 0 0 0 nan"\nH 0 0 0\n', "data.xyz:2: frame 1: Lattice="),
+    "huge": ('1\nLattice="1e30 0 0 0 5 0 0 0 5"\nH 0 0 0\n', "has a vector longer than 1e+08 Å"),
     "flat": ('1\nLattice="1 0 0 0 1 0 1 1 0"\nH 0 0 0\n', "has no volume"),
     "zero, periodic": ('1\nLattice="0 0 0 0 0 0 0 0 0" pbc="T T T"\nH 0 0 0\n', "frame 1: periodic, but without"),
     "no lattice, periodic": ('1\npbc="T F F"\nH 0 0 0\n', "data.xyz:2: frame 1: periodic, but without a Lattice"),
