@@ -35,7 +35,7 @@ def labelling(start):
 def test_a_signal_to_the_whole_group_stops_in_order(labelling, number, code):
     os.killpg(labelling.pid, number)
     begin = time.monotonic()
-    _, said = labelling.communicate(timeout=120)
+    _, said = labelling.communicate(timeout=30)
     assert labelling.returncode == code
     assert time.monotonic() - begin < 8  # the contract's 5 s, and what a busy machine adds
     assert said.startswith(f"psiflow: stopped by {number.name}\n")
@@ -48,7 +48,7 @@ def test_a_command_whose_interchange_dies_ends_and_goes_on_with_the_next(psiflow
     mine = alive(f"{os.getcwd()}/out.xyz.run")
     found = [pid for pid in mine if b"interchange.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(min(found), number)
-    _, said = labelling.communicate(timeout=120)
+    _, said = labelling.communicate(timeout=30)
     assert labelling.returncode == 69
     assert said.splitlines()[0] == "psiflow: the process that sends the tasks to the workers has died"
     deadline = time.monotonic() + 15
