@@ -1,8 +1,8 @@
 """All that psiflow uses of Parsl beyond its public interface, so that a new Parsl has one file to be held against.
 
 Seen in Parsl 2026.10.26. `tests/runtime/test_parsl_internals.py` checks each name against the Parsl that is installed;
-providers have `providers/_parsl_internals.py`, the interchange has `executors/_interchange.py`, and the workers'
-side is in `worker/pool/parsl_result_queue.py`.
+providers have `providers/_parsl_internals.py`, the interchange has `executors/_interchange.py`, what is sent to it
+`executors/_messages_to_interchange.py`, and the workers' side is in `worker/pool/parsl_result_queue.py`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ POOL_MODULE = "parsl.executors.high_throughput.process_worker_pool"
 POOL_SCRIPT = "process_worker_pool.py"
 """A program that Parsl installs beside its Python; by absolute path, since PATH may lack it."""
 BLOCK_STDERR = "**/*.sh.err"  # what the blocks' scripts said, below Parsl's folder
-_ANSWER_POLL_MS = 200
 
 
 def require(owner: object, *names: str) -> None:
@@ -100,32 +99,6 @@ def set_drain_period(executor: HighThroughputExecutor, arithmetic: str | None) -
     """Give pools shell arithmetic for their drain period: Parsl wants a number, but only pastes it into the command."""
     require(executor, "drain_period")
     executor.drain_period = cast("int | None", arithmetic)
-
-
-def bound_questions(executor: HighThroughputExecutor) -> None:
-    """Let no question to the interchange wait for the answer of one that has died; call it once it has started.
-
-    Parsl asks without a time limit, from its own thread and on its way out.
-    """
-    import zmq
-
-    require(executor, "command_client", "interchange_proc")
-    client: Any = executor.command_client
-    require(client, "zmq_socket", "_lock", "run")
-
-    def wait(flag: int) -> None:
-        while not client.zmq_socket.poll(_ANSWER_POLL_MS, flag):
-            if interchange_has_ended(executor):
-                raise OSError("the interchange has ended")
-
-    def run(message: object, max_retries: int = 3, timeout_s: float | None = None) -> object:
-        with client._lock:
-            wait(zmq.POLLOUT)
-            client.zmq_socket.send_pyobj(message)
-            wait(zmq.POLLIN)
-            return client.zmq_socket.recv_pyobj()
-
-    client.run = run
 
 
 def interchange_has_ended(executor: ParslExecutor) -> bool:

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import parsl
 import pytest
+import zmq
 from click.testing import CliRunner
 from packaging.specifiers import SpecifierSet
 from parsl.executors.high_throughput import interchange, process_worker_pool, zmq_pipes
@@ -51,6 +52,10 @@ def started(tmp_path_factory):
     with pytest.raises(OSError, match="the interchange has ended"):
         executor.connected_managers()
     assert parsl_internals.interchange_has_ended(executor)
+    for _ in range(2):  # the socket may take one more before it notices
+        executor.outgoing_q.put("a task that nobody takes")
+        executor.outgoing_q.zmq_socket.poll(500, 0)
+    assert not executor.outgoing_q.zmq_socket.poll(0, zmq.POLLOUT), "the last one had nowhere to go, and put returned"
     with contextlib.suppress(OSError):
         kernel.cleanup()
 
@@ -72,7 +77,8 @@ Everything else is reached into by the guarded files.
 """
 GUARDED = {
     "runtime/parsl_internals.py", "runtime/providers/_parsl_internals.py", "runtime/batch_queue/patient.py",
-    "runtime/executors/_interchange.py", "runtime/executors/_work_queue.py",
+    "runtime/executors/_interchange.py", "runtime/executors/_messages_to_interchange.py",
+    "runtime/executors/_work_queue.py",
 }  # fmt: skip
 
 
@@ -138,6 +144,7 @@ def test_htex_has_what_a_run_uses(started):
     require(started, "run_dir", "worker_port", "cert_dir", "initialize_scaling", "_get_launch_command")
     require(started.provider, "max_blocks", "cancel")
     require(started.command_client, "zmq_socket", "_lock", "run")
+    require(started.outgoing_q, "zmq_socket", "put")
 
 
 def test_questions_to_the_interchange_are_bound_and_answered(started):

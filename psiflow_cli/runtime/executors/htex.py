@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from psiflow_cli import duration
 from psiflow_cli.runtime import container, lock, parsl_internals
-from psiflow_cli.runtime.executors import _addresses, _interchange
+from psiflow_cli.runtime.executors import _addresses, _interchange, _messages_to_interchange
 from psiflow_cli.runtime.executors._parameters import parameters
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
@@ -69,7 +69,7 @@ def build(resolved: ResolvedExecutor, provider: ExecutionProvider, folder: Path)
 
 def started(executor: HighThroughputExecutor) -> None:
     """Call it once Parsl has started the executor."""
-    parsl_internals.bound_questions(executor)
+    _messages_to_interchange.bound(executor)
     executor.poll_period = POLL_MS  # not before: it is also the interchange's
 
 
