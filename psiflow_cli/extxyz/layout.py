@@ -91,14 +91,14 @@ def _require(layout: Layout, name: str, kind: str, size: int) -> None:
 
 
 LONGEST = 1e8
-"""Of a cell vector, in Å: a centimetre, where positions still have eight decimals."""
+"""The largest component of a cell vector, in Å (1 cm); positions in such a cell have about eight decimals."""
 
 
 @lru_cache(maxsize=256)
 def parse_cell(text: str) -> Cell | None:
     """The three cell vectors (Å) in the value of `Lattice`; None where it is all zeros.
 
-    Raises ValueError for anything but nine numbers that span a volume and are not larger than `LONGEST`.
+    Raises ValueError for anything but nine numbers that span a volume and are at most `LONGEST`.
     """
     words = text.replace(",", " ").split()
     try:

@@ -166,7 +166,7 @@ def _reduced(vectors: list[Vector]) -> list[Vector]:
         for number in others:
             changed[number] = _sum([base[number], *[one] * (2 // len(others))])
         changed[acute[0]] = _times(-1.0, one)
-        if not _size(changed) < _size(base):
+        if not _squares(changed) < _squares(base):
             break  # vectors of very different lengths: what is left is rounding
         base = changed
     base.sort(key=lambda vector: _product(vector, vector))
@@ -185,13 +185,16 @@ def _short(vectors: list[Vector]) -> list[Vector]:
                 ratio = _product(basis[one], basis[two]) / _product(basis[two], basis[two])
                 if one != two and abs(ratio) > 0.5 + 1e-9:
                     shorter = _sum([basis[one], _times(-float(round(ratio)), basis[two])])
-                    if _size([shorter]) < _size([basis[one]]):  # not so where the lengths differ by 16 digits
+                    if _product(shorter, shorter) < _product(
+                        basis[one], basis[one]
+                    ):  # not so where the lengths differ by 16 digits
                         basis[one] = shorter
                         changed = True
     return basis
 
 
-def _size(vectors: list[Vector]) -> float:
+def _squares(vectors: list[Vector]) -> float:
+    """The sum of the squared lengths, which each step of the reduction makes smaller."""
     return math.fsum(_product(vector, vector) for vector in vectors)
 
 

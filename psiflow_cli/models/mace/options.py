@@ -59,13 +59,13 @@ ABOVE_ZERO = """
     batch_size clip_grad correlation eval_interval huber_delta lr lr_factor lr_scheduler_gamma max_num_epochs
     num_channels num_cutoff_basis num_interactions num_radial_basis r_max swa_lr valid_batch_size
 """.split()
-"""Options of which zero and less make no sense; MACE accepts some and then does not learn, or learns backwards."""
+"""Options that must be above zero."""
 NOT_NEGATIVE = """
     beta dipole_weight ema_decay energy_weight forces_weight max_L max_ell num_workers patience scheduler_patience
     start_swa stress_weight swa_energy_weight swa_forces_weight swa_stress_weight swa_virials_weight virials_weight
     weight_decay
 """.split()
-"""Options of which less than zero makes no sense."""
+"""Options that must not be negative."""
 OLD_NAMES = {"stage_two": "swa", "start_stage_two": "start_swa"} | {
     name: name.replace("stage_two", "swa") for name in FLOATS if name.startswith("stage_two_")
 }
