@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import toml
-from psiflow_cli.errors import BadData, NoInput
+from psiflow_cli.errors import BadData, NoInput, counted
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import BundleFacts, Calibration, ErrorScale, ErrorScales
@@ -261,7 +261,9 @@ def _checked(name: str, table: Mapping[str, object]) -> BundleFacts:
         terms = {file.parts[0] for file in named if str(file).startswith("term-")}
     inside = {str(file.parent) for file in named if file.parts[:1] not in [(name,) for name in terms]}
     if not folders or inside != folders:
-        raise BadData(f"{name}/model.toml: [weights] does not match its {facts['members']} member(s)", _DISTRUST)
+        raise BadData(
+            f"{name}/model.toml: [weights] does not match its {counted(facts['members'], 'member')}", _DISTRUST
+        )
     # A family finds its weights by their suffix: one that is not named would be run without having been checked.
     suffixes = {file.suffix for file in named}
     there = [path for folder in folders for path in Path(name, folder).glob("*")]

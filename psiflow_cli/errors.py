@@ -87,3 +87,8 @@ def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return "known: " + ", ".join(sorted(known))
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number and what it counts: `1 frame`, `2 frames`. `plural` is for nouns that do not only add an s."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

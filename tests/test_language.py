@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from psiflow_cli.errors import counted
 from psiflow_cli.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +29,14 @@ TWICE_READ = re.compile(
     |\ is\ (ASE|i-PI|psiflow|NVIDIA|PLUMED|Parsl)'s\b|\ are\ (ASE|i-PI|psiflow|NVIDIA|PLUMED|Parsl)'s(?!\ \w)
     |\bleave\ (it|--?[\w-]+)\ out\b(?<!leave\ it\ out)  # leave out --option
     |\bname\ (another|the\ file|a\ file|one\ of)\b  # choose, give""",
+    re.X,
+)
+# Where a message counts something, `errors.counted` chooses between "1 frame" and "2 frames". (What "of", "at least"
+# or "the first" introduces is more than one, or can be read either way.)
+NOT_COUNTED = re.compile(
+    r"""\{\}\ \w+\(s\)
+    |(^|[:,;(]\ ?|->\ )\{\}\ (atoms|blocks|cores|elements|epochs|frames|GPUs|hills|jobs|labels|models|nodes|runs|steps
+    |structures|tasks|values|walkers|windows|workers)\b(?!:)""",
     re.X,
 )
 BARE = re.compile(r"(Of|On|As|For|By|At|In|From|Where|That|What it is)\b")
@@ -94,6 +103,16 @@ def test_messages_and_pages_are_understood_at_first_reading() -> None:
     lines += [(path, line) for path in (ROOT / "psiflow_cli").rglob("*.py") for line in messages(path)]
     assert len(lines) > 10000
     wrong = [f"{path.relative_to(ROOT)}:{n}: {text.strip()}" for path, (n, text) in lines if TWICE_READ.search(text)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_messages_count_one_thing_in_the_singular() -> None:
+    assert counted(1, "frame") == "1 frame"
+    assert counted(0, "frame") == "0 frames"
+    assert counted(1, "trajectory", "trajectories") == "1 trajectory"
+    assert counted(2, "trajectory", "trajectories") == "2 trajectories"
+    lines = [(path, line) for path in (ROOT / "psiflow_cli").rglob("*.py") for line in messages(path)]
+    wrong = [f"{path.relative_to(ROOT)}:{n}: {text.strip()}" for path, (n, text) in lines if NOT_COUNTED.search(text)]
     assert not wrong, "\n".join(wrong)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from psiflow_cli.errors import BadData
+from psiflow_cli.errors import BadData, counted
 from psiflow_cli.extxyz.check import parse_comment, read_atoms
 from psiflow_cli.extxyz.columns import Place, check_foreign, elements, positions
 from psiflow_cli.extxyz.frame import Frame
@@ -81,7 +81,7 @@ def _no_count(head: bytes, place: Place, natoms: int) -> BadData:
         place.index = 1
         return place.error(f"{text} is not a number of atoms", "is this an (extended) XYZ file?")
     return place.error(
-        f"{text} follows its {natoms} atoms, where the next frame's number of atoms should be",
+        f"{text} follows its {counted(natoms, 'atom')}, where the next frame's number of atoms should be",
         f"the atom count of frame {place.index} looks wrong",
     )
 

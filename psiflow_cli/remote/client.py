@@ -21,7 +21,7 @@ import click
 
 from psiflow_cli import __version__, console, toml
 from psiflow_cli.defaults import ROUND
-from psiflow_cli.errors import FAILED_FRAMES, PsiflowError, Stopped
+from psiflow_cli.errors import FAILED_FRAMES, PsiflowError, Stopped, counted
 from psiflow_cli.remote import arguments, following, inputs, place, record, rsync, sharing
 from psiflow_cli.remote.following import Job, Signals
 from psiflow_cli.remote.ssh import SILENCE_S, Connection, Cut
@@ -159,7 +159,7 @@ def _job(call: Call, opening: Request, mirror: str, planned: PlannedCommand | No
 
 
 def _send(call: Call, mirror: str, job: str) -> None:
-    console.detail(f"sending {len(call.files)} files and folders to {call.remote.host}")
+    console.detail(f"sending {counted(len(call.files), 'file or folder', 'files and folders')} to {call.remote.host}")
     if call.files:
         rsync.send(call.remote.host, mirror, call.files)
     if call.stdin:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from psiflow_cli import duration
+from psiflow_cli.errors import counted
 from psiflow_cli.site.detect import Machine
 
 _UNFIT = {"DOWN", "ERROR", "FAIL", "FAILING", "FUTURE", "UNKNOWN", "DRAIN", "DRAINED", "DRAINING", "NOT_RESPONDING"}
@@ -87,7 +88,7 @@ def _nodes(name: str, facts: dict[str, str], members: list[dict[str, str]], here
     mine = not here.slurm_job and any(n.get("NodeHostName") == os.uname().nodename for n in members)
     claims = []
     if mine and max(cores) > here.cores:
-        claims.append(f"{max(cores)} cores")
+        claims.append(f"{counted(max(cores), 'core')}")
         cores = [min(number, here.cores) for number in cores]
     if mine and max(memory) > here.memory_mb:
         claims.append(f"{max(memory)} MB")

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
+from psiflow_cli.errors import counted
 from psiflow_cli.site import schema
 from psiflow_cli.site.executor import ResolvedExecutor
 
@@ -78,7 +79,7 @@ def _of_resources(site: schema.Site, resolved: ResolvedExecutor) -> Iterator[str
             yield f"{place} env: {name} overrides the GPUs that the scheduler gave to a block"
     ranks = _ranks_in(table.launch)
     if ranks is not None and ranks != table.ranks:
-        yield f"{place} launch: starts {ranks} rank(s), but ranks is {table.ranks}: write {{ranks}} instead"
+        yield f"{place} launch: starts {counted(ranks, 'rank')}, but ranks is {table.ranks}: write {{ranks}} instead"
     elif ranks is None and table.ranks > 1 and table.launch and "{ranks}" not in table.launch:
         yield f"{place} launch: does not contain {{ranks}}, so ranks = {table.ranks} may have no effect"
     if table.min_runtime and resolved.provider.block_walltime is None:

@@ -76,7 +76,7 @@ def test_a_foreign_trajectory_needs_its_timestep(analyse):
         ({}, ("--plot", "a.png"), 2, "--plot needs a curve"),
         ({}, ("--msd", "--timestep", "3"), 65, "frame 2: 2 fs after the previous frame, not 3.0 fs"),
         ({"frames": 1}, ("--msd",), 65, "the only frame of its trajectory"),
-        ({"frames": 4}, ("--vacf",), 65, "too few for --msd and --vacf"),
+        ({"frames": 4}, ("--vacf",), 65, "too few frames for --msd and --vacf"),
         ({"pbc": "T T F"}, ("--rdf", "Ar-Ar"), 65, "not periodic in three directions"),
     ],
 )

@@ -224,7 +224,7 @@ def spoil(here, how):
     ("how", "code", "what"),
     [
         ("trained on", 65, "held.xyz:36: frame 8: the model was trained on this structure, as on 1 others"),
-        ("few", 65, "9 frames with forces are too few"),
+        ("few", 65, "too few frames with forces for a calibration: 9"),
         ("unrelated", 65, "does not correlate with their errors"),
         ("unfinished", 65, "com.model: its training has not finished"),
         ("changed", 65, "com.model/calibration.json: not (or no longer)"),

@@ -141,7 +141,7 @@ def test_an_unknown_larger_executor_is_said(label):
 def test_labels_of_another_file_are_taken_over(label):
     label(reach="0.5", code=1)
     said = label("--from", "out.xyz", reach="0.5", output="again.xyz", code=1).stderr
-    assert "3 labels are reused from out.xyz" in said
+    assert "reusing 3 labels from out.xyz" in said
     assert "(3 computed now)" in said
     assert Path("again.xyz").read_bytes() == Path("out.xyz").read_bytes()
 
@@ -164,11 +164,11 @@ def test_in_a_folder_that_was_moved_it_is_up_to_date(psiflow, tmp_path, monkeypa
 
 def test_labels_of_another_reference_or_of_moved_atoms_are_not(label):
     label()
-    assert "0 labels are reused" in label("--from", "out.xyz", reach="3", output="other.xyz").stderr
+    assert "reusing 0 labels" in label("--from", "out.xyz", reach="3", output="other.xyz").stderr
     text = Path("out.xyz").read_text()
     assert "Cu 0.2 " in text
     Path("moved.xyz").write_text(text.replace("Cu 0.2 ", "Cu 0.25 ", 1))
-    assert "5 labels are reused" in label("--from", "moved.xyz", output="again.xyz").stderr
+    assert "reusing 5 labels" in label("--from", "moved.xyz", output="again.xyz").stderr
     assert "no such file" in label("--from", "none.xyz", output="third.xyz", code=66).stderr
 
 

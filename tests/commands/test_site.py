@@ -77,7 +77,7 @@ def test_show(site):
     path = shown.splitlines()[0].removeprefix("# ")
     assert Path(path).is_file()
     assert "# default: executor default:" in shown
-    assert "# mace.train: executor training: 1 task(s) at once" in shown
+    assert "# mace.train: executor training: 1 task at once" in shown
     data = json.loads(site("show", "local", "--json").stdout)
     assert data["path"] == path
     assert data["site"]["use"]["default"] == "default"

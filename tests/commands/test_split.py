@@ -136,7 +136,7 @@ def test_groups_that_share_a_structure_stay_together(psiflow):
         assert len({"0", "1", "2"} & a.keys()) in (0, 3)
         assert not set(distances("s.a.xyz")) & set(distances("s.b.xyz"))
         assert abs(a.total() - b.total()) <= 4
-    assert "3 frames lack walker" in done.stderr
+    assert "no walker in 3 frames" in done.stderr
 
 
 def test_every_part_gets_a_group(psiflow):

@@ -382,7 +382,7 @@ def test_a_committee_disagrees(psiflow, trained):
     more = ("--set", "max_num_epochs=2", "--members", 2, "--seed", 3, "--site", "local", "-v", "-o", "two.model")
     here = detect.machine()
     at_once = max(1, min(2, here.cores, here.memory_mb // 4096))
-    assert f"training 2 model(s), {at_once} at a time, each on" in psiflow(*few, *more).stderr
+    assert f"training 2 models, {at_once} at a time, each on" in psiflow(*few, *more).stderr
     facts = bundle.load("two.model").facts
     assert facts["members"] == 2
     assert set(facts["weights"]) == {"member-0/mace.model", "member-1/mace.model"}

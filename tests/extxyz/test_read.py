@@ -156,7 +156,7 @@ BAD = {
     "cut between atoms": (GOOD + "2\n\nH 0 0 0\n", "data.xyz:7: frame 2: ends after 1 of 2 atoms"),
     "cut in a line": ("2\n\nH 0 0 0\nH 0 0\n", "data.xyz:4: frame 1: atom 2: 3 columns, expected 4"),
     "huge count": ("99999999999\n\nH 0 0 0\n", "data.xyz:3: frame 1: ends after 1 of 99999999999 atoms"),
-    "count too small": ("1\n\nH 0 0 0\nH 0 0 1\n", "data.xyz:4: frame 1: 'H 0 0 1' follows its 1 atoms"),
+    "count too small": ("1\n\nH 0 0 0\nH 0 0 1\n", "data.xyz:4: frame 1: 'H 0 0 1' follows its 1 atom"),
     "count too large": ("2\n\nH 0 0 0\n1\n\nH 0 0 0\n", "data.xyz:4: frame 1: atom 2: 1 column, expected 4"),
     "blank between": (GOOD + "\n" + GOOD, "data.xyz:5: frame 2: a blank line before it"),
     "too many columns": ("1\n\nH 0 0 0 1\n", "data.xyz:3: frame 1: atom 1: 5 columns, expected 4"),

@@ -57,7 +57,7 @@ def test_each_gpu_has_batches_of_its_own() -> None:
         "MACE validates on 40 of 43 frames: the same number on each GPU",
     ]
     assert plan(2, 3, 2, batch_size="1")[0] == plan(2, 3, 2)[0] == 1
-    with pytest.raises(UsageError, match=r"batch_size 2 is larger than the share of each of 2 GPUs .* \(1 frames\)"):
+    with pytest.raises(UsageError, match=r"batch_size 2 is larger than the share of each of 2 GPUs .* \(1 frame\)"):
         plan(2, 3, 2, batch_size="2")
     for frames, valid in ((3, 9), (9, 3)):
         with pytest.raises(UsageError, match=f"{frames} training and {valid} validation frames are too few for 4 GPUs"):

@@ -100,9 +100,9 @@ def test_layouts_of_other_versions(version: str) -> None:
         ("[hartree/bohr]", "[eV/angstrom]", "no forces in atomic units"),
         ("[bar]", "[kbar]", "the stress in the log, in kbar, cannot be read"),
         ("[bar]", "[atm]", "in atm"),
-        ("FORCES|      2 ", "FORCES|      3 ", "1 forces for 2 atoms"),
-        ("FORCES|      1 ", "FORCES|      O ", "0 forces|1 forces"),
-        ("E-02 -7.7867740877300E-03", "E-02-7.7867740877300E-03", "1 forces|0 forces"),
+        ("FORCES|      2 ", "FORCES|      3 ", "1 force for 2 atoms"),
+        ("FORCES|      1 ", "FORCES|      O ", "0 forces|1 force"),
+        ("E-02 -7.7867740877300E-03", "E-02-7.7867740877300E-03", "1 force|0 forces"),
         ("STRESS|      y ", "STRESS|      x ", "cannot be read"),
         ("-3.56923153013E+03  -1.90273084558E+03", "-3.56923153013E+03", "cannot be read"),
     ],
@@ -135,7 +135,7 @@ def test_missing_numbers(log: str, there: str, instead: str, message: str) -> No
 def test_wrong_number_of_forces() -> None:
     with pytest.raises(output.Unreadable, match="2 forces for 3 atoms"):
         output.results(OLD, 3, True)
-    with pytest.raises(output.Unreadable, match="1 forces for 2 atoms"):
+    with pytest.raises(output.Unreadable, match="1 force for 2 atoms"):
         output.results(OLD.replace("      0.09851934080758 ", "      ****************"), 2, True)
 
 

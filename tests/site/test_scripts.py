@@ -162,7 +162,7 @@ def test_gpus_in_gres_are_those_of_a_node(tmp_path, monkeypatch):
     [
         (
             'gres = "gpu:2"\ngpus_per_node = 4',
-            "[providers.batch] gres 'gpu:2' asks for 2 GPU(s), but gpus_per_node is 4",
+            "[providers.batch] gres 'gpu:2' asks for 2 GPUs, but gpus_per_node is 4",
         ),
         ('gpu_type = "a100"', "[providers.batch] gpu_type 'a100' needs gpus_per_node"),
         ("parallelism = 2.0", "[providers.batch] parallelism: expected number <= 1"),

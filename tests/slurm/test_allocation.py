@@ -58,8 +58,8 @@ def test_the_default_site_spans_the_allocation(batch, slurm):
         *(5, "--mem=2000", "--job-name=two words", "--export=SLURM_MEM_PER_CPU"),
         SLURM_MEM_PER_CPU="100",
     )
-    assert "2 node(s)" in said
-    assert "default: executor default: 2 task(s) at once" in said
+    assert "2 nodes" in said
+    assert "default: executor default: 2 tasks at once" in said
     assert "30 of 30 labelled" in said
     with tarfile.open("in.labelled.xyz.run/parsl/ended.tar") as logs:
         interchange = logs.extractfile("000/default/interchange.log").read()

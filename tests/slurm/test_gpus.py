@@ -100,9 +100,9 @@ def test_a_block_with_fewer_gpus_is_told(folder, monkeypatch):
     text = SITE.format(per_node=2, blocks=1, provider=hidden, resources="", executor="")
     Path("gpu.toml").write_text(text)
     assert check("gpu.toml", "--submit", code=78) == (
-        "default: its node has GPUs for 1 task(s) at a time instead of 2\n"
+        "default: its node has GPUs for 1 task at a time instead of 2\n"
     )  # fmt: skip
     Path("gpu.toml").write_text(text.replace('device = "cuda"', 'device = "cuda"\ngpus = 2'))
     said = check("gpu.toml", "--submit", code=78)
-    assert "a task needs 2 GPU(s), but a worker on" in said
+    assert "a task needs 2 GPUs, but a worker on" in said
     assert f"{os.uname().nodename} sees 1: CUDA_VISIBLE_DEVICES is '1'" in said

@@ -61,7 +61,7 @@ LOCAL_HAS_NOT = ("cores_per_node", "gpus_per_node", "walltime", "status_every", 
         ("cores = 1", 'cores = 1\nexecutable = "no-such-program"', "'no-such-program' was not found on the worker"),
         ("cores = 1", 'cores = 1\nscratch = "/proc/nowhere"', "cannot write its scratch folder /proc/nowhere"),
         ("cores = 1", 'cores = 1\nlaunch = "no-such-launcher -n {ranks}"', "no-such-launcher"),
-        ("cores = 1", 'cores = 1\nranks = 1\nlaunch = "mpirun -np 2"', "started 2 rank(s) instead of 1"),
+        ("cores = 1", 'cores = 1\nranks = 1\nlaunch = "mpirun -np 2"', "started 2 ranks instead of 1"),
     ],
 )
 def test_mistakes_are_named(folder, old, new, what):

@@ -176,7 +176,7 @@ def test_what_cannot_be_told_is_refused(tmp_path: Path) -> None:
     far = np.arange(40)[:, None, None] * np.array([4.0, 0.0, 0.0]) * np.array([1.0, -1.0])[None, :, None]
     with pytest.raises(Fatal, match="its direction is not known"):
         analysed(path(tmp_path, far, cell), msd=True)
-    with pytest.raises(Fatal, match="too few for --msd"):
+    with pytest.raises(Fatal, match="too few frames for --msd"):
         analysed(path(tmp_path, np.zeros((9, 2, 3)), cell), msd=True)
     with pytest.raises(Fatal, match="--fit 500:900 fs has 0 of the times"):
         analysed(path(tmp_path, np.zeros((90, 2, 3)), cell), msd=True, fit=(500.0, 900.0))

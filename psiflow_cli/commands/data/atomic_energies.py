@@ -6,7 +6,7 @@ import click
 
 from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import bundles, references, runner
-from psiflow_cli.errors import UsageError, nearest
+from psiflow_cli.errors import UsageError, counted, nearest
 
 
 @click.command("atomic-energies", cls=options.Command)
@@ -63,7 +63,7 @@ def command(
 
     def as_text(summary: atomic_energies.AtomsSummary) -> str:
         states = summary["multiplicities"]
-        rows = [f"{len(states)} elements -> {runner.name(summary['output'])}"]
+        rows = [f"{counted(len(states), 'element')} -> {runner.name(summary['output'])}"]
         below = {e: atomic_energies.ground_state(e) for e in states}
         below = {e: state for e, state in below.items() if state and states[e] < state}
         if below:

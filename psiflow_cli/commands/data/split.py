@@ -8,7 +8,7 @@ import click
 
 from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import runner
-from psiflow_cli.errors import UsageError
+from psiflow_cli.errors import UsageError, counted
 from psiflow_cli.values import quantities
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def command(
     splitting = split.Splitting(job, parts, files, seed, group, stratify)
 
     def as_text(summary: split.Summary) -> str:
-        without = "".join(f"; {count} frames lack {key}" for key, count in summary["without"].items())
+        without = "".join(f"; no {key} in {counted(count, 'frame')}" for key, count in summary["without"].items())
         return ", ".join(_of_part(part, group) for part in summary["parts"].values()) + without
 
     runner.perform(
@@ -98,4 +98,4 @@ def command(
 
 def _of_part(part: Part, group: str | None) -> str:
     groups = f" ({part['groups']} of {group})" if group else ""
-    return f"{part['frames']} frames{groups} -> {part['output']}"
+    return f"{counted(part['frames'], 'frame')}{groups} -> {part['output']}"

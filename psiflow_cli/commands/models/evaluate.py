@@ -8,7 +8,7 @@ import click
 
 from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import bundles, runner
-from psiflow_cli.errors import CannotCreate
+from psiflow_cli.errors import CannotCreate, counted
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Summary
@@ -92,7 +92,7 @@ def command(
     def as_text(summary: Summary) -> str:
         files = ", ".join(filter(None, (runner.name(summary["output"]), summary["plot"], summary["table_file"])))
         unlabelled = "" if summary["errors"] else "; no labels to compare with"
-        return f"{summary['total']} frames evaluated -> {files}{unlabelled}"
+        return f"{counted(summary['total'], 'frame')} evaluated -> {files}{unlabelled}"
 
     def show(summary: Summary) -> str:
         tables = [summary["table"]] if summary["table"] else []

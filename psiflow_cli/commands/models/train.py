@@ -9,7 +9,7 @@ import click
 
 from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles, runner
-from psiflow_cli.errors import UsageError
+from psiflow_cli.errors import UsageError, counted
 from psiflow_cli.protocols import SIZES
 from psiflow_cli.values import kinds, quantities
 
@@ -166,7 +166,7 @@ def _as_text(summary: Summary) -> str:
     trained = "/".join(map(str, dict.fromkeys(summary["trained_epochs"])))
     where = runner.name(summary["output"])
     if not summary["unfinished"]:
-        return f"trained {summary['total']} model(s) for {trained} epochs -> {where}"
+        return f"trained {counted(summary['total'], 'model')} for {trained} epochs -> {where}"
     done = f"time limit reached after {trained} of {summary['epochs']} epochs: the best so far -> {where}"
     return f"{done}; run the same command again to continue"
 

@@ -11,7 +11,7 @@ import click
 from psiflow_cli import options
 from psiflow_cli.commands.runs.status import place
 from psiflow_cli.console import echo_json, note, problem
-from psiflow_cli.errors import CANNOT_CREATE, STOPPED, NoInput, PsiflowError, UsageError
+from psiflow_cli.errors import CANNOT_CREATE, STOPPED, NoInput, PsiflowError, UsageError, counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +135,11 @@ def _folders(runs: tuple[str, ...], everything: bool) -> list[Path]:
         folder = Path(place(run))
         if not (folder / "run.json").exists() and not (folder / "lock").exists():
             below = len(list(run_folders.find([folder])))
-            hint = f"stop the {below} runs below it with --all" if below else "list the runs with psiflow status"
+            hint = (
+                f"stop the {counted(below, 'run')} below it with --all"
+                if below
+                else "list the runs with psiflow status"
+            )
             raise NoInput(f"{run}: not a run directory", hint)
         folders.append(folder)
     return list(dict.fromkeys(folders))

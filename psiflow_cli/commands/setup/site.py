@@ -8,6 +8,7 @@ import click
 
 from psiflow_cli import formats, options
 from psiflow_cli.console import echo_json
+from psiflow_cli.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +107,8 @@ def _on_this_machine(site: Site, machine: Machine) -> Iterator[str]:
         yield f"commands run on {site.remote.host}; psiflow site check tests the site there"
         return
     gpus = f"GPUs {', '.join(machine.gpus)}" if machine.gpus else "no GPU"
-    yield f"here: {machine.cores} cores, {machine.memory_mb / 1024:.1f} GB, {gpus}, {machine.nodes} node(s)"
+    cores, nodes = counted(machine.cores, "core"), counted(machine.nodes, "node")
+    yield f"here: {cores}, {machine.memory_mb / 1024:.1f} GB, {gpus}, {nodes}"
     for family, operation in (
         ("default", ""),
         *((f, o) for f, u in site.use.items() if isinstance(u, dict) for o in u),
@@ -118,12 +120,12 @@ def _on_this_machine(site: Site, machine: Machine) -> Iterator[str]:
             yield f"{use}: {error.message}"
             continue
         context = executor.context
-        each = f"{executor.cores} core(s), {context['gpus']} GPU(s), device {context['device']}"
+        each = f"{counted(executor.cores, 'core')}, {counted(context['gpus'], 'GPU')}, device {context['device']}"
         most = resolve.executor_of(site, family, operation, machine, tasks=_MANY).workers if operation == "train" else 0
         members = (
             f"; up to {most} members of a committee at a time, which share the cores" if most > executor.workers else ""
         )
-        yield f"{use}: executor {executor.label}: {executor.workers} task(s) at once, each {each}{members}"
+        yield f"{use}: executor {executor.label}: {counted(executor.workers, 'task')} at once, each {each}{members}"
 
 
 def _show_script(site: Site, executor: str, machine: Machine) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from psiflow_cli.console import Verbosity, paint
 from psiflow_cli.duration import short
+from psiflow_cli.errors import counted
 from psiflow_cli.stages.train import epoch_text
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _some(texts: list[str]) -> str:
 def _sum(listed: list[RunStatus]) -> str:
     states = [run["state"] for run in listed]
     counts = ", ".join(f"{states.count(state)} {state}" for state in COLOURS if state in states)
-    return f"{len(listed)} runs: {counts}; {hours(sum(run['core_hours'] for run in listed))} core-hours"
+    return f"{counted(len(listed), 'run')}: {counts}; {hours(sum(run['core_hours'] for run in listed))} core-hours"
 
 
 def _shortened(name: str, room: int | None) -> str:

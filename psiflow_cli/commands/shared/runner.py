@@ -11,7 +11,7 @@ import click
 
 from psiflow_cli import options, registry
 from psiflow_cli.console import columns, detail, echo_json, in_width, note, problem, remark
-from psiflow_cli.errors import STOPPED, BadConfig, UsageError
+from psiflow_cli.errors import STOPPED, BadConfig, UsageError, counted
 
 if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wait for them
     from typing_extensions import TypeVar
@@ -153,9 +153,9 @@ def _detail_place(job: Job) -> None:
         return
     where = f"{executor.table.type} on the provider {executor.table.provider} ({executor.provider.type})"
     context = executor.context
-    gpus = f", {len(executor.gpus)} GPUs a node" if executor.gpus else ""
+    gpus = f", {counted(len(executor.gpus), 'GPU')} a node" if executor.gpus else ""
     dtype = context["dtype"] or "the model's own precision"
-    workers = f"{executor.workers} × {executor.cores} cores{gpus}, {context['device']}, {dtype}"
+    workers = f"{executor.workers} × {counted(executor.cores, 'core')}{gpus}, {context['device']}, {dtype}"
     detail(f"site {job.site['name']}: executor {executor.label}, {where}: workers {workers}; Python {executor.python}")
     detail(f"logs: of tasks {job.folder / 'logs'}, of workers {job.folder / 'parsl'}")
 

@@ -9,7 +9,7 @@ import click
 from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import runner
 from psiflow_cli.elements import SYMBOLS
-from psiflow_cli.errors import UsageError, nearest
+from psiflow_cli.errors import UsageError, counted, nearest
 from psiflow_cli.values import quantities
 
 if TYPE_CHECKING:
@@ -126,5 +126,5 @@ def command(
 
 def _as_text(summary: Summary) -> str:
     written = ", ".join(filter(None, (summary["output"], summary["plot"])))
-    blocks = f"{summary['blocks']} blocks of {summary['block_frames']} frames"
-    return f"{summary['frames']} frames of {summary['trajectories']} trajectories, in {blocks} -> {written}"
+    blocks = f"{counted(summary['blocks'], 'block')} of {summary['block_frames']} frames"
+    return f"{counted(summary['frames'], 'frame')} of {summary['trajectories']} trajectories, in {blocks} -> {written}"

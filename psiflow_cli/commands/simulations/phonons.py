@@ -9,7 +9,7 @@ import click
 
 from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import bundles, constraints, references, runner
-from psiflow_cli.errors import UsageError
+from psiflow_cli.errors import UsageError, counted
 from psiflow_cli.values import quantities
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def command(
     def as_text(summary: Summary) -> str:
         files = [runner.name(summary["output"]), *filter(None, (summary["hessian"], table))]
         counts = f"{summary['total'] - summary['failed']} of {summary['total']} frames analysed"
-        return f"{counts} ({summary['computed']} Hessians computed now) -> {', '.join(files)}"
+        return f"{counts} ({counted(summary['computed'], 'Hessian')} computed now) -> {', '.join(files)}"
 
     def show(summary: Summary) -> str:
         return phonons.as_text(summary["harmonic"]) if summary["harmonic"] else ""

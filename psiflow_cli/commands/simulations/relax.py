@@ -8,7 +8,7 @@ import click
 
 from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import bundles, constraints, references, runner
-from psiflow_cli.errors import UsageError
+from psiflow_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -99,7 +99,7 @@ def command(
 
     def as_text(summary: Summary) -> str:
         counts = f"{summary['converged']} of {summary['total']} converged ({summary['computed']} relaxed now"
-        return f"{counts}, in up to {summary['most_steps']} steps) -> {runner.name(summary['output'])}"
+        return f"{counts}, in up to {counted(summary['most_steps'], 'step')}) -> {runner.name(summary['output'])}"
 
     runner.perform(
         job, common, plan=plan, as_text=as_text, verdict=max_failed.verdict,

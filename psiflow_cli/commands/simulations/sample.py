@@ -10,7 +10,7 @@ import click
 from psiflow_cli import formats, options, registry
 from psiflow_cli.commands.shared import bundles, conditions, runner, sampled
 from psiflow_cli.console import echo_json, note
-from psiflow_cli.errors import UsageError
+from psiflow_cli.errors import UsageError, counted
 from psiflow_cli.values import kinds
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def _check(sampling: Sampling) -> None:
     if sampling.pressures and ensemble != "npt":
         raise UsageError(f"several --pressure, but {ensemble} has no barostat", "choose --ensemble npt")
     if walkers < len(sampling.conditions):
-        problem = f"{walkers} walkers for {len(sampling.conditions)} temperatures, pressures and windows"
+        problem = f"{counted(walkers, 'walker')} for {len(sampling.conditions)} temperatures, pressures and windows"
         if sampling.pressures or sampling.windows:
             raise UsageError(problem, "leave out --walkers, or give the same number or a multiple of it")
     if not dynamics["exchange"]:
@@ -273,7 +273,8 @@ def _check(sampling: Sampling) -> None:
     repeated = len({pair[0] for pair in temperatures}) < len(temperatures)
     if (count := len(sampling.conditions)) < 2 or walkers % count or (repeated and count > len(temperatures)):
         raise UsageError(
-            f"--exchange between {walkers} walkers at {count} temperatures, pressures and windows",
+            f"--exchange between {counted(walkers, 'walker')} at "
+            f"{counted(count, 'temperature, pressure or window', 'temperatures, pressures and windows')}",
             "give two or more temperatures, as in --temperature 300,330,363, and the same number of walkers or a "
             "multiple of it",
         )
@@ -281,7 +282,7 @@ def _check(sampling: Sampling) -> None:
 
 def _as_text(summary: Summary) -> str:
     how = summary["engine"] + (f", {summary['batch']} together" if summary["batch"] > 1 else "")
-    what = f"{summary['total']} walkers, {summary['steps']} steps ({how})"
+    what = f"{counted(summary['total'], 'walker')}, {counted(summary['steps'], 'step')} ({how})"
     written = [summary.get(option) for option in ("properties", "plot", "final", "stopped")]
     files = [runner.name(summary["output"]), *filter(None, written), *summary.get("plumed", [])]
-    return f"{what}: {summary['frames']} frames -> {', '.join(files)}"
+    return f"{what}: {counted(summary['frames'], 'frame')} -> {', '.join(files)}"

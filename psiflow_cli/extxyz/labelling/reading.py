@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from psiflow_cli import voigt
-from psiflow_cli.errors import UsageError, nearest
+from psiflow_cli.errors import UsageError, counted, nearest
 from psiflow_cli.extxyz.frame import Frame, is_isolated_atom
 from psiflow_cli.extxyz.layout import volume
 
@@ -115,7 +115,7 @@ def unused_stress(frame: Frame, keys: Mapping[str, str] | None = None) -> bool:
 
 def unused_stress_note(count: int) -> str:
     """What to say of so many of them."""
-    whose = "a frame that is" if count == 1 else f"{count} frames that are"
+    whose = "a frame that is" if count == 1 else f"{counted(count, 'frame')} that are"
     return f"the stress of {whose} not periodic in all three directions is not used"
 
 

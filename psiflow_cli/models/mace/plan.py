@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from psiflow_cli.elements import SYMBOLS
-from psiflow_cli.errors import BadData, BadSettings, Refusal, nearest
+from psiflow_cli.errors import BadData, BadSettings, Refusal, counted, nearest
 from psiflow_cli.models.mace import options as known
 from psiflow_cli.models.mace.options import ABOVE_ZERO, KINDS, NOT_NEGATIVE, OWNED, Value
 from psiflow_cli.models.mace.tuning import contradictions, fine_tuning_refusals, tuned
@@ -80,12 +80,11 @@ def _batch_refusals(full: Config, summary: TrainingData) -> list[Refusal]:
     if batch <= share:
         return []
     if gpus == 1:
-        problem = f"batch_size {batch} is larger than the training set ({frames} frames)"
+        problem = f"batch_size {batch} is larger than the training set ({counted(frames, 'frame')})"
         hint = f"MACE drops incomplete batches, so nothing would be trained; use --set batch_size={frames} or less"
     else:
-        problem = (
-            f"batch_size {batch} is larger than the share of each of {gpus} GPUs in the training set ({share} frames)"
-        )
+        whose = f"the share of each of {gpus} GPUs in the training set"
+        problem = f"batch_size {batch} is larger than {whose} ({counted(share, 'frame')})"
         hint = f"batch_size counts per GPU; use --set batch_size={share} or less"
     return [Refusal("batch_size", problem, hint)]
 

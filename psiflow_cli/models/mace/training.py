@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.elements import SYMBOLS
-from psiflow_cli.errors import BAD_DATA
+from psiflow_cli.errors import BAD_DATA, counted
 from psiflow_cli.models.mace.files import CONFIG, LOG, MODELS, RESULTS
 from psiflow_cli.models.mace.inference import describe, weights_file
 from psiflow_cli.models.mace.labels import relabel
@@ -58,7 +58,7 @@ def _prepare(folder: Path, job: TrainingJob, context: Context) -> None:
     batch, share = config.get("batch_size", 10), frames["train"] // max(1, gpus)
     if batch > share:
         whose = f"the share of each of {gpus} GPUs in the training set" if gpus > 1 else "the training set"
-        problem = f"batch_size {batch} is larger than {whose} ({share} frames)"
+        problem = f"batch_size {batch} is larger than {whose} ({counted(share, 'frame')})"
         raise Fatal(problem, "MACE drops incomplete batches: use a smaller batch_size", BAD_DATA)
     if job.get("init"):
         start = weights_file(job["init"])

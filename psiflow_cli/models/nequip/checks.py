@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import BadData, Refusal, nearest
+from psiflow_cli.errors import BadData, Refusal, counted, nearest
 from psiflow_cli.models.nequip import settings
 from psiflow_cli.models.nequip.keys import KNOWN, NEEDED, NEEDED_TO_BUILD, SHORT
 
@@ -51,7 +51,7 @@ def larger(batch: int, summary: TrainingData) -> str:
     whose = (
         f"the share of each of {gpus} GPUs in the training set" if (gpus := summary.get("gpus")) else "the training set"
     )
-    return f"batch_size {batch} is larger than {whose} ({share(summary)} frames)"
+    return f"batch_size {batch} is larger than {whose} ({counted(share(summary), 'frame')})"
 
 
 def share(summary: TrainingData) -> int:

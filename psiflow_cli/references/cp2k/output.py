@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from psiflow_cli.errors import counted
 from psiflow_cli.references.cp2k import complaint
 from psiflow_cli.references.cp2k.installation import SHIPPED
 from psiflow_cli.worker.failures import is_out_of_memory
@@ -164,7 +165,7 @@ def results(log: str, atoms: int, stress: bool) -> Results:
         raise Unreadable("the log has no energy")
     forces = _forces(log)
     if len(forces) != atoms:
-        raise Unreadable(f"the log has {len(forces)} forces for {atoms} atoms")
+        raise Unreadable(f"the log has {counted(len(forces), 'force')} for {counted(atoms, 'atom')}")
     return Results(number(energies[-1]), forces, _stress(log) if stress else None)
 
 

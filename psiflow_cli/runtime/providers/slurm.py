@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import field
 
-from psiflow_cli.errors import BadConfig, NoResources
+from psiflow_cli.errors import BadConfig, NoResources, counted
 from psiflow_cli.runtime.batch_queue import slurm_limits, slurm_reasons
 from psiflow_cli.runtime.batch_queue.slurm_jobs import SlurmJobs
 from psiflow_cli.runtime.executors._launchers import launcher_of
@@ -55,7 +55,9 @@ class Provider(schema.BatchProvider, frozen=True, kw_only=True):
     def share(self, here: Machine) -> Machine:
         in_gres = _gpus_in(self.gres)
         if in_gres and self.gpus_per_node not in (0, in_gres):
-            problem = f"gres {self.gres!r} asks for {in_gres} GPU(s), but gpus_per_node is {self.gpus_per_node}"
+            problem = (
+                f"gres {self.gres!r} asks for {counted(in_gres, 'GPU')}, but gpus_per_node is {self.gpus_per_node}"
+            )
             raise BadConfig(problem, "use only gpus_per_node, with gpu_type")
         if self.gpu_type and (in_gres or not self.gpus_per_node):
             raise BadConfig(f"gpu_type {self.gpu_type!r} needs gpus_per_node", "set how many of them a node has")

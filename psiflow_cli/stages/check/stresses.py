@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from psiflow_cli.bundle import Bundle
+from psiflow_cli.errors import counted
 from psiflow_cli.extxyz.layout import volume
 from psiflow_cli.stages.check.findings import ERROR, WARNING, Findings, Tally
 from psiflow_cli.stages.check.sample import Sample
@@ -139,7 +140,7 @@ def report(pairs: list[tuple[Voigt, Stress | Failure]], findings: Findings) -> N
     across = sum(x * y for x, y in zip(label, model, strict=True))
     of_labels, of_model = math.sqrt(sum(x * x for x in label)), math.sqrt(sum(x * x for x in model))
     correlation = across / (of_labels * of_model) if of_labels and of_model else 0.0
-    evidence = f"in {count} frames its correlation with the model's is {correlation:.2f}"
+    evidence = f"in {counted(count, 'frame')} its correlation with the model's is {correlation:.2f}"
     if correlation < -_LEAST:
         what = f"the stress has the wrong sign: {evidence}"
         hint = "a positive stress is tension (as in ASE); multiply it by -1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psiflow_cli.errors import counted
 from psiflow_cli.runtime import journal
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ class FinishedUnits:
             self._begun, self._first, self._first_s = record["t"], None, 0.0
             self._in_jobs = record.get("provider", "local") not in ("", "local")
         if record["kind"] == "kernels":
-            self.kernels = f"{record['path']}, {record['ms'][record['path']]:.3g} ms for {record['atoms']} atoms"
+            self.kernels = (
+                f"{record['path']}, {record['ms'][record['path']]:.3g} ms for {counted(record['atoms'], 'atom')}"
+            )
         if record["kind"] == "lost":
             self.lost += len(record["ids"])
         if record["kind"] != "unit":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import extxyz
 from psiflow_cli.console import Progress, detail, note
-from psiflow_cli.errors import BAD_DATA, NO_RESOURCES, PsiflowError
+from psiflow_cli.errors import BAD_DATA, NO_RESOURCES, PsiflowError, counted
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.runtime.task import Loss, Outcome, Task
 from psiflow_cli.site.executor import ResolvedExecutor
@@ -70,7 +70,9 @@ def compute(workspace: Workspace, work: Work, survey: Survey, results: Results, 
     if executor.on_oom:
         large = IdSet(survey.distinct, (k for k in needed if results.failures.get(k) == "out-of-memory"))
         if large:
-            note(f"{len(large)} frames ran out of memory; trying them on the executor {executor.on_oom.label}")
+            note(
+                f"{counted(len(large), 'frame')} ran out of memory; trying them on the executor {executor.on_oom.label}"
+            )
             _compute(workspace, work, survey, results, large, executor.on_oom)
 
 
@@ -206,7 +208,7 @@ class _Feeder:
             results: list[Result] = outcome.value
             if len(results) == len(frames):
                 return results
-            outcome.error = f"{len(frames)} frames were sent, but {len(results)} results came back"
+            outcome.error = f"{counted(len(frames), 'frame')} sent, but {len(results)} results came back"
         if len(frames) > 1:
             self._again += [self._task([frame], losses=task.losses, step=task.note) for frame in frames]
             return None

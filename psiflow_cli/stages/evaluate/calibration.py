@@ -94,12 +94,12 @@ def check_frames(model: Bundle, workspace: Workspace, with_forces: int) -> None:
     names = ", ".join(workspace.job.frames)
     if with_forces < LEAST_FRAMES:
         raise BadData(
-            f"{names}: {with_forces} frames with forces are too few for a calibration",
+            f"{names}: too few frames with forces for a calibration: {with_forces}",
             f"give at least {LEAST_FRAMES}, better 100, on which the model was not trained",
         )
     if with_forces < _FEW_FRAMES:
         share = round(100 / math.sqrt(2 * with_forces))
-        note(f"{with_forces} frames are few for a calibration: expected errors may be off by {share} %")
+        note(f"few frames for a calibration ({with_forces}): expected errors may be off by {share} %")
     try:
         data = bundle.training_data(model)
     except BadData as error:
@@ -134,7 +134,7 @@ def calibrate(model: Bundle, workspace: Workspace, compared: Compared) -> Calibr
     names = ", ".join(workspace.job.frames)
     frames = len(set(compared.forces.places))
     if frames < LEAST_FRAMES:
-        problem = f"{names}: {frames} frames with a prediction and nonzero forces are too few for a calibration"
+        problem = f"{names}: too few frames with a prediction and nonzero forces for a calibration: {frames}"
         raise BadData(problem, f"give at least {LEAST_FRAMES}, better 100")
     forces = _fitted(compared.forces)
     if not forces:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from psiflow_cli import bundle, extxyz
 from psiflow_cli.bundle import Bundle
 from psiflow_cli.console import note
+from psiflow_cli.errors import counted
 from psiflow_cli.extxyz.frame import is_isolated_atom
 from psiflow_cli.extxyz.labelling import near_names
 from psiflow_cli.stages.core import failed_frames, predicted_frame, single
@@ -74,7 +75,7 @@ class _Labels:
         if self.unlabelled and not self.labelled:
             note(f"no frame has labels to compare with; {self.unlabelled}")
         if self.of_others:
-            note(f"{self.of_others} frames have another head than {self.head}: their labels come from another method")
+            note(f"another head than {self.head} in {counted(self.of_others, 'frame')}: labels from another method")
         if self.unused_stress:
             note(extxyz.unused_stress_note(self.unused_stress))
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import BadData, UsageError
+from psiflow_cli.errors import BadData, UsageError, counted
 from psiflow_cli.stages.free_energy import reading, source
 from psiflow_cli.stages.free_energy.request import Request
 
@@ -95,7 +95,7 @@ def _of_walker(
     if walkers is None or (request.walker is None and (not one_bias or header.is_shared or len(set(walkers)) < 2)):
         return columns
     if request.walker is None:
-        problem = f"{header.file}: {len(set(walkers))} walkers, each with its own bias"
+        problem = f"{header.file}: {counted(len(set(walkers)), 'walker')}, each with its own bias"
         raise UsageError(
             problem, f"choose one with --walker 0 to {max(walkers):g}; only walkers of --share-bias fill one bias"
         )

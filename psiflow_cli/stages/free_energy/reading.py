@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import BadData, UsageError
+from psiflow_cli.errors import BadData, UsageError, counted
 from psiflow_cli.stages.free_energy import source
 from psiflow_cli.stages.free_energy.request import KB, Request, number
 
@@ -195,7 +195,7 @@ def _per_row(
         words = [words[place]]
     if len(words) != dimensions:
         raise UsageError(
-            f"{option}: {len(words)} values for {dimensions} CVs and {files} files",
+            f"{option}: {counted(len(words), 'value')} for {counted(dimensions, 'CV')} and {counted(files, 'file')}",
             "give a number or the name of a column for each CV; for one CV also a number for each file",
         )
     count = len(next(iter(columns.values())))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.console import note
-from psiflow_cli.errors import UsageError
+from psiflow_cli.errors import UsageError, counted
 from psiflow_cli.stages.core import single
 from psiflow_cli.stages.evaluate.error_table import as_csv
 from psiflow_cli.stages.free_energy import gaussians, reading
@@ -108,7 +108,7 @@ def prepared(
         _read_samples(request, workspace, job, headers, folder)
     for basin in request.basins:
         if len(basin["ranges"]) != len(cvs):
-            problem = f"--basins {basin['name']}: {len(basin['ranges'])} ranges for {len(cvs)} CVs"
+            problem = f"--basins {basin['name']}: {len(basin['ranges'])} ranges for {counted(len(cvs), 'CV')}"
             raise UsageError(problem, "as in A=-3:-1 for one, A=-3:-1/0:2 for two")
     return job
 
@@ -141,7 +141,7 @@ def _read_samples(
     read = reading.samples(request, workspace, files, reading.Layout(every, bias, several))
     temperatures = {state["kT"] for state in read.states}
     if len(read.states) > _MOST_STATES:
-        problem = f"{len(read.states)} windows or temperatures"
+        problem = f"{counted(len(read.states), 'window or temperature', 'windows or temperatures')}"
         raise UsageError(problem, "a temperature ramp is not in equilibrium; --windows takes columns with few values")
     if job["kT"] is None:
         job["kT"] = min(temperatures)
@@ -165,7 +165,8 @@ def _read_samples(
             "name the column of the bias with --bias, or give --at and --kappa",
         )
     if request.window_biases and len(request.window_biases) != len(read.states):
-        problem = f"--window-biases: {len(request.window_biases)} columns for {len(read.states)} windows"
+        columns = counted(len(request.window_biases), "column")
+        problem = f"--window-biases: {columns} for {counted(len(read.states), 'window')}"
         raise UsageError(problem, "give one column for each window, in their order")
     # one bias at several temperatures may have any shape
     restraints = restraints and bool(
@@ -216,7 +217,9 @@ def _axes(
     axes: list[Axis] = []
     for option, values in (("--bins", request.bins), ("--range", request.ranges)):
         if values and not whole and len(values) not in (1, len(names)):
-            raise UsageError(f"{option}: {len(values)} values for {len(names)} CVs", "give one for each CV")
+            raise UsageError(
+                f"{option}: {counted(len(values), 'value')} for {counted(len(names), 'CV')}", "give one for each CV"
+            )
     for place, name in enumerate(names):
         period = reading.period(request, header, name)
         bins = request.bins[min(place, len(request.bins) - 1)] if request.bins else usual.get(name, 1)

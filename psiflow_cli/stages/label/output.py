@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import extxyz, voigt
 from psiflow_cli.console import note
+from psiflow_cli.errors import counted
 from psiflow_cli.stages.core import failed_frames
 from psiflow_cli.stages.core.results import Results
 from psiflow_cli.stages.core.workspace import Workspace
@@ -52,7 +53,7 @@ def _labelled(
         replaced += bool(extxyz.label_names(frame)) and not subtraction
         yield with_label(frame, key, label, method)
     if replaced:
-        note(f"{replaced} frames already had labels, which are replaced in the output")
+        note(f"{counted(replaced, 'frame')} already had labels, which are replaced in the output")
     if len(codes) > 1:
         versions = " and ".join(sorted(codes))
         note(f"warning: labels of {versions} are mixed in the output; recompute the old ones with --strict-version")

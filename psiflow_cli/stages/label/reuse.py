@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import extxyz
 from psiflow_cli.console import note
-from psiflow_cli.errors import NoInput
+from psiflow_cli.errors import NoInput, counted
 from psiflow_cli.extxyz import Frame
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results
@@ -76,8 +76,8 @@ class Reuse:
                     yield key, label
         if changed:
             note(
-                f"{changed} labels are not reused: the positions no longer match their psiflow_id, so the file was "
-                "changed"
+                f"not reusing {counted(changed, 'label')}: the file was changed, because the positions no longer match "
+                "their psiflow_id"
             )
 
     def take(self, ids: array[int], needed: IdSet, results: Results | None) -> None:
@@ -91,7 +91,7 @@ class Reuse:
                 needed.discard(key)
             count += len(some)
         if self._named or count:
-            note(f"{count} labels are reused from {', '.join(self._files)}")
+            note(f"reusing {counted(count, 'label')} from {', '.join(self._files)}")
 
     def copies(self, ids: array[int], needed: IdSet, results: Results) -> Pairs:
         """Needed frames that are copies of one that has a label, or gets one: their ids, each with the other's.

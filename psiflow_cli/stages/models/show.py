@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from psiflow_cli import bundle, registry
-from psiflow_cli.errors import PsiflowError
+from psiflow_cli.errors import PsiflowError, counted
 from psiflow_cli.protocols import HasMainSettings
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def as_text(report: ModelReport) -> str:
     if report.get("foreign") or "terms" in report:
         return _untrained_text(report)
     energies = report.get("atomic_energies", {})
+    frames = counted(report.get("train_frames", 0), "frame")
     rows = {
         "model": report["model"],
         "family": report["family"],
@@ -107,7 +108,7 @@ def as_text(report: ModelReport) -> str:
         "cut-off": f"{report.get('cutoff', 0):g} Å",
         "precision": report.get("dtype", "?"),
         "atomic energies": ", ".join(f"{symbol} {value:.6f}" for symbol, value in energies.items()) + " eV",
-        "data": f"{report.get('train_frames', '?')} frames to train, {report.get('valid_frames', '?')} to validate",
+        "data": f"{frames} to train, {report.get('valid_frames', '?')} to validate",
         "data sha256": report.get("data_sha256", "?"),
         "size": f"{report['size'] / 2**20:.1f} MB",
         **({"compiled": ", ".join(report["compiled"])} if report["compiled"] else {}),

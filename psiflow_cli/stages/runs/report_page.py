@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.duration import short
+from psiflow_cli.errors import counted
 from psiflow_cli.stages.evaluate.error_table import UNITS
 from psiflow_cli.stages.runs.report_dynamics import Sampling
 from psiflow_cli.stages.runs.report_evaluated import Worst
@@ -78,7 +79,7 @@ def _states(facts: Facts) -> str:
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     newest = max((run["updated"] or "" for run in facts.runs), default="").replace("T", " ").replace("+00:00", " UTC")
     hours = sum(run["core_hours"] for run in facts.runs)
-    runs = "1 run" if len(states) == 1 else f"{len(states)} runs"
+    runs = counted(len(states), "run")
     return f"{runs}: {counts}; {hours:.2f} core-hours; last change {newest}"
 
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from psiflow_cli.console import Progress, detail
+from psiflow_cli.errors import counted
 from psiflow_cli.runtime import journal
 from psiflow_cli.runtime.request import fingerprint as fingerprint_of
 from psiflow_cli.runtime.session import Session
@@ -60,7 +61,9 @@ def run(sampling: Sampling, workspace: Workspace) -> Summary:
             if remembered is None:
                 plan = engines.measured_plan(sampling, workspace, session, all_walkers, names, fingerprint)
                 groups = _groups(sampling, workspace, plan, all_walkers, fingerprint)
-            detail(f"engine {plan.engine}, {plan.batch} walkers together: {_why(sampling, names, remembered)}")
+            detail(
+                f"engine {plan.engine}, {counted(plan.batch, 'walker')} together: {_why(sampling, names, remembered)}"
+            )
             _move(sampling, workspace, session, plan, groups, fingerprint, progress)
         recorded = [Recorded(w, group.folder, sampling.scales) for group in groups for w in group.members]
         recorded.sort(key=lambda path: path.walker.number)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli import extxyz, voigt
 from psiflow_cli.console import note
-from psiflow_cli.errors import BadData
+from psiflow_cli.errors import BadData, counted
 from psiflow_cli.extxyz.velocities import UNITS, velocities
 from psiflow_cli.runtime.task import Loss
 from psiflow_cli.stages.core import constraints
@@ -131,7 +131,7 @@ def _set_in_motion(start: Frame, frame: extxyz.Frame, sampling: Sampling, walker
     different = max(1, len(sampling.windows)) if dynamics["ensemble"] == "nve" else conditions
     is_deterministic = dynamics["ensemble"] == "nve" or dynamics["thermostat"] == "nose-hoover"
     if is_deterministic and walkers > different:
-        problem = f"{frame.where}: {walkers} walkers would start with the same {name} and move identically"
+        problem = f"{frame.where}: {counted(walkers, 'walker')} would start with the same {name} and move identically"
         raise BadData(problem, "draw different ones for each walker with --draw-velocities, or use one walker")
     if name == "momenta":
         start["momenta"] = values

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from psiflow_cli.errors import BadData, UsageError, nearest
+from psiflow_cli.errors import BadData, UsageError, counted, nearest
 from psiflow_cli.stages.sample.trajectories import COLUMNS
 from psiflow_cli.worker.md.plumed.window import NAME
 
@@ -48,7 +48,7 @@ def values(word: str) -> tuple[str, list[float]]:
     if not all(map(math.isfinite, numbers)):
         raise ValueError(f"{given!r}: not all values are finite")
     if not numbers or len(numbers) > MOST:
-        raise ValueError(f"{given!r}: {len(numbers)} values; there must be 1 to {MOST}")
+        raise ValueError(f"{given!r}: {counted(len(numbers), 'value')}; there must be 1 to {MOST}")
     if len({f"{number:.12g}" for number in numbers}) < len(numbers):
         raise ValueError(f"{given!r}: a value is given twice")
     return name, numbers

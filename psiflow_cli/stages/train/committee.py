@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psiflow_cli.console import detail, note
-from psiflow_cli.errors import BUG, NO_RESOURCES, PsiflowError
+from psiflow_cli.errors import BUG, NO_RESOURCES, PsiflowError, counted
 from psiflow_cli.protocols import Delivers, Model
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.runtime.task import Loss, Outcome, Task
@@ -94,8 +94,8 @@ class Committee:
     def _description(self) -> str:
         """How many are trained at once, and on what."""
         count, workers, context = len(self.members), self.session.executor.workers, self.session.executor.context
-        on = f"{context['gpus']} GPU(s)" if context["gpus"] else f"{context['threads']} thread(s)"
-        return f"training {count} model(s), {min(count, workers)} at a time, each on {on}"
+        on = counted(context["gpus"], "GPU") if context["gpus"] else counted(context["threads"], "thread")
+        return f"training {counted(count, 'model')}, {min(count, workers)} at a time, each on {on}"
 
     def _ends(self) -> list[float | None]:
         """When each has to be done (seconds since 1970): those that must wait for a worker get their share."""

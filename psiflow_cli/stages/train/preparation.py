@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import BadData, BadSettings, UsageError
+from psiflow_cli.errors import BadData, BadSettings, UsageError, counted
 from psiflow_cli.protocols import SIZES, Notes, TrainsHeads
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.core.workspace import Workspace
@@ -134,7 +134,7 @@ def _start_notes(start: initial_model.Start | None, sources: dataset.Sources, da
         return []
     if "train" not in sources.old:
         return [f"{start.name} contains no training data: only the new frames are trained on"]
-    return [f"{data.replayed} frames that {start.name} was trained on are replayed"] if data.replayed else []
+    return [f"replaying {counted(data.replayed, 'frame')} that {start.name} was trained on"] if data.replayed else []
 
 
 def _plan(training: Training, summary: TrainingData) -> Config:
@@ -153,4 +153,4 @@ def _defaults_note(training: Training, config: Config, summary: TrainingData) ->
         return f"{family}: the settings of {training.config.name} as they are; {others}"
     main = ", ".join(f"{name} {value}" for name, value in main_settings(training.module, config).items())
     kind = "as the model to start from" if "init" in summary else f"size {summary['size']}"
-    return f"{family}, {kind}, {summary['frames']} frames to train{f': {main}' if main else ''}"
+    return f"{family}, {kind}, {counted(summary['frames'], 'frame')} to train{f': {main}' if main else ''}"

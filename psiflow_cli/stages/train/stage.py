@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from psiflow_cli import __version__, extxyz
 from psiflow_cli.console import detail, note
-from psiflow_cli.errors import PsiflowError, Stopped
+from psiflow_cli.errors import PsiflowError, Stopped, counted
 from psiflow_cli.protocols import NeedsMore
 from psiflow_cli.runtime.request import fingerprint, sha256
 from psiflow_cli.site import environments
@@ -122,7 +122,7 @@ def _details(training: Training, prepared: Prepared, members: list[Member]) -> I
     """What was decided, and where the trainers have their logs."""
     train, valid = (prepared.data.count(part) for part in ("train", "valid"))
     share = training.valid if training.valid_file else f"the share {training.valid} of the data"
-    yield f"{train} frames to train on, {valid} to validate with ({share})"
+    yield f"{counted(train, 'frame')} to train on, {valid} to validate with ({share})"
     energies = prepared.e0s
     named = energies if isinstance(energies, str) else ", ".join(f"{e} {x:.6f}" for e, x in energies.items()) + " eV"
     own = "the data, or the model to start from" if prepared.start else "the data"

@@ -119,7 +119,7 @@ def _minimum(middle: np.ndarray, density: np.ndarray, top: int) -> int:
 def _check_length(analysis: Analysis, cut: list[paths.Block]) -> None:
     frames = len(cut[0].rows)
     if frames < 6:
-        problem = f"{frames} frames in each of {len(cut)} blocks are too few for --msd and --vacf"
+        problem = f"too few frames for --msd and --vacf: {frames} in each of {len(cut)} blocks"
         raise Fatal(problem, "use --blocks 1, which gives no errors, or write more frames", BAD_DATA)
     far = max(block.displacements(next(block.chunks()))[1] for block in cut)
     if far > paths.FAR:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import BAD_DATA
+from psiflow_cli.errors import BAD_DATA, counted
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.free_energy.grid import ends, wrapped
 
@@ -43,7 +43,9 @@ class Hills:
             self.points.append(np.linspace(first, last, axis["bins"] + (not whole), endpoint=not whole))
         self.shape = tuple(map(len, self.points))
         if math.prod(self.shape) > _MOST_POINTS:
-            raise Fatal(f"a grid of {math.prod(self.shape)} points for {count} CVs", "give fewer --bins", BAD_DATA)
+            raise Fatal(
+                f"a grid of {math.prod(self.shape)} points for {counted(count, 'CV')}", "give fewer --bins", BAD_DATA
+            )
 
     def _extent(self) -> Array:
         """The standard deviation of each hill along each CV, shape (hills, CVs)."""

@@ -132,7 +132,7 @@ def too_large(error: Exception, frame: Frame) -> Failure | None:
     """The failure of a frame that does not fit into memory; None for another kind of error."""
     if not (isinstance(error, RuntimeError) and is_out_of_memory(error)):
         return None
-    return failure("out-of-memory", f"{len(frame['symbols'])} atoms do not fit into memory")
+    return failure("out-of-memory", f"a frame of {len(frame['symbols'])} atoms does not fit into memory")
 
 
 def _size(graph: Graph) -> int:

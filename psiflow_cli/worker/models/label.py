@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from psiflow_cli.errors import counted
 from psiflow_cli.worker import failures
 from psiflow_cli.worker.pool import call
 from psiflow_cli.worker.structures import labels
@@ -26,7 +27,7 @@ def label(
     results = call.resolve(f"{reference}:label")(frames, {**settings, **(decided or {})}, context)
     if not isinstance(results, (list, tuple)) or len(results) != len(frames):
         what = f"{len(results)} results" if isinstance(results, (list, tuple)) else f"a {type(results).__name__}"
-        raise TypeError(f"label() of {Path(reference).name} returned {what} for {len(frames)} frames")
+        raise TypeError(f"label() of {Path(reference).name} returned {what} for {counted(len(frames), 'frame')}")
     return [checked(frame, result, Path(reference).stem) for frame, result in zip(frames, results, strict=True)]
 
 

@@ -14,6 +14,8 @@ import os
 from collections.abc import Mapping, MutableMapping
 from typing import TypedDict
 
+from psiflow_cli.errors import counted
+
 CUDA, HIP, ROCR = "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"
 SLOTS = "PSIFLOW_GPU_SLOTS"
 """Tells workers the slots: a variable, and what it is for each, such as `CUDA_VISIBLE_DEVICES=0,1;2,3`."""
@@ -43,7 +45,9 @@ def share(plan: Plan, environment: Mapping[str, str]) -> str:
     if len(ids) < each:
         seen = environment.get(variable)
         which = f"{variable} is {seen!r}" if seen is not None else f"{len(ids)} expected"
-        raise ValueError(f"a task needs {each} GPU(s), but a worker on {os.uname().nodename} sees {len(ids)}: {which}")
+        raise ValueError(
+            f"a task needs {counted(each, 'GPU')}, but a worker on {os.uname().nodename} sees {len(ids)}: {which}"
+        )
     if each > 1 and any(name.startswith("MIG-") for name in ids):
         raise ValueError(f"a task needs {each} GPUs, but a process can use only one MIG instance: set gpus = 1")
     groups = [",".join(ids[first : first + each]) for first in range(0, len(ids) - each + 1, each)]

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, TypedDict
 
+from psiflow_cli.errors import counted
+
 if TYPE_CHECKING:
     import torch
 
@@ -65,7 +67,7 @@ def explain(facts: Facts, wanted: int, seen: str) -> list[str]:
         return [f"{build} cannot compute on {broken[0]}{kernels}"]
     if len(devices) < wanted or (seen and len(devices) > wanted):
         why = ", ".join(filter(None, (seen, facts["error"]))) or "no variable names them"
-        return [f"{build} sees {len(devices)} GPU(s) instead of {wanted}: {why}"]
+        return [f"{build} sees {counted(len(devices), 'GPU')} instead of {wanted}: {why}"]
     return []
 
 

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from psiflow_cli.errors import counted
 from psiflow_cli.worker.pool import gpu_slots
 from psiflow_cli.worker.process import environment_modules, gpu_probe, imports, launcher
 
@@ -45,7 +46,7 @@ def probe(context: Context, families: dict[str, list[str]] | None = None, slots:
     ]
     cpus = context.get("cpus") or []
     if len(cpus) and len(cpus) < context["cores"]:
-        problems.append(f"has {len(cpus)} core(s), but the site asks for {context['cores']}")
+        problems.append(f"has {counted(len(cpus), 'core')}, but the site asks for {context['cores']}")
     return {"python": sys.version.split()[0], "host": os.uname().nodename, "cpus": cpus, "problems": problems}
 
 
@@ -66,7 +67,7 @@ def _gpu(context: Context, families: dict[str, list[str]], slots: int) -> list[s
         return []
     problems, count = [], len(gpu_slots.slots(os.environ))
     if 0 < count < slots:
-        problems.append(f"its node has GPUs for {count} task(s) at a time instead of {slots}")
+        problems.append(f"its node has GPUs for {counted(count, 'task')} at a time instead of {slots}")
     # tasks in threads see all GPUs
     names = (gpu_slots.CUDA, gpu_slots.HIP, gpu_slots.ROCR) if count else ()
     seen = ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
@@ -125,5 +126,7 @@ def _launched(context: Context) -> list[str]:
     if ranks != context["ranks"]:
         words = [line for line in done.stdout.splitlines() if any(map(str.isalpha, line))]
         last = (words or [f"exit code {done.returncode}"])[-1].removeprefix("psiflow: ")
-        return [f"{launch or executable!r} started {ranks} rank(s) instead of {context['ranks']}: {last[:200]}"]
+        return [
+            f"{launch or executable!r} started {counted(ranks, 'rank')} instead of {context['ranks']}: {last[:200]}"
+        ]
     return []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from psiflow_cli import voigt
+from psiflow_cli.errors import counted
 from psiflow_cli.worker.failures import failure
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ def label(
     stress = stress if voigt.is_defined(frame.get("pbc") or [False]) else None
     numbers = [energy, *(x for row in forces for x in row), *(() if stress is None else stress)]
     if len(forces) != len(frame["symbols"]) or any(len(row) != 3 for row in forces):
-        return failure("inconsistent", f"{len(forces)} forces for {len(frame['symbols'])} atoms", log)
+        return failure(
+            "inconsistent", f"{counted(len(forces), 'force')} for {counted(len(frame['symbols']), 'atom')}", log
+        )
     if not all(map(math.isfinite, numbers)):
         return failure("inconsistent", "the energy, a force or the stress is not a finite number", log)
     rows = [[float(x) for x in row] for row in forces]

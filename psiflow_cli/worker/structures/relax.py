@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from psiflow_cli.errors import counted
 from psiflow_cli.worker.failures import Fatal, failure
 from psiflow_cli.worker.md import limits
 from psiflow_cli.worker.models.predictions import crashed, largest, predictor, unfit
@@ -85,7 +86,7 @@ class _Run:
 
         settings, steps = self._settings, self._steps
         if "failure" in prediction:
-            failed, after = cast("Failure", prediction), f" after {steps} steps" if steps else ""
+            failed, after = cast("Failure", prediction), f" after {counted(steps, 'step')}" if steps else ""
             self.result = failure(failed["failure"], failed["message"] + after)
             return
         if prediction["stress"] is None and settings["cell"] in MOVES_CELL:
@@ -93,7 +94,7 @@ class _Run:
         numbers = {key: value for key, value in prediction.items() if key in _OF_ASE and value is not None}
         self.atoms.calc = SinglePointCalculator(self.atoms, **numbers)
         if reason := self._watch.fault():
-            self.result = failure("inconsistent", f"{reason} after {steps} steps")
+            self.result = failure("inconsistent", f"{reason} after {counted(steps, 'step')}")
             return
         force, stress = _residuals(self.atoms, settings)
         message = self.message
@@ -105,7 +106,7 @@ class _Run:
             self.result = relaxed
         elif steps >= settings["steps"]:
             off = f"largest force {force:.3g} eV/Å" + (f", stress off by {stress:.4g} bar" if stress else "")
-            self.result = {**relaxed, **failure("unconverged", f"{off} after {steps} steps")}
+            self.result = {**relaxed, **failure("unconverged", f"{off} after {counted(steps, 'step')}")}
 
     def step(self) -> None:
         """Note that the atoms have moved; what the model says of where they were is used, and not asked again."""
@@ -113,7 +114,7 @@ class _Run:
         if self._settings["cell"] in MOVES_CELL:
             first = self._frame["cell"]
             if first and (lost := limits.cell_lost(first, self.atoms.cell.array)):
-                self.result = failure("inconsistent", f"{lost['reason']} after {self._steps} steps")
+                self.result = failure("inconsistent", f"{lost['reason']} after {counted(self._steps, 'step')}")
 
 
 class _AseRun(_Run):

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from psiflow_cli.elements import SYMBOLS
+from psiflow_cli.errors import counted
 from psiflow_cli.worker.structures.conversion import to_ase
 from psiflow_cli.worker.structures.near_pairs import near_pairs
 
@@ -22,7 +23,7 @@ def invalid(frame: Frame) -> str:
     if not symbols:
         return "the frame has no atoms"
     if len(positions) != len(symbols) or any(len(row) != 3 for row in positions):
-        return f"{len(positions)} positions for {len(symbols)} atoms"
+        return f"{counted(len(positions), 'position')} for {counted(len(symbols), 'atom')}"
     for index, row in enumerate(positions, 1):
         if not all(map(math.isfinite, row)):
             return f"position of atom {index} ({symbols[index - 1]}) is not finite"

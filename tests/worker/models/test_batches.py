@@ -113,7 +113,11 @@ def test_memory_that_runs_out_halves_a_batch_and_a_frame_that_is_too_large_fails
     frames = [frame(10, number) for number in range(20)] + [frame(101, 20)]
     (found,) = batches.predict(frames, [stub.model], {**GPU, "device": device})
     assert [each.get("energy") for each in found[:20]] == [float(number) for number in range(20)]
-    assert found[20] == {"failure": "out-of-memory", "message": "101 atoms do not fit into memory", "log": ""}
+    assert found[20] == {
+        "failure": "out-of-memory",
+        "message": "a frame of 101 atoms does not fit into memory",
+        "log": "",
+    }
     assert stub.model.size.most <= 1100
     assert stub.released >= (device == "cuda")
     assert all(sum(batch) * 10 <= 1000 for batch in stub.sizes)

@@ -36,7 +36,7 @@ def test_numpy_becomes_builtins():
         ({"energy": float("nan")}, "finite"),
         ({"forces": [[0.0, 0.0, float("inf")], [0.0] * 3]}, "finite"),
         ({"stress": [float("nan")] * 6}, "finite"),
-        ({"forces": [[0.0] * 3]}, "1 forces for 2 atoms"),
+        ({"forces": [[0.0] * 3]}, "1 force for 2 atoms"),
         ({"forces": [[0.0] * 2] * 2}, "forces"),
         ({"forces": None}, "no label"),
         ({"energy": None}, "no label"),

@@ -50,7 +50,7 @@ def test_a_batch_that_is_too_large_says_how_large() -> None:
     def full(frames: list[Any]) -> list[Any]:
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    too_large = failure("out-of-memory", "2 atoms do not fit into memory")
+    too_large = failure("out-of-memory", "a frame of 2 atoms does not fit into memory")
     assert predictions.apart([frame("O")] * 3, full, batches.too_large) == [too_large] * 3
     alone: Any = predictions.apart([frame("O")], full, predictions.crashed)[0]
     assert alone["message"].startswith("RuntimeError: CUDA out of memory")

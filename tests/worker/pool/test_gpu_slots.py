@@ -44,7 +44,7 @@ def test_slots_are_made_of_what_the_block_has(plan, environment, shared):
 @pytest.mark.parametrize(
     ("plan", "environment", "why"),
     [
-        (plan(each=2), {CUDA: "3"}, r"needs 2 GPU\(s\), but a worker on .* sees 1: CUDA_VISIBLE_DEVICES is '3'"),
+        (plan(each=2), {CUDA: "3"}, r"needs 2 GPUs, but a worker on .* sees 1: CUDA_VISIBLE_DEVICES is '3'"),
         (plan(), {CUDA: ""}, "sees 0: CUDA_VISIBLE_DEVICES is ''"),
         (plan(), {CUDA: "NoDevFiles"}, "sees 0"),
         (plan(), {ROCR: ""}, "sees 0: ROCR_VISIBLE_DEVICES is ''"),

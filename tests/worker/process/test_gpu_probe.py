@@ -31,8 +31,8 @@ KERNEL = "CUDA error: no kernel image is available for execution on the device"
         ({"cuda": "", "hip": "6.2", "driver": 0}, []),
         ({"devices": [("NVIDIA V100", KERNEL)] * 2}, ["cuda:0 (NVIDIA V100): CUDA error", "kernels for sm_80, sm_90"]),
         ({"devices": [("A100", ""), ("A100", "out of memory")]}, ["cannot compute on cuda:1 (A100): out of memory"]),
-        ({"devices": [("A100", "")]}, ["sees 1 GPU(s) instead of 2: CUDA_VISIBLE_DEVICES=4,5"]),
-        ({"devices": [("A100", "")] * 8}, ["sees 8 GPU(s) instead of 2"]),
+        ({"devices": [("A100", "")]}, ["sees 1 GPU instead of 2: CUDA_VISIBLE_DEVICES=4,5"]),
+        ({"devices": [("A100", "")] * 8}, ["sees 8 GPUs instead of 2"]),
     ],
 )
 def test_what_does_not_fit_is_told(facts, said):
@@ -53,4 +53,4 @@ def test_the_torch_of_this_environment_is_asked(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     (sentence,) = gpu_probe.problems(1, "CUDA_VISIBLE_DEVICES=")
     assert sentence.startswith("torch ")
-    assert "built only for CPUs" in sentence or "built for" in sentence or "sees 0 GPU(s) instead of 1" in sentence
+    assert "built only for CPUs" in sentence or "built for" in sentence or "sees 0 GPUs instead of 1" in sentence

@@ -28,7 +28,7 @@ def test_a_sound_frame() -> None:
     ("changes", "message"),
     [
         ({"symbols": [], "positions": []}, "no atoms"),
-        ({"symbols": ["O"]}, "3 positions for 1 atoms"),
+        ({"symbols": ["O"]}, "3 positions for 1 atom"),
         ({"positions": [[0.0, 0.0, 0.0], [0.0, float("inf"), 0.0], [1.0, 1.0, 1.0]]}, "atom 2 (H) is not finite"),
         ({"symbols": ["O", "Q", "H"]}, "unknown element 'Q'"),
         ({"symbols": ["O", "X", "H"]}, "unknown element 'X'"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psiflow_cli.elements import SYMBOLS
-from psiflow_cli.errors import BadData
+from psiflow_cli.errors import BadData, counted
 from psiflow_cli.references.cp2k import preprocess
 from psiflow_cli.references.cp2k.preprocess import Line
 from psiflow_cli.references.cp2k.structure.kinds import Kinds
@@ -198,7 +198,7 @@ class Order:
 
 def _difference(theirs: list[str], symbols: list[str]) -> str:
     if len(theirs) != len(symbols):
-        return f"it has {len(theirs)} atoms, the frame {len(symbols)}"
+        return f"it has {counted(len(theirs), 'atom')}, the frame {len(symbols)}"
     at = next(i for i, (a, b) in enumerate(zip(theirs, symbols, strict=True)) if a != b)
     return f"its atom {at + 1} is {theirs[at]}, the frame's {symbols[at]}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import BadData
+from psiflow_cli.errors import BadData, counted
 from psiflow_cli.references.cp2k import template
 from psiflow_cli.references.cp2k.single_point import Placing, formula, solver
 from psiflow_cli.references.cp2k.structure.periodicity import Impossible
@@ -93,4 +93,4 @@ class Survey:
 
 
 def _frames(count: int) -> str:
-    return "1 frame" if count == 1 else f"{count} frames"
+    return counted(count, "frame")

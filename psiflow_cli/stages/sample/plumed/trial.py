@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.console import detail, note
-from psiflow_cli.errors import BadConfig, BadData
+from psiflow_cli.errors import BadConfig, BadData, counted
 from psiflow_cli.runtime import container
 from psiflow_cli.site.executor import ResolvedExecutor
 from psiflow_cli.stages.sample.plumed import files
@@ -131,7 +131,7 @@ def _located(path: str, answer: PlumedAnswer, atoms: int) -> tuple[str, str]:
     else:
         where, what = path, _short(re.sub(r"^\s*\(\S+:\d+\)[^\n]*\n", "", problem))
     out_of_range = "out of range" in what
-    hint = f"the smallest of FRAMES has {atoms} atoms, which PLUMED numbers from 1" if out_of_range else ""
+    hint = f"the smallest of FRAMES has {counted(atoms, 'atom')}, which PLUMED numbers from 1" if out_of_range else ""
     return f"{where or path}: {what}", hint or f"fix the input; PLUMED {_version(answer['log'])} read it"
 
 

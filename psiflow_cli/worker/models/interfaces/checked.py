@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from psiflow_cli.errors import BAD_DATA
+from psiflow_cli.errors import BAD_DATA, counted
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models.interfaces import computed
 
@@ -52,7 +52,7 @@ def _checked(given: Calculator, file: str, name: str, atoms: Atoms, shapes: Sequ
     except (TypeError, ValueError):
         raise _wrong(file, f"{name} is a {type(value).__name__} that is not made of real numbers") from None
     if numbers.shape not in shapes:
-        raise _wrong(file, f"{name} has the shape {numbers.shape} for {len(atoms)} atoms, not {shapes[0]}")
+        raise _wrong(file, f"{name} has the shape {numbers.shape} for {counted(len(atoms), 'atom')}, not {shapes[0]}")
     return numbers
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from psiflow_cli import voigt
-from psiflow_cli.errors import BAD_DATA
+from psiflow_cli.errors import BAD_DATA, counted
 from psiflow_cli.worker.failures import Fatal
 from psiflow_cli.worker.models.interfaces import computed
 
@@ -33,7 +33,9 @@ def predicted(model: ModelInterface, state: SimState) -> dict[str, torch.Tensor]
     found = {name: output[name] for name in shapes if output.get(name) is not None}
     for name, values in found.items():
         if values.numel() != math.prod(shapes[name]):
-            raise _wrong(model, f"{name} of shape {tuple(values.shape)} for {systems} systems of {atoms} atoms in all")
+            raise _wrong(
+                model, f"{name} of shape {tuple(values.shape)} for {counted(systems, 'system')} of {atoms} atoms in all"
+            )
     return {name: values.reshape(shapes[name]) for name, values in found.items()}
 
 
