@@ -220,6 +220,8 @@ def read(name: str) -> Bundle:
     path = Path(name)
     if not path.exists():
         hint = "train one with psiflow train, or combine models and references with psiflow model combine"
+        if name.isidentifier():
+            hint = f"give the path of a bundle; psiflow model combine {name} -o {name}.model makes one of a reference"
         raise NoInput(f"{name}: no such model bundle", hint)
     try:
         facts = toml.load(path / "model.toml", BadData, "restore the model.toml that psiflow wrote")

@@ -63,6 +63,9 @@ def test_the_fingerprint_is_that_of_the_weights(made):
 def test_there_is_none(tmp_path):
     with pytest.raises(NoInput, match="no such model bundle"):
         bundle.load(str(tmp_path / "none.model"))
+    with pytest.raises(NoInput) as refused:
+        bundle.load("xtb")
+    assert "psiflow model combine xtb -o xtb.model" in refused.value.hint
     with pytest.raises(BadData, match="not a model bundle"):
         bundle.load(str(tmp_path))
     (tmp_path / "file.model").write_bytes(b"\x80\x02pickle")
