@@ -123,7 +123,7 @@ def test_numbers_that_fit_no_frame_are_a_failure(tmp_path: Path) -> None:
     ("change", "words"),
     [
         ("out.pop('energy')", "returned no energy"),
-        ("out['energy'] = out['energy'].repeat(2)", r"energy of shape \(2,\) for 1 systems of 2 atoms"),
+        ("out['energy'] = out['energy'].repeat(2)", r"energy of shape \(2,\) for 1 system of 2 atoms"),
         ("out['forces'] = out['forces'][1:]", r"forces of shape \(1, 3\)"),
     ],
 )
