@@ -57,7 +57,7 @@ class Discarding(TypedDict):
     """How much of each series is left out at its beginning."""
 
     value: float
-    kind: Literal["auto", "share", "time"]  # time: in the unit of the column `time`
+    kind: Literal["auto", "share", "time"]  # time: in ps
 
 
 class HillsFile(TypedDict):
@@ -70,6 +70,8 @@ class HillsFile(TypedDict):
     multivariate: bool  # widths are the lower triangle of the Cholesky factor of the covariance, column by column
     kernel: str  # PLUMED's name: stretched-gaussian or gaussian
     bias_factor: float  # 1: not well-tempered
+    names: str  # of the files, for messages
+    is_recorded: bool  # the bias of the samples is that of these hills alone, so it can be compared with their sum
 
 
 class FreeEnergyJob(TypedDict):

@@ -143,6 +143,31 @@ def test_hills(psiflow, in_threads):
     assert done["convergence"][4]["basins"][1] > done["basins"][1]["free_energy"]
 
 
+def test_reweighting_needs_the_hills_that_the_samples_have_felt(psiflow):
+    """Times are compared in one unit; a bias that is not the sum of the hills before is that of another run."""
+    times, at = (5, 15, 25), (1.0, 1.0, 1.05)
+    height, edge = 0.2, math.exp(-6.25)
+    near = [(math.exp(-0.5 * ((s - 1.0) / 0.1) ** 2) - edge) / (1 - edge) * height for s in at]
+    felt = [count * bias for count, bias in zip((0, 1, 2), near, strict=True)]
+    unit = "#! SET energy_unit_eV 1\n#! SET time_unit_ps 0.001\n"
+    Path("hills").write_text(f"#! FIELDS time d sigma_d height biasf\n{unit} 10 1 0.1 0.2 1\n 20 1 0.1 0.2 1\n")
+    rows = [f"{time} {s} {bias}\n" for time, s, bias in zip(times, at, felt, strict=True)]
+    Path("colvar").write_text(f"#! FIELDS time d m.bias\n{unit}" + "".join(rows))
+    Path("table.csv").write_text("time_fs,d,m.bias\n" + "".join(rows).replace(" ", ","))
+    words = ("--by", "reweight", "--hills", "hills", "--cv", "d", "--bias", "m.bias", "--temperature", "300")
+    words += ("--energy-unit", "eV")
+    more = ("--range", "0.9:1.1", "--bins", "2", "--blocks", "3")
+    for file in ("colvar", "table.csv"):
+        psiflow("free-energy", file, *words, *more, "-o", f"{file}.profile.csv")
+    assert profile("colvar.profile.csv") == profile("table.csv.profile.csv")
+    Path("other.csv").write_text("time_fs,d,m.bias\n" + "".join(rows).replace(" ", ",").replace(f",{felt[1]}", ",0.4"))
+    Path("late.csv").write_text("time_fs,d,m.bias\n" + "".join(rows).replace(" ", ",").replace("5,", "500,"))
+    for file in ("other.csv", "late.csv"):
+        done = psiflow("free-energy", file, *words, "-o", "x.csv", code=65)
+        assert f"{file}: the recorded bias differs by 0." in done.stderr
+        assert "of the hills of hills before the same times" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("files", "words", "code", "told"),
     [

@@ -97,16 +97,38 @@ def test_what_comes_out(monkeypatch):
     first = "#! SET walker".join(Path("one.hills").read_text().split("#! SET walker")[:2]).rpartition("#! FIELDS")[0]
     Path("one.hills").write_text(first)
     Path("eV.dat").write_text(METAD.replace("ENERGY=eV ", ""))
-    assert "hills in units of 1 eV" in sample("--plumed", "eV.dat", "--hills", "one.hills", "-o", "x.xyz", code=65)
+    assert "energies in units of 1 eV" in sample("--plumed", "eV.dat", "--hills", "one.hills", "-o", "x.xyz", code=65)
     sample(*run, "--hills", "one.hills", "-o", "two.xyz")
-    assert [each[1:] for each in numbers("two.hills")][:10] == [each[1:] for each in numbers("one.hills")]
+    assert [each[2:] for each in numbers("two.hills")][:10] == [each[2:] for each in numbers("one.hills")]
+    assert [time for _, time, _ in numbers("two.hills")] == [10.0 * n for n in range(-9, 11)]
     assert len(numbers("two.hills")) == 20
-    _, d, bias = map(float, Path("two.colvar").read_text().splitlines()[3].split())
+    _, d, bias = map(float, Path("two.colvar").read_text().splitlines()[4].split())
     rows = [map(float, line.split()) for line in Path("one.hills").read_text().splitlines() if line[0] != "#"]
     expected = sum(0.9 * height * math.exp(-0.5 * ((d - at) / sigma) ** 2) for _, at, sigma, height, _ in rows)
     assert bias == pytest.approx(expected, rel=0.02)  # PLUMED's Gaussians are stretched to end at zero
     monkeypatch.setenv("PLUMED_KERNEL", "/nowhere/libplumedKernel.so")
     assert "PLUMED's library does not load" in sample(*run, "--dry-run", "-o", "three.xyz", code=78)
+
+
+@needs_kernel
+@pytest.mark.parametrize("earlier", ["alone", "shared"])
+@pytest.mark.parametrize("later", ["alone", "shared"])
+def test_hills_go_on_from_those_of_walkers_that_shared_a_bias_or_not(earlier, later):
+    run = ("--plumed", "metad.dat", "--steps", 100, "--every", 20, "--seed", 3)
+    walkers = {"alone": (), "shared": ("--walkers", 2, "--share-bias")}
+    sample(*run, *walkers[earlier], "-o", "one.xyz")
+    sample(*run, *walkers[later], "--hills", "one.hills", "--final", "two.final.xyz", "-o", "two.xyz")
+    again = ("--continue", "two.final.xyz", "-o", "three.xyz")
+    assert "not the bias: metad.dat:3: METAD starts from zero; --hills" in sample(*run, *again, "--dry-run")
+    assert "not the bias" not in sample(*run, *again, "--hills", "two.hills")
+    before = [row[2] for row in sorted(numbers("one.hills"), key=lambda row: row[1])]
+    assert [row[2] for row in numbers("two.hills")][: len(before)] == before
+    for name in ("two", "three"):
+        times = [time for walker, time, _ in numbers(f"{name}.hills") if walker == 0]
+        assert times == sorted(times)
+        words = ("free-energy", f"{name}.hills", "--temperature", "300", "--site", "threads.toml", "-o", f"{name}.csv")
+        done = warm.server().run([springs.__file__, *words], "")
+        assert f"psiflow: {len(numbers(f'{name}.hills'))} hills of" in done.stderr, done.stderr
 
 
 @needs_kernel

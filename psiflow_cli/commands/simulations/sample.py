@@ -165,6 +165,8 @@ def command(
     if plumed and bias is not None:
         windows.check(plumed, bias, bias_files, [name for name, _ in vary])
     memory = plumed_memory.settings(plumed, hills, share_bias)
+    if plumed and continued and (empty := plumed_memory.starts_empty(plumed, hills)):
+        note(f"--continue restores positions and velocities, but not the bias: {empty}")
     scales = bundle.error_scales(loaded)
     hottest = max(max(pair) for pair in temperature)
     dynamics = cast("Dynamics", {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli.errors import BadData, UsageError, counted
 from psiflow_cli.stages.free_energy import reading, source
 from psiflow_cli.stages.free_energy.request import Request
+from psiflow_cli.stages.sample.plumed.outputs import ENERGY_UNIT, TIME_UNIT
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import HillsFile
@@ -28,7 +29,7 @@ def table(request: Request, headers: Sequence[Header], path: Path, one_bias: boo
             raise BadData(
                 f"{header.file}:1: not a HILLS file of PLUMED", "such a file has fields such as sigma_d1 and height"
             )
-        for name in sorted({*first.constants, *header.constants}):
+        for name in sorted({*first.constants, *header.constants} - {ENERGY_UNIT, TIME_UNIT}):  # units may differ
             if first.constants.get(name) != header.constants.get(name):
                 problem = f"{header.file}:1: {name} is {header.constants.get(name)}, but {first.constants.get(name)}"
                 raise BadData(f"{problem} in {first.file}", "sum only hills of the same metadynamics run")
@@ -64,7 +65,8 @@ def table(request: Request, headers: Sequence[Header], path: Path, one_bias: boo
             )
         _positive(header, columns, sigmas if multivariate == "false" else [])
         unit = header.unit(request.energy_unit)
-        rows += [(*row[:-1], unit * row[-1]) for row in zip(*(columns[name] for name in names), strict=True)]
+        rows += [(header.time_unit * row[0], *row[1:-1], unit * row[-1])
+                 for row in zip(*(columns[name] for name in names), strict=True)]  # fmt: skip
         walkers += columns.get("walker", ())
     counts = [len(rows)]
     if len(headers) > 1 or first.is_shared:
@@ -80,6 +82,7 @@ def table(request: Request, headers: Sequence[Header], path: Path, one_bias: boo
         "periods": [list(each) if each else None for each in periods],
         "multivariate": multivariate == "true", "kernel": kernel,
         "bias_factor": 1.0 if factor <= 1 else factor,
+        "names": ", ".join(header.file for header in headers), "is_recorded": False,
     }  # fmt: skip
 
 

@@ -92,7 +92,7 @@ def samples(request: Request, workspace: Workspace, headers: Sequence[Header], l
         count = len(cvs[0])
         clock = header.find(_TIME)
         times = columns[clock] if clock else array("d", range(count))
-        scale = 1.0 if header.is_plumed else 1e-3  # ps
+        scale = header.time_unit if header.is_plumed else 1e-3  # ps
         bias = [[_scaled(columns, header.need([name], "--bias"), header.unit(request.energy_unit)) for name in names]
                 for names in layout.of_each_bias(request.window_biases)]  # fmt: skip
         energy = _energy(request, header, columns) if layout.several_temperatures else None

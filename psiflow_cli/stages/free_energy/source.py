@@ -12,7 +12,7 @@ from pathlib import Path
 from psiflow_cli import extxyz
 from psiflow_cli.console import note
 from psiflow_cli.errors import BadData, nearest
-from psiflow_cli.stages.sample.plumed.outputs import ENERGY_UNIT, SHARED
+from psiflow_cli.stages.sample.plumed.outputs import ENERGY_UNIT, SHARED, TIME_UNIT
 from psiflow_cli.values.quantities import TABLES
 
 KJ_PER_MOL = TABLES["eV"]["kJ/mol"]
@@ -69,6 +69,11 @@ class Header:
             )
             raise BadData(problem, "leave out --energy-unit")
         return float(own)
+
+    @property
+    def time_unit(self) -> float:
+        """The unit of PLUMED's times in ps, which psiflow writes into its files; else PLUMED's default."""
+        return float(self.constants.get(TIME_UNIT, 1.0))
 
 
 def of_plumed(file: str) -> Header | None:

@@ -186,6 +186,13 @@ def _read_samples(
         if len(headers) < len(request.hills):
             raise UsageError("--hills: not a HILLS file of PLUMED", "give the file that METAD wrote")
         job["hills"] = gaussians.table(request, headers, folder / "hills")
+        job["hills"]["is_recorded"] = _is_of_one_action(bias, files[0])
+
+
+def _is_of_one_action(bias: Sequence[str], header: Header) -> bool:
+    """Whether the bias is that of one action of PLUMED: its own column, or the total of all where there is one."""
+    actions = [name for name in header.names if name.endswith(".bias")]
+    return len(bias) == 1 and (bias[0].endswith(".bias") or (bias[0] in reading.RECORDED_BIAS and len(actions) == 1))
 
 
 def _bias(by: Method, header: Header, request: Request) -> tuple[str, ...]:

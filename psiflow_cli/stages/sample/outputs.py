@@ -62,7 +62,7 @@ def publish(sampling: Sampling, workspace: Workspace, paths: Sequence[Recorded],
             workspace,
             paths,
             sampling.plumed_outputs,
-            plumed_outputs.energy_unit(sampling.plumed) if sampling.plumed else None,
+            plumed_outputs.units(sampling.plumed) if sampling.plumed else {},
         )
     if tasks:
         _perform(workspace, session, tasks)

@@ -173,7 +173,7 @@ def _reweighted(
 ) -> tuple[Solve, list[WindowRow]]:
     import numpy as np
 
-    kT = job["kT"]
+    kT, samples = job["kT"], job["samples"]
     assert kT is not None
     bias = columns.get("bias", np.zeros(len(own)))
     if hills := job.get("hills"):
@@ -181,7 +181,9 @@ def _reweighted(
             {"name": name, "low": None, "high": None, "bins": 100, "period": period}
             for name, period in zip(hills["cvs"], hills["periods"], strict=True)
         ]
-        bias = bias - Hills(hills, axes).constants(columns["time"], kT)
+        total = Hills(hills, axes)
+        total.compare(samples["series"], columns, kT)
+        bias = bias - total.constants(columns["time"], kT)
 
     def solve(some: Sequence[Array]) -> reweighting.Weighted:
         chosen = np.concatenate(some)

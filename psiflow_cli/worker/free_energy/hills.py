@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from psiflow_cli.errors import BAD_DATA, counted
@@ -13,12 +13,13 @@ from psiflow_cli.worker.free_energy.grid import ends, wrapped
 if TYPE_CHECKING:
     import numpy as np
 
-    from psiflow_cli.messages import Axis, HillsFile
+    from psiflow_cli.messages import Axis, HillsFile, SampleSeries
 
     Array = np.ndarray
 
 _CUTOFF = 6.25  # of (s/sigma)²/2; PLUMED's dp2cutoff, at which its stretched Gaussians are 0
 _MOST_POINTS = 20_000_000
+_COMPARED = 100  # samples of each series whose recorded bias is compared with the sum of the hills
 
 
 class Hills:
@@ -108,6 +109,57 @@ class Hills:
             self.add(total, summed, last)
             summed = last
             yield -total
+
+    def bias(self, point: Array, time: float) -> float:
+        """The bias in eV at one point [CVs] of the hills before a time (ps), which a COLVAR has as `x.bias`."""
+        import numpy as np
+
+        before = self.time < time
+        away = np.stack(
+            [
+                wrapped(point[axis] - self.centres[before, axis], period)
+                for axis, period in enumerate(self._file["periods"])
+            ],
+            axis=1,
+        )
+        if self._file["multivariate"]:
+            scaled = np.linalg.solve(self._factors()[before], away[:, :, None])[:, :, 0]
+        else:
+            scaled = away / self._widths[before]
+        half = 0.5 * (scaled**2).sum(axis=1)
+        values = np.exp(-half)
+        if self._file["kernel"].lower() == "stretched-gaussian":
+            edge = math.exp(-_CUTOFF)
+            values = np.where(half < _CUTOFF, (values - edge) / (1 - edge), 0.0)
+        factor = self._file["bias_factor"]
+        return float(self.heights[before] @ values) * (1 if factor == 1 else 1 - 1 / factor)
+
+    def compare(self, samples: Sequence[SampleSeries], columns: Mapping[str, Array], kT: float) -> None:
+        """Raise Fatal where the recorded bias is not that of the hills before: c(t) would be that of another bias.
+
+        Then the times of hills and samples do not belong together: they are of two runs, or of one that started again
+        at time 0.
+        """
+        import numpy as np
+
+        if not self._file["is_recorded"] or not set(self._file["cvs"]) <= columns.keys():
+            return
+        points, begin = np.stack([columns[name] for name in self._file["cvs"]], axis=1), 0
+        for series in samples:
+            some = np.unique(np.linspace(begin, begin + series["count"] - 1, _COMPARED).astype(int))
+            begin += series["count"]
+            sums = np.array([self.bias(points[row], columns["time"][row]) for row in some])
+            off = float(np.quantile(np.abs(columns["bias"][some] - sums), 0.8))
+            if off > kT:
+                problem = (
+                    f"{series['name']}: the recorded bias differs by {off:.2g} eV from the sum of the hills of "
+                    f"{self._file['names']} before the same times"
+                )
+                hint = (
+                    "give one run with its own hills, in which no time starts again at 0; or have PLUMED print rbias "
+                    "(CALC_RCT), and give it as --bias without --hills"
+                )
+                raise Fatal(problem, hint, BAD_DATA)
 
     def constants(self, times: Array, kT: float) -> Array:
         """c(t) in eV at each time: of the hills before it, Tiwary and Parrinello, J. Phys. Chem. B 119, 736 (2015)."""

@@ -5,7 +5,7 @@ The walkers come one after another, as in the trajectory, each with `#! SET walk
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,9 @@ from psiflow_cli.worker.md.plumed.actions import OPES, SHARING
 if TYPE_CHECKING:
     from psiflow_cli.stages.core.workspace import Workspace
 
-WALKER, ENERGY_UNIT = "walker", "energy_unit_eV"
-"""Constants in the headers that PLUMED does not write: whose lines follow, and PLUMED's unit of energy."""
+WALKER, ENERGY_UNIT, TIME_UNIT = "walker", "energy_unit_eV", "time_unit_ps"
+"""Constants in the headers that PLUMED does not write: whose lines follow, and PLUMED's units of energy and time."""
+UNIT_NAMES = {ENERGY_UNIT: ("energies", "eV"), TIME_UNIT: ("times", "ps")}
 SHARED = "clock"
 """The column of hills of walkers that filled one bias, which PLUMED writes of several walkers."""
 _PACKED = (".gz", ".zst")
@@ -29,7 +30,9 @@ _UNITS = {
     "kj/mol": _KJ_PER_MOL, "j/mol": _KJ_PER_MOL / 1000, "kcal/mol": TABLES["eV"]["kcal/mol"], "ev": 1.0,
     "ha": TABLES["eV"]["hartree"],
 }  # fmt: skip
-"""PLUMED's names of units (its `tools/Units.cpp`), in eV."""
+"""PLUMED's names of units of energy (its `tools/Units.cpp`), in eV."""
+_TIMES = {"ps": 1.0, "ns": 1000.0, "fs": 0.001, "atomic": 2.418884326509e-5}
+"""Its units of time, in ps."""
 
 
 def names(path: str, output: str) -> dict[str, str]:
@@ -52,26 +55,35 @@ def names(path: str, output: str) -> dict[str, str]:
     }
 
 
-def energy_unit(path: str) -> float | None:
-    """PLUMED's unit of energy in eV under an input, kJ/mol if no UNITS says otherwise; None for an unknown one."""
-    for _, action in files.placed(path):
-        if action.name == "UNITS":
-            word = action.get("ENERGY", "kj/mol").lower()
-            try:
-                return _UNITS[word] if word in _UNITS else float(word) * _KJ_PER_MOL
-            except ValueError:
-                return None
-    return _KJ_PER_MOL
+def units(path: str) -> dict[str, float]:
+    """PLUMED's units under an input, by their constants: kJ/mol and ps if no UNITS says otherwise; no unknown ones."""
+    action = next((action for _, action in files.placed(path) if action.name == "UNITS"), None)
+    energy, time = (action.get(key, "") if action else "" for key in ("ENERGY", "TIME"))
+    known = {
+        ENERGY_UNIT: _unit(energy.lower() or "kj/mol", _UNITS, _KJ_PER_MOL),
+        TIME_UNIT: _unit(time or "ps", _TIMES, 1.0),
+    }
+    return {name: unit for name, unit in known.items() if unit}
 
 
-def publish(workspace: Workspace, paths: Sequence[Recorded], outputs: dict[str, str], unit: float | None) -> list[str]:
-    """Write those that hold something; what an earlier run wrote of the others is removed. `unit` is `energy_unit`."""
+def _unit(word: str, table: Mapping[str, float], default: float) -> float | None:
+    """A named unit, or a number of PLUMED's default units."""
+    try:
+        return table[word] if word in table else float(word) * default
+    except ValueError:
+        return None
+
+
+def publish(
+    workspace: Workspace, paths: Sequence[Recorded], outputs: dict[str, str], constants: Mapping[str, float]
+) -> list[str]:
+    """Write those that hold something, with `units` as constants; remove what an earlier run wrote of the others."""
     published = []
     for name, output in outputs.items():
         unpublished = workspace.job.folder / "plumed.part"
         with unpublished.open("w", encoding="utf-8") as stream:
             for walker, file, length in _counted(paths, name):
-                stream.writelines(_of_walker(walker, file, length, unit))
+                stream.writelines(_of_walker(walker, file, length, constants))
         if unpublished.stat().st_size:
             single.publish_copy(workspace, unpublished, output)
             published.append(output)
@@ -98,7 +110,7 @@ def _counted(paths: Sequence[Recorded], name: str) -> Iterator[tuple[int, Path, 
             yield number, checkpoint.plumed_folder(path.folder, number) / own, state["files"][own]["bytes"]
 
 
-def _of_walker(walker: int, file: Path, length: int, unit: float | None) -> Iterator[str]:
+def _of_walker(walker: int, file: Path, length: int, constants: Mapping[str, float]) -> Iterator[str]:
     """The lines of a walker's file; a header that PLUMED wrote again, as it does where it goes on, is left out."""
     header: set[str] = set()
     with file.open("rb") as stream:
@@ -109,6 +121,6 @@ def _of_walker(walker: int, file: Path, length: int, unit: float | None) -> Iter
                     continue
                 if not header:
                     line += f"#! SET {WALKER} {walker}\n"
-                    line += f"#! SET {ENERGY_UNIT} {unit:.12g}\n" if unit else ""
+                    line += "".join(f"#! SET {name} {unit:.12g}\n" for name, unit in constants.items())
                 header.add(line.split("\n", 1)[0] + "\n")
             yield line
