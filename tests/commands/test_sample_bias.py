@@ -118,7 +118,7 @@ def test_hills_go_on_from_those_of_walkers_that_shared_a_bias_or_not(earlier, la
     walkers = {"alone": (), "shared": ("--walkers", 2, "--share-bias")}
     sample(*run, *walkers[earlier], "-o", "one.xyz")
     sample(*run, *walkers[later], "--hills", "one.hills", "--final", "two.final.xyz", "-o", "two.xyz")
-    again = ("--continue", "two.final.xyz", "-o", "three.xyz")
+    again = (*walkers[later], "--continue", "two.final.xyz", "-o", "three.xyz")
     assert "not the bias: metad.dat:3: METAD starts from zero; --hills" in sample(*run, *again, "--dry-run")
     assert "not the bias" not in sample(*run, *again, "--hills", "two.hills")
     before = [row[2] for row in sorted(numbers("one.hills"), key=lambda row: row[1])]
