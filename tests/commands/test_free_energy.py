@@ -143,6 +143,18 @@ def test_hills(psiflow, in_threads):
     assert done["convergence"][4]["basins"][1] > done["basins"][1]["free_energy"]
 
 
+def test_a_recorded_bias_shows_its_unit(psiflow):
+    """A table of psiflow has the only bias of PLUMED in PLUMED's unit, and in eV."""
+    rows = "".join(f"{time},{1 + 0.01 * time},{0.02 * time},{0.02 * time}\n" for time in range(10))
+    Path("table.csv").write_text(f"time_fs,d,plumed_m.bias,bias_energy\n{rows}")
+    words = ("free-energy", "table.csv", "--by", "reweight", "--cv", "d", "--temperature", "300", "--blocks", "2")
+    wrong = psiflow(*words, "--bias", "m.bias", "-o", "x.csv", code=65).stderr
+    assert "table.csv: plumed_m.bias is 0.18 where bias_energy is 0.18 eV, so its unit is not 0.01036 eV" in wrong
+    psiflow(*words, "--bias", "m.bias", "--energy-unit", "eV", "-o", "one.csv")
+    psiflow(*words, "-o", "two.csv")
+    assert profile("one.csv") == profile("two.csv")
+
+
 def test_reweighting_needs_the_hills_that_the_samples_have_felt(psiflow):
     """Times are compared in one unit; a bias that is not the sum of the hills before is that of another run."""
     times, at = (5, 15, 25), (1.0, 1.0, 1.05)

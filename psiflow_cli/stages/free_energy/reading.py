@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ _VOLUME = ("volume_A3", "volume")
 CONDITIONS = (*_TEMPERATURE, *_PRESSURE)
 RECORDED_BIAS = ("bias_energy_eV", "bias_energy")
 """The total bias of PLUMED that psiflow records, in eV."""
+_LEAST_BIAS = 1e-4  # eV, from which on two records of a bias are compared
 BAR = 6.241509125883258e-07  # eV/Å³
 _ENERGY = ("model_energy_eV", "model_energy")
 _TIME = ("time_fs", "time")
@@ -95,6 +97,8 @@ def samples(request: Request, workspace: Workspace, headers: Sequence[Header], l
         scale = header.time_unit if header.is_plumed else 1e-3  # ps
         bias = [[_scaled(columns, header.need([name], "--bias"), header.unit(request.energy_unit)) for name in names]
                 for names in layout.of_each_bias(request.window_biases)]  # fmt: skip
+        _check_unit_of_bias(request, header, columns, [name for names in layout.of_each_bias(request.window_biases)
+                                                       for name in names])  # fmt: skip
         energy = _energy(request, header, columns) if layout.several_temperatures else None
         without = without or (header.file if energy is None else "")
         walker = columns.get(header.find(["walker"]) or "", None)
@@ -159,7 +163,7 @@ def _columns(request: Request, workspace: Workspace, header: Header, layout: Lay
     options = [*layout.cvs, *layout.bias, *request.window_biases, *request.windows]
     options += [*request.at, *request.kappa, "walker", *([request.energy] if request.energy else [])]
     wanted = {header.find([name]) for name in options}
-    wanted |= {header.find(names) for names in (_TEMPERATURE, _PRESSURE, _VOLUME, _ENERGY, _TIME)}
+    wanted |= {header.find(names) for names in (_TEMPERATURE, _PRESSURE, _VOLUME, _ENERGY, _TIME, RECORDED_BIAS)}
     names = [name for name in header.names if name in wanted]
     if header.is_plumed:
         return source.read_plumed(header, names)
@@ -173,6 +177,26 @@ def _scaled(columns: dict[str, array[float]], name: str, unit: float) -> array[f
     """An energy in eV: what a name says, or else what --energy-unit says."""
     scale = 1.0 if name.endswith("_eV") or name in RECORDED_BIAS else unit
     return columns[name] if scale == 1 else array("d", (scale * value for value in columns[name]))
+
+
+def _check_unit_of_bias(
+    request: Request, header: Header, columns: dict[str, array[float]], biases: Sequence[str]
+) -> None:
+    """Raise BadData where psiflow has recorded the only bias also in eV, and the two are not the same.
+
+    A table or a trajectory has PLUMED's own values in PLUMED's unit, without a header that says which one that is.
+    """
+    recorded, name = header.find(RECORDED_BIAS), header.find(biases[:1]) if biases else None
+    actions = [each for each in header.names if each.endswith(".bias")]
+    if header.is_plumed or recorded is None or name is None or actions != [name]:
+        return
+    largest = max(range(len(columns[name])), key=lambda row: abs(columns[recorded][row]), default=0)
+    value, eV = columns[name][largest], columns[recorded][largest]
+    unit = header.unit(request.energy_unit)
+    if abs(eV) > _LEAST_BIAS and not math.isclose(unit * value, eV, rel_tol=0.01):
+        hint = f"give --energy-unit for a unit of {eV / value:.4g} eV, or --bias {recorded}" if value else ""
+        problem = f"{header.file}: {name} is {value:g} where {recorded} is {eV:g} eV, so its unit is not {unit:.4g} eV"
+        raise BadData(problem, hint or f"give --bias {recorded}")
 
 
 def _energy(request: Request, header: Header, columns: dict[str, array[float]]) -> array[float] | None:
