@@ -77,8 +77,11 @@ def explain(error: BaseException) -> int:
         return errors.USAGE
     if isinstance(error, click.ClickException):
         ctx = getattr(error, "ctx", None)
-        hint = f"{ctx.command_path} --help" if ctx else "psiflow --help"
-        problem(" ".join(error.format_message().split()), hint)
+        hint = getattr(error, "hint", "") or (f"{ctx.command_path} --help" if ctx else "psiflow --help")
+        text = " ".join(error.format_message().split())
+        if isinstance(error, click.NoSuchOption) and error.possibilities:
+            text, hint = f"no such option {error.option_name}", errors.nearest(error.option_name, error.possibilities)
+        problem(text, hint)
         return errors.USAGE
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         problem("interrupted")

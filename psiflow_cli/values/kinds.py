@@ -21,6 +21,16 @@ def _plain(word: str) -> str:
     return word.strip().casefold().replace("_", "-")
 
 
+class UnknownWord(click.BadParameter):
+    """A word that an option does not take, with the nearest that it takes."""
+
+    def __init__(
+        self, message: str, hint: str, ctx: click.Context | None = None, param: click.Parameter | None = None
+    ) -> None:
+        super().__init__(message, ctx, param)
+        self.hint = hint if hint.startswith("did you mean") else ""
+
+
 class Word(click.Choice[str]):
     """One of a few words; capitals, and whether it is `-` or `_`, do not matter."""
 
@@ -29,7 +39,8 @@ class Word(click.Choice[str]):
         alike = [choice for choice in self.choices if _plain(choice) == _plain(word)]
         if alike:
             return alike[0]
-        self.fail(f"{word!r} is not one of {', '.join(map(repr, self.choices))}.", param, ctx)
+        problem = f"{word!r} is not one of {', '.join(map(repr, self.choices))}."
+        raise UnknownWord(problem, nearest(_plain(word), list(self.choices)), ctx, param)
 
 
 def choices(param: click.Parameter | None) -> list[str]:
