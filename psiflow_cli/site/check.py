@@ -20,7 +20,14 @@ _KINDS: dict[str, type[schema.Table]] = {
 }  # fmt: skip
 _NO_ENVIRONMENT = ("-e", "--cleanenv", "-C", "--containall")
 """Options of Apptainer; workers learn of their GPUs, threads and scratch folder from the environment."""
-_WORDS = {"object": "table", "array": "list", "str": "text", "int": "whole number", "float": "number"}
+_WORDS = {
+    "object": "table",
+    "array": "list",
+    "str": "text",
+    "bool": "true or false",
+    "int": "whole number",
+    "float": "number",
+}
 
 
 def check(path: Path, data: dict[str, object]) -> schema.Site:
@@ -107,10 +114,15 @@ def _explain(place: str, text: str, table: type[schema.Table]) -> BadConfig:
     hint = nearest(what.split("'")[1], allowed) if allowed and "'" in what else "see psiflow-site(5)"
     if key in ("walltime", "min_runtime", "idle_time"):
         hint = 'write durations as quoted strings, as in "12:00:00"'
+    elif key.startswith("memory"):
+        hint = 'write memory as a quoted string with a unit, as in "15 GB"'
+    elif key == "device" and "'gpu'" in what.lower():
+        hint = "did you mean 'cuda'?"
     if table is schema.Remote and "regex" in what:
         what = "not a name" if key == "host" else "empty, or not one line"
         hint = "a name as `ssh` takes it, such as tier1 or me@login.example.org" if key == "host" else hint
     what = re.sub(r"`([^`]+)`", lambda m: " or ".join(_WORDS.get(w, w) for w in m[1].split(" | ")), what)
+    what = re.sub(r"(?i)\b(expected|got) (?=table|list|whole number|number)", r"\1 a ", what)
     what = what.replace("Invalid enum value", "unknown value").replace("number >= ", "number of at least ")
     return BadConfig(f"{place} {key + ': ' if key else ''}{what[0].lower() + what[1:]}", hint)
 

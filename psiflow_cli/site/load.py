@@ -44,7 +44,8 @@ def find(name: str, past: tuple[Path, ...] = ()) -> Path:
         if candidate.is_file() and candidate.resolve() not in past:
             return candidate
     others = [other for other, path in available().items() if path.resolve() not in past]
-    raise BadConfig(f"no {'other ' if past else ''}site named {name!r}", nearest(stem, others))
+    where = "; looked in the current folder and those of psiflow site list"
+    raise BadConfig(f"no {'other ' if past else ''}site named {name!r}", f"{nearest(stem, others)}{where}")
 
 
 def load(name: str) -> schema.Site:
