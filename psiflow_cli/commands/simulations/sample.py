@@ -167,6 +167,8 @@ def command(
     memory = plumed_memory.settings(plumed, hills, share_bias)
     if plumed and continued and (empty := plumed_memory.starts_empty(plumed, hills)):
         note(f"--continue restores positions and velocities, but not the bias: {empty}")
+    if plumed and (other := plumed_memory.other_temperature(plumed, [each for pair in temperature for each in pair])):
+        note(other)
     scales = bundle.error_scales(loaded)
     hottest = max(max(pair) for pair in temperature)
     dynamics = cast("Dynamics", {
@@ -208,6 +210,8 @@ def command(
         windows=windows.products(vary) if vary else [],
     )
     _check(sampling)
+    if steps < dynamics["every"]:
+        note(f"no frame will be recorded: --every {dynamics['every']} is more than --steps {steps}")
     if reset and not continued:
         raise UsageError("--reset has no effect without --continue", "give the file with --continue")
     if "error_scale" in dynamics["limits"]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import registry
 from psiflow_cli.console import note
-from psiflow_cli.errors import UsageError
+from psiflow_cli.errors import UsageError, counted
 from psiflow_cli.runtime.journal import records
 from psiflow_cli.runtime.session import Session
 from psiflow_cli.runtime.task import Task
@@ -163,7 +163,7 @@ def _measure(
     timed = cast("EngineTimes", outcome.value)
     for name, why in timed["left_out"].items():
         most = max((each["batch"] for each in timed["times"] if each["engine"] == name), default=0)
-        larger = f" with more than {most} walker{'s' * (most != 1)} at once" if most else ""
+        larger = f" with more than {counted(most, 'walker')} at once" if most else ""
         note(f"engine {name} is not used{larger}: {why}")
     return timed["times"]
 

@@ -99,11 +99,11 @@ def starts(sampling: Sampling, workspace: Workspace) -> list[Walker]:
             walker.pressure, walker.window = own.get("pressure"), own.get("window")
             walkers.append(walker)
     for name, count in moving.items():
-        which = f"{count} frame{'s' * (count > 1)}: {name}"
+        which = f"{counted(count, 'frame')}: {name}"
         if sampling.draws_velocities:
             note(f"{which} not used: velocities are drawn at --temperature")
         else:
-            note(f"{which} ({UNITS[name]}) used as initial velocities; --draw-velocities draws new ones")
+            note(f"{which} ({UNITS[name]}) used as initial velocities (--draw-velocities ignores them)")
     return walkers
 
 

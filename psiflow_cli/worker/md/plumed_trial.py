@@ -32,7 +32,7 @@ def ask(question: PlumedQuestion) -> PlumedAnswer:
             unit, kT, timestep = question["energy_unit"], question["kT"], question["timestep"]
             read_input(plumed, question["atoms"], unit, kT, timestep, restart=False)
         except Exception as error:
-            problem = str(error)
+            problem = str(error) if error.__cause__ is None else f"{error}: {error.__cause__}"
         plumed.finalize()
         log = Path(LOG).read_text(errors="replace") if os.path.exists(LOG) else ""
         os.chdir("/")

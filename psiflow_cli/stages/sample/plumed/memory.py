@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
+
 from psiflow_cli.errors import UsageError
 from psiflow_cli.stages.sample.plumed import earlier_hills, files
 from psiflow_cli.worker.md.plumed.actions import OPES, SHARING
@@ -14,6 +17,19 @@ def starts_empty(path: str, hills: str | None) -> str:
         if (each.name in SHARING and not hills) or (each.name in OPES and not each.get("STATE_RFILE")):
             opes = "; STATE_RFILE=FILE RESTART=YES restores it" if each.name in OPES else ""
             return f"{where}: {each.name} starts from zero{restores.get(each.name, opes)}"
+    return ""
+
+
+def other_temperature(path: str, temperatures: Collection[float]) -> str:
+    """That a bias is scaled for a temperature which no walker has; "" if there is no such bias."""
+    for where, each in files.placed(path):
+        try:
+            kelvin = float(each.get("TEMP")) if each.name in (*SHARING, *OPES) else 0.0
+        except ValueError:  # without TEMP it is that of the walker; @NAME@ is not known yet
+            continue
+        if kelvin and not any(math.isclose(kelvin, each, rel_tol=1e-3) for each in temperatures):
+            given = ", ".join(f"{each:g}" for each in sorted(set(temperatures)))
+            return f"warning: {where}: {each.name} has TEMP={kelvin:g}, but --temperature is {given}"
     return ""
 
 

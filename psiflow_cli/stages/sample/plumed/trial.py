@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MODULE = "psiflow_cli.worker.md.plumed_trial"
 _TIMEOUT_S = 120
+_WHILE_READING = re.compile(r"assertion failed|problem with setting")
+"""Errors that do not name the action that PLUMED reads: it is the last one in its log."""
 _EV = 96.48533212331  # kJ/mol
 BOLTZMANN = 8.617333262e-5  # eV/K
 NO_PACKAGE = "PLUMED's Python package does not load in"
@@ -130,9 +132,12 @@ def _located(path: str, answer: PlumedAnswer, atoms: int) -> tuple[str, str]:
         where = _nth(placed, match[1], 1)
     else:
         where, what = path, _short(re.sub(r"^\s*\(\S+:\d+\)[^\n]*\n", "", problem))
+        actions = re.findall(r"Action (\S+)\s*$", answer["log"], re.MULTILINE)
+        if actions and _WHILE_READING.search(problem):
+            where, what = _nth(placed, actions[-1], actions.count(actions[-1])), f"{actions[-1]}: {what}"
     out_of_range = "out of range" in what
     hint = f"the smallest of FRAMES has {counted(atoms, 'atom')}, which PLUMED numbers from 1" if out_of_range else ""
-    return f"{where or path}: {what}", hint or f"fix the input; PLUMED {_version(answer['log'])} read it"
+    return f"{where or path}: {what}", hint or f"correct the input, which PLUMED {_version(answer['log'])} has read"
 
 
 def _nth(placed: Sequence[tuple[str, Action]], name: str, number: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,5 +187,11 @@ def _load() -> Plumed:
         raise Fatal(problem, "set PLUMED_KERNEL to the path of libplumedKernel.so on the workers") from error
 
 
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[-400:]
+def _reason(error: BaseException) -> str:
+    """What PLUMED says, and its causes, without the places in its source."""
+    texts = []
+    cause: BaseException | None = error
+    while cause:
+        texts.append(" ".join(re.sub(r"^\s*\(\S+:\d+\)[^\n]*\n", "", str(cause)).split()))
+        cause = cause.__cause__
+    return ": ".join(texts)[-400:]
