@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli import duration, protocols, registry
 from psiflow_cli.console import detail, note
+from psiflow_cli.errors import counted
 from psiflow_cli.runtime import parsl_internals
 from psiflow_cli.runtime.batch_queue import waiting
 from psiflow_cli.runtime.batch_queue.cost import Cost
@@ -170,7 +171,7 @@ class Blocks:
 
     def _failures(self) -> str:
         count, nodes = self._nodes.deaths, f" ({self._nodes})" if str(self._nodes) else ""
-        return f"{count} block{'s' * (count != 1)} ended without finishing a task{because(self._last_words)}{nodes}"
+        return f"{counted(count, 'block')} ended without finishing a task{because(self._last_words)}{nodes}"
 
     def _refusal(self) -> tuple[str, str]:
         """What to say of a submission that was refused for good."""

@@ -159,7 +159,7 @@ def _slurm(nodes: Nodes, cluster: Cluster) -> Iterator[str]:
     ]
     yield f"{header(f'providers.{toml.key(nodes.name)}'):33}# {_many(nodes.count, 'node')} up"
     if nodes.claimed:
-        yield f"# SLURM reports {nodes.claimed}, but this host is such a node and has less."
+        yield f"# SLURM reports {nodes.claimed}, but this host, which is one of them, has less."
     if ranges:
         yield f"# The smallest of its nodes, which have {', '.join(ranges)}. Choose between them with constraint."
     yield line("type", "slurm")

@@ -54,7 +54,7 @@ def test_what_runs_ends_in_order_and_goes_on_later(psiflow, start, frames):
     assert not alive(f"{os.getcwd()}/out.xyz.run")
     assert "stopped by SIGTERM" in psiflow("status", "out.xyz").stdout
     again = psiflow("cancel", "out.xyz")
-    assert again.stdout.startswith("out.xyz.run: had ended before: partial")
+    assert again.stdout.startswith("out.xyz.run: had already ended: partial")
     assert again.stderr == ""
 
     psiflow(*label())

@@ -6,6 +6,7 @@ import click
 
 from psiflow_cli import formats, options
 from psiflow_cli.commands.shared import runner
+from psiflow_cli.errors import counted
 
 
 @click.command("rattle", cls=options.Command)
@@ -39,5 +40,5 @@ def command(
         job, common,
         plan=lambda workspace: {"copies": sum(1 for _ in workspace.frames()) * copies},
         run=lambda workspace: rattle.run(rattling, workspace),
-        as_text=lambda s: f"{s['total']} distorted copies -> {runner.name(s['output'])}",
+        as_text=lambda s: f"{counted(s['total'], 'distorted copy', 'distorted copies')} -> {runner.name(s['output'])}",
     )  # fmt: skip

@@ -177,7 +177,7 @@ def _sentence(end: CancelledRun) -> str:
         return f"{end['run']}: ended before it started"
     how = {"running": f"has ended: {end['state']}", "dead": "its command had died"}
     sentence = (
-        f"{end['run']}: {how.get(end['was'], 'had ended before: ' + end['state'])}, {end['done']}/{end['total']} done"
+        f"{end['run']}: {how.get(end['was'], 'had already ended: ' + end['state'])}, {end['done']}/{end['total']} done"
     )
     if end["cancelled"]:
         sentence += f"; cancelled its jobs {', '.join(end['cancelled'])}"

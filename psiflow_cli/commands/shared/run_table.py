@@ -117,7 +117,7 @@ def _queue(executor: str, blocks: list[BlockStatus]) -> str:
 
 def _bad_node(bad: NodeStatus) -> str:
     count = bad["failed_blocks"]
-    failed = f"has failed {count} block{'s' * (count != 1)}" if count else ""
+    failed = f"has failed {counted(count, 'block')}" if count else ""
     left_out = "is excluded" if bad["excluded"] else ""
     words = f": {bad['last_words']}" if bad["last_words"] else ""
     return f"node {bad['node']} {', and '.join(filter(None, (failed, left_out)))}{words}"

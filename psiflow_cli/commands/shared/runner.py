@@ -204,7 +204,8 @@ def _tell(common: options.Common, command: str, plan: Mapping[str, object] | Non
         if file and key == file.of:
             continue
         for each in value if isinstance(value, list) and file else [value]:
-            words = f"{key.replace('_', ' ')}: {'unknown' if each is None else each}"
+            value_text = "unknown" if each is None else ("no", "yes")[each] if isinstance(each, bool) else each
+            words = f"{key.replace('_', ' ')}: {value_text}"
             click.echo("\n".join(f"# {line}" for line in words.splitlines()) if file else words)
     if file:
         click.echo(file.text)

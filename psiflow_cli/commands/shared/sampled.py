@@ -40,7 +40,7 @@ _options = options.together(
     ),
     options.text(
         "--discard", "0.2", "SHARE|TIME",
-        "Start of each trajectory that averages leave out: a share, or a time such as '5 ps'.", discarded,
+        "Part at the start of each trajectory to leave out of averages: a share, or a time such as '5 ps'.", discarded,
     ),
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from psiflow_cli.errors import counted
 from psiflow_cli.runtime.task import Loss, Task
 from psiflow_cli.worker.pool.place import GPUS
 
@@ -79,7 +80,7 @@ class LostWorkers:
             return
         self._bad.add(place)
         node = place.partition(GPUS)[0]
-        words = f"{count} task{'s' * (count != 1)} lost their workers there and were finished elsewhere"
+        words = f"{counted(count, 'task')} lost their workers there and were finished elsewhere"
         words = f"{words} ({self._words[place]})" if self._words.get(place) else words
         if sum(each.startswith(f"{node}{GPUS}") for each in self._bad) >= self._slots():
             place = node

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from psiflow_cli import protocols
 from psiflow_cli.console import note
+from psiflow_cli.errors import counted
 from psiflow_cli.runtime.block_faults import output
 from psiflow_cli.worker.pool.place import GPUS, short
 
@@ -126,4 +127,4 @@ class Nodes:
 
     def _count(self, name: str) -> str:
         count = self.records[name]["failed_blocks"]
-        return f"{count} block{'s' * (count != 1)} failed"
+        return f"{counted(count, 'block')} failed"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from psiflow_cli import extxyz, formats
 from psiflow_cli.console import note
-from psiflow_cli.errors import BAD_CONFIG, BadConfig, BadData, UsageError
+from psiflow_cli.errors import BAD_CONFIG, BadConfig, BadData, UsageError, counted
 from psiflow_cli.extxyz import comment
 from psiflow_cli.extxyz.stream import zstandard
 from psiflow_cli.runtime import container
@@ -98,7 +98,7 @@ class Losses:
     def note(self, output: str) -> None:
         """Name it in one line."""
         if self.names and self.kind not in formats.HOLDS_ALL:
-            frames = f"{self.frames} frame{'s' * (self.frames != 1)}"
+            frames = counted(self.frames, "frame")
             note(f"{output}: not stored in this format, unlike in .xyz and .traj: {', '.join(self.names)} ({frames})")
 
 

@@ -91,11 +91,11 @@ def _plumed(executor: ResolvedExecutor) -> Iterator[Finding]:
     """Which PLUMED the workers have for `sample --plumed`, or why what they have of it does not work."""
     version, problem = plumed_trial.version_or_problem(executor)
     if version:
-        yield Finding(executor.label, note=f"sample --plumed has {version}")
+        yield Finding(executor.label, note=f"sample --plumed uses {version}")
     elif problem.startswith(plumed_trial.NO_PACKAGE):  # as most have none, that is no news
-        detail(f"{executor.label}: no sample --plumed: {problem}")
+        detail(f"{executor.label}: sample --plumed cannot run here: {problem}")
     else:
-        yield Finding(executor.label, note=f"no sample --plumed: {problem}")
+        yield Finding(executor.label, note=f"sample --plumed cannot run here: {problem}")
 
 
 def _trials(site: schema.Site, machine: Machine) -> tuple[list[_Trial], list[Finding]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from psiflow_cli import extxyz
+from psiflow_cli.errors import counted
 from psiflow_cli.worker.formats import constraints
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Carrier:
 
 
 def _frames(count: int) -> str:
-    return f"{count} frame{'s' * (count != 1)}"
+    return counted(count, "frame")
 
 
 def _named(info: dict[Any, Any]) -> Iterator[tuple[str, object]]:
