@@ -40,6 +40,21 @@ def test_a_mistyped_command_is_told_the_nearest(typed: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (("--temprature", "300"), "--temperature"),
+        (("--step", "300"), "--steps"),
+        (("--thermostat", "langvin"), "langevin"),
+        (("--cell", "flexble"), "flexible"),
+    ],
+)
+def test_a_mistyped_option_or_word_is_told_the_nearest(typed: tuple[str, ...], meant: str) -> None:
+    done = CliRunner().invoke(main, ["sample", "in.xyz", *typed])
+    assert done.exit_code == 2
+    assert f"hint: did you mean '{meant}'?" in done.stderr
+
+
+@pytest.mark.parametrize(
     ("redirection", "status", "label", "wrong"),
     [
         ("2>&-", 0, 0, 2),

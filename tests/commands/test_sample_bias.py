@@ -67,6 +67,8 @@ def numbers(path):
         ),
         ("INCLUDE FILE=more.dat\n", "more.dat:2: DISTNACE: PLUMED has no such action"),
         ("d: DISTANCE ATOMS=1,12\n", "bad.dat:1: DISTANCE: atom 12 out of range"),
+        ("DISTANCE ATOMS=1,2\nDISTANCE ATOMS=0,1\n", "bad.dat:2: DISTANCE: "),
+        ("UNITS LENGTH=Ang\nDISTANCE ATOMS=1,2\n", "bad.dat:1: UNITS: "),
         ("DISTANCE ATOMS=1,2\nDISTANCE ATOMS=1\n", "bad.dat:2: DISTANCE: Number of specified atoms"),
     ],
 )
@@ -75,6 +77,16 @@ def test_plumed_reads_the_input_first(text, problem):
     Path("more.dat").write_text("d: DISTANCE ATOMS=1,2\nDISTNACE ATOMS=1,2\n")
     assert problem in sample("--plumed", "bad.dat", "--dry-run", "-o", "a.xyz", code=65)
     assert not Path("a.xyz.run").exists()
+
+
+@needs_kernel
+def test_what_seems_odd_is_noted_and_what_fails_later_is_explained():
+    Path("odd.dat").write_text(METAD.replace("TEMP=300", "TEMP=500 GRID_MIN=0.8 GRID_MAX=0.9"))
+    said = sample("--plumed", "odd.dat", "--steps", 5, "--every", 10, "--temperature", 300, "--dry-run", "-o", "a.xyz")
+    assert "warning: odd.dat:3: METAD has TEMP=500, but --temperature is 300" in said
+    assert "no frame will be recorded: --every 10 is more than --steps 5" in said
+    said = sample("--plumed", "odd.dat", "--steps", 500, "--temperature", 500, "-o", "b.xyz", code=1)
+    assert "An error happened while calculating m: Looking for a value outside the grid" in said
 
 
 @needs_kernel

@@ -62,6 +62,7 @@ def test_the_shipped_files_hold(root):
         ("ranks = 2", "ranks = true", "[resources.big] ranks: expected a whole number, got true or false", ""),
         ("ranks = 2", "gpus = -1", "[resources.big] gpus: expected a whole number of at least 0", ""),
         ("ranks = 2", "env = { A = 1 }", "[resources.big] env: expected text, got a whole number", ""),
+        ('memory = "2 GB"', "memory = 15", "[resources.big] memory: expected text, got a whole number", "15 GB"),
         ("ranks = 2", 'device = "gpu"', "[resources.big] device: unknown value 'gpu'", "cuda"),
         ("ranks = 2", 'dtype = "float46"', "[resources.big] dtype: unknown value 'float46'", "'float64'"),
         ('type = "htex"', 'type = "htx"', "[executors.reference] type: unknown value 'htx'", "'htex'"),
