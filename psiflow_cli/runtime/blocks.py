@@ -118,7 +118,8 @@ class Blocks:
 
     def waits(self) -> list[str]:
         """What to tell while every job is still in the queue of a batch system; [] otherwise."""
-        return waiting.summary(self._jobs) if self._is_queued else []
+        # a block that has finished a task runs, also where the batch system has not been asked since it started
+        return waiting.summary(self._jobs) if self._is_queued and self._useful <= self._ended else []
 
     def _add_up(self, job: str, state: BlockState) -> None:
         """Note what a job costs."""

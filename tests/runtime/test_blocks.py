@@ -103,6 +103,9 @@ def test_a_block_that_waits_in_the_queue_is_waited_for(watched, monkeypatch, tmp
     assert watch.waits() == [], "a process of this host is in no queue"
     watch._is_queued = True
     assert watch.waits() == ["in the queue: job job-0"]
+    monkeypatch.setattr(watch, "_useful", {"0"})
+    assert watch.waits() == [], "it has finished a task, and the queue was asked before"
+    monkeypatch.undo()
     executor.set("2", JobState.PENDING, "Priority (other jobs have priority)")
     watch.look(pending=1)
     assert watch.waits() == ["in the queue: job job-0; job job-2: Priority (other jobs have priority)"]
