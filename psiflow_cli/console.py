@@ -227,12 +227,13 @@ class _Pace:
         self._last = (now, done)
 
     def left(self, total: int) -> float | None:
-        """Seconds until all are done; None as long as nobody knows, and when they are."""
+        """Seconds until all are done; None if nobody knows, if it takes longer than expected, and at the end."""
         now, done = self._last
         if self._begun is None or not self._before < done < total or now - self._begun < 0.1:
             return None
         whole = (total - done) * (now - self._begun) / (done - self._before)
-        return max(0.0, whole - (time.monotonic() - now))
+        left = whole - (time.monotonic() - now)
+        return left if left > 0 else None
 
 
 def columns(stream: TextIO) -> int | None:

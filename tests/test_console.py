@@ -80,6 +80,8 @@ def test_a_wait_before_the_first_of_two_does_not_count(clock: Clock) -> None:
     assert progress.line(30) == "frames 2/4, 10 s left"
     clock.now += 4
     assert "6 s left" in progress.line(30)
+    clock.now += 7
+    assert "left" not in progress.line(30), "it takes longer than expected"
     progress.update(2, failed=1)
     assert progress.line(30) == "frames 4/4, 1 failed"
 
