@@ -55,14 +55,14 @@ def test_nothing_is_wider_than_the_terminal(width):
 def test_the_blocks_of_an_executor_are_those_that_run_and_those_that_wait():
     blocks = [block("11", "RUNNING", 50.0, 125.0), block("12", "PENDING", 3.0)]
     _, _, note = run_table.table([{**RUN, "blocks": blocks}], None)
-    assert note.strip() == "cp2k on slurm: 1 running: 11 (2.1 min in the queue); waits for the queue: 12 (3 s)"
+    assert note.strip() == "cp2k on slurm: 1 running: 11 (queued for 2.1 min); in the queue: 12 (3 s)"
     many = [block(str(number), "PENDING", 3.0) for number in range(30)]
     _, _, note = run_table.table([{**RUN, "blocks": many}], None)
     assert note.endswith("7 (3 s), and 22 more")
     held = block("12", "PENDING", 3.0, reason="JobHeldUser (held by its user)")
     _, row, note = run_table.table([{**RUN, "blocks": [held], "eta_s": None}], None)
     assert row.split()[4] == "queued"
-    assert note.endswith("waits for the queue: 12 (3 s: JobHeldUser (held by its user))")
+    assert note.endswith("in the queue: 12 (3 s: JobHeldUser (held by its user))")
 
 
 def test_a_training_says_what_it_is_at(tmp_path):

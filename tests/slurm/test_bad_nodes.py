@@ -108,6 +108,15 @@ def test_a_refused_submission_is_tried_again(slurm, folder, monkeypatch):
     assert not slurm.run("squeue", "-h")
 
 
+def test_a_dry_run_says_what_slurm_has_against_the_site(slurm, folder):
+    site(partition="cpuu")
+    done = run([*label("-o", "out.xyz"), "--dry-run"])
+    assert "executor: default (slurm)" in done.stdout
+    assert "warning: the executor default cannot get jobs: no partition 'cpuu': the cluster has cpu, gpu" in done.stderr
+    site()
+    assert "cannot get jobs" not in run([*label("-o", "out.xyz"), "--dry-run"]).stderr
+
+
 def test_refusals_end_the_run_when_patience_is_over(slurm, folder, monkeypatch):
     words = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
     stub(monkeypatch, "sbatch", f'echo "{words}" >&2; exit 1')

@@ -35,7 +35,7 @@ def test_what_waits_in_the_queue_is_cancelled_with_its_command(slurm, folder):
         wait_for(noted, 60, "no job was submitted")
         (job, *_) = noted()
         shown = run([PSIFLOW, "status"]).stdout
-        assert re.search(rf"default on slurm: waits for the queue: {job} \(\d+ s[:)]", shown), shown
+        assert re.search(rf"default on slurm: in the queue: {job} \(\d+ s[:)]", shown), shown
         done = run([PSIFLOW, "cancel", "out.xyz"])
         assert done.stdout.startswith("out.xyz.run: has ended: partial, 0/24 done")
         assert command.wait(1) == 75
@@ -103,7 +103,7 @@ def test_blocks_that_run_say_how_long_they_were_queued(slurm, folder):
     with started(label("-o", "out.xyz", seconds=1)) as command:
         wait_for(lambda: len(units("out.xyz")) > 1, 60, "no frame was labelled")
         shown = run([PSIFLOW, "status", "out.xyz"]).stdout
-        assert re.search(r"default on slurm: \d running: \d+ \(\d+ s in the queue\)", shown), shown
+        assert re.search(r"default on slurm: \d running: \d+ \(queued for \d+ s\)", shown), shown
         run([PSIFLOW, "cancel", "--all"])
         assert command.wait(1) == 75
     assert in_queue(slurm) == []

@@ -91,7 +91,7 @@ def test_a_command_that_waits_for_the_queue_stops_too(slurm, folder):
             wait_for(noted, 10, "the job was not noted")
             job = slurm.run("squeue", "-h", "-o", "%i").split()[0]
             shown = run([PSIFLOW, "status", "out.xyz"]).stdout
-            assert re.search(rf"waits for the queue: (.*, )?{job} \(", shown), shown
+            assert re.search(rf"in the queue: (.*, )?{job} \(", shown), shown
             command.send_signal(signal.SIGTERM)
             begin = time.monotonic()
             assert command.wait(30) == 75

@@ -108,10 +108,10 @@ def _queue(executor: str, blocks: list[BlockStatus]) -> str:
     waiting = [block for block in blocks if block["state"] != "RUNNING"]
     parts = []
     if running:
-        queued = [f"{b['job']} ({short(b['queued_s'] or 0)} in the queue)" for b in running]
+        queued = [f"{b['job']} (queued for {short(b['queued_s'] or 0)})" for b in running]
         parts.append(f"{len(running)} running: {_some(queued)}")
     if waiting:
-        parts.append("waits for the queue: " + _some([f"{b['job']} ({_wait(b)})" for b in waiting]))
+        parts.append("in the queue: " + _some([f"{b['job']} ({_wait(b)})" for b in waiting]))
     return f"{executor} on {blocks[0]['provider']}: " + "; ".join(parts)
 
 

@@ -11,7 +11,7 @@ import click
 
 from psiflow_cli import options, registry
 from psiflow_cli.console import columns, detail, echo_json, in_width, note, problem, remark
-from psiflow_cli.errors import STOPPED, BadConfig, UsageError, counted
+from psiflow_cli.errors import STOPPED, BadConfig, NoResources, UsageError, counted
 
 if TYPE_CHECKING:  # the stages are imported when one runs: `--help` must not wait for them
     from typing_extensions import TypeVar
@@ -122,7 +122,9 @@ def perform(
         if not earlier:  # what may turn out to be computed already needs no workers, but a plan says what would be
             opened.check_environment(tasks=common.dry_run)
         if common.dry_run:
-            _tell(common, job.command, None if earlier else plan(opened))
+            _tell(common, job, None if earlier else plan(opened))
+            if not earlier:
+                _warn_of_provider(job)
             return
         _detail_place(job)
         if earlier:
@@ -160,6 +162,23 @@ def _detail_place(job: Job) -> None:
     detail(f"logs: of tasks {job.folder / 'logs'}, of workers {job.folder / 'parsl'}")
 
 
+def _warn_of_provider(job: Job) -> None:
+    """What the batch system would say against the site, as far as it tells without a job."""
+    from psiflow_cli import protocols
+
+    if (executor := job.executor) is None:
+        return
+    module = registry.load("runtime.providers", executor.provider.type)
+    if not isinstance(module, protocols.FindsProblems):
+        return
+    try:
+        problems = module.problems(executor.provider)
+    except NoResources as error:
+        problems = [error.message]
+    for each in problems:
+        note(f"warning: the executor {executor.label} cannot get jobs: {each}")
+
+
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) < 80 else f"{text[:77]}..."
@@ -193,9 +212,14 @@ def _say_failures(summary: StageSummary, job: Job) -> None:
     problem(f"{summary['failed']} of {summary['total']} failed: {classes}{where}", hint)
 
 
-def _tell(common: options.Common, command: str, plan: Mapping[str, object] | None) -> None:
-    """What would be done; of a plan with a file in it the rest is its comments. None: up to date."""
-    report = {"command": command, "up_to_date": plan is None, **(plan or {})}
+def _tell(common: options.Common, job: Job, plan: Mapping[str, object] | None) -> None:
+    """What would be done and where; of a plan with a file in it the rest is its comments. None: up to date."""
+    where = (
+        {"executor": f"{job.executor.label} ({job.executor.provider.type})"}
+        if plan is not None and job.executor
+        else {}
+    )
+    report = {"command": job.command, "up_to_date": plan is None, **where, **(plan or {})}
     if common.json:
         echo_json(report)
         return

@@ -87,7 +87,7 @@ def _waits(run: RunStatus) -> list[str]:
 
 def _line(run: RunStatus) -> str:
     failed = f", {run['failed']} failed" if run["failed"] else ""
-    waits = f", waits for the queue: {', '.join(_waits(run))}" if run["waiting"] else ""
+    waits = f", in the queue: {', '.join(_waits(run))}" if run["waiting"] else ""
     why = f": {run['message']}" if run["message"] else ""
     clock = time.strftime("%H:%M:%S")
     return f"{clock} {run['run']}: {run['state']}, {run['done']}/{run['total']} done{failed}{waits}{why}"
