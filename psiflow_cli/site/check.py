@@ -123,7 +123,11 @@ def _explain(place: str, text: str, table: type[schema.Table]) -> BadConfig:
         hint = "a name as `ssh` takes it, such as tier1 or me@login.example.org" if key == "host" else hint
     what = re.sub(r"`([^`]+)`", lambda m: " or ".join(_WORDS.get(w, w) for w in m[1].split(" | ")), what)
     what = re.sub(r"(?i)\b(expected|got) (?=table|list|whole number|number)", r"\1 a ", what)
-    what = what.replace("Invalid enum value", "unknown value").replace("number >= ", "number of at least ")
+    what = (
+        what.replace("Invalid enum value", "unknown value")
+        .replace("number >= ", "number of at least ")
+        .replace("number <= ", "number of at most ")
+    )
     return BadConfig(f"{place} {key + ': ' if key else ''}{what[0].lower() + what[1:]}", hint)
 
 

@@ -165,7 +165,7 @@ def test_gpus_in_gres_are_those_of_a_node(tmp_path, monkeypatch):
             "[providers.batch] gres 'gpu:2' asks for 2 GPUs, but gpus_per_node is 4",
         ),
         ('gpu_type = "a100"', "[providers.batch] gpu_type 'a100' needs gpus_per_node"),
-        ("parallelism = 2.0", "[providers.batch] parallelism: expected number <= 1"),
+        ("parallelism = 2.0", "[providers.batch] parallelism: expected a number of at most 1"),
         ('launcher = "srunn"', "[providers.batch] launcher: unknown value 'srunn'"),
         ('nodes = 2\nlauncher = "single_node"', "launcher: single_node would leave all but one of a block's 2 nodes"),
         ('launcher_options = "--exact"', "[providers.batch] launcher_options: have no effect with blocks of one node"),
