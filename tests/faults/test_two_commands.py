@@ -43,8 +43,9 @@ def test_started_at_once_again_and_again(tmp_path, monkeypatch, rounds):
             assert refused.returncode == 75, (number, said)
             assert f"pid {working.pid} on " in said
             assert len(said.strip().splitlines()) == 2
-            wait_for(lambda before=before: sum(begun("out.xyz").values()) > before, 30, "the other does not work")
-            assert working.poll() is None
+            works = lambda before=before: sum(begun("out.xyz").values()) > before  # noqa: E731
+            wait_for(lambda: works() or working.poll() is not None, 60, "the other does not work")
+            assert working.poll() is None, working.stderr.read()
         finally:
             for one in both:
                 one.kill()
