@@ -43,8 +43,13 @@ def test_started_at_once_again_and_again(tmp_path, monkeypatch, rounds):
             assert refused.returncode == 75, (number, said)
             assert f"pid {working.pid} on " in said
             assert len(said.strip().splitlines()) == 2
-            works = lambda before=before: sum(begun("out.xyz").values()) > before  # noqa: E731
-            wait_for(lambda: works() or working.poll() is not None, 60, "the other does not work")
+            wait_for(
+                lambda before=before, working=working: (
+                    sum(begun("out.xyz").values()) > before or working.poll() is not None
+                ),
+                60,
+                "the other does not work",
+            )
             assert working.poll() is None, working.stderr.read()
         finally:
             for one in both:
