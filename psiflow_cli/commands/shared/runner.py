@@ -214,15 +214,12 @@ def _say_failures(summary: StageSummary, job: Job) -> None:
 
 def _tell(common: options.Common, job: Job, plan: Mapping[str, object] | None) -> None:
     """What would be done and where; of a plan with a file in it the rest is its comments. None: up to date."""
-    where = (
-        {"executor": f"{job.executor.label} ({job.executor.provider.type})"}
-        if plan is not None and job.executor
-        else {}
-    )
-    report = {"command": job.command, "up_to_date": plan is None, **where, **(plan or {})}
+    report = {"command": job.command, "up_to_date": plan is None, **(plan or {})}
     if common.json:
         echo_json(report)
         return
+    if plan is not None and job.executor:
+        report.setdefault("executor", f"{job.executor.label} ({job.executor.provider.type})")
     file = plan if isinstance(plan, Plan) else None
     for key, value in report.items():
         if file and key == file.of:
