@@ -12,6 +12,7 @@ import pytest
 
 np = pytest.importorskip("numpy", reason="needs NumPy")
 
+from psiflow_cli.worker.failures import Fatal  # noqa: E402
 from psiflow_cli.worker.free_energy import grid, reweighting, windows  # noqa: E402
 from psiflow_cli.worker.free_energy.compute import compute  # noqa: E402
 from psiflow_cli.worker.free_energy.hills import Hills, projected  # noqa: E402
@@ -163,6 +164,30 @@ def test_correlated_hills(tmp_path):
     half = 0.5 * np.einsum("...i,ij,...j", away, inverse, away)
     cut = math.exp(-6.25)
     assert np.allclose(total, np.where(half < 6.25, (np.exp(-half) - cut) / (1 - cut), 0))
+
+
+@pytest.mark.parametrize("multivariate", [False, True])
+@pytest.mark.parametrize("factor", [1.0, 4.0])
+def test_a_recorded_bias_is_compared_with_the_hills_before(tmp_path, multivariate, factor):
+    """The sum on the grid, which has its own tests, is what the samples have felt; at other times they have not."""
+    widths = [0.3, 0.2, 0.1] if multivariate else [0.3, 0.2]
+    rows = [[time, 3.0 - 0.2 * time, 0.1 * time, *widths, 0.3] for time in range(1, 11)]
+    file = hills(tmp_path / "h", rows, ("s", "t"), ([-math.pi, math.pi], None), multivariate, factor)
+    file |= {"is_recorded": True, "names": "HILLS"}
+    summed = Hills(file, [{**AXIS, "bins": 40, "period": period} for period in file["periods"]])
+    total, places = np.zeros(summed.shape), (35, 25)
+    s, t = (points[place] for points, place in zip(summed.points, places, strict=True))
+    bias = [0.0]
+    for number in range(10):
+        summed.add(total, number, number + 1)
+        bias.append(total[places] * (1 if factor == 1 else 1 - 1 / factor))
+    assert max(bias) > 2 * KT
+    columns = {"s": np.full(11, s), "t": np.full(11, t), "time": np.arange(11) + 0.5, "bias": np.array(bias)}
+    samples = [{"name": "COLVAR", "state": 0, "count": 11}]
+    summed.compare(samples, columns, KT)
+    summed.compare(samples, columns, 1e-9)  # kT is the tolerance: they are the same numbers
+    with pytest.raises(Fatal, match="COLVAR: the recorded bias differs by"):
+        summed.compare(samples, {**columns, "time": columns["time"] + 100}, 0.1 * KT)
     assert np.allclose(projected(-total, ["s", "t"], ["t"], KT), -KT * np.log(np.exp(total / KT).sum(axis=0)))
     assert projected(total, ["s", "t"], ["t", "s"], KT)[3, 5] == total[5, 3]
 

@@ -73,9 +73,7 @@ class Hills:
         """Add the hills from `first` to before `last` to a grid, in eV."""
         import numpy as np
 
-        stretched = self._file["kernel"].lower() == "stretched-gaussian"
-        edge = math.exp(-_CUTOFF)
-        inverse = np.linalg.inv(self._factors()) if self._file["multivariate"] else None
+        inverse = self._inverse()
         for number in range(first, last):
             near, moved = [], []
             for axis, points in enumerate(self.points):
@@ -91,10 +89,7 @@ class Hills:
             else:
                 mesh = np.stack(np.meshgrid(*moved, indexing="ij"))
                 half = 0.5 * (np.tensordot(inverse[number], mesh, axes=1) ** 2).sum(axis=0)
-            values = np.exp(-half)
-            if stretched:
-                values = np.where(half < _CUTOFF, (values - edge) / (1 - edge), 0.0)
-            total[np.ix_(*near)] += self.heights[number] * values
+            total[np.ix_(*near)] += self.heights[number] * self._kernel(np.asarray(half))
 
     def history(self, first: int, count: int, parts: int) -> Iterator[Array]:
         """Minus the sum of `count` hills after each of so many equal parts of them, in eV.
@@ -110,7 +105,23 @@ class Hills:
             summed = last
             yield -total
 
-    def bias(self, point: Array, time: float) -> float:
+    def _kernel(self, half: Array) -> Array:
+        """A hill of height 1 where (s/sigma)²/2 has these values."""
+        import numpy as np
+
+        values: Array = np.exp(-half)
+        if self._file["kernel"].lower() == "stretched-gaussian":
+            edge = math.exp(-_CUTOFF)
+            values = np.where(half < _CUTOFF, (values - edge) / (1 - edge), 0.0)
+        return values
+
+    def _inverse(self) -> Array | None:
+        """The inverse Cholesky factors of multivariate hills, shape (hills, CVs, CVs); None for others."""
+        import numpy as np
+
+        return np.linalg.inv(self._factors()) if self._file["multivariate"] else None
+
+    def _bias(self, point: Array, time: float, inverse: Array | None) -> float:
         """The bias in eV at one point [CVs] of the hills before a time (ps), which a COLVAR has as `x.bias`."""
         import numpy as np
 
@@ -122,17 +133,10 @@ class Hills:
             ],
             axis=1,
         )
-        if self._file["multivariate"]:
-            scaled = np.linalg.solve(self._factors()[before], away[:, :, None])[:, :, 0]
-        else:
-            scaled = away / self._widths[before]
-        half = 0.5 * (scaled**2).sum(axis=1)
-        values = np.exp(-half)
-        if self._file["kernel"].lower() == "stretched-gaussian":
-            edge = math.exp(-_CUTOFF)
-            values = np.where(half < _CUTOFF, (values - edge) / (1 - edge), 0.0)
+        scaled = away / self._widths[before] if inverse is None else (inverse[before] @ away[:, :, None])[:, :, 0]
         factor = self._file["bias_factor"]
-        return float(self.heights[before] @ values) * (1 if factor == 1 else 1 - 1 / factor)
+        summed = float(self.heights[before] @ self._kernel(0.5 * (scaled**2).sum(axis=1)))
+        return summed * (1 if factor == 1 else 1 - 1 / factor)
 
     def compare(self, samples: Sequence[SampleSeries], columns: Mapping[str, Array], kT: float) -> None:
         """Raise Fatal where the recorded bias is not that of the hills before: c(t) would be that of another bias.
@@ -145,10 +149,11 @@ class Hills:
         if not self._file["is_recorded"] or not set(self._file["cvs"]) <= columns.keys():
             return
         points, begin = np.stack([columns[name] for name in self._file["cvs"]], axis=1), 0
+        inverse = self._inverse()
         for series in samples:
             some = np.unique(np.linspace(begin, begin + series["count"] - 1, _COMPARED).astype(int))
             begin += series["count"]
-            sums = np.array([self.bias(points[row], columns["time"][row]) for row in some])
+            sums = np.array([self._bias(points[row], columns["time"][row], inverse) for row in some])
             off = float(np.quantile(np.abs(columns["bias"][some] - sums), 0.8))
             if off > kT:
                 problem = (
