@@ -206,6 +206,7 @@ def test_reweighting_needs_the_hills_that_the_samples_have_felt(psiflow):
         (["BACK"], ["--cv", "d1", "--by", "reweight", "--temperature", "300"], 65, "BACK:5: the time goes back from 2"),
         (["MIXED"], ["--cv", "d1", "--by", "reweight", "--temperature", "300"], 65, "MIXED:4: FIELDS differ"),
         (["EMPTY"], ["--cv", "d1", "--by", "mbar"], 65, "EMPTY:1: not a PLUMED file"),
+        (["UNIT"], ["--cv", "d1", "--by", "reweight", "--temperature", "300"], 65, "UNIT:1: time_unit_ps is '0'"),
         (["-"], ["--cv", "d1"], 2, "stdin"),
     ],
 )
@@ -222,6 +223,7 @@ def test_what_is_wrong_is_told(tmp_path, monkeypatch, threads, files, words, cod
     Path("BACK").write_text(head + "".join([*rows, rows[1]]))
     Path("MIXED").write_text(f"{head}{rows[0]}{rows[1]}{head.replace('d1', 'd2')}{rows[2]}")
     Path("EMPTY").write_text("")
+    Path("UNIT").write_text(head + "#! SET time_unit_ps 0\n" + "".join(rows))
     done = CliRunner().invoke(main, ["free-energy", *files, *words, "-o", "x.csv"], standalone_mode=False)
     assert done.exit_code == code, done.output
     assert told in done.output

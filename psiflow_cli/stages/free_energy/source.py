@@ -12,7 +12,7 @@ from pathlib import Path
 from psiflow_cli import extxyz
 from psiflow_cli.console import note
 from psiflow_cli.errors import BadData, nearest
-from psiflow_cli.stages.sample.plumed.outputs import ENERGY_UNIT, SHARED, TIME_UNIT
+from psiflow_cli.stages.sample.plumed.outputs import ENERGY_UNIT, SHARED, TIME_UNIT, constant
 from psiflow_cli.values.quantities import TABLES
 
 KJ_PER_MOL = TABLES["eV"]["kJ/mol"]
@@ -60,20 +60,22 @@ class Header:
 
         Raises BadData where the two differ.
         """
-        own = self.constants.get(ENERGY_UNIT)
+        own = self._unit(ENERGY_UNIT)
         if own is None:
             return KJ_PER_MOL if given_unit is None else given_unit
-        if given_unit is not None and not math.isclose(given_unit, float(own), rel_tol=1e-5):
-            problem = (
-                f"{self.file}:1: its energies are in units of {float(own):g} eV, but --energy-unit is {given_unit:g}"
-            )
+        if given_unit is not None and not math.isclose(given_unit, own, rel_tol=1e-5):
+            problem = f"{self.file}:1: its energies are in units of {own:g} eV, but --energy-unit is {given_unit:g}"
             raise BadData(problem, "leave out --energy-unit")
-        return float(own)
+        return own
 
     @property
     def time_unit(self) -> float:
         """The unit of PLUMED's times in ps, which psiflow writes into its files; else PLUMED's default."""
-        return float(self.constants.get(TIME_UNIT, 1.0))
+        return self._unit(TIME_UNIT) or 1.0
+
+    def _unit(self, name: str) -> float | None:
+        word = self.constants.get(name)
+        return None if word is None else constant(f"{self.file}:1", name, word)
 
 
 def of_plumed(file: str) -> Header | None:

@@ -141,7 +141,7 @@ def _read_samples(
     read = reading.samples(request, workspace, files, reading.Layout(every, bias, several))
     temperatures = {state["kT"] for state in read.states}
     if len(read.states) > _MOST_STATES:
-        problem = f"{counted(len(read.states), 'window or temperature', 'windows or temperatures')}"
+        problem = counted(len(read.states), "window or temperature", "windows or temperatures")
         raise UsageError(problem, "a temperature ramp is not in equilibrium; --windows takes columns with few values")
     if job["kT"] is None:
         job["kT"] = min(temperatures)

@@ -71,6 +71,8 @@ def test_the_columns_are_those_of_the_new_run(text: str, share: bool) -> None:
         (ALONE.replace("ps 0.001", "ps 1"), "HILLS:4: times in units of 1 ps, but .* 0.001 ps"),
         ("#! FIELDS time d m.bias\n 1 2 3\n", "HILLS:1: not a HILLS file"),
         ("3\nLattice\n", "HILLS:1: not a HILLS file"),
+        (ALONE.replace("eV 1", "eV one"), "HILLS:3: energy_unit_eV is 'one'"),
+        (ALONE.replace(" 20 ", " nan "), "HILLS:7: not a hill"),
         (ALONE + " 30 1.2\n", "HILLS:8: not a hill: 5 numbers expected"),
         (ALONE.replace("1.25", "x"), "HILLS:7: not a hill"),
         (ALONE.split(" 10 ")[0], "HILLS: it contains no hills"),

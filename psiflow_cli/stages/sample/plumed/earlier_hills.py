@@ -65,14 +65,15 @@ def _parsed(
             if not set(_COLUMNS) <= set(fields) or not any(name.startswith("sigma_") for name in fields):
                 problem = f"{path}:{number}: not a HILLS file of METAD"
                 raise BadData(problem, f"such a file has the fields {', '.join(_COLUMNS)} and sigma_...")
-        elif words[:2] == ["#!", "SET"]:
+        elif words[:2] == ["#!", "SET"] and len(words) > 3:
             walkers += words[2] == outputs.WALKER
-            unit = units.get(words[2])
-            if unit and not math.isclose(float(words[3]), unit, rel_tol=1e-6):
+            if unit := units.get(words[2]):
                 what, short = outputs.UNIT_NAMES[words[2]]
-                problem = f"{path}:{number}: {what} in units of {float(words[3]):g} {short}"
-                raise BadData(f"{problem}, but those of the PLUMED input are {unit:g} {short}", "use the same UNITS")
-            if words[2] not in (outputs.WALKER, *units):
+                own = outputs.constant(f"{path}:{number}", words[2], words[3])
+                if not math.isclose(own, unit, rel_tol=1e-6):
+                    problem = f"{path}:{number}: {what} in units of {own:g} {short}, but those of the PLUMED input"
+                    raise BadData(f"{problem} are {unit:g} {short}", "use the same UNITS")
+            elif words[2] not in (outputs.WALKER, *outputs.UNIT_NAMES):
                 constants[line] = None
         elif words and not words[0].startswith("#"):
             if not fields:
@@ -80,9 +81,12 @@ def _parsed(
             try:
                 if len(words) != len(fields):
                     raise ValueError
-                own = [word for name, word in zip(fields, words, strict=True) if name not in ("time", outputs.SHARED)]
-                rows.append((float(words[fields.index("time")]), own))
-                list(map(float, own))
+                others = [
+                    word for name, word in zip(fields, words, strict=True) if name not in ("time", outputs.SHARED)
+                ]
+                if not all(math.isfinite(float(word)) for word in words):
+                    raise ValueError
+                rows.append((float(words[fields.index("time")]), others))
             except ValueError:
                 problem = f"{path}:{number}: not a hill: {counted(len(fields), 'number')} expected"
                 raise BadData(problem, "correct this line, or remove it") from None

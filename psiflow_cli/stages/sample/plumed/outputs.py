@@ -5,10 +5,12 @@ The walkers come one after another, as in the trajectory, each with `#! SET walk
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psiflow_cli.errors import BadData
 from psiflow_cli.stages.core import single
 from psiflow_cli.stages.sample.plumed import files
 from psiflow_cli.stages.sample.trajectories import Recorded
@@ -64,6 +66,17 @@ def units(path: str) -> dict[str, float]:
         TIME_UNIT: _unit(time or "ps", _TIMES, 1.0),
     }
     return {name: unit for name, unit in known.items() if unit}
+
+
+def constant(place: str, name: str, word: str) -> float:
+    """A unit that psiflow has written into a file. Raises BadData where it is no longer one."""
+    try:
+        unit = float(word)
+    except ValueError:
+        unit = 0.0
+    if not 0 < unit < math.inf:
+        raise BadData(f"{place}: {name} is {word!r}", "restore the line that psiflow wrote")
+    return unit
 
 
 def _unit(word: str, table: Mapping[str, float], default: float) -> float | None:
