@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli.worker.md.plumed.files import LOG
-from psiflow_cli.worker.md.plumed.kernel import load, read_input, stage
+from psiflow_cli.worker.md.plumed.kernel import load, read_input, reason, stage
 from psiflow_cli.worker.pool.temporary_folders import temporary
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def ask(question: PlumedQuestion) -> PlumedAnswer:
             unit, kT, timestep = question["energy_unit"], question["kT"], question["timestep"]
             read_input(plumed, question["atoms"], unit, kT, timestep, restart=False)
         except Exception as error:
-            problem = str(error) if error.__cause__ is None else f"{error}: {error.__cause__}"
+            problem = reason(error)
         plumed.finalize()
         log = Path(LOG).read_text(errors="replace") if os.path.exists(LOG) else ""
         os.chdir("/")

@@ -60,7 +60,7 @@ class Kernel:
                 energy_unit = EV if in_eV else units.mol / units.kJ
                 read_input(self._plumed, len(self.masses), energy_unit, kT, timestep, restart)
             except Exception as error:
-                raise Fatal(f"PLUMED: {_reason(error)}", f"fix the input; more in {folder}/{LOG}") from error
+                raise Fatal(f"PLUMED: {reason(error)}", f"fix the input; more in {folder}/{LOG}") from error
         self.log = Path(folder, LOG).read_text(encoding="utf-8", errors="replace")
 
     def read_line(self, line: str) -> bool:
@@ -98,7 +98,7 @@ class Kernel:
             command("performCalcNoUpdate")
             command("getBias", self._bias)
         except Exception as error:
-            raise RuntimeError(f"PLUMED: {_reason(error)}") from error
+            raise RuntimeError(f"PLUMED: {reason(error)}") from error
         forces, virial = self._forces.copy(), self._virial.copy()
         if model:
             forces, virial = forces - model.forces, virial - model.virial
@@ -113,7 +113,7 @@ class Kernel:
                     self._plumed.cmd("doCheckPoint", 1)
                 self._plumed.cmd("update")
         except Exception as error:
-            raise RuntimeError(f"PLUMED: {_reason(error)}") from error
+            raise RuntimeError(f"PLUMED: {reason(error)}") from error
 
     def close(self) -> None:
         """End PLUMED, which closes its files."""
@@ -183,11 +183,11 @@ def _load() -> Plumed:
         problem = f"PLUMED's Python package is not installed in {sys.prefix}"
         raise Fatal(problem, "pip install plumed there, and install PLUMED itself (conda-forge has both)") from None
     except Exception as error:
-        problem = f"PLUMED's library does not load: {_reason(error)[:200]}"
+        problem = f"PLUMED's library does not load: {reason(error)[:200]}"
         raise Fatal(problem, "set PLUMED_KERNEL to the path of libplumedKernel.so on the workers") from error
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """What PLUMED says, and its causes, without the places in its source."""
     texts = []
     cause: BaseException | None = error
