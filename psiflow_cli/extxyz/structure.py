@@ -182,12 +182,11 @@ def _short(vectors: list[Vector]) -> list[Vector]:
         changed = False
         for one in range(len(basis)):
             for two in range(len(basis)):
+                square = _product(basis[one], basis[one])
                 ratio = _product(basis[one], basis[two]) / _product(basis[two], basis[two])
                 if one != two and abs(ratio) > 0.5 + 1e-9:
                     shorter = _sum([basis[one], _times(-float(round(ratio)), basis[two])])
-                    if _product(shorter, shorter) < _product(
-                        basis[one], basis[one]
-                    ):  # not so where the lengths differ by 16 digits
+                    if _product(shorter, shorter) < square:  # not so where the lengths differ by 16 digits
                         basis[one] = shorter
                         changed = True
     return basis

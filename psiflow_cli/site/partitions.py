@@ -88,7 +88,7 @@ def _nodes(name: str, facts: dict[str, str], members: list[dict[str, str]], here
     mine = not here.slurm_job and any(n.get("NodeHostName") == os.uname().nodename for n in members)
     claims = []
     if mine and max(cores) > here.cores:
-        claims.append(f"{counted(max(cores), 'core')}")
+        claims.append(counted(max(cores), "core"))
         cores = [min(number, here.cores) for number in cores]
     if mine and max(memory) > here.memory_mb:
         claims.append(f"{max(memory)} MB")

@@ -54,10 +54,10 @@ class Carrier:
         """What was not carried, and what is to be known of the labels: one line each."""
         if self._lost:
             names = ", ".join(sorted(self._lost))
-            yield f"not carried over: {names} (in {max(self._lost.values())} of {_frames(self.frames)})"
+            yield f"not carried over: {names} (in {max(self._lost.values())} of {counted(self.frames, 'frame')})"
         if self._differ:
             yield (
-                f"free_energy, which the forces belong to, differs from energy in {_frames(self._differ)}, "
+                f"free_energy, which the forces belong to, differs from energy in {counted(self._differ, 'frame')}, "
                 f"by up to {1000 * self._most:.3g} meV/atom; use --keys energy=free_energy to take it as the label"
             )
         yield from self.remarks
@@ -99,10 +99,6 @@ class Carrier:
         if isinstance(energy, float) and isinstance(free, float) and abs(free - energy) > _FREE_ENERGY_IS_ENERGY:
             self._differ += 1
             self._most = max(self._most, abs(free - energy) / natoms)
-
-
-def _frames(count: int) -> str:
-    return counted(count, "frame")
 
 
 def _named(info: dict[Any, Any]) -> Iterator[tuple[str, object]]:

@@ -66,17 +66,21 @@ class Survey:
         if self._reason:
             notes.append(f"warning: {self._refused} of {self._total} frames cannot be computed: {self._reason}")
         if self._tight:
-            notes.append(f"warning: {_frames(self._tight)} computed in a cell with too little room: {self._small}")
+            notes.append(
+                f"warning: {counted(self._tight, 'frame')} computed in a cell with too little room: {self._small}"
+            )
         for periodic, count in self._others.items():
             own = f"{self._where}: its &CELL says PERIODIC {self._periodic}"
-            notes.append(f"{own}, {_frames(count)} PERIODIC {periodic}: the periodicity of the frames is used")
+            notes.append(f"{own}, {counted(count, 'frame')} PERIODIC {periodic}: the periodicity of the frames is used")
         for (periodic, instead), count in self._solvers.items():
-            own = f"{self._where}: {_frames(count)} PERIODIC {periodic}"
+            own = f"{self._where}: {counted(count, 'frame')} PERIODIC {periodic}"
             notes.append(
                 f"{own}: POISSON_SOLVER {instead} instead of {self._solver}; to choose another, set it in the template"
             )
         if self._shifted:
-            notes.append(f"{_frames(self._shifted)} moved to the middle of the cell: WAVELET needs space on all sides")
+            notes.append(
+                f"{counted(self._shifted, 'frame')} moved to the middle of the cell: WAVELET needs space on all sides"
+            )
         return notes + self._boxes_made()
 
     def decided(self) -> SharedSettings:
@@ -88,9 +92,5 @@ class Survey:
             return []
         least, most = min(self._cubes.values()), max(self._cubes.values())
         sizes = f"{least:g} Å" if least == most else f"{least:g} to {most:g} Å, one for all frames of the same atoms"
-        text = f"{_frames(self._boxes)} without a cell: computed in a cube of {sizes} (psiflow_box)"
+        text = f"{counted(self._boxes, 'frame')} without a cell: computed in a cube of {sizes} (psiflow_box)"
         return [f"{text}; to change this, use --set box=EDGE or a &CELL with PERIODIC NONE in the template"]
-
-
-def _frames(count: int) -> str:
-    return counted(count, "frame")

@@ -12,11 +12,12 @@ from psiflow_cli.worker.md.plumed.actions import OPES, SHARING
 
 def starts_empty(path: str, hills: str | None) -> str:
     """That a bias of an input starts without its history, and what restores it; "" if there is no such bias."""
-    restores = {"METAD": "; --hills FILE restores it"}
     for where, each in files.placed(path):
         if (each.name in SHARING and not hills) or (each.name in OPES and not each.get("STATE_RFILE")):
-            opes = "; STATE_RFILE=FILE RESTART=YES restores it" if each.name in OPES else ""
-            return f"{where}: {each.name} starts from zero{restores.get(each.name, opes)}"
+            how = (
+                "STATE_RFILE=FILE RESTART=YES" if each.name in OPES else "--hills FILE" if each.name == "METAD" else ""
+            )
+            return f"{where}: {each.name} starts from zero{f'; {how} restores it' if how else ''}"
     return ""
 
 
