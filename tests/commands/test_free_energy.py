@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,14 @@ def test_reweighting_and_basins(psiflow, in_threads):
     assert right(profile("w.csv"))
     second = done["free_energy"]["basins"][1]
     assert abs(second["free_energy"]) < 4 * second["error"]
+
+
+@pytest.mark.parametrize(("basins", "named"), [("A=0:1,B=7:8,C=1:2", ["B"]), ("A=7:8,B=0:1", ["A"])])
+def test_a_basin_that_was_not_visited_is_named(psiflow, in_threads, basins, named):
+    colvar("COLVAR", drawn(0.8, KAPPA / 4, count=400))
+    words = ("--by", "reweight", "--temperature", "300", "--basins", basins, "-o", "w.csv")
+    said = psiflow("free-energy", "COLVAR", *GRID, *words).stderr
+    assert re.findall(r"warning: --basins (\w): no sample or point of the grid lies in it", said) == named
 
 
 HILLS = """#! FIELDS time phi sigma_phi height biasf

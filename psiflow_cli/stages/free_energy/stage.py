@@ -282,4 +282,8 @@ def _warn(result: FreeEnergy) -> None:
             f"free energy difference across this gap is unreliable; add a window there, or sample longer"
         )
     if result["outside"]:
-        note(f"{result['outside']} samples are outside the range")
+        note(f"{counted(result['outside'], 'sample')} outside the range of the profile")
+    unknown = [basin["name"] for basin in result["basins"] if basin["free_energy"] is None]
+    # the first basin is what the others are compared with: without it, all are unknown
+    for name in unknown[:1] if len(unknown) == len(result["basins"]) else unknown:
+        note(f"warning: --basins {name}: no sample or point of the grid lies in it, so its free energy is unknown")
