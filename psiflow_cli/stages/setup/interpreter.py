@@ -11,6 +11,7 @@ from typing import TypedDict, cast
 from psiflow_cli import registry
 from psiflow_cli.runtime import container
 from psiflow_cli.site.executor import ResolvedExecutor
+from psiflow_cli.worker.process import gpu_probe
 
 _TIMEOUT_S = 300  # importing torch from a slow disk for the first time takes minutes
 # All modules are imported for real: a package that is there but does not work is no better than one that is not.
@@ -26,8 +27,13 @@ def why(name):
     return ""
 wrong = {name: why(name) for name in MODULES}
 found = "" if wrong["parsl"] else getattr(sys.modules["parsl"], "__version__", "?")
+torch = None if wrong.get("torch", "absent") else sys.modules["torch"]
+only_cpus = bool(torch) and not torch.version.cuda and not getattr(torch.version, "hip", None)
 print()
-print(json.dumps({"python": list(sys.version_info[:2]), "parsl": found, "wrong": wrong, "prefix": sys.prefix}))
+print(json.dumps({
+    "python": list(sys.version_info[:2]), "parsl": found, "wrong": wrong, "prefix": sys.prefix,
+    "torch_only_for_cpus": torch.__version__ if only_cpus else "",
+}))
 """
 
 
@@ -36,6 +42,7 @@ class Answer(TypedDict):
     parsl: str  # version, or ""
     wrong: dict[str, str]  # by module: "", "absent", or why it cannot be imported
     prefix: str
+    torch_only_for_cpus: str  # version of a torch that is built without CUDA and ROCm, or ""
 
 
 class Interpreters:
@@ -85,6 +92,8 @@ def problems(interpreters: Interpreters, executor: ResolvedExecutor, families: d
     for family, needs in families.items():
         if text := lacking(family, {name: wrong[name] for name in needs}, answer["prefix"]):
             sentences.append(text)
+    if answer["torch_only_for_cpus"] and executor.context["gpus"] and executor.context["device"] == "cuda":
+        sentences.append(gpu_probe.only_for_cpus(answer["torch_only_for_cpus"], answer["prefix"]))
     return sentences
 
 

@@ -58,7 +58,7 @@ def explain(facts: Facts, wanted: int, seen: str) -> list[str]:
     """Sentences about the facts."""
     build, devices = f"torch {facts['torch']} in {sys.prefix}", facts["devices"]
     if not facts["cuda"] and not facts["hip"]:
-        return [f"{build} is built only for CPUs: install a build for CUDA or ROCm there"]
+        return [only_for_cpus(facts["torch"], sys.prefix)]
     broken = [f"cuda:{number} ({name}): {why}" for number, (name, why) in enumerate(devices) if why]
     if (broken or not devices) and (sentence := _misfit(facts)):
         return [f"{build} {sentence}"]
@@ -69,6 +69,11 @@ def explain(facts: Facts, wanted: int, seen: str) -> list[str]:
         why = ", ".join(filter(None, (seen, facts["error"]))) or "no variable names them"
         return [f"{build} sees {counted(len(devices), 'GPU')} instead of {wanted}: {why}"]
     return []
+
+
+def only_for_cpus(version: str, prefix: str) -> str:
+    """The sentence about such a torch in this environment."""
+    return f"torch {version} in {prefix} is built only for CPUs: install a build for CUDA or ROCm there"
 
 
 def _misfit(facts: Facts) -> str:
