@@ -151,7 +151,8 @@ def test_stopped_walkers_are_given_for_labelling():
         assert atoms.info["step"] == (own[-1].info["step"] if own else 0)
         if own:
             assert (atoms.positions == own[-1].positions).all()
-    sample(*arguments, *files, "--max-force", 50)
+    assert "3 walkers, up to 60 steps (" in sample(*arguments, *files, "--max-force", 0.4).stderr
+    assert "3 walkers, 60 steps (" in sample(*arguments, *files, "--max-force", 50).stderr
     assert not Path("label.xyz").exists(), "it no longer holds"
     assert len(ase_io.read("next.xyz", ":")) == 3
     Path("label.xyz").write_text(springs.START)

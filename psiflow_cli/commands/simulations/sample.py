@@ -288,7 +288,9 @@ def _check(sampling: Sampling) -> None:
 
 def _as_text(summary: Summary) -> str:
     how = summary["engine"] + (f", {summary['batch']} together" if summary["batch"] > 1 else "")
-    what = f"{counted(summary['total'], 'walker')}, {counted(summary['steps'], 'step')} ({how})"
+    # a walker that met a limit or a fault went less far
+    steps = ("up to " if summary["failed"] else "") + counted(summary["steps"], "step")
+    what = f"{counted(summary['total'], 'walker')}, {steps} ({how})"
     written = [summary.get(option) for option in ("properties", "plot", "final", "stopped")]
     files = [runner.name(summary["output"]), *filter(None, written), *summary.get("plumed", [])]
     return f"{what}: {counted(summary['frames'], 'frame')} -> {', '.join(files)}"
