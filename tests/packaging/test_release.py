@@ -29,6 +29,14 @@ def test_the_conda_package_is_that_of_pyproject(root: Path) -> None:
     assert {each.name: each.specifier for each in stated} == needed
 
 
+def test_the_tool_that_builds_the_conda_package_reads_its_recipe(root: Path) -> None:
+    rattler_build = pytest.importorskip("rattler_build", reason="needs py-rattler-build")
+    (variant,) = rattler_build.Stage0Recipe.from_file(str(root / "release" / "recipe.yaml")).render()
+    assert (variant.recipe.package.name, variant.recipe.package.version) == ("psiflow-cli", psiflow_cli.__version__)
+    assert variant.recipe.build.noarch == "python"
+    assert "python >=3.10" in variant.recipe.requirements.run
+
+
 def test_the_container_copies_what_is_there(root: Path) -> None:
     text = (root / "release" / "Containerfile").read_text(encoding="utf-8")
     copied = [name for line in re.findall(r"^COPY (.+)$", text, re.MULTILINE) for name in line.split()[:-1]]
