@@ -106,5 +106,12 @@ def test_a_controller_that_does_not_answer_is_no_fault_of_the_site(slurm, folder
     stub.write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 1\n")
     stub.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    said = run([PSIFLOW, "site", "check", "slurm.toml"], code=69).stderr
-    assert f"psiflow: {words}" in said
+    done = run([PSIFLOW, "site", "check", "slurm.toml"], code=69)
+    assert f"psiflow: {words}" in done.stderr
+    assert "is this a login node of the cluster?" in done.stderr
+    assert done.stdout == f"default: good\ndefault: note: not checked by its batch system: {words}\n"
+    # what can be seen without the controller is told all the same
+    text = Path("slurm.toml").read_text()
+    Path("slurm.toml").write_text(text.replace("[resources.task]", '[resources.task]\nwalltime = "30h"'))
+    done = run([PSIFLOW, "site", "check", "slurm.toml"], code=78)
+    assert "default: [resources.task] walltime: 30h does not fit into a block of [providers." in done.stdout

@@ -162,7 +162,7 @@ def check(name: str, submit: bool, as_json: bool) -> None:
     from dataclasses import asdict
 
     from psiflow_cli.console import note
-    from psiflow_cli.errors import BAD_CONFIG
+    from psiflow_cli.errors import BAD_CONFIG, NoResources
     from psiflow_cli.remote import there
     from psiflow_cli.site import detect, load
     from psiflow_cli.stages.setup import site_check
@@ -173,11 +173,16 @@ def check(name: str, submit: bool, as_json: bool) -> None:
         flags = ["--submit"] * submit + ["--json"] * as_json
         raise click.exceptions.Exit(there.check(path, site.remote, flags))
     note(f"checking {path}")
-    findings = list(site_check.without_job(site, machine))
+    findings, unanswered = [], None
+    try:
+        for finding in site_check.without_job(site, machine):
+            findings.append(finding)
+    except NoResources as error:
+        unanswered = error
     bad = any(finding.problem for finding in findings)
     if submit and bad:
         note("no job was submitted: fix this first")
-    elif submit:
+    elif submit and not unanswered:
         findings = list(site_check.with_job(site, machine))
     if as_json:
         rows = [asdict(finding) for finding in findings]
@@ -188,6 +193,8 @@ def check(name: str, submit: bool, as_json: bool) -> None:
             click.echo(f"{finding.executor or 'site'}: {verdict}")
     if any(finding.problem for finding in findings):
         raise click.exceptions.Exit(BAD_CONFIG)
+    if unanswered:
+        raise unanswered
 
 
 @command.command("schema", short_help="Print the JSON schema of site files for editors")

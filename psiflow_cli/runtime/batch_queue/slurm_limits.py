@@ -14,6 +14,7 @@ from psiflow_cli.site.schema import BatchProvider
 from psiflow_cli.worker.process import inherited_variables
 
 _FORMAT = "%P|%a|%l|%s|%c|%m|%D|%G"
+_NO_ANSWER = "is this a login node of the cluster? If so, its controller may be down: try again later"
 _UNREACHABLE = re.compile(r"[Uu]nable to contact|[Ss]ocket timed out|[Cc]onnection|[Cc]ommunication")
 
 
@@ -77,7 +78,7 @@ def refusal(script: str, clusters: str) -> str:
     words = [line.removeprefix("sbatch: error: ").strip() for line in done.stderr.splitlines() if line.strip()]
     complaint = "; ".join(dict.fromkeys(word.removeprefix("allocation failure: ") for word in words))
     if done.returncode and _UNREACHABLE.search(complaint):
-        raise NoResources(f"sbatch --test-only: {complaint}", "is SLURM's controller up? Try again later")
+        raise NoResources(f"sbatch --test-only: {complaint}", _NO_ANSWER)
     return f"sbatch --test-only: {complaint or f'exit code {done.returncode}'}" if done.returncode else ""
 
 
@@ -87,7 +88,7 @@ def ask(*command: str) -> str:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         problem = f"{command[0]}: {lines[-1].strip().removeprefix(f'{command[0]}: ')}"
-        raise NoResources(problem, "is SLURM's controller up? Try again later")
+        raise NoResources(problem, _NO_ANSWER)
     return done.stdout
 
 
@@ -98,4 +99,4 @@ def _run(argv: list[str], text: str = "") -> subprocess.CompletedProcess[str]:
             env=inherited_variables.for_queue("slurm"),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise NoResources(f"{argv[0]}: no answer within a minute", "is SLURM's controller up?") from None
+        raise NoResources(f"{argv[0]}: no answer within a minute", _NO_ANSWER) from None

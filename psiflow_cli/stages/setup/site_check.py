@@ -11,7 +11,7 @@ from pathlib import Path
 
 from psiflow_cli import duration, registry
 from psiflow_cli.console import detail, note
-from psiflow_cli.errors import PsiflowError
+from psiflow_cli.errors import NoResources, PsiflowError
 from psiflow_cli.protocols import FindsProblems, TriesSubmission
 from psiflow_cli.runtime import block_record, parsl_internals
 from psiflow_cli.runtime.executors import _addresses
@@ -47,18 +47,29 @@ class _Trial:
 
 
 def without_job(site: schema.Site, machine: Machine) -> Iterator[Finding]:
-    """What can be known of each executor from here."""
+    """What can be known of each executor from here.
+
+    Raises NoResources, after all findings, where a batch system does not answer.
+    """
     trials, findings = _trials(site, machine)
     interpreters = interpreter.Interpreters()
+    unanswered: NoResources | None = None
     for label in site.executors:
         problems = [finding.problem for finding in findings if finding.executor == label and finding.problem]
         for number, trial in enumerate(trial for trial in trials if trial.executor.label == label):
             problems += interpreter.problems(interpreters, trial.executor, trial.families)
             if number == 0:
-                for ask in (_parameters, _programs, _network, _queue):
+                for ask in (_parameters, _programs, _network):
                     problems += ask(trial.executor)
+                try:
+                    problems += _queue(trial.executor)
+                except NoResources as error:
+                    unanswered = error
+                    findings.append(Finding(label, note=f"not checked by its batch system: {error.message}"))
         yield from _about(label, problems, site, trials, findings)
     yield from (Finding("", note=sentence) for sentence in unused.tables(site))
+    if unanswered:
+        raise unanswered
 
 
 def with_job(site: schema.Site, machine: Machine) -> Iterator[Finding]:
