@@ -71,6 +71,7 @@ class HillsFile(TypedDict):
     kernel: str  # PLUMED's name: stretched-gaussian or gaussian
     bias_factor: float  # 1: not well-tempered
     names: str  # of the files, for messages
+    is_shared: bool  # of walkers that filled one bias, which do not record when they felt the hills of the others
     is_recorded: bool  # the bias of the samples is that of these hills alone, so it can be compared with their sum
 
 

@@ -82,7 +82,8 @@ def table(request: Request, headers: Sequence[Header], path: Path, one_bias: boo
         "periods": [list(each) if each else None for each in periods],
         "multivariate": multivariate == "true", "kernel": kernel,
         "bias_factor": 1.0 if factor <= 1 else factor,
-        "names": ", ".join(header.file for header in headers), "is_recorded": False,
+        "names": ", ".join(header.file for header in headers),
+        "is_shared": any(header.is_shared for header in headers), "is_recorded": False,
     }  # fmt: skip
 
 
@@ -99,9 +100,7 @@ def _of_walker(
         return columns
     if request.walker is None:
         problem = f"{header.file}: {counted(len(set(walkers)), 'walker')}, each with its own bias"
-        raise UsageError(
-            problem, f"choose one with --walker 0 to {max(walkers):g}; only walkers of --share-bias fill one bias"
-        )
+        raise UsageError(problem, f"choose one with --walker 0 to {max(walkers):g}")
     rows = [row for row, walker in enumerate(walkers) if walker == request.walker]
     if not rows:
         raise UsageError(f"{header.file}: no hills of walker {request.walker}", "walkers are numbered from 0")

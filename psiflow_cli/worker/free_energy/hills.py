@@ -160,10 +160,11 @@ class Hills:
                     f"{series['name']}: the recorded bias differs by {off:.2g} eV from the sum of the hills of "
                     f"{self._file['names']} before the same times"
                 )
-                hint = (
-                    "give one run with its own hills, in which no time starts again at 0; or have PLUMED print rbias "
-                    "(CALC_RCT), and give it as --bias without --hills"
-                )
+                rbias = "have PLUMED print rbias (CALC_RCT, with a grid), and give it as --bias without --hills"
+                if self._file["is_shared"]:
+                    hint = f"walkers of --share-bias do not record when they felt the hills of the others: {rbias}"
+                else:
+                    hint = f"give one run with its own hills, in which no time starts again at 0; or {rbias}"
                 raise Fatal(problem, hint, BAD_DATA)
 
     def constants(self, times: Array, kT: float) -> Array:
