@@ -163,10 +163,12 @@ def command(
 
 def _as_text(summary: Summary) -> str:
     """One line about what came of it."""
-    trained = "/".join(map(str, dict.fromkeys(summary["trained_epochs"])))
+    different = dict.fromkeys(summary["trained_epochs"])
+    trained = "/".join(map(str, different))
     where = runner.name(summary["output"])
     if not summary["unfinished"]:
-        return f"trained {counted(summary['total'], 'model')} for {trained} epochs -> {where}"
+        unit = "epoch" if list(different) == [1] else "epochs"
+        return f"trained {counted(summary['total'], 'model')} for {trained} {unit} -> {where}"
     done = f"time limit reached after {trained} of {summary['epochs']} epochs: the best so far -> {where}"
     return f"{done}; run the same command again to continue"
 

@@ -17,6 +17,7 @@ from psiflow_cli.stages.core.structures import Structures
 from psiflow_cli.stages.select.split import assign
 from psiflow_cli.stages.train import data_checks
 from psiflow_cli.stages.train.e0s import E0S, is_ion, note_atom
+from psiflow_cli.stages.train.unit_checks import UnitChecks
 
 _LOOKED_AT = 100  # the first of the frames, in which a stress under another name is looked for
 Keys = dict[str, str] | None
@@ -54,6 +55,7 @@ class Dataset:
     """What is known of the training and validation frames after reading them once."""
 
     levels: data_checks.Levels
+    units: UnitChecks = field(default_factory=UnitChecks)
     parts: list[str] = field(default_factory=list)
     """`train`, `valid`, `atom` or nothing (not used) for each of the frames."""
     elements: set[str] = field(default_factory=set)
@@ -155,6 +157,7 @@ def read(sources: Sources, share: float, seed: int, mixed: bool = False, apart: 
         data_checks.check_heads(data.levels.heads, {*zip(data.parts, new.heads + valid.heads, strict=False)})
     data.notes += data_checks.stress_notes(data.with_stress, data.periodic, data.unused_stress)
     data.notes += [data.unread_stress] if data.unread_stress else []
+    data.notes += data.units.notes(mixed or len(data.levels.heads) > 1)
     return data
 
 
@@ -201,6 +204,7 @@ def _check(frame: Frame, keys: Keys, data: Dataset) -> bool:
         raise BadData(f"{where}: no energy", near_names.hint(frame, keys))
     if label["forces"] is None and not isolated:
         raise BadData(f"{where}: no forces", near_names.hint(frame, keys))
+    data.units.see(frame, label, isolated)
     if isolated:
         data.atoms.setdefault((data_checks.head_of(frame), frame.symbols[0], label["energy"], is_ion(frame)), where)
         return True

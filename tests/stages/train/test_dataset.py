@@ -119,12 +119,12 @@ def test_several_heads(read):
 
 
 def test_a_virial_is_trained_on_as_a_stress(read):
-    virial = 'REF_virials="-216 0 0 0 -432 0 0 0 -648" '
+    virial = 'REF_virials="-2.16 0 0 0 -4.32 0 0 0 -6.48" '
     sources, data = read(frames(1, 2, 3, cell=CELL, stress=virial))
     assert (data.with_stress, data.notes) == (3, [])
     (text, *_) = dataset.render(sources, data, "train")
     assert "virial" not in text
-    assert float(text.partition('stress="')[2].split()[0]) == pytest.approx(216 / 125)
+    assert float(text.partition('stress="')[2].split()[0]) == pytest.approx(2.16 / 125)
     mine = virial.replace("REF_virials", "my_virials")
     _, data = read(frames(1, 2, 3, cell=CELL, stress=mine))
     assert data.notes == ["my_virials looks like a stress, but is not read: use --keys virial=my_virials to read it"]

@@ -116,7 +116,7 @@ class Units:
             self._add(findings, True, _too_low(impossible))
         elif stiff is not None and odd:
             unit = _nearest(_FORCES, stiff)
-            atoms = f"hydrogen is bound {stiff:.2g} times as stiffly as it is in eV/Å"
+            atoms = f"bonds to hydrogen are {stiff:.2g} times as stiff as they should be"
             self._add(findings, True, f"the forces look like {unit}{self._like(not enough)} ({atoms})")
         elif not self._by_size(findings, stiffness, enough) and unlike:
             what = (
@@ -161,7 +161,7 @@ class Units:
         """What to add on energies to what is said of forces; `alone`: nothing shows that the two fit each other."""
         unit = self._valence_unit()
         if unit or not alone:
-            return f", and the energies like {unit}" if unit else ", and the energies like the same"
+            return f", and the energies like {unit}" if unit else ", and the energies fit them"
         return ""
 
     def _valence_unit(self) -> str:
