@@ -73,6 +73,7 @@ class LabelSummary(TypedDict):
     computed: int  # in this invocation
     failed: int
     failures: dict[str, int]  # how many failed, by class
+    failed_hint: str  # why the first frame of each class failed
     reference: str  # its fingerprint
     output: str
     failed_output: str | None
@@ -177,9 +178,14 @@ def run(labelling: Labelling, workspace: Workspace) -> LabelSummary:
         )
     failures: Counter[str] = Counter(results.failures[k] for k in surveyed.ids if k in results.failures)
     failed = sum(failures.values())
+    firsts: dict[str, str] = {}
+    for key in surveyed.ids:
+        if (kind := results.failures.get(key)) and kind not in firsts:
+            firsts[kind] = results.of(key)["message"]
     return {
         "total": planned.total, "labelled": planned.total - failed, "computed": todo, "failed": failed,
-        "failures": dict(failures), "reference": labelling.method.fingerprint, "output": labelling.job.output,
+        "failures": dict(failures), "failed_hint": "; ".join(list(firsts.values())[:3]),
+        "reference": labelling.method.fingerprint, "output": labelling.job.output,
         "failed_output": labelling.failed if failed else None,
         "retry": any(f in MACHINE_FAILURES for f in failures),
     }  # fmt: skip
