@@ -78,6 +78,7 @@ class Contact(TypedDict):
     ratio: float  # distance over the sum of covalent radii; `contacts.WITHIN` where all are further apart
     distance: float | None  # Å
     atoms: str  # what they are, such as `H (atom 1) and O (atom 3)`
+    across: str  # what to add where it is an image of one that is so near, or ""
 
 
 class Stress(TypedDict):

@@ -192,7 +192,11 @@ def test_an_unconverged_scf_is_a_failure(frame: Any, context: Any, settings: dic
 def test_coincident_atoms_do_not_reach_cp2k(frame: Any, context: Any, settings: dict[str, Any]) -> None:
     positions = [[0.0, 0.0, 0.1], [0.0, 0.0, 5.1], [-0.77, 0.05, 0.57]]
     label = one(frame(positions=positions), settings, context(executable="no-such-program"))
-    assert label == {"failure": "invalid-input", "message": "O (atom 1) and H (atom 2) are 0.000 Å apart", "log": ""}
+    assert label == {
+        "failure": "invalid-input",
+        "message": "O (atom 1) and H (atom 2) are 0.000 Å apart across the cell boundary",
+        "log": "",
+    }
 
 
 def test_the_time_limit(frame: Any, context: Any, settings: dict[str, Any]) -> None:

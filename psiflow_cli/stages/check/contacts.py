@@ -30,5 +30,5 @@ def report(results: Results[Contact | Failure], findings: Findings, ids: Sequenc
             findings.add(WARNING, "overlap", what, key="failed").see(places[index])
         elif contact["ratio"] < CLOSE:
             severity = ERROR if contact["ratio"] < OVERLAP else WARNING
-            what = f"{contact['atoms']} are {contact['distance']:.3f} Å apart"
+            what = f"{contact['atoms']} are {contact['distance']:.3f} Å apart{contact['across']}"
             findings.add(severity, "overlap", what, "is the structure or the cell wrong?").see(places[index])

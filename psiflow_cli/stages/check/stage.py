@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from psiflow_cli.messages import Contact, Failure, Stress
 
 
-VERSION = 3
+VERSION = 4
 """Of the checks: one more whenever they find more, so that data are looked at again."""
 
 

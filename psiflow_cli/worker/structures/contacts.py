@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from psiflow_cli.worker.structures import conversion
+from psiflow_cli.worker.structures.near_pairs import across
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Contact, Context, Frame
@@ -32,10 +33,11 @@ def _nearest(frame: Frame) -> Contact:
     # as many boxes as atoms: ASE's own choice, by volume, takes a thousand times longer where there is vacuum
     first, second, distance = neighbor_list("ijd", system, list(WITHIN * radii), max_nbins=max(len(system), 8))
     if not len(distance):
-        return {"ratio": WITHIN, "distance": None, "atoms": ""}
+        return {"ratio": WITHIN, "distance": None, "atoms": "", "across": ""}
     ratios = distance / (radii[first] + radii[second])
     k = int(ratios.argmin())
     i, j = sorted((int(first[k]), int(second[k])))
     names = [f"{frame['symbols'][n]} (atom {n + 1})" for n in (i, j)]
     atoms = " and ".join(names) if i != j else f"{names[0]} and its image"
-    return {"ratio": float(ratios[k]), "distance": float(distance[k]), "atoms": atoms}
+    how = across(system, i, j, distance[k]) if i != j else ""
+    return {"ratio": float(ratios[k]), "distance": float(distance[k]), "atoms": atoms, "across": how}

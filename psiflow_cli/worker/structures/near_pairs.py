@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 
+def across(atoms: Atoms, i: int, j: int, distance: float) -> str:
+    """What to add to a distance (Å) that is one to an image: a wrong cell may be the reason. Else ""."""
+    import numpy as np
+
+    is_image = np.linalg.norm(atoms.positions[i] - atoms.positions[j]) > distance + 1e-3
+    return " across the cell boundary" if is_image else ""
+
+
 def near_pairs(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """First atoms, second atoms and distances (Å) of pairs nearer than `cutoff` (Å), of shape (P,).
 

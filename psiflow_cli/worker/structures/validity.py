@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from psiflow_cli.elements import SYMBOLS
 from psiflow_cli.errors import counted
 from psiflow_cli.worker.structures.conversion import to_ase
-from psiflow_cli.worker.structures.near_pairs import near_pairs
+from psiflow_cli.worker.structures.near_pairs import across, near_pairs
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Frame
@@ -76,4 +76,6 @@ def _overlap(frame: Frame) -> str:
     k = int(distance.argmin())
     i, j = sorted((int(first[k]), int(second[k])))
     names = f"{frame['symbols'][i]} (atom {i + 1}) and {frame['symbols'][j]} (atom {j + 1})"
-    return f"{names} are {distance[k]:.3f} Å apart" if i != j else f"atom {i + 1} is {distance[k]:.3f} Å from its image"
+    if i == j:
+        return f"atom {i + 1} is {distance[k]:.3f} Å from its image"
+    return f"{names} are {distance[k]:.3f} Å apart{across(system, i, j, distance[k])}"

@@ -37,7 +37,10 @@ def test_a_sound_frame() -> None:
         ({"cell": None}, "cell is missing"),
         ({"cell": [[0.0] * 3] * 3}, "no volume"),
         ({"cell": [[0.0] * 3] * 3, "pbc": [True, False, False]}, "no volume"),
-        ({"positions": [[0.0, 0.0, 0.0], [4.95, 5.0, 0.0], [1.0, 1.0, 1.0]]}, "O (atom 1) and H (atom 2) are 0.050 Å"),
+        (
+            {"positions": [[0.0, 0.0, 0.0], [4.95, 5.0, 0.0], [1.0, 1.0, 1.0]]},
+            "O (atom 1) and H (atom 2) are 0.050 Å apart across the cell boundary",
+        ),
         (
             {"symbols": ["H"], "positions": [[0.0] * 3], "cell": [[0.05, 0, 0], [0, 5, 0], [0, 0, 5]]},
             "atom 1 is 0.050 Å from its image",
