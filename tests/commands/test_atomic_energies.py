@@ -85,7 +85,7 @@ def test_the_lowest_state_is_kept(psiflow):
     done = psiflow("atomic-energies", "water.xyz", "--elements", "N", "--reference", "./mine.py", "-o", "atoms.xyz")
     assert frames("atoms.xyz") == {"H": (-5.0, 2), "N": (-5.0, 2), "O": (-10.0, 3)}
     assert "O        -10.00000000 eV, 2S+1 = 3" in done.stdout
-    assert "2S+1 of the real atom is 4 for N: this method" in done.stderr
+    assert "In the real atom, 2S+1 is 4 for N. This method" in done.stderr
     again = psiflow("atomic-energies", "water.xyz", "--elements", "N", "--reference", "./mine.py", "-o", "atoms.xyz")
     assert "up to date" in again.stderr
     assert again.stdout == done.stdout

@@ -177,7 +177,7 @@ def test_what_is_said_of_boxes(read: Any, frame: Any, molecule: Any) -> None:
     assert notes({**read(TEMPLATE), "box": 16.0}, molecule(), molecule(positions=longer)) == []
     solver, *_ = notes(read(open_cell("ABC 12 12 12")), molecule())
     assert solver.endswith(
-        "PERIODIC NONE: POISSON_SOLVER WAVELET instead of PERIODIC; to choose another, set it in the template"
+        "PERIODIC NONE: POISSON_SOLVER WAVELET instead of PERIODIC; to choose another, set it in the input"
     )
     mt = "&DFT\n&POISSON\nPOISSON_SOLVER MT\n&END\n"
     assert notes(read(open_cell("ABC 12 12 12").replace("&DFT\n", mt, 1)), molecule()) == []

@@ -30,7 +30,7 @@ def test_a_declared_change_sets_adds_and_removes(tmp_path: Path) -> None:
         ("FORCE_EVALL/DFT/CHARGE", "1", "is not the path"),
         ("GLOBAL/RUN_TYPE", "MD", "is set by"),
         ("FORCE_EVAL/SUBSYS/CELL/ABC", "1 2 3", "is set by"),
-        ("FORCE_EVAL/DFT/SCF/OT", "", "is not in the template"),
+        ("FORCE_EVAL/DFT/SCF/OT", "", "is not in the input"),
     ],
 )
 def test_a_change_that_cannot_be_is_wrong_usage(tmp_path: Path, path: str, value: str, what: str) -> None:

@@ -68,8 +68,8 @@ def command(
         below = {e: state for e, state in below.items() if state and states[e] < state}
         if below:
             real = ", ".join(f"{state} for {e}" for e, state in below.items())
-            rows.append(f"  2S+1 of the real atom is {real}: this method has too little exchange to keep")
-            rows.append("  spins parallel (as in xTB); the energies are still the lowest ones of the method")
+            rows.append(f"  In the real atom, 2S+1 is {real}. This method, like xTB, does not favour parallel spins")
+            rows.append("  enough to give that; the energies are the lowest that the method has.")
         return "\n".join(rows)
 
     def show(summary: atomic_energies.AtomsSummary) -> str:

@@ -120,7 +120,7 @@ def try_out(frame: Frame, settings: Settings, context: Context) -> None:
         return  # of the one, other frames know nothing; the other is said where the tasks run
     mistake = output.bad_template(log)
     if mistake:
-        raise BadData(f"CP2K rejects the template: {mistake}", "fix the file given with --input")
+        raise BadData(f"CP2K rejects the input: {mistake}", "fix the file given with --input")
 
 
 def _origin(settings: Settings) -> _Origin:

@@ -61,7 +61,7 @@ def of_electrons(text: str, root: Section) -> str:
     dft = root.ensure("FORCE_EVAL/DFT")
     charge, multiplicity = dft.word("CHARGE") or "0", dft.word("MULTIPLICITY", "MULTIP") or "none"
     asked = f"the frame has charge {charge} and multiplicity {multiplicity}"
-    return f"{text} ({asked}; change those of the frame, or set CHARGE, MULTIPLICITY and UKS in the template)"
+    return f"{text} ({asked}; change those of the frame, or set CHARGE, MULTIPLICITY and UKS in the input)"
 
 
 def _words(sections: list[Section]) -> Iterator[tuple[Line, list[str]]]:

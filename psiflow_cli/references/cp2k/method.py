@@ -122,6 +122,6 @@ def changed(settings: Settings, changes: dict[str, str]) -> Settings:
         if value:
             root.ensure(where).put(name, value)
         elif not (section := root.find(where)) or not section.drop(name):
-            raise UsageError(f"{path}: is not in the template, so it cannot be removed", _EXAMPLE)
+            raise UsageError(f"{path}: is not in the input, so it cannot be removed", _EXAMPLE)
     sections.check(root)
     return {**settings, "template": root.render()}

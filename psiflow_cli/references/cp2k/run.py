@@ -66,7 +66,7 @@ def _label(frame: Frame, settings: Settings, context: Context) -> LabelResult:
     except _NoStress as error:
         if "\n STRESS_TENSOR " in settings["template"]:
             hint = "set STRESS_TENSOR NONE to label without a stress"
-            raise Fatal(f"CP2K rejects the template: {error}", hint, BAD_DATA) from None
+            raise Fatal(f"CP2K rejects the input: {error}", hint, BAD_DATA) from None
         _without_stress.add(settings["template"])
         return _label(frame, settings, context)
     if reused and label.get("failure") == "unconverged":  # a bad guess is no reason: the frame gets one of its own
@@ -125,7 +125,7 @@ def _raise_fatal(returncode: int, log: str, task_log: TaskLog, executable: str) 
         raise Fatal(f"CP2K does not find its own file {name}: {mistake}", hint)
     if mistake:
         hint = f"fix the file given with --input; CP2K's log is {task_log.write(log, failed=True)}"
-        raise Fatal(f"CP2K rejects the template: {mistake}", hint, exit_code=BAD_DATA)
+        raise Fatal(f"CP2K rejects the input: {mistake}", hint, exit_code=BAD_DATA)
 
 
 def _converted(frame: Frame, numbers: output.Results, code: str) -> LabelResult:

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from psiflow_cli import extxyz
-from psiflow_cli.errors import BadData
+from psiflow_cli.errors import BadData, counted
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Vectors
@@ -67,7 +67,7 @@ def check(
 ) -> None:
     """Raise BadData where a frame belongs to no walker, or to one of other atoms."""
     for number in sorted(numbers - set(starts)):
-        problem = f"{path}: walker {number}, but the walkers of this run are 0 to {len(starts) - 1}"
+        problem = f"{path} has a walker {number}, but this run has {counted(len(starts), 'walker')}, numbered from 0"
         raise BadData(problem, "give the FRAMES and --walkers of the run that wrote it")
     for number, frame in continued.items():
         if frame.symbols != starts[number].symbols or frame.pbc != starts[number].pbc:

@@ -66,7 +66,7 @@ def test_what_no_walker_can_go_on_from(tmp_path: Path, frames: list[str], reset:
 def test_frames_of_other_walkers_are_refused(tmp_path: Path) -> None:
     (one,) = extxyz.read(write(tmp_path / "one.xyz", frame("0")))
     (other,) = extxyz.read(write(tmp_path / "other.xyz", frame("0").replace("H 0 0 1", "O 0 0 1")))
-    with pytest.raises(BadData, match="walker 3, but the walkers of this run are 0 to 1"):
+    with pytest.raises(BadData, match="has a walker 3, but this run has 2 walkers"):
         continuing.check("f.xyz", {0: one, 1: one}, {3: one}, {3})
     with pytest.raises(BadData, match="walker 0 differs from"):
         continuing.check("f.xyz", {0: one}, {0: other}, {0})

@@ -39,11 +39,11 @@ ALLOWED = {
 """The periodicities that CP2K's Poisson solvers implement."""
 _NO_VOLUME = 1e-9
 _ELSEWHERE = (
-    "make it a cube with --set box=EDGE; or set PERIODIC NONE in the template's &CELL and a POISSON_SOLVER to use the "
-    "cell as it is"
+    "make it a cube with --set box=EDGE; or set PERIODIC NONE in the &CELL of the input and a POISSON_SOLVER to use "
+    "the cell as it is"
 )
 _WIDER = (
-    "give it a higher cell; or set the same PERIODIC in the template's &CELL and a POISSON_SOLVER to use the cell as "
+    "give it a higher cell; or set the same PERIODIC in the &CELL of the input and a POISSON_SOLVER to use the cell as "
     "it is"
 )
 _CUBIC = "make it a cube with --set box=EDGE; or set POISSON_SOLVER MT or ANALYTIC, which take any rectangular cell"

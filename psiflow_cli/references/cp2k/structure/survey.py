@@ -75,7 +75,7 @@ class Survey:
         for (periodic, instead), count in self._solvers.items():
             own = f"{self._where}: {counted(count, 'frame')} PERIODIC {periodic}"
             notes.append(
-                f"{own}: POISSON_SOLVER {instead} instead of {self._solver}; to choose another, set it in the template"
+                f"{own}: POISSON_SOLVER {instead} instead of {self._solver}; to choose another, set it in the input"
             )
         if self._shifted:
             notes.append(
@@ -93,4 +93,4 @@ class Survey:
         least, most = min(self._cubes.values()), max(self._cubes.values())
         sizes = f"{least:g} Å" if least == most else f"{least:g} to {most:g} Å, one for all frames of the same atoms"
         text = f"{counted(self._boxes, 'frame')} without a cell: computed in a cube of {sizes} (psiflow_box)"
-        return [f"{text}; to change this, use --set box=EDGE or a &CELL with PERIODIC NONE in the template"]
+        return [f"{text}; to change this, use --set box=EDGE or a &CELL with PERIODIC NONE in the input"]
