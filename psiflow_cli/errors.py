@@ -83,9 +83,11 @@ def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
     """A hint that names the known names nearest to `name`, or all of them."""
     import difflib
 
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if close:
-        return f"did you mean {close[0]!r}?"
+        # of equally near ones, that with the same letters: SFC is SCF rather than SIC
+        same_letters = [each for each in close if sorted(each) == sorted(name)]
+        return f"did you mean {(same_letters or close)[0]!r}?"
     return "known: " + ", ".join(sorted(known))
 
 

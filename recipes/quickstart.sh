@@ -79,7 +79,7 @@ run psiflow train labelled.train.xyz atoms.labelled.xyz --valid labelled.valid.x
     --set lr=0.01 --set energy_weight=100 --set max_num_epochs=60 --set default_dtype=float64 -o ethanol.model
 
 say "5. its errors on the test set"
-result psiflow evaluate labelled.test.xyz --model ethanol.model --plot parity.png -o evaluated.xyz --json >errors.json
+result_to errors.json psiflow evaluate labelled.test.xyz --model ethanol.model --plot parity.png -o evaluated.xyz --json
 
 say "6. molecular dynamics with it: four walkers, 250 fs each"
 run psiflow sample ethanol.xyz --model ethanol.model --ensemble nvt --temperature 300 --timestep 0.5 \

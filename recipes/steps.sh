@@ -5,13 +5,16 @@
 
 # Print a command, then run it; tables of single commands go to stderr, since they are not the result of a recipe.
 run() {
-    result "$@" >&2
+    printf '\n$ %s\n' "$*" >&2
+    "$@" >&2
 }
 
-# The same for a command whose stdout is needed.
-result() {
-    printf '\n$ %s\n' "$*" >&2
-    "$@"
+# result_to FILE COMMAND...: the same for a command whose stdout is its result.
+result_to() {
+    local file=$1
+    shift
+    printf '\n$ %s >%s\n' "$*" "$file" >&2
+    "$@" >"$file"
 }
 
 # stop CODE WHAT HINT: exit with an error message like those of psiflow.
@@ -54,8 +57,8 @@ together() {
 # judge FOLDER MODEL TEST [OPTIONS]: write predictions, a parity plot, and errors.json for psiflow compare.
 judge() {
     local folder=$1
-    result psiflow evaluate "$3" --model "$2" "${@:4}" -o "$folder/test.evaluated.xyz" --plot "$folder/parity.png" --json \
-        >"$folder/errors.json.part"
+    result_to "$folder/errors.json.part" \
+        psiflow evaluate "$3" --model "$2" "${@:4}" -o "$folder/test.evaluated.xyz" --plot "$folder/parity.png" --json
     mv "$folder/errors.json.part" "$folder/errors.json"
 }
 

@@ -39,6 +39,10 @@ def test_a_mistyped_command_is_told_the_nearest(typed: str, meant: str) -> None:
     assert done.stderr == f"psiflow: no command '{typed}'\n  hint: did you mean '{meant}'?\n"
 
 
+def test_a_swapped_letter_is_nearer_than_another_one() -> None:
+    assert errors.nearest("SFC", ["SIC", "SCF", "XC"]) == "did you mean 'SCF'?"
+
+
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [

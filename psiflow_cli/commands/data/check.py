@@ -10,7 +10,7 @@ import click
 from psiflow_cli import options
 from psiflow_cli.commands.shared import bundles, runner
 from psiflow_cli.console import paint
-from psiflow_cli.errors import BAD_DATA
+from psiflow_cli.errors import BAD_DATA, counted
 
 if TYPE_CHECKING:
     from psiflow_cli.stages.check.stage import Summary
@@ -72,9 +72,8 @@ def command(
         return stage.run(checking, workspace)
 
     def as_text(summary: stage.Summary) -> str:
-        counts = {"errors": summary["errors"], "warnings": summary["warnings"]}
-        errors, warnings = (f"{count} {word if count != 1 else word[:-1]}" for word, count in counts.items())
-        return f"{_frames(summary['total'])} checked: {errors}, {warnings}"
+        errors, warnings = counted(summary["errors"], "error"), counted(summary["warnings"], "warning")
+        return f"{counted(summary['total'], 'frame')} checked: {errors}, {warnings}"
 
     def show(summary: stage.Summary) -> str:
         import shutil
@@ -93,7 +92,7 @@ def table(summary: Summary, width: int) -> Iterator[str]:
 
     for finding in summary["findings"]:
         severity, frames = finding["severity"], finding["count"]
-        count = f" ({_frames(frames)})" if frames else ""
+        count = f" ({counted(frames, 'frame')})" if frames else ""
         first, *more = _wrapped(f"{finding['check']}: {finding['what']}{count}", width)
         yield paint(f"{severity:8}", fg=_COLOURS[severity], bold=True) + first[len(_INDENT) - 1 :]
         yield from more
@@ -105,15 +104,11 @@ def table(summary: Summary, width: int) -> Iterator[str]:
             yield from (paint(line, dim=True) for line in _wrapped(f"hint: {finding['hint']}", width))
     kinds = ", ".join(f"{name or '(none)'} {count}" for name, count in summary["config_types"].items())
     elements = f" of {', '.join(summary['elements'])}" if summary["elements"] else ""
-    yield from textwrap.wrap(f"{_frames(summary['total'])}{elements}", width)
+    yield from textwrap.wrap(f"{counted(summary['total'], 'frame')}{elements}", width)
     if set(summary["config_types"]) - {""}:
         yield from textwrap.wrap(f"config_type: {kinds}", width, subsequent_indent="  ")
     for reference, frames in summary["subtracted"].items():
-        yield from textwrap.wrap(f"labels minus {reference}: {_frames(frames)}", width, subsequent_indent="  ")
-
-
-def _frames(count: int) -> str:
-    return f"{count} frame{'s' if count != 1 else ''}"
+        yield from textwrap.wrap(f"labels minus {reference}: {counted(frames, 'frame')}", width, subsequent_indent="  ")
 
 
 def _wrapped(text: str, width: int) -> list[str]:
