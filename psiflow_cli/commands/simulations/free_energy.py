@@ -122,7 +122,11 @@ def _discard(value: str) -> Discarding:
     "of psiflow sample, else kJ/mol].")  # fmt: skip
 @options.count("--walker", None, "Use only this walker of FILES, counted from 0.", least=0)
 @options.text(
-    "--bins", None, "N[,N]", "Number of bins per variable [default: 50; 40 for two variables; 100 for hills].", _bins
+    "--bins",
+    None,
+    "N[,N]",
+    "Number of bins per variable; for hills one less than points [default: 50; 40 for two variables; 100 for hills].",
+    _bins,
 )
 @options.text(
     "--range",

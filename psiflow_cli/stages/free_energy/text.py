@@ -43,12 +43,14 @@ def _profile(result: FreeEnergy) -> Iterator[str]:
     if len(names) == 2:
         rows = [row for row in rows if row[1] == 0][:1]
     yield " ".join(f"{name:>12}" for name in names) + f" {'F/eV':>10} {'error/eV':>10}"
-    shown = rows if len(rows) <= _MOST else rows[:: -(-len(rows) // _MOST)]
+    step = max(1, -(-len(rows) // _MOST))
+    shown = rows[::step]
     for point, value, error in shown:
         cells = "".join(f" {'-' if each is None else format(each, '.5f'):>10}" for each in (value, error))
         yield " ".join(f"{x:12.6g}" for x in point) + cells
     if len(shown) < len(values):
-        yield f"{len(values) - len(shown)} more points in the output and in --json"
+        which = f"one in {step} of {len(values)}" if step > 1 else f"{len(shown)} of {len(values)}"
+        yield f"{which} points is shown; the output and --json have all"
 
 
 def _basins(result: FreeEnergy) -> Iterator[str]:
