@@ -60,7 +60,8 @@ attempt() {
 # only_look: from now on, commands run only if they are up to date, and otherwise end the step.
 only_look() {
     # shellcheck disable=SC2317
-    result() {
+    perform() {
+        shift
         "$@" --dry-run --json | grep -q '"up_to_date": true' || exit 1
         "$@" -q
     }

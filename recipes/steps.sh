@@ -5,16 +5,21 @@
 
 # Print a command, then run it; tables of single commands go to stderr, since they are not the result of a recipe.
 run() {
-    printf '\n$ %s\n' "$*" >&2
-    "$@" >&2
+    perform "$*" "$@" >&2
 }
 
 # result_to FILE COMMAND...: the same for a command whose stdout is its result.
 result_to() {
     local file=$1
     shift
-    printf '\n$ %s >%s\n' "$*" "$file" >&2
-    "$@" >"$file"
+    perform "$* >$file" "$@" >"$file"
+}
+
+# perform LINE COMMAND...: print that line, then run the command.
+perform() {
+    printf '\n$ %s\n' "$1" >&2
+    shift
+    "$@"
 }
 
 # stop CODE WHAT HINT: exit with an error message like those of psiflow.

@@ -126,7 +126,7 @@ def test_notes_and_the_line_do_not_run_into_each_other() -> None:
 
 
 WIDE = """\
-             frames         T / K         E / eV      P / GPa
+             frames         T (K)         E (eV)      P (GPa)
 walker 1        100   300.1±2.3   -432.12±0.05   0.12±0.03
 walker 2        100   300.1±2.3   -432.12±0.05      0.12±?
 ±?: what it means"""

@@ -173,7 +173,7 @@ def test_a_recorded_bias_is_compared_with_the_hills_before(tmp_path, multivariat
     widths = [0.3, 0.2, 0.1] if multivariate else [0.3, 0.2]
     rows = [[time, 3.0 - 0.2 * time, 0.1 * time, *widths, 0.3] for time in range(1, 11)]
     file = hills(tmp_path / "h", rows, ("s", "t"), ([-math.pi, math.pi], None), multivariate, factor)
-    file |= {"is_recorded": True, "names": "HILLS"}
+    file |= {"is_recorded": True, "is_shared": False, "names": "HILLS"}
     summed = Hills(file, [{**AXIS, "bins": 40, "period": period} for period in file["periods"]])
     total, places = np.zeros(summed.shape), (35, 25)
     s, t = (points[place] for points, place in zip(summed.points, places, strict=True))
@@ -188,6 +188,10 @@ def test_a_recorded_bias_is_compared_with_the_hills_before(tmp_path, multivariat
     summed.compare(samples, columns, 1e-9)  # kT is the tolerance: they are the same numbers
     with pytest.raises(Fatal, match="COLVAR: the recorded bias differs by"):
         summed.compare(samples, {**columns, "time": columns["time"] + 100}, 0.1 * KT)
+    file["is_shared"] = True
+    with pytest.raises(Fatal) as caught:
+        summed.compare(samples, {**columns, "time": columns["time"] + 100}, 0.1 * KT)
+    assert caught.value.hint.startswith("walkers of --share-bias do not record when they felt")
     assert np.allclose(projected(-total, ["s", "t"], ["t"], KT), -KT * np.log(np.exp(total / KT).sum(axis=0)))
     assert projected(total, ["s", "t"], ["t", "s"], KT)[3, 5] == total[5, 3]
 

@@ -49,7 +49,7 @@ def method(name: str | None, input_file: str | None, settings: dict[str, str], u
         decided = module.settings(Path(input_file) if input_file else None, settings)
     replaced = module.replaced(Path(input_file)) if input_file and isinstance(module, LeavesOut) else []
     if replaced:
-        note(f"{input_file}: ignored, as psiflow or the frame sets them: {', '.join(replaced)}")
+        note(f"{input_file}: ignored: {', '.join(replaced)} (psiflow or the frame sets them)")
     if name == "model" and len(decided["members"]) > 1:
         note(f"{input_file} is a committee: labels are the mean of its {len(decided['members'])} members")
     return Method(name, module, decided, input_file or "")

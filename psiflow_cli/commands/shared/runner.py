@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -148,8 +148,7 @@ def perform(
 
 def _detail_place(job: Job) -> None:
     """With --verbose: what decides the result, where the work is done, and where its logs are."""
-    given = {name: value for name, value in job.settings.items() if value not in (None, "", (), [], {})}
-    detail(f"settings: {', '.join(f'{name}={_short(value)}' for name, value in given.items()) or 'none'}")
+    detail(f"settings: {', '.join(f'{name}={_short(value)}' for name, value in _flat(job.settings)) or 'none'}")
     detail(f"process {os.getpid()} on {os.uname().nodename}; run directory: {job.folder}")
     if (executor := job.executor) is None:
         return
@@ -159,7 +158,7 @@ def _detail_place(job: Job) -> None:
     dtype = context["dtype"] or "the model's own precision"
     workers = f"{executor.workers} × {counted(executor.cores, 'core')}{gpus}, {context['device']}, {dtype}"
     detail(f"site {job.site['name']}: executor {executor.label}, {where}: workers {workers}; Python {executor.python}")
-    detail(f"logs: of tasks {job.folder / 'logs'}, of workers {job.folder / 'parsl'}")
+    detail(f"logs: {job.folder / 'logs'} (tasks), {job.folder / 'parsl'} (workers)")
 
 
 def _warn_of_provider(job: Job) -> None:
@@ -179,8 +178,19 @@ def _warn_of_provider(job: Job) -> None:
         note(f"warning: the executor {executor.label} cannot get jobs: {each}")
 
 
+def _flat(settings: Mapping[str, object], above: str = "") -> Iterator[tuple[str, object]]:
+    """Every setting that has a value, by its name below those of the tables that it is in."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}.")
+        elif value not in (None, "", (), []):
+            yield f"{above}{name}", value
+
+
 def _short(value: object) -> str:
     text = str(value)
+    if lines := text.strip().count("\n"):
+        return f"({lines + 1} lines)"
     return text if len(text) < 80 else f"{text[:77]}..."
 
 

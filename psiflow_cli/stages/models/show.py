@@ -185,7 +185,7 @@ def error_lines(members: list[MemberErrors]) -> list[str]:
     measured = [quantity for quantity in _ERRORS if any(quantity in member for member in members)]
     if not measured:
         return ["  none are known"]
-    titles = "".join(f"{f'{quantity} / {_ERRORS[quantity][1]}':>20}" for quantity in measured)
+    titles = "".join(f"{f'{quantity} ({_ERRORS[quantity][1]})':>20}" for quantity in measured)
     lines = [
         f"  {'member':8}{'epoch':>6}{titles}",
         f"  {'':14}{'RMSE       MAE':>20}" + f"{'RMSE       MAE':>20}" * (len(measured) - 1),

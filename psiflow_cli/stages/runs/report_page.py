@@ -107,7 +107,7 @@ def _errors(facts: Facts) -> str:
 
     heads = ["evaluated", "frames#"]
     for q in quantities:
-        heads += [f"{q} RMSE / {UNITS[q]}#", "MAE#"]
+        heads += [f"{q} RMSE ({UNITS[q]})#", "MAE#"]
     others = len(facts.evaluations) - len(compared)
     note = f"<p>{others} of them have other frames and are not in the picture.</p>" if others else ""
     return _table(heads, ("".join(row(each)) for each in facts.evaluations)) + note
@@ -147,7 +147,7 @@ def _dynamics(samplings: Sequence[Sampling]) -> str:
             of_run = "<td></td>" * of_run.count("<td")
 
     heads = ["run", "ensemble", "engine", "walkers#", *(["stopped#"] if stopped else [])]
-    heads += [*(["drift / meV/atom/ps#"] if drifts else []), "average of", "frames#"]
+    heads += [*(["drift (meV/atom/ps)#"] if drifts else []), "average of", "frames#"]
     table = _table(
         [*heads, *(f"{head}#" for head in means.values())], (row for each in samplings for row in rows(each))
     )
@@ -166,7 +166,7 @@ def _exchanges(samplings: Iterable[Sampling]) -> str:
     return _table(["run", "between", "accepted#", "number#", "attempts#"], rows)
 
 
-_MEANS = {"temperature": "T / K", "model_energy": "energy / eV", "pressure": "pressure / bar"}
+_MEANS = {"temperature": "T (K)", "model_energy": "energy (eV)", "pressure": "pressure (bar)"}
 """The averages of a sampling that are shown."""
 _SHOWN = 20
 """So many averages of a run are shown."""
@@ -216,7 +216,7 @@ def _worst(evaluation: Evaluation | None, folder: Path, wrong: Worst, drawn: Pic
         f"{_number(str(w.natoms))}<td>{escape(w.config_type)}</td>"
         for n, w in enumerate(wrong.frames, 1)
     )
-    yield _table(["#", "error / meV/Å#", "frame#", "line#", "atoms#", "config_type"], rows)
+    yield _table(["#", "error (meV/Å)#", "frame#", "line#", "atoms#", "config_type"], rows)
     if drawn.get("worst"):
         yield _image(Path(drawn["worst"]), "frames with the largest force errors")
     if "data" not in viewer:

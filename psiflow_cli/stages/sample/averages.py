@@ -113,7 +113,7 @@ def as_text(averages: Averages) -> str:
         names = [name for name in names if name != "volume"]  # of a cell that does not move
     if not names:
         return ""
-    header = ["", "frames", *(f"{_SYMBOLS[name]} / {QUANTITIES[name]}" for name in names)]
+    header = ["", "frames", *(f"{_SYMBOLS[name]} ({QUANTITIES[name]})" for name in names)]
     several = len({tuple(mean.label["target"]) for mean in means}) > 1
     lines = [
         [title(row.label, several), str(row.frames), *(number(row.estimates.get(name)) for name in names)]

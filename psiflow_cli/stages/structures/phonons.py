@@ -211,12 +211,12 @@ def _gather(analysis: Analysis, workspace: Workspace, surveyed: Survey, results:
 
 def as_text(rows: list[HarmonicRow], most: int = 20) -> str:
     """The first rows as a table, energies in eV, entropy and heat capacity in eV/K."""
-    head = ("frame", "T/K", "modes", "imag.", "ZPE/eV", "F/eV", "F class./eV", "S/(eV/K)", "C/(eV/K)")
-    lines = ["{:>5} {:>7} {:>6} {:>5} {:>9} {:>10} {:>11} {:>10} {:>10}".format(*head)]
+    head = ("frame", "T (K)", "modes", "imag.", "ZPE (eV)", "F (eV)", "F class. (eV)", "S (eV/K)", "C (eV/K)")
+    lines = ["{:>5} {:>7} {:>6} {:>5} {:>9} {:>10} {:>13} {:>10} {:>10}".format(*head)]
     for row in rows[:most]:
         energies = (row["zero_point_energy"], row["free_energy"], row["free_energy_classical"])
         start = f"{row['frame']:5d} {row['temperature']:7g} {row['modes']:6g} {row['imaginary']:5d}"
-        numbers = " {:9.5f} {:10.5f} {:11.5f} {:10.3e} {:10.3e}".format(*energies, row["entropy"], row["heat_capacity"])
+        numbers = " {:9.5f} {:10.5f} {:13.5f} {:10.3e} {:10.3e}".format(*energies, row["entropy"], row["heat_capacity"])
         lines.append(start + numbers)
     if len(rows) > most:
         lines.append(f"… {len(rows) - most} more rows: see --table or --json")
