@@ -25,7 +25,8 @@ def _windows(result: FreeEnergy) -> Iterator[str]:
         return
     names = [row["name"] for row in result["windows"]]
     width = max(6, *map(len, names))
-    yield f"{'window':<{width}} {'T (K)':>7} {'at':>14} {'kappa (eV)':>14} {'mean':>14} {'samples':>8} {'used':>7} overlap"
+    heads = f"{'T (K)':>7} {'at':>14} {'kappa (eV)':>14} {'mean':>14} {'samples':>8} {'used':>7} overlap"
+    yield f"{'window':<{width}} {heads}"
     rows = result["windows"]
     order = sorted(range(len(rows)), key=lambda n: (rows[n]["temperature_kT"], rows[n]["at"] or rows[n]["mean"]))
     for number, following in zip(order, [*order[1:], None], strict=True):
