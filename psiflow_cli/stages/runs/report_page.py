@@ -77,10 +77,11 @@ def page(title: str, folder: Path, facts: Facts, wrong: Worst, drawn: Pictures) 
 def _states(facts: Facts) -> str:
     states = [run["state"] for run in facts.runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    newest = max((run["updated"] or "" for run in facts.runs), default="").replace("T", " ").replace("+00:00", " UTC")
+    newest = max((run["updated"] or "" for run in facts.runs), default="")
+    changed = f"; last change {datetime.fromisoformat(newest):%Y-%m-%d %H:%M:%S} UTC" if newest else ""
     hours = sum(run["core_hours"] for run in facts.runs)
     runs = counted(len(states), "run")
-    return f"{runs}: {counts}; {hours:.2f} core-hours; last change {newest}"
+    return f"{runs}: {counts}; {hours:.2f} core-hours{changed}"
 
 
 def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
