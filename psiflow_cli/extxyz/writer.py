@@ -58,8 +58,13 @@ def _comment(frame: Frame, info: Mapping[str, object], dropped: Collection[str],
         front = [f"Properties={layout}"]
     elif layout.columns != frame.layout.columns:
         changed["Properties"] = f"Properties={layout}"
-    pairs_as_written = [changed.pop(key, raw) for key, raw in pairs if key not in dropped]
-    return " ".join([*front, *pairs_as_written, *changed.values()])
+    is_set, texts = set(changed), list(front)
+    for key, raw in pairs:
+        if key not in is_set:
+            texts += [] if key in dropped else [raw]
+        elif key in changed:  # else a bare word has the name of a key as well, and the first of both was replaced
+            texts.append(changed.pop(key))
+    return " ".join([*texts, *changed.values()])
 
 
 def _tidy(frame: Frame) -> list[tuple[str, str]]:

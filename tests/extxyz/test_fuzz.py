@@ -56,6 +56,11 @@ def _use(path: Path, frame: extxyz.Frame) -> None:
     assert extxyz.labels(again)["forces"] == frame.positions
 
 
+def test_a_bare_word_named_as_a_key_that_is_set(tmp_path: Path) -> None:
+    """What a random cut made: both are replaced by what is set, or nobody could read the frame."""
+    use(tmp_path, b"1\nProperties=species:S:1:pos:R:3 energy charge=1 energy=-1.5 energy\nH 0 0 0\n")
+
+
 def test_the_whole_file_is_good(tmp_path: Path) -> None:
     (tmp_path / "data.xyz").write_bytes(WHOLE)
     assert len(list(extxyz.read(tmp_path / "data.xyz"))) == 3

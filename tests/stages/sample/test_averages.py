@@ -72,7 +72,7 @@ def test_the_table_fits_and_is_short() -> None:
     lines = as_text(found).splitlines()
     assert max(map(len, lines)) <= 80
     assert len(lines) == 1 + 20 + 1 + 1
-    assert lines[0].split() == ["frames", "T", "/", "K", "P", "/", "bar", "V", "/", "Å³", "E", "/", "eV"]
+    assert lines[0].split() == ["frames", "T", "(K)", "P", "(bar)", "V", "(Å³)", "E", "(eV)"]
     assert lines[1].startswith("walker 0 ")
     assert lines[-2] == "... 13 more in --json"
     assert lines[-1].startswith("mean of 33 ")
@@ -93,7 +93,7 @@ def test_numbers_have_the_digits_of_their_error() -> None:
     found.add({"walker": 1, "target": [300.0, 900.0]}, "water", noise(300.0, 1, 1))
     found.add({"walker": 2, "target": [300.0, 900.0]}, "water", Series())
     header, first, second, third, legend = as_text(found).splitlines()
-    assert header.split() == ["frames", "T", "/", "K"], "a volume that stays is no news"
+    assert header.split() == ["frames", "T", "(K)"], "a volume that stays is no news"
     average = found.rows[0].estimates["temperature"]
     assert average.error is not None
     assert 0.1 < average.error < 1
