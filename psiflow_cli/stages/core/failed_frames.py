@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 
 
 def summary(survey: Survey, results: Results) -> Summary:
-    """How many frames there are, and how many failed of what."""
-    failures = Counter(results.failures[key] for key in survey.ids if key in results.failures)
-    reasons = sorted({results.of(key)["message"] for key in results.failures})
+    """How many frames there are, how many failed of what, and why the first of each class did."""
+    failures: Counter[str] = Counter()
+    reasons: dict[str, str] = {}
+    for key in survey.ids:
+        if key in results.failures:
+            kind = results.failures[key]
+            failures[kind] += 1
+            if kind not in reasons:  # one is read, of what may be all frames
+                reasons[kind] = results.of(key)["message"]
     return {
-        "total": len(survey), "failed": sum(failures.values()), "failures": dict(failures),
-        "failed_hint": "; ".join(reasons[:3]),
+        "total": len(survey), "failed": failures.total(), "failures": dict(failures),
+        "failed_hint": "; ".join(dict.fromkeys(reasons.values())),
     }  # fmt: skip
 
 

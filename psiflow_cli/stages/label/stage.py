@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
@@ -12,7 +11,7 @@ from psiflow_cli import extxyz
 from psiflow_cli.console import note
 from psiflow_cli.errors import BadData, UsageError
 from psiflow_cli.protocols import KnowsItsVersion, Renders, TriesOut
-from psiflow_cli.stages.core import single
+from psiflow_cli.stages.core import failed_frames, single
 from psiflow_cli.stages.core.framewise import Recovery, Work, compute
 from psiflow_cli.stages.core.ids import IdSet
 from psiflow_cli.stages.core.results import Results, Survey
@@ -23,7 +22,6 @@ from psiflow_cli.stages.label.first_pass import FirstPass
 from psiflow_cli.stages.label.method import Method, naming
 from psiflow_cli.stages.label.reuse import Reuse, hand_on
 from psiflow_cli.stages.label.subtraction import Subtraction
-from psiflow_cli.worker.failures import MACHINE_FAILURES
 
 if TYPE_CHECKING:
     from psiflow_cli.messages import Settings
@@ -176,18 +174,13 @@ def run(labelling: Labelling, workspace: Workspace) -> LabelSummary:
         output.write(
             workspace, surveyed.ids, results, labelling.method.fingerprint, labelling.failed, labelling.subtraction
         )
-    failures: Counter[str] = Counter(results.failures[k] for k in surveyed.ids if k in results.failures)
-    failed = sum(failures.values())
-    firsts: dict[str, str] = {}
-    for key in surveyed.ids:
-        if (kind := results.failures.get(key)) and kind not in firsts:
-            firsts[kind] = results.of(key)["message"]
+    summary = failed_frames.summary(surveyed, results)
     return {
-        "total": planned.total, "labelled": planned.total - failed, "computed": todo, "failed": failed,
-        "failures": dict(failures), "failed_hint": "; ".join(list(firsts.values())[:3]),
+        "total": summary["total"], "labelled": summary["total"] - summary["failed"], "computed": todo,
+        "failed": summary["failed"], "failures": summary["failures"], "failed_hint": summary["failed_hint"],
         "reference": labelling.method.fingerprint, "output": labelling.job.output,
-        "failed_output": labelling.failed if failed else None,
-        "retry": any(f in MACHINE_FAILURES for f in failures),
+        "failed_output": labelling.failed if summary["failed"] else None,
+        "retry": failed_frames.machine_failed(summary),
     }  # fmt: skip
 
 
