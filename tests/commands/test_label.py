@@ -161,6 +161,17 @@ def test_two_commands_on_one_output(psiflow, start):
     assert len(refused.stderr.strip().splitlines()) <= 2
 
 
+def test_the_hint_says_why_the_first_frame_of_a_class_failed(psiflow):
+    water = '3\nProperties=species:S:1:pos:R:3 pbc="F F F"\nO 0 0 0\nH {} 0 0\nH 0 0.96 0\n'
+    Path("in.xyz").write_text("".join(map(water.format, (0.96, 0.02, 0.03))))
+    why = "O (atom 1) and H (atom 2) are 0.020 Å apart"
+    for _ in range(2):  # the second is up to date
+        done = psiflow("label", "in.xyz", "--reference", "emt", "-o", "out.xyz", "--max-failed", "2", "--json")
+        summary = json.loads(done.stdout)
+        assert (summary["failures"], summary["failed_hint"]) == ({"invalid-input": 2}, why)
+        assert f"hint: {why}; psiflow status" in done.stderr
+
+
 @pytest.mark.full
 @pytest.mark.usefixtures("in_workers")
 def test_faults_end_in_the_failed_file(psiflow):
