@@ -129,17 +129,12 @@ def _on_this_machine(site: Site, machine: Machine) -> Iterator[str]:
 
 
 def _show_script(site: Site, executor: str, machine: Machine) -> None:
-    import difflib
-
-    from psiflow_cli.errors import UsageError
+    from psiflow_cli.errors import UsageError, nearest
     from psiflow_cli.runtime.script import script
     from psiflow_cli.site import resolve
 
     if executor not in site.executors:
-        known = sorted(site.executors)
-        near = close[0] if (close := difflib.get_close_matches(executor, known, n=1)) else ""
-        hint = f"did you mean {near!r}? " * bool(near) + f"known: {', '.join(known)}"
-        raise UsageError(f"no executor {executor!r} in this site", hint)
+        raise UsageError(f"no executor {executor!r} in this site", nearest(executor, list(site.executors)))
     click.echo(script(resolve.of_executor(site, executor, machine)).rstrip())
 
 
